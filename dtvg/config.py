@@ -1,0 +1,420 @@
+"""Configurations: the SAME frozen object is form, YAML, command line, stored copy, fingerprint.
+
+`ExperimentConfig` describes targets × methods × seeds over one set of sources and expands to
+one `RunConfig` per run. Unknown keys are refused with the nearest match. Must not import
+torch or streamlit.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+import yaml
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    model_validator,
+)
+
+from dtvg.errors import ConfigError, unknown
+from dtvg.methods.specs import METHODS, AllForOne, AnyMethod, PromptTuning, Single
+
+NAME_PATTERN = r"^[a-z0-9_-][a-z0-9._-]{0,79}$"
+"""Names of runs, tasks and prompts: never start with a dot, never leave their folder."""
+
+Name = Annotated[str, Field(pattern=NAME_PATTERN)]
+
+
+def _no_duplicates(values: tuple[Any, ...]) -> tuple[Any, ...]:
+    repeated = [v for i, v in enumerate(values) if v in values[:i]]
+    if repeated:
+        shown = getattr(repeated[0], "label", repeated[0])
+        raise ValueError(f"'{shown}' is listed twice; list each entry once")
+    return values
+
+
+class Section(BaseModel):
+    """Base of every part of a configuration: frozen, unknown keys refused."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class BackboneConfig(Section):
+    """Which frozen language model."""
+
+    name: str = Field(
+        "demo",
+        min_length=1,
+        description="'demo', a hub id such as google-t5/t5-base, or a folder.",
+    )
+    revision: str | None = Field(None, description="Hub revision (commit, branch or tag).")
+    dropout: float = Field(
+        0.0, ge=0, lt=1, description="Dropout while training; 0 keeps the backbone in eval mode."
+    )
+
+
+class PromptConfig(Section):
+    """The soft prompt and its shared start."""
+
+    length: int = Field(100, ge=1, le=1000, description="Prompt length r in tokens.")
+    vocabulary: int = Field(
+        5000,
+        ge=1,
+        description="The initial prompt draws from the first so many vocabulary ids.",
+    )
+    init_seed: int | None = Field(
+        None, description="Seed of the initial prompt; empty: the run's own seed."
+    )
+
+
+class OptimConfig(Section):
+    """Budgets, learning rates and the schedule of both stages."""
+
+    stage1_steps: int = Field(30_000, ge=1, description="Stage I optimiser steps per task.")
+    steps: int = Field(30_000, ge=1, description="Stage II optimiser steps per run.")
+    batch_size: int = Field(16, ge=1, le=4096, description="Examples per optimiser step.")
+    lr_stage1: float = Field(0.3, gt=0, description="Learning rate of plain prompt tuning.")
+    lr_prompt: float = Field(1e-3, gt=0, description="Stage II rate of the target's prompt.")
+    lr_scale_target: float = Field(1e-3, gt=0, description="Stage II rate of the target's scale.")
+    lr_scale: float = Field(1e-3, gt=0, description="Stage II rate of the sources' scales.")
+    weight_decay_stage1: float = Field(1e-5, ge=0, description="Weight decay of Stage I.")
+    weight_decay: float = Field(0.0, ge=0, description="Weight decay of Stage II.")
+    warmup_steps: int = Field(
+        500, ge=0, description="Linear warm-up; never more than 6 % of a run's steps."
+    )
+    schedule: Literal["linear", "constant"] = Field(
+        "linear", description="After warm-up: fall linearly to 0, or stay."
+    )
+    clip_norm: float = Field(
+        1.0, gt=0, description="Gradient norm limit over all of a run's parameters."
+    )
+    patience: int | None = Field(
+        None, ge=1, description="End a run after so many evaluations without a better score."
+    )
+
+
+class DataConfig(Section):
+    """Where examples come from and how many are used."""
+
+    folder: str | None = Field(
+        None,
+        description="Folder with one sub-folder of Parquet files per data set; "
+        "empty: <home>/datasets, then the hub.",
+    )
+    seed: int = Field(42, description="Seed of splits and batch order, apart from the run's.")
+    split: Literal["plan", "official"] = Field(
+        "plan", description="Splits by the literature's rule, or the official ones with labels."
+    )
+    max_train_examples: int | None = Field(
+        None, ge=1, description="Use at most so many training rows per task (seeded)."
+    )
+    max_source_tokens: int = Field(256, ge=8, le=4096, description="Longer inputs are cut.")
+
+
+class EvaluationConfig(Section):
+    """When and on how much a run is scored."""
+
+    every: int = Field(1000, ge=1, description="Steps between evaluations on validation.")
+    max_examples: int = Field(500, ge=1, description="Rows scored at most (seeded sample).")
+    at_end: Literal["test", "none"] = Field(
+        "test", description="Score the best prompt on the test split at the end."
+    )
+
+
+class LoggingConfig(Section):
+    """How often rows become visible and how they are stored."""
+
+    commit_seconds: float = Field(
+        10.0, gt=0, description="Seconds between commits (stretched to keep them under 1 %)."
+    )
+    compact_rows: int = Field(10_000, ge=100, description="Rows a compacted part file holds.")
+
+
+class DeviceConfig(Section):
+    """Where and how precisely it is computed."""
+
+    name: str = Field(
+        "auto",
+        pattern=r"^(auto|cpu|mps|cuda(:[0-9]+)?)$",
+        description="auto takes the first GPU, else the CPU.",
+    )
+    precision: Literal["float32", "bfloat16", "float16", "float64"] = Field(
+        "float32", description="Precision of the backbone; prompts and decisions stay float32."
+    )
+    threads: int | None = Field(None, ge=1, description="CPU threads; empty: all cores.")
+    token_budget: int | None = Field(
+        None, ge=64, description="Tokens per micro-batch; empty: chosen for the device."
+    )
+    max_cohort: int = Field(64, ge=1, le=1024, description="Runs trained together at most.")
+
+
+def _backbone_from_name(value: Any) -> Any:
+    return {"name": value} if isinstance(value, str) else value
+
+
+class _Shared(Section):
+    """The sections that an experiment hands to each of its runs unchanged."""
+
+    backbone: Annotated[BackboneConfig, BeforeValidator(_backbone_from_name)] = BackboneConfig()
+    prompt: PromptConfig = PromptConfig()
+    optim: OptimConfig = OptimConfig()
+    data: DataConfig = DataConfig()
+    evaluation: EvaluationConfig = EvaluationConfig()
+    logging: LoggingConfig = LoggingConfig()
+    device: DeviceConfig = DeviceConfig()
+
+    def fingerprint(self) -> str:
+        """Return 16 hex digits that identify this configuration's content."""
+        return fingerprint(self.model_dump(mode="json"))
+
+    def to_yaml(self) -> str:
+        """Return this configuration as YAML that loads back to an equal object."""
+        return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+
+
+class RunConfig(_Shared):
+    """One run: one target, one method, one seed (or one Stage I tuning)."""
+
+    experiment: Name
+    name: Name
+    role: Literal["transfer", "stage1", "mixture"] = Field(
+        "transfer",
+        description="A transfer run, a Stage I tuning of `target`, or of a mixture of `sources`.",
+    )
+    sources: tuple[Name, ...] = ()
+    target: Name
+    method: AnyMethod
+    seed: int = Field(ge=0)
+
+    @property
+    def init_seed(self) -> int:
+        """Seed of the initial prompt this run starts from."""
+        return self.seed if self.prompt.init_seed is None else self.prompt.init_seed
+
+    @property
+    def total_steps(self) -> int:
+        """Optimiser steps of this run.
+
+        `all_for_one` has no target Stage I, so it gets both budgets on the target: every
+        row of a comparison has seen the same number of target steps.
+        """
+        if self.role != "transfer":
+            return self.optim.stage1_steps
+        if isinstance(self.method, AllForOne):
+            return self.optim.stage1_steps + self.optim.steps
+        return self.optim.steps
+
+
+class ExperimentConfig(_Shared):
+    """Targets × methods × seeds over one set of sources."""
+
+    name: Name = Field("experiment", description="Name of the experiment and of its folder.")
+    notes: str = Field("", description="What this experiment is for.")
+    sources: Annotated[tuple[Name, ...], AfterValidator(_no_duplicates)] = Field(
+        (), description="Source tasks, in the order used everywhere."
+    )
+    targets: Annotated[tuple[Name, ...], AfterValidator(_no_duplicates)] = Field(
+        min_length=1, description="Target tasks."
+    )
+    methods: Annotated[tuple[AnyMethod, ...], AfterValidator(_no_duplicates)] = Field(
+        min_length=1, description="Transfer methods to compare."
+    )
+    seeds: Annotated[tuple[int, ...], AfterValidator(_no_duplicates)] = Field(
+        (0, 1, 2), min_length=1, description="Run seeds; verdicts pair runs by seed."
+    )
+    allow_self: bool = Field(
+        False, description="Keep a source that is the target task itself (normally left out)."
+    )
+
+    @model_validator(mode="after")
+    def _methods_fit_sources(self) -> Self:
+        for method in self.methods:
+            if method.uses_sources and not self.sources:
+                raise ValueError(
+                    f"method '{method.label}' needs sources and 'sources' is empty; list some"
+                )
+            if isinstance(method, Single) and method.source is not None:
+                if method.source not in self.sources:
+                    raise ValueError(unknown("source of method 'single'", method.source,
+                                             self.sources, "Add it to 'sources' first."))
+        return self
+
+    def sources_of(self, target: str) -> tuple[str, ...]:
+        """Return the sources of `target`: all but itself, unless `allow_self`."""
+        return tuple(s for s in self.sources if self.allow_self or s != target)
+
+    def methods_of(self, target: str) -> tuple[AnyMethod, ...]:
+        """Return the methods run on `target`, `single` expanded to one per source."""
+        expanded: list[Any] = []
+        for method in self.methods:
+            if isinstance(method, Single) and method.source is None:
+                expanded += [Single(source=s) for s in self.sources_of(target)]
+            elif isinstance(method, Single) and method.source not in self.sources_of(target):
+                continue
+            elif method.uses_sources and not self.sources_of(target):
+                continue
+            else:
+                expanded.append(method)
+        return tuple(dict.fromkeys(expanded))
+
+    def runs(self) -> tuple[RunConfig, ...]:
+        """Expand to the transfer runs: target by target, seed by seed, method by method."""
+        shared = {key: getattr(self, key) for key in _Shared.model_fields}
+        runs = []
+        for target in self.targets:
+            for seed in self.seeds:
+                for method in self.methods_of(target):
+                    sources = self.sources_of(target) if method.uses_sources else ()
+                    if isinstance(method, Single) and method.source is not None:
+                        sources = (method.source,)
+                    name = run_name(target, method.label, seed)
+                    runs.append(
+                        RunConfig(experiment=self.name, name=name, sources=sources,
+                                  target=target, method=method, seed=seed, **shared)
+                    )
+        return tuple(runs)
+
+    def stage_one(self, task: str, seed: int) -> RunConfig:
+        """Return the Stage I run that tunes `task` for `seed`."""
+        shared = {key: getattr(self, key) for key in _Shared.model_fields}
+        return RunConfig(experiment=self.name, name=run_name("stage1", task, seed), role="stage1",
+                         target=task, method=PromptTuning(), seed=seed, **shared)
+
+    def mixture(self, sources: tuple[str, ...], seed: int) -> RunConfig:
+        """Return the Stage I run that tunes one prompt on the mixture of `sources`."""
+        shared = {key: getattr(self, key) for key in _Shared.model_fields}
+        label = f"mixture-{fingerprint(sources)[:6]}"
+        return RunConfig(experiment=self.name, name=run_name("stage1", label, seed),
+                         role="mixture", sources=sources, target=label, method=PromptTuning(),
+                         seed=seed, **shared)
+
+
+def run_name(target: str, label: str, seed: int) -> str:
+    """Compose a run's name from its parts, within the 80 characters a name may have."""
+    tail = f".s{seed}"
+    stem = f"{target}.{label}"
+    if len(stem) + len(tail) > 80:
+        stem = f"{stem[: 80 - len(tail) - 7]}-{fingerprint(stem)[:6]}"
+    return stem + tail
+
+
+def fingerprint(content: Any) -> str:
+    """Return 16 hex digits of the SHA-256 of `content` as canonical JSON."""
+    text = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def build_config(values: dict[str, Any], where: str = "configuration") -> ExperimentConfig:
+    """Build an experiment configuration from plain values.
+
+    Args:
+        values: nested mappings as they stand in YAML.
+        where: what to call the origin in messages, e.g. a file name.
+
+    Raises:
+        ConfigError: with one sentence per problem: key, what was given, what is allowed.
+    """
+    try:
+        return ExperimentConfig.model_validate(values)
+    except ValidationError as error:
+        raise ConfigError(explain(error, ExperimentConfig, where)) from None
+
+
+def load_config(path: str | Path, overrides: tuple[str, ...] | list[str] = ()) -> ExperimentConfig:
+    """Read an experiment configuration from YAML, then apply `a.b=value` overrides.
+
+    Args:
+        path: a YAML file with the fields of `ExperimentConfig`.
+        overrides: settings that win over the file, e.g. `optim.steps=300`; values are YAML.
+
+    Raises:
+        ConfigError: if the file is absent, is no YAML mapping, or holds something not allowed.
+    """
+    path = Path(path)
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ConfigError(
+            f"There is no configuration file '{path}'. Check the path, or start from "
+            "data/demo/experiment.yaml."
+        ) from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"'{path}' cannot be read as text ({error}); give a YAML file.") from None
+    except yaml.YAMLError as error:
+        first = " ".join(str(error).split())
+        raise ConfigError(f"'{path}' is not valid YAML: {first}") from None
+    if not isinstance(values, dict):
+        raise ConfigError(
+            f"'{path}' holds {type(values).__name__}, not a mapping of settings; a configuration "
+            "starts with lines such as 'targets: [rte]'."
+        )
+    for override in overrides:
+        apply_override(values, override)
+    return build_config(values, str(path))
+
+
+def apply_override(values: dict[str, Any], override: str) -> None:
+    """Set one dotted key in `values` from text such as `optim.steps=300`.
+
+    Raises:
+        ConfigError: if the text has no `=` or walks through a value that is no mapping.
+    """
+    key, equals, text = override.partition("=")
+    if not equals or not key.strip():
+        raise ConfigError(f"Override '{override}' has no '='; write it as optim.steps=300.")
+    *parents, last = key.strip().split(".")
+    place: Any = values
+    for parent in parents:
+        child = place.setdefault(parent, {})
+        if isinstance(child, str) and parent == "backbone":
+            child = place[parent] = {"name": child}
+        if not isinstance(child, dict):
+            raise ConfigError(f"Override '{override}': '{parent}' is not a group of settings.")
+        place = child
+    try:
+        place[last] = yaml.safe_load(text)
+    except yaml.YAMLError:
+        place[last] = text
+
+
+def explain(error: ValidationError, model: type[BaseModel], where: str) -> str:
+    """Turn pydantic's errors into sentences: key, got, allowed, nearest match."""
+    sentences = []
+    for item in error.errors():
+        location = [str(part) for part in item["loc"] if str(part) not in METHODS]
+        key = ".".join(location) or "the whole"
+        if item["type"] == "extra_forbidden":
+            known = _keys_at(model, location[:-1], item["loc"])
+            sentences.append(unknown("key", key, known))
+            continue
+        if item["type"] == "missing":
+            sentences.append(f"'{key}' is missing; add it.")
+            continue
+        message = item["msg"].removeprefix("Value error, ")
+        if item["type"] == "string_pattern_mismatch" and NAME_PATTERN in message:
+            message = "use 1-80 characters of a-z, 0-9, '.', '_' and '-', not starting with '.'"
+        got = item.get("input")
+        shown = f" (got {got!r})" if isinstance(got, str | int | float | bool | None) else ""
+        sentences.append(f"'{key}': {message}{shown}.")
+    return f"{where}: " + " ".join(s.replace("..", ".") for s in sentences)
+
+
+def _keys_at(model: type[BaseModel], parents: list[str], loc: tuple[Any, ...]) -> list[str]:
+    """Return the field names allowed where an unknown key stood."""
+    for part in loc:
+        if part in METHODS:
+            return list(METHODS[part].model_fields)
+    place: Any = model
+    for parent in parents:
+        field = place.model_fields.get(parent) if hasattr(place, "model_fields") else None
+        if field is None:
+            return []
+        place = field.annotation
+    return list(place.model_fields) if hasattr(place, "model_fields") else []

@@ -1,0 +1,57 @@
+"""Errors a person can act on: one sentence saying what, got, allowed, and the next step.
+
+Every error raised on purpose derives from `DtvgError`; the command line and the pages print
+its message without a traceback. Imports nothing of the package.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class DtvgError(Exception):
+    """Base of every error this package raises on purpose."""
+
+
+class ConfigError(DtvgError):
+    """A setting, name or file given by a person cannot be used."""
+
+
+class DataError(DtvgError):
+    """A data file or task definition is missing something or holds something unexpected."""
+
+
+class StoreError(DtvgError):
+    """A folder or file of the log or the prompt bank is missing, foreign or damaged."""
+
+
+class JobError(DtvgError):
+    """A process could not be started, stopped or found."""
+
+
+class NumericsError(DtvgError):
+    """A number left the range in which training means anything (NaN, infinity)."""
+
+
+def nearest(name: str, known: Iterable[str]) -> str | None:
+    """Return the entry of `known` that `name` most likely meant, or None."""
+    matches = difflib.get_close_matches(name.lower(), [k for k in known], n=1, cutoff=0.5)
+    return matches[0] if matches else None
+
+
+def unknown(what: str, got: str, known: Iterable[str], next_step: str = "") -> str:
+    """Compose the message for an unknown name: what, got, nearest match, list, next step.
+
+    Args:
+        what: the kind of thing, e.g. "task".
+        got: the name a person gave.
+        known: every allowed name.
+        next_step: one more sentence, e.g. a command that lists them.
+    """
+    names = sorted(known)
+    match = nearest(got, names)
+    hint = f" Did you mean '{match}'?" if match else ""
+    listing = ", ".join(names) if names else "none are defined"
+    tail = f" {next_step}" if next_step else ""
+    return f"Unknown {what} '{got}'.{hint} Allowed: {listing}.{tail}"

@@ -1,0 +1,1 @@
+"""Transfer methods: `specs` holds their configurations (no torch), one module each their code."""

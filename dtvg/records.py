@@ -1,0 +1,182 @@
+"""What a run writes down: the log's columns with types and units, run states, events.
+
+One table per kind of row; `store/` turns them into Parquet schemas and `docs/run_files.md`
+is checked against them. Columns are only ever added. Must not import torch or streamlit.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any, NamedTuple
+
+SCHEMA_VERSION = 1
+"""Stands in the metadata of every Parquet file; raised when a column is added."""
+
+
+class Column(NamedTuple):
+    """One column of the log: its name, Arrow type, whether null is allowed, and meaning."""
+
+    name: str
+    type: str
+    nullable: bool
+    meaning: str
+
+
+STEPS: tuple[Column, ...] = (
+    Column("step", "int64", False, "optimiser step, counted from 1; values are before update"),
+    Column("seconds", "float64", False, "wall-clock seconds the run has trained so far"),
+    Column("loss", "float32", False, "Σ nll / Σ target tokens over the run's whole step"),
+    Column("grad_norm", "float32", False, "norm over all the run's parameters before clipping"),
+    Column("lr_prompt", "float32", False, "learning rate of the prompt"),
+    Column("lr_scale", "float32", True, "learning rate of the sources' scales"),
+    Column("lr_scale_target", "float32", True, "learning rate of the target's scale"),
+    Column("examples", "int32", False, "examples of this step"),
+    Column("tokens", "int32", False, "input and target tokens of this step, without padding"),
+    Column("step_ms", "float32", False, "milliseconds of the cohort's step"),
+    Column("device_mem_gib", "float32", False, "peak device memory (CPU: resident memory), GiB"),
+    Column("n_candidates", "int32", True, "sources with similarity at or above the threshold"),
+    Column("group_size", "int32", True, "members of the group"),
+    Column("consistency", "float32", True, "consistency of the actual group; 0 below two members"),
+    Column("consistency_margin", "float32", True, "KC(k*) minus the best other KC(k)"),
+    Column("gram", "list<float32>", True, "Gram matrix ⟨v_i, v_j⟩/d: row-major upper triangle "
+           "with diagonal, target first, m(m+1)/2 values"),
+)
+
+SOURCES: tuple[Column, ...] = (
+    Column("step", "int64", False, "optimiser step"),
+    Column("source", "string", False, "source task"),
+    Column("similarity", "float32", False, "target similarity TS(s)"),
+    Column("rank", "int32", False, "0 = most similar"),
+    Column("candidate", "bool", True, "similarity at or above the threshold; null: soft method"),
+    Column("member", "bool", False, "in the group (soft methods: weight > 0)"),
+    Column("consistency", "float32", True, "KC of the prefix that ends here; null: no candidate"),
+    Column("weight", "float32", False, "weight of the source's scaled vector in the merge"),
+    Column("scale_mean", "float32", True, "mean over tokens of the source's scale"),
+    Column("contribution_norm", "float32", False, "Frobenius norm of what the source adds"),
+)
+
+EVALS: tuple[Column, ...] = (
+    Column("step", "int64", False, "steps trained when evaluated; 0 = before the first"),
+    Column("split", "string", False, "validation or test"),
+    Column("task", "string", False, "task evaluated"),
+    Column("metric", "string", False, "metric name; 'score' is the mean of the task's metrics"),
+    Column("value", "float64", False, "0..1 (correlations -1..1)"),
+    Column("n_examples", "int32", False, "rows scored"),
+    Column("seconds", "float32", False, "seconds the evaluation took"),
+)
+
+EVENTS: tuple[Column, ...] = (
+    Column("step", "int64", False, "step at which it happened"),
+    Column("seconds", "float64", False, "wall-clock seconds the run has trained so far"),
+    Column("kind", "string", False, "started, resumed, best, early_end, stopped, failed, ..."),
+    Column("detail", "string", False, "one sentence"),
+)
+
+TABLES: dict[str, tuple[Column, ...]] = {
+    "steps": STEPS,
+    "sources": SOURCES,
+    "evals": EVALS,
+    "events": EVENTS,
+}
+
+
+@dataclass(frozen=True)
+class StepRecord:
+    """One row of `steps`; fields as in `STEPS`."""
+
+    step: int
+    seconds: float
+    loss: float
+    grad_norm: float
+    lr_prompt: float
+    lr_scale: float | None
+    lr_scale_target: float | None
+    examples: int
+    tokens: int
+    step_ms: float
+    device_mem_gib: float
+    n_candidates: int | None = None
+    group_size: int | None = None
+    consistency: float | None = None
+    consistency_margin: float | None = None
+    gram: tuple[float, ...] | None = None
+
+
+@dataclass(frozen=True)
+class SourceRecord:
+    """One row of `sources`; fields as in `SOURCES`."""
+
+    step: int
+    source: str
+    similarity: float
+    rank: int
+    candidate: bool | None
+    member: bool
+    consistency: float | None
+    weight: float
+    scale_mean: float | None
+    contribution_norm: float
+
+
+@dataclass(frozen=True)
+class EvalRecord:
+    """One row of `evals`; fields as in `EVALS`."""
+
+    step: int
+    split: str
+    task: str
+    metric: str
+    value: float
+    n_examples: int
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Event:
+    """One row of `events`; fields as in `EVENTS`."""
+
+    step: int
+    seconds: float
+    kind: str
+    detail: str
+
+
+class RunState(StrEnum):
+    """What a run is doing, as far as its files and its process tell."""
+
+    WAITING = "waiting"
+    RUNNING = "running"
+    STOPPING = "stopping"
+    STOPPED = "stopped"
+    FINISHED = "finished"
+    FAILED = "failed"
+    LOST = "lost"
+    """Its files say it is alive, but no process with that pid and start time exists (on
+    another host: no heartbeat for 30 s)."""
+
+    @property
+    def alive(self) -> bool:
+        """Whether a process is expected to be working on it."""
+        return self in (RunState.RUNNING, RunState.STOPPING)
+
+    @property
+    def resumable(self) -> bool:
+        """Whether `runs resume` would go on with it."""
+        return self in (RunState.WAITING, RunState.STOPPED, RunState.FAILED, RunState.LOST)
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """Content of `result.json`, written last: it exists if and only if the run finished."""
+
+    best_step: int
+    validation_score: float
+    test_score: float | None
+    metrics: dict[str, float]
+    """Test metrics at the best step (validation metrics with `at_end: none`)."""
+    steps: int
+    seconds: float
+    trained_parameters: int
+    extra: dict[str, Any]
+    """Method's own results, e.g. the chosen source."""

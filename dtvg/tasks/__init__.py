@@ -1,0 +1,1 @@
+"""Tasks as data: specifications, text, splits, reading and metrics. No torch anywhere here."""

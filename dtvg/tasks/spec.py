@@ -1,0 +1,99 @@
+"""What a task is: one frozen row of data, looked up by name with "did you mean".
+
+A new task is a row in one of the family modules (`glue.py`, ...); code (`convert`) only for
+the odd ones. Must not import torch, transformers or pandas. METHOD.md "Text-to-text
+conventions" and the split rule.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from dtvg.errors import ConfigError, unknown
+
+
+@dataclass(frozen=True)
+class Example:
+    """One text-to-text example.
+
+    `source` is what the model reads, `target` what it is trained to answer, `references` all
+    accepted answers, `label` the class index where the task has classes.
+    """
+
+    source: str
+    target: str
+    references: tuple[str, ...]
+    label: int | None = None
+    group: str | None = None
+    """Rows scored together (MultiRC's question), else None."""
+
+
+@dataclass(frozen=True)
+class SplitPlan:
+    """Official sizes and names; the split rule works from these, never from what is at hand.
+
+    Under 10,000 official training rows the validation split is halved (seeded) into
+    validation and test; otherwise 1,000 training rows become validation and the original
+    validation split becomes test.
+    """
+
+    train_rows: int
+    train: str = "train"
+    validation: str = "validation"
+    test: str | None = None
+    """Name of a labelled official test split, used only with `data.split: official`."""
+
+
+@dataclass(frozen=True)
+class TaskSpec:
+    """One task: where its rows are, how they become text, and how answers are scored."""
+
+    name: str
+    title: str
+    family: str
+    dataset: str
+    """Hub id, e.g. `nyu-mll/glue`."""
+    config: str | None
+    """Hub configuration, e.g. `rte`."""
+    folder: str
+    """Name of the sub-folder of Parquet files, e.g. `glue_rte`."""
+    fields: tuple[tuple[str, str], ...]
+    """Pairs (word before the colon, column), in order."""
+    labels: tuple[str, ...]
+    """Label words by class index, e.g. ("0", "1"); empty: free text."""
+    metrics: tuple[str, ...]
+    """Names of `dtvg.tasks.metrics.METRICS`; the task's score is their mean."""
+    split: SplitPlan
+    label_column: str = "label"
+    max_target_tokens: int = 8
+    revision: str | None = None
+    label_titles: tuple[str, ...] = ()
+    """Readable names of the classes, e.g. ("entailment", "not entailment")."""
+    paper: str = ""
+    licence: str = ""
+    convert: Callable[[Mapping[str, Any]], list[Example]] | None = field(default=None, repr=False)
+    """Replaces the generic text rule for the odd ones: row → examples."""
+
+
+def all_tasks() -> dict[str, TaskSpec]:
+    """Return every known task by name, family by family."""
+    from dtvg.tasks import demo, glue, superglue
+
+    tasks: dict[str, TaskSpec] = {}
+    for family in (demo, glue, superglue):
+        tasks.update({spec.name: spec for spec in family.TASKS})
+    return tasks
+
+
+def find_task(name: str) -> TaskSpec:
+    """Return the task called `name`.
+
+    Raises:
+        ConfigError: naming the nearest task and all of them.
+    """
+    tasks = all_tasks()
+    if name not in tasks:
+        raise ConfigError(unknown("task", name, tasks, "`python -m dtvg tasks list` shows them."))
+    return tasks[name]
