@@ -14,7 +14,16 @@ from typing import Any
 from dtvg.errors import ConfigError, unknown
 
 
-@dataclass(frozen=True)
+class FieldProblem(ValueError):
+    """What a `convert` raises for a value it cannot use; reading adds file and row."""
+
+    def __init__(self, column: str, got: Any, allowed: str) -> None:
+        """Keep the column, the value found there and what would be allowed."""
+        super().__init__(f"column '{column}': got {got!r}, allowed is {allowed}")
+        self.column, self.got, self.allowed = column, got, allowed
+
+
+@dataclass(frozen=True, slots=True)
 class Example:
     """One text-to-text example.
 
@@ -73,8 +82,26 @@ class TaskSpec:
     """Readable names of the classes, e.g. ("entailment", "not entailment")."""
     paper: str = ""
     licence: str = ""
-    convert: Callable[[Mapping[str, Any]], list[Example]] | None = field(default=None, repr=False)
-    """Replaces the generic text rule for the odd ones: row → examples."""
+    convert: Callable[[Mapping[str, Any]], list[Example]] | None = field(
+        default=None, repr=False
+    )
+    """Replaces the generic text rule for the odd ones: row → examples.
+
+    Raises `FieldProblem` for a value it cannot use.
+    """
+    more_columns: tuple[str, ...] = ()
+    """Columns that `convert` reads besides those of `fields` and `label_column`."""
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Every column that a file of this task must have, each once."""
+        named = [column for _, column in self.fields]
+        return tuple(dict.fromkeys([*named, self.label_column, *self.more_columns]))
+
+    def title_of(self, label: int) -> str:
+        """Return the readable name of a class, or its label word where it has none."""
+        titles = self.label_titles or self.labels
+        return titles[label]
 
 
 def all_tasks() -> dict[str, TaskSpec]:
@@ -95,5 +122,7 @@ def find_task(name: str) -> TaskSpec:
     """
     tasks = all_tasks()
     if name not in tasks:
-        raise ConfigError(unknown("task", name, tasks, "`python -m dtvg tasks list` shows them."))
+        raise ConfigError(
+            unknown("task", name, tasks, "`python -m dtvg tasks list` shows them.")
+        )
     return tasks[name]

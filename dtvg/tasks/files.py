@@ -1,0 +1,197 @@
+"""Where a task's files lie, and one file's columns: Parquet, CSV or JSON lines, or the hub.
+
+Finds the folder (`data.folder`, then `<home>/datasets`; the demo's is shipped), reads only
+the columns a task needs, and says in one sentence what is wrong with a file. Must not import
+torch or pandas; `datasets` is imported only when nothing is at hand.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.csv
+import pyarrow.json
+import pyarrow.parquet as pq
+
+from dtvg import paths
+from dtvg.errors import DataError
+from dtvg.tasks.spec import TaskSpec
+
+ENDINGS = (".parquet", ".csv", ".jsonl")
+
+
+def find_folder(spec: TaskSpec, folder: str | None) -> Path | None:
+    """Return the folder that holds the task's files, None where only the hub is left.
+
+    Args:
+        spec: the task; its files lie in a sub-folder called `spec.folder`.
+        folder: the configured `data.folder`, looked at before `<home>/datasets`.
+
+    Raises:
+        DataError: if the configured folder does not exist.
+    """
+    if spec.dataset == "demo":
+        return paths.demo() / "tasks" / spec.folder
+    places = [paths.datasets()]
+    if folder:
+        given = Path(folder).expanduser()
+        if not given.is_dir():
+            raise DataError(
+                f"There is no data folder '{folder}'; give data.folder a folder with one "
+                f"sub-folder per data set, such as '{spec.folder}', or leave it empty."
+            )
+        places.insert(0, given)
+    for place in places:
+        if (place / spec.folder).is_dir():
+            return place / spec.folder
+    return None
+
+
+def split_files(folder: Path, names: Sequence[str]) -> list[Path]:
+    """Return the files of one split: `train.parquet`, or all of `train-00000-of-*.parquet`.
+
+    Args:
+        folder: the task's folder.
+        names: the split's names in order of preference, e.g. validation_matched, validation.
+
+    Raises:
+        DataError: if there is none.
+    """
+    for name in names:
+        for ending in ENDINGS:
+            single = folder / f"{name}{ending}"
+            if single.is_file():
+                return [single]
+            parts = sorted(folder.glob(f"{name}-*-of-*{ending}"))
+            if parts:
+                return parts
+    looked_for = " or ".join(f"'{name}.parquet'" for name in names)
+    found = (
+        ", ".join(sorted(p.name for p in folder.glob("*"))) if folder.is_dir() else ""
+    )
+    raise DataError(
+        f"There is no file {looked_for} (or .csv, .jsonl) in '{folder}', which holds "
+        f"{found or 'nothing'}; put one there."
+    )
+
+
+def read_file(path: Path, spec: TaskSpec) -> pa.Table:
+    """Read the columns `spec` needs from one file.
+
+    Raises:
+        DataError: if the file cannot be read as what its name says, lacks a column or holds
+            no rows.
+    """
+    kind = {".parquet": "Parquet", ".csv": "CSV", ".jsonl": "JSON lines"}[path.suffix]
+    try:
+        table = _table(path, spec)
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
+        reason = " ".join(str(error).split()).removesuffix(".")
+        raise DataError(
+            f"'{path}' cannot be read as {kind} ({reason[:160]}); write the file anew."
+        ) from None
+    return checked(table, spec, f"'{path}'")
+
+
+def _table(path: Path, spec: TaskSpec) -> pa.Table:
+    """Read one file, text columns as strings whatever they look like."""
+    if path.suffix == ".parquet":
+        held = pq.read_schema(path).names
+        wanted = [column for column in spec.columns if column in held]
+        return pq.read_table(
+            path, columns=wanted if len(wanted) == len(spec.columns) else None
+        )
+    text = {column: pa.string() for _, column in spec.fields}
+    if path.suffix == ".csv":
+        options = pa.csv.ConvertOptions(column_types=text, strings_can_be_null=False)
+        parsing = pa.csv.ParseOptions(newlines_in_values=True)
+        return pa.csv.read_csv(path, convert_options=options, parse_options=parsing)
+    schema = pa.schema(list(text.items()))
+    return pa.json.read_json(
+        path, parse_options=pa.json.ParseOptions(explicit_schema=schema)
+    )
+
+
+def checked(table: pa.Table, spec: TaskSpec, where: str) -> pa.Table:
+    """Return the needed columns of `table`, with dictionary-coded ones as plain values.
+
+    Args:
+        table: what was read.
+        spec: the task.
+        where: how messages name the file.
+
+    Raises:
+        DataError: if a column is missing or there are no rows.
+    """
+    missing = [column for column in spec.columns if column not in table.column_names]
+    if missing:
+        raise DataError(
+            f"{where} has no column {_quoted(missing)}; task {spec.name} needs "
+            f"{_quoted(spec.columns)} and the file holds {_quoted(table.column_names)}."
+        )
+    if not table.num_rows:
+        raise DataError(f"{where} holds no rows; task {spec.name} needs at least one.")
+    table = table.select(list(spec.columns))
+    for index, column in enumerate(table.schema):
+        if pa.types.is_dictionary(column.type):
+            plain = table.column(index).cast(column.type.value_type)
+            table = table.set_column(index, column.name, plain)
+        elif pa.types.is_string_view(column.type):
+            table = table.set_column(
+                index, column.name, table.column(index).cast(pa.string())
+            )
+    return table
+
+
+def _quoted(names: Sequence[str]) -> str:
+    return ", ".join(f"'{name}'" for name in names)
+
+
+def hub_name(spec: TaskSpec) -> str:
+    """Return how a message names the task's place on the hub, e.g. `nyu-mll/glue (rte)`."""
+    return f"{spec.dataset} ({spec.config})" if spec.config else spec.dataset
+
+
+def read_hub(spec: TaskSpec, split: str) -> pa.Table:
+    """Load one split from the hub, at the task's pinned revision.
+
+    Raises:
+        DataError: if the hub cannot be reached or has no such data: where files may be put
+            instead, and which columns they need.
+    """
+    try:
+        import datasets
+
+        rows = datasets.load_dataset(
+            spec.dataset, spec.config, split=split, revision=spec.revision
+        )
+        table = rows.with_format("arrow")[:]
+    except Exception as error:  # the hub's client raises errors of several libraries
+        reason = " ".join(str(error).split()).removesuffix(".") or type(error).__name__
+        raise DataError(
+            f"Task {spec.name} is neither in '{paths.datasets() / spec.folder}' nor on the hub "
+            f"as {hub_name(spec)}, split {split} ({reason[:160]}); put train.parquet and "
+            f"validation.parquet with the columns {_quoted(spec.columns)} into a folder "
+            f"'{spec.folder}' and name the folder around it as data.folder."
+        ) from None
+    return checked(table, spec, f"{hub_name(spec)}, split {split}")
+
+
+def signature(folder: Path | None) -> tuple[tuple[str, int, int], ...]:
+    """Return name, size and time of every file in `folder`, so that a change is noticed."""
+    if folder is None:
+        return ()
+    try:
+        with os.scandir(folder) as entries:
+            found = [(e.name, e.stat().st_size, e.stat().st_mtime_ns) for e in entries]
+    except OSError as error:
+        if error.errno not in (errno.ENOENT, errno.ENOTDIR):
+            raise DataError(
+                f"'{folder}' cannot be listed ({error.strerror})."
+            ) from None
+        return ()
+    return tuple(sorted(found))
