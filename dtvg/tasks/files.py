@@ -34,9 +34,22 @@ def find_folder(spec: TaskSpec, folder: str | None) -> Path | None:
     Raises:
         DataError: if the configured folder does not exist.
     """
+    looked_in = places(spec, folder)
+    for place in looked_in:
+        if place.is_dir():
+            return place
+    return looked_in[0] if spec.dataset == "demo" else None
+
+
+def places(spec: TaskSpec, folder: str | None) -> list[Path]:
+    """Return where the task's own folder is looked for, in this order.
+
+    Raises:
+        DataError: if the configured folder does not exist.
+    """
     if spec.dataset == "demo":
-        return paths.demo() / "tasks" / spec.folder
-    places = [paths.datasets()]
+        return [paths.demo() / "tasks" / spec.folder]
+    around = [paths.datasets()]
     if folder:
         given = Path(folder).expanduser()
         if not given.is_dir():
@@ -44,17 +57,15 @@ def find_folder(spec: TaskSpec, folder: str | None) -> Path | None:
                 f"There is no data folder '{folder}'; give data.folder a folder with one "
                 f"sub-folder per data set, such as '{spec.folder}', or leave it empty."
             )
-        places.insert(0, given)
-    for place in places:
-        if (place / spec.folder).is_dir():
-            return place / spec.folder
-    return None
+        around.insert(0, given)
+    return [place / spec.folder for place in around]
 
 
-def split_files(folder: Path, names: Sequence[str]) -> list[Path]:
+def split_files(spec: TaskSpec, folder: Path, names: Sequence[str]) -> list[Path]:
     """Return the files of one split: `train.parquet`, or all of `train-00000-of-*.parquet`.
 
     Args:
+        spec: the task.
         folder: the task's folder.
         names: the split's names in order of preference, e.g. validation_matched, validation.
 
@@ -70,12 +81,13 @@ def split_files(folder: Path, names: Sequence[str]) -> list[Path]:
             if parts:
                 return parts
     looked_for = " or ".join(f"'{name}.parquet'" for name in names)
-    found = (
-        ", ".join(sorted(p.name for p in folder.glob("*"))) if folder.is_dir() else ""
-    )
+    found = ", ".join(sorted(p.name for p in folder.glob("*"))) if folder.is_dir() else ""
+    step = "put one there"
+    if spec.dataset == "demo":
+        step = "`python -m dtvg demo build` makes the demo's files"
     raise DataError(
         f"There is no file {looked_for} (or .csv, .jsonl) in '{folder}', which holds "
-        f"{found or 'nothing'}; put one there."
+        f"{found or 'nothing'}; {step}."
     )
 
 
@@ -90,9 +102,8 @@ def read_file(path: Path, spec: TaskSpec) -> pa.Table:
     try:
         table = _table(path, spec)
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
-        reason = " ".join(str(error).split()).removesuffix(".")
         raise DataError(
-            f"'{path}' cannot be read as {kind} ({reason[:160]}); write the file anew."
+            f"'{path}' cannot be read as {kind} ({_reason(error)}); write the file anew."
         ) from None
     return checked(table, spec, f"'{path}'")
 
@@ -102,18 +113,16 @@ def _table(path: Path, spec: TaskSpec) -> pa.Table:
     if path.suffix == ".parquet":
         held = pq.read_schema(path).names
         wanted = [column for column in spec.columns if column in held]
-        return pq.read_table(
-            path, columns=wanted if len(wanted) == len(spec.columns) else None
-        )
+        return pq.read_table(path, columns=wanted if len(wanted) == len(spec.columns) else None)
     text = {column: pa.string() for _, column in spec.fields}
     if path.suffix == ".csv":
         options = pa.csv.ConvertOptions(column_types=text, strings_can_be_null=False)
         parsing = pa.csv.ParseOptions(newlines_in_values=True)
         return pa.csv.read_csv(path, convert_options=options, parse_options=parsing)
-    schema = pa.schema(list(text.items()))
-    return pa.json.read_json(
-        path, parse_options=pa.json.ParseOptions(explicit_schema=schema)
-    )
+    options = pa.json.ParseOptions(explicit_schema=pa.schema(list(text.items())))
+    table = pa.json.read_json(path, parse_options=options)
+    absent = [name for name in text if table.column(name).null_count == table.num_rows]
+    return table.drop_columns(absent)
 
 
 def checked(table: pa.Table, spec: TaskSpec, where: str) -> pa.Table:
@@ -141,13 +150,17 @@ def checked(table: pa.Table, spec: TaskSpec, where: str) -> pa.Table:
             plain = table.column(index).cast(column.type.value_type)
             table = table.set_column(index, column.name, plain)
         elif pa.types.is_string_view(column.type):
-            table = table.set_column(
-                index, column.name, table.column(index).cast(pa.string())
-            )
+            table = table.set_column(index, column.name, table.column(index).cast(pa.string()))
     return table
 
 
-def _quoted(names: Sequence[str]) -> str:
+def _reason(error: Exception) -> str:
+    """Return a library's message as a part of one sentence: one line, not too long."""
+    text = " ".join(str(error).split()).removesuffix(".").replace(". ", "; ")
+    return text[:160] or type(error).__name__
+
+
+def _quoted(names: Sequence[object]) -> str:
     return ", ".join(f"'{name}'" for name in names)
 
 
@@ -156,8 +169,13 @@ def hub_name(spec: TaskSpec) -> str:
     return f"{spec.dataset} ({spec.config})" if spec.config else spec.dataset
 
 
-def read_hub(spec: TaskSpec, split: str) -> pa.Table:
+def read_hub(spec: TaskSpec, split: str, looked_in: Sequence[Path]) -> pa.Table:
     """Load one split from the hub, at the task's pinned revision.
+
+    Args:
+        spec: the task.
+        split: the split's name on the hub.
+        looked_in: the folders that did not exist, for the message.
 
     Raises:
         DataError: if the hub cannot be reached or has no such data: where files may be put
@@ -166,17 +184,15 @@ def read_hub(spec: TaskSpec, split: str) -> pa.Table:
     try:
         import datasets
 
-        rows = datasets.load_dataset(
-            spec.dataset, spec.config, split=split, revision=spec.revision
-        )
+        rows = datasets.load_dataset(spec.dataset, spec.config, split=split, revision=spec.revision)
         table = rows.with_format("arrow")[:]
     except Exception as error:  # the hub's client raises errors of several libraries
-        reason = " ".join(str(error).split()).removesuffix(".") or type(error).__name__
         raise DataError(
-            f"Task {spec.name} is neither in '{paths.datasets() / spec.folder}' nor on the hub "
-            f"as {hub_name(spec)}, split {split} ({reason[:160]}); put train.parquet and "
-            f"validation.parquet with the columns {_quoted(spec.columns)} into a folder "
-            f"'{spec.folder}' and name the folder around it as data.folder."
+            f"Task {spec.name} is neither at hand (there is no folder {_quoted(looked_in)}) nor "
+            f"loaded from the hub as {hub_name(spec)}, split {split} ({_reason(error)}); put "
+            "train.parquet and validation.parquet with the columns "
+            f"{_quoted(spec.columns)} there, or name the folder around '{spec.folder}' as "
+            "data.folder."
         ) from None
     return checked(table, spec, f"{hub_name(spec)}, split {split}")
 
@@ -190,8 +206,6 @@ def signature(folder: Path | None) -> tuple[tuple[str, int, int], ...]:
             found = [(e.name, e.stat().st_size, e.stat().st_mtime_ns) for e in entries]
     except OSError as error:
         if error.errno not in (errno.ENOENT, errno.ENOTDIR):
-            raise DataError(
-                f"'{folder}' cannot be listed ({error.strerror})."
-            ) from None
+            raise DataError(f"'{folder}' cannot be listed ({error.strerror}).") from None
         return ()
     return tuple(sorted(found))

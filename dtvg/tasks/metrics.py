@@ -22,9 +22,7 @@ def predicted_label(prediction: str, spec: TaskSpec) -> int | None:
     return spec.labels.index(word) if word in spec.labels else None
 
 
-def accuracy(
-    predictions: Sequence[str], examples: Sequence[Example], spec: TaskSpec
-) -> float:
+def accuracy(predictions: Sequence[str], examples: Sequence[Example], spec: TaskSpec) -> float:
     """Share of outputs that equal an accepted answer, outer white space aside."""
     hits = sum(
         " ".join(p.split()) in {" ".join(r.split()) for r in e.references}
@@ -33,9 +31,7 @@ def accuracy(
     return hits / len(examples)
 
 
-def f1(
-    predictions: Sequence[str], examples: Sequence[Example], spec: TaskSpec
-) -> float:
+def f1(predictions: Sequence[str], examples: Sequence[Example], spec: TaskSpec) -> float:
     """F1 of class 1 of two; an output that is no label counts as the opposite label."""
     from sklearn.metrics import f1_score
 
@@ -45,44 +41,34 @@ def f1(
     return float(f1_score(gold, filled, pos_label=1, zero_division=0))
 
 
-def macro_f1(
-    predictions: Sequence[str], examples: Sequence[Example], spec: TaskSpec
-) -> float:
+def macro_f1(predictions: Sequence[str], examples: Sequence[Example], spec: TaskSpec) -> float:
     """Mean over all of the task's classes of their F1; an invalid output hits no class."""
     from sklearn.metrics import f1_score
 
     found = _with_invalid_class(predictions, spec)
     classes = list(range(len(spec.labels)))
     gold = _gold(examples, spec)
-    return float(
-        f1_score(gold, found, labels=classes, average="macro", zero_division=0)
-    )
+    return float(f1_score(gold, found, labels=classes, average="macro", zero_division=0))
 
 
-def matthews(
-    predictions: Sequence[str], examples: Sequence[Example], spec: TaskSpec
-) -> float:
-    """Matthews correlation; an invalid output is a class of its own."""
+def matthews(predictions: Sequence[str], examples: Sequence[Example], spec: TaskSpec) -> float:
+    """Matthews correlation, 0 where undefined; an invalid output is a class of its own."""
     from sklearn.metrics import matthews_corrcoef
 
-    value = float(
-        matthews_corrcoef(_gold(examples, spec), _with_invalid_class(predictions, spec))
-    )
-    return value if math.isfinite(value) else 0.0
+    gold, found = _gold(examples, spec), _with_invalid_class(predictions, spec)
+    if len(set(gold)) < 2 or len(set(found)) < 2:
+        return 0.0
+    return float(matthews_corrcoef(gold, found))
 
 
-def pearson(
-    predictions: Sequence[str], examples: Sequence[Example], spec: TaskSpec
-) -> float:
+def pearson(predictions: Sequence[str], examples: Sequence[Example], spec: TaskSpec) -> float:
     """Pearson correlation of numbers; no number counts as -1, an undefined value as 0."""
     from scipy.stats import pearsonr
 
     return _correlation(pearsonr, predictions, examples)
 
 
-def spearman(
-    predictions: Sequence[str], examples: Sequence[Example], spec: TaskSpec
-) -> float:
+def spearman(predictions: Sequence[str], examples: Sequence[Example], spec: TaskSpec) -> float:
     """Spearman correlation of numbers; no number counts as -1, an undefined value as 0."""
     from scipy.stats import spearmanr
 

@@ -67,9 +67,7 @@ class TaskData:
         """
         rows = {"train": self.train, "validation": self.validation, "test": self.test}
         if name not in rows:
-            raise DataError(
-                f"There is no split '{name}'; a task has train, validation and test."
-            )
+            raise DataError(f"There is no split '{name}'; a task has train, validation and test.")
         return rows[name]
 
 
@@ -89,6 +87,7 @@ def load_task(name: str, data: DataSettings) -> TaskData:
     return _load(
         spec,
         folder,
+        tuple(files.places(spec, data.folder)),
         data.split,
         data.seed,
         data.max_train_examples,
@@ -100,19 +99,24 @@ def load_task(name: str, data: DataSettings) -> TaskData:
 def _load(
     spec: TaskSpec,
     folder: Path | None,
+    places: tuple[Path, ...],
     split: str,
     seed: int,
     max_train_examples: int | None,
     signature: tuple[tuple[str, int, int], ...],
 ) -> TaskData:
-    """Read, split and fingerprint; `signature` only makes a changed file a new entry."""
-    train = _read(spec, folder, (spec.split.train,))
-    validation = _read(spec, folder, (spec.split.validation, "validation"))
+    """Read, split and fingerprint; `signature` only makes a changed file a new entry.
+
+    `places` is where files were looked for, for the message where there are none.
+    """
+    read = functools.partial(_read, spec, folder, places)
+    train = read((spec.split.train, "train"))
+    validation = read((spec.split.validation, "validation"))
     test: list[Example] | None = None
     if spec.dataset == "demo":
-        test = _read(spec, folder, ("test",))
+        test = read(("test",))
     elif needs_test(spec, split):
-        test = _read(spec, folder, (spec.split.test or "test", "test"))
+        test = read((spec.split.test or "test", "test"))
     splits = plan_splits(spec, train, validation, test, split, seed)
     used = limit_train(splits.train, max_train_examples, seed)
     splits = Splits(used, splits.validation, splits.test, splits.notes)
@@ -127,22 +131,20 @@ def _load(
     )
 
 
-def _read(spec: TaskSpec, folder: Path | None, names: Sequence[str]) -> list[Example]:
+def _read(
+    spec: TaskSpec, folder: Path | None, places: tuple[Path, ...], names: Sequence[str]
+) -> list[Example]:
     """Read one official split, all of its files in order."""
     if folder is None:
         where = f"{files.hub_name(spec)}, split {names[0]}"
-        return examples_from(spec, files.read_hub(spec, names[0]), where)
+        return examples_from(spec, files.read_hub(spec, names[0], places), where)
     tables: list[tuple[Path, pa.Table]] = [
-        (path, files.read_file(path, spec)) for path in files.split_files(folder, names)
+        (path, files.read_file(path, spec)) for path in files.split_files(spec, folder, names)
     ]
-    return [
-        e for path, table in tables for e in examples_from(spec, table, f"'{path}'")
-    ]
+    return [e for path, table in tables for e in examples_from(spec, table, f"'{path}'")]
 
 
-def limit_train(
-    examples: tuple[Example, ...], limit: int | None, seed: int
-) -> tuple[Example, ...]:
+def limit_train(examples: tuple[Example, ...], limit: int | None, seed: int) -> tuple[Example, ...]:
     """Keep at most `limit` examples, drawn by seed, in the order given."""
     if limit is None or limit >= len(examples):
         return examples
@@ -151,29 +153,19 @@ def limit_train(
 
 def fingerprint_of(spec: TaskSpec, splits: Splits) -> str:
     """Identify what a model sees: texts and answers by split, label words, text version."""
-    digest = hashlib.sha256(
-        json.dumps([TEXT_VERSION, spec.name, list(spec.labels)]).encode()
-    )
+    digest = hashlib.sha256(json.dumps([TEXT_VERSION, spec.name, list(spec.labels)]).encode())
     for rows in (splits.train, splits.validation, splits.test):
         digest.update(f"\x1d{len(rows)}".encode())
         for e in rows:
             parts = (e.source, e.target, e.group or "", *e.references)
-            digest.update(
-                ("\x1e" + "\x1f".join(parts)).encode("utf-8", "surrogatepass")
-            )
+            digest.update(("\x1e" + "\x1f".join(parts)).encode("utf-8", "surrogatepass"))
     return digest.hexdigest()[:16]
 
 
 def _notes(spec: TaskSpec, at_hand: int, splits: Splits) -> tuple[str, ...]:
     """Collect what a reader should know about these rows."""
     notes = list(splits.notes)
-    if (
-        spec.dataset != "demo"
-        and spec.convert is None
-        and at_hand != spec.split.train_rows
-    ):
-        notes.insert(
-            0, f"{at_hand} of {spec.split.train_rows} official training rows at hand"
-        )
+    if spec.dataset != "demo" and spec.convert is None and at_hand != spec.split.train_rows:
+        notes.insert(0, f"{at_hand} of {spec.split.train_rows} official training rows at hand")
     leak = leak_note(splits)
     return tuple([*notes, leak] if leak else notes)

@@ -82,9 +82,7 @@ class TaskSpec:
     """Readable names of the classes, e.g. ("entailment", "not entailment")."""
     paper: str = ""
     licence: str = ""
-    convert: Callable[[Mapping[str, Any]], list[Example]] | None = field(
-        default=None, repr=False
-    )
+    convert: Callable[[Mapping[str, Any]], list[Example]] | None = field(default=None, repr=False)
     """Replaces the generic text rule for the odd ones: row → examples.
 
     Raises `FieldProblem` for a value it cannot use.
@@ -122,7 +120,5 @@ def find_task(name: str) -> TaskSpec:
     """
     tasks = all_tasks()
     if name not in tasks:
-        raise ConfigError(
-            unknown("task", name, tasks, "`python -m dtvg tasks list` shows them.")
-        )
+        raise ConfigError(unknown("task", name, tasks, "`python -m dtvg tasks list` shows them."))
     return tasks[name]

@@ -60,9 +60,7 @@ def plan_splits(
         parts = (tuple(train), tuple(validation), tuple(test or ()))
     else:
         if split == "official":
-            notes.append(
-                f"{spec.name} has no labelled official test split; split by the plan"
-            )
+            notes.append(f"{spec.name} has no labelled official test split; split by the plan")
         if spec.split.train_rows < SMALL_TASK_ROWS:
             first, second = divide(validation, len(validation) // 2, seed)
             parts = (tuple(train), first, second)
@@ -92,9 +90,7 @@ def divide(
     Examples of one `group` stay together, so slightly more may be drawn where there are any.
     """
     order = draw_order(examples, seed)
-    while 0 < count < len(order) and _same_group(
-        examples, order[count - 1], order[count]
-    ):
+    while 0 < count < len(order) and _same_group(examples, order[count - 1], order[count]):
         count += 1
     chosen = set(order[:count])
     return (
@@ -128,9 +124,7 @@ def _same_group(examples: Sequence[Example], first: int, second: int) -> bool:
 def leak_note(splits: Splits) -> str | None:
     """Describe train rows whose text also stands in validation or test, None if none does."""
     seen = {e.source for e in splits.validation} | {e.source for e in splits.test}
-    rows = [
-        number for number, e in enumerate(splits.train, start=1) if e.source in seen
-    ]
+    rows = [number for number, e in enumerate(splits.train, start=1) if e.source in seen]
     if not rows:
         return None
     return (

@@ -19,9 +19,7 @@ TEXT_VERSION = 1
 """Raised whenever the text of an existing task changes; part of every data fingerprint."""
 
 
-def source_text(
-    name: str, fields: Sequence[tuple[str, str]], row: Mapping[str, Any]
-) -> str:
+def source_text(name: str, fields: Sequence[tuple[str, str]], row: Mapping[str, Any]) -> str:
     """Compose what the model reads: `rte sentence1: … sentence2: …`.
 
     Args:
@@ -67,9 +65,7 @@ def _sources(spec: TaskSpec, texts: list[list[str]]) -> list[str]:
     return [template.format(*row) for row in zip(*texts, strict=True)]
 
 
-def _verbatim(
-    spec: TaskSpec, sources: list[str], targets: list[str], where: str
-) -> list[Example]:
+def _verbatim(spec: TaskSpec, sources: list[str], targets: list[str], where: str) -> list[Example]:
     """Take source and target as they stand; with label words, the target must be one."""
     if not spec.labels:
         return [Example(s, t, (t,)) for s, t in zip(sources, targets, strict=True)]
@@ -78,9 +74,7 @@ def _verbatim(
         if target not in index:
             raise _problem(where, number, FieldProblem(
                 spec.label_column, target, ", ".join(spec.labels)))  # fmt: skip
-    return [
-        Example(s, t, (t,), index[t]) for s, t in zip(sources, targets, strict=True)
-    ]
+    return [Example(s, t, (t,), index[t]) for s, t in zip(sources, targets, strict=True)]
 
 
 def _converted(spec: TaskSpec, table: pa.Table, where: str) -> list[Example]:
@@ -125,9 +119,7 @@ def _labels(spec: TaskSpec, values: list[Any], where: str) -> list[int]:
             allowed = ", ".join(
                 f"{index} ({spec.title_of(index)})" for index in range(len(spec.labels))
             )
-            raise _problem(
-                where, number, FieldProblem(spec.label_column, value, allowed)
-            )
+            raise _problem(where, number, FieldProblem(spec.label_column, value, allowed))
     return [int(value) for value in values]
 
 

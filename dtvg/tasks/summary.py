@@ -1,0 +1,52 @@
+"""What a task's examples look like at a glance: sizes, label balance, what guessing scores.
+
+Pure functions on `TaskData` for the command line and the tasks page. Must not import torch,
+pandas or streamlit.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+
+from dtvg.tasks.metrics import score
+from dtvg.tasks.reading import TaskData
+from dtvg.tasks.spec import Example, TaskSpec
+
+SPLIT_NAMES = ("train", "validation", "test")
+
+
+@dataclass(frozen=True)
+class SplitSummary:
+    """One split: how many rows, which answers how often, what the commonest answer scores."""
+
+    name: str
+    rows: int
+    balance: dict[str, int]
+    """Rows by answer, for tasks with label words; empty otherwise."""
+    majority: dict[str, float]
+    """Metrics and `score` of always giving the commonest training answer."""
+    mean_source_words: float
+
+
+def summarise(data: TaskData) -> tuple[SplitSummary, ...]:
+    """Summarise the three splits of a task."""
+    answer = commonest_answer(data.train)
+    return tuple(_split(data.spec, name, data.split(name), answer) for name in SPLIT_NAMES)
+
+
+def commonest_answer(examples: tuple[Example, ...]) -> str:
+    """Return the target that occurs most often (ties: the one seen first)."""
+    return Counter(e.target for e in examples).most_common(1)[0][0]
+
+
+def _split(spec: TaskSpec, name: str, examples: tuple[Example, ...], answer: str) -> SplitSummary:
+    counts = Counter(e.target for e in examples)
+    words = sum(e.source.count(" ") + 1 for e in examples)
+    return SplitSummary(
+        name=name,
+        rows=len(examples),
+        balance={word: counts[word] for word in spec.labels},
+        majority=score(spec, [answer] * len(examples), examples),
+        mean_source_words=words / len(examples),
+    )

@@ -1,0 +1,85 @@
+"""`tasks list` and `tasks show` print what the task tables and files hold."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from dtvg.cli import tasks
+from dtvg.errors import ConfigError, DataError
+
+
+@pytest.fixture(autouse=True)
+def own_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DTVG_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> str:
+    folder = tmp_path / "d" / "glue_cola"
+    folder.mkdir(parents=True)
+    for split, count in {"train": 9, "validation": 6}.items():
+        rows = {"sentence": [f"[bold]{split}[/] sentence {i}" for i in range(count)],
+                "label": [1, 1, 0] * (count // 3)}  # fmt: skip
+        pq.write_table(pa.table(rows), folder / f"{split}.parquet")
+    return str(tmp_path / "d")
+
+
+def run(*words: str) -> int:
+    top = argparse.ArgumentParser()
+    tasks.add(top.add_subparsers())
+    arguments = top.parse_args(["tasks", *words])
+    return int(arguments.do(arguments))
+
+
+def test_list_prints_every_task_with_its_place(
+    data: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run("list", "--data", data) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].split() == ["name", "title", "family", "labels", "metrics", "where"]
+    cola = next(line for line in lines if line.startswith("cola "))
+    assert "unacceptable, acceptable" in cola and "matthews" in cola
+    assert "hub: nyu-mll/glue (rte)" in next(line for line in lines if line.startswith("rte "))
+    assert "glue_cola" in "".join(lines)
+
+
+def test_show_prints_facts_splits_and_examples(
+    data: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run("show", "cola", "--data", data, "--rows", "2") == 0
+    out = capsys.readouterr().out
+    assert "cola: Corpus of Linguistic Acceptability" in out
+    assert "9 of 8551 official training rows at hand" in out
+    assert "6 (67%)" in out and "3 (33%)" in out
+    assert "cola sentence: [bold]train[/] sentence 1" in out
+    assert "target  1 (acceptable)" in out
+    assert out.count("train row ") == 2
+
+
+def test_show_without_rows_prints_no_example(data: str, capsys: pytest.CaptureFixture[str]) -> None:
+    run("show", "cola", "--data", data, "--rows", "0")
+    assert "train row" not in capsys.readouterr().out
+
+
+def test_show_of_an_unknown_task_names_the_nearest(data: str) -> None:
+    with pytest.raises(ConfigError, match="Did you mean 'cola'"):
+        run("show", "colla", "--data", data)
+
+
+def test_a_data_folder_that_is_none_is_named() -> None:
+    with pytest.raises(DataError, match="There is no data folder 'nowhere'"):
+        run("list", "--data", "nowhere")
+
+
+def test_a_number_of_rows_that_is_none_is_refused(
+    data: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        run("show", "cola", "--rows", "-1")
+    assert "--rows" in capsys.readouterr().err

@@ -1,0 +1,140 @@
+"""Every metric against values computed by hand, outputs that are no label included."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dtvg.errors import DataError
+from dtvg.tasks.metrics import METRICS, score
+from dtvg.tasks.spec import Example, all_tasks, find_task
+
+
+def gold(labels: Sequence[int]) -> list[Example]:
+    return [Example("", str(label), (str(label),), label) for label in labels]
+
+
+def numbers(values: Sequence[str]) -> list[Example]:
+    return [Example("", value, (value,)) for value in values]
+
+
+def value(metric: str, task: str, predictions: Sequence[str], labels: Sequence[int]) -> float:
+    return METRICS[metric](predictions, gold(labels), find_task(task))
+
+
+def test_accuracy_is_the_share_of_equal_answers_white_space_aside() -> None:
+    assert value("accuracy", "rte", ["0", " 1\n", "1", "entailment"], [0, 1, 0, 1]) == 0.5
+
+
+def test_accuracy_of_free_text_accepts_any_reference() -> None:
+    examples = [Example("", "a b", ("a b", "ab")), Example("", "c", ("c",))]
+    assert METRICS["accuracy"](["a  b", "d"], examples, find_task("stsb")) == 0.5
+    assert METRICS["accuracy"](["ab", "c"], examples, find_task("stsb")) == 1.0
+
+
+def test_f1_is_that_of_class_1() -> None:
+    # true positives 2, false positives 1, false negatives 1: 2·2 / (2·2 + 1 + 1)
+    assert value("f1", "mrpc", ["1", "1", "1", "0", "0"], [1, 1, 0, 1, 0]) == pytest.approx(4 / 6)
+
+
+def test_f1_counts_an_invalid_output_as_the_opposite_label() -> None:
+    assert value("f1", "mrpc", ["1", "maybe", "?"], [1, 1, 0]) == value(
+        "f1", "mrpc", ["1", "0", "1"], [1, 1, 0]
+    )
+    assert value("f1", "mrpc", ["1", "maybe", "?"], [1, 1, 0]) == pytest.approx(2 / 4)
+
+
+def test_f1_without_any_positive_is_0() -> None:
+    assert value("f1", "qqp", ["0", "0"], [0, 0]) == 0.0
+
+
+def test_macro_f1_is_the_mean_over_all_classes_of_the_task() -> None:
+    # class 0: tp 2, fp 1, fn 0 → 4/5; class 1: tp 1, fp 0, fn 1 → 2/3; class 2: tp 0, fn 1 → 0
+    found = value("macro_f1", "cb", ["0", "0", "1", "0", "nothing"], [0, 0, 1, 1, 2])
+    assert found == pytest.approx((4 / 5 + 2 / 3 + 0) / 3)
+
+
+def test_matthews_of_a_two_by_two_table() -> None:
+    # tp 3, tn 2, fp 1, fn 2: (3·2 − 1·2) / sqrt(4·5·3·4)
+    predictions = ["1"] * 3 + ["0"] * 2 + ["1"] + ["0"] * 2
+    labels = [1] * 3 + [0] * 2 + [0] + [1] * 2
+    assert value("matthews", "cola", predictions, labels) == pytest.approx(4 / 240**0.5)
+
+
+def test_matthews_takes_an_invalid_output_as_a_class_of_its_own() -> None:
+    # Gorodkin's R_K with classes 0, 1, invalid: c = 2 right of s = 4; t = (2, 2, 0), p = (1, 1, 2)
+    found = value("matthews", "cola", ["0", "x", "1", "y"], [0, 0, 1, 1])
+    assert found == pytest.approx((2 * 4 - 4) / ((16 - 6) ** 0.5 * (16 - 8) ** 0.5))
+
+
+def test_matthews_of_a_constant_answer_is_0() -> None:
+    assert value("matthews", "cola", ["1", "1", "1"], [1, 0, 1]) == 0.0
+
+
+def test_pearson_and_spearman_of_four_numbers() -> None:
+    examples = numbers(["0.0", "1.0", "2.0", "5.0"])
+    spec = find_task("stsb")
+    outputs = ["1.0", "0.0", "2.0", "3.0"]
+    # gold − 2 = (−2, −1, 0, 3); found − 1.5 = (−.5, −1.5, .5, 1.5): 7 / sqrt(14 · 5)
+    assert METRICS["pearson"](outputs, examples, spec) == pytest.approx(7 / 70**0.5)
+    # one pair of neighbours swapped: 1 − 6·2 / (4·15)
+    assert METRICS["spearman"](outputs, examples, spec) == pytest.approx(0.8)
+
+
+@pytest.mark.parametrize("output", ["good", "", "nan", "inf", "3,4"])
+def test_an_output_that_is_no_number_counts_as_minus_1(output: str) -> None:
+    examples, spec = numbers(["0.0", "1.0", "2.0"]), find_task("stsb")
+    for metric in ("pearson", "spearman"):
+        assert METRICS[metric]([output, "1", "2"], examples, spec) == METRICS[metric](
+            ["-1", "1", "2"], examples, spec
+        )
+
+
+def test_an_undefined_correlation_is_0() -> None:
+    examples, spec = numbers(["0.0", "1.0"]), find_task("stsb")
+    assert METRICS["pearson"](["2.0", "2.0"], examples, spec) == 0.0
+    assert METRICS["spearman"](["x", "y"], examples, spec) == 0.0
+    assert METRICS["pearson"](["2.0"], examples[:1], spec) == 0.0
+
+
+def test_the_score_is_the_mean_of_the_tasks_metrics() -> None:
+    found = score(find_task("mrpc"), ["1", "1", "1", "0"], gold([1, 1, 0, 0]))
+    assert found["f1"] == pytest.approx(4 / 5)
+    assert found["accuracy"] == 0.75
+    assert found["score"] == pytest.approx((4 / 5 + 0.75) / 2)
+
+
+@given(st.lists(st.tuples(st.sampled_from(["0", "1", "no"]), st.integers(0, 1)), min_size=1))
+def test_every_value_stays_in_its_range(rows: list[tuple[str, int]]) -> None:
+    predictions, labels = [p for p, _ in rows], [g for _, g in rows]
+    for name in ("mrpc", "cola", "cb"):
+        for metric, found in score(find_task(name), predictions, gold(labels)).items():
+            lowest = -1.0 if metric == "matthews" or name == "cola" else 0.0
+            assert lowest - 1e-12 <= found <= 1.0 + 1e-12
+
+
+@pytest.mark.parametrize("name", list(all_tasks()))
+def test_every_task_names_known_metrics_and_scores_its_own_answers_1(name: str) -> None:
+    spec = find_task(name)
+    examples = (
+        gold([i % len(spec.labels) for i in range(12)])
+        if spec.labels
+        else numbers([f"{i}.0" for i in range(5)])
+    )
+    examples = [
+        e if e.label is None else Example("", w := spec.labels[e.label], (w,), e.label)
+        for e in examples
+    ]
+    found = score(spec, [e.target for e in examples], examples)
+    assert set(found) == {*spec.metrics, "score"}
+    assert found["score"] == pytest.approx(1.0)
+
+
+def test_outputs_and_examples_of_different_number_are_refused() -> None:
+    with pytest.raises(DataError, match="got 1 outputs for 2 examples"):
+        score(find_task("rte"), ["0"], gold([0, 1]))
+    with pytest.raises(DataError, match="got 0 outputs for 0 examples"):
+        score(find_task("rte"), [], [])

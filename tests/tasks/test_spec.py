@@ -1,0 +1,60 @@
+"""The rows of the task tables are complete and consistent."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from dtvg.config import NAME_PATTERN
+from dtvg.errors import ConfigError
+from dtvg.tasks.metrics import METRICS
+from dtvg.tasks.spec import FieldProblem, all_tasks, find_task
+
+OFFICIAL = dict(mnli=392_702, qnli=104_743, qqp=363_846, sst2=67_349, mrpc=3_668, cola=8_551,
+                rte=2_490, stsb=5_749, boolq=9_427, cb=250, wic=5_428)  # fmt: skip
+
+
+@pytest.mark.parametrize("name", list(all_tasks()))
+def test_every_row_is_complete(name: str) -> None:
+    spec = find_task(name)
+    assert spec.name == name and re.match(NAME_PATTERN, name)
+    assert spec.title and spec.family and spec.folder and spec.fields
+    assert spec.metrics and set(spec.metrics) <= set(METRICS)
+    assert len(spec.label_titles) in (0, len(spec.labels))
+    assert len(set(spec.labels)) == len(spec.labels)
+    assert len(set(spec.columns)) == len(spec.columns)
+
+
+@pytest.mark.parametrize(("name", "rows"), OFFICIAL.items())
+def test_official_sizes_are_those_of_the_literature(name: str, rows: int) -> None:
+    assert find_task(name).split.train_rows == rows
+
+
+def test_hub_data_are_pinned_to_a_commit() -> None:
+    for spec in all_tasks().values():
+        if spec.dataset != "demo":
+            assert re.fullmatch(r"[0-9a-f]{40}", spec.revision or "")
+
+
+def test_names_and_folders_are_unique() -> None:
+    specs = list(all_tasks().values())
+    assert len({spec.folder for spec in specs}) == len(specs)
+
+
+def test_classes_have_readable_names() -> None:
+    assert [find_task("cb").title_of(i) for i in range(3)] == [
+        "entailment",
+        "contradiction",
+        "neutral",
+    ]
+
+
+def test_an_unknown_task_is_refused_with_the_nearest() -> None:
+    with pytest.raises(ConfigError, match="Did you mean 'mnli'"):
+        find_task("mnlli")
+
+
+def test_a_field_problem_tells_column_value_and_what_is_allowed() -> None:
+    problem = FieldProblem("label", 9, "0 to 5")
+    assert str(problem) == "column 'label': got 9, allowed is 0 to 5"
