@@ -76,11 +76,18 @@ class Grouping:
     def similarity_margin(self) -> Array:
         """`[... n]` float64: smallest change of one source's similarity, the rest fixed, that
         changes the group; infinite where no change does. Computed when first asked for."""
+        from dtvg.margins import similarity_margin
+
         return similarity_margin(self)
 
     @property
     def _measure(self) -> str:
         return str(self.settings.get("measure", "dot"))
+
+    def measured_gram(self) -> Array:
+        """`[... m m]` float64: the inner products the decision compared (cosines if asked)."""
+        xp = array_namespace(self.gram)
+        return _measured(xp, xp.astype(self.gram, xp.float64), self._measure)
 
 
 def pool(vectors: Array, scale: Array) -> Array:
@@ -310,8 +317,10 @@ def _greedy(
     member = rank < size[..., None]
     places = xp.arange(n, device=device(rank))
     others = xp.where(places == best[..., None], -xp.inf, value)
-    margin = xp.max(value, axis=-1) - xp.max(others, axis=-1)
-    return member, xp.where(n_candidates > 1, margin, xp.nan)
+    known = n_candidates > 1
+    lead = xp.where(known, xp.max(value, axis=-1), 0.0)
+    lead = lead - xp.where(known, xp.max(others, axis=-1), 0.0)
+    return member, xp.where(known, lead, xp.nan)
 
 
 def _best_subset(xp: Any, subsets: Array, value: Array) -> tuple[Array, Array]:
@@ -387,24 +396,3 @@ def _subset_objective(
         outside = xp.matmul(weight, barred[..., None])[..., 0]
         value = xp.where(outside > 0, -xp.inf, value)
     return xp.asarray(table, device=where), value
-
-
-def similarity_margin(grouping: Grouping) -> Array:
-    """Smallest change of each source's similarity, the rest fixed, that changes the group.
-
-    Args:
-        grouping: a decision of any rule.
-
-    Returns:
-        `[... n]` float64; infinite where no change of that one similarity matters.
-    """
-    xp = array_namespace(grouping.gram)
-    threshold = float(grouping.settings.get("threshold", 0.0))
-    if grouping.rule == "similarity_only":
-        return xp.abs(grouping.similarity - threshold)
-    if grouping.rule not in ("greedy", "exact") or grouping.similarity.shape[-1] == 0:
-        return xp.full_like(grouping.similarity, xp.inf)
-    gram = _measured(xp, xp.astype(grouping.gram, xp.float64), grouping._measure)
-    if grouping.rule == "exact":
-        return _exact_margin(xp, gram, grouping)
-    return _greedy_margin(xp, gram, grouping, threshold)

@@ -1,0 +1,53 @@
+"""Progress bars of training, with rate and time left, on standard error."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from dtvg.training.loop import Progress, Report
+
+
+@contextmanager
+def progress_bars() -> Iterator[Report]:
+    """Show one bar per cohort: steps, steps per second, time left, loss.
+
+    Yields:
+        What to hand to `run_experiment` as `report`.
+    """
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress as Bars,
+        TextColumn,
+        TimeRemainingColumn,
+    )
+
+    columns = (
+        TextColumn("{task.description:<16}"),
+        BarColumn(bar_width=28),
+        MofNCompleteColumn(),
+        TextColumn("steps"),
+        TextColumn("{task.fields[rate]:>12}"),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[note]}"),
+    )
+    with Bars(*columns, console=Console(stderr=True), refresh_per_second=2) as bars:
+        known: dict[str, int] = {}
+
+        def report(progress: Progress) -> None:
+            if progress.cohort not in known:
+                known[progress.cohort] = int(
+                    bars.add_task(progress.cohort, total=progress.steps_total, rate="", note="")
+                )
+            number = known[progress.cohort]
+            task = next(t for t in bars.tasks if t.id == number)
+            speed = f"{task.speed:.1f} steps/s" if task.speed else ""
+            loss = "" if progress.loss is None else f"loss {progress.loss:.3f}"
+            note = f"{progress.runs_active} runs  {loss}" if progress.runs_active else "done"
+            bars.update(number, completed=progress.steps_done, rate=speed, note=note)
+
+        yield report

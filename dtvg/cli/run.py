@@ -1,0 +1,112 @@
+"""`python -m dtvg run FILE.yaml`: train an experiment in the foreground and print its table."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from dtvg.config import ExperimentConfig
+    from dtvg.planning import Plan
+
+
+def add(commands: Any) -> None:
+    """Add the `run` command to the command line."""
+    command = commands.add_parser("run", help="train an experiment described in YAML")
+    command.add_argument("file", type=Path, help="configuration, e.g. data/demo/experiment.yaml")
+    add_options(command)
+    command.set_defaults(do=run_file)
+
+
+def add_options(command: argparse.ArgumentParser) -> None:
+    """Add the options that `run` and `demo run` share."""
+    command.add_argument(
+        "--set", dest="overrides", action="append", default=[], metavar="A.B=VALUE",
+        help="a setting that wins over the file, e.g. optim.steps=300 (repeatable)",
+    )
+    command.add_argument("--runs-dir", type=Path, help="folder of experiments (default data/runs)")
+    command.add_argument(
+        "--dry-run", action="store_true", help="print the plan and its cost; train nothing"
+    )
+
+
+def run_file(arguments: argparse.Namespace) -> int:
+    """Read the configuration, then plan or train."""
+    from dtvg.config import load_config
+
+    config = load_config(arguments.file, arguments.overrides)
+    return run_config(config, arguments.runs_dir, arguments.dry_run)
+
+
+def run_config(config: ExperimentConfig, runs_dir: Path | None, dry_run: bool) -> int:
+    """Print the plan, or train the experiment and print method × target.
+
+    Returns:
+        0 if every run finished, 1 if some did not.
+    """
+    from dtvg import paths
+    from dtvg.planning import plan
+    from dtvg.tasks.spec import find_task
+
+    for task in dict.fromkeys((*config.sources, *config.targets)):
+        find_task(task)
+    if dry_run:
+        print_plan(config, plan(config))
+        return 0
+    from dtvg.cli.progress import progress_bars
+    from dtvg.store.layout import create_experiment
+    from dtvg.store.reader import open_experiment
+    from dtvg.training.procedures import run_experiment
+
+    experiment = create_experiment(config, runs_dir or paths.runs())
+    with progress_bars() as report:
+        run_experiment(experiment, report)
+    return print_outcome(open_experiment(experiment.path))
+
+
+def print_plan(config: ExperimentConfig, made: Plan) -> None:
+    """Print cohorts, runs, steps, parameters, estimated time and memory."""
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console()
+    table = Table("cohort", "runs", "steps", "what", title=f"Plan of '{config.name}'")
+    for cohort in (*made.stage_one, *made.transfer):
+        kinds = dict.fromkeys(
+            r.target if r.role != "transfer" else r.method.label for r in cohort.runs
+        )
+        table.add_row(cohort.id, str(len(cohort.runs)), str(cohort.steps), ", ".join(kinds))
+    console.print(table)
+    runs = sum(len(c.runs) for c in made.transfer)
+    first = sum(len(c.runs) for c in made.stage_one)
+    console.print(f"{runs} transfer runs and at most {first} Stage I runs (those already in the "
+                  f"prompt bank are not tuned again), {made.run_steps:,} run steps in all.")
+    trained = sorted(set(made.trained_parameters.values()))
+    if trained and trained[-1]:
+        console.print(f"Trained parameters per run: {trained[0]:,} to {trained[-1]:,}.")
+    if made.estimated_seconds is None:
+        console.print("Time and memory: not known before the backbone is loaded.")
+    else:
+        console.print(f"Rough estimate: {made.estimated_seconds / 60:.1f} minutes, "
+                      f"{made.estimated_memory_gib or 0:.1f} GiB.")
+
+
+def print_outcome(experiment: Any) -> int:
+    """Print method × target with mean ± std over seeds, and what did not finish."""
+    from rich.console import Console
+
+    from dtvg.cli.tables import score_table
+    from dtvg.records import RunState
+
+    console = Console()
+    runs = [run for run in experiment.runs if run.role == "transfer"]
+    console.print(score_table(runs))
+    open_ends = [run for run in runs if run.state is not RunState.FINISHED]
+    for run in open_ends[:10]:
+        console.print(f"{run.name}: {run.state.value}. {run.message or ''}")
+    if open_ends:
+        console.print(f"{len(open_ends)} of {len(runs)} runs did not finish; "
+                      f"`python -m dtvg runs resume {experiment.name}` goes on with them.")
+    console.print(f"Recorded in {experiment.path}")
+    return 1 if open_ends else 0

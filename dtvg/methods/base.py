@@ -1,0 +1,131 @@
+"""What a transfer method is: tensors to train and how they compose the prompt of a step.
+
+Runs of one method are stacked on a leading `R` axis. A method object holds no tensors: its
+state is an explicit, copyable `MethodState`, so that runs can be saved, resumed, forked and
+dropped from a cohort by indexing. Only `forward` (and what to `prepare`) is up to a method.
+Must not import backbones, training, streamlit or plotly.
+"""
+
+from __future__ import annotations
+
+import importlib
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Literal
+
+from jaxtyping import Float
+from torch import Tensor
+
+from dtvg.grouping import Grouping
+from dtvg.methods.specs import MethodConfig
+
+Role = Literal["prompt", "scale", "scale_target"]
+"""Which of the three learning rates a parameter takes."""
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What the runs of a stack start from, stacked on `R`; all share one initial prompt each."""
+
+    init: Float[Tensor, "R r d"]
+    target_prompt: Float[Tensor, "R r d"]
+    source_vectors: Float[Tensor, "R n r d"]
+    mixture_prompt: Float[Tensor, "R r d"] | None = None
+    source_names: tuple[tuple[str, ...], ...] = ()
+    """Per run, in the order of `source_vectors`."""
+
+
+@dataclass
+class MethodState:
+    """Everything of a stack that is not the optimiser's: trained, frozen, remembered.
+
+    Every tensor has the leading axis `R`.
+    """
+
+    parameters: dict[str, Tensor]
+    frozen: dict[str, Tensor]
+    memory: dict[str, Tensor] = field(default_factory=dict)
+    """Carried from step to step without a gradient, e.g. the group of rule `fixed`."""
+    notes: list[dict[str, Any]] = field(default_factory=list)
+    """Per run: facts for events and the result, e.g. which source a start came from."""
+
+    def keep(self, rows: Sequence[int]) -> MethodState:
+        """Return the state of the given runs only; parameters become new leaves."""
+        return MethodState(
+            {k: v.detach()[list(rows)].clone().requires_grad_() for k, v in self.parameters.items()},
+            {k: v[list(rows)] for k, v in self.frozen.items()},
+            {k: v[list(rows)] for k, v in self.memory.items()},
+            [self.notes[i] for i in rows] if self.notes else [],
+        )
+
+
+@dataclass(frozen=True)
+class PromptStep:
+    """What a method hands to the backbone at a step, and what the log says about it."""
+
+    prompt: Float[Tensor, "R r d"]
+    weights: Float[Tensor, "R n"] | None = None
+    """Weight of each source's scaled vector; None where there are no source vectors."""
+    grouping: Grouping | None = None
+    scale_mean: Float[Tensor, "R n"] | None = None
+    contribution_norm: Float[Tensor, "R n"] | None = None
+    memory: dict[str, Tensor] = field(default_factory=dict)
+    """What the next step will find in `MethodState.memory`."""
+
+
+class TransferMethod(ABC):
+    """One transfer method; see the module's first lines.
+
+    Args:
+        config: the method's frozen configuration; all runs of a stack share it.
+    """
+
+    roles: ClassVar[dict[str, Role]] = {}
+    """Learning rate of each trained tensor, by its name in `MethodState.parameters`."""
+
+    def __init__(self, config: MethodConfig) -> None:
+        self.config = config
+
+    @abstractmethod
+    def prepare(self, inputs: Inputs) -> MethodState:
+        """Build the state the runs start from; parameters require gradients."""
+
+    @abstractmethod
+    def forward(self, state: MethodState) -> PromptStep:
+        """Compose the prompt of every run of the stack for the coming step."""
+
+    def penalty(self, state: MethodState, step: PromptStep) -> Float[Tensor, " R"] | None:
+        """Return a term added to each run's loss, or None."""
+        return None
+
+
+def trainable(tensor: Tensor) -> Tensor:
+    """Return a fresh leaf with the same values that requires a gradient."""
+    return tensor.detach().clone().requires_grad_()
+
+
+def find_method(config: MethodConfig) -> TransferMethod:
+    """Return the code of a configuration: class `Method` of the module of the same name."""
+    module = importlib.import_module(f"dtvg.methods.{config.name}")
+    method: TransferMethod = module.Method(config)
+    return method
+
+
+class PlainPrompt(TransferMethod):
+    """Methods that train nothing but a soft prompt; they differ in where it starts."""
+
+    roles: ClassVar[dict[str, Role]] = {"prompt": "prompt"}
+
+    def start(self, inputs: Inputs) -> tuple[Float[Tensor, "R r d"], list[dict[str, Any]]]:
+        """Return the prompts to start from and a note per run."""
+        return inputs.target_prompt, []
+
+    def prepare(self, inputs: Inputs) -> MethodState:
+        """Start the prompt; the initial prompt is kept for its vector."""
+        prompt, notes = self.start(inputs)
+        return MethodState({"prompt": trainable(prompt)}, {"init": inputs.init}, notes=notes)
+
+    def forward(self, state: MethodState) -> PromptStep:
+        """The prompt itself."""
+        return PromptStep(state.parameters["prompt"].clone())

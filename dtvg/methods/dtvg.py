@@ -1,0 +1,101 @@
+"""DTVG: at every step, rank the sources, decide the group, merge it into the target's prompt.
+
+Trainable are the target's prompt `P_t`, its scale `α_t` and the sources' scales `α_s`; source
+vectors are frozen and the grouping takes no gradient. Its rules are the paper's ablations.
+Must not import backbones or training. arXiv 2503.18063, section 3.2.
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from dtvg.grouping import Grouping, decide, gram_matrix, merge
+from dtvg.methods.base import Inputs, MethodState, PromptStep, Role, TransferMethod, trainable
+
+ACTIVATIONS = {"identity": lambda scale: scale, "sigmoid": torch.sigmoid, "relu": torch.relu}
+
+
+class Method(TransferMethod):
+    """`dtvg`: see the module's first lines."""
+
+    roles: ClassVar[dict[str, Role]] = {
+        "prompt": "prompt",
+        "scale_target": "scale_target",
+        "scale_sources": "scale",
+    }
+
+    def prepare(self, inputs: Inputs) -> MethodState:
+        """Start from the target's Stage I prompt and scales of 1 (also before sigmoid, ReLU)."""
+        vectors = inputs.source_vectors
+        ones = torch.ones(vectors.shape[:-1], dtype=vectors.dtype, device=vectors.device)
+        own = torch.ones(inputs.init.shape[:-1], dtype=vectors.dtype, device=vectors.device)
+        runs, n = vectors.shape[:2]
+        memory = {
+            "member": torch.zeros((runs, n), dtype=torch.bool, device=vectors.device),
+            "decided": torch.zeros(runs, dtype=torch.bool, device=vectors.device),
+        }
+        return MethodState(
+            {
+                "prompt": trainable(inputs.target_prompt),
+                "scale_target": trainable(own),
+                "scale_sources": trainable(ones),
+            },
+            {
+                "init": inputs.init,
+                "source_vectors": vectors,
+                "token_norms": vectors.square().sum(-1),
+            },
+            memory if self.settings["rule"] == "fixed" else {},
+        )
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """Arguments for `decide`."""
+        return self.config.grouping_settings()
+
+    def forward(self, state: MethodState) -> PromptStep:
+        """Scale, pool, decide, merge: steps 1 to 6 of Stage II."""
+        activation = ACTIVATIONS[getattr(self.config, "scale_activation", "identity")]
+        init, sources = state.frozen["init"], state.frozen["source_vectors"]
+        vector = state.parameters["prompt"] - init
+        scale_target = activation(state.parameters["scale_target"])
+        scale_sources = activation(state.parameters["scale_sources"])
+        gram = gram_matrix(vector, sources, scale_target, scale_sources)
+        grouping = decide_on_device(gram, **self.settings)
+        member, memory = self._remember(state, grouping)
+        prompt = merge(init, vector, sources, scale_target, scale_sources, member)
+        with torch.no_grad():
+            weights = member.to(prompt.dtype)
+            squares = scale_sources.square() * state.frozen["token_norms"]
+            norms = squares.sum(-1).sqrt() * weights
+            means = scale_sources.mean(-1)
+        return PromptStep(prompt, weights, grouping, means, norms, memory)
+
+    def _remember(
+        self, state: MethodState, grouping: Grouping
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """Return the members, and for rule `fixed` the first decision for ever."""
+        if self.settings["rule"] != "fixed":
+            return grouping.member, {}
+        decided = state.memory["decided"]
+        member = torch.where(decided[:, None], state.memory["member"], grouping.member)
+        return member, {"member": member, "decided": torch.ones_like(decided)}
+
+
+def decide_on_device(gram: Tensor, **settings: Any) -> Grouping:
+    """Decide where the Gram matrix lies; results are tensors there.
+
+    On the CPU NumPy decides, so that a page replaying the log does exactly the same
+    arithmetic; on a GPU torch does, and nothing waits for it.
+    """
+    if gram.device.type != "cpu":
+        return decide(gram, **settings)
+    made = decide(gram.numpy(), **settings)
+    names = ("similarity", "order", "rank", "n_candidates", "consistency_by_prefix", "member",
+             "consistency_margin")
+    tensors = {name: torch.from_numpy(np.array(getattr(made, name))) for name in names}
+    return Grouping(gram=gram, rule=made.rule, settings=made.settings, **tensors)

@@ -1,0 +1,12 @@
+"""No transfer: the target's Stage I prompt, tuned on (arXiv 2104.08691).
+
+The start is the target's Stage I prompt. Must not import backbones or training.
+"""
+
+from __future__ import annotations
+
+from dtvg.methods.base import PlainPrompt
+
+
+class Method(PlainPrompt):
+    """`none`: see the module's first lines."""

@@ -1,0 +1,1 @@
+"""The bench: cohorts of runs trained together over one frozen backbone."""

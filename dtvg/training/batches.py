@@ -1,0 +1,173 @@
+"""Which examples a step sees, as a pure function, and how they are cut into micro-batches.
+
+A batch depends on (target fingerprint, data seed, run seed, batch size, step) and nothing
+else: no loader state, the same rows alone or in any cohort, for every method. Must not import
+streamlit or plotly. DESIGN.md "Cohort training".
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import overload
+
+import numpy as np
+
+from dtvg.backbones.base import Backbone, Encoded
+from dtvg.config import DataConfig
+from dtvg.tasks.reading import load_task
+from dtvg.tasks.spec import Example, TaskSpec
+
+
+class EncodedRows(Sequence[Encoded]):
+    """A split as token ids, tokenised in blocks when first read: few steps read few rows."""
+
+    BLOCK = 256
+
+    def __init__(
+        self, examples: Sequence[Example], backbone: Backbone, source_limit: int, target_limit: int
+    ) -> None:
+        self._examples = examples
+        self._backbone = backbone
+        self._limits = (source_limit, target_limit)
+        self._blocks: dict[int, list[Encoded]] = {}
+
+    def __len__(self) -> int:
+        return len(self._examples)
+
+    @overload
+    def __getitem__(self, row: int) -> Encoded: ...
+    @overload
+    def __getitem__(self, row: slice) -> list[Encoded]: ...
+    def __getitem__(self, row: int | slice) -> Encoded | list[Encoded]:
+        if isinstance(row, slice):
+            return [self[i] for i in range(*row.indices(len(self)))]
+        if not 0 <= row < len(self):
+            raise IndexError(row)
+        number, place = divmod(int(row), self.BLOCK)
+        if number not in self._blocks:
+            part = self._examples[number * self.BLOCK : (number + 1) * self.BLOCK]
+            self._blocks[number] = self._backbone.encode(
+                [e.source for e in part], [e.target for e in part], *self._limits
+            )
+        return self._blocks[number][place]
+
+
+@dataclass(frozen=True)
+class TokenisedTask:
+    """A task's splits as token ids, beside the texts that scoring needs."""
+
+    spec: TaskSpec
+    fingerprint: str
+    train: Sequence[Encoded]
+    texts: dict[str, Sequence[Example]]
+    """Evaluation splits by name."""
+    encoded: dict[str, Sequence[Encoded]]
+
+
+_CACHE: dict[tuple[str, str, str, int], TokenisedTask] = {}
+
+
+def tokenise(name: str, backbone: Backbone, config: DataConfig) -> TokenisedTask:
+    """Read and tokenise a task once per process.
+
+    Raises:
+        ConfigError, DataError: as `load_task`.
+    """
+    data = load_task(name, config)
+    key = (name, data.fingerprint, backbone.name + backbone.revision, config.max_source_tokens)
+    if key not in _CACHE:
+        limits = (config.max_source_tokens, data.spec.max_target_tokens)
+        texts: dict[str, Sequence[Example]] = {"validation": data.validation, "test": data.test}
+        _CACHE[key] = TokenisedTask(
+            data.spec,
+            data.fingerprint,
+            EncodedRows(data.train, backbone, *limits),
+            texts,
+            {split: EncodedRows(rows, backbone, *limits) for split, rows in texts.items()},
+        )
+    return _CACHE[key]
+
+
+class Joined(Sequence[Encoded]):
+    """Rows of several tasks one after the other."""
+
+    def __init__(self, parts: Sequence[Sequence[Encoded]]) -> None:
+        self._parts = parts
+        self._ends = np.cumsum([len(part) for part in parts])
+
+    def __len__(self) -> int:
+        return int(self._ends[-1])
+
+    @overload
+    def __getitem__(self, row: int) -> Encoded: ...
+    @overload
+    def __getitem__(self, row: slice) -> list[Encoded]: ...
+    def __getitem__(self, row: int | slice) -> Encoded | list[Encoded]:
+        if isinstance(row, slice):
+            return [self[i] for i in range(*row.indices(len(self)))]
+        part = int(np.searchsorted(self._ends, row, side="right"))
+        return self._parts[part][int(row) - int(self._ends[part - 1] if part else 0)]
+
+
+def join(tasks: Sequence[TokenisedTask]) -> tuple[str, Sequence[Encoded]]:
+    """Return fingerprint and training rows of an examples-proportional mixture of tasks."""
+    text = "+".join(task.fingerprint for task in tasks)
+    digest = hashlib.sha256(text.encode()).hexdigest()[:16]
+    return digest, Joined([task.train for task in tasks])
+
+
+@lru_cache(maxsize=256)
+def _epoch(fingerprint: str, data_seed: int, run_seed: int, rows: int, epoch: int) -> np.ndarray:
+    text = f"{fingerprint}/{data_seed}/{run_seed}/{epoch}"
+    seed = int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "little")
+    return np.random.default_rng(seed).permutation(rows)
+
+
+def batch_rows(
+    fingerprint: str, data_seed: int, run_seed: int, batch_size: int, step: int, rows: int
+) -> np.ndarray:
+    """Return the training rows of a step: consecutive pieces of one shuffled epoch after another.
+
+    Args:
+        fingerprint: of the target's data.
+        data_seed: the experiment's data seed.
+        run_seed: the run's seed.
+        batch_size: examples a step.
+        step: from 1.
+        rows: training rows there are.
+
+    Returns:
+        `[batch_size]` row numbers; an epoch's end is carried over, so small data repeats.
+    """
+    places = np.arange((step - 1) * batch_size, step * batch_size)
+    chosen = np.empty(batch_size, dtype=np.int64)
+    for epoch in np.unique(places // rows):
+        inside = places // rows == epoch
+        order = _epoch(fingerprint, data_seed, run_seed, rows, int(epoch))
+        chosen[inside] = order[places[inside] % rows]
+    return chosen
+
+
+def cut(lengths: Sequence[int], prompt_length: int, budget: int) -> list[np.ndarray]:
+    """Cut examples, sorted by length, into micro-batches of at most `budget` padded tokens.
+
+    Args:
+        lengths: tokens of each example without prompt.
+        prompt_length: r, added to each.
+        budget: padded tokens a micro-batch may hold; one example always fits.
+
+    Returns:
+        Index arrays, longest examples first (so that memory peaks at once).
+    """
+    order = np.argsort(-np.asarray(lengths), kind="stable")
+    pieces: list[np.ndarray] = []
+    start = 0
+    while start < len(order):
+        widest = lengths[order[start]] + prompt_length
+        count = max(1, budget // widest)
+        pieces.append(order[start : start + count])
+        start += count
+    return pieces

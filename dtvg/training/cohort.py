@@ -1,0 +1,335 @@
+"""A cohort at work: its runs, where they are written, and how runs leave it.
+
+`Cohort` holds state and the moves that change who is in it (start, score, finish, stop, fail,
+commit); `loop.py` says in which order they happen. Must not import streamlit or plotly.
+DESIGN.md "Cohort training: the engine".
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import psutil
+import torch
+from torch import Tensor
+
+from dtvg.backbones.base import Backbone
+from dtvg.records import RunResult, RunState
+from dtvg.store.layout import CohortDir, RunDir
+from dtvg.store.status import StatusBoard, clear, requested
+from dtvg.store.writer import CohortWriter, Committer
+from dtvg.training.evaluate import Answer, Question, answer, evaluation_rows
+from dtvg.training.recording import Failure, StepLog
+from dtvg.training.state import RunSlot, Stack
+from dtvg.training.step import cohort_step
+
+log = logging.getLogger(__name__)
+
+
+@dataclass
+class Cohort:
+    """Runs that train together over one backbone; see the module's first lines.
+
+    `parked` keeps the saved tensors and numbers of runs that are no longer (or not yet again)
+    trained, so that every commit holds the newest state of every run.
+    """
+
+    directory: CohortDir
+    backbone: Backbone
+    stacks: list[Stack]
+    run_dirs: Mapping[str, RunDir]
+    writer: CohortWriter
+    board: StatusBoard
+    committer: Committer
+    budget: int
+    finished: Callable[[RunSlot], None] = lambda slot: None
+    """Called for every run that finished, after its `result.json`."""
+    parked: dict[str, tuple[dict[str, np.ndarray], dict[str, Any]]] = field(default_factory=dict)
+    rows: StepLog = field(default_factory=StepLog)
+
+    @property
+    def slots(self) -> list[RunSlot]:
+        """Runs being trained, in the order of their rows."""
+        return [slot for stack in self.stacks for slot in stack.slots]
+
+    # -- one step --------------------------------------------------------------------------
+
+    def step(self) -> None:
+        """Take one optimiser step; out of memory halves the token budget and tries again."""
+        while self.stacks:
+            try:
+                records = cohort_step(self.backbone, self.stacks, self.budget)
+                break
+            except (torch.OutOfMemoryError, RuntimeError) as error:
+                if not is_out_of_memory(error):
+                    raise
+                self._shrink()
+        else:
+            return
+        elapsed = records[0].step_ms / 1e3
+        for slot in self.slots:
+            slot.step += 1
+            slot.seconds += elapsed
+        self.rows.stacks = len(self.stacks)
+        self.rows.add(records, memory_gib(self.backbone.device))
+        if self.rows.full:
+            self.write_rows()
+
+    def _shrink(self) -> None:
+        """Halve the token budget; where one example alone does not fit, its run fails."""
+        if self.backbone.device.type == "cuda":
+            torch.cuda.empty_cache()
+        length = next(iter(self.slots)).config.prompt.length
+        needs = {slot.name: self._longest(slot) + length for slot in self.slots}
+        if self.budget > min(needs.values()):
+            self.budget //= 2
+            log.warning("out of memory: token budget halved to %d", self.budget)
+            return
+        worst = max(self.slots, key=lambda slot: needs[slot.name])
+        self.fail([Failure(worst, worst.step + 1, "Out of memory with a single example; use a "
+                           "shorter data.max_source_tokens, a smaller precision or another device.")])
+
+    def _longest(self, slot: RunSlot) -> int:
+        from dtvg.training.step import gather
+
+        return max(e.tokens for e in gather(slot)[1])
+
+    def write_rows(self) -> None:
+        """Turn queued steps into rows and end the runs that left the finite numbers."""
+        failures = self.rows.drain()
+        for slot in self.slots:
+            self.board.update(slot.name, step=slot.step, loss=slot.loss)
+        if failures:
+            self.fail(failures)
+
+    # -- scoring ---------------------------------------------------------------------------
+
+    def evaluate(self) -> None:
+        """Score all runs that are due on validation; end those that have trained enough."""
+        due = [s for s in self.slots if s.evaluated != s.step and is_due(s)]
+        if not due:
+            return
+        self.write_rows()
+        due = [s for s in due if s.failure is None]
+        prompts = self.compose()
+        for slot, answers in zip(due, self._ask(due, prompts, "validation"), strict=True):
+            slot.evaluated = slot.step
+            slot.score = self._record(slot, answers, "validation", slot.step)
+            if slot.score > slot.best_score:
+                slot.best_score, slot.best_step, slot.since_best = slot.score, slot.step, 0
+                slot.best = self._tensors_of(slot, prompts[slot.name])
+            else:
+                slot.since_best += 1
+            self.board.update(slot.name, step=slot.step, score=slot.score)
+        ended = [s for s in due if self._ends(s)]
+        if ended:
+            self.finish(ended, prompts)
+
+    def _ends(self, slot: RunSlot) -> bool:
+        patience = slot.config.optim.patience
+        if slot.step < slot.config.total_steps and patience and slot.since_best >= patience:
+            self.event(slot, "early_end", f"No better score in {patience} evaluations.")
+            return True
+        return slot.step >= slot.config.total_steps
+
+    def compose(self) -> dict[str, Tensor]:
+        """Return every run's mixed prompt `[r d]` with a fresh decision."""
+        prompts: dict[str, Tensor] = {}
+        with torch.no_grad():
+            for stack in self.stacks:
+                mixed = stack.method.forward(stack.state).prompt
+                prompts.update({slot.name: mixed[i] for i, slot in enumerate(stack.slots)})
+        return prompts
+
+    def _ask(
+        self, slots: Sequence[RunSlot], prompts: Mapping[str, Tensor], split: str
+    ) -> list[list[Answer]]:
+        """Score each slot's prompt on its tasks; one list of answers per slot."""
+        questions, counts = [], []
+        for slot in slots:
+            config = slot.config
+            for task in slot.data.tasks:
+                rows = evaluation_rows(
+                    task, split, config.evaluation.max_examples, config.data.seed
+                )
+                questions.append(Question(prompts[slot.name], task, split, rows))
+            counts.append(len(slot.data.tasks))
+        answers = iter(answer(self.backbone, questions, self.budget * 2))
+        return [[next(answers) for _ in range(count)] for count in counts]
+
+    def _record(self, slot: RunSlot, answers: list[Answer], split: str, step: int) -> float:
+        """Write the rows of an evaluation; return the run's score."""
+        rows = [
+            (task.spec.name, metric, value, result)
+            for task, result in zip(slot.data.tasks, answers, strict=True)
+            for metric, value in result.metrics.items()
+        ]
+        score = float(np.mean([result.metrics["score"] for result in answers]))
+        if slot.config.role == "mixture":
+            rows.append((slot.config.target, "score", score, answers[0]))
+        slot.writer.extend(
+            "evals",
+            {
+                "step": [step] * len(rows),
+                "split": [split] * len(rows),
+                "task": [row[0] for row in rows],
+                "metric": [row[1] for row in rows],
+                "value": [row[2] for row in rows],
+                "n_examples": [row[3].n_examples for row in rows],
+                "seconds": [row[3].seconds for row in rows],
+            },
+        )
+        return score
+
+    def _tensors_of(self, slot: RunSlot, mixed: Tensor) -> dict[str, Tensor]:
+        """Return copies of a run's mixed prompt and parameters on the CPU."""
+        for stack in self.stacks:
+            if slot in stack.slots:
+                i = stack.slots.index(slot)
+                own = {f"parameter.{k}": v[i] for k, v in stack.state.parameters.items()}
+                found = {"mixed_prompt": mixed, **own}
+                return {k: v.detach().cpu().clone() for k, v in found.items()}
+        raise KeyError(slot.name)
+
+    # -- leaving ---------------------------------------------------------------------------
+
+    def finish(self, slots: Sequence[RunSlot], prompts: Mapping[str, Tensor]) -> None:
+        """Score the best prompts on test, write prompts and results, drop the runs."""
+        tested = [s for s in slots if s.config.role == "transfer"
+                  and s.config.evaluation.at_end == "test"]
+        best = {s.name: s.best["mixed_prompt"].to(self.backbone.device) for s in tested}
+        answers = dict(zip([s.name for s in tested], self._ask(tested, best, "test"), strict=True))
+        for slot in slots:
+            self.board.update(slot.name, message="writing the result")
+            score = None
+            metrics: dict[str, float] = {"score": slot.best_score}
+            if slot.name in answers:
+                score = self._record(slot, answers[slot.name], "test", slot.best_step)
+                metrics = answers[slot.name][0].metrics
+            final = self._tensors_of(slot, prompts[slot.name])
+            self._write_prompts(slot, final)
+            slot.result = {
+                "best_step": slot.best_step, "validation_score": slot.best_score,
+                "test_score": score, "metrics": metrics, "steps": slot.step,
+                "seconds": slot.seconds, "extra": slot.note,
+                "trained_parameters": sum(
+                    v.numel() for k, v in final.items() if k.startswith("parameter.")
+                ),
+            }
+            shown = f", test {score:.4f}" if score is not None else ""
+            self.event(slot, "finished",
+                       f"Best validation score {slot.best_score:.4f} at step {slot.best_step}{shown}.")
+        self.drop([s.name for s in slots])
+        self.commit(wait=True)
+        for slot in slots:
+            self.conclude(slot)
+
+    def conclude(self, slot: RunSlot) -> None:
+        """Write `result.json` (last of all) and say so; the commit before holds the result."""
+        slot.writer.finish(RunResult(**(slot.result or {})))
+        self.board.update(slot.name, state=RunState.FINISHED, step=slot.step,
+                          score=slot.best_score, message="")
+        self.finished(slot)
+
+    def _write_prompts(self, slot: RunSlot, final: Mapping[str, Tensor]) -> None:
+        facts = {"run": slot.name, "backbone": self.backbone.name,
+                 "revision": self.backbone.revision, "target": slot.config.target}
+        for which, tensors, step in (("best", slot.best, slot.best_step),
+                                     ("final", final, slot.step)):
+            arrays = {k: np.ascontiguousarray(v.numpy()) for k, v in tensors.items()}
+            slot.writer.write_prompts(which, arrays, {**facts, "step": str(step)})
+
+    def obey(self, stop_all: bool) -> None:
+        """Stop the runs that were asked to stop, after a commit of their state."""
+        asked = [s for s in self.slots if stop_all or "stop" in requested(self.run_dirs[s.name])]
+        if not asked:
+            return
+        self.write_rows()
+        asked = [s for s in asked if s.failure is None]
+        for slot in asked:
+            self.event(slot, "stopped", f"Stopped on request after step {slot.step}.")
+            self.board.update(slot.name, state=RunState.STOPPING, message="writing its state")
+        self.drop([s.name for s in asked])
+        self.commit(wait=True)
+        for slot in asked:
+            clear(self.run_dirs[slot.name], "stop")
+            self.board.update(slot.name, state=RunState.STOPPED, step=slot.step,
+                              message=f"stopped after step {slot.step}")
+
+    def fail(self, failures: Sequence[Failure]) -> None:
+        """End runs that cannot go on; the others keep training."""
+        for failure in failures:
+            slot = failure.slot
+            slot.failure, slot.step = failure.sentence, failure.step - 1
+            self.event(slot, "failed", failure.sentence)
+        self.drop([f.slot.name for f in failures])
+        self.commit(wait=True)
+        for failure in failures:
+            self.board.update(failure.slot.name, state=RunState.FAILED,
+                              step=failure.slot.step, message=failure.sentence)
+
+    def drop(self, names: Sequence[str]) -> None:
+        """Park the named runs' state and compact the stacks."""
+        gone = set(names)
+        kept = []
+        for stack in self.stacks:
+            tensors = {k: v.cpu().numpy() for k, v in stack.tensors().items()}
+            for slot in stack.slots:
+                if slot.name in gone:
+                    own = {k: v for k, v in tensors.items() if k.startswith(f"{slot.name}/")}
+                    self.parked[slot.name] = (own, slot.meta())
+            staying = {slot.name for slot in stack.slots} - gone
+            if staying:
+                kept.append(stack if len(staying) == len(stack.slots) else stack.keep(staying))
+        self.stacks = kept
+
+    # -- writing ---------------------------------------------------------------------------
+
+    def event(self, slot: RunSlot, kind: str, detail: str) -> None:
+        """Write one row of `events`."""
+        slot.writer.extend(
+            "events",
+            {"step": [slot.step], "seconds": [slot.seconds], "kind": [kind], "detail": [detail]},
+        )
+
+    def commit(self, wait: bool = False) -> None:
+        """Hand rows and state of every run to the background thread; maybe wait for it."""
+        self.write_rows()
+        tensors: dict[str, np.ndarray] = {}
+        runs: dict[str, Any] = {}
+        for name, (own, meta) in self.parked.items():
+            tensors.update(own)
+            runs[name] = meta
+        for stack in self.stacks:
+            tensors.update({k: v.cpu().numpy() for k, v in stack.tensors().items()})
+            runs.update({slot.name: slot.meta() for slot in stack.slots})
+        self.committer.submit(self.writer.snapshot(tensors, {"runs": runs}))
+        if wait:
+            self.committer.wait()
+
+
+def is_due(slot: RunSlot) -> bool:
+    """Whether a run is scored at its current step: at 0, every `every`, and at the end."""
+    return slot.step % slot.config.evaluation.every == 0 or slot.step >= slot.config.total_steps
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether a device ran out of memory (CUDA, or the CPU's allocator)."""
+    text = str(error).lower()
+    return isinstance(error, torch.OutOfMemoryError) or (
+        "out of memory" in text or "can't allocate memory" in text
+    )
+
+
+_PROCESS = psutil.Process()
+
+
+def memory_gib(device: torch.device) -> float:
+    """Return peak device memory in GiB; on the CPU the process's resident memory."""
+    if device.type == "cuda":
+        return float(torch.cuda.max_memory_allocated(device)) / 2**30
+    return float(_PROCESS.memory_info().rss) / 2**30

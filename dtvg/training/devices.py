@@ -1,0 +1,57 @@
+"""Picking the device, threads and token budget a process trains with.
+
+Must not import streamlit or plotly. DESIGN.md: two spinning threads on busy cores ran
+30 times slower, so threads and OpenMP's waiting are set before anything computes.
+"""
+
+from __future__ import annotations
+
+import os
+
+import psutil
+import torch
+
+from dtvg.config import DeviceConfig
+from dtvg.errors import ConfigError
+
+CPU_BUDGET = 4096
+GPU_BUDGET = 65536
+
+
+def pick_device(config: DeviceConfig) -> torch.device:
+    """Return the device asked for.
+
+    Raises:
+        ConfigError: if it is not there, naming those that are.
+    """
+    present = ["cpu", *(f"cuda:{i}" for i in range(torch.cuda.device_count()))]
+    if torch.backends.mps.is_available():
+        present.append("mps")
+    name = config.name
+    if name == "auto":
+        name = "cuda:0" if "cuda:0" in present else "cpu"
+    if name == "cuda":
+        name = "cuda:0"
+    if name not in present:
+        raise ConfigError(
+            f"Device '{config.name}' is not on this machine. Allowed: auto, {', '.join(present)}; "
+            "set device.name to one of them."
+        )
+    if name == "mps" and config.precision == "float64":
+        raise ConfigError("Device 'mps' has no float64; set device.name to cpu or cuda.")
+    return torch.device(name)
+
+
+def set_threads(config: DeviceConfig, slots: int = 1) -> int:
+    """Set CPU threads to those asked for, or cores / slots; return the number set."""
+    cores = len(psutil.Process().cpu_affinity() or []) or os.cpu_count() or 1
+    threads = config.threads or max(1, cores // slots)
+    torch.set_num_threads(threads)
+    return threads
+
+
+def token_budget(config: DeviceConfig, device: torch.device) -> int:
+    """Return padded tokens per micro-batch: as configured, or what suits the device."""
+    if config.token_budget is not None:
+        return config.token_budget
+    return CPU_BUDGET if device.type == "cpu" else GPU_BUDGET

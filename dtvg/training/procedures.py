@@ -1,0 +1,270 @@
+"""Running a whole experiment: Stage I into the bank, then the transfer cohorts; any time again.
+
+`run_experiment` is idempotent: it trains whatever is unfinished, from the newest commit, so
+starting, resuming after a stop and resuming after a crash are the same call.
+Must not import streamlit or plotly. DESIGN.md "The log".
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from dtvg.backbones.base import Backbone, load_backbone
+from dtvg.config import ExperimentConfig, RunConfig
+from dtvg.errors import DtvgError, StoreError
+from dtvg.planning import CohortPlan, Plan, plan
+from dtvg.records import RunState
+from dtvg.store.bank import PromptBank, TaskPrompt
+from dtvg.store.layout import ExperimentDir, add_run, load_experiment
+from dtvg.store.reader import open_run, read_prompts
+from dtvg.store.status import StatusBoard
+from dtvg.store.writer import CohortWriter, Committer, RunWriter
+from dtvg.training.cohort import Cohort
+from dtvg.training.devices import pick_device, set_threads, token_budget
+from dtvg.training.loop import Report, train
+from dtvg.training.signals import StopWish, stop_on_signals
+from dtvg.training.stages import (
+    bank_get,
+    prompt_identity,
+    run_data,
+    stage_one_inputs,
+    to_task_prompt,
+    transfer_inputs,
+)
+from dtvg.training.state import RunSlot, build_stacks
+
+log = logging.getLogger(__name__)
+
+
+@dataclass
+class Session:
+    """One process working on one experiment."""
+
+    experiment: ExperimentDir
+    config: ExperimentConfig
+    plan: Plan
+    backbone: Backbone
+    device: torch.device
+    bank: PromptBank
+    stop: StopWish
+    report: Report
+    only: frozenset[str] | None = None
+    """Transfer runs to work on; None: all."""
+
+    def wanted(self, run: RunConfig) -> bool:
+        """Whether this process works on a transfer run."""
+        return self.only is None or run.name in self.only
+
+
+def run_experiment(
+    experiment: ExperimentDir,
+    report: Report = lambda progress: None,
+    only: Collection[str] | None = None,
+    bank: PromptBank | None = None,
+    before: Callable[[Plan], None] = lambda plan: None,
+) -> None:
+    """Train whatever of an experiment is unfinished.
+
+    Args:
+        experiment: a folder made by `create_experiment`.
+        report: told about progress about twice a second.
+        only: names of transfer runs to work on; None: all.
+        bank: the prompt bank; None: the one under `paths.prompts()`.
+        before: called with the plan once everything is loaded.
+
+    Raises:
+        DtvgError: for a backbone, task, device or folder that cannot be used; runs that fail
+            by themselves end as FAILED and raise nothing.
+    """
+    experiment, config = load_experiment(experiment.path)
+    names = {run.name for run in config.runs()}
+    unknown_names = sorted(set(only or ()) - names)
+    if unknown_names:
+        raise StoreError(
+            f"Experiment '{config.name}' has no transfer run '{unknown_names[0]}'; "
+            f"`python -m dtvg runs show {config.name}` lists its runs."
+        )
+    with experiment.lock(), stop_on_signals() as stop:
+        device = pick_device(config.device)
+        threads = set_threads(config.device)
+        log.info("device %s, %d threads", device, threads)
+        backbone = load_backbone(config.backbone, str(device), config.device.precision)
+        chosen = None if only is None else frozenset(only)
+        session = Session(experiment, config, plan(config), backbone, device,
+                          bank or PromptBank(), stop, report, chosen)
+        before(session.plan)
+        for cohort in session.plan.stage_one:
+            if not stop:
+                _stage_one(session, cohort)
+        for cohort in session.plan.transfer:
+            if not stop:
+                _transfer(session, cohort)
+
+
+def _unfinished(session: Session) -> list[RunConfig]:
+    """Return the transfer runs this process has yet to finish."""
+    return [
+        run
+        for cohort in session.plan.transfer
+        for run in cohort.runs
+        if session.wanted(run) and not session.experiment.run(run.name).result_path.exists()
+    ]
+
+
+def _needs(run: RunConfig, stage_one: RunConfig) -> bool:
+    """Whether a transfer run starts from what a Stage I run makes."""
+    if run.seed != stage_one.seed:
+        return False
+    if run.method.name == "all_for_one":
+        return stage_one.role == "mixture" and stage_one.sources == run.sources
+    return stage_one.role == "stage1" and stage_one.target in (*run.sources, run.target)
+
+
+def _stage_one(session: Session, cohort: CohortPlan) -> None:
+    """Tune the task prompts of a cohort that are needed and not in the bank yet."""
+    waiting = _unfinished(session)
+    needed = [run for run in cohort.runs if any(_needs(other, run) for other in waiting)]
+    keys: dict[str, str] = {}
+    for run in needed:
+        keys[run.name] = prompt_identity(run, session.backbone, run_data(run, session.backbone))
+    missing = [run for run in needed if bank_get(session.bank, keys[run.name]) is None]
+    if not missing:
+        return
+    with session.bank.lock_all(sorted(keys[run.name] for run in missing)):
+        todo = [run for run in missing if bank_get(session.bank, keys[run.name]) is None]
+
+        def keep(slot: RunSlot) -> None:
+            session.bank.put(to_task_prompt(slot, session.backbone))
+
+        inputs = {run.name: stage_one_inputs(run, session.backbone) for run in todo}
+        _train_cohort(session, cohort, todo, inputs, keep)
+
+
+def _transfer(session: Session, cohort: CohortPlan) -> None:
+    """Train the unfinished transfer runs of a cohort."""
+    names = {run.name for run in _unfinished(session)}
+    todo, inputs = [], {}
+    for run in cohort.runs:
+        if run.name not in names:
+            continue
+        try:
+            inputs[run.name] = _inputs_of(session, run)
+            todo.append(run)
+        except StoreError as error:
+            _mark_failed(session, cohort, run, str(error))
+    if todo:
+        _train_cohort(session, cohort, todo, inputs, lambda slot: None)
+
+
+def _inputs_of(session: Session, run: RunConfig) -> dict[str, np.ndarray]:
+    """Return what a transfer run starts from: its own stored copy, else the bank's prompts."""
+    directory = session.experiment.run(run.name)
+    if (directory.prompts_dir / "initial.safetensors").exists():
+        stored = read_prompts(open_run(directory.path), "initial")
+        return {k: v for k, v in stored.items() if k != "mixed_prompt"}
+    found: dict[str, TaskPrompt] = {}
+    mixture: TaskPrompt | None = None
+    for other in (r for c in session.plan.stage_one for r in c.runs if _needs(run, r)):
+        key = prompt_identity(other, session.backbone, run_data(other, session.backbone))
+        prompt = bank_get(session.bank, key)
+        if prompt is not None and other.role == "mixture":
+            mixture = prompt
+        elif prompt is not None:
+            found[other.target] = prompt
+    if run.method.name == "all_for_one" and mixture is None:
+        raise StoreError(
+            f"Run '{run.name}' starts from the prompt tuned on the mixture of "
+            f"{', '.join(run.sources)}, which did not finish; resume the experiment to tune it."
+        )
+    return transfer_inputs(run, found, mixture)
+
+
+def _mark_failed(session: Session, cohort: CohortPlan, run: RunConfig, sentence: str) -> None:
+    """Show a run that cannot start as failed, with the reason."""
+    directory = add_run(session.experiment, run)
+    board = StatusBoard(session.experiment.cohort(cohort.id), {run.name: directory})
+    board.update(run.name, state=RunState.FAILED, message=sentence)
+    board.close()
+
+
+def _train_cohort(
+    session: Session,
+    plan_of: CohortPlan,
+    runs: Sequence[RunConfig],
+    inputs: dict[str, dict[str, np.ndarray]],
+    finished: Callable[[RunSlot], None],
+) -> None:
+    """Build a cohort from its newest commit (or afresh) and train it to the end."""
+    directory = session.experiment.cohort(plan_of.id)
+    run_dirs = {run.name: add_run(session.experiment, run) for run in runs}
+    saved = CohortWriter.recover(directory, run_dirs)
+    tensors, meta = saved if saved is not None else ({}, {"runs": {}})
+    slots = []
+    for run in runs:
+        writer = RunWriter(run_dirs[run.name], run)
+        data = run_data(run, session.backbone)
+        slot = RunSlot(run, data, writer, inputs[run.name])
+        if run.name in meta["runs"]:
+            slot.restore({**meta["runs"][run.name], "failure": None})
+        slots.append(slot)
+    over = [slot for slot in slots if slot.result is not None]
+    active = [slot for slot in slots if slot.result is None]
+    dtype = torch.float64 if session.config.device.precision == "float64" else torch.float32
+    stacks = build_stacks(active, session.device, dtype)
+    for stack in stacks:
+        stack.load(tensors)
+    board = StatusBoard(directory, run_dirs)
+    writer = CohortWriter(directory, {slot.name: slot.writer for slot in slots})
+    committer = Committer(writer, session.config.logging.commit_seconds)
+    cohort = Cohort(
+        directory, session.backbone, stacks, run_dirs, writer, board, committer,
+        token_budget(session.config.device, session.device), finished,
+    )
+    names = {slot.name for slot in active}
+    for name, numbers in meta["runs"].items():
+        if name not in names:
+            own = {k: v for k, v in tensors.items() if k.startswith(f"{name}/")}
+            cohort.parked[name] = (own, numbers)
+    try:
+        for slot in over:
+            cohort.conclude(slot)
+        _open(cohort, set(meta["runs"]), session)
+        train(cohort, session.stop, session.report)
+        committer.close()
+    except DtvgError as error:
+        _give_up(cohort, str(error))
+        raise
+    finally:
+        board.close()
+
+
+def _open(cohort: Cohort, known: set[str], session: Session) -> None:
+    """Write how each run starts: its initial prompts and a first event."""
+    prompts = cohort.compose()
+    alone = session.only is not None
+    for slot in cohort.slots:
+        if slot.name in known:
+            detail = f"Resumed after step {slot.step}"
+            detail += " without the rest of its cohort." if alone else "."
+            cohort.event(slot, "resumed", detail)
+            continue
+        mixed = prompts[slot.name].detach().cpu().float().numpy()
+        slot.writer.write_prompts("initial", {**slot.inputs, "mixed_prompt": mixed},
+                                  {"run": slot.name, "step": "0"})
+        cohort.event(slot, "started", f"In cohort {cohort.directory.id} on {session.device}, "
+                     f"process {os.getpid()}, {torch.get_num_threads()} threads.")
+        if "chosen_source" in slot.note:
+            cohort.event(slot, "chose_source", f"Starts from the prompt of "
+                         f"{slot.note['chosen_source']} (cosine {slot.note['cosine']}).")
+
+
+def _give_up(cohort: Cohort, sentence: str) -> None:
+    """Say on every run why its process ended; what was committed stays."""
+    for slot in cohort.slots:
+        cohort.board.update(slot.name, state=RunState.FAILED, message=sentence)

@@ -1,0 +1,173 @@
+"""The explicit, copyable state of a cohort: runs, stacked tensors, and how both are saved.
+
+A `RunSlot` is one run's bookkeeping in plain numbers; a `Stack` holds the tensors of all runs
+with the same method on a leading `R` axis. Saving writes every run under its own name, so
+that any set of runs can be rebuilt into a new cohort. Must not import streamlit or plotly.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from dtvg.backbones.base import Encoded
+from dtvg.config import RunConfig
+from dtvg.methods.base import Inputs, MethodState, TransferMethod, find_method
+from dtvg.methods.specs import Single
+from dtvg.store.writer import RunWriter
+from dtvg.training.batches import TokenisedTask
+from dtvg.training.optim import AdamState, Rates
+
+
+@dataclass(frozen=True)
+class RunData:
+    """What a run trains and is scored on."""
+
+    fingerprint: str
+    train: Sequence[Encoded]
+    tasks: tuple[TokenisedTask, ...]
+    """Evaluated tasks: the target, or every source of a mixture."""
+
+
+@dataclass
+class RunSlot:
+    """One run's bookkeeping: configuration, data, progress and best score so far."""
+
+    config: RunConfig
+    data: RunData
+    writer: RunWriter
+    inputs: dict[str, np.ndarray]
+    """`init`, `target_prompt`, `source_vectors` and maybe `mixture_prompt`, one run's."""
+    step: int = 0
+    seconds: float = 0.0
+    evaluated: int = -1
+    """Last step evaluated on validation; −1 before the first."""
+    best_step: int = -1
+    best_score: float = float("-inf")
+    since_best: int = 0
+    score: float | None = None
+    loss: float | None = None
+    result: dict[str, Any] | None = None
+    """Set when the run is over; the commit that holds it precedes `result.json`."""
+    failure: str | None = None
+    note: dict[str, Any] = field(default_factory=dict)
+    best: dict[str, Tensor] = field(default_factory=dict)
+    """Tensors at the best step: mixed prompt and parameters."""
+
+    SAVED = ("step", "seconds", "evaluated", "best_step", "best_score", "since_best", "score",
+             "loss", "result", "failure", "note")
+
+    @property
+    def name(self) -> str:
+        """The run's name within its experiment."""
+        return self.config.name
+
+    @property
+    def rates(self) -> Rates:
+        """Learning rates at full height and weight decay."""
+        optim = self.config.optim
+        if self.config.role != "transfer" or self.config.method.tunes_from_other_prompt:
+            return Rates(optim.lr_stage1, 0.0, 0.0, optim.weight_decay_stage1)
+        return Rates(optim.lr_prompt, optim.lr_scale, optim.lr_scale_target, optim.weight_decay)
+
+    def meta(self) -> dict[str, Any]:
+        """Return the plain numbers a commit keeps."""
+        return {key: getattr(self, key) for key in self.SAVED}
+
+    def restore(self, meta: Mapping[str, Any]) -> None:
+        """Take over the numbers of a commit."""
+        for key in self.SAVED:
+            setattr(self, key, meta[key])
+
+
+@dataclass
+class Stack:
+    """Runs of one method with equal shapes: their tensors share a leading axis."""
+
+    method: TransferMethod
+    slots: list[RunSlot]
+    state: MethodState
+    moments: AdamState
+
+    def keep(self, names: set[str]) -> Stack:
+        """Return the stack without the runs not named."""
+        rows = [i for i, slot in enumerate(self.slots) if slot.name in names]
+        return Stack(self.method, [self.slots[i] for i in rows], self.state.keep(rows),
+                     self.moments.keep(rows))
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Return every run's own tensors by `<run>/<kind>/<name>`, copied off the graph."""
+        saved: dict[str, Tensor] = {}
+        parts = {"parameter": self.state.parameters, "first": self.moments.first,
+                 "second": self.moments.second, "memory": self.state.memory}
+        for kind, tensors in parts.items():
+            for name, tensor in tensors.items():
+                copied = tensor.detach().clone()
+                for i, slot in enumerate(self.slots):
+                    saved[f"{slot.name}/{kind}/{name}"] = copied[i]
+        for slot in self.slots:
+            for name, tensor in slot.best.items():
+                saved[f"{slot.name}/best/{name}"] = tensor
+        return saved
+
+    def load(self, saved: Mapping[str, np.ndarray]) -> None:
+        """Take over the runs' tensors from a commit; runs it does not hold stay as prepared."""
+        parts = {"parameter": self.state.parameters, "first": self.moments.first,
+                 "second": self.moments.second, "memory": self.state.memory}
+        with torch.no_grad():
+            for i, slot in enumerate(self.slots):
+                for kind, tensors in parts.items():
+                    for name, tensor in tensors.items():
+                        key = f"{slot.name}/{kind}/{name}"
+                        if key in saved:
+                            tensor[i].copy_(torch.from_numpy(np.array(saved[key])))
+                prefix = f"{slot.name}/best/"
+                slot.best = {
+                    key.removeprefix(prefix): torch.from_numpy(np.array(value))
+                    for key, value in saved.items()
+                    if key.startswith(prefix)
+                }
+
+
+def stack_key(slot: RunSlot) -> tuple[Any, ...]:
+    """Return what runs must share to be stacked: method settings and shapes."""
+    method = slot.config.method
+    if isinstance(method, Single):
+        method = method.model_copy(update={"source": None})
+    shapes = tuple(sorted((k, v.shape) for k, v in slot.inputs.items()))
+    return (slot.config.role == "transfer", method, shapes)
+
+
+def build_stacks(slots: Sequence[RunSlot], device: torch.device, dtype: torch.dtype) -> list[Stack]:
+    """Stack runs by method and shapes, in the order the runs are given, and prepare them.
+
+    Args:
+        slots: the cohort's runs.
+        device: where tensors live.
+        dtype: of prompts and scales: float32, or float64 with a float64 backbone.
+    """
+    groups: dict[tuple[Any, ...], list[RunSlot]] = {}
+    for slot in slots:
+        groups.setdefault(stack_key(slot), []).append(slot)
+    stacks = []
+    for members in groups.values():
+        method = find_method(members[0].config.method)
+        gathered = {
+            key: torch.as_tensor(
+                np.stack([slot.inputs[key] for slot in members]), dtype=dtype, device=device
+            )
+            for key in members[0].inputs
+        }
+        names = tuple(slot.config.sources for slot in members)
+        state = method.prepare(Inputs(**gathered, source_names=names))
+        for i, note in enumerate(state.notes):
+            members[i].note = {**note, **members[i].note}
+        state = dataclasses.replace(state, notes=[])
+        stacks.append(Stack(method, list(members), state, AdamState.zeros(state.parameters)))
+    return stacks

@@ -1,0 +1,188 @@
+"""One optimiser step of a whole cohort: compose, forward and backward in pieces, update.
+
+Every run's mixed prompt is composed once; examples of all runs share micro-batches cut by a
+token budget; the prompts' gradients go back through composition once. Nothing here waits for
+the device. Must not import streamlit or plotly. DESIGN.md "Cohort training: the engine".
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from dtvg.backbones.base import Backbone, Encoded
+from dtvg.methods.base import PromptStep
+from dtvg.training.batches import batch_rows, cut
+from dtvg.training.optim import adamw_update, clip_factor, rate_factor
+from dtvg.training.state import RunSlot, Stack
+
+
+@dataclass
+class StackStep:
+    """What a stack's step leaves behind for the log; tensors still on the device."""
+
+    slots: list[RunSlot]
+    steps: list[int]
+    prompt_step: PromptStep
+    loss: Tensor
+    """`[R]`: Σ nll / Σ tokens."""
+    grad_norm: Tensor
+    """`[R]`, before clipping."""
+    rates: np.ndarray
+    """`[R 3]`: prompt, scale, scale_target."""
+    examples: list[int]
+    tokens: list[int]
+    rows: list[np.ndarray]
+    """Training rows of each run's batch."""
+    step_ms: float = 0.0
+
+
+def gather(slot: RunSlot) -> tuple[np.ndarray, list[Encoded]]:
+    """Return rows and examples of a run's next step."""
+    config = slot.config
+    rows = batch_rows(
+        slot.data.fingerprint, config.data.seed, config.seed, config.optim.batch_size,
+        slot.step + 1, len(slot.data.train),
+    )
+    return rows, [slot.data.train[int(row)] for row in rows]
+
+
+def cohort_step(backbone: Backbone, stacks: Sequence[Stack], budget: int) -> list[StackStep]:
+    """Take one optimiser step of every run.
+
+    Args:
+        backbone: frozen; only prompts and scales get gradients.
+        stacks: all runs of the cohort; parameters and moments are updated in place.
+        budget: padded tokens per micro-batch.
+
+    Returns:
+        One record per stack; the slots' step counters are left to the caller.
+
+    Raises:
+        torch.OutOfMemoryError or RuntimeError: from the device; parameters are untouched then,
+            so that the step can be repeated with a smaller budget.
+    """
+    started = time.perf_counter()
+    batches = [[gather(slot) for slot in stack.slots] for stack in stacks]
+    composed = [stack.method.forward(stack.state) for stack in stacks]
+    leaf = torch.cat([step.prompt for step in composed]).detach().requires_grad_()
+    examples = [e for stack in batches for _, part in stack for e in part]
+    owner = np.repeat(
+        np.arange(leaf.shape[0]), [len(part) for stack in batches for _, part in stack]
+    )
+    targets = np.bincount(owner, [len(e.target) for e in examples], minlength=leaf.shape[0])
+    loss = accumulate(backbone, leaf, examples, owner, targets, budget)
+    gradient = leaf.grad if leaf.grad is not None else torch.zeros_like(leaf)
+    records, start = [], 0
+    for stack, step, parts in zip(stacks, composed, batches, strict=True):
+        rows = slice(start, start + len(stack.slots))
+        start = rows.stop
+        records.append(_update(stack, step, loss[rows], gradient[rows], parts))
+    elapsed = (time.perf_counter() - started) * 1e3
+    for record in records:
+        record.step_ms = elapsed
+    return records
+
+
+def accumulate(
+    backbone: Backbone,
+    leaf: Tensor,
+    examples: Sequence[Encoded],
+    owner: np.ndarray,
+    targets: np.ndarray,
+    budget: int,
+) -> Tensor:
+    """Run all examples through the backbone in pieces; gradients gather in `leaf.grad`.
+
+    Args:
+        backbone: the frozen model.
+        leaf: `[R r d]`, one prompt per run, requires a gradient.
+        examples: of all runs.
+        owner: `[b]` run of each example.
+        targets: `[R]` target tokens of each run's whole step.
+        budget: padded tokens per micro-batch.
+
+    Returns:
+        `[R]` loss of each run, Σ nll / Σ tokens, whatever the cut.
+    """
+    loss = torch.zeros(leaf.shape[0], dtype=leaf.dtype, device=leaf.device)
+    share = torch.as_tensor(1.0 / targets[owner], dtype=leaf.dtype).to(leaf.device)
+    owners = torch.as_tensor(owner).to(leaf.device)
+    backbone.training(True)
+    for piece in cut([e.tokens for e in examples], leaf.shape[1], budget):
+        places = torch.as_tensor(piece).to(leaf.device)
+        whose = owners[places]
+        nll, _ = backbone.loss(leaf[whose], backbone.collate([examples[i] for i in piece]))
+        weighted = nll.to(leaf.dtype) * share[places]
+        weighted.sum().backward()
+        loss.index_add_(0, whose, weighted.detach())
+    backbone.training(False)
+    return loss
+
+
+def _update(
+    stack: Stack,
+    step: PromptStep,
+    loss: Tensor,
+    gradient: Tensor,
+    parts: list[tuple[np.ndarray, list[Encoded]]],
+) -> StackStep:
+    """Take the prompts' gradient back through composition, clip, and update the parameters."""
+    parameters = stack.state.parameters
+    roots, seeds = [step.prompt], [gradient]
+    penalty = stack.method.penalty(stack.state, step)
+    if penalty is not None:
+        roots.append(penalty.sum())
+        seeds.append(torch.ones_like(roots[-1]))
+        loss = loss + penalty.detach()
+    found = torch.autograd.grad(roots, list(parameters.values()), seeds, allow_unused=True)
+    gradients = {
+        name: torch.zeros_like(p) if g is None else g
+        for (name, p), g in zip(parameters.items(), found, strict=True)
+    }
+    slots, device = stack.slots, loss.device
+    limits = torch.tensor([s.config.optim.clip_norm for s in slots], dtype=loss.dtype).to(device)
+    norm, factor = clip_factor(gradients, limits)
+    finite = torch.isfinite(loss) & torch.isfinite(norm)
+    for name, g in gradients.items():
+        gradients[name] = g * factor.view((-1,) + (1,) * (g.dim() - 1))
+    factors = [
+        rate_factor(slot.step + 1, slot.config.total_steps, slot.config.optim) for slot in slots
+    ]
+    full = [slot.rates for slot in slots]
+    rates = {
+        name: torch.tensor(
+            [r.of(role) * f for r, f in zip(full, factors, strict=True)], dtype=torch.float64
+        ).to(device)
+        for name, role in stack.method.roles.items()
+    }
+    adamw_update(
+        parameters,
+        gradients,
+        stack.moments,
+        rates,
+        torch.tensor([r.weight_decay for r in full], dtype=torch.float64).to(device),
+        torch.tensor([slot.step + 1.0 for slot in slots], dtype=torch.float64).to(device),
+        finite,
+    )
+    for name, value in step.memory.items():
+        stack.state.memory[name] = value
+    return StackStep(
+        slots=list(slots),
+        steps=[slot.step + 1 for slot in slots],
+        prompt_step=step,
+        loss=loss,
+        grad_norm=norm,
+        rates=np.array(
+            [[r.prompt * f, r.scale * f, r.scale_target * f]
+             for r, f in zip(full, factors, strict=True)]
+        ),
+        examples=[len(examples) for _, examples in parts],
+        tokens=[sum(e.tokens for e in examples) for _, examples in parts],
+        rows=[rows for rows, _ in parts],
+    )
