@@ -110,13 +110,13 @@ def _load(
     `places` is where files were looked for, for the message where there are none.
     """
     read = functools.partial(_read, spec, folder, places)
-    train = read((spec.split.train, "train"))
-    validation = read((spec.split.validation, "validation"))
+    train, train_rows = read((spec.split.train, "train"))
+    validation, _ = read((spec.split.validation, "validation"))
     test: list[Example] | None = None
     if spec.dataset == "demo":
-        test = read(("test",))
+        test, _ = read(("test",))
     elif needs_test(spec, split):
-        test = read((spec.split.test or "test", "test"))
+        test, _ = read((spec.split.test or "test", "test"))
     splits = plan_splits(spec, train, validation, test, split, seed)
     used = limit_train(splits.train, max_train_examples, seed)
     splits = Splits(used, splits.validation, splits.test, splits.notes)
@@ -126,22 +126,24 @@ def _load(
         validation=splits.validation,
         test=splits.test,
         fingerprint=fingerprint_of(spec, splits),
-        notes=_notes(spec, len(train), splits),
+        notes=_notes(spec, train_rows, splits),
         origin=str(folder) if folder else files.hub_name(spec),
     )
 
 
 def _read(
     spec: TaskSpec, folder: Path | None, places: tuple[Path, ...], names: Sequence[str]
-) -> list[Example]:
-    """Read one official split, all of its files in order."""
+) -> tuple[list[Example], int]:
+    """Read one official split, all of its files in order; return examples and row count."""
+    tables: list[tuple[str, pa.Table]] = []
     if folder is None:
         where = f"{files.hub_name(spec)}, split {names[0]}"
-        return examples_from(spec, files.read_hub(spec, names[0], places), where)
-    tables: list[tuple[Path, pa.Table]] = [
-        (path, files.read_file(path, spec)) for path in files.split_files(spec, folder, names)
-    ]
-    return [e for path, table in tables for e in examples_from(spec, table, f"'{path}'")]
+        tables.append((where, files.read_hub(spec, names[0], places)))
+    else:
+        for path in files.split_files(spec, folder, names):
+            tables.append((f"'{path}'", files.read_file(path, spec)))
+    examples = [e for where, table in tables for e in examples_from(spec, table, where)]
+    return examples, sum(table.num_rows for _, table in tables)
 
 
 def limit_train(examples: tuple[Example, ...], limit: int | None, seed: int) -> tuple[Example, ...]:
@@ -165,7 +167,7 @@ def fingerprint_of(spec: TaskSpec, splits: Splits) -> str:
 def _notes(spec: TaskSpec, at_hand: int, splits: Splits) -> tuple[str, ...]:
     """Collect what a reader should know about these rows."""
     notes = list(splits.notes)
-    if spec.dataset != "demo" and spec.convert is None and at_hand != spec.split.train_rows:
+    if spec.dataset != "demo" and at_hand != spec.split.train_rows:
         notes.insert(0, f"{at_hand} of {spec.split.train_rows} official training rows at hand")
     leak = leak_note(splits)
     return tuple([*notes, leak] if leak else notes)

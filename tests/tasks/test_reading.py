@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +19,9 @@ import pytest
 from dtvg.config import DataConfig
 from dtvg.errors import ConfigError, DataError
 from dtvg.tasks import files
-from dtvg.tasks.reading import TaskData, limit_train, load_task
-from dtvg.tasks.spec import SplitPlan, TaskSpec, find_task
+from dtvg.tasks.reading import TaskData, fingerprint_of, limit_train, load_task
+from dtvg.tasks.spec import Example, SplitPlan, TaskSpec, find_task
+from dtvg.tasks.splits import Splits
 
 Write = Callable[..., DataConfig]
 
@@ -240,6 +242,23 @@ def test_the_fingerprint_follows_content_split_and_limit(rte_folder: Write) -> N
     prints = {base, *(load_task("rte", d).fingerprint for d in (other_seed, limited, changed))}
     assert len(prints) == 4
     assert len(base) == 16
+
+
+def test_every_part_of_the_splits_enters_the_fingerprint() -> None:
+    spec = find_task("rte")
+    a, b, c, d = (Example(word, "0", ("0",), 0) for word in "abcd")
+    base = Splits((a, b), (c,), (d,))
+    others = [
+        Splits((a,), (b, c), (d,)),
+        Splits((b, a), (c,), (d,)),
+        Splits((a, b), (a,), (d,)),
+        Splits((a, b), (c,), (a,)),
+        Splits((a, replace(b, target="1")), (c,), (d,)),
+        Splits((a, replace(b, references=("0", "1"))), (c,), (d,)),
+    ]
+    prints = {fingerprint_of(spec, splits) for splits in (base, *others)}
+    assert len(prints) == 1 + len(others)
+    assert fingerprint_of(replace(spec, labels=("yes", "no")), base) not in prints
 
 
 def test_official_splits_take_the_labelled_test_file(tmp_path: Path) -> None:
