@@ -10,7 +10,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -20,9 +20,11 @@ from dtvg.backbones.base import Encoded
 from dtvg.config import RunConfig
 from dtvg.methods.base import Inputs, MethodState, TransferMethod, find_method
 from dtvg.methods.specs import Single
-from dtvg.store.writer import RunWriter
 from dtvg.training.batches import TokenisedTask
 from dtvg.training.optim import AdamState, Rates
+
+if TYPE_CHECKING:
+    from dtvg.store.writer import RunWriter
 
 
 @dataclass(frozen=True)

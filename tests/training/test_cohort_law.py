@@ -1,0 +1,108 @@
+"""THE LAW: a run in a cohort follows the trajectory it has alone; and what it rests on."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from tests.training import factory
+
+
+@pytest.fixture(scope="module")
+def backbone():
+    return factory.tiny_backbone()
+
+
+def test_a_run_in_a_cohort_of_ten_follows_the_trajectory_it_has_alone(backbone) -> None:
+    configs = factory.experiment().runs()
+    together, seen = factory.train(backbone, [factory.slot(c) for c in configs], steps=100)
+    mixed = factory.prompts(together)
+    assert any(len({g for g, _ in seen[c.name]}) > 1 for c in configs), "groups never change"
+    for config in configs:
+        alone, own = factory.train(backbone, [factory.slot(config)], steps=100)
+        assert [g for g, _ in own[config.name]] == [g for g, _ in seen[config.name]]
+        difference = (factory.prompts(alone)[config.name] - mixed[config.name]).abs().max()
+        assert float(difference) < 1e-6, config.name
+
+
+def test_seeds_and_batch_sizes_may_differ_within_a_cohort(backbone) -> None:
+    small = factory.experiment(methods=["dtvg"], seeds=[0, 1]).runs()
+    large = factory.experiment(
+        methods=["dtvg", "none"], seeds=[2],
+        optim={"batch_size": 9, "steps": 50, "lr_prompt": 0.02, "weight_decay": 0.1},
+    ).runs()
+    configs = (*small, *large)
+    together, _ = factory.train(backbone, [factory.slot(c) for c in configs], steps=20)
+    for config in configs:
+        alone, _ = factory.train(backbone, [factory.slot(config)], steps=20)
+        difference = (
+            factory.prompts(alone)[config.name] - factory.prompts(together)[config.name]
+        ).abs().max()
+        assert float(difference) < 1e-8, config.name
+
+
+def test_the_result_does_not_depend_on_the_cut_into_micro_batches(backbone) -> None:
+    configs = factory.experiment(methods=["dtvg", "all_sources"]).runs()
+    whole, _ = factory.train(backbone, [factory.slot(c) for c in configs], 10, budget=10_000)
+    single, _ = factory.train(backbone, [factory.slot(c) for c in configs], 10, budget=1)
+    for name, prompt in factory.prompts(whole).items():
+        assert torch.allclose(prompt, factory.prompts(single)[name], atol=1e-10)
+
+
+def test_in_float32_one_steps_gradient_is_that_of_the_run_alone() -> None:
+    backbone = factory.tiny_backbone(torch.float32)
+    configs = factory.experiment().runs()
+    together, _ = factory.train(backbone, [factory.slot(c) for c in configs], steps=1)
+    for config in configs:
+        alone, _ = factory.train(backbone, [factory.slot(config)], steps=1)
+        for stack in together:
+            for i, slot in enumerate(stack.slots):
+                if slot.name != config.name:
+                    continue
+                for name, moment in stack.moments.first.items():
+                    own = alone[0].moments.first[name][0]
+                    scale = own.abs().max().clamp(min=1e-12)
+                    assert float((own - moment[i]).abs().max() / scale) < 1e-4, (slot.name, name)
+
+
+def test_nothing_but_the_methods_parameters_changes(backbone) -> None:
+    before = {k: v.clone() for k, v in backbone.model.state_dict().items()}
+    slots = [factory.slot(c) for c in factory.experiment().runs()]
+    stacks, _ = factory.train(backbone, slots, steps=3)
+    assert all(torch.equal(before[k], v) for k, v in backbone.model.state_dict().items())
+    for stack in stacks:
+        fresh = factory.build_stacks(stack.slots, backbone.device, backbone.dtype)[0]
+        for name, tensor in stack.state.frozen.items():
+            assert torch.equal(tensor, fresh.state.frozen[name])
+        for name, tensor in stack.state.parameters.items():
+            assert not torch.equal(tensor, fresh.state.parameters[name])
+            assert tensor.requires_grad
+
+
+def test_dropping_a_run_leaves_the_others_as_they_would_have_been(backbone) -> None:
+    configs = factory.experiment(methods=["dtvg"], seeds=[0, 1, 2]).runs()
+    slots = [factory.slot(c) for c in configs]
+    stacks, _ = factory.train(backbone, slots, steps=5)
+    kept = [stack.keep({configs[0].name, configs[2].name}) for stack in stacks]
+    from dtvg.training.step import cohort_step
+
+    for _ in range(5):
+        cohort_step(backbone, kept, 400)
+        for slot in kept[0].slots:
+            slot.step += 1
+    whole, _ = factory.train(backbone, [factory.slot(c) for c in configs], steps=10)
+    for config in (configs[0], configs[2]):
+        difference = factory.prompts(kept)[config.name] - factory.prompts(whole)[config.name]
+        assert float(difference.abs().max()) < 1e-9
+
+
+def test_a_run_with_an_infinite_vector_stays_put_and_the_others_train_on(backbone) -> None:
+    configs = factory.experiment(methods=["dtvg", "none"]).runs()
+    slots = [factory.slot(c) for c in configs]
+    slots[0].inputs["target_prompt"] = slots[0].inputs["target_prompt"] * float("inf")
+    stacks, seen = factory.train(backbone, slots, steps=3)
+    assert seen[configs[0].name][0][1] != seen[configs[0].name][0][1]  # NaN
+    assert all(loss == loss for _, loss in seen[configs[1].name])
+    alone, _ = factory.train(backbone, [factory.slot(configs[1])], steps=3)
+    difference = factory.prompts(alone)[configs[1].name] - factory.prompts(stacks)[configs[1].name]
+    assert float(difference.abs().max()) < 1e-9
