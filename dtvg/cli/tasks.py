@@ -54,7 +54,8 @@ def list_tasks(arguments: argparse.Namespace) -> int:
     """Print one line per task: name, title, family, classes, metrics, where its rows are."""
     from rich.table import Table
 
-    from dtvg.tasks.files import find_folder, hub_name
+    from dtvg.tasks.files import find_folder
+    from dtvg.tasks.hub import hub_name
     from dtvg.tasks.spec import all_tasks
 
     table = Table(box=None, pad_edge=False, header_style="bold")
@@ -110,7 +111,7 @@ def _class_of(data: TaskData, label: int | None) -> str:
 
 def _print_facts(console: Console, data: TaskData) -> None:
     """Print what the task is and where these rows come from."""
-    from dtvg.tasks.files import hub_name
+    from dtvg.tasks.hub import hub_name
 
     spec = data.spec
     labels = ", ".join(f"{word} {spec.title_of(i)}" for i, word in enumerate(spec.labels))

@@ -1,8 +1,8 @@
-"""Where a task's files lie, and one file's columns: Parquet, CSV or JSON lines, or the hub.
+"""Where a task's files lie, and one file's columns: Parquet, CSV or JSON lines.
 
 Finds the folder (`data.folder`, then `<home>/datasets`; the demo's is shipped), reads only
 the columns a task needs, and says in one sentence what is wrong with a file. Must not import
-torch or pandas; `datasets` is imported only when nothing is at hand.
+torch or pandas.
 """
 
 from __future__ import annotations
@@ -103,7 +103,7 @@ def read_file(path: Path, spec: TaskSpec) -> pa.Table:
         table = _table(path, spec)
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         raise DataError(
-            f"'{path}' cannot be read as {kind} ({_reason(error)}); write the file anew."
+            f"'{path}' cannot be read as {kind} ({reason_of(error)}); write the file anew."
         ) from None
     return checked(table, spec, f"'{path}'")
 
@@ -139,8 +139,8 @@ def checked(table: pa.Table, spec: TaskSpec, where: str) -> pa.Table:
     missing = [column for column in spec.columns if column not in table.column_names]
     if missing:
         raise DataError(
-            f"{where} has no column {_quoted(missing)}; task {spec.name} needs "
-            f"{_quoted(spec.columns)} and the file holds {_quoted(table.column_names)}."
+            f"{where} has no column {quoted(missing)}; task {spec.name} needs "
+            f"{quoted(spec.columns)} and the file holds {quoted(table.column_names)}."
         )
     if not table.num_rows:
         raise DataError(f"{where} holds no rows; task {spec.name} needs at least one.")
@@ -154,47 +154,15 @@ def checked(table: pa.Table, spec: TaskSpec, where: str) -> pa.Table:
     return table
 
 
-def _reason(error: Exception) -> str:
+def reason_of(error: Exception) -> str:
     """Return a library's message as a part of one sentence: one line, not too long."""
     text = " ".join(str(error).split()).removesuffix(".").replace(". ", "; ")
     return text[:160] or type(error).__name__
 
 
-def _quoted(names: Sequence[object]) -> str:
+def quoted(names: Sequence[object]) -> str:
+    """Return names as a message lists them: in quotes, separated by commas."""
     return ", ".join(f"'{name}'" for name in names)
-
-
-def hub_name(spec: TaskSpec) -> str:
-    """Return how a message names the task's place on the hub, e.g. `nyu-mll/glue (rte)`."""
-    return f"{spec.dataset} ({spec.config})" if spec.config else spec.dataset
-
-
-def read_hub(spec: TaskSpec, split: str, looked_in: Sequence[Path]) -> pa.Table:
-    """Load one split from the hub, at the task's pinned revision.
-
-    Args:
-        spec: the task.
-        split: the split's name on the hub.
-        looked_in: the folders that did not exist, for the message.
-
-    Raises:
-        DataError: if the hub cannot be reached or has no such data: where files may be put
-            instead, and which columns they need.
-    """
-    try:
-        import datasets
-
-        rows = datasets.load_dataset(spec.dataset, spec.config, split=split, revision=spec.revision)
-        table = rows.with_format("arrow")[:]
-    except Exception as error:  # the hub's client raises errors of several libraries
-        raise DataError(
-            f"Task {spec.name} is neither at hand (there is no folder {_quoted(looked_in)}) nor "
-            f"loaded from the hub as {hub_name(spec)}, split {split} ({_reason(error)}); put "
-            "train.parquet and validation.parquet with the columns "
-            f"{_quoted(spec.columns)} there, or name the folder around '{spec.folder}' as "
-            "data.folder."
-        ) from None
-    return checked(table, spec, f"{hub_name(spec)}, split {split}")
 
 
 def signature(folder: Path | None) -> tuple[tuple[str, int, int], ...]:

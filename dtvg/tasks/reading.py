@@ -18,7 +18,7 @@ from typing import Protocol
 import pyarrow as pa
 
 from dtvg.errors import DataError
-from dtvg.tasks import files
+from dtvg.tasks import files, hub
 from dtvg.tasks.spec import Example, TaskSpec, find_task
 from dtvg.tasks.splits import Splits, draw_order, leak_note, needs_test, plan_splits
 from dtvg.tasks.text import TEXT_VERSION, examples_from
@@ -127,7 +127,7 @@ def _load(
         test=splits.test,
         fingerprint=fingerprint_of(spec, splits),
         notes=_notes(spec, train_rows, splits),
-        origin=str(folder) if folder else files.hub_name(spec),
+        origin=str(folder) if folder else hub.hub_name(spec),
     )
 
 
@@ -137,8 +137,8 @@ def _read(
     """Read one official split, all of its files in order; return examples and row count."""
     tables: list[tuple[str, pa.Table]] = []
     if folder is None:
-        where = f"{files.hub_name(spec)}, split {names[0]}"
-        tables.append((where, files.read_hub(spec, names[0], places)))
+        where = f"{hub.hub_name(spec)}, split {names[0]}"
+        tables.append((where, hub.read_hub(spec, names[0], places)))
     else:
         for path in files.split_files(spec, folder, names):
             tables.append((f"'{path}'", files.read_file(path, spec)))

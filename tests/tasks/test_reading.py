@@ -77,43 +77,6 @@ def test_a_task_the_configured_folder_lacks_is_taken_from_home(
     assert len(load_task("rte", DataConfig(folder=str(tmp_path / "empty"))).train) == 4
 
 
-def test_the_hub_is_asked_at_the_pinned_revision_when_nothing_is_at_hand(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    import datasets
-
-    asked = []
-
-    def load(path: str, config: str, *, split: str, revision: str) -> Any:
-        asked.append((path, config, split, revision))
-        rows = rte_rows(6, split)
-        return datasets.Dataset.from_dict({**rows, "idx": list(range(6))})
-
-    monkeypatch.setattr(datasets, "load_dataset", load)
-    data = load_task("rte", DataConfig(seed=7))
-    spec = find_task("rte")
-    assert asked == [
-        ("nyu-mll/glue", "rte", split, spec.revision) for split in ("train", "validation")
-    ]
-    assert (len(data.train), len(data.validation), len(data.test)) == (6, 3, 3)
-    assert data.origin == "nyu-mll/glue (rte)"
-
-
-def test_an_unreachable_hub_is_one_sentence_with_folder_and_columns(
-    monkeypatch: pytest.MonkeyPatch, own_home: Path
-) -> None:
-    import datasets
-
-    def fail(*_: object, **__: object) -> None:
-        raise ConnectionError("no route. Try again.")
-
-    monkeypatch.setattr(datasets, "load_dataset", fail)
-    message = refusal(DataConfig(seed=8))
-    assert str(own_home / "datasets" / "glue_rte") in message
-    assert "'sentence1', 'sentence2', 'label'" in message
-    assert "nyu-mll/glue (rte)" in message
-
-
 def test_mnli_takes_the_matched_validation_split_or_plain_validation(tmp_path: Path) -> None:
     folder = tmp_path / "glue_mnli"
     folder.mkdir()

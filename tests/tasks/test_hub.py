@@ -1,0 +1,89 @@
+"""The hub is asked only when nothing is at hand, at a pinned commit, and fails in one sentence."""
+
+from __future__ import annotations
+
+import socket
+import urllib.request
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dtvg.config import DataConfig
+from dtvg.errors import DataError
+from dtvg.tasks import hub
+from dtvg.tasks.reading import load_task
+from dtvg.tasks.spec import find_task
+
+
+@pytest.fixture(autouse=True)
+def resolved(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the hub's name resolve, whatever the machine's network."""
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_: [])
+
+
+def rte_rows(count: int, stem: str) -> dict[str, list[Any]]:
+    return {
+        "sentence1": [f"{stem} premise {i}" for i in range(count)],
+        "sentence2": [f"{stem} hypothesis {i}" for i in range(count)],
+        "label": [i % 2 for i in range(count)],
+    }
+
+
+def refusal(data: DataConfig) -> str:
+    with pytest.raises(DataError) as caught:
+        load_task("rte", data)
+    message = str(caught.value)
+    assert message.endswith(".") and ". " not in message
+    return message
+
+
+def test_the_hub_is_asked_at_the_pinned_revision_when_nothing_is_at_hand(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    import datasets
+
+    asked = []
+
+    def load(path: str, config: str, *, split: str, revision: str) -> Any:
+        asked.append((path, config, split, revision))
+        rows = rte_rows(6, split)
+        return datasets.Dataset.from_dict({**rows, "idx": list(range(6))})
+
+    monkeypatch.setattr(datasets, "load_dataset", load)
+    data = load_task("rte", DataConfig(seed=7))
+    spec = find_task("rte")
+    assert asked == [
+        ("nyu-mll/glue", "rte", split, spec.revision) for split in ("train", "validation")
+    ]
+    assert (len(data.train), len(data.validation), len(data.test)) == (6, 3, 3)
+    assert data.origin == "nyu-mll/glue (rte)"
+
+
+def test_an_unreachable_hub_is_one_sentence_with_folder_and_columns(
+    monkeypatch: pytest.MonkeyPatch, own_home: Path
+) -> None:
+    import datasets
+
+    def fail(*_: object, **__: object) -> None:
+        raise ConnectionError("no route. Try again.")
+
+    monkeypatch.setattr(datasets, "load_dataset", fail)
+    message = refusal(DataConfig(seed=8))
+    assert str(own_home / "datasets" / "glue_rte") in message
+    assert "'sentence1', 'sentence2', 'label'" in message
+    assert "nyu-mll/glue (rte)" in message
+
+
+def test_a_host_that_does_not_resolve_fails_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> None:
+        raise socket.gaierror("no such name")
+
+    monkeypatch.setattr(socket, "getaddrinfo", fail)
+    monkeypatch.setattr(urllib.request, "getproxies", dict)
+    monkeypatch.setenv("HF_ENDPOINT", "https://hub.example")
+    with pytest.raises(ConnectionError, match="hub.example cannot be reached"):
+        hub.refuse_unknown_host()
+    assert "hub.example cannot be reached" in refusal(DataConfig(seed=9))
+    monkeypatch.setattr(urllib.request, "getproxies", lambda: {"https": "http://proxy"})
+    hub.refuse_unknown_host()
