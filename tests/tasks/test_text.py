@@ -1,7 +1,7 @@
 """Rows become text as the literature writes it, the golden real rows included.
 
-`python tests/tasks/test_text.py` writes tests/golden/tasks.json anew from the development
-data; a difference there means raising `TEXT_VERSION`.
+`PYTHONPATH=. python tests/tasks/test_text.py` writes tests/golden/tasks.json anew from the
+development data; a difference there means raising `TEXT_VERSION`.
 """
 
 from __future__ import annotations
