@@ -1,0 +1,1 @@
+"""Contract kits and recorded examples, shipped for extensions and for this package's tests."""
