@@ -18,6 +18,7 @@ from torch import Tensor
 from dtvg.backbones.base import Backbone, Encoded
 from dtvg.tasks.metrics import score
 from dtvg.tasks.spec import Example, TaskSpec
+from dtvg.tasks.splits import draw_order
 from dtvg.training.batches import TokenisedTask, cut
 
 
@@ -43,12 +44,20 @@ class Answer:
 
 
 def evaluation_rows(task: TokenisedTask, split: str, at_most: int, data_seed: int) -> np.ndarray:
-    """Return the rows scored: all, or a seeded sample, the same for every run and step."""
-    count = len(task.texts[split])
-    if count <= at_most:
-        return np.arange(count)
-    chosen = np.random.default_rng([data_seed, 104729]).permutation(count)[:at_most]
-    return np.sort(chosen)
+    """Return the rows scored: all, or a seeded sample, the same for every run and step.
+
+    The sample depends on the rows' content and the data seed, not on their order in a file.
+    """
+    texts = task.texts[split]
+    if len(texts) <= at_most:
+        return np.arange(len(texts))
+    key = (task.fingerprint, split, at_most, data_seed)
+    if key not in _SAMPLES:
+        _SAMPLES[key] = np.sort(np.array(draw_order(texts, data_seed)[:at_most]))
+    return _SAMPLES[key]
+
+
+_SAMPLES: dict[tuple[str, str, int, int], np.ndarray] = {}
 
 
 def answer(backbone: Backbone, questions: Sequence[Question], budget: int) -> list[Answer]:
@@ -72,12 +81,18 @@ def answer(backbone: Backbone, questions: Sequence[Question], budget: int) -> li
         owner += [number] * len(question.rows)
     predictions = [""] * len(examples)
     prompts = torch.stack([q.prompt for q in questions]) if questions else torch.empty(0)
-    for piece in cut([len(e.source) for e in examples], prompts.shape[1], budget):
-        whose = torch.as_tensor([owner[i] for i in piece], device=prompts.device)
-        longest = max(questions[owner[i]].task.spec.max_target_tokens for i in piece)
-        texts = backbone.generate(prompts[whose], [examples[i].source for i in piece], longest)
-        for i, text in zip(piece, texts, strict=True):
-            predictions[i] = text
+    limits = np.array([questions[i].task.spec.max_target_tokens for i in owner], dtype=np.int64)
+    for limit in np.unique(limits):
+        # tasks with another answer limit never share a batch: an answer is the one it is alone
+        places = np.flatnonzero(limits == limit)
+        lengths = [len(examples[i].source) for i in places]
+        for piece in cut(lengths, prompts.shape[1], budget):
+            chosen = places[piece]
+            whose = torch.as_tensor([owner[i] for i in chosen], device=prompts.device)
+            sources = [examples[i].source for i in chosen]
+            texts = backbone.generate(prompts[whose], sources, int(limit))
+            for i, text in zip(chosen, texts, strict=True):
+                predictions[i] = text
     elapsed = time.perf_counter() - started
     answers, start = [], 0
     for question in questions:

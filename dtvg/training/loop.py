@@ -43,25 +43,26 @@ def train(cohort: Cohort, stop: StopWish, report: Report = lambda progress: None
         report: told about progress about twice a second.
     """
     total = sum(slot.config.total_steps for slot in cohort.slots)
-    ended = 0
     looked = 0.0
     for slot in cohort.slots:
         cohort.board.update(slot.name, state=RunState.RUNNING, step=slot.step,
                             total_steps=slot.config.total_steps, message="")
     while cohort.stacks:
-        before = {slot.name: slot for slot in cohort.slots}
         cohort.evaluate()
-        now = time.monotonic()
-        if stop or now - looked > CONTROL_SECONDS:
+        if stop or time.monotonic() - looked > CONTROL_SECONDS:
             cohort.obey(bool(stop))
+            report(_progress(cohort, total))
             looked = time.monotonic()
-            done = sum(slot.step for slot in cohort.slots)
-            losses = [slot.loss for slot in cohort.slots if slot.loss is not None]
-            mean = sum(losses) / len(losses) if losses else None
-            report(Progress(cohort.directory.id, ended + done, total, len(cohort.slots), mean))
         if cohort.committer.due():
             cohort.commit()
         cohort.step()
-        staying = {slot.name for slot in cohort.slots}
-        ended += sum(s.config.total_steps for name, s in before.items() if name not in staying)
     report(Progress(cohort.directory.id, total, total, 0, None))
+
+
+def _progress(cohort: Cohort, total: int) -> Progress:
+    """Sum up how far the cohort is; runs that left it count as done."""
+    slots = cohort.slots
+    open_steps = sum(slot.config.total_steps - slot.step for slot in slots)
+    losses = [slot.loss for slot in slots if slot.loss is not None]
+    mean = sum(losses) / len(losses) if losses else None
+    return Progress(cohort.directory.id, total - open_steps, total, len(slots), mean)

@@ -1,0 +1,179 @@
+"""The prompt bank: tuned task prompts by identity, each trained once.
+
+An entry is a folder `<task>-<identity>` with `prompt.safetensors` and `prompt.json`; the
+latter is written last and holds the tensors' checksum. Must not import torch.
+DESIGN.md "TaskPrompt".
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from safetensors.numpy import load, save
+
+from dtvg import paths
+from dtvg.errors import StoreError
+from dtvg.store.files import locked, read_json, replace_bytes, replace_json
+
+
+@dataclass(frozen=True, eq=False)
+class TaskPrompt:
+    """One task's tuned prompt with its start, score and what it depends on."""
+
+    task: str
+    labels: tuple[str, ...]
+    backbone: str
+    backbone_revision: str
+    seed: int
+    init: np.ndarray
+    """`[r d]` float32, P_init."""
+    prompt: np.ndarray
+    """`[r d]` float32, best on validation."""
+    score: float
+    metric_values: dict[str, float]
+    fingerprint: str
+    """The identity: a hash of everything the numbers depend on."""
+    precision: str
+    settings: dict[str, Any]
+    created: float
+
+    @property
+    def vector(self) -> np.ndarray:
+        """The task prompt vector `[r d]`: prompt − init."""
+        difference: np.ndarray = self.prompt - self.init
+        return difference
+
+    @property
+    def init_fingerprint(self) -> str:
+        """16 hex digits of the initial prompt's bytes."""
+        return hashlib.sha256(np.ascontiguousarray(self.init).tobytes()).hexdigest()[:16]
+
+
+def identity(**parts: Any) -> str:
+    """Return 16 hex digits that stand for everything a tuned prompt depends on."""
+    text = json.dumps(parts, sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def check_compatible(target: TaskPrompt, source: TaskPrompt) -> None:
+    """Refuse a source whose vector means something else than the target's.
+
+    Raises:
+        StoreError: other backbone, length, width or initial prompt, with both sides named.
+    """
+    pairs = (
+        ("backbone", f"{target.backbone} ({target.backbone_revision})",
+         f"{source.backbone} ({source.backbone_revision})",
+         target.backbone_revision == source.backbone_revision),
+        ("prompt length", target.prompt.shape[0], source.prompt.shape[0], None),
+        ("width", target.prompt.shape[1], source.prompt.shape[1], None),
+        ("initial prompt", target.init_fingerprint, source.init_fingerprint, None),
+    )
+    for what, ours, theirs, same in pairs:
+        if not (ours == theirs if same is None else same):
+            raise StoreError(
+                f"Source prompt '{source.task}' has {what} {theirs}, target prompt "
+                f"'{target.task}' has {ours}; vectors can only be merged where both agree. Tune "
+                "the source again with the target's backbone, length and seed."
+            )
+
+
+class PromptBank:
+    """The folder of tuned prompts; safe for several processes."""
+
+    def __init__(self, root: Path | None = None) -> None:
+        self.root = root or paths.prompts()
+
+    def find(self, key: str) -> TaskPrompt | None:
+        """Return the prompt with this identity, or None.
+
+        Raises:
+            StoreError: the entry is damaged (checksum).
+        """
+        for folder in self.root.glob(f"*-{key}"):
+            if (folder / "prompt.json").exists():
+                return _read(folder)
+        return None
+
+    def get(self, prefix: str) -> TaskPrompt:
+        """Return the prompt whose identity starts with `prefix`.
+
+        Raises:
+            StoreError: none or several do.
+        """
+        found = [p for p in self.list() if p.fingerprint.startswith(prefix)]
+        if len(found) != 1:
+            raise StoreError(
+                f"{len(found) or 'No'} prompts of the bank have an identity that starts with "
+                f"'{prefix}'; `python -m dtvg prompts list` shows them."
+            )
+        return found[0]
+
+    def put(self, prompt: TaskPrompt) -> None:
+        """Add a prompt; an entry with the same identity is replaced.
+
+        Raises:
+            StoreError: the bank cannot be written.
+        """
+        folder = self.root / f"{prompt.task}-{prompt.fingerprint}"
+        content = save({"init": np.ascontiguousarray(prompt.init),
+                        "prompt": np.ascontiguousarray(prompt.prompt)})
+        replace_bytes(folder / "prompt.safetensors", content)
+        facts = {k: v for k, v in prompt.__dict__.items() if k not in ("init", "prompt")}
+        facts["sha256"] = hashlib.sha256(content).hexdigest()
+        replace_json(folder / "prompt.json", facts)
+
+    def list(self) -> list[TaskPrompt]:
+        """Return every readable prompt, by task and seed; damaged entries are left out."""
+        found = []
+        for folder in sorted(self.root.glob("*-*")) if self.root.is_dir() else ():
+            try:
+                found.append(_read(folder))
+            except StoreError:
+                continue
+        return sorted(found, key=lambda p: (p.task, p.seed, p.fingerprint))
+
+    @contextmanager
+    def lock(self, key: str) -> Iterator[None]:
+        """Be the only process that trains this prompt; waits for another one.
+
+        The system frees the lock of a process that died.
+        """
+        with locked(self.root / ".locks" / key):
+            yield
+
+    @contextmanager
+    def lock_all(self, keys: Sequence[str]) -> Iterator[None]:
+        """Hold several locks; taken in sorted order, so that two processes cannot deadlock."""
+        with ExitStack() as stack:
+            for key in sorted(set(keys)):
+                stack.enter_context(self.lock(key))
+            yield
+
+
+def _read(folder: Path) -> TaskPrompt:
+    """Read one entry.
+
+    Raises:
+        StoreError: it is incomplete or damaged.
+    """
+    facts = read_json(folder / "prompt.json")
+    try:
+        content = (folder / "prompt.safetensors").read_bytes()
+        if facts is None or hashlib.sha256(content).hexdigest() != facts.pop("sha256"):
+            raise ValueError("checksum differs")
+        tensors = load(content)
+        facts["labels"] = tuple(facts["labels"])
+        return TaskPrompt(init=tensors["init"], prompt=tensors["prompt"], **facts)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise StoreError(
+            f"Prompt '{folder.name}' of the bank is damaged ({error}); delete its folder, and "
+            "the next experiment tunes it again."
+        ) from None

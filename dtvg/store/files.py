@@ -1,0 +1,110 @@
+"""Writing files so that a reader sees the old content or the new, never half of one.
+
+Imports nothing of the package but errors.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from dtvg.errors import StoreError
+
+
+def replace_bytes(path: Path, content: bytes, durable: bool = True) -> None:
+    """Write a file under a dot-prefixed temporary name, then rename it into place.
+
+    Args:
+        path: where the content goes.
+        content: the whole file.
+        durable: wait until it is on disk (not needed for status and heartbeat).
+
+    Raises:
+        StoreError: if the disk refuses (full, read-only, gone).
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with temporary.open("wb") as file:
+            file.write(content)
+            if durable:
+                file.flush()
+                os.fsync(file.fileno())
+        temporary.replace(path)
+        if durable:
+            sync_folder(path.parent)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+        raise StoreError(
+            f"'{path}' cannot be written ({error.strerror or error}); free space or give "
+            "another --runs-dir, then resume."
+        ) from None
+
+
+def replace_json(path: Path, content: Any, durable: bool = True) -> None:
+    """Write JSON as `replace_bytes` does; NaN is refused by writing null instead."""
+    text = json.dumps(_finite(content), indent=1, ensure_ascii=False, default=str)
+    replace_bytes(path, text.encode(), durable)
+
+
+def read_json(path: Path) -> dict[str, Any] | None:
+    """Return a JSON object, or None where there is no such file or it holds something else."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return content if isinstance(content, dict) else None
+
+
+def sync_folder(folder: Path) -> None:
+    """Make renames in a folder durable."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+@contextlib.contextmanager
+def locked(path: Path, wait: bool = True) -> Iterator[bool]:
+    """Hold a lock file; the system frees it when the process ends, however it ends.
+
+    Args:
+        path: the lock file; made if absent, left there.
+        wait: wait for another holder; otherwise yield False at once.
+
+    Yields:
+        Whether the lock is held.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a+") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        except OSError:
+            yield False
+            return
+        file.seek(0)
+        file.truncate()
+        file.write(str(os.getpid()))
+        file.flush()
+        try:
+            yield True
+        finally:
+            fcntl.flock(file, fcntl.LOCK_UN)
+
+
+def _finite(value: Any) -> Any:
+    """Replace what JSON has no word for (NaN, infinities) by None."""
+    if isinstance(value, float):
+        return value if value == value and abs(value) != float("inf") else None
+    if isinstance(value, dict):
+        return {str(k): _finite(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(v) for v in value]
+    return value

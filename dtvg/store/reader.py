@@ -1,0 +1,318 @@
+"""Reading runs: frozen views, tables and tensors; never an exception for a foreign folder.
+
+A folder that holds no run, or half of one, is a `Run` whose `problem` says so. Lists read
+status files only; configurations are parsed when asked for. Must not import torch.
+DESIGN.md "The log"; docs/run_files.md.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+import yaml
+from pydantic import ValidationError
+from safetensors import SafetensorError
+from safetensors.numpy import load_file
+
+from dtvg.config import ExperimentConfig, RunConfig
+from dtvg.errors import StoreError
+from dtvg.records import TABLES, RunResult, RunState
+from dtvg.store.files import read_json
+from dtvg.store.layout import ExperimentDir, RunDir, load_experiment
+from dtvg.store.status import read_status
+from dtvg.store.tables import BY_STEP, Part, concatenate, cover, parts, schema_of
+
+TRIES = 5
+"""A file may vanish by compaction between listing and reading: list again so often."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run as its files tell it; see the module's first lines."""
+
+    experiment: str
+    name: str
+    path: Path
+    state: RunState
+    role: str = "transfer"
+    target: str = ""
+    method: str = ""
+    """The method's label, e.g. `dtvg-fixed`."""
+    method_name: str = ""
+    seed: int = 0
+    sources: tuple[str, ...] = ()
+    step: int = 0
+    total_steps: int = 0
+    loss: float | None = None
+    score: float | None = None
+    """Newest validation score."""
+    result: RunResult | None = None
+    started_at: float | None = None
+    updated_at: float | None = None
+    cohort: str | None = None
+    pid: int | None = None
+    host: str | None = None
+    message: str = ""
+    problem: str | None = None
+    """Why this folder is no whole run; None for one that is."""
+
+    @property
+    def directory(self) -> RunDir:
+        """The run's folder."""
+        return RunDir(self.path)
+
+    @property
+    def config(self) -> RunConfig | None:
+        """The stored configuration; None where it is absent or cannot be read."""
+        try:
+            return _config(self.path / "config.yaml", _stamp(self.path / "config.yaml"))
+        except (OSError, ValueError, yaml.YAMLError):
+            return None
+
+    @property
+    def test_score(self) -> float | None:
+        """The reported score: test at the best step."""
+        return None if self.result is None else self.result.test_score
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """One experiment with its runs."""
+
+    name: str
+    path: Path
+    config: ExperimentConfig | None
+    runs: tuple[Run, ...] = ()
+    problem: str | None = None
+
+
+def _stamp(path: Path) -> tuple[int, int]:
+    status = path.stat()
+    return status.st_mtime_ns, status.st_size
+
+
+@functools.lru_cache(maxsize=4096)
+def _config(path: Path, stamp: tuple[int, int]) -> RunConfig:
+    values = yaml.load(path.read_text("utf-8"), Loader=yaml.CSafeLoader)
+    try:
+        return RunConfig.model_validate(values)
+    except ValidationError as error:
+        raise ValueError(str(error)) from None
+
+
+def open_run(path: Path | str) -> Run:
+    """Return a view of the run in a folder; a foreign or half-written one says so.
+
+    Args:
+        path: the run's folder.
+    """
+    run = RunDir(Path(path))
+    status = read_status(run)
+    base: dict[str, Any] = {"experiment": run.path.parent.name, "name": run.name,
+                            "path": run.path}
+    if status is None:
+        there = run.path.is_dir()
+        problem = "no readable status.json" if there else "the folder does not exist"
+        if there and not run.config_path.exists():
+            problem = "not a run's folder: neither status.json nor config.yaml"
+        return Run(**base, state=RunState.FAILED, problem=problem)
+    facts, result, state, problem = status.facts, None, status.state, None
+    content = read_json(run.result_path)
+    if content is not None:
+        try:
+            result, state = RunResult(**content), RunState.FINISHED
+        except TypeError:
+            problem = "result.json holds something else than a result"
+    elif state is RunState.FINISHED:
+        problem = "says it finished, but has no result.json"
+    return Run(
+        **base, state=state, role=str(facts.get("role", "transfer")),
+        target=str(facts.get("target", "")), method=str(facts.get("method", "")),
+        method_name=str(facts.get("method_name", "")), seed=int(facts.get("seed") or 0),
+        sources=tuple(facts.get("sources") or ()), step=status.step,
+        total_steps=status.total_steps, loss=status.loss, score=status.score, result=result,
+        started_at=status.started_at, updated_at=status.updated_at, cohort=status.cohort,
+        pid=status.pid, host=status.host, message=status.message, problem=problem,
+    )
+
+
+def open_experiment(path: Path | str) -> Experiment:
+    """Return a view of an experiment and its runs; one that cannot be read says why."""
+    directory = ExperimentDir(Path(path))
+    try:
+        config, problem = load_experiment(directory.path)[1], None
+    except StoreError as error:
+        config, problem = None, str(error)
+    runs = tuple(open_run(run.path) for run in directory.runs())
+    return Experiment(directory.name, directory.path, config, _ordered(runs, config), problem)
+
+
+def _ordered(runs: tuple[Run, ...], config: ExperimentConfig | None) -> tuple[Run, ...]:
+    """Put runs in the order of the configuration, strangers last."""
+    if config is None:
+        return runs
+    place = {run.name: i for i, run in enumerate(config.runs())}
+    return tuple(sorted(runs, key=lambda r: (place.get(r.name, len(place)), r.name)))
+
+
+def list_experiments(runs_dir: Path | str, with_runs: bool = True) -> list[Experiment]:
+    """Return the experiments in a folder, newest first.
+
+    Args:
+        runs_dir: folder of experiments; an absent one is empty.
+        with_runs: also open their runs (status files only).
+    """
+    try:
+        folders = [p for p in Path(runs_dir).iterdir() if p.is_dir() and p.name[0] != "."]
+    except OSError:
+        return []
+    made = sorted(folders, key=lambda p: p.stat().st_mtime, reverse=True)
+    if with_runs:
+        return [open_experiment(path) for path in made]
+    found = []
+    for path in made:
+        try:
+            found.append(Experiment(path.name, path, load_experiment(path)[1]))
+        except StoreError as error:
+            found.append(Experiment(path.name, path, None, problem=str(error)))
+    return found
+
+
+def list_runs(runs_dir: Path | str, experiment: str | None = None) -> list[Run]:
+    """Return the runs of all experiments in a folder, or of one; reads status files only."""
+    root = Path(runs_dir)
+    names = [experiment] if experiment else sorted(
+        (p.name for p in root.iterdir() if p.is_dir() and p.name[0] != "."),
+    ) if root.is_dir() else []
+    return [open_run(run.path) for name in names for run in ExperimentDir(root / name).runs()]
+
+
+def read_table(
+    run: Run,
+    table: str,
+    columns: list[str] | None = None,
+    first: int | None = None,
+    last: int | None = None,
+) -> pa.Table:
+    """Read rows of a table, each once, in order of steps.
+
+    Args:
+        run: whose.
+        table: `steps`, `sources`, `evals` or `events`.
+        columns: those wanted; None: all.
+        first: lowest step; None: from the start.
+        last: highest step; None: to the end.
+
+    Raises:
+        StoreError: unknown table or column, or a part file that is no Parquet.
+    """
+    if table not in TABLES:
+        raise StoreError(f"There is no table '{table}'; a run has {', '.join(TABLES)}.")
+    schema = schema_of(table)
+    strange = sorted(set(columns or ()) - set(schema.names))
+    if strange:
+        raise StoreError(f"Table '{table}' has no column '{strange[0]}'; it has {schema.names}.")
+    wanted = columns if columns is None else list(dict.fromkeys([*columns, "step"]))
+    for attempt in range(TRIES):
+        chosen = cover(parts(run.directory.table_dir(table)))
+        if table in BY_STEP:
+            chosen = [p for p in chosen if (last is None or p.first <= last)
+                      and (first is None or p.last >= first)]
+        try:
+            batches = [_read_part(part, wanted, schema) for part in chosen]
+            break
+        except FileNotFoundError:
+            if attempt == TRIES - 1:
+                raise StoreError(f"Part files of '{run.path / table}' keep vanishing.") from None
+    data = concatenate(table, batches) if wanted is None or batches else (
+        schema.empty_table().select(wanted)
+    )
+    if first is not None:
+        data = data.filter(pc.greater_equal(data.column("step"), first))
+    if last is not None:
+        data = data.filter(pc.less_equal(data.column("step"), last))
+    return data if columns is None else data.select(columns)
+
+
+def _read_part(part: Part, columns: list[str] | None, schema: pa.Schema) -> pa.Table:
+    """Read one part file under today's schema; columns it does not have are null."""
+    try:
+        data = pq.read_table(part.path, columns=columns)
+    except (pa.ArrowInvalid, pa.ArrowKeyError) as error:
+        raise StoreError(f"'{part.path}' is no readable Parquet file ({error}).") from None
+    wanted = schema if columns is None else pa.schema([schema.field(c) for c in columns])
+    arrays = [
+        data.column(f.name).cast(f.type) if f.name in data.column_names
+        else pa.nulls(data.num_rows, f.type)
+        for f in wanted
+    ]
+    return pa.Table.from_arrays(arrays, schema=wanted)
+
+
+def read_grams(
+    run: Run, first: int | None = None, last: int | None = None, every: int = 1
+) -> tuple[np.ndarray, np.ndarray]:
+    """Read the logged Gram matrices.
+
+    Args:
+        run: whose.
+        first: lowest step.
+        last: highest step.
+        every: keep each so-manieth step.
+
+    Returns:
+        Steps `[S]` int64 and matrices `[S m m]` float32, symmetric; empty where none is logged.
+    """
+    data = read_table(run, "steps", ["step", "gram"], first, last)
+    data = data.filter(pc.is_valid(data.column("gram")))
+    if every > 1:
+        data = data.take(np.arange(0, data.num_rows, every))
+    steps = data.column("step").to_numpy()
+    if not len(steps):
+        return steps, np.zeros((0, 0, 0), dtype=np.float32)
+    flat = data.column("gram").combine_chunks().flatten().to_numpy(zero_copy_only=False)
+    values = flat.reshape(len(steps), -1)
+    m = int((np.sqrt(8 * values.shape[1] + 1) - 1) / 2)
+    grams = np.zeros((len(steps), m, m), dtype=np.float32)
+    rows, columns = np.triu_indices(m)
+    grams[:, rows, columns] = values
+    grams[:, columns, rows] = values
+    return steps, grams
+
+
+def read_prompts(run: Run, which: str) -> dict[str, np.ndarray]:
+    """Read `initial`, `best` or `final` tensors of a run.
+
+    Raises:
+        StoreError: the file is absent or damaged.
+    """
+    path = run.directory.prompts_dir / f"{which}.safetensors"
+    try:
+        return dict(load_file(path))
+    except FileNotFoundError:
+        raise StoreError(
+            f"Run '{run.name}' has no '{which}' prompts yet; initial ones are written at its "
+            "start, best and final ones when it finishes."
+        ) from None
+    except (SafetensorError, OSError) as error:
+        raise StoreError(f"'{path}' is damaged ({error}).") from None
+
+
+def read_provenance(run: Run) -> dict[str, Any]:
+    """Return what made a run; empty where it is not known."""
+    return read_json(run.directory.provenance_path) or {}
+
+
+def to_json(run: Run) -> str:
+    """Return a run's view as JSON text."""
+    content = {k: v for k, v in run.__dict__.items() if k not in ("result", "path")}
+    content["result"] = None if run.result is None else run.result.__dict__
+    return json.dumps({**content, "path": str(run.path)}, default=str, indent=1)

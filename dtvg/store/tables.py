@@ -1,0 +1,128 @@
+"""Rows as Arrow tables with explicit schemas, and part files with their names.
+
+Part files are `part-<first>-<last>.parquet`: steps for `steps` and `sources`, running row
+numbers (from 1) for `evals` and `events`. Must not import torch.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from dtvg.errors import StoreError
+from dtvg.records import SCHEMA_VERSION, TABLES
+
+BY_STEP = ("steps", "sources")
+"""Tables whose parts are named by steps."""
+
+_TYPES = {
+    "int64": pa.int64(),
+    "int32": pa.int32(),
+    "float64": pa.float64(),
+    "float32": pa.float32(),
+    "bool": pa.bool_(),
+    "string": pa.string(),
+    "list<float32>": pa.list_(pa.float32()),
+}
+
+_PART = re.compile(r"part-(\d+)-(\d+)\.parquet")
+
+
+def schema_of(table: str) -> pa.Schema:
+    """Return the Parquet schema of a table of the log, schema version in its metadata."""
+    fields = [pa.field(c.name, _TYPES[c.type], nullable=c.nullable) for c in TABLES[table]]
+    return pa.schema(fields, metadata={"dtvg_schema": str(SCHEMA_VERSION), "dtvg_table": table})
+
+
+def to_arrow(table: str, columns: Mapping[str, Any]) -> pa.Table:
+    """Build rows of a table; columns not given are null.
+
+    Args:
+        table: one of `records.TABLES`.
+        columns: sequences or arrays of equal length; the Gram matrix as `[rows, values]`.
+
+    Raises:
+        StoreError: an unknown column, or values that do not fit the column's type.
+    """
+    schema = schema_of(table)
+    strange = sorted(set(columns) - set(schema.names))
+    if strange:
+        raise StoreError(f"Table '{table}' has no column '{strange[0]}'; it has {schema.names}.")
+    count = len(next(iter(columns.values())))
+    arrays = []
+    for field in schema:
+        values = columns.get(field.name)
+        try:
+            arrays.append(_array(field, values, count))
+        except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
+            raise StoreError(f"Column '{field.name}' of '{table}': {error}.") from None
+    return pa.Table.from_arrays(arrays, schema=schema)
+
+
+def _array(field: pa.Field, values: Any, count: int) -> pa.Array:
+    if values is None:
+        return pa.nulls(count, field.type)
+    if isinstance(values, np.ndarray) and values.ndim == 2:
+        flat = pa.array(values.astype(np.float32).ravel())
+        offsets = pa.array(np.arange(0, values.size + 1, values.shape[1], dtype=np.int32))
+        return pa.ListArray.from_arrays(offsets, flat)
+    return pa.array(values, type=field.type)
+
+
+@dataclass(frozen=True, order=True)
+class Part:
+    """A visible part file: what it covers and where it is."""
+
+    first: int
+    last: int
+    path: Path
+
+    @property
+    def size(self) -> int:
+        """Steps or rows it covers."""
+        return self.last - self.first + 1
+
+
+def part_name(first: int, last: int) -> str:
+    """Return the file name of the part that covers `first` to `last`."""
+    return f"part-{first:09d}-{last:09d}.parquet"
+
+
+def parts(folder: Path) -> list[Part]:
+    """Return the visible part files of a table's folder; other files are passed over."""
+    try:
+        names = [path for path in folder.iterdir()]
+    except OSError:
+        return []
+    found = []
+    for path in names:
+        match = _PART.fullmatch(path.name)
+        if match:
+            found.append(Part(int(match[1]), int(match[2]), path))
+    return sorted(found)
+
+
+def cover(found: Iterable[Part]) -> list[Part]:
+    """Choose parts so that each row stands once: the widest covering file is preferred."""
+    chosen: list[Part] = []
+    for part in sorted(found, key=lambda p: (p.first, -p.last)):
+        if not chosen or part.last > chosen[-1].last:
+            chosen.append(part)
+    return chosen
+
+
+def write_parquet(data: pa.Table, path: Path) -> None:
+    """Write a table as one zstd Parquet file; the caller renames and syncs."""
+    pq.write_table(data, path, compression="zstd", compression_level=1)
+
+
+def concatenate(table: str, batches: Sequence[pa.Table]) -> pa.Table:
+    """Join batches of a table under its schema."""
+    return pa.concat_tables(batches) if batches else schema_of(table).empty_table()

@@ -1,0 +1,300 @@
+"""Writing the log: rows gather in memory and become visible with a commit, never before.
+
+THE COMMIT: (1) new rows go to dot-prefixed files, synced; (2) one atomic rename puts the
+cohort's `state.safetensors` in place, which holds the checkpoint and names those files: this
+is the commit; (3) the files get their names. A kill between (2) and (3) is rolled forward by
+`recover`, anything else without a commit is dropped. Must not import torch. DESIGN.md
+"The log"; docs/run_files.md.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save as safetensors_bytes
+
+from dtvg.config import RunConfig
+from dtvg.errors import StoreError
+from dtvg.records import TABLES, RunResult
+from dtvg.store.compaction import compact
+from dtvg.store.files import replace_bytes, replace_json, sync_folder
+from dtvg.store.layout import CohortDir, RunDir
+from dtvg.store.tables import BY_STEP, concatenate, part_name, parts, to_arrow, write_parquet
+
+
+class RunWriter:
+    """One run's rows on their way to disk, its prompts and its result.
+
+    Rows given to `extend` stay in memory until a commit of the cohort takes them.
+    """
+
+    def __init__(self, run: RunDir, config: RunConfig) -> None:
+        self.run = run
+        self.compact_rows = config.logging.compact_rows
+        self._lock = threading.Lock()
+        self._batches: dict[str, list[pa.Table]] = {table: [] for table in TABLES}
+        self._next = {
+            table: max((p.last for p in parts(run.table_dir(table))), default=0) + 1
+            for table in TABLES
+            if table not in BY_STEP
+        }
+
+    def extend(self, table: str, columns: Mapping[str, Any]) -> None:
+        """Add rows; columns not given are null.
+
+        Args:
+            table: `steps`, `sources`, `evals` or `events`.
+            columns: sequences of equal length.
+
+        Raises:
+            StoreError: unknown column or values of another type.
+        """
+        batch = to_arrow(table, columns)
+        with self._lock:
+            self._batches[table].append(batch)
+
+    def take(self) -> dict[str, tuple[int, int, pa.Table]]:
+        """Remove and return the gathered rows by table, with what their part file covers."""
+        taken = {}
+        with self._lock:
+            for table, batches in self._batches.items():
+                if not batches:
+                    continue
+                data = concatenate(table, batches)
+                if table in BY_STEP:
+                    steps = data.column("step")
+                    first, last = steps[0].as_py(), steps[-1].as_py()
+                else:
+                    first = self._next[table]
+                    last = first + data.num_rows - 1
+                    self._next[table] = last + 1
+                taken[table] = (first, last, data)
+                batches.clear()
+        return taken
+
+    def write_prompts(
+        self, which: str, tensors: Mapping[str, np.ndarray], metadata: Mapping[str, str]
+    ) -> None:
+        """Write `prompts/<which>.safetensors` (initial, best or final), atomically."""
+        arrays = {k: np.ascontiguousarray(v) for k, v in tensors.items()}
+        content = safetensors_bytes(arrays, metadata=dict(metadata))
+        replace_bytes(self.run.prompts_dir / f"{which}.safetensors", content)
+
+    def finish(self, result: RunResult) -> None:
+        """Compact the run's files, then write `result.json`, last of all."""
+        for table in TABLES:
+            compact(self.run, table, self.compact_rows, everything=True)
+        replace_json(self.run.result_path, result.__dict__)
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """What one commit will write: rows by run and table, tensors and numbers."""
+
+    rows: Mapping[str, Mapping[str, tuple[int, int, pa.Table]]]
+    tensors: Mapping[str, np.ndarray]
+    meta: Mapping[str, Any]
+
+
+class CohortWriter:
+    """Commits rows and state of all runs of a cohort together."""
+
+    def __init__(self, cohort: CohortDir, writers: Mapping[str, RunWriter]) -> None:
+        self.cohort = cohort
+        self.writers = dict(writers)
+
+    def snapshot(self, tensors: Mapping[str, np.ndarray], meta: Mapping[str, Any]) -> Snapshot:
+        """Take all rows gathered so far, with the state they lead to (main thread, cheap)."""
+        rows = {name: writer.take() for name, writer in self.writers.items()}
+        return Snapshot(rows, tensors, meta)
+
+    def commit(self, snapshot: Snapshot) -> None:
+        """Make a snapshot durable and visible; see the module's first lines.
+
+        Raises:
+            StoreError: the disk refuses; nothing of the snapshot is visible then.
+        """
+        pending: list[tuple[Path, Path]] = []
+        try:
+            for name, tables in snapshot.rows.items():
+                for table, (first, last, data) in tables.items():
+                    folder = self.writers[name].run.table_dir(table)
+                    folder.mkdir(parents=True, exist_ok=True)
+                    final = folder / part_name(first, last)
+                    hidden = folder / f".{final.name}"
+                    write_parquet(data, hidden)
+                    _sync_file(hidden)
+                    pending.append((hidden, final))
+        except OSError as error:
+            raise StoreError(
+                f"Rows cannot be written to '{self.cohort.path.parent.parent}' "
+                f"({error.strerror or error}); free space, then resume: what was committed stays."
+            ) from None
+        names = [str(final.relative_to(self._root)) for _, final in pending]
+        meta = {"meta": snapshot.meta, "pending": names, "time": time.time()}
+        text = {"dtvg": json.dumps(meta)}
+        arrays = {k: np.ascontiguousarray(v) for k, v in snapshot.tensors.items()}
+        replace_bytes(self.cohort.state_path, safetensors_bytes(arrays, metadata=text))
+        _reveal(pending)
+        for name, tables in snapshot.rows.items():
+            for table in tables:
+                compact(self.writers[name].run, table, self.writers[name].compact_rows)
+
+    @property
+    def _root(self) -> Path:
+        return self.cohort.path.parent.parent
+
+    @staticmethod
+    def load(cohort: CohortDir) -> tuple[dict[str, np.ndarray], dict[str, Any], list[str]] | None:
+        """Return tensors, numbers and part files of the newest commit; None before the first.
+
+        Raises:
+            StoreError: the state file is damaged.
+        """
+        if not cohort.state_path.exists():
+            return None
+        try:
+            with safe_open(cohort.state_path, framework="np") as file:
+                content = json.loads(file.metadata()["dtvg"])
+                tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+        except (SafetensorError, OSError, ValueError, KeyError, TypeError) as error:
+            raise StoreError(
+                f"'{cohort.state_path}' is damaged ({error}); its runs cannot be resumed. "
+                "Delete their folders to train them again."
+            ) from None
+        return tensors, content["meta"], content["pending"]
+
+    @staticmethod
+    def recover(
+        cohort: CohortDir, runs: Mapping[str, RunDir]
+    ) -> tuple[dict[str, np.ndarray], dict[str, Any]] | None:
+        """Bring the files to the newest commit: finish its renames, drop what lies beyond.
+
+        Args:
+            cohort: whose commit counts.
+            runs: runs about to be resumed.
+
+        Returns:
+            Tensors and numbers of the commit; None before the first.
+        """
+        loaded = CohortWriter.load(cohort)
+        root = cohort.path.parent.parent
+        if loaded is not None:
+            finals = [root / name for name in loaded[2]]
+            hidden = [path.with_name(f".{path.name}") for path in finals]
+            _reveal([(h, f) for h, f in zip(hidden, finals, strict=True) if h.exists()])
+        for run in runs.values():
+            for table in TABLES:
+                folder = run.table_dir(table)
+                for path in folder.glob(".*") if folder.is_dir() else ():
+                    path.unlink(missing_ok=True)
+                if loaded is None:
+                    for part in parts(folder):
+                        part.path.unlink(missing_ok=True)
+        return None if loaded is None else (loaded[0], loaded[1])
+
+
+def _sync_file(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _reveal(pending: list[tuple[Path, Path]]) -> None:
+    """Give committed part files their names."""
+    for hidden, final in pending:
+        hidden.replace(final)
+    for folder in {final.parent for _, final in pending}:
+        sync_folder(folder)
+
+
+class Committer:
+    """A thread that commits snapshots, spaced so that commits take at most 1 % of the time.
+
+    One snapshot is in work at most; a failed commit is kept and raised by `wait` and `close`,
+    and its snapshot is tried again with the next one.
+    """
+
+    SHARE = 0.01
+
+    def __init__(self, writer: CohortWriter, seconds: float) -> None:
+        self.writer = writer
+        self.seconds = seconds
+        self.seconds_spent = 0.0
+        """CPU seconds all commits took so far."""
+        self.commits = 0
+        self._last_cost = 0.0
+        self._last_end = time.monotonic()
+        self._thread: threading.Thread | None = None
+        self._error: StoreError | None = None
+        self._unwritten: list[Snapshot] = []
+
+    def due(self) -> bool:
+        """Whether it is time for another commit and none is in work."""
+        if self._thread is not None and self._thread.is_alive():
+            return False
+        pause = max(self.seconds, self._last_cost / self.SHARE)
+        return time.monotonic() - self._last_end >= pause
+
+    def submit(self, snapshot: Snapshot) -> None:
+        """Commit a snapshot in the background, after the one in work."""
+        if self._thread is not None:
+            self._thread.join()
+        self._unwritten.append(snapshot)
+        self._thread = threading.Thread(target=self._work, name="commit", daemon=False)
+        self._thread.start()
+
+    def _work(self) -> None:
+        started = time.thread_time()
+        try:
+            self.writer.commit(_joined(self._unwritten))
+            self._unwritten.clear()
+            self._error = None
+            self.commits += 1
+        except StoreError as error:
+            self._error = error
+        self._last_cost = time.thread_time() - started
+        self.seconds_spent += self._last_cost
+        self._last_end = time.monotonic()
+
+    def wait(self) -> None:
+        """Wait until everything submitted is on disk.
+
+        Raises:
+            StoreError: it could not be written.
+        """
+        if self._thread is not None:
+            self._thread.join()
+        if self._error is not None:
+            raise self._error
+
+    def close(self) -> None:
+        """Wait for the last commit; see `wait`."""
+        self.wait()
+
+
+def _joined(snapshots: list[Snapshot]) -> Snapshot:
+    """Join snapshots that could not be written with the newest: all rows, the newest state."""
+    if len(snapshots) == 1:
+        return snapshots[0]
+    rows: dict[str, dict[str, tuple[int, int, pa.Table]]] = {}
+    for snapshot in snapshots:
+        for name, tables in snapshot.rows.items():
+            own = rows.setdefault(name, {})
+            for table, (first, last, data) in tables.items():
+                if table in own:
+                    first, data = own[table][0], pa.concat_tables([own[table][2], data])
+                own[table] = (first, last, data)
+    return Snapshot(rows, snapshots[-1].tensors, snapshots[-1].meta)
