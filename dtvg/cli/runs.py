@@ -1,0 +1,202 @@
+"""`python -m dtvg runs …`: list, show, verify, export, stop and resume what was trained."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from dtvg.cli.places import locate
+from dtvg.errors import ConfigError
+
+if TYPE_CHECKING:
+    from dtvg.store.reader import Run
+
+TABLES = ("steps", "sources", "evals", "events")
+
+
+def add(commands: Any) -> None:
+    """Add the `runs` group to the command line."""
+    group = commands.add_parser("runs", help="list, show, verify, export, stop and resume runs")
+    actions = group.add_subparsers(dest="action", required=True, metavar="ACTION")
+
+    def action(name: str, what: str, do: Any, many: str | None = None) -> Any:
+        made = actions.add_parser(name, help=what)
+        if many is not None:
+            made.add_argument("places", nargs=many, metavar="EXPERIMENT[/RUN]")
+        made.add_argument("--runs-dir", type=Path, help="folder of experiments")
+        made.set_defaults(do=do)
+        return made
+
+    listing = action("list", "every run with its state, step and score", list_runs, "*")
+    listing.add_argument("--all", action="store_true", help="Stage I runs too")
+    action("show", "one run or experiment: settings, state, result, events", show, "+")
+    action("verify", "check run folders against the log's specification", verify, "+")
+    export = action("export", "write a table of a run or experiment", export_table, "+")
+    export.add_argument("--table", choices=TABLES, default="steps")
+    export.add_argument("--out", type=Path, required=True, help="a .csv or .parquet file")
+    action("stop", "ask runs to commit and stop at their next step", stop, "+")
+    resume = action("resume", "go on with whatever is unfinished", resume_runs, "+")
+    resume.add_argument("--quiet", action="store_true", help="no progress bars")
+
+
+def _runs(arguments: argparse.Namespace) -> list[Run]:
+    """Return the runs the given places name, in order."""
+    from dtvg.store.reader import open_experiment, open_run
+
+    found: list[Run] = []
+    for place in arguments.places:
+        experiment, name = locate(place, arguments.runs_dir)
+        if name is None:
+            found += open_experiment(experiment.path).runs
+        else:
+            found.append(open_run(experiment.path / name))
+    return found
+
+
+def list_runs(arguments: argparse.Namespace) -> int:
+    """Print one line per run."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from dtvg import paths
+    from dtvg.store.reader import list_runs as read_all
+
+    root = arguments.runs_dir or paths.runs()
+    runs = _runs(arguments) if arguments.places else read_all(root)
+    table = Table("experiment", "run", "state", "step", "validation", "test", "what")
+    for run in runs:
+        if run.role != "transfer" and not arguments.all and run.problem is None:
+            continue
+        table.add_row(
+            run.experiment, run.name, run.state.value, f"{run.step}/{run.total_steps}",
+            "" if run.score is None else f"{run.score:.4f}",
+            "" if run.test_score is None else f"{run.test_score:.4f}",
+            run.problem or run.message,
+        )
+    if not runs:
+        print(f"No runs in '{root}'. `python -m dtvg demo run` trains the demo experiment.")
+        return 0
+    Console().print(table)
+    return 0
+
+
+def show(arguments: argparse.Namespace) -> int:
+    """Print settings, state, result and events."""
+    import json
+
+    from rich.console import Console
+
+    from dtvg.cli.tables import score_table
+    from dtvg.store.reader import open_experiment, open_run, read_table, to_json
+
+    console = Console()
+    for place in arguments.places:
+        experiment, name = locate(place, arguments.runs_dir)
+        if name is None:
+            view = open_experiment(experiment.path)
+            print(f"{view.name}: {view.path}")
+            if view.problem:
+                print(view.problem)
+            for run in view.runs:
+                score = "" if run.score is None else f"  validation {run.score:.4f}"
+                print(f"  {run.name:<40} {run.state.value:<9} {run.step}/{run.total_steps}{score}")
+            console.print(score_table([r for r in view.runs if r.role == "transfer"]))
+            continue
+        run = open_run(experiment.path / name)
+        console.print_json(json.dumps(json.loads(to_json(run))))
+        if run.config is not None:
+            print(run.config.to_yaml())
+        for row in read_table(run, "events").to_pylist():
+            print(f"step {row['step']:>6}  {row['kind']:<14} {row['detail']}")
+    return 0
+
+
+def verify(arguments: argparse.Namespace) -> int:
+    """Print what is wrong with run folders; 1 if anything is."""
+    from dtvg.store.verify import verify_run
+
+    wrong = 0
+    runs = _runs(arguments)
+    for run in runs:
+        problems = verify_run(run.path)
+        wrong += bool(problems)
+        print(f"{run.experiment}/{run.name}: {'ok' if not problems else 'NOT ok'}")
+        for problem in problems:
+            print(f"  {problem}")
+    print(f"{len(runs)} checked, {wrong} with problems.")
+    return 1 if wrong else 0
+
+
+def export_table(arguments: argparse.Namespace) -> int:
+    """Write one table of all named runs, with experiment and run columns in front."""
+    import pyarrow as pa
+    import pyarrow.csv as arrow_csv
+    import pyarrow.parquet as pq
+
+    from dtvg.store.reader import read_table
+
+    kind = arguments.out.suffix.lower()
+    if kind not in (".csv", ".parquet"):
+        raise ConfigError(f"'{arguments.out}' ends in '{kind}'; write to a .csv or .parquet file.")
+    parts = []
+    for run in _runs(arguments):
+        if run.problem is not None and not (run.path / arguments.table).is_dir():
+            continue
+        data = read_table(run, arguments.table)
+        names = {"experiment": run.experiment, "run": run.name}
+        for place, (name, value) in enumerate(names.items()):
+            data = data.add_column(place, name, pa.array([value] * data.num_rows, pa.string()))
+        parts.append(data)
+    if not parts:
+        raise ConfigError(f"None of {', '.join(arguments.places)} has a table to export.")
+    data = pa.concat_tables(parts)
+    if kind == ".parquet":
+        pq.write_table(data, arguments.out)
+    else:
+        if "gram" in data.column_names:
+            texts = [None if g is None else " ".join(map(repr, g))
+                     for g in data.column("gram").to_pylist()]
+            place = data.column_names.index("gram")
+            data = data.set_column(place, "gram", pa.array(texts, pa.string()))
+        arrow_csv.write_csv(data, arguments.out)
+    print(f"{data.num_rows} rows of '{arguments.table}' written to {arguments.out}")
+    return 0
+
+
+def stop(arguments: argparse.Namespace) -> int:
+    """Ask the named runs to stop."""
+    from dtvg.jobs import launcher
+
+    for place in arguments.places:
+        experiment, name = locate(place, arguments.runs_dir)
+        asked = launcher.stop(experiment, [name] if name else [])
+        if asked:
+            print(f"{experiment.name}: asked {len(asked)} run(s) to stop after their next step.")
+        else:
+            print(f"{experiment.name}: nothing is running there; nothing to stop.")
+    return 0
+
+
+def resume_runs(arguments: argparse.Namespace) -> int:
+    """Go on with the named experiments or runs, in the foreground."""
+    from contextlib import nullcontext
+
+    from dtvg.cli.progress import progress_bars
+    from dtvg.cli.run import print_outcome
+    from dtvg.store.reader import open_experiment
+    from dtvg.training.procedures import run_experiment
+
+    wanted: dict[Path, list[str]] = {}
+    for place in arguments.places:
+        experiment, name = locate(place, arguments.runs_dir)
+        names = wanted.setdefault(experiment.path, [])
+        names += [name] if name else []
+    status = 0
+    for path, names in wanted.items():
+        experiment = locate(str(path), None)[0]
+        bars = nullcontext(lambda progress: None) if arguments.quiet else progress_bars()
+        with bars as report:
+            run_experiment(experiment, report, only=names or None)
+        status = max(status, print_outcome(open_experiment(path)))
+    return status

@@ -1,0 +1,200 @@
+"""Checking a run's folder against the log's specification: what is wrong, sentence by sentence.
+
+The decisions are replayed: `decide` on each logged Gram matrix must give the logged
+similarity, rank, candidates, consistency and members. Must not import torch.
+docs/run_files.md.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from dtvg.config import RunConfig
+from dtvg.errors import StoreError
+from dtvg.grouping import consistency_of, decide
+from dtvg.records import TABLES, RunState
+from dtvg.store.layout import RunDir
+from dtvg.store.reader import Run, open_run, read_grams, read_table
+from dtvg.store.tables import cover, parts, schema_of
+
+TOLERANCE = 1e-6
+
+
+def verify_run(path: Path | str) -> list[str]:
+    """Check one run's folder.
+
+    Args:
+        path: the run's folder.
+
+    Returns:
+        One sentence per problem, with file and row; empty if all is as specified.
+    """
+    run = open_run(path)
+    if run.problem is not None:
+        return [f"{run.path}: {run.problem}."]
+    config = run.config
+    if config is None:
+        return [f"{run.directory.config_path} is absent or holds no run configuration."]
+    problems: list[str] = []
+    for table in TABLES:
+        problems += _check_files(run.directory, table)
+    if problems:
+        return problems
+    try:
+        problems += _check_steps(run, config)
+        problems += _check_sources(run, config)
+        problems += _check_end(run)
+    except StoreError as error:
+        problems.append(str(error))
+    return problems
+
+
+def _check_files(run: RunDir, table: str) -> list[str]:
+    """Check schemas and nulls of every part file, and that no two claim the same rows."""
+    problems = []
+    found = parts(run.table_dir(table))
+    wanted = schema_of(table)
+    for part in found:
+        try:
+            schema = pq.read_schema(part.path)
+        except (pa.ArrowInvalid, OSError) as error:
+            problems.append(f"{part.path} is no readable Parquet file ({error}).")
+            continue
+        for field in wanted:
+            place = schema.get_field_index(field.name)
+            if place < 0:
+                problems.append(f"{part.path} has no column '{field.name}'.")
+            elif schema.field(place).type != field.type:
+                problems.append(f"{part.path}: column '{field.name}' is "
+                                f"{schema.field(place).type}, not {field.type}.")
+        data = pq.read_table(part.path)
+        for field in wanted:
+            if not field.nullable and field.name in data.column_names:
+                nulls = data.column(field.name).null_count
+                if nulls:
+                    problems.append(f"{part.path}: column '{field.name}' has {nulls} nulls.")
+    covered = cover(found)
+    for before, after in zip(covered, covered[1:], strict=False):
+        if after.first <= before.last:
+            problems.append(f"{after.path} overlaps {before.path.name}.")
+    return problems
+
+
+def _check_steps(run: Run, config: RunConfig) -> list[str]:
+    """Check that each step stands once, from 1 on, and that decisions replay."""
+    data = read_table(run, "steps")
+    steps = data.column("step").to_numpy()
+    if not np.array_equal(steps, np.arange(1, len(steps) + 1)):
+        wrong = int(np.argmax(steps != np.arange(1, len(steps) + 1)))
+        return [f"{run.path}/steps: row {wrong + 1} holds step {steps[wrong]}, not {wrong + 1}."]
+    grouped = config.method.has_source_vectors and config.role == "transfer"
+    nulls = data.column("gram").null_count
+    if not grouped:
+        return [] if nulls == len(steps) else [
+            f"{run.path}/steps: method '{config.method.name}' groups nothing, but a Gram "
+            "matrix is logged."
+        ]
+    if nulls:
+        return [f"{run.path}/steps: {nulls} steps have no Gram matrix."]
+    m = len(config.sources) + 1
+    lengths = set(data.column("gram").combine_chunks().value_lengths().to_pylist())
+    if lengths - {m * (m + 1) // 2}:
+        return [f"{run.path}/steps: Gram matrices of {sorted(lengths)} values; {len(config.sources)}"
+                f" sources make {m * (m + 1) // 2}."]
+    return _check_replay(run, config, data)
+
+
+def _check_replay(run: Run, config: RunConfig, data: pa.Table) -> list[str]:
+    """Decide again on the logged Gram matrices and compare every logged number."""
+    steps, grams = read_grams(run)
+    if not len(steps):
+        return []
+    settings = config.method.grouping_settings()
+    again = decide(grams, **settings)
+    member = np.asarray(again.member)
+    if settings["rule"] == "fixed":
+        member = np.broadcast_to(member[0], member.shape)
+    sources = read_table(run, "sources")
+    n = len(config.sources)
+    if sources.num_rows != n * len(steps):
+        return [f"{run.path}/sources: {sources.num_rows} rows; {len(steps)} steps of {n} sources "
+                f"make {n * len(steps)}."]
+    rank = np.asarray(again.rank)
+    candidate = rank < np.asarray(again.n_candidates)[:, None]
+    prefix = np.take_along_axis(np.asarray(again.consistency_by_prefix), rank, axis=-1)
+    measure = settings.get("measure", "dot")
+    expected: list[tuple[str, Any, Any]] = [
+        ("sources/rank", _column(sources, "rank", n), rank),
+        ("sources/candidate", _column(sources, "candidate", n), candidate),
+        ("sources/member", _column(sources, "member", n), member),
+        ("sources/similarity", _column(sources, "similarity", n), np.asarray(again.similarity)),
+        ("sources/consistency", np.nan_to_num(_column(sources, "consistency", n)),
+         np.where(candidate, prefix, 0.0)),
+        ("steps/n_candidates", data.column("n_candidates").to_numpy(), again.n_candidates),
+        ("steps/group_size", data.column("group_size").to_numpy(), member.sum(-1)),
+        ("steps/consistency", data.column("consistency").to_numpy(),
+         consistency_of(grams, member, measure)),
+    ]
+    problems = []
+    for name, logged, made in expected:
+        made = np.asarray(made)
+        if made.dtype.kind == "f":
+            close = np.abs(logged - made) <= TOLERANCE * np.maximum(1.0, np.abs(made))
+        else:
+            close = logged == made
+        if not close.all():
+            step = int(steps[np.argwhere(~close)[0][0]])
+            problems.append(f"{run.path}/{name}: {int((~close).sum())} values differ from what "
+                            f"the rule gives on the logged Gram matrix, first at step {step}.")
+    return problems
+
+
+def _column(data: pa.Table, name: str, n: int) -> np.ndarray:
+    values = data.column(name).to_numpy(zero_copy_only=False)
+    if values.dtype == object:
+        values = np.array([np.nan if v is None else v for v in values], dtype=float)
+    return np.asarray(values).reshape(-1, n)
+
+
+def _check_sources(run: Run, config: RunConfig) -> list[str]:
+    """Check that sources stand in their own order at every step."""
+    data = read_table(run, "sources", ["step", "source"])
+    if not data.num_rows:
+        return []
+    names = list(config.sources)
+    wanted = names * (data.num_rows // max(1, len(names)))
+    if data.column("source").to_pylist() != wanted:
+        return [f"{run.path}/sources: rows are not {', '.join(names)} at every step."]
+    steps = data.column("step").to_numpy().reshape(-1, len(names))
+    wrong = np.flatnonzero((steps != np.arange(1, len(steps) + 1)[:, None]).any(-1))
+    if len(wrong):
+        return [f"{run.path}/sources: step {int(wrong[0]) + 1} does not have one row per source."]
+    return []
+
+
+def _check_end(run: Run) -> list[str]:
+    """Check that a result is there if and only if the run finished, with its evaluations."""
+    problems = []
+    if run.state is RunState.FINISHED and run.result is None:
+        problems.append(f"{run.path}: finished without result.json.")
+    if run.result is None:
+        return problems
+    rows = read_table(run, "steps", ["step"]).num_rows
+    if rows != run.result.steps:
+        problems.append(f"{run.path}/steps: {rows} rows, but result.json says {run.result.steps}.")
+    for which in ("initial", "best", "final"):
+        if not (run.directory.prompts_dir / f"{which}.safetensors").exists():
+            problems.append(f"{run.path}/prompts: no {which}.safetensors.")
+    evals = read_table(run, "evals").to_pandas()
+    scores = evals[(evals["metric"] == "score") & (evals["split"] == "validation")
+                   & (evals["task"] == run.target)]
+    if scores["step"].duplicated().any():
+        problems.append(f"{run.path}/evals: a step is evaluated twice.")
+    if len(scores) and abs(scores["value"].max() - run.result.validation_score) > 1e-9:
+        problems.append(f"{run.path}/result.json: validation_score is not the best of evals.")
+    return problems
