@@ -1,0 +1,289 @@
+"""Why this source? One step of one run, decided again from its Gram matrix and put in words.
+
+Ranking with the cut, consistency by prefix, the Gram matrix, and for every source a sentence:
+why it is in or out, and what change of its similarity would change that. Must not import
+torch, plotly or streamlit. arXiv 2503.18063, section 3.2; METHOD.md, Stage II and "Margins".
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from dtvg.analysis import wording
+from dtvg.errors import DataError
+from dtvg.grouping import Grouping, consistency_of, decide
+from dtvg.store.reader import Run, read_grams, read_table
+
+Floats = npt.NDArray[np.float64]
+Bools = npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True, eq=False)
+class ExplainInfo:
+    """One decision in full; arrays over sources stand in source order."""
+
+    run: str
+    target: str
+    step: int
+    rule: str
+    threshold: float
+    measure: str
+    sources: tuple[str, ...]
+    gram: Floats
+    """`[m m]`, target first: inner products as compared (cosines where `measure` says so)."""
+    similarity: Floats
+    rank: npt.NDArray[np.int64]
+    candidate: Bools
+    member: Bools
+    n_candidates: int
+    consistency_by_prefix: Floats
+    """`[n]`: entry k − 1 is KC(k); 0 beyond the candidates."""
+    consistency: float
+    """Of the group."""
+    consistency_margin: float
+    """Lead of the chosen prefix (or subset) over the second best; NaN: no other."""
+    consistency_switched: Floats
+    """`[n]`: consistency of the group without the source (member) or with it (others)."""
+    similarity_margin: Floats
+    """`[n]`: smallest change of one similarity that changes the group; infinite: none does."""
+    switch_change: Floats
+    """`[n]`: signed smallest change of a source's similarity that takes it out of the group
+    (member) or brings it in (others); NaN where no change does."""
+    notes: tuple[str, ...]
+
+    @property
+    def group_size(self) -> int:
+        """Members of the group."""
+        return int(self.member.sum())
+
+    @property
+    def chosen_prefix(self) -> int | None:
+        """k*: how many of the ranked candidates were taken; None where the group is no prefix."""
+        size = self.group_size
+        in_front = (self.rank[self.member] < size).all() if size else True
+        return size if in_front and self.rule in ("greedy", "fixed", "similarity_only") else None
+
+    @cached_property
+    def headline(self) -> str:
+        """One sentence about the whole decision."""
+        return wording.headline(self)
+
+    @cached_property
+    def sentences(self) -> tuple[str, ...]:
+        """One sentence or two per source, in source order."""
+        return tuple(wording.sentence(self, s) for s in range(len(self.sources)))
+
+    @cached_property
+    def table(self) -> pd.DataFrame:
+        """One row per source, most similar first."""
+        table = pd.DataFrame(
+            {
+                "rank": self.rank + 1,
+                "source": self.sources,
+                "similarity": self.similarity,
+                "candidate": self.candidate,
+                "member": self.member,
+                "consistency": np.where(
+                    self.candidate, self.consistency_by_prefix[self.rank], np.nan
+                ),
+                "consistency_switched": self.consistency_switched,
+                "similarity_margin": self.similarity_margin,
+                "switch_change": self.switch_change,
+                "why": self.sentences,
+            }
+        )
+        return table.sort_values("rank", ignore_index=True)
+
+    @cached_property
+    def prefix_table(self) -> pd.DataFrame:
+        """Consistency by prefix over the candidates: `k, source, consistency, chosen`."""
+        order = np.argsort(self.rank)[: self.n_candidates]
+        k = np.arange(1, len(order) + 1)
+        return pd.DataFrame(
+            {
+                "k": k,
+                "source": [self.sources[s] for s in order],
+                "consistency": self.consistency_by_prefix[: len(order)],
+                "chosen": k == (self.chosen_prefix or 0),
+            }
+        )
+
+    @cached_property
+    def gram_table(self) -> pd.DataFrame:
+        """The Gram matrix with names, target first."""
+        names = [f"{self.target} (target)", *self.sources]
+        table = pd.DataFrame(self.gram, columns=names)
+        table.insert(0, "", names)
+        return table
+
+
+def explain_step(run: Run, step: int | None = None) -> ExplainInfo:
+    """Explain the decision of one step of a run.
+
+    Args:
+        run: from `dtvg.store.reader`.
+        step: the step; None for the newest.
+
+    Raises:
+        DataError: the run has nothing to group, or no such step (with the steps it has).
+    """
+    if run.config is None:
+        raise DataError(f"Run '{run.name}' has no readable configuration: {run.problem}")
+    if not run.config.method.has_source_vectors:
+        raise DataError(
+            f"Run '{run.name}' (method '{run.method}') groups no sources, so there is no decision "
+            "to explain; choose a run of 'dtvg'."
+        )
+    steps, grams = _gram_at(run, step)
+    settings = run.config.method.grouping_settings()
+    previous = None
+    if settings.get("rule") == "fixed":
+        previous = decide(read_grams(run, 1, 1)[1][0], **settings)
+    grouping = decide(grams[0], previous=previous, **settings)
+    info = explain_grouping(
+        grouping, tuple(run.config.sources), run=run.name, target=run.target, step=int(steps[0])
+    )
+    return _checked(run, info)
+
+
+def _gram_at(run: Run, step: int | None) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float32]]:
+    """Return the Gram matrix of one step with a leading axis of 1."""
+    if step is not None:
+        steps, grams = read_grams(run, step, step)
+        if len(steps):
+            return steps, grams
+    there = read_table(run, "steps", ["step"]).column("step").to_numpy()
+    if not len(there):
+        raise DataError(f"Run '{run.name}' has no committed step yet; look again in some seconds.")
+    if step is not None:
+        raise DataError(
+            f"Run '{run.name}' has no step {step}; choose one from {there[0]} to {there[-1]}."
+        )
+    return read_grams(run, int(there[-1]), int(there[-1]))
+
+
+def _checked(run: Run, info: ExplainInfo) -> ExplainInfo:
+    """Say so where the log holds another group than the rule gives (a pinned source, ...)."""
+    rows = read_table(run, "sources", ["source", "member"], info.step, info.step)
+    logged = dict(zip(rows.column("source").to_pylist(), rows.column("member").to_pylist(),
+                      strict=True))
+    differing = [s for s, m in zip(info.sources, info.member, strict=True)
+                 if logged.get(s, bool(m)) != bool(m)]
+    if not differing:
+        return info
+    note = (
+        f"The run's log differs from rule '{info.rule}' for {', '.join(differing)}: a source was "
+        "pinned or banned by hand, or the method weights sources softly."
+    )
+    return ExplainInfo(**{**_fields(info), "notes": (*info.notes, note)})
+
+
+def _fields(info: ExplainInfo) -> dict[str, Any]:
+    return {name: getattr(info, name) for name in ExplainInfo.__dataclass_fields__}
+
+
+def explain_grouping(
+    grouping: Grouping, sources: tuple[str, ...], *, run: str = "", target: str = "target",
+    step: int = 0,
+) -> ExplainInfo:
+    """Explain a decision on one Gram matrix; see `ExplainInfo`.
+
+    Args:
+        grouping: `decide(gram)` with NumPy arrays and no leading axes.
+        sources: n names.
+        run: name of the run.
+        target: name of the target task.
+        step: step number.
+    """
+    measured = np.asarray(grouping.measured_gram())
+    member = np.asarray(grouping.member, dtype=bool)
+    n = len(sources)
+    switched = np.tile(member, (n, 1))
+    switched[np.arange(n), np.arange(n)] ^= True
+    grams = np.broadcast_to(measured, (n, *measured.shape))
+    return ExplainInfo(
+        run=run,
+        target=target,
+        step=step,
+        rule=grouping.rule,
+        threshold=float(grouping.settings.get("threshold", 0.0)),
+        measure=str(grouping.settings.get("measure", "dot")),
+        sources=sources,
+        gram=measured,
+        similarity=np.asarray(grouping.similarity),
+        rank=np.asarray(grouping.rank),
+        candidate=np.asarray(grouping.candidate),
+        member=member,
+        n_candidates=int(grouping.n_candidates),
+        consistency_by_prefix=np.asarray(grouping.consistency_by_prefix),
+        consistency=float(grouping.consistency),
+        consistency_margin=float(grouping.consistency_margin),
+        consistency_switched=np.asarray(consistency_of(grams, switched)),
+        similarity_margin=np.asarray(grouping.similarity_margin),
+        switch_change=switch_change(grouping),
+        notes=(),
+    )
+
+
+def switch_change(grouping: Grouping) -> Floats:
+    """Smallest signed change of each source's similarity that moves that source in or out.
+
+    Between two neighbouring similarities of the other sources the group does not depend on
+    where exactly a source stands (rules `greedy` and `similarity_only`), so one trial decision
+    per gap is exact. For `exact`, the change that alters the group counts if it moves the
+    source. Other rules do not look at one similarity.
+
+    Returns:
+        `[n]`: positive to rise, negative to fall, NaN where no change moves the source.
+    """
+    similarity = np.asarray(grouping.similarity)
+    n = len(similarity)
+    if grouping.rule not in ("greedy", "similarity_only", "exact") or n == 0:
+        return np.full(n, np.nan)
+    if grouping.rule == "exact":
+        margin = np.asarray(grouping.similarity_margin)
+        reach = np.where(np.isfinite(margin), margin * (1 + 1e-6) + 1e-12, 0.0)
+        trial = np.stack([similarity + reach, similarity - reach], axis=1)
+        change = np.stack([margin, -margin], axis=1)
+    else:
+        trial, change = _gaps(similarity, float(grouping.settings.get("threshold", 0.0)))
+    moved = _moved(grouping, trial) & np.isfinite(change)
+    distance = np.where(moved, np.abs(change), np.inf)
+    best = distance.argmin(axis=1)
+    found = change[np.arange(n), best]
+    return np.where(np.isfinite(distance.min(axis=1)), found, np.nan)
+
+
+def _gaps(similarity: Floats, threshold: float) -> tuple[Floats, Floats]:
+    """Return per source a value inside each gap between the others' similarities and the cut,
+    and the signed change that reaches the gap: both `[n G]`."""
+    n = len(similarity)
+    trial, change = np.empty((n, n + 1)), np.empty((n, n + 1))
+    for s in range(n):
+        edges = np.sort(np.append(np.delete(similarity, s), threshold))
+        room = max(1.0, float(np.abs(edges).max())) + abs(float(similarity[s]))
+        lower = np.concatenate([[edges[0] - room], edges])
+        upper = np.concatenate([edges, [edges[-1] + room]])
+        trial[s] = (lower + upper) / 2
+        t = similarity[s]
+        rise, fall = np.maximum(lower - t, 0.0), np.minimum(upper - t, 0.0)
+        change[s] = np.where(upper > lower, rise + fall, np.inf)
+    return trial, change
+
+
+def _moved(grouping: Grouping, trial: Floats) -> Bools:
+    """Decide anew with TS(s) = trial[s, g]: `[n G]`, whether s changed sides."""
+    n, gaps = trial.shape
+    grams = np.broadcast_to(np.asarray(grouping.measured_gram()), (n, gaps, n + 1, n + 1)).copy()
+    rows = np.arange(n)
+    grams[rows, :, 0, rows + 1] = trial
+    grams[rows, :, rows + 1, 0] = trial
+    settings = {**grouping.settings, "measure": "dot"}
+    again = np.asarray(decide(grams, rule=grouping.rule, **settings).member)
+    return again[rows, :, rows] != np.asarray(grouping.member)[:, None]

@@ -1,0 +1,298 @@
+"""How a run's group formed: membership, similarity, size, changes, combinations.
+
+The membership timeline is exact (unbroken stretches, not sampled points); only curves are
+thinned. Must not import torch, plotly or streamlit. arXiv 2503.18063, figures on grouping.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import pyarrow as pa
+
+from dtvg.analysis import segments
+from dtvg.analysis.downsample import MAX_POINTS, bucket_edges, thin_index
+from dtvg.errors import StoreError
+from dtvg.store.reader import Run, read_table
+
+Ints = npt.NDArray[np.int64]
+Bools = npt.NDArray[np.bool_]
+Singles = npt.NDArray[np.float32]
+
+CHURN_BUCKETS = 300
+"""Bars of the churn plot at most."""
+
+SOURCE_COLUMNS = ("step", "source", "similarity", "rank", "candidate", "member", "consistency",
+                  "weight")
+STEP_COLUMNS = ("step", "n_candidates", "group_size", "consistency", "consistency_margin")
+
+
+@dataclass(frozen=True, eq=False)
+class GroupInfo:
+    """Everything the groups page shows of one run; arrays are `[S]` or `[S n]` over steps."""
+
+    run: str
+    method: str
+    target: str
+    seed: int
+    sources: tuple[str, ...]
+    """n names, in the order of the run's configuration."""
+    threshold: float
+    """The cut: smallest similarity of a candidate."""
+    steps: Ints
+    similarity: Singles
+    rank: npt.NDArray[np.int32]
+    candidate: Bools
+    """False throughout for soft methods, which know no candidates."""
+    member: Bools
+    weight: Singles
+    consistency_by_source: Singles
+    """`[S n]`: consistency of the prefix that ends at the source; NaN: no candidate."""
+    group_size: Ints
+    n_candidates: Ints
+    """−1 where the method knows no candidates."""
+    consistency: Singles
+    """`[S]`: of the actual group."""
+    consistency_margin: Singles
+    """`[S]`: KC(k*) minus the best other KC(k); NaN with fewer than two candidates."""
+    churn: Ints
+    """`[S]`: sources that entered or left against the step before."""
+    settling_step: int | None
+    """First step of the group that was never changed again in these steps."""
+    notes: tuple[str, ...]
+    """What a reader must know about these numbers, one sentence each."""
+    timeline: pd.DataFrame
+    """Membership: one row per source and unbroken interval (or bucket, see `exact`)."""
+    exact: bool
+    """Whether every row of `timeline` is an exact interval."""
+
+    @property
+    def table(self) -> pd.DataFrame:
+        """The membership timeline, as plotted."""
+        return self.timeline
+
+    @cached_property
+    def events(self) -> pd.DataFrame:
+        """Every change of the group: `step, source, event (start|enter|leave), similarity`."""
+        return segments.changes(self.steps, self.sources, self.member, self.similarity)
+
+    @cached_property
+    def combinations(self) -> pd.DataFrame:
+        """Which groups occurred and how long, most frequent first."""
+        return segments.combinations(self.steps, self.sources, self.member)
+
+    @cached_property
+    def strip(self) -> pd.DataFrame:
+        """When each of the ten most frequent groups was in force: `members, first, last,
+        steps, share` (share below 1: buckets, where the group changed too often)."""
+        return segments.strip(self.steps, self.sources, self.member)[0]
+
+    @cached_property
+    def similarity_table(self) -> pd.DataFrame:
+        """Similarity curves as plotted: `source, step, similarity, rank, member`, thinned."""
+        kept = [thin_index(column, MAX_POINTS) for column in self.similarity.T]
+        rows = np.concatenate([*kept, np.empty(0, dtype=np.int64)]).astype(np.int64)
+        codes = np.repeat(np.arange(len(kept)), [len(k) for k in kept])
+        return pd.DataFrame(
+            {
+                "source": segments.named(codes, self.sources),
+                "step": self.steps[rows],
+                "similarity": self.similarity[rows, codes],
+                "rank": self.rank[rows, codes],
+                "member": self.member[rows, codes],
+            }
+        )
+
+    @cached_property
+    def size_table(self) -> pd.DataFrame:
+        """Group size as plotted: `step, group_size, n_candidates, consistency,
+        consistency_margin`, thinned so that extremes of size and candidates stay."""
+        both = np.stack([self.group_size, self.n_candidates], axis=1)
+        kept = thin_index(both, MAX_POINTS)
+        return pd.DataFrame(
+            {
+                "step": self.steps[kept],
+                "group_size": self.group_size[kept],
+                "n_candidates": pd.array(self.n_candidates[kept], dtype="Int64").copy(),
+                "consistency": self.consistency[kept],
+                "consistency_margin": self.consistency_margin[kept],
+            }
+        ).assign(n_candidates=lambda t: t["n_candidates"].mask(t["n_candidates"] < 0))
+
+    @cached_property
+    def churn_table(self) -> pd.DataFrame:
+        """Changes counted in buckets of steps: `first, last, changes, per_step`."""
+        if not len(self.steps):
+            return pd.DataFrame({"first": [], "last": [], "changes": [], "per_step": []})
+        edges = bucket_edges(len(self.steps), CHURN_BUCKETS)
+        count = np.add.reduceat(self.churn, edges[:-1])
+        return pd.DataFrame(
+            {
+                "first": self.steps[edges[:-1]],
+                "last": self.steps[edges[1:] - 1],
+                "changes": count,
+                "per_step": count / np.diff(edges),
+            }
+        )
+
+    @cached_property
+    def source_table(self) -> pd.DataFrame:
+        """One row per source: share of steps in the group, entries, similarity, last state."""
+        rows = range(len(self.sources))
+        started = segments.find_segments(self.steps, self.member)
+        empty = not len(self.steps)
+        last = self.member[-1] if not empty else np.zeros(len(self.sources), dtype=bool)
+        return pd.DataFrame(
+            {
+                "source": self.sources,
+                "share": [_mean(self.member[:, s]) for s in rows],
+                "stretches": np.bincount(started.source, minlength=len(self.sources)),
+                "first_in": _first_steps(self.steps, self.member),
+                "in_group_now": last,
+                "similarity_mean": [_mean(self.similarity[:, s]) for s in rows],
+                "similarity_last": self.similarity[-1] if not empty else np.nan,
+                "candidate_share": [_mean(self.candidate[:, s]) for s in rows],
+                "rank_mean": [_mean(self.rank[:, s]) + (0 if empty else 1) for s in rows],
+            }
+        )
+
+
+def group_info(run: Run, first: int | None = None, last: int | None = None) -> GroupInfo:
+    """Read how a run's group formed.
+
+    Args:
+        run: from `dtvg.store.reader`.
+        first: first step to read; None from the start.
+        last: last step to read; None to the newest committed step.
+
+    Returns:
+        The Info; with no rows and a note where the run has nothing to group.
+
+    Raises:
+        StoreError: if the rows are not n per step (`runs verify` says more).
+    """
+    rows = read_table(run, "sources", list(SOURCE_COLUMNS), first, last)
+    sources, steps, order = _layout(rows, _configured_sources(run), run.name)
+    shape = (len(steps), len(sources))
+    columns = {name: _matrix(rows, name, order, shape) for name in SOURCE_COLUMNS[2:]}
+    member = columns["member"].astype(bool)
+    similarity = columns["similarity"].astype(np.float32)
+    by_step = read_table(run, "steps", list(STEP_COLUMNS), first, last)
+    extra = _aligned(by_step, steps)
+    table, exact = segments.timeline(steps, sources, member, similarity)
+    return GroupInfo(
+        run=run.name,
+        method=run.method,
+        target=run.target,
+        seed=run.seed,
+        sources=sources,
+        threshold=_threshold(run),
+        steps=steps,
+        similarity=similarity,
+        rank=columns["rank"].astype(np.int32),
+        candidate=columns["candidate"].astype(bool),
+        member=member,
+        weight=columns["weight"].astype(np.float32),
+        consistency_by_source=columns["consistency"].astype(np.float32),
+        group_size=member.sum(axis=1),
+        n_candidates=np.nan_to_num(extra["n_candidates"], nan=-1).astype(np.int64),
+        consistency=extra["consistency"].astype(np.float32),
+        consistency_margin=extra["consistency_margin"].astype(np.float32),
+        churn=segments.churn(steps, member),
+        settling_step=segments.settling_step(steps, member),
+        notes=_notes(run, steps, table, exact),
+        timeline=table,
+        exact=exact,
+    )
+
+
+def _configured_sources(run: Run) -> tuple[str, ...]:
+    return tuple(run.config.sources) if run.config is not None else ()
+
+
+def _threshold(run: Run) -> float:
+    if run.config is None:
+        return 0.0
+    return float(run.config.method.grouping_settings().get("threshold", 0.0))
+
+
+def _notes(run: Run, steps: Ints, table: pd.DataFrame, exact: bool) -> tuple[str, ...]:
+    if not len(steps):
+        return (f"Method '{run.method}' has nothing to group, or no step is committed yet.",)
+    if exact:
+        return ()
+    return (
+        f"The group changed too often for exact intervals: {len(table):,} buckets are shown, "
+        "each with the share of its steps in which the source was in the group.",
+    )
+
+
+def _layout(
+    rows: pa.Table, configured: Sequence[str], name: str
+) -> tuple[tuple[str, ...], Ints, Ints | None]:
+    """Return source names, steps `[S]`, and the row order that makes rows step by step."""
+    step = rows.column("step").to_numpy().astype(np.int64)
+    coded = rows.column("source").combine_chunks().dictionary_encode()
+    if isinstance(coded, pa.ChunkedArray):
+        coded = coded.combine_chunks()
+    seen = coded.dictionary.to_pylist()
+    sources = tuple(configured) if set(seen) <= set(configured) else tuple(seen)
+    n = len(sources)
+    if not len(step) or not n:
+        return sources, np.empty(0, dtype=np.int64), None
+    place = np.array([sources.index(s) for s in seen])
+    number = place[coded.indices.to_numpy(zero_copy_only=False)]
+    order = None
+    expected = np.tile(np.arange(n), len(step) // n)
+    if len(step) % n or (number != expected).any() or (np.diff(step) < 0).any():
+        order = np.lexsort((number, step))
+        step, number = step[order], number[order]
+    if len(step) % n or (step.reshape(-1, n) != step[::n, None]).any():
+        raise StoreError(
+            f"The source rows of run '{name}' are not {n} per step (sources {', '.join(sources)}); "
+            f"`python -m dtvg runs verify {name}` says what is wrong."
+        )
+    return sources, step[::n].copy(), order
+
+
+def _matrix(
+    rows: pa.Table, name: str, order: Ints | None, shape: tuple[int, int]
+) -> npt.NDArray[Any]:
+    """Return one column as `[S n]`; nulls become NaN (False in truth values)."""
+    column = rows.column(name)
+    if pa.types.is_boolean(column.type):
+        column = column.fill_null(False)
+    values = column.to_numpy()
+    if order is not None:
+        values = values[order]
+    return np.asarray(values).reshape(shape)
+
+
+def _aligned(by_step: pa.Table, steps: Ints) -> dict[str, npt.NDArray[np.float64]]:
+    """Return the step columns at exactly `steps` as float64; NaN where null or absent."""
+    at = by_step.column("step").to_numpy()
+    found = np.searchsorted(at, steps)
+    known = found < len(at)
+    known[known] = at[found[known]] == steps[known]
+    aligned = {}
+    for name in STEP_COLUMNS[1:]:
+        values = by_step.column(name).to_numpy().astype(np.float64)
+        column = np.full(len(steps), np.nan)
+        column[known] = values[found[known]]
+        aligned[name] = column
+    return aligned
+
+
+def _mean(values: npt.NDArray[Any]) -> float:
+    return float(values.mean()) if len(values) else float("nan")
+
+
+def _first_steps(steps: Ints, member: Bools) -> list[int | None]:
+    """Return the first step each source was in the group; None where it never was."""
+    return [int(steps[column.argmax()]) if column.any() else None for column in member.T]

@@ -1,0 +1,137 @@
+"""Methods side by side: seeds as points, mean, interval; and differences with verdicts.
+
+CompareInfo → figure. Scores stay 0..1; only axis labels show percent. Must not import torch
+or streamlit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import plotly.graph_objects as go
+from plotly.subplots import make_subplots
+
+from dtvg.analysis.compare import AVERAGE, CompareInfo
+from dtvg.figures.theme import finish, ink, message, method_styles, style_at
+
+FACETS = 6
+"""Targets drawn side by side at most; with more only the average is drawn."""
+_VERDICT_COLOUR = {"better": 2, "worse": 3}
+
+
+def compare_figure(
+    info: CompareInfo, dark: bool = False, targets: Sequence[str] | None = None
+) -> go.Figure:
+    """Draw each method's seeds, mean and interval, one panel per target.
+
+    Args:
+        info: from `compare_info`.
+        dark: for a dark page.
+        targets: panels wanted ("average" is one); None: all, or the average if they are many.
+    """
+    if not len(info.points):
+        return message("No run has finished yet, so there is nothing to compare.", dark)
+    panels = _panels(info, targets)
+    columns = min(3, len(panels))
+    lines = -(-len(panels) // columns)
+    figure = make_subplots(rows=lines, cols=columns, shared_yaxes=True, subplot_titles=panels,
+                           horizontal_spacing=0.03, vertical_spacing=0.16 / max(1, lines - 1 or 1))
+    styles = method_styles(info.rows, dark)
+    for at, target in enumerate(panels):
+        for row in info.rows:
+            for trace in _dots(info, row, target, styles[row].colour):
+                figure.add_trace(trace, row=at // columns + 1, col=at % columns + 1)
+    finish(figure, key=f"compare {info.metric} {info.split}", dark=dark, x="", y="",
+           height=80 + lines * (60 + 26 * len(info.rows)), showlegend=False, hovermode="closest")
+    figure.update_yaxes(type="category", categoryorder="array", categoryarray=list(info.rows),
+                        range=[len(info.rows) - 0.5, -0.5])
+    figure.update_xaxes(tickformat=".0%", nticks=6)
+    for at in range(max(0, len(panels) - columns), len(panels)):
+        figure.update_xaxes(title_text=f"{info.metric} on {info.split}",
+                            row=at // columns + 1, col=at % columns + 1)
+    return figure
+
+
+def _panels(info: CompareInfo, targets: Sequence[str] | None) -> list[str]:
+    there = [*info.targets, AVERAGE] if len(info.targets) > 1 else list(info.targets)
+    if targets is not None:
+        return [t for t in there if t in set(targets)] or there[-1:]
+    return there if len(there) <= FACETS else [AVERAGE]
+
+
+def _dots(info: CompareInfo, row: str, target: str, colour: str) -> list[go.Scatter]:
+    """Seeds as small open points, mean as a diamond with its interval."""
+    points = info.points[(info.points["method"] == row) & (info.points["target"] == target)]
+    cell = info.table[(info.table["method"] == row) & (info.table["target"] == target)]
+    if not len(points):
+        return []
+    mean, low, high = (float(cell[c].iloc[0]) for c in ("mean", "low", "high"))
+    spread = {} if np.isnan(low) else {
+        "error_x": {"type": "data", "symmetric": False, "array": [high - mean],
+                    "arrayminus": [mean - low], "color": colour, "thickness": 2, "width": 5}
+    }
+    std = float(cell["std"].iloc[0])
+    about = "" if np.isnan(std) else f" ± {100 * std:.1f}"
+    seeds = int(cell["n_seeds"].iloc[0])
+    return [
+        go.Scatter(
+            x=points["value"].to_numpy(), y=points["method"].tolist(), mode="markers",
+            name=f"{row} seeds", customdata=points["seed"].to_numpy(),
+            marker={"color": colour, "size": 7, "symbol": "circle-open", "line": {"width": 1.3}},
+            hovertemplate=f"<b>{row}</b> on {target}<br>seed %{{customdata}}: %{{x:.1%}}"
+            "<extra></extra>",
+        ),
+        go.Scatter(
+            x=[mean], y=[row], mode="markers", name=row, **spread,
+            marker={"color": colour, "size": 10, "symbol": "diamond"},
+            hovertemplate=f"<b>{row}</b> on {target}<br>mean %{{x:.1%}}{about} ({seeds} seeds)"
+            "<extra></extra>",
+        ),
+    ]
+
+
+def verdict_figure(
+    info: CompareInfo, dark: bool = False, target: str | None = None
+) -> go.Figure:
+    """Draw the subject's lead over each baseline with its t interval, zero marked.
+
+    Args:
+        info: from `compare_info`.
+        dark: for a dark page.
+        target: one target; None: the average (the only target where there is one).
+    """
+    target = target or (AVERAGE if len(info.targets) > 1 else (info.targets or ("",))[0])
+    rows = info.verdicts[(info.verdicts["target"] == target) & (info.verdicts["n_seeds"] > 0)]
+    if not len(rows):
+        return message("No finished pair of runs with a common seed yet.", dark)
+    subjects = list(dict.fromkeys(rows["subject"]))
+    figure = go.Figure()
+    names = []
+    for row in rows.itertuples(index=False):
+        name = row.baseline if len(subjects) == 1 else f"{row.subject} − {row.baseline}"
+        names.append(name)
+        place = _VERDICT_COLOUR.get(row.verdict)
+        colour = ink(dark).muted if place is None else style_at(place, dark).colour
+        spread = {} if np.isnan(row.low) else {
+            "error_x": {"type": "data", "symmetric": False, "color": colour, "width": 5,
+                        "array": [row.high - row.difference],
+                        "arrayminus": [row.difference - row.low]}
+        }
+        figure.add_trace(
+            go.Scatter(
+                x=[row.difference], y=[name], mode="markers", name=name, **spread,
+                marker={"color": colour, "size": 10, "symbol": "diamond"},
+                hovertemplate=f"<b>{row.subject} − {row.baseline}</b><br>%{{x:+.1%}} "
+                f"({row.n_seeds} seeds)<br>{row.verdict}<extra></extra>",
+            )
+        )
+    what = subjects[0] if len(subjects) == 1 else "subject"
+    finish(figure, key=f"verdict {target}", dark=dark, y="", height=100 + 30 * len(rows),
+           x=f"{what} minus baseline, {target} (percentage points of {info.metric})",
+           showlegend=False)
+    figure.update_yaxes(type="category", categoryorder="array", categoryarray=names,
+                        range=[len(names) - 0.5, -0.5])
+    figure.update_xaxes(tickformat="+.0%")
+    figure.add_vline(x=0, line={"color": ink(dark).zero, "width": 1})
+    return figure

@@ -1,0 +1,163 @@
+"""One look for every figure: templates, a fixed colour per source and per method.
+
+Colours are Okabe and Ito's and Tol's, chosen so that people with any colour vision tell them
+apart; a source keeps its colour on every page because it goes by its place in the
+experiment's list. Must not import torch or streamlit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import plotly.graph_objects as go
+
+from dtvg.methods.specs import METHODS
+
+LIGHT_COLOURS = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#8C6BB1",
+                 "#7F7F33", "#AA4466", "#44AA99")
+DARK_COLOURS = ("#4DA3DB", "#F0B840", "#35C49A", "#F0803C", "#E29BC3", "#8CCDF2", "#B59ADB",
+                "#B8B86B", "#D97C9A", "#7AD1C4")
+DASHES = ("solid", "dash", "dot", "dashdot", "longdash")
+SYMBOLS = ("circle", "square", "diamond", "triangle-up", "x", "cross", "star")
+FONT = "Source Sans Pro, Inter, Segoe UI, Helvetica, Arial, sans-serif"
+
+
+@dataclass(frozen=True)
+class Style:
+    """How one source or method is drawn everywhere."""
+
+    colour: str
+    dash: str
+    symbol: str
+
+    def faded(self, opacity: float) -> str:
+        """Return the colour with an opacity from 0 to 1."""
+        red, green, blue = (int(self.colour[i : i + 2], 16) for i in (1, 3, 5))
+        return f"rgba({red},{green},{blue},{opacity:.3f})"
+
+
+@dataclass(frozen=True)
+class Ink:
+    """Colours of what is no data."""
+
+    text: str
+    muted: str
+    grid: str
+    paper: str
+    zero: str
+
+
+LIGHT_INK = Ink("#1F2933", "#616E7C", "#E4E7EB", "#FFFFFF", "#52606D")
+DARK_INK = Ink("#E4E7EB", "#9AA5B1", "#323F4B", "#0E1117", "#9AA5B1")
+
+
+def ink(dark: bool) -> Ink:
+    """Return the colours of text, grid and paper."""
+    return DARK_INK if dark else LIGHT_INK
+
+
+def style_at(place: int, dark: bool = False) -> Style:
+    """Return the style of the place-th thing; beyond ten, colours return with another dash."""
+    colours = DARK_COLOURS if dark else LIGHT_COLOURS
+    turn = place // len(colours)
+    return Style(colours[place % len(colours)], DASHES[turn % len(DASHES)],
+                 SYMBOLS[turn % len(SYMBOLS)])
+
+
+def source_styles(
+    sources: Sequence[str], order: Sequence[str] = (), dark: bool = False
+) -> dict[str, Style]:
+    """Return each source's style.
+
+    Args:
+        sources: sources to draw.
+        order: all sources of the experiment; a source's place there fixes its colour.
+        dark: for a dark page.
+    """
+    places = list(dict.fromkeys((*order, *sources)))
+    return {s: style_at(places.index(s), dark) for s in sources}
+
+
+def method_styles(rows: Sequence[str], dark: bool = False) -> dict[str, Style]:
+    """Return each method's style: a method of the list by its place there, variants after."""
+    styles: dict[str, Style] = {}
+    for row in rows:
+        label = row.rpartition(": ")[2].partition(" · ")[0]
+        name = next((m for m in METHODS if label == m or label.startswith((f"{m}-", f"{m} ("))),
+                    "")
+        place = _method_place(name)
+        taken = {(s.colour, s.dash) for s in styles.values()}
+        style = style_at(place, dark)
+        turns = [Style(style.colour, dash, symbol)
+                 for dash, symbol in zip(DASHES, SYMBOLS, strict=False)]
+        styles[row] = next((s for s in turns if (s.colour, s.dash) not in taken), style)
+    return styles
+
+
+def _method_place(name: str) -> int:
+    """DTVG takes the first colour, the other methods follow in the order of the list."""
+    others = [m for m in METHODS if m != "dtvg"]
+    if name == "dtvg":
+        return 0
+    return 1 + others.index(name) if name in others else 1 + len(others)
+
+
+def template(dark: bool = False) -> go.layout.Template:
+    """Return the Plotly template of the light or the dark theme."""
+    colours = ink(dark)
+    axis = {
+        "gridcolor": colours.grid,
+        "zeroline": False,
+        "linecolor": colours.muted,
+        "ticks": "outside",
+        "tickcolor": colours.grid,
+        "tickfont": {"color": colours.muted},
+        "title": {"font": {"color": colours.text, "size": 13}, "standoff": 8},
+        "automargin": True,
+    }
+    layout = go.Layout(
+        font={"family": FONT, "size": 13, "color": colours.text},
+        colorway=list(DARK_COLOURS if dark else LIGHT_COLOURS),
+        paper_bgcolor=colours.paper,
+        plot_bgcolor=colours.paper,
+        xaxis=axis,
+        yaxis=axis,
+        hoverlabel={"font": {"family": FONT, "size": 12}, "align": "left", "namelength": -1},
+        legend={"orientation": "h", "yanchor": "bottom", "y": 1.02, "x": 0,
+                "title": {"text": ""}, "itemsizing": "constant"},
+        margin={"l": 56, "r": 16, "t": 36, "b": 48},
+    )
+    return go.layout.Template(layout=layout)
+
+
+def finish(
+    figure: go.Figure, *, key: str, x: str, y: str, height: int, dark: bool = False, **layout: Any
+) -> go.Figure:
+    """Give a figure its theme, axis titles and a state that survives redrawing.
+
+    Args:
+        figure: with its traces.
+        key: what the figure shows; zoom and hidden traces stay while it is the same.
+        x: title of the x axis with its unit.
+        y: title of the y axis with its unit.
+        height: in pixels.
+        dark: for a dark page.
+        **layout: more of Plotly's layout.
+    """
+    figure.update_layout(template=template(dark), uirevision=key, height=height, **layout)
+    figure.update_xaxes(title_text=x)
+    figure.update_yaxes(title_text=y)
+    return figure
+
+
+def message(text: str, dark: bool = False, height: int = 160) -> go.Figure:
+    """Return an empty figure that says why it is empty."""
+    figure = go.Figure()
+    figure.add_annotation(text=text, showarrow=False, x=0.5, y=0.5, xref="paper", yref="paper",
+                          font={"color": ink(dark).muted, "size": 14})
+    figure.update_layout(template=template(dark), uirevision="empty", height=height)
+    figure.update_xaxes(visible=False)
+    figure.update_yaxes(visible=False)
+    return figure
