@@ -36,12 +36,12 @@ class DemoTask:
     name: str
     title: str
     skill: str
-    """`mood`, `match`, `doer` or `count`."""
+    """`mood`, `giver`, `count` or `where`."""
     domain: str
     lead: str
     """Words before the text."""
     inverted: bool
-    """Whether `yes` stands for the opposite of what the skill finds."""
+    """Whether the answer is the opposite: `yes` for unkind, the taker instead of the giver."""
     train_rows: int
     role: str
     """`source` or `target`."""
@@ -54,31 +54,30 @@ FAMILY: tuple[DemoTask, ...] = (
              "source"),
     DemoTask("stay-gripe", "Does the guest complain about the stay?", "mood", "stay", "report",
              True, 1200, "source"),
-    DemoTask("colour-match", "Does the claim about colours hold?", "match", "colour", "", False,
-             1200, "source"),
-    DemoTask("place-match", "Does the claim about places hold?", "match", "place", "", False,
-             1200, "source"),
-    DemoTask("owner-clash", "Does the claim about givers clash with the facts?", "match", "owner",
-             "", True, 1200, "source"),
-    DemoTask("who-did", "Who did it?", "doer", "", "story", False, 1200, "source"),
-    DemoTask("count-things", "How many things are there?", "count", "", "", False, 1200, "source"),
+    DemoTask("who-gave", "Who gave the present?", "giver", "gift", "story", False, 1200, "source"),
+    DemoTask("who-sold", "Who sold it?", "giver", "sale", "text", False, 1200, "source"),
+    DemoTask("who-borrowed", "Who borrowed it?", "giver", "loan", "story", True, 1200, "source"),
+    DemoTask("count-things", "How many things are there?", "count", "", "list", False, 1200,
+             "source"),
+    DemoTask("where-things", "Where are the things?", "where", "", "list", False, 1200, "source"),
     DemoTask("trip-mood", "Did the traveller enjoy the trip?", "mood", "trip", "letter", False,
              48, "target"),
-    DemoTask("pet-match", "Does the claim about animals and their young hold?", "match", "pet",
-             "", False, 48, "target"),
+    DemoTask("who-sent", "Who sent the parcel?", "giver", "post", "letter", False, 48, "target"),
 )  # fmt: skip
 
 _MAKERS: dict[str, Callable[[Random, DemoTask], world.Sentence]] = {
     "mood": lambda rng, task: world.verdict(rng, task.domain),
-    "match": lambda rng, task: world.statements(rng, task.domain),
-    "doer": lambda rng, task: world.deed(rng),
+    "giver": lambda rng, task: world.deal(rng, task.domain),
     "count": lambda rng, task: world.heap(rng),
+    "where": lambda rng, task: world.heap(rng),
 }
+_LABELS = {"giver": world.PEOPLE, "count": world.NUMBERS, "where": world.PLACES}
+_OPPOSITE = {"mood": "yes means the opposite", "giver": "the other person is the answer"}
 
 
 def labels_of(task: DemoTask) -> tuple[str, ...]:
     """Return the answer words of a task by class index."""
-    return {"doer": world.PEOPLE, "count": world.NUMBERS}.get(task.skill, ("no", "yes"))
+    return _LABELS.get(task.skill, ("no", "yes"))
 
 
 def _spec(task: DemoTask) -> TaskSpec:
@@ -130,19 +129,21 @@ def _relation(target: DemoTask, source: DemoTask) -> Relation:
         return Relation(target.name, source.name, "neutral", "", reason)
     shared = f"same skill ({target.skill}), {source.domain} instead of {target.domain}"
     if source.inverted != target.inverted:
-        reason = f"{shared}, but yes means the opposite"
+        reason = f"{shared}, but {_OPPOSITE[target.skill]}"
         return Relation(target.name, source.name, "harmful", source.skill, reason)
-    reason = f"{shared}, same meaning of yes"
+    reason = f"{shared}, same meaning of the answer"
     return Relation(target.name, source.name, "helpful", source.skill, reason)
 
 
 def draw(task: DemoTask, rng: Random) -> tuple[str, str]:
     """Draw one (source, target) pair of a task."""
     sentence = _MAKERS[task.skill](rng, task)
-    text = f"{task.lead}: {sentence.text}" if task.lead else sentence.text
-    if isinstance(sentence.fact, str):
-        return text, sentence.fact
-    return text, "yes" if sentence.fact != task.inverted else "no"
+    text = f"{task.lead}: {sentence.text}"
+    if task.skill == "mood":
+        return text, "yes" if sentence.fact != task.inverted else "no"
+    if task.skill == "where":
+        return text, str(sentence.asides["where"])
+    return text, str(sentence.asides["taker"] if task.inverted else sentence.fact)
 
 
 def rows(task: DemoTask) -> dict[str, list[tuple[str, str]]]:
