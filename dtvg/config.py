@@ -132,7 +132,10 @@ class LoggingConfig(Section):
     """How often rows become visible and how they are stored."""
 
     commit_seconds: float = Field(
-        10.0, gt=0, description="Seconds between commits (stretched to keep them under 1 %)."
+        10.0, gt=0, description="Seconds between commits, stretched to keep commit_share."
+    )
+    commit_share: float = Field(
+        0.01, gt=0, le=1, description="Largest share of the time that commits may take."
     )
     compact_rows: int = Field(10_000, ge=100, description="Rows a compacted part file holds.")
 

@@ -137,8 +137,13 @@ def _value(run: Run, split: str, metric: str) -> float | None:
         return None if value is None else float(value)
     if split == "test":
         return run.result.metrics.get(metric) if run.result.test_score is not None else None
-    rows = read_table(run, "evals", ["step", "split", "metric", "value"],
-                      run.result.best_step, run.result.best_step).to_pandas()
+    rows = read_table(
+        run,
+        "evals",
+        ["step", "split", "metric", "value"],
+        run.result.best_step,
+        run.result.best_step,
+    ).to_pandas()
     rows = rows[(rows["split"] == split) & (rows["metric"] == metric)]
     return float(rows["value"].iloc[-1]) if len(rows) else None
 
@@ -170,8 +175,13 @@ def _refuse_unknown(finished: Sequence[Run], split: str, metric: str) -> None:
 
 
 def _add_singles(
-    scores: Scores, order: dict[str, str], transfer: Sequence[Run], finished: Sequence[Run],
-    split: str, metric: str, several: bool,
+    scores: Scores,
+    order: dict[str, str],
+    transfer: Sequence[Run],
+    finished: Sequence[Run],
+    split: str,
+    metric: str,
+    several: bool,
 ) -> None:
     """Add `single` as its mean over sources and as the source best on validation.
 
@@ -206,6 +216,7 @@ def _add_singles(
 
 def _sorted_rows(order: Mapping[str, str]) -> list[str]:
     """Keep the order of appearance, but Stage I first and single sources after their summaries."""
+
     def place(row: str) -> int:
         return {"stage1": 0, "single_summary": 2, "single": 3}.get(order[row], 1)
 
@@ -264,17 +275,19 @@ def _table(scores: Scores, rows: Sequence[str], targets: Sequence[str]) -> pd.Da
     return pd.DataFrame(made, columns=columns)
 
 
-def _notes(
-    transfer: Sequence[Run], finished: Sequence[Run], split: str
-) -> tuple[str, ...]:
+def _notes(transfer: Sequence[Run], finished: Sequence[Run], split: str) -> tuple[str, ...]:
     """Say what is missing."""
     notes = []
     done = sum(r.role == "transfer" for r in finished)
     if done < len(transfer):
-        notes.append(f"{len(transfer) - done} of {len(transfer)} runs have not finished; their "
-                     "cells are empty or rest on fewer seeds.")
+        notes.append(
+            f"{len(transfer) - done} of {len(transfer)} runs have not finished; their "
+            "cells are empty or rest on fewer seeds."
+        )
     unscored = [r for r in finished if r.result is not None and r.result.test_score is None]
     if split == "test" and unscored:
-        notes.append(f"{len(unscored)} finished runs were not scored on the test split "
-                     "(evaluation.at_end: none).")
+        notes.append(
+            f"{len(unscored)} finished runs were not scored on the test split "
+            "(evaluation.at_end: none)."
+        )
     return tuple(notes)

@@ -115,33 +115,39 @@ def curve_info(
         bands: True or "std" for mean ± standard deviation over seeds, "range" for lowest to
             highest, False or "none" for none.
         group_by: which runs make one curve; several targets in one curve are averaged within
-            each seed first.
+            each seed first. Runs of different experiments never share a curve.
         split: which evaluations count for a metric.
 
     Raises:
         DataError: an unknown quantity, x or grouping, or smooth outside [0, 1).
     """
     _check(x, smooth, group_by)
-    band = {True: "std", False: "none"}.get(bands, bands) if isinstance(bands, bool) else bands
+    band = bands if isinstance(bands, str) else ("std" if bands else "none")
     of_steps = quantity in STEP_QUANTITIES
-    read = [_read_steps(r, quantity, x) if of_steps else _read_evals(r, quantity, split, x)
-            for r in runs]
+    read = [
+        _read_steps(r, quantity, x) if of_steps else _read_evals(r, quantity, split, x)
+        for r in runs
+    ]
     empty = [run.name for run, series in zip(runs, read, strict=True) if series is None]
     found = [series for series in read if series is not None]
-    if not found and runs and not of_steps:
+    if runs and not found and not of_steps:
         _refuse_unknown(runs, quantity, split)
+    several = len({series.run.experiment for series in found}) > 1
     groups: dict[str, list[_Series]] = {}
     for series in found:
-        groups.setdefault(_series_name(series.run, group_by), []).append(series)
+        name = _series_name(series.run, group_by)
+        name = f"{series.run.experiment}: {name}" if several else name
+        groups.setdefault(name, []).append(series)
     curves = tuple(_curve(name, members, smooth, band) for name, members in groups.items())
-    return CurveInfo(
-        quantity, "" if of_steps else split, x, smooth, band, curves,
-        _notes(quantity, empty, groups, curves, band),
-    )
+    notes = _notes(quantity, empty, groups, curves, band)
+    return CurveInfo(quantity, "" if of_steps else split, x, smooth, band, curves, notes)
 
 
 def _notes(
-    quantity: str, empty: list[str], groups: dict[str, list[_Series]], curves: tuple[Curve, ...],
+    quantity: str,
+    empty: list[str],
+    groups: dict[str, list[_Series]],
+    curves: tuple[Curve, ...],
     band: str,
 ) -> tuple[str, ...]:
     """Say what was left out, what the band is, and where seeds average different targets."""
@@ -165,13 +171,9 @@ def smoothed(values: Floats, weight: float) -> Floats:
     """Return the exponential mean of a series, unbiased at its start; NaN are passed over."""
     if weight <= 0 or not len(values):
         return values
-    from scipy.signal import lfilter
-
-    present = ~np.isnan(values)
-    total = lfilter([1.0], [1.0, -weight], np.where(present, values, 0.0))
-    mass = lfilter([1.0], [1.0, -weight], present.astype(np.float64))
-    with np.errstate(invalid="ignore"):
-        return np.where(mass > 1e-12, total / np.maximum(mass, 1e-12), np.nan)
+    series = pd.Series(values)
+    mean = series.ewm(alpha=1 - weight, adjust=True, ignore_na=True).mean()
+    return np.asarray(mean.where(series.notna()), dtype=np.float64)
 
 
 def _check(x: str, smooth: float, group_by: str) -> None:

@@ -24,23 +24,23 @@ def thin_index(values: Numbers, max_points: int = MAX_POINTS) -> npt.NDArray[np.
 
     Args:
         values: `[S]` or `[S q]`, q series over the same rows; NaN counts as absent.
-        max_points: rows to keep at most (at least 3 are kept where there are as many).
+        max_points: rows to keep at most (at least 4 are kept where there are as many).
 
     Returns:
         Rising row numbers: the first row, and per bucket the row of the smallest, of the
         largest and the last value of every series; all rows where S ≤ max_points.
     """
     columns = np.asarray(values)
-    columns = columns.reshape(len(columns), -1)
+    columns = columns[:, None] if columns.ndim == 1 else columns
     rows, q = columns.shape
     if rows <= max_points or q == 0:
         return np.arange(rows, dtype=np.int64)
     buckets = max(1, (max_points - 1) // (2 * q + 1))
     width = -(-rows // buckets)
     buckets = -(-rows // width)
-    padded = np.full((buckets * width, q), np.nan)
-    padded[:rows] = columns
-    padded = padded.reshape(buckets, width, q)
+    flat = np.full((buckets * width, q), np.nan)
+    flat[:rows] = columns
+    padded = flat.reshape(buckets, width, q)
     absent = np.isnan(padded)
     start = np.arange(buckets, dtype=np.int64)[:, None] * width
     low = start + np.where(absent, np.inf, padded).argmin(axis=1)

@@ -171,10 +171,14 @@ def _gram_at(run: Run, step: int | None) -> tuple[npt.NDArray[np.int64], npt.NDA
 def _checked(run: Run, info: ExplainInfo) -> ExplainInfo:
     """Say so where the log holds another group than the rule gives (a pinned source, ...)."""
     rows = read_table(run, "sources", ["source", "member"], info.step, info.step)
-    logged = dict(zip(rows.column("source").to_pylist(), rows.column("member").to_pylist(),
-                      strict=True))
-    differing = [s for s, m in zip(info.sources, info.member, strict=True)
-                 if logged.get(s, bool(m)) != bool(m)]
+    logged = dict(
+        zip(rows.column("source").to_pylist(), rows.column("member").to_pylist(), strict=True)
+    )
+    differing = [
+        s
+        for s, m in zip(info.sources, info.member, strict=True)
+        if logged.get(s, bool(m)) != bool(m)
+    ]
     if not differing:
         return info
     note = (
@@ -189,7 +193,11 @@ def _fields(info: ExplainInfo) -> dict[str, Any]:
 
 
 def explain_grouping(
-    grouping: Grouping, sources: tuple[str, ...], *, run: str = "", target: str = "target",
+    grouping: Grouping,
+    sources: tuple[str, ...],
+    *,
+    run: str = "",
+    target: str = "target",
     step: int = 0,
 ) -> ExplainInfo:
     """Explain a decision on one Gram matrix; see `ExplainInfo`.
@@ -286,4 +294,4 @@ def _moved(grouping: Grouping, trial: Floats) -> Bools:
     grams[rows, :, rows + 1, 0] = trial
     settings = {**grouping.settings, "measure": "dot"}
     again = np.asarray(decide(grams, rule=grouping.rule, **settings).member)
-    return again[rows, :, rows] != np.asarray(grouping.member)[:, None]
+    return np.asarray(again[rows, :, rows] != np.asarray(grouping.member)[:, None], dtype=bool)

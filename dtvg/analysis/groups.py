@@ -28,8 +28,16 @@ Singles = npt.NDArray[np.float32]
 CHURN_BUCKETS = 300
 """Bars of the churn plot at most."""
 
-SOURCE_COLUMNS = ("step", "source", "similarity", "rank", "candidate", "member", "consistency",
-                  "weight")
+SOURCE_COLUMNS = (
+    "step",
+    "source",
+    "similarity",
+    "rank",
+    "candidate",
+    "member",
+    "consistency",
+    "weight",
+)
 STEP_COLUMNS = ("step", "n_candidates", "group_size", "consistency", "consistency_margin")
 
 
@@ -227,10 +235,11 @@ def _notes(run: Run, steps: Ints, table: pd.DataFrame, exact: bool) -> tuple[str
         return (f"Method '{run.method}' has nothing to group, or no step is committed yet.",)
     if exact:
         return ()
-    return (
+    sentence = (
         f"The group changed too often for exact intervals: {len(table):,} buckets are shown, "
-        "each with the share of its steps in which the source was in the group.",
+        "each with the share of its steps in which the source was in the group."
     )
+    return (sentence,)
 
 
 def _layout(

@@ -7,7 +7,7 @@ have moved its vectors differently. Must not import torch, plotly or streamlit.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -19,6 +19,7 @@ import pandas as pd
 from dtvg.analysis import segments
 from dtvg.analysis.downsample import MAX_POINTS, thin_index
 from dtvg.analysis.stability import jaccard
+from dtvg.config import RunConfig
 from dtvg.errors import DataError, unknown
 from dtvg.grouping import MAX_EXACT_SOURCES, RULES, Grouping, decide
 from dtvg.store.reader import Run, read_grams, read_table
@@ -27,8 +28,7 @@ Ints = npt.NDArray[np.int64]
 Bools = npt.NDArray[np.bool_]
 Singles = npt.NDArray[np.float32]
 
-SETTINGS = ("rule", "measure", "threshold", "consistency_weight", "exact_over",
-            "exact_similarity")
+SETTINGS = ("rule", "measure", "threshold", "consistency_weight", "exact_over", "exact_similarity")
 OWN_VECTORS = (
     "Decided from this run's own vectors; a run trained under these settings would have moved "
     "them differently."
@@ -144,65 +144,75 @@ def replay(
         DataError: nothing to group, an unknown setting, or an unknown source.
         ConfigError: a setting `decide` refuses.
     """
-    if run.config is None or not run.config.method.has_source_vectors:
-        raise DataError(
-            f"Run '{run.name}' logs no Gram matrices (method '{run.method}'), so nothing can be "
-            "replayed; choose a run of 'dtvg', 'all_sources' or 'single'."
-        )
-    known = set(run.config.method.grouping_settings()) | set(SETTINGS)
-    for name in settings:
-        if name not in known:
-            raise DataError(unknown("setting of the rule", name, known))
-    for source in leave_out:
-        if source not in run.config.sources:
-            raise DataError(unknown("source", source, run.config.sources))
-    used = {**run.config.method.grouping_settings(), **settings}
-    kept = [i for i, s in enumerate(run.config.sources) if s not in set(leave_out)]
+    config = _checked(run, leave_out, settings)
+    used = {**config.method.grouping_settings(), **settings}
+    kept = [i for i, s in enumerate(config.sources) if s not in set(leave_out)]
     if every is None:
         every = _affordable(run, str(used.get("rule", "greedy")), len(kept), first, last)
     steps, grams = read_grams(run, first, last, every)
     rows = np.array([0, *(i + 1 for i in kept)])
-    grams = grams[:, rows[:, None], rows]
-    member, similarity, n_candidates, consistency = _decide_all(run, grams, rows, used)
-    sources = tuple(run.config.sources[i] for i in kept)
-    logged = _logged(run, tuple(run.config.sources), steps, first, last)[:, kept]
-    return _info(run, used, tuple(leave_out), sources, steps, similarity, logged, member,
-                 n_candidates, consistency, every)
+    grams = grams[:, rows[:, None], rows] if len(grams) else grams
+    decided = _decide_all(run, grams, rows, used)
+    logged = _logged(run, config.sources, steps, first, last)[:, kept]
+    sources = tuple(config.sources[i] for i in kept)
+    return _info(run, used, tuple(leave_out), sources, steps, logged, decided, every)
 
 
-def _affordable(
-    run: Run, rule: str, n: int, first: int | None, last: int | None
-) -> int:
+def _checked(run: Run, leave_out: Sequence[str], settings: Mapping[str, Any]) -> RunConfig:
+    """Return the run's configuration, or say why there is nothing to replay."""
+    config = run.config
+    if config is None or not config.method.has_source_vectors:
+        raise DataError(
+            f"Run '{run.name}' logs no Gram matrices (method '{run.method}'), so nothing can be "
+            "replayed; choose a run of 'dtvg', 'all_sources' or 'single'."
+        )
+    known = set(config.method.grouping_settings()) | set(SETTINGS)
+    for name in settings:
+        if name not in known:
+            raise DataError(unknown("setting of the rule", name, known))
+    for source in leave_out:
+        if source not in config.sources:
+            raise DataError(unknown("source", source, config.sources))
+    return config
+
+
+def _affordable(run: Run, rule: str, n: int, first: int | None, last: int | None) -> int:
     """Return 1, or for rule `exact` the stride that keeps the number of subsets in bounds."""
     if rule not in RULES:
         raise DataError(unknown("grouping rule", rule, RULES))
     if rule != "exact" or n > MAX_EXACT_SOURCES:
         return 1
     steps = read_table(run, "steps", ["step"], first, last).num_rows
-    return max(1, -(-steps * 2**n // _SUBSET_WORK))
+    return max(1, int(-(-steps * 2**n // _SUBSET_WORK)))
 
 
-def _decide_all(
-    run: Run, grams: Singles, rows: Ints, settings: dict[str, Any]
-) -> tuple[Bools, Singles, Ints, Singles]:
+@dataclass(frozen=True)
+class _Decided:
+    """What the replay decided, `[S]` or `[S n]`."""
+
+    member: Bools
+    similarity: Singles
+    n_candidates: Ints
+    consistency: Singles
+
+
+def _decide_all(run: Run, grams: Singles, rows: Ints, settings: dict[str, Any]) -> _Decided:
     """Decide every step, in chunks; rule `fixed` takes the run's first step."""
     n = len(rows) - 1
     previous: Grouping | None = None
-    if settings.get("rule") == "fixed":
-        start = read_grams(run, 1, 1)[1][:, rows[:, None], rows]
-        previous = decide(start[0], **settings) if len(start) else None
+    if settings.get("rule") == "fixed" and len(grams):
+        start = read_grams(run, 1, 1)[1]
+        previous = decide(start[0][rows[:, None], rows], **settings) if len(start) else None
     chunk = 4096
     if settings.get("rule") == "exact":
-        chunk = max(1, min(chunk, _SUBSET_ROWS // 2**min(n, MAX_EXACT_SOURCES)))
+        chunk = max(1, min(chunk, _SUBSET_ROWS // 2 ** min(n, MAX_EXACT_SOURCES)))
+    if not len(grams):
+        grams = np.zeros((0, n + 1, n + 1), dtype=np.float32)
     made = [
         decide(grams[i : i + chunk], previous=previous, **settings)
-        for i in range(0, len(grams), chunk)
+        for i in range(0, max(1, len(grams)), chunk)
     ]
-    if not made:
-        empty = np.empty((0, n))
-        return (empty.astype(bool), empty.astype(np.float32), np.empty(0, dtype=np.int64),
-                np.empty(0, dtype=np.float32))
-    return (
+    return _Decided(
         np.concatenate([g.member for g in made]),
         np.concatenate([g.similarity for g in made]).astype(np.float32),
         np.concatenate([g.n_candidates for g in made]).astype(np.int64),
@@ -231,22 +241,25 @@ def _logged(
 
 
 def _info(
-    run: Run, settings: dict[str, Any], left_out: tuple[str, ...], sources: tuple[str, ...],
-    steps: Ints, similarity: Singles, logged: Bools, replayed: Bools, n_candidates: Ints,
-    consistency: Singles, every: int,
+    run: Run,
+    settings: dict[str, Any],
+    left_out: tuple[str, ...],
+    sources: tuple[str, ...],
+    steps: Ints,
+    logged: Bools,
+    decided: _Decided,
+    every: int,
 ) -> ReplayInfo:
     """Put the replay together with its timelines and notes."""
     position = steps if every == 1 else np.arange(len(steps), dtype=np.int64)
     timelines = []
-    for member in (logged, replayed):
-        table, exact = segments.timeline(position, sources, member, similarity)
+    for member in (logged, decided.member):
+        table, exact = segments.timeline(position, sources, member, decided.similarity)
         if every > 1 and len(table):
             table["first"] = steps[table["first"].to_numpy()]
             table["last"] = steps[table["last"].to_numpy()]
         timelines.append((table, exact))
-    notes = [OWN_VECTORS]
-    if every > 1:
-        notes.append(f"Only every {every}. step is replayed.")
+    sampled = (f"Of every {every} steps one is replayed.",) if every > 1 else ()
     return ReplayInfo(
         run=run.name,
         target=run.target,
@@ -254,12 +267,12 @@ def _info(
         left_out=left_out,
         sources=sources,
         steps=steps,
-        similarity=similarity,
+        similarity=decided.similarity,
         logged=logged,
-        replayed=replayed,
-        n_candidates=n_candidates,
-        consistency=consistency,
-        notes=tuple(notes),
+        replayed=decided.member,
+        n_candidates=decided.n_candidates,
+        consistency=decided.consistency,
+        notes=(OWN_VECTORS, *sampled),
         logged_timeline=timelines[0][0],
         replayed_timeline=timelines[1][0],
         exact=timelines[0][1] and timelines[1][1] and every == 1,

@@ -207,7 +207,10 @@ def combinations(steps: Ints, sources: Sequence[str], member: Bools) -> pd.DataF
 
 
 def strip(
-    steps: Ints, sources: Sequence[str], member: Bools, most: int = 10,
+    steps: Ints,
+    sources: Sequence[str],
+    member: Bools,
+    most: int = 10,
     max_segments: int = MAX_SEGMENTS,
 ) -> tuple[pd.DataFrame, bool]:
     """Show when each of the most frequent groups was in force.
@@ -271,6 +274,7 @@ def group_name(members: Bools, sources: Sequence[str]) -> str:
     return " + ".join(n for n, m in zip(sources, members, strict=True) if m) or "(empty)"
 
 
-def named(codes: npt.NDArray[np.integer], names: Sequence[str]) -> pd.Categorical:
+def named(codes: npt.NDArray[np.integer], names: Sequence[str]) -> pd.Categorical[str]:
     """Return a categorical column from numbers into `names` (duplicates are not allowed)."""
-    return pd.Categorical.from_codes(codes, categories=list(names))
+    index: pd.Index[str] = pd.Index(list(names), dtype=str)
+    return pd.Categorical.from_codes(codes, categories=index)

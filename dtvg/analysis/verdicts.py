@@ -26,8 +26,19 @@ NOTE = (
     "over all targets and baselines for the single targets. A verdict needs a corrected p of at "
     "most 0.05, which few seeds cannot reach whatever the scores."
 )
-COLUMNS = ["subject", "baseline", "target", "n_seeds", "difference", "low", "high", "p", "p_holm",
-           "verdict", "seeds_needed"]
+COLUMNS = [
+    "subject",
+    "baseline",
+    "target",
+    "n_seeds",
+    "difference",
+    "low",
+    "high",
+    "p",
+    "p_holm",
+    "verdict",
+    "seeds_needed",
+]
 NOT_ENOUGH = "not enough seeds for a verdict"
 
 
@@ -122,8 +133,10 @@ def _family(
     compared = int(table["p"].notna().sum())
     table["p_holm"] = holm(table["p"].to_numpy(dtype=np.float64))
     table["verdict"] = [
-        _verdict(row.n_seeds, row.difference, row.p_holm, compared)
-        for row in table.itertuples(index=False)
+        _verdict(int(n), float(difference), float(p), compared)
+        for n, difference, p in zip(
+            table["n_seeds"], table["difference"], table["p_holm"], strict=True
+        )
     ]
     table["seeds_needed"] = seeds_needed(max(1, compared))
     return table

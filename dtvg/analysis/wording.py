@@ -56,14 +56,17 @@ def sentence(info: ExplainInfo, s: int) -> str:
 
 
 def _reason(info: ExplainInfo, s: int) -> str:
-    place = f"similarity {digits(info.similarity[s])} (rank {info.rank[s] + 1} of " \
-            f"{len(info.sources)})"
+    place = (
+        f"similarity {digits(info.similarity[s])} (rank {info.rank[s] + 1} of {len(info.sources)})"
+    )
     if info.rule in ("greedy", "similarity_only"):
         return _ranked_reason(info, s, place)
     if info.rule in ("exact", "consistency_only"):
         with_without = "without it" if info.member[s] else "with it"
-        return (f"{place}; the group's consistency is {digits(info.consistency)}, {with_without} "
-                f"{digits(info.consistency_switched[s])}.")
+        return (
+            f"{place}; the group's consistency is {digits(info.consistency)}, {with_without} "
+            f"{digits(info.consistency_switched[s])}."
+        )
     if info.rule == "fixed":
         return f"{place} now, but only the first step's group counts."
     return f"{place}, but this method does not choose."
@@ -83,11 +86,15 @@ def _ranked_reason(info: ExplainInfo, s: int, place: str) -> str:
         return f"{place}; it is the most similar, and no larger group has positive consistency."
     if info.member[s]:
         without = digits(info.consistency_switched[s])
-        return (f"{place}, and consistency is highest for the first {size}: "
-                f"{digits(info.consistency)}, without it {without}.")
+        return (
+            f"{place}, and consistency is highest for the first {size}: "
+            f"{digits(info.consistency)}, without it {without}."
+        )
     by_prefix = info.consistency_by_prefix[k - 1]
-    return (f"{place} reaches the cut at {cut}, but the first {k} together have consistency "
-            f"{digits(by_prefix)}, the first {size} have {digits(info.consistency)}.")
+    return (
+        f"{place} reaches the cut at {cut}, but the first {k} together have consistency "
+        f"{digits(by_prefix)}, the first {size} have {digits(info.consistency)}."
+    )
 
 
 def _change(info: ExplainInfo, s: int) -> str:
@@ -103,6 +110,8 @@ def _change(info: ExplainInfo, s: int) -> str:
             text += f" A change of {digits(margin)} would already alter the rest of the group."
         return text
     if np.isfinite(margin):
-        return (f" No change of its similarity alone would make it {verb}, but one of "
-                f"{digits(margin)} would alter the rest of the group.")
+        return (
+            f" No change of its similarity alone would make it {verb}, but one of "
+            f"{digits(margin)} would alter the rest of the group."
+        )
     return f" No change of its similarity alone would make it {verb}."

@@ -7,6 +7,7 @@ or streamlit.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import plotly.graph_objects as go
@@ -35,21 +36,27 @@ def compare_figure(
     panels = _panels(info, targets)
     columns = min(3, len(panels))
     lines = -(-len(panels) // columns)
-    figure = make_subplots(rows=lines, cols=columns, shared_yaxes=True, subplot_titles=panels,
-                           horizontal_spacing=0.03, vertical_spacing=0.16 / max(1, lines - 1 or 1))
+    figure = make_subplots(
+        rows=lines,
+        cols=columns,
+        shared_yaxes=True,
+        subplot_titles=panels,
+        horizontal_spacing=0.03,
+        vertical_spacing=0.16 / max(1, lines - 1 or 1),
+    )
     styles = method_styles(info.rows, dark)
     for at, target in enumerate(panels):
         for row in info.rows:
             for trace in _dots(info, row, target, styles[row].colour):
                 figure.add_trace(trace, row=at // columns + 1, col=at % columns + 1)
-    finish(figure, key=f"compare {info.metric} {info.split}", dark=dark, x="", y="",
-           height=80 + lines * (60 + 26 * len(info.rows)), showlegend=False, hovermode="closest")
-    figure.update_yaxes(type="category", categoryorder="array", categoryarray=list(info.rows),
-                        range=[len(info.rows) - 0.5, -0.5])
-    figure.update_xaxes(tickformat=".0%", nticks=6)
+    height = 100 + lines * (60 + 26 * len(info.rows))
+    key = f"compare {info.metric} {info.split}"
+    finish(figure, key=key, dark=dark, x="", y="", height=height, margin_t=64, showlegend=False)
+    _one_row_each(figure, info.rows)
+    figure.update_xaxes(tickformat=".1~%", nticks=6)
     for at in range(max(0, len(panels) - columns), len(panels)):
-        figure.update_xaxes(title_text=f"{info.metric} on {info.split}",
-                            row=at // columns + 1, col=at % columns + 1)
+        place = {"row": at // columns + 1, "col": at % columns + 1}
+        figure.update_xaxes(title_text=f"{info.metric} on {info.split}", **place)
     return figure
 
 
@@ -67,23 +74,26 @@ def _dots(info: CompareInfo, row: str, target: str, colour: str) -> list[go.Scat
     if not len(points):
         return []
     mean, low, high = (float(cell[c].iloc[0]) for c in ("mean", "low", "high"))
-    spread = {} if np.isnan(low) else {
-        "error_x": {"type": "data", "symmetric": False, "array": [high - mean],
-                    "arrayminus": [mean - low], "color": colour, "thickness": 2, "width": 5}
-    }
     std = float(cell["std"].iloc[0])
     about = "" if np.isnan(std) else f" ± {100 * std:.1f}"
     seeds = int(cell["n_seeds"].iloc[0])
     return [
         go.Scatter(
-            x=points["value"].to_numpy(), y=points["method"].tolist(), mode="markers",
-            name=f"{row} seeds", customdata=points["seed"].to_numpy(),
+            x=points["value"].to_numpy(),
+            y=points["method"].tolist(),
+            mode="markers",
+            name=f"{row} seeds",
+            customdata=points["seed"].to_numpy(),
             marker={"color": colour, "size": 7, "symbol": "circle-open", "line": {"width": 1.3}},
             hovertemplate=f"<b>{row}</b> on {target}<br>seed %{{customdata}}: %{{x:.1%}}"
             "<extra></extra>",
         ),
         go.Scatter(
-            x=[mean], y=[row], mode="markers", name=row, **spread,
+            x=[mean],
+            y=[row],
+            mode="markers",
+            name=row,
+            error_x=_interval(mean, low, high, colour),
             marker={"color": colour, "size": 10, "symbol": "diamond"},
             hovertemplate=f"<b>{row}</b> on {target}<br>mean %{{x:.1%}}{about} ({seeds} seeds)"
             "<extra></extra>",
@@ -91,9 +101,7 @@ def _dots(info: CompareInfo, row: str, target: str, colour: str) -> list[go.Scat
     ]
 
 
-def verdict_figure(
-    info: CompareInfo, dark: bool = False, target: str | None = None
-) -> go.Figure:
+def verdict_figure(info: CompareInfo, dark: bool = False, target: str | None = None) -> go.Figure:
     """Draw the subject's lead over each baseline with its t interval, zero marked.
 
     Args:
@@ -109,29 +117,55 @@ def verdict_figure(
     figure = go.Figure()
     names = []
     for row in rows.itertuples(index=False):
-        name = row.baseline if len(subjects) == 1 else f"{row.subject} − {row.baseline}"
-        names.append(name)
-        place = _VERDICT_COLOUR.get(row.verdict)
-        colour = ink(dark).muted if place is None else style_at(place, dark).colour
-        spread = {} if np.isnan(row.low) else {
-            "error_x": {"type": "data", "symmetric": False, "color": colour, "width": 5,
-                        "array": [row.high - row.difference],
-                        "arrayminus": [row.difference - row.low]}
-        }
-        figure.add_trace(
-            go.Scatter(
-                x=[row.difference], y=[name], mode="markers", name=name, **spread,
-                marker={"color": colour, "size": 10, "symbol": "diamond"},
-                hovertemplate=f"<b>{row.subject} − {row.baseline}</b><br>%{{x:+.1%}} "
-                f"({row.n_seeds} seeds)<br>{row.verdict}<extra></extra>",
-            )
-        )
+        one = str(row.baseline)
+        names.append(one if len(subjects) == 1 else f"{row.subject} − {one}")
+        figure.add_trace(_difference(row, names[-1], dark))
     what = subjects[0] if len(subjects) == 1 else "subject"
-    finish(figure, key=f"verdict {target}", dark=dark, y="", height=100 + 30 * len(rows),
-           x=f"{what} minus baseline, {target} (percentage points of {info.metric})",
-           showlegend=False)
-    figure.update_yaxes(type="category", categoryorder="array", categoryarray=names,
-                        range=[len(names) - 0.5, -0.5])
-    figure.update_xaxes(tickformat="+.0%")
+    x = f"{what} minus baseline, {target} (percentage points of {info.metric})"
+    height = 100 + 30 * len(rows)
+    finish(figure, key=f"verdict {target}", dark=dark, x=x, y="", height=height, showlegend=False)
+    _one_row_each(figure, names)
+    figure.update_xaxes(tickformat="+.1~%")
     figure.add_vline(x=0, line={"color": ink(dark).zero, "width": 1})
     return figure
+
+
+def _difference(row: Any, name: str, dark: bool) -> go.Scatter:
+    """One row of the verdicts as a point with its interval, coloured by the verdict."""
+    place = _VERDICT_COLOUR.get(row.verdict)
+    colour = ink(dark).muted if place is None else style_at(place, dark).colour
+    return go.Scatter(
+        x=[row.difference],
+        y=[name],
+        mode="markers",
+        name=name,
+        error_x=_interval(row.difference, row.low, row.high, colour),
+        marker={"color": colour, "size": 10, "symbol": "diamond"},
+        hovertemplate=f"<b>{row.subject} − {row.baseline}</b><br>%{{x:+.1%}} "
+        f"({row.n_seeds} seeds)<br>{row.verdict}<extra></extra>",
+    )
+
+
+def _interval(mean: float, low: float, high: float, colour: str) -> dict[str, Any] | None:
+    """An error bar from low to high, or none where there is no interval."""
+    if np.isnan(low):
+        return None
+    return {
+        "type": "data",
+        "symmetric": False,
+        "array": [high - mean],
+        "arrayminus": [mean - low],
+        "color": colour,
+        "thickness": 2,
+        "width": 5,
+    }
+
+
+def _one_row_each(figure: go.Figure, names: Sequence[str]) -> None:
+    """One row per name, the first on top."""
+    figure.update_yaxes(
+        type="category",
+        categoryorder="array",
+        categoryarray=list(names),
+        range=[len(names) - 0.5, -0.5],
+    )

@@ -13,8 +13,11 @@ import plotly.graph_objects as go
 from dtvg.analysis.curves import Curve, CurveInfo
 from dtvg.figures.theme import Style, finish, message, method_styles, style_at
 
-X_TITLES = {"step": "optimiser step", "examples": "training examples seen",
-            "seconds": "training time (s)"}
+X_TITLES = {
+    "step": "optimiser step",
+    "examples": "training examples seen",
+    "seconds": "training time (s)",
+}
 Y_TITLES = {
     "loss": "loss (nats per target token)",
     "grad_norm": "gradient norm before clipping",
@@ -57,10 +60,17 @@ def curves_figure(
             figure.add_traces(_band(curve, style))
         figure.add_trace(_line(curve, style, info, score))
     y = Y_TITLES.get(info.quantity, f"{info.quantity} on {info.split} (%)")
-    finish(figure, key=f"curves {info.quantity} {info.split} {info.x}", dark=dark, height=height,
-           x=X_TITLES[info.x], y=y, hovermode="closest")
+    finish(
+        figure,
+        key=f"curves {info.quantity} {info.split} {info.x}",
+        dark=dark,
+        height=height,
+        x=X_TITLES[info.x],
+        y=y,
+        hovermode="closest",
+    )
     if score:
-        figure.update_yaxes(tickformat=".0%", title_text=y.replace(" (%)", ""))
+        figure.update_yaxes(tickformat=".1~%", title_text=y.replace(" (%)", ""))
     return figure
 
 
@@ -80,27 +90,45 @@ def _line(curve: Curve, style: Style, info: CurveInfo, score: bool) -> Any:
     few = len(curve.x) <= 60
     kind = go.Scattergl if len(curve.x) > LONG else go.Scatter
     value = "%{y:.1%}" if score else "%{y:.4g}"
-    unit = {"step": "step %{x:,.0f}", "examples": "%{x:,.0f} examples",
-            "seconds": "%{x:,.1f} s"}[info.x]
+    unit = {"step": "step %{x:,.0f}", "examples": "%{x:,.0f} examples", "seconds": "%{x:,.1f} s"}[
+        info.x
+    ]
     line = {"color": style.colour, "width": 1.8}
     if kind is go.Scatter:
         line["dash"] = style.dash
     marker = {"color": style.colour, "size": 6, "symbol": style.symbol} if few else None
     return kind(
-        x=curve.x, y=curve.y, name=curve.name, legendgroup=curve.name,
-        mode="lines+markers" if few else "lines", line=line, marker=marker,
+        x=curve.x,
+        y=curve.y,
+        name=curve.name,
+        legendgroup=curve.name,
+        mode="lines+markers" if few else "lines",
+        line=line,
+        marker=marker,
         customdata=curve.n_runs,
         hovertemplate=f"<b>{curve.name}</b><br>{unit}: {value}"
-        + ("<br>%{customdata} runs" if curve.n_seeds > 1 else "") + "<extra></extra>",
+        + ("<br>%{customdata} runs" if curve.n_seeds > 1 else "")
+        + "<extra></extra>",
     )
 
 
 def _band(curve: Curve, style: Style) -> list[go.Scatter]:
     """Lower and upper edge, filled between."""
-    shared = {"x": curve.x, "mode": "lines", "line": {"width": 0, "color": style.colour},
-              "legendgroup": curve.name, "showlegend": False, "hoverinfo": "skip"}
+    shared = {
+        "x": curve.x,
+        "mode": "lines",
+        "line": {"width": 0, "color": style.colour},
+        "legendgroup": curve.name,
+        "showlegend": False,
+        "hoverinfo": "skip",
+    }
     return [
         go.Scatter(y=curve.lower, name=f"{curve.name} lower", **shared),
-        go.Scatter(y=curve.upper, name=f"{curve.name} upper", fill="tonexty",
-                   fillcolor=style.faded(0.18), **shared),
+        go.Scatter(
+            y=curve.upper,
+            name=f"{curve.name} upper",
+            fill="tonexty",
+            fillcolor=style.faded(0.18),
+            **shared,
+        ),
     ]

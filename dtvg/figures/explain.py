@@ -11,12 +11,10 @@ import numpy as np
 import plotly.graph_objects as go
 
 from dtvg.analysis.explain import ExplainInfo
-from dtvg.figures.theme import finish, ink, message, source_styles, style_at
+from dtvg.figures.theme import cut_line, finish, ink, message, source_styles, style_at
 
 
-def ranking_figure(
-    info: ExplainInfo, dark: bool = False, order: Sequence[str] = ()
-) -> go.Figure:
+def ranking_figure(info: ExplainInfo, dark: bool = False, order: Sequence[str] = ()) -> go.Figure:
     """Draw similarity of every source by rank, members filled, with the cut."""
     table = info.table
     styles = source_styles(info.sources, order, dark)
@@ -25,27 +23,46 @@ def ranking_figure(
     hues = [styles[s] for s in table["source"]]
     figure = go.Figure(
         go.Bar(
-            orientation="h", y=table["source"].tolist(), x=table["similarity"].to_numpy(),
+            orientation="h",
+            y=table["source"].tolist(),
+            x=table["similarity"].to_numpy(),
             name="similarity",
             marker={
-                "color": [h.colour if m else h.faded(0.2) for h, m in zip(hues, member, strict=True)],
+                "color": [
+                    h.colour if m else h.faded(0.2) for h, m in zip(hues, member, strict=True)
+                ],
                 "line": {"color": [h.colour for h in hues], "width": 1.2},
             },
-            customdata=np.stack([table["rank"].to_numpy().astype(object),
-                                 np.where(member, "in the group", "not in the group")], axis=1),
+            customdata=np.stack(
+                [
+                    table["rank"].to_numpy().astype(object),
+                    np.where(member, "in the group", "not in the group"),
+                ],
+                axis=1,
+            ),
             hovertemplate="<b>%{y}</b><br>similarity %{x:.4g}, rank %{customdata[0]}"
             "<br>%{customdata[1]}<extra></extra>",
         )
     )
     unit = "cosine(v_t, v_s)" if info.measure == "cosine" else "⟨v_t, v_s⟩ / d"
-    finish(figure, key=f"ranking {info.run}", dark=dark, x=f"similarity {unit}", y="",
-           height=90 + 32 * len(info.sources), bargap=0.3, showlegend=False)
+    finish(
+        figure,
+        key=f"ranking {info.run}",
+        dark=dark,
+        x=f"similarity {unit}",
+        y="",
+        height=90 + 32 * len(info.sources),
+        bargap=0.3,
+        showlegend=False,
+    )
     figure.update_yaxes(autorange="reversed", type="category", showgrid=False)
     figure.add_vline(x=0, line={"color": colours.zero, "width": 1})
-    figure.add_vline(x=info.threshold, line={"color": colours.text, "dash": "dash", "width": 1.2},
-                     annotation={"text": f"cut at {info.threshold:g}",
-                                 "font": {"color": colours.muted, "size": 11}},
-                     annotation_position="top right")
+    figure.add_vline(
+        x=info.threshold,
+        **cut_line(info.threshold, dark),
+        annotation_position="top right",
+        annotation_yanchor="bottom",
+    )
     return figure
 
 
@@ -59,23 +76,40 @@ def prefix_figure(info: ExplainInfo, dark: bool = False, height: int = 300) -> g
     names = [f"{k}<br>+ {s}" for k, s in zip(table["k"], table["source"], strict=True)]
     figure = go.Figure(
         go.Bar(
-            x=names, y=table["consistency"].to_numpy(), name="consistency",
-            marker={"color": [style.colour if c else style.faded(0.3) for c in chosen],
-                    "line": {"color": style.colour, "width": 1}},
+            x=names,
+            y=table["consistency"].to_numpy(),
+            name="consistency",
+            marker={
+                "color": [style.colour if c else style.faded(0.3) for c in chosen],
+                "line": {"color": style.colour, "width": 1},
+            },
             customdata=table[["k", "source"]].to_numpy(),
             hovertemplate="first %{customdata[0]} candidates (up to %{customdata[1]})"
             "<br>consistency %{y:.4g}<extra></extra>",
         )
     )
-    finish(figure, key=f"prefix {info.run}", dark=dark, height=height, showlegend=False,
-           x="first k candidates by similarity", y="consistency KC(k)", bargap=0.35)
+    finish(
+        figure,
+        key=f"prefix {info.run}",
+        dark=dark,
+        height=height,
+        showlegend=False,
+        x="first k candidates by similarity",
+        y="consistency KC(k)",
+        bargap=0.35,
+    )
     figure.add_hline(y=0, line={"color": colours.zero, "width": 1})
     if chosen.any():
         at = int(np.flatnonzero(chosen)[0])
         value = float(table["consistency"].iloc[at])
-        figure.add_annotation(x=at, y=value, text=f"k* = {at + 1}", showarrow=False,
-                              yshift=12 if value >= 0 else -12,
-                              font={"color": colours.text, "size": 13})
+        figure.add_annotation(
+            x=at,
+            y=value,
+            text=f"k* = {at + 1}",
+            showarrow=False,
+            yshift=12 if value >= 0 else -12,
+            font={"color": colours.text, "size": 13},
+        )
     return figure
 
 
@@ -88,10 +122,21 @@ def gram_figure(info: ExplainInfo, dark: bool = False) -> go.Figure:
     unit = "cosine" if info.measure == "cosine" else "⟨v_i, v_j⟩ / d"
     figure = go.Figure(
         go.Heatmap(
-            z=info.gram, x=names, y=names, zmin=-largest, zmax=largest, xgap=1, ygap=1,
+            z=info.gram,
+            x=names,
+            y=names,
+            zmin=-largest,
+            zmax=largest,
+            xgap=1,
+            ygap=1,
             colorscale=[[0, "#D55E00"], [0.5, middle], [1, "#0072B2"]],
-            colorbar={"title": {"text": unit}, "thickness": 12, "tickformat": ".2g"},
-            texttemplate="%{z:.2g}" if few else None, textfont={"size": 11},
+            colorbar={
+                "title": {"text": unit, "font": {"size": 12}},
+                "thickness": 12,
+                "tickformat": ".2g",
+            },
+            texttemplate="%{z:.2g}" if few else None,
+            textfont={"size": 11},
             hovertemplate="%{y} · %{x}<br>%{z:.5g}<extra></extra>",
         )
     )

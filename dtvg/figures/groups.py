@@ -6,13 +6,14 @@ Must not import torch or streamlit.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
 from dtvg.analysis.groups import GroupInfo
-from dtvg.figures.theme import Style, finish, ink, message, source_styles, style_at
+from dtvg.figures.theme import Style, cut_line, finish, ink, message, source_styles, style_at
 
 NOTHING = "This run has nothing to group, or no step is committed yet."
 ROW = 30
@@ -21,7 +22,10 @@ STEP = "optimiser step"
 
 
 def timeline_figure(
-    info: GroupInfo, dark: bool = False, order: Sequence[str] = (), table: pd.DataFrame | None = None
+    info: GroupInfo,
+    dark: bool = False,
+    order: Sequence[str] = (),
+    table: pd.DataFrame | None = None,
 ) -> go.Figure:
     """Draw membership: a bar per source and interval, stronger where similarity is higher.
 
@@ -36,38 +40,56 @@ def timeline_figure(
         return message(NOTHING, dark)
     styles = source_styles(info.sources, order, dark)
     figure = go.Figure()
-    strength = _strength(rows)
+    by_share = bool((rows["share"] < 1).any())
+    values = rows["share" if by_share else "similarity"].to_numpy()
+    scale = (0.0, 1.0) if by_share or not len(values) else (values.min(), values.max())
     for source in info.sources:
         mine = (rows["source"] == source).to_numpy()
-        figure.add_trace(_bars(source, rows[mine], strength[mine], styles[source]))
-    finish(figure, key=f"timeline {info.run}", dark=dark, x=STEP, y="",
-           height=90 + ROW * len(info.sources), bargap=0.25, barmode="overlay",
-           showlegend=False, hovermode="closest")
+        shades = shaded(styles[source], values[mine], scale, 0.1 if by_share else 0.35)
+        figure.add_trace(_bars(source, rows[mine], shades))
+    finish(
+        figure,
+        key=f"timeline {info.run}",
+        dark=dark,
+        x=STEP,
+        y="",
+        height=90 + ROW * len(info.sources),
+        bargap=0.25,
+        barmode="overlay",
+        showlegend=False,
+        hovermode="closest",
+    )
     figure.update_xaxes(range=[info.steps[0] - 0.5, info.steps[-1] + 0.5])
-    _category_rows(figure, info.sources)
+    category_rows(figure, info.sources)
     return figure
 
 
-def _strength(rows: pd.DataFrame) -> np.ndarray:
-    """Opacity of each bar: by similarity where intervals are exact, by share in buckets."""
-    if not len(rows):
-        return np.empty(0)
-    if (rows["share"] < 1).any():
-        return 0.1 + 0.9 * rows["share"].to_numpy()
-    similarity = rows["similarity"].to_numpy()
-    low, span = similarity.min(), np.ptp(similarity)
-    return 0.4 + 0.6 * (similarity - low) / span if span > 0 else np.full(len(rows), 1.0)
+def shaded(
+    style: Style, values: np.ndarray, scale: tuple[float, float], faintest: float
+) -> dict[str, Any]:
+    """Colour bars by a value, from `faintest` opacity to full; a thin outline of the same
+    colour keeps single steps visible."""
+    low, high = float(scale[0]), float(scale[1])
+    low = low if high > low else high - 1.0
+    shades = {
+        "color": values,
+        "cmin": low,
+        "cmax": high,
+        "colorscale": [[0, style.faded(faintest)], [1, style.faded(1.0)]],
+    }
+    return {**shades, "showscale": False, "line": {**shades, "width": 0.6}}
 
 
-def _bars(name: str, rows: pd.DataFrame, strength: np.ndarray, style: Style) -> go.Bar:
-    """One source's intervals; a thin outline keeps single steps visible."""
-    colours = [style.faded(o) for o in strength]
-    columns = ["first", "last", "steps", "share", "similarity", "similarity_low",
-               "similarity_high"]
+def _bars(name: str, rows: pd.DataFrame, marker: dict[str, Any]) -> go.Bar:
+    """One source's intervals."""
+    columns = ["first", "last", "steps", "share", "similarity", "similarity_low", "similarity_high"]
     return go.Bar(
-        orientation="h", name=name, y=[name] * len(rows),
-        base=rows["first"].to_numpy() - 0.5, x=(rows["last"] - rows["first"] + 1).to_numpy(),
-        marker={"color": colours, "line": {"color": colours, "width": 0.6}},
+        orientation="h",
+        name=name,
+        y=[name] * len(rows),
+        marker=marker,
+        base=rows["first"].to_numpy() - 0.5,
+        x=(rows["last"] - rows["first"] + 1).to_numpy(),
         customdata=rows[columns].to_numpy(),
         hovertemplate=f"<b>{name}</b><br>steps %{{customdata[0]:,.0f}}–%{{customdata[1]:,.0f}}"
         "<br>in the group %{customdata[3]:.0%} of them (%{customdata[2]:,.0f} steps)"
@@ -76,12 +98,17 @@ def _bars(name: str, rows: pd.DataFrame, strength: np.ndarray, style: Style) -> 
     )
 
 
-def _category_rows(figure: go.Figure, names: Sequence[str], width: int = 44) -> None:
+def category_rows(figure: go.Figure, names: Sequence[str], width: int = 44) -> None:
     """One row per name, the first on top, also where a row holds no bar."""
     short = [n if len(n) <= width else n[: width - 1] + "…" for n in names]
     figure.update_yaxes(
-        type="category", categoryorder="array", categoryarray=list(names),
-        range=[len(names) - 0.5, -0.5], tickmode="array", tickvals=list(names), ticktext=short,
+        type="category",
+        categoryorder="array",
+        categoryarray=list(names),
+        range=[len(names) - 0.5, -0.5],
+        tickmode="array",
+        tickvals=list(names),
+        ticktext=short,
         showgrid=False,
     )
 
@@ -104,21 +131,32 @@ def similarity_figure(
             line["dash"] = styles[source].dash
         figure.add_trace(
             kind(
-                x=mine["step"].to_numpy(), y=mine["similarity"].to_numpy(), name=source,
-                mode="lines", line=line,
+                x=mine["step"].to_numpy(),
+                y=mine["similarity"].to_numpy(),
+                name=source,
+                mode="lines",
+                line=line,
                 customdata=np.stack([(mine["rank"] + 1).to_numpy().astype(object), state], axis=1),
                 hovertemplate=f"<b>{source}</b><br>step %{{x:,}}: similarity %{{y:.4g}}"
                 "<br>rank %{customdata[0]}, %{customdata[1]}<extra></extra>",
             )
         )
-    finish(figure, key=f"similarity {info.run}", dark=dark, height=height, x=STEP,
-           y="similarity ⟨v_t, v_s⟩ / d", hovermode="closest")
-    colours = ink(dark)
-    figure.add_hline(y=0, line={"color": colours.zero, "width": 1})
-    figure.add_hline(y=info.threshold, line={"color": colours.text, "width": 1.2, "dash": "dash"},
-                     annotation={"text": f"cut at {info.threshold:g}", "font":
-                                 {"color": colours.muted, "size": 11}},
-                     annotation_position="bottom right")
+    finish(
+        figure,
+        key=f"similarity {info.run}",
+        dark=dark,
+        height=height,
+        x=STEP,
+        y="similarity ⟨v_t, v_s⟩ / d",
+        hovermode="closest",
+    )
+    figure.add_hline(y=0, line={"color": ink(dark).zero, "width": 1})
+    figure.add_hline(
+        y=info.threshold,
+        **cut_line(info.threshold, dark),
+        annotation_xanchor="right",
+        annotation_position="bottom right",
+    )
     return figure
 
 
@@ -128,22 +166,27 @@ def size_figure(info: GroupInfo, dark: bool = False, height: int = 240) -> go.Fi
         return message(NOTHING, dark)
     table = info.size_table
     figure = go.Figure()
-    series = (("n_candidates", "candidates", style_at(5, dark), "dot"),
-              ("group_size", "group size", style_at(0, dark), "solid"))
+    series = (
+        ("n_candidates", "candidates", style_at(5, dark), "dot"),
+        ("group_size", "group size", style_at(0, dark), "solid"),
+    )
     for column, name, style, dash in series:
         if table[column].isna().all():
             continue
         figure.add_trace(
             go.Scatter(
-                x=table["step"].to_numpy(), y=table[column].astype(float).to_numpy(), name=name,
-                mode="lines", line={"shape": "hv", "color": style.colour, "dash": dash,
-                                    "width": 1.8},
+                x=table["step"].to_numpy(),
+                y=table[column].astype(float).to_numpy(),
+                name=name,
+                mode="lines",
+                line={"shape": "hv", "color": style.colour, "dash": dash, "width": 1.8},
                 hovertemplate=f"step %{{x:,}}: {name} %{{y}}<extra></extra>",
             )
         )
     finish(figure, key=f"size {info.run}", dark=dark, height=height, x=STEP, y="sources")
-    figure.update_yaxes(range=[-0.15, len(info.sources) + 0.3], tickformat="d",
-                        dtick=max(1, len(info.sources) // 6))
+    figure.update_yaxes(
+        range=[-0.15, len(info.sources) + 0.3], tickformat="d", dtick=max(1, len(info.sources) // 6)
+    )
     return figure
 
 
@@ -155,8 +198,10 @@ def churn_figure(info: GroupInfo, dark: bool = False, height: int = 220) -> go.F
     width = (table["last"] - table["first"] + 1).to_numpy()
     figure = go.Figure(
         go.Bar(
-            x=table["first"].to_numpy() - 0.5 + width / 2, y=table["changes"].to_numpy(),
-            width=width, name="changes",
+            x=table["first"].to_numpy() - 0.5 + width / 2,
+            y=table["changes"].to_numpy(),
+            width=width,
+            name="changes",
             marker={"color": style_at(3, dark).colour, "line": {"width": 0}},
             customdata=table[["first", "last", "per_step"]].to_numpy(),
             hovertemplate="steps %{customdata[0]:,.0f}–%{customdata[1]:,.0f}: %{y} changes"
@@ -168,11 +213,16 @@ def churn_figure(info: GroupInfo, dark: bool = False, height: int = 220) -> go.F
     finish(figure, key=f"churn {info.run}", dark=dark, height=height, x=STEP, y=y, bargap=0)
     figure.update_yaxes(rangemode="tozero")
     if info.settling_step is not None and info.settling_step > info.steps[0]:
-        figure.add_vline(x=info.settling_step, line={"color": ink(dark).muted, "dash": "dash",
-                                                     "width": 1},
-                         annotation={"text": f"unchanged from step {info.settling_step:,}",
-                                     "font": {"color": ink(dark).muted, "size": 11}},
-                         annotation_position="top left")
+        figure.add_vline(
+            x=info.settling_step,
+            line={"color": ink(dark).muted, "dash": "dash", "width": 1},
+            annotation={
+                "text": f"unchanged from step {info.settling_step:,}",
+                "font": {"color": ink(dark).muted, "size": 11},
+                "yanchor": "bottom",
+            },
+            annotation_position="top left",
+        )
     return figure
 
 
@@ -185,21 +235,31 @@ def combinations_figure(info: GroupInfo, dark: bool = False) -> go.Figure:
     figure = go.Figure()
     for place, name in enumerate(names):
         rows = strip[(strip["members"] == name).to_numpy()]
-        style = style_at(place, dark)
-        colours = [style.faded(0.15 + 0.85 * share) for share in rows["share"]]
+        shades = shaded(style_at(place, dark), rows["share"].to_numpy(), (0.0, 1.0), 0.1)
         figure.add_trace(
             go.Bar(
-                orientation="h", name=name, y=[name] * len(rows),
+                orientation="h",
+                name=name,
+                y=[name] * len(rows),
                 base=rows["first"].to_numpy() - 0.5,
                 x=(rows["last"] - rows["first"] + 1).to_numpy(),
-                marker={"color": colours, "line": {"color": colours, "width": 0.6}},
+                marker=shades,
                 customdata=rows[["first", "last", "steps", "share"]].to_numpy(),
                 hovertemplate=f"<b>{name}</b><br>steps %{{customdata[0]:,.0f}}–"
                 "%{customdata[1]:,.0f}: %{customdata[3]:.0%} of them<extra></extra>",
             )
         )
-    finish(figure, key=f"combinations {info.run}", dark=dark, x=STEP, y="", bargap=0.25,
-           height=90 + ROW * len(names), barmode="overlay", showlegend=False)
+    finish(
+        figure,
+        key=f"combinations {info.run}",
+        dark=dark,
+        x=STEP,
+        y="",
+        bargap=0.25,
+        height=90 + ROW * len(names),
+        barmode="overlay",
+        showlegend=False,
+    )
     figure.update_xaxes(range=[info.steps[0] - 0.5, info.steps[-1] + 0.5])
-    _category_rows(figure, names)
+    category_rows(figure, names)
     return figure

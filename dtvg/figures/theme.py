@@ -15,10 +15,30 @@ import plotly.graph_objects as go
 
 from dtvg.methods.specs import METHODS
 
-LIGHT_COLOURS = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#8C6BB1",
-                 "#7F7F33", "#AA4466", "#44AA99")
-DARK_COLOURS = ("#4DA3DB", "#F0B840", "#35C49A", "#F0803C", "#E29BC3", "#8CCDF2", "#B59ADB",
-                "#B8B86B", "#D97C9A", "#7AD1C4")
+LIGHT_COLOURS = (
+    "#0072B2",
+    "#E69F00",
+    "#009E73",
+    "#D55E00",
+    "#CC79A7",
+    "#56B4E9",
+    "#8C6BB1",
+    "#7F7F33",
+    "#AA4466",
+    "#44AA99",
+)
+DARK_COLOURS = (
+    "#4DA3DB",
+    "#F0B840",
+    "#35C49A",
+    "#F0803C",
+    "#E29BC3",
+    "#8CCDF2",
+    "#B59ADB",
+    "#B8B86B",
+    "#D97C9A",
+    "#7AD1C4",
+)
 DASHES = ("solid", "dash", "dot", "dashdot", "longdash")
 SYMBOLS = ("circle", "square", "diamond", "triangle-up", "x", "cross", "star")
 FONT = "Source Sans Pro, Inter, Segoe UI, Helvetica, Arial, sans-serif"
@@ -62,8 +82,9 @@ def style_at(place: int, dark: bool = False) -> Style:
     """Return the style of the place-th thing; beyond ten, colours return with another dash."""
     colours = DARK_COLOURS if dark else LIGHT_COLOURS
     turn = place // len(colours)
-    return Style(colours[place % len(colours)], DASHES[turn % len(DASHES)],
-                 SYMBOLS[turn % len(SYMBOLS)])
+    return Style(
+        colours[place % len(colours)], DASHES[turn % len(DASHES)], SYMBOLS[turn % len(SYMBOLS)]
+    )
 
 
 def source_styles(
@@ -85,13 +106,13 @@ def method_styles(rows: Sequence[str], dark: bool = False) -> dict[str, Style]:
     styles: dict[str, Style] = {}
     for row in rows:
         label = row.rpartition(": ")[2].partition(" · ")[0]
-        name = next((m for m in METHODS if label == m or label.startswith((f"{m}-", f"{m} ("))),
-                    "")
+        name = next((m for m in METHODS if label == m or label.startswith((f"{m}-", f"{m} ("))), "")
         place = _method_place(name)
         taken = {(s.colour, s.dash) for s in styles.values()}
         style = style_at(place, dark)
-        turns = [Style(style.colour, dash, symbol)
-                 for dash, symbol in zip(DASHES, SYMBOLS, strict=False)]
+        turns = [
+            Style(style.colour, dash, symbol) for dash, symbol in zip(DASHES, SYMBOLS, strict=False)
+        ]
         styles[row] = next((s for s in turns if (s.colour, s.dash) not in taken), style)
     return styles
 
@@ -125,8 +146,14 @@ def template(dark: bool = False) -> go.layout.Template:
         xaxis=axis,
         yaxis=axis,
         hoverlabel={"font": {"family": FONT, "size": 12}, "align": "left", "namelength": -1},
-        legend={"orientation": "h", "yanchor": "bottom", "y": 1.02, "x": 0,
-                "title": {"text": ""}, "itemsizing": "constant"},
+        legend={
+            "orientation": "h",
+            "yanchor": "bottom",
+            "y": 1.02,
+            "x": 0,
+            "title": {"text": ""},
+            "itemsizing": "constant",
+        },
         margin={"l": 56, "r": 16, "t": 36, "b": 48},
     )
     return go.layout.Template(layout=layout)
@@ -152,11 +179,32 @@ def finish(
     return figure
 
 
+def cut_line(threshold: float, dark: bool = False) -> dict[str, Any]:
+    """Return how the cut is drawn: dashed, with its value beside it."""
+    colours = ink(dark)
+    return {
+        "line": {"color": colours.text, "width": 1.2, "dash": "dash"},
+        "annotation": {
+            "text": f"cut at {threshold:g}",
+            "bgcolor": colours.paper,
+            "opacity": 0.8,
+            "font": {"color": colours.muted, "size": 11},
+        },
+    }
+
+
 def message(text: str, dark: bool = False, height: int = 160) -> go.Figure:
     """Return an empty figure that says why it is empty."""
     figure = go.Figure()
-    figure.add_annotation(text=text, showarrow=False, x=0.5, y=0.5, xref="paper", yref="paper",
-                          font={"color": ink(dark).muted, "size": 14})
+    figure.add_annotation(
+        text=text,
+        showarrow=False,
+        x=0.5,
+        y=0.5,
+        xref="paper",
+        yref="paper",
+        font={"color": ink(dark).muted, "size": 14},
+    )
     figure.update_layout(template=template(dark), uirevision="empty", height=height)
     figure.update_xaxes(visible=False)
     figure.update_yaxes(visible=False)

@@ -77,10 +77,9 @@ class StatusBoard:
         """Change a run's status: `state`, `step`, `total_steps`, `loss`, `score`, `message`."""
         if isinstance(values.get("state"), RunState):
             values["state"] = values["state"].value
-        ends = values.get("state") not in (None, *(s.value for s in RunState if s.alive))
         with self._lock:
             self._status[name].update(values)
-        if ends:
+        if "state" in values:
             self._write([name])
 
     def close(self) -> None:

@@ -221,17 +221,16 @@ def _reveal(pending: list[tuple[Path, Path]]) -> None:
 
 
 class Committer:
-    """A thread that commits snapshots, spaced so that commits take at most 1 % of the time.
+    """A thread that commits snapshots, spaced so that they take at most a share of the time.
 
     One snapshot is in work at most; a failed commit is kept and raised by `wait` and `close`,
     and its snapshot is tried again with the next one.
     """
 
-    SHARE = 0.01
-
-    def __init__(self, writer: CohortWriter, seconds: float) -> None:
+    def __init__(self, writer: CohortWriter, seconds: float, share: float = 0.01) -> None:
         self.writer = writer
         self.seconds = seconds
+        self.share = share
         self.seconds_spent = 0.0
         """CPU seconds all commits took so far."""
         self.commits = 0
@@ -245,7 +244,7 @@ class Committer:
         """Whether it is time for another commit and none is in work."""
         if self._thread is not None and self._thread.is_alive():
             return False
-        pause = max(self.seconds, self._last_cost / self.SHARE)
+        pause = max(self.seconds, self._last_cost / self.share)
         return time.monotonic() - self._last_end >= pause
 
     def submit(self, snapshot: Snapshot) -> None:

@@ -72,7 +72,10 @@ _MAKERS: dict[str, Callable[[Random, DemoTask], world.Sentence]] = {
     "where": lambda rng, task: world.heap(rng),
 }
 _LABELS = {"giver": world.PEOPLE, "count": world.NUMBERS, "where": world.PLACES}
-_OPPOSITE = {"mood": "yes means the opposite", "giver": "the other person is the answer"}
+_OPPOSITE = {
+    "mood": "yes means the opposite",
+    "giver": "the other person is the answer",
+}
 
 
 def labels_of(task: DemoTask) -> tuple[str, ...]:
@@ -152,7 +155,11 @@ def rows(task: DemoTask) -> dict[str, list[tuple[str, str]]]:
     A pure function of the task's definition and `SEED`.
     """
     rng = Random(f"{SEED} {task.name}")
-    sizes = {"train": task.train_rows, "validation": HELD_OUT_ROWS, "test": HELD_OUT_ROWS}
+    sizes = {
+        "train": task.train_rows,
+        "validation": HELD_OUT_ROWS,
+        "test": HELD_OUT_ROWS,
+    }
     seen: set[str] = set()
     return {split: _distinct(task, rng, size, seen) for split, size in sizes.items()}
 

@@ -11,21 +11,84 @@ import re
 from dataclasses import dataclass, field
 from random import Random
 
-PEOPLE = tuple(
-    "mia tom anna ben clara dan ella finn greta hugo ida jack kate leo nora otto".split()
+PEOPLE = (
+    "mia",
+    "tom",
+    "anna",
+    "ben",
+    "clara",
+    "dan",
+    "ella",
+    "finn",
+    "greta",
+    "hugo",
+    "ida",
+    "jack",
+    "kate",
+    "leo",
+    "nora",
+    "otto",
 )
-THINGS = tuple(
-    "ball cup hat box lamp book key drum kite spoon bell rope coat chair pen clock".split()
+THINGS = (
+    "ball",
+    "cup",
+    "hat",
+    "box",
+    "lamp",
+    "book",
+    "key",
+    "drum",
+    "kite",
+    "spoon",
+    "bell",
+    "rope",
+    "coat",
+    "chair",
+    "pen",
+    "clock",
 )
-PLACES = tuple(
-    "park kitchen garden barn school shop station tower harbour library forest market".split()
+PLACES = (
+    "park",
+    "kitchen",
+    "garden",
+    "barn",
+    "school",
+    "shop",
+    "station",
+    "tower",
+    "harbour",
+    "library",
+    "forest",
+    "market",
 )
 NUMBERS = ("two", "three", "four", "five", "six")
-KIND_WORDS = tuple(
-    "lovely clever warm fresh fine charming calm bright funny splendid pleasant superb".split()
+KIND_WORDS = (
+    "lovely",
+    "clever",
+    "warm",
+    "fresh",
+    "fine",
+    "charming",
+    "calm",
+    "bright",
+    "funny",
+    "splendid",
+    "pleasant",
+    "superb",
 )
-HARSH_WORDS = tuple(
-    "dull rude cold stale poor dreary noisy gloomy boring awful nasty dreadful".split()
+HARSH_WORDS = (
+    "dull",
+    "rude",
+    "cold",
+    "stale",
+    "poor",
+    "dreary",
+    "noisy",
+    "gloomy",
+    "boring",
+    "awful",
+    "nasty",
+    "dreadful",
 )
 ASPECTS = {
     "film": ("film", "story", "hero", "ending", "music"),

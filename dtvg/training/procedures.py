@@ -221,7 +221,8 @@ def _train_cohort(
         stack.load(tensors)
     board = StatusBoard(directory, run_dirs)
     writer = CohortWriter(directory, {slot.name: slot.writer for slot in slots})
-    committer = Committer(writer, session.config.logging.commit_seconds)
+    logging_of = session.config.logging
+    committer = Committer(writer, logging_of.commit_seconds, logging_of.commit_share)
     cohort = Cohort(
         directory, session.backbone, stacks, run_dirs, writer, board, committer,
         token_budget(session.config.device, session.device), finished,

@@ -87,8 +87,7 @@ def _source_rows(step: np.ndarray, sources: Sequence[str], made: Any) -> dict[st
         "candidate": candidate.ravel(),
         "member": made.member.ravel(),
         "consistency": [
-            float(x) if c else None
-            for x, c in zip(prefix.ravel(), candidate.ravel(), strict=True)
+            float(x) if c else None for x, c in zip(prefix.ravel(), candidate.ravel(), strict=True)
         ],
         "weight": made.member.astype(np.float32).ravel(),
         "scale_mean": np.ones(n * len(step), dtype=np.float32),
@@ -126,16 +125,15 @@ def record(
     for run in extra:
         add_run(directory, run)
     configs = (*experiment.runs(), *extra)
-    writers = {
-        c.name: RunWriter(RunDir(directory.run(c.name).path), c) for c in configs
-    }
+    writers = {c.name: RunWriter(RunDir(directory.run(c.name).path), c) for c in configs}
     for c in configs:
         grouped = c.method.has_source_vectors and bool(c.sources)
         grams = drifting_grams(steps, len(c.sources), c.seed) if grouped else None
         write_rows(writers[c.name], c, grams, steps)
         score = score_of(c)
-        write_evals(writers[c.name], c, {0: 0.3, steps // 2: score - 0.05, steps: score},
-                    "validation")
+        write_evals(
+            writers[c.name], c, {0: 0.3, steps // 2: score - 0.05, steps: score}, "validation"
+        )
         write_evals(writers[c.name], c, {steps: score - 0.01}, "test")
     cohort = CohortWriter(directory.cohort("transfer"), writers)
     cohort.cohort.path.mkdir(parents=True, exist_ok=True)
@@ -145,9 +143,16 @@ def record(
             continue
         score = score_of(c)
         writers[c.name].finish(
-            RunResult(best_step=steps, validation_score=score, test_score=score - 0.01,
-                      metrics={"accuracy": score - 0.01}, steps=steps, seconds=steps * 0.5,
-                      trained_parameters=10, extra={})
+            RunResult(
+                best_step=steps,
+                validation_score=score,
+                test_score=score - 0.01,
+                metrics={"accuracy": score - 0.01},
+                steps=steps,
+                seconds=steps * 0.5,
+                trained_parameters=10,
+                extra={},
+            )
         )
     return open_experiment(directory.path)
 
@@ -165,6 +170,5 @@ def score_of(run: RunConfig) -> float:
 def find(experiment: Experiment, method: str, target: str = "lake", seed: int = 0) -> Run:
     """Return one run of an experiment."""
     return next(
-        r for r in experiment.runs
-        if r.method == method and r.target == target and r.seed == seed
+        r for r in experiment.runs if r.method == method and r.target == target and r.seed == seed
     )

@@ -1,0 +1,35 @@
+"""The app: its pages by section. `streamlit run app.py` starts it on this machine only."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+PAGES: dict[str, list[tuple[str, str, str]]] = {
+    "Experiments": [
+        ("pages/overview.py", "Overview", ":material/table_rows:"),
+        ("pages/launch.py", "Launch", ":material/play_circle:"),
+        ("pages/live.py", "Live", ":material/monitoring:"),
+    ],
+    "Understand": [
+        ("pages/groups.py", "Groups", ":material/view_timeline:"),
+        ("pages/explain.py", "Explain", ":material/help_center:"),
+        ("pages/compare.py", "Compare", ":material/leaderboard:"),
+    ],
+}
+"""Section → (file, title, icon); the first page is the start."""
+
+
+def main() -> None:
+    """Choose the page and run it."""
+    st.set_page_config(page_title="DTVG workbench", page_icon=":material/hub:", layout="wide")
+    sections = {
+        section: [
+            st.Page(file, title=title, icon=icon, default=file == "pages/overview.py")
+            for file, title, icon in entries
+        ]
+        for section, entries in PAGES.items()
+    }
+    st.navigation(sections).run()
+
+
+main()

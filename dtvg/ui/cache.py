@@ -1,0 +1,120 @@
+"""What pages read, cached until the files change: signatures come from folder listings."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import streamlit as st
+
+from dtvg import paths
+from dtvg.analysis.compare import CompareInfo, compare_info
+from dtvg.analysis.curves import CurveInfo, curve_info
+from dtvg.analysis.explain import ExplainInfo, explain_step
+from dtvg.analysis.groups import GroupInfo, group_info
+from dtvg.analysis.replay import ReplayInfo, replay
+from dtvg.analysis.stability import StabilityInfo, stability_of
+from dtvg.store.reader import Experiment, Run, list_experiments, open_experiment
+
+Stamp = tuple[Any, ...]
+
+
+def stamp(run: Run, *tables: str) -> Stamp:
+    """Return what changes when a run's visible files change: the names of its part files."""
+    found: list[Any] = [str(run.path), run.result is not None]
+    for table in tables:
+        try:
+            with os.scandir(run.path / table) as entries:
+                found.append(tuple(sorted(e.name for e in entries if e.name[0] != ".")))
+        except OSError:
+            found.append(())
+    return tuple(found)
+
+
+def experiments() -> list[Experiment]:
+    """Return all experiments, newest first, then the recorded examples; not cached."""
+    return [*list_experiments(paths.runs()), *list_experiments(paths.examples())]
+
+
+def experiment_paths() -> dict[str, Path]:
+    """Return the folders of all experiments by name, newest first, recorded ones last."""
+    found: dict[str, Path] = {}
+    for root in (paths.runs(), paths.examples()):
+        try:
+            folders = [p for p in root.iterdir() if p.is_dir() and p.name[0] != "."]
+        except OSError:
+            continue
+        for path in sorted(folders, key=lambda p: p.stat().st_mtime, reverse=True):
+            found.setdefault(path.name, path)
+    return found
+
+
+def is_example(path: Path) -> bool:
+    """Whether an experiment is a recorded example, which can be looked at only."""
+    return path.parent == paths.examples()
+
+
+def open_named(name: str) -> Experiment | None:
+    """Open an experiment by name; None if there is no such folder."""
+    path = experiment_paths().get(name)
+    return None if path is None else open_experiment(path)
+
+
+@st.cache_resource(max_entries=64, show_spinner="Reading the groups")
+def _groups(key: Stamp, _run: Run, first: int | None, last: int | None) -> GroupInfo:
+    return group_info(_run, first, last)
+
+
+def groups(run: Run, first: int | None = None, last: int | None = None) -> GroupInfo:
+    """Return `group_info`, cached."""
+    return _groups(stamp(run, "sources", "steps"), run, first, last)
+
+
+@st.cache_resource(max_entries=64, show_spinner="Reading curves")
+def _curves(key: Stamp, _runs: tuple[Run, ...], options: tuple[tuple[str, Any], ...]) -> CurveInfo:
+    return curve_info(_runs, **dict(options))
+
+
+def curves(runs: tuple[Run, ...], **options: Any) -> CurveInfo:
+    """Return `curve_info`, cached."""
+    key = tuple(stamp(run, "steps", "evals") for run in runs)
+    return _curves(key, runs, tuple(sorted(options.items())))
+
+
+@st.cache_resource(max_entries=32, show_spinner="Comparing")
+def _compare(key: Stamp, _runs: tuple[Run, ...], split: Any, metric: str, subject: str
+             ) -> CompareInfo:
+    return compare_info(_runs, split=split, metric=metric, subject=subject)
+
+
+def compare(runs: tuple[Run, ...], split: str, metric: str, subject: str) -> CompareInfo:
+    """Return `compare_info`, cached."""
+    key = tuple(stamp(run, "evals") for run in runs)
+    return _compare(key, runs, split, metric, subject)
+
+
+@st.cache_resource(max_entries=256, show_spinner=False)
+def _explain(key: Stamp, _run: Run, step: int | None) -> ExplainInfo:
+    return explain_step(_run, step)
+
+
+def explain(run: Run, step: int | None) -> ExplainInfo:
+    """Return `explain_step`, cached."""
+    return _explain(stamp(run, "steps"), run, step)
+
+
+@st.cache_resource(max_entries=32, show_spinner="Deciding anew")
+def _replay(key: Stamp, _run: Run, leave_out: tuple[str, ...],
+            options: tuple[tuple[str, Any], ...]) -> ReplayInfo:
+    return replay(_run, leave_out=leave_out, **dict(options))
+
+
+def replayed(run: Run, leave_out: tuple[str, ...], **options: Any) -> ReplayInfo:
+    """Return `replay`, cached."""
+    return _replay(stamp(run, "steps"), run, leave_out, tuple(sorted(options.items())))
+
+
+def stability(runs: tuple[Run, ...]) -> StabilityInfo:
+    """Return `stability_of` the runs' cached groups."""
+    return stability_of([groups(run) for run in runs])

@@ -1,0 +1,46 @@
+"""The frame of every page: title, theme, and one boundary so that nobody sees a traceback."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+
+import streamlit as st
+
+from dtvg.errors import DtvgError
+
+log = logging.getLogger(__name__)
+
+
+def is_dark() -> bool:
+    """Whether the browser shows the dark theme."""
+    return st.context.theme.type == "dark"
+
+
+def page(title: str, subtitle: str, body: Callable[[], None]) -> None:
+    """Draw a page: title, one line on what it is for, and its body behind a boundary.
+
+    Args:
+        title: the page's name.
+        subtitle: one sentence.
+        body: draws the rest; a `DtvgError` is shown as its sentence, anything unexpected as an
+            apology with where the details are.
+    """
+    st.title(title, anchor=False)
+    st.caption(subtitle)
+    guarded(body)
+
+
+def guarded(body: Callable[[], None]) -> None:
+    """Run part of a page; see `page`."""
+    try:
+        body()
+    except DtvgError as error:
+        st.error(str(error), icon=":material/error:")
+    except Exception:  # noqa: BLE001 - the one boundary between code and a person
+        log.exception("a page failed")
+        st.error(
+            "Something here did not work as it should. Nothing recorded is affected; the details "
+            "are in the terminal where the app was started. Reload the page to try again.",
+            icon=":material/error:",
+        )

@@ -1,0 +1,114 @@
+"""Picking an experiment, a run and a step; every choice stands in the URL."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import streamlit as st
+
+from dtvg.records import RunState
+from dtvg.store.reader import Experiment, Run
+from dtvg.ui import cache
+
+BADGES = {
+    RunState.WAITING: ("Waiting", "gray"),
+    RunState.RUNNING: ("Running", "blue"),
+    RunState.STOPPING: ("Stopping", "orange"),
+    RunState.STOPPED: ("Stopped", "orange"),
+    RunState.FINISHED: ("Finished", "green"),
+    RunState.FAILED: ("Failed", "red"),
+    RunState.LOST: ("Lost", "red"),
+}
+
+
+def choose(
+    label: str,
+    options: Sequence[str],
+    key: str,
+    default: str | None = None,
+    show: Callable[[str], str] = str,
+    help_text: str | None = None,
+) -> str | None:
+    """Show a select box whose value always stands in the URL under `key`.
+
+    A value that is no longer there gives way to the default; the last choice is kept when one
+    moves to another page and comes back.
+
+    Args:
+        label: above the box.
+        options: what can be chosen.
+        key: name in the URL.
+        default: chosen at first; None: the first option.
+        show: turns an option into what is read.
+        help_text: shown on hover.
+    """
+    if not options:
+        return None
+    kept = st.session_state.get(key) or st.query_params.get(key)
+    kept = kept or st.session_state.get(f"last-{key}")
+    if kept not in options:
+        kept = default if default in options else options[0]
+    st.session_state[key] = kept
+    chosen = st.selectbox(label, options, index=None, key=key, format_func=show, help=help_text,
+                          bind="query-params")
+    st.session_state[f"last-{key}"] = chosen or kept
+    return chosen or kept
+
+
+def pick_experiment() -> Experiment | None:
+    """Let one choose an experiment; says what to do where there is none."""
+    found = cache.experiment_paths()
+    if not found:
+        st.info("Nothing has been recorded yet. Start the demo experiment on the launch page.",
+                icon=":material/play_circle:")
+        st.page_link("pages/launch.py", label="Go to Launch", icon=":material/play_circle:")
+        return None
+
+    def show(name: str) -> str:
+        return f"{name} (recorded example)" if cache.is_example(found[name]) else name
+
+    name = choose("Experiment", list(found), "experiment", show=show)
+    experiment = cache.open_named(name) if name else None
+    if experiment is not None and experiment.problem:
+        st.warning(experiment.problem, icon=":material/warning:")
+    return experiment
+
+
+def pick_run(experiment: Experiment, grouped: bool = False, key: str = "run") -> Run | None:
+    """Let one choose a run of an experiment.
+
+    Args:
+        experiment: whose.
+        grouped: only runs whose method has sources to group, DTVG first.
+        key: name in the URL.
+    """
+    runs = {r.name: r for r in experiment.runs if r.problem is None and
+            (not grouped or (r.role == "transfer" and r.sources
+                             and r.method_name not in ("spot", "all_for_one")))}
+    if not runs:
+        st.info("This experiment has no run with sources to group.", icon=":material/info:")
+        return None
+    best = next((n for n, r in runs.items() if r.method == "dtvg"), next(iter(runs)))
+    name = choose("Run", list(runs), key, best,
+                  show=lambda n: f"{n}  ·  {BADGES[runs[n].state][0].lower()}")
+    return runs.get(name or "")
+
+
+def badge(run: Run) -> str:
+    """Return a run's state as a coloured badge in Markdown."""
+    text, colour = BADGES[run.state]
+    return f":{colour}-badge[{text}]"
+
+
+def complain(run: Run) -> None:
+    """Say what is wrong with a run, and what to do."""
+    if run.problem:
+        st.warning(f"{run.name}: {run.problem}.", icon=":material/warning:")
+    elif run.state is RunState.FAILED:
+        st.error(f"{run.name} failed. {run.message}", icon=":material/error:")
+    elif run.state is RunState.LOST:
+        st.warning(
+            f"{run.name}: its process is gone (killed, or the machine restarted). Everything up "
+            "to its last commit is kept; press Resume on the live page to go on.",
+            icon=":material/warning:",
+        )

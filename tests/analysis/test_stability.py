@@ -1,0 +1,44 @@
+"""Agreement of seeds is the mean Jaccard of their groups."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from dtvg.analysis.groups import group_info
+from dtvg.analysis.stability import jaccard, stability_info
+from dtvg.errors import DataError
+from dtvg.store.reader import Experiment
+from tests.analysis.factory import find
+
+
+def test_jaccard_counts_the_common_part_and_two_empty_groups_agree() -> None:
+    a = np.array([[1, 1, 0], [0, 0, 0], [1, 0, 0]], dtype=bool)
+    b = np.array([[1, 0, 1], [0, 0, 0], [0, 1, 0]], dtype=bool)
+    assert jaccard(a, b).tolist() == pytest.approx([1 / 3, 1, 0])
+
+
+def test_seeds_are_compared_step_by_step(experiment: Experiment) -> None:
+    runs = [find(experiment, "dtvg", seed=s) for s in (0, 1, 2)]
+    info = stability_info(runs)
+    a, b = group_info(runs[0]).member, group_info(runs[1]).member
+    assert info.jaccard[0, 1] == pytest.approx(jaccard(a, b).mean())
+    assert np.array_equal(np.diag(info.jaccard), np.ones(3))
+    assert info.table["mean"].tolist() == pytest.approx(info.share.mean(axis=0).tolist())
+    assert set(info.consensus) == set(info.table[info.table["mean"] >= 0.5]["source"])
+    assert 0 <= info.mean_jaccard <= 1
+
+
+def test_a_run_agrees_with_itself(experiment: Experiment) -> None:
+    run = find(experiment, "dtvg")
+    assert stability_info([run, run]).mean_jaccard == 1
+
+
+def test_runs_over_other_sources_are_refused_by_name(experiment: Experiment) -> None:
+    with pytest.raises(DataError, match="single-birch"):
+        stability_info([find(experiment, "dtvg"), find(experiment, "single-birch")])
+
+
+def test_no_run_with_groups_is_refused(experiment: Experiment) -> None:
+    with pytest.raises(DataError, match="none of these"):
+        stability_info([find(experiment, "none")])
