@@ -28,8 +28,8 @@ def inputs(n: int, r: int, d: int, related: bool) -> Tensors:
     made = {
         "init": torch.randn(r, d),
         "target_vector": torch.randn(r, d) + 0.5 * shared,
-        "source_vectors": torch.randn(n, r, d) + 0.3 * (share.abs() + 1 if related else share)
-        * shared,
+        "source_vectors": torch.randn(n, r, d)
+        + 0.3 * (share.abs() + 1 if related else share) * shared,
         "scale_target": torch.ones(r),
         "scale_sources": torch.ones(n, r),
     }
@@ -96,24 +96,33 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     print(f"threads {options.threads}, torch {torch.__version__}, numpy {np.__version__}")
-    print(f"{'n':>4} {'r':>4} {'d':>5} {'cand.':>5} | {'gram ms':>8} {'decide ms':>9} {'both ms':>8} | "
-          f"{'step ms':>8} {'plain ms':>9} {'ratio':>6}  same group")
+    print(
+        f"{'n':>4} {'r':>4} {'d':>5} {'cand.':>5} | {'gram ms':>8} {'decide ms':>9} {'both ms':>8} | "
+        f"{'step ms':>8} {'plain ms':>9} {'ratio':>6}  same group"
+    )
     sizes = ((6, 20, 192, True), (6, 100, 768, True), (25, 100, 768, False), (25, 100, 768, True))
     for n, r, d, related in sizes:
-        t = inputs(n, r, d, related)
-        vectors = (t["target_vector"], t["source_vectors"], t["scale_target"], t["scale_sources"])
-        gram = gram_matrix(*vectors)
-        array = gram.numpy()
-        ours(t), plain(t)
-        gram_ms = milliseconds(lambda: gram_matrix(*vectors), options.repeats)
-        decide_ms = milliseconds(lambda: decide(array), options.repeats)
-        both = milliseconds(lambda: decide(gram_matrix(*vectors).numpy()), options.repeats)
-        step = milliseconds(lambda: ours(t), options.repeats)
-        loop = milliseconds(lambda: plain(t), max(3, options.repeats // 10))
-        same = bool(torch.equal(ours(t), plain(t)))
-        count = int(decide(array).n_candidates)
-        print(f"{n:>4} {r:>4} {d:>5} {count:>5} | {gram_ms:>8.3f} {decide_ms:>9.3f} {both:>8.3f} | "
-              f"{step:>8.3f} {loop:>9.2f} {loop / step:>5.0f}x  {same}")
+        row(n, r, d, related, options.repeats)
+
+
+def row(n: int, r: int, d: int, related: bool, repeats: int) -> None:
+    """Measure and print one size."""
+    t = inputs(n, r, d, related)
+    vectors = (t["target_vector"], t["source_vectors"], t["scale_target"], t["scale_sources"])
+    gram = gram_matrix(*vectors)
+    array = gram.numpy()
+    ours(t), plain(t)
+    gram_ms = milliseconds(lambda: gram_matrix(*vectors), repeats)
+    decide_ms = milliseconds(lambda: decide(array), repeats)
+    both = milliseconds(lambda: decide(gram_matrix(*vectors).numpy()), repeats)
+    step = milliseconds(lambda: ours(t), repeats)
+    loop = milliseconds(lambda: plain(t), max(3, repeats // 10))
+    same = bool(torch.equal(ours(t), plain(t)))
+    count = int(decide(array).n_candidates)
+    print(
+        f"{n:>4} {r:>4} {d:>5} {count:>5} | {gram_ms:>8.3f} {decide_ms:>9.3f} {both:>8.3f} | "
+        f"{step:>8.3f} {loop:>9.2f} {loop / step:>5.0f}x  {same}"
+    )
 
 
 if __name__ == "__main__":

@@ -245,8 +245,14 @@ class ExperimentConfig(_Shared):
                 )
             if isinstance(method, Single) and method.source is not None:
                 if method.source not in self.sources:
-                    raise ValueError(unknown("source of method 'single'", method.source,
-                                             self.sources, "Add it to 'sources' first."))
+                    raise ValueError(
+                        unknown(
+                            "source of method 'single'",
+                            method.source,
+                            self.sources,
+                            "Add it to 'sources' first.",
+                        )
+                    )
         return self
 
     def sources_of(self, target: str) -> tuple[str, ...]:
@@ -279,24 +285,45 @@ class ExperimentConfig(_Shared):
                         sources = (method.source,)
                     name = run_name(target, method.label, seed)
                     runs.append(
-                        RunConfig(experiment=self.name, name=name, sources=sources,
-                                  target=target, method=method, seed=seed, **shared)
+                        RunConfig(
+                            experiment=self.name,
+                            name=name,
+                            sources=sources,
+                            target=target,
+                            method=method,
+                            seed=seed,
+                            **shared,
+                        )
                     )
         return tuple(runs)
 
     def stage_one(self, task: str, seed: int) -> RunConfig:
         """Return the Stage I run that tunes `task` for `seed`."""
         shared = {key: getattr(self, key) for key in _Shared.model_fields}
-        return RunConfig(experiment=self.name, name=run_name("stage1", task, seed), role="stage1",
-                         target=task, method=PromptTuning(), seed=seed, **shared)
+        return RunConfig(
+            experiment=self.name,
+            name=run_name("stage1", task, seed),
+            role="stage1",
+            target=task,
+            method=PromptTuning(),
+            seed=seed,
+            **shared,
+        )
 
     def mixture(self, sources: tuple[str, ...], seed: int) -> RunConfig:
         """Return the Stage I run that tunes one prompt on the mixture of `sources`."""
         shared = {key: getattr(self, key) for key in _Shared.model_fields}
         label = f"mixture-{fingerprint(sources)[:6]}"
-        return RunConfig(experiment=self.name, name=run_name("stage1", label, seed),
-                         role="mixture", sources=sources, target=label, method=PromptTuning(),
-                         seed=seed, **shared)
+        return RunConfig(
+            experiment=self.name,
+            name=run_name("stage1", label, seed),
+            role="mixture",
+            sources=sources,
+            target=label,
+            method=PromptTuning(),
+            seed=seed,
+            **shared,
+        )
 
 
 def run_name(target: str, label: str, seed: int) -> str:

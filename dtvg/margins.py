@@ -40,8 +40,7 @@ def similarity_margin(grouping: Grouping) -> Array:
     flat = gram.reshape(-1, *gram.shape[-2:])
     member = np.asarray(grouping.member).reshape(len(flat), -1)
     found = [
-        _exact_margin(g, m, grouping.settings, threshold)
-        for g, m in zip(flat, member, strict=True)
+        _exact_margin(g, m, grouping.settings, threshold) for g, m in zip(flat, member, strict=True)
     ]
     shaped = np.array(found).reshape(grouping.similarity.shape)
     return xp.asarray(shaped, device=device(grouping.gram))
@@ -63,8 +62,9 @@ def _greedy_margin(xp: Any, grouping: Grouping, threshold: float) -> Array:
     last = xp.argsort(xp.astype(is_self, xp.int64), axis=-1, stable=True)
     ranked = xp.broadcast_to(order[..., None, :], is_self.shape)
     others = xp.take_along_axis(ranked, last, axis=-1)[..., : n - 1]
-    own = xp.take_along_axis(xp.broadcast_to(similarity[..., None, :], (*others.shape[:-1], n)),
-                             others, axis=-1)
+    own = xp.take_along_axis(
+        xp.broadcast_to(similarity[..., None, :], (*others.shape[:-1], n)), others, axis=-1
+    )
     allowed = own >= threshold
     count = xp.sum(xp.astype(allowed, xp.int64), axis=-1)
     pair = _pairs(xp, gram, others)
@@ -117,8 +117,9 @@ def _intervals(
     xp: Any, own: Array, allowed: Array, count: Array, places: Array, threshold: float
 ) -> tuple[Array, Array]:
     """Similarities that put s at place p: between the candidates around it, above the cut."""
-    ceiling = xp.full_like(own[..., :1] if own.shape[-1] else xp.astype(count, xp.float64)[..., None],
-                           xp.inf)
+    ceiling = xp.full_like(
+        own[..., :1] if own.shape[-1] else xp.astype(count, xp.float64)[..., None], xp.inf
+    )
     upper = xp.concat([ceiling, own], axis=-1)
     floors = xp.where(allowed, own, threshold)
     lower = xp.concat([floors, xp.full_like(ceiling, threshold)], axis=-1)
@@ -154,14 +155,21 @@ def _exact_margin(
         others_out[:, s] = False
         allowed = ~others_out.any(-1) if candidates_only else np.ones(len(table), dtype=bool)
         slope = np.where(table[:, s], slope_of, 0.0)
-        margins[s] = _first_change(value, slope, allowed, table, member, s, t,
-                                   threshold if candidates_only else -np.inf)
+        margins[s] = _first_change(
+            value, slope, allowed, table, member, s, t, threshold if candidates_only else -np.inf
+        )
     return margins
 
 
 def _first_change(
-    value: np.ndarray, slope: np.ndarray, allowed: np.ndarray, table: np.ndarray,
-    member: np.ndarray, s: int, t: float, cut: float,
+    value: np.ndarray,
+    slope: np.ndarray,
+    allowed: np.ndarray,
+    table: np.ndarray,
+    member: np.ndarray,
+    s: int,
+    t: float,
+    cut: float,
 ) -> float:
     """Return the smallest |δ| at which another allowed subset is best once TS(s) = t + δ.
 

@@ -39,8 +39,13 @@ STEPS: tuple[Column, ...] = (
     Column("group_size", "int32", True, "members of the group"),
     Column("consistency", "float32", True, "consistency of the actual group; 0 below two members"),
     Column("consistency_margin", "float32", True, "KC(k*) minus the best other KC(k)"),
-    Column("gram", "list<float32>", True, "Gram matrix ⟨v_i, v_j⟩/d: row-major upper triangle "
-           "with diagonal, target first, m(m+1)/2 values"),
+    Column(
+        "gram",
+        "list<float32>",
+        True,
+        "Gram matrix ⟨v_i, v_j⟩/d: row-major upper triangle "
+        "with diagonal, target first, m(m+1)/2 values",
+    ),
 )
 
 SOURCES: tuple[Column, ...] = (

@@ -127,7 +127,10 @@ class Backbone(ABC):
         self.model.train(active and self.dropout > 0)
 
     def encode(
-        self, sources: Sequence[str], targets: Sequence[str], max_source_tokens: int,
+        self,
+        sources: Sequence[str],
+        targets: Sequence[str],
+        max_source_tokens: int,
         max_target_tokens: int,
     ) -> list[Encoded]:
         """Tokenise examples; inputs beyond `max_source_tokens` are cut at the end.
@@ -196,7 +199,9 @@ def padded(rows: Sequence[np.ndarray], fill: int, left: bool = False) -> tuple[T
     return torch.from_numpy(ids), torch.from_numpy(mask)
 
 
-def load_backbone(config: BackboneConfig, device: str = "cpu", precision: str = "float32") -> Backbone:
+def load_backbone(
+    config: BackboneConfig, device: str = "cpu", precision: str = "float32"
+) -> Backbone:
     """Load a backbone from a folder or the hub, frozen, onto a device.
 
     Args:

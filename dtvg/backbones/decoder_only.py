@@ -56,9 +56,7 @@ class DecoderOnly(Backbone):
         first = length + batch.mask.sum(-1) - batch.label_mask.sum(-1)
         offsets = torch.arange(batch.labels.shape[1], device=embeds.device)
         places = (first[:, None] + offsets).clamp(max=embeds.shape[1] - 1)
-        hidden = torch.gather(
-            result, 1, places[..., None].expand(-1, -1, result.shape[-1])
-        )
+        hidden = torch.gather(result, 1, places[..., None].expand(-1, -1, result.shape[-1]))
         return self.model.get_output_embeddings()(hidden), hidden
 
     def _run(self, embeds: Tensor, mask: Tensor) -> Tensor:

@@ -34,7 +34,10 @@ BACKBONES: dict[str, BackboneSpec] = {
         BackboneSpec("google-t5/t5-base", "T5 base", "encoder_decoder", "220 M", "Apache-2.0"),
         BackboneSpec("google-t5/t5-large", "T5 large", "encoder_decoder", "770 M", "Apache-2.0"),
         BackboneSpec(
-            "google/t5-base-lm-adapt", "T5 1.1 base, LM-adapted", "encoder_decoder", "250 M",
+            "google/t5-base-lm-adapt",
+            "T5 1.1 base, LM-adapted",
+            "encoder_decoder",
+            "250 M",
             "Apache-2.0",
         ),
         BackboneSpec(
@@ -63,7 +66,9 @@ class BackboneFacts:
     @property
     def matmul_parameters(self) -> int:
         """Rough count of weights an input token passes (encoder side of an encoder-decoder)."""
-        return self.layers * (4 * self.width**2 + 3 * self.width * (self.feed_forward or self.width * 4))
+        return self.layers * (
+            4 * self.width**2 + 3 * self.width * (self.feed_forward or self.width * 4)
+        )
 
 
 def location(name: str) -> str:

@@ -27,13 +27,19 @@ def list_prompts(arguments: argparse.Namespace) -> int:
     if not found:
         print(f"The prompt bank '{bank.root}' is empty; the first experiment fills it.")
         return 0
-    table = Table("task", "seed", "validation", "length", "‖vector‖", "steps", "backbone",
-                  "identity")
+    table = Table(
+        "task", "seed", "validation", "length", "‖vector‖", "steps", "backbone", "identity"
+    )
     for prompt in found:
         table.add_row(
-            prompt.task, str(prompt.seed), f"{prompt.score:.4f}", str(prompt.prompt.shape[0]),
-            f"{np.linalg.norm(prompt.vector):.3g}", str(prompt.settings.get("steps", "")),
-            prompt.backbone, prompt.fingerprint,
+            prompt.task,
+            str(prompt.seed),
+            f"{prompt.score:.4f}",
+            str(prompt.prompt.shape[0]),
+            f"{np.linalg.norm(prompt.vector):.3g}",
+            str(prompt.settings.get("steps", "")),
+            prompt.backbone,
+            prompt.fingerprint,
         )
     Console().print(table)
     return 0

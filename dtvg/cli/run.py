@@ -22,7 +22,11 @@ def add(commands: Any) -> None:
 def add_options(command: argparse.ArgumentParser) -> None:
     """Add the options that `run` and `demo run` share."""
     command.add_argument(
-        "--set", dest="overrides", action="append", default=[], metavar="A.B=VALUE",
+        "--set",
+        dest="overrides",
+        action="append",
+        default=[],
+        metavar="A.B=VALUE",
         help="a setting that wins over the file, e.g. optim.steps=300 (repeatable)",
     )
     command.add_argument("--runs-dir", type=Path, help="folder of experiments (default data/runs)")
@@ -80,16 +84,20 @@ def print_plan(config: ExperimentConfig, made: Plan) -> None:
     console.print(table)
     runs = sum(len(c.runs) for c in made.transfer)
     first = sum(len(c.runs) for c in made.stage_one)
-    console.print(f"{runs} transfer runs and at most {first} Stage I runs (those already in the "
-                  f"prompt bank are not tuned again), {made.run_steps:,} run steps in all.")
+    console.print(
+        f"{runs} transfer runs and at most {first} Stage I runs (those already in the "
+        f"prompt bank are not tuned again), {made.run_steps:,} run steps in all."
+    )
     trained = sorted(set(made.trained_parameters.values()))
     if trained and trained[-1]:
         console.print(f"Trained parameters per run: {trained[0]:,} to {trained[-1]:,}.")
     if made.estimated_seconds is None:
         console.print("Time and memory: not known before the backbone is loaded.")
     else:
-        console.print(f"Rough estimate: {made.estimated_seconds / 60:.1f} minutes, "
-                      f"{made.estimated_memory_gib or 0:.1f} GiB.")
+        console.print(
+            f"Rough estimate: {made.estimated_seconds / 60:.1f} minutes, "
+            f"{made.estimated_memory_gib or 0:.1f} GiB."
+        )
 
 
 def print_outcome(experiment: Any) -> int:
@@ -106,7 +114,9 @@ def print_outcome(experiment: Any) -> int:
     for run in open_ends[:10]:
         console.print(f"{run.name}: {run.state.value}. {run.message or ''}")
     if open_ends:
-        console.print(f"{len(open_ends)} of {len(runs)} runs did not finish; "
-                      f"`python -m dtvg runs resume {experiment.name}` goes on with them.")
+        console.print(
+            f"{len(open_ends)} of {len(runs)} runs did not finish; "
+            f"`python -m dtvg runs resume {experiment.name}` goes on with them."
+        )
     console.print(f"Recorded in {experiment.path}")
     return 1 if open_ends else 0

@@ -69,7 +69,10 @@ def list_runs(arguments: argparse.Namespace) -> int:
         if run.role != "transfer" and not arguments.all and run.problem is None:
             continue
         table.add_row(
-            run.experiment, run.name, run.state.value, f"{run.step}/{run.total_steps}",
+            run.experiment,
+            run.name,
+            run.state.value,
+            f"{run.step}/{run.total_steps}",
             "" if run.score is None else f"{run.score:.4f}",
             "" if run.test_score is None else f"{run.test_score:.4f}",
             run.problem or run.message,
@@ -155,8 +158,10 @@ def export_table(arguments: argparse.Namespace) -> int:
         pq.write_table(data, arguments.out)
     else:
         if "gram" in data.column_names:
-            texts = [None if g is None else " ".join(map(repr, g))
-                     for g in data.column("gram").to_pylist()]
+            texts = [
+                None if g is None else " ".join(map(repr, g))
+                for g in data.column("gram").to_pylist()
+            ]
             place = data.column_names.index("gram")
             data = data.set_column(place, "gram", pa.array(texts, pa.string()))
         arrow_csv.write_csv(data, arguments.out)

@@ -42,6 +42,13 @@ def _gpus() -> list[Device]:
         handle = pynvml.nvmlDeviceGetHandleByIndex(i)
         memory = pynvml.nvmlDeviceGetMemoryInfo(handle)
         users = tuple(p.pid for p in pynvml.nvmlDeviceGetComputeRunningProcesses(handle))
-        found.append(Device(f"cuda:{i}", str(pynvml.nvmlDeviceGetName(handle)),
-                            memory.total / 2**30, memory.free / 2**30, users))
+        found.append(
+            Device(
+                f"cuda:{i}",
+                str(pynvml.nvmlDeviceGetName(handle)),
+                memory.total / 2**30,
+                memory.free / 2**30,
+                users,
+            )
+        )
     return found

@@ -54,16 +54,30 @@ def resume(experiment: ExperimentDir, runs: Sequence[str] = ()) -> int:
             f"Experiment '{experiment.name}' is being trained already; stop it first, or wait."
         )
     targets = [f"{experiment.name}/{name}" for name in runs] or [experiment.name]
-    command = [sys.executable, "-m", "dtvg", "runs", "resume", *targets,
-               "--runs-dir", str(experiment.path.parent), "--quiet"]
+    command = [
+        sys.executable,
+        "-m",
+        "dtvg",
+        "runs",
+        "resume",
+        *targets,
+        "--runs-dir",
+        str(experiment.path.parent),
+        "--quiet",
+    ]
     package = Path(__file__).resolve().parents[2]
     search = os.pathsep.join(filter(None, (str(package), os.environ.get("PYTHONPATH"))))
     environment = {**os.environ, "PYTHONPATH": search, "OMP_WAIT_POLICY": "PASSIVE"}
     try:
         with experiment.log_path.open("ab") as log:
             process = subprocess.Popen(
-                command, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT,
-                start_new_session=True, env=environment, close_fds=True,
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+                env=environment,
+                close_fds=True,
             )
     except OSError as error:
         raise JobError(

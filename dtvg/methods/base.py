@@ -53,7 +53,10 @@ class MethodState:
     def keep(self, rows: Sequence[int]) -> MethodState:
         """Return the state of the given runs only; parameters become new leaves."""
         return MethodState(
-            {k: v.detach()[list(rows)].clone().requires_grad_() for k, v in self.parameters.items()},
+            {
+                k: v.detach()[list(rows)].clone().requires_grad_()
+                for k, v in self.parameters.items()
+            },
             {k: v[list(rows)] for k, v in self.frozen.items()},
             {k: v[list(rows)] for k, v in self.memory.items()},
             [self.notes[i] for i in rows] if self.notes else [],

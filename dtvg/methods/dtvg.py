@@ -75,9 +75,7 @@ class Method(TransferMethod):
             means = scale_sources.mean(-1)
         return PromptStep(prompt, weights, grouping, means, norms, memory)
 
-    def _remember(
-        self, state: MethodState, grouping: Grouping
-    ) -> tuple[Tensor, dict[str, Tensor]]:
+    def _remember(self, state: MethodState, grouping: Grouping) -> tuple[Tensor, dict[str, Tensor]]:
         """Return the members, and for rule `fixed` the first decision for ever."""
         if self.settings["rule"] != "fixed":
             return grouping.member, {}
@@ -95,7 +93,14 @@ def decide_on_device(gram: Tensor, **settings: Any) -> Grouping:
     if gram.device.type != "cpu":
         return decide(gram, **settings)
     made = decide(gram.numpy(), **settings)
-    names = ("similarity", "order", "rank", "n_candidates", "consistency_by_prefix", "member",
-             "consistency_margin")
+    names = (
+        "similarity",
+        "order",
+        "rank",
+        "n_candidates",
+        "consistency_by_prefix",
+        "member",
+        "consistency_margin",
+    )
     tensors = {name: torch.from_numpy(np.array(getattr(made, name))) for name in names}
     return Grouping(gram=gram, rule=made.rule, settings=made.settings, **tensors)

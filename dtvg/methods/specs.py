@@ -213,14 +213,7 @@ def _from_name(value: Any) -> Any:
 
 AnyMethod = Annotated[
     Annotated[
-        NoTransfer
-        | TargetOnly
-        | Single
-        | Spot
-        | AllSources
-        | AllForOne
-        | Dtvg
-        | PromptTuning,
+        NoTransfer | TargetOnly | Single | Spot | AllSources | AllForOne | Dtvg | PromptTuning,
         Field(discriminator="name"),
     ],
     BeforeValidator(_from_name),

@@ -20,7 +20,9 @@ class Method(TransferMethod):
 
     def prepare(self, inputs: Inputs) -> MethodState:
         """Start from the Stage I prompt and scales of 1."""
-        ones = torch.ones(inputs.init.shape[:-1], dtype=inputs.init.dtype, device=inputs.init.device)
+        ones = torch.ones(
+            inputs.init.shape[:-1], dtype=inputs.init.dtype, device=inputs.init.device
+        )
         return MethodState(
             {"prompt": trainable(inputs.target_prompt), "scale_target": trainable(ones)},
             {"init": inputs.init},

@@ -69,9 +69,12 @@ def check_compatible(target: TaskPrompt, source: TaskPrompt) -> None:
         StoreError: other backbone, length, width or initial prompt, with both sides named.
     """
     pairs = (
-        ("backbone", f"{target.backbone} ({target.backbone_revision})",
-         f"{source.backbone} ({source.backbone_revision})",
-         target.backbone_revision == source.backbone_revision),
+        (
+            "backbone",
+            f"{target.backbone} ({target.backbone_revision})",
+            f"{source.backbone} ({source.backbone_revision})",
+            target.backbone_revision == source.backbone_revision,
+        ),
         ("prompt length", target.prompt.shape[0], source.prompt.shape[0], None),
         ("width", target.prompt.shape[1], source.prompt.shape[1], None),
         ("initial prompt", target.init_fingerprint, source.init_fingerprint, None),
@@ -123,8 +126,12 @@ class PromptBank:
             StoreError: the bank cannot be written.
         """
         folder = self.root / f"{prompt.task}-{prompt.fingerprint}"
-        content = save({"init": np.ascontiguousarray(prompt.init),
-                        "prompt": np.ascontiguousarray(prompt.prompt)})
+        content = save(
+            {
+                "init": np.ascontiguousarray(prompt.init),
+                "prompt": np.ascontiguousarray(prompt.prompt),
+            }
+        )
         replace_bytes(folder / "prompt.safetensors", content)
         facts = {k: v for k, v in prompt.__dict__.items() if k not in ("init", "prompt")}
         facts["sha256"] = hashlib.sha256(content).hexdigest()

@@ -241,9 +241,16 @@ def add_run(experiment: ExperimentDir, config: RunConfig) -> RunDir:
         replace_bytes(run.config_path, config.to_yaml().encode(), durable=False)
         replace_json(run.provenance_path, provenance(), durable=False)
     if read_json(run.status_path) is None:
-        replace_json(run.status_path, {**identity_of(config), "state": RunState.WAITING.value,
-                                       "step": 0, "total_steps": config.total_steps},
-                     durable=False)
+        replace_json(
+            run.status_path,
+            {
+                **identity_of(config),
+                "state": RunState.WAITING.value,
+                "step": 0,
+                "total_steps": config.total_steps,
+            },
+            durable=False,
+        )
     return run
 
 

@@ -116,8 +116,7 @@ def open_run(path: Path | str) -> Run:
     """
     run = RunDir(Path(path))
     status = read_status(run)
-    base: dict[str, Any] = {"experiment": run.path.parent.name, "name": run.name,
-                            "path": run.path}
+    base: dict[str, Any] = {"experiment": run.path.parent.name, "name": run.name, "path": run.path}
     if status is None:
         there = run.path.is_dir()
         problem = "no readable status.json" if there else "the folder does not exist"
@@ -134,13 +133,26 @@ def open_run(path: Path | str) -> Run:
     elif state is RunState.FINISHED:
         problem = "says it finished, but has no result.json"
     return Run(
-        **base, state=state, role=str(facts.get("role", "transfer")),
-        target=str(facts.get("target", "")), method=str(facts.get("method", "")),
-        method_name=str(facts.get("method_name", "")), seed=int(facts.get("seed") or 0),
-        sources=tuple(facts.get("sources") or ()), step=status.step,
-        total_steps=status.total_steps, loss=status.loss, score=status.score, result=result,
-        started_at=status.started_at, updated_at=status.updated_at, cohort=status.cohort,
-        pid=status.pid, host=status.host, message=status.message, problem=problem,
+        **base,
+        state=state,
+        role=str(facts.get("role", "transfer")),
+        target=str(facts.get("target", "")),
+        method=str(facts.get("method", "")),
+        method_name=str(facts.get("method_name", "")),
+        seed=int(facts.get("seed") or 0),
+        sources=tuple(facts.get("sources") or ()),
+        step=status.step,
+        total_steps=status.total_steps,
+        loss=status.loss,
+        score=status.score,
+        result=result,
+        started_at=status.started_at,
+        updated_at=status.updated_at,
+        cohort=status.cohort,
+        pid=status.pid,
+        host=status.host,
+        message=status.message,
+        problem=problem,
     )
 
 
@@ -189,9 +201,15 @@ def list_experiments(runs_dir: Path | str, with_runs: bool = True) -> list[Exper
 def list_runs(runs_dir: Path | str, experiment: str | None = None) -> list[Run]:
     """Return the runs of all experiments in a folder, or of one; reads status files only."""
     root = Path(runs_dir)
-    names = [experiment] if experiment else sorted(
-        (p.name for p in root.iterdir() if p.is_dir() and p.name[0] != "."),
-    ) if root.is_dir() else []
+    names = (
+        [experiment]
+        if experiment
+        else sorted(
+            (p.name for p in root.iterdir() if p.is_dir() and p.name[0] != "."),
+        )
+        if root.is_dir()
+        else []
+    )
     return [open_run(run.path) for name in names for run in ExperimentDir(root / name).runs()]
 
 
@@ -224,16 +242,21 @@ def read_table(
     for attempt in range(TRIES):
         chosen = cover(parts(run.directory.table_dir(table)))
         if table in BY_STEP:
-            chosen = [p for p in chosen if (last is None or p.first <= last)
-                      and (first is None or p.last >= first)]
+            chosen = [
+                p
+                for p in chosen
+                if (last is None or p.first <= last) and (first is None or p.last >= first)
+            ]
         try:
             batches = [_read_part(part, wanted, schema) for part in chosen]
             break
         except FileNotFoundError:
             if attempt == TRIES - 1:
                 raise StoreError(f"Part files of '{run.path / table}' keep vanishing.") from None
-    data = concatenate(table, batches) if wanted is None or batches else (
-        schema.empty_table().select(wanted)
+    data = (
+        concatenate(table, batches)
+        if wanted is None or batches
+        else (schema.empty_table().select(wanted))
     )
     if first is not None:
         data = data.filter(pc.greater_equal(data.column("step"), first))
@@ -250,7 +273,8 @@ def _read_part(part: Part, columns: list[str] | None, schema: pa.Schema) -> pa.T
         raise StoreError(f"'{part.path}' is no readable Parquet file ({error}).") from None
     wanted = schema if columns is None else pa.schema([schema.field(c) for c in columns])
     arrays = [
-        data.column(f.name).cast(f.type) if f.name in data.column_names
+        data.column(f.name).cast(f.type)
+        if f.name in data.column_names
         else pa.nulls(data.num_rows, f.type)
         for f in wanted
     ]

@@ -62,8 +62,12 @@ class StatusBoard:
         self._lock = threading.Lock()
         self._stop = threading.Event()
         process = psutil.Process()
-        self._process = {"pid": process.pid, "process_started": process.create_time(),
-                         "host": socket.gethostname(), "cohort": cohort.id}
+        self._process = {
+            "pid": process.pid,
+            "process_started": process.create_time(),
+            "host": socket.gethostname(),
+            "cohort": cohort.id,
+        }
         now = time.time()
         self._status = {
             name: {**(read_json(run.status_path) or {}), **self._process, "started_at": now}
@@ -152,12 +156,11 @@ def process_exists(pid: int, started: float) -> bool:
 
 @functools.lru_cache(maxsize=256)
 def _process_exists(pid: int, started: float, moment: int) -> bool:
-    """Ask the system; `moment` (half seconds) keeps a list of 1,000 runs from asking 1,000 times."""
+    """Ask the system; `moment` (half seconds) spares a list of 1,000 runs asking 1,000 times."""
     try:
         process = psutil.Process(pid)
         return (
-            abs(process.create_time() - started) < 1.0
-            and process.status() != psutil.STATUS_ZOMBIE
+            abs(process.create_time() - started) < 1.0 and process.status() != psutil.STATUS_ZOMBIE
         )
     except (psutil.NoSuchProcess, psutil.AccessDenied, ValueError):
         return False

@@ -70,8 +70,10 @@ def _check_files(run: RunDir, table: str) -> list[str]:
             if place < 0:
                 problems.append(f"{part.path} has no column '{field.name}'.")
             elif schema.field(place).type != field.type:
-                problems.append(f"{part.path}: column '{field.name}' is "
-                                f"{schema.field(place).type}, not {field.type}.")
+                problems.append(
+                    f"{part.path}: column '{field.name}' is "
+                    f"{schema.field(place).type}, not {field.type}."
+                )
         data = pq.read_table(part.path)
         for field in wanted:
             if not field.nullable and field.name in data.column_names:
@@ -95,17 +97,23 @@ def _check_steps(run: Run, config: RunConfig) -> list[str]:
     grouped = config.method.has_source_vectors and config.role == "transfer"
     nulls = data.column("gram").null_count
     if not grouped:
-        return [] if nulls == len(steps) else [
-            f"{run.path}/steps: method '{config.method.name}' groups nothing, but a Gram "
-            "matrix is logged."
-        ]
+        return (
+            []
+            if nulls == len(steps)
+            else [
+                f"{run.path}/steps: method '{config.method.name}' groups nothing, but a Gram "
+                "matrix is logged."
+            ]
+        )
     if nulls:
         return [f"{run.path}/steps: {nulls} steps have no Gram matrix."]
     m = len(config.sources) + 1
     lengths = set(data.column("gram").combine_chunks().value_lengths().to_pylist())
     if lengths - {m * (m + 1) // 2}:
-        return [f"{run.path}/steps: Gram matrices of {sorted(lengths)} values; {len(config.sources)}"
-                f" sources make {m * (m + 1) // 2}."]
+        return [
+            f"{run.path}/steps: Gram matrices of {sorted(lengths)} values; {len(config.sources)}"
+            f" sources make {m * (m + 1) // 2}."
+        ]
     return _check_replay(run, config, data)
 
 
@@ -122,8 +130,10 @@ def _check_replay(run: Run, config: RunConfig, data: pa.Table) -> list[str]:
     sources = read_table(run, "sources")
     n = len(config.sources)
     if sources.num_rows != n * len(steps):
-        return [f"{run.path}/sources: {sources.num_rows} rows; {len(steps)} steps of {n} sources "
-                f"make {n * len(steps)}."]
+        return [
+            f"{run.path}/sources: {sources.num_rows} rows; {len(steps)} steps of {n} sources "
+            f"make {n * len(steps)}."
+        ]
     rank = np.asarray(again.rank)
     candidate = rank < np.asarray(again.n_candidates)[:, None]
     prefix = np.take_along_axis(np.asarray(again.consistency_by_prefix), rank, axis=-1)
@@ -133,12 +143,18 @@ def _check_replay(run: Run, config: RunConfig, data: pa.Table) -> list[str]:
         ("sources/candidate", _column(sources, "candidate", n), candidate),
         ("sources/member", _column(sources, "member", n), member),
         ("sources/similarity", _column(sources, "similarity", n), np.asarray(again.similarity)),
-        ("sources/consistency", np.nan_to_num(_column(sources, "consistency", n)),
-         np.where(candidate, prefix, 0.0)),
+        (
+            "sources/consistency",
+            np.nan_to_num(_column(sources, "consistency", n)),
+            np.where(candidate, prefix, 0.0),
+        ),
         ("steps/n_candidates", data.column("n_candidates").to_numpy(), again.n_candidates),
         ("steps/group_size", data.column("group_size").to_numpy(), member.sum(-1)),
-        ("steps/consistency", data.column("consistency").to_numpy(),
-         consistency_of(grams, member, measure)),
+        (
+            "steps/consistency",
+            data.column("consistency").to_numpy(),
+            consistency_of(grams, member, measure),
+        ),
     ]
     problems = []
     for name, logged, made in expected:
@@ -149,8 +165,10 @@ def _check_replay(run: Run, config: RunConfig, data: pa.Table) -> list[str]:
             close = logged == made
         if not close.all():
             step = int(steps[np.argwhere(~close)[0][0]])
-            problems.append(f"{run.path}/{name}: {int((~close).sum())} values differ from what "
-                            f"the rule gives on the logged Gram matrix, first at step {step}.")
+            problems.append(
+                f"{run.path}/{name}: {int((~close).sum())} values differ from what "
+                f"the rule gives on the logged Gram matrix, first at step {step}."
+            )
     return problems
 
 
@@ -191,8 +209,11 @@ def _check_end(run: Run) -> list[str]:
         if not (run.directory.prompts_dir / f"{which}.safetensors").exists():
             problems.append(f"{run.path}/prompts: no {which}.safetensors.")
     evals = read_table(run, "evals").to_pandas()
-    scores = evals[(evals["metric"] == "score") & (evals["split"] == "validation")
-                   & (evals["task"] == run.target)]
+    scores = evals[
+        (evals["metric"] == "score")
+        & (evals["split"] == "validation")
+        & (evals["task"] == run.target)
+    ]
     if scores["step"].duplicated().any():
         problems.append(f"{run.path}/evals: a step is evaluated twice.")
     if len(scores) and abs(scores["value"].max() - run.result.validation_score) > 1e-9:

@@ -13,7 +13,24 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-WORDS = "the a good bad fine dull film plot is was not very this that story end".split()
+WORDS = [
+    "the",
+    "a",
+    "good",
+    "bad",
+    "fine",
+    "dull",
+    "film",
+    "plot",
+    "is",
+    "was",
+    "not",
+    "very",
+    "this",
+    "that",
+    "story",
+    "end",
+]
 TASKS = {"sst2": "glue_sst2", "cola": "glue_cola", "rte": "glue_rte", "mrpc": "glue_mrpc"}
 
 
@@ -38,8 +55,15 @@ def make_backbone(folder: Path) -> Path:
     )
     torch.manual_seed(0)
     config = transformers.T5Config(
-        vocab_size=len(vocabulary), d_model=16, d_kv=8, d_ff=32, num_layers=1, num_heads=2,
-        num_decoder_layers=1, decoder_start_token_id=0, dropout_rate=0.0,
+        vocab_size=len(vocabulary),
+        d_model=16,
+        d_kv=8,
+        d_ff=32,
+        num_layers=1,
+        num_heads=2,
+        num_decoder_layers=1,
+        decoder_start_token_id=0,
+        dropout_rate=0.0,
     )
     transformers.T5ForConditionalGeneration(config).save_pretrained(folder)
     tokenizer.save_pretrained(folder)
@@ -83,8 +107,14 @@ def tiny_config(folder: Path, **changes: Any) -> dict[str, Any]:
         "methods": ["none", "single", "all_sources", "dtvg", {"name": "dtvg", "rule": "fixed"}],
         "seeds": [0],
         "prompt": {"length": 4},
-        "optim": {"stage1_steps": 6, "steps": 12, "batch_size": 4, "lr_prompt": 0.05,
-                  "lr_scale": 0.05, "lr_scale_target": 0.05},
+        "optim": {
+            "stage1_steps": 6,
+            "steps": 12,
+            "batch_size": 4,
+            "lr_prompt": 0.05,
+            "lr_scale": 0.05,
+            "lr_scale_target": 0.05,
+        },
         "data": {"folder": str(folder / "data")},
         "evaluation": {"every": 5, "max_examples": 12},
         "logging": {"commit_seconds": 0.05, "commit_share": 1.0},

@@ -90,8 +90,16 @@ class Cohort:
             log.warning("out of memory: token budget halved to %d", self.budget)
             return
         worst = max(self.slots, key=lambda slot: needs[slot.name])
-        self.fail([Failure(worst, worst.step + 1, "Out of memory with a single example; use a "
-                           "shorter data.max_source_tokens, a smaller precision or another device.")])
+        self.fail(
+            [
+                Failure(
+                    worst,
+                    worst.step + 1,
+                    "Out of memory with a single example; use a "
+                    "shorter data.max_source_tokens, a smaller precision or another device.",
+                )
+            ]
+        )
 
     def _longest(self, slot: RunSlot) -> int:
         from dtvg.training.step import gather
@@ -199,8 +207,9 @@ class Cohort:
 
     def finish(self, slots: Sequence[RunSlot], prompts: Mapping[str, Tensor]) -> None:
         """Score the best prompts on test, write prompts and results, drop the runs."""
-        tested = [s for s in slots if s.config.role == "transfer"
-                  and s.config.evaluation.at_end == "test"]
+        tested = [
+            s for s in slots if s.config.role == "transfer" and s.config.evaluation.at_end == "test"
+        ]
         best = {s.name: s.best["mixed_prompt"].to(self.backbone.device) for s in tested}
         answers = dict(zip([s.name for s in tested], self._ask(tested, best, "test"), strict=True))
         for slot in slots:
@@ -213,16 +222,23 @@ class Cohort:
             final = self._tensors_of(slot, prompts[slot.name])
             self._write_prompts(slot, final)
             slot.result = {
-                "best_step": slot.best_step, "validation_score": slot.best_score,
-                "test_score": score, "metrics": metrics, "steps": slot.step,
-                "seconds": slot.seconds, "extra": slot.note,
+                "best_step": slot.best_step,
+                "validation_score": slot.best_score,
+                "test_score": score,
+                "metrics": metrics,
+                "steps": slot.step,
+                "seconds": slot.seconds,
+                "extra": slot.note,
                 "trained_parameters": sum(
                     v.numel() for k, v in final.items() if k.startswith("parameter.")
                 ),
             }
             shown = f", test {score:.4f}" if score is not None else ""
-            self.event(slot, "finished",
-                       f"Best validation score {slot.best_score:.4f} at step {slot.best_step}{shown}.")
+            self.event(
+                slot,
+                "finished",
+                f"Best validation score {slot.best_score:.4f} at step {slot.best_step}{shown}.",
+            )
         self.drop([s.name for s in slots])
         self.commit(wait=True)
         for slot in slots:
@@ -231,15 +247,22 @@ class Cohort:
     def conclude(self, slot: RunSlot) -> None:
         """Write `result.json` (last of all) and say so; the commit before holds the result."""
         slot.writer.finish(RunResult(**(slot.result or {})))
-        self.board.update(slot.name, state=RunState.FINISHED, step=slot.step,
-                          score=slot.best_score, message="")
+        self.board.update(
+            slot.name, state=RunState.FINISHED, step=slot.step, score=slot.best_score, message=""
+        )
         self.finished(slot)
 
     def _write_prompts(self, slot: RunSlot, final: Mapping[str, Tensor]) -> None:
-        facts = {"run": slot.name, "backbone": self.backbone.name,
-                 "revision": self.backbone.revision, "target": slot.config.target}
-        for which, tensors, step in (("best", slot.best, slot.best_step),
-                                     ("final", final, slot.step)):
+        facts = {
+            "run": slot.name,
+            "backbone": self.backbone.name,
+            "revision": self.backbone.revision,
+            "target": slot.config.target,
+        }
+        for which, tensors, step in (
+            ("best", slot.best, slot.best_step),
+            ("final", final, slot.step),
+        ):
             arrays = {k: np.ascontiguousarray(v.numpy()) for k, v in tensors.items()}
             slot.writer.write_prompts(which, arrays, {**facts, "step": str(step)})
 
@@ -257,8 +280,12 @@ class Cohort:
         self.commit(wait=True)
         for slot in asked:
             clear(self.run_dirs[slot.name], "stop")
-            self.board.update(slot.name, state=RunState.STOPPED, step=slot.step,
-                              message=f"stopped after step {slot.step}")
+            self.board.update(
+                slot.name,
+                state=RunState.STOPPED,
+                step=slot.step,
+                message=f"stopped after step {slot.step}",
+            )
 
     def fail(self, failures: Sequence[Failure]) -> None:
         """End runs that cannot go on; the others keep training."""
@@ -269,8 +296,12 @@ class Cohort:
         self.drop([f.slot.name for f in failures])
         self.commit(wait=True)
         for failure in failures:
-            self.board.update(failure.slot.name, state=RunState.FAILED,
-                              step=failure.slot.step, message=failure.sentence)
+            self.board.update(
+                failure.slot.name,
+                state=RunState.FAILED,
+                step=failure.slot.step,
+                message=failure.sentence,
+            )
 
     def drop(self, names: Sequence[str]) -> None:
         """Park the named runs' state and compact the stacks."""

@@ -45,8 +45,13 @@ def train(cohort: Cohort, stop: StopWish, report: Report = lambda progress: None
     total = sum(slot.config.total_steps for slot in cohort.slots)
     looked = 0.0
     for slot in cohort.slots:
-        cohort.board.update(slot.name, state=RunState.RUNNING, step=slot.step,
-                            total_steps=slot.config.total_steps, message="")
+        cohort.board.update(
+            slot.name,
+            state=RunState.RUNNING,
+            step=slot.step,
+            total_steps=slot.config.total_steps,
+            message="",
+        )
     while cohort.stacks:
         cohort.evaluate()
         if stop or time.monotonic() - looked > CONTROL_SECONDS:

@@ -119,9 +119,10 @@ def adamw_update(
             rate = rates[name].to(parameter.dtype).view(shape)
             shrink = 1 - rate * decay.to(parameter.dtype).view(shape)
             denominator = second.sqrt() / correction2.to(parameter.dtype).view(shape) + EPS
-            moved = parameter * shrink - rate * (
-                first / correction1.to(parameter.dtype).view(shape)
-            ) / denominator
+            moved = (
+                parameter * shrink
+                - rate * (first / correction1.to(parameter.dtype).view(shape)) / denominator
+            )
             parameter.copy_(torch.where(alive, moved, parameter))
             moments.first[name] = torch.where(alive, first, moments.first[name])
             moments.second[name] = torch.where(alive, second, moments.second[name])

@@ -96,8 +96,17 @@ def run_experiment(
         log.info("device %s, %d threads", device, threads)
         backbone = load_backbone(config.backbone, str(device), config.device.precision)
         chosen = None if only is None else frozenset(only)
-        session = Session(experiment, config, plan(config), backbone, device,
-                          bank or PromptBank(), stop, report, chosen)
+        session = Session(
+            experiment,
+            config,
+            plan(config),
+            backbone,
+            device,
+            bank or PromptBank(),
+            stop,
+            report,
+            chosen,
+        )
         before(session.plan)
         for cohort in session.plan.stage_one:
             if not stop:
@@ -224,8 +233,15 @@ def _train_cohort(
     logging_of = session.config.logging
     committer = Committer(writer, logging_of.commit_seconds, logging_of.commit_share)
     cohort = Cohort(
-        directory, session.backbone, stacks, run_dirs, writer, board, committer,
-        token_budget(session.config.device, session.device), finished,
+        directory,
+        session.backbone,
+        stacks,
+        run_dirs,
+        writer,
+        board,
+        committer,
+        token_budget(session.config.device, session.device),
+        finished,
     )
     names = {slot.name for slot in active}
     for name, numbers in meta["runs"].items():
@@ -256,13 +272,22 @@ def _open(cohort: Cohort, known: set[str], session: Session) -> None:
             cohort.event(slot, "resumed", detail)
             continue
         mixed = prompts[slot.name].detach().cpu().float().numpy()
-        slot.writer.write_prompts("initial", {**slot.inputs, "mixed_prompt": mixed},
-                                  {"run": slot.name, "step": "0"})
-        cohort.event(slot, "started", f"In cohort {cohort.directory.id} on {session.device}, "
-                     f"process {os.getpid()}, {torch.get_num_threads()} threads.")
+        slot.writer.write_prompts(
+            "initial", {**slot.inputs, "mixed_prompt": mixed}, {"run": slot.name, "step": "0"}
+        )
+        cohort.event(
+            slot,
+            "started",
+            f"In cohort {cohort.directory.id} on {session.device}, "
+            f"process {os.getpid()}, {torch.get_num_threads()} threads.",
+        )
         if "chosen_source" in slot.note:
-            cohort.event(slot, "chose_source", f"Starts from the prompt of "
-                         f"{slot.note['chosen_source']} (cosine {slot.note['cosine']}).")
+            cohort.event(
+                slot,
+                "chose_source",
+                f"Starts from the prompt of "
+                f"{slot.note['chosen_source']} (cosine {slot.note['cosine']}).",
+            )
 
 
 def _give_up(cohort: Cohort, sentence: str) -> None:

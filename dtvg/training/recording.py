@@ -93,8 +93,7 @@ def _write(items: list[_Queued]) -> list[Failure]:
     """Write the queued steps of one stack, run by run."""
     slots = items[0].record.slots
     values = {
-        name: np.stack([item.tensors[name].numpy() for item in items])
-        for name in items[0].tensors
+        name: np.stack([item.tensors[name].numpy() for item in items]) for name in items[0].tensors
     }
     grouping = None
     if "gram" in values:
@@ -141,7 +140,10 @@ def _step_columns(
 
 
 def _add_grouping(
-    columns: dict[str, Any], grouping: Grouping, values: Mapping[str, np.ndarray], i: int,
+    columns: dict[str, Any],
+    grouping: Grouping,
+    values: Mapping[str, np.ndarray],
+    i: int,
     member: np.ndarray,
 ) -> None:
     """Add what was decided to the step rows: `member` `[S n]` is what training used."""
@@ -158,7 +160,10 @@ def _add_grouping(
 
 
 def _source_columns(
-    columns: Mapping[str, Any], grouping: Grouping, values: Mapping[str, np.ndarray], i: int,
+    columns: Mapping[str, Any],
+    grouping: Grouping,
+    values: Mapping[str, np.ndarray],
+    i: int,
     slot: RunSlot,
 ) -> dict[str, Any]:
     """Build the rows of `sources`: step by step, sources in their own order."""
@@ -185,7 +190,11 @@ def _source_columns(
 
 
 def _failure(
-    slot: RunSlot, record: StackStep, i: int, values: Mapping[str, np.ndarray], place: int,
+    slot: RunSlot,
+    record: StackStep,
+    i: int,
+    values: Mapping[str, np.ndarray],
+    place: int,
     member: np.ndarray | None,
 ) -> Failure:
     """Say at which step, in which batch and with which group the run left the finite numbers."""

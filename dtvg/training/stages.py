@@ -130,8 +130,12 @@ def transfer_inputs(
     """
     if mixture is not None:
         empty = np.zeros((0, *mixture.init.shape), dtype=np.float32)
-        return {"init": mixture.init, "target_prompt": mixture.prompt,
-                "source_vectors": empty, "mixture_prompt": mixture.prompt}
+        return {
+            "init": mixture.init,
+            "target_prompt": mixture.prompt,
+            "source_vectors": empty,
+            "mixture_prompt": mixture.prompt,
+        }
     missing = [task for task in (config.target, *config.sources) if task not in found]
     if missing:
         raise StoreError(
@@ -142,7 +146,9 @@ def transfer_inputs(
     sources = [found[name] for name in config.sources]
     for source in sources:
         check_compatible(target, source)
-    vectors = np.stack([s.vector for s in sources]) if sources else np.zeros((0, *target.init.shape))
+    vectors = (
+        np.stack([s.vector for s in sources]) if sources else np.zeros((0, *target.init.shape))
+    )
     return {
         "init": target.init,
         "target_prompt": target.prompt,

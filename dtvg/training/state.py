@@ -62,8 +62,19 @@ class RunSlot:
     best: dict[str, Tensor] = field(default_factory=dict)
     """Tensors at the best step: mixed prompt and parameters."""
 
-    SAVED = ("step", "seconds", "evaluated", "best_step", "best_score", "since_best", "score",
-             "loss", "result", "failure", "note")
+    SAVED = (
+        "step",
+        "seconds",
+        "evaluated",
+        "best_step",
+        "best_score",
+        "since_best",
+        "score",
+        "loss",
+        "result",
+        "failure",
+        "note",
+    )
 
     @property
     def name(self) -> str:
@@ -100,14 +111,22 @@ class Stack:
     def keep(self, names: set[str]) -> Stack:
         """Return the stack without the runs not named."""
         rows = [i for i, slot in enumerate(self.slots) if slot.name in names]
-        return Stack(self.method, [self.slots[i] for i in rows], self.state.keep(rows),
-                     self.moments.keep(rows))
+        return Stack(
+            self.method,
+            [self.slots[i] for i in rows],
+            self.state.keep(rows),
+            self.moments.keep(rows),
+        )
 
     def tensors(self) -> dict[str, Tensor]:
         """Return every run's own tensors by `<run>/<kind>/<name>`, copied off the graph."""
         saved: dict[str, Tensor] = {}
-        parts = {"parameter": self.state.parameters, "first": self.moments.first,
-                 "second": self.moments.second, "memory": self.state.memory}
+        parts = {
+            "parameter": self.state.parameters,
+            "first": self.moments.first,
+            "second": self.moments.second,
+            "memory": self.state.memory,
+        }
         for kind, tensors in parts.items():
             for name, tensor in tensors.items():
                 copied = tensor.detach().clone()
@@ -120,8 +139,12 @@ class Stack:
 
     def load(self, saved: Mapping[str, np.ndarray]) -> None:
         """Take over the runs' tensors from a commit; runs it does not hold stay as prepared."""
-        parts = {"parameter": self.state.parameters, "first": self.moments.first,
-                 "second": self.moments.second, "memory": self.state.memory}
+        parts = {
+            "parameter": self.state.parameters,
+            "first": self.moments.first,
+            "second": self.moments.second,
+            "memory": self.state.memory,
+        }
         with torch.no_grad():
             for i, slot in enumerate(self.slots):
                 for kind, tensors in parts.items():

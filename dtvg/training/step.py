@@ -46,8 +46,12 @@ def gather(slot: RunSlot) -> tuple[np.ndarray, list[Encoded]]:
     """Return rows and examples of a run's next step."""
     config = slot.config
     rows = batch_rows(
-        slot.data.fingerprint, config.data.seed, config.seed, config.optim.batch_size,
-        slot.step + 1, len(slot.data.train),
+        slot.data.fingerprint,
+        config.data.seed,
+        config.seed,
+        config.optim.batch_size,
+        slot.step + 1,
+        len(slot.data.train),
     )
     return rows, [slot.data.train[int(row)] for row in rows]
 
@@ -179,8 +183,10 @@ def _update(
         loss=loss,
         grad_norm=norm,
         rates=np.array(
-            [[r.prompt * f, r.scale * f, r.scale_target * f]
-             for r, f in zip(full, factors, strict=True)]
+            [
+                [r.prompt * f, r.scale * f, r.scale_target * f]
+                for r, f in zip(full, factors, strict=True)
+            ]
         ),
         examples=[len(examples) for _, examples in parts],
         tokens=[sum(e.tokens for e in examples) for _, examples in parts],

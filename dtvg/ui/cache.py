@@ -83,8 +83,9 @@ def curves(runs: tuple[Run, ...], **options: Any) -> CurveInfo:
 
 
 @st.cache_resource(max_entries=32, show_spinner="Comparing")
-def _compare(key: Stamp, _runs: tuple[Run, ...], split: Any, metric: str, subject: str
-             ) -> CompareInfo:
+def _compare(
+    key: Stamp, _runs: tuple[Run, ...], split: Any, metric: str, subject: str
+) -> CompareInfo:
     return compare_info(_runs, split=split, metric=metric, subject=subject)
 
 
@@ -105,8 +106,9 @@ def explain(run: Run, step: int | None) -> ExplainInfo:
 
 
 @st.cache_resource(max_entries=32, show_spinner="Deciding anew")
-def _replay(key: Stamp, _run: Run, leave_out: tuple[str, ...],
-            options: tuple[tuple[str, Any], ...]) -> ReplayInfo:
+def _replay(
+    key: Stamp, _run: Run, leave_out: tuple[str, ...], options: tuple[tuple[str, Any], ...]
+) -> ReplayInfo:
     return replay(_run, leave_out=leave_out, **dict(options))
 
 

@@ -49,8 +49,9 @@ def choose(
     if kept not in options:
         kept = default if default in options else options[0]
     st.session_state[key] = kept
-    chosen = st.selectbox(label, options, index=None, key=key, format_func=show, help=help_text,
-                          bind="query-params")
+    chosen = st.selectbox(
+        label, options, index=None, key=key, format_func=show, help=help_text, bind="query-params"
+    )
     st.session_state[f"last-{key}"] = chosen or kept
     return chosen or kept
 
@@ -59,8 +60,10 @@ def pick_experiment() -> Experiment | None:
     """Let one choose an experiment; says what to do where there is none."""
     found = cache.experiment_paths()
     if not found:
-        st.info("Nothing has been recorded yet. Start the demo experiment on the launch page.",
-                icon=":material/play_circle:")
+        st.info(
+            "Nothing has been recorded yet. Start the demo experiment on the launch page.",
+            icon=":material/play_circle:",
+        )
         st.page_link("pages/launch.py", label="Go to Launch", icon=":material/play_circle:")
         return None
 
@@ -82,15 +85,22 @@ def pick_run(experiment: Experiment, grouped: bool = False, key: str = "run") ->
         grouped: only runs whose method has sources to group, DTVG first.
         key: name in the URL.
     """
-    runs = {r.name: r for r in experiment.runs if r.problem is None and
-            (not grouped or (r.role == "transfer" and r.sources
-                             and r.method_name not in ("spot", "all_for_one")))}
+    runs = {
+        r.name: r
+        for r in experiment.runs
+        if r.problem is None
+        and (
+            not grouped
+            or (r.role == "transfer" and r.sources and r.method_name not in ("spot", "all_for_one"))
+        )
+    }
     if not runs:
         st.info("This experiment has no run with sources to group.", icon=":material/info:")
         return None
     best = next((n for n, r in runs.items() if r.method == "dtvg"), next(iter(runs)))
-    name = choose("Run", list(runs), key, best,
-                  show=lambda n: f"{n}  ·  {BADGES[runs[n].state][0].lower()}")
+    name = choose(
+        "Run", list(runs), key, best, show=lambda n: f"{n}  ·  {BADGES[runs[n].state][0].lower()}"
+    )
     return runs.get(name or "")
 
 

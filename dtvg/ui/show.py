@@ -12,8 +12,12 @@ CHART = {"displaylogo": False, "toImageButtonOptions": {"format": "svg"}}
 
 
 def figure(
-    drawn: go.Figure, key: str, alt: str, table: pd.DataFrame | None = None,
-    name: str = "", **options: Any,
+    drawn: go.Figure,
+    key: str,
+    alt: str,
+    table: pd.DataFrame | None = None,
+    name: str = "",
+    **options: Any,
 ) -> Any:
     """Show a figure; below it, folded away, its numbers with a CSV download.
 
@@ -40,8 +44,15 @@ def numbers(shown: pd.DataFrame, name: str, key: str) -> None:
     """Show a table with its download as CSV."""
     st.dataframe(shown, hide_index=True, key=key)
     csv = shown.to_csv(index=False).encode()
-    st.download_button("Download CSV", csv, f"{name}.csv", "text/csv", key=f"csv-{key}",
-                       icon=":material/download:", on_click="ignore")
+    st.download_button(
+        "Download CSV",
+        csv,
+        f"{name}.csv",
+        "text/csv",
+        key=f"csv-{key}",
+        icon=":material/download:",
+        on_click="ignore",
+    )
 
 
 def percent(value: float | None, digits: int = 1) -> str:

@@ -22,8 +22,9 @@ def test_matrices_are_the_logged_rows(groups: GroupInfo, dtvg_run: Run) -> None:
         assert np.array_equal(groups.member[:, s], mine["member"])
         assert np.array_equal(groups.rank[:, s], mine["rank"])
         assert np.array_equal(groups.candidate[:, s], mine["candidate"])
-        assert np.array_equal(groups.consistency_by_source[:, s], mine["consistency"],
-                              equal_nan=True)
+        assert np.array_equal(
+            groups.consistency_by_source[:, s], mine["consistency"], equal_nan=True
+        )
     steps = read_table(dtvg_run, "steps", ["step", "group_size", "n_candidates"]).to_pandas()
     assert np.array_equal(groups.group_size, steps["group_size"])
     assert np.array_equal(groups.n_candidates, steps["n_candidates"])
@@ -60,8 +61,15 @@ def test_a_missing_row_is_refused_with_the_run_named(tmp_path: Path) -> None:
 def test_a_run_without_sources_is_empty_and_says_why(experiment: Experiment) -> None:
     info = group_info(find(experiment, "none"))
     assert len(info.steps) == 0 and "nothing to group" in info.notes[0]
-    tables = (info.table, info.events, info.combinations, info.similarity_table, info.size_table,
-              info.churn_table, info.strip)
+    tables = (
+        info.table,
+        info.events,
+        info.combinations,
+        info.similarity_table,
+        info.size_table,
+        info.churn_table,
+        info.strip,
+    )
     assert all(len(table) == 0 for table in tables)
     assert info.settling_step is None
 

@@ -116,8 +116,12 @@ def test_right_padding_is_right_for_learned_and_rotary_positions(positions: str)
         model = transformers.GPT2LMHeadModel(config).double()
     else:
         config = transformers.GPTNeoXConfig(
-            vocab_size=50, hidden_size=16, num_hidden_layers=2, num_attention_heads=2,
-            intermediate_size=32, max_position_embeddings=64,
+            vocab_size=50,
+            hidden_size=16,
+            num_hidden_layers=2,
+            num_attention_heads=2,
+            intermediate_size=32,
+            max_position_embeddings=64,
         )
         model = transformers.GPTNeoXForCausalLM(config).double()
 
@@ -128,7 +132,10 @@ def test_right_padding_is_right_for_learned_and_rotary_positions(positions: str)
     backbone = DecoderOnly(model, Numbers(), "random", "0")
     from dtvg.backbones.base import Encoded
 
-    rows = [Encoded(np.arange(2, 5), np.array([7, 1])), Encoded(np.arange(2, 12), np.array([9, 8, 1]))]
+    rows = [
+        Encoded(np.arange(2, 5), np.array([7, 1])),
+        Encoded(np.arange(2, 12), np.array([9, 8, 1])),
+    ]
     prompt = torch.randn(2, 4, 16, dtype=torch.float64)
     together, _ = backbone.loss(prompt, backbone.collate(rows))
     for i, row in enumerate(rows):

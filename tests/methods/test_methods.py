@@ -51,8 +51,12 @@ def _direct(inputs: Inputs, members: list[int], own: float = 1.0) -> torch.Tenso
 
 @pytest.mark.parametrize(
     ("config", "members"),
-    [(METHODS["target_only"](), []), (METHODS["all_sources"](), [0, 1, 2, 3]),
-     (Dtvg(rule="empty"), []), (Dtvg(rule="all_sources"), [0, 1, 2, 3])],
+    [
+        (METHODS["target_only"](), []),
+        (METHODS["all_sources"](), [0, 1, 2, 3]),
+        (Dtvg(rule="empty"), []),
+        (Dtvg(rule="all_sources"), [0, 1, 2, 3]),
+    ],
     ids=lambda value: getattr(value, "label", ""),
 )
 def test_fixed_compositions_equal_their_formula(config: MethodConfig, members: list[int]) -> None:
@@ -71,8 +75,12 @@ def test_dtvg_equals_the_paper_computed_by_hand() -> None:
     candidates = [i for i in ranked if similarity[i] >= 0]
     best, group = float("-inf"), []
     for k in range(1, len(candidates) + 1):
-        pairs = [float(vectors[i] @ vectors[j] / 6)
-                 for i in candidates[:k] for j in candidates[:k] if i != j]
+        pairs = [
+            float(vectors[i] @ vectors[j] / 6)
+            for i in candidates[:k]
+            for j in candidates[:k]
+            if i != j
+        ]
         value = sum(pairs) / len(pairs) if pairs else 0.0
         if value > best:
             best, group = value, candidates[:k]
@@ -122,8 +130,11 @@ def test_spot_starts_from_the_source_prompt_of_highest_cosine_and_says_which() -
     prompts = inputs.init[:, None] + inputs.source_vectors
     for run in range(3):
         cosines = [
-            float(torch.nn.functional.cosine_similarity(
-                prompts[run, i].mean(0), inputs.target_prompt[run].mean(0), dim=0))
+            float(
+                torch.nn.functional.cosine_similarity(
+                    prompts[run, i].mean(0), inputs.target_prompt[run].mean(0), dim=0
+                )
+            )
             for i in range(4)
         ]
         best = max(range(4), key=lambda i: cosines[i])

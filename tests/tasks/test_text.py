@@ -25,7 +25,7 @@ from dtvg.tasks.spec import all_tasks, find_task
 from dtvg.tasks.text import examples_from
 
 GOLDEN = Path(__file__).resolve().parents[1] / "golden" / "tasks.json"
-TASKS = "mnli qnli qqp sst2 mrpc cola rte stsb boolq cb wic".split()
+TASKS = ["mnli", "qnli", "qqp", "sst2", "mrpc", "cola", "rte", "stsb", "boolq", "cb", "wic"]
 HASHED = {"qqp", "wic"}
 """Tasks whose terms forbid passing texts on: the golden file holds a SHA-256 instead."""
 PLACES = (("train", 1), ("train", 2), ("validation", 1))

@@ -27,8 +27,15 @@ class Numbers:
 def tiny_backbone(dtype: torch.dtype = torch.float64) -> EncoderDecoder:
     torch.manual_seed(11)
     config = transformers.T5Config(
-        vocab_size=40, d_model=WIDTH, d_kv=8, d_ff=32, num_layers=1, num_decoder_layers=1,
-        num_heads=2, decoder_start_token_id=0, dropout_rate=0.0,
+        vocab_size=40,
+        d_model=WIDTH,
+        d_kv=8,
+        d_ff=32,
+        num_layers=1,
+        num_decoder_layers=1,
+        num_heads=2,
+        decoder_start_token_id=0,
+        dropout_rate=0.0,
     )
     model = transformers.T5ForConditionalGeneration(config).to(dtype)
     return EncoderDecoder(model, Numbers(), "tiny", "0")
@@ -36,12 +43,28 @@ def tiny_backbone(dtype: torch.dtype = torch.float64) -> EncoderDecoder:
 
 def experiment(**changes: Any) -> ExperimentConfig:
     values: dict[str, Any] = {
-        "name": "test", "sources": list(SOURCES), "targets": ["epsilon"],
-        "methods": ["none", "target_only", "single", "all_sources", "dtvg",
-                    {"name": "dtvg", "rule": "fixed"}, "spot"],
-        "seeds": [0], "prompt": {"length": LENGTH},
-        "optim": {"batch_size": 6, "steps": 100, "stage1_steps": 100, "lr_prompt": 0.05,
-                  "lr_scale": 0.05, "lr_scale_target": 0.02},
+        "name": "test",
+        "sources": list(SOURCES),
+        "targets": ["epsilon"],
+        "methods": [
+            "none",
+            "target_only",
+            "single",
+            "all_sources",
+            "dtvg",
+            {"name": "dtvg", "rule": "fixed"},
+            "spot",
+        ],
+        "seeds": [0],
+        "prompt": {"length": LENGTH},
+        "optim": {
+            "batch_size": 6,
+            "steps": 100,
+            "stage1_steps": 100,
+            "lr_prompt": 0.05,
+            "lr_scale": 0.05,
+            "lr_scale_target": 0.02,
+        },
     }
     return build_config({**values, **changes})
 

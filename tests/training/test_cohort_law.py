@@ -28,7 +28,8 @@ def test_a_run_in_a_cohort_of_ten_follows_the_trajectory_it_has_alone(backbone) 
 def test_seeds_and_batch_sizes_may_differ_within_a_cohort(backbone) -> None:
     small = factory.experiment(methods=["dtvg"], seeds=[0, 1]).runs()
     large = factory.experiment(
-        methods=["dtvg", "none"], seeds=[2],
+        methods=["dtvg", "none"],
+        seeds=[2],
         optim={"batch_size": 9, "steps": 50, "lr_prompt": 0.02, "weight_decay": 0.1},
     ).runs()
     configs = (*small, *large)
@@ -36,8 +37,10 @@ def test_seeds_and_batch_sizes_may_differ_within_a_cohort(backbone) -> None:
     for config in configs:
         alone, _ = factory.train(backbone, [factory.slot(config)], steps=20)
         difference = (
-            factory.prompts(alone)[config.name] - factory.prompts(together)[config.name]
-        ).abs().max()
+            (factory.prompts(alone)[config.name] - factory.prompts(together)[config.name])
+            .abs()
+            .max()
+        )
         assert float(difference) < 1e-8, config.name
 
 

@@ -1,4 +1,4 @@
-"""A whole experiment through files: the log is as specified, and no crash loses or doubles a row."""
+"""A whole experiment through files: the log as specified; no crash loses or doubles a row."""
 
 from __future__ import annotations
 
@@ -39,9 +39,19 @@ def _run(parts: Path, folder: Path, **changes) -> ExperimentDir:
 
 
 def test_every_run_of_an_experiment_is_recorded_as_specified(parts: Path, tmp_path: Path) -> None:
-    methods = ["none", "target_only", "single", "spot", "all_sources", "all_for_one", "dtvg",
-               *({"name": "dtvg", "rule": rule} for rule in
-                 ("similarity_only", "consistency_only", "exact", "fixed", "empty"))]
+    methods = [
+        "none",
+        "target_only",
+        "single",
+        "spot",
+        "all_sources",
+        "all_for_one",
+        "dtvg",
+        *(
+            {"name": "dtvg", "rule": rule}
+            for rule in ("similarity_only", "consistency_only", "exact", "fixed", "empty")
+        ),
+    ]
     experiment = _run(parts, tmp_path, methods=methods, seeds=[0, 1])
     runs = list_runs(tmp_path / "runs")
     assert len([r for r in runs if r.role == "transfer"]) == 28
@@ -75,11 +85,16 @@ def test_running_a_finished_experiment_again_changes_nothing(parts: Path, tmp_pa
 
 
 def _spawn(folder: Path, file: Path, *more: str) -> subprocess.Popen:
-    environment = {**os.environ, "DTVG_HOME": str(folder / "home"), "OMP_NUM_THREADS": "1",
-                   "PYTHONPATH": str(Path(__file__).parents[2])}
+    environment = {
+        **os.environ,
+        "DTVG_HOME": str(folder / "home"),
+        "OMP_NUM_THREADS": "1",
+        "PYTHONPATH": str(Path(__file__).parents[2]),
+    }
     command = [sys.executable, "-m", "dtvg", "run", str(file), "--runs-dir", str(folder / "runs")]
-    return subprocess.Popen([*command, *more], env=environment, stdout=subprocess.DEVNULL,
-                            stderr=subprocess.PIPE)
+    return subprocess.Popen(
+        [*command, *more], env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
+    )
 
 
 def _history(run_path: Path) -> dict:
@@ -87,8 +102,12 @@ def _history(run_path: Path) -> dict:
     steps = read_table(run, "steps").to_pandas().drop(columns=list(TIMES))
     evals = read_table(run, "evals").to_pandas().drop(columns=["seconds"])
     sources = read_table(run, "sources").to_pandas()
-    return {"steps": steps, "sources": sources, "evals": evals,
-            "prompts": {w: read_prompts(run, w) for w in ("best", "final")}}
+    return {
+        "steps": steps,
+        "sources": sources,
+        "evals": evals,
+        "prompts": {w: read_prompts(run, w) for w in ("best", "final")},
+    }
 
 
 def _assert_equal(one: dict, other: dict) -> None:
@@ -183,8 +202,14 @@ def test_a_non_finite_loss_ends_that_run_only_and_says_where(parts: Path, tmp_pa
 
     stored = st.load_file(experiment.run("rte.dtvg.s0").prompts_dir / "initial.safetensors")
     stored["source_vectors"][:] = np.inf
-    run = add_run(poisoned, next(r for r in config.model_copy(update={"name": "poisoned"}).runs()
-                                 if r.name == "rte.dtvg.s0"))
+    run = add_run(
+        poisoned,
+        next(
+            r
+            for r in config.model_copy(update={"name": "poisoned"}).runs()
+            if r.name == "rte.dtvg.s0"
+        ),
+    )
     run.prompts_dir.mkdir(parents=True)
     st.save_file(stored, run.prompts_dir / "initial.safetensors")
     run_experiment(poisoned, bank=bank)

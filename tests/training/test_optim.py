@@ -30,8 +30,13 @@ def test_stacked_adamw_equals_torch_adamw_for_each_run_with_its_own_rate_decay_a
             tensors[0].grad, tensors[1].grad = gradients["prompt"][i], gradients["scale"][i]
             optimiser.step()
         adamw_update(
-            stacked, gradients, moments, {k: rates for k in stacked}, decay,
-            torch.full((runs,), float(step), dtype=torch.float64), torch.ones(runs, dtype=torch.bool),
+            stacked,
+            gradients,
+            moments,
+            {k: rates for k in stacked},
+            decay,
+            torch.full((runs,), float(step), dtype=torch.float64),
+            torch.ones(runs, dtype=torch.bool),
         )
     for i, (tensors, _) in enumerate(alone):
         assert torch.allclose(stacked["prompt"][i], tensors[0], atol=1e-12)
@@ -43,8 +48,13 @@ def test_a_run_that_is_not_finite_keeps_its_values_and_the_others_move() -> None
     moments = AdamState.zeros(start)
     gradient = {"prompt": torch.tensor([[1.0, 1, 1], [float("nan"), 1, 1]])}
     adamw_update(
-        start, gradient, moments, {"prompt": torch.tensor([0.1, 0.1])}, torch.zeros(2),
-        torch.ones(2), torch.tensor([True, False]),
+        start,
+        gradient,
+        moments,
+        {"prompt": torch.tensor([0.1, 0.1])},
+        torch.zeros(2),
+        torch.ones(2),
+        torch.tensor([True, False]),
     )
     assert torch.equal(start["prompt"][1], torch.ones(3))
     assert bool((start["prompt"][0] < 1).all())

@@ -1,0 +1,31 @@
+"""What every test gets: a home of its own, one thread, and the development data or a skip."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(autouse=True)
+def own_home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Everything made at run time goes to a folder of this test."""
+    home = tmp_path_factory.mktemp("home")
+    monkeypatch.setenv("DTVG_HOME", str(home))
+    return home
+
+
+@pytest.fixture(scope="session")
+def shared_dir() -> Path:
+    """The development data; tests that need it are skipped where it is absent."""
+    folder = Path(os.environ.get("DTVG_SHARED", ROOT.parent / "shared"))
+    if not folder.is_dir():
+        pytest.skip(f"needs the development data in {folder} (DTVG_SHARED)")
+    return folder

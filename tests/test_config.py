@@ -1,0 +1,73 @@
+"""Configurations: what is refused and how it is said; round trips; expansion to runs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from dtvg.config import build_config, load_config, run_name
+from dtvg.errors import ConfigError
+from dtvg.planning import plan, stage_one_runs
+
+BASE = {"sources": ["sst2", "mnli"], "targets": ["rte"], "methods": ["none", "single", "dtvg"]}
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"methods": ["dtgv"]}, "Unknown method 'dtgv'. Did you mean 'dtvg'"),
+        ({"optm": {}}, "Unknown key 'optm'. Did you mean 'optim'"),
+        ({"optim": {"lr_promt": 1}}, "Did you mean 'lr_prompt'"),
+        ({"optim": {"steps": 0}}, "'optim.steps'.*greater than or equal to 1.*got 0"),
+        ({"targets": ["RTE!"]}, "'targets.0'.*a-z"),
+        ({"sources": ["sst2", "sst2"]}, "'sst2' is listed twice"),
+        ({"sources": []}, "needs sources"),
+        ({"methods": [{"name": "single", "source": "qqp"}]}, "Unknown source .*'qqp'"),
+    ],
+)
+def test_what_is_not_allowed_is_named_with_the_nearest_match(change: dict, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        build_config({**BASE, **change})
+
+
+def test_yaml_round_trip_gives_an_equal_configuration() -> None:
+    config = build_config({**BASE, "methods": ["spot", {"name": "dtvg", "rule": "exact"}]})
+    again = build_config(yaml.safe_load(config.to_yaml()))
+    assert again == config and again.fingerprint() == config.fingerprint()
+
+
+def test_the_command_line_wins_over_the_file(tmp_path: Path) -> None:
+    file = tmp_path / "a.yaml"
+    file.write_text(yaml.safe_dump({**BASE, "backbone": "some/model"}))
+    config = load_config(file, ["optim.steps=7", "seeds=[4]", "backbone.revision=main"])
+    assert config.optim.steps == 7 and config.seeds == (4,)
+    assert config.backbone.name == "some/model" and config.backbone.revision == "main"
+    with pytest.raises(ConfigError, match="has no '='"):
+        load_config(file, ["optim.steps"])
+
+
+def test_an_experiment_expands_to_targets_by_seeds_by_methods_without_the_target_as_source() -> (
+    None
+):
+    config = build_config({**BASE, "targets": ["rte", "sst2"], "seeds": [0, 1]})
+    names = [run.name for run in config.runs()]
+    assert names[:4] == ["rte.none.s0", "rte.single-sst2.s0", "rte.single-mnli.s0", "rte.dtvg.s0"]
+    of_sst2 = [run for run in config.runs() if run.target == "sst2" and run.seed == 0]
+    assert [run.method.label for run in of_sst2] == ["none", "single-mnli", "dtvg"]
+    assert all("sst2" not in run.sources for run in of_sst2)
+
+
+def test_long_names_stay_within_eighty_characters_and_apart() -> None:
+    one, other = run_name("t" * 60, "m" * 60 + "a", 0), run_name("t" * 60, "m" * 60 + "b", 0)
+    assert len(one) <= 80 and one != other
+
+
+def test_the_plan_tunes_each_task_once_per_seed_and_every_mixture() -> None:
+    config = build_config({**BASE, "methods": ["dtvg", "all_for_one"], "seeds": [0, 1]})
+    first = stage_one_runs(config, config.runs())
+    assert [r.target for r in first if r.role == "stage1"] == ["sst2", "mnli", "rte"] * 2
+    assert len([r for r in first if r.role == "mixture"]) == 2
+    made = plan(config)
+    assert {r.name for r in made.runs} == {r.name for r in (*first, *config.runs())}
