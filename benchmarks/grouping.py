@@ -97,8 +97,8 @@ def main() -> None:
     torch.set_num_threads(options.threads)
     print(f"threads {options.threads}, torch {torch.__version__}, numpy {np.__version__}")
     print(
-        f"{'n':>4} {'r':>4} {'d':>5} {'cand.':>5} | {'gram ms':>8} {'decide ms':>9} {'both ms':>8} | "
-        f"{'step ms':>8} {'plain ms':>9} {'ratio':>6}  same group"
+        f"{'n':>4} {'r':>4} {'d':>5} {'cand.':>5} | {'gram ms':>8} {'decide ms':>9} "
+        f"{'both ms':>8} | {'step ms':>8} {'plain ms':>9} {'ratio':>6}  same group"
     )
     sizes = ((6, 20, 192, True), (6, 100, 768, True), (25, 100, 768, False), (25, 100, 768, True))
     for n, r, d, related in sizes:

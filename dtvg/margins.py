@@ -153,7 +153,8 @@ def _exact_margin(
         t = float(gram[0, 1 + s])
         others_out = table & ~is_candidate
         others_out[:, s] = False
-        allowed = ~others_out.any(-1) if candidates_only else np.ones(len(table), dtype=bool)
+        barred = others_out.any(axis=-1) & candidates_only
+        allowed = np.asarray(~barred)
         slope = np.where(table[:, s], slope_of, 0.0)
         margins[s] = _first_change(
             value, slope, allowed, table, member, s, t, threshold if candidates_only else -np.inf

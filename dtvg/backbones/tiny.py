@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 from random import Random
 
 import numpy as np
@@ -113,7 +114,7 @@ def make_model(size: int) -> T5ForConditionalGeneration:
         relative_attention_max_distance=64,
         pad_token_id=0,
         eos_token_id=1,
-        decoder_start_token_id=0,
+        decoder_start_token_id=0,  # type: ignore[call-arg]
     )
     return T5ForConditionalGeneration(config)
 
@@ -230,7 +231,7 @@ def pretrain(
     """Train every weight on the stream: AdamW, warm-up, a linear fall in the last third."""
     places = [p for name, p in model.named_parameters() if "relative_attention" in name]
     others = [p for name, p in model.named_parameters() if "relative_attention" not in name]
-    groups = [
+    groups: list[dict[str, Any]] = [
         {"params": others},
         {"params": places, "lr": POSITION_RATE * LEARNING_RATE},
     ]

@@ -50,6 +50,6 @@ def progress_bars() -> Iterator[Report]:
             speed = f"{task.speed:.1f} steps/s" if task.speed else ""
             loss = "" if progress.loss is None else f"loss {progress.loss:.3f}"
             note = f"{progress.runs_active} runs  {loss}" if progress.runs_active else "done"
-            bars.update(number, completed=progress.steps_done, rate=speed, note=note)
+            bars.update(task.id, completed=progress.steps_done, rate=speed, note=note)
 
         yield report

@@ -36,7 +36,8 @@ def compact(run: RunDir, table: str, rows: int, everything: bool = False) -> int
             part.path.unlink(missing_ok=True)
     if len(kept) < 2 or (not everything and len(kept) < 8):
         return 0
-    merged, group, count = 0, [], 0
+    merged, count = 0, 0
+    group: list[Part] = []
     for part in kept:
         size = pq.read_metadata(part.path).num_rows
         if size >= rows:

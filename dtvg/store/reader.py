@@ -123,7 +123,9 @@ def open_run(path: Path | str) -> Run:
         if there and not run.config_path.exists():
             problem = "not a run's folder: neither status.json nor config.yaml"
         return Run(**base, state=RunState.FAILED, problem=problem)
-    facts, result, state, problem = status.facts, None, status.state, None
+    facts, state = status.facts, status.state
+    result: RunResult | None = None
+    problem: str | None = None
     content = read_json(run.result_path)
     if content is not None:
         try:

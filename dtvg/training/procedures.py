@@ -216,9 +216,9 @@ def _train_cohort(
     tensors, meta = saved if saved is not None else ({}, {"runs": {}})
     slots = []
     for run in runs:
-        writer = RunWriter(run_dirs[run.name], run)
+        rows = RunWriter(run_dirs[run.name], run)
         data = run_data(run, session.backbone)
-        slot = RunSlot(run, data, writer, inputs[run.name])
+        slot = RunSlot(run, data, rows, inputs[run.name])
         if run.name in meta["runs"]:
             slot.restore({**meta["runs"][run.name], "failure": None})
         slots.append(slot)

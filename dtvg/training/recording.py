@@ -112,8 +112,8 @@ def _write(items: list[_Queued]) -> list[Failure]:
             slot.writer.extend("steps", columns)
             slot.loss = float(values["loss"][good - 1, i])
         if good < len(items) and slot.failure is None:
-            member = values["weight"][good, i] > 0 if "weight" in values else None
-            failures.append(_failure(slot, items[good].record, i, values, good, member))
+            taken = values["weight"][good, i] > 0 if "weight" in values else None
+            failures.append(_failure(slot, items[good].record, i, values, good, taken))
     return failures
 
 
