@@ -23,8 +23,10 @@ def body() -> None:
     done = [r for r in transfer if r.result is not None]
     st.caption(f"{len(done)} of {len(transfer)} transfer runs have finished.")
     if not done:
-        st.info("Nothing to compare yet: scores appear here as runs finish. "
-                "The live page shows how far they are.")
+        st.info(
+            "Nothing to compare yet: scores appear here as runs finish. "
+            "The live page shows how far they are."
+        )
         return
     labels = list(dict.fromkeys(r.method for r in done))
     default = "dtvg" if "dtvg" in labels else labels[0]
@@ -33,9 +35,13 @@ def body() -> None:
     dark, key = is_dark(), f"{experiment.name}-{split}-{subject}"
     panels = [*info.targets, "average"] if len(info.targets) > 1 else list(info.targets)
     target = runs.choose("Target", panels, "target", panels[-1]) or panels[-1]
-    show.figure(compare_figure(info, dark, [target]), f"compare-{key}-{target}",
-                "Score of each method: seeds as points, mean with interval", info.table,
-                f"{experiment.name}-scores")
+    show.figure(
+        compare_figure(info, dark, [target]),
+        f"compare-{key}-{target}",
+        "Score of each method: seeds as points, mean with interval",
+        info.table,
+        f"{experiment.name}-scores",
+    )
     st.caption(f"Interval: {info.interval}.")
     _verdicts(info, key, target, dark)
     _curves(transfer, info, target, key, dark)
@@ -45,21 +51,30 @@ def body() -> None:
 def _verdicts(info: CompareInfo, key: str, target: str, dark: bool) -> None:
     """Show the paired differences with what can be said of them."""
     st.subheader("Paired by seed: the difference to each baseline", anchor=False)
-    show.figure(verdict_figure(info, dark, target), f"verdicts-{key}-{target}",
-                "Difference to each baseline with interval")
+    show.figure(
+        verdict_figure(info, dark, target),
+        f"verdicts-{key}-{target}",
+        "Difference to each baseline with interval",
+    )
     rows = info.verdicts[info.verdicts["target"] == target]
     show.numbers(rows, "verdicts", f"verdicts-{key}-{target}")
     st.caption(info.verdict_note)
 
 
-def _curves(transfer: tuple[Run, ...], info: CompareInfo, target: str, key: str, dark: bool
-            ) -> None:
+def _curves(
+    transfer: tuple[Run, ...], info: CompareInfo, target: str, key: str, dark: bool
+) -> None:
     """Show validation scores over steps."""
     st.subheader("Validation score over steps", anchor=False)
     chosen = tuple(r for r in transfer if target in ("average", r.target))
     made = cache.curves(chosen, quantity="score", group_by="method")
-    show.figure(curves_figure(made, dark, info.rows), f"curves-{key}-{target}",
-                "Validation score over steps, band over seeds", made.table, "score-curves")
+    show.figure(
+        curves_figure(made, dark, info.rows),
+        f"curves-{key}-{target}",
+        "Validation score over steps, band over seeds",
+        made.table,
+        "score-curves",
+    )
 
 
 page("Compare", "Dynamic groups against all sources, single sources and no transfer.", body)

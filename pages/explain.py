@@ -40,15 +40,30 @@ def body() -> None:
     left, right = st.columns(2)
     with left:
         st.subheader("Ranking by similarity, with the cut", anchor=False)
-        show.figure(draw.ranking_figure(info, dark, order), f"ranking-{key}",
-                    "Sources by similarity", info.table, f"{run.name}-step{step}-ranking")
+        show.figure(
+            draw.ranking_figure(info, dark, order),
+            f"ranking-{key}",
+            "Sources by similarity",
+            info.table,
+            f"{run.name}-step{step}-ranking",
+        )
     with right:
         st.subheader("Consistency of the first k candidates", anchor=False)
-        show.figure(draw.prefix_figure(info, dark), f"prefix-{key}", "Consistency by prefix",
-                    info.prefix_table, f"{run.name}-step{step}-consistency")
+        show.figure(
+            draw.prefix_figure(info, dark),
+            f"prefix-{key}",
+            "Consistency by prefix",
+            info.prefix_table,
+            f"{run.name}-step{step}-consistency",
+        )
     st.subheader("Gram matrix the decision rests on", anchor=False)
-    show.figure(draw.gram_figure(info, dark), f"gram-{key}", "Gram matrix", info.gram_table,
-                f"{run.name}-step{step}-gram")
+    show.figure(
+        draw.gram_figure(info, dark),
+        f"gram-{key}",
+        "Gram matrix",
+        info.gram_table,
+        f"{run.name}-step{step}-gram",
+    )
     show.notes(info.notes)
     _replay(run, dark, tuple(order))
 
@@ -63,8 +78,13 @@ def _replay(run: Run, dark: bool, order: tuple[str, ...]) -> None:
     left_out = () if out == "none" else (out,)
     info = cache.replayed(run, left_out, rule=rule, measure=measure)
     st.markdown(f"The same group in **{show.percent(info.agreement)}** of the steps.")
-    show.figure(replay_figure(info, dark, order), f"replay-{run.name}-{rule}-{measure}-{out}",
-                "Logged and replayed membership", info.timeline, f"{run.name}-replay")
+    show.figure(
+        replay_figure(info, dark, order),
+        f"replay-{run.name}-{rule}-{measure}-{out}",
+        "Logged and replayed membership",
+        info.timeline,
+        f"{run.name}-replay",
+    )
     show.notes(info.notes)
 
 

@@ -30,34 +30,59 @@ def body() -> None:
     settled = "not yet" if info.settling_step is None else f"step {info.settling_step:,}"
     right.metric("Last change", settled, help="First step of the group that was never changed.")
     st.subheader("Who was in the group, and when", anchor=False)
-    show.figure(draw.timeline_figure(info, dark, order), f"timeline-{key}",
-                "Membership of each source over steps, shaded by similarity", info.timeline,
-                f"{run.name}-membership")
+    show.figure(
+        draw.timeline_figure(info, dark, order),
+        f"timeline-{key}",
+        "Membership of each source over steps, shaded by similarity",
+        info.timeline,
+        f"{run.name}-membership",
+    )
     st.subheader("Similarity to the target, with the cut", anchor=False)
-    show.figure(draw.similarity_figure(info, dark, order), f"similarity-{key}",
-                "Target similarity of each source over steps", info.similarity_table,
-                f"{run.name}-similarity")
+    show.figure(
+        draw.similarity_figure(info, dark, order),
+        f"similarity-{key}",
+        "Target similarity of each source over steps",
+        info.similarity_table,
+        f"{run.name}-similarity",
+    )
     one, two = st.columns(2)
     with one:
         st.subheader("Group size and candidates", anchor=False)
-        show.figure(draw.size_figure(info, dark), f"size-{key}", "Group size over steps",
-                    info.size_table, f"{run.name}-size")
+        show.figure(
+            draw.size_figure(info, dark),
+            f"size-{key}",
+            "Group size over steps",
+            info.size_table,
+            f"{run.name}-size",
+        )
     with two:
         st.subheader("Changes of the group", anchor=False)
-        show.figure(draw.churn_figure(info, dark), f"churn-{key}",
-                    "Sources entering or leaving", info.churn_table, f"{run.name}-churn")
+        show.figure(
+            draw.churn_figure(info, dark),
+            f"churn-{key}",
+            "Sources entering or leaving",
+            info.churn_table,
+            f"{run.name}-churn",
+        )
     st.subheader("Which combinations ruled, how long", anchor=False)
-    show.figure(draw.combinations_figure(info, dark), f"combinations-{key}",
-                "When each of the most frequent groups was in force", info.combinations,
-                f"{run.name}-combinations")
+    show.figure(
+        draw.combinations_figure(info, dark),
+        f"combinations-{key}",
+        "When each of the most frequent groups was in force",
+        info.combinations,
+        f"{run.name}-combinations",
+    )
     show.notes(info.notes)
     _seeds(experiment, run)
 
 
 def _seeds(experiment: Experiment, run: Run) -> None:
     """Say how much the groups of the other seeds agree."""
-    others = tuple(r for r in experiment.runs if r.problem is None and r.step > 0
-                   and (r.target, r.method) == (run.target, run.method))
+    others = tuple(
+        r
+        for r in experiment.runs
+        if r.problem is None and r.step > 0 and (r.target, r.method) == (run.target, run.method)
+    )
     if len(others) < 2:
         return
     st.subheader("Agreement between seeds", anchor=False)

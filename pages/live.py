@@ -44,8 +44,7 @@ def _buttons(experiment: Experiment, example: bool) -> None:
             asked = launcher.stop(folder)
             st.toast(f"Asked {len(asked)} run(s) to commit and stop.")
         unfinished = any(r.state.resumable for r in experiment.runs if r.problem is None)
-        if st.button("Resume", icon=":material/play_circle:",
-                     disabled=working or not unfinished):
+        if st.button("Resume", icon=":material/play_circle:", disabled=working or not unfinished):
             try:
                 launcher.resume(folder)
                 st.toast("Resumed; the first steps appear in some seconds.")
@@ -65,9 +64,11 @@ def _draw(experiment: Experiment, name: str) -> None:
     text = ", ".join(f"{count} {state}" for state, count in states.items())
     st.progress(done / total if total else 0.0, f"{done:,} of {total:,} run steps: {text}")
     run = next(r for r in experiment.runs if r.name == name)
-    st.markdown(f"**{run.name}** {runs.badge(run)} step {run.step:,} of {run.total_steps:,}"
-                + (f", loss {run.loss:.3f}" if run.loss is not None else "")
-                + (f", validation {show.percent(run.score)}" if run.score is not None else ""))
+    st.markdown(
+        f"**{run.name}** {runs.badge(run)} step {run.step:,} of {run.total_steps:,}"
+        + (f", loss {run.loss:.3f}" if run.loss is not None else "")
+        + (f", validation {show.percent(run.score)}" if run.score is not None else "")
+    )
     runs.complain(run)
     _charts(experiment, run)
     tail = launcher.log_tail(ExperimentDir(experiment.path), 60)
@@ -82,18 +83,33 @@ def _charts(experiment: Experiment, run: Run) -> None:
     left, right = st.columns(2)
     with left:
         loss = cache.curves((run,), quantity="loss", group_by="run", smooth=0.6)
-        show.figure(curves_figure(loss, dark), f"live-loss-{key}", "Loss over steps", loss.table,
-                    f"{run.name}-loss")
+        show.figure(
+            curves_figure(loss, dark),
+            f"live-loss-{key}",
+            "Loss over steps",
+            loss.table,
+            f"{run.name}-loss",
+        )
     with right:
         score = cache.curves((run,), quantity="score", group_by="run")
-        show.figure(curves_figure(score, dark), f"live-score-{key}", "Validation score",
-                    score.table, f"{run.name}-score")
+        show.figure(
+            curves_figure(score, dark),
+            f"live-score-{key}",
+            "Validation score",
+            score.table,
+            f"{run.name}-score",
+        )
     info = cache.groups(run)
     if run.sources and len(info.steps):
         st.subheader("The group as it forms", anchor=False)
         order = experiment.config.sources if experiment.config else info.sources
-        show.figure(timeline_figure(info, dark, order), f"live-group-{key}",
-                    "Membership of each source over steps", info.timeline, f"{run.name}-group")
+        show.figure(
+            timeline_figure(info, dark, order),
+            f"live-group-{key}",
+            "Membership of each source over steps",
+            info.timeline,
+            f"{run.name}-group",
+        )
 
 
 page("Live", "What is training now, step by step. Refreshes by itself.", body)

@@ -119,10 +119,10 @@ def open_run(path: Path | str) -> Run:
     base: dict[str, Any] = {"experiment": run.path.parent.name, "name": run.name, "path": run.path}
     if status is None:
         there = run.path.is_dir()
-        problem = "no readable status.json" if there else "the folder does not exist"
+        why = "no readable status.json" if there else "the folder does not exist"
         if there and not run.config_path.exists():
-            problem = "not a run's folder: neither status.json nor config.yaml"
-        return Run(**base, state=RunState.FAILED, problem=problem)
+            why = "not a run's folder: neither status.json nor config.yaml"
+        return Run(**base, state=RunState.FAILED, problem=why)
     facts, state = status.facts, status.state
     result: RunResult | None = None
     problem: str | None = None

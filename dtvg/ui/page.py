@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from collections.abc import Callable
 
 import streamlit as st
+from streamlit.errors import StreamlitPageNotFoundError
 
 from dtvg.errors import DtvgError
 
@@ -44,3 +46,15 @@ def guarded(body: Callable[[], None]) -> None:
             "are in the terminal where the app was started. Reload the page to try again.",
             icon=":material/error:",
         )
+
+
+def link(name: str, label: str, **query: str) -> None:
+    """Link to another page with its choices in the URL; nothing where a page runs alone.
+
+    Args:
+        name: the page's module name.
+        label: what is read.
+        **query: choices for the other page.
+    """
+    with contextlib.suppress(StreamlitPageNotFoundError):
+        st.page_link(f"pages/{name}.py", label=label, query_params=query)

@@ -9,6 +9,7 @@ import streamlit as st
 from dtvg.records import RunState
 from dtvg.store.reader import Experiment, Run
 from dtvg.ui import cache
+from dtvg.ui.page import link
 
 BADGES = {
     RunState.WAITING: ("Waiting", "gray"),
@@ -64,7 +65,7 @@ def pick_experiment() -> Experiment | None:
             "Nothing has been recorded yet. Start the demo experiment on the launch page.",
             icon=":material/play_circle:",
         )
-        st.page_link("pages/launch.py", label="Go to Launch", icon=":material/play_circle:")
+        link("launch", "Go to Launch")
         return None
 
     def show(name: str) -> str:
