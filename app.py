@@ -16,7 +16,7 @@ PAGES: dict[str, list[tuple[str, str, str]]] = {
         ("pages/compare.py", "Compare", ":material/leaderboard:"),
     ],
 }
-"""Section → (file, title, icon); the first page is the start."""
+# section → (file, title, icon); the first page is the start
 
 
 def main() -> None:

@@ -1,0 +1,161 @@
+"""The Python interface: build a configuration, run it, open what was recorded as DataFrames.
+
+Everything heavy is imported inside the functions. The frames and figures come from the same
+Infos as the pages and the command line.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from dtvg.config import ExperimentConfig, build_config, load_config
+from dtvg.errors import ConfigError, unknown
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import plotly.graph_objects as go
+
+    from dtvg.store import reader
+
+__all__ = ["Experiment", "Run", "build_config", "load_config", "open_experiment", "open_run", "run"]
+
+RUN_FIGURES = ("membership", "similarity", "group_size", "loss", "score")
+EXPERIMENT_FIGURES = ("scores", "verdicts", "curves")
+
+
+@dataclass(frozen=True)
+class Run:
+    """One recorded run; every method reads what is committed now."""
+
+    view: reader.Run
+
+    def table(self, name: str) -> pd.DataFrame:
+        """Return `steps`, `sources`, `evals` or `events` as a DataFrame."""
+        from dtvg.store.reader import read_table
+
+        frame: pd.DataFrame = read_table(self.view, name).to_pandas()
+        return frame
+
+    def explain(self, step: int | None = None) -> pd.DataFrame:
+        """Return why each source was in the group at a step (None: the newest), or was not."""
+        from dtvg.analysis.explain import explain_step
+
+        return explain_step(self.view, step).table
+
+    def figure(self, name: str = "membership", dark: bool = False) -> go.Figure:
+        """Return one of `RUN_FIGURES` as a Plotly figure.
+
+        Raises:
+            ConfigError: an unknown name.
+        """
+        from dtvg.analysis.curves import curve_info
+        from dtvg.analysis.groups import group_info
+        from dtvg.figures import groups
+        from dtvg.figures.curves import curves_figure
+
+        if name not in RUN_FIGURES:
+            raise ConfigError(unknown("figure of a run", name, RUN_FIGURES))
+        if name in ("loss", "score"):
+            return curves_figure(curve_info([self.view], name, group_by="run"), dark)
+        info = group_info(self.view)
+        if name == "membership":
+            return groups.timeline_figure(info, dark)
+        if name == "similarity":
+            return groups.similarity_figure(info, dark)
+        return groups.size_figure(info, dark)
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """One recorded experiment."""
+
+    view: reader.Experiment
+
+    @property
+    def runs(self) -> tuple[Run, ...]:
+        """Its runs, Stage I included, in the order of the configuration."""
+        return tuple(Run(view) for view in self.view.runs)
+
+    def run(self, name: str) -> Run:
+        """Return the run of this name.
+
+        Raises:
+            ConfigError: there is none, with the nearest one.
+        """
+        found = {view.name: view for view in self.view.runs}
+        if name not in found:
+            raise ConfigError(unknown("run", name, found))
+        return Run(found[name])
+
+    def scores(self, split: str = "test") -> pd.DataFrame:
+        """Return method × target with mean, std, interval and number of seeds."""
+        return self._compared(split).table
+
+    def verdicts(self, split: str = "test") -> pd.DataFrame:
+        """Return DTVG against each baseline, paired by seed, with what can be said of it."""
+        return self._compared(split).verdicts
+
+    def _compared(self, split: Any) -> Any:
+        from dtvg.analysis.compare import compare_info
+
+        return compare_info(self.view.runs, split=split)
+
+    def figure(self, name: str = "scores", dark: bool = False) -> go.Figure:
+        """Return one of `EXPERIMENT_FIGURES` as a Plotly figure.
+
+        Raises:
+            ConfigError: an unknown name.
+        """
+        from dtvg.analysis.curves import curve_info
+        from dtvg.figures.compare import compare_figure, verdict_figure
+        from dtvg.figures.curves import curves_figure
+
+        if name not in EXPERIMENT_FIGURES:
+            raise ConfigError(unknown("figure of an experiment", name, EXPERIMENT_FIGURES))
+        if name == "curves":
+            transfer = [view for view in self.view.runs if view.role == "transfer"]
+            return curves_figure(curve_info(transfer, "score"), dark)
+        compared = self._compared("test")
+        return (compare_figure if name == "scores" else verdict_figure)(compared, dark)
+
+
+def run(
+    config: ExperimentConfig, runs_dir: str | Path | None = None, progress: bool = True
+) -> Experiment:
+    """Train an experiment here and now; goes on with it where it was begun before.
+
+    Args:
+        config: from `build_config` or `load_config`.
+        runs_dir: folder of experiments; None: the default.
+        progress: show progress bars.
+
+    Raises:
+        DtvgError: as the command line, one sentence.
+    """
+    from contextlib import nullcontext
+
+    from dtvg import paths
+    from dtvg.cli.progress import progress_bars
+    from dtvg.store.layout import create_experiment
+    from dtvg.training.procedures import run_experiment
+
+    made = create_experiment(config, Path(runs_dir) if runs_dir else paths.runs())
+    with progress_bars() if progress else nullcontext(lambda report: None) as report:
+        run_experiment(made, report)
+    return open_experiment(made.path)
+
+
+def open_run(path: str | Path) -> Run:
+    """Open the run in a folder."""
+    from dtvg.store import reader
+
+    return Run(reader.open_run(path))
+
+
+def open_experiment(path: str | Path) -> Experiment:
+    """Open the experiment in a folder."""
+    from dtvg.store import reader
+
+    return Experiment(reader.open_experiment(path))

@@ -1,0 +1,39 @@
+"""Docs that cannot go stale: every term, column, method and setting is named in them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from dtvg.methods.specs import METHODS
+from dtvg.notation import TERMS
+from dtvg.records import TABLES
+
+DOCS = Path(__file__).resolve().parent.parent / "docs"
+
+
+def test_every_term_is_in_the_notation() -> None:
+    text = (DOCS / "notation.md").read_text()
+    assert [t.name for t in TERMS if f"| {t.name} |" not in text] == []
+
+
+def test_every_column_is_in_the_specification_of_the_log() -> None:
+    text = (DOCS / "run_files.md").read_text()
+    columns = [c for columns in TABLES.values() for c in columns]
+    assert [c.name for c in columns if f"| {c.name} | {c.type} |" not in text] == []
+
+
+def test_every_method_and_setting_is_documented() -> None:
+    text = (DOCS / "methods.md").read_text()
+    names = [n for spec in METHODS.values() for n in spec.model_fields if n != "name"]
+    assert [n for n in (*METHODS, *names) if f"`{n}`" not in text] == []
+
+
+def test_no_source_file_grows_beyond_its_limit() -> None:
+    root = DOCS.parent
+    files = [*root.glob("dtvg/**/*.py"), *root.glob("pages/*.py"), root / "app.py"]
+    long = {
+        str(f.relative_to(root)): n
+        for f in files
+        if (n := len(f.read_text().splitlines())) > (180 if f.parent.name == "pages" else 450)
+    }
+    assert long == {}

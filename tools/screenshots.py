@@ -1,0 +1,57 @@
+"""Make docs/images: `python tools/screenshots.py` starts the app and photographs its pages.
+
+Needs Chromium (Debian: chromium) and the requirements of requirements-dev.txt.
+"""
+
+from __future__ import annotations
+
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from playwright.sync_api import sync_playwright
+
+ROOT = Path(__file__).resolve().parent.parent
+PAGES = ("overview", "launch", "live", "groups", "explain", "compare")
+
+
+def main(folder: Path) -> None:
+    """Photograph every page, light, and three of them dark."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [sys.executable, "-m", "streamlit", "run", "app.py", "--server.port", str(port)]
+    server = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL)
+    flags = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
+    try:
+        with sync_playwright() as play:
+            browser = play.chromium.launch(
+                executable_path=shutil.which("chromium") or "chromium", args=flags
+            )
+            for scheme in ("light", "dark"):
+                context = browser.new_context(
+                    viewport={"width": 1280, "height": 900}, color_scheme=scheme
+                )
+                view = context.new_page()
+                for name in PAGES if scheme == "light" else ("groups", "explain", "compare"):
+                    address = "" if name == "overview" else name
+                    for _ in range(40):
+                        try:
+                            view.goto(f"http://127.0.0.1:{port}/{address}")
+                            break
+                        except Exception:  # noqa: BLE001 - the server is still starting
+                            time.sleep(0.5)
+                    view.wait_for_selector("[data-testid=stMarkdown], h1", timeout=30_000)
+                    time.sleep(3.5)
+                    view.screenshot(path=folder / f"{name}-{scheme}.png")
+                    print(name, scheme)
+            browser.close()
+    finally:
+        server.terminate()
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]) if len(sys.argv) > 1 else ROOT / "docs" / "images")
