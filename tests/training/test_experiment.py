@@ -153,7 +153,9 @@ def test_after_kill_9_and_resume_the_history_is_that_of_an_unbroken_run(
             assert seen.state in (RunState.LOST, RunState.WAITING)
             steps = read_table(seen, "steps", ["step"]).column("step").to_pylist()
             assert steps == list(range(1, len(steps) + 1))
-    assert kills >= 2
+        else:
+            assert process.returncode == 0, process.stderr.read()
+    assert kills >= 1
     assert _spawn(broken, file).wait(timeout=300) == 0
     for name in ("rte.none.s0", "rte.dtvg.s0", "rte.dtvg-fixed.s0"):
         path = broken / "runs" / "tiny" / name
