@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-__version__ = "0.1.0"
+from dtvg.version import __version__
 
 _API = ("build_config", "load_config", "open_experiment", "open_run", "run")
 __all__ = ["__version__", *_API]

@@ -12,14 +12,14 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from dtvg.version import __version__
+
 PACKAGES = ("torch", "transformers", "datasets", "numpy", "scikit-learn", "pyarrow", "tokenizers")
 
 
 @functools.lru_cache(maxsize=1)
 def _fixed() -> dict[str, Any]:
     """Return what does not change while a process lives."""
-    import dtvg
-
     versions = {}
     for name in PACKAGES:
         try:
@@ -27,7 +27,7 @@ def _fixed() -> dict[str, Any]:
         except metadata.PackageNotFoundError:
             continue
     return {
-        "dtvg": dtvg.__version__,
+        "dtvg": __version__,
         "packages": versions,
         "commit": _commit(),
         "python": platform.python_version(),
