@@ -17,7 +17,6 @@ from pydantic import (
     AfterValidator,
     BaseModel,
     BeforeValidator,
-    ConfigDict,
     Field,
     ValidationError,
     model_validator,
@@ -25,11 +24,18 @@ from pydantic import (
 
 from dtvg.errors import ConfigError, unknown
 from dtvg.methods.specs import METHODS, AllForOne, AnyMethod, PromptTuning, Single
-
-NAME_PATTERN = r"^[a-z0-9_-][a-z0-9._-]{0,79}$"
-"""Names of runs, tasks and prompts: never start with a dot, never leave their folder."""
-
-Name = Annotated[str, Field(pattern=NAME_PATTERN)]
+from dtvg.settings import (
+    NAME_PATTERN,
+    BackboneConfig,
+    DataConfig,
+    DeviceConfig,
+    EvaluationConfig,
+    LoggingConfig,
+    Name,
+    OptimConfig,
+    PromptConfig,
+    Section,
+)
 
 
 def _no_duplicates(values: tuple[Any, ...]) -> tuple[Any, ...]:
@@ -38,124 +44,6 @@ def _no_duplicates(values: tuple[Any, ...]) -> tuple[Any, ...]:
         shown = getattr(repeated[0], "label", repeated[0])
         raise ValueError(f"'{shown}' is listed twice; list each entry once")
     return values
-
-
-class Section(BaseModel):
-    """Base of every part of a configuration: frozen, unknown keys refused."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class BackboneConfig(Section):
-    """Which frozen language model."""
-
-    name: str = Field(
-        "demo",
-        min_length=1,
-        description="'demo', a hub id such as google-t5/t5-base, or a folder.",
-    )
-    revision: str | None = Field(None, description="Hub revision (commit, branch or tag).")
-    dropout: float = Field(
-        0.0, ge=0, lt=1, description="Dropout while training; 0 keeps the backbone in eval mode."
-    )
-
-
-class PromptConfig(Section):
-    """The soft prompt and its shared start."""
-
-    length: int = Field(100, ge=1, le=1000, description="Prompt length r in tokens.")
-    vocabulary: int = Field(
-        5000,
-        ge=1,
-        description="The initial prompt draws from the first so many vocabulary ids.",
-    )
-    init_seed: int | None = Field(
-        None, description="Seed of the initial prompt; empty: the run's own seed."
-    )
-
-
-class OptimConfig(Section):
-    """Budgets, learning rates and the schedule of both stages."""
-
-    stage1_steps: int = Field(30_000, ge=1, description="Stage I optimiser steps per task.")
-    steps: int = Field(30_000, ge=1, description="Stage II optimiser steps per run.")
-    batch_size: int = Field(16, ge=1, le=4096, description="Examples per optimiser step.")
-    lr_stage1: float = Field(0.3, gt=0, description="Learning rate of plain prompt tuning.")
-    lr_prompt: float = Field(1e-3, gt=0, description="Stage II rate of the target's prompt.")
-    lr_scale_target: float = Field(1e-3, gt=0, description="Stage II rate of the target's scale.")
-    lr_scale: float = Field(1e-3, gt=0, description="Stage II rate of the sources' scales.")
-    weight_decay_stage1: float = Field(1e-5, ge=0, description="Weight decay of Stage I.")
-    weight_decay: float = Field(0.0, ge=0, description="Weight decay of Stage II.")
-    warmup_steps: int = Field(
-        500, ge=0, description="Linear warm-up; never more than 6 % of a run's steps."
-    )
-    schedule: Literal["linear", "constant"] = Field(
-        "linear", description="After warm-up: fall linearly to 0, or stay."
-    )
-    clip_norm: float = Field(
-        1.0, gt=0, description="Gradient norm limit over all of a run's parameters."
-    )
-    patience: int | None = Field(
-        None, ge=1, description="End a run after so many evaluations without a better score."
-    )
-
-
-class DataConfig(Section):
-    """Where examples come from and how many are used."""
-
-    folder: str | None = Field(
-        None,
-        description="Folder with one sub-folder of Parquet files per data set; "
-        "empty: <home>/datasets, then the hub.",
-    )
-    seed: int = Field(42, description="Seed of splits and batch order, apart from the run's.")
-    split: Literal["plan", "official"] = Field(
-        "plan", description="Splits by the literature's rule, or the official ones with labels."
-    )
-    max_train_examples: int | None = Field(
-        None, ge=1, description="Use at most so many training rows per task (seeded)."
-    )
-    max_source_tokens: int = Field(256, ge=8, le=4096, description="Longer inputs are cut.")
-
-
-class EvaluationConfig(Section):
-    """When and on how much a run is scored."""
-
-    every: int = Field(1000, ge=1, description="Steps between evaluations on validation.")
-    max_examples: int = Field(500, ge=1, description="Rows scored at most (seeded sample).")
-    at_end: Literal["test", "none"] = Field(
-        "test", description="Score the best prompt on the test split at the end."
-    )
-
-
-class LoggingConfig(Section):
-    """How often rows become visible and how they are stored."""
-
-    commit_seconds: float = Field(
-        10.0, gt=0, description="Seconds between commits, stretched to keep commit_share."
-    )
-    commit_share: float = Field(
-        0.01, gt=0, le=1, description="Largest share of the time that commits may take."
-    )
-    compact_rows: int = Field(10_000, ge=100, description="Rows a compacted part file holds.")
-
-
-class DeviceConfig(Section):
-    """Where and how precisely it is computed."""
-
-    name: str = Field(
-        "auto",
-        pattern=r"^(auto|cpu|mps|cuda(:[0-9]+)?)$",
-        description="auto takes the first GPU, else the CPU.",
-    )
-    precision: Literal["float32", "bfloat16", "float16", "float64"] = Field(
-        "float32", description="Precision of the backbone; prompts and decisions stay float32."
-    )
-    threads: int | None = Field(None, ge=1, description="CPU threads; empty: all cores.")
-    token_budget: int | None = Field(
-        None, ge=64, description="Tokens per micro-batch; empty: chosen for the device."
-    )
-    max_cohort: int = Field(64, ge=1, le=1024, description="Runs trained together at most.")
 
 
 def _backbone_from_name(value: Any) -> Any:

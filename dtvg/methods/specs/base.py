@@ -1,0 +1,45 @@
+"""What every transfer method's configuration has in common.
+
+Must not import torch: the desk reads it.
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from pydantic import BaseModel, ConfigDict
+
+
+class MethodConfig(BaseModel):
+    """What every transfer method's configuration has in common."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    title: ClassVar[str]
+    paper: ClassVar[str]
+    summary: ClassVar[str]
+    uses_sources: ClassVar[bool] = True
+    """Whether the run reads source prompts from the bank."""
+    has_source_vectors: ClassVar[bool] = True
+    """Whether there is something to group at every step, so a Gram matrix is logged."""
+    trains_scales: ClassVar[bool] = True
+    tunes_from_other_prompt: ClassVar[bool] = False
+    """Whether this is plain prompt tuning from another start: then Stage I's rate is used."""
+
+    name: str
+
+    @property
+    def label(self) -> str:
+        """Short name that tells variants apart: the name and every setting not at default."""
+        parts = [self.name]
+        for key, field in type(self).model_fields.items():
+            value = getattr(self, key)
+            if key == "name" or value == field.default or value is None:
+                continue
+            text = f"{value:g}" if isinstance(value, float) else str(value).lower()
+            parts.append(text if isinstance(value, str) else f"{key.replace('_', '')}{text}")
+        return "-".join(parts)
+
+    def grouping_settings(self) -> dict[str, Any]:
+        """Arguments for `dtvg.grouping.decide` that reproduce this method's decisions."""
+        return {"rule": "all_sources"}

@@ -1,0 +1,102 @@
+"""Configurations of the baselines: no transfer, one source, all sources, Stage I itself.
+
+Must not import torch. METHOD.md "Names"; arXiv 2503.18063, section 4.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from dtvg.methods.specs.base import MethodConfig
+
+
+class NoTransfer(MethodConfig):
+    """No transfer: the target's Stage I prompt is tuned on for the whole Stage II budget."""
+
+    title = "No transfer"
+    paper = "Lester et al. 2021, arXiv 2104.08691"
+    summary = "Prompt tuning on the target alone, continued for the Stage II budget."
+    uses_sources = False
+    has_source_vectors = False
+    trains_scales = False
+
+    name: Literal["none"] = "none"
+
+
+class TargetOnly(MethodConfig):
+    """The target's own vector with its learned scale; no sources (paper, ablation)."""
+
+    title = "Target only"
+    paper = "DTVG ablation, arXiv 2503.18063"
+    summary = "The target's vector with its per-token scale, no sources."
+    uses_sources = False
+    has_source_vectors = False
+
+    name: Literal["target_only"] = "target_only"
+
+
+class Single(MethodConfig):
+    """One source's vector is merged at every step; without `source`, one run per source."""
+
+    title = "Single source"
+    paper = "DTVG ablation, arXiv 2503.18063"
+    summary = "One given source merged at every step; one run per source."
+
+    name: Literal["single"] = "single"
+    source: str | None = Field(
+        None, description="Name of the source task; empty: one run for each source."
+    )
+
+
+class Spot(MethodConfig):
+    """Start from the source prompt with the highest cosine to the target's, then tune."""
+
+    title = "SPoT"
+    paper = "Vu et al. 2022, arXiv 2110.07904"
+    summary = "Prompt tuning started from the most similar source prompt."
+    has_source_vectors = False
+    trains_scales = False
+    tunes_from_other_prompt = True
+
+    name: Literal["spot"] = "spot"
+
+
+class AllSources(MethodConfig):
+    """Merge every source at every step: DTVG without grouping."""
+
+    title = "All sources"
+    paper = "DTVG ablation, arXiv 2503.18063"
+    summary = "Every source's vector merged at every step, no grouping."
+
+    name: Literal["all_sources"] = "all_sources"
+
+
+class AllForOne(MethodConfig):
+    """One prompt tuned on the examples-proportional mixture of the sources, then transferred."""
+
+    title = "All for one"
+    paper = "arXiv 2503.18063; examples-proportional mixing as in arXiv 2110.07904"
+    summary = "One prompt tuned on the mixture of all sources, then on the target."
+    has_source_vectors = False
+    trains_scales = False
+    tunes_from_other_prompt = True
+
+    name: Literal["all_for_one"] = "all_for_one"
+
+
+class PromptTuning(MethodConfig):
+    """Stage I: plain prompt tuning of one task, or of a mixture, from the initial prompt.
+
+    Not a transfer method and not listed with them; it makes what they start from.
+    """
+
+    title = "Prompt tuning (Stage I)"
+    paper = "Lester et al. 2021, arXiv 2104.08691"
+    summary = "Stage I: the task's own prompt, tuned from the shared initial prompt."
+    uses_sources = False
+    has_source_vectors = False
+    trains_scales = False
+
+    name: Literal["prompt_tuning"] = "prompt_tuning"
