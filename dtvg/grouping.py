@@ -9,23 +9,24 @@ Must import neither torch nor streamlit. arXiv 2503.18063, section 3.2; METHOD.m
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
-from itertools import combinations
-from math import comb
 from typing import Any, Literal, get_args
 
-import numpy as np
 from array_api_compat import array_namespace, device
 
 from dtvg.errors import ConfigError, unknown
 from dtvg.methods.specs import Rule
+from dtvg.regroup import holds, is_stateful
+from dtvg.subsets import best_subset, mean_over_pairs, pair_objective, subset_objective
 
 Array = Any
 """A NumPy array or a torch tensor."""
 
 RULES: tuple[str, ...] = get_args(Rule)
-MAX_EXACT_SOURCES = 20
+"""Rules of `dtvg`, the paper's first."""
+KNOWN_RULES: tuple[str, ...] = (*RULES, "nearest")
+"""What `decide` understands: `nearest` is how SPoT picks its one source."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,6 +56,9 @@ class Grouping:
     With rules `exact` and `consistency_only`: lead over the second best subset (NaN: none)."""
     rule: str = "greedy"
     settings: dict[str, Any] = field(default_factory=dict)
+    held: Array | None = None
+    """`[...]` bool: the group is the previous one, kept by `fixed`, between two regroupings or by
+    hysteresis; None where no previous group was given."""
 
     @cached_property
     def candidate(self) -> Array:
@@ -142,31 +146,41 @@ def gram_matrix(
 def decide(
     gram: Array,
     rule: str = "greedy",
-    previous: Grouping | None = None,
-    step: int | None = None,
+    previous: Grouping | Array | None = None,
+    step: int | Array | None = None,
     *,
     measure: Literal["dot", "cosine"] = "dot",
     threshold: float = 0.0,
     consistency_weight: float = 1.0,
     exact_over: Literal["sources", "candidates"] = "sources",
     exact_similarity: Literal["mean", "sum"] = "mean",
+    regroup_every: int = 1,
+    hysteresis: float | None = None,
+    hysteresis_unit: Literal["absolute", "relative"] = "absolute",
 ) -> Grouping:
     """Decide which sources form the group.
 
     Args:
         gram: `[... m m]` from `gram_matrix`, or a logged one.
-        rule: one of `RULES`. `greedy`: among candidates ranked by similarity, the prefix with
-            the highest consistency. `similarity_only`: all candidates. `consistency_only`: the
-            subset of all sources with the highest consistency (always the closest pair).
+        rule: one of `KNOWN_RULES`. `greedy`: among candidates ranked by similarity, the prefix
+            with the highest consistency. `similarity_only`: all candidates. `consistency_only`:
+            the subset of all sources with the highest consistency (always the closest pair).
             `exact`: the subset maximising mean similarity + λ · consistency. `all_sources`,
             `empty`: what they say. `fixed`: the greedy group of the first step for ever.
-        previous: the last decision; only `fixed` looks at it (None: first step).
-        step: step number, for rules that depend on it; none of today's does.
+            `nearest`: the most similar source alone, whatever the threshold.
+        previous: the last decision, or its members `[... n]`; only `fixed`, `regroup_every` and
+            `hysteresis` look at it (None: first step).
+        step: number of the step decided for, from 1, one for all or `[...]`; step 1 has no
+            previous group. None: a later step at which the group may change.
         measure: inner products as they are, or normalised to cosines.
         threshold: smallest similarity of a candidate (the threshold itself counts).
         consistency_weight: λ of `exact`.
         exact_over: `exact` searches all sources or the candidates only.
         exact_similarity: `exact` takes the mean or the sum of the members' similarities.
+        regroup_every: k: the group may change at steps 1, 1 + k, 1 + 2k, … only.
+        hysteresis: keep a still admissible group unless the best one's objective exceeds its own
+            by more than this (see `dtvg.regroup.objective`); None: always take the best.
+        hysteresis_unit: `relative` takes `hysteresis` as a share of the best objective's size.
 
     Returns:
         The decision for every leading index.
@@ -175,14 +189,13 @@ def decide(
         ConfigError: unknown rule, a Gram matrix that is not square or has no target row, or
             rule `exact` with more than 20 sources.
     """
-    if rule not in RULES:
-        raise ConfigError(unknown("grouping rule", rule, RULES))
+    if rule not in KNOWN_RULES:
+        raise ConfigError(unknown("grouping rule", rule, KNOWN_RULES))
     if gram.ndim < 2 or gram.shape[-1] != gram.shape[-2] or gram.shape[-1] < 1:
         raise ConfigError(
             f"A Gram matrix has shape [..., m, m] with the target first; got {tuple(gram.shape)}."
         )
     xp = array_namespace(gram)
-    n = gram.shape[-1] - 1
     wide = _measured(xp, xp.astype(gram, xp.float64), measure)
     similarity = wide[..., 0, 1:]
     order = xp.argsort(-similarity, axis=-1, stable=True)
@@ -196,26 +209,42 @@ def decide(
         "consistency_weight": consistency_weight,
         "exact_over": exact_over,
         "exact_similarity": exact_similarity,
+        "regroup_every": regroup_every,
+        "hysteresis": hysteresis,
+        "hysteresis_unit": hysteresis_unit,
     }
     if rule in ("greedy", "fixed"):
         member, margin = _greedy(xp, by_prefix, in_reach, rank, n_candidates)
-        if rule == "fixed" and previous is not None:
-            member = xp.broadcast_to(previous.member, member.shape)
-    elif rule in ("exact", "consistency_only") and n > 0:
-        if rule == "exact":
-            subsets, value = _subset_objective(xp, wide, is_candidate, settings)
-        else:
-            subsets, value = _pair_objective(xp, wide)
-        member, margin = _best_subset(xp, subsets, value)
     else:
-        member = {
-            "similarity_only": is_candidate,
-            "all_sources": xp.ones_like(is_candidate),
-        }.get(rule, xp.zeros_like(is_candidate))
-        margin = xp.full_like(xp.astype(n_candidates, xp.float64), xp.nan)
-    return Grouping(
+        member, margin = _other_rules(xp, rule, wide, is_candidate, rank, settings)
+    made = Grouping(
         gram, similarity, order, rank, n_candidates, by_prefix, member, margin, rule, settings
     )
+    if previous is None or not is_stateful(rule, regroup_every, hysteresis):
+        return made
+    held = holds(made, previous.member if isinstance(previous, Grouping) else previous, step)
+    return replace(made, member=held[1], held=held[0])
+
+
+def _other_rules(
+    xp: Any, rule: str, wide: Array, is_candidate: Array, rank: Array, settings: dict[str, Any]
+) -> tuple[Array, Array]:
+    """Return members and margin of every rule but the greedy one."""
+    if rule in ("exact", "consistency_only") and rank.shape[-1] > 0:
+        if rule == "exact":
+            subsets, value = subset_objective(xp, wide, is_candidate, settings)
+        else:
+            subsets, value = pair_objective(xp, wide)
+        return best_subset(xp, subsets, value)
+    if rule == "similarity_only":
+        member = is_candidate
+    elif rule == "all_sources":
+        member = xp.ones_like(is_candidate)
+    elif rule == "nearest":
+        member = rank == 0
+    else:
+        member = xp.zeros_like(is_candidate)
+    return member, xp.full_like(wide[..., 0, 0], xp.nan)
 
 
 def merge(
@@ -263,12 +292,7 @@ def consistency_of(gram: Array, member: Array, measure: str = "dot") -> Array:
     """
     xp = array_namespace(gram)
     wide = _measured(xp, xp.astype(gram, xp.float64), measure)[..., 1:, 1:]
-    weight = xp.astype(member, xp.float64)
-    size = xp.sum(weight, axis=-1)
-    total = xp.sum(xp.sum(wide * weight[..., None], axis=-2) * weight, axis=-1)
-    own = xp.sum(xp.linalg.diagonal(wide) * weight, axis=-1)
-    pairs = size * (size - 1)
-    return xp.where(pairs > 0, (total - own) / xp.where(pairs > 0, pairs, 1.0), 0.0)
+    return mean_over_pairs(xp, wide, member)
 
 
 def _detached(array: Array) -> Array:
@@ -321,78 +345,3 @@ def _greedy(
     lead = xp.where(known, xp.max(value, axis=-1), 0.0)
     lead = lead - xp.where(known, xp.max(others, axis=-1), 0.0)
     return member, xp.where(known, lead, xp.nan)
-
-
-def _best_subset(xp: Any, subsets: Array, value: Array) -> tuple[Array, Array]:
-    """Return the first subset of highest value and its lead; empty where all are −inf.
-
-    `subsets [S n]` bool in order of preference, `value [... S]`.
-    """
-    best = xp.argmax(value, axis=-1)
-    top = xp.max(value, axis=-1)
-    member = xp.take(subsets, xp.reshape(best, (-1,)), axis=0)
-    member = xp.reshape(member, (*best.shape, subsets.shape[-1])) & (top > -xp.inf)[..., None]
-    places = xp.arange(value.shape[-1], device=device(value))
-    second = xp.max(xp.where(places == best[..., None], -xp.inf, value), axis=-1)
-    known = (top > -xp.inf) & (second > -xp.inf)
-    lead = xp.where(known, top, 0.0) - xp.where(known, second, 0.0)
-    return member, xp.where(known, lead, xp.nan)
-
-
-def _pair_objective(xp: Any, gram: Array) -> tuple[Array, Array]:
-    """Subsets and values of `consistency_only`: nothing (0), then every pair by consistency.
-
-    A mean over pairs cannot beat its best pair, so larger sets need no look.
-    """
-    n = gram.shape[-1] - 1
-    table = np.zeros((1 + comb(n, 2), n), dtype=bool)
-    first, second = np.triu_indices(n, k=1)
-    table[np.arange(1, len(table)), first] = True
-    table[np.arange(1, len(table)), second] = True
-    where = device(gram)
-    flat = xp.reshape(gram[..., 1:, 1:], (*gram.shape[:-2], n * n))
-    picks = xp.asarray(first * n + second, device=where)
-    pairs = xp.take(flat, picks, axis=-1)
-    nothing = xp.zeros((*gram.shape[:-2], 1), dtype=xp.float64, device=where)
-    return xp.asarray(table, device=where), xp.concat([nothing, pairs], axis=-1)
-
-
-def subset_table(n: int) -> np.ndarray:
-    """Return all non-empty subsets of n sources `[2^n − 1, n]`: smaller first, then earlier."""
-    if n > MAX_EXACT_SOURCES:
-        raise ConfigError(
-            f"Rule 'exact' compares all subsets and takes at most {MAX_EXACT_SOURCES} sources; "
-            f"got {n}. Use rule 'greedy', or fewer sources."
-        )
-    table = np.zeros((2**n - 1, n), dtype=bool)
-    row = 0
-    for size in range(1, n + 1):
-        chosen = np.array(list(combinations(range(n), size)), dtype=np.int64)
-        rows = np.arange(row, row + len(chosen))
-        table[rows[:, None], chosen] = True
-        row += len(chosen)
-    return table
-
-
-def _subset_objective(
-    xp: Any, gram: Array, is_candidate: Array, settings: dict[str, Any]
-) -> tuple[Array, Array]:
-    """Subsets and values of `exact`: similarity + λ · consistency; −inf where not allowed."""
-    table = subset_table(gram.shape[-1] - 1)
-    where = device(gram)
-    weight = xp.asarray(table.astype(np.float64), device=where)
-    size = xp.sum(weight, axis=-1)
-    similarity = xp.matmul(weight, gram[..., 0, 1:, None])[..., 0]
-    if settings["exact_similarity"] == "mean":
-        similarity = similarity / size
-    inner = gram[..., 1:, 1:]
-    total = xp.sum(xp.matmul(weight, inner) * weight, axis=-1)
-    own = xp.matmul(weight, xp.linalg.diagonal(inner)[..., None])[..., 0]
-    pairs = xp.where(size > 1, size * (size - 1), 1.0)
-    consistency = xp.where(size > 1, (total - own) / pairs, 0.0)
-    value = similarity + settings["consistency_weight"] * consistency
-    if settings["exact_over"] == "candidates":
-        barred = xp.astype(~is_candidate, xp.float64)
-        outside = xp.matmul(weight, barred[..., None])[..., 0]
-        value = xp.where(outside > 0, -xp.inf, value)
-    return xp.asarray(table, device=where), value

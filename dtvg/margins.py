@@ -7,12 +7,14 @@ torch nor streamlit. METHOD.md "Margins".
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from array_api_compat import array_namespace, device
 
-from dtvg.grouping import Array, Grouping, subset_table
+from dtvg.grouping import Array, Grouping
+from dtvg.subsets import subset_table
 
 
 def similarity_margin(grouping: Grouping) -> Array:
@@ -22,19 +24,26 @@ def similarity_margin(grouping: Grouping) -> Array:
     larger than it (in the better direction) gives another group.
 
     Args:
-        grouping: a decision of any rule. `greedy`, `similarity_only` and `exact` can change
-            through one similarity; the other rules cannot.
+        grouping: a decision of any rule. `greedy`, `fixed` at its first step, `similarity_only`
+            and `exact` can change through one similarity; `nearest` too, through the gap to the
+            most similar; the other rules cannot.
 
     Returns:
-        `[... n]` float64; infinite where no change of that one similarity matters.
+        `[... n]` float64; infinite where no change of that one similarity matters, as where a
+        group is kept between two regroupings. NaN where hysteresis compared the previous group
+        with the best one: the margin is not defined there.
     """
     xp = array_namespace(grouping.gram)
+    if grouping.held is not None:
+        return _with_memory(xp, grouping)
     threshold = float(grouping.settings.get("threshold", 0.0))
+    if grouping.rule == "nearest" and grouping.similarity.shape[-1] > 0:
+        return _nearest_margin(xp, grouping)
     if grouping.rule == "similarity_only":
         return xp.abs(grouping.similarity - threshold)
-    if grouping.rule not in ("greedy", "exact") or grouping.similarity.shape[-1] == 0:
+    if grouping.rule not in ("greedy", "fixed", "exact") or grouping.similarity.shape[-1] == 0:
         return xp.full_like(grouping.similarity, xp.inf)
-    if grouping.rule == "greedy":
+    if grouping.rule in ("greedy", "fixed"):
         return _greedy_margin(xp, grouping, threshold)
     gram = np.asarray(grouping.measured_gram())
     flat = gram.reshape(-1, *gram.shape[-2:])
@@ -44,6 +53,24 @@ def similarity_margin(grouping: Grouping) -> Array:
     ]
     shaped = np.array(found).reshape(grouping.similarity.shape)
     return xp.asarray(shaped, device=device(grouping.gram))
+
+
+def _with_memory(xp: Any, grouping: Grouping) -> Array:
+    """Margins where a previous group was given: infinite while it is kept for its time, NaN
+    where hysteresis took part, else the rule's own."""
+    if grouping.settings.get("hysteresis") is not None and grouping.rule != "fixed":
+        return xp.full_like(grouping.similarity, xp.nan)
+    own = similarity_margin(replace(grouping, held=None))
+    return xp.where(xp.asarray(grouping.held)[..., None], xp.inf, own)
+
+
+def _nearest_margin(xp: Any, grouping: Grouping) -> Array:
+    """Distance to the most similar source; the first itself has its lead over the second."""
+    similarity, rank = grouping.similarity, grouping.rank
+    first = xp.max(similarity, axis=-1)
+    rest = xp.where(rank == 0, -xp.inf, similarity)
+    lead = first - xp.max(rest, axis=-1)
+    return xp.where(rank == 0, lead[..., None], first[..., None] - similarity)
 
 
 def _greedy_margin(xp: Any, grouping: Grouping, threshold: float) -> Array:

@@ -18,6 +18,7 @@ import pandas as pd
 from dtvg.analysis import wording
 from dtvg.errors import DataError
 from dtvg.grouping import Grouping, consistency_of, decide
+from dtvg.regroup import stateful_settings
 from dtvg.store.reader import Run, read_grams, read_table
 
 Floats = npt.NDArray[np.float64]
@@ -34,6 +35,10 @@ class ExplainInfo:
     rule: str
     threshold: float
     measure: str
+    held: bool
+    """Whether the group is the step before's, kept by a rule with a memory."""
+    memory: str
+    """What keeps it: "", "fixed", "regroup_every" or "hysteresis"."""
     sources: tuple[str, ...]
     gram: Floats
     """`[m m]`, target first: inner products as compared (cosines where `measure` says so)."""
@@ -67,7 +72,8 @@ class ExplainInfo:
         """k*: how many of the ranked candidates were taken; None where the group is no prefix."""
         size = self.group_size
         in_front = (self.rank[self.member] < size).all() if size else True
-        return size if in_front and self.rule in ("greedy", "fixed", "similarity_only") else None
+        known = self.rule in ("greedy", "fixed", "similarity_only")
+        return size if in_front and known and size <= self.n_candidates else None
 
     @cached_property
     def headline(self) -> str:
@@ -142,14 +148,25 @@ def explain_step(run: Run, step: int | None = None) -> ExplainInfo:
         )
     steps, grams = _gram_at(run, step)
     settings = run.config.method.grouping_settings()
+    number = int(steps[0])
     previous = None
-    if settings.get("rule") == "fixed":
-        previous = decide(read_grams(run, 1, 1)[1][0], **settings)
-    grouping = decide(grams[0], previous=previous, **settings)
+    if stateful_settings(settings) and number > 1:
+        previous = _logged_group(run, number - 1)
+    grouping = decide(grams[0], previous=previous, step=number, **settings)
     info = explain_grouping(
-        grouping, tuple(run.config.sources), run=run.name, target=run.target, step=int(steps[0])
+        grouping, tuple(run.config.sources), run=run.name, target=run.target, step=number
     )
     return _checked(run, info)
+
+
+def _logged_group(run: Run, step: int) -> Bools:
+    """Return the members of the group at a step, `[n]` in the order of the configuration."""
+    rows = read_table(run, "sources", ["source", "member"], step, step)
+    found = dict(
+        zip(rows.column("source").to_pylist(), rows.column("member").to_pylist(), strict=True)
+    )
+    sources = run.config.sources if run.config is not None else ()
+    return np.array([bool(found.get(name, False)) for name in sources], dtype=bool)
 
 
 def _gram_at(run: Run, step: int | None) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float32]]:
@@ -222,6 +239,8 @@ def explain_grouping(
         rule=grouping.rule,
         threshold=float(grouping.settings.get("threshold", 0.0)),
         measure=str(grouping.settings.get("measure", "dot")),
+        held=grouping.held is not None and bool(grouping.held),
+        memory=_memory(grouping),
         sources=sources,
         gram=measured,
         similarity=np.asarray(grouping.similarity),
@@ -239,6 +258,15 @@ def explain_grouping(
     )
 
 
+def _memory(grouping: Grouping) -> str:
+    """Return which setting keeps a group from step to step; hysteresis before regroup_every."""
+    if grouping.rule == "fixed":
+        return "fixed"
+    if grouping.settings.get("hysteresis") is not None:
+        return "hysteresis"
+    return "regroup_every" if grouping.settings.get("regroup_every", 1) > 1 else ""
+
+
 def switch_change(grouping: Grouping) -> Floats:
     """Smallest signed change of each source's similarity that moves that source in or out.
 
@@ -252,7 +280,7 @@ def switch_change(grouping: Grouping) -> Floats:
     """
     similarity = np.asarray(grouping.similarity)
     n = len(similarity)
-    if grouping.rule not in ("greedy", "similarity_only", "exact") or n == 0:
+    if grouping.rule not in ("greedy", "similarity_only", "exact") or n == 0 or _kept(grouping):
         return np.full(n, np.nan)
     if grouping.rule == "exact":
         margin = np.asarray(grouping.similarity_margin)
@@ -266,6 +294,13 @@ def switch_change(grouping: Grouping) -> Floats:
     best = distance.argmin(axis=1)
     found = change[np.arange(n), best]
     return np.where(np.isfinite(distance.min(axis=1)), found, np.nan)
+
+
+def _kept(grouping: Grouping) -> bool:
+    """Whether the group came from a memory, so that trial decisions would say nothing."""
+    return grouping.held is not None and (
+        bool(grouping.held) or grouping.settings.get("hysteresis") is not None
+    )
 
 
 def _gaps(similarity: Floats, threshold: float) -> tuple[Floats, Floats]:

@@ -21,14 +21,26 @@ from dtvg.analysis.downsample import MAX_POINTS, thin_index
 from dtvg.analysis.stability import jaccard
 from dtvg.config import RunConfig
 from dtvg.errors import DataError, unknown
-from dtvg.grouping import MAX_EXACT_SOURCES, RULES, Grouping, decide
+from dtvg.grouping import RULES
+from dtvg.regroup import decide_steps, stateful_settings
 from dtvg.store.reader import Run, read_grams, read_table
+from dtvg.subsets import MAX_EXACT_SOURCES
 
 Ints = npt.NDArray[np.int64]
 Bools = npt.NDArray[np.bool_]
 Singles = npt.NDArray[np.float32]
 
-SETTINGS = ("rule", "measure", "threshold", "consistency_weight", "exact_over", "exact_similarity")
+SETTINGS = (
+    "rule",
+    "measure",
+    "threshold",
+    "consistency_weight",
+    "exact_over",
+    "exact_similarity",
+    "regroup_every",
+    "hysteresis",
+    "hysteresis_unit",
+)
 OWN_VECTORS = (
     "Decided from this run's own vectors; a run trained under these settings would have moved "
     "them differently."
@@ -147,12 +159,12 @@ def replay(
     config = _checked(run, leave_out, settings)
     used = {**config.method.grouping_settings(), **settings}
     kept = [i for i, s in enumerate(config.sources) if s not in set(leave_out)]
-    if every is None:
-        every = _affordable(run, str(used.get("rule", "greedy")), len(kept), first, last)
-    steps, grams = read_grams(run, first, last, every)
     rows = np.array([0, *(i + 1 for i in kept)])
-    grams = grams[:, rows[:, None], rows] if len(grams) else grams
-    decided = _decide_all(run, grams, rows, used)
+    if stateful_settings(used):
+        every = _unthinned(run, used, len(kept), last, every)
+    elif every is None:
+        every = _affordable(run, str(used.get("rule", "greedy")), len(kept), first, last)
+    steps, decided = _decide_all(run, rows, used, first, last, every)
     logged = _logged(run, config.sources, steps, first, last)[:, kept]
     sources = tuple(config.sources[i] for i in kept)
     return _info(run, used, tuple(leave_out), sources, steps, logged, decided, every)
@@ -196,27 +208,50 @@ class _Decided:
     consistency: Singles
 
 
-def _decide_all(run: Run, grams: Singles, rows: Ints, settings: dict[str, Any]) -> _Decided:
-    """Decide every step, in chunks; rule `fixed` takes the run's first step."""
+def _unthinned(
+    run: Run, settings: dict[str, Any], n: int, last: int | None, every: int | None
+) -> int:
+    """Return 1: a rule with a memory needs every step from the first on.
+
+    Raises:
+        DataError: if steps were to be left out, or are too many for rule `exact`.
+    """
+    needed = _affordable(run, str(settings.get("rule", "greedy")), n, None, last)
+    if max(every or 1, needed) > 1:
+        raise DataError(
+            "A rule with a memory (fixed, regroup_every, hysteresis) is replayed step by step "
+            f"from the first step, and here only one step in {max(every or 1, needed)} would be "
+            "decided; replay it with every=1 and, for rule 'exact', up to an earlier last step."
+        )
+    return 1
+
+
+def _decide_all(
+    run: Run,
+    rows: Ints,
+    settings: dict[str, Any],
+    first: int | None,
+    last: int | None,
+    every: int,
+) -> tuple[Ints, _Decided]:
+    """Decide every step of the range; rules with a memory start at the run's first step."""
     n = len(rows) - 1
-    previous: Grouping | None = None
-    if settings.get("rule") == "fixed" and len(grams):
-        start = read_grams(run, 1, 1)[1]
-        previous = decide(start[0][rows[:, None], rows], **settings) if len(start) else None
+    start = None if stateful_settings(settings) else first
+    steps, grams = read_grams(run, start, last, every)
+    if len(grams):
+        grams = grams[:, rows[:, None], rows]
+    else:
+        grams = np.zeros((0, n + 1, n + 1), dtype=np.float32)
     chunk = 4096
     if settings.get("rule") == "exact":
         chunk = max(1, min(chunk, _SUBSET_ROWS // 2 ** min(n, MAX_EXACT_SOURCES)))
-    if not len(grams):
-        grams = np.zeros((0, n + 1, n + 1), dtype=np.float32)
-    made = [
-        decide(grams[i : i + chunk], previous=previous, **settings)
-        for i in range(0, max(1, len(grams)), chunk)
-    ]
-    return _Decided(
-        np.concatenate([g.member for g in made]),
-        np.concatenate([g.similarity for g in made]).astype(np.float32),
-        np.concatenate([g.n_candidates for g in made]).astype(np.int64),
-        np.concatenate([g.consistency for g in made]).astype(np.float32),
+    made = decide_steps(grams, steps, chunk, **settings)
+    shown = np.flatnonzero(steps >= (first or 0))
+    return steps[shown], _Decided(
+        made.member[shown],
+        made.similarity.astype(np.float32)[shown],
+        made.n_candidates.astype(np.int64)[shown],
+        made.consistency.astype(np.float32)[shown],
     )
 
 

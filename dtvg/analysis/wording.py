@@ -30,6 +30,10 @@ def headline(info: ExplainInfo) -> str:
         return f"The method merges {what} at every step, whatever their similarity."
     if info.rule == "fixed":
         return f"The group of the first step is kept for ever: {group or 'no source'}."
+    if info.held:
+        why = "no other is better by more than the hysteresis"
+        why = "between two regroupings" if info.memory == "regroup_every" else why
+        return f"The group of the step before is kept ({why}): {group or 'no source'}."
     if info.rule == "similarity_only":
         return f"Every source with similarity of at least {cut} is in: {group or 'none is'}."
     if info.rule in ("exact", "consistency_only"):
@@ -59,6 +63,8 @@ def _reason(info: ExplainInfo, s: int) -> str:
     place = (
         f"similarity {digits(info.similarity[s])} (rank {info.rank[s] + 1} of {len(info.sources)})"
     )
+    if info.held and info.rule != "fixed":
+        return f"{place} now, but the group of the step before is kept."
     if info.rule in ("greedy", "similarity_only"):
         return _ranked_reason(info, s, place)
     if info.rule in ("exact", "consistency_only"):
@@ -102,6 +108,10 @@ def _change(info: ExplainInfo, s: int) -> str:
     if info.rule in ("all_sources", "empty", "fixed", "consistency_only"):
         return ""
     change, margin = info.switch_change[s], info.similarity_margin[s]
+    if np.isnan(margin):
+        return " How far it is from a change is not defined where hysteresis compares groups."
+    if info.held:
+        return " No similarity can change that at this step."
     verb = "leave" if info.member[s] else "join"
     if np.isfinite(change):
         direction = "higher" if change > 0 else "lower"

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from dtvg.grouping import Grouping, decide, gram_matrix, merge
 from dtvg.methods.base import Inputs, MethodState, PromptStep, Role, TransferMethod, trainable
+from dtvg.regroup import stateful_settings
 
 ACTIVATIONS = {"identity": lambda scale: scale, "sigmoid": torch.sigmoid, "relu": torch.relu}
 
@@ -36,7 +37,7 @@ class Method(TransferMethod):
         runs, n = vectors.shape[:2]
         memory = {
             "member": torch.zeros((runs, n), dtype=torch.bool, device=vectors.device),
-            "decided": torch.zeros(runs, dtype=torch.bool, device=vectors.device),
+            "decided": torch.zeros(runs, dtype=torch.int64, device=vectors.device),
         }
         return MethodState(
             {
@@ -49,7 +50,7 @@ class Method(TransferMethod):
                 "source_vectors": vectors,
                 "token_norms": vectors.square().sum(-1),
             },
-            memory if self.settings["rule"] == "fixed" else {},
+            memory if stateful_settings(self.settings) else {},
         )
 
     @property
@@ -65,8 +66,8 @@ class Method(TransferMethod):
         scale_target = activation(state.parameters["scale_target"])
         scale_sources = activation(state.parameters["scale_sources"])
         gram = gram_matrix(vector, sources, scale_target, scale_sources)
-        grouping = decide_on_device(gram, **self.settings)
-        member, memory = self._remember(state, grouping)
+        grouping, memory = self._decide(state, gram)
+        member = grouping.member
         prompt = merge(init, vector, sources, scale_target, scale_sources, member)
         with torch.no_grad():
             weights = member.to(prompt.dtype)
@@ -75,24 +76,31 @@ class Method(TransferMethod):
             means = scale_sources.mean(-1)
         return PromptStep(prompt, weights, grouping, means, norms, memory)
 
-    def _remember(self, state: MethodState, grouping: Grouping) -> tuple[Tensor, dict[str, Tensor]]:
-        """Return the members, and for rule `fixed` the first decision for ever."""
-        if self.settings["rule"] != "fixed":
-            return grouping.member, {}
-        decided = state.memory["decided"]
-        member = torch.where(decided[:, None], state.memory["member"], grouping.member)
-        return member, {"member": member, "decided": torch.ones_like(decided)}
+    def _decide(self, state: MethodState, gram: Tensor) -> tuple[Grouping, dict[str, Tensor]]:
+        """Decide for the coming step; rules with a memory find the last group in the state."""
+        if not state.memory:
+            return decide_on_device(gram, **self.settings), {}
+        step = state.memory["decided"] + 1
+        grouping = decide_on_device(gram, state.memory["member"], step, **self.settings)
+        return grouping, {"member": grouping.member, "decided": step}
 
 
-def decide_on_device(gram: Tensor, **settings: Any) -> Grouping:
+def decide_on_device(
+    gram: Tensor, previous: Tensor | None = None, step: Tensor | None = None, **settings: Any
+) -> Grouping:
     """Decide where the Gram matrix lies; results are tensors there.
 
     On the CPU NumPy decides, so that a page replaying the log does exactly the same
     arithmetic; on a GPU torch does, and nothing waits for it.
     """
     if gram.device.type != "cpu":
-        return decide(gram, **settings)
-    made = decide(gram.numpy(), **settings)
+        return decide(gram, previous=previous, step=step, **settings)
+    made = decide(
+        gram.numpy(),
+        previous=None if previous is None else previous.numpy(),
+        step=None if step is None else step.numpy(),
+        **settings,
+    )
     names = (
         "similarity",
         "order",
@@ -103,4 +111,5 @@ def decide_on_device(gram: Tensor, **settings: Any) -> Grouping:
         "consistency_margin",
     )
     tensors = {name: torch.from_numpy(np.array(getattr(made, name))) for name in names}
-    return Grouping(gram=gram, rule=made.rule, settings=made.settings, **tensors)
+    held = None if made.held is None else torch.from_numpy(np.array(made.held))
+    return Grouping(gram=gram, rule=made.rule, settings=made.settings, held=held, **tensors)

@@ -16,8 +16,9 @@ import pyarrow.parquet as pq
 
 from dtvg.config import RunConfig
 from dtvg.errors import StoreError
-from dtvg.grouping import consistency_of, decide
+from dtvg.grouping import consistency_of
 from dtvg.records import TABLES, RunState
+from dtvg.regroup import decide_steps
 from dtvg.store.layout import RunDir
 from dtvg.store.reader import Run, open_run, read_grams, read_table
 from dtvg.store.tables import cover, parts, schema_of
@@ -123,10 +124,8 @@ def _check_replay(run: Run, config: RunConfig, data: pa.Table) -> list[str]:
     if not len(steps):
         return []
     settings = config.method.grouping_settings()
-    again = decide(grams, **settings)
+    again = decide_steps(grams, steps, **settings)
     member = np.asarray(again.member)
-    if settings["rule"] == "fixed":
-        member = np.broadcast_to(member[0], member.shape)
     sources = read_table(run, "sources")
     n = len(config.sources)
     if sources.num_rows != n * len(steps):

@@ -5,9 +5,9 @@ Must not import torch. arXiv 2503.18063, sections 3 and 4.
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from dtvg.methods.specs.base import MethodConfig
 
@@ -44,6 +44,19 @@ class Dtvg(MethodConfig):
     exact_similarity: Literal["mean", "sum"] = Field(
         "mean", description="Rule exact takes the mean or the sum of the members' similarities."
     )
+    regroup_every: int = Field(
+        1, ge=1, description="k: the group may change at steps 1, 1 + k, 1 + 2k, … only."
+    )
+    hysteresis: float | None = Field(
+        None,
+        ge=0,
+        description="Keep the group unless the best one's objective (greedy: consistency) exceeds "
+        "its own by more than this; empty: always take the best.",
+    )
+    hysteresis_unit: Literal["absolute", "relative"] = Field(
+        "absolute",
+        description="Hysteresis in units of the objective, or as a share of the best objective.",
+    )
     scale_activation: Literal["identity", "sigmoid", "relu"] = Field(
         "identity", description="What the learned scales pass through; the paper's is identity."
     )
@@ -57,4 +70,16 @@ class Dtvg(MethodConfig):
             "consistency_weight": self.consistency_weight,
             "exact_over": self.exact_over,
             "exact_similarity": self.exact_similarity,
+            "regroup_every": self.regroup_every,
+            "hysteresis": self.hysteresis,
+            "hysteresis_unit": self.hysteresis_unit,
         }
+
+    @model_validator(mode="after")
+    def _fixed_never_regroups(self) -> Self:
+        if self.rule == "fixed" and (self.regroup_every > 1 or self.hysteresis is not None):
+            raise ValueError(
+                "rule 'fixed' keeps the first step's group for ever, so 'regroup_every' and "
+                "'hysteresis' have nothing to do; leave them out or use rule 'greedy'"
+            )
+        return self

@@ -1,0 +1,106 @@
+"""Subsets of sources and what the searching rules score them by.
+
+`exact` scores every subset by similarity and consistency, `consistency_only` every pair;
+array-API code like `grouping.py`, which decides with it. Must import neither torch nor
+streamlit. METHOD.md, Stage II ("exact" and "consistency_only").
+"""
+
+from __future__ import annotations
+
+from itertools import combinations
+from math import comb
+from typing import Any
+
+import numpy as np
+from array_api_compat import device
+
+from dtvg.errors import ConfigError
+
+Array = Any
+MAX_EXACT_SOURCES = 20
+
+
+def best_subset(xp: Any, subsets: Array, value: Array) -> tuple[Array, Array]:
+    """Return the first subset of highest value and its lead; empty where all are −inf.
+
+    `subsets [S n]` bool in order of preference, `value [... S]`.
+    """
+    best = xp.argmax(value, axis=-1)
+    top = xp.max(value, axis=-1)
+    member = xp.take(subsets, xp.reshape(best, (-1,)), axis=0)
+    member = xp.reshape(member, (*best.shape, subsets.shape[-1])) & (top > -xp.inf)[..., None]
+    places = xp.arange(value.shape[-1], device=device(value))
+    second = xp.max(xp.where(places == best[..., None], -xp.inf, value), axis=-1)
+    known = (top > -xp.inf) & (second > -xp.inf)
+    lead = xp.where(known, top, 0.0) - xp.where(known, second, 0.0)
+    return member, xp.where(known, lead, xp.nan)
+
+
+def pair_objective(xp: Any, gram: Array) -> tuple[Array, Array]:
+    """Subsets and values of `consistency_only`: nothing (0), then every pair by consistency.
+
+    A mean over pairs cannot beat its best pair, so larger sets need no look.
+    """
+    n = gram.shape[-1] - 1
+    table = np.zeros((1 + comb(n, 2), n), dtype=bool)
+    first, second = np.triu_indices(n, k=1)
+    table[np.arange(1, len(table)), first] = True
+    table[np.arange(1, len(table)), second] = True
+    where = device(gram)
+    flat = xp.reshape(gram[..., 1:, 1:], (*gram.shape[:-2], n * n))
+    picks = xp.asarray(first * n + second, device=where)
+    pairs = xp.take(flat, picks, axis=-1)
+    nothing = xp.zeros((*gram.shape[:-2], 1), dtype=xp.float64, device=where)
+    return xp.asarray(table, device=where), xp.concat([nothing, pairs], axis=-1)
+
+
+def subset_table(n: int) -> np.ndarray:
+    """Return all non-empty subsets of n sources `[2^n − 1, n]`: smaller first, then earlier."""
+    if n > MAX_EXACT_SOURCES:
+        raise ConfigError(
+            f"Rule 'exact' compares all subsets and takes at most {MAX_EXACT_SOURCES} sources; "
+            f"got {n}. Use rule 'greedy', or fewer sources."
+        )
+    table = np.zeros((2**n - 1, n), dtype=bool)
+    row = 0
+    for size in range(1, n + 1):
+        chosen = np.array(list(combinations(range(n), size)), dtype=np.int64)
+        rows = np.arange(row, row + len(chosen))
+        table[rows[:, None], chosen] = True
+        row += len(chosen)
+    return table
+
+
+def subset_objective(
+    xp: Any, gram: Array, is_candidate: Array, settings: dict[str, Any]
+) -> tuple[Array, Array]:
+    """Subsets and values of `exact`: similarity + λ · consistency; −inf where not allowed."""
+    table = subset_table(gram.shape[-1] - 1)
+    where = device(gram)
+    weight = xp.asarray(table.astype(np.float64), device=where)
+    size = xp.sum(weight, axis=-1)
+    similarity = xp.matmul(weight, gram[..., 0, 1:, None])[..., 0]
+    if settings["exact_similarity"] == "mean":
+        similarity = similarity / size
+    inner = gram[..., 1:, 1:]
+    total = xp.sum(xp.matmul(weight, inner) * weight, axis=-1)
+    own = xp.matmul(weight, xp.linalg.diagonal(inner)[..., None])[..., 0]
+    pairs = xp.where(size > 1, size * (size - 1), 1.0)
+    consistency = xp.where(size > 1, (total - own) / pairs, 0.0)
+    value = similarity + settings["consistency_weight"] * consistency
+    if settings["exact_over"] == "candidates":
+        barred = xp.astype(~is_candidate, xp.float64)
+        outside = xp.matmul(weight, barred[..., None])[..., 0]
+        value = xp.where(outside > 0, -xp.inf, value)
+    return xp.asarray(table, device=where), value
+
+
+def mean_over_pairs(xp: Any, inner: Array, member: Array) -> Array:
+    """Return KC of any sets `[...]`: inner products `[... n n]` averaged over ordered pairs i ≠ j
+    of `member [... n]`; 0 below two members."""
+    weight = xp.astype(member, xp.float64)
+    size = xp.sum(weight, axis=-1)
+    total = xp.sum(xp.sum(inner * weight[..., None], axis=-2) * weight, axis=-1)
+    own = xp.sum(xp.linalg.diagonal(inner) * weight, axis=-1)
+    pairs = size * (size - 1)
+    return xp.where(pairs > 0, (total - own) / xp.where(pairs > 0, pairs, 1.0), 0.0)
