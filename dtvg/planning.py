@@ -116,9 +116,7 @@ def trained_parameters(run: RunConfig, width: int) -> int:
     length, count = run.prompt.length, run.prompt.length * width
     if run.method.trains_scales:
         count += length
-        if run.method.has_source_vectors:
-            count += length * len(run.sources)
-    return count
+    return count + length * run.method.scale_count(len(run.sources))
 
 
 def _chunks(stem: str, runs: Sequence[RunConfig], size: int) -> list[CohortPlan]:

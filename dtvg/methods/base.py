@@ -34,6 +34,8 @@ class Inputs:
     mixture_prompt: Float[Tensor, "R r d"] | None = None
     source_names: tuple[tuple[str, ...], ...] = ()
     """Per run, in the order of `source_vectors`."""
+    seeds: tuple[int, ...] = ()
+    """Per run: the run seed, for methods that draw at random once."""
 
 
 @dataclass

@@ -60,11 +60,12 @@ class Method(TransferMethod):
 
     def forward(self, state: MethodState) -> PromptStep:
         """Scale, pool, decide, merge: steps 1 to 6 of Stage II."""
+        # one scale for all sources (merging methods) is spread over them
         activation = ACTIVATIONS[getattr(self.config, "scale_activation", "identity")]
         init, sources = state.frozen["init"], state.frozen["source_vectors"]
         vector = state.parameters["prompt"] - init
         scale_target = activation(state.parameters["scale_target"])
-        scale_sources = activation(state.parameters["scale_sources"])
+        scale_sources = activation(state.parameters["scale_sources"]).expand(sources.shape[:-1])
         gram = gram_matrix(vector, sources, scale_target, scale_sources)
         grouping, memory = self._decide(state, gram)
         member = grouping.member

@@ -25,7 +25,8 @@ def random_inputs(runs: int, sources: int, length: int = 4, width: int = 6) -> I
     signs = torch.tensor([1.0, 1.0, -1.0, 0.5])[:sources, None, None].double()
     vectors = normal(runs, sources, length, width) + signs * own[:, None]
     names = tuple(tuple(f"source{i}" for i in range(sources)) for _ in range(runs))
-    return Inputs(init, init + own, vectors, init + normal(runs, length, width), names)
+    seeds = tuple(range(runs))
+    return Inputs(init, init + own, vectors, init + normal(runs, length, width), names, seeds)
 
 
 def pick(inputs: Inputs, row: int) -> Inputs:
@@ -37,6 +38,7 @@ def pick(inputs: Inputs, row: int) -> Inputs:
         inputs.source_vectors[row : row + 1],
         None if mixture is None else mixture[row : row + 1],
         inputs.source_names[row : row + 1],
+        inputs.seeds[row : row + 1],
     )
 
 

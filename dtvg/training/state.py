@@ -190,7 +190,8 @@ def build_stacks(slots: Sequence[RunSlot], device: torch.device, dtype: torch.dt
             for key in members[0].inputs
         }
         names = tuple(slot.config.sources for slot in members)
-        state = method.prepare(Inputs(**gathered, source_names=names))
+        seeds = tuple(slot.config.seed for slot in members)
+        state = method.prepare(Inputs(**gathered, source_names=names, seeds=seeds))
         for i, note in enumerate(state.notes):
             members[i].note = {**note, **members[i].note}
         state = dataclasses.replace(state, notes=[])

@@ -15,6 +15,7 @@ from pydantic import BeforeValidator, Field
 from dtvg.errors import unknown
 from dtvg.methods.specs.base import MethodConfig
 from dtvg.methods.specs.grouping import Dtvg, Rule
+from dtvg.methods.specs.merging import Awd, Consensus, Dare, Ties
 from dtvg.methods.specs.plain import (
     AllForOne,
     AllSources,
@@ -30,6 +31,9 @@ __all__ = [
     "AllForOne",
     "AllSources",
     "AnyMethod",
+    "Awd",
+    "Consensus",
+    "Dare",
     "Dtvg",
     "MethodConfig",
     "NoTransfer",
@@ -38,6 +42,7 @@ __all__ = [
     "Single",
     "Spot",
     "TargetOnly",
+    "Ties",
 ]
 
 METHODS: dict[str, type[MethodConfig]] = {
@@ -48,6 +53,10 @@ METHODS: dict[str, type[MethodConfig]] = {
     "all_sources": AllSources,
     "all_for_one": AllForOne,
     "dtvg": Dtvg,
+    "consensus": Consensus,
+    "awd": Awd,
+    "ties": Ties,
+    "dare": Dare,
 }
 """Every transfer method by name, in the order lists and forms show them."""
 

@@ -40,6 +40,10 @@ class MethodConfig(BaseModel):
             parts.append(text if isinstance(value, str) else f"{key.replace('_', '')}{text}")
         return "-".join(parts)
 
+    def scale_count(self, sources: int) -> int:
+        """Return how many learned scales `[r]` there are beside the target's."""
+        return sources if self.trains_scales and self.has_source_vectors else 0
+
     def grouping_settings(self) -> dict[str, Any]:
         """Arguments for `dtvg.grouping.decide` that reproduce this method's decisions."""
         return {"rule": "all_sources"}

@@ -1,0 +1,109 @@
+"""Methods beside the paper's, trained through files: recorded as specified, groups replayed."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from dtvg.analysis.explain import explain_step
+from dtvg.analysis.replay import replay
+from dtvg.config import build_config
+from dtvg.errors import DataError
+from dtvg.planning import trained_parameters
+from dtvg.records import RunState
+from dtvg.store.bank import PromptBank, TaskPrompt
+from dtvg.store.layout import create_experiment
+from dtvg.store.reader import Run, list_runs, read_table
+from dtvg.store.verify import verify_run
+from dtvg.testing.tiny_run import tiny_config
+from dtvg.training import procedures
+from dtvg.training.procedures import run_experiment
+from dtvg.training.stages import to_task_prompt
+
+MEMORIES = [
+    {"name": "dtvg", "rule": "fixed"},
+    {"name": "dtvg", "regroup_every": 4, "measure": "cosine"},
+    {"name": "dtvg", "hysteresis": 0.02},
+    {"name": "dtvg", "rule": "exact", "hysteresis": 0.3, "hysteresis_unit": "relative"},
+]
+MERGING = [
+    "consensus",
+    {"name": "consensus", "mask_threshold": 0.4, "scale": "source"},
+    {"name": "awd", "iterations": 20},
+    "ties",
+    "dare",
+    {"name": "dare", "merge": "ties"},
+]
+
+
+def _moved(slot, backbone) -> TaskPrompt:
+    """A Stage I prompt that has moved: a random backbone learns nothing, so all vectors are 0."""
+    made = to_task_prompt(slot, backbone)
+    rng = np.random.default_rng([len(made.task), ord(made.task[0]), made.seed])
+    towards = np.random.default_rng(made.seed).normal(size=made.prompt.shape)
+    moved = made.prompt + 0.3 * rng.normal(size=made.prompt.shape) + 0.1 * towards
+    return dataclasses.replace(made, prompt=moved.astype(np.float32))
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Run]:
+    folder = tmp_path_factory.mktemp("methods")
+    methods = [*MEMORIES, *MERGING]
+    config = build_config(tiny_config(folder / "parts", methods=methods, seeds=[0, 1]))
+    experiment = create_experiment(config, folder / "runs")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(procedures, "to_task_prompt", _moved)
+        run_experiment(experiment, bank=PromptBank(folder / "bank"))
+    runs = [run for run in list_runs(folder / "runs") if run.role == "transfer"]
+    assert len(runs) == 2 * len(methods)
+    return {run.name: run for run in runs}
+
+
+def test_every_run_finishes_and_its_log_is_as_specified(trained: dict[str, Run]) -> None:
+    for run in trained.values():
+        assert run.state is RunState.FINISHED, run.problem
+        assert verify_run(run.path) == [], run.name
+
+
+def test_the_plan_counts_the_parameters_that_are_trained(trained: dict[str, Run]) -> None:
+    for run in trained.values():
+        assert trained_parameters(run.config, 16) == run.result.trained_parameters, run.name
+
+
+def _of(trained: dict[str, Run], setting: str) -> list[Run]:
+    return [run for run in trained.values() if setting in run.name]
+
+
+@pytest.mark.parametrize("setting", ["fixed", "regroupevery", "hysteresis"])
+def test_a_rule_with_memory_replays_to_the_logged_groups(trained, setting: str) -> None:
+    for run in _of(trained, setting):
+        assert replay(run).agreement == 1.0
+        late = replay(run, first=7)
+        assert late.steps.tolist() == list(range(7, 13)) and late.agreement == 1.0
+        for step in (1, 5, 6, 12):
+            assert explain_step(run, step).notes == ()
+
+
+def test_any_log_replays_under_a_rule_with_memory(trained: dict[str, Run]) -> None:
+    run = _of(trained, "hysteresis")[0]
+    regrouped = replay(run, regroup_every=6, hysteresis=None)
+    assert (read_table(run, "sources").column("similarity").to_numpy() != 0).all()
+    changes = np.flatnonzero((regrouped.replayed[1:] != regrouped.replayed[:-1]).any(-1)) + 2
+    assert set(changes) <= {7}
+    assert replay(run, rule="fixed", hysteresis=None).combinations.shape[0] == 1
+    with pytest.raises(DataError, match="step by step"):
+        replay(run, regroup_every=6, every=2)
+
+
+def test_merging_methods_log_every_source_with_what_it_really_adds(trained) -> None:
+    for run in trained.values():
+        if run.method_name not in ("consensus", "awd", "ties", "dare"):
+            continue
+        rows = read_table(run, "sources").to_pandas()
+        assert rows["member"].all() and (rows["weight"] == 1).all()
+        assert (rows["contribution_norm"] > 0).all()
+        if "dare" not in run.name and "ties" not in run.name:
+            assert run.result.extra
