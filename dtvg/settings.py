@@ -93,6 +93,13 @@ class DataConfig(Section):
         None, ge=1, description="Use at most so many training rows per task (seeded)."
     )
     max_source_tokens: int = Field(256, ge=8, le=4096, description="Longer inputs are cut.")
+    labels: Literal["numerals", "words"] = Field(
+        "numerals",
+        description="Classes are answered as in the literature ('0') or in words ('entailment').",
+    )
+    label_words: dict[Name, tuple[str, ...]] = Field(
+        {}, description="Own words of a task's classes, in order, e.g. {rte: ['yes', 'no']}."
+    )
 
 
 class EvaluationConfig(Section):

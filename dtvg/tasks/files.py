@@ -1,4 +1,4 @@
-"""Where a task's files lie, and one file's columns: Parquet, CSV or JSON lines.
+"""Where a task's files lie, and one file's columns: Parquet, CSV, TSV or JSON lines.
 
 Finds the folder (`data.folder`, then `<home>/datasets`; the demo's is shipped), reads only
 the columns a task needs, and says in one sentence what is wrong with a file. Must not import
@@ -9,19 +9,21 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
 import pyarrow as pa
-import pyarrow.csv
-import pyarrow.json
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from dtvg import paths
-from dtvg.errors import DataError
+from dtvg.errors import DataError, nearest
 from dtvg.tasks.spec import TaskSpec
+from dtvg.tasks.tables import LIMIT, read_table
 
-ENDINGS = (".parquet", ".csv", ".jsonl")
+ENDINGS = (".parquet", ".csv", ".jsonl", ".tsv")
+Signature = tuple[tuple[str, int, int], ...]
 
 
 def find_folder(spec: TaskSpec, folder: str | None) -> Path | None:
@@ -34,6 +36,8 @@ def find_folder(spec: TaskSpec, folder: str | None) -> Path | None:
     Raises:
         DataError: if the configured folder does not exist.
     """
+    if spec.files:
+        return Path(spec.described_in).parent
     looked_in = places(spec, folder)
     for place in looked_in:
         if place.is_dir():
@@ -49,6 +53,8 @@ def places(spec: TaskSpec, folder: str | None) -> list[Path]:
     """
     if spec.dataset == "demo":
         return [paths.demo() / "tasks" / spec.folder]
+    if spec.described_in:
+        return []
     around = [paths.datasets()]
     if folder:
         given = Path(folder).expanduser()
@@ -72,11 +78,15 @@ def split_files(spec: TaskSpec, folder: Path, names: Sequence[str]) -> list[Path
     Raises:
         DataError: if there is none.
     """
+    if spec.files:
+        return [_own_file(spec, Path(path)) for split, path in spec.files if split in names]
     for name in names:
         for ending in ENDINGS:
             single = folder / f"{name}{ending}"
             if single.is_file():
                 return [single]
+            if single.is_dir():
+                raise DataError(f"'{single}' is a folder, not a file; put the file in its place.")
             parts = sorted(folder.glob(f"{name}-*-of-*{ending}"))
             if parts:
                 return parts
@@ -91,6 +101,25 @@ def split_files(spec: TaskSpec, folder: Path, names: Sequence[str]) -> list[Path
     )
 
 
+def _own_file(spec: TaskSpec, path: Path) -> Path:
+    """Return a file that a description names, if there is such a file."""
+    if path.suffix not in ENDINGS:
+        raise DataError(
+            f"'{path}', named in '{spec.described_in}', is none of {', '.join(ENDINGS)}; write the "
+            "rows as one of these."
+        )
+    if path.is_dir():
+        raise DataError(f"'{path}', named in '{spec.described_in}', is a folder; name its files.")
+    if not path.is_file():
+        beside = [p.name for p in path.parent.glob("*")] if path.parent.is_dir() else []
+        match = nearest(path.name, beside)
+        hint = f"did you mean '{match}'?" if match else "put it there"
+        raise DataError(
+            f"There is no file '{path}', which '{spec.described_in}' names; {hint.rstrip('?')}."
+        )
+    return path
+
+
 def read_file(path: Path, spec: TaskSpec) -> pa.Table:
     """Read the columns `spec` needs from one file.
 
@@ -98,31 +127,31 @@ def read_file(path: Path, spec: TaskSpec) -> pa.Table:
         DataError: if the file cannot be read as what its name says, lacks a column or holds
             no rows.
     """
-    kind = {".parquet": "Parquet", ".csv": "CSV", ".jsonl": "JSON lines"}[path.suffix]
     try:
-        table = _table(path, spec)
+        if not path.stat().st_size:
+            raise DataError(f"'{path}' is empty (0 bytes); write the file anew.")
+        table = _parquet(path, spec) if path.suffix == ".parquet" else read_table(
+            path, _text_columns(spec)
+        )  # fmt: skip
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
+        kind = {".parquet": "Parquet", ".jsonl": "JSON lines"}.get(path.suffix, "CSV")
         raise DataError(
             f"'{path}' cannot be read as {kind} ({reason_of(error)}); write the file anew."
         ) from None
     return checked(table, spec, f"'{path}'")
 
 
-def _table(path: Path, spec: TaskSpec) -> pa.Table:
-    """Read one file, text columns as strings whatever they look like."""
-    if path.suffix == ".parquet":
-        held = pq.read_schema(path).names
-        wanted = [column for column in spec.columns if column in held]
-        return pq.read_table(path, columns=wanted if len(wanted) == len(spec.columns) else None)
-    text = {column: pa.string() for _, column in spec.fields}
-    if path.suffix == ".csv":
-        options = pa.csv.ConvertOptions(column_types=text, strings_can_be_null=False)
-        parsing = pa.csv.ParseOptions(newlines_in_values=True)
-        return pa.csv.read_csv(path, convert_options=options, parse_options=parsing)
-    options = pa.json.ParseOptions(explicit_schema=pa.schema(list(text.items())))
-    table = pa.json.read_json(path, parse_options=options)
-    absent = [name for name in text if table.column(name).null_count == table.num_rows]
-    return table.drop_columns(absent)
+def _text_columns(spec: TaskSpec) -> frozenset[str]:
+    """Return the columns of a CSV that are text whatever they look like."""
+    named = [column for _, column in spec.fields]
+    return frozenset([*named, spec.label_column] if spec.described_in else named)
+
+
+def _parquet(path: Path, spec: TaskSpec) -> pa.Table:
+    """Read the needed columns, or all where one is missing (to name those there are)."""
+    held = pq.read_schema(path).names
+    wanted = [column for column in spec.columns if column in held]
+    return pq.read_table(path, columns=wanted if len(wanted) == len(spec.columns) else None)
 
 
 def checked(table: pa.Table, spec: TaskSpec, where: str) -> pa.Table:
@@ -138,9 +167,11 @@ def checked(table: pa.Table, spec: TaskSpec, where: str) -> pa.Table:
     """
     missing = [column for column in spec.columns if column not in table.column_names]
     if missing:
+        match = nearest(missing[0], table.column_names)
+        hint = f"; '{match}' is the nearest to '{missing[0]}'" if match else ""
         raise DataError(
-            f"{where} has no column {quoted(missing)}; task {spec.name} needs "
-            f"{quoted(spec.columns)} and the file holds {quoted(table.column_names)}."
+            f"{where} has no column {quoted(missing)}{hint}; task {spec.name} needs "
+            f"{quoted(spec.columns)} and the file holds {quoted(table.column_names)[:400]}."
         )
     if not table.num_rows:
         raise DataError(f"{where} holds no rows; task {spec.name} needs at least one.")
@@ -151,7 +182,33 @@ def checked(table: pa.Table, spec: TaskSpec, where: str) -> pa.Table:
             table = table.set_column(index, column.name, plain)
         elif pa.types.is_string_view(column.type):
             table = table.set_column(index, column.name, table.column(index).cast(pa.string()))
+    for column in table.schema:
+        if pa.types.is_string(column.type) or pa.types.is_large_string(column.type):
+            _refuse_no_text(table.column(column.name), column.name, where)
     return table
+
+
+def _refuse_no_text(values: pa.ChunkedArray, column: str, where: str) -> None:
+    """Refuse bytes that are no UTF-8, NULs, and texts no example has, naming the row."""
+    start = 1
+    for chunk in values.chunks:
+        try:
+            chunk.validate(full=True)
+        except pa.ArrowInvalid as error:
+            number = re.search(r"index (\d+)", str(error))
+            row = f", row {start + int(number[1])}" if number else ""
+            raise DataError(
+                f"{where}{row}, column '{column}': this is no UTF-8; write the file anew."
+            ) from None
+        start += len(chunk)
+    for found, what in (
+        (pc.match_substring(values, "\0"), "holds a NUL, which no text holds; remove it"),
+        (pc.greater(pc.binary_length(values), LIMIT),
+         f"is longer than {LIMIT >> 20} MiB, which no example is; cut it"),
+    ):  # fmt: skip
+        row = pc.index(found, True).as_py()
+        if row >= 0:
+            raise DataError(f"{where}, row {row + 1}, column '{column}' {what}.")
 
 
 def reason_of(error: Exception) -> str:
@@ -165,10 +222,17 @@ def quoted(names: Sequence[object]) -> str:
     return ", ".join(f"'{name}'" for name in names)
 
 
-def signature(folder: Path | None) -> tuple[tuple[str, int, int], ...]:
-    """Return name, size and time of every file in `folder`, so that a change is noticed."""
+def signature(folder: Path | None, spec: TaskSpec | None = None) -> Signature:
+    """Return name, size and time of every file of a task, so that a change is noticed.
+
+    Args:
+        folder: the task's folder, None for the hub.
+        spec: the task; one described in YAML has files in any folders.
+    """
     if folder is None:
         return ()
+    if spec is not None and spec.files:
+        return tuple(_stamp(path) for _, path in spec.files)
     try:
         with os.scandir(folder) as entries:
             found = [(e.name, e.stat().st_size, e.stat().st_mtime_ns) for e in entries]
@@ -177,3 +241,11 @@ def signature(folder: Path | None) -> tuple[tuple[str, int, int], ...]:
             raise DataError(f"'{folder}' cannot be listed ({error.strerror}).") from None
         return ()
     return tuple(sorted(found))
+
+
+def _stamp(path: str) -> tuple[str, int, int]:
+    try:
+        stat = os.stat(path)
+    except OSError:
+        return (path, -1, 0)
+    return (path, stat.st_size, stat.st_mtime_ns)

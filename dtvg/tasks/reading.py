@@ -1,8 +1,8 @@
 """`load_task`: one task's three splits as examples, with a fingerprint of what they are.
 
-Read lazily and kept in the process until a file changes. Below `config.py`, so settings
-come in as anything with `DataSettings`' fields. Must not import torch or pandas. METHOD.md
-"Text-to-text conventions".
+Read once, kept in the process and under `<home>/cache` until a file changes: a second start
+reads no data file. Below `config.py`, so settings come in as anything with `DataSettings`'
+fields. Must not import torch or pandas. METHOD.md "Text-to-text conventions".
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -18,7 +18,9 @@ from typing import Protocol
 import pyarrow as pa
 
 from dtvg.errors import DataError
-from dtvg.tasks import files, hub
+from dtvg.tasks import files, hub, prepared
+from dtvg.tasks.labels import label_words, reworded, with_words
+from dtvg.tasks.own_splits import plan_own
 from dtvg.tasks.spec import Example, TaskSpec, find_task
 from dtvg.tasks.splits import Splits, draw_order, leak_note, needs_test, plan_splits
 from dtvg.tasks.text import TEXT_VERSION, examples_from
@@ -43,15 +45,24 @@ class DataSettings(Protocol):
     def max_train_examples(self) -> int | None:
         """Limit on training rows."""
 
+    @property
+    def labels(self) -> str:
+        """Label words: `numerals` or `words`."""
+
+    @property
+    def label_words(self) -> Mapping[str, Sequence[str]]:
+        """Own label words by task."""
+
 
 @dataclass(frozen=True)
 class TaskData:
     """A task's examples, ready to be tokenised."""
 
     spec: TaskSpec
-    train: tuple[Example, ...]
-    validation: tuple[Example, ...]
-    test: tuple[Example, ...]
+    """The task; its labels are the words that are answered."""
+    train: Sequence[Example]
+    validation: Sequence[Example]
+    test: Sequence[Example]
     fingerprint: str
     """16 hex digits over texts, answers, splits, label words and the text version."""
     notes: tuple[str, ...] = ()
@@ -59,7 +70,7 @@ class TaskData:
     origin: str = ""
     """The folder or hub data set the rows come from."""
 
-    def split(self, name: str) -> tuple[Example, ...]:
+    def split(self, name: str) -> Sequence[Example]:
         """Return the examples of `train`, `validation` or `test`.
 
         Raises:
@@ -71,27 +82,40 @@ class TaskData:
         return rows[name]
 
 
+@dataclass(frozen=True)
+class _Choice:
+    """What decides the examples beside the rows themselves."""
+
+    split: str
+    seed: int
+    max_train_examples: int | None
+    words: tuple[str, ...]
+
+
 def load_task(name: str, data: DataSettings) -> TaskData:
     """Load the task called `name`: its own files if there are any, else the hub.
 
     Args:
         name: a task of `dtvg.tasks.spec.all_tasks`.
-        data: folder, data seed, split rule and the limit on training rows.
+        data: folder, data seed, split rule, limit on training rows, label words.
 
     Raises:
-        ConfigError: if there is no such task.
+        ConfigError: if there is no such task, or its label words do not fit.
         DataError: one sentence about the file, row and column that cannot be used.
     """
-    spec = find_task(name)
+    return load_spec(find_task(name), data)
+
+
+def load_spec(spec: TaskSpec, data: DataSettings) -> TaskData:
+    """Load a task; see `load_task`."""
     folder = files.find_folder(spec, data.folder)
+    words = label_words(spec, data.labels, data.label_words)
     return _load(
         spec,
         folder,
         tuple(files.places(spec, data.folder)),
-        data.split,
-        data.seed,
-        data.max_train_examples,
-        files.signature(folder),
+        _Choice(data.split, data.seed, data.max_train_examples, words),
+        files.signature(folder, spec),
     )
 
 
@@ -100,41 +124,89 @@ def _load(
     spec: TaskSpec,
     folder: Path | None,
     places: tuple[Path, ...],
-    split: str,
-    seed: int,
-    max_train_examples: int | None,
-    signature: tuple[tuple[str, int, int], ...],
+    choice: _Choice,
+    signature: files.Signature,
 ) -> TaskData:
-    """Read, split and fingerprint; `signature` only makes a changed file a new entry.
+    """Take the task from the cache on disk, or read, split and fingerprint it.
 
-    `places` is where files were looked for, for the message where there are none.
+    `signature` only makes a changed file a new entry; `places` is where files were looked for,
+    for the message where there are none.
     """
-    read = functools.partial(_read, spec, folder, places)
-    train, train_rows = read((spec.split.train, "train"))
-    validation, _ = read((spec.split.validation, "validation"))
+    key = prepared.key_of(spec, folder, choice, signature)
+    final = with_words(spec, choice.words)
+    kept = prepared.find(key) if key else None
+    if kept is not None:
+        return TaskData(final, *kept.splits, kept.fingerprint, kept.notes, kept.origin)
+    data = _prepare(spec, final, folder, places, choice)
+    if key:
+        splits = (data.train, data.validation, data.test)
+        prepared.keep(key, prepared.Prepared(splits, data.fingerprint, data.notes, data.origin))
+    return data
+
+
+def _prepare(
+    spec: TaskSpec,
+    final: TaskSpec,
+    folder: Path | None,
+    places: tuple[Path, ...],
+    choice: _Choice,
+) -> TaskData:
+    """Read all splits a task needs and divide them."""
+    read = functools.partial(read_official, spec, folder, places, choice.words)
+    train, train_rows = read("train")
+    validation: list[Example] = []
+    if not spec.files or "validation" in dict(spec.files):
+        validation, _ = read("validation")
     test: list[Example] | None = None
-    if spec.dataset == "demo":
-        test, _ = read(("test",))
-    elif needs_test(spec, split):
-        test, _ = read((spec.split.test or "test", "test"))
-    splits = plan_splits(spec, train, validation, test, split, seed)
-    used = limit_train(splits.train, max_train_examples, seed)
+    if _has_test(spec, choice.split):
+        test, _ = read("test")
+    if spec.described_in:
+        splits = plan_own(final, train, validation, test, choice.seed)
+    else:
+        splits = plan_splits(final, train, validation, test, choice.split, choice.seed)
+    used = limit_train(splits.train, choice.max_train_examples, choice.seed)
     splits = Splits(used, splits.validation, splits.test, splits.notes)
     return TaskData(
-        spec=spec,
+        spec=final,
         train=splits.train,
         validation=splits.validation,
         test=splits.test,
-        fingerprint=fingerprint_of(spec, splits),
+        fingerprint=fingerprint_of(final, splits),
         notes=_notes(spec, train_rows, splits),
         origin=str(folder) if folder else hub.hub_name(spec),
     )
 
 
-def _read(
-    spec: TaskSpec, folder: Path | None, places: tuple[Path, ...], names: Sequence[str]
+def _has_test(spec: TaskSpec, split: str) -> bool:
+    """Whether a test split is read: the demo's, a described task's own, or an official one."""
+    if spec.files:
+        return "test" in dict(spec.files)
+    if spec.described_in:
+        return spec.split.test is not None
+    return spec.dataset == "demo" or needs_test(spec, split)
+
+
+def read_official(
+    spec: TaskSpec,
+    folder: Path | None,
+    places: tuple[Path, ...],
+    words: tuple[str, ...],
+    split: str,
 ) -> tuple[list[Example], int]:
-    """Read one official split, all of its files in order; return examples and row count."""
+    """Read one official split as it stands, all of its files in order.
+
+    Args:
+        spec: the task, with the words of its description.
+        folder: where its files lie, None for the hub.
+        places: where files were looked for.
+        words: the words that answer for the classes.
+        split: `train`, `validation` or `test`.
+
+    Returns:
+        Examples and the number of rows read.
+    """
+    own = {"train": spec.split.train, "validation": spec.split.validation, "test": spec.split.test}
+    names = tuple(dict.fromkeys([own[split] or split, split]))
     tables: list[tuple[str, pa.Table]] = []
     if folder is None:
         where = f"{hub.hub_name(spec)}, split {names[0]}"
@@ -143,6 +215,8 @@ def _read(
         for path in files.split_files(spec, folder, names):
             tables.append((f"'{path}'", files.read_file(path, spec)))
     examples = [e for where, table in tables for e in examples_from(spec, table, where)]
+    if words != spec.labels:
+        examples = reworded(examples, words)
     return examples, sum(table.num_rows for _, table in tables)
 
 
@@ -167,7 +241,8 @@ def fingerprint_of(spec: TaskSpec, splits: Splits) -> str:
 def _notes(spec: TaskSpec, at_hand: int, splits: Splits) -> tuple[str, ...]:
     """Collect what a reader should know about these rows."""
     notes = list(splits.notes)
-    if spec.dataset != "demo" and at_hand != spec.split.train_rows:
-        notes.insert(0, f"{at_hand} of {spec.split.train_rows} official training rows at hand")
+    official = spec.split.train_rows
+    if spec.dataset != "demo" and official and at_hand != official:
+        notes.insert(0, f"{at_hand} of {official} official training rows at hand")
     leak = leak_note(splits)
     return tuple([*notes, leak] if leak else notes)

@@ -89,6 +89,10 @@ class TaskSpec:
     """
     more_columns: tuple[str, ...] = ()
     """Columns that `convert` reads besides those of `fields` and `label_column`."""
+    files: tuple[tuple[str, str], ...] = ()
+    """Pairs (split, absolute path) of a task described in YAML, empty for all others."""
+    described_in: str = ""
+    """The YAML file of a task without code."""
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -109,16 +113,27 @@ def all_tasks() -> dict[str, TaskSpec]:
     tasks: dict[str, TaskSpec] = {}
     for family in (demo, glue, superglue):
         tasks.update({spec.name: spec for spec in family.TASKS})
-    return tasks
+    return tasks | described_tasks(tuple(tasks))[0]
+
+
+def described_tasks(taken: tuple[str, ...]) -> tuple[dict[str, TaskSpec], dict[str, str]]:
+    """Return the tasks described in YAML, and what is wrong with descriptions, by name."""
+    from dtvg.tasks.custom import described
+
+    return described(taken)
 
 
 def find_task(name: str) -> TaskSpec:
     """Return the task called `name`.
 
     Raises:
-        ConfigError: naming the nearest task and all of them.
+        ConfigError: naming the nearest task and all of them, or what is wrong with the
+            description of that name.
     """
     tasks = all_tasks()
     if name not in tasks:
+        problem = described_tasks(tuple(tasks))[1].get(name)
+        if problem:
+            raise ConfigError(problem)
         raise ConfigError(unknown("task", name, tasks, "`python -m dtvg tasks list` shows them."))
     return tasks[name]

@@ -7,6 +7,7 @@ pandas or streamlit.
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from dtvg.tasks.metrics import score
@@ -35,12 +36,12 @@ def summarise(data: TaskData) -> tuple[SplitSummary, ...]:
     return tuple(_split(data.spec, name, data.split(name), answer) for name in SPLIT_NAMES)
 
 
-def commonest_answer(examples: tuple[Example, ...]) -> str:
+def commonest_answer(examples: Sequence[Example]) -> str:
     """Return the target that occurs most often (ties: the one seen first)."""
     return Counter(e.target for e in examples).most_common(1)[0][0]
 
 
-def _split(spec: TaskSpec, name: str, examples: tuple[Example, ...], answer: str) -> SplitSummary:
+def _split(spec: TaskSpec, name: str, examples: Sequence[Example], answer: str) -> SplitSummary:
     counts = Counter(e.target for e in examples)
     words = sum(e.source.count(" ") + 1 for e in examples)
     return SplitSummary(

@@ -12,7 +12,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from dtvg.errors import DataError
+from dtvg.errors import DataError, nearest
 from dtvg.tasks.spec import Example, FieldProblem, TaskSpec
 
 TEXT_VERSION = 1
@@ -112,15 +112,32 @@ def _texts(table: pa.Table, column: str, where: str) -> list[str]:
 
 
 def _labels(spec: TaskSpec, values: list[Any], where: str) -> list[int]:
-    """Return class indices, refusing any value that is none (1.0 and True count as 1)."""
-    known = frozenset(range(len(spec.labels)))
+    """Return class indices, refusing any value that names none."""
+    count = len(spec.labels)
+    indices: list[int] = []
     for number, value in enumerate(values, start=1):
-        if value not in known:
-            allowed = ", ".join(
-                f"{index} ({spec.title_of(index)})" for index in range(len(spec.labels))
-            )
-            raise _problem(where, number, FieldProblem(spec.label_column, value, allowed))
-    return [int(value) for value in values]
+        index = class_index(spec, value)
+        if index is None:
+            allowed = ", ".join(f"{index} ({spec.title_of(index)})" for index in range(count))
+            match = nearest(value, spec.label_titles) if isinstance(value, str) else None
+            hint = f"; '{match}' is the nearest" if match else ""
+            raise _problem(where, number, FieldProblem(spec.label_column, value, allowed + hint))
+        indices.append(index)
+    return indices
+
+
+def class_index(spec: TaskSpec, value: Any) -> int | None:
+    """Return the class that a label column's value names, None if it names none.
+
+    Numbers as on the hub (1, 1.0, true and "1" are one), or a class's readable name.
+    """
+    if isinstance(value, str):
+        word = value.strip().lower()
+        if word in spec.label_titles:
+            return spec.label_titles.index(word)
+        return int(word) if word.isdecimal() and int(word) < len(spec.labels) else None
+    known = isinstance(value, int | float) and value in range(len(spec.labels))
+    return int(value) if known else None
 
 
 def _problem(where: str, number: int, problem: FieldProblem) -> DataError:

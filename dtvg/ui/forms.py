@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, Literal, get_args, get_origin
 
 import streamlit as st
+import yaml
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
@@ -36,6 +37,8 @@ def _widget(name: str, field: FieldInfo, value: Any, key: str) -> Any:
     if get_origin(kind) is Literal:
         options = list(get_args(kind))
         return st.selectbox(label, options, options.index(value), key=key, help=help_text)
+    if get_origin(kind) is dict:
+        return _mapping(label, value, key, help_text)
     if kind in (int, float):
         text = "" if value is None else f"{value:g}" if kind is float else str(value)
         given = st.text_input(
@@ -48,6 +51,16 @@ def _widget(name: str, field: FieldInfo, value: Any, key: str) -> Any:
         return _number(given, kind)
     given = st.text_input(label, "" if value is None else str(value), key=key, help=help_text)
     return given.strip() or None if optional else given.strip()
+
+
+def _mapping(label: str, value: Any, key: str, help_text: str | None) -> Any:
+    """Draw a line of YAML for a mapping; return it, or the text itself for the model to refuse."""
+    text = yaml.safe_dump(value, default_flow_style=True, width=10_000) if value else ""
+    given = st.text_input(label, text.strip(), key=key, help=help_text, placeholder="empty: none")
+    try:
+        return yaml.safe_load(given) if given.strip() else {}
+    except yaml.YAMLError:
+        return given
 
 
 def _kind(annotation: Any) -> tuple[Any, bool]:

@@ -166,17 +166,21 @@ def test_a_file_that_is_no_parquet_is_named(rte_folder: Write) -> None:
     path.write_text("sentence1,sentence2,label\n")
     assert f"'{path}' cannot be read as Parquet" in refusal(data)
     path.write_bytes(b"")
-    assert f"'{path}' cannot be read as Parquet" in refusal(data)
+    assert f"'{path}' is empty (0 bytes)" in refusal(data)
 
 
 def test_a_broken_csv_or_json_lines_file_is_named(tmp_path: Path) -> None:
     folder = tmp_path / "glue_rte"
     folder.mkdir()
     (folder / "train.jsonl").write_text('{"sentence1": ')
-    assert "train.jsonl' cannot be read as JSON lines" in refusal(DataConfig(folder=str(tmp_path)))
+    assert "train.jsonl', line 1, character 15: no JSON" in refusal(
+        DataConfig(folder=str(tmp_path))
+    )
     (folder / "train.jsonl").unlink()
     (folder / "train.csv").write_bytes(b"sentence1,sentence2,label\n\xff,b,0\n")
-    assert "train.csv' cannot be read as CSV" in refusal(DataConfig(folder=str(tmp_path)))
+    assert "train.csv', line 2, byte 1 is 0xff, which is no UTF-8" in refusal(
+        DataConfig(folder=str(tmp_path))
+    )
 
 
 def test_a_folder_without_a_split_says_what_it_holds(rte_folder: Write) -> None:

@@ -1,0 +1,164 @@
+"""Tasks as they were read, split and checked, kept on disk as memory-mapped Arrow.
+
+An entry belongs to (files with size and time, or hub commit; settings; the code that turns rows
+into examples). Reading one touches no data file and builds an example only when asked for it.
+Must not import torch or pandas.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, overload
+
+import pyarrow as pa
+
+from dtvg.tasks import entries
+from dtvg.tasks.spec import Example, TaskSpec
+
+SPLITS = ("train", "validation", "test")
+SCHEMA = pa.schema(
+    [
+        ("source", pa.large_string()),
+        ("target", pa.string()),
+        ("references", pa.list_(pa.string())),
+        ("label", pa.int32()),
+        ("group", pa.string()),
+    ]
+)
+CHUNK = 2048
+"""Examples built at a time when all are walked through."""
+
+
+class StoredExamples(Sequence[Example]):
+    """A split in a memory-mapped file; equal to a tuple of the same examples."""
+
+    def __init__(self, table: pa.Table) -> None:
+        self._table = table
+
+    def __len__(self) -> int:
+        return int(self._table.num_rows)
+
+    @overload
+    def __getitem__(self, row: int) -> Example: ...
+    @overload
+    def __getitem__(self, row: slice) -> tuple[Example, ...]: ...
+    def __getitem__(self, row: int | slice) -> Example | tuple[Example, ...]:
+        if isinstance(row, slice):
+            start, stop, step = row.indices(len(self))
+            if step == 1:
+                return tuple(_examples(self._table.slice(start, max(0, stop - start))))
+            return tuple(self[i] for i in range(start, stop, step))
+        place = int(row) + (len(self) if row < 0 else 0)
+        if not 0 <= place < len(self):
+            raise IndexError(row)
+        return next(_examples(self._table.slice(place, 1)))
+
+    def __iter__(self) -> Iterator[Example]:
+        for start in range(0, len(self), CHUNK):
+            yield from _examples(self._table.slice(start, CHUNK))
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, tuple | StoredExamples):
+            return NotImplemented
+        return len(self) == len(other) and all(a == b for a, b in zip(self, other, strict=True))
+
+    __hash__ = None  # type: ignore[assignment]
+
+
+def _examples(table: pa.Table) -> Iterator[Example]:
+    columns = [table.column(name).to_pylist() for name in SCHEMA.names]
+    for source, target, references, label, group in zip(*columns, strict=True):
+        yield Example(source, target, tuple(references), label, group)
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """What an entry holds."""
+
+    splits: tuple[Sequence[Example], Sequence[Example], Sequence[Example]]
+    fingerprint: str
+    notes: tuple[str, ...]
+    origin: str
+
+
+def key_of(spec: TaskSpec, folder: Path | None, choice: Any, signature: Any) -> str | None:
+    """Return the name of a task's entry; None where what the hub holds may change."""
+    if folder is None and spec.revision is None:
+        return None
+    parts = (code(), spec, str(folder), choice, signature)
+    text = "\x1f".join(_plain(part) for part in parts)
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:32]
+
+
+def _plain(part: Any) -> str:
+    """Return a part of the key as text that is the same in every process."""
+    if isinstance(part, TaskSpec):
+        own = part.convert if part.described_in else None
+        return f"{part!r} {own!r}"  # functions are left out of the first, and are in `code`
+    return repr(part)
+
+
+@functools.lru_cache(maxsize=1)
+def code() -> str:
+    """Return a hash of this package's modules, so that an entry of other code is not used."""
+    digest = hashlib.sha256()
+    for path in sorted(Path(__file__).parent.glob("*.py")):
+        digest.update(path.name.encode() + path.read_bytes())
+    return digest.hexdigest()[:16]
+
+
+def place_of(key: str) -> Path:
+    """Return the folder of an entry."""
+    return entries.root() / "tasks" / key
+
+
+def find(key: str) -> Prepared | None:
+    """Open an entry; None where there is no whole one."""
+    place = place_of(key)
+    facts = entries.look(place)
+    if facts is None:
+        return None
+    try:
+        first, second, third = (_open(place / f"{split}.arrow") for split in SPLITS)
+        notes = tuple(str(note) for note in facts["notes"])
+        return Prepared((first, second, third), facts["fingerprint"], notes, facts["origin"])
+    except (OSError, KeyError, pa.ArrowException):
+        entries.remove(place)
+        return None
+
+
+def _open(path: Path) -> StoredExamples:
+    with pa.memory_map(str(path)) as source:
+        table = pa.ipc.open_file(source).read_all()
+    if table.schema != SCHEMA:
+        raise pa.ArrowInvalid(f"'{path}' has other columns")
+    return StoredExamples(table)
+
+
+def keep(key: str, data: Prepared) -> bool:
+    """Write an entry; return whether it is there."""
+
+    def write(folder: Path) -> None:
+        for split, rows in zip(SPLITS, data.splits, strict=True):
+            table = _table(rows)
+            sink = str(folder / f"{split}.arrow")
+            with pa.ipc.new_file(sink, SCHEMA) as writer:
+                writer.write_table(table)
+
+    facts = {"fingerprint": data.fingerprint, "notes": data.notes, "origin": data.origin}
+    return entries.keep(place_of(key), write, facts)
+
+
+def _table(rows: Sequence[Example]) -> pa.Table:
+    columns: dict[str, list[Any]] = {
+        "source": [e.source for e in rows],
+        "target": [e.target for e in rows],
+        "references": [e.references for e in rows],
+        "label": [e.label for e in rows],
+        "group": [e.group for e in rows],
+    }
+    return pa.table(columns, schema=SCHEMA)
