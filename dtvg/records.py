@@ -78,11 +78,25 @@ EVENTS: tuple[Column, ...] = (
     Column("detail", "string", False, "one sentence"),
 )
 
+PREDICTIONS: tuple[Column, ...] = (
+    Column("step", "int64", False, "steps trained when the answer was given"),
+    Column("split", "string", False, "validation or test"),
+    Column("task", "string", False, "task evaluated"),
+    Column("row", "int64", False, "row within the task's split"),
+    Column("fingerprint", "string", False, "of the example's input and answers, by content"),
+    Column("target", "string", False, "the right answer"),
+    Column("prediction", "string", False, "what was answered"),
+    Column("correct", "bool", False, "whether it equals an accepted answer"),
+    Column("value", "float64", False, "score of this example, 0..1"),
+    Column("margin", "float32", True, "log-likelihood of the answered label minus the next best"),
+)
+
 TABLES: dict[str, tuple[Column, ...]] = {
     "steps": STEPS,
     "sources": SOURCES,
     "evals": EVALS,
     "events": EVENTS,
+    "predictions": PREDICTIONS,
 }
 
 

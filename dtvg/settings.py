@@ -110,6 +110,19 @@ class EvaluationConfig(Section):
     at_end: Literal["test", "none"] = Field(
         "test", description="Score the best prompt on the test split at the end."
     )
+    mode: Literal["generate", "labels"] = Field(
+        "generate",
+        description="Answer freely, or score the log-likelihood of each label word with its end "
+        "mark (tasks with label words; the others are answered freely).",
+    )
+    constrained: bool = Field(
+        False, description="Only label words can be answered; likelihoods are shares among them."
+    )
+    keep_predictions: Literal["none", "test", "all"] = Field(
+        "test",
+        description="Which answers are stored, example by example: none, of the final test, or "
+        "also of each best validation.",
+    )
 
 
 class LoggingConfig(Section):
@@ -132,8 +145,10 @@ class DeviceConfig(Section):
         pattern=r"^(auto|cpu|mps|cuda(:[0-9]+)?)$",
         description="auto takes the first GPU, else the CPU.",
     )
-    precision: Literal["float32", "bfloat16", "float16", "float64"] = Field(
-        "float32", description="Precision of the backbone; prompts and decisions stay float32."
+    precision: Literal["float32", "bfloat16", "float16", "float64", "int8", "int4"] = Field(
+        "float32",
+        description="Precision of the backbone; prompts and decisions stay float32. int8 and int4 "
+        "need CUDA and the extra `quantized`.",
     )
     threads: int | None = Field(None, ge=1, description="CPU threads; empty: all cores.")
     token_budget: int | None = Field(

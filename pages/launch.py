@@ -112,7 +112,7 @@ def _form(values: dict[str, Any], kind: str) -> dict[str, Any]:
         device = st.selectbox(
             "Device", list(found), format_func=found.__getitem__, key=f"{kind}.device"
         )
-        options = ["float32", "bfloat16", "float16", "float64"]
+        options = ["float32", "bfloat16", "float16", "float64", "int8", "int4"]
         precision = st.selectbox(
             "Precision",
             options,

@@ -16,7 +16,7 @@ from dtvg.errors import ConfigError, unknown
 
 @dataclass(frozen=True)
 class BackboneSpec:
-    """One backbone people choose by name."""
+    """One backbone people choose by name; sizes as in its published configuration."""
 
     name: str
     title: str
@@ -24,51 +24,114 @@ class BackboneSpec:
     """`encoder_decoder` or `decoder_only`."""
     parameters: str
     licence: str
+    width: int = 0
+    """Width of the input embeddings, so of a prompt: d."""
+    layers: int = 0
+    """Of the encoder where there is one."""
+    feed_forward: int = 0
+    vocabulary: int = 0
+    hidden: int = 0
+    """Width of the layers where it is not `width` (opt-350m); 0: the same."""
 
 
-BACKBONES: dict[str, BackboneSpec] = {
-    spec.name: spec
-    for spec in (
-        BackboneSpec("demo", "Embedded tiny T5 (demo)", "encoder_decoder", "<4 M", "Apache-2.0"),
-        BackboneSpec("google-t5/t5-small", "T5 small", "encoder_decoder", "60 M", "Apache-2.0"),
-        BackboneSpec("google-t5/t5-base", "T5 base", "encoder_decoder", "220 M", "Apache-2.0"),
-        BackboneSpec("google-t5/t5-large", "T5 large", "encoder_decoder", "770 M", "Apache-2.0"),
-        BackboneSpec(
-            "google/t5-base-lm-adapt",
-            "T5 1.1 base, LM-adapted",
-            "encoder_decoder",
-            "250 M",
-            "Apache-2.0",
-        ),
-        BackboneSpec(
-            "google/flan-t5-base", "Flan-T5 base", "encoder_decoder", "250 M", "Apache-2.0"
-        ),
-        BackboneSpec(
-            "meta-llama/Llama-3.2-1B", "Llama 3.2 1B", "decoder_only", "1.2 B", "Llama 3.2"
-        ),
-        BackboneSpec(
-            "meta-llama/Llama-3.2-3B", "Llama 3.2 3B", "decoder_only", "3.2 B", "Llama 3.2"
-        ),
+_FAMILIES = {"T": "encoder_decoder", "C": "decoder_only"}
+
+# name | title | family | parameters | width, layers, feed-forward, vocabulary | licence
+_ROWS = """
+google-t5/t5-small | T5 small | T | 60 M | 512 6 2048 32128 | Apache-2.0
+google-t5/t5-base | T5 base | T | 220 M | 768 12 3072 32128 | Apache-2.0
+google-t5/t5-large | T5 large | T | 770 M | 1024 24 4096 32128 | Apache-2.0
+google-t5/t5-3b | T5 3B | T | 2.8 B | 1024 24 16384 32128 | Apache-2.0
+google/t5-v1_1-small | T5 1.1 small | T | 77 M | 512 8 1024 32128 | Apache-2.0
+google/t5-v1_1-base | T5 1.1 base | T | 250 M | 768 12 2048 32128 | Apache-2.0
+google/t5-v1_1-large | T5 1.1 large | T | 780 M | 1024 24 2816 32128 | Apache-2.0
+google/t5-small-lm-adapt | T5 1.1 small, LM-adapted | T | 77 M | 512 8 1024 32128 | Apache-2.0
+google/t5-base-lm-adapt | T5 1.1 base, LM-adapted | T | 250 M | 768 12 2048 32128 | Apache-2.0
+google/t5-large-lm-adapt | T5 1.1 large, LM-adapted | T | 780 M | 1024 24 2816 32128 | Apache-2.0
+google/t5-xl-lm-adapt | T5 1.1 XL, LM-adapted | T | 2.8 B | 2048 24 5120 32128 | Apache-2.0
+google/flan-t5-small | Flan-T5 small | T | 77 M | 512 8 1024 32128 | Apache-2.0
+google/flan-t5-base | Flan-T5 base | T | 250 M | 768 12 2048 32128 | Apache-2.0
+google/flan-t5-large | Flan-T5 large | T | 780 M | 1024 24 2816 32128 | Apache-2.0
+google/flan-t5-xl | Flan-T5 XL | T | 2.8 B | 2048 24 5120 32128 | Apache-2.0
+google/mt5-small | mT5 small | T | 300 M | 512 8 1024 250112 | Apache-2.0
+google/mt5-base | mT5 base | T | 580 M | 768 12 2048 250112 | Apache-2.0
+google/umt5-small | umT5 small | T | 310 M | 512 8 1024 256384 | Apache-2.0
+google/umt5-base | umT5 base | T | 590 M | 768 12 2048 256384 | Apache-2.0
+google/byt5-small | ByT5 small | T | 300 M | 1472 12 3584 384 | Apache-2.0
+google/byt5-base | ByT5 base | T | 580 M | 1536 18 3968 384 | Apache-2.0
+facebook/bart-base | BART base | T | 140 M | 768 6 3072 50265 | Apache-2.0
+facebook/bart-large | BART large | T | 410 M | 1024 12 4096 50265 | Apache-2.0
+meta-llama/Llama-3.2-1B | Llama 3.2 1B | C | 1.2 B | 2048 16 8192 128256 | Llama 3.2
+meta-llama/Llama-3.2-3B | Llama 3.2 3B | C | 3.2 B | 3072 28 8192 128256 | Llama 3.2
+meta-llama/Llama-3.1-8B | Llama 3.1 8B | C | 8.0 B | 4096 32 14336 128256 | Llama 3.1
+Qwen/Qwen2.5-0.5B | Qwen2.5 0.5B | C | 490 M | 896 24 4864 151936 | Apache-2.0
+Qwen/Qwen2.5-1.5B | Qwen2.5 1.5B | C | 1.5 B | 1536 28 8960 151936 | Apache-2.0
+Qwen/Qwen3-0.6B-Base | Qwen3 0.6B | C | 600 M | 1024 28 3072 151936 | Apache-2.0
+Qwen/Qwen3-1.7B-Base | Qwen3 1.7B | C | 1.7 B | 2048 28 6144 151936 | Apache-2.0
+EleutherAI/pythia-70m | Pythia 70M | C | 70 M | 512 6 2048 50304 | Apache-2.0
+EleutherAI/pythia-160m | Pythia 160M | C | 160 M | 768 12 3072 50304 | Apache-2.0
+EleutherAI/pythia-410m | Pythia 410M | C | 410 M | 1024 24 4096 50304 | Apache-2.0
+EleutherAI/pythia-1.4b | Pythia 1.4B | C | 1.4 B | 2048 24 8192 50304 | Apache-2.0
+EleutherAI/gpt-j-6b | GPT-J 6B | C | 6.1 B | 4096 28 16384 50400 | Apache-2.0
+facebook/opt-125m | OPT 125M | C | 125 M | 768 12 3072 50272 | OPT licence
+facebook/opt-350m | OPT 350M | C | 330 M | 512 24 4096 50272 1024 | OPT licence
+facebook/opt-1.3b | OPT 1.3B | C | 1.3 B | 2048 24 8192 50272 | OPT licence
+openai-community/gpt2 | GPT-2 | C | 124 M | 768 12 3072 50257 | MIT
+openai-community/gpt2-medium | GPT-2 medium | C | 355 M | 1024 24 4096 50257 | MIT
+mistralai/Mistral-7B-v0.3 | Mistral 7B | C | 7.2 B | 4096 32 14336 32768 | Apache-2.0
+google/gemma-3-270m | Gemma 3 270M | C | 270 M | 640 18 2048 262144 | Gemma
+google/gemma-2-2b | Gemma 2 2B | C | 2.6 B | 2304 26 9216 256000 | Gemma
+microsoft/phi-1_5 | Phi 1.5 | C | 1.4 B | 2048 24 8192 51200 | MIT
+microsoft/phi-2 | Phi 2 | C | 2.8 B | 2560 32 10240 51200 | MIT
+tiiuae/falcon-rw-1b | Falcon RW 1B | C | 1.3 B | 2048 24 8192 50304 | Apache-2.0
+tiiuae/falcon-7b | Falcon 7B | C | 7.2 B | 4544 32 18176 65024 | Apache-2.0
+bigscience/bloom-560m | BLOOM 560M | C | 560 M | 1024 24 4096 250880 | BigScience RAIL 1.0
+HuggingFaceTB/SmolLM2-135M | SmolLM2 135M | C | 135 M | 576 30 1536 49152 | Apache-2.0
+HuggingFaceTB/SmolLM2-360M | SmolLM2 360M | C | 360 M | 960 32 2560 49152 | Apache-2.0
+"""
+
+
+def _spec(row: str) -> BackboneSpec:
+    name, title, family, parameters, sizes, licence = (part.strip() for part in row.split(" | "))
+    width, layers, wide, vocabulary, *hidden = (int(size) for size in sizes.split())
+    return BackboneSpec(
+        name,
+        title,
+        _FAMILIES[family],
+        parameters,
+        licence,
+        width,
+        layers,
+        wide,
+        vocabulary,
+        *hidden,
     )
+
+
+_DEMO = BackboneSpec("demo", "Embedded tiny T5 (demo)", "encoder_decoder", "<4 M", "Apache-2.0")
+BACKBONES: dict[str, BackboneSpec] = {
+    spec.name: spec for spec in (_DEMO, *(_spec(row) for row in _ROWS.strip().splitlines()))
 }
 
 
 @dataclass(frozen=True)
 class BackboneFacts:
-    """What a backbone's configuration file says, for planning without loading it."""
+    """A backbone's sizes, for planning without loading it."""
 
     width: int
+    """Of the input embeddings, so of a prompt."""
     vocabulary: int
     layers: int
     encoder_decoder: bool
     feed_forward: int = 0
+    hidden: int = 0
+    """Width of the layers; 0: `width`."""
 
     @property
     def matmul_parameters(self) -> int:
         """Rough count of weights an input token passes (encoder side of an encoder-decoder)."""
-        return self.layers * (
-            4 * self.width**2 + 3 * self.width * (self.feed_forward or self.width * 4)
-        )
+        inner = self.hidden or self.width
+        return self.layers * (4 * inner**2 + 3 * inner * (self.feed_forward or inner * 4))
 
 
 def location(name: str) -> str:
@@ -100,20 +163,73 @@ def location(name: str) -> str:
 
 
 def facts(name: str) -> BackboneFacts | None:
-    """Read a local backbone's sizes from its config.json; None for one that is not on disk."""
+    """Return a backbone's sizes: from its config.json (folder or hub cache), else by its row.
+
+    Args:
+        name: 'demo', a folder or a hub id; nothing is downloaded.
+
+    Returns:
+        None where neither a file nor a row tells.
+    """
+    values = _config_on_disk(name)
+    found = None if values is None else _facts_of(values)
+    if found is not None or name not in BACKBONES:
+        return found
+    row = BACKBONES[name]
+    if not row.width:
+        return None
+    return BackboneFacts(
+        width=row.width,
+        vocabulary=row.vocabulary,
+        layers=row.layers,
+        encoder_decoder=row.family == "encoder_decoder",
+        feed_forward=row.feed_forward,
+        hidden=row.hidden,
+    )
+
+
+def _config_on_disk(name: str) -> dict[str, Any] | None:
+    """Read config.json of a folder, or of a hub id that was downloaded before."""
     try:
-        text = (Path(location(name)) / "config.json").read_text(encoding="utf-8")
-        values: dict[str, Any] = json.loads(text)
+        place = Path(location(name))
+        if not place.is_dir():
+            from huggingface_hub import try_to_load_from_cache
+
+            cached = try_to_load_from_cache(name, "config.json")
+            if not isinstance(cached, str):
+                return None
+            place = Path(cached).parent
+        values = json.loads((place / "config.json").read_text(encoding="utf-8"))
     except (ConfigError, OSError, ValueError):
         return None
-    width = values.get("d_model") or values.get("hidden_size") or values.get("n_embd")
-    layers = values.get("num_layers") or values.get("num_hidden_layers") or values.get("n_layer")
+    return values if isinstance(values, dict) else None
+
+
+_WIDTH = ("word_embed_proj_dim", "embedding_size", "d_model", "hidden_size", "n_embd", "n_embed")
+_HIDDEN = ("d_model", "hidden_size", "n_embd", "n_embed")
+_LAYERS = ("num_layers", "num_hidden_layers", "n_layer", "n_layers", "encoder_layers")
+_WIDE = ("d_ff", "intermediate_size", "ffn_dim", "encoder_ffn_dim", "ffn_hidden_size", "n_inner")
+
+
+def _facts_of(values: dict[str, Any]) -> BackboneFacts | None:
+    """Read sizes under the names the libraries' model families use."""
+    for nested in ("text_config", "encoder", "decoder"):
+        inner = values.get(nested)
+        if isinstance(inner, dict):
+            values = {**inner, **{k: v for k, v in values.items() if k != nested}}
+
+    def first(names: tuple[str, ...]) -> int:
+        found = (values[n] for n in names if isinstance(values.get(n), int) and values[n])
+        return next(found, 0)
+
+    width, hidden, layers = first(_WIDTH), first(_HIDDEN), first(_LAYERS)
     if not width or not layers:
         return None
     return BackboneFacts(
-        width=int(width),
-        vocabulary=int(values.get("vocab_size", 0)),
-        layers=int(layers),
+        width=width,
+        vocabulary=first(("vocab_size",)),
+        layers=layers,
         encoder_decoder=bool(values.get("is_encoder_decoder", False)),
-        feed_forward=int(values.get("d_ff") or values.get("intermediate_size") or 0),
+        feed_forward=first(_WIDE),
+        hidden=0 if hidden == width else hidden,
     )

@@ -12,7 +12,7 @@ from dtvg.errors import ConfigError
 if TYPE_CHECKING:
     from dtvg.store.reader import Run
 
-TABLES = ("steps", "sources", "evals", "events")
+TABLES = ("steps", "sources", "evals", "events", "predictions")
 
 
 def add(commands: Any) -> None:
