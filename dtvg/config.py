@@ -131,12 +131,12 @@ class ExperimentConfig(_Shared):
                 raise ValueError(
                     f"method '{method.label}' needs sources and 'sources' is empty; list some"
                 )
-            if isinstance(method, Single) and method.source is not None:
-                if method.source not in self.sources:
+            for name in method.named_sources():
+                if name not in self.sources:
                     raise ValueError(
                         unknown(
-                            "source of method 'single'",
-                            method.source,
+                            f"source of method '{method.name}'",
+                            name,
                             self.sources,
                             "Add it to 'sources' first.",
                         )

@@ -7,7 +7,7 @@ torch, plotly or streamlit. arXiv 2503.18063, section 3.2; METHOD.md, Stage II a
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -153,6 +153,8 @@ def explain_step(run: Run, step: int | None = None) -> ExplainInfo:
     if stateful_settings(settings) and number > 1:
         previous = _logged_group(run, number - 1)
     grouping = decide(grams[0], previous=previous, step=number, **settings)
+    if run.config.method.soft:
+        grouping = replace(grouping, rule="soft", member=_logged_group(run, number))
     info = explain_grouping(
         grouping, tuple(run.config.sources), run=run.name, target=run.target, step=number
     )

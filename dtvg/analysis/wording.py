@@ -28,6 +28,8 @@ def headline(info: ExplainInfo) -> str:
     if info.rule in ("all_sources", "empty"):
         what = f"all {n} sources" if info.rule == "all_sources" else "no source"
         return f"The method merges {what} at every step, whatever their similarity."
+    if info.rule == "soft":
+        return f"The method weighs sources instead of choosing; with weight: {group or 'none'}."
     if info.rule == "fixed":
         return f"The group of the first step is kept for ever: {group or 'no source'}."
     if info.held:
@@ -105,7 +107,7 @@ def _ranked_reason(info: ExplainInfo, s: int, place: str) -> str:
 
 def _change(info: ExplainInfo, s: int) -> str:
     """The second sentence: the change of its similarity that would move the source."""
-    if info.rule in ("all_sources", "empty", "fixed", "consistency_only"):
+    if info.rule in ("all_sources", "empty", "fixed", "consistency_only", "soft"):
         return ""
     change, margin = info.switch_change[s], info.similarity_margin[s]
     if np.isnan(margin):

@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 
 from dtvg.config import RunConfig
 from dtvg.errors import StoreError
-from dtvg.grouping import consistency_of
+from dtvg.grouping import Grouping, consistency_of
 from dtvg.records import TABLES, RunState
 from dtvg.regroup import decide_steps
 from dtvg.store.layout import RunDir
@@ -95,7 +95,7 @@ def _check_steps(run: Run, config: RunConfig) -> list[str]:
     if not np.array_equal(steps, np.arange(1, len(steps) + 1)):
         wrong = int(np.argmax(steps != np.arange(1, len(steps) + 1)))
         return [f"{run.path}/steps: row {wrong + 1} holds step {steps[wrong]}, not {wrong + 1}."]
-    grouped = config.method.has_source_vectors and config.role == "transfer"
+    grouped = config.method.logs_sources and config.role == "transfer"
     nulls = data.column("gram").null_count
     if not grouped:
         return (
@@ -106,6 +106,8 @@ def _check_steps(run: Run, config: RunConfig) -> list[str]:
                 "matrix is logged."
             ]
         )
+    if config.method.ranks_prompts and nulls == len(steps):
+        return []  # written before source prompts were ranked while tuning
     if nulls:
         return [f"{run.path}/steps: {nulls} steps have no Gram matrix."]
     m = len(config.sources) + 1
@@ -133,6 +135,8 @@ def _check_replay(run: Run, config: RunConfig, data: pa.Table) -> list[str]:
             f"{run.path}/sources: {sources.num_rows} rows; {len(steps)} steps of {n} sources "
             f"make {n * len(steps)}."
         ]
+    if config.method.soft:
+        return _check_weights(run, data, sources, again)
     rank = np.asarray(again.rank)
     candidate = rank < np.asarray(again.n_candidates)[:, None]
     prefix = np.take_along_axis(np.asarray(again.consistency_by_prefix), rank, axis=-1)
@@ -155,6 +159,37 @@ def _check_replay(run: Run, config: RunConfig, data: pa.Table) -> list[str]:
             consistency_of(grams, member, measure),
         ),
     ]
+    return _differences(run, steps, expected)
+
+
+def _check_weights(run: Run, data: pa.Table, sources: pa.Table, again: Grouping) -> list[str]:
+    """Check a method that weighs its sources: members are what has weight, ranks replay."""
+    steps, n = data.column("step").to_numpy(), again.rank.shape[-1]
+    member = _column(sources, "weight", n) > 0
+    measure = str(again.settings.get("measure", "dot"))
+    problems = []
+    for name, column in (
+        ("sources/candidate", sources.column("candidate")),
+        ("steps/n_candidates", data.column("n_candidates")),
+    ):
+        if column.null_count != len(column):
+            problems.append(f"{run.path}/{name}: a method that weighs sources has no candidates.")
+    expected = [
+        ("sources/rank", _column(sources, "rank", n), again.rank),
+        ("sources/member", _column(sources, "member", n), member),
+        ("sources/similarity", _column(sources, "similarity", n), again.similarity),
+        ("steps/group_size", data.column("group_size").to_numpy(), member.sum(-1)),
+        (
+            "steps/consistency",
+            data.column("consistency").to_numpy(),
+            consistency_of(again.gram, member, measure),
+        ),
+    ]
+    return problems + _differences(run, steps, expected)
+
+
+def _differences(run: Run, steps: np.ndarray, expected: list[tuple[str, Any, Any]]) -> list[str]:
+    """Compare logged with computed values; one sentence per column that differs."""
     problems = []
     for name, logged, made in expected:
         made = np.asarray(made)

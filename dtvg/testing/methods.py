@@ -100,7 +100,7 @@ class MethodContract:
     def test_what_is_logged_about_sources_has_their_axis(self) -> None:
         _, state = self._made()
         step = find_method(self.config).forward(state)
-        if not self.config.has_source_vectors:
+        if not self.config.logs_sources:
             assert step.weights is None and step.grouping is None
             return
         for value in (step.weights, step.scale_mean, step.contribution_norm):

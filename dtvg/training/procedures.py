@@ -288,6 +288,10 @@ def _open(cohort: Cohort, known: set[str], session: Session) -> None:
                 f"Starts from the prompt of "
                 f"{slot.note['chosen_source']} (cosine {slot.note['cosine']}).",
             )
+        if "coefficients" in slot.note:
+            terms = [f"{c:g} · {name}" for name, c in slot.note["coefficients"].items()]
+            detail = f"Starts from the initial prompt plus {' + '.join(terms) or 'nothing'}."
+            cohort.event(slot, "chose_source", detail)
 
 
 def _give_up(cohort: Cohort, sentence: str) -> None:

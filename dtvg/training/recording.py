@@ -107,7 +107,7 @@ def _write(items: list[_Queued]) -> list[Failure]:
             columns = _step_columns(items[:good], values, i, slot)
             if grouping is not None:
                 member = values["weight"][:good, i] > 0
-                _add_grouping(columns, grouping, values, i, member)
+                _add_grouping(columns, grouping, values, i, member, slot.config.method.soft)
                 slot.writer.extend("sources", _source_columns(columns, grouping, values, i, slot))
             slot.writer.extend("steps", columns)
             slot.loss = float(values["loss"][good - 1, i])
@@ -145,6 +145,7 @@ def _add_grouping(
     values: Mapping[str, np.ndarray],
     i: int,
     member: np.ndarray,
+    soft: bool,
 ) -> None:
     """Add what was decided to the step rows: `member` `[S n]` is what training used."""
     count = len(member)
@@ -153,6 +154,9 @@ def _add_grouping(
     measure = str(grouping.settings.get("measure", "dot"))
     margin = grouping.consistency_margin[:count, i].astype(np.float32)
     columns["n_candidates"] = grouping.n_candidates[:count, i].astype(np.int32)
+    if soft:
+        columns["n_candidates"] = [None] * count
+        margin = np.full(count, np.nan)
     columns["group_size"] = member.sum(-1).astype(np.int32)
     columns["consistency"] = consistency_of(gram, member, measure).astype(np.float32)
     columns["consistency_margin"] = [None if np.isnan(x) else float(x) for x in margin]
@@ -173,15 +177,17 @@ def _source_columns(
     prefix = np.take_along_axis(grouping.consistency_by_prefix[:count, i], rank, axis=-1)
     prefix = prefix.astype(np.float32)
     weight = values["weight"][:count, i].astype(np.float32)
+    soft = slot.config.method.soft
     return {
         "step": np.repeat(columns["step"], len(names)),
         "source": list(names) * count,
         "similarity": grouping.similarity[:count, i].astype(np.float32).ravel(),
         "rank": rank.astype(np.int32).ravel(),
-        "candidate": candidate.ravel(),
+        "candidate": [None] * candidate.size if soft else candidate.ravel(),
         "member": (weight > 0).ravel(),
         "consistency": [
-            float(x) if c else None for x, c in zip(prefix.ravel(), candidate.ravel(), strict=True)
+            float(x) if c and not soft else None
+            for x, c in zip(prefix.ravel(), candidate.ravel(), strict=True)
         ],
         "weight": weight.ravel(),
         "scale_mean": values["scale_mean"][:count, i].astype(np.float32).ravel(),

@@ -78,13 +78,16 @@ def pick_experiment() -> Experiment | None:
     return experiment
 
 
-def pick_run(experiment: Experiment, grouped: bool = False, key: str = "run") -> Run | None:
+def pick_run(
+    experiment: Experiment, grouped: bool = False, key: str = "run", ranked: bool = False
+) -> Run | None:
     """Let one choose a run of an experiment.
 
     Args:
         experiment: whose.
         grouped: only runs whose method has sources to group, DTVG first.
         key: name in the URL.
+        ranked: also runs that only rank their sources, such as SPoT's.
     """
     runs = {
         r.name: r
@@ -92,7 +95,13 @@ def pick_run(experiment: Experiment, grouped: bool = False, key: str = "run") ->
         if r.problem is None
         and (
             not grouped
-            or (r.role == "transfer" and r.sources and r.method_name not in ("spot", "all_for_one"))
+            or (
+                r.role == "transfer"
+                and r.sources
+                and r.config is not None
+                and (r.config.method.has_source_vectors or ranked)
+                and r.config.method.logs_sources
+            )
         )
     }
     if not runs:

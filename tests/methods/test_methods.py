@@ -8,7 +8,16 @@ import torch
 from dtvg.errors import ConfigError
 from dtvg.grouping import RULES
 from dtvg.methods.base import Inputs, find_method
-from dtvg.methods.specs import METHODS, AllForOne, Dtvg, MethodConfig, PromptTuning, Single
+from dtvg.methods.specs import (
+    METHODS,
+    AllForOne,
+    Dtvg,
+    MethodConfig,
+    PromptTuning,
+    Single,
+    Ties,
+    TpvSum,
+)
 from dtvg.testing.methods import MethodContract, pick, random_inputs
 
 CONFIGS: list[MethodConfig] = [
@@ -18,6 +27,10 @@ CONFIGS: list[MethodConfig] = [
     Dtvg(measure="cosine", threshold=0.1),
     Dtvg(scale_activation="sigmoid"),
     Dtvg(scale_activation="relu"),
+    Dtvg(regroup_every=3),
+    Dtvg(hysteresis=0.1),
+    Ties(scale="source"),
+    TpvSum(combine="sum"),
 ]
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -37,6 +36,11 @@ MERGING = [
     "dare",
     {"name": "dare", "merge": "ties"},
 ]
+STARTS = [
+    "spot",
+    "tpv_sum",
+    {"name": "tpv_sum", "combine": "given", "coefficients": {"sst2": 1, "mrpc": -0.5}},
+]
 
 
 def _moved(slot, backbone) -> TaskPrompt:
@@ -51,7 +55,7 @@ def _moved(slot, backbone) -> TaskPrompt:
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Run]:
     folder = tmp_path_factory.mktemp("methods")
-    methods = [*MEMORIES, *MERGING]
+    methods = [*MEMORIES, *MERGING, *STARTS]
     config = build_config(tiny_config(folder / "parts", methods=methods, seeds=[0, 1]))
     experiment = create_experiment(config, folder / "runs")
     with pytest.MonkeyPatch.context() as patch:
@@ -107,3 +111,25 @@ def test_merging_methods_log_every_source_with_what_it_really_adds(trained) -> N
         assert (rows["contribution_norm"] > 0).all()
         if "dare" not in run.name and "ties" not in run.name:
             assert run.result.extra
+
+
+def test_methods_that_only_start_from_sources_log_how_these_rank_while_tuning(trained) -> None:
+    for run in (r for r in trained.values() if r.method_name in ("spot", "tpv_sum")):
+        rows = read_table(run, "sources").to_pandas()
+        assert rows["candidate"].isna().all() and len(rows) == 36
+        by_step = rows[rows["member"]].groupby("step")["source"].agg(tuple)
+        assert by_step.nunique() == 1
+        events = read_table(run, "events").to_pandas()
+        assert (events["kind"] == "chose_source").sum() == 1
+    spot = next(r for r in trained.values() if r.method_name == "spot")
+    rows = read_table(spot, "sources").to_pandas()
+    first = rows[rows["step"] == 1]
+    assert first.loc[first["member"], "similarity"].item() == pytest.approx(1.0)
+    assert spot.result.extra["chosen_source"] == first.loc[first["member"], "source"].item()
+    given = next(r for r in trained.values() if "given" in r.name)
+    rows = read_table(given, "sources").to_pandas()
+    assert dict(zip(rows["source"], rows["weight"], strict=True)) == {
+        "sst2": 1.0,
+        "cola": 0.0,
+        "mrpc": -0.5,
+    }

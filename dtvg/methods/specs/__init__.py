@@ -15,7 +15,7 @@ from pydantic import BeforeValidator, Field
 from dtvg.errors import unknown
 from dtvg.methods.specs.base import MethodConfig
 from dtvg.methods.specs.grouping import Dtvg, Rule
-from dtvg.methods.specs.merging import Awd, Consensus, Dare, Ties
+from dtvg.methods.specs.merging import Awd, Consensus, Dare, Ties, TpvSum
 from dtvg.methods.specs.plain import (
     AllForOne,
     AllSources,
@@ -43,6 +43,7 @@ __all__ = [
     "Spot",
     "TargetOnly",
     "Ties",
+    "TpvSum",
 ]
 
 METHODS: dict[str, type[MethodConfig]] = {
@@ -53,6 +54,7 @@ METHODS: dict[str, type[MethodConfig]] = {
     "all_sources": AllSources,
     "all_for_one": AllForOne,
     "dtvg": Dtvg,
+    "tpv_sum": TpvSum,
     "consensus": Consensus,
     "awd": Awd,
     "ties": Ties,

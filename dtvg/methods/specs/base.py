@@ -22,11 +22,22 @@ class MethodConfig(BaseModel):
     """Whether the run reads source prompts from the bank."""
     has_source_vectors: ClassVar[bool] = True
     """Whether there is something to group at every step, so a Gram matrix is logged."""
+    soft: ClassVar[bool] = False
+    """Whether sources have learned or given weights instead of being decided by a rule: then
+    `member` means weight > 0, and no candidates are logged."""
+    ranks_prompts: ClassVar[bool] = False
+    """Whether source prompts (not vectors) are ranked by cosine while tuning: then the Gram
+    matrix logged is that of mean-pooled prompts."""
     trains_scales: ClassVar[bool] = True
     tunes_from_other_prompt: ClassVar[bool] = False
     """Whether this is plain prompt tuning from another start: then Stage I's rate is used."""
 
     name: str
+
+    @property
+    def logs_sources(self) -> bool:
+        """Whether a run writes a Gram matrix and a row per source at every step."""
+        return self.has_source_vectors or self.ranks_prompts
 
     @property
     def label(self) -> str:
@@ -39,6 +50,10 @@ class MethodConfig(BaseModel):
             text = f"{value:g}" if isinstance(value, float) else str(value).lower()
             parts.append(text if isinstance(value, str) else f"{key.replace('_', '')}{text}")
         return "-".join(parts)
+
+    def named_sources(self) -> tuple[str, ...]:
+        """Return sources this configuration names; they must be among the experiment's."""
+        return ()
 
     def scale_count(self, sources: int) -> int:
         """Return how many learned scales `[r]` there are beside the target's."""

@@ -142,6 +142,7 @@ class TpvSum(MethodConfig):
     title = "Task prompt vectors"
     paper = "Task Prompt Vectors, arXiv 2408.01119"
     summary = "Prompt tuning started from the initial prompt plus a sum of source vectors."
+    soft = True
     trains_scales = False
     tunes_from_other_prompt = True
 

@@ -5,7 +5,7 @@ Must not import torch. METHOD.md "Names"; arXiv 2503.18063, section 4.
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import Field
 
@@ -49,6 +49,10 @@ class Single(MethodConfig):
         None, description="Name of the source task; empty: one run for each source."
     )
 
+    def named_sources(self) -> tuple[str, ...]:
+        """The one source, if given."""
+        return () if self.source is None else (self.source,)
+
 
 class Spot(MethodConfig):
     """Start from the source prompt with the highest cosine to the target's, then tune."""
@@ -57,10 +61,16 @@ class Spot(MethodConfig):
     paper = "Vu et al. 2022, arXiv 2110.07904"
     summary = "Prompt tuning started from the most similar source prompt."
     has_source_vectors = False
+    soft = True
+    ranks_prompts = True
     trains_scales = False
     tunes_from_other_prompt = True
 
     name: Literal["spot"] = "spot"
+
+    def grouping_settings(self) -> dict[str, Any]:
+        """Arguments for `decide` that give the logged ranking: cosines of pooled prompts."""
+        return {"rule": "nearest", "measure": "cosine", "threshold": float("-inf")}
 
 
 class AllSources(MethodConfig):
