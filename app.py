@@ -15,6 +15,9 @@ PAGES: dict[str, list[tuple[str, str, str]]] = {
         ("pages/explain.py", "Explain", ":material/help_center:"),
         ("pages/compare.py", "Compare", ":material/leaderboard:"),
     ],
+    "Material": [
+        ("pages/prompts.py", "Prompts", ":material/inventory_2:"),
+    ],
 }
 # section → (file, title, icon); the first page is the start
 

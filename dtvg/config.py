@@ -143,6 +143,14 @@ class ExperimentConfig(_Shared):
                     )
         return self
 
+    @model_validator(mode="after")
+    def _given_prompts_are_used(self) -> Self:
+        for task in self.prompt.given:
+            if task not in (*self.sources, *self.targets):
+                known = (*self.sources, *self.targets)
+                raise ValueError(unknown("task of prompt.given", task, known))
+        return self
+
     def sources_of(self, target: str) -> tuple[str, ...]:
         """Return the sources of `target`: all but itself, unless `allow_self`."""
         return tuple(s for s in self.sources if self.allow_self or s != target)

@@ -67,7 +67,8 @@ def stage_one_runs(config: ExperimentConfig, transfers: Sequence[RunConfig]) -> 
         if isinstance(run.method, AllForOne):
             mixtures[(run.sources, run.seed)] = None
         else:
-            tasks.update({(task, run.seed): None for task in (*run.sources, run.target)})
+            wanted = [t for t in (*run.sources, run.target) if t not in config.prompt.given]
+            tasks.update({(task, run.seed): None for task in wanted})
     order = {name: i for i, name in enumerate((*config.sources, *config.targets))}
     ordered = sorted(tasks, key=lambda item: (config.seeds.index(item[1]), order[item[0]]))
     return [

@@ -49,6 +49,11 @@ class PromptConfig(Section):
     init_seed: int | None = Field(
         None, description="Seed of the initial prompt; empty: the run's own seed."
     )
+    given: dict[str, str] = Field(
+        {},
+        description="Task → identity (or its beginning) of a prompt in the bank to use instead of "
+        "tuning that task, e.g. an imported one. Its initial prompt becomes everyone's.",
+    )
 
 
 class OptimConfig(Section):

@@ -1,45 +1,161 @@
-"""`python -m dtvg prompts list`: what the prompt bank holds."""
+"""`python -m dtvg prompts list|show|verify|import|export`: the bank of tuned task prompts."""
 
 from __future__ import annotations
 
 import argparse
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from dtvg.exchange.outgoing import Outgoing
 
 
 def add(commands: Any) -> None:
     """Add the `prompts` group to the command line."""
-    group = commands.add_parser("prompts", help="the bank of tuned task prompts")
+    group = commands.add_parser("prompts", help="the bank of tuned task prompts; import, export")
     actions = group.add_subparsers(dest="action", required=True, metavar="ACTION")
-    listing = actions.add_parser("list", help="every prompt with task, seed, score and identity")
+    listing = actions.add_parser("list", help="every prompt with task, seed, score and health")
     listing.set_defaults(do=list_prompts)
+    showing = actions.add_parser("show", help="one prompt in full")
+    showing.add_argument("identity", help="its identity, or how that begins")
+    showing.set_defaults(do=show_prompt)
+    checking = actions.add_parser("verify", help="check every entry of the bank")
+    checking.set_defaults(do=verify_prompts)
+    _add_import(actions)
+    out = actions.add_parser("export", help="write a PEFT adapter folder with a model card")
+    out.add_argument("what", help="identity of a prompt of the bank, or EXPERIMENT/RUN")
+    out.add_argument("--out", type=Path, required=True, help="folder to write")
+    out.add_argument(
+        "--which", default="best", help="of a run: best, final, initial or source:NAME"
+    )
+    out.add_argument("--runs-dir", type=Path, help="folder of experiments (default data/runs)")
+    out.set_defaults(do=export_prompt)
+
+
+def _add_import(actions: Any) -> None:
+    made = actions.add_parser(
+        "import",
+        help="take a prompt into the bank: PEFT folder, .safetensors, or .pt (ATTEMPT, DTVG)",
+    )
+    made.add_argument("path", type=Path, help="PEFT adapter folder, .safetensors or .pt file")
+    made.add_argument("--task", required=True, help="task it was tuned on")
+    made.add_argument("--init", type=Path, help="its initial prompt; without: no vector")
+    made.add_argument("--backbone", help="its backbone (default: what the adapter says)")
+    made.add_argument("--revision", default="", help="the backbone's revision, where known")
+    made.add_argument("--seed", type=int, default=0, help="seed it belongs to (default 0)")
+    made.add_argument("--score", type=float, help="validation score, 0..1")
+    made.add_argument("--part", help="name of the tensor, or place in a stack [n, r, d]")
+    made.set_defaults(do=import_prompt)
 
 
 def list_prompts(arguments: argparse.Namespace) -> int:
     """Print one line per prompt."""
-    import numpy as np
     from rich.console import Console
     from rich.table import Table
 
+    from dtvg.analysis.prompts import bank_info
     from dtvg.store.bank import PromptBank
 
     bank = PromptBank()
-    found = bank.list()
-    if not found:
+    info = bank_info(bank.list())
+    if info.table.empty:
         print(f"The prompt bank '{bank.root}' is empty; the first experiment fills it.")
         return 0
-    table = Table(
-        "task", "seed", "validation", "length", "‖vector‖", "steps", "backbone", "identity"
-    )
-    for prompt in found:
+    table = Table("task", "seed", "score", "length", "‖vector‖", "health", "backbone", "identity")
+    for row in info.table.to_dict("records"):
+        norm, score = row["vector_norm"], row["score"]
         table.add_row(
-            prompt.task,
-            str(prompt.seed),
-            f"{prompt.score:.4f}",
-            str(prompt.prompt.shape[0]),
-            f"{np.linalg.norm(prompt.vector):.3g}",
-            str(prompt.settings.get("steps", "")),
-            prompt.backbone,
-            prompt.fingerprint,
+            row["task"],
+            str(row["seed"]),
+            "–" if score != score else f"{score:.4f}",
+            str(row["length"]),
+            "–" if norm != norm else f"{norm:.3g}",
+            row["health"],
+            row["backbone"],
+            row["identity"],
         )
     Console().print(table)
     return 0
+
+
+def show_prompt(arguments: argparse.Namespace) -> int:
+    """Print everything known about one prompt."""
+    from dtvg.analysis.prompts import bank_info
+    from dtvg.store.bank import PromptBank
+
+    prompt = PromptBank().get(arguments.identity)
+    row = bank_info([prompt]).table.to_dict("records")[0]
+    for name, value in {**row, "metrics": prompt.metric_values, **prompt.settings}.items():
+        print(f"{name:20}{value}")
+    return 0
+
+
+def verify_prompts(arguments: argparse.Namespace) -> int:
+    """Print what is wrong with entries of the bank; 1 if anything is."""
+    from dtvg.store.bank import PromptBank
+
+    bank = PromptBank()
+    found = bank.check()
+    problems = {name: text for name, text in found.items() if text is not None}
+    for name, text in problems.items():
+        print(f"{name}: {text}")
+    print(f"{len(found)} prompts in '{bank.root}', {len(problems)} with problems")
+    return 1 if problems else 0
+
+
+def import_prompt(arguments: argparse.Namespace) -> int:
+    """Import one prompt."""
+    from dtvg.exchange.incoming import Import
+    from dtvg.exchange.incoming import import_prompt as take
+    from dtvg.store.bank import PromptBank
+
+    asked = Import(
+        path=arguments.path,
+        task=arguments.task,
+        init=arguments.init,
+        backbone=arguments.backbone,
+        revision=arguments.revision,
+        seed=arguments.seed,
+        score=arguments.score,
+        part=arguments.part,
+    )
+    bank = PromptBank()
+    suffixes = {p.suffix for p in (asked.path, asked.init) if p is not None}
+    reader = None
+    if suffixes & {".pt", ".pth", ".bin"}:
+        from dtvg.backbones.pickled import read_pickled
+
+        reader = read_pickled
+    made = take(asked, bank, reader)
+    vector = "with its vector" if made.init is not None else "without a vector (no --init)"
+    length, width = made.prompt.shape
+    print(
+        f"{made.task}: {length} tokens of width {width} for {made.backbone}, {vector}; "
+        f"identity {made.fingerprint}"
+    )
+    return 0
+
+
+def export_prompt(arguments: argparse.Namespace) -> int:
+    """Export one prompt."""
+    from dtvg.exchange.outgoing import export
+
+    folder = export(_chosen(arguments), arguments.out)
+    print(f"Adapter and model card are in {folder}; PeftModel.from_pretrained loads it.")
+    return 0
+
+
+def _chosen(arguments: argparse.Namespace) -> Outgoing:
+    """Return the run's or the bank's prompt that was named."""
+    from dtvg.cli.places import locate
+    from dtvg.errors import ConfigError
+    from dtvg.exchange.outgoing import from_bank, from_run
+    from dtvg.store.bank import PromptBank
+    from dtvg.store.reader import open_run
+
+    if "/" not in arguments.what:
+        return from_bank(PromptBank().get(arguments.what))
+    experiment, name = locate(arguments.what, arguments.runs_dir)
+    if name is None:
+        raise ConfigError(f"'{arguments.what}' is an experiment; name a run: EXPERIMENT/RUN.")
+    return from_run(open_run(experiment.path / name), arguments.which)

@@ -32,28 +32,50 @@ class TaskPrompt:
     backbone: str
     backbone_revision: str
     seed: int
-    init: np.ndarray
-    """`[r d]` float32, P_init."""
+    init: np.ndarray | None
+    """`[r d]` float32, P_init; None for an import that came without it."""
     prompt: np.ndarray
     """`[r d]` float32, best on validation."""
-    score: float
+    score: float | None
+    """On validation; None for an import that did not say."""
     metric_values: dict[str, float]
     fingerprint: str
     """The identity: a hash of everything the numbers depend on."""
     precision: str
     settings: dict[str, Any]
     created: float
+    majority: float | None = None
+    """Score of always giving the commonest training answer on the same rows."""
+    n_examples: int | None = None
+    """Rows behind `score`."""
+    origin: str = "tuned"
+    """`tuned`, or where an import came from."""
 
     @property
     def vector(self) -> np.ndarray:
-        """The task prompt vector `[r d]`: prompt − init."""
+        """The task prompt vector `[r d]`: prompt − init.
+
+        Raises:
+            StoreError: the prompt was imported without its initial prompt.
+        """
+        if self.init is None:
+            raise StoreError(
+                f"Prompt '{self.task}' ({self.fingerprint}) came without its initial prompt, so "
+                "it has no task prompt vector; methods that use prompts themselves (spot, "
+                "attempt) take it. Import it again with --init to get its vector."
+            )
         difference: np.ndarray = self.prompt - self.init
         return difference
 
     @property
     def init_fingerprint(self) -> str:
-        """16 hex digits of the initial prompt's bytes."""
-        return hashlib.sha256(np.ascontiguousarray(self.init).tobytes()).hexdigest()[:16]
+        """16 hex digits of the initial prompt's bytes; empty without one."""
+        return "" if self.init is None else array_digest(self.init)
+
+
+def array_digest(array: np.ndarray) -> str:
+    """Return 16 hex digits of an array's bytes."""
+    return hashlib.sha256(np.ascontiguousarray(array).tobytes()).hexdigest()[:16]
 
 
 def identity(**parts: Any) -> str:
@@ -62,22 +84,37 @@ def identity(**parts: Any) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def check_compatible(target: TaskPrompt, source: TaskPrompt) -> None:
-    """Refuse a source whose vector means something else than the target's.
+def check_compatible(target: TaskPrompt, source: TaskPrompt, vectors: bool = True) -> None:
+    """Refuse a source whose prompt or vector means something else than the target's.
+
+    Args:
+        target: the target's Stage I prompt.
+        source: the prompt to be used as a source.
+        vectors: whether vectors are used, so that the initial prompts must agree as well.
 
     Raises:
         StoreError: other backbone, length, width or initial prompt, with both sides named.
     """
+    revisions = {target.backbone_revision, source.backbone_revision} - {""}
+    same_backbone = len(revisions) == 1 and (
+        "" not in (target.backbone_revision, source.backbone_revision)
+        or target.backbone == source.backbone
+    )
     pairs = (
         (
             "backbone",
-            f"{target.backbone} ({target.backbone_revision})",
-            f"{source.backbone} ({source.backbone_revision})",
-            target.backbone_revision == source.backbone_revision,
+            f"{target.backbone} ({target.backbone_revision or 'revision unknown'})",
+            f"{source.backbone} ({source.backbone_revision or 'revision unknown'})",
+            same_backbone,
         ),
         ("prompt length", target.prompt.shape[0], source.prompt.shape[0], None),
         ("width", target.prompt.shape[1], source.prompt.shape[1], None),
-        ("initial prompt", target.init_fingerprint, source.init_fingerprint, None),
+        (
+            "initial prompt",
+            target.init_fingerprint,
+            source.init_fingerprint or "unknown",
+            None if vectors else True,
+        ),
     )
     for what, ours, theirs, same in pairs:
         if not (ours == theirs if same is None else same):
@@ -126,12 +163,10 @@ class PromptBank:
             StoreError: the bank cannot be written.
         """
         folder = self.root / f"{prompt.task}-{prompt.fingerprint}"
-        content = save(
-            {
-                "init": np.ascontiguousarray(prompt.init),
-                "prompt": np.ascontiguousarray(prompt.prompt),
-            }
-        )
+        tensors = {"prompt": np.ascontiguousarray(prompt.prompt)}
+        if prompt.init is not None:
+            tensors["init"] = np.ascontiguousarray(prompt.init)
+        content = save(tensors)
         replace_bytes(folder / "prompt.safetensors", content)
         facts = {k: v for k, v in prompt.__dict__.items() if k not in ("init", "prompt")}
         facts["sha256"] = hashlib.sha256(content).hexdigest()
@@ -146,6 +181,16 @@ class PromptBank:
             except StoreError:
                 continue
         return sorted(found, key=lambda p: (p.task, p.seed, p.fingerprint))
+
+    def check(self) -> dict[str, str | None]:
+        """Return every entry's folder name with what is wrong with it, None if nothing is."""
+        found: dict[str, str | None] = {}
+        for folder in sorted(self.root.glob("*-*")) if self.root.is_dir() else ():
+            try:
+                found[folder.name] = _wrong(_read(folder), folder.name)
+            except StoreError as error:
+                found[folder.name] = str(error)
+        return found
 
     @contextmanager
     def lock(self, key: str) -> Iterator[None]:
@@ -165,6 +210,18 @@ class PromptBank:
             yield
 
 
+def _wrong(prompt: TaskPrompt, folder: str) -> str | None:
+    """Say what is wrong with an undamaged entry."""
+    shapes = {a.shape for a in (prompt.prompt, prompt.init) if a is not None}
+    if len(shapes) > 1 or any(len(shape) != 2 for shape in shapes):
+        return f"prompt and initial prompt have shapes {sorted(map(str, shapes))}, not one [r, d]"
+    if not all(np.isfinite(a).all() for a in (prompt.prompt, prompt.init) if a is not None):
+        return "it holds numbers that are not finite"
+    if folder != f"{prompt.task}-{prompt.fingerprint}":
+        return f"the folder says '{folder}', its content '{prompt.task}-{prompt.fingerprint}'"
+    return None
+
+
 def _read(folder: Path) -> TaskPrompt:
     """Read one entry.
 
@@ -178,7 +235,7 @@ def _read(folder: Path) -> TaskPrompt:
             raise ValueError("checksum differs")
         tensors = load(content)
         facts["labels"] = tuple(facts["labels"])
-        return TaskPrompt(init=tensors["init"], prompt=tensors["prompt"], **facts)
+        return TaskPrompt(init=tensors.get("init"), prompt=tensors["prompt"], **facts)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise StoreError(
             f"Prompt '{folder.name}' of the bank is damaged ({error}); delete its folder, and "

@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -21,6 +21,7 @@ from dtvg.errors import DtvgError, StoreError
 from dtvg.planning import CohortPlan, Plan, plan
 from dtvg.records import RunState
 from dtvg.store.bank import PromptBank, TaskPrompt
+from dtvg.store.health import complaints
 from dtvg.store.layout import ExperimentDir, add_run, load_experiment
 from dtvg.store.reader import open_run, read_prompts
 from dtvg.store.status import StatusBoard
@@ -30,7 +31,9 @@ from dtvg.training.devices import pick_device, set_threads, token_budget
 from dtvg.training.loop import Report, train
 from dtvg.training.signals import StopWish, stop_on_signals
 from dtvg.training.stages import (
+    Given,
     bank_get,
+    given_prompts,
     prompt_identity,
     run_data,
     stage_one_inputs,
@@ -56,6 +59,10 @@ class Session:
     report: Report
     only: frozenset[str] | None = None
     """Transfer runs to work on; None: all."""
+    given: Given = field(default_factory=Given)
+    """Prompts of the bank used instead of tuning."""
+    weak: dict[str, list[str]] = field(default_factory=dict)
+    """Per run: what is wrong with the prompts of its sources."""
 
     def wanted(self, run: RunConfig) -> bool:
         """Whether this process works on a transfer run."""
@@ -96,16 +103,18 @@ def run_experiment(
         log.info("device %s, %d threads", device, threads)
         backbone = load_backbone(config.backbone, str(device), config.device.precision)
         chosen = None if only is None else frozenset(only)
+        kept = bank or PromptBank()
         session = Session(
             experiment,
             config,
             plan(config),
             backbone,
             device,
-            bank or PromptBank(),
+            kept,
             stop,
             report,
             chosen,
+            given_prompts(config.prompt, kept),
         )
         before(session.plan)
         for cohort in session.plan.stage_one:
@@ -141,7 +150,7 @@ def _stage_one(session: Session, cohort: CohortPlan) -> None:
     needed = [run for run in cohort.runs if any(_needs(other, run) for other in waiting)]
     keys: dict[str, str] = {}
     for run in needed:
-        keys[run.name] = prompt_identity(run, session.backbone, run_data(run, session.backbone))
+        keys[run.name] = _identity(session, run)
     missing = [run for run in needed if bank_get(session.bank, keys[run.name]) is None]
     if not missing:
         return
@@ -151,8 +160,16 @@ def _stage_one(session: Session, cohort: CohortPlan) -> None:
         def keep(slot: RunSlot) -> None:
             session.bank.put(to_task_prompt(slot, session.backbone))
 
-        inputs = {run.name: stage_one_inputs(run, session.backbone) for run in todo}
+        inputs = {
+            run.name: stage_one_inputs(run, session.backbone, session.given.init) for run in todo
+        }
         _train_cohort(session, cohort, todo, inputs, keep)
+
+
+def _identity(session: Session, run: RunConfig) -> str:
+    """Return the identity of the prompt that a Stage I run makes in this experiment."""
+    data = run_data(run, session.backbone)
+    return prompt_identity(run, session.backbone, data, session.given.init)
 
 
 def _transfer(session: Session, cohort: CohortPlan) -> None:
@@ -177,11 +194,10 @@ def _inputs_of(session: Session, run: RunConfig) -> dict[str, np.ndarray]:
     if (directory.prompts_dir / "initial.safetensors").exists():
         stored = read_prompts(open_run(directory.path), "initial")
         return {k: v for k, v in stored.items() if k != "mixed_prompt"}
-    found: dict[str, TaskPrompt] = {}
+    found: dict[str, TaskPrompt] = dict(session.given.prompts)
     mixture: TaskPrompt | None = None
     for other in (r for c in session.plan.stage_one for r in c.runs if _needs(run, r)):
-        key = prompt_identity(other, session.backbone, run_data(other, session.backbone))
-        prompt = bank_get(session.bank, key)
+        prompt = bank_get(session.bank, _identity(session, other))
         if prompt is not None and other.role == "mixture":
             mixture = prompt
         elif prompt is not None:
@@ -191,7 +207,10 @@ def _inputs_of(session: Session, run: RunConfig) -> dict[str, np.ndarray]:
             f"Run '{run.name}' starts from the prompt tuned on the mixture of "
             f"{', '.join(run.sources)}, which did not finish; resume the experiment to tune it."
         )
-    return transfer_inputs(run, found, mixture)
+    inputs = transfer_inputs(run, found, mixture)
+    sources = {name: found[name] for name in run.sources if name in found}
+    session.weak[run.name] = complaints(sources)
+    return inputs
 
 
 def _mark_failed(session: Session, cohort: CohortPlan, run: RunConfig, sentence: str) -> None:
@@ -281,6 +300,8 @@ def _open(cohort: Cohort, known: set[str], session: Session) -> None:
             f"In cohort {cohort.directory.id} on {session.device}, "
             f"process {os.getpid()}, {torch.get_num_threads()} threads.",
         )
+        for sentence in session.weak.get(slot.name, []):
+            cohort.event(slot, "weak_source", sentence)
         if "chosen_source" in slot.note:
             cohort.event(
                 slot,

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import hashlib
 import time
+from collections import Counter
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -16,8 +18,11 @@ import numpy as np
 from dtvg.backbones.base import Backbone
 from dtvg.config import RunConfig
 from dtvg.errors import StoreError
+from dtvg.settings import PromptConfig
 from dtvg.store.bank import PromptBank, TaskPrompt, check_compatible, identity
+from dtvg.tasks.metrics import score
 from dtvg.training.batches import join, tokenise
+from dtvg.training.evaluate import evaluation_rows
 from dtvg.training.state import RunData, RunSlot
 
 VERSION = 1
@@ -38,8 +43,45 @@ def run_data(config: RunConfig, backbone: Backbone) -> RunData:
     return RunData(task.fingerprint, task.train, (task,))
 
 
-def initial_prompt(config: RunConfig, backbone: Backbone) -> np.ndarray:
-    """Return P_init `[r d]`, float32: the same for every task of a seed."""
+@dataclass(frozen=True)
+class Given:
+    """Prompts of the bank that an experiment uses instead of tuning their tasks."""
+
+    prompts: dict[str, TaskPrompt] = field(default_factory=dict)
+    init: np.ndarray | None = None
+    """Their one initial prompt `[r d]`, which every run then starts from."""
+
+
+def given_prompts(config: PromptConfig, bank: PromptBank) -> Given:
+    """Look up the prompts named by `prompt.given`.
+
+    Raises:
+        StoreError: one is not in the bank, has another length, or two were tuned from
+            different initial prompts.
+    """
+    found = {task: bank.get(key) for task, key in config.given.items()}
+    starts = {p.init_fingerprint: p.init for p in found.values() if p.init is not None}
+    if len(starts) > 1:
+        told = ", ".join(f"{t}: {p.init_fingerprint or 'none'}" for t, p in found.items())
+        raise StoreError(
+            f"The prompts of prompt.given were tuned from different initial prompts ({told}), so "
+            "their vectors do not compare; give prompts of one origin."
+        )
+    for task, prompt in found.items():
+        if prompt.prompt.shape[0] != config.length:
+            raise StoreError(
+                f"Prompt '{task}' of prompt.given has length {prompt.prompt.shape[0]}, the "
+                f"experiment's prompt.length is {config.length}; set it to the former."
+            )
+    return Given(found, next(iter(starts.values()), None))
+
+
+def initial_prompt(
+    config: RunConfig, backbone: Backbone, given: np.ndarray | None = None
+) -> np.ndarray:
+    """Return P_init `[r d]`, float32: the same for every task of a seed, or the one given."""
+    if given is not None:
+        return given
     prompt = backbone.init_prompt(config.prompt.length, config.init_seed, config.prompt.vocabulary)
     return np.asarray(prompt.numpy(), dtype=np.float32)
 
@@ -68,9 +110,11 @@ def tuning_settings(config: RunConfig) -> dict[str, Any]:
     }
 
 
-def prompt_identity(config: RunConfig, backbone: Backbone, data: RunData) -> str:
+def prompt_identity(
+    config: RunConfig, backbone: Backbone, data: RunData, given: np.ndarray | None = None
+) -> str:
     """Return the identity of the task prompt that a Stage I run makes."""
-    init = initial_prompt(config, backbone)
+    init = initial_prompt(config, backbone, given)
     return identity(
         version=VERSION,
         backbone_revision=backbone.revision,
@@ -88,6 +132,7 @@ def prompt_identity(config: RunConfig, backbone: Backbone, data: RunData) -> str
 def to_task_prompt(slot: RunSlot, backbone: Backbone) -> TaskPrompt:
     """Build the bank's entry from a finished Stage I run: its best prompt on validation."""
     config = slot.config
+    majority, rows = majority_score(slot)
     return TaskPrompt(
         task=config.target,
         labels=tuple(word for task in slot.data.tasks for word in task.spec.labels),
@@ -98,16 +143,37 @@ def to_task_prompt(slot: RunSlot, backbone: Backbone) -> TaskPrompt:
         prompt=np.ascontiguousarray(slot.best["mixed_prompt"].float().numpy()),
         score=slot.best_score,
         metric_values=dict((slot.result or {}).get("metrics", {})),
-        fingerprint=prompt_identity(config, backbone, slot.data),
+        fingerprint=prompt_identity(config, backbone, slot.data, slot.inputs["init"]),
         precision=config.device.precision,
         settings=tuning_settings(config),
         created=time.time(),
+        majority=majority,
+        n_examples=rows,
     )
 
 
-def stage_one_inputs(config: RunConfig, backbone: Backbone) -> dict[str, np.ndarray]:
+def majority_score(slot: RunSlot) -> tuple[float, int]:
+    """Return what always giving the commonest answer scores on a run's validation rows.
+
+    Returns:
+        The mean over the run's tasks, and how many rows were scored.
+    """
+    scores, count = [], 0
+    for task in slot.data.tasks:
+        evaluation = slot.config.evaluation
+        rows = evaluation_rows(task, "validation", evaluation.max_examples, slot.config.data.seed)
+        examples = [task.texts["validation"][int(row)] for row in rows]
+        commonest = Counter(e.target for e in examples).most_common(1)[0][0]
+        scores.append(score(task.spec, [commonest] * len(examples), examples)["score"])
+        count += len(examples)
+    return float(np.mean(scores)), count
+
+
+def stage_one_inputs(
+    config: RunConfig, backbone: Backbone, given: np.ndarray | None = None
+) -> dict[str, np.ndarray]:
     """Return what a Stage I run starts from: the initial prompt, twice."""
-    init = initial_prompt(config, backbone)
+    init = initial_prompt(config, backbone, given)
     empty = np.zeros((0, *init.shape), dtype=np.float32)
     return {"init": init, "target_prompt": init, "source_vectors": empty}
 
@@ -129,9 +195,10 @@ def transfer_inputs(
         StoreError: a prompt is missing, or source and target do not fit (both named).
     """
     if mixture is not None:
-        empty = np.zeros((0, *mixture.init.shape), dtype=np.float32)
+        start = _start_of(mixture)
+        empty = np.zeros((0, *start.shape), dtype=np.float32)
         return {
-            "init": mixture.init,
+            "init": start,
             "target_prompt": mixture.prompt,
             "source_vectors": empty,
             "mixture_prompt": mixture.prompt,
@@ -143,17 +210,27 @@ def transfer_inputs(
             f"(seed {config.seed}), which did not finish; resume the experiment to tune it."
         )
     target = found[config.target]
-    sources = [found[name] for name in config.sources]
-    for source in sources:
-        check_compatible(target, source)
-    vectors = (
-        np.stack([s.vector for s in sources]) if sources else np.zeros((0, *target.init.shape))
-    )
+    start = _start_of(target)
+    vectors = [np.zeros((0, *start.shape), dtype=np.float32)]
+    for source in (found[name] for name in config.sources):
+        check_compatible(target, source, vectors=config.method.has_source_vectors)
+        # a prompt without its own start is only used as a prompt, so any start gives it back
+        vectors.append((source.prompt - start if source.init is None else source.vector)[None])
     return {
-        "init": target.init,
+        "init": start,
         "target_prompt": target.prompt,
-        "source_vectors": np.ascontiguousarray(vectors, dtype=np.float32),
+        "source_vectors": np.ascontiguousarray(np.concatenate(vectors), dtype=np.float32),
     }
+
+
+def _start_of(prompt: TaskPrompt) -> np.ndarray:
+    """Return the initial prompt of a target or mixture, which must have one."""
+    if prompt.init is None:
+        raise StoreError(
+            f"Prompt '{prompt.task}' ({prompt.fingerprint}) came without its initial prompt and "
+            "cannot be a target's Stage I prompt; import it again with --init."
+        )
+    return prompt.init
 
 
 def bank_get(bank: PromptBank, key: str) -> TaskPrompt | None:

@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 import streamlit as st
 from streamlit.errors import StreamlitPageNotFoundError
+from streamlit.runtime.pages_manager import PagesManager
 
 from dtvg.errors import DtvgError
 
@@ -28,9 +29,21 @@ def page(title: str, subtitle: str, body: Callable[[], None]) -> None:
         body: draws the rest; a `DtvgError` is shown as its sentence, anything unexpected as an
             apology with where the details are.
     """
+    _through_the_app()
     st.title(title, anchor=False)
     st.caption(subtitle)
     guarded(body)
+
+
+def _through_the_app() -> None:
+    """Run the page through app.py also where it is the first address a new server is asked for.
+
+    Streamlit takes a folder `pages/` for its older kind of app, with file names for a menu,
+    until app.py has run once.
+    """
+    if PagesManager.uses_pages_directory:
+        PagesManager.uses_pages_directory = False
+        st.rerun()
 
 
 def guarded(body: Callable[[], None]) -> None:

@@ -228,3 +228,31 @@ def test_two_processes_cannot_train_one_experiment(parts: Path, tmp_path: Path) 
     experiment = create_experiment(config, tmp_path / "runs")
     with experiment.lock(), pytest.raises(JobError, match="is being trained by process"):
         run_experiment(experiment, bank=PromptBank(tmp_path / "bank"))
+
+
+def test_prompts_of_the_bank_stand_in_for_tuning_and_lend_their_start(
+    parts: Path, tmp_path: Path
+) -> None:
+    first = _run(parts, tmp_path, methods=["all_sources"], optim={"stage1_steps": 4, "steps": 4})
+    bank = PromptBank(tmp_path / "bank")
+    given = {p.task: p.fingerprint[:12] for p in bank.list() if p.task in ("sst2", "cola")}
+    prompt = {"length": 4, "given": given, "init_seed": 99}
+    changes = {"name": "given", "methods": ["all_sources"], "prompt": prompt}
+    second = _run(parts, tmp_path, **changes, optim={"stage1_steps": 4, "steps": 4})
+    assert not second.run("stage1.sst2.s0").path.exists()
+    assert second.run("stage1.mrpc.s0").path.exists()
+    ours, theirs = (
+        read_prompts(open_run(e.run("rte.all_sources.s0").path), "initial") for e in (first, second)
+    )
+    assert np.array_equal(ours["init"], theirs["init"]), "not the start of seed 99"
+    assert np.array_equal(ours["source_vectors"], theirs["source_vectors"])
+
+
+def test_a_source_that_did_not_learn_is_named_in_the_events(parts: Path, tmp_path: Path) -> None:
+    optim = {"stage1_steps": 2, "steps": 2, "lr_stage1": 1e-12}
+    experiment = _run(parts, tmp_path, methods=["all_sources", "none"], optim=optim)
+    events = read_table(open_run(experiment.run("rte.all_sources.s0").path), "events").to_pandas()
+    weak = events[events["kind"] == "weak_source"]
+    assert len(weak) == 3 and weak["detail"].str.contains("did not move").all()
+    other = read_table(open_run(experiment.run("rte.none.s0").path), "events").to_pandas()
+    assert "weak_source" not in set(other["kind"])

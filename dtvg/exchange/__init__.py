@@ -1,0 +1,1 @@
+"""Prompts that come and go: adapters of PEFT, tensors of published code, model cards. No torch."""

@@ -1,0 +1,136 @@
+"""Importing prompts into the bank: PEFT adapters, plain safetensors, tensors of published code.
+
+What an import lacks is said, not guessed: without its initial prompt it has no vector and
+serves only methods that use prompts themselves. Nothing is written before all was checked.
+Must not import torch: `.pt` files are read by a function handed in.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from dtvg.errors import StoreError
+from dtvg.exchange.peft_adapter import read_adapter, read_safetensors, single_matrix
+from dtvg.store.bank import PromptBank, TaskPrompt, array_digest, identity
+from dtvg.store.files import read_json
+from dtvg.store.layout import check_name
+
+SIDECAR = "dtvg_prompt.json"
+"""What an export of this workbench adds to a PEFT folder; PEFT ignores it."""
+TENSORS = "dtvg_prompt.safetensors"
+Tensors = Mapping[str, np.ndarray]
+
+
+@dataclass(frozen=True)
+class Import:
+    """What a person says about a prompt to be imported."""
+
+    path: Path
+    task: str
+    init: Path | None = None
+    """File with its initial prompt, in any format that `path` may have."""
+    backbone: str | None = None
+    """Name of its backbone; None: as the adapter says."""
+    revision: str = ""
+    seed: int = 0
+    score: float | None = None
+    part: str | None = None
+    """Which tensor, or which place in a stack of prompts."""
+
+
+def import_prompt(
+    asked: Import, bank: PromptBank, read_pickled: Callable[[Path], Tensors] | None = None
+) -> TaskPrompt:
+    """Read a prompt, check it, and put it into the bank.
+
+    Args:
+        asked: file or folder, and what is known about it.
+        bank: where it goes.
+        read_pickled: reads `.pt` files; None: they are refused.
+
+    Returns:
+        The bank's new entry.
+
+    Raises:
+        ConfigError: the task's name cannot be a folder's.
+        StoreError: anything about the files; nothing is written then.
+    """
+    check_name(asked.task, "task")
+    facts = _facts(asked.path)
+    own = _sidecar(asked.path)
+    prompt = _matrix(asked.path, read_pickled, asked.part)
+    init = own.get("init") if asked.init is None else _matrix(asked.init, read_pickled, None)
+    backbone = asked.backbone or str(facts.get("base_model_name_or_path") or "")
+    if not backbone:
+        raise StoreError(
+            f"'{asked.path}' does not say which backbone its prompt is for; give --backbone NAME."
+        )
+    if init is not None and init.shape != prompt.shape:
+        raise StoreError(
+            f"The prompt is {list(prompt.shape)}, its initial prompt {list(init.shape)}; both "
+            "must have one shape. Give the initial prompt that this prompt was tuned from."
+        )
+    made = TaskPrompt(
+        task=asked.task,
+        labels=tuple(facts.get("labels", ())),
+        backbone=backbone,
+        backbone_revision=asked.revision or str(facts.get("backbone_revision") or ""),
+        seed=asked.seed,
+        init=init,
+        prompt=prompt,
+        score=facts.get("score") if asked.score is None else asked.score,
+        metric_values={},
+        fingerprint=identity(
+            imported=array_digest(prompt),
+            init="" if init is None else array_digest(init),
+            task=asked.task,
+            backbone=backbone,
+            seed=asked.seed,
+        ),
+        precision="float32",
+        settings={},
+        created=time.time(),
+        majority=facts.get("majority"),
+        n_examples=facts.get("n_examples"),
+        origin=f"imported from {asked.path.name or asked.path.resolve().name}",
+    )
+    bank.put(made)
+    return made
+
+
+def _matrix(
+    path: Path, read_pickled: Callable[[Path], Tensors] | None, part: str | None
+) -> np.ndarray:
+    """Return the prompt `[r d]` in a folder or file of any known format."""
+    if path.is_dir():
+        return read_adapter(path)[0]
+    if path.suffix == ".safetensors":
+        return single_matrix(read_safetensors(path), path, "prompt", part)
+    if path.suffix in (".pt", ".pth", ".bin") and read_pickled is not None:
+        return single_matrix(read_pickled(path), path, "pr", part)
+    if not path.exists():
+        raise StoreError(f"There is no '{path}'; give a PEFT folder, a .safetensors or a .pt file.")
+    raise StoreError(
+        f"'{path}' is none of the formats read here; give a PEFT folder, a .safetensors or a .pt "
+        "file."
+    )
+
+
+def _facts(path: Path) -> dict[str, Any]:
+    """Return what an adapter's files say about themselves."""
+    if not path.is_dir():
+        return {}
+    return {**(read_json(path / "adapter_config.json") or {}), **(read_json(path / SIDECAR) or {})}
+
+
+def _sidecar(path: Path) -> dict[str, np.ndarray]:
+    """Return the tensors this workbench's own export adds, e.g. the initial prompt."""
+    if path.is_dir() and (path / TENSORS).exists():
+        return read_safetensors(path / TENSORS)
+    return {}

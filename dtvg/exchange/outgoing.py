@@ -1,0 +1,199 @@
+"""Exporting prompts: of the bank, or of a run (best, final, a source), as PEFT adapter folders.
+
+A model card with task, data, method, score, group and licence travels with every export, and
+the initial prompt beside it, so that an import here gets the vector back. Must not import torch.
+"""
+
+from __future__ import annotations
+
+import io
+import zipfile
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from safetensors.numpy import save
+
+from dtvg.backbones.specs import BACKBONES, facts
+from dtvg.errors import ConfigError, StoreError, unknown
+from dtvg.exchange.card import model_card
+from dtvg.exchange.incoming import SIDECAR, TENSORS
+from dtvg.exchange.peft_adapter import write_adapter
+from dtvg.store.bank import TaskPrompt
+from dtvg.store.files import replace_bytes, replace_json
+from dtvg.store.reader import Run, read_prompts, read_provenance, read_table
+
+WHICH = ("best", "final", "initial")
+
+
+@dataclass(frozen=True)
+class Outgoing:
+    """A prompt about to be exported, with everything its card says."""
+
+    task: str
+    prompt: np.ndarray
+    init: np.ndarray | None
+    backbone: str
+    backbone_revision: str
+    method: str
+    """Name of what made it, e.g. `dtvg` or `prompt_tuning`."""
+    score: float | None
+    score_text: str
+    facts: dict[str, Any] = field(default_factory=dict)
+    group: tuple[str, ...] | None = None
+    """Sources merged at that step; None where nothing is grouped."""
+
+
+def from_bank(prompt: TaskPrompt) -> Outgoing:
+    """Take a Stage I prompt of the bank."""
+    rows = f" on {prompt.n_examples} rows" if prompt.n_examples else ""
+    text = "not known" if prompt.score is None else f"{prompt.score:.4f} (validation{rows})"
+    return Outgoing(
+        task=prompt.task,
+        prompt=prompt.prompt,
+        init=prompt.init,
+        backbone=prompt.backbone,
+        backbone_revision=prompt.backbone_revision,
+        method="prompt_tuning" if prompt.origin == "tuned" else prompt.origin,
+        score=prompt.score,
+        score_text=text,
+        facts={
+            "identity": prompt.fingerprint,
+            "seed": prompt.seed,
+            "labels": list(prompt.labels),
+            "majority": prompt.majority,
+            "n_examples": prompt.n_examples,
+            **{f"setting {k}": v for k, v in prompt.settings.items()},
+        },
+    )
+
+
+def from_run(run: Run, which: str = "best") -> Outgoing:
+    """Take a prompt of a run.
+
+    Args:
+        run: whose.
+        which: `best`, `final`, `initial`, or `source:NAME` for a source prompt it started from.
+
+    Raises:
+        ConfigError: another `which`, or no such source.
+        StoreError: the run has no such prompt (yet), or one that differs from example to
+            example.
+    """
+    config = run.config
+    if config is None:
+        raise StoreError(f"Run '{run.name}' has no readable configuration; nothing to export.")
+    start = read_prompts(run, "initial")
+    provenance = read_provenance(run)
+    common: dict[str, Any] = {
+        "init": start["init"],
+        "backbone": config.backbone.name,
+        "backbone_revision": str(_metadata(run).get("revision", "")),
+    }
+    facts_of = {"run": f"{run.experiment}/{run.name}", "seed": run.seed}
+    facts_of |= {"dtvg": provenance.get("dtvg"), "commit": provenance.get("commit")}
+    kind, _, source = which.partition(":")
+    if kind == "source":
+        if source not in config.sources:
+            raise ConfigError(unknown("source", source, config.sources))
+        vector = start["source_vectors"][config.sources.index(source)]
+        prompt = start["init"] + vector
+        text = "see the run"
+        return Outgoing(
+            source, prompt, method="prompt_tuning", score=None, score_text=text,
+            facts=facts_of, **common,
+        )  # fmt: skip
+    if which not in WHICH:
+        raise ConfigError(unknown("prompt of a run", which, [*WHICH, "source:NAME"]))
+    tensors = start if which == "initial" else read_prompts(run, which)
+    if "mixed_prompt" not in tensors:
+        raise StoreError(
+            f"Method '{run.method}' makes another prompt for every example, so run '{run.name}' "
+            "has no single one to export."
+        )
+    result = run.result
+    score = None if result is None or which != "best" else result.test_score
+    text = "not known" if score is None else f"{score:.4f} (test, best validation step)"
+    step = {"initial": 0, "final": run.step, "best": result.best_step if result else None}[which]
+    return Outgoing(
+        task=config.target,
+        prompt=tensors["mixed_prompt"],
+        method=run.method,
+        score=score,
+        score_text=text,
+        facts={**facts_of, "prompt": which, "step": step},
+        group=_group_at(run, step),
+        **common,
+    )
+
+
+def export(out: Outgoing, folder: Path) -> Path:
+    """Write an adapter folder that `PeftModel.from_pretrained` loads; return it.
+
+    Raises:
+        ConfigError: the backbone's family is not known here.
+        StoreError: the folder cannot be written.
+    """
+    sizes = facts(out.backbone)
+    known = BACKBONES.get(out.backbone)
+    if sizes is None and known is None:
+        raise ConfigError(
+            f"Backbone '{out.backbone}' is neither on this disk nor a known hub id, so PEFT's "
+            "task type cannot be told; put its config.json into a folder of that name."
+        )
+    family = sizes.encoder_decoder if sizes else known is not None and "encoder" in known.family
+    more = {"num_layers": sizes.layers} if sizes else {}
+    write_adapter(folder, out.prompt, out.backbone, family, **more)
+    tensors = {"prompt": np.ascontiguousarray(out.prompt, dtype=np.float32)}
+    if out.init is not None:
+        tensors["init"] = np.ascontiguousarray(out.init, dtype=np.float32)
+    replace_bytes(folder / TENSORS, save(tensors))
+    replace_json(
+        folder / SIDECAR,
+        {
+            "task": out.task,
+            "method": out.method,
+            "backbone": out.backbone,
+            "backbone_revision": out.backbone_revision,
+            "score": out.score,
+            "group": None if out.group is None else list(out.group),
+            **out.facts,
+        },
+    )
+    replace_bytes(folder / "README.md", model_card(out, family).encode())
+    return folder
+
+
+def as_zip(folder: Path) -> bytes:
+    """Return a folder's files as a zip archive."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+        for path in sorted(folder.iterdir()):
+            archive.write(path, f"{folder.name}/{path.name}")
+    return buffer.getvalue()
+
+
+def _group_at(run: Run, step: int | None) -> tuple[str, ...] | None:
+    """Return the sources in the group at a step, nearest before it; None without grouping."""
+    if step is None or not run.sources or not run.directory.table_dir("sources").is_dir():
+        return None
+    rows = read_table(run, "sources", ["step", "source", "member"], last=max(step, 1)).to_pandas()
+    if rows.empty:
+        return None
+    rows = rows[rows["step"] == rows["step"].max()]
+    return tuple(rows.loc[rows["member"], "source"])
+
+
+def _metadata(run: Run) -> dict[str, str]:
+    """Return the facts stored beside a run's tensors."""
+    from safetensors import SafetensorError, safe_open
+
+    for which in ("best", "final"):
+        path = run.directory.prompts_dir / f"{which}.safetensors"
+        try:
+            with safe_open(path, framework="np") as file:
+                return dict(file.metadata() or {})
+        except (OSError, SafetensorError):
+            continue
+    return {}

@@ -1,0 +1,101 @@
+"""Figures of the prompt bank: similarity matrix, map, norms per token. No reading."""
+
+from __future__ import annotations
+
+import numpy as np
+import plotly.graph_objects as go
+
+from dtvg.analysis.prompts import SpaceInfo
+from dtvg.figures.theme import finish, message, source_styles
+
+
+def matrix_figure(info: SpaceInfo, measure: str = "cosine", dark: bool = False) -> go.Figure:
+    """Draw how similar the pooled vectors are, on a scale that is neutral at zero.
+
+    Args:
+        info: prompts of one space.
+        measure: `cosine` or `dot`.
+        dark: for a dark page.
+    """
+    values = info.cosine if measure == "cosine" else info.dot
+    largest = 1.0 if measure == "cosine" else float(np.abs(values).max()) or 1.0
+    names = list(info.names)
+    figure = go.Figure(
+        go.Heatmap(
+            z=values,
+            x=names,
+            y=names,
+            zmin=-largest,
+            zmax=largest,
+            xgap=1,
+            ygap=1,
+            colorscale=[[0, "#D55E00"], [0.5, "#232A34" if dark else "#F7F7F7"], [1, "#0072B2"]],
+            colorbar={
+                "title": {"text": "cosine" if measure == "cosine" else "⟨v_i, v_j⟩ / d"},
+                "thickness": 12,
+                "tickformat": ".2g",
+            },
+            texttemplate="%{z:.2g}" if len(names) <= 12 else None,
+            textfont={"size": 11},
+            hovertemplate="%{y} · %{x}<br>%{z:.4g}<extra></extra>",
+        )
+    )
+    height = min(760, 170 + 30 * len(names))
+    finish(figure, key=f"matrix {measure}", dark=dark, height=height, x="", y="")
+    figure.update_xaxes(tickangle=-35, showgrid=False)
+    figure.update_yaxes(autorange="reversed", showgrid=False)
+    return figure
+
+
+def map_figure(info: SpaceInfo, dark: bool = False) -> go.Figure:
+    """Draw the vectors on their two main axes, with the initial prompt's zero vector absent."""
+    if len(info.names) < 3:
+        return message("A map needs three prompts of one space.", dark)
+    styles = source_styles(info.names, dark=dark)
+    figure = go.Figure()
+    for name, x, y in info.map.itertuples(index=False):
+        style = styles[name]
+        figure.add_scatter(
+            x=[x],
+            y=[y],
+            mode="markers+text",
+            text=[name],
+            textposition="top center",
+            name=name,
+            cliponaxis=False,
+            marker={"size": 12, "color": style.colour, "symbol": style.symbol},
+            hovertemplate=f"{name}<br>%{{x:.3g}}, %{{y:.3g}}<extra></extra>",
+        )
+    first, second = (100 * share for share in info.explained)
+    return finish(
+        figure,
+        key="prompt map",
+        dark=dark,
+        height=460,
+        x=f"first component ({first:.0f} % of the variance)",
+        y=f"second component ({second:.0f} %)",
+        showlegend=False,
+    )
+
+
+def norms_figure(info: SpaceInfo, dark: bool = False) -> go.Figure:
+    """Draw how far each prompt token moved: tasks × tokens."""
+    wide = info.token_norms.pivot(index="name", columns="token", values="norm").loc[
+        list(info.names)
+    ]
+    figure = go.Figure(
+        go.Heatmap(
+            z=wide.to_numpy(),
+            x=[int(c) for c in wide.columns],
+            y=list(info.names),
+            zmin=0,
+            colorscale="Cividis",
+            colorbar={"title": {"text": "norm"}, "thickness": 12, "tickformat": ".2g"},
+            hovertemplate="%{y}, token %{x}<br>norm %{z:.4g}<extra></extra>",
+        )
+    )
+    height = min(760, 140 + 28 * len(info.names))
+    finish(figure, key="token norms", dark=dark, height=height, x="prompt token", y="")
+    figure.update_yaxes(autorange="reversed", showgrid=False)
+    figure.update_xaxes(showgrid=False)
+    return figure

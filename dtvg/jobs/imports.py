@@ -1,0 +1,40 @@
+"""Importing a prompt as a job: `.pt` files need torch, which the desk never loads."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from dtvg.errors import JobError, StoreError
+
+TIMEOUT = 120.0
+
+
+def run_import(path: Path, options: Sequence[str]) -> str:
+    """Run `python -m dtvg prompts import PATH OPTIONS` and return what it printed.
+
+    Raises:
+        StoreError: with the command's own sentence, where it refused.
+        JobError: the process could not be run or took too long.
+    """
+    package = Path(__file__).resolve().parents[2]
+    search = os.pathsep.join(filter(None, (str(package), os.environ.get("PYTHONPATH"))))
+    try:
+        done = subprocess.run(
+            [sys.executable, "-m", "dtvg", "prompts", "import", str(path), *options],
+            capture_output=True,
+            text=True,
+            timeout=TIMEOUT,
+            stdin=subprocess.DEVNULL,
+            env={**os.environ, "PYTHONPATH": search},
+            check=False,
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise JobError(f"The import could not be run ({error}); try the command line.") from None
+    if done.returncode:
+        lines = done.stderr.strip().splitlines() or ["nothing was said"]
+        raise StoreError(lines[-1].removeprefix("dtvg: "))
+    return done.stdout.strip()

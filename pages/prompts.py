@@ -1,0 +1,98 @@
+"""The prompt bank: what was tuned, whether it learned, and how the task vectors lie."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from dtvg.analysis.prompts import BankInfo
+from dtvg.figures import prompts as draw
+from dtvg.store.bank import TaskPrompt
+from dtvg.store.health import ADVICE
+from dtvg.ui import exchange, runs, show
+from dtvg.ui.bank import bank as read_bank
+from dtvg.ui.bank import prompt_space
+from dtvg.ui.page import is_dark, link, page
+
+
+def body() -> None:
+    """Show the bank, its health, the vectors of one space, import and export."""
+    bank = read_bank()
+    if not bank.prompts:
+        st.info(
+            "The prompt bank is empty. The first experiment fills it, or import a prompt below.",
+            icon=":material/inventory_2:",
+        )
+        link("launch", "Go to Launch")
+        exchange.upload()
+        return
+    _contents(bank.info)
+    _space(bank.spaces)
+    left, right = st.columns(2)
+    with left:
+        exchange.download(bank.prompts)
+    with right:
+        exchange.upload()
+
+
+def _contents(info: BankInfo) -> None:
+    """Show the table, and what is wrong with sources that did not learn."""
+    st.subheader("Contents", anchor=False)
+    weak = info.weak
+    if len(weak):
+        names = ", ".join(f"{r['task']} (seed {r['seed']})" for r in weak.to_dict("records")[:8])
+        more = f" and {len(weak) - 8} more" if len(weak) > 8 else ""
+        reasons = " ".join(ADVICE[h] for h in dict.fromkeys(weak["health"]))
+        st.warning(
+            f"{len(weak)} of {len(info.table)} prompts are of no use as a source: {names}{more}. "
+            f"{reasons}",
+            icon=":material/warning:",
+        )
+    columns = [
+        "task", "seed", "health", "score", "majority", "vector_norm", "length", "width",
+        "backbone", "steps", "origin", "created", "identity",
+    ]  # fmt: skip
+    show.numbers(info.table[columns], "prompt-bank", "bank")
+
+
+def _space(spaces: dict[str, tuple[TaskPrompt, ...]]) -> None:
+    """Show matrix, map and norms of prompts that share an initial prompt."""
+    if not spaces:
+        return
+    st.subheader("How the task prompt vectors lie to each other", anchor=False)
+    with st.container(horizontal=True):
+        label = runs.choose(
+            "Space",
+            list(spaces),
+            "space",
+            help_text="Vectors compare only where backbone, shape and initial prompt agree.",
+        )
+        measure = runs.choose("Measure", ("cosine", "dot"), "measure") or "cosine"
+    if label is None:
+        return
+    info, dark = prompt_space(label), is_dark()
+    show.figure(
+        draw.matrix_figure(info, measure, dark),
+        f"matrix-{label}-{measure}",
+        "Similarity of every pair of task prompt vectors",
+        info.pairs,
+        "prompt-similarity",
+    )
+    st.subheader("Map of the vectors", anchor=False)
+    show.figure(
+        draw.map_figure(info, dark),
+        f"map-{label}",
+        "Principal components of the task prompt vectors",
+        info.map,
+        "prompt-map",
+    )
+    st.subheader("How far each prompt token moved", anchor=False)
+    show.figure(
+        draw.norms_figure(info, dark),
+        f"norms-{label}",
+        "Norm of each task's vector at each prompt token",
+        info.token_norms,
+        "token-norms",
+    )
+
+
+page("Prompts", "The bank of tuned task prompts: each is trained once and reused.", body)

@@ -1,0 +1,255 @@
+"""Prompts that come and go: PEFT round trips, published formats, refusals that write nothing."""
+
+from __future__ import annotations
+
+import json
+import pickle
+
+import numpy as np
+import pytest
+import torch
+
+from dtvg.backbones.base import load_backbone
+from dtvg.backbones.pickled import read_pickled
+from dtvg.cli import main
+from dtvg.errors import ConfigError, DtvgError, StoreError
+from dtvg.exchange.incoming import Import, import_prompt
+from dtvg.exchange.outgoing import export, from_bank
+from dtvg.exchange.peft_adapter import read_adapter, read_safetensors, write_adapter
+from dtvg.settings import BackboneConfig
+from dtvg.store.bank import PromptBank, TaskPrompt, check_compatible
+from dtvg.testing.tiny_run import make_backbone
+
+RNG = np.random.default_rng(0)
+
+
+def _prompt(**changes) -> TaskPrompt:
+    init = RNG.normal(size=(4, 16)).astype(np.float32)
+    values = {
+        "task": "mnli", "labels": ("0", "1", "2"), "backbone": "demo", "backbone_revision": "abc",
+        "seed": 0, "init": init, "prompt": init + 1, "score": 0.8, "metric_values": {},
+        "fingerprint": "f" * 16, "precision": "float32", "settings": {"steps": 5}, "created": 1.0,
+        "majority": 0.5, "n_examples": 100,
+    }  # fmt: skip
+    return TaskPrompt(**{**values, **changes})
+
+
+@pytest.fixture
+def bank(tmp_path) -> PromptBank:
+    return PromptBank(tmp_path / "bank")
+
+
+def test_an_export_comes_back_with_its_vector(bank, tmp_path) -> None:
+    prompt = _prompt()
+    folder = export(from_bank(prompt), tmp_path / "out")
+    back = import_prompt(Import(folder, "mnli"), bank)
+    assert np.array_equal(back.prompt, prompt.prompt)
+    assert np.array_equal(back.vector, prompt.vector)
+    assert (back.score, back.majority, back.backbone_revision) == (0.8, 0.5, "abc")
+    assert [p.fingerprint for p in bank.list()] == [back.fingerprint]
+
+
+def test_the_card_names_task_data_method_score_and_licence(tmp_path) -> None:
+    text = (export(from_bank(_prompt()), tmp_path / "out") / "README.md").read_text()
+    for word in ("mnli", "nyu-mll/glue", "0.8000", "licence", "entailment", "PeftModel", "group"):
+        assert word in text
+    assert "{" not in text.split("```")[0]
+
+
+@pytest.mark.parametrize("family", ["t5", "llama"])
+def test_peft_loads_an_export_and_gives_the_same_logits(family, tmp_path) -> None:
+    peft = pytest.importorskip("peft")
+    folder = _t5(tmp_path) if family == "t5" else _llama(tmp_path)
+    backbone = load_backbone(BackboneConfig(name=str(folder)))
+    init = backbone.init_prompt(4, 0, 30).numpy()
+    prompt = _prompt(backbone=str(folder), init=init, prompt=init * 1.5)
+    adapter = export(from_bank(prompt), tmp_path / "adapter")
+    examples = [
+        backbone.encode(["the film was good"], ["0"], 32, 4)[0],
+        backbone.encode(["a dull plot"], ["1"], 32, 4)[0],
+    ]
+    model = peft.PeftModel.from_pretrained(backbone.model, adapter).eval()
+    for example in examples:  # one by one: padding is another test's business
+        batch = backbone.collate([example])
+        ours, _ = backbone.outputs(torch.from_numpy(prompt.prompt)[None], batch)
+        with torch.no_grad():
+            if family == "t5":
+                start = torch.tensor([[0, *example.target[:-1]]])
+                theirs = model(input_ids=batch.ids, decoder_input_ids=start).logits
+            else:
+                whole = model(input_ids=batch.ids, attention_mask=batch.mask.long()).logits
+                first = 4 + len(example.source) - 1
+                theirs = whole[:, first : first + len(example.target)]
+        assert torch.allclose(ours, theirs, atol=1e-5)
+
+
+def test_an_adapter_that_peft_saved_is_imported(bank, tmp_path) -> None:
+    peft = pytest.importorskip("peft")
+    backbone = load_backbone(BackboneConfig(name=str(_t5(tmp_path))))
+    config = peft.PromptTuningConfig(
+        task_type="SEQ_2_SEQ_LM", num_virtual_tokens=4, num_transformer_submodules=1
+    )
+    model = peft.get_peft_model(backbone.model, config)
+    model.save_pretrained(tmp_path / "theirs")
+    made = import_prompt(Import(tmp_path / "theirs", "sst2", backbone="demo"), bank)
+    weight = model.prompt_encoder["default"].embedding.weight.detach().numpy()
+    assert np.array_equal(made.prompt, weight) and made.init is None
+    with pytest.raises(StoreError, match="spot"):
+        _ = made.vector
+
+
+@pytest.mark.parametrize(
+    "saved",
+    [
+        torch.ones(4, 16),
+        torch.nn.Parameter(torch.ones(4, 16)),
+        {"prefix_shared": torch.ones(4, 16)},
+        {"prompt": torch.ones(4, 16).half(), "attention": torch.zeros(3, 3)},
+    ],
+    ids=["tensor", "parameter", "mapping", "several"],
+)
+def test_published_tensor_files_are_read_with_their_initial_prompt(saved, bank, tmp_path) -> None:
+    torch.save(saved, tmp_path / "prefix_embeddings.pt")
+    torch.save(torch.zeros(4, 16), tmp_path / "init.pt")
+    asked = Import(tmp_path / "prefix_embeddings.pt", "mnli", tmp_path / "init.pt", "demo")
+    made = import_prompt(asked, bank, read_pickled)
+    assert np.array_equal(made.vector, np.ones((4, 16), dtype=np.float32))
+
+
+def test_one_prompt_of_a_stack_is_named_by_its_place(bank, tmp_path) -> None:
+    torch.save(torch.arange(3.0)[:, None, None].expand(3, 4, 16).clone(), tmp_path / "all.pt")
+    asked = Import(tmp_path / "all.pt", "mnli", backbone="demo", part="2")
+    assert (import_prompt(asked, bank, read_pickled).prompt == 2).all()
+
+
+class _Evil:
+    def __reduce__(self):
+        return (print, ("code ran",))
+
+
+def _evil(path) -> None:
+    path.write_bytes(pickle.dumps(_Evil()))
+
+
+def _evil_zip(path) -> None:
+    torch.save({"prompt": _Evil()}, path)
+
+
+@pytest.mark.parametrize("write", [_evil, _evil_zip], ids=["pickle", "zip"])
+def test_a_file_that_carries_code_is_refused_unread(write, bank, tmp_path, capsys) -> None:
+    write(tmp_path / "bad.pt")
+    with pytest.raises(StoreError, match="refused|no file of torch"):
+        import_prompt(Import(tmp_path / "bad.pt", "mnli", backbone="demo"), bank, read_pickled)
+    assert "code ran" not in capsys.readouterr().out and bank.list() == []
+
+
+def _config(tmp_path, **changes):
+    write_adapter(tmp_path / "a", np.ones((4, 16)), "demo", True)
+    path = tmp_path / "a" / "adapter_config.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
+    return tmp_path / "a"
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"peft_type": "LORA"}, "kind LORA"),
+        ({"num_transformer_submodules": 2}, "encoder and decoder"),
+        ({"num_virtual_tokens": 5}, "5 virtual tokens"),
+        ({"token_dim": 8}, "width 8"),
+    ],
+)
+def test_an_adapter_of_another_kind_is_refused(changes, words, bank, tmp_path) -> None:
+    with pytest.raises(StoreError, match=words):
+        import_prompt(Import(_config(tmp_path, **changes), "mnli"), bank)
+    assert not bank.root.exists()
+
+
+def test_what_is_wrong_with_a_file_is_one_sentence_and_nothing_is_imported(bank, tmp_path) -> None:
+    torch.save({"a": 1}, tmp_path / "number.pt")
+    torch.save(torch.ones(4), tmp_path / "row.pt")
+    torch.save(torch.full((4, 16), float("nan")), tmp_path / "nan.pt")
+    torch.save(torch.ones(4, 16), tmp_path / "fine.pt")
+    torch.save(torch.ones(5, 16), tmp_path / "long.pt")
+    (tmp_path / "text.pt").write_text("hello")
+    (tmp_path / "x.safetensors").write_bytes(b"\x00" * 40)
+    for name in ("number.pt", "row.pt", "nan.pt", "text.pt", "x.safetensors", "absent.pt", "a.zip"):
+        with pytest.raises(StoreError) as caught:
+            import_prompt(Import(tmp_path / name, "mnli", backbone="demo"), bank, read_pickled)
+        assert name in str(caught.value) and "\n" not in str(caught.value)
+    fine = tmp_path / "fine.pt"
+    for asked in (
+        Import(fine, "mnli", tmp_path / "long.pt", "demo"),
+        Import(fine, "mnli"),
+        Import(fine, "../mnli", backbone="demo"),
+    ):
+        with pytest.raises(DtvgError):
+            import_prompt(asked, bank, read_pickled)
+    assert not bank.root.exists()
+
+
+def test_bfloat16_adapters_are_read(tmp_path) -> None:
+    from safetensors.torch import save_file
+
+    values = torch.tensor([[1.5, -2.25], [0.125, 3.0]])
+    save_file({"prompt_embeddings": values.bfloat16(), "other": values}, tmp_path / "x.safetensors")
+    found = read_safetensors(tmp_path / "x.safetensors")
+    assert np.array_equal(found["prompt_embeddings"], values.numpy())
+    assert np.array_equal(found["other"], values.numpy())
+
+
+def test_a_prompt_without_start_serves_prompts_but_not_vectors() -> None:
+    target = _prompt()
+    source = _prompt(task="qnli", init=None, backbone_revision="")
+    check_compatible(target, source, vectors=False)
+    with pytest.raises(StoreError, match="initial prompt unknown"):
+        check_compatible(target, source)
+    with pytest.raises(StoreError, match="backbone t5-base"):
+        other = _prompt(backbone="t5-base", backbone_revision="")
+        check_compatible(target, other, vectors=False)
+
+
+def test_the_command_line_exports_verifies_and_imports(tmp_path, monkeypatch, capsys) -> None:
+    monkeypatch.setenv("DTVG_HOME", str(tmp_path))
+    PromptBank().put(_prompt())
+    assert main(["prompts", "export", "ffff", "--out", str(tmp_path / "out")]) == 0
+    assert main(["prompts", "import", str(tmp_path / "out"), "--task", "mnli", "--seed", "3"]) == 0
+    assert main(["prompts", "list"]) == 0
+    assert main(["prompts", "show", "ffff"]) == 0
+    assert main(["prompts", "verify"]) == 0
+    damaged = next((tmp_path / "prompts").glob("*-ffff*")) / "prompt.safetensors"
+    damaged.write_bytes(damaged.read_bytes()[:-4])
+    assert main(["prompts", "verify"]) == 1
+    assert "damaged" in capsys.readouterr().out
+    assert main(["prompts", "import", str(tmp_path / "no.pt"), "--task", "mnli"]) == 2
+    assert main(["prompts", "export", "nothing", "--out", str(tmp_path / "o")]) == 2
+
+
+def test_an_export_for_an_unknown_backbone_says_what_is_missing(tmp_path) -> None:
+    with pytest.raises(ConfigError, match="task type"):
+        export(from_bank(_prompt(backbone="who/knows")), tmp_path / "out")
+
+
+def _t5(tmp_path):
+    return make_backbone(tmp_path / "t5")
+
+
+def _llama(tmp_path):
+    import transformers
+
+    make_backbone(tmp_path / "t5")
+    tokenizer = transformers.AutoTokenizer.from_pretrained(tmp_path / "t5")
+    torch.manual_seed(0)
+    config = transformers.LlamaConfig(
+        vocab_size=len(tokenizer), hidden_size=16, intermediate_size=32, num_hidden_layers=1,
+        num_attention_heads=2, num_key_value_heads=1, eos_token_id=1, pad_token_id=0,
+        bos_token_id=None,
+    )  # fmt: skip
+    transformers.LlamaForCausalLM(config).save_pretrained(tmp_path / "llama")
+    tokenizer.save_pretrained(tmp_path / "llama")
+    return tmp_path / "llama"
+
+
+def test_read_adapter_needs_its_configuration(tmp_path) -> None:
+    with pytest.raises(StoreError, match=r"adapter_config\.json"):
+        read_adapter(tmp_path)
