@@ -84,8 +84,9 @@ def show_prompt(arguments: argparse.Namespace) -> int:
     from dtvg.store.bank import PromptBank
 
     prompt = PromptBank().get(arguments.identity)
-    row = bank_info([prompt]).table.to_dict("records")[0]
-    for name, value in {**row, "metrics": prompt.metric_values, **prompt.settings}.items():
+    facts: dict[str, Any] = dict(bank_info([prompt]).table.iloc[0])
+    facts.update({"metrics": prompt.metric_values}, **prompt.settings)
+    for name, value in facts.items():
         print(f"{name:20}{value}")
     return 0
 
