@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import overload
 
@@ -19,40 +19,7 @@ from dtvg.backbones.base import Backbone, Encoded
 from dtvg.config import DataConfig
 from dtvg.tasks.reading import load_task
 from dtvg.tasks.spec import Example, TaskSpec
-
-
-class EncodedRows(Sequence[Encoded]):
-    """A split as token ids, tokenised in blocks when first read: few steps read few rows."""
-
-    BLOCK = 256
-
-    def __init__(
-        self, examples: Sequence[Example], backbone: Backbone, source_limit: int, target_limit: int
-    ) -> None:
-        self._examples = examples
-        self._backbone = backbone
-        self._limits = (source_limit, target_limit)
-        self._blocks: dict[int, list[Encoded]] = {}
-
-    def __len__(self) -> int:
-        return len(self._examples)
-
-    @overload
-    def __getitem__(self, row: int) -> Encoded: ...
-    @overload
-    def __getitem__(self, row: slice) -> list[Encoded]: ...
-    def __getitem__(self, row: int | slice) -> Encoded | list[Encoded]:
-        if isinstance(row, slice):
-            return [self[i] for i in range(*row.indices(len(self)))]
-        if not 0 <= row < len(self):
-            raise IndexError(row)
-        number, place = divmod(int(row), self.BLOCK)
-        if number not in self._blocks:
-            part = self._examples[number * self.BLOCK : (number + 1) * self.BLOCK]
-            self._blocks[number] = self._backbone.encode(
-                [e.source for e in part], [e.target for e in part], *self._limits
-            )
-        return self._blocks[number][place]
+from dtvg.training.tokens import EncodedRows, place_for
 
 
 @dataclass(frozen=True)
@@ -71,7 +38,7 @@ _CACHE: dict[tuple[str, str, str, int], TokenisedTask] = {}
 
 
 def tokenise(name: str, backbone: Backbone, config: DataConfig) -> TokenisedTask:
-    """Read and tokenise a task once per process.
+    """Read and tokenise a task once per process, and once per machine where nothing changes.
 
     Raises:
         ConfigError, DataError: as `load_task`.
@@ -79,16 +46,26 @@ def tokenise(name: str, backbone: Backbone, config: DataConfig) -> TokenisedTask
     data = load_task(name, config)
     key = (name, data.fingerprint, backbone.name + backbone.revision, config.max_source_tokens)
     if key not in _CACHE:
-        limits = (config.max_source_tokens, data.spec.max_target_tokens)
+        spec = _with_room(data.spec, backbone)
+        limits = (config.max_source_tokens, spec.max_target_tokens)
+
+        def encoded(split: str) -> EncodedRows:
+            place = place_for(data.fingerprint, split, backbone, limits)
+            return EncodedRows(data.split(split), backbone, *limits, place)
+
         texts: dict[str, Sequence[Example]] = {"validation": data.validation, "test": data.test}
-        _CACHE[key] = TokenisedTask(
-            data.spec,
-            data.fingerprint,
-            EncodedRows(data.train, backbone, *limits),
-            texts,
-            {split: EncodedRows(rows, backbone, *limits) for split, rows in texts.items()},
-        )
+        rows: dict[str, Sequence[Encoded]] = {split: encoded(split) for split in texts}
+        _CACHE[key] = TokenisedTask(spec, data.fingerprint, encoded("train"), texts, rows)
     return _CACHE[key]
+
+
+def _with_room(spec: TaskSpec, backbone: Backbone) -> TaskSpec:
+    """Return the task with answers long enough for its longest label word and the end mark."""
+    if not spec.labels:
+        return spec
+    ids = backbone.tokenizer(list(spec.labels), add_special_tokens=False)["input_ids"]
+    longest = max(len(word) for word in ids) + 1
+    return replace(spec, max_target_tokens=max(spec.max_target_tokens, longest))
 
 
 class Joined(Sequence[Encoded]):
