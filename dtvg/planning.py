@@ -117,6 +117,7 @@ def trained_parameters(run: RunConfig, width: int) -> int:
     length, count = run.prompt.length, run.prompt.length * width
     if run.method.trains_scales:
         count += length
+    count += run.method.gate_count(length, len(run.sources))
     return count + length * run.method.scale_count(len(run.sources))
 
 

@@ -74,7 +74,12 @@ EVALS: tuple[Column, ...] = (
 EVENTS: tuple[Column, ...] = (
     Column("step", "int64", False, "step at which it happened"),
     Column("seconds", "float64", False, "wall-clock seconds the run has trained so far"),
-    Column("kind", "string", False, "started, resumed, best, early_end, stopped, failed, ..."),
+    Column(
+        "kind",
+        "string",
+        False,
+        "started, resumed, best, early_end, restarted, stopped, failed, ...",
+    ),
     Column("detail", "string", False, "one sentence"),
 )
 

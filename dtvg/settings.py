@@ -66,6 +66,9 @@ class OptimConfig(Section):
     lr_prompt: float = Field(1e-3, gt=0, description="Stage II rate of the target's prompt.")
     lr_scale_target: float = Field(1e-3, gt=0, description="Stage II rate of the target's scale.")
     lr_scale: float = Field(1e-3, gt=0, description="Stage II rate of the sources' scales.")
+    lr_gate: float = Field(
+        1e-2, gt=0, description="Stage II rate of learned gates and assignments (taps, dmtg)."
+    )
     weight_decay_stage1: float = Field(1e-5, ge=0, description="Weight decay of Stage I.")
     weight_decay: float = Field(0.0, ge=0, description="Weight decay of Stage II.")
     warmup_steps: int = Field(

@@ -52,7 +52,7 @@ class GroupInfo:
     sources: tuple[str, ...]
     """n names, in the order of the run's configuration."""
     threshold: float
-    """The cut: smallest similarity of a candidate."""
+    """The cut: smallest similarity of a candidate; not finite where there is none."""
     steps: Ints
     similarity: Singles
     rank: npt.NDArray[np.int32]
@@ -227,6 +227,8 @@ def _configured_sources(run: Run) -> tuple[str, ...]:
 def _threshold(run: Run) -> float:
     if run.config is None:
         return 0.0
+    if run.config.method.soft:
+        return float("nan")
     return float(run.config.method.grouping_settings().get("threshold", 0.0))
 
 

@@ -151,12 +151,13 @@ def similarity_figure(
         hovermode="closest",
     )
     figure.add_hline(y=0, line={"color": ink(dark).zero, "width": 1})
-    figure.add_hline(
-        y=info.threshold,
-        **cut_line(info.threshold, dark),
-        annotation_xanchor="right",
-        annotation_position="bottom right",
-    )
+    if np.isfinite(info.threshold):
+        figure.add_hline(
+            y=info.threshold,
+            **cut_line(info.threshold, dark),
+            annotation_xanchor="right",
+            annotation_position="bottom right",
+        )
     return figure
 
 

@@ -9,19 +9,25 @@ Must not import backbones, training, streamlit or plotly.
 from __future__ import annotations
 
 import importlib
+import zlib
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
-from jaxtyping import Float
+import numpy as np
+import torch
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from dtvg.grouping import Grouping
 from dtvg.methods.specs import MethodConfig
 
-Role = Literal["prompt", "scale", "scale_target"]
-"""Which of the three learning rates a parameter takes."""
+Role = Literal["prompt", "scale", "scale_target", "gate"]
+"""Which of the learning rates a parameter takes."""
+
+ADAM_SINCE = "adam_since"
+"""Name in `MethodState.memory`: `[R]`, updates made before Adam was last reset."""
 
 
 @dataclass(frozen=True)
@@ -66,6 +72,33 @@ class MethodState:
 
 
 @dataclass(frozen=True)
+class StepBatch:
+    """The coming update of a stack, handed to `forward` in training; None when only composing."""
+
+    steps: tuple[int, ...]
+    """Per run: number of the coming update, from 1."""
+    totals: tuple[int, ...]
+    """Per run: updates in all."""
+    seeds: tuple[int, ...]
+    """Per run: the run seed."""
+
+    def progress(self, like: Tensor) -> Float[Tensor, " R"]:
+        """Return the share of updates done before this one, in [0, 1)."""
+        done = [(step - 1) / total for step, total in zip(self.steps, self.totals, strict=True)]
+        return torch.tensor(done, dtype=like.dtype).to(like.device)
+
+    def uniform(self, shape: Sequence[int], purpose: str, like: Tensor) -> Tensor:
+        """Return numbers in [0, 1) `[R, *shape]`: a function of run seed, step and purpose only,
+        so that a run draws the same alone, in any cohort and after a resume."""
+        salt = zlib.crc32(purpose.encode())
+        drawn = [
+            np.random.default_rng([seed, step, salt]).random(tuple(shape))
+            for seed, step in zip(self.seeds, self.steps, strict=True)
+        ]
+        return torch.from_numpy(np.stack(drawn)).to(like.dtype).to(like.device)
+
+
+@dataclass(frozen=True)
 class PromptStep:
     """What a method hands to the backbone at a step, and what the log says about it."""
 
@@ -77,6 +110,10 @@ class PromptStep:
     contribution_norm: Float[Tensor, "R n"] | None = None
     memory: dict[str, Tensor] = field(default_factory=dict)
     """What the next step will find in `MethodState.memory`."""
+    restarted: Bool[Tensor, " R"] | None = None
+    """Runs whose parameters are put to `restart` before the update, with fresh Adam moments."""
+    restart: dict[str, Tensor] = field(default_factory=dict)
+    """`[R, ...]` by name of the parameter; `prompt` must already be composed from these."""
 
 
 class TransferMethod(ABC):
@@ -97,8 +134,13 @@ class TransferMethod(ABC):
         """Build the state the runs start from; parameters require gradients."""
 
     @abstractmethod
-    def forward(self, state: MethodState) -> PromptStep:
-        """Compose the prompt of every run of the stack for the coming step."""
+    def forward(self, state: MethodState, batch: StepBatch | None = None) -> PromptStep:
+        """Compose the prompt of every run of the stack.
+
+        Args:
+            state: not changed.
+            batch: the coming update; None to compose for evaluation, without chance or restarts.
+        """
 
     def penalty(self, state: MethodState, step: PromptStep) -> Float[Tensor, " R"] | None:
         """Return a term added to each run's loss, or None."""
@@ -131,6 +173,6 @@ class PlainPrompt(TransferMethod):
         prompt, notes = self.start(inputs)
         return MethodState({"prompt": trainable(prompt)}, {"init": inputs.init}, notes=notes)
 
-    def forward(self, state: MethodState) -> PromptStep:
+    def forward(self, state: MethodState, batch: StepBatch | None = None) -> PromptStep:
         """The prompt itself."""
         return PromptStep(state.parameters["prompt"].clone())

@@ -14,7 +14,15 @@ import torch
 from torch import Tensor
 
 from dtvg.grouping import Grouping, decide, gram_matrix, merge
-from dtvg.methods.base import Inputs, MethodState, PromptStep, Role, TransferMethod, trainable
+from dtvg.methods.base import (
+    Inputs,
+    MethodState,
+    PromptStep,
+    Role,
+    StepBatch,
+    TransferMethod,
+    trainable,
+)
 from dtvg.regroup import stateful_settings
 
 ACTIVATIONS = {"identity": lambda scale: scale, "sigmoid": torch.sigmoid, "relu": torch.relu}
@@ -58,7 +66,7 @@ class Method(TransferMethod):
         """Arguments for `decide`."""
         return self.config.grouping_settings()
 
-    def forward(self, state: MethodState) -> PromptStep:
+    def forward(self, state: MethodState, batch: StepBatch | None = None) -> PromptStep:
         """Scale, pool, decide, merge: steps 1 to 6 of Stage II."""
         # one scale for all sources (merging methods) is spread over them
         activation = ACTIVATIONS[getattr(self.config, "scale_activation", "identity")]
@@ -68,18 +76,24 @@ class Method(TransferMethod):
         scale_sources = activation(state.parameters["scale_sources"]).expand(sources.shape[:-1])
         gram = gram_matrix(vector, sources, scale_target, scale_sources)
         grouping, memory = self._decide(state, gram)
-        member = grouping.member
-        prompt = merge(init, vector, sources, scale_target, scale_sources, member)
+        used, more = self.weigh(state, grouping, batch)
+        prompt = merge(init, vector, sources, scale_target, scale_sources, used)
         with torch.no_grad():
-            weights = member.to(prompt.dtype)
+            weights = used.detach().to(prompt.dtype)
             squares = scale_sources.square() * state.frozen["token_norms"]
             norms = squares.sum(-1).sqrt() * weights
             means = scale_sources.mean(-1)
-        return PromptStep(prompt, weights, grouping, means, norms, memory)
+        return PromptStep(prompt, weights, grouping, means, norms, {**memory, **more})
+
+    def weigh(
+        self, state: MethodState, grouping: Grouping, batch: StepBatch | None
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """Return `[R n]` weights of the sources' scaled vectors, and what to remember."""
+        return grouping.member, {}
 
     def _decide(self, state: MethodState, gram: Tensor) -> tuple[Grouping, dict[str, Tensor]]:
         """Decide for the coming step; rules with a memory find the last group in the state."""
-        if not state.memory:
+        if "decided" not in state.memory:
             return decide_on_device(gram, **self.settings), {}
         step = state.memory["decided"] + 1
         grouping = decide_on_device(gram, state.memory["member"], step, **self.settings)

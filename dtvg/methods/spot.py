@@ -15,7 +15,13 @@ from jaxtyping import Float
 from torch import Tensor
 
 from dtvg.grouping import gram_matrix
-from dtvg.methods.base import Inputs, MethodState, PlainPrompt, PromptStep
+from dtvg.methods.base import (
+    Inputs,
+    MethodState,
+    PlainPrompt,
+    PromptStep,
+    StepBatch,
+)
 from dtvg.methods.dtvg import decide_on_device
 
 
@@ -61,7 +67,7 @@ class Method(PlainPrompt):
         state.frozen["source_norms"] = inputs.source_vectors.flatten(2).norm(dim=-1)
         return state
 
-    def forward(self, state: MethodState) -> PromptStep:
+    def forward(self, state: MethodState, batch: StepBatch | None = None) -> PromptStep:
         """The prompt itself, and how the sources rank by it now."""
         prompt = state.parameters["prompt"]
         gram = pooled_gram(prompt, state.frozen["pooled_sources"])

@@ -10,7 +10,15 @@ from typing import ClassVar
 
 import torch
 
-from dtvg.methods.base import Inputs, MethodState, PromptStep, Role, TransferMethod, trainable
+from dtvg.methods.base import (
+    Inputs,
+    MethodState,
+    PromptStep,
+    Role,
+    StepBatch,
+    TransferMethod,
+    trainable,
+)
 
 
 class Method(TransferMethod):
@@ -28,7 +36,7 @@ class Method(TransferMethod):
             {"init": inputs.init},
         )
 
-    def forward(self, state: MethodState) -> PromptStep:
+    def forward(self, state: MethodState, batch: StepBatch | None = None) -> PromptStep:
         """Scale the target's vector."""
         init = state.frozen["init"]
         vector = state.parameters["prompt"] - init

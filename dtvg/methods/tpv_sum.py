@@ -16,7 +16,13 @@ from jaxtyping import Float
 from torch import Tensor
 
 from dtvg.grouping import gram_matrix
-from dtvg.methods.base import Inputs, MethodState, PlainPrompt, PromptStep
+from dtvg.methods.base import (
+    Inputs,
+    MethodState,
+    PlainPrompt,
+    PromptStep,
+    StepBatch,
+)
 from dtvg.methods.dtvg import decide_on_device
 from dtvg.methods.specs.merging import OWN
 
@@ -79,7 +85,7 @@ class Method(PlainPrompt):
         ]
         return state
 
-    def forward(self, state: MethodState) -> PromptStep:
+    def forward(self, state: MethodState, batch: StepBatch | None = None) -> PromptStep:
         """The prompt itself; the log shows what it started from and the similarity now."""
         prompt, vectors = state.parameters["prompt"], state.frozen["source_vectors"]
         coefficients = state.frozen["coefficients"]

@@ -7,10 +7,11 @@ Imports torch; must not import streamlit or plotly.
 from __future__ import annotations
 
 import copy
+from collections.abc import Sequence
 
 import torch
 
-from dtvg.methods.base import Inputs, MethodState, find_method
+from dtvg.methods.base import Inputs, MethodState, StepBatch, find_method
 from dtvg.methods.specs import MethodConfig
 
 
@@ -52,6 +53,10 @@ class MethodContract:
         inputs = random_inputs(runs, self.sources)
         return inputs, find_method(self.config).prepare(inputs)
 
+    @staticmethod
+    def _coming(rows: Sequence[int] = (0, 1, 2), step: int = 2) -> StepBatch:
+        return StepBatch(tuple(step for _ in rows), tuple(9 for _ in rows), tuple(rows))
+
     def test_every_tensor_of_the_state_has_the_leading_run_axis(self) -> None:
         _, state = self._made()
         for tensors in (state.parameters, state.frozen, state.memory):
@@ -67,17 +72,17 @@ class MethodContract:
 
     def test_the_prompt_has_its_shape_and_reaches_every_parameter(self) -> None:
         inputs, state = self._made()
-        step = find_method(self.config).forward(state)
+        step = find_method(self.config).forward(state, self._coming())
         assert step.prompt.shape == inputs.init.shape
         found = torch.autograd.grad(step.prompt.sum(), list(state.parameters.values()))
         assert all(torch.isfinite(g).all() for g in found)
 
     def test_a_run_in_a_stack_has_the_prompt_it_has_alone(self) -> None:
         inputs, state = self._made()
-        step = find_method(self.config).forward(state)
+        step = find_method(self.config).forward(state, self._coming())
         for row in range(3):
             alone_state = find_method(self.config).prepare(pick(inputs, row))
-            alone = find_method(self.config).forward(alone_state)
+            alone = find_method(self.config).forward(alone_state, self._coming([row]))
             assert torch.allclose(alone.prompt[0], step.prompt[row], atol=1e-12)
             if step.weights is not None and alone.weights is not None:
                 assert torch.equal(alone.weights[0], step.weights[row])
@@ -85,9 +90,10 @@ class MethodContract:
     def test_forward_is_a_pure_function_of_the_state(self) -> None:
         _, state = self._made()
         kept = copy.deepcopy({**state.parameters, **state.frozen, **state.memory})
-        first = find_method(self.config).forward(state)
-        again = find_method(self.config).forward(state)
-        assert torch.equal(first.prompt, again.prompt)
+        for batch in (None, self._coming()):
+            first = find_method(self.config).forward(state, batch)
+            again = find_method(self.config).forward(state, batch)
+            assert torch.equal(first.prompt, again.prompt)
         now = {**state.parameters, **state.frozen, **state.memory}
         assert all(torch.equal(kept[name], tensor) for name, tensor in now.items())
 

@@ -29,10 +29,16 @@ class Rates:
     scale: float
     scale_target: float
     weight_decay: float
+    gate: float = 0.0
 
     def of(self, role: Role) -> float:
         """Return the rate of a parameter with this role."""
-        return {"prompt": self.prompt, "scale": self.scale, "scale_target": self.scale_target}[role]
+        return {
+            "prompt": self.prompt,
+            "scale": self.scale,
+            "scale_target": self.scale_target,
+            "gate": self.gate,
+        }[role]
 
 
 def rate_factor(step: int, total: int, config: OptimConfig) -> float:

@@ -64,6 +64,8 @@ class StepLog:
                     value = getattr(step, name)
                     if value is not None:
                         tensors[name] = value
+            if step.restarted is not None:
+                tensors["restarted"] = step.restarted
             moved = {k: v.detach().to("cpu", non_blocking=True) for k, v in tensors.items()}
             if record.loss.device.type == "cpu":
                 finite = torch.isfinite(record.loss) & torch.isfinite(record.grad_norm)
@@ -109,6 +111,8 @@ def _write(items: list[_Queued]) -> list[Failure]:
                 member = values["weight"][:good, i] > 0
                 _add_grouping(columns, grouping, values, i, member, slot.config.method.soft)
                 slot.writer.extend("sources", _source_columns(columns, grouping, values, i, slot))
+                if "restarted" in values:
+                    _restart_events(columns, grouping, values, i, slot)
             slot.writer.extend("steps", columns)
             slot.loss = float(values["loss"][good - 1, i])
         if good < len(items) and slot.failure is None:
@@ -193,6 +197,35 @@ def _source_columns(
         "scale_mean": values["scale_mean"][:count, i].astype(np.float32).ravel(),
         "contribution_norm": values["contribution_norm"][:count, i].astype(np.float32).ravel(),
     }
+
+
+def _restart_events(
+    columns: Mapping[str, Any],
+    grouping: Grouping,
+    values: Mapping[str, np.ndarray],
+    i: int,
+    slot: RunSlot,
+) -> None:
+    """Write an event for each step at which the run began anew from another source's prompt."""
+    count = len(columns["step"])
+    for place in np.flatnonzero(values["restarted"][:count, i]):
+        chosen = int(np.argmax(values["weight"][place, i]))
+        source = slot.config.sources[chosen]
+        cosine = float(grouping.similarity[place, i, chosen])
+        before = slot.note.get("chosen_source", "another source")
+        slot.note.update(chosen_source=source, restarts=slot.note.get("restarts", 0) + 1)
+        slot.writer.extend(
+            "events",
+            {
+                "step": [int(columns["step"][place])],
+                "seconds": [float(columns["seconds"][place])],
+                "kind": ["restarted"],
+                "detail": [
+                    f"Restarts from the prompt of {source} instead of {before} "
+                    f"(cosine {cosine:.6f}); Adam begins anew."
+                ],
+            },
+        )
 
 
 def _failure(

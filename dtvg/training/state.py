@@ -87,7 +87,13 @@ class RunSlot:
         optim = self.config.optim
         if self.config.role != "transfer" or self.config.method.tunes_from_other_prompt:
             return Rates(optim.lr_stage1, 0.0, 0.0, optim.weight_decay_stage1)
-        return Rates(optim.lr_prompt, optim.lr_scale, optim.lr_scale_target, optim.weight_decay)
+        return Rates(
+            optim.lr_prompt,
+            optim.lr_scale,
+            optim.lr_scale_target,
+            optim.weight_decay,
+            optim.lr_gate,
+        )
 
     def meta(self) -> dict[str, Any]:
         """Return the plain numbers a commit keeps."""

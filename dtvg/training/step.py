@@ -8,7 +8,7 @@ the device. Must not import streamlit or plotly. DESIGN.md "Cohort training: the
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from dtvg.backbones.base import Backbone, Encoded
-from dtvg.methods.base import PromptStep
+from dtvg.methods.base import ADAM_SINCE, PromptStep, StepBatch
 from dtvg.training.batches import batch_rows, cut
 from dtvg.training.optim import adamw_update, clip_factor, rate_factor
 from dtvg.training.state import RunSlot, Stack
@@ -56,6 +56,15 @@ def gather(slot: RunSlot) -> tuple[np.ndarray, list[Encoded]]:
     return rows, [slot.data.train[int(row)] for row in rows]
 
 
+def coming(slots: Sequence[RunSlot]) -> StepBatch:
+    """Return what a method is told about the next update of its runs."""
+    return StepBatch(
+        tuple(slot.step + 1 for slot in slots),
+        tuple(slot.config.total_steps for slot in slots),
+        tuple(slot.config.seed for slot in slots),
+    )
+
+
 def cohort_step(backbone: Backbone, stacks: Sequence[Stack], budget: int) -> list[StackStep]:
     """Take one optimiser step of every run.
 
@@ -73,7 +82,7 @@ def cohort_step(backbone: Backbone, stacks: Sequence[Stack], budget: int) -> lis
     """
     started = time.perf_counter()
     batches = [[gather(slot) for slot in stack.slots] for stack in stacks]
-    composed = [stack.method.forward(stack.state) for stack in stacks]
+    composed = [stack.method.forward(stack.state, coming(stack.slots)) for stack in stacks]
     leaf = torch.cat([step.prompt for step in composed]).detach().requires_grad_()
     examples = [e for stack in batches for _, part in stack for e in part]
     owner = np.repeat(
@@ -165,13 +174,18 @@ def _update(
         ).to(device)
         for name, role in stack.method.roles.items()
     }
+    updates = torch.tensor([slot.step + 1.0 for slot in slots], dtype=torch.float64).to(device)
+    if step.restarted is not None:
+        restart(stack, step.restarted, step.restart)
+    if ADAM_SINCE in step.memory:
+        updates = updates - step.memory[ADAM_SINCE]
     adamw_update(
         parameters,
         gradients,
         stack.moments,
         rates,
         torch.tensor([r.weight_decay for r in full], dtype=torch.float64).to(device),
-        torch.tensor([slot.step + 1.0 for slot in slots], dtype=torch.float64).to(device),
+        updates,
         finite,
     )
     for name, value in step.memory.items():
@@ -192,3 +206,14 @@ def _update(
         tokens=[sum(e.tokens for e in examples) for _, examples in parts],
         rows=[rows for rows, _ in parts],
     )
+
+
+def restart(stack: Stack, restarted: Tensor, values: Mapping[str, Tensor]) -> None:
+    """Put the restarted runs' parameters to new values and forget their Adam moments."""
+    with torch.no_grad():
+        for name, parameter in stack.state.parameters.items():
+            mask = restarted.view((-1,) + (1,) * (parameter.dim() - 1))
+            if name in values:
+                parameter.copy_(torch.where(mask, values[name], parameter))
+            for moments in (stack.moments.first, stack.moments.second):
+                moments[name] = torch.where(mask, 0.0, moments[name])

@@ -99,10 +99,17 @@ def slot(config: RunConfig, seed: int | None = None) -> RunSlot:
 
 
 def train(
-    backbone: EncoderDecoder, slots: list[RunSlot], steps: int, budget: int = 400
+    backbone: EncoderDecoder,
+    slots: list[RunSlot],
+    steps: int,
+    budget: int = 400,
+    saved: dict[str, np.ndarray] | None = None,
 ) -> tuple[list[Stack], dict[str, list[Any]]]:
-    """Step a cohort; return its stacks and, by run, what each step decided."""
+    """Step a cohort, from a commit if one is given; return its stacks and, by run, what each
+    step decided."""
     stacks = build_stacks(slots, backbone.device, backbone.dtype)
+    for stack in stacks:
+        stack.load(saved or {})
     seen: dict[str, list[Any]] = {s.name: [] for s in slots}
     for _ in range(steps):
         for record in cohort_step(backbone, stacks, budget):

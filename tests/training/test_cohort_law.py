@@ -109,3 +109,40 @@ def test_a_run_with_an_infinite_vector_stays_put_and_the_others_train_on(backbon
     alone, _ = factory.train(backbone, [factory.slot(configs[1])], steps=3)
     difference = factory.prompts(alone)[configs[1].name] - factory.prompts(stacks)[configs[1].name]
     assert float(difference.abs().max()) < 1e-9
+
+
+DRAWN_OR_RESTARTED = [
+    "dmtg",
+    "taps",
+    {"name": "spot_dynamic", "regroup_every": 2},
+    {"name": "dtvg", "hysteresis": 0.01},
+    {"name": "dtvg", "regroup_every": 3},
+    "dare",
+]
+
+
+def _close_sources(config):
+    """A run whose source prompts lie so close together that tuning soon leads to another."""
+    made = factory.slot(config)
+    made.inputs["source_vectors"] = 0.1 * made.inputs["source_vectors"]
+    return made
+
+
+def test_chance_restarts_and_memory_do_not_depend_on_the_cohort_nor_on_a_resume(backbone) -> None:
+    configs = factory.experiment(methods=DRAWN_OR_RESTARTED, seeds=[0, 1]).runs()
+    together, seen = factory.train(backbone, [_close_sources(c) for c in configs], steps=24)
+    mixed = factory.prompts(together)
+    restarted = [name for name, steps in seen.items() if "spot_dynamic" in name and steps]
+    assert any(len({group for group, _ in seen[name]}) > 1 for name in restarted)
+    for config in configs[::3]:
+        alone, own = factory.train(backbone, [_close_sources(config)], steps=24)
+        assert [g for g, _ in own[config.name]] == [g for g, _ in seen[config.name]]
+        assert torch.allclose(factory.prompts(alone)[config.name], mixed[config.name], atol=1e-9)
+    half, _ = factory.train(backbone, [_close_sources(c) for c in configs], steps=11)
+    saved = {k: v.numpy() for stack in half for k, v in stack.tensors().items()}
+    slots = [_close_sources(c) for c in configs]
+    for slot in slots:
+        slot.step = 11
+    resumed, _ = factory.train(backbone, slots, steps=13, saved=saved)
+    for name, prompt in factory.prompts(resumed).items():
+        assert torch.equal(prompt, mixed[name]), name

@@ -36,8 +36,15 @@ MERGING = [
     "dare",
     {"name": "dare", "merge": "ties"},
 ]
+LEARNED = [
+    {"name": "taps", "score_start": 0.12, "sparsity": 1.0},
+    {"name": "taps", "base": "init"},
+    "dmtg",
+    {"name": "dmtg", "sample": "hard", "groups": 3, "learn_share": 0.9},
+]
 STARTS = [
     "spot",
+    {"name": "spot_dynamic", "regroup_every": 3},
     "tpv_sum",
     {"name": "tpv_sum", "combine": "given", "coefficients": {"sst2": 1, "mrpc": -0.5}},
 ]
@@ -55,7 +62,7 @@ def _moved(slot, backbone) -> TaskPrompt:
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Run]:
     folder = tmp_path_factory.mktemp("methods")
-    methods = [*MEMORIES, *MERGING, *STARTS]
+    methods = [*MEMORIES, *MERGING, *STARTS, *LEARNED]
     config = build_config(tiny_config(folder / "parts", methods=methods, seeds=[0, 1]))
     experiment = create_experiment(config, folder / "runs")
     with pytest.MonkeyPatch.context() as patch:
@@ -81,7 +88,7 @@ def _of(trained: dict[str, Run], setting: str) -> list[Run]:
     return [run for run in trained.values() if setting in run.name]
 
 
-@pytest.mark.parametrize("setting", ["fixed", "regroupevery", "hysteresis"])
+@pytest.mark.parametrize("setting", ["fixed", "dtvg-cosine-regroupevery", "hysteresis"])
 def test_a_rule_with_memory_replays_to_the_logged_groups(trained, setting: str) -> None:
     for run in _of(trained, setting):
         assert replay(run).agreement == 1.0

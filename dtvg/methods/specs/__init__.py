@@ -15,6 +15,7 @@ from pydantic import BeforeValidator, Field
 from dtvg.errors import unknown
 from dtvg.methods.specs.base import MethodConfig
 from dtvg.methods.specs.grouping import Dtvg, Rule
+from dtvg.methods.specs.learned import Dmtg, Taps
 from dtvg.methods.specs.merging import Awd, Consensus, Dare, Ties, TpvSum
 from dtvg.methods.specs.plain import (
     AllForOne,
@@ -23,6 +24,7 @@ from dtvg.methods.specs.plain import (
     PromptTuning,
     Single,
     Spot,
+    SpotDynamic,
     TargetOnly,
 )
 
@@ -34,6 +36,7 @@ __all__ = [
     "Awd",
     "Consensus",
     "Dare",
+    "Dmtg",
     "Dtvg",
     "MethodConfig",
     "NoTransfer",
@@ -41,6 +44,8 @@ __all__ = [
     "Rule",
     "Single",
     "Spot",
+    "SpotDynamic",
+    "Taps",
     "TargetOnly",
     "Ties",
     "TpvSum",
@@ -51,6 +56,7 @@ METHODS: dict[str, type[MethodConfig]] = {
     "target_only": TargetOnly,
     "single": Single,
     "spot": Spot,
+    "spot_dynamic": SpotDynamic,
     "all_sources": AllSources,
     "all_for_one": AllForOne,
     "dtvg": Dtvg,
@@ -59,6 +65,8 @@ METHODS: dict[str, type[MethodConfig]] = {
     "awd": Awd,
     "ties": Ties,
     "dare": Dare,
+    "taps": Taps,
+    "dmtg": Dmtg,
 }
 """Every transfer method by name, in the order lists and forms show them."""
 

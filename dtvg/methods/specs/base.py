@@ -59,6 +59,10 @@ class MethodConfig(BaseModel):
         """Return how many learned scales `[r]` there are beside the target's."""
         return sources if self.trains_scales and self.has_source_vectors else 0
 
+    def gate_count(self, length: int, sources: int) -> int:
+        """Return how many learned gates or assignment logits there are."""
+        return 0
+
     def grouping_settings(self) -> dict[str, Any]:
         """Arguments for `dtvg.grouping.decide` that reproduce this method's decisions."""
         return {"rule": "all_sources"}

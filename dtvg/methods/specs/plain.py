@@ -73,6 +73,32 @@ class Spot(MethodConfig):
         return {"rule": "nearest", "measure": "cosine", "threshold": float("-inf")}
 
 
+class SpotDynamic(MethodConfig):
+    """SPoT that chooses again every k steps and restarts from the source that is nearest then."""
+
+    title = "SPoT, choosing again"
+    paper = "ours; SPoT is Vu et al. 2022, arXiv 2110.07904"
+    summary = "SPoT whose source is chosen again every k steps; a change restarts the prompt."
+    has_source_vectors = False
+    ranks_prompts = True
+    trains_scales = False
+    tunes_from_other_prompt = True
+
+    name: Literal["spot_dynamic"] = "spot_dynamic"
+    regroup_every: int = Field(
+        100, ge=1, description="k: the source is chosen anew at steps 1, 1 + k, 1 + 2k, …"
+    )
+
+    def grouping_settings(self) -> dict[str, Any]:
+        """Arguments for `decide` that give the logged choice: cosines of pooled prompts."""
+        return {
+            "rule": "nearest",
+            "measure": "cosine",
+            "threshold": float("-inf"),
+            "regroup_every": self.regroup_every,
+        }
+
+
 class AllSources(MethodConfig):
     """Merge every source at every step: DTVG without grouping."""
 

@@ -1,0 +1,51 @@
+"""SPoT that chooses again: every k steps, start anew from the source that is nearest now.
+
+At steps 1, 1 + k, 1 + 2k, … the mean-pooled prompt as it is now is compared with the source
+prompts; if another than the one it came from is nearest, the prompt restarts there and Adam
+begins anew. Ours; SPoT itself chooses once (arXiv 2110.07904).
+Must not import backbones or training.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import torch
+
+from dtvg.methods.base import ADAM_SINCE, Inputs, MethodState, PromptStep, StepBatch
+from dtvg.methods.dtvg import decide_on_device
+from dtvg.methods.spot import Method as Spot
+from dtvg.methods.spot import pooled_gram, ranked_step
+
+
+class Method(Spot):
+    """`spot_dynamic`: see the module's first lines."""
+
+    def prepare(self, inputs: Inputs) -> MethodState:
+        """Start as SPoT does; source prompts are kept to restart from."""
+        state = super().prepare(inputs)
+        state.frozen["source_vectors"] = inputs.source_vectors
+        chosen = state.frozen.pop("chosen")
+        zeros = torch.zeros(len(chosen), dtype=torch.int64, device=chosen.device)
+        state.memory.update({"member": chosen, "decided": zeros, ADAM_SINCE: zeros.clone()})
+        return state
+
+    def forward(self, state: MethodState, batch: StepBatch | None = None) -> PromptStep:
+        """Choose if it is time; a changed choice restarts the prompt (in training only)."""
+        prompt, before = state.parameters["prompt"], state.memory["member"]
+        done = state.memory["decided"]
+        gram = pooled_gram(prompt, state.frozen["pooled_sources"])
+        settings = self.config.grouping_settings()
+        grouping = decide_on_device(gram, before, done + 1, **settings)
+        if batch is None:
+            return ranked_step(prompt.clone(), state, grouping, before)
+        chosen = grouping.member
+        restarted = (chosen != before).any(-1)
+        with torch.no_grad():
+            one = chosen.to(prompt.dtype)[..., None, None]
+            picked = (one * state.frozen["source_vectors"]).sum(1)
+            anew = torch.where(restarted[:, None, None], state.frozen["init"] + picked, prompt)
+        step = ranked_step(anew + (prompt - prompt.detach()), state, grouping, chosen)
+        since = torch.where(restarted, done, state.memory[ADAM_SINCE])
+        memory = {"member": chosen, "decided": done + 1, ADAM_SINCE: since}
+        return replace(step, memory=memory, restarted=restarted, restart={"prompt": anew})
