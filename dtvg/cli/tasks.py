@@ -1,4 +1,4 @@
-"""`python -m dtvg tasks list|show`: which tasks there are, where their rows lie, how they read.
+"""`python -m dtvg tasks`: which tasks there are, where their rows lie, how they read.
 
 Prints tables; everything shown comes from `dtvg.tasks`.
 """
@@ -17,7 +17,9 @@ if TYPE_CHECKING:
 
 def add(commands: Any) -> None:
     """Add the `tasks` group to the command line."""
-    group = commands.add_parser("tasks", help="list the tasks, or show one with examples")
+    from dtvg.cli import task_rows
+
+    group = commands.add_parser("tasks", help="list, show, format, score or check tasks")
     actions = group.add_subparsers(dest="action", required=True, metavar="ACTION")
     listing = actions.add_parser("list", help="print a table of all tasks")
     showing = actions.add_parser("show", help="print one task: splits, labels, examples")
@@ -34,6 +36,7 @@ def add(commands: Any) -> None:
     )
     listing.set_defaults(do=list_tasks)
     showing.set_defaults(do=show_task)
+    task_rows.add(actions)
 
 
 def _count(text: str) -> int:
@@ -43,7 +46,7 @@ def _count(text: str) -> int:
     return int(text)
 
 
-def _console() -> Console:
+def console_for_tables() -> Console:
     """Return a console as wide as the terminal; wide enough for a table when piped."""
     from rich.console import Console
 
@@ -54,19 +57,19 @@ def list_tasks(arguments: argparse.Namespace) -> int:
     """Print one line per task: name, title, family, classes, metrics, where its rows are."""
     from rich.table import Table
 
-    from dtvg.tasks.files import find_folder
+    from dtvg.tasks.files import at_hand, find_folder
     from dtvg.tasks.hub import hub_name
-    from dtvg.tasks.spec import all_tasks
+    from dtvg.tasks.spec import all_tasks, described_tasks
 
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for heading in ("name", "title", "family", "labels", "metrics", "where"):
+    for heading in ("name", "title", "family", "labels", "metrics", "offline", "where"):
         table.add_column(heading, no_wrap=heading == "name", overflow="fold")
     for spec in all_tasks().values():
         folder = find_folder(spec, arguments.data)
         if folder is None:
             where = f"hub: {hub_name(spec)}"
         else:
-            where = str(folder) if folder.is_dir() else f"{folder} (not made yet)"
+            where = spec.described_in or str(folder)
         labels = ", ".join(spec.label_titles or spec.labels) or "text"
         row = (
             spec.name,
@@ -74,10 +77,14 @@ def list_tasks(arguments: argparse.Namespace) -> int:
             spec.family,
             labels,
             ", ".join(spec.metrics),
+            at_hand(spec, folder),
             where,
         )
         table.add_row(*[_plain(cell) for cell in row])
-    _console().print(table)
+    console_for_tables().print(table)
+    own = [spec.name for spec in all_tasks().values() if not spec.described_in]
+    for name, problem in described_tasks(tuple(own))[1].items():
+        print(f"\nThe description of '{name}' cannot be used: {problem}")
     return 0
 
 
@@ -94,7 +101,7 @@ def show_task(arguments: argparse.Namespace) -> int:
     from dtvg.tasks.reading import load_task
 
     data = load_task(arguments.name, DataConfig(folder=arguments.data, split=arguments.split))
-    console = _console()
+    console = console_for_tables()
     _print_facts(console, data)
     _print_splits(console, data)
     for number, example in enumerate(data.train[: arguments.rows], start=1):

@@ -67,6 +67,29 @@ def places(spec: TaskSpec, folder: str | None) -> list[Path]:
     return [place / spec.folder for place in around]
 
 
+def at_hand(spec: TaskSpec, folder: Path | None) -> str:
+    """Say whether a task can be used offline: `yes`, or what is missing.
+
+    Args:
+        spec: the task.
+        folder: as `find_folder` returns it.
+    """
+    from dtvg.tasks.hub import cached
+
+    if folder is None:
+        return "yes, in the hub's cache" if cached(spec) else "no, only on the hub"
+    wanted = [spec.split.train, spec.split.validation]
+    if spec.files:
+        wanted = list(dict.fromkeys(split for split, _ in spec.files))
+    missing = []
+    for name, general in zip(wanted, ("train", "validation", "test"), strict=False):
+        try:
+            split_files(spec, folder, (name, general))
+        except DataError:
+            missing.append(general if not spec.files else name)
+    return f"no, {' and '.join(missing)} missing" if missing else "yes"
+
+
 def split_files(spec: TaskSpec, folder: Path, names: Sequence[str]) -> list[Path]:
     """Return the files of one split: `train.parquet`, or all of `train-00000-of-*.parquet`.
 
@@ -79,7 +102,7 @@ def split_files(spec: TaskSpec, folder: Path, names: Sequence[str]) -> list[Path
         DataError: if there is none.
     """
     if spec.files:
-        return [_own_file(spec, Path(path)) for split, path in spec.files if split in names]
+        return [own_file(spec, Path(path)) for split, path in spec.files if split in names]
     for name in names:
         for ending in ENDINGS:
             single = folder / f"{name}{ending}"
@@ -101,7 +124,7 @@ def split_files(spec: TaskSpec, folder: Path, names: Sequence[str]) -> list[Path
     )
 
 
-def _own_file(spec: TaskSpec, path: Path) -> Path:
+def own_file(spec: TaskSpec, path: Path) -> Path:
     """Return a file that a description names, if there is such a file."""
     if path.suffix not in ENDINGS:
         raise DataError(
@@ -131,7 +154,7 @@ def read_file(path: Path, spec: TaskSpec) -> pa.Table:
         if not path.stat().st_size:
             raise DataError(f"'{path}' is empty (0 bytes); write the file anew.")
         table = _parquet(path, spec) if path.suffix == ".parquet" else read_table(
-            path, _text_columns(spec)
+            path, text_columns(spec)
         )  # fmt: skip
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         kind = {".parquet": "Parquet", ".jsonl": "JSON lines"}.get(path.suffix, "CSV")
@@ -141,7 +164,7 @@ def read_file(path: Path, spec: TaskSpec) -> pa.Table:
     return checked(table, spec, f"'{path}'")
 
 
-def _text_columns(spec: TaskSpec) -> frozenset[str]:
+def text_columns(spec: TaskSpec) -> frozenset[str]:
     """Return the columns of a CSV that are text whatever they look like."""
     named = [column for _, column in spec.fields]
     return frozenset([*named, spec.label_column] if spec.described_in else named)

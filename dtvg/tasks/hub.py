@@ -25,6 +25,18 @@ def hub_name(spec: TaskSpec) -> str:
     return f"{spec.dataset} ({spec.config})" if spec.config else spec.dataset
 
 
+def cached(spec: TaskSpec) -> bool:
+    """Whether the hub's client has kept the task's data set on this machine."""
+    return (_cache() / spec.dataset.replace("/", "___")).is_dir()
+
+
+def _cache() -> Path:
+    """Return where `datasets` keeps what it loaded, without importing it."""
+    own = os.environ.get("HF_DATASETS_CACHE")
+    home = os.environ.get("HF_HOME") or "~/.cache/huggingface"
+    return Path(own or Path(home) / "datasets").expanduser()
+
+
 def read_hub(spec: TaskSpec, split: str, looked_in: Sequence[Path]) -> pa.Table:
     """Load one split from the hub (or its cache), at the task's pinned commit.
 
@@ -34,25 +46,60 @@ def read_hub(spec: TaskSpec, split: str, looked_in: Sequence[Path]) -> pa.Table:
         looked_in: the folders that did not exist, for the message.
 
     Raises:
-        DataError: if the hub cannot be reached or has no such data: where files may be put
-            instead, and which columns they need.
+        DataError: if the hub cannot be reached, wants a login, or has no such data: where files
+            may be put instead, and which columns they need.
     """
     try:
         import datasets
 
-        cached = Path(datasets.config.HF_DATASETS_CACHE) / spec.dataset.replace("/", "___")
-        if not cached.is_dir():
+        if not cached(spec):
             refuse_unknown_host()
         rows = datasets.load_dataset(spec.dataset, spec.config, split=split, revision=spec.revision)
         table = rows.with_format("arrow")[:]
     except Exception as error:  # noqa: BLE001 - the client raises errors of several libraries
-        raise DataError(
-            f"Task {spec.name} is neither at hand (there is no folder {quoted(looked_in)}) nor "
-            f"loaded from the hub as {hub_name(spec)}, split {split} ({reason_of(error)}); put "
-            f"train.parquet and validation.parquet with the columns {quoted(spec.columns)} "
-            f"there, or name the folder around '{spec.folder}' as data.folder."
-        ) from None
+        raise DataError(_refusal(spec, split, looked_in, error)) from None
     return checked(table, spec, f"{hub_name(spec)}, split {split}")
+
+
+def _refusal(spec: TaskSpec, split: str, looked_in: Sequence[Path], error: Exception) -> str:
+    """Compose one sentence: what failed and why, and what to do instead."""
+    place = f" (there is no folder {quoted(looked_in)})" if looked_in else ""
+    what = (
+        f"Task {spec.name} is neither at hand{place} nor loaded from the hub as "
+        f"{hub_name(spec)}, split {split} ({reason_of(error)})"
+    )
+    columns = quoted(spec.columns)
+    if spec.described_in:
+        files = f"name files with the columns {columns} under 'files' in '{spec.described_in}'"
+    else:
+        files = (
+            f"put train.parquet and validation.parquet with the columns {columns} there, or name "
+            f"the folder around '{spec.folder}' as data.folder"
+        )
+    steps = {
+        "gated": "accept its terms on its page and log in with `hf auth login` (or set HF_TOKEN), "
+        f"or {files}",
+        "offline": f"go online once without HF_HUB_OFFLINE so that it is kept, or {files}",
+        "unreachable": f"the hub cannot be reached from here; {files}",
+        "other": files,
+    }
+    return f"{what}; {steps[_kind(error)]}."
+
+
+def _kind(error: Exception) -> str:
+    """Sort a failure: `gated`, `offline`, `unreachable` or `other`, from it and its causes."""
+    names, text = set(), ""
+    one: BaseException | None = error
+    while one is not None:
+        names |= {kind.__name__ for kind in type(one).__mro__}
+        text += f" {one}".lower()
+        one = one.__cause__ or one.__context__
+    if "GatedRepoError" in names or "gated" in text or " 401 " in text or " 403 " in text:
+        return "gated"
+    if "OfflineModeIsEnabled" in names or "offline" in text:
+        return "offline"
+    unreachable = {"ConnectionError", "ConnectError", "Timeout", "TimeoutException", "gaierror"}
+    return "unreachable" if names & unreachable else "other"
 
 
 def refuse_unknown_host() -> None:

@@ -25,6 +25,8 @@ from dtvg.tasks.spec import Example, TaskSpec, find_task
 from dtvg.tasks.splits import Splits, draw_order, leak_note, needs_test, plan_splits
 from dtvg.tasks.text import TEXT_VERSION, examples_from
 
+SPLIT_NAMES = ("train", "validation", "test")
+
 
 class DataSettings(Protocol):
     """The fields of `DataConfig` that decide which examples a task has."""
@@ -117,6 +119,33 @@ def load_spec(spec: TaskSpec, data: DataSettings) -> TaskData:
         _Choice(data.split, data.seed, data.max_train_examples, words),
         files.signature(folder, spec),
     )
+
+
+def load_split(spec: TaskSpec, data: DataSettings, split: str, rule: str = "plan") -> TaskData:
+    """Load what one split needs: all of a task, or one file as it stands.
+
+    Args:
+        spec: the task.
+        data: as `load_task`; its split rule gives way to `rule`.
+        split: `train`, `validation` or `test`.
+        rule: `plan` for the split as the literature makes it; `official` for the rows of the
+            file (or hub split) of that name, undivided.
+
+    Returns:
+        The task with that split; with `official`, the others are empty.
+    """
+    if rule != "official":
+        return load_spec(spec, data)
+    folder = files.find_folder(spec, data.folder)
+    words = label_words(spec, data.labels, data.label_words)
+    places = tuple(files.places(spec, data.folder))
+    rows = tuple(read_official(spec, folder, places, words, split)[0])
+    final = with_words(spec, words)
+    by_name: dict[str, tuple[Example, ...]] = {name: () for name in SPLIT_NAMES} | {split: rows}
+    parts = Splits(by_name["train"], by_name["validation"], by_name["test"])
+    origin = str(folder) if folder else hub.hub_name(spec)
+    digest = fingerprint_of(final, parts)
+    return TaskData(final, parts.train, parts.validation, parts.test, digest, (), origin)
 
 
 @functools.lru_cache(maxsize=64)

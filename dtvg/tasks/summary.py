@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from statistics import median
 
 from dtvg.tasks.metrics import score
 from dtvg.tasks.reading import TaskData
@@ -51,3 +52,28 @@ def _split(spec: TaskSpec, name: str, examples: Sequence[Example], answer: str) 
         majority=score(spec, [answer] * len(examples), examples),
         mean_source_words=words / len(examples),
     )
+
+
+@dataclass(frozen=True)
+class LengthSummary:
+    """Token lengths of some texts, and how many are longer than a limit."""
+
+    rows: int
+    median: float
+    longest: int
+    cut: int
+
+
+def length_summary(
+    texts: Sequence[str], limit: int | None, backbone: str = "demo"
+) -> LengthSummary:
+    """Count tokens with a backbone's tokenizer, its special tokens included.
+
+    Raises:
+        ConfigError: if the backbone has no tokenizer at hand.
+    """
+    from dtvg.backbones.lengths import token_counts
+
+    counts = token_counts(texts, backbone)
+    longer = sum(limit is not None and count > limit for count in counts)
+    return LengthSummary(len(counts), float(median(counts)), max(counts), longer)

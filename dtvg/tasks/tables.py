@@ -18,26 +18,41 @@ from dtvg.errors import DataError
 
 LIMIT = 4 << 20
 """Bytes a line (and so a value) may have."""
-BLOCK = 4096
-"""Rows turned into Arrow at a time, so that the lists of Python values stay small."""
+LINE, ROW = " line", " row"
+"""Columns of line and row numbers where problems are collected; no header can hold these."""
 
 
-def read_table(path: Path, text_columns: frozenset[str]) -> pa.Table:
+Found = list[DataError] | None
+"""Where problems are collected, so that reading goes on; None: the first one is raised."""
+
+
+def read_table(path: Path, text_columns: frozenset[str], found: Found = None) -> pa.Table:
     """Read a CSV, TSV or JSON-lines file.
 
     Args:
         path: the file; its ending says what it is.
         text_columns: columns that stay text however they look (CSV holds nothing but text).
+        found: collects what is wrong line by line; such lines are left out, and the columns
+            `LINE` and `ROW` say where each
+            row stood.
 
     Raises:
-        DataError: naming line, and byte or column, of the first thing that cannot be read.
+        DataError: naming line, and byte or column, of the first thing that cannot be read; with
+            `found` only where nothing at all can be read.
     """
     if path.suffix == ".jsonl":
-        return _json_lines(path)
-    return _csv(path, "\t" if path.suffix == ".tsv" else ",", text_columns)
+        return _json_lines(path, found)
+    return _csv(path, "\t" if path.suffix == ".tsv" else ",", text_columns, found)
 
 
-def lines(path: Path) -> Iterator[tuple[int, str]]:
+def _report(problem: DataError, found: Found) -> None:
+    """Keep a problem, or raise it where nobody collects."""
+    if found is None:
+        raise problem
+    found.append(problem)
+
+
+def lines(path: Path, found: Found = None) -> Iterator[tuple[int, str]]:
     """Yield number and text of each line, refusing what is no text.
 
     Raises:
@@ -50,11 +65,19 @@ def lines(path: Path) -> Iterator[tuple[int, str]]:
             if number == 1:
                 raw = _without_mark(raw, path)
             if len(raw) > LIMIT:
-                raise DataError(
+                _report(DataError(
                     f"'{path}', line {number} is longer than {LIMIT >> 20} MiB; an example that "
                     "long is most likely a file without line breaks; cut it into lines."
-                )
-            yield number, _decoded(raw, path, number)
+                ), found)  # fmt: skip
+                while raw and not raw.endswith(b"\n"):
+                    raw = file.readline(LIMIT)
+                continue
+            try:
+                text = _decoded(raw, path, number)
+            except DataError as problem:
+                _report(problem, found)
+                continue
+            yield number, text
 
 
 def _without_mark(raw: bytes, path: Path) -> bytes:
@@ -84,44 +107,64 @@ def _decoded(raw: bytes, path: Path, number: int) -> str:
     return text
 
 
-def _csv(path: Path, delimiter: str, text_columns: frozenset[str]) -> pa.Table:
+def _csv(path: Path, delimiter: str, text_columns: frozenset[str], found: Found) -> pa.Table:
     """Read CSV with a header; quoted cells may span lines."""
-    earlier = csv.field_size_limit(LIMIT)
-    rows = csv.reader((text for _, text in lines(path)), delimiter=delimiter, strict=True)
-    start = 1
-    columns: list[list[str]] = []
     names: list[str] = []
-    try:
-        for row in rows:
-            if not row:
-                pass
-            elif not names:
-                names, columns = _header(row, path), [[] for _ in row]
-            elif len(row) != len(names):
-                raise DataError(
-                    f"'{path}', line {start}: got {len(row)} cells, the header has {len(names)} "
-                    f"({', '.join(names)[:200]}); quote a cell that holds a "
-                    f"{'tab' if delimiter != ',' else 'comma'}."
-                )
-            else:
-                for column, cell in zip(columns, row, strict=True):
-                    column.append(cell)
-            start = rows.line_num + 1
-    except csv.Error as error:
-        reason = str(error)
-        if "unexpected end" in reason or "field limit" in reason:
-            reason = "a quote that is opened here is never closed"
-        raise DataError(f"'{path}', line {start}: {reason}; mend the quotes.") from None
-    finally:
-        csv.field_size_limit(earlier)
+    columns: list[list[str]] = []
+    places: dict[str, list[int]] = {LINE: [], ROW: []}
+    for number, (line, row) in enumerate(_csv_rows(path, delimiter, found)):
+        if not names:
+            names, columns = _header(row, path), [[] for _ in row]
+        elif len(row) != len(names):
+            _report(DataError(
+                f"'{path}', line {line}: got {len(row)} cells, the header has {len(names)} "
+                f"({', '.join(names)[:200]}); quote a cell that holds a "
+                f"{'tab' if delimiter != ',' else 'comma'}."
+            ), found)  # fmt: skip
+        else:
+            places[LINE].append(line)
+            places[ROW].append(number)  # the header is row 0
+            for column, cell in zip(columns, row, strict=True):
+                column.append(cell)
     if not names:
         raise DataError(f"'{path}' is empty; it needs a header and at least one row.")
-    return pa.table(
-        {
-            name: pa.array(cells, pa.string()) if name in text_columns else _typed(cells)
-            for name, cells in zip(names, columns, strict=True)
-        }
-    )
+    arrays = {
+        name: pa.array(cells, pa.string()) if name in text_columns else _typed(cells)
+        for name, cells in zip(names, columns, strict=True)
+    }
+    return pa.table(arrays if found is None else {**arrays, **places})
+
+
+def _csv_rows(path: Path, delimiter: str, found: Found) -> Iterator[tuple[int, list[str]]]:
+    """Yield each row that is not blank with the line on which it starts."""
+    start: int | None = None
+
+    def texts() -> Iterator[str]:
+        nonlocal start
+        for number, text in lines(path, found):
+            start = start or number
+            yield text
+
+    earlier = csv.field_size_limit(LIMIT)
+    rows = csv.reader(texts(), delimiter=delimiter, strict=True)
+    try:
+        while True:
+            start = None
+            try:
+                row = next(rows, None)
+            except csv.Error as error:
+                reason = str(error)
+                if "unexpected end" in reason or "field limit" in reason:
+                    reason = "a quote that is opened here is never closed"
+                problem = f"'{path}', line {start}: {reason}; mend the quotes."
+                _report(DataError(problem), found)
+                continue
+            if row is None:
+                return
+            if row:
+                yield start or 0, row
+    finally:
+        csv.field_size_limit(earlier)
 
 
 def _header(row: list[str], path: Path) -> list[str]:
@@ -147,32 +190,46 @@ def _typed(cells: list[str]) -> pa.Array:
     return pa.array(cells, pa.string())
 
 
-def _json_lines(path: Path) -> pa.Table:
+def _json_lines(path: Path, found: Found) -> pa.Table:
     """Read one JSON object a line; blank lines are left out."""
     columns: dict[str, list[Any]] = {}
     kinds: dict[str, tuple[str, int]] = {}
+    places: dict[str, list[int]] = {LINE: [], ROW: []}
     count = 0
-    for number, text in lines(path):
+    for number, text in lines(path, found):
         if not text.strip():
             continue
-        row = _object(text, path, number)
-        for name, value in row.items():
-            if name not in columns:
-                columns[name] = [None] * count
-            kind = _kind(value)
-            if kind and kinds.setdefault(name, (kind, number))[0] != kind:
-                raise DataError(
-                    f"'{path}', line {number}, column '{name}': got {kind} ({str(value)[:60]!r}), "
-                    f"but line {kinds[name][1]} holds {kinds[name][0]}; write one kind."
-                )
-            columns[name].append(value)
         count += 1
+        try:
+            row = _object(text, path, number)
+            _same_kinds(row, kinds, path, number)
+        except DataError as problem:
+            _report(problem, found)
+            continue
+        for name, value in row.items():
+            columns.setdefault(name, [None] * len(places[ROW])).append(value)
+        places[LINE].append(number)
+        places[ROW].append(count)
         for values in columns.values():
-            if len(values) < count:
+            if len(values) < len(places[ROW]):
                 values.append(None)
-    if not count:
+    if not places[ROW]:
         raise DataError(f"'{path}' is empty; it needs one JSON object a line.")
-    return pa.table({name: _array(path, name, values) for name, values in columns.items()})
+    arrays = {name: _array(path, name, values) for name, values in columns.items()}
+    return pa.table(arrays if found is None else {**arrays, **places})
+
+
+def _same_kinds(
+    row: dict[str, Any], kinds: dict[str, tuple[str, int]], path: Path, number: int
+) -> None:
+    """Refuse a value of another kind than its column holds so far."""
+    for name, value in row.items():
+        kind = _kind(value)
+        if kind and kinds.setdefault(name, (kind, number))[0] != kind:
+            raise DataError(
+                f"'{path}', line {number}, column '{name}': got {kind} ({str(value)[:60]!r}), "
+                f"but line {kinds[name][1]} holds {kinds[name][0]}; write one kind."
+            )
 
 
 def _object(text: str, path: Path, number: int) -> dict[str, Any]:

@@ -42,7 +42,10 @@ def test_list_prints_every_task_with_its_place(
 ) -> None:
     assert run("list", "--data", data) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert lines[0].split() == ["name", "title", "family", "labels", "metrics", "where"]
+    heads = ["name", "title", "family", "labels", "metrics", "offline", "where"]
+    assert lines[0].split() == heads
+    rte = next(line for line in lines if line.startswith("rte "))
+    assert "no, only on the" in rte
     cola = next(line for line in lines if line.startswith("cola "))
     assert "unacceptable, acceptable" in cola and "matthews" in cola
     assert "hub: nyu-mll/glue (rte)" in next(line for line in lines if line.startswith("rte "))

@@ -87,3 +87,38 @@ def test_a_host_that_does_not_resolve_fails_at_once(monkeypatch: pytest.MonkeyPa
     assert "hub.example cannot be reached" in refusal(DataConfig(seed=9))
     monkeypatch.setattr(urllib.request, "getproxies", lambda: {"https": "http://proxy"})
     hub.refuse_unknown_host()
+
+
+@pytest.mark.parametrize(
+    ("error", "part"),
+    [
+        (ValueError("Dataset 'x' is a gated dataset on the Hub"), "log in with `hf auth login`"),
+        (OSError("401 Client Error: Access is restricted, gated"), "accept its terms"),
+        (ConnectionError("Offline mode is enabled"), "go online once without HF_HUB_OFFLINE"),
+        (ConnectionError("no route"), "the hub cannot be reached from here"),
+        (ValueError("no such split"), "name the folder around 'glue_rte' as data.folder"),
+    ],
+)
+def test_each_way_in_which_the_hub_fails_names_its_own_way_out(
+    monkeypatch: pytest.MonkeyPatch, error: Exception, part: str
+) -> None:
+    import datasets
+
+    def fail(*_: object, **__: object) -> None:
+        raise error
+
+    monkeypatch.setattr(datasets, "load_dataset", fail)
+    message = refusal(DataConfig(seed=hash(part) % 10_000))
+    assert part in message and "data.folder" in message
+
+
+def test_a_task_kept_by_the_hubs_client_is_known_to_be_at_hand(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    from dtvg.tasks.files import at_hand
+
+    monkeypatch.setenv("HF_DATASETS_CACHE", str(tmp_path))
+    spec = find_task("rte")
+    assert at_hand(spec, None) == "no, only on the hub"
+    (tmp_path / "nyu-mll___glue").mkdir()
+    assert at_hand(spec, None) == "yes, in the hub's cache"

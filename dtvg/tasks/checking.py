@@ -1,0 +1,148 @@
+"""Everything that is wrong with a described task's rows, and what they look like.
+
+Unlike loading, which stops at the first problem, all rows are looked at. For `tasks check` and
+the tasks page. Must not import torch, pandas or streamlit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow as pa
+
+from dtvg.errors import DataError, DtvgError
+from dtvg.tasks import files, hub
+from dtvg.tasks.reading import DataSettings, TaskData, load_spec
+from dtvg.tasks.spec import Example, TaskSpec
+from dtvg.tasks.tables import LINE, ROW, read_table
+from dtvg.tasks.template import Converter
+
+
+@dataclass(frozen=True)
+class Check:
+    """What came of looking at every row."""
+
+    spec: TaskSpec
+    problems: tuple[str, ...]
+    """One sentence each, with file, row and column; at most as many as asked for."""
+    more: int
+    """Problems beyond those."""
+    usable: dict[str, int]
+    """Rows without a problem by split."""
+    balance: dict[str, dict[str, int]]
+    """Rows by answer, by split; empty for free text."""
+    train: tuple[Example, ...]
+    """Usable training rows."""
+    data: TaskData | None
+    """The task as it would be used; None where there are problems."""
+
+    @property
+    def sound(self) -> bool:
+        """Whether the task can be used as it is."""
+        return self.data is not None
+
+
+def check_task(spec: TaskSpec, data: DataSettings, limit: int = 20) -> Check:
+    """Look at every row of a described task.
+
+    Args:
+        spec: the task, as `custom.read_description` returns it.
+        data: data seed and label words, as for a run.
+        limit: problems listed at most.
+    """
+    problems: list[str] = []
+    usable: dict[str, list[Example]] = {}
+    for split, where, read in _parts(spec):
+        found: list[str] = []
+        rows = usable.setdefault(split, [])
+        try:
+            for example in _examples(spec, where, read, found):
+                rows.append(example)
+        except DtvgError as error:
+            found.append(str(error))
+        problems += found
+    for split, rows in usable.items():
+        if not rows and not problems:
+            problems.append(f"Split '{split}' holds no rows; give it at least one.")
+    problems += _missing_classes(spec, usable.get("train", []))
+    loaded = None
+    if not problems:
+        try:
+            loaded = load_spec(spec, data)
+        except DtvgError as error:
+            problems.append(str(error))
+    return Check(
+        spec=spec,
+        problems=tuple(problems[:limit]),
+        more=max(0, len(problems) - limit),
+        usable={split: len(rows) for split, rows in usable.items()},
+        balance={split: _balance(spec, rows) for split, rows in usable.items()},
+        train=tuple(usable.get("train", [])),
+        data=loaded,
+    )
+
+
+def _balance(spec: TaskSpec, rows: list[Example]) -> dict[str, int]:
+    targets = [e.target for e in rows]
+    return {word: targets.count(word) for word in spec.labels}
+
+
+def _missing_classes(spec: TaskSpec, train: list[Example]) -> list[str]:
+    """Name labels that no training row has: most likely misspelt in the description."""
+    if not train or not isinstance(spec.convert, Converter):
+        return []
+    held = {e.label for e in train}
+    return [
+        f"Label '{value}' of '{spec.described_in}' occurs in no training row; is it spelt as in "
+        f"column '{spec.label_column}'?"
+        for index, value in enumerate(spec.convert.values)
+        if index not in held
+    ]
+
+
+def _parts(spec: TaskSpec) -> Iterator[tuple[str, str, Path | str]]:
+    """Yield split, name for messages, and file or hub split of everything a task reads."""
+    if spec.files:
+        for split, path in spec.files:
+            yield split, f"'{path}'", Path(path)
+        return
+    names = {"train": spec.split.train, "validation": spec.split.validation}
+    if spec.split.test:
+        names["test"] = spec.split.test
+    for split, name in names.items():
+        yield split, f"{hub.hub_name(spec)}, split {name}", name
+
+
+def _examples(spec: TaskSpec, where: str, place: Path | str, found: list[str]) -> Iterator[Example]:
+    """Yield the usable rows of one file; add what is wrong with the others to `found`."""
+    if isinstance(place, str):
+        table, stands = hub.read_hub(spec, place, ()), None
+    else:
+        table, stands = _table(spec, place, found)
+    convert = spec.convert
+    if not isinstance(convert, Converter):
+        return
+    for number, row in enumerate(table.to_pylist()):
+        wrong = convert.problems(row)
+        at = stands[number] if stands else f"row {number + 1}"
+        found += [
+            f"{where}, {at}, column '{p.column}': got {p.got!r}, allowed: {p.allowed}."
+            for p in wrong
+        ]
+        if not wrong:
+            yield from convert(row)
+
+
+def _table(spec: TaskSpec, path: Path, found: list[str]) -> tuple[pa.Table, list[str] | None]:
+    """Read one file as far as it can be read; return where each row stands, if in lines."""
+    path = files.own_file(spec, path)
+    if path.suffix == ".parquet" or not path.stat().st_size:
+        return files.read_file(path, spec), None
+    collected: list[DataError] = []
+    table = read_table(path, files.text_columns(spec), collected)
+    found += [str(problem) for problem in collected]
+    places = zip(table.column(ROW).to_pylist(), table.column(LINE).to_pylist(), strict=True)
+    stands = [f"row {row} (line {line})" for row, line in places]
+    return files.checked(table.drop_columns([LINE, ROW]), spec, f"'{path}'"), stands
