@@ -1,20 +1,22 @@
-"""How a run's group formed: membership, similarity with the cut, size, changes, combinations."""
+"""How a run's group formed: timeline, similarity, combinations, seeds, vectors."""
 
 from __future__ import annotations
 
 import streamlit as st
 
 from dtvg.figures import groups as draw
+from dtvg.figures.aligned import aligned_figure
 from dtvg.store.reader import Experiment, Run
 from dtvg.ui import cache, runs, show
-from dtvg.ui.page import is_dark, page
+from dtvg.ui.group_views import VIEWS
+from dtvg.ui.page import is_dark, link, page
 
 
 def body() -> None:
-    """Choose a run, read its groups, show them."""
+    """Choose a run and a view, read its groups, show them."""
     with st.container(horizontal=True):
         experiment = runs.pick_experiment()
-        run = runs.pick_run(experiment, grouped=True, ranked=True) if experiment else None
+        run = runs.pick_run(experiment, grouped=True) if experiment else None
     if experiment is None or run is None:
         return
     runs.complain(run)
@@ -22,20 +24,42 @@ def body() -> None:
     if not len(info.steps):
         st.info("No step of this run is committed yet; this page fills as it trains.")
         return
-    dark, order = is_dark(), experiment.config.sources if experiment.config else info.sources
-    key = f"{experiment.name}-{run.name}"
-    left, middle, right = st.columns(3)
-    left.metric("Steps recorded", f"{len(info.steps):,}")
-    middle.metric("Distinct groups", f"{len(info.combinations):,}")
+    first, second, third, fourth = st.columns(4)
+    first.metric("Steps recorded", f"{len(info.steps):,}")
+    second.metric("Distinct groups", f"{len(info.combinations):,}")
+    third.metric("Changes", f"{int((info.churn > 0).sum()):,}", help="Steps that changed it.")
     settled = "not yet" if info.settling_step is None else f"step {info.settling_step:,}"
-    right.metric("Last change", settled, help="First step of the group that was never changed.")
+    fourth.metric("Settled", settled, help="First step of the group that was never changed.")
+    view = runs.tabs("View", ("Timeline", *VIEWS), "view")
+    if view == "Timeline":
+        _timeline(experiment, run)
+    else:
+        VIEWS[view](experiment, run, is_dark())
+    show.notes(info.notes)
+    link("explain", "Why this group? Explain a step", experiment=experiment.name, run=run.name)
+
+
+def _timeline(experiment: Experiment, run: Run) -> None:
+    """Show membership with loss and score, similarity, size and changes."""
+    info, dark, order = cache.groups(run), is_dark(), runs.order_of(experiment, run)
+    key = f"{experiment.name}-{run.name}"
     st.subheader("Who was in the group, and when", anchor=False)
     show.figure(
-        draw.timeline_figure(info, dark, order),
+        aligned_figure(
+            info,
+            cache.curves((run,), quantity="loss", group_by="run"),
+            cache.curves((run,), quantity="score", group_by="run"),
+            dark,
+            order,
+        ),
         f"timeline-{key}",
-        "Membership of each source over steps, shaded by similarity",
+        "Membership of each source over steps, with loss and validation score below",
         info.timeline,
         f"{run.name}-membership",
+    )
+    st.caption(
+        "A bar: the source is in the group; stronger colour: more similar. Dotted lines: the "
+        "group changed."
     )
     st.subheader("Similarity to the target, with the cut", anchor=False)
     show.figure(
@@ -56,37 +80,24 @@ def body() -> None:
             f"{run.name}-size",
         )
     with two:
-        st.subheader("Changes of the group", anchor=False)
+        st.subheader("Consistency and its lead", anchor=False)
         show.figure(
-            draw.churn_figure(info, dark),
-            f"churn-{key}",
-            "Sources entering or leaving",
-            info.churn_table,
-            f"{run.name}-churn",
+            draw.consistency_figure(info, dark),
+            f"consistency-{key}",
+            "Consistency of the group over steps and its lead over the next best prefix",
+            info.size_table,
+            f"{run.name}-consistency",
         )
-    st.subheader("Which combinations ruled, how long", anchor=False)
+    st.subheader("Changes of the group", anchor=False)
     show.figure(
-        draw.combinations_figure(info, dark),
-        f"combinations-{key}",
-        "When each of the most frequent groups was in force",
-        info.combinations,
-        f"{run.name}-combinations",
+        draw.churn_figure(info, dark),
+        f"churn-{key}",
+        "Sources entering or leaving",
+        info.churn_table,
+        f"{run.name}-churn",
     )
-    show.notes(info.notes)
-    _seeds(experiment, run)
-
-
-def _seeds(experiment: Experiment, run: Run) -> None:
-    """Say how much the groups of the other seeds agree."""
-    others = tuple(
-        r
-        for r in experiment.runs
-        if r.problem is None and r.step > 0 and (r.target, r.method) == (run.target, run.method)
-    )
-    if len(others) < 2:
-        return
-    st.subheader("Agreement between seeds", anchor=False)
-    show.numbers(cache.stability(others).table, f"{run.name}-seeds", f"seeds-{run.name}")
+    with st.expander(f"Every change ({len(info.events):,} events)"):
+        show.numbers(info.events, f"{run.name}-events", f"events-{key}")
 
 
 page("Groups", "How source combinations evolve while a run trains.", body)

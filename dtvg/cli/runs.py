@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from dtvg.cli import report
 from dtvg.cli.places import locate
 from dtvg.errors import ConfigError
 
@@ -38,6 +39,7 @@ def add(commands: Any) -> None:
     action("stop", "ask runs to commit and stop at their next step", stop, "+")
     resume = action("resume", "go on with whatever is unfinished", resume_runs, "+")
     resume.add_argument("--quiet", action="store_true", help="no progress bars")
+    report.add(actions)
 
 
 def _runs(arguments: argparse.Namespace) -> list[Run]:

@@ -11,6 +11,8 @@ import numpy as np
 import plotly.graph_objects as go
 
 from dtvg.analysis.explain import ExplainInfo
+from dtvg.analysis.groups import GroupInfo
+from dtvg.figures.groups import similarity_figure
 from dtvg.figures.theme import cut_line, finish, ink, message, source_styles, style_at
 
 
@@ -144,4 +146,37 @@ def gram_figure(info: ExplainInfo, dark: bool = False) -> go.Figure:
     finish(figure, key=f"gram {info.run}", dark=dark, height=size, x="", y="")
     figure.update_xaxes(side="bottom", tickangle=-35, showgrid=False)
     figure.update_yaxes(autorange="reversed", showgrid=False)
+    return figure
+
+
+def picker_figure(
+    info: GroupInfo, step: int, dark: bool = False, order: Sequence[str] = (), height: int = 260
+) -> go.Figure:
+    """Draw similarity over steps, made to be clicked: a click on a point chooses its step.
+
+    Args:
+        info: the run's groups.
+        step: the step chosen now, marked by a line.
+        dark: for a dark page.
+        order: all sources of the experiment, for colours.
+        height: in pixels.
+    """
+    figure = similarity_figure(info, dark, order, height)
+    for trace in figure.data:
+        trace.mode = "lines+markers"  # lines alone cannot be clicked
+        trace.marker = {"size": 7, "opacity": 0}
+        trace.selected = {"marker": {"opacity": 0}}
+        trace.unselected = {"marker": {"opacity": 0}}
+    figure.add_vline(
+        x=step,
+        line={"color": ink(dark).text, "width": 1.5},
+        annotation={
+            "text": f"step {step:,}",
+            "font": {"size": 12},
+            "bgcolor": ink(dark).paper,
+            "opacity": 0.85,
+        },
+        annotation_position="bottom right",
+    )
+    figure.update_layout(clickmode="event+select", dragmode="zoom", uirevision=f"pick {info.run}")
     return figure

@@ -191,6 +191,36 @@ def size_figure(info: GroupInfo, dark: bool = False, height: int = 240) -> go.Fi
     return figure
 
 
+def consistency_figure(info: GroupInfo, dark: bool = False, height: int = 240) -> go.Figure:
+    """Draw the group's consistency and its lead over the next best prefix."""
+    if not len(info.steps):
+        return message(NOTHING, dark)
+    table = info.size_table
+    figure = go.Figure()
+    series = (
+        ("consistency", "consistency of the group", style_at(2, dark), "solid"),
+        ("consistency_margin", "lead over the next best", style_at(3, dark), "dot"),
+    )
+    for column, name, style, dash in series:
+        values = table[column].astype(float).to_numpy()
+        if np.isnan(values).all():
+            continue
+        figure.add_trace(
+            go.Scatter(
+                x=table["step"].to_numpy(),
+                y=values,
+                name=name,
+                mode="lines",
+                line={"color": style.colour, "dash": dash, "width": 1.6},
+                hovertemplate=f"step %{{x:,}}: {name} %{{y:.4g}}<extra></extra>",
+            )
+        )
+    key = f"consistency {info.run}"
+    finish(figure, key=key, dark=dark, height=height, x=STEP, y="⟨v_i, v_j⟩ / d")
+    figure.add_hline(y=0, line={"color": ink(dark).zero, "width": 1})
+    return figure
+
+
 def churn_figure(info: GroupInfo, dark: bool = False, height: int = 220) -> go.Figure:
     """Draw how many sources entered or left, in buckets of steps."""
     if not len(info.steps):

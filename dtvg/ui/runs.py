@@ -57,6 +57,25 @@ def choose(
     return chosen or kept
 
 
+def tabs(label: str, options: Sequence[str], key: str) -> str:
+    """Show one of several views, chosen by buttons; the choice stands in the URL.
+
+    Only the chosen one is drawn, so that a page costs what one sees.
+    """
+    kept = st.session_state.get(key) or st.query_params.get(key)
+    kept = kept if kept in options else options[0]
+    st.session_state[key] = kept
+    chosen = st.segmented_control(
+        label, options, key=key, label_visibility="collapsed", bind="query-params"
+    )
+    return str(chosen or kept)
+
+
+def order_of(experiment: Experiment, run: Run) -> tuple[str, ...]:
+    """Return all sources of an experiment: a source's place fixes its colour everywhere."""
+    return tuple(experiment.config.sources) if experiment.config else run.sources
+
+
 def pick_experiment() -> Experiment | None:
     """Let one choose an experiment; says what to do where there is none."""
     found = cache.experiment_paths()

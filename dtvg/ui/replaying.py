@@ -1,0 +1,96 @@
+"""What if? The replay section of the explain page: other settings, decided from the log."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import streamlit as st
+
+from dtvg.figures.replay import replay_figure
+from dtvg.grouping import RULES
+from dtvg.store.reader import Run
+from dtvg.ui import cache, runs, show
+
+
+def section(run: Run, dark: bool, order: tuple[str, ...]) -> None:
+    """Decide the whole timeline anew and show it beside what happened."""
+    st.subheader("What another rule would have decided", anchor=False)
+    st.caption(
+        "Every step is decided anew from its logged Gram matrix, without the model. A run trained "
+        "under these settings would have moved its vectors differently."
+    )
+    own = run.config.method.grouping_settings() if run.config else {}
+    settings, left_out = _settings(run, own)
+    started = time.perf_counter()
+    info = cache.replayed(run, left_out, **settings)
+    took = time.perf_counter() - started
+    one, two, three = st.columns(3)
+    one.metric("Same group", show.percent(info.agreement), help="Share of the steps.")
+    two.metric("Overlap", f"{info.mean_jaccard:.2f}", help="Mean Jaccard over steps; 1: the same.")
+    three.metric("Steps decided anew", f"{len(info.steps):,}", help=f"In {took:.2f} s.")
+    name = "-".join(str(v) for v in (*settings.values(), *left_out))
+    show.figure(
+        replay_figure(info, dark, order),
+        f"replay-{run.name}-{name}",
+        "Logged membership above, replayed membership hatched below, per source",
+        info.timeline,
+        f"{run.name}-replay",
+    )
+    with st.expander("By source, and which groups the replay chose"):
+        show.numbers(info.table, f"{run.name}-replay-sources", f"replay-sources-{run.name}")
+        show.numbers(info.combinations, f"{run.name}-replay-groups", f"replay-groups-{run.name}")
+    show.notes(info.notes)
+
+
+def _settings(run: Run, own: dict[str, Any]) -> tuple[dict[str, Any], tuple[str, ...]]:
+    """Draw the settings; return those that differ from the run's own, and sources left out."""
+    with st.container(horizontal=True):
+        default = "similarity_only" if own.get("rule") == "greedy" else "greedy"
+        rule = runs.choose("Rule", RULES, "rule", default) or "greedy"
+        measure = runs.choose("Measure", ("dot", "cosine"), "measure") or "dot"
+        cut = st.number_input(
+            "Cut",
+            value=float(own.get("threshold", 0.0)),
+            step=0.01,
+            format="%.4f",
+            key="cut",
+            bind="query-params",
+            help="Smallest similarity of a candidate; the paper's is 0.",
+        )
+    with st.container(horizontal=True):
+        weight = st.number_input(
+            "λ of rule exact",
+            min_value=0.0,
+            value=float(own.get("consistency_weight", 1.0)),
+            step=0.1,
+            key="lambda",
+            bind="query-params",
+            disabled=rule != "exact",
+            help="Weight of consistency against mean similarity.",
+        )
+        every = st.number_input(
+            "Regroup every",
+            min_value=1,
+            value=int(own.get("regroup_every", 1)),
+            key="every",
+            bind="query-params",
+            help="Decide anew only every so many steps.",
+        )
+        out = st.multiselect(
+            "Without sources",
+            run.sources,
+            key="without",
+            bind="query-params",
+            max_selections=max(1, len(run.sources) - 1),
+            placeholder="none left out",
+        )
+    settings: dict[str, Any] = {
+        "rule": rule,
+        "measure": measure,
+        "threshold": float(cut),
+        "regroup_every": int(every),
+    }
+    if rule == "exact":
+        settings["consistency_weight"] = float(weight)
+    return settings, tuple(out)

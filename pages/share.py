@@ -1,0 +1,88 @@
+"""Take a view with you: a self-contained HTML report, tables of the log, the configuration."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from dtvg import report
+from dtvg.store.reader import Experiment, Run
+from dtvg.ui import runs
+from dtvg.ui.page import page
+
+TITLES = {
+    "scores": "Scores and verdicts",
+    "curves": "Validation curves",
+    "membership": "Who was in the group",
+    "combinations": "Combinations and transitions",
+    "explain": "One decision in full",
+}
+
+
+def body() -> None:
+    """Choose experiment, run and views; build; download."""
+    with st.container(horizontal=True):
+        experiment = runs.pick_experiment()
+        run = runs.pick_run(experiment, grouped=True) if experiment else None
+    if experiment is None:
+        return
+    st.subheader("Report", anchor=False)
+    st.caption(
+        "One HTML file with everything inside: figures to zoom and hover, their numbers, the "
+        "configuration. It opens offline in any browser."
+    )
+    views = st.pills(
+        "Views",
+        list(report.VIEWS),
+        selection_mode="multi",
+        default=list(report.VIEWS),
+        format_func=lambda name: TITLES[name],
+        key="views",
+        bind="query-params",
+    )
+    if not views:
+        st.info("Choose at least one view.")
+    elif st.button("Build the report", icon=":material/description:", type="primary"):
+        _built(experiment, run, tuple(views))
+    _links(experiment, run)
+
+
+def _built(experiment: Experiment, run: Run | None, views: tuple[str, ...]) -> None:
+    """Build the report and offer it."""
+    with st.spinner("Building the report"):
+        text = report.build_report(experiment, run, views)
+    name = experiment.name if run is None else f"{experiment.name}-{run.name}"
+    st.download_button(
+        f"Download {name}.html ({len(text) / 1e6:.1f} MB)",
+        text,
+        f"{name}.html",
+        "text/html",
+        icon=":material/download:",
+        on_click="ignore",
+    )
+
+
+def _links(experiment: Experiment, run: Run | None) -> None:
+    """Offer the configuration and say how everything else is had."""
+    st.subheader("Configuration and tables", anchor=False)
+    if experiment.config is not None:
+        st.download_button(
+            "Download the configuration (YAML)",
+            experiment.config.to_yaml(),
+            f"{experiment.name}.yaml",
+            icon=":material/download:",
+            on_click="ignore",
+        )
+    where = experiment.name if run is None else f"{experiment.name}/{run.name}"
+    st.markdown("Whole tables of the log, as Parquet or CSV, from the command line:")
+    st.code(
+        f"python -m dtvg runs export {where} --table sources --out sources.parquet\n"
+        f"python -m dtvg runs report {where} --out report.html",
+        language="bash",
+    )
+    st.caption(
+        "Every page's address holds what is chosen on it: copy it from the browser to reopen "
+        "exactly this view. Every chart's menu saves it as SVG; every table has its CSV."
+    )
+
+
+page("Share", "Take a view with you: report, tables, configuration.", body)

@@ -1,0 +1,54 @@
+"""A report holds everything it shows, and nothing a name could smuggle in."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from dtvg import report
+from dtvg.cli import main
+from dtvg.errors import ConfigError
+from dtvg.store.reader import open_experiment
+from tests.analysis.factory import config, record
+
+
+@pytest.fixture(scope="module")
+def recorded(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return record(tmp_path_factory.mktemp("runs"), config(notes="<script>alert(1)</script>")).path
+
+
+def test_a_report_needs_nothing_from_outside(recorded: Path, tmp_path: Path) -> None:
+    out = tmp_path / "report.html"
+    assert main(["runs", "report", str(recorded), "--out", str(out)]) == 0
+    text = out.read_text(encoding="utf-8")
+    body = text[text.index("<body>") :]
+    assert not re.search(r"<(script|link|img)[^>]+(src|href)\s*=", text[: text.index("<body>")])
+    assert "src=" not in re.sub(r'"src"', "", body).split("<h2")[0]
+    for title in ("Scores of each method", "Who was in the group", "Gram matrix", "Configuration"):
+        assert title in body
+    assert body.count("Plotly.newPlot") >= 8
+
+
+def test_names_and_notes_are_escaped(recorded: Path) -> None:
+    text = report.build_report(open_experiment(recorded), None, ["scores"])
+    assert "<script>alert(1)" not in text and "&lt;script&gt;alert(1)" in text
+
+
+def test_the_numbers_of_a_report_are_those_of_the_info(recorded: Path) -> None:
+    from dtvg.analysis.compare import compare_info
+
+    experiment = open_experiment(recorded)
+    text = report.build_report(experiment, None, ["scores"])
+    table = compare_info([r for r in experiment.runs if r.role == "transfer"]).table
+    for value in table["mean"].dropna():
+        assert f"<td>{value:.4g}</td>" in text
+
+
+def test_an_unknown_view_is_named_with_the_nearest(recorded: Path) -> None:
+    experiment = open_experiment(recorded)
+    with pytest.raises(ConfigError, match="Did you mean 'membership'"):
+        report.build_report(experiment, None, ["membershp"])
+    with pytest.raises(ConfigError, match="at least one view"):
+        report.build_report(experiment, None, [])
