@@ -8,11 +8,11 @@ Must not import methods, training, streamlit or plotly. METHOD.md "Settings the 
 
 from __future__ import annotations
 
-import hashlib
+import inspect
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -20,16 +20,13 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from dtvg.backbones.specs import location
+from dtvg.backbones import decoding
+from dtvg.backbones.labels import LabelSet
 from dtvg.config import BackboneConfig
 from dtvg.errors import ConfigError
 
-DTYPES = {
-    "float32": torch.float32,
-    "bfloat16": torch.bfloat16,
-    "float16": torch.float16,
-    "float64": torch.float64,
-}
+CACHE_NAMES = ("cache", "past_key_values")
+"""What models call the keys and values they keep, newest name first."""
 
 
 @dataclass(frozen=True)
@@ -55,6 +52,48 @@ class TokenBatch:
     label_mask: Bool[Tensor, "b u"]
 
 
+@dataclass
+class Prefix:
+    """Prompts and inputs that were read, ready to be answered.
+
+    With `cache` the model goes on from there; without, `recompute` reads everything again (for
+    models that keep no keys, e.g. state-space models).
+    """
+
+    logits: Float[Tensor, "b v"]
+    """Of the first answer token."""
+    cache: Any
+    mask: Tensor | None = None
+    positions: Tensor | None = None
+    """`[b]` position of the next token."""
+    encoded: Tensor | None = None
+    """Last states of an encoder."""
+    prompt: Tensor | None = None
+    sources: Sequence[np.ndarray] = ()
+    tokens: Tensor | None = None
+    """`[b k]` answer tokens read so far, where everything is read again."""
+
+    def repeat(self, times: int) -> None:
+        """Repeat every row, neighbours first, so that several answers share what was read."""
+        if self.cache is not None:
+            self.cache.batch_repeat_interleave(times)
+        self._each(lambda tensor: tensor.repeat_interleave(times, dim=0))
+        self.sources = [source for source in self.sources for _ in range(times)]
+
+    def select(self, rows: Tensor) -> None:
+        """Keep only some rows."""
+        if self.cache is not None:
+            self.cache.batch_select_indices(rows)
+        self._each(lambda tensor: tensor[rows])
+        self.sources = [self.sources[i] for i in rows.tolist()] if self.sources else ()
+
+    def _each(self, change: Callable[[Tensor], Tensor]) -> None:
+        for name in ("logits", "mask", "positions", "encoded", "prompt", "tokens"):
+            tensor = getattr(self, name)
+            if tensor is not None:
+                setattr(self, name, change(tensor))
+
+
 class Backbone(ABC):
     """A frozen language model that answers with a soft prompt in front of its input."""
 
@@ -68,32 +107,87 @@ class Backbone(ABC):
         self.name = name
         self.revision = revision
         self.dropout = dropout
-        self.device: torch.device = next(model.parameters()).device
-        self.dtype: torch.dtype = next(model.parameters()).dtype
-        embeddings = model.get_input_embeddings()
+        embeddings = self._input_embeddings()
+        # quantised weights have no floating type of their own; embeddings always do
+        self.device: torch.device = embeddings.weight.device
+        self.dtype: torch.dtype = embeddings.weight.dtype
         self.width = int(embeddings.weight.shape[1])
         self.vocabulary = int(embeddings.weight.shape[0])
+        self.accepts = frozenset(inspect.signature(model.forward).parameters)
+        self.cache_name = next((n for n in CACHE_NAMES if n in self.accepts), "")
         for module in model.modules():
             if isinstance(module, torch.nn.Dropout):
                 module.p = dropout
 
-    @property
+    def _input_embeddings(self) -> Any:
+        """Return the module that looks up input embeddings, with whatever scaling it applies."""
+        return self.model.get_input_embeddings()
+
+    @cached_property
     def pad_id(self) -> int:
         """Token id used to fill up a batch; it is masked everywhere."""
         pad = self.tokenizer.pad_token_id
-        return int(pad if pad is not None else self.eos_id)
+        return self.eos_id if pad is None or int(pad) >= self.vocabulary else int(pad)
 
-    @property
+    @cached_property
     def eos_id(self) -> int:
-        """Token id that ends an answer."""
+        """Token id that ends an answer: the tokenizer's, else the model's.
+
+        Raises:
+            ConfigError: neither has one.
+        """
         eos = self.tokenizer.eos_token_id
-        if eos is None:
-            eos = self.model.config.eos_token_id
-        return int(eos[0] if isinstance(eos, list) else eos)
+        ids = [int(eos)] if eos is not None else self._configured_ends()
+        if not ids:
+            raise ConfigError(
+                f"Backbone '{self.name}' has no end-of-sequence token, so that answers cannot "
+                "end; set eos_token in its tokenizer_config.json."
+            )
+        return ids[0]
+
+    @cached_property
+    def end_ids(self) -> tuple[int, ...]:
+        """Every token id that ends an answer when it is generated."""
+        return tuple(dict.fromkeys([self.eos_id, *self._configured_ends()]))
+
+    def _configured_ends(self) -> list[int]:
+        found: list[int] = []
+        for place in ("generation_config", "config"):
+            value = getattr(getattr(self.model, place, None), "eos_token_id", None)
+            found += value if isinstance(value, list) else [] if value is None else [value]
+        return [int(i) for i in found]
+
+    @cached_property
+    def learned_positions(self) -> int | None:
+        """How many positions a table of learned ones has; None where there is no such table."""
+        sizes = [
+            module.num_embeddings - getattr(module, "offset", 0)
+            for name, module in self.model.named_modules()
+            if isinstance(module, torch.nn.Embedding)
+            and name.rsplit(".", 1)[-1] in ("wpe", "embed_positions", "position_embeddings")
+        ]
+        return min(sizes) if sizes else None
+
+    def check_length(self, length: int) -> None:
+        """Refuse a sequence longer than the table of learned positions.
+
+        Raises:
+            ConfigError: naming both lengths.
+        """
+        if self.learned_positions is not None and length > self.learned_positions:
+            raise ConfigError(
+                f"Prompt and text of {length} tokens exceed the {self.learned_positions} "
+                f"positions of backbone '{self.name}'; set data.max_source_tokens or "
+                "prompt.length lower."
+            )
 
     def embed(self, ids: Int[Tensor, "b t"]) -> Float[Tensor, "b t d"]:
-        """Look up input embeddings."""
-        embedded: Tensor = self.model.get_input_embeddings()(ids)
+        """Look up input embeddings as the model's own layers receive them.
+
+        Families that scale embeddings when looking them up (Gemma by √d, some BART) scale
+        here too, so prompts and tokens always have the same size.
+        """
+        embedded: Tensor = self._input_embeddings()(ids)
         return embedded
 
     def init_prompt(self, length: int, seed: int, vocabulary: int = 5000) -> Float[Tensor, "r d"]:
@@ -105,13 +199,17 @@ class Backbone(ABC):
             vocabulary: tokens are drawn from the first so many ids, special ones left out.
 
         Returns:
-            float32 on the CPU.
+            float32 on the CPU: embeddings as the layers receive them, scaling included.
 
         Raises:
             ConfigError: if r tokens are more than there are to draw from.
         """
         special = {int(i) for i in self.tokenizer.all_special_ids}
-        allowed = [i for i in range(min(vocabulary, self.vocabulary)) if i not in special]
+        added = getattr(self.tokenizer, "added_tokens_decoder", {})
+        special |= {int(i) for i, token in added.items() if getattr(token, "special", False)}
+        known: list[int] = list(getattr(self.tokenizer, "get_vocab", dict)().values())
+        most = min(vocabulary, self.vocabulary, max(known, default=self.vocabulary - 1) + 1)
+        allowed = [i for i in range(most) if i not in special]
         if length > len(allowed):
             raise ConfigError(
                 f"Prompt length {length} is more than the {len(allowed)} tokens the initial "
@@ -119,8 +217,9 @@ class Backbone(ABC):
                 "special tokens); set prompt.length lower or prompt.vocabulary higher."
             )
         chosen = np.random.default_rng([7919, seed]).permutation(np.array(allowed))[:length]
-        weight = self.model.get_input_embeddings().weight
-        return weight[torch.as_tensor(chosen, device=weight.device)].float().cpu().clone()
+        with torch.no_grad():
+            drawn = self.embed(torch.as_tensor(chosen, device=self.device)[None])[0]
+        return drawn.float().cpu().clone()
 
     def training(self, active: bool) -> None:
         """Switch dropout on or off; with `dropout` 0 the model always stays in eval mode."""
@@ -138,14 +237,22 @@ class Backbone(ABC):
         Special tokens count towards the limits, the end mark always stays.
         """
         source_ids = self._source_ids(list(sources), max_source_tokens)
-        ids = self.tokenizer(list(targets), add_special_tokens=False)["input_ids"]
-        return [
-            Encoded(
-                np.asarray(source, dtype=np.int64),
-                np.asarray([*target[: max_target_tokens - 1], self.eos_id], dtype=np.int64),
+        answers = self.target_ids(targets, max_target_tokens)
+        highest = max((max(ids, default=0) for ids in (*source_ids, *answers)), default=0)
+        if highest >= self.vocabulary:
+            raise ConfigError(
+                f"The tokenizer of backbone '{self.name}' makes token id {highest}, but the model "
+                f"has embeddings for {self.vocabulary}; they do not belong together."
             )
-            for source, target in zip(source_ids, ids, strict=True)
+        return [
+            Encoded(np.asarray(source, dtype=np.int64), np.asarray(target, dtype=np.int64))
+            for source, target in zip(source_ids, answers, strict=True)
         ]
+
+    def target_ids(self, targets: Sequence[str], limit: int) -> list[list[int]]:
+        """Return token ids of answers, cut to `limit`, each with its end mark."""
+        found = self.tokenizer(list(targets), add_special_tokens=False)["input_ids"]
+        return [[*ids[: limit - 1], self.eos_id] for ids in found]
 
     @abstractmethod
     def _source_ids(self, sources: list[str], limit: int) -> list[list[int]]:
@@ -159,13 +266,56 @@ class Backbone(ABC):
     def outputs(
         self, prompt: Float[Tensor, "b r d"], batch: TokenBatch
     ) -> tuple[Float[Tensor, "b u v"], Float[Tensor, "b u d"]]:
-        """Return logits and last hidden state at the target positions (teacher forcing)."""
+        """Return logits and last hidden state at the target positions (teacher forcing).
+
+        Logits are what `model(inputs_embeds=...)` gives, soft caps and scalings included; the
+        hidden state is what its output layer reads.
+        """
 
     @abstractmethod
+    def begin(self, prompt: Float[Tensor, "b r d"], sources: Sequence[np.ndarray]) -> Prefix:
+        """Read prompts and inputs once; return where answers start, with the keys kept."""
+
+    @abstractmethod
+    def advance(self, prefix: Prefix, tokens: Int[Tensor, "b k"]) -> Float[Tensor, "b k v"]:
+        """Read answer tokens after a prefix; return logits of what follows each of them."""
+
+    @torch.no_grad()
     def generate(
-        self, prompt: Float[Tensor, "b r d"], sources: Sequence[np.ndarray], max_new_tokens: int
+        self,
+        prompt: Float[Tensor, "b r d"],
+        sources: Sequence[np.ndarray],
+        max_new_tokens: int,
+        labels: LabelSet | None = None,
     ) -> list[str]:
-        """Answer greedily; return one text per input."""
+        """Answer greedily; return one text per input.
+
+        Args:
+            prompt: one per input.
+            sources: inputs as token ids.
+            max_new_tokens: the answer's limit, end mark included.
+            labels: only these words can be answered; None: anything.
+        """
+        return self.decode(decoding.greedy(self, prompt, sources, max_new_tokens, labels).cpu())
+
+    @torch.no_grad()
+    def label_scores(
+        self,
+        prompt: Float[Tensor, "b r d"],
+        sources: Sequence[np.ndarray],
+        labels: LabelSet,
+        constrained: bool = False,
+    ) -> Float[Tensor, "b L"]:
+        """Return the log-likelihood of every label word with its end mark; see `decoding`."""
+        return decoding.label_scores(self, prompt, sources, labels, constrained)
+
+    def label_set(self, words: Sequence[str], limit: int) -> LabelSet:
+        """Tokenise label words for scoring and constrained answers.
+
+        Raises:
+            ConfigError: two words become the same tokens.
+        """
+        return LabelSet.of(words, self.target_ids(words, limit), self.device, self.name)
 
     def loss(
         self, prompt: Float[Tensor, "b r d"], batch: TokenBatch
@@ -182,8 +332,12 @@ class Backbone(ABC):
         return (nll * batch.label_mask).sum(-1), batch.label_mask.sum(-1)
 
     def decode(self, ids: Int[Tensor, "b k"]) -> list[str]:
-        """Turn generated ids into texts without special tokens."""
-        texts: list[str] = self.tokenizer.batch_decode(ids, skip_special_tokens=True)
+        """Turn generated ids into texts: up to the end mark, without special tokens."""
+        rows = []
+        for row in ids.tolist():
+            stop = next((i for i, token in enumerate(row) if token in self.end_ids), len(row))
+            rows.append(row[:stop])
+        texts: list[str] = self.tokenizer.batch_decode(rows, skip_special_tokens=True)
         return [text.strip() for text in texts]
 
 
@@ -202,58 +356,7 @@ def padded(rows: Sequence[np.ndarray], fill: int, left: bool = False) -> tuple[T
 def load_backbone(
     config: BackboneConfig, device: str = "cpu", precision: str = "float32"
 ) -> Backbone:
-    """Load a backbone from a folder or the hub, frozen, onto a device.
+    """Load a backbone from a folder or the hub, frozen, onto a device; see `loading.load`."""
+    from dtvg.backbones.loading import load
 
-    Args:
-        config: name ('demo', hub id or folder), revision and dropout.
-        device: a torch device name.
-        precision: `float32`, `bfloat16`, `float16` or `float64`.
-
-    Raises:
-        ConfigError: if the name means nothing, or loading fails (with the library's reason).
-    """
-    import transformers
-
-    from dtvg.backbones.decoder_only import DecoderOnly
-    from dtvg.backbones.encoder_decoder import EncoderDecoder
-
-    place = location(config.name)
-    options: dict[str, Any] = {"revision": config.revision} if config.revision else {}
-    transformers.utils.logging.disable_progress_bar()
-    try:
-        settings = transformers.AutoConfig.from_pretrained(place, **options)
-        tokenizer = transformers.AutoTokenizer.from_pretrained(place, **options)
-        loader: Any = (
-            transformers.AutoModelForSeq2SeqLM
-            if settings.is_encoder_decoder
-            else transformers.AutoModelForCausalLM
-        )
-        model = loader.from_pretrained(place, dtype=DTYPES[precision], **options)
-    except (OSError, ValueError, KeyError) as error:
-        reason = " ".join(str(error).split())[:300]
-        raise ConfigError(
-            f"Backbone '{config.name}' cannot be loaded: {reason} Give a folder written by "
-            "save_pretrained, or go online once so that the hub's files are cached."
-        ) from None
-    family = EncoderDecoder if settings.is_encoder_decoder else DecoderOnly
-    revision = config.revision or _revision(place, settings)
-    return family(model.to(device), tokenizer, config.name, revision, config.dropout)
-
-
-def _revision(place: str, settings: Any) -> str:
-    """Return what identifies the weights: the hub's commit, or a hash of a folder's files."""
-    folder = Path(place)
-    if not folder.is_dir():
-        return str(getattr(settings, "_commit_hash", None) or "unknown")
-    digest = hashlib.sha256()
-    for path in sorted(folder.iterdir()):
-        if path.suffix not in (".safetensors", ".bin", ".json", ".model"):
-            continue
-        size = path.stat().st_size
-        digest.update(f"{path.name} {size}".encode())
-        with path.open("rb") as file:
-            digest.update(file.read(1 << 26))
-            if size > 1 << 26:
-                file.seek(-(1 << 20), 2)
-                digest.update(file.read())
-    return digest.hexdigest()[:16]
+    return load(config, device, precision)

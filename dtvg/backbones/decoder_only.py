@@ -7,16 +7,22 @@ Must not import methods or training.
 
 from __future__ import annotations
 
-import inspect
+import logging
 from collections.abc import Sequence
+from functools import cached_property
+from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
-from dtvg.backbones.base import Backbone, Encoded, TokenBatch, padded
+from dtvg.backbones.base import Backbone, Encoded, Prefix, TokenBatch, padded
+from dtvg.backbones.heads import reading, take
 
+log = logging.getLogger(__name__)
+PROBE_TOLERANCE = 0.05
+"""Relative difference of logits beyond which kept keys are not trusted; rounding stays below."""
 ANSWER_MARK = " answer:"
 """Stands between input and answer, since one sequence holds both."""
 
@@ -26,13 +32,21 @@ class DecoderOnly(Backbone):
 
     family = "decoder_only"
 
+    @cached_property
+    def front(self) -> list[int]:
+        """What the tokenizer itself puts before a text (Llama: BOS; GPT-2, Qwen: nothing)."""
+        plain = list(self.tokenizer("a", add_special_tokens=False)["input_ids"])
+        whole = list(self.tokenizer("a")["input_ids"])
+        for start in range(len(whole) - len(plain) + 1):
+            if whole[start : start + len(plain)] == plain:
+                return whole[:start]
+        return []
+
     def _source_ids(self, sources: list[str], limit: int) -> list[list[int]]:
-        bos = self.tokenizer.bos_token_id
-        front = [] if bos is None else [int(bos)]
         mark = list(self.tokenizer(ANSWER_MARK, add_special_tokens=False)["input_ids"])
         plain = self.tokenizer(sources, add_special_tokens=False)["input_ids"]
-        room = max(1, limit - len(front) - len(mark))
-        return [[*front, *ids[:room], *mark] for ids in plain]
+        room = max(1, limit - len(self.front) - len(mark))
+        return [[*self.front, *ids[:room], *mark] for ids in plain]
 
     def collate(self, examples: Sequence[Encoded]) -> TokenBatch:
         """Pad examples into one batch on the device; `ids` hold input and answer."""
@@ -44,58 +58,125 @@ class DecoderOnly(Backbone):
 
     def outputs(
         self, prompt: Float[Tensor, "b r d"], batch: TokenBatch
-    ) -> tuple[Float[Tensor, "b u v"], Float[Tensor, "b u d"]]:
+    ) -> tuple[Float[Tensor, "b u v"], Float[Tensor, "b u h"]]:
         """Return logits and last hidden state at the target positions (teacher forcing)."""
         length = prompt.shape[1]
         embeds = torch.cat([prompt.to(self.dtype), self.embed(batch.ids)], dim=1)
-        front = torch.ones(prompt.shape[:2], dtype=torch.long, device=embeds.device)
-        mask = torch.cat([front, batch.mask.long()], dim=1)
-        result = self._run(embeds, mask)
         # the token at position p predicts the one at p + 1: a row's answer is predicted from
         # the last input token on
         first = length + batch.mask.sum(-1) - batch.label_mask.sum(-1)
         offsets = torch.arange(batch.labels.shape[1], device=embeds.device)
         places = (first[:, None] + offsets).clamp(max=embeds.shape[1] - 1)
-        hidden = torch.gather(result, 1, places[..., None].expand(-1, -1, result.shape[-1]))
-        return self.model.get_output_embeddings()(hidden), hidden
+        # no mask: padding stands at the right, where no causal model looks from a real token
+        positions = torch.arange(embeds.shape[1], device=embeds.device).expand(len(embeds), -1)
+        logits, hidden, _ = self._run(places, None, positions, inputs_embeds=embeds)
+        return logits, hidden
 
-    def _run(self, embeds: Tensor, mask: Tensor) -> Tensor:
-        """Return the last hidden state `[b t d]`, taken before the output layer."""
+    def _run(
+        self,
+        places: Int[Tensor, "b u"] | None,
+        mask: Tensor | None,
+        positions: Tensor,
+        **inputs: Any,
+    ) -> tuple[Tensor, Tensor, Any]:
+        """Call the whole model; return logits and hidden state at places, and what it keeps."""
+        length = positions.shape[1]
+        self.check_length(length if mask is None else mask.shape[1])
+        options: dict[str, Any] = {
+            "attention_mask": mask,
+            "position_ids": positions,
+            "use_cache": False,
+            **inputs,
+        }
+        with reading(self.model, places, length) as seen:
+            result = self.model(**{k: v for k, v in options.items() if k in self.accepts})
+        logits = result.logits
+        if places is not None and seen.hidden is None:
+            logits = take(logits, places)
+        hidden = logits if seen.hidden is None else seen.hidden
+        return logits, hidden, getattr(result, self.cache_name, None) if self.cache_name else None
+
+    @cached_property
+    def _keeps(self) -> bool:
+        """Whether answers can go on from kept keys and values, inputs padded at the left.
+
+        Otherwise everything is read again for every token, padded at the right: slow, and right
+        for any causal model. So it is for state-space and other recurrent models, for learned
+        positions that cannot be given, and where masks give no numbers (float64 with an
+        attention computed in float32). Found out by trying, once.
+        """
+        from transformers.cache_utils import Cache
+
+        tokens = [i % self.vocabulary for i in (5, 7, 11, 13)]
+        ids = torch.tensor([[self.pad_id, *tokens[1:]], tokens], device=self.device)
+        mask = torch.tensor([[0, 1, 1, 1], [1, 1, 1, 1]], device=self.device)
         positions = (mask.cumsum(-1) - 1).clamp(min=0)
-        options = {"position_ids": positions} if self._takes_positions else {}
-        body = self.model.base_model
-        hidden: Tensor = body(
-            inputs_embeds=embeds, attention_mask=mask, use_cache=False, **options
-        ).last_hidden_state
-        return hidden
+        alone = torch.arange(3, device=self.device)[None]
+        try:
+            with torch.no_grad():
+                wanted = self._run(None, None, alone, inputs_embeds=self.embed(ids[:1, 1:]))[0]
+                *_, kept = self._run(
+                    None,
+                    mask[:, :3],
+                    positions[:, :3],
+                    inputs_embeds=self.embed(ids[:, :3]),
+                    use_cache=True,
+                )
+                more = {self.cache_name: kept, "input_ids": ids[:, 3:], "use_cache": True}
+                found = self._run(None, mask, positions[:, 3:], **more)[0]
+        except (RuntimeError, ValueError, TypeError, AttributeError, IndexError) as error:
+            log.info("%s: keys are not kept (%s)", self.name, error)
+            return False
+        if not isinstance(kept, Cache) or any(hasattr(k, "conv_states") for k in kept.layers):
+            return False
+        difference = (found[0, -1] - wanted[0, -1]).abs().max() / wanted.abs().max()
+        return bool(difference < PROBE_TOLERANCE)
 
-    @property
-    def _takes_positions(self) -> bool:
-        return "position_ids" in inspect.signature(self.model.base_model.forward).parameters
+    def begin(self, prompt: Float[Tensor, "b r d"], sources: Sequence[np.ndarray]) -> Prefix:
+        """Read prompts and inputs, padded at the left, so that answers go on without a gap."""
+        if not self._keeps:
+            empty = torch.zeros((len(sources), 0), dtype=torch.long, device=self.device)
+            prefix = Prefix(empty, None, prompt=prompt, sources=list(sources), tokens=empty)
+            prefix.logits = self._read_again(prefix, 1)[:, 0]
+            return prefix
+        length = prompt.shape[1]
+        ids, there = (p.to(self.device) for p in padded(sources, self.pad_id, left=True))
+        tokens = self.embed(ids)
+        embeds = torch.cat([tokens.new_zeros((len(ids), length, self.width)), tokens], dim=1)
+        starts = ids.shape[1] - there.sum(-1)
+        places = starts[:, None] + torch.arange(length, device=self.device)
+        embeds = embeds.scatter(1, places[..., None].expand_as(prompt), prompt.to(self.dtype))
+        column = torch.arange(embeds.shape[1], device=self.device)
+        mask = (column >= starts[:, None]).long()
+        positions = (mask.cumsum(-1) - 1).clamp(min=0)
+        last = torch.full((len(ids), 1), embeds.shape[1] - 1, device=self.device)
+        logits, _, kept = self._run(last, mask, positions, inputs_embeds=embeds, use_cache=True)
+        return Prefix(logits[:, 0], kept, mask, positions[:, -1] + 1)
 
-    @torch.no_grad()
-    def generate(
-        self, prompt: Float[Tensor, "b r d"], sources: Sequence[np.ndarray], max_new_tokens: int
-    ) -> list[str]:
-        """Answer greedily; return one text per input."""
-        length, width = prompt.shape[1], max(len(s) for s in sources)
-        embeds = torch.zeros(
-            (len(sources), length + width, self.width), dtype=self.dtype, device=self.device
+    def advance(self, prefix: Prefix, tokens: Int[Tensor, "b k"]) -> Float[Tensor, "b k v"]:
+        """Read answer tokens after a prefix; return logits of what follows each of them."""
+        count = tokens.shape[1]
+        if prefix.tokens is not None:
+            prefix.tokens = torch.cat([prefix.tokens, tokens], dim=1)
+            return self._read_again(prefix, count)
+        if prefix.mask is None or prefix.positions is None:
+            raise ValueError("the prefix was not begun")
+        prefix.mask = torch.cat([prefix.mask, torch.ones_like(tokens)], dim=1)
+        positions = prefix.positions[:, None] + torch.arange(count, device=self.device)
+        prefix.positions = prefix.positions + count
+        kept = {self.cache_name: prefix.cache}
+        logits, _, prefix.cache = self._run(
+            None, prefix.mask, positions, input_ids=tokens, use_cache=True, **kept
         )
-        mask = torch.zeros(embeds.shape[:2], dtype=torch.long, device=self.device)
-        for i, source in enumerate(sources):
-            start = width - len(source)
-            ids = torch.as_tensor(source, device=self.device)
-            embeds[i, start : start + length] = prompt[i].to(self.dtype)
-            embeds[i, start + length :] = self.embed(ids[None])[0]
-            mask[i, start:] = 1
-        answer = self.model.generate(
-            inputs_embeds=embeds,
-            attention_mask=mask,
-            max_new_tokens=max_new_tokens,
-            do_sample=False,
-            num_beams=1,
-            eos_token_id=self.eos_id,
-            pad_token_id=self.pad_id,
-        )
-        return self.decode(answer)
+        return logits
+
+    def _read_again(self, prefix: Prefix, count: int) -> Tensor:
+        """Return logits after the last `count` tokens, everything read from the start."""
+        if prefix.tokens is None or prefix.prompt is None:
+            raise ValueError("the prefix was not begun")
+        answers = prefix.tokens.cpu().numpy()
+        examples = [
+            Encoded(source, np.append(answer, self.eos_id))
+            for source, answer in zip(prefix.sources, answers, strict=True)
+        ]
+        return self.outputs(prefix.prompt, self.collate(examples))[0][:, -count:]

@@ -6,19 +6,53 @@ As PEFT does with `num_transformer_submodules: 1`. Must not import methods or tr
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cached_property
+from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
-from dtvg.backbones.base import Backbone, Encoded, TokenBatch, padded
+from dtvg.backbones.base import Backbone, Encoded, Prefix, TokenBatch, padded
+from dtvg.backbones.heads import reading
+from dtvg.errors import ConfigError
 
 
 class EncoderDecoder(Backbone):
     """A frozen encoder-decoder model with soft prompts before the encoder's embeddings."""
 
     family = "encoder_decoder"
+    _encoded_as: Any
+    """Class of what this model's encoder returns."""
+
+    def _input_embeddings(self) -> Any:
+        encoder = self.model.get_encoder()
+        # some encoders scale what they look up, where the shared table does not
+        return getattr(encoder, "embed_tokens", None) or self.model.get_input_embeddings()
+
+    @cached_property
+    def start(self) -> list[int]:
+        """What the decoder reads before an answer: its start mark, and a forced first token.
+
+        Raises:
+            ConfigError: the model names no start.
+        """
+        configs = [getattr(self.model, n, None) for n in ("config", "generation_config")]
+
+        def first(name: str) -> int | None:
+            found = (getattr(c, name, None) for c in configs)
+            return next((int(i) for i in found if isinstance(i, int)), None)
+
+        start = first("decoder_start_token_id")
+        if start is None:
+            start = first("bos_token_id")
+        if start is None:
+            raise ConfigError(
+                f"Backbone '{self.name}' says no decoder_start_token_id; set it in its config.json."
+            )
+        forced = first("forced_bos_token_id")
+        return [start] if forced is None else [start, forced]
 
     def _source_ids(self, sources: list[str], limit: int) -> list[list[int]]:
         encoded = self.tokenizer(sources, truncation=True, max_length=limit)["input_ids"]
@@ -33,37 +67,58 @@ class EncoderDecoder(Backbone):
 
     def outputs(
         self, prompt: Float[Tensor, "b r d"], batch: TokenBatch
-    ) -> tuple[Float[Tensor, "b u v"], Float[Tensor, "b u d"]]:
+    ) -> tuple[Float[Tensor, "b u v"], Float[Tensor, "b u h"]]:
         """Return logits and last hidden state at the target positions (teacher forcing)."""
         embeds, mask = self._prepend(prompt, batch.ids, batch.mask)
-        start = int(self.model.config.decoder_start_token_id)
-        shifted = torch.nn.functional.pad(batch.labels[:, :-1], (1, 0), value=start)
-        result = self.model(
-            inputs_embeds=embeds,
-            attention_mask=mask,
-            decoder_input_ids=shifted,
-            output_hidden_states=True,
-            use_cache=False,
-        )
-        return result.logits, result.decoder_hidden_states[-1]
-
-    @torch.no_grad()
-    def generate(
-        self, prompt: Float[Tensor, "b r d"], sources: Sequence[np.ndarray], max_new_tokens: int
-    ) -> list[str]:
-        """Answer greedily; return one text per input."""
-        ids, mask = (p.to(self.device) for p in padded(sources, self.pad_id))
-        embeds, mask = self._prepend(prompt, ids, mask)
-        answer = self.model.generate(
-            inputs_embeds=embeds,
-            attention_mask=mask,
-            max_new_tokens=max_new_tokens,
-            do_sample=False,
-            num_beams=1,
-        )
-        return self.decode(answer)
+        before = torch.tensor(self.start, device=self.device).expand(len(embeds), -1)
+        shifted = torch.cat([before, batch.labels[:, :-1]], dim=1)
+        with reading(self.model, None, shifted.shape[1]) as seen:
+            logits = self.model(
+                inputs_embeds=embeds,
+                attention_mask=mask,
+                decoder_input_ids=shifted,
+                use_cache=False,
+            ).logits
+        hidden = logits if seen.hidden is None else seen.hidden
+        skip = len(self.start) - 1
+        return logits[:, skip:], hidden[:, skip:]
 
     def _prepend(self, prompt: Tensor, ids: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
         embeds = torch.cat([prompt.to(self.dtype), self.embed(ids)], dim=1)
+        self.check_length(embeds.shape[1])
         front = torch.ones(prompt.shape[:2], dtype=torch.long, device=mask.device)
         return embeds, torch.cat([front, mask.long()], dim=1)
+
+    def begin(self, prompt: Float[Tensor, "b r d"], sources: Sequence[np.ndarray]) -> Prefix:
+        """Encode prompts and inputs once, and read the decoder's start."""
+        ids, there = (p.to(self.device) for p in padded(sources, self.pad_id))
+        embeds, mask = self._prepend(prompt, ids, there)
+        encoder = self.model.get_encoder()
+        result = encoder(inputs_embeds=embeds, attention_mask=mask)
+        self._encoded_as, encoded = type(result), result.last_hidden_state
+        first = torch.tensor(self.start, device=self.device).expand(len(ids), -1)
+        prefix = Prefix(encoded[:, 0], None, mask, encoded=encoded)
+        prefix.logits = self._decode_on(prefix, first)[:, -1]
+        if prefix.cache is None or not hasattr(prefix.cache, "batch_repeat_interleave"):
+            prefix.cache, prefix.tokens = None, first
+        return prefix
+
+    def advance(self, prefix: Prefix, tokens: Int[Tensor, "b k"]) -> Float[Tensor, "b k v"]:
+        """Read answer tokens after a prefix; return logits of what follows each of them."""
+        if prefix.tokens is None:
+            return self._decode_on(prefix, tokens)
+        prefix.tokens = torch.cat([prefix.tokens, tokens], dim=1)
+        return self._decode_on(prefix, prefix.tokens, keep=False)[:, -tokens.shape[1] :]
+
+    def _decode_on(self, prefix: Prefix, tokens: Tensor, keep: bool = True) -> Tensor:
+        kept = {self.cache_name: prefix.cache} if keep and prefix.cache is not None else {}
+        result = self.model(
+            encoder_outputs=self._encoded_as(last_hidden_state=prefix.encoded),
+            attention_mask=prefix.mask,
+            decoder_input_ids=tokens,
+            use_cache=keep,
+            **kept,
+        )
+        prefix.cache = getattr(result, self.cache_name, None) if keep and self.cache_name else None
+        logits: Tensor = result.logits
+        return logits

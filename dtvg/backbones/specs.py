@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from dtvg import paths
-from dtvg.errors import ConfigError, unknown
+from dtvg.errors import ConfigError, nearest
 
 
 @dataclass(frozen=True)
@@ -157,8 +157,12 @@ def location(name: str) -> str:
         return str(folder)
     if name in BACKBONES or (name.count("/") == 1 and not name.startswith((".", "/", "~"))):
         return name
+    tails = {known.split("/")[-1].lower(): known for known in BACKBONES}
+    match = tails.get(name.lower()) or tails.get(nearest(name, tails) or "")
+    hint = f" Did you mean '{match}'?" if match else ""
     raise ConfigError(
-        unknown("backbone", name, BACKBONES, "A folder that exists or a hub id OWNER/NAME also do.")
+        f"Unknown backbone '{name}'.{hint} Allowed: a name that `python -m dtvg backbones list` "
+        "shows, another hub id OWNER/NAME, or a folder written by save_pretrained."
     )
 
 

@@ -1,0 +1,103 @@
+"""Label words as token ids and as a trie: what constrained answers and label scoring need.
+
+Must not import methods, training, streamlit or plotly.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Bool, Int
+from torch import Tensor
+
+from dtvg.errors import ConfigError
+
+
+@dataclass(frozen=True)
+class LabelSet:
+    """A task's label words under one tokenizer; node 0 of the trie is its root.
+
+    Tables are indexed by node and by place in `tokens`, the ascending ids that occur in labels.
+    """
+
+    words: tuple[str, ...]
+    ids: tuple[tuple[int, ...], ...]
+    """Token ids of each word with its end mark."""
+    tokens: Int[Tensor, " u"]
+    allowed: Bool[Tensor, "nodes u"]
+    child: Int[Tensor, "nodes u"]
+    """Next node; 0 where there is none."""
+    path: Int[Tensor, "L k"]
+    """Node before each token of each label; 0 beyond its end."""
+    place: Int[Tensor, "L k"]
+    """Place in `tokens` of each token of each label."""
+    inside: Bool[Tensor, "L k"]
+    """Whether a label has so many tokens."""
+    choices: int
+    """Tokens after which no label has a choice any more: what must be read to tell them apart."""
+
+    @property
+    def preference(self) -> list[int]:
+        """Labels in the order in which ties are won: by token ids, as an argmax would."""
+        return sorted(range(len(self.words)), key=lambda i: self.ids[i])
+
+    @classmethod
+    def of(
+        cls, words: Sequence[str], ids: Sequence[Sequence[int]], device: torch.device, name: str
+    ) -> LabelSet:
+        """Build the trie.
+
+        Args:
+            words: label words.
+            ids: their tokens, end marks included.
+            device: where the tables live.
+            name: the backbone's, for messages.
+
+        Raises:
+            ConfigError: two words become the same tokens.
+        """
+        rows = [tuple(int(i) for i in row) for row in ids]
+        for i, row in enumerate(rows):
+            if row in rows[:i]:
+                raise ConfigError(
+                    f"Label words '{words[rows.index(row)]}' and '{words[i]}' are the same tokens "
+                    f"for backbone '{name}'; choose other label words or evaluation.mode generate."
+                )
+        tokens = sorted({token for row in rows for token in row})
+        where = {token: i for i, token in enumerate(tokens)}
+        children: list[dict[int, int]] = [{}]
+        paths: list[list[int]] = []
+        for row in rows:
+            node, path = 0, []
+            for token in row:
+                path.append(node)
+                if where[token] not in children[node]:
+                    children.append({})
+                    children[node][where[token]] = len(children) - 1
+                node = children[node][where[token]]
+            paths.append(path)
+        depth = max(map(len, rows))
+        child = torch.zeros((len(children), len(tokens)), dtype=torch.long)
+        for number, links in enumerate(children):
+            for place, to in links.items():
+                child[number, place] = to
+        choices = max(
+            (j + 1 for path in paths for j, node in enumerate(path) if len(children[node]) > 1),
+            default=1,
+        )
+        pad = [[*row, *[0] * (depth - len(row))] for row in paths]
+        places = [[*(where[t] for t in row), *[0] * (depth - len(row))] for row in rows]
+        inside = [[j < len(row) for j in range(depth)] for row in rows]
+        return cls(
+            tuple(words),
+            tuple(rows),
+            torch.tensor(tokens, device=device),
+            (child > 0).to(device),
+            child.to(device),
+            torch.tensor(pad, device=device),
+            torch.tensor(places, device=device),
+            torch.tensor(inside, device=device),
+            choices,
+        )

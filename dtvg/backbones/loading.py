@@ -1,0 +1,221 @@
+"""Loading a backbone: which family it is, how precisely, and one sentence where it cannot be.
+
+Code that comes with a model is never run (`trust_remote_code` stays off). Must not import
+methods, training, streamlit or plotly.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+
+from dtvg.backbones.base import Backbone
+from dtvg.backbones.specs import location
+from dtvg.config import BackboneConfig
+from dtvg.errors import ConfigError
+
+DTYPES = {
+    "float32": torch.float32,
+    "bfloat16": torch.bfloat16,
+    "float16": torch.float16,
+    "float64": torch.float64,
+}
+QUANTISED = ("int8", "int4")
+FAULTS = (
+    OSError,
+    ValueError,
+    KeyError,
+    TypeError,
+    AttributeError,
+    ImportError,
+    RuntimeError,
+    SafetensorError,
+)
+"""What the libraries raise for folders and names that cannot be used."""
+
+
+def load(config: BackboneConfig, device: str = "cpu", precision: str = "float32") -> Backbone:
+    """Load a backbone from a folder or the hub, frozen, onto a device.
+
+    Args:
+        config: name ('demo', hub id or folder), revision and dropout.
+        device: a torch device name.
+        precision: `float32`, `bfloat16`, `float16`, `float64`, `int8` or `int4`.
+
+    Raises:
+        ConfigError: if the name means nothing, it is no model that writes answers, or loading
+            fails (with the library's reason).
+    """
+    import transformers
+
+    from dtvg.backbones.decoder_only import DecoderOnly
+    from dtvg.backbones.encoder_decoder import EncoderDecoder
+
+    weights = _weight_options(precision, device)
+    place = location(config.name)
+    options: dict[str, Any] = {"trust_remote_code": False}
+    if config.revision:
+        options["revision"] = config.revision
+    transformers.utils.logging.disable_progress_bar()
+    settings = _attempt(
+        config.name, "its config.json", transformers.AutoConfig.from_pretrained, place, **options
+    )
+    check_architecture(config.name, settings)
+    tokenizer = _load_tokenizer(config.name, place, options)
+    loader: Any = (
+        transformers.AutoModelForSeq2SeqLM
+        if settings.is_encoder_decoder
+        else transformers.AutoModelForCausalLM
+    )
+    model, report = _attempt(
+        config.name,
+        "its weights",
+        loader.from_pretrained,
+        place,
+        output_loading_info=True,
+        **weights,
+        **options,
+    )
+    _check_complete(config.name, report)
+    if precision not in QUANTISED:
+        model = model.to(device)
+    family = EncoderDecoder if settings.is_encoder_decoder else DecoderOnly
+    revision = config.revision or _revision(place, settings)
+    backbone = family(model, tokenizer, config.name, revision, config.dropout)
+    if "inputs_embeds" not in backbone.accepts:
+        raise ConfigError(
+            f"Backbone '{config.name}' ({settings.model_type}) takes no input embeddings, so no "
+            "soft prompt; choose another."
+        )
+    return backbone
+
+
+def check_architecture(name: str, settings: Any) -> None:
+    """Refuse models that do not write answers.
+
+    Args:
+        name: the backbone's.
+        settings: its `transformers` configuration.
+
+    Raises:
+        ConfigError: an encoder-only model, or one without a language-model head.
+    """
+    from transformers.models.auto import modeling_auto as auto
+
+    kind = settings.model_type
+    if settings.is_encoder_decoder:
+        if kind in auto.MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING_NAMES:
+            return
+        reason = "an encoder-decoder without a text output"
+    elif kind not in auto.MODEL_FOR_CAUSAL_LM_MAPPING_NAMES:
+        masked = kind in auto.MODEL_FOR_MASKED_LM_MAPPING_NAMES
+        reason = "an encoder-only model" if masked else "no language model that writes text"
+    elif kind in auto.MODEL_FOR_MASKED_LM_MAPPING_NAMES and not getattr(
+        settings, "is_decoder", False
+    ):
+        reason = "an encoder-only model"
+    else:
+        return
+    raise ConfigError(
+        f"Backbone '{name}' (architecture '{kind}') is {reason}; choose an encoder-decoder (T5, "
+        "BART, ...) or a decoder-only one (Llama, Qwen, OPT, ...)."
+    )
+
+
+def _attempt(name: str, what: str, do: Any, *arguments: Any, **options: Any) -> Any:
+    """Call a loader; its faults become one sentence."""
+    try:
+        return do(*arguments, **options)
+    except torch.OutOfMemoryError:
+        raise ConfigError(
+            f"Backbone '{name}' does not fit into the device's memory; set device.precision to "
+            "bfloat16, int8 or int4, or choose a smaller one."
+        ) from None
+    except FAULTS as error:
+        reason = " ".join(str(error).split())[:300].rstrip(".")
+        raise ConfigError(
+            f"Backbone '{name}' cannot be loaded: {what} cannot be read ({reason}). Give a folder "
+            "written by save_pretrained, or go online once so that the hub's files are cached."
+        ) from None
+
+
+def _load_tokenizer(name: str, place: str, options: dict[str, Any]) -> Any:
+    """Load the tokenizer; a folder without one is refused, not given an empty one."""
+    import transformers
+
+    tokenizer = _attempt(
+        name, "its tokenizer", transformers.AutoTokenizer.from_pretrained, place, **options
+    )
+    ordinary = tokenizer("a b c 1 2 3", add_special_tokens=False)["input_ids"]
+    if not ordinary or set(ordinary) <= set(tokenizer.all_special_ids) - {tokenizer.unk_token_id}:
+        raise ConfigError(
+            f"Backbone '{name}' has no tokenizer files (tokenizer.json, or a sentencepiece model); "
+            "save them into the same folder with tokenizer.save_pretrained."
+        )
+    return tokenizer
+
+
+def _check_complete(name: str, report: Any) -> None:
+    """Refuse weights with gaps: what is missing would be random."""
+    missing = sorted(report.get("missing_keys") or ())
+    if missing:
+        shown = ", ".join(missing[:3])
+        raise ConfigError(
+            f"Backbone '{name}' lacks {len(missing)} weight tensors ({shown}, ...); they would be "
+            "random. Give a folder with the whole language model."
+        )
+
+
+def _weight_options(precision: str, device: str) -> dict[str, Any]:
+    """Return how weights are loaded.
+
+    Raises:
+        ConfigError: quantised loading without its package or without CUDA.
+    """
+    if precision not in QUANTISED:
+        return {"dtype": DTYPES[precision]}
+    if find_spec("bitsandbytes") is None:
+        raise ConfigError(
+            f"Precision '{precision}' needs the package bitsandbytes; "
+            "`pip install 'dtvg[quantized]'`, or set device.precision to bfloat16."
+        )
+    if not device.startswith("cuda"):
+        raise ConfigError(
+            f"Precision '{precision}' needs a CUDA device, got '{device}'; set device.precision "
+            "to float32 or bfloat16."
+        )
+    import transformers
+
+    half = torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16
+    quantised = transformers.BitsAndBytesConfig(
+        load_in_8bit=precision == "int8",
+        load_in_4bit=precision == "int4",
+        bnb_4bit_quant_type="nf4",
+        bnb_4bit_compute_dtype=half,
+        bnb_4bit_use_double_quant=True,
+    )
+    return {"dtype": half, "quantization_config": quantised, "device_map": {"": device}}
+
+
+def _revision(place: str, settings: Any) -> str:
+    """Return what identifies the weights: the hub's commit, or a hash of a folder's files."""
+    folder = Path(place)
+    if not folder.is_dir():
+        return str(getattr(settings, "_commit_hash", None) or "unknown")
+    digest = hashlib.sha256()
+    for path in sorted(folder.iterdir()):
+        if path.suffix not in (".safetensors", ".bin", ".json", ".model"):
+            continue
+        size = path.stat().st_size
+        digest.update(f"{path.name} {size}".encode())
+        with path.open("rb") as file:
+            digest.update(file.read(1 << 26))
+            if size > 1 << 26:
+                file.seek(-(1 << 20), 2)
+                digest.update(file.read())
+    return digest.hexdigest()[:16]

@@ -1,0 +1,159 @@
+"""Tiny random models of many architectures, tokenizers included, made in code.
+
+For contract tests without network: what matters is the shape of the architecture (learned,
+rotary or alibi positions, projections, soft caps, shared or separate tables), not what it has
+learned. Imports torch; must not import streamlit or plotly.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+TEXT = (
+    "a great film once upon time there was little girl she went to the park no yes good bad "
+    "sentence sentence1 sentence2 premise answer positive negative story end not very"
+)
+WORDS = [word for word in TEXT.split() if len(word) > 1]
+SPECIAL = ("<pad>", "</s>", "<s>", "<unk>")
+
+_ATTENTION = {"num_hidden_layers": 2, "num_attention_heads": 2, "max_position_embeddings": 128}
+_ROTARY = {**_ATTENTION, "hidden_size": 16, "intermediate_size": 24, "num_key_value_heads": 1}
+_T5 = {"d_model": 16, "d_kv": 8, "d_ff": 24, "num_layers": 2, "num_heads": 2}
+_BART = {
+    "d_model": 16,
+    "encoder_layers": 2,
+    "decoder_layers": 2,
+    "encoder_attention_heads": 2,
+    "decoder_attention_heads": 2,
+    "encoder_ffn_dim": 24,
+    "decoder_ffn_dim": 24,
+    "max_position_embeddings": 128,
+}
+TINY: dict[str, tuple[str, dict[str, Any]]] = {
+    "t5": ("t5", _T5),
+    "t5-v1.1": ("t5", {**_T5, "feed_forward_proj": "gated-gelu", "tie_word_embeddings": False}),
+    "mt5": ("mt5", _T5),
+    "umt5": ("umt5", _T5),
+    "bart": ("bart", {**_BART, "forced_bos_token_id": 2, "scale_embedding": True}),
+    "pegasus": ("pegasus", _BART),
+    "llama": ("llama", _ROTARY),
+    "mistral": ("mistral", {**_ROTARY, "sliding_window": 12}),
+    "qwen2": ("qwen2", _ROTARY),
+    "qwen3": ("qwen3", {**_ROTARY, "head_dim": 8}),
+    "gpt-neox": ("gpt_neox", {**_ATTENTION, "hidden_size": 16, "intermediate_size": 24}),
+    "opt": (
+        "opt",
+        {**_ATTENTION, "hidden_size": 16, "ffn_dim": 24, "word_embed_proj_dim": 8},
+    ),
+    "gpt2": ("gpt2", {"n_positions": 128, "n_embd": 16, "n_layer": 2, "n_head": 2}),
+    "gptj": (
+        "gptj",
+        {"n_positions": 128, "n_embd": 16, "n_layer": 2, "n_head": 2, "rotary_dim": 4},
+    ),
+    "gemma": ("gemma", {**_ROTARY, "head_dim": 8}),
+    "gemma2": (
+        "gemma2",
+        {**_ROTARY, "head_dim": 8, "sliding_window": 12, "final_logit_softcapping": 2.0},
+    ),
+    "gemma3": ("gemma3_text", {**_ROTARY, "head_dim": 8, "sliding_window": 12}),
+    "falcon": ("falcon", {**_ATTENTION, "hidden_size": 16, "alibi": False}),
+    "falcon-alibi": (
+        "falcon",
+        {**_ATTENTION, "hidden_size": 16, "alibi": True, "multi_query": False},
+    ),
+    "bloom": ("bloom", {"hidden_size": 16, "n_layer": 2, "n_head": 2}),
+    "mpt": ("mpt", {"d_model": 16, "n_layers": 2, "n_heads": 2, "max_seq_len": 128}),
+    "phi": ("phi", {**_ROTARY, "num_key_value_heads": 2}),
+    "cohere": ("cohere", {**_ROTARY, "logit_scale": 0.25}),
+    "granite": ("granite", {**_ROTARY, "logits_scaling": 4.0, "embedding_multiplier": 3.0}),
+}
+"""Name → (`model_type`, settings besides vocabulary and special tokens)."""
+
+
+def make_tokenizer(adds_end: bool, pad: bool = True) -> Any:
+    """Build a word tokenizer with single characters for the rest.
+
+    Args:
+        adds_end: whether it puts its end mark after a text, as T5's does.
+        pad: whether it has a padding token.
+    """
+    import transformers
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
+
+    letters = "abcdefghijklmnopqrstuvwxyz0123456789:.,"
+    vocabulary = [*SPECIAL, *letters, *WORDS]
+    vocabulary += [f"##{letter}" for letter in letters]
+    ids = {token: i for i, token in enumerate(vocabulary)}
+    core = Tokenizer(models.WordPiece(ids, unk_token="<unk>"))
+    core.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    core.decoder = decoders.WordPiece(prefix="##")
+    form = "$A </s>" if adds_end else "<s> $A"
+    core.post_processor = processors.TemplateProcessing(
+        single=form, special_tokens=[("</s>", 1), ("<s>", 2)]
+    )
+    marks = {"eos_token": "</s>", "bos_token": "<s>", "unk_token": "<unk>"}
+    if pad:
+        marks["pad_token"] = "<pad>"
+    return transformers.PreTrainedTokenizerFast(tokenizer_object=core, **marks)
+
+
+def make_model(architecture: str, vocabulary: int, spread: float = 0.4, **changes: Any) -> Any:
+    """Build a random model of one of `TINY`'s architectures, float32 on the CPU.
+
+    Args:
+        architecture: a name of `TINY`, or a `model_type` of transformers.
+        vocabulary: embeddings.
+        spread: standard deviation of the weights: large enough that answers differ.
+        changes: settings that replace the defaults.
+    """
+    import torch
+    import transformers
+
+    kind, settings = TINY.get(architecture, (architecture, {}))
+    marks = {"pad_token_id": 0, "eos_token_id": 1, "bos_token_id": 2}
+    config = transformers.AutoConfig.for_model(
+        kind, **{"vocab_size": vocabulary, **marks, **settings, **changes}
+    )
+    if config.is_encoder_decoder and getattr(config, "decoder_start_token_id", None) is None:
+        config.decoder_start_token_id = 0
+    torch.manual_seed(0)
+    loader: Any = (
+        transformers.AutoModelForSeq2SeqLM
+        if config.is_encoder_decoder
+        else transformers.AutoModelForCausalLM
+    )
+    model = loader.from_config(config)
+    with torch.no_grad():
+        for weight in model.parameters():
+            if weight.dim() > 1:
+                weight.normal_(0.0, spread)
+    return model
+
+
+def make_backbone(architecture: str, dtype: Any = None, **changes: Any) -> Any:
+    """Build a tiny random backbone, ready for `run_contract`.
+
+    Args:
+        architecture: a name of `TINY`, or a `model_type` of transformers.
+        dtype: None: float32.
+        changes: settings that replace the defaults.
+    """
+    import torch
+
+    from dtvg.backbones.decoder_only import DecoderOnly
+    from dtvg.backbones.encoder_decoder import EncoderDecoder
+
+    kind = TINY.get(architecture, (architecture, {}))[0]
+    joined = kind in ("t5", "mt5", "umt5", "bart", "pegasus", "longt5", "t5gemma")
+    tokenizer = make_tokenizer(adds_end=joined)
+    model = make_model(architecture, len(tokenizer) + 3, **changes).to(dtype or torch.float32)
+    family = EncoderDecoder if model.config.is_encoder_decoder else DecoderOnly
+    return family(model, tokenizer, architecture, "0")
+
+
+def save_backbone(architecture: str, folder: Any, **changes: Any) -> Any:
+    """Write a tiny random backbone as `save_pretrained` does; returns the folder."""
+    made = make_backbone(architecture, **changes)
+    made.model.save_pretrained(folder)
+    made.tokenizer.save_pretrained(folder)
+    return folder

@@ -1,0 +1,147 @@
+"""What cannot be loaded is answered with one sentence that says what to do."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+import transformers
+
+from dtvg.backbones.base import load_backbone
+from dtvg.config import BackboneConfig
+from dtvg.errors import ConfigError
+from dtvg.testing.tiny_backbones import make_backbone, make_tokenizer, save_backbone
+
+
+def _load(folder: Path, precision: str = "float32"):
+    return load_backbone(BackboneConfig(name=str(folder)), precision=precision)
+
+
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return save_backbone("llama", tmp_path_factory.mktemp("saved"))
+
+
+def test_a_saved_folder_gives_the_same_numbers(saved: Path) -> None:
+    made, loaded = make_backbone("llama"), _load(saved)
+    examples = made.encode(["a great film"], ["good"], 32, 8)
+    prompt = made.init_prompt(4, 0)[None]
+    assert torch.equal(loaded.init_prompt(4, 0), prompt[0])
+    wanted = made.loss(prompt, made.collate(examples))[0]
+    assert torch.allclose(loaded.loss(prompt, loaded.collate(examples))[0], wanted)
+
+
+def test_an_encoder_only_model_is_refused(tmp_path: Path) -> None:
+    config = transformers.BertConfig(
+        vocab_size=90, hidden_size=16, num_hidden_layers=1, num_attention_heads=2
+    )
+    config.save_pretrained(tmp_path)
+    make_tokenizer(adds_end=True).save_pretrained(tmp_path)
+    with pytest.raises(ConfigError, match=r"'bert'\) is an encoder-only model; choose"):
+        _load(tmp_path)
+
+
+def test_a_model_that_writes_no_text_is_refused(tmp_path: Path) -> None:
+    transformers.ViTConfig(num_hidden_layers=1).save_pretrained(tmp_path)
+    with pytest.raises(ConfigError, match="no language model that writes text"):
+        _load(tmp_path)
+
+
+def test_an_unknown_architecture_is_refused_and_no_code_is_run(tmp_path: Path) -> None:
+    marker = tmp_path / "ran"
+    (tmp_path / "evil.py").write_text(f"open({str(marker)!r}, 'w').close()\nclass C: pass\n")
+    config = {"model_type": "evil", "auto_map": {"AutoConfig": "evil.C"}}
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    with pytest.raises(ConfigError, match="cannot be loaded: its config.json"):
+        _load(tmp_path)
+    assert not marker.exists()
+
+
+def test_a_folder_without_tokenizer_is_refused(saved: Path, tmp_path: Path) -> None:
+    for name in ("config.json", "model.safetensors"):
+        shutil.copy(saved / name, tmp_path / name)
+    with pytest.raises(ConfigError, match="tokenizer"):
+        _load(tmp_path)
+
+
+def test_a_folder_without_weights_is_refused(saved: Path, tmp_path: Path) -> None:
+    shutil.copytree(saved, tmp_path, dirs_exist_ok=True)
+    (tmp_path / "model.safetensors").unlink()
+    with pytest.raises(ConfigError, match="its weights cannot be read"):
+        _load(tmp_path)
+
+
+def test_weights_with_gaps_or_damage_are_refused(saved: Path, tmp_path: Path) -> None:
+    from safetensors.torch import load_file, save_file
+
+    shutil.copytree(saved, tmp_path, dirs_exist_ok=True)
+    tensors = load_file(tmp_path / "model.safetensors")
+    gone = next(name for name in tensors if "q_proj" in name)
+    rest = {k: v for k, v in tensors.items() if k != gone}
+    save_file(rest, tmp_path / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(ConfigError, match=r"lacks 1 weight tensors .*q_proj"):
+        _load(tmp_path)
+    (tmp_path / "model.safetensors").write_bytes(b"nothing of the kind")
+    with pytest.raises(ConfigError, match="its weights cannot be read"):
+        _load(tmp_path)
+
+
+@pytest.mark.parametrize("precision", ["int8", "int4"])
+def test_quantised_loading_without_its_package_names_the_extra(
+    saved: Path, precision: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("dtvg.backbones.loading.find_spec", lambda name: None)
+    with pytest.raises(ConfigError, match=r"pip install 'dtvg\[quantized\]'"):
+        _load(saved, precision)
+    monkeypatch.setattr("dtvg.backbones.loading.find_spec", lambda name: object())
+    with pytest.raises(ConfigError, match="needs a CUDA device, got 'cpu'"):
+        _load(saved, precision)
+
+
+def test_a_byte_tokenizer_has_too_few_tokens_for_a_long_prompt() -> None:
+    backbone = make_backbone("t5", vocab_size=384)
+    backbone.tokenizer = transformers.ByT5Tokenizer()
+    prompt = backbone.init_prompt(256, 0)
+    assert len({tuple(row.tolist()) for row in prompt}) == 256
+    with pytest.raises(ConfigError, match="Prompt length 300 is more than the 256 tokens"):
+        backbone.init_prompt(300, 0)
+
+
+def test_a_tokenizer_of_another_model_is_noticed() -> None:
+    backbone = make_backbone("llama", vocab_size=20)
+    with pytest.raises(ConfigError, match="they do not belong together"):
+        backbone.encode(["a great film"], ["good"], 32, 8)
+
+
+def test_missing_marks_are_replaced_or_refused() -> None:
+    backbone = make_backbone("gpt2")
+    backbone.tokenizer = make_tokenizer(adds_end=False, pad=False)
+    assert backbone.pad_id == backbone.eos_id == 1
+    backbone = make_backbone("gpt2")
+    backbone.tokenizer.eos_token = None
+    assert backbone.eos_id == 1  # the model's own
+    backbone = make_backbone("gpt2", eos_token_id=None)
+    backbone.tokenizer.eos_token = None
+    with pytest.raises(ConfigError, match="has no end-of-sequence token"):
+        backbone.encode(["a"], ["b"], 8, 8)
+
+
+def test_a_bos_stands_in_front_only_where_the_tokenizer_puts_one() -> None:
+    backbone = make_backbone("llama")
+    assert backbone.encode(["a great film"], ["good"], 32, 8)[0].source[0] == 2
+    plain = make_backbone("llama")
+    from tokenizers import processors
+
+    core = plain.tokenizer.backend_tokenizer
+    core.post_processor = processors.TemplateProcessing(single="$A", special_tokens=[])
+    assert plain.front == []
+
+
+def test_sequences_beyond_learned_positions_are_refused_in_a_sentence() -> None:
+    backbone = make_backbone("opt", max_position_embeddings=16)
+    examples = backbone.encode(["a great film " * 9], ["good"], 64, 8)
+    with pytest.raises(ConfigError, match="exceed the 16 positions"):
+        backbone.loss(backbone.init_prompt(4, 0)[None], backbone.collate(examples))
