@@ -17,7 +17,8 @@ from dtvg.methods.merged import Merged
 
 
 def mean_cosine(flat: Float[Tensor, "n entries"]) -> Float[Tensor, ""]:
-    """Return the mean of |cos| over pairs i ≠ j; 0 below two vectors."""
+    """Return the mean of |cos| over pairs i ≠ j of vectors that are not 0; 0 below two."""
+    flat = flat[flat.any(-1)]
     n = flat.shape[0]
     if n < 2:
         return flat.sum() * 0
@@ -42,6 +43,8 @@ def redundant_vector(
 ) -> Float[Tensor, "r d"]:
     """Learn δ with Adam from 0; the best δ seen is returned, so the objective never rises.
 
+    Vectors of zeros (tasks whose Stage I never left the initial prompt) take no part.
+
     Args:
         vectors: one run's source vectors. The search runs in float64 on the CPU, where it is
             the same in any cohort and after a resume.
@@ -50,9 +53,10 @@ def redundant_vector(
         learning_rate: step size as a share of the root mean square entry of the vectors.
     """
     flat = vectors.detach().double().cpu().flatten(1)
+    flat = flat[flat.any(-1)]
     redundant = torch.zeros(flat.shape[1:], dtype=flat.dtype, requires_grad=True)
     best, lowest = redundant.detach().clone(), float("inf")
-    if flat.shape[0] < 2 or not bool(flat.any()):
+    if flat.shape[0] < 2:
         return best.view(vectors.shape[1:]).to(vectors)
     rate = learning_rate * float(flat.square().mean().sqrt())
     adam = torch.optim.Adam([redundant], lr=rate)
@@ -67,6 +71,14 @@ def redundant_vector(
     return best.view(vectors.shape[1:]).to(vectors)
 
 
+def disentangle(
+    vectors: Float[Tensor, "*batch n r d"], redundant: Float[Tensor, "*batch r d"]
+) -> Float[Tensor, "*batch n r d"]:
+    """Return `T_s − δ`; a vector of zeros has nothing redundant and stays."""
+    moved = vectors.flatten(-2).any(-1)[..., None, None]
+    return vectors - moved * redundant[..., None, :, :]
+
+
 class Method(Merged):
     """`awd`: see the module's first lines."""
 
@@ -77,7 +89,7 @@ class Method(Merged):
             redundant_vector(vectors, config.norm_weight, config.iterations, config.learning_rate)
             for vectors in inputs.source_vectors
         ]
-        return inputs.source_vectors - torch.stack(learned)[:, None]
+        return disentangle(inputs.source_vectors, torch.stack(learned))
 
     def notes(self, inputs: Inputs, parts: Tensor) -> list[dict[str, Any]]:
         """Say how orthogonal the vectors were and are, and how long δ is."""
@@ -88,7 +100,9 @@ class Method(Merged):
                 {
                     "mean_cosine_before": round(float(before), 6),
                     "mean_cosine_after": round(float(after), 6),
-                    "redundant_norm": round(float((vectors - kept)[0].norm()), 6),
+                    "redundant_norm": round(
+                        float((vectors - kept).flatten(1).norm(dim=1).max()), 6
+                    ),
                 }
             )
         return rows

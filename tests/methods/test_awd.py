@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from dtvg.methods.awd import mean_cosine, objective, redundant_vector
+from dtvg.methods.awd import disentangle, mean_cosine, objective, redundant_vector
 from dtvg.methods.base import find_method
 from dtvg.methods.specs import METHODS
 from dtvg.testing.methods import random_inputs
@@ -57,6 +57,15 @@ def test_orthogonal_vectors_lose_nothing_and_length_is_paid_for() -> None:
 def test_one_source_or_nothing_at_all_has_nothing_redundant() -> None:
     assert not redundant_vector(entangled(1), 0.1, 10, 0.01).any()
     assert not redundant_vector(torch.zeros(3, 2, 2), 0.1, 10, 0.01).any()
+
+
+def test_a_source_that_never_left_the_initial_prompt_takes_no_part() -> None:
+    vectors = entangled(4)
+    alone = redundant_vector(vectors, 0.1, 60, 0.01)
+    with_nothing = torch.cat([vectors[:2], torch.zeros_like(vectors[:2]), vectors[2:]])
+    assert torch.equal(redundant_vector(with_nothing, 0.1, 60, 0.01), alone)
+    kept = disentangle(with_nothing, alone)
+    assert not kept[2:4].any() and torch.equal(kept[0], vectors[0] - alone)
 
 
 def test_the_method_adds_the_disentangled_vectors_and_notes_how_orthogonal_they_are() -> None:
