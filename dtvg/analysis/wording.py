@@ -77,6 +77,8 @@ def _reason(info: ExplainInfo, s: int) -> str:
         )
     if info.rule == "fixed":
         return f"{place} now, but only the first step's group counts."
+    if info.rule == "soft":
+        return f"{place}, but this method weighs sources instead of choosing."
     return f"{place}, but this method does not choose."
 
 

@@ -58,8 +58,9 @@ def redundant_vector(
     best, lowest = redundant.detach().clone(), float("inf")
     if flat.shape[0] < 2:
         return best.view(vectors.shape[1:]).to(vectors)
-    rate = learning_rate * float(flat.square().mean().sqrt())
-    adam = torch.optim.Adam([redundant], lr=rate)
+    size = flat.square().mean().sqrt()
+    flat = flat / size
+    adam = torch.optim.Adam([redundant], lr=learning_rate)
     with torch.enable_grad():
         for _ in range(iterations + 1):
             value = objective(flat, redundant, norm_weight)
@@ -68,7 +69,7 @@ def redundant_vector(
             adam.zero_grad()
             value.backward()
             adam.step()
-    return best.view(vectors.shape[1:]).to(vectors)
+    return (size * best).view(vectors.shape[1:]).to(vectors)
 
 
 def disentangle(

@@ -140,3 +140,14 @@ def test_methods_that_only_start_from_sources_log_how_these_rank_while_tuning(tr
         "cola": 0.0,
         "mrpc": -0.5,
     }
+
+
+def test_a_method_that_weighs_its_sources_is_explained_as_one(trained) -> None:
+    for run in (r for r in trained.values() if r.method_name in ("tpv_sum", "taps", "dmtg")):
+        info = explain_step(run, 12)
+        assert info.notes == () and "weighs sources" in info.headline
+        rows = read_table(run, "sources", None, 12, 12).to_pandas()
+        assert info.member.tolist() == (rows["weight"] > 0).tolist()
+    hard = next(r for r in trained.values() if "dmtg-groups3-hard" in r.name)
+    weights = read_table(hard, "sources").to_pandas()["weight"]
+    assert set(weights) <= {0.0, 1.0}
