@@ -16,6 +16,7 @@ PAGES: dict[str, list[tuple[str, str, str]]] = {
         ("pages/compare.py", "Compare", ":material/leaderboard:"),
     ],
     "Material": [
+        ("pages/tasks.py", "Tasks", ":material/dataset:"),
         ("pages/share.py", "Share", ":material/ios_share:"),
         ("pages/prompts.py", "Prompts", ":material/inventory_2:"),
     ],

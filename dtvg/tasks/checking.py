@@ -14,7 +14,7 @@ import pyarrow as pa
 
 from dtvg.errors import DataError, DtvgError
 from dtvg.tasks import files, hub
-from dtvg.tasks.reading import DataSettings, TaskData, load_spec
+from dtvg.tasks.reading import DataSettings, TaskData, load_fresh
 from dtvg.tasks.spec import Example, TaskSpec
 from dtvg.tasks.tables import LINE, ROW, read_table
 from dtvg.tasks.template import Converter
@@ -70,7 +70,7 @@ def check_task(spec: TaskSpec, data: DataSettings, limit: int = 20) -> Check:
     loaded = None
     if not problems:
         try:
-            loaded = load_spec(spec, data)
+            loaded = load_fresh(spec, data)
         except DtvgError as error:
             problems.append(str(error))
     return Check(

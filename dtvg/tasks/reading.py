@@ -111,14 +111,34 @@ def load_task(name: str, data: DataSettings) -> TaskData:
 def load_spec(spec: TaskSpec, data: DataSettings) -> TaskData:
     """Load a task; see `load_task`."""
     folder = files.find_folder(spec, data.folder)
-    words = label_words(spec, data.labels, data.label_words)
     return _load(
         spec,
         folder,
         tuple(files.places(spec, data.folder)),
-        _Choice(data.split, data.seed, data.max_train_examples, words),
+        _choice(spec, data),
         files.signature(folder, spec),
     )
+
+
+def load_fresh(spec: TaskSpec, data: DataSettings) -> TaskData:
+    """Load a task from its rows as they are now, past every cache; see `load_task`."""
+    folder = files.find_folder(spec, data.folder)
+    choice = _choice(spec, data)
+    final = with_words(spec, choice.words)
+    return _prepare(spec, final, folder, tuple(files.places(spec, data.folder)), choice)
+
+
+def _choice(spec: TaskSpec, data: DataSettings) -> _Choice:
+    """Return what settings decide about a task's examples."""
+    words = label_words(spec, data.labels, data.label_words)
+    return _Choice(data.split, data.seed, data.max_train_examples, words)
+
+
+def is_kept(spec: TaskSpec, data: DataSettings) -> bool:
+    """Whether the cache on disk has the task, so that loading it asks nobody."""
+    folder = files.find_folder(spec, data.folder)
+    key = prepared.key_of(spec, folder, _choice(spec, data), files.signature(folder, spec))
+    return key is not None and prepared.place_of(key).is_dir()
 
 
 def load_split(spec: TaskSpec, data: DataSettings, split: str, rule: str = "plan") -> TaskData:

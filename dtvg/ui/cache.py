@@ -15,7 +15,10 @@ from dtvg.analysis.explain import ExplainInfo, explain_step
 from dtvg.analysis.groups import GroupInfo, group_info
 from dtvg.analysis.replay import ReplayInfo, replay
 from dtvg.analysis.stability import StabilityInfo, stability_of
+from dtvg.analysis.tasks import TaskInfo, task_info
 from dtvg.store.reader import Experiment, Run, list_experiments, open_experiment
+from dtvg.tasks.files import at_hand, find_folder, signature
+from dtvg.tasks.spec import find_task
 
 Stamp = tuple[Any, ...]
 
@@ -120,3 +123,24 @@ def replayed(run: Run, leave_out: tuple[str, ...], **options: Any) -> ReplayInfo
 def stability(runs: tuple[Run, ...]) -> StabilityInfo:
     """Return `stability_of` the runs' cached groups."""
     return stability_of([groups(run) for run in runs])
+
+
+@st.cache_resource(max_entries=32, show_spinner="Reading the task")
+def _task(key: Stamp, _name: str, _folder: str | None) -> TaskInfo:
+    return task_info(_name, _folder)
+
+
+def task(name: str, folder: str | None) -> TaskInfo:
+    """Return `task_info`, cached until a file of the task changes."""
+    spec = find_task(name)
+    place = find_folder(spec, folder)
+    own = repr(spec.convert) if spec.described_in else ""
+    key = (
+        repr(spec),
+        own,
+        str(place),
+        at_hand(spec, place),
+        signature(place, spec),
+        str(paths.home()),
+    )
+    return _task(key, name, folder)

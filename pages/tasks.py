@@ -1,0 +1,120 @@
+"""The tasks: where their rows are, what a model reads and answers, and tasks of one's own."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from dtvg.analysis.tasks import TaskInfo, shown_examples, words_table
+from dtvg.errors import ConfigError
+from dtvg.figures import tasks as draw
+from dtvg.tasks.spec import all_tasks
+from dtvg.ui import cache, own_tasks, runs, show
+from dtvg.ui.page import is_dark, page
+
+SPLITS = ("train", "validation", "test")
+SHOWN = 3
+
+
+def body() -> None:
+    """Choose a task, show its facts, splits, answers and examples; then one's own tasks."""
+    with st.container(horizontal=True):
+        name = runs.choose("Task", list(all_tasks()), "task", "rte")
+        folder = st.text_input(
+            "Data folder",
+            key="folder",
+            bind="query-params",
+            placeholder="<home>/datasets",
+            help="A folder with one sub-folder per data set (data.folder), looked at first.",
+        )
+    if name is not None:
+        info = cache.task(name, (folder or "").strip() or None)
+        _facts(info)
+        if info.data is not None:
+            _splits(info)
+            _examples(info, _answers(info))
+            show.notes(info.notes)
+    own_tasks.section()
+
+
+def _facts(info: TaskInfo) -> None:
+    """Show what the task is and whether it can be used here."""
+    if info.problem:
+        st.error(info.problem, icon=":material/error:")
+    elif info.data is None:
+        st.info(
+            f"The rows of {info.spec.name} are not at hand ({info.offline}). Name a folder that "
+            f"holds '{info.spec.folder}' above, or fetch them once: "
+            f"`python -m dtvg tasks show {info.spec.name}`.",
+            icon=":material/cloud_off:",
+        )
+    st.table(info.facts.set_index("fact"), border="horizontal")
+
+
+def _splits(info: TaskInfo) -> None:
+    """Show sizes, majority score and label balance."""
+    st.subheader("Splits", anchor=False)
+    for column, row in zip(st.columns(3), info.splits.to_dict("records"), strict=True):
+        column.metric(
+            row["split"].capitalize(),
+            f"{row['rows']:,}",
+            f"majority score {show.percent(row['majority'])}",
+            delta_color="off",
+            delta_arrow="off",
+            help="Score of always giving the commonest training answer; a prompt that scores "
+            "no more has not learned.",
+        )
+    if info.spec.labels:
+        show.figure(
+            draw.balance_figure(info, is_dark()),
+            f"balance-{info.spec.name}",
+            "Share of each answer in each split",
+            info.balance,
+            f"{info.spec.name}-balance",
+        )
+
+
+def _answers(info: TaskInfo) -> str:
+    """Show each class's answer as numeral and as word; return the tokenizer chosen."""
+    st.subheader("Answers: numerals or words", anchor=False)
+    st.session_state.setdefault("with", "demo")
+    given = st.text_input(
+        "Tokenizer of",
+        key="with",
+        bind="query-params",
+        help="'demo', a folder with a backbone, or a hub id whose tokenizer is on this machine.",
+    )
+    backbone = (given or "").strip() or "demo"
+    try:
+        if info.spec.labels:
+            table = words_table(info.spec, backbone)
+            show.numbers(table, f"{info.spec.name}-answers", f"answers-{info.spec.name}")
+            st.caption("`data.labels` chooses; `data.label_words` gives words of your own.")
+        else:
+            st.caption("This task answers in free text; it has no label words.")
+    except ConfigError as error:
+        st.info(str(error), icon=":material/info:")
+    return backbone
+
+
+def _examples(info: TaskInfo, backbone: str) -> None:
+    """Show some rows as they are read and answered."""
+    st.subheader("What a model reads and answers", anchor=False)
+    with st.container(horizontal=True):
+        split = runs.choose("Split", SPLITS, "split") or "train"
+        rows = len(info.data.split(split)) if info.data else 0
+        st.session_state.setdefault("row", 0)
+        st.session_state["row"] = min(int(st.session_state["row"]), max(0, rows - 1))
+        first = st.number_input("First row", 0, max(0, rows - 1), key="row", bind="query-params")
+    for row in shown_examples(info.data, split, int(first), SHOWN, backbone) if info.data else ():
+        length = "" if row.tokens is None else f" · {row.tokens} tokens"
+        st.caption(f"{split} row {row.row}{length}")
+        st.code(row.source[:4000], language=None, wrap_lines=True)
+        left, right = st.columns(2)
+        left.markdown("**Answer**" if not info.spec.labels else "**Numerals**")
+        left.code(" | ".join(row.references), language=None, wrap_lines=True)
+        if info.spec.labels:
+            right.markdown("**Words**")
+            right.code(row.word, language=None, wrap_lines=True)
+
+
+page("Tasks", "Where each task's rows are, how they read, and what guessing scores.", body)

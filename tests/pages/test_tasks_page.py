@@ -1,0 +1,145 @@
+"""The tasks page: what it shows of a task, choices in the URL, and adding a task without code."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from dtvg.config import DataConfig
+from dtvg.errors import ConfigError, DataError
+from dtvg.tasks import adding
+from dtvg.tasks.spec import all_tasks
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def draw(**choices: str) -> AppTest:
+    made = AppTest.from_file(str(ROOT / "pages" / "tasks.py"), default_timeout=60)
+    for key, value in choices.items():
+        made.query_params[key] = value
+    made.run()
+    assert not made.exception
+    return made
+
+
+@pytest.fixture
+def cb(tmp_path: Path) -> str:
+    folder = tmp_path / "d" / "superglue_cb"
+    folder.mkdir(parents=True)
+    for split, count in {"train": 30, "validation": 12}.items():
+        rows = {"premise": [f"{split} {i}" for i in range(count)], "hypothesis": ["h"] * count,
+                "label": [0, 1, 2] * (count // 3)}  # fmt: skip
+        pq.write_table(pa.table(rows), folder / f"{split}.parquet")
+    return str(tmp_path / "d")
+
+
+def test_a_task_shows_sizes_answers_under_both_settings_and_rows(cb: str) -> None:
+    made = draw(task="cb", folder=cb, split="validation", row="2")
+    assert [m.value for m in made.metric] == ["30", "6", "6"]
+    assert "majority score" in made.metric[0].delta
+    assert made.selectbox(key="task").value == "cb"
+    shown = [c.value for c in made.code]
+    assert shown[0].startswith("cb premise: validation ")
+    assert shown[1] in ("0", "1", "2")
+    assert shown[2] == {"0": "entailment", "1": "contradiction", "2": "neutral"}[shown[1]]
+    assert any("30 of 250 official training rows" in c.value for c in made.caption)
+    words = next(d.value for d in made.dataframe if "word_tokens" in d.value.columns)
+    assert list(words["word"]) == ["entailment", "contradiction", "neutral"]
+    assert (words["word_tokens"] >= words["numeral_tokens"]).all()
+
+
+def test_a_task_whose_rows_are_not_at_hand_says_how_to_get_them() -> None:
+    made = draw(task="cb")
+    assert "python -m dtvg tasks show cb" in made.info[0].value
+    assert not made.metric
+
+
+def test_rows_that_cannot_be_used_and_folders_that_are_none_are_said(cb: str) -> None:
+    path = Path(cb) / "superglue_cb" / "train.parquet"
+    rows = pq.read_table(path).to_pydict()
+    pq.write_table(pa.table({**rows, "label": [9] * 30}), path)
+    assert "got 9, allowed" in draw(task="cb", folder=cb).error[0].value
+    assert "There is no data folder" in draw(task="cb", folder=cb + "/none").error[0].value
+
+
+def test_a_tokenizer_that_is_not_here_is_said_and_the_rest_stays(cb: str) -> None:
+    made = draw(task="cb", folder=cb, **{"with": "google-t5/t5-base"})
+    assert "not in the hub's cache" in made.info[0].value
+    assert len(made.metric) == 3
+
+
+def test_the_row_stands_in_the_url_and_one_beyond_the_end_gives_way(cb: str) -> None:
+    made = draw(task="cb", folder=cb, row="20")
+    assert made.number_input(key="row").value == 20 and "train row 20" in made.caption[2].value
+    made.selectbox(key="split").select("test").run()
+    assert made.number_input(key="row").value == 5 and not made.exception
+    assert draw(task="cb", folder=cb, split="test", row="900").number_input(key="row").value == 0
+
+
+YAML = """\
+files: mine.csv
+text: "text: {text}"
+label: verdict
+labels: [good, bad]
+"""
+ROWS = b"text,verdict\n" + b"".join(
+    f"t {i},{'good' if i % 3 else 'bad'}\n".encode() for i in range(40)
+)
+
+
+def test_a_task_typed_on_the_page_is_checked_and_kept(own_home: Path) -> None:
+    (own_home / "tasks").mkdir()
+    (own_home / "tasks" / "mine.csv").write_bytes(ROWS)
+    made = draw(task="film-mood")
+    made.text_input(key="own-name").input("my-own")
+    made.text_area(key="own-text").input(YAML.replace("[good, bad]", "[good, bat]"))
+    made.button(key="own-check").click().run()
+    assert any("row 1 (line 2), column 'verdict': got 'bad'" in e.value for e in made.error)
+    assert "my-own" not in all_tasks()
+    made.text_area(key="own-text").input(YAML)
+    made.button(key="own-check").click().run()
+    assert not made.error and "can be used" in made.success[0].value
+    assert "my-own" not in all_tasks()
+    made.button(key="own-keep").click().run()
+    assert "my-own.yaml" in made.success[0].value and "my-own" in all_tasks()
+    made.button(key="own-keep").click().run()
+    assert "There is a task 'my-own' already" in made.error[0].value
+
+
+def test_files_given_with_a_description_are_kept_with_it_or_not_at_all(own_home: Path) -> None:
+    data, folder = DataConfig(), own_home / "tasks"
+    with pytest.raises(DataError, match="column 'verdict': got 'bad', allowed: good, ugly"):
+        adding.keep_given("m", YAML.replace("bad", "ugly"), {"mine.csv": ROWS}, data)
+    assert not folder.exists()
+    adding.keep_given("m", YAML, {"mine.csv": ROWS}, data)
+    assert sorted(p.name for p in folder.iterdir()) == ["m.yaml", "mine.csv"]
+    with pytest.raises(ConfigError, match="mine.csv' is there already"):
+        adding.keep_given("n", YAML, {"mine.csv": ROWS}, data)
+
+
+@pytest.mark.parametrize(
+    "file", ["../up.csv", ".hidden.csv", "a/b.csv", "evil.py", "x" * 200 + ".csv"]
+)
+def test_a_file_whose_name_leaves_the_folder_is_refused(own_home: Path, file: str) -> None:
+    with pytest.raises(DataError, match="cannot be taken"):
+        adding.check_given("m", YAML, {file: ROWS}, DataConfig())
+    with pytest.raises(ConfigError, match="cannot be used"):
+        adding.check_given("../m", YAML, {}, DataConfig())
+
+
+def test_the_page_brings_neither_torch_nor_transformers_nor_datasets(cb: str) -> None:
+    code = (
+        "import sys\nfrom streamlit.testing.v1 import AppTest\n"
+        "made = AppTest.from_file('pages/tasks.py', default_timeout=60)\n"
+        f"made.query_params['task'] = 'cb'\nmade.query_params['folder'] = {cb!r}\nmade.run()\n"
+        "assert len(made.metric) == 3\n"
+        "print([m for m in ('torch', 'transformers', 'datasets') if m in sys.modules])\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
+    assert done.stdout.strip() == "[]", done.stderr[-500:]
