@@ -192,6 +192,11 @@ def facts(name: str) -> BackboneFacts | None:
     )
 
 
+def on_disk(name: str) -> bool:
+    """Whether a backbone's configuration is at hand: its folder, or the hub's cache."""
+    return _config_on_disk(name) is not None
+
+
 def _config_on_disk(name: str) -> dict[str, Any] | None:
     """Read config.json of a folder, or of a hub id that was downloaded before."""
     try:

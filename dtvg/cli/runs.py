@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dtvg.cli import report
+from dtvg.cli import agreement, report
 from dtvg.cli.places import locate
 from dtvg.errors import ConfigError
 
@@ -36,6 +36,7 @@ def add(commands: Any) -> None:
     export = action("export", "write a table of a run or experiment", export_table, "+")
     export.add_argument("--table", choices=TABLES, default="steps")
     export.add_argument("--out", type=Path, required=True, help="a .csv or .parquet file")
+    agreement.add(actions)
     action("stop", "ask runs to commit and stop at their next step", stop, "+")
     resume = action("resume", "go on with whatever is unfinished", resume_runs, "+")
     resume.add_argument("--quiet", action="store_true", help="no progress bars")

@@ -50,6 +50,7 @@ def verify_run(path: Path | str) -> list[str]:
         problems += _check_steps(run, config)
         problems += _check_sources(run, config)
         problems += _check_end(run)
+        problems += _check_predictions(run)
     except StoreError as error:
         problems.append(str(error))
     return problems
@@ -252,4 +253,25 @@ def _check_end(run: Run) -> list[str]:
         problems.append(f"{run.path}/evals: a step is evaluated twice.")
     if len(scores) and abs(scores["value"].max() - run.result.validation_score) > 1e-9:
         problems.append(f"{run.path}/result.json: validation_score is not the best of evals.")
+    return problems
+
+
+def _check_predictions(run: Run) -> list[str]:
+    """Check that each example is answered once at a time, and what test answers belong to."""
+    data = read_table(run, "predictions").to_pandas()
+    problems = []
+    twice = data.duplicated(["step", "split", "task", "row"])
+    if twice.any():
+        row = data[twice].iloc[0]
+        problems.append(
+            f"{run.path}/predictions: row {row['row']} of {row['task']} {row['split']} is answered "
+            f"twice at step {row['step']}."
+        )
+    if not data["value"].between(0, 1).all():
+        problems.append(f"{run.path}/predictions: a value lies outside 0..1.")
+    test = data[data["split"] == "test"]
+    if run.result is not None and (test["step"] != run.result.best_step).any():
+        problems.append(
+            f"{run.path}/predictions: test answers are not of the best step {run.result.best_step}."
+        )
     return problems

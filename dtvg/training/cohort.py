@@ -23,6 +23,7 @@ from dtvg.store.layout import CohortDir, RunDir
 from dtvg.store.status import StatusBoard, clear, requested
 from dtvg.store.writer import CohortWriter, Committer
 from dtvg.training.evaluate import Answer, Question, answer, evaluation_rows
+from dtvg.training.predictions import prediction_columns
 from dtvg.training.recording import Failure, StepLog
 from dtvg.training.state import RunSlot, Stack
 from dtvg.training.step import cohort_step
@@ -130,6 +131,8 @@ class Cohort:
             if slot.score > slot.best_score:
                 slot.best_score, slot.best_step, slot.since_best = slot.score, slot.step, 0
                 slot.best = self._tensors_of(slot, prompts[slot.name])
+                if slot.config.evaluation.keep_predictions == "all":
+                    self._keep(slot, answers, "validation", slot.step)
             else:
                 slot.since_best += 1
             self.board.update(slot.name, step=slot.step, score=slot.score)
@@ -164,7 +167,10 @@ class Cohort:
                 rows = evaluation_rows(
                     task, split, config.evaluation.max_examples, config.data.seed
                 )
-                questions.append(Question(prompts[slot.name], task, split, rows))
+                asked = (config.evaluation.mode, config.evaluation.constrained)
+                questions.append(Question(prompts[slot.name], task, split, rows, *asked))
+                if questions[-1].note and slot.evaluated < 0:
+                    self.event(slot, "evaluation", questions[-1].note)
             counts.append(len(slot.data.tasks))
         answers = iter(answer(self.backbone, questions, self.budget * 2))
         return [[next(answers) for _ in range(count)] for count in counts]
@@ -193,6 +199,11 @@ class Cohort:
         )
         return score
 
+    def _keep(self, slot: RunSlot, answers: list[Answer], split: str, step: int) -> None:
+        """Write the rows of `predictions`."""
+        for task, result in zip(slot.data.tasks, answers, strict=True):
+            slot.writer.extend("predictions", prediction_columns(task, result, split, step))
+
     def _tensors_of(self, slot: RunSlot, mixed: Tensor) -> dict[str, Tensor]:
         """Return copies of a run's mixed prompt and parameters on the CPU."""
         for stack in self.stacks:
@@ -218,6 +229,8 @@ class Cohort:
             metrics: dict[str, float] = {"score": slot.best_score}
             if slot.name in answers:
                 score = self._record(slot, answers[slot.name], "test", slot.best_step)
+                if slot.config.evaluation.keep_predictions != "none":
+                    self._keep(slot, answers[slot.name], "test", slot.best_step)
                 metrics = answers[slot.name][0].metrics
             final = self._tensors_of(slot, prompts[slot.name])
             self._write_prompts(slot, final)

@@ -10,12 +10,25 @@ import os
 
 import psutil
 import torch
+from pydantic import ValidationError
 
-from dtvg.config import DeviceConfig
+from dtvg.config import DeviceConfig, explain
 from dtvg.errors import ConfigError
 
 CPU_BUDGET = 4096
 GPU_BUDGET = 65536
+
+
+def device_named(name: str, precision: str = "float32") -> DeviceConfig:
+    """Return settings for a device and precision a person typed.
+
+    Raises:
+        ConfigError: naming what is allowed.
+    """
+    try:
+        return DeviceConfig.model_validate({"name": name, "precision": precision})
+    except ValidationError as error:
+        raise ConfigError(explain(error, DeviceConfig, "device")) from None
 
 
 def pick_device(config: DeviceConfig) -> torch.device:

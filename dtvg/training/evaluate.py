@@ -1,14 +1,15 @@
-"""Scoring prompts by generation, all runs of a cohort together.
+"""Scoring prompts, all runs of a cohort together: by free answers or by label likelihood.
 
-Examples of every run are sorted by length, answered greedily in shared batches and scored
-with their task's own metrics. Must not import streamlit or plotly. METHOD.md "Metrics".
+Examples of every run are sorted by length, answered in shared batches and scored with their
+task's own metrics. Must not import streamlit or plotly. METHOD.md "Metrics".
 """
 
 from __future__ import annotations
 
+import hashlib
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -16,6 +17,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from dtvg.backbones.base import Backbone, Encoded
+from dtvg.backbones.labels import LabelSet
 from dtvg.tasks.metrics import score
 from dtvg.tasks.spec import Example, TaskSpec
 from dtvg.tasks.splits import draw_order
@@ -30,6 +32,28 @@ class Question:
     task: TokenisedTask
     split: str
     rows: np.ndarray
+    mode: str = "generate"
+    """`generate` or `labels`, as `evaluation.mode`."""
+    constrained: bool = False
+
+    @property
+    def way(self) -> tuple[int, str, bool, tuple[str, ...]]:
+        """What examples of one batch must share: limit, mode, and label words where they count.
+
+        Tasks without label words are always answered freely.
+        """
+        spec = self.task.spec
+        if not spec.labels or (self.mode == "generate" and not self.constrained):
+            return spec.max_target_tokens, "generate", False, ()
+        return spec.max_target_tokens, self.mode, self.constrained, spec.labels
+
+    @property
+    def note(self) -> str:
+        """One sentence where the task cannot be answered as asked; else empty."""
+        asked = self.mode == "labels" or self.constrained
+        if not asked or self.task.spec.labels:
+            return ""
+        return f"Task {self.task.spec.name} has no label words: it is answered freely."
 
 
 @dataclass(frozen=True)
@@ -41,6 +65,13 @@ class Answer:
     n_examples: int
     seconds: float
     predictions: tuple[str, ...]
+    rows: np.ndarray
+    margins: np.ndarray | None = None
+    """Log-likelihood of the answered label minus the next best, where labels were scored."""
+
+
+CPU_BUDGET = 2048
+"""Padded tokens of an evaluation's batch on the CPU: larger ones leave its caches."""
 
 
 def evaluation_rows(task: TokenisedTask, split: str, at_most: int, data_seed: int) -> np.ndarray:
@@ -63,6 +94,8 @@ _SAMPLES: dict[tuple[str, str, int, int], np.ndarray] = {}
 def answer(backbone: Backbone, questions: Sequence[Question], budget: int) -> list[Answer]:
     """Score every question; batches mix runs and tasks.
 
+    The same prompt asked the same rows twice (methods that start alike) is answered once.
+
     Args:
         backbone: the frozen model.
         questions: prompts with the rows to answer.
@@ -73,36 +106,97 @@ def answer(backbone: Backbone, questions: Sequence[Question], budget: int) -> li
     """
     started = time.perf_counter()
     backbone.training(False)
+    first: dict[tuple[object, ...], int] = {}
+    same = [first.setdefault(_identity(q), i) for i, q in enumerate(questions)]
+    if backbone.device.type == "cpu":
+        budget = min(budget, CPU_BUDGET)
+    found = {i: _Answers([""] * len(questions[i].rows)) for i in first.values()}
+    for way in dict.fromkeys(questions[i].way for i in found):
+        # another answer limit or other labels never share a batch: an answer is the one it is alone
+        _answer_alike(
+            backbone, {i: questions[i] for i in found if questions[i].way == way}, found, budget
+        )
+    elapsed = time.perf_counter() - started
+    total = max(1, sum(len(q.rows) for q in questions))
+    answers = []
+    for i, question in enumerate(questions):
+        part = found[same[i]]
+        texts_of = question.task.texts[question.split]
+        examples = [texts_of[int(row)] for row in question.rows]
+        metrics = _scores(question.task.spec, part.texts, examples)
+        share = elapsed * len(examples) / total
+        margins = np.array(part.margins, dtype=np.float32) if part.margins else None
+        answers.append(
+            Answer(metrics, len(examples), share, tuple(part.texts), question.rows, margins)
+        )
+    return answers
+
+
+@dataclass
+class _Answers:
+    """One question's answers as they come in."""
+
+    texts: list[str]
+    margins: list[float] = field(default_factory=list)
+
+
+def _identity(question: Question) -> tuple[object, ...]:
+    prompt = question.prompt.detach().float().cpu().numpy().tobytes()
+    key = hashlib.blake2b(prompt, digest_size=16).digest()
+    return (key, question.task.fingerprint, question.split, question.rows.tobytes(), question.way)
+
+
+def _answer_alike(
+    backbone: Backbone, questions: dict[int, Question], found: dict[int, _Answers], budget: int
+) -> None:
+    """Answer questions of one way in shared batches, the longest inputs first."""
+    numbers = list(questions)
+    limit, mode, constrained, words = questions[numbers[0]].way
+    labels = backbone.label_set(words, limit) if words else None
+    prompts = torch.stack([questions[i].prompt for i in numbers])
+    places = [(k, j) for k, i in enumerate(numbers) for j in range(len(questions[i].rows))]
+    if mode == "labels":
+        for i in numbers:
+            found[i].margins = [0.0] * len(questions[i].rows)
     examples: list[Encoded] = []
-    owner: list[int] = []
-    for number, question in enumerate(questions):
+    for question in questions.values():
         encoded = question.task.encoded[question.split]
         examples += [encoded[int(row)] for row in question.rows]
-        owner += [number] * len(question.rows)
-    predictions = [""] * len(examples)
-    prompts = torch.stack([q.prompt for q in questions]) if questions else torch.empty(0)
-    limits = np.array([questions[i].task.spec.max_target_tokens for i in owner], dtype=np.int64)
-    for limit in np.unique(limits):
-        # tasks with another answer limit never share a batch: an answer is the one it is alone
-        places = np.flatnonzero(limits == limit)
-        lengths = [len(examples[i].source) for i in places]
-        for piece in cut(lengths, prompts.shape[1], budget):
-            chosen = places[piece]
-            whose = torch.as_tensor([owner[i] for i in chosen], device=prompts.device)
-            sources = [examples[i].source for i in chosen]
-            texts = backbone.generate(prompts[whose], sources, int(limit))
-            for i, text in zip(chosen, texts, strict=True):
-                predictions[i] = text
-    elapsed = time.perf_counter() - started
-    answers, start = [], 0
-    for question in questions:
-        part = tuple(predictions[start : start + len(question.rows)])
-        start += len(part)
-        spec, texts_of = question.task.spec, question.task.texts[question.split]
-        metrics = _scores(spec, part, [texts_of[int(row)] for row in question.rows])
-        share = elapsed * len(part) / max(1, len(examples))
-        answers.append(Answer(metrics, len(part), share, part))
-    return answers
+    pieces = cut([len(e.source) for e in examples], prompts.shape[1], budget)
+    while pieces:
+        piece = pieces.pop(0)
+        owners = torch.as_tensor([places[p][0] for p in piece], device=prompts.device)
+        sources = [examples[p].source for p in piece]
+        margins: list[float] = []
+        try:
+            if mode == "labels" and labels is not None:
+                scores = backbone.label_scores(prompts[owners], sources, labels, constrained)
+                texts, margins = best_labels(scores, labels)
+            else:
+                texts = backbone.generate(prompts[owners], sources, limit, labels)
+        except torch.OutOfMemoryError:
+            if len(piece) == 1:
+                raise
+            pieces[:0] = np.array_split(piece, 2)
+            continue
+        for n, p in enumerate(piece):
+            owner, row = places[p]
+            found[numbers[owner]].texts[row] = texts[n]
+            if margins:
+                found[numbers[owner]].margins[row] = margins[n]
+
+
+def best_labels(scores: Float[Tensor, "b L"], labels: LabelSet) -> tuple[list[str], list[float]]:
+    """Return the likeliest label word of each row and its margin over the next.
+
+    Equal scores go to the label with the lower token ids, as an argmax over tokens would.
+    """
+    order = labels.preference
+    ordered = scores[:, order]
+    best = ordered.argmax(-1)
+    top = ordered.topk(min(2, len(order)), dim=-1).values
+    texts = [labels.words[order[i]] for i in best.tolist()]
+    return texts, (top[:, 0] - top[:, -1]).tolist()
 
 
 def _scores(

@@ -89,6 +89,7 @@ def initial_prompt(
 def tuning_settings(config: RunConfig) -> dict[str, Any]:
     """Return the settings Stage I's numbers depend on, beside data, seed and backbone."""
     optim, data, evaluation = config.optim, config.data, config.evaluation
+    way = (evaluation.mode, evaluation.constrained)
     return {
         "steps": optim.stage1_steps,
         "batch_size": optim.batch_size,
@@ -107,6 +108,8 @@ def tuning_settings(config: RunConfig) -> dict[str, Any]:
         "dropout": config.backbone.dropout,
         "init_seed": config.init_seed,
         "init_vocabulary": config.prompt.vocabulary,
+        # the way of scoring decides which step was the best; identities of the default stay
+        **({} if way == ("generate", False) else {"evaluation_way": way}),
     }
 
 

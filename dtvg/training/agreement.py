@@ -1,0 +1,115 @@
+"""Whether the ways of evaluation agree: one run's best prompt answered in each of them.
+
+Must not import streamlit or plotly. docs/backbones.md "Evaluation".
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+
+from dtvg.backbones.base import load_backbone
+from dtvg.config import RunConfig
+from dtvg.errors import ConfigError
+from dtvg.store.reader import Run, read_prompts
+from dtvg.training.devices import device_named, pick_device, set_threads, token_budget
+from dtvg.training.evaluate import Answer, Question, answer, evaluation_rows
+from dtvg.training.stages import run_data
+
+WAYS = (("generate", False), ("generate", True), ("labels", False), ("labels", True))
+"""(mode, constrained)."""
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """One task's answers in every way of evaluation, on the same rows."""
+
+    task: str
+    split: str
+    n_examples: int
+    names: tuple[str, ...]
+    scores: tuple[float, ...]
+    seconds: tuple[float, ...]
+    equal: tuple[tuple[float, ...], ...]
+    """Share of examples with the same answer, way by way."""
+
+
+def way_name(mode: str, constrained: bool) -> str:
+    """Return how a way is called in tables: a plus means constrained to label words."""
+    return f"{mode}+" if constrained else mode
+
+
+def compare_answers(task: str, split: str, answers: list[Answer]) -> Agreement:
+    """Count equal answers between ways.
+
+    Args:
+        task: its name.
+        split: the rows' split.
+        answers: one per entry of `WAYS`, on the same rows.
+    """
+    texts = [[" ".join(p.split()) for p in a.predictions] for a in answers]
+    count = len(texts[0])
+
+    def share(a: list[str], b: list[str]) -> float:
+        return sum(x == y for x, y in zip(a, b, strict=True)) / count
+
+    return Agreement(
+        task,
+        split,
+        count,
+        tuple(way_name(*way) for way in WAYS),
+        tuple(a.metrics["score"] for a in answers),
+        tuple(a.seconds for a in answers),
+        tuple(tuple(share(a, b) for b in texts) for a in texts),
+    )
+
+
+def agreement(
+    run: Run, split: str = "test", max_examples: int | None = None, device: str = "auto"
+) -> list[Agreement]:
+    """Answer a finished run's tasks with its best prompt in every way.
+
+    Args:
+        run: a run that has written its best prompt.
+        split: `validation` or `test`.
+        max_examples: rows at most; None: as the run was configured.
+        device: a device name.
+
+    Raises:
+        ConfigError: no configuration, or none of the run's tasks has label words.
+        StoreError: the run has no best prompt yet.
+    """
+    config = run.config
+    if config is None:
+        raise ConfigError(f"Run '{run.name}' has no readable configuration.")
+    tensors = read_prompts(run, "best")
+    if "mixed_prompt" not in tensors:
+        raise ConfigError(
+            f"Run '{run.name}' composes a prompt for each example; agreement needs a method with "
+            "one prompt for all."
+        )
+    place = device_named(device, config.device.precision)
+    found = pick_device(place)
+    set_threads(place)
+    backbone = load_backbone(config.backbone, str(found), config.device.precision)
+    prompt = torch.as_tensor(tensors["mixed_prompt"]).to(found)
+    results = []
+    for task in run_data(config, backbone).tasks:
+        if not task.spec.labels:
+            continue
+        rows = evaluation_rows(task, split, max_examples or _rows_of(config), config.data.seed)
+        asked = [Question(prompt, task, split, rows, mode, bound) for mode, bound in WAYS]
+        budget = token_budget(place, found) * 2
+        answers = [answer(backbone, [question], budget)[0] for question in asked]
+        results.append(compare_answers(task.spec.name, split, answers))
+    if not results:
+        raise ConfigError(
+            f"The tasks of run '{run.name}' have no label words, so there is one way only to "
+            "evaluate them."
+        )
+    return results
+
+
+def _rows_of(config: RunConfig) -> int:
+    return config.evaluation.max_examples

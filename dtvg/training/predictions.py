@@ -1,0 +1,67 @@
+"""Answers as rows of the log, example by example, so that two runs can be compared later.
+
+Must not import streamlit or plotly. docs/run_files.md "predictions".
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from typing import Any
+
+from dtvg.tasks import metrics
+from dtvg.tasks.spec import Example, TaskSpec
+from dtvg.training.batches import TokenisedTask
+from dtvg.training.evaluate import Answer
+
+
+def example_fingerprint(example: Example) -> str:
+    """Return what identifies an example by content: input, answer and accepted answers."""
+    text = "\x1f".join((example.source, example.target, *example.references))
+    return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
+
+
+def values_of(
+    spec: TaskSpec, predictions: Sequence[str], examples: Sequence[Example]
+) -> list[float]:
+    """Return each example's own score, 0..1: the task's, else whether the answer is accepted."""
+    own = getattr(metrics, "per_example", None)
+    if own is None:
+        return [float(c) for c in accepted(predictions, examples)]
+    return [float(value) for value in own(spec, predictions, examples)]
+
+
+def accepted(predictions: Sequence[str], examples: Sequence[Example]) -> list[bool]:
+    """Whether each answer equals an accepted one, white space aside."""
+    return [
+        " ".join(p.split()) in {" ".join(r.split()) for r in e.references}
+        for p, e in zip(predictions, examples, strict=True)
+    ]
+
+
+def prediction_columns(
+    task: TokenisedTask, answer: Answer, split: str, step: int
+) -> dict[str, Any]:
+    """Return rows of the table `predictions`.
+
+    Args:
+        task: what was asked.
+        answer: what was answered.
+        split: `validation` or `test`.
+        step: steps trained when it was answered.
+    """
+    rows = [int(row) for row in answer.rows]
+    examples = [task.texts[split][row] for row in rows]
+    count = len(rows)
+    return {
+        "step": [step] * count,
+        "split": [split] * count,
+        "task": [task.spec.name] * count,
+        "row": rows,
+        "fingerprint": [example_fingerprint(e) for e in examples],
+        "target": [e.target for e in examples],
+        "prediction": list(answer.predictions),
+        "correct": accepted(answer.predictions, examples),
+        "value": values_of(task.spec, answer.predictions, examples),
+        "margin": None if answer.margins is None else answer.margins,
+    }
