@@ -26,7 +26,7 @@ from dtvg.training.evaluate import Answer, Question, answer, evaluation_rows
 from dtvg.training.predictions import prediction_columns
 from dtvg.training.recording import Failure, StepLog
 from dtvg.training.state import RunSlot, Stack
-from dtvg.training.step import cohort_step
+from dtvg.training.step import StackStep, cohort_step, gather
 
 log = logging.getLogger(__name__)
 
@@ -61,15 +61,11 @@ class Cohort:
 
     def step(self) -> None:
         """Take one optimiser step; out of memory halves the token budget and tries again."""
-        while self.stacks:
-            try:
-                records = cohort_step(self.backbone, self.stacks, self.budget)
-                break
-            except (torch.OutOfMemoryError, RuntimeError) as error:
-                if not is_out_of_memory(error):
-                    raise
-                self._shrink()
-        else:
+        records = self._try()
+        while records is None and self.stacks:
+            self._shrink()  # after the error is gone, whose traceback holds on to memory
+            records = self._try()
+        if not records:
             return
         elapsed = records[0].step_ms / 1e3
         for slot in self.slots:
@@ -79,6 +75,17 @@ class Cohort:
         self.rows.add(records, memory_gib(self.backbone.device))
         if self.rows.full:
             self.write_rows()
+
+    def _try(self) -> list[StackStep] | None:
+        """Take a step; None where the device ran out of memory."""
+        if not self.stacks:
+            return None
+        try:
+            return cohort_step(self.backbone, self.stacks, self.budget)
+        except RuntimeError as error:  # torch.OutOfMemoryError is one
+            if not is_out_of_memory(error):
+                raise
+            return None
 
     def _shrink(self) -> None:
         """Halve the token budget; where one example alone does not fit, its run fails."""
@@ -103,8 +110,6 @@ class Cohort:
         )
 
     def _longest(self, slot: RunSlot) -> int:
-        from dtvg.training.step import gather
-
         return max(e.tokens for e in gather(slot)[1])
 
     def write_rows(self) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 
+import numpy as np
 import psutil
 import torch
 from pydantic import ValidationError
@@ -68,3 +69,22 @@ def token_budget(config: DeviceConfig, device: torch.device) -> int:
     if config.token_budget is not None:
         return config.token_budget
     return CPU_BUDGET if device.type == "cpu" else GPU_BUDGET
+
+
+def send(
+    values: np.ndarray, device: torch.device, dtype: torch.dtype | None = None
+) -> torch.Tensor:
+    """Copy an array to the device without waiting for it.
+
+    Only a copy out of pinned memory leaves a CUDA stream running; PyTorch keeps the pinned
+    block until the copy is done.
+
+    Args:
+        values: any shape.
+        device: where to.
+        dtype: None: the array's.
+    """
+    tensor = torch.as_tensor(values, dtype=dtype)
+    if device.type != "cuda":
+        return tensor.to(device)
+    return tensor.pin_memory().to(device, non_blocking=True)

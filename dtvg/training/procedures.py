@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import torch
@@ -22,7 +23,7 @@ from dtvg.planning import CohortPlan, Plan, plan
 from dtvg.records import RunState
 from dtvg.store.bank import PromptBank, TaskPrompt
 from dtvg.store.health import complaints
-from dtvg.store.layout import ExperimentDir, add_run, load_experiment
+from dtvg.store.layout import CohortDir, ExperimentDir, RunDir, add_run, load_experiment
 from dtvg.store.reader import open_run, read_prompts
 from dtvg.store.status import StatusBoard
 from dtvg.store.writer import CohortWriter, Committer, RunWriter
@@ -233,51 +234,71 @@ def _train_cohort(
     run_dirs = {run.name: add_run(session.experiment, run) for run in runs}
     saved = CohortWriter.recover(directory, run_dirs)
     tensors, meta = saved if saved is not None else ({}, {"runs": {}})
-    slots = []
-    for run in runs:
-        rows = RunWriter(run_dirs[run.name], run)
-        data = run_data(run, session.backbone)
-        slot = RunSlot(run, data, rows, inputs[run.name])
-        if run.name in meta["runs"]:
-            slot.restore({**meta["runs"][run.name], "failure": None})
-        slots.append(slot)
-    over = [slot for slot in slots if slot.result is not None]
-    active = [slot for slot in slots if slot.result is None]
-    dtype = torch.float64 if session.config.device.precision == "float64" else torch.float32
-    stacks = build_stacks(active, session.device, dtype)
-    for stack in stacks:
-        stack.load(tensors)
-    board = StatusBoard(directory, run_dirs)
-    writer = CohortWriter(directory, {slot.name: slot.writer for slot in slots})
-    logging_of = session.config.logging
-    committer = Committer(writer, logging_of.commit_seconds, logging_of.commit_share)
-    cohort = Cohort(
-        directory,
-        session.backbone,
-        stacks,
-        run_dirs,
-        writer,
-        board,
-        committer,
-        token_budget(session.config.device, session.device),
-        finished,
-    )
-    names = {slot.name for slot in active}
+    slots = [
+        _slot(session, run, RunWriter(run_dirs[run.name], run), inputs[run.name], meta["runs"])
+        for run in runs
+    ]
+    cohort = _cohort(session, directory, run_dirs, slots, tensors, finished)
+    names = {slot.name for slot in cohort.slots}
     for name, numbers in meta["runs"].items():
         if name not in names:
             own = {k: v for k, v in tensors.items() if k.startswith(f"{name}/")}
             cohort.parked[name] = (own, numbers)
     try:
-        for slot in over:
-            cohort.conclude(slot)
+        for slot in slots:
+            if slot.result is not None:
+                cohort.conclude(slot)
         _open(cohort, set(meta["runs"]), session)
         train(cohort, session.stop, session.report)
-        committer.close()
+        cohort.committer.close()
     except DtvgError as error:
         _give_up(cohort, str(error))
         raise
     finally:
-        board.close()
+        cohort.board.close()
+
+
+def _slot(
+    session: Session,
+    run: RunConfig,
+    rows: RunWriter,
+    inputs: dict[str, np.ndarray],
+    known: Mapping[str, Any],
+) -> RunSlot:
+    """Make a run's bookkeeping, as its cohort's newest commit left it."""
+    slot = RunSlot(run, run_data(run, session.backbone), rows, inputs)
+    if run.name in known:
+        slot.restore({**known[run.name], "failure": None})
+    return slot
+
+
+def _cohort(
+    session: Session,
+    directory: CohortDir,
+    run_dirs: dict[str, RunDir],
+    slots: Sequence[RunSlot],
+    tensors: Mapping[str, np.ndarray],
+    finished: Callable[[RunSlot], None],
+) -> Cohort:
+    """Stack the unfinished runs, with the tensors of the newest commit, and their writers."""
+    device = session.config.device
+    dtype = torch.float64 if device.precision == "float64" else torch.float32
+    stacks = build_stacks([s for s in slots if s.result is None], session.device, dtype)
+    for stack in stacks:
+        stack.load(tensors)
+    writer = CohortWriter(directory, {slot.name: slot.writer for slot in slots})
+    pace = session.config.logging
+    return Cohort(
+        directory,
+        session.backbone,
+        stacks,
+        run_dirs,
+        writer,
+        StatusBoard(directory, run_dirs),
+        Committer(writer, pace.commit_seconds, pace.commit_share),
+        token_budget(device, session.device),
+        finished,
+    )
 
 
 def _open(cohort: Cohort, known: set[str], session: Session) -> None:

@@ -18,6 +18,7 @@ from torch import Tensor
 from dtvg.backbones.base import Backbone, Encoded
 from dtvg.methods.base import ADAM_SINCE, PromptStep, StepBatch
 from dtvg.training.batches import batch_rows, cut
+from dtvg.training.devices import send
 from dtvg.training.optim import adamw_update, clip_factor, rate_factor
 from dtvg.training.state import RunSlot, Stack
 
@@ -124,11 +125,11 @@ def accumulate(
         `[R]` loss of each run, Σ nll / Σ tokens, whatever the cut.
     """
     loss = torch.zeros(leaf.shape[0], dtype=leaf.dtype, device=leaf.device)
-    share = torch.as_tensor(1.0 / targets[owner], dtype=leaf.dtype).to(leaf.device)
-    owners = torch.as_tensor(owner).to(leaf.device)
+    share = send(1.0 / targets[owner], leaf.device, leaf.dtype)
+    owners = send(owner, leaf.device)
     backbone.training(True)
     for piece in cut([e.tokens for e in examples], leaf.shape[1], budget):
-        places = torch.as_tensor(piece).to(leaf.device)
+        places = send(np.asarray(piece), leaf.device)
         whose = owners[places]
         nll, _ = backbone.loss(leaf[whose], backbone.collate([examples[i] for i in piece]))
         weighted = nll.to(leaf.dtype) * share[places]
@@ -146,20 +147,9 @@ def _update(
     parts: list[tuple[np.ndarray, list[Encoded]]],
 ) -> StackStep:
     """Take the prompts' gradient back through composition, clip, and update the parameters."""
-    parameters = stack.state.parameters
-    roots, seeds = [step.prompt], [gradient]
-    penalty = stack.method.penalty(stack.state, step)
-    if penalty is not None:
-        roots.append(penalty.sum())
-        seeds.append(torch.ones_like(roots[-1]))
-        loss = loss + penalty.detach()
-    found = torch.autograd.grad(roots, list(parameters.values()), seeds, allow_unused=True)
-    gradients = {
-        name: torch.zeros_like(p) if g is None else g
-        for (name, p), g in zip(parameters.items(), found, strict=True)
-    }
+    loss, gradients = _gradients(stack, step, loss, gradient)
     slots, device = stack.slots, loss.device
-    limits = torch.tensor([s.config.optim.clip_norm for s in slots], dtype=loss.dtype).to(device)
+    limits = send(np.array([s.config.optim.clip_norm for s in slots]), device, loss.dtype)
     norm, factor = clip_factor(gradients, limits)
     finite = torch.isfinite(loss) & torch.isfinite(norm)
     for name, g in gradients.items():
@@ -169,25 +159,16 @@ def _update(
     ]
     full = [slot.rates for slot in slots]
     rates = {
-        name: torch.tensor(
-            [r.of(role) * f for r, f in zip(full, factors, strict=True)], dtype=torch.float64
-        ).to(device)
+        name: send(np.array([r.of(role) * f for r, f in zip(full, factors, strict=True)]), device)
         for name, role in stack.method.roles.items()
     }
-    updates = torch.tensor([slot.step + 1.0 for slot in slots], dtype=torch.float64).to(device)
+    updates = send(np.array([slot.step + 1.0 for slot in slots]), device)
     if step.restarted is not None:
         restart(stack, step.restarted, step.restart)
     if ADAM_SINCE in step.memory:
         updates = updates - step.memory[ADAM_SINCE]
-    adamw_update(
-        parameters,
-        gradients,
-        stack.moments,
-        rates,
-        torch.tensor([r.weight_decay for r in full], dtype=torch.float64).to(device),
-        updates,
-        finite,
-    )
+    decay = send(np.array([r.weight_decay for r in full]), device)
+    adamw_update(stack.state.parameters, gradients, stack.moments, rates, decay, updates, finite)
     for name, value in step.memory.items():
         stack.state.memory[name] = value
     return StackStep(
@@ -206,6 +187,25 @@ def _update(
         tokens=[sum(e.tokens for e in examples) for _, examples in parts],
         rows=[rows for rows, _ in parts],
     )
+
+
+def _gradients(
+    stack: Stack, step: PromptStep, loss: Tensor, gradient: Tensor
+) -> tuple[Tensor, dict[str, Tensor]]:
+    """Return the loss with the method's penalty, and every parameter's gradient."""
+    parameters = stack.state.parameters
+    roots, seeds = [step.prompt], [gradient]
+    penalty = stack.method.penalty(stack.state, step)
+    if penalty is not None:
+        roots.append(penalty.sum())
+        seeds.append(torch.ones_like(roots[-1]))
+        loss = loss + penalty.detach()
+    found = torch.autograd.grad(roots, list(parameters.values()), seeds, allow_unused=True)
+    gradients = {
+        name: torch.zeros_like(p) if g is None else g
+        for (name, p), g in zip(parameters.items(), found, strict=True)
+    }
+    return loss, gradients
 
 
 def restart(stack: Stack, restarted: Tensor, values: Mapping[str, Tensor]) -> None:
