@@ -18,6 +18,9 @@ OVER = {
     "pages/groups.py:body",
     "pages/explain.py:body",
     "pages/overview.py:_table",
+    "dtvg/figures/aligned.py:aligned_figure",
+    "dtvg/figures/flows.py:trajectory_figure",
+    "pages/groups.py:_timeline",
 }
 PACKAGE = sorted((ROOT / "dtvg").rglob("*.py"))
 PAGES = [ROOT / "app.py", *sorted((ROOT / "pages").glob("*.py"))]

@@ -6,14 +6,18 @@ covering file, so each row stands once at every moment. Must not import torch.
 
 from __future__ import annotations
 
-import os
+import contextlib
+import logging
+from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from dtvg.store.files import sync_folder
+from dtvg.store.files import sync_file, sync_folder
 from dtvg.store.layout import RunDir
 from dtvg.store.tables import Part, cover, part_name, parts, schema_of, write_parquet
+
+log = logging.getLogger(__name__)
 
 
 def compact(run: RunDir, table: str, rows: int, everything: bool = False) -> int:
@@ -26,9 +30,17 @@ def compact(run: RunDir, table: str, rows: int, everything: bool = False) -> int
         everything: also merge what stays below that (when the run has ended).
 
     Returns:
-        How many files were merged away.
+        How many files were merged away; a disk that refuses costs nothing but speed, so it is
+        tried again with the next commit.
     """
-    folder = run.table_dir(table)
+    try:
+        return _compact(run.table_dir(table), table, rows, everything)
+    except OSError as error:
+        log.warning("'%s' stays in small files (%s)", run.table_dir(table), error)
+        return 0
+
+
+def _compact(folder: Path, table: str, rows: int, everything: bool) -> int:
     found = parts(folder)
     kept = cover(found)
     for part in found:
@@ -64,12 +76,15 @@ def _merge(table: str, group: list[Part]) -> int:
     data = pa.concat_tables([pq.read_table(p.path, schema=schema) for p in group])
     final = folder / part_name(group[0].first, group[-1].last)
     hidden = folder / f".merge-{final.name}"
-    write_parquet(data.replace_schema_metadata(schema.metadata), hidden)
-    handle = os.open(hidden, os.O_RDONLY)
-    os.fsync(handle)
-    os.close(handle)
-    hidden.replace(final)
-    sync_folder(folder)
+    try:
+        write_parquet(data.replace_schema_metadata(schema.metadata), hidden)
+        sync_file(hidden)
+        hidden.replace(final)
+        sync_folder(folder)
+    except OSError:
+        with contextlib.suppress(OSError):
+            hidden.unlink(missing_ok=True)
+        raise
     for part in group:
         part.path.unlink(missing_ok=True)
     return len(group)

@@ -64,7 +64,12 @@ def read_json(path: Path) -> dict[str, Any] | None:
 
 def sync_folder(folder: Path) -> None:
     """Make renames in a folder durable."""
-    handle = os.open(folder, os.O_RDONLY)
+    sync_file(folder)
+
+
+def sync_file(path: Path) -> None:
+    """Wait until a file, or a folder's list of names, is on disk."""
+    handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)
     finally:

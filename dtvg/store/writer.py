@@ -9,8 +9,9 @@ is the commit; (3) the files get their names. A kill between (2) and (3) is roll
 
 from __future__ import annotations
 
+import contextlib
 import json
-import os
+import logging
 import threading
 import time
 from collections.abc import Mapping
@@ -27,9 +28,11 @@ from dtvg.config import RunConfig
 from dtvg.errors import StoreError
 from dtvg.records import TABLES, RunResult
 from dtvg.store.compaction import compact
-from dtvg.store.files import replace_bytes, replace_json, sync_folder
+from dtvg.store.files import replace_bytes, replace_json, sync_file, sync_folder
 from dtvg.store.layout import CohortDir, RunDir
 from dtvg.store.tables import BY_STEP, concatenate, part_name, parts, to_arrow, write_parquet
+
+log = logging.getLogger(__name__)
 
 
 class RunWriter:
@@ -112,6 +115,7 @@ class CohortWriter:
     def __init__(self, cohort: CohortDir, writers: Mapping[str, RunWriter]) -> None:
         self.cohort = cohort
         self.writers = dict(writers)
+        self._stale: list[Path] = []
 
     def snapshot(self, tensors: Mapping[str, np.ndarray], meta: Mapping[str, Any]) -> Snapshot:
         """Take all rows gathered so far, with the state they lead to (main thread, cheap)."""
@@ -128,27 +132,42 @@ class CohortWriter:
         try:
             for name, tables in snapshot.rows.items():
                 for table, (first, last, data) in tables.items():
-                    folder = self.writers[name].run.table_dir(table)
-                    folder.mkdir(parents=True, exist_ok=True)
-                    final = folder / part_name(first, last)
-                    hidden = folder / f".{final.name}"
-                    write_parquet(data, hidden)
-                    _sync_file(hidden)
-                    pending.append((hidden, final))
+                    final = self.writers[name].run.table_dir(table) / part_name(first, last)
+                    pending.append((final.with_name(f".{final.name}"), final))
+                    _write_hidden(data, pending[-1][0])
+            self._put_state(snapshot, [final for _, final in pending])
+            _reveal(pending)
         except OSError as error:
+            self._stale += [hidden for hidden, _ in pending]
             raise StoreError(
-                f"Rows cannot be written to '{self.cohort.path.parent.parent}' "
-                f"({error.strerror or error}); free space, then resume: what was committed stays."
+                f"Rows cannot be written to '{self._root}' ({error.strerror or error}); free "
+                "space, then resume: what was committed stays."
             ) from None
-        names = [str(final.relative_to(self._root)) for _, final in pending]
+        except StoreError:
+            self._stale += [hidden for hidden, _ in pending]
+            raise
+        self._tidy()
+        for name, tables in snapshot.rows.items():
+            for table in tables:
+                compact(self.writers[name].run, table, self.writers[name].compact_rows)
+
+    def _put_state(self, snapshot: Snapshot, finals: list[Path]) -> None:
+        """Put the state in place that names the rows' files: from now on they are committed."""
+        names = [str(final.relative_to(self._root)) for final in finals]
         meta = {"meta": snapshot.meta, "pending": names, "time": time.time()}
         text = {"dtvg": json.dumps(meta)}
         arrays = {k: np.ascontiguousarray(v) for k, v in snapshot.tensors.items()}
         replace_bytes(self.cohort.state_path, safetensors_bytes(arrays, metadata=text))
-        _reveal(pending)
-        for name, tables in snapshot.rows.items():
-            for table in tables:
-                compact(self.writers[name].run, table, self.writers[name].compact_rows)
+
+    def _tidy(self) -> None:
+        """Remove what failed commits left, now that a later one holds their rows.
+
+        Not before: the failure may have come after the state that names these files.
+        """
+        with contextlib.suppress(OSError):
+            while self._stale:
+                self._stale[-1].unlink(missing_ok=True)
+                self._stale.pop()
 
     @property
     def _root(self) -> Path:
@@ -204,12 +223,11 @@ class CohortWriter:
         return None if loaded is None else (loaded[0], loaded[1])
 
 
-def _sync_file(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+def _write_hidden(data: pa.Table, hidden: Path) -> None:
+    """Write rows to a dot-prefixed file that no reader sees, and wait for the disk."""
+    hidden.parent.mkdir(parents=True, exist_ok=True)
+    write_parquet(data, hidden)
+    sync_file(hidden)
 
 
 def _reveal(pending: list[tuple[Path, Path]]) -> None:
@@ -264,6 +282,7 @@ class Committer:
             self.commits += 1
         except StoreError as error:
             self._error = error
+            log.warning("%s Trying again with the next commit.", error)
         self._last_cost = time.thread_time() - started
         self.seconds_spent += self._last_cost
         self._last_end = time.monotonic()

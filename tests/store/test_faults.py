@@ -1,0 +1,123 @@
+"""Whatever stage of a commit is cut short: no committed row is lost, none stands twice."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from dtvg.errors import StoreError
+from dtvg.store.writer import Committer
+from tests.store import faults
+
+LAST = 50
+
+
+def _fork(action) -> int:
+    """Run something in a child that may die at any moment; return its exit status."""
+    child = os.fork()
+    if child == 0:
+        try:
+            action()
+        except BaseException:  # noqa: BLE001 - the child must never come back into pytest
+            os._exit(1)
+        os._exit(0)
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+
+def _train(root: Path, last: int, stage: int = 0, note: Path | None = None) -> None:
+    cohort, step = faults.open_cohort(root)
+    count = faults.at_call(stage, lambda: os._exit(9))
+    faults.train(cohort, step, last, cohort.commit)
+    if note is not None:
+        note.write_text(str(count["calls"]))
+
+
+def _same(one: dict, other: dict) -> None:
+    for table, rows in one.items():
+        columns = [c for c in rows.columns if c != "gram"]
+        pd.testing.assert_frame_equal(rows[columns], other[table][columns])
+        assert (
+            rows.get("gram", pd.Series())
+            .map(str)
+            .equals(other[table].get("gram", pd.Series()).map(str))
+        )
+
+
+@pytest.fixture(scope="module")
+def unbroken(tmp_path_factory: pytest.TempPathFactory) -> dict:
+    root = tmp_path_factory.mktemp("whole")
+    cohort, step = faults.open_cohort(root)
+    faults.train(cohort, step, LAST, cohort.commit)
+    return {name: faults.tables(root, name) for name in faults.NAMES}
+
+
+@pytest.mark.parametrize("before", [0, 35])
+def test_a_process_killed_at_any_stage_of_a_commit_loses_and_doubles_nothing(
+    tmp_path: Path, unbroken: dict, before: int
+) -> None:
+    start = tmp_path / "start"  # 35: the eighth commit compacts
+    _train_plain(start, before)
+    note = tmp_path / "calls"
+    trial = tmp_path / "trial"
+    shutil.copytree(start, trial)
+    assert _fork(lambda: _train(trial, before + faults.EACH, 10**9, note)) == 0
+    stages = int(note.read_text())
+    assert stages > 15
+    for stage in range(1, stages + 1):
+        shutil.rmtree(trial)
+        shutil.copytree(start, trial)
+        assert _fork(lambda s=stage: _train(trial, before + faults.EACH, s)) == 9, stage
+        seen = {name: faults.tables(trial, name) for name in faults.NAMES}
+        for name in faults.NAMES:
+            steps = seen[name]["steps"]["step"].tolist()
+            assert steps == list(range(1, len(steps) + 1)), (stage, name)
+            assert len(steps) >= before, (stage, name)
+        assert _fork(lambda: _train_plain(trial, LAST)) == 0, stage
+        for name in faults.NAMES:
+            _same(unbroken[name], faults.tables(trial, name))
+
+
+def _train_plain(root: Path, last: int) -> None:
+    cohort, step = faults.open_cohort(root)
+    faults.train(cohort, step, last, cohort.commit)
+
+
+@pytest.mark.parametrize("before", [0, 35])
+def test_a_disk_full_at_any_stage_is_one_sentence_and_the_next_commit_catches_up(
+    tmp_path: Path, unbroken: dict, before: int
+) -> None:
+    start, trial, note = tmp_path / "start", tmp_path / "trial", tmp_path / "calls"
+    _train_plain(start, before)
+    shutil.copytree(start, trial)
+    assert _fork(lambda: _train(trial, before + faults.EACH, 10**9, note)) == 0
+
+    def suffer(stage: int) -> None:
+        cohort, step = faults.open_cohort(trial)
+        committer = Committer(cohort, seconds=0.0)
+        faults.at_call(stage, faults.full)
+        sentences = []
+
+        def commit(snapshot) -> None:
+            committer.submit(snapshot)
+            try:
+                committer.wait()
+            except StoreError as error:
+                sentences.append(str(error))
+
+        faults.train(cohort, step, LAST, commit)
+        assert len(sentences) <= 1
+        assert all("No space left" in s and "\n" not in s for s in sentences)
+        assert committer.seconds_spent >= 0 and not committer._unwritten
+
+    for stage in range(1, int(note.read_text()) + 1):
+        shutil.rmtree(trial)
+        shutil.copytree(start, trial)
+        assert _fork(lambda s=stage: suffer(s)) == 0, stage
+        for name in faults.NAMES:
+            _same(unbroken[name], faults.tables(trial, name))
+        hidden = [p for p in trial.rglob("*/.*") if p.suffix in (".parquet", ".tmp")]
+        assert not hidden, (stage, hidden)
