@@ -115,9 +115,7 @@ class Backbone(ABC):
         self.vocabulary = int(embeddings.weight.shape[0])
         self.accepts = frozenset(inspect.signature(model.forward).parameters)
         self.cache_name = next((n for n in CACHE_NAMES if n in self.accepts), "")
-        for module in model.modules():
-            if isinstance(module, torch.nn.Dropout):
-                module.p = dropout
+        _set_dropout(model, dropout)
 
     def _input_embeddings(self) -> Any:
         """Return the module that looks up input embeddings, with whatever scaling it applies."""
@@ -339,6 +337,18 @@ class Backbone(ABC):
             rows.append(row[:stop])
         texts: list[str] = self.tokenizer.batch_decode(rows, skip_special_tokens=True)
         return [text.strip() for text in texts]
+
+
+def _set_dropout(model: Any, rate: float) -> None:
+    """Give every place that drops activations the same rate; whole layers are never dropped."""
+    for module in model.modules():
+        if isinstance(module, torch.nn.Dropout):
+            module.p = rate
+        for name in ("dropout", "attention_dropout", "activation_dropout", "hidden_dropout"):
+            if isinstance(getattr(module, name, None), float):
+                setattr(module, name, rate)
+        if isinstance(getattr(module, "layerdrop", None), float):
+            module.layerdrop = 0.0
 
 
 def padded(rows: Sequence[np.ndarray], fill: int, left: bool = False) -> tuple[Tensor, Tensor]:

@@ -7,6 +7,7 @@ methods, training, streamlit or plotly.
 from __future__ import annotations
 
 import hashlib
+import logging
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -191,6 +192,8 @@ def _weight_options(precision: str, device: str) -> dict[str, Any]:
         )
     import transformers
 
+    # it repeats at every call that int8 products pass through float16
+    logging.getLogger("bitsandbytes.autograd._functions").setLevel(logging.ERROR)
     half = torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16
     quantised = transformers.BitsAndBytesConfig(
         load_in_8bit=precision == "int8",

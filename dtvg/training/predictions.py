@@ -6,6 +6,7 @@ Must not import streamlit or plotly. docs/run_files.md "predictions".
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -26,9 +27,15 @@ def values_of(
 ) -> list[float]:
     """Return each example's own score, 0..1: the task's, else whether the answer is accepted."""
     own = getattr(metrics, "per_example", None)
+    hits = [float(hit) for hit in accepted(predictions, examples)]
     if own is None:
-        return [float(c) for c in accepted(predictions, examples)]
-    return [float(value) for value in own(spec, predictions, examples)]
+        return hits
+    # a metric that is no mean over examples (a correlation) has no value of a single one
+    values = own(spec, predictions, examples)
+    return [
+        hit if value is None or not math.isfinite(value) else float(value)
+        for value, hit in zip(values, hits, strict=True)
+    ]
 
 
 def accepted(predictions: Sequence[str], examples: Sequence[Example]) -> list[bool]:

@@ -145,3 +145,20 @@ def test_sequences_beyond_learned_positions_are_refused_in_a_sentence() -> None:
     examples = backbone.encode(["a great film " * 9], ["good"], 64, 8)
     with pytest.raises(ConfigError, match="exceed the 16 positions"):
         backbone.loss(backbone.init_prompt(4, 0)[None], backbone.collate(examples))
+
+
+@pytest.mark.parametrize("architecture", ["bart", "llama", "t5", "opt"])
+def test_dropout_is_the_one_set_wherever_a_model_keeps_it(architecture: str) -> None:
+    made = make_backbone(architecture)
+    backbone = type(made)(made.model, made.tokenizer, "again", "0", dropout=0.3)
+    prompt = backbone.init_prompt(4, 0)[None]
+    batch = backbone.collate(backbone.encode(["a great film"], ["good"], 32, 8))
+    backbone.training(True)
+    if architecture != "llama":  # whose attention alone drops, and not when it is fused
+        losses = {float(backbone.loss(prompt, batch)[0]) for _ in range(3)}
+        assert len(losses) == 3
+    backbone.training(False)
+    assert len({float(backbone.loss(prompt, batch)[0]) for _ in range(3)}) == 1
+    still = type(made)(made.model, made.tokenizer, "again", "0")
+    still.model.train()
+    assert len({float(still.loss(prompt, batch)[0]) for _ in range(3)}) == 1
