@@ -1,0 +1,194 @@
+"""Fill a folder with runs as training would leave them, quickly: for measuring what reads them.
+
+`python benchmarks/make_store.py FOLDER --runs 100 --steps 30000 --sources 6`
+Rows go through the real writer; vectors are random walks, decided by the real rule.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from dtvg.config import ExperimentConfig, RunConfig, build_config
+from dtvg.grouping import consistency_of, decide
+from dtvg.records import RunResult, RunState
+from dtvg.store.files import read_json, replace_json
+from dtvg.store.layout import RunDir, create_experiment
+from dtvg.store.writer import CohortWriter, RunWriter
+
+NAMES = ("sst2", "mnli", "qnli", "qqp", "mrpc", "cola", "boolq", "multirc", "wic", "wsc", "record")
+CHUNK = 5000
+"""Steps between commits."""
+
+
+def experiment(name: str, runs: int, steps: int, sources: int) -> ExperimentConfig:
+    """Return an experiment of at least so many runs: DTVG and all sources by seeds."""
+    seeds = max(1, -(-runs // 2))
+    return build_config(
+        {
+            "name": name,
+            "sources": list(NAMES[:sources]),
+            "targets": ["rte"],
+            "methods": ["dtvg", "all_sources"],
+            "seeds": list(range(seeds)),
+            "optim": {"steps": steps},
+            "evaluation": {"every": max(1, steps // 30)},
+        }
+    )
+
+
+def walk(rng: np.random.Generator, steps: int, n: int, width: int = 8) -> np.ndarray:
+    """Return Gram matrices `[S m m]` float32 of vectors on slow random walks."""
+    start = rng.normal(size=(1, n + 1, width))
+    moves = rng.normal(scale=2.0 / np.sqrt(steps), size=(steps, n + 1, width))
+    vectors = start + moves.cumsum(axis=0)
+    gram = vectors @ vectors.transpose(0, 2, 1) / width
+    upper = np.triu(gram)
+    return (upper + np.triu(gram, 1).transpose(0, 2, 1)).astype(np.float32)
+
+
+def write_chunk(writer: RunWriter, run: RunConfig, first: int, grams: np.ndarray) -> None:
+    """Give a stretch of steps to the writer."""
+    count, n = len(grams), len(run.sources)
+    rng = np.random.default_rng([run.seed, first])
+    step = np.arange(first, first + count)
+    made = decide(grams, **run.method.grouping_settings())
+    upper = np.triu_indices(n + 1)
+    prefix = np.take_along_axis(made.consistency_by_prefix, made.rank, axis=-1)
+    flat_candidate = made.candidate.ravel()
+    writer.extend(
+        "steps",
+        {
+            "step": step,
+            "seconds": step * 0.1,
+            "loss": (2 / np.sqrt(step) + rng.normal(scale=0.1, size=count)).astype(np.float32),
+            "grad_norm": rng.random(count).astype(np.float32),
+            "lr_prompt": np.full(count, 1e-3, dtype=np.float32),
+            "lr_scale": np.full(count, 1e-3, dtype=np.float32),
+            "lr_scale_target": np.full(count, 1e-3, dtype=np.float32),
+            "examples": np.full(count, 8, dtype=np.int32),
+            "tokens": np.full(count, 400, dtype=np.int32),
+            "step_ms": np.full(count, 100, dtype=np.float32),
+            "device_mem_gib": np.full(count, 1, dtype=np.float32),
+            "n_candidates": made.n_candidates.astype(np.int32),
+            "group_size": made.member.sum(-1).astype(np.int32),
+            "consistency": consistency_of(grams, made.member).astype(np.float32),
+            "consistency_margin": _nullable(made.consistency_margin),
+            "gram": grams[:, upper[0], upper[1]],
+        },
+    )
+    writer.extend(
+        "sources",
+        {
+            "step": np.repeat(step, n),
+            "source": list(run.sources) * count,
+            "similarity": made.similarity.astype(np.float32).ravel(),
+            "rank": made.rank.astype(np.int32).ravel(),
+            "candidate": flat_candidate,
+            "member": made.member.ravel(),
+            "consistency": _nullable(np.where(flat_candidate, prefix.ravel(), np.nan)),
+            "weight": made.member.astype(np.float32).ravel(),
+            "scale_mean": np.ones(n * count, dtype=np.float32),
+            "contribution_norm": made.member.astype(np.float32).ravel(),
+        },
+    )
+
+
+def _nullable(values: np.ndarray) -> list[float | None]:
+    return [None if x != x else x for x in values.astype(np.float32).tolist()]
+
+
+def write_evals(writer: RunWriter, run: RunConfig, steps: int) -> float:
+    """Give evaluations to the writer; return the best score."""
+    at = [*range(0, steps + 1, run.evaluation.every)]
+    rng = np.random.default_rng(run.seed)
+    value = np.clip(0.5 + 0.3 * np.sqrt(np.array(at) / steps) + rng.normal(0, 0.02, len(at)), 0, 1)
+    for split, chosen in (("validation", slice(None)), ("test", slice(-1, None))):
+        places = at[chosen]
+        writer.extend(
+            "evals",
+            {
+                "step": places,
+                "split": [split] * len(places),
+                "task": [run.target] * len(places),
+                "metric": ["score"] * len(places),
+                "value": value[chosen],
+                "n_examples": [200] * len(places),
+                "seconds": [1.0] * len(places),
+            },
+        )
+    return float(value.max())
+
+
+def make(folder: Path, name: str, runs: int, steps: int, sources: int, distinct: int = 4) -> None:
+    """Write an experiment; beyond `distinct` seeds, runs are copies of the first ones' rows.
+
+    Args:
+        folder: of experiments.
+        name: the experiment's.
+        runs: how many.
+        steps: of each.
+        sources: of each.
+        distinct: seeds whose rows are made anew; the rest copies their files.
+    """
+    config = experiment(name, runs, steps, sources)
+    directory = create_experiment(config, folder)
+    configs = config.runs()[:runs]
+    for run in config.runs()[runs:]:
+        shutil.rmtree(directory.run(run.name).path)
+    first: dict[tuple[str, int], Path] = {}
+    for run in configs:
+        place = directory.run(run.name)
+        key = (run.method.name, run.seed % distinct)
+        if key in first:
+            for part in ("steps", "sources", "evals", "thinned", "result.json"):
+                if (first[key] / part).is_dir():
+                    shutil.copytree(first[key] / part, place.path / part)
+                elif (first[key] / part).exists():
+                    shutil.copy(first[key] / part, place.path / part)
+        else:
+            _record(directory.cohort(f"made-{run.seed:03d}").path.name, directory, place, run)
+            first[key] = place.path
+        status: dict[str, Any] = {**(read_json(place.status_path) or {}), "step": steps}
+        result = read_json(place.result_path) or {}
+        status |= {"state": RunState.FINISHED.value, "score": result.get("validation_score")}
+        replace_json(place.status_path, status, durable=False)
+
+
+def _record(cohort: str, directory: Any, place: RunDir, run: RunConfig) -> None:
+    """Write one run through the real writer, with commits, compaction and a result."""
+    writer = RunWriter(place, run)
+    commits = CohortWriter(directory.cohort(cohort), {run.name: writer})
+    steps = run.total_steps
+    grams = walk(np.random.default_rng(run.seed), steps, len(run.sources))
+    for start in range(0, steps, CHUNK):
+        write_chunk(writer, run, start + 1, grams[start : start + CHUNK])
+        commits.commit(commits.snapshot({}, {}))
+    best = write_evals(writer, run, steps)
+    commits.commit(commits.snapshot({}, {}))
+    writer.finish(RunResult(steps, best, best, {"score": best}, steps, steps * 0.1, 1000, {}))
+
+
+def main() -> None:
+    """Make one experiment and say how long it took."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--name", default="big")
+    parser.add_argument("--runs", type=int, default=100)
+    parser.add_argument("--steps", type=int, default=30_000)
+    parser.add_argument("--sources", type=int, default=6)
+    options = parser.parse_args()
+    started = time.perf_counter()
+    make(options.folder, options.name, options.runs, options.steps, options.sources)
+    size = sum(p.stat().st_size for p in options.folder.rglob("*") if p.is_file()) / 2**20
+    print(f"{options.runs} runs x {options.steps} steps in {time.perf_counter() - started:.1f} s, "
+          f"{size:.0f} MiB")  # fmt: skip
+
+
+if __name__ == "__main__":
+    main()

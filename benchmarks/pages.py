@@ -1,0 +1,150 @@
+"""How long pages take: first paint in a browser, and a rerun on the server.
+
+`python benchmarks/pages.py` starts the app on the recorded example, on 100 runs x 30,000 steps
+x 6 sources and on 1,000 runs, and prints a table for each: `paint_s` from asking for the page
+until its title and everything below stand (Chromium, server up and warm), `rerun_ms` the
+script's time over repeated runs. `--no-browser` leaves the browser out.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import os
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from benchmarks import machine, make_store
+
+ROOT = Path(__file__).resolve().parent.parent
+STORES = {"example": (0, 0), "big": (100, 30_000), "many": (1000, 200)}
+
+
+def pages() -> list[str]:
+    """Return the names of the app's pages."""
+    return sorted(path.stem for path in (ROOT / "pages").glob("*.py"))
+
+
+@contextlib.contextmanager
+def served(home: Path) -> Iterator[str]:
+    """Run the real server on a home; yield its address once it answers."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    command = [sys.executable, "-m", "streamlit", "run", "app.py", "--server.headless", "true"]
+    command += ["--server.port", str(port), "--server.fileWatcherType", "none"]
+    process = subprocess.Popen(
+        command, cwd=ROOT, env={**os.environ, "DTVG_HOME": str(home)},
+        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    address = f"http://127.0.0.1:{port}"
+    try:
+        for _ in range(300):
+            with contextlib.suppress(OSError):
+                urllib.request.urlopen(f"{address}/_stcore/health", timeout=1)
+                break
+            time.sleep(0.1)
+        yield address
+    finally:
+        process.terminate()
+        process.wait(timeout=20)
+
+
+def paints(home: Path, repeats: int) -> dict[str, list[float]]:
+    """Return seconds to the title, and until the script has ended, per page: first, then again."""
+    from playwright.sync_api import sync_playwright
+
+    found: dict[str, list[float]] = {}
+    with served(home) as address, sync_playwright() as driver:
+        browser = driver.chromium.launch(
+            executable_path=os.environ.get("DTVG_CHROMIUM", "/usr/bin/chromium"),
+            args=["--no-sandbox"],
+        )
+        warm = browser.new_page()
+        warm.goto(address)
+        warm.wait_for_selector("h1", timeout=60_000)
+        for name in pages():
+            times = []
+            for _ in range(repeats):
+                sheet = warm.context.new_page()
+                started = time.perf_counter()
+                sheet.goto(f"{address}/{name if name != 'overview' else ''}")
+                sheet.wait_for_selector("h1", timeout=60_000)
+                title = time.perf_counter() - started
+                sheet.wait_for_function(
+                    "document.querySelector('[data-testid=stApp]')"
+                    "?.getAttribute('data-test-script-state') === 'notRunning'",
+                    timeout=60_000,
+                )
+                times += [title, time.perf_counter() - started]
+                sheet.close()
+            found[name] = times
+        browser.close()
+    return found
+
+
+def reruns(home: Path, repeats: int) -> dict[str, dict[str, Any]]:
+    """Return milliseconds of the first run of each page's script and of repeated ones."""
+    from streamlit.testing.v1 import AppTest
+
+    os.environ["DTVG_HOME"] = str(home)
+    found = {}
+    for name in pages():
+        app = AppTest.from_file(str(ROOT / "pages" / f"{name}.py"), default_timeout=120)
+        times = []
+        for _ in range(repeats + 1):
+            started = time.perf_counter()
+            app.run()
+            times.append((time.perf_counter() - started) * 1e3)
+        later = sorted(times[1:])
+        found[name] = {
+            "first_ms": times[0],
+            "median_ms": statistics.median(later),
+            "p95_ms": later[min(len(later) - 1, int(0.95 * len(later)))],
+            "errors": len(app.exception) + len(app.error),
+        }
+    return found
+
+
+def main() -> None:
+    """Print a table per store."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--stores", nargs="+", default=list(STORES), choices=list(STORES))
+    parser.add_argument("--repeats", type=int, default=20)
+    parser.add_argument("--no-browser", action="store_true")
+    parser.add_argument("--keep", type=Path, help="folder of stores, made if absent, kept")
+    options = parser.parse_args()
+    machine.show()
+    with tempfile.TemporaryDirectory() as scratch:
+        for store in options.stores:
+            home = (options.keep or Path(scratch)) / store
+            runs, steps = STORES[store]
+            if runs and not (home / "runs" / store).exists():
+                make_store.make(home / "runs", store, runs, steps, 6)
+            home.mkdir(parents=True, exist_ok=True)
+            print(f"\n{store}: {runs or 'recorded'} runs x {steps or 'recorded'} steps")
+            painted = {} if options.no_browser else paints(home, 2)
+            rows = []
+            for name, row in reruns(home, options.repeats).items():
+                times = painted.get(name)
+                if times:
+                    row = {
+                        "title_s": times[2],
+                        "paint_s": times[3],
+                        "paint_cold_s": times[1],
+                        **row,
+                    }
+                rows.append({"page": name, **row})
+            print(machine.table(rows), flush=True)
+
+
+if __name__ == "__main__":
+    main()
