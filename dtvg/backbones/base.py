@@ -294,7 +294,8 @@ class Backbone(ABC):
             max_new_tokens: the answer's limit, end mark included.
             labels: only these words can be answered; None: anything.
         """
-        return self.decode(decoding.greedy(self, prompt, sources, max_new_tokens, labels).cpu())
+        answers = decoding.greedy(self, prompt, sources, max_new_tokens, labels).cpu()
+        return self.decode(answers) if labels is None else labels.read(answers)
 
     @torch.no_grad()
     def label_scores(

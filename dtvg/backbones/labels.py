@@ -43,6 +43,15 @@ class LabelSet:
         """Labels in the order in which ties are won: by token ids, as an argmax would."""
         return sorted(range(len(self.words)), key=lambda i: self.ids[i])
 
+    def read(self, answers: Int[Tensor, "b k"]) -> list[str]:
+        """Return the words that answers along the trie spell, exactly as they were given."""
+        words = dict(zip(self.ids, self.words, strict=True))
+        texts = []
+        for row in answers.tolist():
+            whole = next((n for n in range(1, len(row) + 1) if tuple(row[:n]) in words), 0)
+            texts.append(words.get(tuple(row[:whole]), ""))
+        return texts
+
     @classmethod
     def of(
         cls, words: Sequence[str], ids: Sequence[Sequence[int]], device: torch.device, name: str

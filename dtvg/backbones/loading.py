@@ -138,11 +138,46 @@ def _attempt(name: str, what: str, do: Any, *arguments: Any, **options: Any) -> 
             "bfloat16, int8 or int4, or choose a smaller one."
         ) from None
     except FAULTS as error:
-        reason = " ".join(str(error).split())[:300].rstrip(".")
-        raise ConfigError(
-            f"Backbone '{name}' cannot be loaded: {what} cannot be read ({reason}). Give a folder "
-            "written by save_pretrained, or go online once so that the hub's files are cached."
-        ) from None
+        raise ConfigError(_sentence(name, what, error)) from None
+
+
+def _sentence(name: str, what: str, error: BaseException) -> str:
+    """Say why a backbone cannot be loaded, and what to do about it."""
+    kinds: set[str] = set()
+    texts: list[str] = []
+    seen: BaseException | None = error
+    while seen is not None and len(texts) < 10:
+        kinds.add(type(seen).__name__)
+        texts.append(str(seen).lower())
+        seen = seen.__cause__ or seen.__context__
+    text = " ".join(texts)
+    start = f"Backbone '{name}' cannot be loaded: "
+    if "GatedRepoError" in kinds or "gated repo" in text:
+        return (
+            f"{start}it is gated. Accept its licence on https://huggingface.co/{name}, then log in "
+            "with `hf auth login`."
+        )
+    if "RepositoryNotFoundError" in kinds or "is not a valid model identifier" in text:
+        return (
+            f"{start}the hub has no such model, or it is private. Check the spelling; for a "
+            "private one log in with `hf auth login`."
+        )
+    unreachable = {"OfflineModeIsEnabled", "ConnectError", "ConnectionError", "ConnectTimeout"}
+    if kinds & unreachable or "couldn't connect to" in text or "offline mode" in text:
+        return (
+            f"{start}the hub cannot be reached and {what} is not in the cache of this machine. Go "
+            f"online once (`hf download {name}`), or give a folder written by save_pretrained."
+        )
+    if "trust_remote_code" in text:
+        return (
+            f"{start}it needs code of its own to be run, which is never done here. Choose a model "
+            "whose architecture is part of transformers."
+        )
+    reason = " ".join(str(error).split())[:300].rstrip(".")
+    return (
+        f"{start}{what} cannot be read ({reason}). Give a folder written by save_pretrained, or a "
+        "hub id."
+    )
 
 
 def _load_tokenizer(name: str, place: str, options: dict[str, Any]) -> Any:

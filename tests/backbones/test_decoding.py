@@ -64,7 +64,7 @@ def test_constrained_answers_are_always_labels_of_any_length(name: str) -> None:
     backbone = _made(name)
     words = ("1", "15", "once upon", "once upon a time", "zebra")
     answers = backbone.generate(*_asked(backbone), 24, backbone.label_set(words, 24))
-    assert {a.replace(" ", "") for a in answers} <= {w.replace(" ", "") for w in words}
+    assert set(answers) <= set(words)
 
 
 @pytest.mark.parametrize("name", ["t5", "llama"])

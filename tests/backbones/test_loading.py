@@ -55,7 +55,7 @@ def test_an_unknown_architecture_is_refused_and_no_code_is_run(tmp_path: Path) -
     (tmp_path / "evil.py").write_text(f"open({str(marker)!r}, 'w').close()\nclass C: pass\n")
     config = {"model_type": "evil", "auto_map": {"AutoConfig": "evil.C"}}
     (tmp_path / "config.json").write_text(json.dumps(config))
-    with pytest.raises(ConfigError, match="cannot be loaded: its config.json"):
+    with pytest.raises(ConfigError, match="needs code of its own to be run, which is never done"):
         _load(tmp_path)
     assert not marker.exists()
 
@@ -162,3 +162,23 @@ def test_dropout_is_the_one_set_wherever_a_model_keeps_it(architecture: str) -> 
     still = type(made)(made.model, made.tokenizer, "again", "0")
     still.model.train()
     assert len({float(still.loss(prompt, batch)[0]) for _ in range(3)}) == 1
+
+
+def test_an_unreachable_hub_is_named_with_the_offline_way() -> None:
+    with pytest.raises(ConfigError, match="hub cannot be reached .*`hf download google-t5/t5-3b`"):
+        load_backbone(BackboneConfig(name="google-t5/t5-3b"))
+
+
+def test_gated_and_absent_models_are_told_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+    def gated(*arguments, **options):
+        raise OSError("You are trying to access a gated repo. Make sure to have access to it")
+
+    def absent(*arguments, **options):
+        raise OSError("nobody/nothing is not a local folder and is not a valid model identifier")
+
+    monkeypatch.setattr(transformers.AutoConfig, "from_pretrained", gated)
+    with pytest.raises(ConfigError, match="is gated. Accept its licence .* `hf auth login`"):
+        load_backbone(BackboneConfig(name="meta-llama/Llama-3.2-1B"))
+    monkeypatch.setattr(transformers.AutoConfig, "from_pretrained", absent)
+    with pytest.raises(ConfigError, match="the hub has no such model"):
+        load_backbone(BackboneConfig(name="nobody/nothing"))
