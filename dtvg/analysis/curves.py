@@ -15,6 +15,7 @@ from typing import Literal, get_args
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+import pyarrow.compute as pc
 
 from dtvg.analysis.downsample import MAX_POINTS, thin_index
 from dtvg.errors import DataError, unknown
@@ -219,15 +220,17 @@ def _read_steps(run: Run, quantity: str, x: str) -> _Series | None:
 
 
 def _read_evals(run: Run, metric: str, split: str, x: str) -> _Series | None:
-    rows = read_table(run, "evals", ["step", "split", "task", "metric", "value"]).to_pandas()
-    rows = rows[(rows["split"] == split) & (rows["metric"] == metric)]
-    if run.target in set(rows["task"]):
-        rows = rows[rows["task"] == run.target]
-    rows = rows.drop_duplicates("step", keep="last").sort_values("step")
-    if rows.empty:
+    rows = read_table(run, "evals", ["step", "split", "task", "metric", "value"])
+    wanted = pc.and_(pc.equal(rows["split"], split), pc.equal(rows["metric"], metric))
+    rows = rows.filter(wanted)
+    own = pc.equal(rows["task"], run.target)
+    if pc.any(own).as_py():
+        rows = rows.filter(own)
+    if not rows.num_rows:
         return None
-    steps = rows["step"].to_numpy(dtype=np.float64)
-    values = rows["value"].to_numpy(dtype=np.float64)
+    newest = dict(zip(rows["step"].to_pylist(), rows["value"].to_pylist(), strict=True))
+    steps = np.array(sorted(newest), dtype=np.float64)
+    values = np.array([newest[step] for step in sorted(newest)], dtype=np.float64)
     return _Series(run, steps, _along(run, steps, x), values)
 
 

@@ -103,9 +103,20 @@ def _events(figure: go.Figure, info: GroupInfo, dark: bool) -> None:
     changes = info.steps[np.flatnonzero(info.churn)]
     if len(changes) > MOST_EVENTS:
         return
-    for step in changes:
-        figure.add_vline(
-            x=float(step) - 0.5,
-            line={"color": ink(dark).muted, "width": 0.8, "dash": "dot"},
-            opacity=0.7,
-        )
+    line = {"color": ink(dark).muted, "width": 0.8, "dash": "dot"}
+    lines = [
+        {
+            "type": "line",
+            "xref": "x",
+            "yref": "paper",
+            "x0": float(step) - 0.5,
+            "x1": float(step) - 0.5,
+            "y0": 0,
+            "y1": 1,
+            "line": line,
+            "opacity": 0.7,
+        }
+        for step in changes
+    ]
+    # one by one, each line copies all shapes there are and asks every trace for its panel
+    figure.layout.shapes = [*figure.layout.shapes, *lines]
