@@ -131,3 +131,13 @@ def test_logits_are_the_model_s_own_with_soft_caps_and_scalings() -> None:
         if name == "gemma2":
             assert logits.abs().max() <= 2.0
         assert logits.shape[:2] == hidden.shape[:2] == (1, 3)
+
+
+def test_equal_scores_go_to_the_lower_token_ids_as_in_decoding() -> None:
+    backbone = make_backbone("t5")
+    words = ("yes", "no", "good", "bad")
+    labels = backbone.label_set(words, 8)
+    lowest = min(range(4), key=lambda i: labels.ids[i])
+    assert lowest != 0
+    texts, margins = best_labels(torch.zeros(2, 4), labels)
+    assert texts == [words[lowest]] * 2 and margins == [0.0, 0.0]
