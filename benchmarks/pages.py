@@ -68,13 +68,14 @@ def paints(home: Path, repeats: int) -> dict[str, list[float]]:
             executable_path=os.environ.get("DTVG_CHROMIUM", "/usr/bin/chromium"),
             args=["--no-sandbox"],
         )
-        warm = browser.new_page()
+        context = browser.new_context()
+        warm = context.new_page()
         warm.goto(address)
         warm.wait_for_selector("h1", timeout=60_000)
         for name in pages():
             times = []
             for _ in range(repeats):
-                sheet = warm.context.new_page()
+                sheet = context.new_page()
                 started = time.perf_counter()
                 sheet.goto(f"{address}/{name if name != 'overview' else ''}")
                 sheet.wait_for_selector("h1", timeout=60_000)

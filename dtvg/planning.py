@@ -9,13 +9,20 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from dtvg.backbones.specs import facts
+from dtvg.backbones.specs import BackboneFacts, facts
 from dtvg.config import ExperimentConfig, RunConfig
 from dtvg.methods.specs import AllForOne
 
 CPU_FLOPS = 3e10
 GPU_FLOPS = 6e13
 """Sustained matmul rates assumed for the rough estimate: two CPU cores, one data-centre GPU."""
+CPU_STEP, GPU_STEP = 0.02, 0.05
+"""Seconds a cohort's step takes however small the model."""
+MEAN_TOKENS, DEMO_TOKENS, ANSWER_TOKENS = 60, 14, 3
+"""Input (of the demo: short sentences) and answer of a usual example; limits on length are rarely
+reached."""
+PROCESS_BYTES = 6e8
+"""Of Python with its libraries."""
 
 
 @dataclass(frozen=True)
@@ -91,20 +98,52 @@ def plan(config: ExperimentConfig) -> Plan:
     parameters = {run.name: trained_parameters(run, width) for run in transfers}
     seconds, memory = None, None
     if sizes is not None:
-        runs = [run for cohort in (*first, *second) for run in cohort.runs]
-        tokens = config.prompt.length + min(config.data.max_source_tokens, 96)
-        flops = sum(
-            4.0 * sizes.matmul_parameters * tokens * run.total_steps * run.optim.batch_size
-            + 2.0 * sizes.matmul_parameters * tokens * _evaluated(run)
-            for run in runs
-        )
-        on_cpu = config.device.name in ("auto", "cpu")
-        seconds = flops / (CPU_FLOPS if on_cpu else GPU_FLOPS)
-        state = 4 * 4 * width * config.prompt.length * (len(config.sources) + 3)
-        most = max((len(c.runs) for c in (*first, *second)), default=1)
-        weights = 4 * (sizes.matmul_parameters * 2 + width * sizes.vocabulary)
-        memory = (weights + state * most + 2e8) / 2**30
+        cohorts = (*first, *second)
+        seconds = _seconds(config, sizes, cohorts)
+        memory = _memory_gib(config, sizes, max((len(c.runs) for c in cohorts), default=1))
     return Plan(tuple(first), tuple(second), parameters, seconds, memory)
+
+
+def _seconds(
+    config: ExperimentConfig, sizes: BackboneFacts, cohorts: Sequence[CohortPlan]
+) -> float:
+    """Estimate time: forward and backward through the frozen weights, and a cost per step."""
+    tokens = _mean_tokens(config)
+    answers = ANSWER_TOKENS * (sizes.matmul_parameters + sizes.width * sizes.vocabulary)
+    each = sizes.matmul_parameters * tokens + answers
+    trained = evaluated = 0
+    for run in (run for cohort in cohorts for run in cohort.runs):
+        trained += run.total_steps * run.optim.batch_size
+        evaluated += _evaluated(run)
+    on_cpu = config.device.name in ("auto", "cpu")
+    flops = each * (4.0 * trained + 2.0 * evaluated)
+    overhead = sum(cohort.steps for cohort in cohorts) * (CPU_STEP if on_cpu else GPU_STEP)
+    return flops / (CPU_FLOPS if on_cpu else GPU_FLOPS) + overhead
+
+
+def _mean_tokens(config: ExperimentConfig) -> int:
+    """Tokens the encoder sees of a usual example, the prompt's included."""
+    demo = config.backbone.name == "demo"
+    return config.prompt.length + min(
+        config.data.max_source_tokens, DEMO_TOKENS if demo else MEAN_TOKENS
+    )
+
+
+def _memory_gib(config: ExperimentConfig, sizes: BackboneFacts, runs: int) -> float:
+    """Estimate memory: weights, what a micro-batch keeps for backward, the runs' own tensors."""
+    bytes_each = {"float64": 8, "float32": 4, "int8": 1, "int4": 0.5}.get(
+        config.device.precision, 2
+    )
+    sides = 2.3 if sizes.encoder_decoder else 1.0
+    weights = bytes_each * (sizes.matmul_parameters * sides + sizes.width * sizes.vocabulary)
+    on_cpu = config.device.name in ("auto", "cpu")
+    budget = config.device.token_budget or (4096 if on_cpu else 65536)
+    budget = min(budget, runs * config.optim.batch_size * _mean_tokens(config))
+    inner = sizes.hidden or sizes.width
+    kept = 12 * inner + 3 * (sizes.feed_forward or 4 * inner)
+    work = max(bytes_each, 2) * budget * (sizes.layers * kept + 0.1 * sizes.vocabulary)
+    own = 4 * 4 * sizes.width * config.prompt.length * (len(config.sources) + 3)
+    return float((weights + work + own * runs + PROCESS_BYTES) / 2**30)
 
 
 def trained_parameters(run: RunConfig, width: int) -> int:
