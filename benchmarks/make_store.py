@@ -1,6 +1,6 @@
 """Fill a folder with runs as training would leave them, quickly: for measuring what reads them.
 
-`python benchmarks/make_store.py FOLDER --runs 100 --steps 30000 --sources 6`
+`python -m benchmarks.make_store FOLDER --runs 100 --steps 30000 --sources 6`
 Rows go through the real writer; vectors are random walks, decided by the real rule.
 """
 

@@ -1,6 +1,6 @@
 """How long pages take: first paint in a browser, and a rerun on the server.
 
-`python benchmarks/pages.py` starts the app on the recorded example, on 100 runs x 30,000 steps
+`python -m benchmarks.pages` starts the app on the recorded example, on 100 runs x 30,000 steps
 x 6 sources and on 1,000 runs, and prints a table for each: `paint_s` from asking for the page
 until its title and everything below stand (Chromium, server up and warm), `rerun_ms` the
 script's time over repeated runs. `--no-browser` leaves the browser out.

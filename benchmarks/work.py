@@ -1,0 +1,298 @@
+"""One piece of work, prompt tuning of a T5, done by the cohort engine and by PEFT's usual way."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+import torch
+
+from dtvg.backbones.base import Encoded
+from dtvg.backbones.encoder_decoder import EncoderDecoder
+from dtvg.config import RunConfig, build_config
+from dtvg.training.batches import batch_rows
+from dtvg.training.recording import StepLog
+from dtvg.training.state import RunData, RunSlot, build_stacks
+from dtvg.training.step import cohort_step
+
+SIZES = {
+    "tiny": {"d_model": 64, "d_kv": 16, "d_ff": 128, "num_layers": 2, "num_heads": 4},
+    "small": {"d_model": 256, "d_kv": 32, "d_ff": 1024, "num_layers": 4, "num_heads": 8},
+    "t5-base": {"d_model": 768, "d_kv": 64, "d_ff": 3072, "num_layers": 12, "num_heads": 12},
+}
+SOURCES = ("sst2", "mnli", "qnli", "qqp", "mrpc", "cola")
+WARM = 3
+"""Steps before the clock starts."""
+
+
+class Numbers:
+    """Stands in for a tokenizer: ids are made, texts never needed."""
+
+    all_special_ids = (0, 1)
+    pad_token_id, eos_token_id = 0, 1
+
+
+@dataclass
+class Silent:
+    """A run's writer that drops its rows."""
+
+    rows: int = 0
+
+    def extend(self, table: str, columns: dict[str, Any]) -> None:
+        """Count rows of steps."""
+        self.rows += len(columns["step"]) if table == "steps" else 0
+
+
+def make_model(size: str, device: str, dtype: torch.dtype, vocabulary: int = 32_128) -> Any:
+    """Return a T5 of a size with random weights, without dropout."""
+    import transformers
+
+    torch.manual_seed(0)
+    facts: dict[str, Any] = dict(SIZES[size])
+    config = transformers.T5Config(
+        vocab_size=vocabulary,
+        num_decoder_layers=facts["num_layers"],
+        decoder_start_token_id=0,
+        dropout_rate=0.0,
+        **facts,
+    )
+    return transformers.T5ForConditionalGeneration(config).to(device, dtype)
+
+
+def lengths(shared: Path | None, count: int) -> np.ndarray:
+    """Return input lengths: of real rows (rte and sst2 by the small T5's tokenizer), else drawn."""
+    rng = np.random.default_rng(0)
+    with contextlib.suppress(OSError, ValueError, KeyError, IndexError):
+        if shared is not None:
+            import transformers
+
+            tokenizer = transformers.AutoTokenizer.from_pretrained(shared / "models" / "mini-t5")
+            files = sorted((shared / "datasets").rglob("*rte*/train*.parquet"))
+            files += sorted((shared / "datasets").rglob("*sst2*/train*.parquet"))
+            texts: list[str] = []
+            for file in files[:2]:
+                rows = pq.ParquetFile(file).read_row_group(0).slice(0, count).to_pylist()
+                texts += [" ".join(v for v in r.values() if isinstance(v, str)) for r in rows]
+            found = [min(256, len(ids)) for ids in tokenizer(texts)["input_ids"]]
+            return rng.permutation(np.array(found))[:count]
+    return np.clip(rng.lognormal(3.6, 0.6, count), 5, 256).astype(int)
+
+
+def make_rows(shared: Path | None, count: int = 400, vocabulary: int = 32_128) -> list[Encoded]:
+    """Return examples with such lengths and random ids."""
+    rng = np.random.default_rng(1)
+    return [
+        Encoded(rng.integers(2, vocabulary, n), np.append(rng.integers(2, vocabulary, 2), 1))
+        for n in lengths(shared, count)
+    ]
+
+
+def runs(method: Any, count: int, length: int, batch: int, steps: int) -> Sequence[RunConfig]:
+    """Return configurations of so many runs over seeds."""
+    return build_config(
+        {
+            "name": "bench",
+            "sources": list(SOURCES),
+            "targets": ["rte"],
+            "methods": [method],
+            "seeds": list(range(count)),
+            "prompt": {"length": length},
+            "optim": {"batch_size": batch, "steps": steps + WARM},
+        }
+    ).runs()
+
+
+def make_slot(config: RunConfig, rows: list[Encoded], width: int) -> RunSlot:
+    """Return a run over the rows with random vectors."""
+    rng = np.random.default_rng([5, config.seed])
+    shape = (config.prompt.length, width)
+    init, own = (rng.normal(size=shape).astype(np.float32) for _ in range(2))
+    sources = rng.normal(size=(len(config.sources), *shape)).astype(np.float32)
+    inputs = {"init": init, "target_prompt": init + own, "source_vectors": sources}
+    return RunSlot(config, RunData("bench", rows, ()), Silent(), inputs)  # type: ignore[arg-type]
+
+
+@contextlib.contextmanager
+def watched(device: str) -> Iterator[dict[str, float]]:
+    """Measure seconds, processor seconds and peak device memory of a block."""
+    found: dict[str, float] = {}
+    if device != "cpu":
+        torch.cuda.synchronize()
+        torch.cuda.reset_peak_memory_stats()
+    started, busy = time.perf_counter(), time.process_time()
+    yield found
+    if device != "cpu":
+        torch.cuda.synchronize()
+        found["peak_gib"] = torch.cuda.max_memory_allocated() / 2**30
+    found["seconds"] = time.perf_counter() - started
+    found["cpu_seconds"] = time.process_time() - busy
+
+
+def ours(
+    model: Any,
+    rows: list[Encoded],
+    configs: Sequence[RunConfig],
+    steps: int,
+    budget: int,
+    logged: bool = True,
+) -> dict[str, float]:
+    """Train a cohort for so many steps; return what it took."""
+    backbone = EncoderDecoder(model, Numbers(), "bench", "0")
+    slots = [make_slot(c, rows, backbone.width) for c in configs]
+    stacks = build_stacks(slots, backbone.device, torch.float32)
+    log = StepLog(stacks=len(stacks))
+
+    def step() -> None:
+        records = cohort_step(backbone, stacks, budget)
+        for slot in slots:
+            slot.step += 1
+        if logged:
+            log.add(records, 0.0)
+            if log.full:
+                log.drain()
+
+    for _ in range(WARM):
+        step()
+    with watched(backbone.device.type) as found:
+        for _ in range(steps):
+            step()
+        if logged:
+            log.drain()
+    examples = steps * sum(c.optim.batch_size for c in configs)
+    return {**found, "examples_per_s": examples / found["seconds"]}
+
+
+def flops_per_example(model: Any, rows: list[Encoded], config: RunConfig) -> float:
+    """Count the floating point operations of one step of one run, per example."""
+    from torch.utils.flop_counter import FlopCounterMode
+
+    backbone = EncoderDecoder(model, Numbers(), "bench", "0")
+    stacks = build_stacks([make_slot(config, rows, backbone.width)], backbone.device, torch.float32)
+    with FlopCounterMode(display=False) as counter:
+        cohort_step(backbone, stacks, 1 << 20)
+    return counter.get_total_flops() / config.optim.batch_size
+
+
+def peft_trainer(
+    model: Any, rows: list[Encoded], config: RunConfig, steps: int, folder: Path
+) -> dict[str, float]:
+    """Do one run's work with PEFT and transformers.Trainer on the same batches."""
+    import peft
+    import transformers
+
+    transformers.utils.logging.set_verbosity_error()
+    settings = peft.PromptTuningConfig(
+        task_type="SEQ_2_SEQ_LM",
+        num_virtual_tokens=config.prompt.length,
+        num_transformer_submodules=1,
+        prompt_tuning_init="RANDOM",
+        tokenizer_name_or_path=None,
+    )
+    wrapped = peft.get_peft_model(model, settings)
+    batch = config.optim.batch_size
+    chosen = [
+        int(i)
+        for step in range(1, steps + WARM + 1)
+        for i in batch_rows("bench", config.data.seed, config.seed, batch, step, len(rows))
+    ]
+    items = [{"input_ids": rows[i].source, "labels": rows[i].target} for i in chosen]
+    clock = _Clock(model.device.type)
+    trainer = _Sequential(
+        model=wrapped,
+        args=transformers.TrainingArguments(
+            output_dir=str(folder),
+            max_steps=steps + WARM,
+            per_device_train_batch_size=batch,
+            learning_rate=0.01,
+            logging_steps=100_000,
+            save_strategy="no",
+            report_to=[],
+            disable_tqdm=True,
+            use_cpu=model.device.type == "cpu",
+            remove_unused_columns=False,
+            dataloader_pin_memory=model.device.type != "cpu",
+        ),
+        train_dataset=items,
+        data_collator=_collate,
+        callbacks=[clock.callback()],
+    )
+    trainer.train()
+    found = clock.found
+    return {**found, "examples_per_s": steps * batch / found["seconds"]}
+
+
+def _collate(items: list[dict[str, np.ndarray]]) -> dict[str, torch.Tensor]:
+    def stack(name: str, fill: int) -> torch.Tensor:
+        rows = [torch.as_tensor(item[name]) for item in items]
+        return torch.nn.utils.rnn.pad_sequence(rows, batch_first=True, padding_value=fill)
+
+    ids = stack("input_ids", 0)
+    mask = (ids != 0).long()
+    return {"input_ids": ids, "attention_mask": mask, "labels": stack("labels", -100)}
+
+
+class _Clock:
+    """Measures a trainer from the end of its warm-up to its last step."""
+
+    def __init__(self, device: str) -> None:
+        self.device, self.found = device, {}
+        self.block: Any = None
+
+    def callback(self) -> Any:
+        """Return a callback for transformers.Trainer."""
+        import transformers
+
+        clock = self
+
+        class Callback(transformers.TrainerCallback):
+            def on_step_end(self, args: Any, state: Any, control: Any, **more: Any) -> None:
+                if state.global_step == WARM:
+                    clock.block = watched(clock.device)
+                    clock.found = clock.block.__enter__()
+                elif state.global_step == state.max_steps:
+                    clock.block.__exit__(None, None, None)
+
+        return Callback()
+
+
+def _trainer_class() -> Any:
+    import transformers
+
+    class Sequential(transformers.Trainer):
+        """Takes the rows in the order given, so that batches are the same."""
+
+        def _get_train_sampler(self, *more: Any) -> Any:
+            return torch.utils.data.SequentialSampler(self.train_dataset)
+
+    return Sequential
+
+
+def _Sequential(**options: Any) -> Any:  # noqa: N802 - stands for a class made when needed
+    return _trainer_class()(**options)
+
+
+def peak_flops(device: str, dtype: torch.dtype, size: int = 4096) -> float:
+    """Return the best rate of a large matrix product measured here."""
+    size = size if device != "cpu" else 1024
+    left, right = (torch.randn(size, size, device=device).to(dtype) for _ in range(2))
+    return 2 * size**3 / best(lambda: left @ right, device)
+
+
+def best(call: Callable[[], object], device: str, repeats: int = 20) -> float:
+    """Return the shortest time of a call in seconds."""
+    times = []
+    for _ in range(repeats):
+        if device != "cpu":
+            torch.cuda.synchronize()
+        started = time.perf_counter()
+        call()
+        if device != "cpu":
+            torch.cuda.synchronize()
+        times.append(time.perf_counter() - started)
+    return min(times)

@@ -1,0 +1,77 @@
+"""On a GPU: the law of the cohort, the decision, and a step that never waits for the device."""
+
+from __future__ import annotations
+
+import copy
+
+import numpy as np
+import pytest
+import torch
+
+from dtvg.grouping import decide
+from dtvg.methods.dtvg import decide_on_device
+from dtvg.training.recording import StepLog
+from dtvg.training.state import build_stacks
+from dtvg.training.step import cohort_step
+from tests.training import factory
+
+pytestmark = [
+    pytest.mark.gpu,
+    pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device"),
+]
+
+
+def backbone(dtype: torch.dtype = torch.float64):
+    from dtvg.backbones.encoder_decoder import EncoderDecoder
+
+    model = factory.tiny_backbone(dtype).model
+    return EncoderDecoder(copy.deepcopy(model).to("cuda"), factory.Numbers(), "tiny", "0")
+
+
+def test_a_run_in_a_cohort_follows_the_trajectory_it_has_alone_on_cuda() -> None:
+    model, configs = backbone(), factory.experiment().runs()
+    together, seen = factory.train(model, [factory.slot(c) for c in configs], steps=100)
+    mixed = factory.prompts(together)
+    for config in configs:
+        alone, own = factory.train(model, [factory.slot(config)], steps=100)
+        assert [g for g, _ in own[config.name]] == [g for g, _ in seen[config.name]]
+        difference = (factory.prompts(alone)[config.name] - mixed[config.name]).abs().max()
+        assert float(difference) < 1e-6, config.name
+
+
+@pytest.mark.parametrize("rule", ["greedy", "similarity_only", "consistency_only", "exact"])
+def test_the_decision_on_cuda_is_numpys(rule: str) -> None:
+    rng = np.random.default_rng(0)
+    vectors = rng.normal(size=(200, 8, 16)) + 0.5 * rng.normal(size=(200, 1, 16))
+    grams = (vectors @ vectors.transpose(0, 2, 1) / 16).astype(np.float32)
+    grams = (grams + grams.transpose(0, 2, 1)) / 2
+    ours, theirs = decide_on_device(torch.from_numpy(grams).cuda(), rule=rule), decide(grams, rule)
+    assert ours.member.device.type == "cuda"
+    for name in ("order", "rank", "n_candidates", "member"):
+        assert np.array_equal(getattr(ours, name).cpu().numpy(), getattr(theirs, name)), name
+    for name in ("similarity", "consistency_by_prefix"):
+        np.testing.assert_allclose(getattr(ours, name).cpu().numpy(), getattr(theirs, name))
+
+
+def test_a_step_and_its_log_never_wait_for_the_device() -> None:
+    model = backbone(torch.float32)
+    configs = factory.experiment().runs()
+    stacks = build_stacks([factory.slot(c) for c in configs], model.device, torch.float32)
+    log = StepLog(stacks=len(stacks))
+    log.add(cohort_step(model, stacks, 4096), 0.0)
+    torch.cuda.synchronize()
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        for _ in range(3):
+            log.add(cohort_step(model, stacks, 4096), 0.0)
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+
+
+def test_values_on_their_way_to_the_log_lie_in_pinned_memory() -> None:
+    model = backbone(torch.float32)
+    configs = factory.experiment(methods=["dtvg"]).runs()
+    stacks = build_stacks([factory.slot(c) for c in configs], model.device, torch.float32)
+    log = StepLog()
+    log.add(cohort_step(model, stacks, 4096), 0.0)
+    assert all(tensor.is_pinned() for tensor in log.queue[0].tensors.values())
