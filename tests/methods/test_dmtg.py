@@ -108,3 +108,15 @@ def test_an_evaluation_while_learning_scores_the_most_likely_group() -> None:
     with torch.no_grad():
         state.parameters["logits"][:, 1, 1] += 1
     assert method.forward(state).weights.tolist() == [[1.0, 0.0, 1.0, 1.0]] * 2
+
+
+def test_draws_are_a_function_of_run_seed_step_and_purpose_alone() -> None:
+    like = torch.zeros(1)
+    both = batch(step=3, seeds=(4, 5)).uniform((2,), "a", like)
+    assert torch.equal(both[1], batch(step=3, seeds=(5,)).uniform((2,), "a", like)[0])
+    others = [
+        batch(step=3, seeds=(6,)).uniform((2,), "a", like),
+        batch(step=4, seeds=(5,)).uniform((2,), "a", like),
+        batch(step=3, seeds=(5,)).uniform((2,), "b", like),
+    ]
+    assert not any(torch.equal(other[0], both[1]) for other in others)

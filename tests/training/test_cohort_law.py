@@ -5,6 +5,9 @@ from __future__ import annotations
 import pytest
 import torch
 
+from dtvg.training.optim import rate_factor
+from dtvg.training.state import build_stacks
+from dtvg.training.step import cohort_step
 from tests.training import factory
 
 
@@ -146,3 +149,22 @@ def test_chance_restarts_and_memory_do_not_depend_on_the_cohort_nor_on_a_resume(
     resumed, _ = factory.train(backbone, slots, steps=13, saved=saved)
     for name, prompt in factory.prompts(resumed).items():
         assert torch.equal(prompt, mixed[name]), name
+
+
+def test_the_first_update_after_a_restart_is_as_long_as_a_new_adam_s(backbone) -> None:
+    """Adam's first update moves every entry by the learning rate, whatever the gradient."""
+    settings = [{"name": "spot_dynamic", "regroup_every": 2}]
+    configs = factory.experiment(methods=settings, seeds=[0, 1, 2]).runs()
+    slots = [_close_sources(config) for config in configs]
+    stack, seen = build_stacks(slots, backbone.device, backbone.dtype)[0], 0
+    for _ in range(24):
+        step = cohort_step(backbone, [stack], 400)[0].prompt_step
+        for i, slot in enumerate(slots):
+            if bool(step.restarted[i]):
+                moved = (stack.state.parameters["prompt"][i] - step.prompt[i]).abs()
+                optim = slot.config.optim
+                rate = optim.lr_stage1 * rate_factor(slot.step + 1, 100, optim)
+                assert torch.allclose(moved.median(), torch.tensor(rate).double(), rtol=1e-2)
+                seen += 1
+            slot.step += 1
+    assert seen
