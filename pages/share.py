@@ -6,7 +6,7 @@ import streamlit as st
 
 from dtvg import report
 from dtvg.store.reader import Experiment, Run
-from dtvg.ui import runs
+from dtvg.ui import address, runs
 from dtvg.ui.page import page
 
 TITLES = {
@@ -30,15 +30,16 @@ def body() -> None:
         "One HTML file with everything inside: figures to zoom and hover, their numbers, the "
         "configuration. It opens offline in any browser."
     )
+    every = list(report.VIEWS)
+    address.recall("views", address.several(every), every)
     views = st.pills(
         "Views",
-        list(report.VIEWS),
+        every,
         selection_mode="multi",
-        default=list(report.VIEWS),
         format_func=lambda name: TITLES[name],
         key="views",
-        bind="query-params",
     )
+    address.keep_several("views", views)
     if not views:
         st.info("Choose at least one view.")
     elif st.button("Build the report", icon=":material/description:", type="primary"):

@@ -10,7 +10,7 @@ import streamlit as st
 from dtvg.figures.replay import replay_figure
 from dtvg.grouping import RULES
 from dtvg.store.reader import Run
-from dtvg.ui import cache, runs, show
+from dtvg.ui import address, cache, runs, show
 
 
 def section(run: Run, dark: bool, order: tuple[str, ...]) -> None:
@@ -49,48 +49,60 @@ def _settings(run: Run, own: dict[str, Any]) -> tuple[dict[str, Any], tuple[str,
         default = "similarity_only" if own.get("rule") == "greedy" else "greedy"
         rule = runs.choose("Rule", RULES, "rule", default) or "greedy"
         measure = runs.choose("Measure", ("dot", "cosine"), "measure") or "dot"
-        cut = st.number_input(
+        cut = _number(
             "Cut",
-            value=float(own.get("threshold", 0.0)),
-            step=0.01,
-            format="%.4f",
-            key="cut",
-            bind="query-params",
+            "cut",
+            own.get("threshold", 0.0),
+            None,
+            0.01,
+            "%.4f",
             help="Smallest similarity of a candidate; the paper's is 0.",
         )
     with st.container(horizontal=True):
-        weight = st.number_input(
+        weight = _number(
             "λ of rule exact",
-            min_value=0.0,
-            value=float(own.get("consistency_weight", 1.0)),
-            step=0.1,
-            key="lambda",
-            bind="query-params",
-            disabled=rule != "exact",
+            "lambda",
+            own.get("consistency_weight", 1.0),
+            0.0,
+            0.1,
+            "%.2f",
             help="Weight of consistency against mean similarity.",
+            disabled=rule != "exact",
         )
-        every = st.number_input(
+        every = _number(
             "Regroup every",
-            min_value=1,
-            value=int(own.get("regroup_every", 1)),
-            key="every",
-            bind="query-params",
+            "every",
+            own.get("regroup_every", 1),
+            1.0,
+            1.0,
+            "%.0f",
             help="Decide anew only every so many steps.",
         )
+        address.recall("without", address.several(run.sources), [])
         out = st.multiselect(
             "Without sources",
             run.sources,
             key="without",
-            bind="query-params",
             max_selections=max(1, len(run.sources) - 1),
             placeholder="none left out",
         )
+        address.keep_several("without", out)
     settings: dict[str, Any] = {
         "rule": rule,
         "measure": measure,
-        "threshold": float(cut),
+        "threshold": cut,
         "regroup_every": int(every),
     }
     if rule == "exact":
-        settings["consistency_weight"] = float(weight)
+        settings["consistency_weight"] = weight
     return settings, tuple(out)
+
+
+def _number(
+    label: str, key: str, own: Any, low: float | None, step: float, shown: str, **more: Any
+) -> float:
+    """Draw a number whose value stands in the URL."""
+    address.recall(key, address.number(low), float(own))
+    value = float(st.number_input(label, min_value=low, step=step, format=shown, key=key, **more))
+    address.keep(key, f"{value:g}")
+    return value

@@ -8,7 +8,7 @@ import streamlit as st
 
 from dtvg.records import RunState
 from dtvg.store.reader import Experiment, Run
-from dtvg.ui import cache
+from dtvg.ui import address, cache
 from dtvg.ui.page import link
 
 BADGES = {
@@ -45,16 +45,11 @@ def choose(
     """
     if not options:
         return None
-    kept = st.session_state.get(key) or st.query_params.get(key)
-    kept = kept or st.session_state.get(f"last-{key}")
-    if kept not in options:
-        kept = default if default in options else options[0]
-    st.session_state[key] = kept
-    chosen = st.selectbox(
-        label, options, index=None, key=key, format_func=show, help=help_text, bind="query-params"
-    )
-    st.session_state[f"last-{key}"] = chosen or kept
-    return chosen or kept
+    first = default if default in options else options[0]
+    address.recall(key, address.one_of(options), first)
+    chosen = st.selectbox(label, options, key=key, format_func=show, help=help_text)
+    address.keep(key, chosen)
+    return chosen
 
 
 def tabs(label: str, options: Sequence[str], key: str) -> str:
@@ -62,12 +57,9 @@ def tabs(label: str, options: Sequence[str], key: str) -> str:
 
     Only the chosen one is drawn, so that a page costs what one sees.
     """
-    kept = st.session_state.get(key) or st.query_params.get(key)
-    kept = kept if kept in options else options[0]
-    st.session_state[key] = kept
-    chosen = st.segmented_control(
-        label, options, key=key, label_visibility="collapsed", bind="query-params"
-    )
+    kept = address.recall(key, address.one_of(options), options[0])
+    chosen = st.segmented_control(label, options, key=key, label_visibility="collapsed")
+    address.keep(key, chosen or kept)
     return str(chosen or kept)
 
 

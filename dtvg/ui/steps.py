@@ -7,7 +7,7 @@ import streamlit as st
 
 from dtvg.analysis.groups import GroupInfo
 from dtvg.figures.explain import picker_figure
-from dtvg.ui import show
+from dtvg.ui import address, show
 
 KEY = "step"
 CLICKED = "step-clicked"
@@ -26,7 +26,7 @@ def pick(info: GroupInfo, key: str, dark: bool, order: tuple[str, ...]) -> int:
         The step.
     """
     first, last = int(info.steps[0]), int(info.steps[-1])
-    step = _kept(first, last)
+    step = address.recall(KEY, address.whole(first, last), last)
     event = show.figure(
         picker_figure(info, step, dark, order),
         f"picker-{key}",
@@ -43,20 +43,9 @@ def pick(info: GroupInfo, key: str, dark: bool, order: tuple[str, ...]) -> int:
     _jumps(info, step)
     if first == last:
         return first
-    return int(st.slider("Step", first, last, key=KEY, bind="query-params"))
-
-
-def _kept(first: int, last: int) -> int:
-    """Return the step chosen so far, from the session or the URL, within what is there."""
-    given = st.session_state.get(KEY) or st.query_params.get(KEY) or last
-    try:
-        step = int(given)
-    except ValueError:
-        step = last
-    step = min(max(step, first), last)
-    if first < last:
-        st.session_state[KEY] = step
-    return step
+    chosen = int(st.slider("Step", first, last, key=KEY))
+    address.keep(KEY, chosen)
+    return chosen
 
 
 def _jumps(info: GroupInfo, step: int) -> None:
