@@ -78,7 +78,8 @@ def _settings(run: Run, own: dict[str, Any]) -> tuple[dict[str, Any], tuple[str,
             "%.0f",
             help="Decide anew only every so many steps.",
         )
-        address.recall("without", address.several(run.sources), [])
+        nothing: list[str] = []
+        address.recall("without", address.several(run.sources), nothing)
         out = st.multiselect(
             "Without sources",
             run.sources,
