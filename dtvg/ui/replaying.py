@@ -78,16 +78,7 @@ def _settings(run: Run, own: dict[str, Any]) -> tuple[dict[str, Any], tuple[str,
             "%.0f",
             help="Decide anew only every so many steps.",
         )
-        nothing: list[str] = []
-        address.recall("without", address.several(run.sources), nothing)
-        out = st.multiselect(
-            "Without sources",
-            run.sources,
-            key="without",
-            max_selections=max(1, len(run.sources) - 1),
-            placeholder="none left out",
-        )
-        address.keep_several("without", out)
+        out = _left_out(run)
     settings: dict[str, Any] = {
         "rule": rule,
         "measure": measure,
@@ -107,3 +98,18 @@ def _number(
     value = float(st.number_input(label, min_value=low, step=step, format=shown, key=key, **more))
     address.keep(key, f"{value:g}")
     return value
+
+
+def _left_out(run: Run) -> list[str]:
+    """Draw the choice of sources to replay without."""
+    nothing: list[str] = []
+    address.recall("without", address.several(run.sources), nothing)
+    chosen = st.multiselect(
+        "Without sources",
+        run.sources,
+        key="without",
+        max_selections=max(1, len(run.sources) - 1),
+        placeholder="none left out",
+    )
+    address.keep_several("without", chosen)
+    return list(chosen)
