@@ -23,15 +23,17 @@ def measure(task: str, data: str | None, folder: str) -> dict[str, Any]:
     """Read and tokenise one task in this process; return seconds and sizes."""
     import time
 
-    from transformers import AutoTokenizer
+    import transformers
 
     from dtvg.backbones.encoder_decoder import EncoderDecoder
     from dtvg.config import DataConfig
     from dtvg.training.batches import tokenise
 
-    made = EncoderDecoder.__new__(EncoderDecoder)
-    made.tokenizer = AutoTokenizer.from_pretrained(folder)
-    made.name, made.revision = folder, "tokenizer only"
+    tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
+    small = {"d_model": 8, "d_kv": 4, "d_ff": 8, "num_layers": 1, "num_heads": 1}
+    config = transformers.T5Config(vocab_size=len(tokenizer), decoder_start_token_id=0, **small)
+    model = transformers.T5ForConditionalGeneration(config)
+    made = EncoderDecoder(model, tokenizer, folder, "tokenizer only")
     made.tokenizer(["the first call sets the tokenizer up"])
     began = time.perf_counter()
     found = tokenise(task, made, DataConfig(folder=data))

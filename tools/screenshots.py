@@ -15,7 +15,7 @@ from pathlib import Path
 from playwright.sync_api import sync_playwright
 
 ROOT = Path(__file__).resolve().parent.parent
-PAGES = ("overview", "launch", "live", "groups", "explain", "compare")
+PAGES = ("overview", "launch", "live", "groups", "explain", "compare", "tasks")
 
 
 def main(folder: Path) -> None:

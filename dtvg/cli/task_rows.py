@@ -82,7 +82,7 @@ def _row_options(action: argparse.ArgumentParser) -> None:
         choices=("plan", "official"),
         default="plan",
         help="plan: the split as a run uses it, by the literature's rule (the default); official: "
-        "the rows of the file of that name as they stand",
+        "the rows of the file of that name as they stand, also taken where no training file is",
     )
     action.add_argument("--rows", default=":", metavar="A:B", help="rows from A up to before B")
     action.add_argument("--seed", type=int, default=42, help="data.seed (default 42)")
@@ -98,6 +98,7 @@ def _chosen(arguments: argparse.Namespace) -> tuple[TaskData, tuple[Example, ...
 
     spec = _in_own_folder(find(arguments.name), arguments.data)
     settings = DataConfig(folder=arguments.data, seed=arguments.seed, labels=arguments.labels)
+    arguments.split_rule = _rule(spec, arguments)
     data = load_split(spec, settings, arguments.split, arguments.split_rule)
     rows = data.split(arguments.split)
     first, last = _range(arguments.rows, len(rows))
@@ -105,6 +106,24 @@ def _chosen(arguments: argparse.Namespace) -> tuple[TaskData, tuple[Example, ...
     if arguments.rows != ":":
         what += f", rows {arguments.rows}"
     return data, tuple(rows[first:last]), what
+
+
+def _rule(spec: TaskSpec, arguments: argparse.Namespace) -> str:
+    """Return the split rule: as asked for, or `official` where there is nothing to plan with."""
+    from dtvg.tasks.files import find_folder, split_files
+
+    rule: str = arguments.split_rule
+    folder = find_folder(spec, arguments.data)
+    if rule == "official" or folder is None or spec.described_in or arguments.split == "train":
+        return rule
+    try:
+        split_files(spec, folder, (spec.split.train, "train"))
+    except DataError:
+        if folder.is_dir():
+            note = f"'{folder}' holds no training rows, so no split can be planned; its"
+            print(f"dtvg: {note} {arguments.split} file is taken as it stands.", file=sys.stderr)
+            return "official"
+    return rule
 
 
 def find(name: str) -> TaskSpec:

@@ -68,6 +68,9 @@ def test_the_official_split_needs_no_other_file(
 ) -> None:
     (Path(data) / "superglue_cb" / "train.parquet").unlink()
     assert len(rows(capsys, "--data", data, "--split-rule", "official")) == 6
+    assert run("format", "cb", "--data", data) == 0
+    printed = capsys.readouterr()
+    assert len(printed.out.splitlines()) == 6 and "taken as it stands" in printed.err
 
 
 @pytest.mark.parametrize("given", ["9:", "2:1", "a:b", "-1", "", "1:2:3"])
