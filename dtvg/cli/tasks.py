@@ -82,8 +82,7 @@ def list_tasks(arguments: argparse.Namespace) -> int:
         )
         table.add_row(*[_plain(cell) for cell in row])
     console_for_tables().print(table)
-    own = [spec.name for spec in all_tasks().values() if not spec.described_in]
-    for name, problem in described_tasks(tuple(own))[1].items():
+    for name, problem in described_tasks()[1].items():
         print(f"\nThe description of '{name}' cannot be used: {problem}")
     return 0
 

@@ -106,21 +106,26 @@ class TaskSpec:
         return titles[label]
 
 
-def all_tasks() -> dict[str, TaskSpec]:
-    """Return every known task by name, family by family."""
+def shipped_tasks() -> dict[str, TaskSpec]:
+    """Return the tasks that come with the package by name, family by family."""
     from dtvg.tasks import demo, glue, superglue
 
     tasks: dict[str, TaskSpec] = {}
     for family in (demo, glue, superglue):
         tasks.update({spec.name: spec for spec in family.TASKS})
-    return tasks | described_tasks(tuple(tasks))[0]
+    return tasks
 
 
-def described_tasks(taken: tuple[str, ...]) -> tuple[dict[str, TaskSpec], dict[str, str]]:
+def described_tasks() -> tuple[dict[str, TaskSpec], dict[str, str]]:
     """Return the tasks described in YAML, and what is wrong with descriptions, by name."""
     from dtvg.tasks.custom import described
 
-    return described(taken)
+    return described(shipped_tasks())
+
+
+def all_tasks() -> dict[str, TaskSpec]:
+    """Return every known task by name: those of the package, then a person's own."""
+    return shipped_tasks() | described_tasks()[0]
 
 
 def find_task(name: str) -> TaskSpec:
@@ -132,7 +137,7 @@ def find_task(name: str) -> TaskSpec:
     """
     tasks = all_tasks()
     if name not in tasks:
-        problem = described_tasks(tuple(tasks))[1].get(name)
+        problem = described_tasks()[1].get(name)
         if problem:
             raise ConfigError(problem)
         raise ConfigError(unknown("task", name, tasks, "`python -m dtvg tasks list` shows them."))

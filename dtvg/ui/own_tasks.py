@@ -10,7 +10,7 @@ from dtvg.config import DataConfig
 from dtvg.errors import DtvgError
 from dtvg.tasks.adding import check_given, keep_given
 from dtvg.tasks.checking import Check
-from dtvg.tasks.spec import all_tasks, described_tasks
+from dtvg.tasks.spec import described_tasks
 from dtvg.ui import show
 
 EXAMPLE = """\
@@ -26,9 +26,7 @@ metrics: [accuracy]
 def section() -> None:
     """Show the described tasks, and a form that checks and keeps another one."""
     st.subheader("Tasks of your own", anchor=False)
-    tasks = all_tasks()
-    own = {name: spec for name, spec in tasks.items() if spec.described_in}
-    wrong = described_tasks(tuple(name for name in tasks if name not in own))[1]
+    own, wrong = described_tasks()
     rows = [(n, s.title, "can be used", s.described_in) for n, s in own.items()]
     rows += [(name, "", problem, "") for name, problem in wrong.items()]
     if rows:

@@ -17,7 +17,7 @@ from dtvg.errors import DataError
 from dtvg.tasks import entries, tables
 from dtvg.tasks.files import read_file
 from dtvg.tasks.reading import load_task
-from dtvg.tasks.spec import all_tasks, find_task
+from dtvg.tasks.spec import find_task, shipped_tasks
 from dtvg.tasks.text import examples_from
 
 HEAD = b"sentence1,sentence2,label\n"
@@ -158,7 +158,7 @@ def test_all_faults_of_a_file_are_found_where_they_are_collected(tmp_path: Path)
     assert table.column(tables.ROW).to_pylist() == [2, 3, 4]
 
 
-@pytest.mark.parametrize("name", [n for n, s in all_tasks().items() if s.dataset != "demo"])
+@pytest.mark.parametrize("name", [n for n, s in shipped_tasks().items() if s.dataset != "demo"])
 @pytest.mark.parametrize("kind", ["csv", "jsonl"])
 def test_every_task_reads_the_same_from_text_files_as_from_parquet(
     name: str, kind: str, tmp_path: Path, shared_dir: Path
