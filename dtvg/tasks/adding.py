@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 import tempfile
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from dtvg import paths
@@ -44,7 +45,13 @@ def check_given(
         for there in (paths.home() / "tasks").glob("*"):
             if there.suffix in ENDINGS and there.name not in uploads:
                 (Path(folder) / there.name).symlink_to(there)
-        return check_task(parse_description(text, Path(folder) / f"{name}.yaml"), data, limit)
+        try:
+            spec = parse_description(text, Path(folder) / f"{name}.yaml")
+        except ConfigError as error:
+            raise ConfigError(str(error).replace(f"{folder}/", "")) from None
+        done = check_task(spec, data, limit)
+        named = tuple(problem.replace(f"{folder}/", "") for problem in done.problems)
+        return replace(done, problems=named)
 
 
 def keep_given(name: str, text: str, uploads: Mapping[str, bytes], data: DataSettings) -> Path:

@@ -27,10 +27,11 @@ def section() -> None:
     """Show the described tasks, and a form that checks and keeps another one."""
     st.subheader("Tasks of your own", anchor=False)
     own, wrong = described_tasks()
-    rows = [(n, s.title, "can be used", s.described_in) for n, s in own.items()]
-    rows += [(name, "", problem, "") for name, problem in wrong.items()]
+    rows = [(name, spec.title, spec.described_in) for name, spec in own.items()]
+    for problem in wrong.values():
+        st.warning(problem, icon=":material/warning:")
     if rows:
-        table = pd.DataFrame(rows, columns=["task", "title", "state", "described in"])
+        table = pd.DataFrame(rows, columns=["task", "title", "described in"])
         show.numbers(table, "own-tasks", "own-tasks")
     else:
         st.caption(
@@ -75,10 +76,14 @@ def _form() -> None:
 
 def _result(done: Check) -> None:
     """Show what checking found."""
-    for problem in done.problems:
-        st.error(problem, icon=":material/error:")
-    if done.more:
-        st.caption(f"And {done.more} more problems.")
+    if done.problems:
+        count = len(done.problems) + done.more
+        st.error(
+            f"{count:,} problem{'s' if count > 1 else ''}; the task cannot be kept as it is.",
+            icon=":material/error:",
+        )
+        problems = pd.DataFrame({"problem": done.problems})
+        st.table(problems.set_index("problem"), border="horizontal")
     if done.sound:
         st.success("Everything about this task can be used.", icon=":material/check:")
     for example in done.train[:3]:

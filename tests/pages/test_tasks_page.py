@@ -100,7 +100,9 @@ def test_a_task_typed_on_the_page_is_checked_and_kept(own_home: Path) -> None:
     made.text_input(key="own-name").input("my-own")
     made.text_area(key="own-text").input(YAML.replace("[good, bad]", "[good, bat]"))
     made.button(key="own-check").click().run()
-    assert any("row 1 (line 2), column 'verdict': got 'bad'" in e.value for e in made.error)
+    assert made.error[0].value.startswith("15 problems")
+    first = next(t.value for t in made.table if t.value.index.name == "problem").index[0]
+    assert first.startswith("'mine.csv', row 1 (line 2), column 'verdict': got 'bad'")
     assert "my-own" not in all_tasks()
     made.text_area(key="own-text").input(YAML)
     made.button(key="own-check").click().run()
