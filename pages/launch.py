@@ -16,7 +16,7 @@ from dtvg.methods.specs import METHODS, Rule
 from dtvg.planning import plan
 from dtvg.store.layout import free_name
 from dtvg.tasks.spec import all_tasks
-from dtvg.ui import forms, runs
+from dtvg.ui import control, forms, runs
 from dtvg.ui.page import page
 
 SECTIONS = {
@@ -46,6 +46,7 @@ def body() -> None:
         if st.button("Start", type="primary", icon=":material/play_circle:"):
             experiment = launcher.start(config, paths.runs())
             st.session_state["last-experiment"] = experiment.name
+            control.started(experiment.name)
             st.switch_page("pages/live.py", query_params={"experiment": experiment.name})
         st.download_button(
             "Download YAML", config.to_yaml(), f"{config.name}.yaml", on_click="ignore"

@@ -6,6 +6,8 @@ start, a resume and a restart after a crash are one command. Must not import tor
 
 from __future__ import annotations
 
+import contextlib
+import logging
 import os
 import subprocess
 import sys
@@ -21,6 +23,8 @@ from dtvg.store.files import locked, read_json
 from dtvg.store.layout import CohortDir, ExperimentDir, create_experiment
 from dtvg.store.reader import Run, open_run
 from dtvg.store.status import process_exists, request
+
+log = logging.getLogger(__name__)
 
 
 def start(config: ExperimentConfig, runs_dir: Path) -> ExperimentDir:
@@ -112,15 +116,28 @@ def stop(experiment: ExperimentDir, runs: Sequence[str] = ()) -> list[str]:
         request(view.directory, "stop")
     if not runs:
         for cohort in experiment.cohorts():
-            _ask_process(cohort)
+            _ask_process(experiment, cohort)
     return [view.name for view in alive]
 
 
-def _ask_process(cohort: CohortDir) -> None:
-    """Send SIGTERM, which the process meets by committing and stopping all its runs."""
+def _ask_process(experiment: ExperimentDir, cohort: CohortDir) -> None:
+    """Send SIGTERM once, which the process meets by committing and stopping all its runs.
+
+    A second signal would interrupt it before it commits; a process has several cohorts, and
+    several people may press Stop.
+    """
     content = read_json(cohort.process_path) or {}
-    if _is_here(content):
-        psutil.Process(int(content["pid"])).terminate()
+    if not _is_here(content):
+        return
+    mark = f".stop-{content['pid']}-{content['process_started']}"
+    try:
+        (experiment.path / mark).touch(exist_ok=False)
+    except FileExistsError:
+        return
+    except OSError:
+        log.warning("no note of the stop could be left in %s", experiment.path)
+    with contextlib.suppress(psutil.NoSuchProcess):  # it ended meanwhile
+        psutil.Process(int(str(content["pid"]))).terminate()
 
 
 def kill(cohort: CohortDir) -> list[str]:
@@ -141,6 +158,44 @@ def kill(cohort: CohortDir) -> list[str]:
     return [str(name) for name in content.get("runs", [])]
 
 
+def working_cohorts(experiment: ExperimentDir) -> list[CohortDir]:
+    """Return the cohorts whose process lives on this machine."""
+    return [c for c in experiment.cohorts() if _is_here(read_json(c.process_path) or {})]
+
+
+def ends_with_kill(experiment: ExperimentDir) -> list[str]:
+    """Return the names of the runs that `kill_all` would end now."""
+    found = [read_json(c.process_path) or {} for c in working_cohorts(experiment)]
+    named = dict.fromkeys(str(name) for content in found for name in content.get("runs", []))
+    at_it = {
+        run.name
+        for run in (open_run(r.path) for r in experiment.runs() if r.name in named)
+        if run.state.alive
+    }
+    return [name for name in named if name in at_it]
+
+
+def kill_all(experiment: ExperimentDir) -> list[str]:
+    """Kill whatever process trains an experiment; return the runs that end with it.
+
+    Raises:
+        JobError: none is at it on this machine.
+    """
+    cohorts = working_cohorts(experiment)
+    if not cohorts:
+        raise JobError(
+            f"No process on this machine trains '{experiment.name}'; nothing was killed. "
+            "It may have ended meanwhile: look at its state."
+        )
+    ended = ends_with_kill(experiment)
+    for cohort in cohorts:
+        try:
+            kill(cohort)
+        except (JobError, psutil.NoSuchProcess):
+            continue  # several cohorts of one process: it is gone already
+    return ended
+
+
 def _is_here(content: dict[str, object]) -> bool:
     import socket
 
@@ -157,10 +212,23 @@ def can_stop(run: Run) -> bool:
     return run.state in (RunState.RUNNING, RunState.STOPPING)
 
 
-def log_tail(experiment: ExperimentDir, lines: int = 200) -> str:
-    """Return the last lines an experiment's process printed."""
+_TAIL_BYTES = 1_000_000
+"""Of a long log only so much is read from its end."""
+
+
+def log_tail(experiment: ExperimentDir, lines: int = 200, search: str = "") -> str:
+    """Return the last lines an experiment's process printed.
+
+    Args:
+        experiment: whose.
+        lines: at most so many.
+        search: only lines that hold this text, whatever its case.
+    """
     try:
-        text = experiment.log_path.read_text(encoding="utf-8", errors="replace")
+        with experiment.log_path.open("rb") as file:
+            file.seek(max(0, file.seek(0, os.SEEK_END) - _TAIL_BYTES))
+            text = file.read().decode("utf-8", errors="replace")
     except OSError:
         return ""
-    return "\n".join(text.splitlines()[-lines:])
+    found = [line for line in text.splitlines() if search.lower() in line.lower()]
+    return "\n".join(found[-lines:])

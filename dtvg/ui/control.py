@@ -1,0 +1,100 @@
+"""Stop, kill and resume an experiment, and what its process says. Must not import torch."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import streamlit as st
+
+from dtvg.errors import DtvgError
+from dtvg.jobs import launcher
+from dtvg.store.layout import ExperimentDir
+from dtvg.store.reader import Experiment
+from dtvg.ui.page import guarded
+
+START_SECONDS = 60.0
+"""So long a started process may take until it holds its experiment."""
+
+
+def may_change(experiment: Experiment) -> bool:
+    """Whether looking again may show something new: a process is at it, or about to be."""
+    if launcher.is_working(ExperimentDir(experiment.path)):
+        return True
+    asked = st.session_state.get(f"started-{experiment.name}", 0.0)
+    unfinished = any(r.state.resumable for r in experiment.runs if r.problem is None)
+    return (unfinished or not experiment.runs) and time.time() - asked < START_SECONDS
+
+
+def started(name: str) -> None:
+    """Note that a process was started for an experiment just now."""
+    st.session_state[f"started-{name}"] = time.time()
+
+
+def buttons(experiment: Experiment, example: bool) -> None:
+    """Draw stop, kill and resume, each only where it would do something."""
+    if example:
+        st.caption("A recorded example: it can be looked at, not changed.")
+        return
+    folder = ExperimentDir(experiment.path)
+    working = launcher.is_working(folder)
+    unfinished = any(r.state.resumable for r in experiment.runs if r.problem is None)
+    with st.container(horizontal=True):
+        if st.button(
+            "Stop",
+            icon=":material/stop_circle:",
+            disabled=not working,
+            help="Commits first; nothing trained is lost.",
+        ):
+            asked = launcher.stop(folder)
+            st.toast(f"Asked to commit and stop: {_names(asked)}.")
+        idle = not working and (unfinished or not experiment.runs)
+        if st.button("Resume", icon=":material/play_circle:", disabled=not idle):
+            _resume(folder)
+        if working:
+            _kill(folder)
+
+
+def _resume(folder: ExperimentDir) -> None:
+    try:
+        launcher.resume(folder)
+    except DtvgError as error:
+        st.error(str(error), icon=":material/error:")
+        return
+    started(folder.name)
+    st.toast("Resumed; the first steps appear in some seconds.")
+    st.rerun()
+
+
+def _kill(folder: ExperimentDir) -> None:
+    """Ask before killing, naming every run that ends."""
+    with st.popover("Kill", icon=":material/dangerous:"):
+        ends = launcher.ends_with_kill(folder)
+        st.markdown(f"Ends the process at once, and with it: {_names(ends)}.")
+        st.caption("What was committed stays; Resume goes on from there. Stop loses nothing.")
+        if st.button("Kill the process", type="primary"):
+            try:
+                st.toast(f"Killed: {_names(launcher.kill_all(folder))}.")
+            except DtvgError as error:
+                st.warning(str(error), icon=":material/warning:")
+
+
+def _names(names: list[str]) -> str:
+    shown = ", ".join(f"`{name}`" for name in names[:8])
+    more = f" and {len(names) - 8} more" if len(names) > 8 else ""
+    return shown + more or "no run that trains"
+
+
+def messages(path: Path) -> None:
+    """Show the end of what the process printed, with search."""
+
+    def draw() -> None:
+        folder = ExperimentDir(path)
+        if not launcher.log_tail(folder, 1):
+            return
+        with st.expander("Messages of the process"):
+            text = st.text_input("Search", key="log-search", placeholder="part of a line")
+            tail = launcher.log_tail(folder, 200, text)
+            st.code(tail or "No line holds this text.", language=None, height=300)
+
+    guarded(draw)

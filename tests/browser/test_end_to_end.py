@@ -1,0 +1,79 @@
+"""What a new user does, in a browser: launch, watch, stop, resume, look, explain, export."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+import pytest
+import yaml
+from playwright.sync_api import Browser, Page, expect
+
+from dtvg.store.reader import open_experiment
+from dtvg.testing.tiny_run import tiny_config
+from tests.browser.conftest import App
+
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(240)]
+
+
+def _settings(folder: Path) -> str:
+    values = tiny_config(folder, methods=["dtvg"], name="walk")
+    values["optim"] = {**values["optim"], "steps": 2_500}
+    values["evaluation"] = {"every": 100, "max_examples": 4}
+    return yaml.safe_dump(values)
+
+
+def _no_trouble(page: Page) -> None:
+    expect(page.locator("h1").first).to_be_visible(timeout=30_000)
+    assert page.get_by_text("did not work as it should").count() == 0
+    assert page.get_by_text("Traceback").count() == 0
+
+
+def test_launch_live_stop_resume_groups_explain_and_export(
+    app: App, browser: Browser, tmp_path: Path
+) -> None:
+    page = browser.new_context(viewport={"width": 1280, "height": 900}).new_page()
+    page.goto(f"{app.url}/launch?from=pasted+YAML")
+    area = page.get_by_label("YAML of an experiment")
+    area.fill(_settings(tmp_path), timeout=30_000)
+    area.press("Control+Enter")
+    page.get_by_role("button", name="Start", exact=False).last.click(timeout=30_000)
+
+    page.wait_for_url("**/live?**", timeout=30_000)
+    expect(page.get_by_text("1 running").first).to_be_visible(timeout=60_000)
+    page.locator(".js-plotly-plot").first.wait_for(timeout=60_000)
+    page.get_by_role("button", name="Stop").click()
+    expect(page.get_by_text("1 stopped").first).to_be_visible(timeout=30_000)
+    folder = app.home / "runs" / "walk"
+    stopped = [r for r in open_experiment(folder).runs if r.role == "transfer"][0]
+    assert 0 < stopped.step < stopped.total_steps
+
+    page.reload()
+    page.get_by_role("button", name="Resume").click(timeout=30_000)
+    expect(page.get_by_text("2,524 of 2,524 run steps").first).to_be_visible(timeout=120_000)
+    page.goto(f"{app.url}/groups?experiment=walk")
+    page.locator(".js-plotly-plot").first.wait_for(timeout=30_000)
+    _no_trouble(page)
+    page.goto(f"{app.url}/explain?experiment=walk")
+    _no_trouble(page)
+    page.goto(f"{app.url}/overview")
+    with page.expect_download(timeout=30_000) as waiting:
+        page.get_by_role("button", name="Download CSV").last.click()
+    with Path(waiting.value.path()).open() as file:
+        assert any(row["experiment"] == "walk" for row in csv.DictReader(file))
+
+
+@pytest.mark.parametrize("width", [390, 1280, 1920])
+def test_no_page_is_wider_than_the_window(app: App, browser: Browser, width: int) -> None:
+    page = browser.new_context(
+        viewport={"width": width, "height": 900}, color_scheme="dark"
+    ).new_page()
+    for name in ("", "launch", "live"):
+        page.goto(f"{app.url}/{name}")
+        _no_trouble(page)
+        page.wait_for_timeout(1_000)
+        wide = page.evaluate(
+            "(() => { const m = document.querySelector('[data-testid=stMain]');"
+            " return m.scrollWidth - m.clientWidth; })()"
+        )
+        assert wide <= 1, f"{name or 'overview'} overflows by {wide} px at {width}"

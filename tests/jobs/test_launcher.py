@@ -1,0 +1,70 @@
+"""Run control against real processes: kill -9, stops by two people, resume to the same end."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from dtvg.config import build_config
+from dtvg.errors import JobError
+from dtvg.jobs import launcher
+from dtvg.records import RunState
+from dtvg.store.files import read_json
+from dtvg.store.layout import ExperimentDir
+from dtvg.store.reader import Run, open_experiment
+from dtvg.testing.tiny_run import tiny_config
+
+pytestmark = pytest.mark.timeout(180)
+
+
+def _until(true: Callable[[], object], seconds: float) -> float:
+    began = time.monotonic()
+    while not true():
+        assert time.monotonic() - began < seconds, f"did not come about within {seconds} s"
+        time.sleep(0.1)
+    return time.monotonic() - began
+
+
+def _transfer(folder: ExperimentDir) -> Run | None:
+    runs = [r for r in open_experiment(folder.path).runs if r.role == "transfer"]
+    return runs[0] if runs else None
+
+
+def _started(own_home: Path, steps: int) -> ExperimentDir:
+    values = tiny_config(own_home / "parts", methods=["dtvg"], name="walk")
+    values["optim"] = {**values["optim"], "steps": steps}
+    values["evaluation"] = {"every": 500, "max_examples": 4}
+    folder = launcher.start(build_config(values), own_home / "runs")
+    _until(lambda: (run := _transfer(folder)) and run.step > 20, 90)
+    return folder
+
+
+def test_a_killed_process_reads_as_lost_within_ten_seconds_and_resumes_to_the_end(
+    own_home: Path,
+) -> None:
+    folder = _started(own_home, 600)
+    cohort = next(c for c in launcher.working_cohorts(folder))
+    os.kill(int((read_json(cohort.process_path) or {})["pid"]), signal.SIGKILL)
+    _until(lambda: (run := _transfer(folder)) and run.state is RunState.LOST, 10)
+    launcher.resume(folder)
+    _until(lambda: (run := _transfer(folder)) and run.state is RunState.FINISHED, 90)
+
+
+def test_two_people_may_stop_the_same_run_and_kill_names_what_ends(own_home: Path) -> None:
+    folder = _started(own_home, 50_000)
+    assert launcher.ends_with_kill(folder) == ["rte.dtvg.s0"]
+    assert launcher.stop(folder) == ["rte.dtvg.s0"]
+    launcher.stop(folder)
+    _until(lambda: (run := _transfer(folder)) and run.state is RunState.STOPPED, 30)
+    assert launcher.stop(folder) == []
+    _until(lambda: not launcher.is_working(folder), 30)
+    launcher.resume(folder)
+    _until(lambda: (run := _transfer(folder)) and run.state is RunState.RUNNING, 60)
+    assert launcher.kill_all(folder) == ["rte.dtvg.s0"]
+    with pytest.raises(JobError, match="nothing was killed"):
+        launcher.kill_all(folder)
