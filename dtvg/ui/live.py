@@ -104,11 +104,10 @@ def _charts(experiment: Experiment, run: Run, view: View) -> None:
                 drawn.add_trace(trace)
         if view.log and made.curves:
             drawn.update_yaxes(type="log")
-        label = Y_TITLES[view.quantity]
         show.figure(
             drawn,
             f"live-{view.quantity}-{view.log}-{key}",
-            f"{label[0].upper()}{label[1:]}",
+            Y_TITLES[view.quantity],
             made.table,
             f"{name}-{view.quantity}",
         )
@@ -122,7 +121,12 @@ def _charts(experiment: Experiment, run: Run, view: View) -> None:
             score.table,
             f"{name}-score",
         )
-    key = f"{experiment.name}-{run.name}"
+    _group(experiment, run)
+
+
+def _group(experiment: Experiment, run: Run) -> None:
+    """Show which sources were members so far."""
+    dark, key = is_dark(), f"{experiment.name}-{run.name}"
     info = cache.groups(run)
     if run.sources and len(info.steps):
         st.subheader("The group as it forms", anchor=False)

@@ -66,5 +66,6 @@ def test_two_people_may_stop_the_same_run_and_kill_names_what_ends(own_home: Pat
     launcher.resume(folder)
     _until(lambda: (run := _transfer(folder)) and run.state is RunState.RUNNING, 60)
     assert launcher.kill_all(folder) == ["rte.dtvg.s0"]
+    _until(lambda: not launcher.working_cohorts(folder), 5)
     with pytest.raises(JobError, match="nothing was killed"):
         launcher.kill_all(folder)
