@@ -7,7 +7,7 @@ import streamlit as st
 
 from dtvg.figures.groups import timeline_figure
 from dtvg.store.reader import Experiment
-from dtvg.ui import cache, runs, show
+from dtvg.ui import address, cache, runs, show
 from dtvg.ui.page import is_dark, link, page
 
 TOUR = """
@@ -85,12 +85,13 @@ def _table(experiments: list[Experiment]) -> None:
     ]
     table = pd.DataFrame(rows)
     with st.container(horizontal=True):
+        address.recall("filter", str, "")
         text = st.text_input(
             "Filter",
             key="filter",
-            bind="query-params",
             placeholder="part of a name, target, method or state",
         )
+        address.keep("filter", text)
         states = ["all", *dict.fromkeys(table["state"])] if len(table) else ["all"]
         state = runs.choose("State", states, "state") or "all"
     if len(table) and text:

@@ -65,6 +65,11 @@ def whole(low: int, high: int) -> Callable[[str], int | None]:
     return parse
 
 
+def truth(text: str) -> bool | None:
+    """Read a switch."""
+    return {"True": True, "False": False}.get(text)
+
+
 def number(low: float | None = None) -> Callable[[str], float | None]:
     """Return a parser of finite numbers, moved up to `low`."""
 

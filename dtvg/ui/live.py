@@ -14,7 +14,7 @@ import streamlit as st
 from dtvg.figures.curves import Y_TITLES, curves_figure
 from dtvg.figures.groups import timeline_figure
 from dtvg.store.reader import Experiment, Run, open_experiment
-from dtvg.ui import cache, control, runs, show
+from dtvg.ui import address, cache, control, runs, show
 from dtvg.ui.page import is_dark
 
 QUANTITIES = ("loss", "grad_norm", "lr_prompt", "lr_scale", "lr_scale_target", "step_ms")
@@ -44,7 +44,9 @@ def choose_view() -> View:
         series = runs.choose("Series", list(SERIES), "series", show=SERIES.__getitem__)
     with cells[3]:
         smooth = runs.choose("Smoothing", ("0", "0.6", "0.9", "0.97"), "smooth", "0.6")
-    log = st.toggle("Logarithmic axis", key="log", bind="query-params")
+    address.recall("log", address.truth, False)
+    log = st.toggle("Logarithmic axis", key="log")
+    address.keep("log", log)
     return View(quantity or "loss", x or "step", series or "run", float(smooth or 0), log)
 
 

@@ -9,6 +9,7 @@ import pytest
 import yaml
 from playwright.sync_api import Browser, Page, expect
 
+from dtvg.analysis.groups import group_info
 from dtvg.store.reader import open_experiment
 from dtvg.testing.tiny_run import tiny_config
 from tests.browser.conftest import App
@@ -54,13 +55,23 @@ def test_launch_live_stop_resume_groups_explain_and_export(
     page.goto(f"{app.url}/groups?experiment=walk")
     page.locator(".js-plotly-plot").first.wait_for(timeout=30_000)
     _no_trouble(page)
-    page.goto(f"{app.url}/explain?experiment=walk")
-    _no_trouble(page)
-    page.goto(f"{app.url}/overview")
+    page.get_by_text("Numbers (").first.click()
     with page.expect_download(timeout=30_000) as waiting:
-        page.get_by_role("button", name="Download CSV").last.click()
+        page.get_by_role("button", name="Download CSV").first.click()
     with Path(waiting.value.path()).open() as file:
-        assert any(row["experiment"] == "walk" for row in csv.DictReader(file))
+        rows = list(csv.DictReader(file))
+    info = group_info(next(r for r in open_experiment(folder).runs if r.role == "transfer"))
+    assert [int(r["first"]) for r in rows] == info.timeline["first"].tolist()
+
+    page.goto(f"{app.url}/explain?experiment=walk&step=7")
+    expect(page.get_by_text("The decision at step 7")).to_be_visible(timeout=30_000)
+    page.get_by_role("button", name="Newest step").click()
+    expect(page.get_by_text("The decision at step 2,500")).to_be_visible(timeout=30_000)
+    page.wait_for_url("**step=2500**", timeout=10_000)
+    other = page.context.new_page()
+    other.goto(page.url)
+    expect(other.get_by_text("The decision at step 2,500")).to_be_visible(timeout=30_000)
+    _no_trouble(other)
 
 
 @pytest.mark.parametrize("width", [390, 1280, 1920])
@@ -68,7 +79,7 @@ def test_no_page_is_wider_than_the_window(app: App, browser: Browser, width: int
     page = browser.new_context(
         viewport={"width": width, "height": 900}, color_scheme="dark"
     ).new_page()
-    for name in ("", "launch", "live"):
+    for name in ("", "launch", "live", "groups", "explain", "compare", "prompts", "tasks", "share"):
         page.goto(f"{app.url}/{name}")
         _no_trouble(page)
         page.wait_for_timeout(1_000)

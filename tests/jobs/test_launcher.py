@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 
 from dtvg.config import build_config
@@ -20,6 +21,15 @@ from dtvg.store.reader import Run, open_experiment
 from dtvg.testing.tiny_run import tiny_config
 
 pytestmark = pytest.mark.timeout(180)
+
+
+@pytest.fixture(autouse=True)
+def _no_trainer_is_left(own_home: Path) -> Iterator[None]:
+    """End training processes of this home only; they outlive a failed test by design."""
+    yield
+    for process in psutil.process_iter(["cmdline"]):
+        if str(own_home / "runs") in (process.info["cmdline"] or []):
+            process.kill()
 
 
 def _until(true: Callable[[], object], seconds: float) -> float:
