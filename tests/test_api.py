@@ -17,7 +17,8 @@ EXAMPLE = Path(__file__).resolve().parent.parent / "data" / "examples" / "demo-r
 def test_the_recorded_example_is_whole_and_replays() -> None:
     experiment = dtvg.open_experiment(EXAMPLE)
     runs = [run for run in experiment.runs if run.view.role == "transfer"]
-    assert len(runs) == 52
+    assert experiment.view.config is not None
+    assert len(runs) == len(experiment.view.config.runs()) == 78
     for run in runs:
         assert verify_run(run.view.path) == []
 
