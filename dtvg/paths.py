@@ -45,3 +45,8 @@ def demo() -> Path:
 def examples() -> Path:
     """Return the folder of recorded experiments, laid out like a runs folder."""
     return shipped() / "examples"
+
+
+def published() -> Path:
+    """Return the folder of numbers from papers, CSV files with their source."""
+    return shipped() / "published"

@@ -1,34 +1,55 @@
-"""Methods side by side: mean, spread and interval over seeds, and paired verdicts.
+"""Methods side by side: the one Info behind the compare page, `runs compare` and exports.
 
 Cells without a finished run stay empty, never zero; averages over targets are taken within a
-seed first and only over seeds that have every target. Must not import torch, plotly or
-streamlit.
+seed first and only over seeds that have every target. What costs more to compute than the
+table of scores is computed when first asked for. Must not import torch, plotly or streamlit.
+docs/verdicts.md.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import pandas as pd
 
 from dtvg.analysis import verdicts
+from dtvg.analysis.scores import (
+    AVERAGE,
+    BEST_SINGLE,
+    MEAN_SINGLE,
+    STAGE_ONE,
+    Scores,
+    Sheet,
+    collect,
+    row_name,
+)
 from dtvg.analysis.statistics import bootstrap_interval
 from dtvg.errors import DataError, unknown
-from dtvg.store.reader import Run, read_table
+from dtvg.store.reader import Run
 
-AVERAGE = "average"
-"""Name of the column that averages over targets."""
-BEST_SINGLE = "single (best by validation)"
-MEAN_SINGLE = "single (mean)"
-STAGE_ONE = "stage I prompt"
+if TYPE_CHECKING:
+    from dtvg.analysis.costs import CostInfo
+    from dtvg.analysis.paired import PairedInfo
+    from dtvg.analysis.profile import ProfileInfo
+    from dtvg.analysis.published import PublishedInfo
+    from dtvg.analysis.ranks import RanksInfo
+
+__all__ = [
+    "AVERAGE",
+    "BEST_SINGLE",
+    "MEAN_SINGLE",
+    "STAGE_ONE",
+    "CompareInfo",
+    "Scores",
+    "compare_info",
+    "row_name",
+]
 
 Split = Literal["test", "validation"]
-Scores = dict[tuple[str, str], dict[int, float]]
-"""(row, target) → seed → score."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,14 +67,13 @@ class CompareInfo:
     table: pd.DataFrame
     """`method, target, n_seeds, mean, std, low, high, seeds`: std with n − 1; interval as
     named in `interval`; empty where there is no or one seed."""
-    verdicts: pd.DataFrame
-    """`subject, baseline, target, n_seeds, difference, low, high, p, p_holm, verdict,
-    seeds_needed`: paired by seed, subject minus baseline."""
     interval: str
     """What `low` and `high` of `table` are."""
-    verdict_note: str
-    """What the verdicts rest on."""
     notes: tuple[str, ...]
+    sheet: Sheet
+    """The scores with the runs behind them."""
+    against: tuple[tuple[str, str], ...]
+    """(subject row, baseline row): what is set against what."""
 
     @cached_property
     def wide(self) -> pd.DataFrame:
@@ -64,6 +84,51 @@ class CompareInfo:
     def wide_std(self) -> pd.DataFrame:
         """Method × target, standard deviations over seeds (n − 1); NaN below two seeds."""
         return self._pivot("std")
+
+    @cached_property
+    def paired(self) -> PairedInfo:
+        """The subject against each baseline, paired by seed and by example, with verdicts."""
+        from dtvg.analysis.paired import paired
+
+        return paired(self.sheet, self.against)
+
+    @property
+    def verdicts(self) -> pd.DataFrame:
+        """The table of `paired`."""
+        return self.paired.table
+
+    @property
+    def verdict_note(self) -> str:
+        """What the verdicts rest on."""
+        return self.paired.note
+
+    @cached_property
+    def ranks(self) -> RanksInfo:
+        """Average ranks over targets, Friedman's test and Nemenyi's critical difference."""
+        from dtvg.analysis.ranks import ranks
+
+        return ranks(self.sheet)
+
+    @cached_property
+    def profile(self) -> ProfileInfo:
+        """Share of targets and seeds on which each method is within τ of the best."""
+        from dtvg.analysis.profile import profile
+
+        return profile(self.sheet)
+
+    @cached_property
+    def costs(self) -> CostInfo:
+        """What each method trained and took, beside its score."""
+        from dtvg.analysis.costs import costs
+
+        return costs(self.sheet)
+
+    @cached_property
+    def published(self) -> PublishedInfo:
+        """Results from papers on the same targets, never mixed into the means here."""
+        from dtvg.analysis.published import published
+
+        return published(self.targets)
 
     def _pivot(self, column: str) -> pd.DataFrame:
         made = self.table.pivot(index="method", columns="target", values=column)
@@ -97,148 +162,21 @@ def compare_info(
     finished = [r for r in runs if r.result is not None and r.role in ("transfer", "stage1")]
     transfer = [r for r in runs if r.role == "transfer"]
     targets = tuple(dict.fromkeys(r.target for r in transfer))
-    several = len({r.experiment for r in transfer}) > 1
-    scores, order = _collect(finished, targets, split, metric, several)
-    if finished and not scores:
-        _refuse_unknown(finished, split, metric)
-    _add_singles(scores, order, transfer, finished, split, metric, several)
-    rows = tuple(_sorted_rows(order))
-    _add_average(scores, rows, targets)
+    sheet = collect(transfer, finished, split, metric, targets)
     shown = (*targets, AVERAGE) if len(targets) > 1 else targets
-    table = _table(scores, rows, shown)
-    against = verdicts.pairs(rows, order, subject, baselines)
     return CompareInfo(
         metric=metric,
         split=split,
-        rows=rows,
+        rows=sheet.rows,
         targets=targets,
-        points=_points(scores, rows, shown),
-        table=table,
-        verdicts=verdicts.verdict_table(scores, against, targets, AVERAGE),
+        points=_points(sheet.scores, sheet.rows, shown),
+        table=_table(sheet.scores, sheet.rows, shown),
         interval="95 % percentile bootstrap of the mean over seeds (10,000 resamples, seed 0); "
         "too narrow with very few seeds",
-        verdict_note=verdicts.NOTE,
         notes=_notes(transfer, finished, split),
+        sheet=sheet,
+        against=tuple(verdicts.pairs(sheet.rows, sheet.names, subject, baselines)),
     )
-
-
-def row_name(run: Run, several: bool) -> str:
-    """Return the row a run belongs to."""
-    label = STAGE_ONE if run.role == "stage1" else run.method
-    return f"{run.experiment}: {label}" if several else label
-
-
-def _value(run: Run, split: str, metric: str) -> float | None:
-    """Return a finished run's score; None where it was not evaluated."""
-    if run.result is None:
-        return None
-    if metric == "score":
-        value = run.result.test_score if split == "test" else run.result.validation_score
-        return None if value is None else float(value)
-    if split == "test":
-        return run.result.metrics.get(metric) if run.result.test_score is not None else None
-    rows = read_table(
-        run,
-        "evals",
-        ["step", "split", "metric", "value"],
-        run.result.best_step,
-        run.result.best_step,
-    ).to_pandas()
-    rows = rows[(rows["split"] == split) & (rows["metric"] == metric)]
-    return float(rows["value"].iloc[-1]) if len(rows) else None
-
-
-def _collect(
-    finished: Sequence[Run], targets: Sequence[str], split: str, metric: str, several: bool
-) -> tuple[Scores, dict[str, str]]:
-    """Gather scores, and the rows in order of appearance with their method's name."""
-    scores: Scores = {}
-    order: dict[str, str] = {}
-    for run in finished:
-        if run.target not in targets:
-            continue
-        value = _value(run, split, metric)
-        if value is None:
-            continue
-        row = row_name(run, several)
-        order.setdefault(row, "stage1" if run.role == "stage1" else run.method_name)
-        scores.setdefault((row, run.target), {})[run.seed] = value
-    return scores, order
-
-
-def _refuse_unknown(finished: Sequence[Run], split: str, metric: str) -> None:
-    known = {"score"}
-    for run in finished:
-        known |= set(run.result.metrics) if run.result is not None else set()
-    if metric not in known:
-        raise DataError(unknown(f"metric on {split}", metric, known))
-
-
-def _add_singles(
-    scores: Scores,
-    order: dict[str, str],
-    transfer: Sequence[Run],
-    finished: Sequence[Run],
-    split: str,
-    metric: str,
-    several: bool,
-) -> None:
-    """Add `single` as its mean over sources and as the source best on validation.
-
-    A seed counts only once every single source planned for it has finished, so that a summary
-    never covers the quick ones alone.
-    """
-    planned: dict[tuple[str, str, int], set[str]] = {}
-    done: dict[tuple[str, str, int], dict[str, tuple[float, float]]] = {}
-    for run in transfer:
-        if run.method_name == "single":
-            planned.setdefault((run.experiment, run.target, run.seed), set()).add(run.method)
-    for run in finished:
-        key = (run.experiment, run.target, run.seed)
-        if run.role != "transfer" or run.method_name != "single" or run.result is None:
-            continue
-        value = _value(run, split, metric)
-        if value is not None:
-            done.setdefault(key, {})[run.method] = (run.result.validation_score, value)
-    for (experiment, target, seed), labels in planned.items():
-        of_seed = done.get((experiment, target, seed), {})
-        if len(labels) < 2 or set(of_seed) != labels:
-            continue
-        best = max(of_seed.values(), key=lambda pair: pair[0])
-        prefix = f"{experiment}: " if several else ""
-        for name, value in (
-            (BEST_SINGLE, best[1]),
-            (MEAN_SINGLE, float(np.mean([pair[1] for pair in of_seed.values()]))),
-        ):
-            order.setdefault(prefix + name, "single_summary")
-            scores.setdefault((prefix + name, target), {})[seed] = value
-
-
-def _sorted_rows(order: Mapping[str, str]) -> list[str]:
-    """Keep the order of appearance, but Stage I first and single sources after their summaries."""
-
-    def place(row: str) -> int:
-        return {"stage1": 0, "single_summary": 2, "single": 3}.get(order[row], 1)
-
-    rows = sorted((r for r in order if place(r) < 2), key=lambda r: place(r))
-    subject = [r for r in rows if order[r] == "dtvg"]
-    others = [r for r in rows if order[r] != "dtvg"]
-    summaries = [r for r in order if place(r) == 2]
-    singles = [r for r in order if place(r) == 3]
-    return [*others, *summaries, *subject, *singles]
-
-
-def _add_average(scores: Scores, rows: Sequence[str], targets: Sequence[str]) -> None:
-    """Average over targets within each seed that has every target."""
-    if len(targets) < 2:
-        return
-    for row in rows:
-        per_target = [scores.get((row, t), {}) for t in targets]
-        seeds = set(per_target[0]).intersection(*per_target[1:])
-        if seeds:
-            scores[(row, AVERAGE)] = {
-                s: float(np.mean([values[s] for values in per_target])) for s in sorted(seeds)
-            }
 
 
 def _points(scores: Scores, rows: Sequence[str], targets: Sequence[str]) -> pd.DataFrame:

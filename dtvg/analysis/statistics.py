@@ -1,4 +1,4 @@
-"""Small-sample statistics over seeds: intervals, exact sign flips, Holm's correction.
+"""Small-sample statistics over seeds: intervals, exact tests, Holm's correction, power.
 
 Seeds are few, so nothing here leans on normality except where its name says t. Must not
 import torch, plotly or streamlit.
@@ -23,6 +23,12 @@ EXACT_PAIRS = 16
 """Pairs up to which every sign pattern is tried; beyond, random ones are."""
 FEWEST_SEEDS = 3
 """Below this no verdict is given."""
+EXACT_DISCORDANT = 25
+"""Discordant examples below which McNemar's test is exact."""
+POWER = 0.8
+"""Chance to show a difference that the number of seeds needed is computed for."""
+MOST_SEEDS = 1_000
+"""Numbers of seeds beyond this are not named."""
 
 
 @dataclass(frozen=True)
@@ -114,3 +120,93 @@ def smallest_p(seeds: int, comparisons: int = 1) -> float:
 def seeds_needed(comparisons: int = 1) -> int:
     """Seeds from which on a verdict at 5 % is attainable at all."""
     return max(FEWEST_SEEDS, ceil(1 + log2(max(1, comparisons) / ALPHA) - 1e-12))
+
+
+def mcnemar_p(first_only: int, second_only: int) -> tuple[float, str]:
+    """McNemar's two-sided p from the discordant counts, and which form of it.
+
+    Exact binomial below 25 discordant examples; from there on mid-p, which is less
+    conservative and keeps its level (Fagerland, Lydersen and Laake, BMC Med. Res. Methodol. 13,
+    2013). 1 where nothing is discordant.
+
+    Args:
+        first_only: examples that only the first got right.
+        second_only: examples that only the second got right.
+    """
+    from scipy.special import bdtr
+
+    n, fewer = first_only + second_only, min(first_only, second_only)
+    name = "McNemar, exact" if n < EXACT_DISCORDANT else "McNemar, mid-p"
+    if n == 0:
+        return 1.0, name
+    p = 2 * float(bdtr(fewer, n, 0.5))
+    if n >= EXACT_DISCORDANT:
+        p -= float(bdtr(fewer, n, 0.5)) - (float(bdtr(fewer - 1, n, 0.5)) if fewer else 0.0)
+    return min(1.0, p), name
+
+
+def cohen_dz(differences: Sequence[float] | Floats) -> float:
+    """Cohen's d of paired differences: mean over standard deviation (n − 1).
+
+    NaN with fewer than two differences, or where all are equal.
+    """
+    d = np.asarray(differences, dtype=np.float64)
+    spread = float(d.std(ddof=1)) if len(d) > 1 else 0.0
+    return float(d.mean()) / spread if spread > 1e-12 else float("nan")
+
+
+def hedges_correction(n: int) -> float:
+    """Hedges' factor for d of n paired differences, Γ(m/2) / (√(m/2) Γ((m−1)/2)), m = n − 1."""
+    from scipy.special import gammaln
+
+    m = n - 1
+    if m < 2:
+        return float("nan")
+    log = float(gammaln(m / 2) - gammaln((m - 1) / 2))
+    return float(np.exp(log) / np.sqrt(m / 2))
+
+
+def paired_power(effect: float, n: int, alpha: float = ALPHA) -> float:
+    """Power of the two-sided paired t test with n pairs at a standardised effect d."""
+    from scipy.special import nctdtr, stdtrit
+
+    critical, shift = float(stdtrit(n - 1, 1 - alpha / 2)), abs(effect) * float(np.sqrt(n))
+    power = 1 - float(nctdtr(n - 1, shift, critical)) + float(nctdtr(n - 1, shift, -critical))
+    return power if np.isfinite(power) else 1.0
+
+
+def seeds_for_power(effect: float, comparisons: int = 1, power: float = POWER) -> int | None:
+    """Seeds with which an effect of this size would be shown with the given power.
+
+    Paired t test at 5 % over the number of comparisons (Holm's first step), and never fewer
+    than `seeds_needed`. The effect seen on few seeds is itself uncertain, and so is this.
+
+    Args:
+        effect: standardised mean difference (Cohen's d, Hedges' g).
+        comparisons: of the family.
+        power: wanted.
+
+    Returns:
+        None beyond 1,000 seeds, or without an effect.
+    """
+    if not np.isfinite(effect) or effect == 0:
+        return None
+    least = seeds_needed(comparisons)
+    alpha = ALPHA / max(1, comparisons)
+    if paired_power(effect, MOST_SEEDS, alpha) < power:
+        return None
+    low, high = least, MOST_SEEDS
+    while low < high:
+        middle = (low + high) // 2
+        if paired_power(effect, middle, alpha) >= power:
+            high = middle
+        else:
+            low = middle + 1
+    return low
+
+
+def bootstrap_p(resampled: Floats) -> float:
+    """Two-sided p from resampled differences: twice the smaller tail at zero, counting itself."""
+    n = len(resampled)
+    below, above = float((resampled <= 0).sum()), float((resampled >= 0).sum())
+    return min(1.0, 2 * (1 + min(below, above)) / (n + 1))

@@ -1,0 +1,193 @@
+"""Stored answers of runs, example by example, and scores of resampled examples.
+
+Runs are paired by what an example says (its fingerprint), never by its place. Must not import
+torch, plotly or streamlit. docs/verdicts.md "By example".
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from dtvg.analysis.reweighted import Answers, Scorer, mean_scorer, value_scorer
+from dtvg.analysis.scores import Sheet, value_of
+from dtvg.analysis.statistics import RESAMPLES
+from dtvg.errors import DtvgError
+from dtvg.store.reader import Run, read_table
+from dtvg.tasks.labels import label_words
+from dtvg.tasks.spec import find_task
+
+Floats = npt.NDArray[np.float64]
+
+BLOCK = 1_000
+"""Resamples computed at once: their weights take 8 MB per thousand examples."""
+SAME = 1e-6
+"""A recomputed score this near to the recorded one is the same."""
+COLUMNS = ["step", "split", "task", "row", "fingerprint", "target", "prediction"]
+COLUMNS += ["correct", "value"]
+
+
+@dataclass(frozen=True, eq=False)
+class TargetExamples:
+    """Answers of runs to the same examples of one target."""
+
+    target: str
+    n_examples: int
+    answers: dict[Path, Answers]
+    """Run's folder → its answers, the same example at the same place in each."""
+    scorers: dict[Path, Scorer]
+    """Run's folder → its score under any weights of the examples."""
+    accuracy: bool
+    """Whether the score is the accuracy, so that McNemar's test is about it."""
+    problems: tuple[str, ...]
+    """Why runs were left out."""
+
+    def resampled(self, runs: Sequence[Run], draw: int) -> dict[Path, Floats]:
+        """Score each run on 10,000 resamples of the examples, the same ones for all runs.
+
+        Args:
+            runs: those wanted; others than `answers` are skipped.
+            draw: number of the draw; another number gives independent resamples.
+
+        Returns:
+            Run's folder → `[B]`.
+        """
+        wanted = [r.path for r in runs if r.path in self.scorers]
+        found: dict[Path, list[Floats]] = {path: [] for path in wanted}
+        for weights in _weights(self.n_examples, draw):
+            for path in found:
+                found[path].append(self.scorers[path](weights))
+        return {path: np.concatenate(blocks) for path, blocks in found.items()}
+
+
+def _weights(n: int, draw: int) -> Iterator[Floats]:
+    """How often each of n examples is drawn, `[block n]`, block by block."""
+    rng = np.random.default_rng([0, draw])
+    for _ in range(RESAMPLES // BLOCK):
+        drawn = rng.integers(0, n, (BLOCK, n)) + np.arange(BLOCK)[:, None] * n
+        counts = np.bincount(drawn.ravel(), minlength=BLOCK * n).reshape(BLOCK, n)
+        yield counts.astype(np.float64)
+
+
+def read_answers(run: Run, split: str) -> pd.DataFrame:
+    """Return the answers a run's score rests on, one row per example; empty without any.
+
+    Args:
+        run: finished, with `evaluation.keep_predictions` other than none.
+        split: `validation` or `test`.
+    """
+    if run.result is None:
+        return pd.DataFrame(columns=[*COLUMNS, "again"])
+    best = run.result.best_step
+    data = read_table(run, "predictions", COLUMNS, best, best).to_pandas()
+    data = data[(data["split"] == split) & (data["task"] == run.target)]
+    data = data.drop_duplicates("row", keep="last").sort_values(["fingerprint", "row"])
+    return data.assign(again=data.groupby("fingerprint").cumcount())
+
+
+def target_examples(sheet: Sheet, target: str, rows: Sequence[str]) -> TargetExamples:
+    """Read the answers behind rows on one target, and check them against the scores.
+
+    A run is left out where it kept no answers, answered other examples than most runs, or
+    where its answers do not give the recorded score.
+
+    Args:
+        sheet: from `scores.collect`.
+        target: the target.
+        rows: rows wanted.
+    """
+    runs = {
+        run.path: run
+        for row in rows
+        for behind in sheet.behind.get((row, target), {}).values()
+        for run in behind
+    }
+    frames = {path: read_answers(run, sheet.split) for path, run in runs.items()}
+    keys = {
+        path: tuple(zip(frame["fingerprint"], frame["again"], strict=True))
+        for path, frame in frames.items()
+        if len(frame)
+    }
+    counted = Counter(keys.values()).most_common(1)
+    common = counted[0][0] if counted else ()
+    answers, scorers, plain, odd = {}, {}, True, 0
+    for path, run in runs.items():
+        if keys.get(path) != common:
+            continue
+        mine = _answers(frames[path], _words(run))
+        made = _checked(run, sheet, mine)
+        if made is None:
+            odd += 1
+            continue
+        answers[path], scorers[path] = mine, made
+        plain &= set(_metrics(run, sheet.metric)) == {"accuracy"}
+    problems = _problems(len(runs), len(keys), sum(k != common for k in keys.values()), odd)
+    return TargetExamples(target, len(common), answers, scorers, plain and bool(scorers), problems)
+
+
+def _problems(runs: int, kept: int, other: int, odd: int) -> tuple[str, ...]:
+    """Say which runs are compared by seed only."""
+    told = []
+    if kept < runs:
+        told.append(f"{runs - kept} of {runs} runs kept no answers (evaluation.keep_predictions)")
+    if other:
+        told.append(f"{other} answered other examples than most")
+    if odd:
+        told.append(f"the answers of {odd} do not give the recorded score")
+    return tuple(told)
+
+
+def _answers(frame: pd.DataFrame, words: tuple[str, ...] | None) -> Answers:
+    texts = [tuple(str(x) for x in frame[c]) for c in ("target", "prediction")]
+    return Answers(
+        target=texts[0],
+        prediction=texts[1],
+        correct=frame["correct"].to_numpy(dtype=np.float64),
+        value=frame["value"].to_numpy(dtype=np.float64),
+        words=tuple(sorted(set(texts[0]))) if words is None else words,
+    )
+
+
+def _words(run: Run) -> tuple[str, ...] | None:
+    """Label words of a run's target; None where the task or the configuration is not known."""
+    config = run.config
+    if config is None:
+        return None
+    try:
+        spec = find_task(run.target)
+        return label_words(spec, config.data.labels, config.data.label_words)
+    except DtvgError:
+        return None
+
+
+def _metrics(run: Run, metric: str) -> tuple[str, ...]:
+    if metric != "score":
+        return (metric,)
+    known = run.result.metrics if run.result is not None else {}
+    return tuple(m for m in known if m != "score")
+
+
+def _checked(run: Run, sheet: Sheet, answers: Answers) -> Scorer | None:
+    """Return the scorer that gives the run's recorded score from its answers; None: neither."""
+    recorded = value_of(run, sheet.split, sheet.metric)
+    once = np.ones((1, len(answers.target)))
+    for made in (mean_scorer(_metrics(run, sheet.metric), answers), value_scorer(answers)):
+        if made is not None and recorded is not None:
+            if abs(float(made(once)[0]) - recorded) <= SAME:
+                return made
+    return None
+
+
+def net_correct(examples: TargetExamples, first: Sequence[Run], second: Sequence[Run]) -> Floats:
+    """Return by how much of its runs the first got each example right more than the second."""
+    a, b = (
+        np.mean([examples.answers[run.path].correct for run in runs], axis=0)
+        for runs in (first, second)
+    )
+    return np.asarray(a - b, dtype=np.float64)

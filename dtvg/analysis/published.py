@@ -1,0 +1,100 @@
+"""Numbers from papers, to stand beside ours and never among them.
+
+Rows come from `data/published/*.csv`; each carries the paper and table it was taken from.
+Their backbone, budget and data differ from ours, so no mean, rank or verdict may use them.
+Must not import torch, plotly or streamlit. docs/verdicts.md "Published numbers".
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from dtvg import paths
+from dtvg.errors import DataError
+
+COLUMNS = ("method", "task", "metric", "value", "backbone", "source")
+GROUPS = {
+    "glue_average": ("mnli", "qqp", "qnli", "sst2", "stsb", "mrpc", "rte", "cola"),
+    "superglue_average": ("multirc", "boolq", "wic", "wsc", "cb"),
+}
+"""Averages that papers print, and the tasks they are over."""
+TITLES = {
+    "glue_average": "GLUE average (all eight)",
+    "superglue_average": "SuperGLUE average (all five)",
+}
+
+
+@dataclass(frozen=True, eq=False)
+class PublishedInfo:
+    """Published results on given targets; 0..1 as everywhere, percent only in labels."""
+
+    table: pd.DataFrame
+    """`method, task, metric, value, backbone, source`, one number a row."""
+    wide: pd.DataFrame
+    """Method × task, in the order of the targets, then averages that contain one; NaN: not
+    at hand."""
+    sources: tuple[str, ...]
+    note: str
+
+
+def published(targets: Sequence[str], folder: Path | None = None) -> PublishedInfo:
+    """Return what papers report on targets, with averages of groups that hold one of them.
+
+    Args:
+        targets: names of tasks.
+        folder: of CSV files; None: those that ship.
+
+    Raises:
+        DataError: a file lacks a column or holds no number where one must be.
+    """
+    everything = load_published(folder)
+    groups = [g for g, members in GROUPS.items() if set(members) & set(targets)]
+    shown = [*targets, *groups]
+    table = everything[everything["task"].isin(shown)].reset_index(drop=True)
+    wide = table.pivot_table(index="method", columns="task", values="value", sort=False)
+    order = [t for t in shown if t in set(table["task"])]
+    wide = wide.reindex(index=list(dict.fromkeys(table["method"])), columns=order)
+    sources = tuple(dict.fromkeys(table["source"]))
+    note = (
+        "From papers, not run here: other backbones, budgets and data. They enter no mean, rank "
+        f"or verdict. Sources: {'; '.join(sources)}."
+        if sources
+        else "No published number at hand for these targets."
+    )
+    return PublishedInfo(table, wide, sources, note)
+
+
+def load_published(folder: Path | None = None) -> pd.DataFrame:
+    """Read every published number that is at hand, values as 0..1.
+
+    Raises:
+        DataError: as `published`.
+    """
+    found = sorted((folder or paths.published()).glob("*.csv"))
+    frames = [_read(path, path.stat().st_mtime_ns) for path in found]
+    return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=list(COLUMNS))
+
+
+@functools.lru_cache(maxsize=32)
+def _read(path: Path, stamp: int) -> pd.DataFrame:
+    frame = pd.read_csv(path, comment="#", skipinitialspace=True)
+    missing = [c for c in COLUMNS if c not in frame.columns]
+    if missing:
+        raise DataError(
+            f"'{path}' has no column '{missing[0]}'; published numbers need {', '.join(COLUMNS)}."
+        )
+    values = pd.to_numeric(frame["value"], errors="coerce")
+    bad = frame.index[values.isna() | (values < -100) | (values > 100)]
+    if len(bad):
+        raise DataError(
+            f"'{path}', row {int(bad[0]) + 1}: got '{frame['value'][bad[0]]}' as a value; give "
+            "percent between -100 and 100, and leave out rows that are not at hand."
+        )
+    if frame["source"].isna().any():
+        raise DataError(f"'{path}' has a number without a source; name paper and table.")
+    return frame.assign(value=values / 100)[list(COLUMNS)]

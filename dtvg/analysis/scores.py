@@ -1,0 +1,200 @@
+"""Scores of finished runs by row (method), target and seed, and the runs behind each.
+
+Cells without a finished run stay empty, never zero. Must not import torch, plotly or
+streamlit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+import numpy as np
+
+from dtvg.errors import DataError, unknown
+from dtvg.store.reader import Run, read_table
+
+AVERAGE = "average"
+"""Name of the column that averages over targets."""
+BEST_SINGLE = "single (best by validation)"
+MEAN_SINGLE = "single (mean)"
+STAGE_ONE = "stage I prompt"
+
+Scores = dict[tuple[str, str], dict[int, float]]
+"""(row, target) → seed → score."""
+Runs = tuple[Run, ...]
+Cell = TypeVar("Cell")
+
+
+@dataclass
+class Sheet:
+    """Scores of rows on targets, and what each rests on; filled by `collect`."""
+
+    split: str
+    metric: str
+    targets: tuple[str, ...]
+    several: bool
+    """Whether rows carry their experiment's name."""
+    scores: Scores = field(default_factory=dict)
+    names: dict[str, str] = field(default_factory=dict)
+    """Row → name of its method, in order of appearance; `single_summary` and `stage1` too."""
+    behind: dict[tuple[str, str], dict[int, Runs]] = field(default_factory=dict)
+    """(row, target) → seed → runs whose mean score it is (one, but for the mean of singles)."""
+
+    @property
+    def rows(self) -> tuple[str, ...]:
+        """Stage I first, then methods as they appeared, the subject, singles one by one last."""
+        return tuple(_sorted_rows(self.names))
+
+    @property
+    def headline(self) -> tuple[str, ...]:
+        """Rows that a person would choose between: no Stage I, no singles but the best."""
+        kinds = self.names
+        return tuple(
+            r
+            for r in self.rows
+            if kinds[r] not in ("single", "stage1") and not r.endswith(MEAN_SINGLE)
+        )
+
+    def put(self, row: str, name: str, target: str, seed: int, value: float, runs: Runs) -> None:
+        """Fill one cell of a seed."""
+        self.names.setdefault(row, name)
+        self.scores.setdefault((row, target), {})[seed] = value
+        self.behind.setdefault((row, target), {})[seed] = runs
+
+
+def collect(
+    transfer: Sequence[Run],
+    finished: Sequence[Run],
+    split: str,
+    metric: str,
+    targets: Sequence[str],
+) -> Sheet:
+    """Gather the scores of finished runs.
+
+    Args:
+        transfer: transfer runs of any state.
+        finished: finished runs, Stage I too.
+        split: `test` or `validation`.
+        metric: "score" or one of the tasks' metrics.
+        targets: targets in order.
+
+    Raises:
+        DataError: a metric that none of the finished runs has.
+    """
+    several = len({r.experiment for r in transfer}) > 1
+    sheet = Sheet(split, metric, tuple(targets), several)
+    for run in finished:
+        if run.target not in targets:
+            continue
+        value = value_of(run, split, metric)
+        if value is not None:
+            name = "stage1" if run.role == "stage1" else run.method_name
+            sheet.put(row_name(run, several), name, run.target, run.seed, value, (run,))
+    if finished and not sheet.scores:
+        _refuse_unknown(finished, split, metric)
+    _add_singles(sheet, transfer)
+    _add_average(sheet)
+    return sheet
+
+
+def row_name(run: Run, several: bool) -> str:
+    """Return the row a run belongs to."""
+    label = STAGE_ONE if run.role == "stage1" else run.method
+    return f"{run.experiment}: {label}" if several else label
+
+
+def value_of(run: Run, split: str, metric: str) -> float | None:
+    """Return a finished run's score; None where it was not evaluated."""
+    if run.result is None:
+        return None
+    if metric == "score":
+        value = run.result.test_score if split == "test" else run.result.validation_score
+        return None if value is None else float(value)
+    if split == "test":
+        return run.result.metrics.get(metric) if run.result.test_score is not None else None
+    best = run.result.best_step
+    columns = ["step", "split", "metric", "value"]
+    rows = read_table(run, "evals", columns, best, best).to_pandas()
+    rows = rows[(rows["split"] == split) & (rows["metric"] == metric)]
+    return float(rows["value"].iloc[-1]) if len(rows) else None
+
+
+def _refuse_unknown(finished: Sequence[Run], split: str, metric: str) -> None:
+    known = {"score"}
+    for run in finished:
+        known |= set(run.result.metrics) if run.result is not None else set()
+    if metric not in known:
+        raise DataError(unknown(f"metric on {split}", metric, known))
+
+
+def _add_singles(sheet: Sheet, transfer: Sequence[Run]) -> None:
+    """Add `single` as its mean over sources and as the source best on validation.
+
+    A seed counts only once every single source planned for it has finished, so that a summary
+    never covers the quick ones alone.
+    """
+    planned: dict[tuple[str, str, int], list[Run]] = {}
+    for run in transfer:
+        if run.method_name == "single":
+            planned.setdefault((run.experiment, run.target, run.seed), []).append(run)
+    for (experiment, target, seed), runs in planned.items():
+        values = [value_of(run, sheet.split, sheet.metric) for run in runs]
+        scored = [v for v in values if v is not None]
+        if len({run.method for run in runs}) < 2 or len(scored) < len(values):
+            continue
+        best = int(np.argmax([r.result.validation_score for r in runs if r.result is not None]))
+        prefix = f"{experiment}: " if sheet.several else ""
+        for name, value, behind in (
+            (BEST_SINGLE, scored[best], (runs[best],)),
+            (MEAN_SINGLE, float(np.mean(scored)), tuple(runs)),
+        ):
+            sheet.put(prefix + name, "single_summary", target, seed, value, behind)
+
+
+def _sorted_rows(names: Mapping[str, str]) -> list[str]:
+    """Keep the order of appearance, but Stage I first and single sources after their summaries."""
+
+    def place(row: str) -> int:
+        return {"stage1": 0, "single_summary": 2, "single": 3}.get(names[row], 1)
+
+    rows = sorted((r for r in names if place(r) < 2), key=lambda r: place(r))
+    subject = [r for r in rows if names[r] == "dtvg"]
+    others = [r for r in rows if names[r] != "dtvg"]
+    summaries = [r for r in names if place(r) == 2]
+    singles = [r for r in names if place(r) == 3]
+    return [*others, *summaries, *subject, *singles]
+
+
+def _add_average(sheet: Sheet) -> None:
+    """Average over targets within each seed that has every target."""
+    if len(sheet.targets) < 2:
+        return
+    for row in sheet.names:
+        per_target = [sheet.scores.get((row, t), {}) for t in sheet.targets]
+        seeds = set(per_target[0]).intersection(*per_target[1:])
+        if seeds:
+            sheet.scores[(row, AVERAGE)] = {
+                s: float(np.mean([values[s] for values in per_target])) for s in sorted(seeds)
+            }
+
+
+def complete_block(cells: Mapping[str, set[Cell]]) -> tuple[list[str], set[Cell]]:
+    """Return the rows and cells of the largest full rectangle among the best covered rows.
+
+    Rows are taken in order of how many cells they have; of the so many best covered ones with
+    the cells they share, the choice with the most numbers (rows times cells) is kept.
+
+    Args:
+        cells: row → its cells, e.g. (target,) or (target, seed).
+    """
+    order = sorted(cells, key=lambda row: -len(cells[row]))
+    best: tuple[int, int, set[Cell]] = (0, 0, set())
+    shared: set[Cell] = set()
+    for k, row in enumerate(order, 1):
+        shared = set(cells[row]) if k == 1 else shared & cells[row]
+        if k > 1 and k * len(shared) > best[0]:
+            best = (k * len(shared), k, set(shared))
+    kept = set(order[: best[1]])
+    return [row for row in cells if row in kept], best[2]
