@@ -1,0 +1,200 @@
+"""Does a source help or harm a target? Its score with the source minus the score without it.
+
+From `single` runs (against `none`) and from runs on subsets of the sources (`oracle`,
+`surrogate`), paired by seed. Must not import torch, plotly or streamlit. METHOD.md, negative
+transfer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from dtvg.analysis.statistics import ALPHA, FEWEST_SEEDS, bootstrap_interval, holm
+from dtvg.analysis.subset_runs import PLAIN, by_subset, effect, subset_table
+from dtvg.analysis.truth import Truth
+from dtvg.store.reader import Run
+
+HELPFUL, HARMFUL, UNDECIDED = "helpful", "harmful", "undecided"
+NOTE = (
+    "Score with the source minus score without it, paired by seed: `single` against `none`; for "
+    "runs on subsets the mean over pairs of subsets that differ in this source alone (a linear "
+    "fit where subsets are a sample). Interval: 95 % percentile bootstrap over seeds, too narrow "
+    "with few of them. The verdict is stricter: Student's t over at least "
+    f"{FEWEST_SEEDS} seeds, corrected by Holm over the sources of a target, at 0.05."
+)
+COLUMNS = [
+    "experiment",
+    "basis",
+    "target",
+    "source",
+    "n_seeds",
+    "pairs",
+    "difference",
+    "low",
+    "high",
+    "p",
+    "p_holm",
+    "verdict",
+    "known",
+]
+
+
+@dataclass(frozen=True, eq=False)
+class TransferInfo:
+    """What each source does to each target; scores and differences 0..1."""
+
+    split: str
+    sources: tuple[str, ...]
+    targets: tuple[str, ...]
+    """Columns of the heat map: targets, with their experiment where there are several."""
+    bases: tuple[str, ...]
+    """Where numbers come from: `single`, then the methods that train on subsets."""
+    table: pd.DataFrame
+    """`COLUMNS`, one row per basis, target and source; `pairs`: pairs of subsets over all
+    seeds; `known`: the truth table's relation, empty where it says nothing."""
+    points: pd.DataFrame
+    """`basis, target, source, seed, difference`: what means and intervals rest on."""
+    notes: tuple[str, ...]
+
+    def of(self, basis: str) -> pd.DataFrame:
+        """Return the rows of one basis."""
+        return self.table[self.table["basis"] == basis]
+
+
+def transfer_info(
+    runs: Sequence[Run], split: str = "test", truth: Truth | None = None
+) -> TransferInfo:
+    """Measure what each source adds to each target.
+
+    Args:
+        runs: runs of any kind; finished ones that train on one subset throughout count.
+        split: `test` or `validation`.
+        truth: target → source → relation, shown beside the verdicts.
+    """
+    rows = subset_table(runs).dropna(subset=[split])
+    several = rows["experiment"].nunique() > 1
+    order = tuple(dict.fromkeys(s for r in runs if r.role == "transfer" for s in r.sources))
+    points = pd.concat(
+        [
+            _seed_differences(cell, str(experiment), str(target), order, split)
+            for (experiment, target), cell in rows.groupby(["experiment", "target"], sort=False)
+        ]
+        or [pd.DataFrame(columns=["experiment", "basis", "target", "source", "seed"])],
+        ignore_index=True,
+    )
+    table = _table(points, truth or {})
+    if several:
+        for frame in (points, table):
+            frame["target"] = frame["experiment"] + ": " + frame["target"]
+    return TransferInfo(
+        split=split,
+        sources=order,
+        targets=tuple(dict.fromkeys(table["target"])),
+        bases=tuple(dict.fromkeys(table["basis"])),
+        table=table,
+        points=points,
+        notes=_notes(table),
+    )
+
+
+def _seed_differences(
+    cell: pd.DataFrame, experiment: str, target: str, order: Sequence[str], split: str
+) -> pd.DataFrame:
+    """One row per basis, seed and source of one target of one experiment."""
+    found = []
+    bases = ["single", *dict.fromkeys(m for m in cell["method"] if m not in PLAIN)]
+    for seed, of_seed in cell.groupby("seed", sort=True):
+        without = by_subset(of_seed[of_seed["method"] == "none"], split)
+        for basis in bases:
+            scores = by_subset(of_seed[of_seed["method"] == basis], split)
+            sources = [s for s in order if any(s in subset for subset in scores)]
+            if basis == "single":
+                effects = _singles(scores, without, sources)
+            else:
+                effects = effect({**without, **scores}, sources)
+            for source, (value, pairs) in effects.items():
+                if not np.isnan(value):
+                    found.append((experiment, basis, target, source, seed, value, pairs))
+    columns = ["experiment", "basis", "target", "source", "seed", "difference", "pairs"]
+    return pd.DataFrame(found, columns=columns)
+
+
+def _singles(
+    scores: dict[frozenset[str], float],
+    without: dict[frozenset[str], float],
+    sources: Sequence[str],
+) -> dict[str, tuple[float, int]]:
+    """Each source alone against no source; nothing where `none` has not finished."""
+    if frozenset() not in without:
+        return {}
+    base = without[frozenset()]
+    return {s: (scores[frozenset([s])] - base, 1) for s in sources if frozenset([s]) in scores}
+
+
+def _table(points: pd.DataFrame, truth: Truth) -> pd.DataFrame:
+    """Means, intervals and verdicts, corrected within each target."""
+    made = []
+    for _, family in points.groupby(["basis", "experiment", "target"], sort=False):
+        rows = [_row(cell) for _, cell in family.groupby("source", sort=False)]
+        for row, p in zip(rows, holm([r["p"] for r in rows]), strict=True):
+            relation = truth.get(row["target"], {}).get(row["source"], "")
+            made.append({**row, "p_holm": p, "verdict": _verdict(row, p), "known": relation})
+    return pd.DataFrame(made, columns=COLUMNS)
+
+
+def _row(cell: pd.DataFrame) -> dict[str, Any]:
+    """One source on one target: mean difference over seeds with interval and p."""
+    values = cell["difference"].to_numpy(dtype=np.float64)
+    interval = bootstrap_interval(values)
+    first = cell.iloc[0]
+    return {
+        "experiment": first["experiment"],
+        "basis": first["basis"],
+        "target": first["target"],
+        "source": first["source"],
+        "n_seeds": len(values),
+        "pairs": int(cell["pairs"].sum()),
+        "difference": float(values.mean()),
+        "low": interval.low,
+        "high": interval.high,
+        "p": _student_p(values),
+    }
+
+
+def _student_p(values: np.ndarray) -> float:
+    """Two-sided p of Student's t over seeds; NaN below `FEWEST_SEEDS` or without any spread.
+
+    Scores move in steps of one example, so equal differences are no sign of certainty.
+    """
+    from scipy.special import stdtr  # scipy.stats takes half a second to import
+
+    n = len(values)
+    spread = float(values.std(ddof=1)) if n > 1 else 0.0
+    if n < FEWEST_SEEDS or spread < 1e-12:
+        return float("nan")
+    return float(2 * stdtr(n - 1, -abs(float(values.mean())) / (spread / np.sqrt(n))))
+
+
+def _verdict(row: dict[str, Any], p: float) -> str:
+    if np.isnan(p) or p > ALPHA:
+        return UNDECIDED
+    return HELPFUL if row["difference"] > 0 else HARMFUL
+
+
+def _notes(table: pd.DataFrame) -> tuple[str, ...]:
+    """Say what the numbers rest on."""
+    if not len(table):
+        return ()
+    notes = [NOTE]
+    few = int((table["n_seeds"] < FEWEST_SEEDS).sum())
+    if few:
+        notes.append(
+            f"{few} of {len(table)} cells rest on fewer than {FEWEST_SEEDS} seeds and stay "
+            "undecided whatever the scores."
+        )
+    return tuple(notes)

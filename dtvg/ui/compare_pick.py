@@ -1,0 +1,128 @@
+"""What the compare page is about: experiments, runs chosen elsewhere, a split; in the URL.
+
+`experiment` is a comma-separated list, `runs` limits the page to some runs of them
+(`experiment/run,experiment/run`), as the overview links them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import streamlit as st
+
+from dtvg.store.reader import Experiment, Run
+from dtvg.ui import address, cache, runs
+from dtvg.ui.page import link
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What is compared."""
+
+    experiments: tuple[Experiment, ...]
+    runs: tuple[Run, ...]
+    """Readable transfer runs of any state."""
+    split: str
+
+    @property
+    def done(self) -> tuple[Run, ...]:
+        """Those that have finished."""
+        return tuple(r for r in self.runs if r.result is not None)
+
+    @property
+    def targets(self) -> list[str]:
+        """Targets in order."""
+        return list(dict.fromkeys(r.target for r in self.runs))
+
+    @property
+    def name(self) -> str:
+        """Short name for downloads and keys of figures."""
+        return "+".join(e.name for e in self.experiments)
+
+    @property
+    def order(self) -> tuple[str, ...]:
+        """All sources of the experiments: a source's place fixes its colour."""
+        listed = [s for e in self.experiments if e.config for s in e.config.sources]
+        return tuple(dict.fromkeys((*listed, *(s for r in self.runs for s in r.sources))))
+
+    def named(self) -> dict[str, Run]:
+        """Return the runs by "experiment/run"."""
+        return {full_name(run): run for run in self.runs}
+
+
+def full_name(run: Run) -> str:
+    """Return how a run is named in URLs."""
+    return f"{run.experiment}/{run.name}"
+
+
+def pick() -> Choice | None:
+    """Let one choose what to compare; None where there is nothing, after saying what to do."""
+    found = cache.experiment_paths()
+    if not found:
+        runs.pick_experiment()
+        return None
+    wanted = [r for r in st.query_params.get("runs", "").split(",") if "/" in r]
+    with st.container(horizontal=True):
+        names = _experiments(list(found), [w.partition("/")[0] for w in wanted])
+        split = runs.choose("Split", ("test", "validation"), "split") or "test"
+    opened = [e for e in (cache.open_named(n) for n in names) if e is not None]
+    for experiment in opened:
+        if experiment.problem:
+            st.warning(experiment.problem, icon=":material/warning:")
+    transfer = [r for e in opened for r in e.runs if r.role == "transfer" and r.problem is None]
+    if wanted:
+        transfer = _limited(transfer, wanted)
+    if not opened:
+        st.info("Choose at least one experiment above.")
+        return None
+    return Choice(tuple(opened), tuple(transfer), split)
+
+
+def _experiments(names: list[str], first: list[str]) -> list[str]:
+    """Let one choose experiments; the newest at first, or those of the runs in the URL."""
+    default = [n for n in dict.fromkeys(first) if n in names] or names[:1]
+    kept = st.session_state.get("compared", [])
+    if kept and kept[0] == st.session_state.get("last-experiment"):
+        default = [n for n in kept if n in names] or default
+        st.session_state.pop("last-experiment")
+    address.recall("experiment", _parse(names), default)
+    found = cache.experiment_paths()
+
+    def show(name: str) -> str:
+        return f"{name} (recorded example)" if cache.is_example(found[name]) else name
+
+    chosen = st.multiselect("Experiments", names, key="experiment", format_func=show)
+    address.keep_several("experiment", chosen)
+    # other pages show one experiment: the first
+    st.session_state["last-experiment"] = chosen[0] if chosen else ""
+    st.session_state["compared"] = list(chosen)
+    return chosen
+
+
+def _parse(names: list[str]) -> Callable[[str], list[str] | None]:
+    """Read a list of experiments; one that names none that is there says nothing, but a person
+    may have emptied the box."""
+    several = address.several(names)
+    return lambda text: [] if text == "[]" else several(text) or None
+
+
+def _limited(transfer: list[Run], wanted: list[str]) -> list[Run]:
+    """Keep the runs chosen elsewhere, say so, and offer all."""
+    held = set(wanted)
+    kept = [r for r in transfer if full_name(r) in held]
+    with st.container(horizontal=True, vertical_alignment="center"):
+        st.caption(f"Only {len(kept)} of {len(transfer)} runs, as chosen on the overview.")
+        if st.button("Compare all runs", type="tertiary", key="all-runs"):
+            st.query_params.pop("runs", None)
+            st.rerun()
+    return kept
+
+
+def nothing_finished() -> None:
+    """Say that there are no scores yet."""
+    st.info(
+        "Nothing to compare yet: scores appear here as runs finish. The live page shows how far "
+        "they are."
+    )
+    link("live", "Go to Live")

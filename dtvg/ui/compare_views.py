@@ -1,0 +1,149 @@
+"""The views of the compare page: scores, verdicts, curves, transfer, settings."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import streamlit as st
+
+from dtvg.analysis.compare import CompareInfo
+from dtvg.analysis.confdiff import experiment_diff
+from dtvg.figures.compare import compare_figure, verdict_figure
+from dtvg.figures.curves import curves_figure
+from dtvg.figures.transfer import transfer_figure
+from dtvg.ui import address, cache, compare_cache, runs, show
+from dtvg.ui.compare_pick import Choice, full_name
+
+View = Callable[[Choice, bool], None]
+MOST_SETTINGS = 8
+"""Runs whose settings are set side by side at most."""
+
+
+def info_of(choice: Choice, subject: str = "dtvg") -> CompareInfo:
+    """Return the one Info behind scores, verdicts and curves."""
+    return cache.compare(choice.runs, choice.split, "score", subject)
+
+
+def pick_target(choice: Choice, info: CompareInfo) -> str:
+    """Let one choose a target or their average."""
+    panels = [*info.targets, "average"] if len(info.targets) > 1 else list(info.targets)
+    filled = set(info.points["target"])
+    default = "average" if "average" in filled else panels[0]
+    return runs.choose("Target", panels, "target", default) or default
+
+
+def scores(choice: Choice, dark: bool) -> None:
+    """Show means with intervals, and every number."""
+    info = info_of(choice)
+    target = pick_target(choice, info)
+    show.figure(
+        compare_figure(info, dark, [target]),
+        f"compare-{choice.name}-{choice.split}-{target}",
+        "Score of each method: seeds as points, mean with interval",
+        info.table,
+        f"{choice.name}-scores",
+    )
+    st.caption(f"Interval: {info.interval}.")
+    show.notes(info.notes)
+
+
+def verdicts(choice: Choice, dark: bool) -> None:
+    """Show the paired differences with what can be said of them."""
+    labels = list(dict.fromkeys(r.method for r in choice.done))
+    default = "dtvg" if "dtvg" in labels else labels[0]
+    with st.container(horizontal=True):
+        subject = runs.choose("Method in question", labels, "subject", default) or default
+        info = info_of(choice, subject)
+        target = pick_target(choice, info)
+    st.subheader("Paired by seed: the difference to each baseline", anchor=False)
+    key = f"{choice.name}-{choice.split}-{subject}-{target}"
+    rows = info.verdicts[info.verdicts["target"] == target]
+    show.figure(
+        verdict_figure(info, dark, target),
+        f"verdicts-{key}",
+        "Difference to each baseline with interval",
+    )
+    show.numbers(rows, "verdicts", f"verdicts-{key}")
+    st.caption(info.verdict_note)
+
+
+def curves(choice: Choice, dark: bool) -> None:
+    """Show validation scores, or the loss, over steps."""
+    panels = [*choice.targets, "average"] if len(choice.targets) > 1 else choice.targets
+    with st.container(horizontal=True):
+        target = runs.choose("Target", panels, "target", panels[-1]) or panels[-1]
+        quantity = runs.choose("Quantity", ("score", "loss"), "quantity") or "score"
+    chosen = tuple(r for r in choice.runs if target in ("average", r.target))
+    made = cache.curves(chosen, quantity=quantity, group_by="method")
+    what = "Validation score" if quantity == "score" else "Training loss"
+    st.subheader(f"{what} over steps", anchor=False)
+    show.figure(
+        curves_figure(made, dark, tuple(dict.fromkeys(r.method for r in choice.runs))),
+        f"curves-{choice.name}-{target}-{quantity}",
+        f"{what} over steps, band over seeds",
+        made.table,
+        f"{quantity}-curves",
+    )
+    show.notes(made.notes)
+
+
+def transfer(choice: Choice, dark: bool) -> None:
+    """Show what each source adds to each target, with verdicts."""
+    info = compare_cache.transfer(choice.runs, choice.split)
+    if not info.bases:
+        st.info(
+            "What a source adds is measured with and without it: add the methods `none` and "
+            "`single` (or `oracle`, on every subset) to the experiment."
+        )
+        return
+    basis = info.bases[0]
+    if len(info.bases) > 1:
+        basis = runs.choose("Measured by", info.bases, "basis") or basis
+    rows = info.of(basis)
+    counts = rows["verdict"].value_counts()
+    said = ", ".join(f"{counts.get(v, 0)} {v}" for v in ("helpful", "harmful", "undecided"))
+    st.subheader("What each source adds to each target", anchor=False)
+    st.markdown(f"Of {len(rows)} pairs of source and target: **{said}**.")
+    show.figure(
+        transfer_figure(info, basis, dark),
+        f"transfer-{choice.name}-{choice.split}-{basis}",
+        "Score with a source minus without it, per source and target",
+        rows,
+        f"{choice.name}-transfer-{basis}",
+    )
+    st.caption("▲ helpful, ▼ harmful, no sign: undecided. Numbers are percentage points.")
+    show.notes(info.notes)
+
+
+def settings(choice: Choice, dark: bool) -> None:
+    """Show in which settings experiments and chosen runs differ."""
+    if len(choice.experiments) > 1:
+        st.subheader("Experiments: settings that differ", anchor=False)
+        made = experiment_diff(choice.experiments)
+        show.numbers(made.table, f"{choice.name}-settings", f"diff-{choice.name}")
+        show.notes(made.notes)
+    st.subheader("Runs: settings that differ", anchor=False)
+    named = choice.named()
+    address.recall("diff", address.several(list(named)), _some_runs(choice))
+    chosen = st.multiselect(
+        "Runs", list(named), key="diff", max_selections=MOST_SETTINGS, placeholder="Choose runs"
+    )
+    address.keep_several("diff", chosen)
+    if len(chosen) < 2:
+        st.info("Choose two or more runs.")
+        return
+    info = compare_cache.diff(tuple(named[n] for n in chosen))
+    key = "-".join(chosen)
+    show.numbers(info.table, f"{choice.name}-run-settings", f"run-diff-{key}")
+    with st.expander(f"Equal in all ({len(info.same):,} settings)"):
+        show.numbers(info.same, f"{choice.name}-equal-settings", f"run-same-{key}")
+    show.notes(info.notes)
+
+
+def _some_runs(choice: Choice) -> list[str]:
+    """One run of each experiment, or of the first methods of the only one."""
+    found: dict[tuple[str, str], str] = {}
+    for run in choice.runs:
+        place = run.experiment if len(choice.experiments) > 1 else run.method_name
+        found.setdefault((run.experiment, place), full_name(run))
+    return list(found.values())[:4]

@@ -1,0 +1,97 @@
+"""The compare page: every view in every state, what the URL restores, what it keeps."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from dtvg.store.reader import Experiment
+from tests.analysis.factory import config, record
+
+PAGE = Path(__file__).resolve().parents[2] / "pages" / "compare.py"
+VIEWS = ("Scores", "Verdicts", "Curves", "Transfer", "Settings")
+
+
+@pytest.fixture(scope="module")
+def two(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the experiments `trial` (half of moor unfinished) and `other`."""
+    root = tmp_path_factory.mktemp("home") / "runs"
+    left = [r.name for r in config().runs() if r.target == "moor" and r.seed == 2]
+    record(root, unfinished=left)
+    small = config("other", targets=["lake"], seeds=[0], optim={"steps": 20, "stage1_steps": 5})
+    record(root, small, steps=20)
+    return root
+
+
+def draw(**query: str) -> AppTest:
+    made = AppTest.from_file(str(PAGE), default_timeout=60)
+    for key, value in query.items():
+        made.query_params[key] = value
+    made.run()
+    assert not made.exception
+    assert not [e.value for e in made.error]
+    return made
+
+
+def at(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DTVG_HOME", str(root.parent))
+
+
+def test_every_view_draws_one_and_several_experiments(
+    two: Path, own_home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    at(two, monkeypatch)
+    for view in VIEWS:
+        for names in ("trial", "trial,other"):
+            made = draw(view=view, experiment=names)
+            assert made.multiselect(key="experiment").value == names.split(",")
+            assert made.query_params["view"] == view
+
+
+def test_the_address_names_several_experiments_and_gives_them_back(
+    two: Path, own_home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    at(two, monkeypatch)
+    made = draw(experiment="other,trial,gone")
+    assert made.query_params["experiment"] == "other,trial"
+    made.multiselect(key="experiment").set_value([]).run()
+    assert any("at least one experiment" in i.value for i in made.info)
+    assert not made.exception
+
+
+def test_runs_chosen_on_the_overview_are_the_only_ones_until_all_are_asked_for(
+    two: Path, own_home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    at(two, monkeypatch)
+    made = draw(runs="trial/lake.dtvg.s0,other/lake.none.s0,trial/no-such-run")
+    assert made.multiselect(key="experiment").value == ["trial", "other"]
+    assert any("2 of 2 transfer runs have finished" in c.value for c in made.caption)
+    made.button(key="all-runs").click().run()
+    assert "runs" not in made.query_params
+    assert any(
+        "transfer runs have finished" in c.value and "2 of 2" not in c.value for c in made.caption
+    )
+
+
+def test_settings_show_the_runs_of_the_address(
+    two: Path, own_home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    at(two, monkeypatch)
+    made = draw(view="Settings", experiment="trial", diff="trial/lake.dtvg.s0,trial/moor.dtvg.s1")
+    shown = made.dataframe[0].value
+    assert set(shown["setting"]) == {"target", "seed"}
+
+
+def test_before_the_first_run_has_finished_only_scores_are_missing(
+    tmp_path: Path, own_home: Path
+) -> None:
+    small = config("trial", targets=["lake"], seeds=[0])
+    made: Experiment = record(
+        own_home / "runs", small, steps=20, unfinished=[r.name for r in small.runs()]
+    )
+    for view in VIEWS:
+        page = draw(view=view, experiment=made.name)
+        waits = any("Nothing to compare yet" in i.value for i in page.info)
+        assert waits == (view not in ("Curves", "Settings"))
