@@ -23,7 +23,7 @@ from pydantic import (
 )
 
 from dtvg.errors import ConfigError, unknown
-from dtvg.methods.specs import METHODS, AllForOne, AnyMethod, PromptTuning, Single
+from dtvg.methods.specs import METHODS, AllForOne, AnyMethod, PromptTuning
 from dtvg.settings import (
     NAME_PATTERN,
     BackboneConfig,
@@ -156,17 +156,9 @@ class ExperimentConfig(_Shared):
         return tuple(s for s in self.sources if self.allow_self or s != target)
 
     def methods_of(self, target: str) -> tuple[AnyMethod, ...]:
-        """Return the methods run on `target`, `single` expanded to one per source."""
-        expanded: list[Any] = []
-        for method in self.methods:
-            if isinstance(method, Single) and method.source is None:
-                expanded += [Single(source=s) for s in self.sources_of(target)]
-            elif isinstance(method, Single) and method.source not in self.sources_of(target):
-                continue
-            elif method.uses_sources and not self.sources_of(target):
-                continue
-            else:
-                expanded.append(method)
+        """Return the methods run on `target`, each expanded to what it stands for there."""
+        sources = self.sources_of(target)
+        expanded = [one for method in self.methods for one in method.expand(sources)]
         return tuple(dict.fromkeys(expanded))
 
     def runs(self) -> tuple[RunConfig, ...]:
@@ -176,9 +168,7 @@ class ExperimentConfig(_Shared):
         for target in self.targets:
             for seed in self.seeds:
                 for method in self.methods_of(target):
-                    sources = self.sources_of(target) if method.uses_sources else ()
-                    if isinstance(method, Single) and method.source is not None:
-                        sources = (method.source,)
+                    sources = method.takes(self.sources_of(target))
                     name = run_name(target, method.label, seed)
                     runs.append(
                         RunConfig(

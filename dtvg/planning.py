@@ -40,7 +40,8 @@ class CohortPlan:
 
 @dataclass(frozen=True)
 class Plan:
-    """All cohorts of an experiment: Stage I first, then the transfer runs."""
+    """All cohorts of an experiment: Stage I first, then the transfer runs, then those derived
+    from the results of others."""
 
     stage_one: tuple[CohortPlan, ...]
     transfer: tuple[CohortPlan, ...]
@@ -92,7 +93,12 @@ def plan(config: ExperimentConfig) -> Plan:
     """
     transfers = config.runs()
     first = _chunks("stage1", stage_one_runs(config, transfers), config.device.max_cohort)
-    second = _chunks("transfer", transfers, config.device.max_cohort)
+    last = [run for run in transfers if run.method.derived and not run.method.trial]
+    early = [run for run in transfers if run not in last] if last else transfers
+    second = [
+        *_chunks("transfer", early, config.device.max_cohort),
+        *_chunks("derived", last, config.device.max_cohort),
+    ]
     sizes = facts(config.backbone.name)
     width = sizes.width if sizes else 0
     parameters = {run.name: trained_parameters(run, width) for run in transfers}
@@ -147,13 +153,14 @@ def _memory_gib(config: ExperimentConfig, sizes: BackboneFacts, runs: int) -> fl
 
 
 def trained_parameters(run: RunConfig, width: int) -> int:
-    """Return how many numbers a run trains: prompt, target scale, source scales.
+    """Return how many numbers a run trains: prompts, target scale, source scales, gates.
 
     Args:
         run: its method decides what is trained.
         width: the backbone's d.
     """
-    length, count = run.prompt.length, run.prompt.length * width
+    length = run.prompt.length
+    count = length * width * run.method.prompt_count(len(run.sources))
     if run.method.trains_scales:
         count += length
     count += run.method.gate_count(length, len(run.sources))

@@ -38,6 +38,8 @@ class Inputs:
     target_prompt: Float[Tensor, "R r d"]
     source_vectors: Float[Tensor, "R n r d"]
     mixture_prompt: Float[Tensor, "R r d"] | None = None
+    chosen: Float[Tensor, "R n"] | None = None
+    """1 for the sources chosen before training, for methods on given subsets."""
     source_names: tuple[tuple[str, ...], ...] = ()
     """Per run, in the order of `source_vectors`."""
     seeds: tuple[int, ...] = ()
@@ -102,7 +104,9 @@ class StepBatch:
 class PromptStep:
     """What a method hands to the backbone at a step, and what the log says about it."""
 
-    prompt: Float[Tensor, "R r d"]
+    prompt: Float[Tensor, "R r d"] | Float[Tensor, "R B r d"]
+    """`[R r d]`; in training maybe one per branch, `[R B r d]`: then every parameter is
+    `[R B ...]`, each branch sees the run's whole batch and is clipped and updated by itself."""
     weights: Float[Tensor, "R n"] | None = None
     """Weight of each source's scaled vector; None where there are no source vectors."""
     grouping: Grouping | None = None

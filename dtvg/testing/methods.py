@@ -27,17 +27,21 @@ def random_inputs(runs: int, sources: int, length: int = 4, width: int = 6) -> I
     vectors = normal(runs, sources, length, width) + signs * own[:, None]
     names = tuple(tuple(f"source{i}" for i in range(sources)) for _ in range(runs))
     seeds = tuple(range(runs))
-    return Inputs(init, init + own, vectors, init + normal(runs, length, width), names, seeds)
+    mixture = init + normal(runs, length, width)
+    chosen = torch.ones(runs, sources, dtype=torch.float64)
+    chosen[:, 1::2] = 0.0
+    return Inputs(init, init + own, vectors, mixture, chosen, names, seeds)
 
 
 def pick(inputs: Inputs, row: int) -> Inputs:
     """Return one run's inputs, still with a leading axis."""
-    mixture = inputs.mixture_prompt
+    mixture, chosen = inputs.mixture_prompt, inputs.chosen
     return Inputs(
         inputs.init[row : row + 1],
         inputs.target_prompt[row : row + 1],
         inputs.source_vectors[row : row + 1],
         None if mixture is None else mixture[row : row + 1],
+        None if chosen is None else chosen[row : row + 1],
         inputs.source_names[row : row + 1],
         inputs.seeds[row : row + 1],
     )
@@ -73,7 +77,8 @@ class MethodContract:
     def test_the_prompt_has_its_shape_and_reaches_every_parameter(self) -> None:
         inputs, state = self._made()
         step = find_method(self.config).forward(state, self._coming())
-        assert step.prompt.shape == inputs.init.shape
+        assert (step.prompt.shape[0], *step.prompt.shape[-2:]) == inputs.init.shape
+        assert find_method(self.config).forward(state).prompt.shape == inputs.init.shape
         found = torch.autograd.grad(step.prompt.sum(), list(state.parameters.values()))
         assert all(torch.isfinite(g).all() for g in found)
 

@@ -1,6 +1,6 @@
 """THE LOOP: one training loop for everything; a lone run is a cohort of one.
 
-Score what is due, obey requests, commit once in a while, take one step. It reads top to
+Merge branches and score what is due, obey requests, commit once in a while, take one step. It reads top to
 bottom; the moves are `Cohort`'s. Must not import streamlit or plotly.
 """
 
@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from dtvg.records import RunState
 from dtvg.training.cohort import Cohort
+from dtvg.training.forking import merge_branches
 from dtvg.training.signals import StopWish
 
 CONTROL_SECONDS = 0.5
@@ -53,6 +54,7 @@ def train(cohort: Cohort, stop: StopWish, report: Report = lambda progress: None
             message="",
         )
     while cohort.stacks:
+        merge_branches(cohort)
         cohort.evaluate()
         if stop or time.monotonic() - looked > CONTROL_SECONDS:
             cohort.obey(bool(stop))

@@ -18,7 +18,7 @@ import torch
 
 from dtvg.backbones.base import Backbone, load_backbone
 from dtvg.config import ExperimentConfig, RunConfig
-from dtvg.errors import DtvgError, StoreError
+from dtvg.errors import DtvgError, NumericsError, StoreError
 from dtvg.planning import CohortPlan, Plan, plan
 from dtvg.records import RunState
 from dtvg.store.bank import PromptBank, TaskPrompt
@@ -42,6 +42,7 @@ from dtvg.training.stages import (
     transfer_inputs,
 )
 from dtvg.training.state import RunSlot, build_stacks
+from dtvg.training.trials import choose_by_trials
 
 log = logging.getLogger(__name__)
 
@@ -64,6 +65,8 @@ class Session:
     """Prompts of the bank used instead of tuning."""
     weak: dict[str, list[str]] = field(default_factory=dict)
     """Per run: what is wrong with the prompts of its sources."""
+    notes: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """Per run: facts for its result, known before it starts."""
 
     def wanted(self, run: RunConfig) -> bool:
         """Whether this process works on a transfer run."""
@@ -183,7 +186,7 @@ def _transfer(session: Session, cohort: CohortPlan) -> None:
         try:
             inputs[run.name] = _inputs_of(session, run)
             todo.append(run)
-        except StoreError as error:
+        except (StoreError, NumericsError) as error:
             _mark_failed(session, cohort, run, str(error))
     if todo:
         _train_cohort(session, cohort, todo, inputs, lambda slot: None)
@@ -192,6 +195,9 @@ def _transfer(session: Session, cohort: CohortPlan) -> None:
 def _inputs_of(session: Session, run: RunConfig) -> dict[str, np.ndarray]:
     """Return what a transfer run starts from: its own stored copy, else the bank's prompts."""
     directory = session.experiment.run(run.name)
+    chosen: dict[str, np.ndarray] = {}
+    if run.method.derived and not run.method.trial:
+        chosen["chosen"], session.notes[run.name] = choose_by_trials(session.experiment, run)
     if (directory.prompts_dir / "initial.safetensors").exists():
         stored = read_prompts(open_run(directory.path), "initial")
         return {k: v for k, v in stored.items() if k != "mixed_prompt"}
@@ -211,7 +217,7 @@ def _inputs_of(session: Session, run: RunConfig) -> dict[str, np.ndarray]:
     inputs = transfer_inputs(run, found, mixture)
     sources = {name: found[name] for name in run.sources if name in found}
     session.weak[run.name] = complaints(sources)
-    return inputs
+    return {**inputs, **chosen}
 
 
 def _mark_failed(session: Session, cohort: CohortPlan, run: RunConfig, sentence: str) -> None:
@@ -267,6 +273,7 @@ def _slot(
 ) -> RunSlot:
     """Make a run's bookkeeping, as its cohort's newest commit left it."""
     slot = RunSlot(run, run_data(run, session.backbone), rows, inputs)
+    slot.note = dict(session.notes.get(run.name, {}))
     if run.name in known:
         slot.restore({**known[run.name], "failure": None})
     return slot
@@ -330,7 +337,11 @@ def _open(cohort: Cohort, known: set[str], session: Session) -> None:
                 f"Starts from the prompt of "
                 f"{slot.note['chosen_source']} (cosine {slot.note['cosine']}).",
             )
-        if "coefficients" in slot.note:
+        if "trials" in slot.note:
+            kept = ", ".join(slot.note["subset"]) or "none"
+            detail = f"Linear fit of {slot.note['n_trials']} trials keeps {kept}."
+            cohort.event(slot, "chose_source", detail)
+        elif "coefficients" in slot.note:
             terms = [f"{c:g} · {name}" for name, c in slot.note["coefficients"].items()]
             detail = f"Starts from the initial prompt plus {' + '.join(terms) or 'nothing'}."
             cohort.event(slot, "chose_source", detail)

@@ -192,7 +192,8 @@ def transfer_inputs(
         mixture: the prompt of the sources' mixture, for `all_for_one`.
 
     Returns:
-        `init [r d]`, `target_prompt [r d]`, `source_vectors [n r d]`, maybe `mixture_prompt`.
+        `init [r d]`, `target_prompt [r d]`, `source_vectors [n r d]`, maybe `mixture_prompt` or
+        `chosen [n]`.
 
     Raises:
         StoreError: a prompt is missing, or source and target do not fit (both named).
@@ -219,11 +220,15 @@ def transfer_inputs(
         check_compatible(target, source, vectors=config.method.has_source_vectors)
         # a prompt without its own start is only used as a prompt, so any start gives it back
         vectors.append((source.prompt - start if source.init is None else source.vector)[None])
-    return {
+    found_inputs = {
         "init": start,
         "target_prompt": target.prompt,
         "source_vectors": np.ascontiguousarray(np.concatenate(vectors), dtype=np.float32),
     }
+    chosen = config.method.chosen(config.sources)
+    if chosen is not None:
+        found_inputs["chosen"] = np.array(chosen, dtype=np.float32)
+    return found_inputs
 
 
 def _start_of(prompt: TaskPrompt) -> np.ndarray:

@@ -19,7 +19,6 @@ from torch import Tensor
 from dtvg.backbones.base import Encoded
 from dtvg.config import RunConfig
 from dtvg.methods.base import Inputs, MethodState, TransferMethod, find_method
-from dtvg.methods.specs import Single
 from dtvg.training.batches import TokenisedTask
 from dtvg.training.optim import AdamState, Rates
 
@@ -45,7 +44,7 @@ class RunSlot:
     data: RunData
     writer: RunWriter
     inputs: dict[str, np.ndarray]
-    """`init`, `target_prompt`, `source_vectors` and maybe `mixture_prompt`, one run's."""
+    """One run's `Inputs`, by name: `init`, `target_prompt`, `source_vectors` and maybe more."""
     step: int = 0
     seconds: float = 0.0
     evaluated: int = -1
@@ -168,9 +167,7 @@ class Stack:
 
 def stack_key(slot: RunSlot) -> tuple[Any, ...]:
     """Return what runs must share to be stacked: method settings and shapes."""
-    method = slot.config.method
-    if isinstance(method, Single):
-        method = method.model_copy(update={"source": None})
+    method = slot.config.method.stackable()
     shapes = tuple(sorted((k, v.shape) for k, v in slot.inputs.items()))
     return (slot.config.role == "transfer", method, shapes)
 

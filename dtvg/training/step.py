@@ -31,7 +31,7 @@ class StackStep:
     steps: list[int]
     prompt_step: PromptStep
     loss: Tensor
-    """`[R]`: Σ nll / Σ tokens."""
+    """`[R]`: Σ nll / Σ tokens, the mean over a run's branches."""
     grad_norm: Tensor
     """`[R]`, before clipping."""
     rates: np.ndarray
@@ -84,23 +84,37 @@ def cohort_step(backbone: Backbone, stacks: Sequence[Stack], budget: int) -> lis
     started = time.perf_counter()
     batches = [[gather(slot) for slot in stack.slots] for stack in stacks]
     composed = [stack.method.forward(stack.state, coming(stack.slots)) for stack in stacks]
-    leaf = torch.cat([step.prompt for step in composed]).detach().requires_grad_()
-    examples = [e for stack in batches for _, part in stack for e in part]
-    owner = np.repeat(
-        np.arange(leaf.shape[0]), [len(part) for stack in batches for _, part in stack]
-    )
+    leaf = torch.cat([as_rows(step.prompt) for step in composed]).detach().requires_grad_()
+    lots = [
+        part
+        for stack, step in zip(batches, composed, strict=True)
+        for _, part in stack
+        for _ in range(branches_of(step))
+    ]
+    examples = [e for lot in lots for e in lot]
+    owner = np.repeat(np.arange(leaf.shape[0]), [len(lot) for lot in lots])
     targets = np.bincount(owner, [len(e.target) for e in examples], minlength=leaf.shape[0])
     loss = accumulate(backbone, leaf, examples, owner, targets, budget)
     gradient = leaf.grad if leaf.grad is not None else torch.zeros_like(leaf)
     records, start = [], 0
     for stack, step, parts in zip(stacks, composed, batches, strict=True):
-        rows = slice(start, start + len(stack.slots))
+        rows = slice(start, start + len(stack.slots) * branches_of(step))
         start = rows.stop
         records.append(_update(stack, step, loss[rows], gradient[rows], parts))
     elapsed = (time.perf_counter() - started) * 1e3
     for record in records:
         record.step_ms = elapsed
     return records
+
+
+def branches_of(step: PromptStep) -> int:
+    """Return how many branches each run of a stack trains; 1 for nearly every method."""
+    return step.prompt.shape[1] if step.prompt.dim() == 4 else 1
+
+
+def as_rows(tensor: Tensor) -> Tensor:
+    """Put the axes before `r d` into one: a prompt per run and branch."""
+    return tensor.flatten(0, -3)
 
 
 def accumulate(
@@ -147,13 +161,12 @@ def _update(
     parts: list[tuple[np.ndarray, list[Encoded]]],
 ) -> StackStep:
     """Take the prompts' gradient back through composition, clip, and update the parameters."""
-    loss, gradients = _gradients(stack, step, loss, gradient)
+    count = branches_of(step)
+    loss = loss.view(len(stack.slots), count).mean(1)
+    loss, gradients = _gradients(stack, step, loss, gradient.view_as(step.prompt))
     slots, device = stack.slots, loss.device
-    limits = send(np.array([s.config.optim.clip_norm for s in slots]), device, loss.dtype)
-    norm, factor = clip_factor(gradients, limits)
+    norm = clip(gradients, [s.config.optim.clip_norm for s in slots], count)
     finite = torch.isfinite(loss) & torch.isfinite(norm)
-    for name, g in gradients.items():
-        gradients[name] = g * factor.view((-1,) + (1,) * (g.dim() - 1))
     factors = [
         rate_factor(slot.step + 1, slot.config.total_steps, slot.config.optim) for slot in slots
     ]
@@ -183,10 +196,26 @@ def _update(
                 for r, f in zip(full, factors, strict=True)
             ]
         ),
-        examples=[len(examples) for _, examples in parts],
-        tokens=[sum(e.tokens for e in examples) for _, examples in parts],
+        examples=[count * len(examples) for _, examples in parts],
+        tokens=[count * sum(e.tokens for e in examples) for _, examples in parts],
         rows=[rows for rows, _ in parts],
     )
+
+
+def clip(gradients: dict[str, Tensor], limits: Sequence[float], branches: int) -> Tensor:
+    """Clip each run's (and each of its branches') gradient jointly over all parameters, in place.
+
+    Returns:
+        `[R]` norms before clipping, the mean over branches.
+    """
+    lead = 1 if branches == 1 else 2
+    flat = {name: g.flatten(0, lead - 1) for name, g in gradients.items()}
+    some = next(iter(flat.values()))
+    each = np.repeat(np.array(limits), branches)
+    norm, factor = clip_factor(flat, send(each, some.device, some.dtype))
+    for name, g in gradients.items():
+        gradients[name] = (flat[name] * factor.view((-1,) + (1,) * (g.dim() - lead))).view_as(g)
+    return norm.view(len(limits), branches).mean(1)
 
 
 def _gradients(

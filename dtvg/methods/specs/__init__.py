@@ -27,6 +27,7 @@ from dtvg.methods.specs.plain import (
     SpotDynamic,
     TargetOnly,
 )
+from dtvg.methods.specs.procedures import ForkMerge, Oracle, Surrogate
 
 __all__ = [
     "METHODS",
@@ -38,8 +39,10 @@ __all__ = [
     "Dare",
     "Dmtg",
     "Dtvg",
+    "ForkMerge",
     "MethodConfig",
     "NoTransfer",
+    "Oracle",
     "PromptTuning",
     "Rule",
     "Single",
@@ -67,6 +70,9 @@ METHODS: dict[str, type[MethodConfig]] = {
     "dare": Dare,
     "taps": Taps,
     "dmtg": Dmtg,
+    "forkmerge": ForkMerge,
+    "surrogate": Surrogate,
+    "oracle": Oracle,
 }
 """Every transfer method by name, in the order lists and forms show them."""
 

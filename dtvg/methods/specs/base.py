@@ -5,7 +5,7 @@ Must not import torch: the desk reads it.
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 from pydantic import BaseModel, ConfigDict
 
@@ -32,7 +32,15 @@ class MethodConfig(BaseModel):
     tunes_from_other_prompt: ClassVar[bool] = False
     """Whether this is plain prompt tuning from another start: then Stage I's rate is used."""
 
+    derived: ClassVar[bool] = False
+    """Whether a run starts only after its trials (see `trials`) have finished."""
+
     name: str
+
+    @property
+    def trial(self) -> bool:
+        """Whether the run only serves to judge a subset of sources: no row of a comparison."""
+        return False
 
     @property
     def logs_sources(self) -> bool:
@@ -54,6 +62,33 @@ class MethodConfig(BaseModel):
     def named_sources(self) -> tuple[str, ...]:
         """Return sources this configuration names; they must be among the experiment's."""
         return ()
+
+    def expand(self, sources: tuple[str, ...]) -> tuple[MethodConfig, ...]:
+        """Return the configurations this one stands for on a target with these sources.
+
+        Args:
+            sources: the target's sources.
+
+        Returns:
+            One per run of a seed; nothing where the method does not apply.
+        """
+        return () if self.uses_sources and not sources else (self,)
+
+    def takes(self, sources: tuple[str, ...]) -> tuple[str, ...]:
+        """Return those of the target's sources that a run reads."""
+        return sources if self.uses_sources else ()
+
+    def chosen(self, sources: tuple[str, ...]) -> tuple[bool, ...] | None:
+        """Return which sources the configuration itself chooses; None where it chooses none."""
+        return None
+
+    def stackable(self) -> Self:
+        """Return what runs must agree in to share a stack: without what differs run by run."""
+        return self
+
+    def prompt_count(self, sources: int) -> int:
+        """Return how many prompts `[r d]` are trained."""
+        return 1
 
     def scale_count(self, sources: int) -> int:
         """Return how many learned scales `[r]` there are beside the target's."""

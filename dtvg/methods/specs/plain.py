@@ -53,6 +53,20 @@ class Single(MethodConfig):
         """The one source, if given."""
         return () if self.source is None else (self.source,)
 
+    def expand(self, sources: tuple[str, ...]) -> tuple[MethodConfig, ...]:
+        """One run per source, or the given one where the target has it."""
+        if self.source is None:
+            return tuple(self.model_copy(update={"source": name}) for name in sources)
+        return (self,) if self.source in sources else ()
+
+    def takes(self, sources: tuple[str, ...]) -> tuple[str, ...]:
+        """The one source."""
+        return sources if self.source is None else (self.source,)
+
+    def stackable(self) -> Single:
+        """Which source it is differs run by run."""
+        return self.model_copy(update={"source": None})
+
 
 class Spot(MethodConfig):
     """Start from the source prompt with the highest cosine to the target's, then tune."""
