@@ -265,6 +265,7 @@ def identity_of(config: RunConfig) -> dict[str, object]:
         "method_name": config.method.name,
         "seed": config.seed,
         "sources": list(config.sources),
+        "subset": list(config.method.subset_of_sources) if config.method.trial else None,
     }
 
 

@@ -49,6 +49,8 @@ class Run:
     method_name: str = ""
     seed: int = 0
     sources: tuple[str, ...] = ()
+    subset: tuple[str, ...] | None = None
+    """Sources merged by a trial of `oracle` or `surrogate`; None for every other run."""
     step: int = 0
     total_steps: int = 0
     loss: float | None = None
@@ -163,6 +165,7 @@ def _open_run(run: RunDir) -> Run:
         method_name=str(facts.get("method_name", "")),
         seed=int(facts.get("seed") or 0),
         sources=tuple(facts.get("sources") or ()),
+        subset=None if facts.get("subset") is None else tuple(facts["subset"]),
         step=status.step,
         total_steps=status.total_steps,
         loss=status.loss,

@@ -1,7 +1,7 @@
 """THE LOOP: one training loop for everything; a lone run is a cohort of one.
 
-Merge branches and score what is due, obey requests, commit once in a while, take one step. It reads top to
-bottom; the moves are `Cohort`'s. Must not import streamlit or plotly.
+Merge branches and score what is due, obey requests, commit once in a while, take one step. It
+reads top to bottom; the moves are `Cohort`'s. Must not import streamlit or plotly.
 """
 
 from __future__ import annotations

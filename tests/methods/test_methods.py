@@ -13,6 +13,7 @@ from dtvg.methods.specs import (
     AllForOne,
     Dtvg,
     MethodConfig,
+    Oracle,
     PromptTuning,
     Single,
     Ties,
@@ -31,6 +32,7 @@ CONFIGS: list[MethodConfig] = [
     Dtvg(hysteresis=0.1),
     Ties(scale="source"),
     TpvSum(combine="sum"),
+    Oracle(subset=("source0", "source2")),
 ]
 
 

@@ -43,6 +43,11 @@ class MethodConfig(BaseModel):
         return False
 
     @property
+    def subset_of_sources(self) -> tuple[str, ...]:
+        """The sources merged by a trial."""
+        return ()
+
+    @property
     def logs_sources(self) -> bool:
         """Whether a run writes a Gram matrix and a row per source at every step."""
         return self.has_source_vectors or self.ranks_prompts
@@ -55,7 +60,7 @@ class MethodConfig(BaseModel):
             value = getattr(self, key)
             if key == "name" or value == field.default or value is None:
                 continue
-            text = f"{value:g}" if isinstance(value, float) else str(value).lower()
+            text = _in_letters(value)
             parts.append(text if isinstance(value, str) else f"{key.replace('_', '')}{text}")
         return "-".join(parts)
 
@@ -101,3 +106,10 @@ class MethodConfig(BaseModel):
     def grouping_settings(self) -> dict[str, Any]:
         """Arguments for `dtvg.grouping.decide` that reproduce this method's decisions."""
         return {"rule": "all_sources"}
+
+
+def _in_letters(value: Any) -> str:
+    """Write a setting's value in the letters a name may have."""
+    if isinstance(value, tuple | list):
+        return "_".join(_in_letters(entry) for entry in value)
+    return f"{value:g}" if isinstance(value, float) else str(value).lower()

@@ -41,6 +41,11 @@ class SubsetConfig(MethodConfig):
         return self.subset is not None
 
     @property
+    def subset_of_sources(self) -> tuple[str, ...]:
+        """The sources merged, where the run judges a subset."""
+        return self.subset or ()
+
+    @property
     def label(self) -> str:
         """The name, the settings not at default, and the subset."""
         plain = super().label if self.subset is None else self.stackable().label
@@ -94,7 +99,9 @@ class Surrogate(SubsetConfig):
     derived = True
 
     name: Literal["surrogate"] = "surrogate"
-    samples: int = Field(16, ge=2, le=4096, description="Subsets trained; all where there are less.")
+    samples: int = Field(
+        16, ge=2, le=4096, description="Subsets trained; all where there are less."
+    )
     include: float = Field(
         0.5, ge=0.1, le=0.9, description="Chance of a source to be in a sampled subset."
     )

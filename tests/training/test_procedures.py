@@ -1,0 +1,224 @@
+"""ForkMerge, surrogate and oracle: their formulas by hand, and whole runs through files."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from dtvg.config import build_config
+from dtvg.methods.base import find_method
+from dtvg.methods.specs import ForkMerge, Oracle
+from dtvg.planning import plan, trained_parameters
+from dtvg.records import RunState
+from dtvg.store.bank import PromptBank
+from dtvg.store.layout import create_experiment
+from dtvg.store.reader import Run, list_runs, read_table
+from dtvg.store.verify import verify_run
+from dtvg.testing.methods import random_inputs
+from dtvg.testing.tiny_run import tiny_config
+from dtvg.training import procedures
+from dtvg.training.forking import Search, apply_weights, search_together
+from dtvg.training.procedures import run_experiment
+from dtvg.training.state import build_stacks
+from dtvg.trials import fit_surrogate
+from tests.training import factory
+from tests.training.test_more_methods import _moved
+
+
+@pytest.fixture(scope="module")
+def backbone():
+    return factory.tiny_backbone()
+
+
+# -- forkmerge ---------------------------------------------------------------------------------
+
+
+def test_branches_are_the_prompt_alone_and_with_one_source_each() -> None:
+    inputs = random_inputs(2, 3)
+    method = find_method(ForkMerge())
+    branches = method.branches(method.prepare(inputs))
+    assert branches.shape == (2, 4, 4, 6)
+    assert torch.equal(branches[:, 0], inputs.target_prompt)
+    for s in range(3):
+        assert torch.equal(branches[:, s + 1], inputs.target_prompt + inputs.source_vectors[:, s])
+
+
+def test_the_mixed_prompt_is_the_weighted_sum_of_the_branches_and_a_merge_keeps_it(
+    backbone,
+) -> None:
+    config = factory.experiment(methods=["forkmerge"]).runs()[0]
+    stacks, _ = factory.train(backbone, [factory.slot(config)], steps=4)
+    (stack,) = stacks
+    weights = np.array([0.5, 0.25, 0.0, 0.125, 0.125])
+    branches = stack.method.branches(stack.state)[0].detach()
+    assert len({float(b.sum()) for b in branches}) == 5
+    by_hand = sum(w * branch for w, branch in zip(weights, branches, strict=True))
+    own = stack.state.parameters["prompt"][0].detach().clone()
+    apply_weights(stack, 0, weights, 4)
+    assert torch.allclose(stack.method.forward(stack.state).prompt[0], by_hand, atol=1e-12)
+    merged = stack.state.parameters["prompt"][0]
+    expected = sum(w * prompt for w, prompt in zip(weights, own, strict=True))
+    assert all(torch.allclose(prompt, expected, atol=1e-12) for prompt in merged)
+    assert stack.state.memory["merged_at"].tolist() == [4]
+    assert merged.requires_grad and merged.is_leaf is False
+    assert stack.state.parameters["prompt"].is_leaf
+
+
+def test_the_branch_without_source_trains_as_a_run_without_sources(backbone) -> None:
+    settings = {"batch_size": 6, "steps": 30, "lr_prompt": 0.05, "clip_norm": 0.1}
+    forked, alone = factory.experiment(methods=["forkmerge", "none"], optim=settings).runs()
+    stacks, _ = factory.train(backbone, [factory.slot(forked)], steps=10)
+    plain, _ = factory.train(backbone, [factory.slot(alone)], steps=10)
+    prompt = stacks[0].state.parameters["prompt"][0, 0]
+    assert torch.allclose(prompt, plain[0].state.parameters["prompt"][0], atol=1e-9)
+
+
+def test_a_forked_run_in_a_cohort_follows_the_trajectory_it_has_alone(backbone) -> None:
+    configs = factory.experiment(methods=["forkmerge", "dtvg"], seeds=[0, 1]).runs()
+    together, _ = factory.train(backbone, [factory.slot(c) for c in configs], steps=10)
+    for config in configs:
+        alone, _ = factory.train(backbone, [factory.slot(config)], steps=10)
+        difference = factory.prompts(alone)[config.name] - factory.prompts(together)[config.name]
+        assert float(difference.abs().max()) < 1e-8, config.name
+
+
+def _value(weights: np.ndarray) -> float:
+    """Best at half branch 1, half branch 3: a score to be searched."""
+    return float(1 - np.abs(weights - np.array([0, 0.5, 0, 0.5])).sum() - 0.01 * weights[3])
+
+
+def test_the_greedy_search_finds_a_mixture_by_the_rule_done_by_hand() -> None:
+    search, seen = Search(4, (0.25, 0.5, 0.75)), []
+
+    def score(asked):
+        seen.append(asked[0])
+        return [[_value(w) for w in asked[0]]]
+
+    search_together([search], score)
+    assert np.allclose(search.weights, [0, 0.5, 0, 0.5]) and search.tried == 4 + 3 * 3
+    assert np.array_equal(seen[0], np.eye(4))
+    assert all(np.allclose(w.sum(-1), 1) for w in seen)
+    assert np.allclose(seen[1], [[0, 0.75, 0, 0.25], [0, 0.5, 0, 0.5], [0, 0.25, 0, 0.75]])
+
+
+def test_equal_scores_leave_the_earlier_branch_alone() -> None:
+    search = Search(3, (0.5,))
+    search_together([search], lambda asked: [[0.7] * len(asked[0])])
+    assert search.weights.tolist() == [1, 0, 0]
+
+
+# -- subsets -----------------------------------------------------------------------------------
+
+
+def test_a_subset_is_merged_whatever_the_similarities() -> None:
+    inputs = random_inputs(1, 4)
+    method = find_method(Oracle(subset=("source0", "source2")))
+    given = dataclasses.replace(inputs, chosen=torch.tensor([[1.0, 0, 1, 0]], dtype=torch.float64))
+    step = method.forward(method.prepare(given))
+    vectors = inputs.source_vectors[0]
+    expected = inputs.target_prompt[0] + vectors[0] + vectors[2]
+    assert torch.allclose(step.prompt[0], expected, atol=1e-12)
+    assert step.weights.tolist() == [[1, 0, 1, 0]] and bool((step.grouping.gram != 0).all())
+
+
+def test_all_subsets_of_a_target_share_one_stack(backbone) -> None:
+    runs = factory.experiment(methods=["oracle"]).runs()
+    assert len(runs) == 16
+    slots = []
+    for run in runs:
+        slot = factory.slot(run)
+        slot.inputs["chosen"] = np.array(run.method.chosen(run.sources), dtype=np.float32)
+        slots.append(slot)
+    assert len(build_stacks(slots, backbone.device, backbone.dtype)) == 1
+
+
+# -- through files -----------------------------------------------------------------------------
+
+METHODS = [
+    {"name": "forkmerge", "merge_every": 5, "grid": [0.5]},
+    {"name": "surrogate", "samples": 6},
+    "oracle",
+]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("procedures")
+    config = build_config(tiny_config(folder / "parts", methods=METHODS))
+    experiment = create_experiment(config, folder / "runs")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(procedures, "to_task_prompt", _moved)
+        run_experiment(experiment, bank=PromptBank(folder / "bank"))
+    return folder
+
+
+def _transfers(folder: Path) -> dict[str, Run]:
+    return {r.name: r for r in list_runs(folder / "runs") if r.role == "transfer"}
+
+
+def test_procedures_finish_and_their_logs_are_as_specified(folder: Path) -> None:
+    runs = _transfers(folder)
+    assert len(runs) == 1 + 6 + 1 + 8
+    for run in runs.values():
+        assert run.state is RunState.FINISHED, run.message
+        assert verify_run(run.path) == [], run.name
+        assert trained_parameters(run.config, 16) == run.result.trained_parameters, run.name
+        assert (run.subset is not None) == ("-of-" in run.name)
+
+
+def test_a_subsets_members_are_logged_at_every_step(folder: Path) -> None:
+    for run in _transfers(folder).values():
+        if run.subset is None:
+            continue
+        rows = read_table(run, "sources").to_pandas()
+        assert set(rows[rows["member"]]["source"]) == set(run.subset)
+        assert len(rows) == 36
+
+
+def test_branches_merge_after_every_round_and_the_weights_are_logged(folder: Path) -> None:
+    run = next(r for r in _transfers(folder).values() if r.method_name == "forkmerge")
+    events = read_table(run, "events").to_pandas()
+    assert events[events["kind"] == "merged"]["step"].tolist() == [5, 10, 12]
+    assert sum(run.result.extra["mixture"].values()) == pytest.approx(1)
+    rows = read_table(run, "sources").to_pandas()
+    assert (rows[rows["step"] <= 5]["weight"] == 0).all()
+    assert rows[rows["step"].between(6, 10)].groupby("source")["weight"].nunique().max() == 1
+    steps = read_table(run, "steps").to_pandas()
+    assert (steps["examples"] == 4 * 4).all()
+
+
+def test_a_surrogate_merges_what_the_fit_of_its_trials_keeps(folder: Path) -> None:
+    runs = _transfers(folder)
+    final = next(r for r in runs.values() if r.method == "surrogate-samples6")
+    extra = final.result.extra
+    trials = [runs[name] for name in extra["trials"]]
+    fit = fit_surrogate(
+        final.sources, [t.subset for t in trials], [t.result.validation_score for t in trials]
+    )
+    assert extra["subset"] == list(fit.kept())
+    found = [extra["coefficients"][name][0] for name in final.sources]
+    assert np.allclose(found, fit.coefficients)
+    rows = read_table(final, "sources").to_pandas()
+    assert set(rows[rows["member"]]["source"]) == set(extra["subset"])
+
+
+def test_a_final_run_comes_after_its_trials_in_the_plan(folder: Path) -> None:
+    config = build_config(tiny_config(folder / "parts", methods=METHODS))
+    cohorts = plan(config).transfer
+    assert [c.id for c in cohorts] == ["transfer-000", "derived-000"]
+    assert [r.method.label for r in cohorts[-1].runs] == ["surrogate-samples6"]
+
+
+def test_a_final_run_without_its_trials_says_what_it_waits_for(folder: Path, tmp_path) -> None:
+    config = build_config(tiny_config(folder / "parts", methods=["surrogate"]))
+    experiment = create_experiment(config, tmp_path / "runs")
+    name = config.runs()[-1].name
+    run_experiment(experiment, only=[name], bank=PromptBank(folder / "bank"))
+    run = _transfers(tmp_path)[name]
+    assert run.state is RunState.FAILED and "0 finished trials" in run.message
+    run_experiment(experiment, bank=PromptBank(folder / "bank"))
+    assert {r.state for r in _transfers(tmp_path).values()} == {RunState.FINISHED}
