@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, NamedTuple, Self
 
 import yaml
 from pydantic import (
@@ -36,6 +36,8 @@ from dtvg.settings import (
     PromptConfig,
     Section,
 )
+
+Seed = Annotated[int, Field(ge=0)]
 
 
 def _no_duplicates(values: tuple[Any, ...]) -> tuple[Any, ...]:
@@ -82,7 +84,7 @@ class RunConfig(_Shared):
     sources: tuple[Name, ...] = ()
     target: Name
     method: AnyMethod
-    seed: int = Field(ge=0)
+    seed: Seed
 
     @property
     def init_seed(self) -> int:
@@ -117,7 +119,7 @@ class ExperimentConfig(_Shared):
     methods: Annotated[tuple[AnyMethod, ...], AfterValidator(_no_duplicates)] = Field(
         min_length=1, description="Transfer methods to compare."
     )
-    seeds: Annotated[tuple[int, ...], AfterValidator(_no_duplicates)] = Field(
+    seeds: Annotated[tuple[Seed, ...], AfterValidator(_no_duplicates)] = Field(
         (0, 1, 2), min_length=1, description="Run seeds; verdicts pair runs by seed."
     )
     allow_self: bool = Field(
@@ -300,26 +302,43 @@ def apply_override(values: dict[str, Any], override: str) -> None:
         place[last] = text
 
 
+class Problem(NamedTuple):
+    """One thing a configuration's author has to change."""
+
+    place: tuple[str | int, ...]
+    """Keys down to the setting, a method's tag left out; empty: the whole."""
+    sentence: str
+
+
 def explain(error: ValidationError, model: type[BaseModel], where: str) -> str:
     """Turn pydantic's errors into sentences: key, got, allowed, nearest match."""
-    sentences = []
+    return f"{where}: " + " ".join(problem.sentence for problem in problems(error, model))
+
+
+def problems(error: ValidationError, model: type[BaseModel]) -> list[Problem]:
+    """Return pydantic's errors with their places: what a form shows beside a setting."""
+    found = []
     for item in error.errors():
-        location = [str(part) for part in item["loc"] if str(part) not in METHODS]
-        key = ".".join(location) or "the whole"
-        if item["type"] == "extra_forbidden":
-            known = _keys_at(model, location[:-1], item["loc"])
-            sentences.append(unknown("key", key, known))
-            continue
-        if item["type"] == "missing":
-            sentences.append(f"'{key}' is missing; add it.")
-            continue
-        message = item["msg"].removeprefix("Value error, ")
-        if item["type"] == "string_pattern_mismatch" and NAME_PATTERN in message:
-            message = "use 1-80 characters of a-z, 0-9, '.', '_' and '-', not starting with '.'"
-        got = item.get("input")
-        shown = f" (got {got!r})" if isinstance(got, str | int | float | bool | None) else ""
-        sentences.append(f"'{key}': {message}{shown}.")
-    return f"{where}: " + " ".join(s.replace("..", ".") for s in sentences)
+        place = tuple(part for part in item["loc"] if str(part) not in METHODS)
+        sentence = _sentence(item, model, [str(part) for part in place])
+        found.append(Problem(place, sentence.replace("..", ".")))
+    return found
+
+
+def _sentence(item: Any, model: type[BaseModel], location: list[str]) -> str:
+    key = ".".join(location) or "the whole"
+    if item["type"] == "extra_forbidden":
+        return unknown("key", key, _keys_at(model, location[:-1], item["loc"]))
+    if item["type"] == "missing":
+        return f"'{key}' is missing; add it."
+    got = item.get("input")
+    if got is None:
+        return f"'{key}' is empty; give it a value."
+    message = item["msg"].removeprefix("Value error, ")
+    if item["type"] == "string_pattern_mismatch" and NAME_PATTERN in message:
+        message = "use 1-80 characters of a-z, 0-9, '.', '_' and '-', not starting with '.'"
+    shown = f" (got {got!r})" if isinstance(got, str | int | float | bool) else ""
+    return f"'{key}': {message}{shown}."
 
 
 def _keys_at(model: type[BaseModel], parents: list[str], loc: tuple[Any, ...]) -> list[str]:

@@ -12,9 +12,7 @@ FILE_LINES, FUNCTION_LINES, LOOP_LINES, PAGE_LINES = 400, 50, 120, 120
 
 # over when the check came; each leaves this list with its next rewrite
 OVER = {
-    "pages/launch.py",
     "pages/overview.py",
-    "pages/launch.py:_form",
     "pages/groups.py:body",
     "pages/explain.py:body",
     "pages/overview.py:_table",

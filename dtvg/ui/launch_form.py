@@ -1,0 +1,270 @@
+"""The launch form: what is trained, then how, each group closed until one wants it.
+
+Must not import torch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import streamlit as st
+
+from dtvg.backbones.specs import BACKBONES
+from dtvg.config import ExperimentConfig
+from dtvg.jobs.devices import Device, pick
+from dtvg.methods.specs import METHODS
+from dtvg.tasks.spec import all_tasks
+from dtvg.ui import forms
+from dtvg.ui.launch_draft import SECTIONS, Draft, Entry, method_leaves
+
+HOW = {
+    "prompt": "Prompt",
+    "optim": "Steps and learning rates",
+    "data": "Data",
+    "evaluation": "Evaluation",
+    "logging": "Logging",
+    "device": "Device",
+}
+SUMMARY_LENGTH = 58
+
+
+def what(draft: Draft, problems: dict[str, str], notes: dict[str, str]) -> None:
+    """Draw name, backbone, tasks, methods and seeds."""
+    top = {leaf.name: leaf for leaf in forms.leaves(ExperimentConfig)}
+    tasks = list(all_tasks())
+
+    def field(name: str, **more: Any) -> None:
+        key, value = draft.key(name), draft.values.get(name)
+        forms.draw(top[name], key, value, problems.get(name, ""), notes.get(name, ""), **more)
+
+    left, right = st.columns(2)
+    with left:
+        field("name")
+    with right:
+        backbone = next(x for x in forms.leaves(SECTIONS["backbone"], "backbone"))
+        _draw(
+            draft,
+            backbone,
+            problems,
+            notes,
+            options=list(BACKBONES),
+            show=_backbone,
+            label="Backbone",
+        )
+    field("sources", options=tasks)
+    field("targets", options=tasks)
+    _methods(draft, problems)
+    left, right = st.columns(2)
+    with left:
+        field("seeds")
+    with right:
+        field("notes")
+
+
+def how(
+    draft: Draft, problems: dict[str, str], notes: dict[str, str], devices: list[Device]
+) -> None:
+    """Draw the other groups of settings, closed, with what is not at its default in the label."""
+    for section in (name for name in SECTIONS if name != "backbone"):
+        title = HOW.get(section, section.capitalize())
+        wrong = _count(problems, section)
+        label = _titled(title, _summary(draft, section, devices), wrong)
+        with _folded(draft, section, label, wrong):
+            if section == "device":
+                _device(draft, problems, notes, devices)
+                continue
+            made = forms.leaves(SECTIONS[section], section)
+            _grid(draft, made, problems, notes)
+            if section == "data":
+                _others(draft, problems)
+    rest = [leaf for leaf in forms.leaves(SECTIONS["backbone"], "backbone") if leaf.name != "name"]
+    wrong = sum(leaf.path in problems for leaf in rest)
+    with _folded(draft, "backbone", _titled("Backbone", "revision, dropout", wrong), wrong):
+        _grid(draft, rest, problems, notes)
+
+
+def _others(draft: Draft, problems: dict[str, str]) -> None:
+    """Draw the settings of the whole experiment that have no place of their own above."""
+    placed = ("name", "notes", "sources", "targets", "methods", "seeds")
+    for leaf in forms.leaves(ExperimentConfig):
+        if leaf.name not in placed:
+            value = draft.values.get(leaf.name)
+            forms.draw(leaf, draft.key(leaf.name), value, problems.get(leaf.name, ""))
+
+
+def _methods(draft: Draft, problems: dict[str, str]) -> None:
+    """Draw the choice of methods, and the settings of each row that has any."""
+    key = draft.key("methods")
+    st.session_state[key] = list(dict.fromkeys(e.values["name"] for e in draft.methods))
+    st.pills(
+        "Methods",
+        list(METHODS),
+        selection_mode="multi",
+        format_func=lambda name: METHODS[name].title,
+        key=key,
+        help=f"{ExperimentConfig.model_fields['methods'].description} Settings and variants of "
+        "the chosen ones are below.",
+        wrap=True,
+        on_change=_choose_methods,
+        args=(draft, key),
+    )
+    forms.remark(problems.get("methods", ""))
+    for entry in draft.methods:
+        made = method_leaves(entry)
+        wrong = _count(problems, f"methods.{entry.number}")
+        if made or wrong:
+            _method(draft, entry, problems, wrong)
+
+
+def _choose_methods(draft: Draft, key: str) -> None:
+    chosen = st.session_state[key] or []
+    draft.methods = [e for e in draft.methods if e.values["name"] in chosen]
+    there = {e.values["name"] for e in draft.methods}
+    for name in chosen:
+        if name not in there:
+            draft.add(name)
+
+
+def _method(draft: Draft, entry: Entry, problems: dict[str, str], wrong: int) -> None:
+    """Draw one row of the methods: its settings, a variant of it, away with it."""
+    model = METHODS[entry.values["name"]]
+    made = method_leaves(entry)
+    changed = {
+        leaf.name: entry.values.get(leaf.name)
+        for leaf in made
+        if entry.values.get(leaf.name) != leaf.info.default
+    }
+    said = _said(changed) or "default settings"
+    number = entry.number
+    with _folded(draft, f"methods.{number}", _titled(model.title, said, wrong), wrong):
+        st.caption(f"{model.summary} {model.paper}.")
+        forms.remark(problems.get(f"methods.{number}", ""))
+        _grid(draft, made, problems, {})
+        with st.container(horizontal=True):
+            st.button(
+                "Add a variant",
+                icon=":material/add:",
+                key=draft.key(f"methods.{number}:more"),
+                help="Another row of the same method, to set differently.",
+                on_click=_vary,
+                args=(draft, entry),
+            )
+            st.button(
+                "Remove",
+                icon=":material/close:",
+                key=draft.key(f"methods.{number}:away"),
+                on_click=draft.methods.remove,
+                args=(entry,),
+            )
+
+
+def _vary(draft: Draft, entry: Entry) -> None:
+    draft.add(entry.values["name"], entry.values, after=entry.number)
+    st.session_state[draft.key(f"methods.{1 + entry.number}:open")] = True
+
+
+def _device(
+    draft: Draft, problems: dict[str, str], notes: dict[str, str], devices: list[Device]
+) -> None:
+    """Draw the device's settings: only what is really there can be chosen."""
+    titles = {d.name: f"{d.name}: {d.title}, {d.free_gib:.1f} GiB free" for d in devices}
+    first = pick("auto", devices)
+    titles["auto"] = f"automatic: {first.name if first else 'cpu'}"
+    made = {leaf.name: leaf for leaf in forms.leaves(SECTIONS["device"], "device")}
+    chosen = pick(str(draft.values["device"].get("name")), devices)
+    left, right = st.columns(2)
+    with left:
+        names = ["auto", *(d.name for d in devices)]
+        _draw(
+            draft,
+            made.pop("name"),
+            problems,
+            notes,
+            options=names,
+            show=lambda name: titles.get(name, name),
+            label="Device",
+        )
+    with right:
+        possible = list(chosen.precisions) if chosen else None
+        _draw(draft, made.pop("precision"), problems, notes, options=possible)
+    _grid(draft, list(made.values()), problems, notes)
+
+
+def _grid(
+    draft: Draft, made: list[forms.Leaf], problems: dict[str, str], notes: dict[str, str]
+) -> None:
+    """Draw settings in rows, so that the tabulator goes through them as one reads."""
+    for first in range(0, len(made), 3):
+        for cell, leaf in zip(st.columns(3), made[first : first + 3], strict=False):
+            with cell:
+                _draw(draft, leaf, problems, notes)
+
+
+def _draw(
+    draft: Draft,
+    leaf: forms.Leaf,
+    problems: dict[str, str],
+    notes: dict[str, str],
+    **more: Any,
+) -> None:
+    head, _, name = leaf.path.rpartition(".")
+    if head.startswith("methods."):
+        number = int(head.partition(".")[2])
+        values = next(e.values for e in draft.methods if e.number == number)
+    else:
+        values = draft.values[head]
+    problem, note = problems.get(leaf.path, ""), notes.get(leaf.path, "")
+    forms.draw(leaf, draft.key(leaf.path), values.get(name), problem, note, **more)
+
+
+def _folded(draft: Draft, part: str, label: str, wrong: int) -> Any:
+    """Return a group that opens by itself when something in it turns out to be wrong."""
+    key, seen = draft.key(f"{part}:open"), draft.key(f"{part}:wrong")
+    if wrong > st.session_state.get(seen, 0):
+        st.session_state[key] = True
+    st.session_state[seen] = wrong
+    return st.expander(label, key=key, on_change="rerun")
+
+
+def _titled(title: str, said: str, wrong: int) -> str:
+    if wrong:
+        mistakes = "1 setting" if wrong == 1 else f"{wrong} settings"
+        return f"**{title}** :red[:material/error: {mistakes} to mend]"
+    return f"**{title}** :gray[{forms.escape(said)}]"
+
+
+def _summary(draft: Draft, section: str, devices: list[Device]) -> str:
+    """Say what is not at its default in a group of settings."""
+    values = draft.values[section]
+    fields = SECTIONS[section].model_fields
+    changed = {k: v for k, v in values.items() if k in fields and v != fields[k].default}
+    if section == "device":
+        there = pick(str(values["name"]), devices)
+        title = there.title if there else values["name"]
+        others = {k: v for k, v in changed.items() if k not in ("name", "precision")}
+        changed = {"": title, " ": values["precision"]} | others
+    return _said(changed) or "default settings"
+
+
+def _said(changed: dict[str, Any]) -> str:
+    parts = [f"{k.replace('_', ' ')} {_short(v)}".strip() for k, v in changed.items()]
+    text = ", ".join(parts)
+    return text if len(text) <= SUMMARY_LENGTH else f"{text[: SUMMARY_LENGTH - 1]}…"
+
+
+def _short(value: Any) -> str:
+    if isinstance(value, float):
+        return f"{value:g}"
+    if isinstance(value, bool) or value is None:
+        return {True: "on", False: "off", None: "automatic"}[value]
+    return f"{len(value)} given" if isinstance(value, dict) else str(value)
+
+
+def _count(paths: Iterable[str], part: str) -> int:
+    return sum(path == part or path.startswith(f"{part}.") for path in paths)
+
+
+def _backbone(name: str) -> str:
+    row = BACKBONES.get(name)
+    return name if row is None else f"{row.title}, {row.parameters} ({name})"

@@ -1,0 +1,301 @@
+"""The launch page: every start, every kind of mistake; nothing typed is lost."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from streamlit.testing.v1 import AppTest
+
+from dtvg.config import ExperimentConfig, build_config
+from dtvg.jobs import launcher
+from dtvg.presets import PRESETS, clone
+from dtvg.settings import Section
+from dtvg.store.layout import create_experiment
+from dtvg.store.reader import open_experiment
+from dtvg.ui import forms, launch_draft
+
+PAGE = Path(__file__).resolve().parents[2] / "pages" / "launch.py"
+
+
+def _open(**query: str) -> AppTest:
+    page = AppTest.from_file(str(PAGE), default_timeout=60)
+    for name, value in query.items():
+        page.query_params[name] = value
+    return _sound(page.run())
+
+
+def _sound(page: AppTest) -> AppTest:
+    assert not page.exception
+    assert not [e.value for e in page.error if "did not work" in e.value]
+    return page
+
+
+def _widget(page: AppTest, kind: str, path: str) -> Any:
+    return next(w for w in getattr(page, kind) if w.key.endswith(f"/{path}"))
+
+
+def _type(page: AppTest, path: str, text: str) -> AppTest:
+    _widget(page, "text_input", path).set_value(text)
+    return _sound(page.run())
+
+
+def _said(page: AppTest) -> str:
+    return "\n".join(m.value for m in page.markdown).replace("\\", "")
+
+
+def _start(page: AppTest) -> Any:
+    return next(b for b in page.button if b.label == "Start")
+
+
+def _yaml(page: AppTest) -> dict[str, Any]:
+    return yaml.safe_load(page.code[0].value)
+
+
+@pytest.fixture
+def recorded(own_home: Path) -> Path:
+    """An experiment with runs, none of them trained."""
+    values = {
+        "name": "walk",
+        "sources": ["sst2", "mnli"],
+        "targets": ["rte", "cb"],
+        "methods": ["none", "single", {"name": "dtvg", "threshold": 0.1}],
+        "seeds": [3, 4],
+        "optim": {"steps": 77},
+    }
+    return create_experiment(build_config(values), own_home / "runs").path
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_a_preset_fills_the_form_with_its_values(name: str) -> None:
+    page = _open(preset=name)
+    shown = ExperimentConfig.model_validate(_yaml(page))
+    assert shown == build_config(PRESETS[name].values())
+
+
+def test_the_demo_can_start_and_the_paper_says_what_is_absent(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    assert not _start(_open()).disabled
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    page = _open(preset="paper")
+    assert _start(page).disabled
+    assert "Backbone 'google-t5/t5-base' is not on this machine" in _said(page)
+    assert "No data here for" in _said(page)
+
+
+def test_an_experiment_is_cloned_under_a_free_name(recorded: Path) -> None:
+    page = _open(clone="walk")
+    assert _yaml(page) == {
+        **yaml.safe_load((recorded / "experiment.yaml").read_text()),
+        "name": "walk-2",
+    }
+
+
+def test_a_run_is_cloned_with_its_target_method_and_seed_only(recorded: Path) -> None:
+    page = _open(clone="walk/cb.dtvg-threshold0.1.s4")
+    made = ExperimentConfig.model_validate(_yaml(page))
+    assert [r.name for r in made.runs()] == ["cb.dtvg-threshold0.1.s4"]
+    assert made.optim.steps == 77
+
+
+def test_every_transfer_run_clones_to_the_same_run(recorded: Path) -> None:
+    for run in open_experiment(recorded).runs:
+        again = build_config(clone(run.config)).runs()
+        assert [r.model_dump() for r in again] == [run.config.model_dump()]
+
+
+def test_a_clone_of_what_is_gone_says_so_and_offers_the_others(recorded: Path) -> None:
+    page = _open(clone="gone/x")
+    assert "no experiment 'gone'" in page.warning[0].value
+    assert _yaml(page)["targets"] == ["rte", "cb"]
+
+
+def test_a_wrong_value_is_named_beside_its_widget_and_nothing_else_is_lost() -> None:
+    page = _type(_open(), "optim.steps", "300")
+    page = _type(page, "optim.batch_size", "many")
+    assert _start(page).disabled
+    assert "'optim.batch_size': Input should be a valid integer" in _said(page)
+    assert "(got 'many')" in _said(page)
+    assert _widget(page, "text_input", "optim.batch_size").value == "many"
+    assert _widget(page, "text_input", "optim.steps").value == "300"
+    page = _type(page, "optim.batch_size", "4")
+    assert (_yaml(page)["optim"]["steps"], _yaml(page)["optim"]["batch_size"]) == (300, 4)
+    assert not _start(page).disabled
+
+
+@pytest.mark.parametrize(
+    ("path", "text", "sentence"),
+    [
+        ("name", "../evil", "'name': use 1-80 characters of a-z"),
+        ("name", "", "'name': use 1-80 characters"),
+        ("seeds", "0 one", "'seeds.1': Input should be a valid integer"),
+        ("seeds", "-1", "'seeds.0': Input should be greater than or equal to 0"),
+        ("seeds", "", "'seeds': Tuple should have at least 1 item"),
+        ("seeds", "1 1", "'1' is listed twice"),
+        ("optim.steps", "0", "'optim.steps': Input should be greater than or equal to 1 (got 0)"),
+        ("optim.steps", "", "'optim.steps' is empty; give it a value"),
+        ("data.label_words", "{rte: [", "'data.label_words': Input should be a valid dictionary"),
+        ("prompt.given", "{nothing: abc}", "Unknown task of prompt.given 'nothing'"),
+    ],
+)
+def test_mistakes_are_sentences_of_the_command_line(path: str, text: str, sentence: str) -> None:
+    page = _type(_open(), path, text)
+    assert sentence in _said(page)
+    assert _start(page).disabled
+    assert _widget(page, "text_input", path).value == text
+
+
+def test_seeds_are_written_as_ranges_too() -> None:
+    assert _yaml(_type(_open(), "seeds", "0-3, 7"))["seeds"] == [0, 1, 2, 3, 7]
+
+
+def test_more_runs_than_anyone_means_are_refused_before_they_are_made() -> None:
+    page = _type(_open(), "seeds", "0-5000")
+    assert "one experiment may have 10,000" in _said(page)
+    assert _start(page).disabled
+
+
+def test_methods_are_chosen_varied_and_removed() -> None:
+    page = _open()
+    pills = next(p for p in page.pills if p.key.endswith("/methods"))
+    pills.set_value([*pills.value, "dare"])
+    page = _sound(page.run())
+    assert [m["name"] for m in _yaml(page)["methods"]][-1] == "dare"
+    number = next(b.key for b in page.button if b.key and ":more" in b.key and "6" in b.key)
+    next(b for b in page.button if b.key == number).click()
+    page = _sound(page.run())
+    assert "is listed twice" in _said(page)
+    rules = [s for s in page.selectbox if s.key.endswith(".rule")]
+    assert len(rules) == 2
+    rules[1].set_value("exact")
+    page = _sound(page.run())
+    assert [m.get("rule") for m in _yaml(page)["methods"] if m["name"] == "dtvg"] == [
+        "greedy",
+        "exact",
+    ]
+    next(b for b in page.button if b.key and b.key.endswith("methods.6:away")).click()
+    page = _sound(page.run())
+    assert [m["rule"] for m in _yaml(page)["methods"] if m["name"] == "dtvg"] == ["exact"]
+
+
+def _paste(text: str) -> AppTest:
+    page = _open(preset="yaml")
+    page.text_area[0].set_value(text)
+    return _sound(page.run())
+
+
+def test_pasted_yaml_fills_the_form() -> None:
+    text = (
+        "name: mine\nsources: [sst2]\ntargets: [rte]\n"
+        "methods: [{name: dtvg, rule: exact}]\noptim: {steps: 9}"
+    )
+    page = _paste(text)
+    assert _widget(page, "text_input", "optim.steps").value == "9"
+    assert ExperimentConfig.model_validate(_yaml(page)) == build_config(yaml.safe_load(text))
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("targets: [", "cannot be read"),
+        ("- a\n- b", "holds no settings"),
+        ("targets: [rte]\nmethods: [none]\nbackbon: demo", "Did you mean 'backbone'?"),
+        ("targets: [rte]\nmethods: [none]\noptim: {stepz: 3}", "Did you mean 'steps'?"),
+        ("targets: [rte]\nmethods: [dtvgg]", "Unknown method 'dtvgg'. Did you mean 'dtvg'?"),
+        ("targets: [rte]\nmethods: [{name: dtvg, treshold: 1}]", "Did you mean 'threshold'?"),
+        ("targets: rte\nmethods: [none]", "'targets'"),
+        ("!!python/object/apply:os.system ['true']", "cannot be read"),
+    ],
+)
+def test_yaml_no_form_can_show_is_refused_and_stays_where_it_was_pasted(
+    text: str, sentence: str
+) -> None:
+    page = _paste(text)
+    assert sentence in _said(page)
+    assert page.text_area[0].value == text
+
+
+def test_yaml_with_wrong_values_fills_the_form_to_be_mended() -> None:
+    page = _paste("targets: [rte]\nmethods: [none]\noptim: {steps: -5, schedule: cosine}")
+    assert "'optim.steps': Input should be greater" in _said(page)
+    assert "'optim.schedule': Input should be 'linear' or 'constant'" in _said(page)
+    assert _widget(page, "selectbox", "optim.schedule").value == "cosine"
+    _widget(page, "selectbox", "optim.schedule").set_value("constant")
+    page = _type(page, "optim.steps", "5")
+    assert (_yaml(page)["optim"]["steps"], _yaml(page)["optim"]["schedule"]) == (5, "constant")
+
+
+def test_an_address_reopens_the_form_as_it_was_left(recorded: Path) -> None:
+    page = _type(_open(clone="walk"), "optim.steps", "88")
+    page = _type(page, "seeds", "5 6")
+    again = _open(**{k: v[0] if isinstance(v, list) else v for k, v in page.query_params.items()})
+    assert _yaml(again) == _yaml(page)
+    assert (_yaml(again)["optim"]["steps"], _yaml(again)["seeds"]) == (88, [5, 6])
+
+
+def test_changes_come_back_with_the_start_they_belong_to() -> None:
+    page = _type(_open(), "optim.steps", "300")
+    page.segmented_control[0].set_value("paper")
+    page = _sound(page.run())
+    assert _yaml(page)["optim"]["steps"] == 30_000
+    page.segmented_control[0].set_value("demo")
+    page = _sound(page.run())
+    assert _yaml(page)["optim"]["steps"] == 300
+    next(b for b in page.button if b.label == "Undo all changes").click()
+    assert _yaml(_sound(page.run()))["optim"]["steps"] == 150
+
+
+def test_a_name_that_is_taken_is_said_before_start(recorded: Path) -> None:
+    page = _type(_open(), "name", "walk")
+    assert "'walk' exists already" in _said(page)
+    assert _start(page).disabled
+
+
+def test_a_device_that_is_not_there_is_named() -> None:
+    page = _paste("targets: [trip-mood]\nmethods: [none]\ndevice: {name: 'cuda:7'}")
+    assert "Device 'cuda:7' is not on this machine" in _said(page)
+    assert _start(page).disabled
+
+
+def test_a_folder_that_is_not_there_is_said_beside_the_folder() -> None:
+    page = _paste("targets: [rte]\nmethods: [none]\ndata: {folder: /no/such/folder}")
+    assert "/no/such/folder" in _said(page)
+    assert _start(page).disabled
+
+
+def test_a_failed_start_is_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    from dtvg.errors import JobError
+
+    def refuse(*_: Any) -> None:
+        raise JobError("No process could be started; try again.")
+
+    monkeypatch.setattr(launcher, "start", refuse)
+    page = _open()
+    _start(page).click()
+    assert "No process could be started" in _sound(page.run()).error[0].value
+
+
+def test_every_setting_has_a_widget_with_its_help() -> None:
+    page = _open()
+    helped = {
+        w.key.split("/", 3)[3]: w.help
+        for w in [*page.text_input, *page.selectbox, *page.multiselect, *page.toggle]
+        if w.key.startswith("launch/")
+    }
+    for name, model in launch_draft.SECTIONS.items():
+        assert issubclass(model, Section)
+        for leaf in forms.leaves(model, name):
+            assert helped[leaf.path] == leaf.info.description, leaf.path
+    assert helped["allow_self"]
+
+
+def test_values_survive_being_shown_and_read() -> None:
+    for name in PRESETS:
+        values = build_config(PRESETS[name].values()).model_dump(mode="json")
+        for section, model in launch_draft.SECTIONS.items():
+            for leaf in forms.leaves(model, section):
+                value = values[section][leaf.name]
+                assert forms.read(leaf, forms.shown(leaf, value)) == value, leaf.path
