@@ -9,9 +9,19 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from dtvg.analysis.scores import Sheet
 from dtvg.analysis.statistics import ALPHA, FEWEST_SEEDS, holm, smallest_p
+from dtvg.errors import DataError, unknown
 
-__all__ = ["NOTE", "NOT_ENOUGH", "holm", "pairs", "verdict", "verdict_on_runs"]
+__all__ = [
+    "NOTE",
+    "NOT_ENOUGH",
+    "check_subject",
+    "holm",
+    "pairs",
+    "verdict",
+    "verdict_on_runs",
+]
 
 NOTE = (
     "Differences are paired by seed (subject minus baseline) with Student's 95 % t interval. The "
@@ -64,6 +74,19 @@ def _label(row: str) -> str:
 
 def _experiment(row: str) -> str:
     return row.rpartition(": ")[0]
+
+
+def check_subject(sheet: Sheet, subject: str, baselines: Sequence[str] | None = None) -> None:
+    """Refuse names that no finished run has, with the nearest one.
+
+    Raises:
+        DataError: an unknown subject or baseline; fine while nothing has finished.
+    """
+    known = {name for row in sheet.rows for name in (row, _label(row), sheet.names[row])}
+    known -= {"stage1", "single_summary"}
+    for kind, name in (("subject", subject), *(("baseline", b) for b in baselines or ())):
+        if known and name not in known:
+            raise DataError(unknown(f"method among finished runs ({kind})", name, known))
 
 
 def verdict(n: int, difference: float, p_holm: float, compared: int) -> str:

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dtvg.cli import agreement, report
+from dtvg.cli import agreement, compare, report
 from dtvg.cli.places import locate
 from dtvg.errors import ConfigError
 
@@ -37,6 +37,7 @@ def add(commands: Any) -> None:
     export.add_argument("--table", choices=TABLES, default="steps")
     export.add_argument("--out", type=Path, required=True, help="a .csv or .parquet file")
     agreement.add(actions)
+    compare.add(actions)
     action("stop", "ask runs to commit and stop at their next step", stop, "+")
     resume = action("resume", "go on with whatever is unfinished", resume_runs, "+")
     resume.add_argument("--quiet", action="store_true", help="no progress bars")

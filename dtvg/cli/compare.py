@@ -1,0 +1,147 @@
+"""`python -m dtvg runs compare EXPERIMENT …`: scores, verdicts, ranks and cost of methods."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from dtvg.cli.places import locate
+
+if TYPE_CHECKING:
+    from dtvg.analysis.compare import CompareInfo
+    from dtvg.analysis.lines import Line
+
+ROOMY = 150
+"""Characters from which on the whole table of verdicts fits a line."""
+IN_WIDE_TERMINALS = ("seeds", "95 % (seeds and examples)", "g", "p of the runs (Holm)")
+
+
+def add(actions: Any) -> None:
+    """Add the action to the group `runs`."""
+    made = actions.add_parser(
+        "compare", help="methods side by side: scores, paired verdicts, ranks, cost"
+    )
+    made.add_argument("places", nargs="+", metavar="EXPERIMENT")
+    made.add_argument("--runs-dir", type=Path, help="folder of experiments")
+    made.add_argument("--split", choices=("test", "validation"), default="test")
+    made.add_argument("--metric", default="score", help="score (mean of the task's) or one metric")
+    made.add_argument("--subject", default="dtvg", help="method set against the others")
+    made.add_argument("--against", help="comma-separated baselines (default: all methods)")
+    made.add_argument("--format", choices=("table", "csv", "md", "latex"), default="table")
+    made.add_argument(
+        "--tables",
+        help="comma-separated: scores, verdicts, ranks, profile, costs, published "
+        "(csv: one of them, scores if none is named)",
+    )
+    made.add_argument("--out", type=Path, help="file to write (default: print)")
+    made.set_defaults(do=compare)
+
+
+def compare(arguments: argparse.Namespace) -> int:
+    """Compare the methods of experiments and print or write the result."""
+    from dtvg.analysis.compare import compare_info
+    from dtvg.analysis.verdicts import check_subject
+    from dtvg.export import export
+    from dtvg.store.files import replace_bytes
+    from dtvg.store.reader import open_experiment
+
+    found = []
+    for place in arguments.places:
+        experiment, name = locate(place, arguments.runs_dir)
+        views = open_experiment(experiment.path).runs
+        found += [r for r in views if name is None or r.name == name]
+    info = compare_info(
+        found,
+        split=arguments.split,
+        metric=arguments.metric,
+        subject=arguments.subject,
+        baselines=_listed(arguments.against),
+    )
+    check_subject(info.sheet, arguments.subject, _listed(arguments.against))
+    tables = _listed(arguments.tables)
+    title = ", ".join(dict.fromkeys(r.experiment for r in found))
+    if arguments.format == "table":
+        return _print(info, title, tables, arguments.out)
+    text = export(info, arguments.format, tables, title)
+    if arguments.out is None:
+        print(text, end="")
+        return 0
+    arguments.out.parent.mkdir(parents=True, exist_ok=True)
+    replace_bytes(arguments.out, text.encode())
+    print(f"Comparison of {title} is in {arguments.out}.")
+    return 0
+
+
+def _listed(text: str | None) -> list[str] | None:
+    return None if text is None else [part.strip() for part in text.split(",") if part.strip()]
+
+
+def _print(info: CompareInfo, title: str, tables: list[str] | None, out: Path | None) -> int:
+    """Print tables in the terminal, or as plain text to a file."""
+    from rich.console import Console
+
+    from dtvg import export
+    from dtvg.errors import ConfigError, unknown
+
+    chosen = tables or ["scores", "verdicts", "ranks", "costs", "published"]
+    for table in chosen:
+        if table not in export.TABLES:
+            raise ConfigError(unknown("table of a comparison", table, export.TABLES))
+    if out is None:
+        _tables(Console(), info, title, chosen)
+        return 0
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with out.open("w", encoding="utf-8") as file:
+        _tables(Console(file=file, width=160), info, title, chosen)
+    print(f"Comparison of {title} is in {out}.")
+    return 0
+
+
+def _tables(console: Any, info: CompareInfo, title: str, chosen: list[str]) -> None:
+    """Print the chosen tables, each with the sentences that belong to it."""
+    from rich.markup import escape
+    from rich.table import Table
+
+    from dtvg import export
+    from dtvg.analysis.lines import legend, lines_of
+    from dtvg.analysis.verdicts import NOT_ENOUGH
+
+    lines = lines_of(info, "published" in chosen)
+    if "scores" in chosen:
+        table = Table("method", *map(escape, lines.columns), title=escape(title))
+        for group in ("compared", "reference", "published"):
+            of_group: tuple[Line, ...] = lines.of(group)  # type: ignore[arg-type]
+            for i, line in enumerate(of_group):
+                table.add_row(*_row(line), end_section=i == len(of_group) - 1)
+        console.print(table)
+        console.print(escape("\n".join([*legend(lines, info), *info.notes])))
+    for name in ("verdicts", "ranks", "profile", "costs"):
+        if name not in chosen:
+            continue
+        frame = export.shown_frame(info, name)
+        if name == "verdicts" and console.width < ROOMY:
+            frame = frame[[c for c in frame.columns if c not in IN_WIDE_TERMINALS]]
+            frame = frame.replace(NOT_ENOUGH, "too few seeds")
+        if len(frame):
+            table = Table(*map(escape, map(str, frame.columns)), title=export.HEADINGS[name])
+            for row in frame.map(export.cell_text).to_numpy():
+                table.add_row(*map(escape, row))
+            console.print(table)
+            console.print(escape(export.note_of(info, name)))
+
+
+def _row(line: Line) -> list[str]:
+    """One line of scores: bold best, underlined second, marks behind; published ones dim."""
+    from rich.markup import escape
+
+    from dtvg.analysis.lines import SYMBOLS
+
+    cells = []
+    for cell in line.cells:
+        style = {1: "bold", 2: "underline"}.get(cell.place)
+        number = f"[{style}]{cell.percent}[/]" if style else cell.percent
+        spread = f" ± {cell.spread}" if cell.spread else ""
+        cells.append(f"{number}{spread} {SYMBOLS[cell.mark]}".rstrip())
+    name = escape(line.method + (" (published)" if line.group == "published" else ""))
+    return [f"[dim]{x}[/]" if line.group == "published" else x for x in (name, *cells)]

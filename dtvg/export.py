@@ -1,0 +1,359 @@
+"""A comparison as text to take away: CSV, Markdown, LaTeX.
+
+Everything printed comes from `analysis.lines`, which the terminal and the pages show too.
+Must not import torch, plotly or streamlit. docs/verdicts.md "Exports".
+"""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import pandas as pd
+
+from dtvg.analysis.compare import AVERAGE, CompareInfo
+from dtvg.analysis.lines import (
+    SYMBOLS,
+    Cell,
+    Line,
+    Lines,
+    costs_shown,
+    legend,
+    lines_of,
+    verdicts_shown,
+)
+from dtvg.errors import ConfigError, unknown
+from dtvg.version import __version__
+
+TABLES = ("scores", "verdicts", "ranks", "profile", "costs", "published")
+FORMATS = ("csv", "md", "latex")
+HEADINGS = {
+    "verdicts": "Verdicts",
+    "ranks": "Ranks over targets",
+    "profile": "Performance profile",
+    "costs": "Cost",
+}
+WIDE = 7
+"""Columns from which on a LaTeX table spans both columns of a page."""
+
+
+def export(
+    info: CompareInfo, form: str, tables: Sequence[str] | None = None, name: str = "comparison"
+) -> str:
+    """Write a comparison in a format.
+
+    Args:
+        info: from `compare_info`.
+        form: `csv`, `md` or `latex`.
+        tables: of `TABLES`; None: scores in CSV; scores, verdicts, ranks, costs and published
+            numbers in the others.
+        name: what is compared, for headings and labels.
+
+    Raises:
+        ConfigError: an unknown format or table, or several tables in one CSV.
+    """
+    if form not in FORMATS:
+        raise ConfigError(unknown("format", form, FORMATS))
+    for table in tables or ():
+        if table not in TABLES:
+            raise ConfigError(unknown("table of a comparison", table, TABLES))
+    if form == "csv":
+        chosen = tuple(tables or ("scores",))
+        if len(chosen) > 1:
+            raise ConfigError(
+                f"A CSV file holds one table, got {', '.join(chosen)}; name one of them, or "
+                "choose md or latex."
+            )
+        return to_csv(info, chosen[0])
+    chosen = tuple(tables or ("scores", "verdicts", "ranks", "costs", "published"))
+    return (to_markdown if form == "md" else to_latex)(info, chosen, name)
+
+
+def frame_of(info: CompareInfo, table: str) -> pd.DataFrame:
+    """Return one table of a comparison with its numbers unrounded, 0..1."""
+    if table == "scores":
+        return _scores(info)
+    made: dict[str, Callable[[], pd.DataFrame]] = {
+        "verdicts": lambda: info.verdicts,
+        "ranks": lambda: info.ranks.table,
+        "profile": lambda: info.profile.table,
+        "costs": lambda: info.costs.table,
+        "published": lambda: info.published.table,
+    }
+    return made[table]()
+
+
+def to_csv(info: CompareInfo, table: str = "scores") -> str:
+    """Return one table as CSV, every digit kept.
+
+    In `scores` the column `origin` tells ours from published ones, and columns that begin with
+    `subject_` say what the subject is against the row.
+    """
+    return str(frame_of(info, table).to_csv(index=False))
+
+
+def _scores(info: CompareInfo) -> pd.DataFrame:
+    """Scores with what the subject is against each row, then published numbers apart."""
+    ours = info.table.assign(origin="ours", metric=info.metric, split=info.split, source="")
+    columns = ["difference", "low", "high", "p_holm", "verdict", "verdict_runs", "seeds_needed"]
+    against = info.verdicts[["baseline", "target", "subject", *columns]].rename(
+        columns={"baseline": "method", **{c: f"subject_{c}" for c in columns}}
+    )
+    ours = ours.merge(against, on=["method", "target"], how="left")
+    papers = info.published.table.rename(columns={"task": "target", "value": "mean"})
+    papers = papers.assign(origin="published", split="")[
+        ["origin", "method", "target", "metric", "split", "mean", "source"]
+    ]
+    first = ["origin", "method", "target", "metric", "split", "n_seeds", "seeds", "mean", "std"]
+    order = [*first, *[c for c in ours.columns if c not in (*first, "source")], "source"]
+    return pd.concat([ours[order], papers], ignore_index=True) if len(papers) else ours[order]
+
+
+# -- Markdown ------------------------------------------------------------------------------
+
+
+def to_markdown(info: CompareInfo, tables: Sequence[str], name: str = "comparison") -> str:
+    """Return chosen tables as GitHub Markdown; best bold, second underlined (`<u>`)."""
+    parts = []
+    lines = lines_of(info, "published" in tables)
+    if "scores" in tables:
+        rows = [_markdown_line(line) for g in ("compared", "reference") for line in lines.of(g)]
+        parts.append(f"## {_plain(name)}\n\n{_pipes(['method', *lines.columns], rows)}")
+        parts.append(_plain(" ".join(legend(lines, info))))
+    if lines.of("published"):
+        rows = [[*_markdown_line(line), _plain(line.source)] for line in lines.of("published")]
+        head = ["method", *lines.columns, "source"]
+        keep = [i for i, c in enumerate(head) if i in (0, len(head) - 1) or _any(rows, i)]
+        shown = [[row[i] for i in keep] for row in rows]
+        parts.append(f"### Published, not run here\n\n{_pipes([head[i] for i in keep], shown)}")
+    for table in ("verdicts", "ranks", "profile", "costs"):
+        if table in tables and len(shown_frame(info, table)):
+            frame = shown_frame(info, table)
+            rows = [[_plain(x) for x in row] for row in frame.map(cell_text).to_numpy()]
+            text = _pipes([str(c) for c in frame.columns], rows)
+            parts.append(f"### {HEADINGS[table]}\n\n{text}\n\n{_plain(note_of(info, table))}")
+    return "\n\n".join(parts) + "\n"
+
+
+def _any(rows: Sequence[Sequence[str]], column: int) -> bool:
+    return any(row[column] for row in rows)
+
+
+def shown_frame(info: CompareInfo, table: str) -> pd.DataFrame:
+    """Return one of the smaller tables as it is printed."""
+    if table == "verdicts":
+        return verdicts_shown(info)
+    if table == "costs":
+        return costs_shown(info)
+    if table == "ranks":
+        frame = info.ranks.table
+        shown = {"rank": frame["rank"].round(2), "mean %": (100 * frame["mean"]).round(1)}
+        return pd.DataFrame({"method": frame["method"], **shown, "best on": frame["wins"]})
+    frame = info.profile.summary
+    return pd.DataFrame(
+        {
+            "method": frame["method"],
+            "at the best": frame["at_best"].round(2),
+            "mean points behind": (100 * frame["mean_gap"]).round(1),
+            "most points behind": (100 * frame["worst_gap"]).round(1),
+        }
+    )
+
+
+def note_of(info: CompareInfo, table: str) -> str:
+    """Return the sentences that belong to a table."""
+    notes = {
+        "verdicts": " ".join([info.verdict_note, *info.paired.problems]),
+        "ranks": info.ranks.note,
+        "profile": info.profile.note,
+        "costs": info.costs.note,
+        "published": info.published.note,
+    }
+    return notes[table]
+
+
+def _markdown_line(line: Line) -> list[str]:
+    return [_plain(line.method), *(_markdown_cell(cell) for cell in line.cells)]
+
+
+def _markdown_cell(cell: Cell) -> str:
+    if cell.empty:
+        return ""
+    number = {1: f"**{cell.percent}**", 2: f"<u>{cell.percent}</u>"}.get(cell.place, cell.percent)
+    mark = SYMBOLS[cell.mark].replace("*", "\\*")
+    return number + (f" ± {cell.spread}" if cell.spread else "") + (f" {mark}" if mark else "")
+
+
+def _pipes(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A table of Markdown: the first column to the left, numbers to the right."""
+    made = [list(head), ["---", *["---:"] * (len(head) - 1)], *map(list, rows)]
+    return "\n".join("| " + " | ".join(row) + " |" for row in made)
+
+
+def _plain(text: str) -> str:
+    """Escape what Markdown or HTML would take for itself."""
+    text = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    for mark in ("\\", "|", "*", "_", "`", "["):
+        text = text.replace(mark, f"\\{mark}")
+    return text
+
+
+def cell_text(value: object) -> str:
+    """Return one entry of a printed table; empty for a number that is not there."""
+    if isinstance(value, float | np.floating):
+        return "" if not np.isfinite(value) else f"{value:,.10g}"
+    return f"{value:,}" if isinstance(value, int | np.integer) else str(value)
+
+
+# -- LaTeX ---------------------------------------------------------------------------------
+
+_ESCAPES = {
+    "\\": r"\textbackslash{}",
+    "&": r"\&",
+    "%": r"\%",
+    "$": r"\$",
+    "#": r"\#",
+    "_": r"\_",
+    "{": r"\{",
+    "}": r"\}",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "<": r"\textless{}",
+    ">": r"\textgreater{}",
+    "†": r"$^{\dagger}$",
+    "‡": r"$^{\ddagger}$",
+    "°": r"$^{\circ}$",
+    "*": r"$^{\ast}$",
+    "±": r"$\pm$",
+    "≤": r"$\leq$",
+    "≥": r"$\geq$",
+    "−": "$-$",
+    "–": "--",
+    "…": r"\ldots{}",
+    "·": r"$\cdot$",
+    "χ": r"$\chi$",
+    "²": r"$^2$",
+    "τ": r"$\tau$",
+    "√": r"$\surd$",
+    "×": r"$\times$",
+    "→": r"$\rightarrow$",
+    "λ": r"$\lambda$",
+    "’": "'",
+}
+
+
+def latex_text(text: str) -> str:
+    """Escape any text for LaTeX; letters it cannot set lose their accents, or become '?'."""
+    made = []
+    for letter in text:
+        if letter in _ESCAPES:
+            made.append(_ESCAPES[letter])
+        elif letter.isascii():
+            made.append(letter if letter.isprintable() else " ")
+        elif unicodedata.name(letter, "").startswith("LATIN ") and ord(letter) < 0x180:
+            made.append(letter)
+        else:
+            bare, *accents = unicodedata.normalize("NFKD", letter)
+            plain = bare.isascii() and all(unicodedata.combining(a) for a in accents)
+            made.append(_ESCAPES.get(bare, bare) if plain else "?")
+    return "".join(made)
+
+
+def to_latex(info: CompareInfo, tables: Sequence[str], name: str = "comparison") -> str:
+    """Return chosen tables as LaTeX with booktabs; the profile is left to its figure."""
+    parts = [
+        f"% {latex_text(name)}: written by the DTVG workbench {__version__}",
+        r"% needs \usepackage{booktabs}",
+    ]
+    lines = lines_of(info, "published" in tables)
+    if "scores" in tables:
+        parts.append(_latex_scores(info, lines, name))
+    for table in ("verdicts", "ranks", "costs"):
+        if table in tables and len(shown_frame(info, table)):
+            frame = shown_frame(info, table)
+            rows = [
+                [latex_text(cell_text(x)) for x in row] for row in frame.itertuples(index=False)
+            ]
+            caption = latex_text(f"{HEADINGS[table]}: {name}. {note_of(info, table)}")
+            head = [latex_text(str(c)) for c in frame.columns]
+            kinds = "".join("r" if pd.api.types.is_numeric_dtype(t) else "l" for t in frame.dtypes)
+            parts.append(_latex_table(head, [rows], caption, f"{name}-{table}", kinds))
+    return "\n".join(parts) + "\n"
+
+
+def _latex_scores(info: CompareInfo, lines: Lines, name: str) -> str:
+    """Scores: compared methods, rows for reference, published numbers, each under a rule."""
+    columns = list(lines.columns)
+    width = len(columns) + 1
+    groups: list[list[list[str]]] = []
+    titles = {"reference": "For reference", "published": "Published, not run here"}
+    for group in ("compared", "reference", "published"):
+        of_group = lines.of(group)
+        if not of_group:
+            continue
+        rows = [[latex_text(e.method), *(_latex_cell(c) for c in e.cells)] for e in of_group]
+        if group in titles:
+            title = rf"\multicolumn{{{width}}}{{l}}{{\emph{{{titles[group]}}}}}"
+            rows.insert(0, [title])
+        groups.append(rows)
+    head = ["Method", *(latex_text(_column(c)) for c in columns)]
+    caption = latex_text(f"{name}. " + " ".join(legend(lines, info)))
+    return _latex_table(head, groups, caption, name)
+
+
+def _column(name: str) -> str:
+    from dtvg.analysis.published import TITLES
+
+    return "Average" if name == AVERAGE else TITLES.get(name, name)
+
+
+def _latex_cell(cell: Cell) -> str:
+    if cell.empty:
+        return "--"
+    number = cell.percent
+    if cell.place:
+        number = rf"\{'textbf' if cell.place == 1 else 'underline'}{{{number}}}"
+    spread = rf" {{\scriptsize$\pm$ {cell.spread}}}" if cell.spread else ""
+    return number + spread + latex_text(SYMBOLS[cell.mark])
+
+
+def _latex_table(
+    head: Sequence[str],
+    groups: Sequence[Sequence[Sequence[str]]],
+    caption: str,
+    label: str,
+    kinds: str = "",
+) -> str:
+    """One floating table; groups of rows are parted by rules.
+
+    Args:
+        head: names of columns.
+        groups: rows of each group, everything escaped.
+        caption: escaped.
+        label: any text.
+        kinds: `l` or `r` for each column; empty: the first to the left, numbers to the right.
+    """
+    wide = len(head) > WIDE
+    floating = "table*" if wide else "table"
+    safe = "".join(c if c.isalnum() and c.isascii() else "-" for c in label.lower())
+    body = "\n\\midrule\n".join(
+        "\n".join(" & ".join(row) + r" \\" for row in rows) for rows in groups
+    )
+    return "\n".join(
+        [
+            rf"\begin{{{floating}}}[t]",
+            r"\centering",
+            *([r"\footnotesize", r"\setlength{\tabcolsep}{3pt}"] if wide else [r"\small"]),
+            rf"\caption{{{caption}}}",
+            rf"\label{{tab:{safe}}}",
+            rf"\begin{{tabular}}{{{kinds or 'l' + 'r' * (len(head) - 1)}}}",
+            r"\toprule",
+            " & ".join(head) + r" \\",
+            r"\midrule",
+            body,
+            r"\bottomrule",
+            r"\end{tabular}",
+            rf"\end{{{floating}}}",
+        ]
+    )

@@ -1,0 +1,180 @@
+"""Exports: the same numbers in every format, set off the same way, and LaTeX that compiles."""
+
+from __future__ import annotations
+
+import io
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from dtvg.analysis.compare import CompareInfo, compare_info
+from dtvg.analysis.lines import Cell, lines_of
+from dtvg.cli import main
+from dtvg.errors import ConfigError, DataError
+from dtvg.export import export, frame_of, latex_text
+from tests.analysis.answered import config, mostly_right, record
+
+RATES = {"none": 0.62, "all_sources": 0.7, "single": 0.65, "dtvg": 0.9}
+
+
+@pytest.fixture(scope="module")
+def runs_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("runs")
+    methods = ["none", "single", "all_sources", "dtvg"]
+    record(root, mostly_right(RATES), config("one_two", targets=["rte", "cb"], methods=methods))
+    return root
+
+
+@pytest.fixture(scope="module")
+def info(runs_dir: Path) -> CompareInfo:
+    from dtvg.store.reader import open_experiment
+
+    return compare_info(open_experiment(runs_dir / "one_two").runs)
+
+
+def test_every_format_prints_the_numbers_of_the_info(info: CompareInfo) -> None:
+    latex, markdown = export(info, "latex"), export(info, "md")
+    csv = pd.read_csv(io.StringIO(export(info, "csv")))
+    ours = csv[csv["origin"] == "ours"]
+    assert len(ours) == len(info.table)
+    for row, kept in zip(info.table.itertuples(), ours.itertuples(), strict=True):
+        assert (row.method, row.target) == (kept.method, kept.target)
+        assert kept.mean == pytest.approx(row.mean, abs=1e-15)
+        assert f"{100 * row.mean:.1f}" in latex and f"{100 * row.std:.1f}" in markdown
+    for line in lines_of(info).lines:
+        for cell in line.cells:
+            assert cell.percent in latex and cell.percent in markdown
+
+
+def test_best_is_bold_second_underlined_and_ties_share_the_place(info: CompareInfo) -> None:
+    lines = lines_of(info)
+    for at, target in enumerate(lines.columns[:3]):
+        means = info.wide.loc[list(info.sheet.headline), target].mul(100).round(1)
+        ranked = sorted(set(means), reverse=True)
+        for line in lines.of("compared"):
+            place = ranked.index(means[line.method]) + 1
+            assert line.cells[at].place == (place if place <= 2 else 0)
+    assert not any(
+        c.place for g in ("reference", "published") for x in lines.of(g) for c in x.cells
+    )
+    best = next(x.cells[0] for x in lines.of("compared") if x.cells[0].place == 1)
+    assert rf"\textbf{{{best.percent}}}" in export(info, "latex")
+    assert f"**{best.percent}**" in export(info, "md")
+
+
+def test_marks_are_the_verdicts_and_are_explained(info: CompareInfo) -> None:
+    shown = {
+        (line.method, column): cell.mark
+        for line in lines_of(info).lines
+        for column, cell in zip(lines_of(info).columns, line.cells, strict=True)
+    }
+    for row in info.verdicts.itertuples():
+        marked = shown[(row.baseline, row.target)]
+        assert (marked == "better_on_runs") == (row.verdict_runs == "better")
+    assert "better_on_runs" in shown.values()
+    latex = export(info, "latex", ["scores"])
+    caption = latex[latex.index("\\caption") : latex.index("\\label")]
+    assert r"$^{\circ}$ dtvg is better on other examples for these trained runs only" in caption
+    assert "Holm" in caption
+
+
+def test_published_numbers_stand_apart_with_their_source(info: CompareInfo) -> None:
+    lines = lines_of(info)
+    rte = {x.method: x.cells[0].percent for x in lines.of("published")}
+    assert rte["MPT"] == "79.4" and rte["DTVG"] == ""
+    assert all("arXiv" in x.source for x in lines.of("published"))
+    average = lines.columns.index("average")
+    assert all(x.cells[average].empty for x in lines.of("published"))
+    without = lines_of(info, with_published=False)
+    assert without.lines == tuple(
+        type(x)(x.group, x.method, x.cells[:3], x.source)
+        for x in lines.lines
+        if x.group != "published"
+    )
+    csv = frame_of(info, "scores")
+    assert set(csv.loc[csv["origin"] == "published", "n_seeds"].isna()) == {True}
+    assert "Published, not run here" in export(info, "latex")
+    assert "2303.02861" in export(info, "latex")
+
+
+def test_latex_has_as_many_cells_as_columns_and_balanced_braces(info: CompareInfo) -> None:
+    text = export(info, "latex")
+    for tabular in re.findall(r"\\begin\{tabular\}\{(\w+)\}(.*?)\\end\{tabular\}", text, re.S):
+        columns, body = tabular
+        for line in body.splitlines():
+            if line.endswith(r"\\") and "multicolumn" not in line:
+                assert len(re.findall(r"(?<!\\)&", line)) == len(columns) - 1
+    bare = re.sub(r"\\[{}]", "", text)
+    assert bare.count("{") == bare.count("}")
+    assert text.isascii() or all(ord(c) < 0x180 for c in text)
+
+
+def test_latex_escapes_what_people_name() -> None:
+    assert latex_text("a_b & 50% #1 {x} ~^$\\") == (
+        r"a\_b \& 50\% \#1 \{x\} \textasciitilde{}\textasciicircum{}\$\textbackslash{}"
+    )
+    assert latex_text("naïve 語 τ≤½ẽ") == r"naïve ? $\tau$$\leq$?e"
+
+
+@pytest.mark.skipif(shutil.which("pdflatex") is None, reason="needs pdflatex")
+def test_latex_compiles(info: CompareInfo, tmp_path: Path) -> None:
+    odd = r"exp_1 & 100% #{x}^~\ naïve χ² – “q” 語"
+    body = export(info, "latex", ["scores", "verdicts", "ranks", "costs", "published"], odd)
+    head = "\\documentclass{article}\\usepackage{booktabs}\\begin{document}\n"
+    (tmp_path / "t.tex").write_text(f"{head}{body}\\end{{document}}\n", encoding="utf-8")
+    command = ["pdflatex", "-halt-on-error", "-interaction=nonstopmode", "t.tex"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout[-2000:]
+
+
+def test_markdown_rows_are_whole_and_names_cannot_break_them(info: CompareInfo) -> None:
+    for block in export(info, "md").split("\n\n"):
+        widths = {len(re.findall(r"(?<!\\)\|", line)) for line in block.splitlines()}
+        assert len(widths) == 1
+    assert "all\\_sources" in export(info, "md")
+
+
+def test_an_empty_cell_stays_empty() -> None:
+    cell = Cell(float("nan"))
+    assert cell.empty and cell.percent == "" and cell.spread == ""
+
+
+def test_wrong_words_are_answered_with_the_nearest(info: CompareInfo) -> None:
+    with pytest.raises(ConfigError, match="Did you mean 'latex'"):
+        export(info, "latx")
+    with pytest.raises(ConfigError, match="Did you mean 'verdicts'"):
+        export(info, "md", ["verdict"])
+    with pytest.raises(ConfigError, match="one table"):
+        export(info, "csv", ["scores", "costs"])
+    with pytest.raises(DataError, match="split"):
+        compare_info([], split="train")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("form", ["table", "csv", "md", "latex"])
+def test_the_command_prints_and_writes_the_same(
+    runs_dir: Path, info: CompareInfo, form: str, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    words = ["runs", "compare", "one_two", "--runs-dir", str(runs_dir), "--format", form]
+    assert main(words) == 0
+    printed = capsys.readouterr().out
+    out = tmp_path / "sub" / "file"
+    assert main([*words, "--out", str(out)]) == 0
+    if form == "table":
+        assert "dtvg" in out.read_text() and "dtvg" in printed
+    else:
+        assert printed == out.read_text() == export(info, form, name="one_two")
+
+
+def test_the_command_refuses_an_unknown_subject_with_status_2(
+    runs_dir: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["runs", "compare", "one_two", "--runs-dir", str(runs_dir)]
+    assert main([*words, "--subject", "dtgv"]) == 2
+    assert "Did you mean 'dtvg'" in capsys.readouterr().err
+    assert main([*words, "--against", "nne"]) == 2
+    assert main([*words, "--metric", "rouge"]) == 2
+    assert "Traceback" not in capsys.readouterr().err
