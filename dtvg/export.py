@@ -254,7 +254,7 @@ def latex_text(text: str) -> str:
         elif unicodedata.name(letter, "").startswith("LATIN ") and ord(letter) < 0x180:
             made.append(letter)
         else:
-            bare, *accents = unicodedata.normalize("NFKD", letter)
+            bare, *accents = list(unicodedata.normalize("NFKD", letter))
             plain = bare.isascii() and all(unicodedata.combining(a) for a in accents)
             made.append(_ESCAPES.get(bare, bare) if plain else "?")
     return "".join(made)
