@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 import pyarrow.compute as pc
 
-from dtvg.analysis.scores import AVERAGE, BEST_SINGLE, Sheet
+from dtvg.analysis.scores import AVERAGE, Sheet
 from dtvg.store.reader import Run, read_provenance, read_table
 
 COLUMNS = [
@@ -37,8 +37,9 @@ class CostInfo:
     table: pd.DataFrame
     """`COLUMNS`, a method a row: `n_runs` trained runs; `score` the mean as in the table of
     scores; the rest per target and seed. `seconds` is the wall clock of the cohort a run
-    trained in, `seconds_alone` that divided by the runs of the cohort; `single (best by
-    validation)` bears the sum of all single sources, which it has to train to choose."""
+    trained in, `seconds_alone` that divided by the runs of the cohort. A row chosen among
+    several runs (best single source, oracle) or resting on trials (surrogate) bears the sum of
+    all it had to train."""
     runs: pd.DataFrame
     """The same for each run: `method, target, seed` and the columns of cost."""
     machines: tuple[str, ...]
@@ -54,15 +55,22 @@ def costs(sheet: Sheet) -> CostInfo:
         for runs in by_seed.values()
         for run in runs
     }
+    everyone |= {
+        run.path: run
+        for by_seed in sheet.trained.values()
+        for runs in by_seed.values()
+        for run in runs
+    }
     companions = _companions(list(everyone.values()))
     taken = {path: _of_run(run, companions) for path, run in everyone.items()}
     rows, single = [], []
     for row in sheet.rows:
         for target in sheet.targets:
             for seed, behind in sorted(sheet.behind.get((row, target), {}).items()):
-                of = _siblings(sheet, row, target, seed) if row.endswith(BEST_SINGLE) else behind
+                among = sheet.trained.get((row, target), {}).get(seed)
+                of = behind if among is None else among
                 found = pd.DataFrame([taken[r.path] for r in of])
-                total = found.sum() if row.endswith(BEST_SINGLE) else found.mean()
+                total = found.mean() if among is None else found.sum()
                 for column in ("peak_mem_gib", "trained_parameters"):
                     total[column] = found[column].max()
                 total["best_step"] = np.mean([taken[r.path]["best_step"] for r in behind])
@@ -71,17 +79,6 @@ def costs(sheet: Sheet) -> CostInfo:
     runs = pd.DataFrame(single, columns=["method", "target", "seed", *COLUMNS[3:]])
     runs["n_runs"] = rows
     return CostInfo(_per_method(sheet, runs), runs, *_machines(list(everyone.values())))
-
-
-def _siblings(sheet: Sheet, row: str, target: str, seed: int) -> Sequence[Run]:
-    """All single sources' runs of a target and seed: what choosing the best has to train."""
-    prefix = row.removesuffix(BEST_SINGLE)
-    return [
-        run
-        for other, name in sheet.names.items()
-        if name == "single" and other.startswith(prefix)
-        for run in sheet.behind.get((other, target), {}).get(seed, ())
-    ]
 
 
 def _companions(runs: Sequence[Run]) -> dict[tuple[str, str | None], int]:

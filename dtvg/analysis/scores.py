@@ -14,12 +14,14 @@ import numpy as np
 
 from dtvg.errors import DataError, unknown
 from dtvg.store.reader import Run, read_table
+from dtvg.trials import best_subset_of
 
 AVERAGE = "average"
 """Name of the column that averages over targets."""
 BEST_SINGLE = "single (best by validation)"
 MEAN_SINGLE = "single (mean)"
 STAGE_ONE = "stage I prompt"
+ORACLE = "oracle (best subset by validation)"
 
 Scores = dict[tuple[str, str], dict[int, float]]
 """(row, target) → seed → score."""
@@ -41,6 +43,9 @@ class Sheet:
     """Row → name of its method, in order of appearance; `single_summary` and `stage1` too."""
     behind: dict[tuple[str, str], dict[int, Runs]] = field(default_factory=dict)
     """(row, target) → seed → runs whose mean score it is (one, but for the mean of singles)."""
+    trained: dict[tuple[str, str], dict[int, Runs]] = field(default_factory=dict)
+    """(row, target) → seed → all runs that had to be trained for a score that was chosen among
+    several (`single`, `oracle`) or rests on trials (`surrogate`)."""
 
     @property
     def rows(self) -> tuple[str, ...]:
@@ -86,7 +91,7 @@ def collect(
     several = len({r.experiment for r in transfer}) > 1
     sheet = Sheet(split, metric, tuple(targets), several)
     for run in finished:
-        if run.target not in targets:
+        if run.target not in targets or run.subset is not None:
             continue
         value = value_of(run, split, metric)
         if value is not None:
@@ -95,6 +100,8 @@ def collect(
     if finished and not sheet.scores:
         _refuse_unknown(finished, split, metric)
     _add_singles(sheet, transfer)
+    _add_oracle(sheet, transfer)
+    _add_trials(sheet, transfer)
     _add_average(sheet)
     return sheet
 
@@ -151,6 +158,51 @@ def _add_singles(sheet: Sheet, transfer: Sequence[Run]) -> None:
             (MEAN_SINGLE, float(np.mean(scored)), tuple(runs)),
         ):
             sheet.put(prefix + name, "single_summary", target, seed, value, behind)
+        sheet.trained.setdefault((prefix + BEST_SINGLE, target), {})[seed] = tuple(runs)
+
+
+def _add_oracle(sheet: Sheet, transfer: Sequence[Run]) -> None:
+    """Add the one subset of `oracle` with the best mean validation score over seeds.
+
+    Only where every planned subset has finished for a seed does the seed count.
+    """
+    planned: dict[tuple[str, str], dict[int, list[Run]]] = {}
+    for run in transfer:
+        if run.method_name == "oracle" and run.subset is not None:
+            seeds = planned.setdefault((run.experiment, run.target), {})
+            seeds.setdefault(run.seed, []).append(run)
+    for (experiment, target), seeds in planned.items():
+        whole = {s: runs for s, runs in seeds.items() if all(r.result for r in runs)}
+        found: dict[tuple[str, ...], list[float]] = {}
+        for run in (run for runs in whole.values() for run in runs):
+            if run.result is not None and run.subset is not None:
+                found.setdefault(run.subset, []).append(run.result.validation_score)
+        if target not in sheet.targets or len(found) < 2:
+            continue
+        best = best_subset_of({s: found[s] for s in sorted(found, key=len)})
+        row = f"{experiment}: {ORACLE}" if sheet.several else ORACLE
+        for seed, runs in whole.items():
+            (chosen,) = (run for run in runs if run.subset == best)
+            value = value_of(chosen, sheet.split, sheet.metric)
+            if value is not None:
+                sheet.put(row, "oracle", target, seed, value, (chosen,))
+                sheet.trained.setdefault((row, target), {})[seed] = tuple(runs)
+
+
+def _add_trials(sheet: Sheet, transfer: Sequence[Run]) -> None:
+    """Note which trials a surrogate's final run rests on."""
+    by_name = {(run.experiment, run.name): run for run in transfer}
+    for key, seeds in sheet.behind.items():
+        for seed, runs in seeds.items():
+            names = [
+                (run.experiment, name)
+                for run in runs
+                if run.result is not None
+                for name in run.result.extra.get("trials", ())
+            ]
+            if names and sheet.names[key[0]] == "surrogate":
+                trials = tuple(by_name[name] for name in names if name in by_name)
+                sheet.trained.setdefault(key, {})[seed] = (*trials, *runs)
 
 
 def _sorted_rows(names: Mapping[str, str]) -> list[str]:
