@@ -1,0 +1,121 @@
+"""Profiles, costs and published numbers, each against the plainest way to compute it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from dtvg.analysis.compare import BEST_SINGLE, CompareInfo, compare_info
+from dtvg.analysis.published import GROUPS, load_published, published
+from dtvg.errors import DataError
+from dtvg.store.reader import Experiment
+from tests.analysis.answered import config, mostly_right, record
+
+RATES = {"none": 0.6, "single": 0.65, "all_sources": 0.72, "dtvg": 0.8}
+
+
+@pytest.fixture(scope="module")
+def experiment(tmp_path_factory: pytest.TempPathFactory) -> Experiment:
+    methods = ["none", "single", "all_sources", "dtvg"]
+    return record(tmp_path_factory.mktemp("r"), mostly_right(RATES), config(methods=methods))
+
+
+@pytest.fixture(scope="module")
+def info(experiment: Experiment) -> CompareInfo:
+    return compare_info(experiment.runs)
+
+
+def test_the_profile_counts_cells_within_a_distance_of_the_best(info: CompareInfo) -> None:
+    wide = info.points[info.points["method"].isin(info.profile.methods)]
+    wide = wide[wide["target"] != "average"].pivot(
+        index=["target", "seed"], columns="method", values="value"
+    )
+    gaps = wide.rsub(wide.max(axis=1), axis=0)
+    assert len(wide) == len(info.profile.cells) == 6
+    for method in info.profile.methods:
+        curve = info.profile.table[info.profile.table["method"] == method]
+        for tau in (0.0, 0.03, 0.1, 1.0):
+            share = curve.loc[curve["tau"] <= tau + 1e-9, "share"].iloc[-1]
+            assert share == pytest.approx((gaps[method] <= tau + 1e-9).mean())
+        assert curve["share"].is_monotonic_increasing and curve["share"].iloc[-1] == 1
+        assert curve["tau"].iloc[0] == 0 and curve["tau"].is_unique
+    summary = info.profile.summary.set_index("method")
+    assert summary["worst_gap"].max() == pytest.approx(info.profile.longest)
+    assert summary.loc["dtvg", "mean_gap"] == pytest.approx(gaps["dtvg"].mean())
+
+
+def test_a_profile_of_one_method_says_why_it_is_empty(tmp_path: Path) -> None:
+    one = record(tmp_path, mostly_right(RATES), config(methods=["dtvg"]))
+    info = compare_info(one.runs)
+    assert "No profile yet" in info.profile.note and not len(info.profile.summary)
+    assert "Nothing to rank yet" in info.ranks.note
+    assert not len(info.verdicts)
+
+
+def test_costs_are_what_the_files_say(experiment: Experiment, info: CompareInfo) -> None:
+    costs = info.costs.table.set_index("method")
+    seconds = []
+    for target in ("lake", "moor"):
+        for seed in range(3):
+            folder = experiment.path / f"{target}.dtvg.s{seed}"
+            seconds.append(json.loads((folder / "result.json").read_text())["seconds"])
+            steps = pd.concat(pd.read_parquet(p) for p in (folder / "steps").glob("part-*"))
+            assert steps["examples"].sum() == costs.loc["dtvg", "examples"] == 160
+            assert steps["device_mem_gib"].max() == pytest.approx(costs.loc["dtvg", "peak_mem_gib"])
+    assert costs.loc["dtvg", "seconds"] == pytest.approx(np.mean(seconds))
+    assert costs.loc["dtvg", "trained_parameters"] == 40 and costs.loc["dtvg", "n_runs"] == 6
+    assert costs.loc["dtvg", "score"] == pytest.approx(info.wide.loc["dtvg", "average"])
+
+
+def test_choosing_the_best_single_source_bears_the_cost_of_all(info: CompareInfo) -> None:
+    costs = info.costs.table.set_index("method")
+    one = costs.loc["single-amber"]
+    for column in ("examples", "tokens", "steps", "seconds"):
+        assert costs.loc[BEST_SINGLE, column] == pytest.approx(3 * one[column])
+    assert costs.loc[BEST_SINGLE, "trained_parameters"] == one["trained_parameters"]
+    assert costs.loc[BEST_SINGLE, "n_runs"] == 3 * one["n_runs"]
+
+
+def test_published_averages_are_those_of_their_own_rows() -> None:
+    table = load_published()
+    wide = table.pivot(index="method", columns="task", values="value")
+    for group, members in GROUPS.items():
+        whole = wide.dropna(subset=[*members])
+        assert len(whole) == 5
+        assert whole[list(members)].mean(axis=1).to_numpy() == pytest.approx(
+            whole[group].to_numpy(), abs=0.0008
+        )
+    assert set(table["backbone"]) == {"t5-base"} and table["source"].str.contains("arXiv").all()
+    assert wide.loc["DTVG"].dropna().round(3).to_dict() == {
+        "cola": 0.691,
+        "glue_average": 0.874,
+        "cb": 0.976,
+        "superglue_average": 0.789,
+    }
+
+
+def test_published_numbers_of_the_targets_asked_for() -> None:
+    found = published(["rte", "lake"])
+    assert list(found.wide.columns) == ["rte", "glue_average"]
+    assert found.wide.loc["SPoT", "rte"] == pytest.approx(0.698)
+    assert np.isnan(found.wide.loc["DTVG", "rte"])
+    assert "enter no mean" in found.note
+    assert not len(published(["lake"]).table) and "No published" in published(["lake"]).note
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("method,task\na,b\n", "no column 'metric'"),
+        ("method,task,metric,value,backbone,source\na,b,c,many,d,e\n", "got 'many'"),
+        ("method,task,metric,value,backbone,source\na,b,c,50,d,\n", "without a source"),
+    ],
+)
+def test_a_faulty_file_of_published_numbers_is_named(tmp_path: Path, text: str, told: str) -> None:
+    (tmp_path / "odd.csv").write_text(text)
+    with pytest.raises(DataError, match=told):
+        load_published(tmp_path)
