@@ -163,7 +163,7 @@ def trained_parameters(run: RunConfig, width: int) -> int:
     count = length * width * run.method.prompt_count(len(run.sources))
     if run.method.trains_scales:
         count += length
-    count += run.method.gate_count(length, len(run.sources))
+    count += run.method.gate_count(length, width, len(run.sources))
     return count + length * run.method.scale_count(len(run.sources))
 
 

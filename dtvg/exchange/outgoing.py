@@ -106,12 +106,13 @@ def from_run(run: Run, which: str = "best") -> Outgoing:
         )  # fmt: skip
     if which not in WHICH:
         raise ConfigError(unknown("prompt of a run", which, [*WHICH, "source:NAME"]))
-    tensors = start if which == "initial" else read_prompts(run, which)
-    if "mixed_prompt" not in tensors:
+    if config.method.instance_wise:
         raise StoreError(
             f"Method '{run.method}' makes another prompt for every example, so run '{run.name}' "
-            "has no single one to export."
+            "has no single one to export (mixed_prompt in its files is their mean); export a "
+            "prompt it mixes with source:NAME."
         )
+    tensors = start if which == "initial" else read_prompts(run, which)
     result = run.result
     score = None if result is None or which != "best" else result.test_score
     text = "not known" if score is None else f"{score:.4f} (test, best validation step)"

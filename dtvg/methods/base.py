@@ -17,9 +17,10 @@ from typing import Any, ClassVar, Literal
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from dtvg.errors import ConfigError
 from dtvg.grouping import Grouping
 from dtvg.methods.specs import MethodConfig
 
@@ -74,6 +75,71 @@ class MethodState:
 
 
 @dataclass(frozen=True)
+class Examples:
+    """Inputs of a stack's examples as the frozen backbone embeds them, without a gradient.
+
+    Examples of one run are neighbours, runs stand in the stack's order. What a method computes
+    for an example must not depend on the others, nor on the padding.
+    """
+
+    embeddings: Float[Tensor, "b t d"]
+    mask: Bool[Tensor, "b t"]
+    counts: tuple[int, ...]
+    """Examples of each run."""
+
+    @property
+    def owner(self) -> Int[Tensor, " b"]:
+        """Row of the stack that each example belongs to."""
+        rows = np.repeat(np.arange(len(self.counts)), self.counts)
+        return torch.from_numpy(rows).to(self.mask.device)
+
+    def pooled(self, way: Literal["max", "mean"]) -> Float[Tensor, "b d"]:
+        """Return the maximum or mean over an example's tokens; zeros for an empty input."""
+        mask = self.mask[..., None]
+        if way == "mean":
+            total = torch.where(mask, self.embeddings, 0.0).sum(1)
+            return total / mask.sum(1).clamp(min=1)
+        low = torch.finfo(self.embeddings.dtype).min
+        highest = torch.where(mask, self.embeddings, low).amax(1)
+        return torch.where(mask.any(1), highest, 0.0)
+
+    def by_run(self, values: Float[Tensor, b * rest]) -> Float[Tensor, "R c *rest"]:
+        """Lay out one row per example by run, filled up with zeros, so that runs are batched."""
+        return by_run(values, self.counts)
+
+    def flat(self, values: Float[Tensor, "R c *rest"]) -> Float[Tensor, b * rest]:
+        """Undo `by_run`: one row per example."""
+        return values.flatten(0, 1)[_places(self.counts).to(values.device)]
+
+    def mean(self, values: Float[Tensor, b * rest]) -> Float[Tensor, R * rest]:
+        """Return each run's mean over its examples."""
+        return run_means(values, self.counts)
+
+
+def _places(counts: Sequence[int]) -> Tensor:
+    """Return where each example stands when every run has the room of the largest."""
+    most = max(counts)
+    return torch.from_numpy(
+        np.concatenate([np.arange(count) + i * most for i, count in enumerate(counts)])
+    )
+
+
+def by_run(values: Float[Tensor, b * rest], counts: Sequence[int]) -> Float[Tensor, "R c *rest"]:
+    """Lay out one row per example by run, filled up with zeros."""
+    most, rest = max(counts), values.shape[1:]
+    laid = values.new_zeros((len(counts) * most, *rest))
+    laid = laid.index_copy(0, _places(counts).to(values.device), values)
+    return laid.view(len(counts), most, *rest)
+
+
+def run_means(values: Float[Tensor, b * rest], counts: Sequence[int]) -> Float[Tensor, R * rest]:
+    """Return each run's mean over its examples."""
+    total = by_run(values, counts).sum(1)
+    number = torch.tensor(counts, dtype=values.dtype).to(values.device).clamp(min=1)
+    return total / number.view(-1, *(1 for _ in values.shape[1:]))
+
+
+@dataclass(frozen=True)
 class StepBatch:
     """The coming update of a stack, handed to `forward` in training; None when only composing."""
 
@@ -83,6 +149,8 @@ class StepBatch:
     """Per run: updates in all."""
     seeds: tuple[int, ...]
     """Per run: the run seed."""
+    examples: Examples | None = None
+    """Inputs of the whole step, for instance-wise methods."""
 
     def progress(self, like: Tensor) -> Float[Tensor, " R"]:
         """Return the share of updates done before this one, in [0, 1)."""
@@ -104,20 +172,24 @@ class StepBatch:
 class PromptStep:
     """What a method hands to the backbone at a step, and what the log says about it."""
 
-    prompt: Float[Tensor, "R r d"] | Float[Tensor, "R B r d"]
-    """`[R r d]`; in training maybe one per branch, `[R B r d]`: then every parameter is
-    `[R B ...]`, each branch sees the run's whole batch and is clipped and updated by itself."""
-    weights: Float[Tensor, "R n"] | None = None
+    prompt: Float[Tensor, "p r d"] | Float[Tensor, "R B r d"]
+    """One per run (p = R), or of an instance-wise method one per example (p = b). In training
+    maybe one per branch, `[R B r d]`: then every parameter is `[R B ...]`, each branch sees the
+    run's whole batch and is clipped and updated by itself."""
+    weights: Float[Tensor, "p n"] | None = None
     """Weight of each source's scaled vector; None where there are no source vectors."""
     grouping: Grouping | None = None
-    scale_mean: Float[Tensor, "R n"] | None = None
-    contribution_norm: Float[Tensor, "R n"] | None = None
+    """Always one per run."""
+    scale_mean: Float[Tensor, "p n"] | None = None
+    contribution_norm: Float[Tensor, "p n"] | None = None
     memory: dict[str, Tensor] = field(default_factory=dict)
     """What the next step will find in `MethodState.memory`."""
     restarted: Bool[Tensor, " R"] | None = None
     """Runs whose parameters are put to `restart` before the update, with fresh Adam moments."""
     restart: dict[str, Tensor] = field(default_factory=dict)
     """`[R, ...]` by name of the parameter; `prompt` must already be composed from these."""
+    terms: dict[str, Tensor] = field(default_factory=dict)
+    """What the method's `penalty` needs of this step, with its gradient."""
 
 
 class TransferMethod(ABC):
@@ -151,6 +223,23 @@ class TransferMethod(ABC):
         return None
 
 
+def uniform_start(
+    seeds: Sequence[int], shape: Sequence[int], bound: float, purpose: str, like: Tensor
+) -> Tensor:
+    """Return numbers in [−bound, bound) `[R, *shape]` to start learned weights from.
+
+    Args:
+        seeds: per run; a run draws the same alone and in any cohort.
+        shape: of one run.
+        bound: largest size.
+        purpose: tells draws of one run apart.
+        like: gives type and device.
+    """
+    salt = zlib.crc32(purpose.encode())
+    drawn = [np.random.default_rng([seed, salt]).random(tuple(shape)) for seed in seeds]
+    return torch.from_numpy((2 * np.stack(drawn) - 1) * bound).to(like.dtype).to(like.device)
+
+
 def trainable(tensor: Tensor) -> Tensor:
     """Return a fresh leaf with the same values that requires a gradient."""
     return tensor.detach().clone().requires_grad_()
@@ -161,6 +250,38 @@ def find_method(config: MethodConfig) -> TransferMethod:
     module = importlib.import_module(f"dtvg.methods.{config.name}")
     method: TransferMethod = module.Method(config)
     return method
+
+
+class InstanceWise(TransferMethod):
+    """Methods that compose another prompt for every example; only `mix` is abstract.
+
+    An evaluation composes from parameters and frozen tensors alone, so `memory` must not matter.
+    """
+
+    @abstractmethod
+    def mix(
+        self, state: MethodState, examples: Examples, batch: StepBatch | None = None
+    ) -> PromptStep:
+        """Compose one prompt per example.
+
+        Args:
+            state: not changed.
+            examples: of all runs of the stack.
+            batch: the coming update; None to compose without chance.
+        """
+
+    def forward(self, state: MethodState, batch: StepBatch | None = None) -> PromptStep:
+        """Compose for the examples of the coming update.
+
+        Raises:
+            ConfigError: without examples there is no prompt.
+        """
+        if batch is None or batch.examples is None:
+            raise ConfigError(
+                f"Method '{self.config.name}' composes a prompt for each example; give it the "
+                "examples."
+            )
+        return self.mix(state, batch.examples, batch)
 
 
 class PlainPrompt(TransferMethod):

@@ -11,7 +11,15 @@ from collections.abc import Sequence
 
 import torch
 
-from dtvg.methods.base import Inputs, MethodState, StepBatch, find_method
+from dtvg.methods.base import (
+    Examples,
+    Inputs,
+    InstanceWise,
+    MethodState,
+    PromptStep,
+    StepBatch,
+    find_method,
+)
 from dtvg.methods.specs import MethodConfig
 
 
@@ -31,6 +39,25 @@ def random_inputs(runs: int, sources: int, length: int = 4, width: int = 6) -> I
     chosen = torch.ones(runs, sources, dtype=torch.float64)
     chosen[:, 1::2] = 0.0
     return Inputs(init, init + own, vectors, mixture, chosen, names, seeds)
+
+
+EXAMPLES = (3, 1, 2)
+"""Examples of the first three runs, for methods that read them."""
+
+
+def random_examples(rows: Sequence[int], width: int = 6) -> Examples:
+    """Return seeded float64 inputs of the runs: of a run always the same, whatever the padding."""
+    made = []
+    for row in rows:
+        for i in range(EXAMPLES[row]):
+            generator = torch.Generator().manual_seed(1000 * row + i)
+            made.append(torch.randn(2 + row + i, width, generator=generator, dtype=torch.float64))
+    longest = max(len(one) for one in made)
+    embeddings = torch.full((len(made), longest, width), 99.0, dtype=torch.float64)
+    mask = torch.zeros((len(made), longest), dtype=torch.bool)
+    for i, one in enumerate(made):
+        embeddings[i, : len(one)], mask[i, : len(one)] = one, True
+    return Examples(embeddings, mask, tuple(EXAMPLES[row] for row in rows))
 
 
 def pick(inputs: Inputs, row: int) -> Inputs:
@@ -59,7 +86,22 @@ class MethodContract:
 
     @staticmethod
     def _coming(rows: Sequence[int] = (0, 1, 2), step: int = 2) -> StepBatch:
-        return StepBatch(tuple(step for _ in rows), tuple(9 for _ in rows), tuple(rows))
+        seen = random_examples(rows)
+        return StepBatch(tuple(step for _ in rows), tuple(9 for _ in rows), tuple(rows), seen)
+
+    def _composed(self, state: MethodState, rows: Sequence[int] = (0, 1, 2)) -> PromptStep:
+        """Compose without chance, as an evaluation does."""
+        method = find_method(self.config)
+        if isinstance(method, InstanceWise):
+            return method.mix(state, random_examples(rows))
+        return method.forward(state)
+
+    def _rows(self, row: int) -> slice:
+        """Where a run's prompts stand among those of three runs."""
+        if not self.config.instance_wise:
+            return slice(row, row + 1)
+        counts = [EXAMPLES[i] for i in range(row + 1)]
+        return slice(sum(counts[:-1]), sum(counts))
 
     def test_every_tensor_of_the_state_has_the_leading_run_axis(self) -> None:
         _, state = self._made()
@@ -77,8 +119,9 @@ class MethodContract:
     def test_the_prompt_has_its_shape_and_reaches_every_parameter(self) -> None:
         inputs, state = self._made()
         step = find_method(self.config).forward(state, self._coming())
-        assert (step.prompt.shape[0], *step.prompt.shape[-2:]) == inputs.init.shape
-        assert find_method(self.config).forward(state).prompt.shape == inputs.init.shape
+        each = sum(EXAMPLES) if self.config.instance_wise else len(inputs.init)
+        assert (step.prompt.shape[0], *step.prompt.shape[-2:]) == (each, *inputs.init.shape[1:])
+        assert self._composed(state).prompt.shape == (each, *inputs.init.shape[1:])
         found = torch.autograd.grad(step.prompt.sum(), list(state.parameters.values()))
         assert all(torch.isfinite(g).all() for g in found)
 
@@ -88,34 +131,37 @@ class MethodContract:
         for row in range(3):
             alone_state = find_method(self.config).prepare(pick(inputs, row))
             alone = find_method(self.config).forward(alone_state, self._coming([row]))
-            assert torch.allclose(alone.prompt[0], step.prompt[row], atol=1e-12)
+            mine = self._rows(row)
+            assert torch.allclose(alone.prompt, step.prompt[mine], atol=1e-12)
             if step.weights is not None and alone.weights is not None:
-                assert torch.equal(alone.weights[0], step.weights[row])
+                assert torch.allclose(alone.weights, step.weights[mine], rtol=0, atol=1e-14)
+                assert torch.equal(alone.weights > 0, step.weights[mine] > 0)
 
     def test_forward_is_a_pure_function_of_the_state(self) -> None:
         _, state = self._made()
         kept = copy.deepcopy({**state.parameters, **state.frozen, **state.memory})
-        for batch in (None, self._coming()):
-            first = find_method(self.config).forward(state, batch)
-            again = find_method(self.config).forward(state, batch)
-            assert torch.equal(first.prompt, again.prompt)
+        method = find_method(self.config)
+        assert torch.equal(self._composed(state).prompt, self._composed(state).prompt)
+        first, again = (method.forward(state, self._coming()) for _ in range(2))
+        assert torch.equal(first.prompt, again.prompt)
         now = {**state.parameters, **state.frozen, **state.memory}
         assert all(torch.equal(kept[name], tensor) for name, tensor in now.items())
 
     def test_keeping_some_runs_keeps_their_prompts(self) -> None:
         _, state = self._made()
-        whole = find_method(self.config).forward(state)
-        kept = find_method(self.config).forward(state.keep([2, 0]))
-        assert torch.equal(kept.prompt, whole.prompt[[2, 0]])
+        whole = self._composed(state).prompt
+        kept = self._composed(state.keep([2, 0]), (2, 0)).prompt
+        expected = torch.cat([whole[self._rows(row)] for row in (2, 0)])
+        assert torch.allclose(kept, expected, rtol=0, atol=1e-14)
 
     def test_what_is_logged_about_sources_has_their_axis(self) -> None:
         _, state = self._made()
-        step = find_method(self.config).forward(state)
+        step = self._composed(state)
         if not self.config.logs_sources:
             assert step.weights is None and step.grouping is None
             return
         for value in (step.weights, step.scale_mean, step.contribution_norm):
-            assert value is not None and value.shape == (3, self.sources)
+            assert value is not None and value.shape == (len(step.prompt), self.sources)
         assert step.grouping is not None
         assert step.grouping.gram.shape == (3, self.sources + 1, self.sources + 1)
         assert step.grouping.gram.dtype == torch.float32

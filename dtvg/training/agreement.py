@@ -5,16 +5,21 @@ Must not import streamlit or plotly. docs/backbones.md "Evaluation".
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
+import numpy as np
 import torch
+from torch import Tensor
 
 from dtvg.backbones.base import load_backbone
 from dtvg.config import RunConfig
 from dtvg.errors import ConfigError
+from dtvg.methods.base import Inputs, InstanceWise, find_method
 from dtvg.store.reader import Run, read_prompts
 from dtvg.training.devices import device_named, pick_device, set_threads, token_budget
 from dtvg.training.evaluate import Answer, Question, answer, evaluation_rows
+from dtvg.training.instance import Composer, with_parameters
 from dtvg.training.stages import run_data
 
 WAYS = (("generate", False), ("generate", True), ("labels", False), ("labels", True))
@@ -84,16 +89,11 @@ def agreement(
     if config is None:
         raise ConfigError(f"Run '{run.name}' has no readable configuration.")
     tensors = read_prompts(run, "best")
-    if "mixed_prompt" not in tensors:
-        raise ConfigError(
-            f"Run '{run.name}' composes a prompt for each example; agreement needs a method with "
-            "one prompt for all."
-        )
     place = device_named(device, config.device.precision)
     found = pick_device(place)
     set_threads(place)
     backbone = load_backbone(config.backbone, str(found), config.device.precision)
-    prompt = torch.as_tensor(tensors["mixed_prompt"]).to(found)
+    prompt = asked_of(run, config, tensors, found)
     results = []
     for task in run_data(config, backbone).tasks:
         if not task.spec.labels:
@@ -109,6 +109,24 @@ def agreement(
             "evaluate them."
         )
     return results
+
+
+def asked_of(
+    run: Run, config: RunConfig, tensors: Mapping[str, np.ndarray], device: torch.device
+) -> Tensor | Composer:
+    """Return the run's one prompt, or its instance-wise method as its files left it."""
+    moved = {name: torch.as_tensor(value).to(device) for name, value in tensors.items()}
+    method = find_method(config.method)
+    if not isinstance(method, InstanceWise):
+        return moved["mixed_prompt"]
+    dtype = moved["mixed_prompt"].dtype
+    start = read_prompts(run, "initial")
+    inputs = {
+        name: torch.as_tensor(start[name])[None].to(device, dtype)
+        for name in ("init", "target_prompt", "source_vectors")
+    }
+    state = method.prepare(Inputs(**inputs, source_names=(config.sources,), seeds=(config.seed,)))
+    return Composer(method, with_parameters(state, moved))
 
 
 def _rows_of(config: RunConfig) -> int:

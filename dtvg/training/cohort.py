@@ -13,7 +13,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-import psutil
 import torch
 from torch import Tensor
 
@@ -22,7 +21,9 @@ from dtvg.records import RunResult, RunState
 from dtvg.store.layout import CohortDir, RunDir
 from dtvg.store.status import StatusBoard, clear, requested
 from dtvg.store.writer import CohortWriter, Committer
-from dtvg.training.evaluate import Answer, Question, answer, evaluation_rows
+from dtvg.training.devices import is_out_of_memory, memory_gib
+from dtvg.training.evaluate import Answer, Question, answer, evaluation_rows, mixed_prompts
+from dtvg.training.instance import Composer, composer_of
 from dtvg.training.predictions import prediction_columns
 from dtvg.training.recording import Failure, StepLog
 from dtvg.training.state import RunSlot, Stack
@@ -130,7 +131,8 @@ class Cohort:
         self.write_rows()
         due = [s for s in due if s.failure is None]
         prompts = self.compose()
-        for slot, answers in zip(due, self._ask(due, prompts, "validation"), strict=True):
+        asked = {slot.name: self._asked(slot, prompts[slot.name]) for slot in due}
+        for slot, answers in zip(due, self._ask(due, asked, "validation"), strict=True):
             slot.evaluated = slot.step
             slot.score = self._record(slot, answers, "validation", slot.step)
             if slot.score > slot.best_score:
@@ -153,16 +155,21 @@ class Cohort:
         return slot.step >= slot.config.total_steps
 
     def compose(self) -> dict[str, Tensor]:
-        """Return every run's mixed prompt `[r d]` with a fresh decision."""
+        """Return every run's mixed prompt `[r d]` with a fresh decision; see `mixed_prompts`."""
         prompts: dict[str, Tensor] = {}
-        with torch.no_grad():
-            for stack in self.stacks:
-                mixed = stack.method.forward(stack.state).prompt
-                prompts.update({slot.name: mixed[i] for i, slot in enumerate(stack.slots)})
+        for stack in self.stacks:
+            prompts.update(mixed_prompts(self.backbone, stack, self.budget))
         return prompts
 
+    def _asked(
+        self, slot: RunSlot, prompt: Tensor, tensors: Mapping[str, Tensor] | None = None
+    ) -> Tensor | Composer:
+        """Return what is scored: the run's one prompt, or what composes one per example."""
+        stack = next(s for s in self.stacks if slot in s.slots)
+        return composer_of(stack, slot, tensors) or prompt
+
     def _ask(
-        self, slots: Sequence[RunSlot], prompts: Mapping[str, Tensor], split: str
+        self, slots: Sequence[RunSlot], prompts: Mapping[str, Tensor | Composer], split: str
     ) -> list[list[Answer]]:
         """Score each slot's prompt on its tasks; one list of answers per slot."""
         questions, counts = [], []
@@ -226,7 +233,8 @@ class Cohort:
         tested = [
             s for s in slots if s.config.role == "transfer" and s.config.evaluation.at_end == "test"
         ]
-        best = {s.name: s.best["mixed_prompt"].to(self.backbone.device) for s in tested}
+        device = self.backbone.device
+        best = {s.name: self._asked(s, s.best["mixed_prompt"].to(device), s.best) for s in tested}
         answers = dict(zip([s.name for s in tested], self._ask(tested, best, "test"), strict=True))
         for slot in slots:
             self.board.update(slot.name, message="writing the result")
@@ -364,21 +372,3 @@ class Cohort:
 def is_due(slot: RunSlot) -> bool:
     """Whether a run is scored at its current step: at 0, every `every`, and at the end."""
     return slot.step % slot.config.evaluation.every == 0 or slot.step >= slot.config.total_steps
-
-
-def is_out_of_memory(error: BaseException) -> bool:
-    """Whether a device ran out of memory (CUDA, or the CPU's allocator)."""
-    text = str(error).lower()
-    return isinstance(error, torch.OutOfMemoryError) or (
-        "out of memory" in text or "can't allocate memory" in text
-    )
-
-
-_PROCESS = psutil.Process()
-
-
-def memory_gib(device: torch.device) -> float:
-    """Return peak device memory in GiB; on the CPU the process's resident memory."""
-    if device.type == "cuda":
-        return float(torch.cuda.max_memory_allocated(device)) / 2**30
-    return float(_PROCESS.memory_info().rss) / 2**30

@@ -88,3 +88,21 @@ def send(
     if device.type != "cuda":
         return tensor.to(device)
     return tensor.pin_memory().to(device, non_blocking=True)
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether a device ran out of memory (CUDA, or the CPU's allocator)."""
+    text = str(error).lower()
+    return isinstance(error, torch.OutOfMemoryError) or (
+        "out of memory" in text or "can't allocate memory" in text
+    )
+
+
+_PROCESS = psutil.Process()
+
+
+def memory_gib(device: torch.device) -> float:
+    """Return peak device memory in GiB; on the CPU the process's resident memory."""
+    if device.type == "cuda":
+        return float(torch.cuda.max_memory_allocated(device)) / 2**30
+    return float(_PROCESS.memory_info().rss) / 2**30

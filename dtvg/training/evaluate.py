@@ -22,13 +22,16 @@ from dtvg.tasks.metrics import score
 from dtvg.tasks.spec import Example, TaskSpec
 from dtvg.tasks.splits import draw_order
 from dtvg.training.batches import TokenisedTask, cut
+from dtvg.training.instance import Composer, composer_of
+from dtvg.training.state import Stack
 
 
 @dataclass(frozen=True)
 class Question:
     """One run's prompt to be scored on rows of one task."""
 
-    prompt: Float[Tensor, "r d"]
+    prompt: Float[Tensor, "r d"] | Composer
+    """One for all rows, or what composes one for each."""
     task: TokenisedTask
     split: str
     rows: np.ndarray
@@ -132,6 +135,33 @@ def answer(backbone: Backbone, questions: Sequence[Question], budget: int) -> li
     return answers
 
 
+def mixed_prompts(backbone: Backbone, stack: Stack, budget: int) -> dict[str, Float[Tensor, "r d"]]:
+    """Return the mixed prompt of every run of a stack, composed without chance.
+
+    Of an instance-wise method it is the mean over the run's validation rows that are scored.
+
+    Args:
+        backbone: the frozen model.
+        stack: not changed.
+        budget: padded tokens per batch of composed prompts.
+    """
+    if not stack.slots[0].config.method.instance_wise:
+        with torch.no_grad():
+            mixed = stack.method.forward(stack.state).prompt
+        return {slot.name: mixed[i] for i, slot in enumerate(stack.slots)}
+    means = {}
+    for slot in stack.slots:
+        composer = composer_of(stack, slot)
+        inputs: list[np.ndarray] = []
+        for task in slot.data.tasks:
+            most, seed = slot.config.evaluation.max_examples, slot.config.data.seed
+            rows = evaluation_rows(task, "validation", most, seed)
+            inputs += [task.encoded["validation"][int(row)].source for row in rows]
+        if composer is not None:
+            means[slot.name] = composer.mean_prompt(backbone, inputs, budget)
+    return means
+
+
 @dataclass
 class _Answers:
     """One question's answers as they come in."""
@@ -141,8 +171,11 @@ class _Answers:
 
 
 def _identity(question: Question) -> tuple[object, ...]:
-    prompt = question.prompt.detach().float().cpu().numpy().tobytes()
-    key = hashlib.blake2b(prompt, digest_size=16).digest()
+    if isinstance(question.prompt, Composer):
+        key = question.prompt.identity
+    else:
+        prompt = question.prompt.detach().float().cpu().numpy().tobytes()
+        key = hashlib.blake2b(prompt, digest_size=16).digest()
     return (key, question.task.fingerprint, question.split, question.rows.tobytes(), question.way)
 
 
@@ -153,7 +186,7 @@ def _answer_alike(
     numbers = list(questions)
     limit, mode, constrained, words = questions[numbers[0]].way
     labels = backbone.label_set(words, limit) if words else None
-    prompts = torch.stack([questions[i].prompt for i in numbers])
+    prompts = _Prompts(backbone, [questions[i].prompt for i in numbers])
     places = [(k, j) for k, i in enumerate(numbers) for j in range(len(questions[i].rows))]
     if mode == "labels":
         for i in numbers:
@@ -162,18 +195,19 @@ def _answer_alike(
     for question in questions.values():
         encoded = question.task.encoded[question.split]
         examples += [encoded[int(row)] for row in question.rows]
-    pieces = cut([len(e.source) for e in examples], prompts.shape[1], budget)
+    pieces = cut([len(e.source) for e in examples], prompts.length, budget)
     while pieces:
         piece = pieces.pop(0)
-        owners = torch.as_tensor([places[p][0] for p in piece], device=prompts.device)
+        owners = np.array([places[p][0] for p in piece])
         sources = [examples[p].source for p in piece]
         margins: list[float] = []
         try:
+            mixed = prompts.of(owners, sources)
             if mode == "labels" and labels is not None:
-                scores = backbone.label_scores(prompts[owners], sources, labels, constrained)
+                scores = backbone.label_scores(mixed, sources, labels, constrained)
                 texts, margins = best_labels(scores, labels)
             else:
-                texts = backbone.generate(prompts[owners], sources, limit, labels)
+                texts = backbone.generate(mixed, sources, limit, labels)
         except torch.OutOfMemoryError:
             if len(piece) == 1:
                 raise
@@ -184,6 +218,38 @@ def _answer_alike(
             found[numbers[owner]].texts[row] = texts[n]
             if margins:
                 found[numbers[owner]].margins[row] = margins[n]
+
+
+class _Prompts:
+    """The prompts of several questions: given ones are stacked, others composed per batch."""
+
+    def __init__(self, backbone: Backbone, asked: Sequence[Tensor | Composer]) -> None:
+        self.backbone = backbone
+        self.composers = {i: p for i, p in enumerate(asked) if isinstance(p, Composer)}
+        given = [p for p in asked if not isinstance(p, Composer)]
+        self.given = torch.stack(given) if given else None
+        composing = np.array([isinstance(p, Composer) for p in asked])
+        self.row = np.cumsum(~composing) - 1
+        first = asked[0]
+        self.length = first.length if isinstance(first, Composer) else int(first.shape[0])
+
+    def of(self, owners: np.ndarray, sources: Sequence[np.ndarray]) -> Float[Tensor, "b r d"]:
+        """Return the prompt of each input, given the question it belongs to."""
+        if not self.composers and self.given is not None:
+            return self.given[torch.as_tensor(owners, device=self.given.device)]
+        parts: list[Tensor] = []
+        order: list[int] = []
+        for owner in dict.fromkeys(owners.tolist()):
+            places = np.flatnonzero(owners == owner).tolist()
+            order.extend(places)
+            if owner in self.composers:
+                inputs = [sources[p] for p in places]
+                parts.append(self.composers[owner].prompts(self.backbone, inputs))
+            elif self.given is not None:
+                parts.append(self.given[self.row[owner]].expand(len(places), -1, -1))
+        back = np.argsort(order)
+        joined = torch.cat(parts)
+        return joined[torch.as_tensor(back, device=joined.device)]
 
 
 def best_labels(scores: Float[Tensor, "b L"], labels: LabelSet) -> tuple[list[str], list[float]]:

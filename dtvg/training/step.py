@@ -16,11 +16,15 @@ import torch
 from torch import Tensor
 
 from dtvg.backbones.base import Backbone, Encoded
-from dtvg.methods.base import ADAM_SINCE, PromptStep, StepBatch
+from dtvg.methods.base import ADAM_SINCE, InstanceWise, PromptStep, StepBatch
 from dtvg.training.batches import batch_rows, cut
 from dtvg.training.devices import send
+from dtvg.training.instance import averaged, compose
 from dtvg.training.optim import adamw_update, clip_factor, rate_factor
 from dtvg.training.state import RunSlot, Stack
+
+Part = tuple[np.ndarray, list[Encoded]]
+"""Training rows of a run's step, and the examples."""
 
 
 @dataclass
@@ -43,7 +47,7 @@ class StackStep:
     step_ms: float = 0.0
 
 
-def gather(slot: RunSlot) -> tuple[np.ndarray, list[Encoded]]:
+def gather(slot: RunSlot) -> Part:
     """Return rows and examples of a run's next step."""
     config = slot.config
     rows = batch_rows(
@@ -83,24 +87,27 @@ def cohort_step(backbone: Backbone, stacks: Sequence[Stack], budget: int) -> lis
     """
     started = time.perf_counter()
     batches = [[gather(slot) for slot in stack.slots] for stack in stacks]
-    composed = [stack.method.forward(stack.state, coming(stack.slots)) for stack in stacks]
+    composed = [
+        compose(backbone, stack, coming(stack.slots), [[e.source for e in p] for _, p in parts])
+        for stack, parts in zip(stacks, batches, strict=True)
+    ]
     leaf = torch.cat([as_rows(step.prompt) for step in composed]).detach().requires_grad_()
     lots = [
-        part
-        for stack, step in zip(batches, composed, strict=True)
-        for _, part in stack
-        for _ in range(branches_of(step))
+        [part for _, part in parts for _ in range(branches_of(step))]
+        for parts, step in zip(batches, composed, strict=True)
     ]
-    examples = [e for lot in lots for e in lot]
-    owner = np.repeat(np.arange(leaf.shape[0]), [len(lot) for lot in lots])
-    targets = np.bincount(owner, [len(e.target) for e in examples], minlength=leaf.shape[0])
-    loss = accumulate(backbone, leaf, examples, owner, targets, budget)
+    examples = [e for mine in lots for lot in mine for e in lot]
+    counts = [len(lot) for mine in lots for lot in mine]
+    owner = np.repeat(np.arange(len(counts)), counts)
+    targets = np.bincount(owner, [len(e.target) for e in examples], minlength=len(counts))
+    loss = accumulate(backbone, leaf, examples, owner, targets, budget, _places(stacks, lots))
     gradient = leaf.grad if leaf.grad is not None else torch.zeros_like(leaf)
-    records, start = [], 0
+    records, run, row = [], 0, 0
     for stack, step, parts in zip(stacks, composed, batches, strict=True):
-        rows = slice(start, start + len(stack.slots) * branches_of(step))
-        start = rows.stop
-        records.append(_update(stack, step, loss[rows], gradient[rows], parts))
+        runs = slice(run, run + len(stack.slots) * branches_of(step))
+        rows = slice(row, row + len(as_rows(step.prompt)))
+        run, row = runs.stop, rows.stop
+        records.append(_update(stack, step, loss[runs], gradient[rows], parts))
     elapsed = (time.perf_counter() - started) * 1e3
     for record in records:
         record.step_ms = elapsed
@@ -113,8 +120,20 @@ def branches_of(step: PromptStep) -> int:
 
 
 def as_rows(tensor: Tensor) -> Tensor:
-    """Put the axes before `r d` into one: a prompt per run and branch."""
+    """Put the axes before `r d` into one: a prompt per run and branch, or per example."""
     return tensor.flatten(0, -3)
+
+
+def _places(stacks: Sequence[Stack], lots: Sequence[Sequence[list[Encoded]]]) -> np.ndarray:
+    """Return which of the composed prompts each example gets: its branch's, or its own."""
+    places, start = [], 0
+    for stack, mine in zip(stacks, lots, strict=True):
+        counts = [len(lot) for lot in mine]
+        own = isinstance(stack.method, InstanceWise)
+        rows = np.arange(sum(counts)) if own else np.repeat(np.arange(len(counts)), counts)
+        places.append(start + rows)
+        start += sum(counts) if own else len(counts)
+    return np.concatenate(places)
 
 
 def accumulate(
@@ -124,31 +143,34 @@ def accumulate(
     owner: np.ndarray,
     targets: np.ndarray,
     budget: int,
+    prompt_of: np.ndarray | None = None,
 ) -> Tensor:
     """Run all examples through the backbone in pieces; gradients gather in `leaf.grad`.
 
     Args:
         backbone: the frozen model.
-        leaf: `[R r d]`, one prompt per run, requires a gradient.
+        leaf: `[p r d]`, one prompt per run or example, requires a gradient.
         examples: of all runs.
         owner: `[b]` run of each example.
         targets: `[R]` target tokens of each run's whole step.
         budget: padded tokens per micro-batch.
+        prompt_of: `[b]` row of `leaf` for each example; None: that of its run.
 
     Returns:
         `[R]` loss of each run, Σ nll / Σ tokens, whatever the cut.
     """
-    loss = torch.zeros(leaf.shape[0], dtype=leaf.dtype, device=leaf.device)
+    loss = torch.zeros(len(targets), dtype=leaf.dtype, device=leaf.device)
     share = send(1.0 / targets[owner], leaf.device, leaf.dtype)
     owners = send(owner, leaf.device)
+    prompts = owners if prompt_of is None else send(prompt_of, leaf.device)
     backbone.training(True)
     for piece in cut([e.tokens for e in examples], leaf.shape[1], budget):
         places = send(np.asarray(piece), leaf.device)
-        whose = owners[places]
-        nll, _ = backbone.loss(leaf[whose], backbone.collate([examples[i] for i in piece]))
+        batch = backbone.collate([examples[i] for i in piece])
+        nll, _ = backbone.loss(leaf[prompts[places]], batch)
         weighted = nll.to(leaf.dtype) * share[places]
         weighted.sum().backward()
-        loss.index_add_(0, whose, weighted.detach())
+        loss.index_add_(0, owners[places], weighted.detach())
     backbone.training(False)
     return loss
 
@@ -158,7 +180,7 @@ def _update(
     step: PromptStep,
     loss: Tensor,
     gradient: Tensor,
-    parts: list[tuple[np.ndarray, list[Encoded]]],
+    parts: list[Part],
 ) -> StackStep:
     """Take the prompts' gradient back through composition, clip, and update the parameters."""
     count = branches_of(step)
@@ -184,6 +206,8 @@ def _update(
     adamw_update(stack.state.parameters, gradients, stack.moments, rates, decay, updates, finite)
     for name, value in step.memory.items():
         stack.state.memory[name] = value
+    if isinstance(stack.method, InstanceWise):
+        step = averaged(step, [len(examples) for _, examples in parts])
     return StackStep(
         slots=list(slots),
         steps=[slot.step + 1 for slot in slots],

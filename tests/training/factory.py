@@ -11,6 +11,8 @@ import transformers
 from dtvg.backbones.base import Encoded
 from dtvg.backbones.encoder_decoder import EncoderDecoder
 from dtvg.config import ExperimentConfig, RunConfig, build_config
+from dtvg.methods.base import InstanceWise
+from dtvg.training.instance import composer_of
 from dtvg.training.state import RunData, RunSlot, Stack, build_stacks
 from dtvg.training.step import cohort_step
 
@@ -122,10 +124,16 @@ def train(
     return stacks, seen
 
 
-def prompts(stacks: list[Stack]) -> dict[str, torch.Tensor]:
-    """Every run's mixed prompt."""
+def prompts(stacks: list[Stack], backbone: EncoderDecoder | None = None) -> dict[str, torch.Tensor]:
+    """Every run's mixed prompt; of an instance-wise method those of a few inputs, in a row."""
     found = {}
     for stack in stacks:
+        if isinstance(stack.method, InstanceWise):
+            inputs = [one.source for one in rows(6, 2)]
+            for run in stack.slots:
+                made = composer_of(stack, run).prompts(backbone or tiny_backbone(), inputs)
+                found[run.name] = made.flatten(0, 1)
+            continue
         with torch.no_grad():
             mixed = stack.method.forward(stack.state).prompt
         found.update({run.name: mixed[i] for i, run in enumerate(stack.slots)})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -10,14 +11,18 @@ import pytest
 from dtvg.backbones.base import Backbone, load_backbone
 from dtvg.cli import main
 from dtvg.config import BackboneConfig, DataConfig, build_config
+from dtvg.methods.base import find_method
+from dtvg.methods.specs import Attempt
 from dtvg.store.bank import PromptBank
 from dtvg.store.layout import create_experiment
 from dtvg.store.reader import open_run, read_table
 from dtvg.store.verify import verify_run
+from dtvg.testing.methods import random_inputs
 from dtvg.testing.tiny_run import make_backbone, make_data, tiny_config
 from dtvg.training import evaluate
 from dtvg.training.batches import TokenisedTask, tokenise
 from dtvg.training.evaluate import Question, answer
+from dtvg.training.instance import Composer
 from dtvg.training.predictions import example_fingerprint
 from dtvg.training.procedures import run_experiment
 
@@ -55,6 +60,29 @@ def test_a_cohort_s_answers_are_those_each_run_has_alone(asked, mode, constraine
             assert np.allclose(found.margins, alone.margins, atol=1e-6)
         if constrained:
             assert set(found.predictions) <= set(question.task.spec.labels)
+
+
+def test_composed_prompts_are_answered_as_if_each_was_given(asked) -> None:
+    """Also beside runs with one prompt, and whatever else is in the batch."""
+    backbone, tasks = asked
+    inputs = random_inputs(2, 3, 4, backbone.width)
+    method = find_method(Attempt(temperature=0.1))
+    state = method.prepare(dataclasses.replace(inputs, seeds=(0, 1)))
+    composers = [Composer(method, state.keep([i])) for i in range(2)]
+    rows = np.arange(0, 16)
+    way = ("validation", rows, "labels", True)
+    questions = [Question(c, t, *way) for c in composers for t in tasks]
+    fixed = Question(inputs.target_prompt[0], tasks[0], *way)
+    together = answer(backbone, [questions[0], fixed, *questions[1:]], 300)
+    assert together[1].margins.tolist() == answer(backbone, [fixed], 300)[0].margins.tolist()
+    for question, found in zip(questions, [together[0], *together[2:]], strict=True):
+        for row in rows:
+            source = question.task.encoded["validation"][int(row)].source
+            prompt = question.prompt.prompts(backbone, [source])[0]
+            one = Question(prompt, question.task, "validation", rows[row : row + 1], *way[2:])
+            alone = answer(backbone, [one], 300)[0]
+            assert alone.predictions[0] == found.predictions[row]
+            assert alone.margins[0] == pytest.approx(found.margins[row], abs=1e-6)
 
 
 def test_runs_that_start_alike_are_answered_once(asked, monkeypatch) -> None:

@@ -6,21 +6,26 @@ import dataclasses
 
 import numpy as np
 import pytest
+import torch
 
 from dtvg.analysis.explain import explain_step
 from dtvg.analysis.replay import replay
+from dtvg.backbones.base import load_backbone
 from dtvg.config import build_config
-from dtvg.errors import DataError
+from dtvg.errors import DataError, StoreError
+from dtvg.exchange.outgoing import from_run
 from dtvg.planning import trained_parameters
 from dtvg.records import RunState
 from dtvg.store.bank import PromptBank, TaskPrompt
 from dtvg.store.layout import create_experiment
-from dtvg.store.reader import Run, list_runs, read_table
+from dtvg.store.reader import Run, list_runs, read_prompts, read_table
 from dtvg.store.verify import verify_run
 from dtvg.testing.tiny_run import tiny_config
 from dtvg.training import procedures
+from dtvg.training.agreement import agreement, asked_of
+from dtvg.training.evaluate import evaluation_rows
 from dtvg.training.procedures import run_experiment
-from dtvg.training.stages import to_task_prompt
+from dtvg.training.stages import run_data, to_task_prompt
 
 MEMORIES = [
     {"name": "dtvg", "rule": "fixed"},
@@ -42,6 +47,7 @@ LEARNED = [
     "dmtg",
     {"name": "dmtg", "sample": "hard", "groups": 3, "learn_share": 0.9},
 ]
+INSTANCE_WISE = [{"name": "attempt", "temperature": 0.2, "projection": 8}]
 STARTS = [
     "spot",
     {"name": "spot_dynamic", "regroup_every": 3},
@@ -62,7 +68,7 @@ def _moved(slot, backbone) -> TaskPrompt:
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Run]:
     folder = tmp_path_factory.mktemp("methods")
-    methods = [*MEMORIES, *MERGING, *STARTS, *LEARNED]
+    methods = [*MEMORIES, *MERGING, *STARTS, *LEARNED, *INSTANCE_WISE]
     config = build_config(tiny_config(folder / "parts", methods=methods, seeds=[0, 1]))
     experiment = create_experiment(config, folder / "runs")
     with pytest.MonkeyPatch.context() as patch:
@@ -140,6 +146,24 @@ def test_methods_that_only_start_from_sources_log_how_these_rank_while_tuning(tr
         "cola": 0.0,
         "mrpc": -0.5,
     }
+
+
+def test_an_instance_wise_run_is_composed_again_from_its_files(trained) -> None:
+    for run in (r for r in trained.values() if r.config.method.instance_wise):
+        backbone = load_backbone(run.config.backbone)
+        task = run_data(run.config, backbone).tasks[0]
+        rows = evaluation_rows(task, "validation", 12, run.config.data.seed)
+        inputs = [task.encoded["validation"][int(row)].source for row in rows]
+        tensors = read_prompts(run, "best")
+        composer = asked_of(run, run.config, tensors, torch.device("cpu"))
+        prompts = composer.prompts(backbone, inputs)
+        assert float(prompts.std(0).max()) > 1e-6
+        assert torch.allclose(prompts.mean(0), torch.as_tensor(tensors["mixed_prompt"]), atol=1e-5)
+        found = agreement(run, "test", 12, "cpu")[0]
+        assert found.scores[0] == pytest.approx(run.result.test_score)
+        with pytest.raises(StoreError, match="another prompt for every example"):
+            from_run(run, "best")
+        assert from_run(run, "source:sst2").prompt.shape == (4, 16)
 
 
 def test_a_method_that_weighs_its_sources_is_explained_as_one(trained) -> None:

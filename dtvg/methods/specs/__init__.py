@@ -15,6 +15,7 @@ from pydantic import BeforeValidator, Field
 from dtvg.errors import unknown
 from dtvg.methods.specs.base import MethodConfig
 from dtvg.methods.specs.grouping import Dtvg, Rule
+from dtvg.methods.specs.instance import Attempt
 from dtvg.methods.specs.learned import Dmtg, Taps
 from dtvg.methods.specs.merging import Awd, Consensus, Dare, Ties, TpvSum
 from dtvg.methods.specs.plain import (
@@ -34,6 +35,7 @@ __all__ = [
     "AllForOne",
     "AllSources",
     "AnyMethod",
+    "Attempt",
     "Awd",
     "Consensus",
     "Dare",
@@ -64,6 +66,7 @@ METHODS: dict[str, type[MethodConfig]] = {
     "all_for_one": AllForOne,
     "dtvg": Dtvg,
     "tpv_sum": TpvSum,
+    "attempt": Attempt,
     "consensus": Consensus,
     "awd": Awd,
     "ties": Ties,

@@ -29,6 +29,8 @@ class MethodConfig(BaseModel):
     """Whether source prompts (not vectors) are ranked by cosine while tuning: then the Gram
     matrix logged is that of mean-pooled prompts."""
     trains_scales: ClassVar[bool] = True
+    instance_wise: ClassVar[bool] = False
+    """Whether every example gets its own prompt; `mixed_prompt` in files is then their mean."""
     tunes_from_other_prompt: ClassVar[bool] = False
     """Whether this is plain prompt tuning from another start: then Stage I's rate is used."""
 
@@ -99,8 +101,8 @@ class MethodConfig(BaseModel):
         """Return how many learned scales `[r]` there are beside the target's."""
         return sources if self.trains_scales and self.has_source_vectors else 0
 
-    def gate_count(self, length: int, sources: int) -> int:
-        """Return how many learned gates or assignment logits there are."""
+    def gate_count(self, length: int, width: int, sources: int) -> int:
+        """Return how many learned gates, assignment logits or attention weights there are."""
         return 0
 
     def grouping_settings(self) -> dict[str, Any]:

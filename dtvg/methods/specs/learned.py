@@ -31,7 +31,7 @@ class Taps(MethodConfig):
         0.05, ge=0, description="λ: weight of the mean score, which pushes gates towards closed."
     )
 
-    def gate_count(self, length: int, sources: int) -> int:
+    def gate_count(self, length: int, width: int, sources: int) -> int:
         """One score per token."""
         return length
 
@@ -64,6 +64,6 @@ class Dmtg(MethodConfig):
         description="Share of the steps in which the grouping is learned; then it is fixed.",
     )
 
-    def gate_count(self, length: int, sources: int) -> int:
+    def gate_count(self, length: int, width: int, sources: int) -> int:
         """One logit per source and group."""
         return sources * self.groups

@@ -1,0 +1,152 @@
+"""Prompts of instance-wise methods: one for every example, in training and when scored.
+
+A step's inputs are embedded once with the frozen backbone's own table; an evaluation composes
+batch by batch, so that memory stays bounded. Must not import streamlit or plotly.
+DESIGN.md "Core types"; arXiv 2205.11961.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from dtvg.backbones.base import Backbone, padded
+from dtvg.methods.base import (
+    Examples,
+    InstanceWise,
+    MethodState,
+    PromptStep,
+    StepBatch,
+    run_means,
+)
+from dtvg.training.batches import cut
+from dtvg.training.state import RunSlot, Stack
+
+PARAMETER = "parameter."
+"""How a trained tensor is called in a run's files, before its name."""
+
+
+@torch.no_grad()
+def embed_inputs(
+    backbone: Backbone, sources: Sequence[np.ndarray], counts: Sequence[int], dtype: torch.dtype
+) -> Examples:
+    """Look up the embeddings of inputs (never of answers), padded at the right.
+
+    Args:
+        backbone: the frozen model.
+        sources: token ids of each input, runs one after the other.
+        counts: inputs of each run.
+        dtype: of the methods' tensors.
+    """
+    ids, mask = padded(sources, backbone.pad_id)
+    if ids.shape[1] == 0:
+        ids = ids.new_full((len(sources), 1), backbone.pad_id)
+        mask = mask.new_zeros(len(sources), 1)
+    embedded = backbone.embed(ids.to(backbone.device)).to(dtype)
+    return Examples(embedded, mask.to(backbone.device), tuple(counts))
+
+
+def compose(
+    backbone: Backbone, stack: Stack, coming: StepBatch, sources: Sequence[Sequence[np.ndarray]]
+) -> PromptStep:
+    """Compose a stack's prompts for the coming update: one per run, or one per example.
+
+    Args:
+        backbone: embeds the inputs where the method reads them.
+        stack: not changed.
+        coming: the update.
+        sources: inputs of each run's examples as token ids.
+    """
+    if not isinstance(stack.method, InstanceWise):
+        return stack.method.forward(stack.state, coming)
+    dtype = next(iter(stack.state.parameters.values())).dtype
+    inputs = [one for part in sources for one in part]
+    examples = embed_inputs(backbone, inputs, [len(part) for part in sources], dtype)
+    return stack.method.forward(stack.state, replace(coming, examples=examples))
+
+
+def averaged(step: PromptStep, counts: Sequence[int]) -> PromptStep:
+    """Return what the log shows of an instance-wise step: each run's means over its examples."""
+
+    def mean(values: Tensor | None) -> Tensor | None:
+        return None if values is None else run_means(values.detach(), counts)
+
+    return replace(
+        step,
+        prompt=run_means(step.prompt.detach(), counts),
+        weights=mean(step.weights),
+        scale_mean=mean(step.scale_mean),
+        contribution_norm=mean(step.contribution_norm),
+        terms={},
+    )
+
+
+@dataclass(frozen=True)
+class Composer:
+    """One run's instance-wise method with its tensors, ready to compose for any inputs."""
+
+    method: InstanceWise
+    state: MethodState
+    """Of one run: leading axis 1."""
+
+    @property
+    def length(self) -> int:
+        """Prompt length r."""
+        return int(self.state.frozen["init"].shape[1])
+
+    @property
+    def identity(self) -> bytes:
+        """Digest of everything the prompts depend on, beside the input."""
+        digest = hashlib.blake2b(repr(self.method.config).encode(), digest_size=16)
+        for tensors in (self.state.parameters, self.state.frozen):
+            for name, tensor in sorted(tensors.items()):
+                digest.update(name.encode())
+                digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+        return digest.digest()
+
+    @torch.no_grad()
+    def prompts(self, backbone: Backbone, sources: Sequence[np.ndarray]) -> Float[Tensor, "b r d"]:
+        """Compose a prompt for each input."""
+        dtype = next(iter(self.state.parameters.values())).dtype
+        examples = embed_inputs(backbone, sources, [len(sources)], dtype)
+        return self.method.mix(self.state, examples).prompt
+
+    def mean_prompt(
+        self, backbone: Backbone, sources: Sequence[np.ndarray], budget: int
+    ) -> Float[Tensor, "r d"]:
+        """Return the mean prompt over inputs, composed in batches of `budget` padded tokens."""
+        total = torch.zeros_like(self.state.frozen["init"][0])
+        for piece in cut([len(source) for source in sources], self.length, budget):
+            total += self.prompts(backbone, [sources[i] for i in piece]).sum(0)
+        return total / max(1, len(sources))
+
+
+def composer_of(
+    stack: Stack, slot: RunSlot, tensors: Mapping[str, Tensor] | None = None
+) -> Composer | None:
+    """Return a run's composer, or None where one prompt serves all examples.
+
+    Args:
+        stack: holds the run.
+        slot: the run.
+        tensors: parameters to compose with, by `parameter.<name>`; None: as they are now.
+    """
+    if not isinstance(stack.method, InstanceWise):
+        return None
+    state = stack.state.keep([stack.slots.index(slot)])
+    return Composer(stack.method, with_parameters(state, tensors or {}))
+
+
+def with_parameters(state: MethodState, tensors: Mapping[str, Tensor]) -> MethodState:
+    """Return one run's state with trained tensors from its files, and no gradients."""
+    own = {
+        name: tensors[PARAMETER + name].to(value)[None] if PARAMETER + name in tensors else value
+        for name, value in state.parameters.items()
+    }
+    return replace(state, parameters={name: value.detach() for name, value in own.items()})
