@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import streamlit as st
 
-from dtvg.ui import compare_pick, compare_views, runs
+from dtvg.ui import compare_pick, compare_views, example_views, runs, subset_views
 from dtvg.ui.page import is_dark, page
 
 VIEWS: dict[str, compare_views.View] = {
@@ -12,7 +12,9 @@ VIEWS: dict[str, compare_views.View] = {
     "Verdicts": compare_views.verdicts,
     "Curves": compare_views.curves,
     "Transfer": compare_views.transfer,
+    "Subsets": subset_views.subsets,
     "Settings": compare_views.settings,
+    "Examples": example_views.examples,
 }
 WITHOUT_SCORES = ("Curves", "Settings")
 """Views that show something before the first run has finished."""

@@ -12,7 +12,6 @@ from collections.abc import Iterable, Mapping, Sequence
 import numpy as np
 import pandas as pd
 
-from dtvg.methods.specs import METHODS
 from dtvg.store.reader import Run
 
 Subset = frozenset[str]
@@ -27,11 +26,7 @@ def subset_of(run: Run) -> Subset | None:
         return frozenset()
     if run.method_name in ("single", "all_sources"):
         return frozenset(run.sources)
-    spec = METHODS.get(run.method_name)
-    if spec is None or "subset" not in spec.model_fields or run.config is None:
-        return None
-    named = getattr(run.config.method, "subset", None)
-    return None if named is None else frozenset(named)
+    return None if run.subset is None else frozenset(run.subset)
 
 
 def subset_table(runs: Iterable[Run]) -> pd.DataFrame:

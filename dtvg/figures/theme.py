@@ -70,7 +70,7 @@ class Ink:
 
 
 LIGHT_INK = Ink("#1F2933", "#616E7C", "#E4E7EB", "#FFFFFF", "#52606D")
-DARK_INK = Ink("#E4E7EB", "#9AA5B1", "#323F4B", "#0E1117", "#9AA5B1")
+DARK_INK = Ink("#E4E7EB", "#9AA5B1", "#323F4B", "#12171E", "#9AA5B1")
 
 
 def ink(dark: bool) -> Ink:

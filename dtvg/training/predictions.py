@@ -5,21 +5,15 @@ Must not import streamlit or plotly. docs/run_files.md "predictions".
 
 from __future__ import annotations
 
-import hashlib
 import math
 from collections.abc import Sequence
 from typing import Any
 
 from dtvg.tasks import metrics
+from dtvg.tasks.fingerprints import example_fingerprint
 from dtvg.tasks.spec import Example, TaskSpec
 from dtvg.training.batches import TokenisedTask
 from dtvg.training.evaluate import Answer
-
-
-def example_fingerprint(example: Example) -> str:
-    """Return what identifies an example by content: input, answer and accepted answers."""
-    text = "\x1f".join((example.source, example.target, *example.references))
-    return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
 
 
 def values_of(

@@ -7,10 +7,16 @@ from typing import Any
 import streamlit as st
 
 from dtvg.analysis.confdiff import DiffInfo, run_diff
+from dtvg.analysis.disagreements import DisagreementInfo, disagreement_info
+from dtvg.analysis.groups import GroupInfo
+from dtvg.analysis.lattice import LatticeInfo, lattice_info
+from dtvg.analysis.quality import QualityInfo, quality_info
+from dtvg.analysis.texts import input_texts
 from dtvg.analysis.transfer import TransferInfo, transfer_info
 from dtvg.analysis.truth import Truth, read_truth
 from dtvg.errors import DataError
 from dtvg.store.reader import Run
+from dtvg.ui import cache
 from dtvg.ui.cache import Stamp, stamp
 
 
@@ -45,3 +51,54 @@ def diff(runs: tuple[Run, ...]) -> DiffInfo:
 def _results(runs: tuple[Run, ...]) -> tuple[Any, ...]:
     """What changes when runs finish."""
     return tuple(stamp(run) for run in runs)
+
+
+@st.cache_resource(max_entries=32, show_spinner="Judging the groups")
+def _quality(
+    key: Stamp, _groups: tuple[GroupInfo, ...], _runs: tuple[Run, ...], _everyone: tuple[Run, ...]
+) -> QualityInfo:
+    return quality_info(_groups, _runs, _everyone, truth())
+
+
+def quality(runs: tuple[Run, ...], everyone: tuple[Run, ...]) -> QualityInfo:
+    """Return `quality_info`, cached; `runs` are seeds of one method on one target."""
+    key = (tuple(stamp(run, "sources") for run in runs), _results(everyone))
+    return _quality(key, tuple(cache.groups(run) for run in runs), runs, everyone)
+
+
+@st.cache_resource(max_entries=64, show_spinner=False)
+def _lattice(
+    key: Stamp, _runs: tuple[Run, ...], _group: GroupInfo | None, target: str, split: str
+) -> LatticeInfo:
+    return lattice_info(_runs, target, _group, split)
+
+
+def lattice(runs: tuple[Run, ...], target: str, run: Run | None, split: str) -> LatticeInfo:
+    """Return `lattice_info`, cached; `run` is the one whose walk is drawn."""
+    key = (_results(runs), stamp(run, "sources") if run else ())
+    return _lattice(key, runs, cache.groups(run) if run else None, target, split)
+
+
+@st.cache_resource(max_entries=32, show_spinner="Matching answers")
+def _disagreements(
+    key: Stamp, _pairs: tuple[tuple[Run, Run], ...], a: str, b: str, split: str
+) -> DisagreementInfo:
+    return disagreement_info(_pairs, a, b, split)
+
+
+def disagreements(
+    pairs: tuple[tuple[Run, Run], ...], a: str, b: str, split: str
+) -> DisagreementInfo:
+    """Return `disagreement_info`, cached."""
+    key = tuple(stamp(run, "predictions") for pair in pairs for run in pair)
+    return _disagreements(key, pairs, a, b, split)
+
+
+@st.cache_resource(max_entries=16, show_spinner="Reading the examples")
+def _texts(key: Stamp, _run: Run, split: str, rows: tuple[int, ...]) -> dict[str, str]:
+    return input_texts(_run, split, rows)
+
+
+def texts(run: Run, split: str, rows: tuple[int, ...]) -> dict[str, str]:
+    """Return `input_texts`, cached."""
+    return _texts((str(run.path),), run, split, rows)

@@ -49,7 +49,7 @@ def scores(choice: Choice, dark: bool) -> None:
 
 def verdicts(choice: Choice, dark: bool) -> None:
     """Show the paired differences with what can be said of them."""
-    labels = list(dict.fromkeys(r.method for r in choice.done))
+    labels = list(dict.fromkeys(r.method for r in choice.done if r.subset is None))
     default = "dtvg" if "dtvg" in labels else labels[0]
     with st.container(horizontal=True):
         subject = runs.choose("Method in question", labels, "subject", default) or default
@@ -73,12 +73,12 @@ def curves(choice: Choice, dark: bool) -> None:
     with st.container(horizontal=True):
         target = runs.choose("Target", panels, "target", panels[-1]) or panels[-1]
         quantity = runs.choose("Quantity", ("score", "loss"), "quantity") or "score"
-    chosen = tuple(r for r in choice.runs if target in ("average", r.target))
+    chosen = tuple(r for r in choice.runs if r.subset is None and target in ("average", r.target))
     made = cache.curves(chosen, quantity=quantity, group_by="method")
     what = "Validation score" if quantity == "score" else "Training loss"
     st.subheader(f"{what} over steps", anchor=False)
     show.figure(
-        curves_figure(made, dark, tuple(dict.fromkeys(r.method for r in choice.runs))),
+        curves_figure(made, dark, tuple(dict.fromkeys(r.method for r in chosen))),
         f"curves-{choice.name}-{target}-{quantity}",
         f"{what} over steps, band over seeds",
         made.table,

@@ -11,7 +11,7 @@ from dtvg.store.reader import Experiment
 from tests.analysis.factory import config, record
 
 PAGE = Path(__file__).resolve().parents[2] / "pages" / "compare.py"
-VIEWS = ("Scores", "Verdicts", "Curves", "Transfer", "Settings")
+VIEWS = ("Scores", "Verdicts", "Curves", "Transfer", "Subsets", "Settings", "Examples")
 
 
 @pytest.fixture(scope="module")
@@ -95,3 +95,13 @@ def test_before_the_first_run_has_finished_only_scores_are_missing(
         page = draw(view=view, experiment=made.name)
         waits = any("Nothing to compare yet" in i.value for i in page.info)
         assert waits == (view not in ("Curves", "Settings"))
+
+
+def test_an_oracle_colours_the_lattice_and_judges_the_groups(own_home: Path) -> None:
+    small = config("trial", targets=["lake"], seeds=[0, 1], methods=["none", "dtvg", "oracle"])
+    record(own_home / "runs", small, steps=20)
+    page = draw(view="Subsets", experiment="trial")
+    assert {"Precision", "Regret", "Agreement of seeds"} <= {m.label for m in page.metric}
+    assert any("16 of 16 subsets were trained on" in c.value for c in page.caption)
+    measured = draw(view="Transfer", experiment="trial")
+    assert any("4 pairs of source and target" in m.value for m in measured.markdown)

@@ -1,0 +1,212 @@
+"""The subset lattice with a run's walk, and how well the walk agrees with the right set.
+
+LatticeInfo, QualityInfo → figures. Must not import torch or streamlit.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import plotly.graph_objects as go
+
+from dtvg.analysis.lattice import LatticeInfo
+from dtvg.analysis.quality import ORACLE, TRUTH, QualityInfo
+from dtvg.figures.theme import finish, ink, message, style_at
+
+_COLOURS = {ORACLE: 0, TRUTH: 1}
+_WIDTHS = (1.2, 2.4, 4.0, 6.0)
+"""Line widths of walks, rare to frequent."""
+_HOVER = "<b>%{customdata[0]}</b><br>%{customdata[1]}<br>%{customdata[2]}<extra></extra>"
+
+
+def lattice_figure(info: LatticeInfo, dark: bool = False) -> go.Figure:
+    """Draw subsets in layers by size, coloured by score, with arrows of the run's changes.
+
+    Args:
+        info: from `lattice_info`.
+        dark: for a dark page.
+    """
+    if not len(info.sources):
+        return message("This target has no sources to make subsets of.", dark)
+    figure = go.Figure()
+    places = info.nodes.assign(place=_across(info, info.nodes)).set_index("key")[["place", "size"]]
+    for trace in _arrows(info, places, dark):
+        figure.add_trace(trace)
+    figure.add_traces(_circles(info, dark))
+    best = info.nodes[info.nodes["best"]]
+    row: Any
+    for row in best.itertuples():
+        figure.add_annotation(
+            x=places.loc[row.key, "place"],
+            y=places.loc[row.key, "size"],
+            text="best",
+            yshift=26,
+            showarrow=False,
+            font={"color": ink(dark).text, "size": 12},
+        )
+    layers = int(info.nodes["size"].max()) + 1
+    finish(
+        figure,
+        key=f"lattice {info.target} {info.run}",
+        dark=dark,
+        x="",
+        y="sources in the subset",
+        height=140 + (88 if layers < 6 else 64) * layers,
+        showlegend=False,
+    )
+    figure.update_xaxes(visible=False)
+    figure.update_yaxes(
+        tickmode="linear", dtick=1, showgrid=False, ticks="", range=[-0.5, layers - 0.4]
+    )
+    return figure
+
+
+def _arrows(info: LatticeInfo, places: pd.DataFrame, dark: bool) -> list[go.Scatter]:
+    """Changes of the group, a trace per width; the arrow stands in the middle."""
+    if not len(info.edges):
+        return []
+    often = np.log1p(info.edges["count"].to_numpy(dtype=np.float64))
+    bucket = np.minimum((often / max(often.max(), 1e-9) * len(_WIDTHS)).astype(int), 3)
+    made = []
+    for level, width in enumerate(_WIDTHS):
+        x: list[float | None] = []
+        y: list[float | None] = []
+        about: list[str] = []
+        row: Any
+        for row in info.edges[bucket == level].itertuples():
+            (x0, y0), (x1, y1) = places.loc[row.before], places.loc[row.after]
+            x += [x0, (x0 + 2 * x1) / 3, x1, None]
+            y += [y0, (y0 + 2 * y1) / 3, y1, None]
+            times = "once" if row.count == 1 else f"{row.count:,} times"
+            about += [f"{row.before} → {row.after}: {times}, first at step {row.first:,}"] * 4
+        if x:
+            made.append(
+                go.Scatter(
+                    x=x,
+                    y=y,
+                    mode="lines+markers",
+                    text=about,
+                    line={"color": style_at(0, dark).faded(0.55), "width": width},
+                    marker={
+                        "symbol": "arrow",
+                        "angleref": "previous",
+                        "size": [0, 8 + 1.5 * width, 0, 0] * (len(x) // 4),
+                        "color": style_at(0, dark).colour,
+                    },
+                    hovertemplate="%{text}<extra></extra>",
+                )
+            )
+    return made
+
+
+def _circles(info: LatticeInfo, dark: bool) -> list[go.Scatter]:
+    """Subsets: hollow where untrained, coloured by score else; outlined where visited."""
+    known = info.nodes["score"].notna()
+    made = []
+    for nodes, scored in ((info.nodes[~known], False), (info.nodes[known], True)):
+        if not len(nodes):
+            continue
+        score = nodes["score"].to_numpy(dtype=np.float64)
+        visited = nodes["steps"].to_numpy() > 0
+        marker: dict[str, Any] = {
+            "size": 30 + 22 * np.sqrt(nodes["share"].to_numpy(dtype=np.float64)),
+            "color": score if scored else ink(dark).paper,
+            "opacity": 1.0,
+            "line": {
+                "color": [style_at(3, dark).colour if v else ink(dark).muted for v in visited],
+                "width": np.where(visited, 3.0, 1.0),
+            },
+        }
+        if scored:
+            marker |= _scale(score, info.split)
+        made.append(
+            go.Scatter(
+                x=_across(info, nodes),
+                y=nodes["size"],
+                mode="markers+text",
+                text=[_short(key) for key in nodes["key"]],
+                textposition="middle center",
+                textfont={"size": 11, "color": _on(score, ink(dark).text)},
+                customdata=_about(info, nodes),
+                hovertemplate=_HOVER,
+                marker=marker,
+            )
+        )
+    return made
+
+
+def _scale(score: np.ndarray, split: str) -> dict[str, Any]:
+    """The scale of scores, readable with any colour vision, with its bar."""
+    low, high = float(score.min()), float(score.max())
+    bar = {"title": {"text": split}, "tickformat": ".1~%", "thickness": 12, "outlinewidth": 0}
+    return {"cmin": low, "cmax": max(high, low + 1e-6), "colorscale": "Cividis", "colorbar": bar}
+
+
+def _short(key: str) -> str:
+    """Letters that fit into a node; a long one in two lines."""
+    return key if len(key) < 5 else f"{key[: (len(key) + 1) // 2]}<br>{key[(len(key) + 1) // 2 :]}"
+
+
+def _across(info: LatticeInfo, nodes: pd.DataFrame) -> pd.Series:
+    """Places across; small layers spread out, so that arrows between them can be told apart."""
+    widths = info.nodes["size"].value_counts()
+    stretch = (float(widths.max()) / widths).clip(1.0, 1.0 if info.whole else 2.2)
+    return nodes["place"] * nodes["size"].map(stretch)
+
+
+def _about(info: LatticeInfo, nodes: pd.DataFrame) -> list[list[str]]:
+    """What is read when one points at a node."""
+    about = []
+    row: Any
+    for row in nodes.itertuples():
+        scored = "no run was trained on it"
+        if row.n_seeds:
+            scored = f"{100 * row.score:.1f} % on {info.split} ({row.basis}, {row.n_seeds} seeds)"
+        walked = "never the group"
+        if row.steps:
+            walked = f"the group in {row.steps:,} steps ({100 * row.share:.1f} %)"
+        about.append([row.subset, scored, walked])
+    return about
+
+
+def _on(score: np.ndarray, text: str) -> list[str]:
+    """Text colours that can be read on each node."""
+    known = score[~np.isnan(score)]
+    middle = (known.min() + known.max()) / 2 if len(known) else 0.0
+    return [text if np.isnan(s) else "#FFFFFF" if s < middle else "#101820" for s in score]
+
+
+def overlap_figure(info: QualityInfo, dark: bool = False) -> go.Figure:
+    """Draw the overlap of the group with each reference over steps, a line per seed.
+
+    Args:
+        info: from `quality_info`.
+        dark: for a dark page.
+    """
+    if not len(info.curves):
+        return message("Neither the best subset nor the truth is known for this target.", dark)
+    figure = go.Figure()
+    for (reference, run), line in info.curves.groupby(["reference", "run"], sort=False):
+        style = style_at(_COLOURS[str(reference)], dark)
+        seeds = info.curves["seed"].unique().tolist()
+        dash = ("solid", "dash", "dot", "dashdot", "longdash")[
+            seeds.index(line["seed"].iloc[0]) % 5
+        ]
+        figure.add_trace(
+            go.Scatter(
+                x=line["step"],
+                y=line["jaccard"],
+                mode="lines",
+                line={"color": style.colour, "width": 1.8, "dash": dash, "shape": "hv"},
+                name=f"{reference}, seed {line['seed'].iloc[0]}",
+                customdata=line[["precision", "recall"]],
+                hovertemplate=f"<b>{run}</b> against {reference}<br>step %{{x}}: Jaccard %{{y:.2f}}"
+                "<br>precision %{customdata[0]:.2f}, recall %{customdata[1]:.2f}<extra></extra>",
+            )
+        )
+    title = "overlap with the group (Jaccard)"
+    finish(figure, key="overlap", dark=dark, x="step", y=title, height=320)
+    figure.update_yaxes(range=[-0.03, 1.05])
+    return figure
