@@ -15,7 +15,7 @@ from collections.abc import Sequence
 
 from dtvg.errors import DtvgError
 
-GROUPS = ("run", "demo", "runs", "tasks", "methods", "backbones", "prompts")
+GROUPS = ("run", "demo", "runs", "queue", "tasks", "methods", "backbones", "prompts")
 """Modules of this package, in the order `--help` shows them."""
 
 

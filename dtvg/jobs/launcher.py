@@ -11,7 +11,7 @@ import logging
 import os
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import psutil
@@ -19,7 +19,7 @@ import psutil
 from dtvg.config import ExperimentConfig
 from dtvg.errors import JobError
 from dtvg.records import RunState
-from dtvg.store.files import locked, read_json
+from dtvg.store.files import is_locked, read_json
 from dtvg.store.layout import CohortDir, ExperimentDir, create_experiment
 from dtvg.store.reader import Run, open_run
 from dtvg.store.status import process_exists, request
@@ -43,12 +43,17 @@ def start(config: ExperimentConfig, runs_dir: Path) -> ExperimentDir:
     return experiment
 
 
-def resume(experiment: ExperimentDir, runs: Sequence[str] = ()) -> int:
+def resume(
+    experiment: ExperimentDir,
+    runs: Sequence[str] = (),
+    environment: Mapping[str, str] | None = None,
+) -> int:
     """Train whatever is unfinished in a detached process; return its pid.
 
     Args:
         experiment: its folder.
         runs: names of the runs to go on with; empty: all.
+        environment: variables of the process beside this one's.
 
     Raises:
         JobError: a process is at it already, or none could be started.
@@ -69,35 +74,47 @@ def resume(experiment: ExperimentDir, runs: Sequence[str] = ()) -> int:
         str(experiment.path.parent),
         "--quiet",
     ]
-    package = Path(__file__).resolve().parents[2]
-    search = os.pathsep.join(filter(None, (str(package), os.environ.get("PYTHONPATH"))))
-    environment = {**os.environ, "PYTHONPATH": search, "OMP_WAIT_POLICY": "PASSIVE"}
     try:
-        with experiment.log_path.open("ab") as log:
-            process = subprocess.Popen(
-                command,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-                env=environment,
-                close_fds=True,
-            )
+        return detached(command, experiment.log_path, environment)
     except OSError as error:
         raise JobError(
             f"The process for '{experiment.name}' could not be started "
             f"({error.strerror or error}); try `python -m dtvg runs resume {experiment.name}`."
         ) from None
+
+
+def detached(
+    command: Sequence[str], log_path: Path, environment: Mapping[str, str] | None = None
+) -> int:
+    """Start a process in a session of its own, which outlives this one; return its pid.
+
+    Args:
+        command: program and arguments.
+        log_path: file its output is added to.
+        environment: variables beside this process's.
+
+    Raises:
+        OSError: it could not be started.
+    """
+    package = Path(__file__).resolve().parents[2]
+    search = os.pathsep.join(filter(None, (str(package), os.environ.get("PYTHONPATH"))))
+    given = {**os.environ, "PYTHONPATH": search, "OMP_WAIT_POLICY": "PASSIVE"}
+    with log_path.open("ab") as output:
+        process = subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+            env={**given, **(environment or {})},
+            close_fds=True,
+        )
     return process.pid
 
 
 def is_working(experiment: ExperimentDir) -> bool:
     """Whether a process trains this experiment right now (holds its lock)."""
-    path = experiment.path / ".lock"
-    if not path.exists():
-        return False
-    with locked(path, wait=False) as mine:
-        return not mine
+    return is_locked(experiment.path / ".lock")
 
 
 def stop(experiment: ExperimentDir, runs: Sequence[str] = ()) -> list[str]:

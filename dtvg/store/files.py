@@ -9,6 +9,7 @@ import contextlib
 import fcntl
 import json
 import os
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -82,16 +83,15 @@ def locked(path: Path, wait: bool = True) -> Iterator[bool]:
 
     Args:
         path: the lock file; made if absent, left there.
-        wait: wait for another holder; otherwise yield False at once.
+        wait: wait for another holder; otherwise yield False after a moment, in which someone
+            who only looked whether it is held lets go of it.
 
     Yields:
         Whether the lock is held.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a+") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-        except OSError:
+        if not _lock(file.fileno(), wait):
             yield False
             return
         file.seek(0)
@@ -102,6 +102,33 @@ def locked(path: Path, wait: bool = True) -> Iterator[bool]:
             yield True
         finally:
             fcntl.flock(file, fcntl.LOCK_UN)
+
+
+def _lock(handle: int, wait: bool) -> bool:
+    for pause in (0.01, 0.04, 0.15, None):
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+            return True
+        except OSError:
+            if pause is None:
+                return False
+            time.sleep(pause)
+    return False
+
+
+def is_locked(path: Path) -> bool:
+    """Whether a process holds a lock file; never takes it from one that is about to."""
+    try:
+        with path.open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            fcntl.flock(file, fcntl.LOCK_UN)
+    except FileNotFoundError:
+        return False
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+    return False
 
 
 def _finite(value: Any) -> Any:

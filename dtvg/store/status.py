@@ -166,6 +166,13 @@ def _process_exists(pid: int, started: float, moment: int) -> bool:
         return False
 
 
+def note_waiting(run: RunDir, message: str) -> None:
+    """Say with a run that waits what it waits for; does nothing to any other run."""
+    content = read_json(run.status_path) or {}
+    if content.get("state") == RunState.WAITING and content.get("message", "") != message:
+        replace_json(run.status_path, {**content, "message": message}, durable=False)
+
+
 def request(run: RunDir, word: str, **detail: Any) -> None:
     """Ask the process that trains a run for something, e.g. `stop`, at its next step.
 

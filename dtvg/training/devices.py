@@ -56,8 +56,15 @@ def pick_device(config: DeviceConfig) -> torch.device:
     return torch.device(name)
 
 
-def set_threads(config: DeviceConfig, slots: int = 1) -> int:
-    """Set CPU threads to those asked for, or cores / slots; return the number set."""
+def set_threads(config: DeviceConfig, slots: int | None = None) -> int:
+    """Set CPU threads to those asked for, or cores / slots; return the number set.
+
+    Args:
+        config: its `threads` wins.
+        slots: processes that share the cores; None: as the queue says (`DTVG_SLOTS`), else 1.
+    """
+    given = os.environ.get("DTVG_SLOTS", "")
+    slots = slots or (int(given) if given.isdecimal() and int(given) else 1)
     cores = len(psutil.Process().cpu_affinity() or []) or os.cpu_count() or 1
     threads = config.threads or max(1, cores // slots)
     torch.set_num_threads(threads)

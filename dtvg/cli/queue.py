@@ -1,0 +1,148 @@
+"""`python -m dtvg queue …`: what waits for a free device, in which order, and slots."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from dtvg.cli.places import locate
+
+
+def add(commands: Any) -> None:
+    """Add the `queue` group to the command line."""
+    group = commands.add_parser("queue", help="experiments that wait for a free device")
+    actions = group.add_subparsers(dest="action", required=True, metavar="ACTION")
+
+    listing = actions.add_parser("list", help="jobs with state and place")
+    listing.set_defaults(do=show)
+
+    adding = actions.add_parser("add", help="queue experiments: YAML files, or unfinished ones")
+    adding.add_argument("places", nargs="+", metavar="FILE.yaml|EXPERIMENT[/RUN]")
+    adding.add_argument(
+        "--set",
+        dest="overrides",
+        action="append",
+        default=[],
+        metavar="A.B=VALUE",
+        help="a setting that wins over the file (repeatable)",
+    )
+    adding.add_argument("--runs-dir", type=Path, help="folder of experiments")
+    adding.add_argument("--now", action="store_true", help="start it whatever else runs")
+    adding.set_defaults(do=enter)
+
+    removing = actions.add_parser(
+        "remove", help="take waiting jobs out, or ended ones off the list"
+    )
+    removing.add_argument("ids", nargs="+", metavar="JOB")
+    removing.set_defaults(do=remove)
+
+    moving = actions.add_parser("move", help="change the order of those that wait")
+    moving.add_argument("id", metavar="JOB")
+    moving.add_argument("where", choices=("up", "down", "first", "last"))
+    moving.set_defaults(do=move)
+
+    room = actions.add_parser("slots", help="show or set how many jobs a device runs at once")
+    room.add_argument("device", nargs="?", help="e.g. cuda:0 or cpu")
+    room.add_argument("count", nargs="?", type=int)
+    room.set_defaults(do=set_slots)
+
+    serving = actions.add_parser(
+        "work", help="serve the queue until it is empty (started by itself)"
+    )
+    serving.set_defaults(do=work)
+
+
+def show(arguments: argparse.Namespace) -> int:
+    """Print one line per job."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from dtvg.jobs import queue
+    from dtvg.jobs.queue_files import jobs
+
+    queue.ensure()
+    known = jobs()
+    if not known:
+        print("The queue is empty; `python -m dtvg queue add FILE.yaml` adds to it.")
+        return 0
+    table = Table("job", "experiment", "state", "place", "device", "what")
+    for job in known:
+        name = job.experiment.name + (f" ({len(job.runs)} runs)" if job.runs else "")
+        place = str(job.place or "")
+        table.add_row(job.id, name, job.state.value, place, job.on or job.device, job.message)
+    Console().print(table)
+    return 0
+
+
+def enter(arguments: argparse.Namespace) -> int:
+    """Queue experiments and say what became of each."""
+    from dtvg import paths
+    from dtvg.config import load_config
+    from dtvg.jobs import queue
+    from dtvg.tasks.spec import find_task
+
+    wanted: dict[Path, list[str]] = {}
+    for place in arguments.places:
+        if place.endswith((".yaml", ".yml")):
+            config = load_config(place, arguments.overrides)
+            for task in dict.fromkeys((*config.sources, *config.targets)):
+                find_task(task)
+            job = queue.enter(config, arguments.runs_dir or paths.runs(), arguments.now)
+            _said(job)
+            continue
+        experiment, name = locate(place, arguments.runs_dir)
+        names = wanted.setdefault(experiment.path, [])
+        names += [name] if name else []
+    for path, names in wanted.items():
+        _said(queue.add(locate(str(path), None)[0], names, arguments.now))
+    return 0
+
+
+def _said(job: Any) -> None:
+    at = f"waits at place {job.place}" if job.place else f"is {job.state.value}"
+    print(f"Job {job.id}: '{job.experiment.name}' {at}.")
+
+
+def remove(arguments: argparse.Namespace) -> int:
+    """Take jobs out of the queue."""
+    from dtvg.jobs import queue
+
+    for id in arguments.ids:
+        job = queue.remove(id)
+        print(f"Job {job.id} removed; experiment '{job.experiment.name}' stays as it is.")
+    return 0
+
+
+def move(arguments: argparse.Namespace) -> int:
+    """Change the place of a waiting job."""
+    from dtvg.jobs import queue
+
+    by = {"up": -1, "down": 1, "first": -1_000_000, "last": 1_000_000}[arguments.where]
+    _said(queue.move(arguments.id, by))
+    return 0
+
+
+def set_slots(arguments: argparse.Namespace) -> int:
+    """Show or set slots."""
+    from dtvg.errors import ConfigError
+    from dtvg.jobs import queue, slots
+
+    if arguments.device and arguments.count is None:
+        raise ConfigError("Give the number too, e.g. `python -m dtvg queue slots cuda:0 2`.")
+    if arguments.device:
+        slots.set_slots(arguments.device, arguments.count)
+        queue.ensure()
+    taken = slots.taken()
+    for name, count in slots.slots().items():
+        by = ", ".join(taken.get(name, ())) or "nothing"
+        print(f"{name}: {count} slot{'s' * (count != 1)}, taken by {by}")
+    return 0
+
+
+def work(arguments: argparse.Namespace) -> int:
+    """Serve the queue."""
+    from dtvg.jobs.queue_worker import work as serve
+
+    serve()
+    return 0

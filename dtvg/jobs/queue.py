@@ -1,0 +1,217 @@
+"""Experiments that wait for a free device: an ordered queue in files, with slots per device.
+
+The files are the queue; `queue_worker`, a small detached process started on demand, only starts
+what is first. Killing it loses nothing: the next call brings it back. Must not import torch.
+docs/launch.md.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import psutil
+
+from dtvg import paths
+from dtvg.config import ExperimentConfig
+from dtvg.errors import JobError
+from dtvg.jobs import launcher
+from dtvg.jobs.queue_files import Job, JobState, changing, folder, jobs, stored, write
+from dtvg.jobs.slots import free_device, may_use, slots, taken
+from dtvg.store.files import is_locked, read_json, replace_json
+from dtvg.store.layout import ExperimentDir, create_experiment, load_experiment
+from dtvg.store.status import note_waiting, process_exists
+
+KEPT = 50
+"""So many ended jobs are remembered."""
+
+
+def enter(config: ExperimentConfig, runs_dir: Path, now: bool = False) -> Job:
+    """Create an experiment and queue it; it starts at once where a slot is free.
+
+    Args:
+        config: what to train.
+        runs_dir: folder of experiments.
+        now: start it whatever else runs.
+
+    Raises:
+        ConfigError: the name is taken by another configuration.
+        JobError: it is in the queue already, or no process could be started.
+    """
+    experiment = create_experiment(config, runs_dir)
+    return add(experiment, now=now, device=config.device.name)
+
+
+def add(
+    experiment: ExperimentDir,
+    runs: Sequence[str] = (),
+    now: bool = False,
+    device: str | None = None,
+) -> Job:
+    """Queue what is unfinished of an experiment; see `enter`.
+
+    Args:
+        experiment: its folder.
+        runs: names of runs; empty: all.
+        now: start it whatever else runs.
+        device: as configured; None: read it.
+
+    Raises:
+        JobError: it is in the queue or trained already, or no process could be started.
+    """
+    device = device or load_experiment(experiment.path)[1].device.name
+    place = experiment.path.resolve()
+    with changing():
+        known = jobs()
+        for job in known:
+            if Path(job.path) == place and job.state is JobState.WAITING:
+                raise JobError(f"'{experiment.name}' waits in the queue already (job {job.id}).")
+        if launcher.is_working(experiment) or any(
+            Path(j.path) == place and j.state is JobState.RUNNING for j in known
+        ):
+            raise JobError(f"'{experiment.name}' is being trained already; stop it first, or wait.")
+        number = 1 + max((int(j.id) for j in known), default=0)
+        last = max((j.order for j in known), default=0.0)
+        job = Job(f"{number:06d}", str(place), tuple(runs), device, last + 1, added_at=time.time())
+        waiting = any(
+            j.state is JobState.WAITING and set(may_use(j.device)) & set(may_use(device))
+            for j in known
+        )
+        on = free_device(device, known)
+        if now or (on is not None and not waiting):
+            job = launch(job, on or may_use(device)[0])
+        write(job)
+        _forget(known)
+    ensure()
+    return next((j for j in jobs() if j.id == job.id), job)
+
+
+def launch(job: Job, on: str) -> Job:
+    """Start a job's process on a device; return the job as it is then. Called with the lock held.
+
+    Raises:
+        JobError: no process could be started.
+    """
+    room = slots()
+    kind = on.partition(":")[0]
+    sharing = sum(n for name, n in room.items() if name.partition(":")[0] == kind)
+    environment = {"DTVG_SLOTS": str(max(1, sharing))}
+    if len(may_use(job.device)) > 1:
+        environment["CUDA_VISIBLE_DEVICES"] = on.partition(":")[2]
+    pid = launcher.resume(job.experiment, job.runs, environment)
+    try:
+        began: float | None = psutil.Process(pid).create_time()
+    except psutil.Error:
+        began = None
+    return replace(
+        job,
+        state=JobState.RUNNING,
+        on=on,
+        pid=pid,
+        process_started=began,
+        started_at=time.time(),
+        host=socket.gethostname(),
+        message="",
+    )
+
+
+def remove(id: str) -> Job:
+    """Take a job out of the queue, or an ended one off the list; its experiment stays.
+
+    Raises:
+        JobError: there is none of that name, or it runs.
+    """
+    with changing():
+        job = _named(id)
+        if job.state is JobState.RUNNING:
+            raise JobError(
+                f"Job {id} runs; stop it with `python -m dtvg runs stop {job.experiment.name}`."
+            )
+        (folder() / "jobs" / f"{job.id}.json").unlink(missing_ok=True)
+    say_place(replace(job, place=0))
+    return job
+
+
+def move(id: str, by: int) -> Job:
+    """Move a waiting job towards the front (negative) or the end.
+
+    Args:
+        id: the job's.
+        by: so many places, as far as there are any.
+
+    Raises:
+        JobError: there is none of that name, or it does not wait.
+    """
+    with changing():
+        job = _named(id)
+        if job.state is not JobState.WAITING:
+            raise JobError(f"Job {id} is {job.state.value}; only waiting ones can be moved.")
+        others = [j for j in jobs() if j.state is JobState.WAITING and j.id != id]
+        place = min(max(job.place - 1 + by, 0), len(others))
+        before = others[place - 1].order if place else None
+        after = others[place].order if place < len(others) else None
+        low = before if before is not None else (after or 0.0) - 2
+        high = after if after is not None else low + 2
+        job = replace(job, order=(low + high) / 2)
+        write(job)
+    ensure()
+    return _named(id)
+
+
+def say_place(job: Job) -> None:
+    """Note its place in the queue with each run of a job that waits; 0 takes the note away."""
+    text = f"Waiting in the queue, place {job.place}." if job.place else ""
+    for run in job.experiment.runs():
+        if not job.runs or run.name in job.runs:
+            note_waiting(run, text)
+
+
+def _named(id: str) -> Job:
+    known = jobs()
+    for job in known:
+        if job.id == id or job.id == id.zfill(6):
+            return job
+    listed = ", ".join(j.id for j in known) or "none"
+    raise JobError(f"There is no job '{id}' in the queue. Allowed: {listed}.")
+
+
+def _forget(known: Sequence[Job]) -> None:
+    """Drop the oldest ended jobs beyond those that are remembered."""
+    over = [j for j in known if j.state in (JobState.DONE, JobState.FAILED)]
+    for job in over[: max(0, len(over) - KEPT)]:
+        (folder() / "jobs" / f"{job.id}.json").unlink(missing_ok=True)
+
+
+def would_wait(device: str) -> str:
+    """Return why an experiment on a device would have to wait; empty: it would not."""
+    known = jobs()
+    mine = set(may_use(device))
+    ahead = [j for j in known if j.state is JobState.WAITING and mine & set(may_use(j.device))]
+    if not ahead and free_device(device, known) is not None:
+        return ""
+    names = [name for d, them in taken(known).items() if d in mine for name in them]
+    room = sum(slots().get(name, 1) for name in mine)
+    text = f"{', '.join(sorted(mine))} has {room} slot{'s' * (room != 1)}"
+    text += f", taken by {', '.join(names[:3])}" if names else ""
+    return text + (f"; {len(ahead)} waiting" if ahead else "")
+
+
+def ensure() -> None:
+    """Start the queue's process where something waits or runs and none is at it."""
+    if not (folder() / "jobs").is_dir() or is_locked(folder() / ".worker"):
+        return
+    spawned = read_json(folder() / ".spawned.json") or {}
+    if process_exists(int(spawned.get("pid") or 0), float(spawned.get("started") or 0.0)):
+        return  # it is about to take its lock
+    if not any(j.state in (JobState.WAITING, JobState.RUNNING) for j in stored()):
+        return
+    command = [sys.executable, "-m", "dtvg", "queue", "work"]
+    with contextlib.suppress(OSError, psutil.Error):
+        pid = launcher.detached(command, folder() / "log.txt", {"DTVG_HOME": str(paths.home())})
+        content = {"pid": pid, "started": psutil.Process(pid).create_time()}
+        replace_json(folder() / ".spawned.json", content, durable=False)

@@ -1,0 +1,165 @@
+"""The queue's files: one per job, and the state each is really in.
+
+Every process that changes them holds one lock. Must not import torch. docs/launch.md.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field, replace
+from enum import StrEnum
+from pathlib import Path
+
+from dtvg import paths
+from dtvg.errors import StoreError
+from dtvg.jobs import launcher
+from dtvg.records import RunState
+from dtvg.store.files import locked, read_json, replace_json
+from dtvg.store.layout import ExperimentDir
+from dtvg.store.reader import Run, open_run
+from dtvg.store.status import process_exists
+
+
+class JobState(StrEnum):
+    """What a job is doing."""
+
+    WAITING = "waiting"
+    RUNNING = "running"
+    DONE = "done"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True)
+class Job:
+    """One experiment in the queue, or the runs of one."""
+
+    id: str
+    path: str
+    """The experiment's folder."""
+    runs: tuple[str, ...] = ()
+    """Names of runs; empty: all that are unfinished."""
+    device: str = "auto"
+    """As configured."""
+    order: float = 0.0
+    state: JobState = JobState.WAITING
+    added_at: float = 0.0
+    started_at: float | None = None
+    ended_at: float | None = None
+    on: str | None = None
+    """The device it was started on."""
+    pid: int | None = None
+    process_started: float | None = None
+    host: str = field(default_factory=socket.gethostname)
+    message: str = ""
+    place: int = 0
+    """Among those that wait, from 1; not stored."""
+
+    @property
+    def experiment(self) -> ExperimentDir:
+        """The experiment's folder."""
+        return ExperimentDir(Path(self.path))
+
+
+def folder() -> Path:
+    """Return the queue's folder."""
+    return paths.home() / "queue"
+
+
+@contextlib.contextmanager
+def changing() -> Iterator[None]:
+    """Be the only one who changes the queue."""
+    try:
+        with locked(folder() / ".lock"):
+            yield
+    except OSError as error:
+        raise StoreError(
+            f"The queue in '{folder()}' cannot be changed ({error.strerror or error}); free "
+            "space there, or set DTVG_HOME to a folder that can be written."
+        ) from None
+
+
+def jobs() -> list[Job]:
+    """Return all jobs: ended ones first, then those that run, then those that wait, in order."""
+    found = [_true(job) for job in stored()]
+    rank = {JobState.DONE: 0, JobState.FAILED: 0, JobState.RUNNING: 1, JobState.WAITING: 2}
+    found.sort(key=lambda j: (rank[j.state], j.order, j.id))
+    waiting = [j.id for j in found if j.state is JobState.WAITING]
+    return [
+        replace(j, place=waiting.index(j.id) + 1) if j.state is JobState.WAITING else j
+        for j in found
+    ]
+
+
+def stored() -> list[Job]:
+    """Return the jobs as written, in order; a file that holds something else is left out."""
+    found = []
+    for path in (folder() / "jobs").glob("[0-9]*.json"):
+        content = read_json(path) or {}
+        with contextlib.suppress(TypeError, ValueError, KeyError):
+            known = {k: v for k, v in content.items() if k in Job.__dataclass_fields__}
+            runs, state = tuple(known.pop("runs", ())), JobState(known.pop("state"))
+            found.append(Job(**known, runs=runs, state=state))
+    return sorted(found, key=lambda j: (j.order, j.id))
+
+
+def write(job: Job) -> None:
+    """Write a job's file."""
+    content = {k: v for k, v in asdict(job).items() if k != "place"}
+    replace_json(folder() / "jobs" / f"{job.id}.json", content)
+
+
+def _true(job: Job) -> Job:
+    """Return a job with the state it is really in."""
+    if job.state is JobState.WAITING and launcher.is_working(job.experiment):
+        return replace(job, state=JobState.RUNNING)  # resumed by someone, or the note was lost
+    if job.state is JobState.RUNNING and not lives(job):
+        return ended(job)
+    return job
+
+
+def lives(job: Job) -> bool:
+    """Whether a started job's process is at it."""
+    if job.host != socket.gethostname():
+        return any(r.state.alive for r in _transfers(job))
+    if launcher.is_working(job.experiment):
+        return True
+    started = job.process_started
+    return job.pid is not None and started is not None and process_exists(job.pid, started)
+
+
+def ended(job: Job) -> Job:
+    """Return a job whose process is gone, with how that came out."""
+    everything = [run for run in _runs(job) if run.problem is None]
+    runs = _transfers(job)
+    finished = sum(r.state is RunState.FINISHED for r in runs)
+    failed = [r for r in everything if r.state in (RunState.FAILED, RunState.LOST)]
+    stopped = any(r.state is RunState.STOPPED for r in runs)
+    said = f"{finished} of {len(runs)} runs finished"
+    state = JobState.DONE
+    if failed:
+        why = failed[0].message or (
+            "its process was killed" if failed[0].state is RunState.LOST else "see its messages"
+        )
+        state, said = JobState.FAILED, f"{said}; {failed[0].name}: {why}"
+    elif finished < len(runs) and stopped:
+        said = f"{said}; stopped"
+    elif finished < len(runs) or not runs:
+        last = launcher.log_tail(job.experiment, 1)
+        why = (
+            last[6:] if last.startswith("dtvg: ") else "its process was killed or ran out of memory"
+        )
+        state, said = JobState.FAILED, f"{said}; {why}"
+    return replace(job, state=state, message=said, ended_at=job.ended_at or time.time())
+
+
+def _runs(job: Job) -> list[Run]:
+    """Return a job's runs, and the Stage I runs they start from."""
+    found = [open_run(r.path) for r in job.experiment.runs()]
+    return [r for r in found if not job.runs or r.name in job.runs or r.role != "transfer"]
+
+
+def _transfers(job: Job) -> list[Run]:
+    return [r for r in _runs(job) if r.problem is None and r.role == "transfer"]
