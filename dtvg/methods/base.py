@@ -103,15 +103,15 @@ class Examples:
         highest = torch.where(mask, self.embeddings, low).amax(1)
         return torch.where(mask.any(1), highest, 0.0)
 
-    def by_run(self, values: Float[Tensor, b * rest]) -> Float[Tensor, "R c *rest"]:
+    def by_run(self, values: Float[Tensor, "b ..."]) -> Float[Tensor, "R c ..."]:
         """Lay out one row per example by run, filled up with zeros, so that runs are batched."""
         return by_run(values, self.counts)
 
-    def flat(self, values: Float[Tensor, "R c *rest"]) -> Float[Tensor, b * rest]:
+    def flat(self, values: Float[Tensor, "R c ..."]) -> Float[Tensor, "b ..."]:
         """Undo `by_run`: one row per example."""
         return values.flatten(0, 1)[_places(self.counts).to(values.device)]
 
-    def mean(self, values: Float[Tensor, b * rest]) -> Float[Tensor, R * rest]:
+    def mean(self, values: Float[Tensor, "b ..."]) -> Float[Tensor, "R ..."]:
         """Return each run's mean over its examples."""
         return run_means(values, self.counts)
 
@@ -124,7 +124,7 @@ def _places(counts: Sequence[int]) -> Tensor:
     )
 
 
-def by_run(values: Float[Tensor, b * rest], counts: Sequence[int]) -> Float[Tensor, "R c *rest"]:
+def by_run(values: Float[Tensor, "b ..."], counts: Sequence[int]) -> Float[Tensor, "R c ..."]:
     """Lay out one row per example by run, filled up with zeros."""
     most, rest = max(counts), values.shape[1:]
     laid = values.new_zeros((len(counts) * most, *rest))
@@ -132,7 +132,7 @@ def by_run(values: Float[Tensor, b * rest], counts: Sequence[int]) -> Float[Tens
     return laid.view(len(counts), most, *rest)
 
 
-def run_means(values: Float[Tensor, b * rest], counts: Sequence[int]) -> Float[Tensor, R * rest]:
+def run_means(values: Float[Tensor, "b ..."], counts: Sequence[int]) -> Float[Tensor, "R ..."]:
     """Return each run's mean over its examples."""
     total = by_run(values, counts).sum(1)
     number = torch.tensor(counts, dtype=values.dtype).to(values.device).clamp(min=1)

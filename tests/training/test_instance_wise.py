@@ -10,7 +10,7 @@ from dtvg.training.state import build_stacks
 from dtvg.training.step import cohort_step, gather
 from tests.training import factory
 
-METHODS = [{"name": "attempt", "temperature": 0.2, "projection": 6}]
+METHODS = [{"name": "attempt", "temperature": 0.2, "projection": 6}, {"name": "moe", "noise": 0.3}]
 BESIDE = [*METHODS, "dtvg", "none"]
 
 

@@ -47,7 +47,7 @@ LEARNED = [
     "dmtg",
     {"name": "dmtg", "sample": "hard", "groups": 3, "learn_share": 0.9},
 ]
-INSTANCE_WISE = [{"name": "attempt", "temperature": 0.2, "projection": 8}]
+INSTANCE_WISE = [{"name": "attempt", "temperature": 0.2, "projection": 8}, "moe"]
 STARTS = [
     "spot",
     {"name": "spot_dynamic", "regroup_every": 3},
@@ -167,7 +167,7 @@ def test_an_instance_wise_run_is_composed_again_from_its_files(trained) -> None:
 
 
 def test_a_method_that_weighs_its_sources_is_explained_as_one(trained) -> None:
-    for run in (r for r in trained.values() if r.method_name in ("tpv_sum", "taps", "dmtg")):
+    for run in (r for r in trained.values() if r.method_name in ("tpv_sum", "taps", "dmtg", "moe")):
         info = explain_step(run, 12)
         assert info.notes == () and "weighs sources" in info.headline
         rows = read_table(run, "sources", None, 12, 12).to_pandas()

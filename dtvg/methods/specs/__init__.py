@@ -15,7 +15,7 @@ from pydantic import BeforeValidator, Field
 from dtvg.errors import unknown
 from dtvg.methods.specs.base import MethodConfig
 from dtvg.methods.specs.grouping import Dtvg, Rule
-from dtvg.methods.specs.instance import Attempt
+from dtvg.methods.specs.instance import Attempt, Moe
 from dtvg.methods.specs.learned import Dmtg, Taps
 from dtvg.methods.specs.merging import Awd, Consensus, Dare, Ties, TpvSum
 from dtvg.methods.specs.plain import (
@@ -43,6 +43,7 @@ __all__ = [
     "Dtvg",
     "ForkMerge",
     "MethodConfig",
+    "Moe",
     "NoTransfer",
     "Oracle",
     "PromptTuning",
@@ -67,6 +68,7 @@ METHODS: dict[str, type[MethodConfig]] = {
     "dtvg": Dtvg,
     "tpv_sum": TpvSum,
     "attempt": Attempt,
+    "moe": Moe,
     "consensus": Consensus,
     "awd": Awd,
     "ties": Ties,
