@@ -6,9 +6,10 @@ Infos as the pages and the command line.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from dtvg.config import ExperimentConfig, build_config, load_config
 from dtvg.errors import ConfigError, unknown
@@ -17,12 +18,13 @@ if TYPE_CHECKING:
     import pandas as pd
     import plotly.graph_objects as go
 
+    from dtvg.analysis.compare import CompareInfo
     from dtvg.store import reader
 
 __all__ = ["Experiment", "Run", "build_config", "load_config", "open_experiment", "open_run", "run"]
 
 RUN_FIGURES = ("membership", "similarity", "group_size", "loss", "score")
-EXPERIMENT_FIGURES = ("scores", "verdicts", "curves")
+EXPERIMENT_FIGURES = ("scores", "verdicts", "forest", "ranks", "profile", "curves")
 
 
 @dataclass(frozen=True)
@@ -89,18 +91,59 @@ class Experiment:
             raise ConfigError(unknown("run", name, found))
         return Run(found[name])
 
-    def scores(self, split: str = "test") -> pd.DataFrame:
-        """Return method × target with mean, std, interval and number of seeds."""
-        return self._compared(split).table
+    def compare(
+        self,
+        split: str = "test",
+        metric: str = "score",
+        subject: str = "dtvg",
+        against: Sequence[str] | None = None,
+    ) -> CompareInfo:
+        """Return everything that is said of its methods: one Info for frames and exports.
 
-    def verdicts(self, split: str = "test") -> pd.DataFrame:
-        """Return DTVG against each baseline, paired by seed, with what can be said of it."""
-        return self._compared(split).verdicts
-
-    def _compared(self, split: Any) -> Any:
+        Args:
+            split: `test` or `validation`.
+            metric: "score" or one of the tasks' metrics.
+            subject: method set against the others.
+            against: baselines; None: every other method.
+        """
         from dtvg.analysis.compare import compare_info
 
-        return compare_info(self.view.runs, split=split)
+        return compare_info(self.view.runs, split, metric, subject, against)  # type: ignore[arg-type]
+
+    def scores(self, split: str = "test") -> pd.DataFrame:
+        """Return method × target with mean, std, interval and number of seeds."""
+        return self.compare(split).table
+
+    def verdicts(self, split: str = "test", subject: str = "dtvg") -> pd.DataFrame:
+        """Return DTVG against each baseline, paired by seed and example, with what that shows."""
+        return self.compare(split, subject=subject).verdicts
+
+    def ranks(self, split: str = "test") -> pd.DataFrame:
+        """Return average ranks over targets, best first."""
+        return self.compare(split).ranks.table
+
+    def profile(self, split: str = "test") -> pd.DataFrame:
+        """Return the performance profile: share of targets and seeds within τ of the best."""
+        return self.compare(split).profile.table
+
+    def costs(self) -> pd.DataFrame:
+        """Return what each method trained and took, beside its score."""
+        return self.compare().costs.table
+
+    def published(self) -> pd.DataFrame:
+        """Return results from papers on the same targets, with their source."""
+        return self.compare().published.table
+
+    def export(self, form: str = "latex", tables: Sequence[str] | None = None) -> str:
+        """Return the comparison as `csv`, `md` or `latex`, as `runs compare` writes it.
+
+        Args:
+            form: the format.
+            tables: of scores, verdicts, ranks, profile, costs, published; None: as usual there.
+        """
+        from dtvg.export import export
+
+        return export(self.compare(), form, tables, self.view.name)
 
     def figure(self, name: str = "scores", dark: bool = False) -> go.Figure:
         """Return one of `EXPERIMENT_FIGURES` as a Plotly figure.
@@ -111,14 +154,24 @@ class Experiment:
         from dtvg.analysis.curves import curve_info
         from dtvg.figures.compare import compare_figure, verdict_figure
         from dtvg.figures.curves import curves_figure
+        from dtvg.figures.forest import forest_figure
+        from dtvg.figures.profile import profile_figure
+        from dtvg.figures.ranks import ranks_figure
 
         if name not in EXPERIMENT_FIGURES:
             raise ConfigError(unknown("figure of an experiment", name, EXPERIMENT_FIGURES))
         if name == "curves":
             transfer = [view for view in self.view.runs if view.role == "transfer"]
             return curves_figure(curve_info(transfer, "score"), dark)
-        compared = self._compared("test")
-        return (compare_figure if name == "scores" else verdict_figure)(compared, dark)
+        info = self.compare()
+        drawn: dict[str, Callable[[], go.Figure]] = {
+            "scores": lambda: compare_figure(info, dark),
+            "verdicts": lambda: verdict_figure(info, dark),
+            "forest": lambda: forest_figure(info.paired, dark),
+            "ranks": lambda: ranks_figure(info.ranks, dark),
+            "profile": lambda: profile_figure(info.profile, dark),
+        }
+        return drawn[name]()
 
 
 def run(

@@ -54,7 +54,10 @@ Maker = Callable[[Experiment, Run | None, int | None], Iterator[View]]
 
 def _scores(experiment: Experiment, run: Run | None, step: int | None) -> Iterator[View]:
     from dtvg.analysis.compare import compare_info
-    from dtvg.figures.compare import compare_figure, verdict_figure
+    from dtvg.figures.compare import compare_figure
+    from dtvg.figures.forest import forest_figure
+    from dtvg.figures.profile import profile_figure
+    from dtvg.figures.ranks import ranks_figure
 
     info = compare_info([r for r in experiment.runs if r.role == "transfer"])
     yield View(
@@ -64,7 +67,14 @@ def _scores(experiment: Experiment, run: Run | None, step: int | None) -> Iterat
         info.table,
     )
     if len(info.verdicts):
-        yield View("Verdicts", info.verdict_note, verdict_figure(info), info.verdicts)
+        yield View("Verdicts", info.verdict_note, forest_figure(info.paired), info.verdicts)
+    ranked, shape = info.ranks, info.profile
+    if len(ranked.table):
+        yield View("Ranks over targets", ranked.note, ranks_figure(ranked), ranked.table)
+        yield View("Performance profile", shape.note, profile_figure(shape), shape.table)
+    yield View("Cost of each method", info.costs.note, None, info.costs.table)
+    if len(info.published.table):
+        yield View("Published, not run here", info.published.note, None, info.published.table)
 
 
 def _curves(experiment: Experiment, run: Run | None, step: int | None) -> Iterator[View]:

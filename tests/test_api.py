@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 import dtvg
+from dtvg.api import EXPERIMENT_FIGURES
 from dtvg.cli import main
 from dtvg.errors import ConfigError
 from dtvg.store.verify import verify_run
@@ -30,9 +31,13 @@ def test_tables_and_figures_of_a_run_and_an_experiment() -> None:
     assert run.explain(10)["why"].str.len().min() > 10
     assert {"mean", "std", "n_seeds"} <= set(experiment.scores())
     assert "verdict" in experiment.verdicts()
+    for frame in (experiment.ranks(), experiment.profile(), experiment.costs()):
+        assert "dtvg" in set(frame["method"])
+    assert experiment.published().empty
+    assert experiment.export("csv").startswith("origin,method,target")
     for name in ("membership", "similarity", "group_size", "loss", "score"):
         assert run.figure(name).data
-    for name in ("scores", "verdicts", "curves"):
+    for name in EXPERIMENT_FIGURES:
         assert experiment.figure(name).data
     with pytest.raises(ConfigError, match="Did you mean 'membership'"):
         run.figure("membershp")
@@ -46,6 +51,7 @@ def test_tables_and_figures_of_a_run_and_an_experiment() -> None:
         ["prompts", "list"],
         ["runs", "list"],
         ["runs", "show", "demo-recorded"],
+        ["runs", "compare", "demo-recorded"],
         ["runs", "show", "demo-recorded/trip-mood.dtvg.s0"],
         ["runs", "verify", "demo-recorded/trip-mood.dtvg.s0"],
         ["demo", "run", "--dry-run"],

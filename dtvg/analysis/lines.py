@@ -95,8 +95,8 @@ class Lines:
 def lines_of(info: CompareInfo, with_published: bool = True) -> Lines:
     """Lay out a comparison.
 
-    Compared are the methods a person would choose between; Stage I and single sources stand
-    apart for reference; published numbers come last and are never best or second.
+    Compared are the methods a person would choose between; Stage I, oracle and single sources
+    stand apart for reference; published numbers come last and are never best or second.
 
     Args:
         info: from `compare_info`.

@@ -54,12 +54,13 @@ class Sheet:
 
     @property
     def headline(self) -> tuple[str, ...]:
-        """Rows that a person would choose between: no Stage I, no singles but the best."""
+        """Rows that a person would choose between: no Stage I, no oracle, no singles but the
+        best."""
         kinds = self.names
         return tuple(
             r
             for r in self.rows
-            if kinds[r] not in ("single", "stage1") and not r.endswith(MEAN_SINGLE)
+            if kinds[r] not in ("single", "stage1", "oracle") and not r.endswith(MEAN_SINGLE)
         )
 
     def put(self, row: str, name: str, target: str, seed: int, value: float, runs: Runs) -> None:

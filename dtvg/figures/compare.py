@@ -14,11 +14,11 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from dtvg.analysis.compare import AVERAGE, CompareInfo
-from dtvg.figures.theme import finish, ink, message, method_styles, style_at
+from dtvg.figures.forest import forest_figure
+from dtvg.figures.theme import finish, message, method_styles
 
 FACETS = 6
 """Targets drawn side by side at most; with more only the average is drawn."""
-_VERDICT_COLOUR = {"better": 2, "worse": 3}
 
 
 def compare_figure(
@@ -102,7 +102,7 @@ def _dots(info: CompareInfo, row: str, target: str, colour: str) -> list[go.Scat
 
 
 def verdict_figure(info: CompareInfo, dark: bool = False, target: str | None = None) -> go.Figure:
-    """Draw the subject's lead over each baseline with its t interval, zero marked.
+    """Draw the subject's lead over each baseline on one target, as `forest_figure`.
 
     Args:
         info: from `compare_info`.
@@ -110,40 +110,7 @@ def verdict_figure(info: CompareInfo, dark: bool = False, target: str | None = N
         target: one target; None: the average (the only target where there is one).
     """
     target = target or (AVERAGE if len(info.targets) > 1 else (info.targets or ("",))[0])
-    rows = info.verdicts[(info.verdicts["target"] == target) & (info.verdicts["n_seeds"] > 0)]
-    if not len(rows):
-        return message("No finished pair of runs with a common seed yet.", dark)
-    subjects = list(dict.fromkeys(rows["subject"]))
-    figure = go.Figure()
-    names = []
-    for row in rows.itertuples(index=False):
-        one = str(row.baseline)
-        names.append(one if len(subjects) == 1 else f"{row.subject} − {one}")
-        figure.add_trace(_difference(row, names[-1], dark))
-    what = subjects[0] if len(subjects) == 1 else "subject"
-    x = f"{what} minus baseline, {target} (percentage points of {info.metric})"
-    height = 100 + 30 * len(rows)
-    finish(figure, key=f"verdict {target}", dark=dark, x=x, y="", height=height, showlegend=False)
-    _one_row_each(figure, names)
-    figure.update_xaxes(tickformat="+.1~%")
-    figure.add_vline(x=0, line={"color": ink(dark).zero, "width": 1})
-    return figure
-
-
-def _difference(row: Any, name: str, dark: bool) -> go.Scatter:
-    """One row of the verdicts as a point with its interval, coloured by the verdict."""
-    place = _VERDICT_COLOUR.get(row.verdict)
-    colour = ink(dark).muted if place is None else style_at(place, dark).colour
-    return go.Scatter(
-        x=[row.difference],
-        y=[name],
-        mode="markers",
-        name=name,
-        error_x=_interval(row.difference, row.low, row.high, colour),
-        marker={"color": colour, "size": 10, "symbol": "diamond"},
-        hovertemplate=f"<b>{row.subject} − {row.baseline}</b><br>%{{x:+.1%}} "
-        f"({row.n_seeds} seeds)<br>{row.verdict}<extra></extra>",
-    )
+    return forest_figure(info.paired, dark, [target])
 
 
 def _interval(mean: float, low: float, high: float, colour: str) -> dict[str, Any] | None:

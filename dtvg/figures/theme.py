@@ -110,7 +110,7 @@ def method_styles(rows: Sequence[str], dark: bool = False) -> dict[str, Style]:
         place = _method_place(name)
         taken = {(s.colour, s.dash) for s in styles.values()}
         style = style_at(place, dark)
-        turns = [
+        turns = [style] + [
             Style(style.colour, dash, symbol) for dash, symbol in zip(DASHES, SYMBOLS, strict=False)
         ]
         styles[row] = next((s for s in turns if (s.colour, s.dash) not in taken), style)
