@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import pandas as pd
 import plotly.graph_objects as go
 import streamlit as st
 
-CHART = {"displaylogo": False, "toImageButtonOptions": {"format": "svg"}}
+from dtvg.figures import images
+
+CHART = {"displaylogo": False}
 
 
 def figure(
@@ -33,11 +36,54 @@ def figure(
         What `st.plotly_chart` returns.
     """
     drawn.layout.uirevision = key
-    made = st.plotly_chart(drawn, key=f"chart-{key}", theme=None, config=CHART, alt=alt, **options)
+    config = CHART | {"toImageButtonOptions": {"format": _camera(), "filename": name or key}}
+    made = st.plotly_chart(drawn, key=f"chart-{key}", theme=None, config=config, alt=alt, **options)
+    _take_away(drawn, key, name or key)
     if table is not None:
         with st.expander(f"Numbers ({len(table):,} rows)"):
             numbers(table, name or key, f"table-{key}")
     return made
+
+
+def _camera() -> str:
+    """What the camera above a figure saves: the browser's own image."""
+    return "png" if st.session_state.get("camera") == "PNG" else "svg"
+
+
+def _take_away(drawn: go.Figure, key: str, name: str) -> None:
+    """Offer the figure as an image; it is made when asked for, not before."""
+    with st.popover(
+        "Download figure", icon=":material/image:", type="tertiary", key=f"images-{key}"
+    ):
+        lacking = images.missing()
+        if lacking:
+            st.caption(
+                f"Image files are not at hand: {lacking}. The camera above the figure saves what "
+                "your browser shows."
+            )
+            st.session_state.setdefault("camera", "SVG")
+            now = st.session_state["camera"]
+            other = "SVG" if now == "PNG" else "PNG"
+            if st.button(f"Camera saves {now}: change to {other}", key=f"camera-{key}"):
+                st.session_state["camera"] = other
+                st.rerun()
+            return
+        st.caption("Made by a browser on this machine; takes some seconds.")
+        with st.container(horizontal=True):
+            for form, mime in images.FORMATS.items():
+                st.download_button(
+                    form,
+                    partial(images.image, drawn, form),
+                    f"{_file_name(name)}.{form.lower()}",
+                    mime,
+                    key=f"{form}-{key}",
+                    on_click="ignore",
+                )
+
+
+def _file_name(name: str) -> str:
+    """Return a name that every file system takes."""
+    return "".join(c if c.isalnum() or c in "-_.+" else "-" for c in name)[:80]
 
 
 def numbers(shown: pd.DataFrame, name: str, key: str) -> None:

@@ -105,3 +105,16 @@ def test_an_oracle_colours_the_lattice_and_judges_the_groups(own_home: Path) -> 
     assert any("16 of 16 subsets were trained on" in c.value for c in page.caption)
     measured = draw(view="Transfer", experiment="trial")
     assert any("4 pairs of source and target" in m.value for m in measured.markdown)
+
+
+def test_without_a_browser_on_the_server_figures_are_saved_by_the_camera(
+    two: Path, own_home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    at(two, monkeypatch)
+    monkeypatch.setenv("BROWSER_PATH", "/no/such/browser")
+    made = draw(view="Transfer", experiment="trial")
+    assert any("Image files are not at hand" in c.value for c in made.caption)
+    button = next(b for b in made.button if "Camera saves SVG" in b.label)
+    button.click().run()
+    assert not made.exception
+    assert any("Camera saves PNG" in b.label for b in made.button)

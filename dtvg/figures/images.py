@@ -1,0 +1,66 @@
+"""Figures as image files: SVG, PDF and PNG, made by kaleido in an installed Chromium.
+
+Both are optional: without them a page offers what the browser itself can save. Must not import
+torch or streamlit.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import logging
+import os
+import shutil
+import threading
+
+import plotly.graph_objects as go
+
+from dtvg.errors import JobError
+
+log = logging.getLogger(__name__)
+
+FORMATS = {"SVG": "image/svg+xml", "PDF": "application/pdf", "PNG": "image/png"}
+WIDTH = 1000
+"""Pixels, a comfortable line of a page; the figure's own height is kept."""
+PNG_SCALE = 2
+BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
+_one_at_a_time = threading.Lock()
+
+
+def missing() -> str:
+    """Return what is missing for image files, in words; empty where nothing is."""
+    if importlib.util.find_spec("kaleido") is None:
+        return "the package kaleido is not installed (pip install kaleido)"
+    given = os.environ.get("BROWSER_PATH")
+    if given is not None:
+        return "" if os.access(given, os.X_OK) else f"BROWSER_PATH names no program: '{given}'"
+    if not any(shutil.which(name) for name in BROWSERS):
+        return "no Chromium or Chrome is installed (on Debian: apt install chromium)"
+    return ""
+
+
+def image(figure: go.Figure, form: str, width: int = WIDTH) -> bytes:
+    """Return a figure as an image file; takes some seconds, since a browser is started.
+
+    Args:
+        figure: as shown.
+        form: one of `FORMATS`.
+        width: in pixels; PNG has twice as many.
+
+    Raises:
+        JobError: something is missing, or the browser failed.
+    """
+    lacking = missing()
+    if lacking:
+        raise JobError(f"No image can be made: {lacking}. Use the camera above the figure.")
+    drawn = go.Figure(figure)
+    drawn.update_layout(width=width, height=figure.layout.height or 480)
+    scale = PNG_SCALE if form == "PNG" else 1
+    with _one_at_a_time:  # two browsers at once take the memory of a run
+        try:
+            return bytes(drawn.to_image(format=form.lower(), scale=scale))
+        except Exception as error:
+            log.warning("making an image failed", exc_info=True)
+            raise JobError(
+                f"The browser made no image ({type(error).__name__}). Use the camera above the "
+                "figure, which needs no other program."
+            ) from error
