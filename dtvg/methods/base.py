@@ -192,6 +192,18 @@ class PromptStep:
     """What the method's `penalty` needs of this step, with its gradient."""
 
 
+@dataclass(frozen=True)
+class Finding:
+    """What a method has learned about a run's sources so far, for its events and its result."""
+
+    kind: str
+    """Of the event."""
+    detail: str
+    """One sentence."""
+    note: dict[str, Any]
+    """Plain values that the result keeps, the newest of a key."""
+
+
 class TransferMethod(ABC):
     """One transfer method; see the module's first lines.
 
@@ -221,6 +233,15 @@ class TransferMethod(ABC):
     def penalty(self, state: MethodState, step: PromptStep) -> Float[Tensor, " R"] | None:
         """Return a term added to each run's loss, or None."""
         return None
+
+    def findings(self, state: MethodState, names: tuple[tuple[str, ...], ...]) -> list[Finding]:
+        """Return what each run has learned about its sources, or nothing; asked at evaluations.
+
+        Args:
+            state: not changed.
+            names: each run's sources.
+        """
+        return []
 
 
 def uniform_start(

@@ -143,9 +143,20 @@ class Cohort:
             else:
                 slot.since_best += 1
             self.board.update(slot.name, step=slot.step, score=slot.score)
+        self._tell(due)
         ended = [s for s in due if self._ends(s)]
         if ended:
             self.finish(ended, prompts)
+
+    def _tell(self, due: Sequence[RunSlot]) -> None:
+        """Write what methods have learned about their sources: an event, and the result's extra."""
+        for stack in self.stacks:
+            names = tuple(slot.config.sources for slot in stack.slots)
+            found = stack.method.findings(stack.state, names)
+            for slot, finding in zip(stack.slots, found, strict=False):
+                if slot in due:
+                    slot.note.update(finding.note)
+                    self.event(slot, finding.kind, finding.detail)
 
     def _ends(self, slot: RunSlot) -> bool:
         patience = slot.config.optim.patience

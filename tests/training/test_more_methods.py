@@ -45,6 +45,8 @@ LEARNED = [
     {"name": "taps", "score_start": 0.12, "sparsity": 1.0},
     {"name": "taps", "base": "init"},
     "dmtg",
+    "relational",
+    {"name": "relational", "sample": "hard", "window": 1, "search_share": 0.9},
     {"name": "dmtg", "sample": "hard", "groups": 3, "learn_share": 0.9},
 ]
 INSTANCE_WISE = [{"name": "attempt", "temperature": 0.2, "projection": 8}, "moe"]
@@ -167,7 +169,11 @@ def test_an_instance_wise_run_is_composed_again_from_its_files(trained) -> None:
 
 
 def test_a_method_that_weighs_its_sources_is_explained_as_one(trained) -> None:
-    for run in (r for r in trained.values() if r.method_name in ("tpv_sum", "taps", "dmtg", "moe")):
+    for run in (
+        r
+        for r in trained.values()
+        if r.method_name in ("tpv_sum", "taps", "dmtg", "moe", "relational")
+    ):
         info = explain_step(run, 12)
         assert info.notes == () and "weighs sources" in info.headline
         rows = read_table(run, "sources", None, 12, 12).to_pandas()
@@ -175,3 +181,17 @@ def test_a_method_that_weighs_its_sources_is_explained_as_one(trained) -> None:
     hard = next(r for r in trained.values() if "dmtg-groups3-hard" in r.name)
     weights = read_table(hard, "sources").to_pandas()["weight"]
     assert set(weights) <= {0.0, 1.0}
+
+
+def test_what_a_method_learned_about_sources_is_an_event_and_in_the_result(trained) -> None:
+    runs = [run for run in trained.values() if run.method_name == "relational"]
+    assert len(runs) == 4
+    for run in runs:
+        events = read_table(run, "events").to_pandas()
+        told = events[events["kind"] == "contexts"]
+        assert told["step"].tolist() == [0, 5, 10, 12]
+        last = read_table(run, "sources", None, 12, 12).to_pandas()
+        kinds = run.result.extra["contexts"]
+        if "hard" in run.name or "searchshare" not in run.name:
+            taken = {s: kind != "none" for s, kind in kinds.items()}
+            assert taken == dict(zip(last["source"], last["member"], strict=True))

@@ -16,7 +16,7 @@ from dtvg.errors import unknown
 from dtvg.methods.specs.base import MethodConfig
 from dtvg.methods.specs.grouping import Dtvg, Rule
 from dtvg.methods.specs.instance import Attempt, Moe
-from dtvg.methods.specs.learned import Dmtg, Taps
+from dtvg.methods.specs.learned import Dmtg, Relational, Taps
 from dtvg.methods.specs.merging import Awd, Consensus, Dare, Ties, TpvSum
 from dtvg.methods.specs.plain import (
     AllForOne,
@@ -47,6 +47,7 @@ __all__ = [
     "NoTransfer",
     "Oracle",
     "PromptTuning",
+    "Relational",
     "Rule",
     "Single",
     "Spot",
@@ -75,6 +76,7 @@ METHODS: dict[str, type[MethodConfig]] = {
     "dare": Dare,
     "taps": Taps,
     "dmtg": Dmtg,
+    "relational": Relational,
     "forkmerge": ForkMerge,
     "surrogate": Surrogate,
     "oracle": Oracle,
