@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import streamlit as st
 
-from dtvg.ui import compare_pick, compare_views, example_views, runs, subset_views
+from dtvg.ui import compare_pick, compare_views, example_views, runs, subset_views, verdict_views
 from dtvg.ui.page import is_dark, page
 
 VIEWS: dict[str, compare_views.View] = {
-    "Scores": compare_views.scores,
-    "Verdicts": compare_views.verdicts,
+    "Scores": verdict_views.scores,
+    "Verdicts": verdict_views.verdicts,
     "Curves": compare_views.curves,
     "Transfer": compare_views.transfer,
     "Subsets": subset_views.subsets,
     "Settings": compare_views.settings,
     "Examples": example_views.examples,
+    "Cost": verdict_views.cost,
 }
 WITHOUT_SCORES = ("Curves", "Settings")
 """Views that show something before the first run has finished."""

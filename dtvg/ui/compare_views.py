@@ -1,4 +1,4 @@
-"""The views of the compare page: scores, verdicts, curves, transfer, settings."""
+"""Views of the compare page: curves, transfer, settings."""
 
 from __future__ import annotations
 
@@ -6,9 +6,7 @@ from collections.abc import Callable
 
 import streamlit as st
 
-from dtvg.analysis.compare import CompareInfo
 from dtvg.analysis.confdiff import experiment_diff
-from dtvg.figures.compare import compare_figure, verdict_figure
 from dtvg.figures.curves import curves_figure
 from dtvg.figures.transfer import transfer_figure
 from dtvg.ui import address, cache, compare_cache, runs, show
@@ -17,54 +15,6 @@ from dtvg.ui.compare_pick import Choice, full_name
 View = Callable[[Choice, bool], None]
 MOST_SETTINGS = 8
 """Runs whose settings are set side by side at most."""
-
-
-def info_of(choice: Choice, subject: str = "dtvg") -> CompareInfo:
-    """Return the one Info behind scores, verdicts and curves."""
-    return cache.compare(choice.runs, choice.split, "score", subject)
-
-
-def pick_target(choice: Choice, info: CompareInfo) -> str:
-    """Let one choose a target or their average."""
-    panels = [*info.targets, "average"] if len(info.targets) > 1 else list(info.targets)
-    filled = set(info.points["target"])
-    default = "average" if "average" in filled else panels[0]
-    return runs.choose("Target", panels, "target", default) or default
-
-
-def scores(choice: Choice, dark: bool) -> None:
-    """Show means with intervals, and every number."""
-    info = info_of(choice)
-    target = pick_target(choice, info)
-    show.figure(
-        compare_figure(info, dark, [target]),
-        f"compare-{choice.name}-{choice.split}-{target}",
-        "Score of each method: seeds as points, mean with interval",
-        info.table,
-        f"{choice.name}-scores",
-    )
-    st.caption(f"Interval: {info.interval}.")
-    show.notes(info.notes)
-
-
-def verdicts(choice: Choice, dark: bool) -> None:
-    """Show the paired differences with what can be said of them."""
-    labels = list(dict.fromkeys(r.method for r in choice.done if r.subset is None))
-    default = "dtvg" if "dtvg" in labels else labels[0]
-    with st.container(horizontal=True):
-        subject = runs.choose("Method in question", labels, "subject", default) or default
-        info = info_of(choice, subject)
-        target = pick_target(choice, info)
-    st.subheader("Paired by seed: the difference to each baseline", anchor=False)
-    key = f"{choice.name}-{choice.split}-{subject}-{target}"
-    rows = info.verdicts[info.verdicts["target"] == target]
-    show.figure(
-        verdict_figure(info, dark, target),
-        f"verdicts-{key}",
-        "Difference to each baseline with interval",
-    )
-    show.numbers(rows, "verdicts", f"verdicts-{key}")
-    st.caption(info.verdict_note)
 
 
 def curves(choice: Choice, dark: bool) -> None:

@@ -7,11 +7,13 @@ from pathlib import Path
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from dtvg.store.reader import Experiment
+from dtvg.analysis.compare import compare_info
+from dtvg.analysis.lines import lines_of
+from dtvg.store.reader import Experiment, open_experiment
 from tests.analysis.factory import config, record
 
 PAGE = Path(__file__).resolve().parents[2] / "pages" / "compare.py"
-VIEWS = ("Scores", "Verdicts", "Curves", "Transfer", "Subsets", "Settings", "Examples")
+VIEWS = ("Scores", "Verdicts", "Curves", "Transfer", "Subsets", "Settings", "Examples", "Cost")
 
 
 @pytest.fixture(scope="module")
@@ -118,3 +120,18 @@ def test_without_a_browser_on_the_server_figures_are_saved_by_the_camera(
     button.click().run()
     assert not made.exception
     assert any("Camera saves PNG" in b.label for b in made.button)
+
+
+def test_the_table_of_scores_is_the_one_that_is_exported(
+    two: Path, own_home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    at(two, monkeypatch)
+    made = draw(view="Scores", experiment="trial")
+    shown = made.table[0].value
+    info = compare_info(open_experiment(two / "trial").runs)
+    lines = {line.method: line for line in lines_of(info).of("compared")}
+    assert set(shown.index) == set(lines)
+    for method, line in lines.items():
+        for column, cell in zip(lines_of(info).columns, line.cells, strict=True):
+            if column in shown.columns:
+                assert shown.loc[method, column].startswith(cell.percent)

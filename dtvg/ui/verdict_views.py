@@ -1,0 +1,231 @@
+"""The compare page's views of one CompareInfo: scores, verdicts, cost; and its exports."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import partial
+
+import pandas as pd
+import streamlit as st
+
+from dtvg import export
+from dtvg.analysis.compare import CompareInfo
+from dtvg.analysis.lines import SYMBOLS, Cell, Lines, legend, lines_of, verdicts_shown
+from dtvg.figures.compare import compare_figure
+from dtvg.figures.costs import AXES, costs_figure
+from dtvg.figures.forest import forest_figure
+from dtvg.figures.profile import profile_figure
+from dtvg.figures.ranks import ranks_figure
+from dtvg.ui import cache, runs, show
+from dtvg.ui.compare_pick import Choice
+
+DRAWN_ALONE = 16
+"""Rows up to which single sources are drawn beside the methods."""
+
+
+def info_of(choice: Choice, subject: str = "") -> CompareInfo:
+    """Return the one Info behind all of these views."""
+    labels = _labels(choice)
+    kept = subject or str(st.session_state.get("last-subject", ""))
+    default = "dtvg" if "dtvg" in labels else (labels or [""])[0]
+    return cache.compare(choice.runs, choice.split, "score", kept if kept in labels else default)
+
+
+def _labels(choice: Choice) -> list[str]:
+    return list(dict.fromkeys(r.method for r in choice.done if r.subset is None))
+
+
+def pick_target(info: CompareInfo) -> str:
+    """Let one choose a target or their average."""
+    panels = [*info.targets, "average"] if len(info.targets) > 1 else list(info.targets)
+    filled = set(info.points["target"])
+    default = "average" if "average" in filled else panels[0]
+    return runs.choose("Target", panels, "target", default) or default
+
+
+# -- scores --------------------------------------------------------------------------------
+
+
+def scores(choice: Choice, dark: bool) -> None:
+    """Show the table as it would be printed, the figure, and published numbers apart."""
+    info = info_of(choice)
+    lines = lines_of(info)
+    st.subheader("Scores in percent, mean ± standard deviation over seeds", anchor=False)
+    _printed(lines, "compared", choice)
+    if lines.of("reference"):
+        with st.expander("For reference: single sources one by one, Stage I"):
+            _printed(lines, "reference", choice)
+    said = [s for s in legend(lines, info) if not s.startswith("Published")]
+    st.caption(" ".join(said).replace("second underlined", "second in italics"))
+    _exports(info, choice.name)
+    with st.container(horizontal=True):
+        target = pick_target(info)
+        everything = (
+            len(info.rows) <= DRAWN_ALONE
+            or runs.choose(
+                "Rows", ("methods", "all"), "rows", help_text="All: also single sources one by one."
+            )
+            == "all"
+        )
+    shown = info if everything else _only(info)
+    show.figure(
+        compare_figure(shown, dark, [target]),
+        f"compare-{choice.name}-{choice.split}-{target}-{everything}",
+        "Score of each method: seeds as points, mean with interval",
+        info.table,
+        f"{choice.name}-scores",
+    )
+    st.caption(f"Interval: {info.interval}.")
+    show.notes(info.notes)
+    _published(info, lines, choice)
+
+
+def _only(info: CompareInfo) -> CompareInfo:
+    """The same numbers without the rows for reference."""
+    return replace(info, rows=info.sheet.headline)
+
+
+def _printed(lines: Lines, group: str, choice: Choice) -> None:
+    """Show lines as a table: best bold, second in italics (a table on a page shows no
+    underlines), marks of the subject's verdicts."""
+    rows = [line for line in lines.lines if line.group == group]
+    columns = [
+        c for i, c in enumerate(lines.columns) if any(not line.cells[i].empty for line in rows)
+    ]
+    places = [lines.columns.index(c) for c in columns]
+    text = pd.DataFrame(
+        [[_text(line.cells[i]) for i in places] for line in rows],
+        index=[line.method for line in rows],
+        columns=columns,
+    )
+    look = pd.DataFrame(
+        [[_look(line.cells[i]) for i in places] for line in rows],
+        index=text.index,
+        columns=text.columns,
+    )
+    if text.index.is_unique and len(text):
+        st.table(text.style.apply(lambda _: look, axis=None), border="horizontal")
+
+
+def _text(cell: Cell) -> str:
+    """One score as printed; nothing where nothing is at hand."""
+    if cell.empty:
+        return ""
+    spread = f" ± {cell.spread}" if cell.spread else ""
+    return f"{cell.percent}{spread} {SYMBOLS[cell.mark]}".strip()
+
+
+def _look(cell: Cell) -> str:
+    weight = "font-weight: 700;" if cell.place == 1 else ""
+    return weight + ("font-style: italic;" if cell.place == 2 else "")
+
+
+def _published(info: CompareInfo, lines: Lines, choice: Choice) -> None:
+    """Show numbers from papers under a heading of their own."""
+    if not lines.of("published"):
+        return
+    st.subheader("Published, not run here", anchor=False)
+    st.caption(info.published.note)
+    _printed(lines, "published", choice)
+    with st.expander(f"Where they stand ({len(info.published.table):,} numbers)"):
+        show.numbers(info.published.table, f"{choice.name}-published", f"published-{choice.name}")
+
+
+def _exports(info: CompareInfo, name: str) -> None:
+    """Offer the comparison as text to take away, made when asked for."""
+    with st.popover("Download tables", icon=":material/download:", type="tertiary"):
+        st.caption("The same numbers as on this page, for a paper, a README or a spreadsheet.")
+        with st.container(horizontal=True):
+            for label, form, ending in (("LaTeX", "latex", "tex"), ("Markdown", "md", "md")):
+                st.download_button(
+                    label,
+                    partial(export.export, info, form, None, name),
+                    f"{name}.{ending}",
+                    "text/plain",
+                    key=f"export-{form}-{name}",
+                    on_click="ignore",
+                )
+        st.caption("One table as CSV, every digit kept:")
+        with st.container(horizontal=True):
+            for table in export.TABLES:
+                st.download_button(
+                    table.capitalize(),
+                    partial(export.export, info, "csv", (table,), name),
+                    f"{name}-{table}.csv",
+                    "text/csv",
+                    key=f"export-{table}-{name}",
+                    on_click="ignore",
+                )
+
+
+# -- verdicts ------------------------------------------------------------------------------
+
+
+def verdicts(choice: Choice, dark: bool) -> None:
+    """Show the paired verdicts, ranks over targets, and the performance profile."""
+    labels = _labels(choice)
+    default = "dtvg" if "dtvg" in labels else labels[0]
+    with st.container(horizontal=True):
+        subject = runs.choose("Method in question", labels, "subject", default) or default
+        info = info_of(choice, subject)
+        target = pick_target(info)
+    key = f"{choice.name}-{choice.split}-{subject}"
+    st.subheader(f"{subject} minus each baseline, paired", anchor=False)
+    show.figure(
+        forest_figure(info.paired, dark, [target]),
+        f"verdicts-{key}-{target}",
+        "Difference to each baseline with intervals over seeds and over examples",
+        info.paired.of(target),
+        f"{choice.name}-verdicts-{target}",
+    )
+    shown = verdicts_shown(info)
+    st.dataframe(
+        shown[shown["target"] == target].drop(columns="target"),
+        hide_index=True,
+        key=f"verdict-table-{key}-{target}",
+    )
+    show.notes((info.verdict_note, *info.paired.problems))
+    _exports(info, choice.name)
+    _over_targets(info, key, dark)
+
+
+def _over_targets(info: CompareInfo, key: str, dark: bool) -> None:
+    """Show ranks with the critical difference, and the performance profile."""
+    st.subheader("Ranks over targets", anchor=False)
+    show.figure(
+        ranks_figure(info.ranks, dark),
+        f"ranks-{key}",
+        "Average rank of each method; bars join those that cannot be told apart",
+        info.ranks.table,
+        f"{key}-ranks",
+    )
+    st.caption(info.ranks.note)
+    st.subheader("How often within a distance of the best", anchor=False)
+    show.figure(
+        profile_figure(info.profile, dark),
+        f"profile-{key}",
+        "Share of targets and seeds on which a method is within a distance of the best",
+        info.profile.table,
+        f"{key}-profile",
+    )
+    st.caption(info.profile.note)
+
+
+# -- cost ----------------------------------------------------------------------------------
+
+
+def cost(choice: Choice, dark: bool) -> None:
+    """Show what each method took, next to its score."""
+    info = info_of(choice)
+    axis = runs.choose("Cost", tuple(AXES), "cost", show=lambda a: AXES[a]) or "seconds_alone"
+    st.subheader("Score and cost", anchor=False)
+    show.figure(
+        costs_figure(info.costs, axis, dark, info.sheet.headline),
+        f"cost-{choice.name}-{choice.split}-{axis}",
+        "Score of each method over its cost",
+        info.costs.table,
+        f"{choice.name}-costs",
+    )
+    frame = export.shown_frame(info, "costs")
+    st.dataframe(frame, hide_index=True, key=f"cost-table-{choice.name}")
+    st.caption(info.costs.note)
