@@ -58,12 +58,18 @@ class TargetExamples:
         Returns:
             Run's folder → `[B]`.
         """
-        wanted = [r.path for r in runs if r.path in self.scorers]
-        found: dict[Path, list[Floats]] = {path: [] for path in wanted}
+        wanted = list(dict.fromkeys(r.path for r in runs if r.path in self.scorers))
+        made = [self.scorers[path] for path in wanted]
+        if not made:
+            return {}
+        features = np.concatenate([one.features for one in made], axis=1)
+        ends = np.cumsum([one.features.shape[1] for one in made])
+        blocks: list[list[Floats]] = [[] for _ in made]
         for weights in _weights(self.n_examples, draw):
-            for path in found:
-                found[path].append(self.scorers[path](weights))
-        return {path: np.concatenate(blocks) for path, blocks in found.items()}
+            sums = np.split(weights @ features, ends[:-1], axis=1)
+            for block, one, own in zip(blocks, made, sums, strict=True):
+                block.append(one.finish(own, weights))
+        return {path: np.concatenate(block) for path, block in zip(wanted, blocks, strict=True)}
 
 
 def _weights(n: int, draw: int) -> Iterator[Floats]:
@@ -110,17 +116,20 @@ def target_examples(sheet: Sheet, target: str, rows: Sequence[str]) -> TargetExa
     }
     frames = {path: read_answers(run, sheet.split) for path, run in runs.items()}
     keys = {
-        path: tuple(zip(frame["fingerprint"], frame["again"], strict=True))
+        path: tuple(zip(frame["fingerprint"].tolist(), frame["again"].tolist(), strict=True))
         for path, frame in frames.items()
         if len(frame)
     }
     counted = Counter(keys.values()).most_common(1)
     common = counted[0][0] if counted else ()
     answers, scorers, plain, odd = {}, {}, True, 0
+    words: dict[Path, tuple[str, ...] | None] = {}  # settings of data are an experiment's
     for path, run in runs.items():
         if keys.get(path) != common:
             continue
-        mine = _answers(frames[path], _words(run))
+        if path.parent not in words:
+            words[path.parent] = _words(run)
+        mine = _answers(frames[path], words[path.parent])
         made = _checked(run, sheet, mine)
         if made is None:
             odd += 1
@@ -144,7 +153,7 @@ def _problems(runs: int, kept: int, other: int, odd: int) -> tuple[str, ...]:
 
 
 def _answers(frame: pd.DataFrame, words: tuple[str, ...] | None) -> Answers:
-    texts = [tuple(str(x) for x in frame[c]) for c in ("target", "prediction")]
+    texts = [tuple(frame[c].tolist()) for c in ("target", "prediction")]
     return Answers(
         target=texts[0],
         prediction=texts[1],
