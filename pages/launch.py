@@ -4,7 +4,15 @@ from __future__ import annotations
 
 import streamlit as st
 
-from dtvg.ui import forms, launch_draft, launch_form, launch_plan, launch_start
+from dtvg.ui import (
+    forms,
+    launch_draft,
+    launch_form,
+    launch_grid,
+    launch_plan,
+    launch_queue,
+    launch_start,
+)
 from dtvg.ui.page import guarded, page
 
 
@@ -19,21 +27,25 @@ def body() -> None:
     blocking = {f.setting: f.sentence for f in found if f.blocks}
     notes = {f.setting: f.sentence for f in found if not f.blocks}
     wrong = {**blocking, **problems}
+    made = launch_grid.expand(draft, config)
+    for row in draft.axes:
+        notes.setdefault(row["setting"], "The grid varies this.")
     form, side = st.columns([5, 3], gap="large")
     with form:
         st.subheader("What", anchor=False)
         launch_form.what(draft, wrong, notes)
         st.subheader("How", anchor=False)
         launch_form.how(draft, wrong, notes, launch_plan.devices())
+        launch_grid.show(draft, made)
     with side, st.container(border=True, key="launch-side"):
         st.subheader("Plan", anchor=False)
         for sentence in loose:
             forms.remark(sentence)
-        too_many = config is None or "seeds" in blocking
-        if not too_many:
-            guarded(lambda: launch_plan.show(config))
-        launch_plan.actions(draft, config, [*loose, *wrong.values()])
-        if launch_draft.differences(draft.base, draft.plain()):
+        if made.configs and not made.problems and "seeds" not in blocking:
+            guarded(lambda: launch_plan.show(made.configs))
+        against = [*loose, *wrong.values(), *made.problems.values()]
+        launch_plan.actions(draft, made.configs, against)
+        if draft.axes or launch_draft.differences(draft.base, draft.plain()):
             st.button(
                 "Undo all changes",
                 icon=":material/undo:",
@@ -42,6 +54,7 @@ def body() -> None:
                 args=(draft,),
             )
     launch_draft.keep_in_address(draft)
+    guarded(launch_queue.show)
 
 
 page(

@@ -187,6 +187,14 @@ def _forget(known: Sequence[Job]) -> None:
         (folder() / "jobs" / f"{job.id}.json").unlink(missing_ok=True)
 
 
+def place_of(experiment: ExperimentDir) -> int:
+    """Return an experiment's place among those that wait; 0: it does not wait."""
+    if not (folder() / "jobs").is_dir():
+        return 0
+    path = experiment.path.resolve()
+    return next((job.place for job in jobs() if job.place and Path(job.path) == path), 0)
+
+
 def would_wait(device: str) -> str:
     """Return why an experiment on a device would have to wait; empty: it would not."""
     known = jobs()

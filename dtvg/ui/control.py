@@ -8,7 +8,7 @@ from pathlib import Path
 import streamlit as st
 
 from dtvg.errors import DtvgError
-from dtvg.jobs import launcher
+from dtvg.jobs import launcher, queue
 from dtvg.store.layout import ExperimentDir
 from dtvg.store.reader import Experiment
 from dtvg.ui.page import guarded
@@ -19,7 +19,8 @@ START_SECONDS = 60.0
 
 def may_change(experiment: Experiment) -> bool:
     """Whether looking again may show something new: a process is at it, or about to be."""
-    if launcher.is_working(ExperimentDir(experiment.path)):
+    folder = ExperimentDir(experiment.path)
+    if launcher.is_working(folder) or queue.place_of(folder):
         return True
     asked = st.session_state.get(f"started-{experiment.name}", 0.0)
     unfinished = any(r.state.resumable for r in experiment.runs if r.problem is None)
@@ -49,10 +50,14 @@ def buttons(experiment: Experiment, example: bool) -> None:
             asked = launcher.stop(folder)
             st.toast(f"Asked to commit and stop: {_names(asked)}.")
         idle = not working and (unfinished or not experiment.runs)
-        if st.button("Resume", icon=":material/play_circle:", disabled=not idle):
+        place = 0 if working else queue.place_of(folder)
+        title = "Start now" if place else "Resume"
+        if st.button(title, icon=":material/play_circle:", disabled=not idle):
             _resume(folder)
         if working:
             _kill(folder)
+    if place:
+        st.caption(f"Waits in the queue at place {place}; it starts when a slot is free.")
 
 
 def _resume(folder: ExperimentDir) -> None:

@@ -33,7 +33,9 @@ class Leaf:
     @property
     def label(self) -> str:
         """Its name as read above the widget."""
-        return self.name.replace("_", " ").capitalize()
+        text = self.name.replace("stage1", "stage I").replace("_", " ")
+        text = f"rate of {text[3:]}" if text.startswith("lr ") else text
+        return text[:1].upper() + text[1:]
 
     @property
     def options(self) -> list[Any] | None:

@@ -116,8 +116,11 @@ def _made(source: str, base: dict[str, Any], changes: dict[str, Any], generation
     values = copy.deepcopy(base)
     for path, value in changes.items():
         _put(values, path, value)
+    axes = changes.get("grid", {})
     methods = values.pop("methods", [])
     draft = Draft(source, base, values, [], generation)
+    if isinstance(axes, dict):
+        draft.axes = [{"setting": str(k), "text": str(v)} for k, v in axes.items()]
     for method in methods if isinstance(methods, list) else []:
         method = {"name": method} if isinstance(method, str) else method
         if isinstance(method, dict) and method.get("name") in METHODS:
@@ -265,6 +268,8 @@ def changes_in_address() -> dict[str, Any]:
 def keep_in_address(draft: Draft) -> None:
     """Write what differs from the draft's start into the URL, so that a link reopens the form."""
     changed = differences(draft.base, draft.plain())
+    if draft.axes:
+        changed["grid"] = {row["setting"]: row["text"] for row in draft.axes}
     text = yaml.safe_dump(changed, default_flow_style=True, width=100_000, sort_keys=False).strip()
     if changed and len(text) <= URL_LIMIT:
         address.keep("set", text)

@@ -5,6 +5,8 @@ Must not import torch. Processes are started by jobs/.
 
 from __future__ import annotations
 
+import io
+import zipfile
 from collections.abc import Sequence
 
 import streamlit as st
@@ -13,12 +15,14 @@ from dtvg import paths
 from dtvg.config import DeviceConfig, ExperimentConfig
 from dtvg.errors import DtvgError
 from dtvg.jobs import devices as machine
-from dtvg.jobs import launcher
+from dtvg.jobs import queue
 from dtvg.jobs.devices import Device
 from dtvg.jobs.readiness import Finding, findings
 from dtvg.planning import Plan, plan
 from dtvg.ui import control, forms, launch_draft
 from dtvg.ui.launch_draft import Draft
+
+ICON = ":material/play_circle:"
 
 
 @st.cache_data(ttl=10, show_spinner=False)
@@ -27,7 +31,7 @@ def devices() -> list[Device]:
     return machine.list_devices()
 
 
-@st.cache_data(ttl=10, max_entries=64, show_spinner=False)
+@st.cache_data(ttl=10, max_entries=1024, show_spinner=False)
 def _findings(key: str, _config: ExperimentConfig, home: str) -> list[Finding]:
     return findings(_config, paths.runs(), devices())
 
@@ -38,7 +42,7 @@ def ready(config: ExperimentConfig) -> list[Finding]:
     return _findings(key, config, f"{paths.home()} {(paths.runs() / config.name).exists()}")
 
 
-@st.cache_data(max_entries=64, show_spinner="Planning")
+@st.cache_data(max_entries=1024, show_spinner="Planning")
 def _plan(key: str, _config: ExperimentConfig) -> Plan:
     return plan(_config)
 
@@ -52,24 +56,30 @@ def planned(config: ExperimentConfig) -> Plan:
     return _plan(config.fingerprint(), config)
 
 
-def show(config: ExperimentConfig) -> None:
-    """Show runs, time, memory and parameters of a configuration, and the device it takes."""
-    made = planned(config)
-    transfer = sum(len(cohort.runs) for cohort in made.transfer)
-    first = sum(len(cohort.runs) for cohort in made.stage_one)
-    seconds, memory = made.estimated_seconds, made.estimated_memory_gib
+def show(configs: Sequence[ExperimentConfig]) -> None:
+    """Show runs, time, memory and parameters of what would start, and the device it takes."""
+    plans = [planned(config) for config in configs]
+    transfer = sum(len(cohort.runs) for made in plans for cohort in made.transfer)
+    first = sum(len(cohort.runs) for made in plans for cohort in made.stage_one)
+    cohorts = sum(len(made.stage_one) + len(made.transfer) for made in plans)
+    times = [made.estimated_seconds for made in plans]
+    known = [seconds for seconds in times if seconds is not None]
     with st.container(horizontal=True):
+        if len(configs) > 1:
+            st.metric("Experiments", f"{len(configs):,}", width="content")
         st.metric("Runs", f"{transfer:,}", width="content")
-        st.metric("Time, roughly", duration(seconds), width="content")
-    cohorts = len(made.stage_one) + len(made.transfer)
+        total = sum(known) if len(known) == len(times) else None
+        st.metric("Time, roughly", duration(total), width="content")
     st.caption(
         f"Before them at most {first:,} Stage I runs: prompts in the bank are not tuned again. "
-        f"{made.run_steps:,} steps in all, in {cohorts} cohort{'s' * (cohorts != 1)} of runs that "
-        f"train together. {_parameters(made)}"
+        f"{sum(made.run_steps for made in plans):,} steps in all, in {cohorts} "
+        f"cohort{'s' * (cohorts != 1)} of runs that train together. {_parameters(plans)}"
     )
-    device = machine.pick(config.device.name, devices())
+    memory = [made.estimated_memory_gib for made in plans]
+    most = max((gib for gib in memory if gib is not None), default=None)
+    device = machine.pick(configs[0].device.name, devices())
     if device is not None:
-        _device(device, config, memory)
+        _device(device, configs[0], most)
 
 
 def _device(device: Device, config: ExperimentConfig, memory: float | None) -> None:
@@ -103,41 +113,66 @@ def duration(seconds: float | None) -> str:
     return f"{seconds / 86400:.0f} days"
 
 
-def _parameters(made: Plan) -> str:
-    counts = sorted(set(made.trained_parameters.values()))
+def _parameters(plans: Sequence[Plan]) -> str:
+    counts = sorted({count for made in plans for count in made.trained_parameters.values()})
     if not counts or not counts[-1]:
         return "How many numbers a run trains is known once the backbone is here."
     low, high = f"{counts[0]:,}", f"{counts[-1]:,}"
     return f"A run trains {low if low == high else f'{low} to {high}'} numbers."
 
 
-def actions(draft: Draft, config: ExperimentConfig | None, against: Sequence[str]) -> None:
-    """Draw Start, the YAML and its download; what stands against starting is said."""
-    blocked = bool(against) or config is None
-    if st.button(
-        "Start",
-        type="primary",
-        icon=":material/play_circle:",
-        disabled=blocked,
-        width="stretch",
-    ):
-        _start(draft, config)
-    if blocked:
+def actions(draft: Draft, configs: Sequence[ExperimentConfig], against: Sequence[str]) -> None:
+    """Draw Start or Queue, the YAML and its download; what stands against starting is said."""
+    if against or not configs:
+        st.button("Start", type="primary", icon=ICON, disabled=True, width="stretch")
         _reasons(against)
-    if config is None:
+    else:
+        _buttons(draft, configs)
+    if not configs:
         return
-    text = config.to_yaml()
+    text, name = configs[0].to_yaml(), f"{configs[0].name}.yaml"
+    content: str | bytes = text
+    if len(configs) > 1:
+        name, content = f"{draft.values['name']}-grid.zip", _zip(configs)
     st.download_button(
         "Download YAML",
-        text,
-        f"{config.name}.yaml",
+        content,
+        name,
         on_click="ignore",
         icon=":material/download:",
         width="stretch",
     )
-    with st.expander("YAML of this experiment"):
+    title = "YAML of this experiment" if len(configs) == 1 else "YAML of the first experiment"
+    with st.expander(title):
         st.code(text, language="yaml", height=320)
-        st.caption(f"`python -m dtvg run {config.name}.yaml` does the same without the app.")
+        st.caption(f"`python -m dtvg run {configs[0].name}.yaml` does the same without the app.")
+
+
+def _zip(configs: Sequence[ExperimentConfig]) -> bytes:
+    """Return all files of a grid in one."""
+    held = io.BytesIO()
+    with zipfile.ZipFile(held, "w", zipfile.ZIP_DEFLATED) as archive:
+        for config in configs:
+            archive.writestr(f"{config.name}.yaml", config.to_yaml())
+    return held.getvalue()
+
+
+def _buttons(draft: Draft, configs: Sequence[ExperimentConfig]) -> None:
+    """Draw what begins it: at once where a slot is free, else in the queue, or both."""
+    why = queue.would_wait(configs[0].device.name)
+    many = f" {len(configs)} experiments" if len(configs) > 1 else ""
+    title = f"Queue{many}" if why else f"Start{many}"
+    icon = ":material/playlist_add:" if why else ICON
+    if st.button(title, type="primary", icon=icon, width="stretch", key="launch-start"):
+        _start(draft, configs, now=False)
+    if why:
+        st.caption(f"No slot is free: {forms.escape(why)}.")
+        if len(configs) == 1 and st.button(
+            "Start now", icon=ICON, width="stretch", help="Beside what runs, which slows both."
+        ):
+            _start(draft, configs, now=True)
+    elif many:
+        st.caption("What finds no free slot waits in the queue.")
 
 
 def _reasons(against: Sequence[str]) -> None:
@@ -149,15 +184,20 @@ def _reasons(against: Sequence[str]) -> None:
     st.markdown("\n".join([f":red[:material/error: {first}]", "", *lines]))
 
 
-def _start(draft: Draft, config: ExperimentConfig | None) -> None:
-    """Start, and go to the page that shows it."""
-    if config is None:
-        return
+def _start(draft: Draft, configs: Sequence[ExperimentConfig], now: bool) -> None:
+    """Start or queue, and go to the page that shows it."""
+    entered: list[str] = []
+    bar = st.progress(0.0, "Laying out the experiments") if len(configs) > 3 else None
     try:
-        experiment = launcher.start(config, paths.runs())
+        for config in configs:
+            queue.enter(config, paths.runs(), now)
+            entered.append(config.name)
+            if bar is not None:
+                bar.progress(len(entered) / len(configs), f"Laid out {config.name}")
     except DtvgError as error:
-        st.error(str(error), icon=":material/error:")
+        done = f" Before it {len(entered)} were entered." if entered else ""
+        st.error(f"{error}{done}", icon=":material/error:")
         return
-    control.started(experiment.name)
+    control.started(entered[0])
     launch_draft.rename(draft.source)
-    st.switch_page("pages/live.py", query_params={"experiment": experiment.name})
+    st.switch_page("pages/live.py", query_params={"experiment": entered[0]})

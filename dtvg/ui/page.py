@@ -11,6 +11,7 @@ from streamlit.errors import StreamlitPageNotFoundError
 from streamlit.runtime.pages_manager import PagesManager
 
 from dtvg.errors import DtvgError
+from dtvg.jobs import queue
 
 log = logging.getLogger(__name__)
 
@@ -30,6 +31,8 @@ def page(title: str, subtitle: str, body: Callable[[], None]) -> None:
             apology with where the details are.
     """
     _through_the_app()
+    with contextlib.suppress(DtvgError, OSError):
+        queue.ensure()  # whatever page is opened first brings a killed queue back
     st.title(title, anchor=False)
     st.caption(subtitle)
     guarded(body)

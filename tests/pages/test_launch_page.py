@@ -10,10 +10,11 @@ import yaml
 from streamlit.testing.v1 import AppTest
 
 from dtvg.config import ExperimentConfig, build_config
-from dtvg.jobs import launcher
+from dtvg.jobs import launcher, queue, slots
+from dtvg.jobs.queue_files import jobs
 from dtvg.presets import PRESETS, clone
 from dtvg.settings import Section
-from dtvg.store.layout import create_experiment
+from dtvg.store.layout import ExperimentDir, create_experiment
 from dtvg.store.reader import open_experiment
 from dtvg.ui import forms, launch_draft
 
@@ -47,7 +48,7 @@ def _said(page: AppTest) -> str:
 
 
 def _start(page: AppTest) -> Any:
-    return next(b for b in page.button if b.label == "Start")
+    return next(b for b in page.button if b.label.startswith(("Start", "Queue")))
 
 
 def _yaml(page: AppTest) -> dict[str, Any]:
@@ -272,7 +273,7 @@ def test_a_failed_start_is_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: Any) -> None:
         raise JobError("No process could be started; try again.")
 
-    monkeypatch.setattr(launcher, "start", refuse)
+    monkeypatch.setattr(launcher, "resume", refuse)
     page = _open()
     _start(page).click()
     assert "No process could be started" in _sound(page.run()).error[0].value
@@ -299,3 +300,94 @@ def test_values_survive_being_shown_and_read() -> None:
             for leaf in forms.leaves(model, section):
                 value = values[section][leaf.name]
                 assert forms.read(leaf, forms.shown(leaf, value)) == value, leaf.path
+
+
+def _vary(page: AppTest, *rows: tuple[str, str]) -> AppTest:
+    for place, (setting, text) in enumerate(rows):
+        next(b for b in page.button if b.label == "Vary a setting").click()
+        page = _sound(page.run())
+        _widget(page, "selectbox", f"grid.{place}.setting").set_value(setting)
+        _widget(page, "text_input", f"grid.{place}.text").set_value(text)
+        page = _sound(page.run())
+    return page
+
+
+def _metrics(page: AppTest) -> dict[str, str]:
+    return {m.label: m.value for m in page.metric}
+
+
+def test_a_grid_makes_one_experiment_for_each_combination_and_counts_runs() -> None:
+    page = _open()
+    alone = int(_metrics(page)["Runs"])
+    page = _vary(page, ("optim.lr_scale", "0.1, 1e-2"), ("prompt.length", "5, 10, 20"))
+    assert _metrics(page)["Experiments"] == "6"
+    assert int(_metrics(page)["Runs"]) == 6 * alone
+    assert _start(page).label == "Start 6 experiments"
+    assert "`demo-lrscale0.01-length20`" in "".join(c.value for c in page.caption)
+    again = _open(**{k: v[0] if isinstance(v, list) else v for k, v in page.query_params.items()})
+    assert _metrics(again) == _metrics(page)
+    next(b for b in page.button if b.key and b.key.endswith("grid.0.away")).click()
+    page = _sound(page.run())
+    assert _metrics(page)["Experiments"] == "3"
+    assert _widget(page, "selectbox", "grid.0.setting").value == "prompt.length"
+
+
+@pytest.mark.parametrize(
+    ("setting", "text", "sentence"),
+    [
+        ("optim.lr_scale", "", "has no values"),
+        ("optim.lr_scale", "0.1, fast", "'optim.lr_scale': Input should be a valid number"),
+        ("optim.lr_scale", "0.1, 0.1", "takes 0.1 twice"),
+        ("optim.lr_scale", "[", "is no list of values"),
+        ("sources", "film-mood, nobody", "demo-sourcesnobody: Unknown task 'nobody'"),
+        ("prompt.length", ",".join(map(str, range(1, 600))), "at most 500"),
+    ],
+)
+def test_a_grid_that_makes_no_sense_is_said_beside_it(
+    setting: str, text: str, sentence: str
+) -> None:
+    page = _vary(_open(), (setting, text))
+    assert sentence in _said(page)
+    assert _start(page).disabled
+
+
+def test_without_a_free_slot_one_queues_or_starts_now(
+    own_home: Path, recorded: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    entered: list[tuple[str, bool]] = []
+    monkeypatch.setattr(
+        queue, "enter", lambda config, root, now=False: entered.append((config.name, now))
+    )
+    slots.set_slots("cpu", 1)
+    with ExperimentDir(recorded).lock():
+        page = _open()
+        assert _start(page).label == "Queue"
+        assert "taken by walk" in "".join(c.value for c in page.caption)
+        _start(page).click()
+        page.run()
+        page = _open()
+        next(b for b in page.button if b.label == "Start now").click()
+        page.run()
+    assert entered == [("demo", False), ("demo", True)]
+
+
+def test_the_queue_is_shown_moved_and_cleared_on_the_page(
+    own_home: Path, recorded: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(queue, "ensure", lambda: None)
+    slots.set_slots("cpu", 1)
+    with ExperimentDir(recorded).lock():
+        for name in ("a", "b"):
+            config = build_config({"name": name, "targets": ["rte"], "methods": ["none"]})
+            queue.enter(config, own_home / "runs")
+        page = _open()
+        assert "Waiting 1" in _said(page)
+        next(b for b in page.button if b.key == "queue-down-000001").click()
+        page = _sound(page.run())
+        assert [j.experiment.name for j in jobs()] == ["b", "a"]
+        next(b for b in page.button if b.key == "queue-away-000001").click()
+        page = _sound(page.run())
+        assert [j.experiment.name for j in jobs()] == ["b"]
+        page.number_input[0].set_value(3)
+        _sound(page.run())
+    assert slots.slots()["cpu"] == 3
