@@ -234,6 +234,18 @@ class TransferMethod(ABC):
         """Return a term added to each run's loss, or None."""
         return None
 
+    def observe(
+        self, state: MethodState, gradient: Float[Tensor, "R r d"], batch: StepBatch
+    ) -> dict[str, Tensor]:
+        """Return what to remember of a step's gradient, by name in `MethodState.memory`.
+
+        Args:
+            state: before the step's update; not changed.
+            gradient: of each run's loss by its prompt.
+            batch: the update.
+        """
+        return {}
+
     def findings(self, state: MethodState, names: tuple[tuple[str, ...], ...]) -> list[Finding]:
         """Return what each run has learned about its sources, or nothing; asked at evaluations.
 

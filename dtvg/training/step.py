@@ -185,7 +185,8 @@ def _update(
     """Take the prompts' gradient back through composition, clip, and update the parameters."""
     count = branches_of(step)
     loss = loss.view(len(stack.slots), count).mean(1)
-    loss, gradients = _gradients(stack, step, loss, gradient.view_as(step.prompt))
+    gradient = gradient.view_as(step.prompt)
+    loss, gradients = _gradients(stack, step, loss, gradient)
     slots, device = stack.slots, loss.device
     norm = clip(gradients, [s.config.optim.clip_norm for s in slots], count)
     finite = torch.isfinite(loss) & torch.isfinite(norm)
@@ -197,6 +198,7 @@ def _update(
         name: send(np.array([r.of(role) * f for r, f in zip(full, factors, strict=True)]), device)
         for name, role in stack.method.roles.items()
     }
+    observed = stack.method.observe(stack.state, gradient, coming(slots))
     updates = send(np.array([slot.step + 1.0 for slot in slots]), device)
     if step.restarted is not None:
         restart(stack, step.restarted, step.restart)
@@ -204,7 +206,7 @@ def _update(
         updates = updates - step.memory[ADAM_SINCE]
     decay = send(np.array([r.weight_decay for r in full]), device)
     adamw_update(stack.state.parameters, gradients, stack.moments, rates, decay, updates, finite)
-    for name, value in step.memory.items():
+    for name, value in {**step.memory, **observed}.items():
         stack.state.memory[name] = value
     if isinstance(stack.method, InstanceWise):
         step = averaged(step, [len(examples) for _, examples in parts])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 
 import numpy as np
 import pytest
@@ -45,6 +46,8 @@ LEARNED = [
     {"name": "taps", "score_start": 0.12, "sparsity": 1.0},
     {"name": "taps", "base": "init"},
     "dmtg",
+    "primal_dual",
+    {"name": "primal_dual", "skip": 0.5, "rate": 20},
     "relational",
     {"name": "relational", "sample": "hard", "window": 1, "search_share": 0.9},
     {"name": "dmtg", "sample": "hard", "groups": 3, "learn_share": 0.9},
@@ -172,7 +175,7 @@ def test_a_method_that_weighs_its_sources_is_explained_as_one(trained) -> None:
     for run in (
         r
         for r in trained.values()
-        if r.method_name in ("tpv_sum", "taps", "dmtg", "moe", "relational")
+        if r.method_name in ("tpv_sum", "taps", "dmtg", "moe", "relational", "primal_dual")
     ):
         info = explain_step(run, 12)
         assert info.notes == () and "weighs sources" in info.headline
@@ -195,3 +198,18 @@ def test_what_a_method_learned_about_sources_is_an_event_and_in_the_result(train
         if "hard" in run.name or "searchshare" not in run.name:
             taken = {s: kind != "none" for s, kind in kinds.items()}
             assert taken == dict(zip(last["source"], last["member"], strict=True))
+
+
+def test_the_relation_matrix_is_told_and_its_first_row_is_what_weighs(trained) -> None:
+    runs = [run for run in trained.values() if run.method_name == "primal_dual"]
+    assert len(runs) == 4
+    for run in runs:
+        events = read_table(run, "events").to_pandas()
+        told = events[events["kind"] == "relations"]
+        assert told["step"].tolist() == [0, 5, 10, 12]
+        text = told[told["step"] == 5]["detail"].item()
+        row = json.loads(text[text.index("{") : -1])["target"]
+        used = read_table(run, "sources", None, 6, 6).to_pandas()
+        for source, weight in zip(used["source"], used["weight"], strict=True):
+            assert row[source] == pytest.approx(weight, abs=6e-5)
+        assert set(run.result.extra["relations"]) == {"target", *run.config.sources}

@@ -16,7 +16,7 @@ from dtvg.errors import unknown
 from dtvg.methods.specs.base import MethodConfig
 from dtvg.methods.specs.grouping import Dtvg, Rule
 from dtvg.methods.specs.instance import Attempt, Moe
-from dtvg.methods.specs.learned import Dmtg, Relational, Taps
+from dtvg.methods.specs.learned import Dmtg, PrimalDual, Relational, Taps
 from dtvg.methods.specs.merging import Awd, Consensus, Dare, Ties, TpvSum
 from dtvg.methods.specs.plain import (
     AllForOne,
@@ -46,6 +46,7 @@ __all__ = [
     "Moe",
     "NoTransfer",
     "Oracle",
+    "PrimalDual",
     "PromptTuning",
     "Relational",
     "Rule",
@@ -77,6 +78,7 @@ METHODS: dict[str, type[MethodConfig]] = {
     "taps": Taps,
     "dmtg": Dmtg,
     "relational": Relational,
+    "primal_dual": PrimalDual,
     "forkmerge": ForkMerge,
     "surrogate": Surrogate,
     "oracle": Oracle,

@@ -1,7 +1,7 @@
 """Configurations of the methods that learn gates or weights over the sources.
 
 Must not import torch. arXiv 2203.16708 (taps), 2407.05082 (dmtg),
-2104.13874 (relational).
+2104.13874 (relational), 2004.01305 (primal_dual).
 """
 
 from __future__ import annotations
@@ -101,3 +101,21 @@ class Relational(MethodConfig):
     def gate_count(self, length: int, width: int, sources: int) -> int:
         """Three logits per source, queries and keys."""
         return 3 * sources + 2 * width * self.projection
+
+
+class PrimalDual(MethodConfig):
+    """An online task-relation matrix, learned in the dual, weighs the sources."""
+
+    title = "Primal-dual relations"
+    paper = "Distributed Primal-Dual Online Multi-Task Learning, arXiv 2004.01305"
+    summary = "A task-relation matrix learned online from per-task duals weighs the sources."
+    trains_scales = False
+    soft = True
+
+    name: Literal["primal_dual"] = "primal_dual"
+    rate: float = Field(
+        5.0, gt=0, description="η: how sharply the relation matrix follows the duals."
+    )
+    skip: float = Field(
+        0.0, ge=0, lt=1, description="Chance of a task to skip a round; its exchange waits."
+    )
