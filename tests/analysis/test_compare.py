@@ -1,0 +1,138 @@
+"""The table of scores: what counts, what is averaged over what, and what stays empty."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from dtvg.analysis.compare import AVERAGE, BEST_SINGLE, MEAN_SINGLE, CompareInfo, compare_info
+from dtvg.errors import DataError
+from dtvg.store.reader import Experiment, open_experiment
+from tests.analysis.factory import SOURCES, config, record
+
+
+@pytest.fixture(scope="module")
+def info(experiment: Experiment) -> CompareInfo:
+    return compare_info(experiment.runs)
+
+
+def by_hand(
+    experiment: Experiment, method: str, target: str, key: str = "test_score"
+) -> list[float]:
+    paths = sorted(experiment.path.glob(f"{target}.{method}.s*/result.json"))
+    return [json.loads(p.read_text())[key] for p in paths]
+
+
+def test_mean_std_and_seeds_are_those_of_the_result_files(
+    experiment: Experiment, info: CompareInfo
+) -> None:
+    for method in ("none", "all_sources", "dtvg", "single-amber"):
+        for target in ("lake", "moor"):
+            values = by_hand(experiment, method, target)
+            row = info.table.set_index(["method", "target"]).loc[(method, target)]
+            assert row["mean"] == pytest.approx(np.mean(values))
+            assert row["std"] == pytest.approx(np.std(values, ddof=1))
+            assert (row["n_seeds"], row["seeds"]) == (3, "0 1 2")
+            assert row["low"] <= row["mean"] <= row["high"]
+            assert info.wide.loc[method, target] == row["mean"]
+            assert info.wide_std.loc[method, target] == row["std"]
+
+
+def test_the_interval_is_the_percentile_bootstrap_over_seeds(info: CompareInfo) -> None:
+    row = info.table.set_index(["method", "target"]).loc[("dtvg", "lake")]
+    values = info.points.query("method == 'dtvg' and target == 'lake'")["value"].to_numpy()
+    drawn = np.random.default_rng(8).choice(values, (20_000, 3)).mean(axis=1)
+    assert [row["low"], row["high"]] == pytest.approx(np.quantile(drawn, [0.025, 0.975]), abs=1e-3)
+
+
+def test_the_average_is_taken_within_a_seed_first(info: CompareInfo) -> None:
+    points = info.points.pivot(index=["method", "seed"], columns="target", values="value")
+    assert points[AVERAGE].to_numpy() == pytest.approx(points[["lake", "moor"]].mean(axis=1))
+
+
+def test_validation_is_the_best_validation_score(experiment: Experiment) -> None:
+    found = compare_info(experiment.runs, split="validation")
+    values = by_hand(experiment, "dtvg", "lake", "validation_score")
+    assert found.wide.loc["dtvg", "lake"] == pytest.approx(np.mean(values))
+    of_metric = compare_info(experiment.runs, split="validation", metric="accuracy")
+    assert of_metric.wide.loc["dtvg", "lake"] == pytest.approx(np.mean(values))
+
+
+def test_singles_are_summed_up_by_validation_and_as_a_mean(
+    experiment: Experiment, info: CompareInfo
+) -> None:
+    means = {s: np.mean(by_hand(experiment, f"single-{s}", "lake")) for s in SOURCES}
+    assert info.wide.loc[BEST_SINGLE, "lake"] == pytest.approx(means["dune"])
+    assert info.wide.loc[MEAN_SINGLE, "lake"] == pytest.approx(np.mean(list(means.values())))
+
+
+def test_the_subject_stands_last_before_single_sources(info: CompareInfo) -> None:
+    assert info.rows == (
+        *("none", "all_sources", BEST_SINGLE, MEAN_SINGLE, "dtvg"),
+        *(f"single-{s}" for s in SOURCES),
+    )
+    assert info.sheet.headline == ("none", "all_sources", BEST_SINGLE, "dtvg")
+
+
+def test_what_has_not_finished_stays_empty_and_is_told(tmp_path: Path) -> None:
+    missing = ["moor.dtvg.s0", "lake.none.s0", "lake.none.s1", "lake.none.s2"]
+    missing += ["lake.single-birch.s1"]
+    found = compare_info(record(tmp_path, unfinished=missing).runs)
+    table = found.table.set_index(["method", "target"])
+    assert (
+        np.isnan(table.loc[("none", "lake"), "mean"])
+        and table.loc[("none", "lake"), "n_seeds"] == 0
+    )
+    assert table.loc[("dtvg", AVERAGE), "seeds"] == "1 2"
+    assert table.loc[(BEST_SINGLE, "lake"), "seeds"] == "0 2"
+    assert np.isnan(found.wide.loc["none", AVERAGE])
+    assert any(text.startswith("5 of 42 runs have not finished") for text in found.notes)
+    verdicts = found.verdicts.set_index(["baseline", "target"])
+    assert verdicts.loc[("none", "lake"), "verdict"] == "no seed in common yet"
+    assert verdicts.loc[("all_sources", AVERAGE), "n_seeds"] == 2
+
+
+def test_nothing_finished_gives_an_empty_comparison(tmp_path: Path) -> None:
+    made = record(tmp_path, unfinished=[r.name for r in config().runs()])
+    found = compare_info(made.runs)
+    assert not len(found.points) and found.rows == () and not len(found.verdicts)
+    assert found.targets == ("lake", "moor")
+    assert isinstance(found.wide, pd.DataFrame) and found.wide.empty
+
+
+def test_several_experiments_keep_their_rows_apart(tmp_path: Path) -> None:
+    small = {"methods": ["none", "dtvg"], "seeds": [0, 1]}
+    one, two = (record(tmp_path, config(name, **small)) for name in ("one", "two"))
+    found = compare_info([*one.runs, *two.runs])
+    assert set(found.rows) == {"one: none", "one: dtvg", "two: none", "two: dtvg"}
+    pairs = set(zip(found.verdicts["subject"], found.verdicts["baseline"], strict=True))
+    assert pairs == {("one: dtvg", "one: none"), ("two: dtvg", "two: none")}
+
+
+def test_subject_and_baselines_can_be_chosen(experiment: Experiment) -> None:
+    found = compare_info(experiment.runs, subject="none", baselines=["dtvg", "single-amber"])
+    assert set(found.verdicts["baseline"]) == {"dtvg", "single-amber"}
+    assert set(found.verdicts["subject"]) == {"none"}
+
+
+def test_an_unknown_split_or_metric_is_refused_with_the_nearest(experiment: Experiment) -> None:
+    with pytest.raises(DataError, match="Did you mean 'test'"):
+        compare_info(experiment.runs, split="tests")  # type: ignore[arg-type]
+    with pytest.raises(DataError, match="Did you mean 'accuracy'"):
+        compare_info(experiment.runs, metric="accurcy")
+
+
+def test_the_recorded_example_prints_the_documented_numbers() -> None:
+    root = Path(__file__).resolve().parents[2]
+    found = compare_info(open_experiment(root / "data" / "examples" / "demo-recorded").runs)
+    document = (root / "docs" / "demo.md").read_text()
+    for row in found.rows:
+        cells = [
+            f"{100 * found.wide.loc[row, t]:.1f} ± {100 * found.wide_std.loc[row, t]:.1f}"
+            for t in found.wide.columns
+        ]
+        assert f"| {row} | {' | '.join(cells)} |" in document

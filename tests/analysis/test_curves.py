@@ -1,0 +1,156 @@
+"""Curves against the rows of the log: averages over targets within a seed, bands over seeds."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from dtvg.analysis.curves import curve_info, smoothed
+from dtvg.analysis.downsample import MAX_POINTS
+from dtvg.errors import DataError
+from dtvg.store.reader import Experiment, Run
+from tests.analysis.factory import config, find, record
+
+
+def rows_of(run: Run, table: str) -> pd.DataFrame:
+    return pd.concat(pd.read_parquet(p) for p in (run.path / table).glob("part-*"))
+
+
+def runs_of(experiment: Experiment, method: str, target: str | None = None) -> list[Run]:
+    return [r for r in experiment.runs if r.method == method and target in (None, r.target)]
+
+
+def test_a_lone_run_is_drawn_as_logged(dtvg_run: Run) -> None:
+    (curve,) = curve_info([dtvg_run], "loss", group_by="run").curves
+    logged = rows_of(dtvg_run, "steps")
+    assert curve.x.tolist() == logged["step"].tolist()
+    assert curve.y == pytest.approx(logged["loss"].to_numpy(dtype=float))
+    assert curve.n_seeds == 1 and (curve.lower == curve.y).all()
+
+
+def test_a_band_is_mean_and_standard_deviation_over_seeds(experiment: Experiment) -> None:
+    runs = runs_of(experiment, "dtvg", "lake")
+    (curve,) = curve_info(runs, "loss").curves
+    values = np.stack([rows_of(r, "steps")["loss"].to_numpy(dtype=float) for r in runs])
+    assert curve.y == pytest.approx(values.mean(axis=0))
+    assert curve.upper - curve.y == pytest.approx(values.std(axis=0, ddof=1))
+    assert curve.y - curve.lower == pytest.approx(values.std(axis=0, ddof=1))
+    assert set(curve.n_runs) == {3} and curve.n_seeds == 3
+
+
+def test_a_band_of_extremes_and_none(experiment: Experiment) -> None:
+    runs = runs_of(experiment, "dtvg", "lake")
+    values = np.stack([rows_of(r, "steps")["loss"].to_numpy(dtype=float) for r in runs])
+    (curve,) = curve_info(runs, "loss", bands="range").curves
+    assert curve.lower == pytest.approx(values.min(axis=0))
+    assert curve.upper == pytest.approx(values.max(axis=0))
+    (bare,) = curve_info(runs, "loss", bands=False).curves
+    assert (bare.lower == bare.y).all() and (bare.upper == bare.y).all()
+
+
+def test_targets_are_averaged_within_a_seed_before_the_band(experiment: Experiment) -> None:
+    """Targets differ by 10 points; that must not look like a spread over seeds."""
+    (curve,) = curve_info(runs_of(experiment, "dtvg"), "score").curves
+    last = []
+    for seed in range(3):
+        both = [find(experiment, "dtvg", t, seed) for t in ("lake", "moor")]
+        last.append(np.mean([r.result.validation_score for r in both if r.result]))
+    assert curve.x[-1] == 60 and curve.y[-1] == pytest.approx(np.mean(last))
+    assert curve.upper[-1] - curve.y[-1] == pytest.approx(np.std(last, ddof=1))
+    assert curve.upper[-1] - curve.y[-1] < 0.02
+
+
+def test_scores_are_those_of_the_split_asked_for(dtvg_run: Run) -> None:
+    logged = rows_of(dtvg_run, "evals")
+    for split in ("validation", "test"):
+        (curve,) = curve_info([dtvg_run], "score", split=split, group_by="run").curves
+        mine = logged[(logged["split"] == split) & (logged["metric"] == "score")]
+        assert curve.x.tolist() == mine["step"].tolist()
+        assert curve.y.tolist() == mine["value"].tolist()
+
+
+@pytest.mark.parametrize("quantity", ["loss", "score"])
+def test_other_axes_count_examples_and_seconds(dtvg_run: Run, quantity: str) -> None:
+    by_step = curve_info([dtvg_run], quantity, group_by="run").curves[0]
+    examples = curve_info([dtvg_run], quantity, x="examples", group_by="run").curves[0]
+    seconds = curve_info([dtvg_run], quantity, x="seconds", group_by="run").curves[0]
+    assert examples.x == pytest.approx(8 * by_step.x)
+    assert seconds.x == pytest.approx(0.5 * by_step.x)
+    assert (examples.y == by_step.y).all()
+
+
+@pytest.mark.parametrize(
+    ("group_by", "names"),
+    [
+        ("method", {"none", "dtvg"}),
+        ("target", {"lake", "moor"}),
+        ("method_target", {"none · lake", "none · moor", "dtvg · lake", "dtvg · moor"}),
+        ("seed", {"seed 0", "seed 1", "seed 2"}),
+    ],
+)
+def test_runs_are_grouped_as_asked(experiment: Experiment, group_by: str, names: set[str]) -> None:
+    runs = [*runs_of(experiment, "none"), *runs_of(experiment, "dtvg")]
+    info = curve_info(runs, "loss", group_by=group_by)  # type: ignore[arg-type]
+    assert {c.name for c in info.curves} == names
+    assert set(info.table["series"]) == names
+    assert sum(len(c.x) for c in info.curves) == len(info.table)
+
+
+def test_runs_of_two_experiments_never_share_a_curve(tmp_path: Path) -> None:
+    small = {"methods": ["dtvg"], "targets": ["lake"], "seeds": [0]}
+    made = [record(tmp_path, config(name, **small)) for name in ("one", "two")]
+    info = curve_info([r for e in made for r in e.runs], "loss")
+    assert {c.name for c in info.curves} == {"one: dtvg", "two: dtvg"}
+
+
+def test_smoothing_is_an_unbiased_exponential_mean_that_passes_over_gaps() -> None:
+    y = np.array([1.0, 3.0, np.nan, 2.0])
+    weights = [np.array([1.0]), np.array([0.5, 1.0]), np.array([0.25, 0.5, 1.0])]
+    kept = np.array([1.0, 3.0, 2.0])
+    want = [(w * kept[: len(w)]).sum() / w.sum() for w in weights]
+    got = smoothed(y, 0.5)
+    assert np.isnan(got[2]) and got[[0, 1, 3]] == pytest.approx(want)
+    assert (smoothed(kept, 0.0) == kept).all()
+    assert smoothed(np.full(50, 0.7), 0.97) == pytest.approx(0.7)
+
+
+def test_a_long_run_is_thinned_but_keeps_its_extremes(tmp_path: Path) -> None:
+    small = config(methods=["none"], targets=["lake"], seeds=[0, 1], optim={"steps": 9000})
+    made = record(tmp_path, small, steps=9000)
+    run = made.runs[0]
+    (curve,) = curve_info([run], "loss", group_by="run").curves
+    logged = rows_of(run, "steps")["loss"]
+    assert len(curve.x) <= MAX_POINTS
+    assert (curve.y.min(), curve.y.max()) == pytest.approx((logged.min(), logged.max()))
+    assert curve.x[-1] == 9000
+    (averaged,) = curve_info(made.runs, "loss").curves
+    assert 3 * len(averaged.x) <= MAX_POINTS
+    values = np.stack([rows_of(r, "steps")["loss"].to_numpy(dtype=float) for r in made.runs])
+    assert np.average(averaged.y) == pytest.approx(values.mean(), abs=1e-5)
+
+
+def test_what_is_missing_is_named(experiment: Experiment, tmp_path: Path) -> None:
+    info = curve_info(runs_of(experiment, "none", "lake"), "group_size")
+    assert info.curves == () and "Without a value of 'group_size'" in info.notes[0]
+    assert list(info.table.columns)[:3] == ["series", "step", "group_size"]
+    mixed = [find(experiment, "dtvg", "lake", 0), find(experiment, "dtvg", "moor", 1)]
+    assert any("do not cover the same targets" in n for n in curve_info(mixed, "loss").notes)
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ({"quantity": "scor"}, "Did you mean 'score'"),
+        ({"x": "steps"}, "Did you mean 'step'"),
+        ({"group_by": "methods"}, "Did you mean 'method'"),
+        ({"smooth": 1.0}, "not including, 1"),
+    ],
+)
+def test_wrong_words_are_answered_with_the_nearest(
+    dtvg_run: Run, options: dict[str, object], told: str
+) -> None:
+    with pytest.raises(DataError, match=told):
+        curve_info([dtvg_run], **options)  # type: ignore[arg-type]
