@@ -60,12 +60,6 @@ def _is_variant(run: Run) -> bool:
     return run.method_name in PLAIN and run.method != run.method_name
 
 
-def by_subset(rows: pd.DataFrame, split: str) -> dict[Subset, float]:
-    """Return subset → mean score of the rows (one seed, or several)."""
-    known = rows.dropna(subset=[split])
-    return {s: float(v) for s, v in known.groupby("subset", sort=False)[split].mean().items()}  # type: ignore[misc]
-
-
 def effect(scores: Mapping[Subset, float], sources: Sequence[str]) -> dict[str, tuple[float, int]]:
     """Return what each source adds: its effect and the number of pairs of subsets behind it.
 

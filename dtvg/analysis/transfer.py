@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 
 from dtvg.analysis.statistics import ALPHA, FEWEST_SEEDS, bootstrap_interval, holm
-from dtvg.analysis.subset_runs import PLAIN, by_subset, effect, subset_table
+from dtvg.analysis.subset_runs import PLAIN, Subset, effect, subset_table
 from dtvg.analysis.truth import Truth
 from dtvg.store.reader import Run
 
@@ -108,10 +108,14 @@ def _seed_differences(
     """One row per basis, seed and source of one target of one experiment."""
     found = []
     bases = ["single", *dict.fromkeys(m for m in cell["method"] if m not in PLAIN)]
-    for seed, of_seed in cell.groupby("seed", sort=True):
-        without = by_subset(of_seed[of_seed["method"] == "none"], split)
+    by_seed: dict[int, dict[str, dict[Subset, float]]] = {}
+    read = (cell[c] for c in ("seed", "method", "subset", split))
+    for seed, method, subset, score in zip(*read, strict=True):
+        by_seed.setdefault(int(seed), {}).setdefault(method, {})[subset] = float(score)
+    for seed, of_seed in sorted(by_seed.items()):
+        without = of_seed.get("none", {})
         for basis in bases:
-            scores = by_subset(of_seed[of_seed["method"] == basis], split)
+            scores = of_seed.get(basis, {})
             sources = [s for s in order if any(s in subset for subset in scores)]
             if basis == "single":
                 effects = _singles(scores, without, sources)
@@ -125,8 +129,8 @@ def _seed_differences(
 
 
 def _singles(
-    scores: dict[frozenset[str], float],
-    without: dict[frozenset[str], float],
+    scores: dict[Subset, float],
+    without: dict[Subset, float],
     sources: Sequence[str],
 ) -> dict[str, tuple[float, int]]:
     """Each source alone against no source; nothing where `none` has not finished."""

@@ -11,6 +11,7 @@ from dtvg.analysis.disagreements import DisagreementInfo, disagreement_info
 from dtvg.analysis.groups import GroupInfo
 from dtvg.analysis.lattice import LatticeInfo, lattice_info
 from dtvg.analysis.quality import QualityInfo, quality_info
+from dtvg.analysis.stability import stability_of
 from dtvg.analysis.texts import input_texts
 from dtvg.analysis.transfer import TransferInfo, transfer_info
 from dtvg.analysis.truth import Truth, read_truth
@@ -55,15 +56,22 @@ def _results(runs: tuple[Run, ...]) -> tuple[Any, ...]:
 
 @st.cache_resource(max_entries=32, show_spinner="Judging the groups")
 def _quality(
-    key: Stamp, _groups: tuple[GroupInfo, ...], _runs: tuple[Run, ...], _everyone: tuple[Run, ...]
-) -> QualityInfo:
-    return quality_info(_groups, _runs, _everyone, truth())
+    key: Stamp, _runs: tuple[Run, ...], _everyone: tuple[Run, ...]
+) -> tuple[QualityInfo, float]:
+    groups = [cache.groups(run) for run in _runs]
+    agreement = stability_of(groups).mean_jaccard if len(groups) > 1 else float("nan")
+    return quality_info(groups, _runs, _everyone, truth()), agreement
 
 
-def quality(runs: tuple[Run, ...], everyone: tuple[Run, ...]) -> QualityInfo:
-    """Return `quality_info`, cached; `runs` are seeds of one method on one target."""
+def quality(runs: tuple[Run, ...], everyone: tuple[Run, ...]) -> tuple[QualityInfo, float]:
+    """Return `quality_info` and how much the seeds agree (mean Jaccard), cached.
+
+    Args:
+        runs: seeds of one method on one target.
+        everyone: all runs of the experiment on that target.
+    """
     key = (tuple(stamp(run, "sources") for run in runs), _results(everyone))
-    return _quality(key, tuple(cache.groups(run) for run in runs), runs, everyone)
+    return _quality(key, runs, everyone)
 
 
 @st.cache_resource(max_entries=64, show_spinner=False)

@@ -9,8 +9,11 @@ from dtvg.analysis.subset_runs import name_of
 from dtvg.figures.lattice import lattice_figure, overlap_figure
 from dtvg.methods.specs import METHODS
 from dtvg.store.reader import Run
-from dtvg.ui import cache, compare_cache, runs, show
+from dtvg.ui import compare_cache, runs, show
 from dtvg.ui.compare_pick import Choice, full_name
+
+MOST_JUDGED = 20
+"""Seeds whose groups are judged together at most."""
 
 
 def subsets(choice: Choice, dark: bool) -> None:
@@ -67,12 +70,15 @@ def _dtvg_first(walkers: dict[str, Run]) -> list[str]:
 def _quality(run: Run, same: tuple[Run, ...], dark: bool) -> None:
     """Show agreement with the best subset and with the truth, over the method's seeds."""
     seeds = tuple(r for r in same if r.method == run.method and _walks(r))
-    info = compare_cache.quality(seeds, same)
+    judged = seeds if run in seeds[:MOST_JUDGED] else (run, *seeds)
+    info, agreement = compare_cache.quality(judged[:MOST_JUDGED], same)
     st.subheader(f"Did {run.method} keep the right group?", anchor=False)
+    if len(seeds) > MOST_JUDGED:
+        st.caption(f"Over {MOST_JUDGED} of {len(seeds):,} seeds.")
     if not info.references:
         show.notes(info.notes)
         return
-    _numbers(info, seeds)
+    _numbers(info, agreement)
     key = f"{run.experiment}-{run.target}-{run.method}"
     show.figure(
         overlap_figure(info, dark),
@@ -86,7 +92,7 @@ def _quality(run: Run, same: tuple[Run, ...], dark: bool) -> None:
     show.notes(info.notes)
 
 
-def _numbers(info: QualityInfo, seeds: tuple[Run, ...]) -> None:
+def _numbers(info: QualityInfo, agreement: float) -> None:
     """Show the means as figures one reads at a glance."""
     for row in info.summary.to_dict("records"):
         reference = str(row["reference"])
@@ -106,10 +112,10 @@ def _numbers(info: QualityInfo, seeds: tuple[Run, ...]) -> None:
                     show.percent(row["regret"]),
                     help="Test score of the best subset minus this method's, paired by seed.",
                 )
-            if len(seeds) > 1:
+            if agreement == agreement:
                 st.metric(
                     "Agreement of seeds",
-                    _two(cache.stability(seeds).mean_jaccard),
+                    _two(agreement),
                     help="Mean Jaccard between the groups of two seeds at the same step.",
                 )
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from functools import partial
+from functools import lru_cache, partial
 
 import pandas as pd
 import streamlit as st
@@ -18,6 +18,13 @@ from dtvg.figures.profile import profile_figure
 from dtvg.figures.ranks import ranks_figure
 from dtvg.ui import cache, runs, show
 from dtvg.ui.compare_pick import Choice
+
+# an Info is one object as long as its runs' files stay: what is laid out from it is kept
+_lines = lru_cache(maxsize=16)(lines_of)
+_score_figure = lru_cache(maxsize=32)(compare_figure)
+_forest_figure = lru_cache(maxsize=32)(forest_figure)
+_ranks_figure = lru_cache(maxsize=32)(ranks_figure)
+_profile_figure = lru_cache(maxsize=32)(profile_figure)
 
 DRAWN_ALONE = 16
 """Rows up to which single sources are drawn beside the methods."""
@@ -49,7 +56,8 @@ def pick_target(info: CompareInfo) -> str:
 def scores(choice: Choice, dark: bool) -> None:
     """Show the table as it would be printed, the figure, and published numbers apart."""
     info = info_of(choice)
-    lines = lines_of(info)
+    with st.spinner("Comparing, paired by seed and by example", show_time=True):
+        lines = _lines(info)
     st.subheader("Scores in percent, mean ± standard deviation over seeds", anchor=False)
     _printed(lines, "compared", choice)
     if lines.of("reference"):
@@ -69,7 +77,7 @@ def scores(choice: Choice, dark: bool) -> None:
         )
     shown = info if everything else _only(info)
     show.figure(
-        compare_figure(shown, dark, [target]),
+        _score_figure(shown, dark, (target,)),
         f"compare-{choice.name}-{choice.split}-{target}-{everything}",
         "Score of each method: seeds as points, mean with interval",
         info.table,
@@ -80,6 +88,7 @@ def scores(choice: Choice, dark: bool) -> None:
     _published(info, lines, choice)
 
 
+@lru_cache(maxsize=16)
 def _only(info: CompareInfo) -> CompareInfo:
     """The same numbers without the rows for reference."""
     return replace(info, rows=info.sheet.headline)
@@ -170,15 +179,16 @@ def verdicts(choice: Choice, dark: bool) -> None:
         info = info_of(choice, subject)
         target = pick_target(info)
     key = f"{choice.name}-{choice.split}-{subject}"
+    with st.spinner("Comparing, paired by seed and by example", show_time=True):
+        shown = verdicts_shown(info)
     st.subheader(f"{subject} minus each baseline, paired", anchor=False)
     show.figure(
-        forest_figure(info.paired, dark, [target]),
+        _forest_figure(info.paired, dark, (target,)),
         f"verdicts-{key}-{target}",
         "Difference to each baseline with intervals over seeds and over examples",
         info.paired.of(target),
         f"{choice.name}-verdicts-{target}",
     )
-    shown = verdicts_shown(info)
     st.dataframe(
         shown[shown["target"] == target].drop(columns="target"),
         hide_index=True,
@@ -193,7 +203,7 @@ def _over_targets(info: CompareInfo, key: str, dark: bool) -> None:
     """Show ranks with the critical difference, and the performance profile."""
     st.subheader("Ranks over targets", anchor=False)
     show.figure(
-        ranks_figure(info.ranks, dark),
+        _ranks_figure(info.ranks, dark),
         f"ranks-{key}",
         "Average rank of each method; bars join those that cannot be told apart",
         info.ranks.table,
@@ -202,7 +212,7 @@ def _over_targets(info: CompareInfo, key: str, dark: bool) -> None:
     st.caption(info.ranks.note)
     st.subheader("How often within a distance of the best", anchor=False)
     show.figure(
-        profile_figure(info.profile, dark),
+        _profile_figure(info.profile, dark),
         f"profile-{key}",
         "Share of targets and seeds on which a method is within a distance of the best",
         info.profile.table,
@@ -219,13 +229,15 @@ def cost(choice: Choice, dark: bool) -> None:
     info = info_of(choice)
     axis = runs.choose("Cost", tuple(AXES), "cost", show=lambda a: AXES[a]) or "seconds_alone"
     st.subheader("Score and cost", anchor=False)
+    with st.spinner("Adding up what every run took", show_time=True):
+        costs = info.costs
     show.figure(
-        costs_figure(info.costs, axis, dark, info.sheet.headline),
+        costs_figure(costs, axis, dark, info.sheet.headline),
         f"cost-{choice.name}-{choice.split}-{axis}",
         "Score of each method over its cost",
-        info.costs.table,
+        costs.table,
         f"{choice.name}-costs",
     )
     frame = export.shown_frame(info, "costs")
     st.dataframe(frame, hide_index=True, key=f"cost-table-{choice.name}")
-    st.caption(info.costs.note)
+    st.caption(costs.note)
