@@ -55,6 +55,8 @@ LEARNED = [
 INSTANCE_WISE = [{"name": "attempt", "temperature": 0.2, "projection": 8}, "moe"]
 STARTS = [
     "spot",
+    "mpt",
+    {"name": "mpt", "start": "mean"},
     {"name": "spot_dynamic", "regroup_every": 3},
     "tpv_sum",
     {"name": "tpv_sum", "combine": "given", "coefficients": {"sst2": 1, "mrpc": -0.5}},

@@ -17,7 +17,7 @@ from dtvg.methods.specs.base import MethodConfig
 from dtvg.methods.specs.grouping import Dtvg, Rule
 from dtvg.methods.specs.instance import Attempt, Moe
 from dtvg.methods.specs.learned import Dmtg, PrimalDual, Relational, Taps
-from dtvg.methods.specs.merging import Awd, Consensus, Dare, Ties, TpvSum
+from dtvg.methods.specs.merging import Awd, Consensus, Dare, Mpt, Ties, TpvSum
 from dtvg.methods.specs.plain import (
     AllForOne,
     AllSources,
@@ -44,6 +44,7 @@ __all__ = [
     "ForkMerge",
     "MethodConfig",
     "Moe",
+    "Mpt",
     "NoTransfer",
     "Oracle",
     "PrimalDual",
@@ -70,6 +71,7 @@ METHODS: dict[str, type[MethodConfig]] = {
     "dtvg": Dtvg,
     "tpv_sum": TpvSum,
     "attempt": Attempt,
+    "mpt": Mpt,
     "moe": Moe,
     "consensus": Consensus,
     "awd": Awd,

@@ -1,7 +1,7 @@
 """Configurations of the methods that merge the sources' vectors by a formula.
 
 Must not import torch. arXiv 2408.01119 (tpv_sum), 2405.07813 (consensus), 2411.18729 (awd),
-2306.01708 (ties), 2311.03099 (dare).
+2306.01708 (ties), 2311.03099 (dare), 2303.02861 (mpt).
 """
 
 from __future__ import annotations
@@ -180,3 +180,33 @@ class TpvSum(MethodConfig):
     def named_sources(self) -> tuple[str, ...]:
         """Sources that must be among the experiment's."""
         return tuple(name for name in self.parsed if name != OWN)
+
+
+class Mpt(MethodConfig):
+    """One shared prompt times a rank-one matrix per task, fitted to the sources, then tuned."""
+
+    title = "Multitask prompt tuning"
+    paper = "Wang et al. 2023, arXiv 2303.02861"
+    summary = "A shared prompt fitted to the sources, times the target's own rank-one matrix."
+    has_source_vectors = False
+    ranks_prompts = True
+    trains_scales = False
+    soft = True
+
+    name: Literal["mpt"] = "mpt"
+    start: Literal["fit", "mean"] = Field(
+        "fit",
+        description="The target's rank-one matrix starts as near as can be to its Stage I prompt, "
+        "or at the mean of the sources'.",
+    )
+    iterations: int = Field(
+        20, ge=1, le=1000, description="Rounds of the least squares that fit the sources."
+    )
+
+    def gate_count(self, length: int, width: int, sources: int) -> int:
+        """The target's rank-one matrix."""
+        return length + width
+
+    def grouping_settings(self) -> dict[str, Any]:
+        """Arguments for `decide` that give the logged ranking: cosines of pooled prompts."""
+        return {"rule": "nearest", "measure": "cosine", "threshold": float("-inf")}
