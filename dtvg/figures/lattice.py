@@ -42,7 +42,7 @@ def lattice_figure(info: LatticeInfo, dark: bool = False) -> go.Figure:
             x=places.loc[row.key, "place"],
             y=places.loc[row.key, "size"],
             text="best",
-            yshift=26,
+            yshift=24,
             showarrow=False,
             font={"color": ink(dark).text, "size": 12},
         )
@@ -111,7 +111,7 @@ def _circles(info: LatticeInfo, dark: bool) -> list[go.Scatter]:
         score = nodes["score"].to_numpy(dtype=np.float64)
         visited = nodes["steps"].to_numpy() > 0
         marker: dict[str, Any] = {
-            "size": 30 + 22 * np.sqrt(nodes["share"].to_numpy(dtype=np.float64)),
+            "size": 28 + 18 * np.sqrt(nodes["share"].to_numpy(dtype=np.float64)),
             "color": score if scored else ink(dark).paper,
             "opacity": 1.0,
             "line": {

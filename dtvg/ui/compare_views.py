@@ -20,16 +20,28 @@ MOST_SETTINGS = 8
 def curves(choice: Choice, dark: bool) -> None:
     """Show validation scores, or the loss, over steps."""
     panels = [*choice.targets, "average"] if len(choice.targets) > 1 else choice.targets
+    methods = tuple(r for r in choice.runs if r.subset is None)
+    singles = {r.method for r in methods if r.method_name == "single"}
     with st.container(horizontal=True):
         target = runs.choose("Target", panels, "target", panels[-1]) or panels[-1]
         quantity = runs.choose("Quantity", ("score", "loss"), "quantity") or "score"
-    chosen = tuple(r for r in choice.runs if r.subset is None and target in ("average", r.target))
+        rows = "all"
+        if 1 < len(singles) < len({r.method for r in methods}):
+            about = "All: also single sources one by one."
+            rows = runs.choose("Rows", ("methods", "all"), "rows", help_text=about) or rows
+    chosen = tuple(
+        r
+        for r in methods
+        if target in ("average", r.target) and (rows == "all" or r.method not in singles)
+    )
     made = cache.curves(chosen, quantity=quantity, group_by="method")
     what = "Validation score" if quantity == "score" else "Training loss"
     st.subheader(f"{what} over steps", anchor=False)
+    several = len({r.experiment for r in chosen}) > 1
+    names = (f"{r.experiment}: {r.method}" if several else r.method for r in methods)
     show.figure(
-        curves_figure(made, dark, tuple(dict.fromkeys(r.method for r in chosen))),
-        f"curves-{choice.name}-{target}-{quantity}",
+        curves_figure(made, dark, tuple(dict.fromkeys(names))),
+        f"curves-{choice.name}-{target}-{quantity}-{rows}",
         f"{what} over steps, band over seeds",
         made.table,
         f"{quantity}-curves",

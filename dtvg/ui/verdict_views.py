@@ -11,6 +11,7 @@ import streamlit as st
 from dtvg import export
 from dtvg.analysis.compare import CompareInfo
 from dtvg.analysis.lines import SYMBOLS, Cell, Lines, legend, lines_of, verdicts_shown
+from dtvg.analysis.paired import PairedInfo
 from dtvg.figures.compare import compare_figure
 from dtvg.figures.costs import AXES, costs_figure
 from dtvg.figures.forest import forest_figure
@@ -75,9 +76,8 @@ def scores(choice: Choice, dark: bool) -> None:
             )
             == "all"
         )
-    shown = info if everything else _only(info)
     show.figure(
-        _score_figure(shown, dark, (target,)),
+        _score_figure(_drawn(info, target, everything), dark, (target,)),
         f"compare-{choice.name}-{choice.split}-{target}-{everything}",
         "Score of each method: seeds as points, mean with interval",
         info.table,
@@ -88,10 +88,21 @@ def scores(choice: Choice, dark: bool) -> None:
     _published(info, lines, choice)
 
 
-@lru_cache(maxsize=16)
-def _only(info: CompareInfo) -> CompareInfo:
-    """The same numbers without the rows for reference."""
-    return replace(info, rows=info.sheet.headline)
+@lru_cache(maxsize=32)
+def _drawn(info: CompareInfo, target: str, everything: bool) -> CompareInfo:
+    """The same numbers, rows for reference left out or not, without rows of other targets."""
+    held = set(info.points.loc[info.points["target"] == target, "method"])
+    rows = info.rows if everything else info.sheet.headline
+    return replace(info, rows=tuple(r for r in rows if r in held or not info.sheet.several))
+
+
+@lru_cache(maxsize=32)
+def _pairs_drawn(info: CompareInfo, target: str) -> PairedInfo:
+    """The same verdicts, without subjects of experiments that have another target."""
+    table = info.paired.table
+    held = {row for row, there in info.sheet.scores if there == target}
+    known = table["subject"].isin(held) | (not info.sheet.several)
+    return replace(info.paired, table=table[known])
 
 
 def _printed(lines: Lines, group: str, choice: Choice) -> None:
@@ -183,14 +194,16 @@ def verdicts(choice: Choice, dark: bool) -> None:
         shown = verdicts_shown(info)
     st.subheader(f"{subject} minus each baseline, paired", anchor=False)
     show.figure(
-        _forest_figure(info.paired, dark, (target,)),
+        _forest_figure(_pairs_drawn(info, target), dark, (target,)),
         f"verdicts-{key}-{target}",
         "Difference to each baseline with intervals over seeds and over examples",
-        info.paired.of(target),
+        _pairs_drawn(info, target).of(target),
         f"{choice.name}-verdicts-{target}",
     )
+    here = shown["target"] == target
+    here &= info.verdicts.index.isin(_pairs_drawn(info, target).table.index)
     st.dataframe(
-        shown[shown["target"] == target].drop(columns="target"),
+        shown[here].drop(columns="target"),
         hide_index=True,
         key=f"verdict-table-{key}-{target}",
     )
