@@ -6,7 +6,7 @@ is checked against them. Columns are only ever added. Must not import torch or s
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, NamedTuple
 
@@ -204,3 +204,5 @@ class RunResult:
     trained_parameters: int
     extra: dict[str, Any]
     """Method's own results, e.g. the chosen source."""
+    intervals: dict[str, list[float]] = field(default_factory=dict)
+    """95 % bootstrap interval over the test examples of each of `metrics`; empty without a test."""

@@ -15,12 +15,12 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from dtvg.analysis.reweighted import Answers, Scorer, mean_scorer, value_scorer
 from dtvg.analysis.scores import Sheet, value_of
 from dtvg.analysis.statistics import RESAMPLES
 from dtvg.errors import DtvgError
 from dtvg.store.reader import Run, read_table
 from dtvg.tasks.labels import label_words
+from dtvg.tasks.reweighted import Answers, Scorer, mean_scorer, value_scorer
 from dtvg.tasks.spec import find_task
 
 Floats = npt.NDArray[np.float64]

@@ -71,20 +71,26 @@ def score_answers(
         what: how a message names the examples, e.g. `rte validation (plan), rows 0:50`.
 
     Returns:
-        `metrics` by name with `score`, their mean; `no_label`: how many outputs are no label word
+        `metrics` by name with `score`, their mean; `intervals` with the 95 % bootstrap interval
+        over examples of each; `no_label`: how many outputs are no label word
         of a task that has some.
 
     Raises:
         DataError: if the numbers differ.
     """
-    from dtvg.tasks.metrics import predicted_label, score
+    from dtvg.tasks.intervals import score_with_intervals
+    from dtvg.tasks.metrics import predicted_label
 
     if len(predictions) != len(examples):
         raise DataError(
             f"Got {len(predictions)} predictions, but {what} has {len(examples)} rows; give one "
             "answer for each, in the order that `tasks format` prints, or choose with --rows."
         )
-    found: dict[str, Any] = {"metrics": score(spec, predictions, examples)}
+    scored = score_with_intervals(spec, predictions, examples)
+    found: dict[str, Any] = {
+        "metrics": {name: made.value for name, made in scored.items()},
+        "intervals": {name: [made.low, made.high] for name, made in scored.items()},
+    }
     if spec.labels:
         found["no_label"] = sum(predicted_label(p, spec) is None for p in predictions)
     return found

@@ -1,8 +1,8 @@
 """How answers are scored: each metric is one function, a task's score is their mean.
 
-Every value is 0..1, or a correlation in -1..1. An output that is no label is handled as
-METHOD.md "Metrics" says, metric by metric. Must not import torch; scikit-learn and scipy
-are imported when first used.
+Every value is 0..1, or a correlation in -1..1. `multirc_f1a` is the F1 of class 1 over all
+answers. An output that is no label is handled as METHOD.md "Metrics" says, metric by metric.
+Must not import torch; scikit-learn and scipy are imported when first used.
 """
 
 from __future__ import annotations
@@ -11,7 +11,9 @@ import math
 from collections.abc import Callable, Sequence
 
 from dtvg.errors import DataError
+from dtvg.tasks.answer_metrics import multirc_em, squad_em, squad_f1
 from dtvg.tasks.spec import Example, TaskSpec
+from dtvg.tasks.text_metrics import bleu, chrf, meteor_stem, rouge1, rouge2, rouge_l
 
 Metric = Callable[[Sequence[str], Sequence[Example], TaskSpec], float]
 
@@ -82,6 +84,16 @@ METRICS: dict[str, Metric] = {
     "matthews": matthews,
     "pearson": pearson,
     "spearman": spearman,
+    "squad_f1": squad_f1,
+    "squad_em": squad_em,
+    "multirc_f1a": f1,
+    "multirc_em": multirc_em,
+    "rouge1": rouge1,
+    "rouge2": rouge2,
+    "rougeL": rouge_l,
+    "bleu": bleu,
+    "meteor_stem": meteor_stem,
+    "chrf": chrf,
 }
 
 

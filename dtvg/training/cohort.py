@@ -24,7 +24,7 @@ from dtvg.store.writer import CohortWriter, Committer
 from dtvg.training.devices import is_out_of_memory, memory_gib
 from dtvg.training.evaluate import Answer, Question, answer, evaluation_rows, mixed_prompts
 from dtvg.training.instance import Composer, composer_of
-from dtvg.training.predictions import prediction_columns
+from dtvg.training.predictions import intervals_of, prediction_columns
 from dtvg.training.recording import Failure, StepLog
 from dtvg.training.state import RunSlot, Stack
 from dtvg.training.step import StackStep, cohort_step, gather
@@ -251,11 +251,13 @@ class Cohort:
             self.board.update(slot.name, message="writing the result")
             score = None
             metrics: dict[str, float] = {"score": slot.best_score}
+            intervals: dict[str, list[float]] = {}
             if slot.name in answers:
                 score = self._record(slot, answers[slot.name], "test", slot.best_step)
                 if slot.config.evaluation.keep_predictions != "none":
                     self._keep(slot, answers[slot.name], "test", slot.best_step)
                 metrics = answers[slot.name][0].metrics
+                intervals = intervals_of(slot.data.tasks[0], answers[slot.name][0], "test")
             final = self._tensors_of(slot, prompts[slot.name])
             self._write_prompts(slot, final)
             slot.result = {
@@ -266,6 +268,7 @@ class Cohort:
                 "steps": slot.step,
                 "seconds": slot.seconds,
                 "extra": slot.note,
+                "intervals": intervals,
                 "trained_parameters": sum(
                     v.numel() for k, v in final.items() if k.startswith("parameter.")
                 ),

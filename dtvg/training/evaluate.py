@@ -81,14 +81,23 @@ def evaluation_rows(task: TokenisedTask, split: str, at_most: int, data_seed: in
     """Return the rows scored: all, or a seeded sample, the same for every run and step.
 
     The sample depends on the rows' content and the data seed, not on their order in a file.
+    Rows that are scored together (MultiRC's questions) are kept or left out as a whole.
     """
     texts = task.texts[split]
     if len(texts) <= at_most:
         return np.arange(len(texts))
     key = (task.fingerprint, split, at_most, data_seed)
     if key not in _SAMPLES:
-        _SAMPLES[key] = np.sort(np.array(draw_order(texts, data_seed)[:at_most]))
+        order, count = draw_order(texts, data_seed), at_most
+        while count and _together(texts[order[count - 1]], texts[order[count]]):
+            count -= 1
+        _SAMPLES[key] = np.sort(np.array(order[: count or at_most]))
     return _SAMPLES[key]
+
+
+def _together(one: Example, other: Example) -> bool:
+    """Whether two examples are scored together."""
+    return one.group is not None and one.group == other.group
 
 
 _SAMPLES: dict[tuple[str, str, int, int], np.ndarray] = {}

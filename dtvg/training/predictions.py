@@ -9,8 +9,8 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from dtvg.tasks import metrics
 from dtvg.tasks.fingerprints import example_fingerprint
+from dtvg.tasks.intervals import per_example, score_with_intervals
 from dtvg.tasks.spec import Example, TaskSpec
 from dtvg.training.batches import TokenisedTask
 from dtvg.training.evaluate import Answer
@@ -20,12 +20,9 @@ def values_of(
     spec: TaskSpec, predictions: Sequence[str], examples: Sequence[Example]
 ) -> list[float]:
     """Return each example's own score, 0..1: the task's, else whether the answer is accepted."""
-    own = getattr(metrics, "per_example", None)
     hits = [float(hit) for hit in accepted(predictions, examples)]
-    if own is None:
-        return hits
     # a metric that is no mean over examples (a correlation) has no value of a single one
-    values = own(spec, predictions, examples)
+    values = per_example(spec, predictions, examples)
     return [
         hit if value is None or not math.isfinite(value) else float(value)
         for value, hit in zip(values, hits, strict=True)
@@ -66,3 +63,10 @@ def prediction_columns(
         "value": values_of(task.spec, answer.predictions, examples),
         "margin": None if answer.margins is None else answer.margins,
     }
+
+
+def intervals_of(task: TokenisedTask, answer: Answer, split: str) -> dict[str, list[float]]:
+    """Return each metric's bootstrap interval over the examples answered, `[low, high]`."""
+    examples = [task.texts[split][int(row)] for row in answer.rows]
+    scored = score_with_intervals(task.spec, answer.predictions, examples)
+    return {name: [made.low, made.high] for name, made in scored.items()}

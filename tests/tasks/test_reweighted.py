@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dtvg.analysis.reweighted import METRICS, Answers, mean_scorer, scorer
 from dtvg.tasks.metrics import METRICS as TASK_METRICS
+from dtvg.tasks.reweighted import METRICS, Answers, mean_scorer, scorer
 from dtvg.tasks.spec import Example, all_tasks
 
 WORDS = {"f1": ("0", "1"), "pearson": (), "spearman": ()}

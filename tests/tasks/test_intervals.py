@@ -1,0 +1,95 @@
+"""Intervals over examples: equal to resampling by hand, groups drawn whole, fast."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from dtvg.tasks.intervals import per_example, score_with_intervals
+from dtvg.tasks.metrics import METRICS, score
+from dtvg.tasks.spec import Example, find_task
+
+RNG = np.random.default_rng(7)
+WORDS = "the red dog ran to a big house and sat on old stones".split()
+
+
+def _class_task(metric: str):
+    spec = replace(find_task("cb" if metric == "macro_f1" else "mrpc"), metrics=(metric,))
+    classes = len(spec.labels)
+    labels = RNG.integers(0, classes, 60)
+    said = [str(x) if RNG.random() < 0.7 else str(RNG.integers(0, classes + 1)) for x in labels]
+    examples = [Example("", str(x), (str(x),), int(x), f"q{i // 3}") for i, x in enumerate(labels)]
+    if not metric.startswith("multirc"):
+        examples = [replace(e, group=None) for e in examples]
+    return spec, said, examples
+
+
+def _text_task(metric: str):
+    spec = replace(find_task("stsb"), metrics=(metric,))
+    if metric in ("pearson", "spearman"):
+        right = [f"{x:.1f}" for x in RNG.integers(0, 26, 40) / 5]
+        said = [f"{float(x) + RNG.normal():.1f}" for x in right]
+        return spec, said, [Example("", r, (r,)) for r in right]
+    texts = [" ".join(RNG.choice(WORDS, 8)) for _ in range(40)]
+    said = [" ".join(w if RNG.random() < 0.8 else "x" for w in t.split()) for t in texts]
+    return spec, said, [Example("", t, (t, t[:20])) for t in texts]
+
+
+CLASSES = ("accuracy", "f1", "macro_f1", "matthews", "multirc_f1a", "multirc_em")
+
+
+@pytest.mark.parametrize("metric", METRICS)
+def test_every_resample_is_the_metric_of_the_sample_written_out(metric: str) -> None:
+    spec, said, examples = _class_task(metric) if metric in CLASSES else _text_task(metric)
+    from dtvg.tasks import intervals
+
+    weights = intervals._weights(examples, 0, 12)
+    found = intervals._scorer(metric, spec, said, examples)(weights)
+    units = [e.group or str(i) for i, e in enumerate(examples)]
+    for row, value in zip(weights.astype(int), found, strict=True):
+        rows, copies = [], {}
+        for i, times in enumerate(row):
+            for k in range(times):
+                rows.append((said[i], replace(examples[i], group=f"{units[i]}-{k}")))
+                copies[units[i]] = times
+        if not metric.startswith("multirc"):
+            rows = [(p, replace(e, group=None)) for p, e in rows]
+        by_hand = METRICS[metric]([p for p, _ in rows], [e for _, e in rows], spec)
+        assert value == pytest.approx(by_hand, abs=1e-9)
+
+
+def test_values_are_those_of_score_and_lie_within_their_intervals() -> None:
+    spec, said, examples = _class_task("f1")
+    spec = replace(spec, metrics=("f1", "accuracy"))
+    found = score_with_intervals(spec, said, examples)
+    assert {k: v.value for k, v in found.items()} == score(spec, said, examples)
+    assert all(v.low <= v.value <= v.high for v in found.values())
+    assert found == score_with_intervals(spec, said, examples)
+    assert found != score_with_intervals(spec, said, examples, seed=1)
+
+
+def test_the_interval_of_accuracy_is_about_the_binomial_one() -> None:
+    spec, _, _ = _class_task("accuracy")
+    examples = [Example("", "1", ("1",), 1)] * 400
+    said = ["1"] * 300 + ["0"] * 100
+    found = score_with_intervals(spec, said, examples, resamples=4000)["accuracy"]
+    half = 1.96 * np.sqrt(0.75 * 0.25 / 400)
+    assert found.low == pytest.approx(0.75 - half, abs=0.005)
+    assert found.high == pytest.approx(0.75 + half, abs=0.005)
+
+
+def test_questions_are_drawn_whole() -> None:
+    _, _, examples = _class_task("multirc_em")
+    from dtvg.tasks.intervals import _weights
+
+    weights = _weights(examples, 0, 50).reshape(50, -1, 3)
+    assert (weights == weights[:, :, :1]).all() and (weights.sum((1, 2)) == len(examples)).all()
+
+
+def test_an_examples_own_value_is_the_mean_of_the_metrics_that_have_one() -> None:
+    spec = replace(find_task("stsb"), metrics=("squad_f1", "squad_em"))
+    examples = [Example("", "red dog", ("red dog",)), Example("", "x", ("x", "y"))]
+    assert per_example(spec, ["red", "Y"], examples) == [pytest.approx(1 / 3), 1.0]
+    assert per_example(find_task("stsb"), ["1", "2"], examples) == [None, None]
