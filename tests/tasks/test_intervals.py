@@ -12,7 +12,7 @@ from dtvg.tasks.metrics import METRICS, score
 from dtvg.tasks.spec import Example, find_task
 
 RNG = np.random.default_rng(7)
-WORDS = "the red dog ran to a big house and sat on old stones".split()
+WORDS = ["the", "red", "dog", "ran", "to", "a", "big", "house", "and", "sat", "on", "old", "stones"]
 
 
 def _class_task(metric: str):
