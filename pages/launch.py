@@ -53,6 +53,7 @@ def body() -> None:
                 on_click=launch_draft.reset,
                 args=(draft,),
             )
+    st.html(launch_plan.STAYS)
     launch_draft.keep_in_address(draft)
     guarded(launch_queue.show)
 

@@ -56,6 +56,10 @@ class Draft:
     """Raised where values change behind the widgets' back."""
     axes: list[dict[str, str]] = field(default_factory=list)
     """Of a grid: setting and values as typed."""
+    open: set[str] = field(default_factory=set)
+    """Groups of settings that are unfolded."""
+    wrong: dict[str, int] = field(default_factory=dict)
+    """How many settings of a group were to be mended when it was last drawn."""
 
     def key(self, path: str) -> str:
         """Return the key of a setting's widget."""
@@ -67,12 +71,13 @@ class Draft:
         found["methods"] = [dict(entry.values) for entry in self.methods]
         return {key: found[key] for key in [*self.base, *(k for k in found if k not in self.base)]}
 
-    def add(self, name: str, values: Mapping[str, Any] | None = None, after: int = -1) -> None:
-        """Add a method, at the end or after an entry."""
+    def add(self, name: str, values: Mapping[str, Any] | None = None, after: int = -1) -> int:
+        """Add a method, at the end or after an entry; return its number."""
         number = 1 + max((entry.number for entry in self.methods), default=0)
         numbers = [entry.number for entry in self.methods]
         place = numbers.index(after) + 1 if after in numbers else len(numbers)
         self.methods.insert(place, Entry(number, dict(values or defaults(name))))
+        return number
 
 
 def defaults(name: str) -> dict[str, Any]:
@@ -121,6 +126,7 @@ def _made(source: str, base: dict[str, Any], changes: dict[str, Any], generation
     draft = Draft(source, base, values, [], generation)
     if isinstance(axes, dict):
         draft.axes = [{"setting": str(k), "text": str(v)} for k, v in axes.items()]
+        draft.open |= {"grid"} if draft.axes else set()
     for method in methods if isinstance(methods, list) else []:
         method = {"name": method} if isinstance(method, str) else method
         if isinstance(method, dict) and method.get("name") in METHODS:

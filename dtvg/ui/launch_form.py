@@ -5,7 +5,8 @@ Must not import torch.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Any
 
 import streamlit as st
@@ -69,19 +70,24 @@ def how(
     for section in (name for name in SECTIONS if name != "backbone"):
         title = HOW.get(section, section.capitalize())
         wrong = _count(problems, section)
-        label = _titled(title, _summary(draft, section, devices), wrong)
-        with _folded(draft, section, label, wrong):
-            if section == "device":
-                _device(draft, problems, notes, devices)
-                continue
+        said = _summary(draft, section, devices)
+        if section == "device":
+            body = partial(_device, draft, problems, notes, devices)
+        else:
             made = forms.leaves(SECTIONS[section], section)
-            _grid(draft, made, problems, notes)
-            if section == "data":
-                _others(draft, problems)
+            body = partial(_grid, draft, made, problems, notes)
+        if section == "data":
+            body = partial(_data, draft, problems, body)
+        fold(draft, section, title, said, wrong, body)
     rest = [leaf for leaf in forms.leaves(SECTIONS["backbone"], "backbone") if leaf.name != "name"]
     wrong = sum(leaf.path in problems for leaf in rest)
-    with _folded(draft, "backbone", _titled("Backbone", "revision, dropout", wrong), wrong):
-        _grid(draft, rest, problems, notes)
+    body = partial(_grid, draft, rest, problems, notes)
+    fold(draft, "backbone", "Backbone", _summary(draft, "backbone", devices), wrong, body)
+
+
+def _data(draft: Draft, problems: dict[str, str], body: Callable[[], None]) -> None:
+    body()
+    _others(draft, problems)
 
 
 def _others(draft: Draft, problems: dict[str, str]) -> None:
@@ -110,6 +116,11 @@ def _methods(draft: Draft, problems: dict[str, str]) -> None:
         args=(draft, key),
     )
     forms.remark(problems.get("methods", ""))
+    with st.popover("What they do", type="tertiary", icon=":material/menu_book:"):
+        said = (
+            f"**{m.title}** {m.summary} :gray[{forms.escape(m.paper)}]" for m in METHODS.values()
+        )
+        st.markdown("\n\n".join(said))
     for entry in draft.methods:
         made = method_leaves(entry)
         wrong = _count(problems, f"methods.{entry.number}")
@@ -137,7 +148,8 @@ def _method(draft: Draft, entry: Entry, problems: dict[str, str], wrong: int) ->
     }
     said = _said(changed) or "default settings"
     number = entry.number
-    with _folded(draft, f"methods.{number}", _titled(model.title, said, wrong), wrong):
+
+    def body() -> None:
         st.caption(f"{model.summary} {model.paper}.")
         forms.remark(problems.get(f"methods.{number}", ""))
         _grid(draft, made, problems, {})
@@ -158,10 +170,12 @@ def _method(draft: Draft, entry: Entry, problems: dict[str, str], wrong: int) ->
                 args=(entry,),
             )
 
+    fold(draft, f"methods.{number}", model.title, said, wrong, body)
+
 
 def _vary(draft: Draft, entry: Entry) -> None:
-    draft.add(entry.values["name"], entry.values, after=entry.number)
-    st.session_state[draft.key(f"methods.{1 + entry.number}:open")] = True
+    number = draft.add(entry.values["name"], entry.values, after=entry.number)
+    draft.open.add(f"methods.{number}")
 
 
 def _device(
@@ -218,20 +232,33 @@ def _draw(
     forms.draw(leaf, draft.key(leaf.path), values.get(name), problem, note, **more)
 
 
-def _folded(draft: Draft, part: str, label: str, wrong: int) -> Any:
-    """Return a group that opens by itself when something in it turns out to be wrong."""
-    key, seen = draft.key(f"{part}:open"), draft.key(f"{part}:wrong")
-    if wrong > st.session_state.get(seen, 0):
-        st.session_state[key] = True
-    st.session_state[seen] = wrong
-    return st.expander(label, key=key, on_change="rerun")
+def fold(
+    draft: Draft, part: str, title: str, said: str, wrong: int, body: Callable[[], None]
+) -> None:
+    """Draw a group that opens by itself when something in it turns out to be wrong.
 
-
-def _titled(title: str, said: str, wrong: int) -> str:
-    if wrong:
+    Only an open one is drawn: what is entered in a closed one is in the draft. What is said
+    beside the title of a closed one is left out of an open one, because a group with another
+    label is another one to the browser, which would take the focus from the field one is in.
+    """
+    if wrong > draft.wrong.get(part, 0):
+        draft.open.add(part)
+    draft.wrong[part] = wrong
+    is_open = part in draft.open
+    label = f"**{title}**" if is_open else f"**{title}** :gray[{forms.escape(said)}]"
+    if wrong and not is_open:
         mistakes = "1 setting" if wrong == 1 else f"{wrong} settings"
-        return f"**{title}** :red[:material/error: {mistakes} to mend]"
-    return f"**{title}** :gray[{forms.escape(said)}]"
+        label = f"**{title}** :red[:material/error: {mistakes} to mend]"
+    group = st.expander(
+        label,
+        is_open,
+        key=draft.key(f"{part}:{'open' if is_open else 'closed'}"),
+        on_change=draft.open.symmetric_difference_update,
+        args=({part},),
+    )
+    if is_open:
+        with group:
+            body()
 
 
 def _summary(draft: Draft, section: str, devices: list[Device]) -> str:
@@ -239,6 +266,8 @@ def _summary(draft: Draft, section: str, devices: list[Device]) -> str:
     values = draft.values[section]
     fields = SECTIONS[section].model_fields
     changed = {k: v for k, v in values.items() if k in fields and v != fields[k].default}
+    if section == "backbone":
+        changed.pop("name", None)
     if section == "device":
         there = pick(str(values["name"]), devices)
         title = there.title if there else values["name"]

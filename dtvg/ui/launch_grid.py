@@ -16,7 +16,7 @@ from dtvg.config import ExperimentConfig, explain
 from dtvg.errors import ConfigError
 from dtvg.jobs.readiness import RUNS_LIMIT, count_runs
 from dtvg.store.layout import free_name
-from dtvg.ui import forms, launch_plan
+from dtvg.ui import forms, launch_form, launch_plan
 from dtvg.ui.launch_draft import Draft
 
 SHOWN = 12
@@ -95,29 +95,28 @@ def collect(draft: Draft) -> None:
 
 def show(draft: Draft, made: Grid) -> None:
     """Draw the rows of the grid, and the experiments they make."""
-    said = (
-        f"{len(made.configs)} experiments" if draft.axes else "vary settings, one experiment each"
+    said = "vary settings: one experiment for each value"
+    if draft.axes:
+        said = f"{len(made.configs)} experiments" if made.configs else "once the form is mended"
+    launch_form.fold(draft, "grid", "Grid", said, len(made.problems), lambda: _rows(draft, made))
+
+
+def _rows(draft: Draft, made: Grid) -> None:
+    options = grid.settings([entry.values["name"] for entry in draft.methods])
+    for place, row in enumerate(draft.axes):
+        _row(draft, place, row, options, made.problems.get(place, ""))
+    st.button(
+        "Vary a setting",
+        icon=":material/add:",
+        key=draft.key("grid:add"),
+        on_click=_add,
+        args=(draft, options),
     )
-    if made.problems:
-        said = ":red[:material/error: to mend]"
-    label = f"**Grid** :gray[{said}]" if not made.problems else f"**Grid** {said}"
-    with st.expander(label, key=draft.key("grid:open"), on_change="rerun"):
-        chosen = [entry.values["name"] for entry in draft.methods]
-        options = grid.settings(chosen)
-        for place, row in enumerate(draft.axes):
-            _row(draft, place, row, options, made.problems.get(place, ""))
-        st.button(
-            "Vary a setting",
-            icon=":material/add:",
-            key=draft.key("grid:add"),
-            on_click=_add,
-            args=(draft, options),
-        )
-        forms.remark(made.problems.get(-1, ""))
-        if draft.axes and not made.problems and made.configs:
-            names = [f"`{config.name}`" for config in made.configs[:SHOWN]]
-            more = f" and {len(made.configs) - SHOWN} more" if len(made.configs) > SHOWN else ""
-            st.caption(f"Makes {', '.join(names)}{more}.")
+    forms.remark(made.problems.get(-1, ""))
+    if draft.axes and not made.problems and made.configs:
+        names = [f"`{config.name}`" for config in made.configs[:SHOWN]]
+        more = f" and {len(made.configs) - SHOWN} more" if len(made.configs) > SHOWN else ""
+        st.caption(f"Makes {', '.join(names)}{more}.")
 
 
 def _row(draft: Draft, place: int, row: dict[str, str], options: list[str], problem: str) -> None:

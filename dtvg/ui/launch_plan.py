@@ -23,6 +23,14 @@ from dtvg.ui import control, forms, launch_draft
 from dtvg.ui.launch_draft import Draft
 
 ICON = ":material/play_circle:"
+STAYS = """<style>
+@media (min-width: 1000px) {
+  [data-testid="stColumn"]:has(.st-key-launch-side) {
+    position: sticky; top: 4rem; align-self: flex-start;
+  }
+}
+</style>"""
+"""Keeps the plan in sight while one scrolls through the form, where they stand side by side."""
 
 
 @st.cache_data(ttl=10, show_spinner=False)

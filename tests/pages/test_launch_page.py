@@ -25,6 +25,15 @@ def _open(**query: str) -> AppTest:
     page = AppTest.from_file(str(PAGE), default_timeout=60)
     for name, value in query.items():
         page.query_params[name] = value
+    return _run(_sound(page.run()))
+
+
+def _run(page: AppTest) -> AppTest:
+    """Run the page with every group of the form open: only open ones are drawn."""
+    if "launch-drafts" in page.session_state:
+        for draft in page.session_state["launch-drafts"].values():
+            rows = [f"methods.{entry.number}" for entry in draft.methods]
+            draft.open |= {*launch_draft.SECTIONS, *rows, "grid"}
     return _sound(page.run())
 
 
@@ -40,7 +49,7 @@ def _widget(page: AppTest, kind: str, path: str) -> Any:
 
 def _type(page: AppTest, path: str, text: str) -> AppTest:
     _widget(page, "text_input", path).set_value(text)
-    return _sound(page.run())
+    return _run(page)
 
 
 def _said(page: AppTest) -> str:
@@ -163,29 +172,29 @@ def test_methods_are_chosen_varied_and_removed() -> None:
     page = _open()
     pills = next(p for p in page.pills if p.key.endswith("/methods"))
     pills.set_value([*pills.value, "dare"])
-    page = _sound(page.run())
+    page = _run(page)
     assert [m["name"] for m in _yaml(page)["methods"]][-1] == "dare"
     number = next(b.key for b in page.button if b.key and ":more" in b.key and "6" in b.key)
     next(b for b in page.button if b.key == number).click()
-    page = _sound(page.run())
+    page = _run(page)
     assert "is listed twice" in _said(page)
     rules = [s for s in page.selectbox if s.key.endswith(".rule")]
     assert len(rules) == 2
     rules[1].set_value("exact")
-    page = _sound(page.run())
+    page = _run(page)
     assert [m.get("rule") for m in _yaml(page)["methods"] if m["name"] == "dtvg"] == [
         "greedy",
         "exact",
     ]
     next(b for b in page.button if b.key and b.key.endswith("methods.6:away")).click()
-    page = _sound(page.run())
+    page = _run(page)
     assert [m["rule"] for m in _yaml(page)["methods"] if m["name"] == "dtvg"] == ["exact"]
 
 
 def _paste(text: str) -> AppTest:
     page = _open(preset="yaml")
     page.text_area[0].set_value(text)
-    return _sound(page.run())
+    return _run(_run(page))
 
 
 def test_pasted_yaml_fills_the_form() -> None:
@@ -240,13 +249,13 @@ def test_an_address_reopens_the_form_as_it_was_left(recorded: Path) -> None:
 def test_changes_come_back_with_the_start_they_belong_to() -> None:
     page = _type(_open(), "optim.steps", "300")
     page.segmented_control[0].set_value("paper")
-    page = _sound(page.run())
+    page = _run(page)
     assert _yaml(page)["optim"]["steps"] == 30_000
     page.segmented_control[0].set_value("demo")
-    page = _sound(page.run())
+    page = _run(page)
     assert _yaml(page)["optim"]["steps"] == 300
     next(b for b in page.button if b.label == "Undo all changes").click()
-    assert _yaml(_sound(page.run()))["optim"]["steps"] == 150
+    assert _yaml(_run(page))["optim"]["steps"] == 150
 
 
 def test_a_name_that_is_taken_is_said_before_start(recorded: Path) -> None:
@@ -276,7 +285,7 @@ def test_a_failed_start_is_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(launcher, "resume", refuse)
     page = _open()
     _start(page).click()
-    assert "No process could be started" in _sound(page.run()).error[0].value
+    assert "No process could be started" in _run(page).error[0].value
 
 
 def test_every_setting_has_a_widget_with_its_help() -> None:
@@ -305,10 +314,10 @@ def test_values_survive_being_shown_and_read() -> None:
 def _vary(page: AppTest, *rows: tuple[str, str]) -> AppTest:
     for place, (setting, text) in enumerate(rows):
         next(b for b in page.button if b.label == "Vary a setting").click()
-        page = _sound(page.run())
+        page = _run(page)
         _widget(page, "selectbox", f"grid.{place}.setting").set_value(setting)
         _widget(page, "text_input", f"grid.{place}.text").set_value(text)
-        page = _sound(page.run())
+        page = _run(page)
     return page
 
 
@@ -327,7 +336,7 @@ def test_a_grid_makes_one_experiment_for_each_combination_and_counts_runs() -> N
     again = _open(**{k: v[0] if isinstance(v, list) else v for k, v in page.query_params.items()})
     assert _metrics(again) == _metrics(page)
     next(b for b in page.button if b.key and b.key.endswith("grid.0.away")).click()
-    page = _sound(page.run())
+    page = _run(page)
     assert _metrics(page)["Experiments"] == "3"
     assert _widget(page, "selectbox", "grid.0.setting").value == "prompt.length"
 
@@ -383,11 +392,28 @@ def test_the_queue_is_shown_moved_and_cleared_on_the_page(
         page = _open()
         assert "Waiting 1" in _said(page)
         next(b for b in page.button if b.key == "queue-down-000001").click()
-        page = _sound(page.run())
+        page = _run(page)
         assert [j.experiment.name for j in jobs()] == ["b", "a"]
         next(b for b in page.button if b.key == "queue-away-000001").click()
-        page = _sound(page.run())
+        page = _run(page)
         assert [j.experiment.name for j in jobs()] == ["b"]
         page.number_input[0].set_value(3)
-        _sound(page.run())
+        _run(page)
     assert slots.slots()["cpu"] == 3
+
+
+def test_an_open_group_stays_the_same_group_while_one_types_in_it() -> None:
+    page = _open()
+    before = [e.label for e in page.expander]
+    page = _type(page, "optim.steps", "300")
+    assert [e.label for e in page.expander] == before
+
+
+def test_a_closed_group_says_what_differs_and_opens_where_something_is_wrong() -> None:
+    page = _sound(AppTest.from_file(str(PAGE), default_timeout=60).run())
+    assert "**Prompt** :gray[length 10]" in [e.label for e in page.expander]
+    assert not [w for w in page.text_input if w.key.endswith("/optim.steps")]
+    page = AppTest.from_file(str(PAGE), default_timeout=60)
+    page.query_params["set"] = "{optim.steps: 0}"
+    page = _sound(page.run())
+    assert _widget(page, "text_input", "optim.steps").value == "0"
