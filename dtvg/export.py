@@ -23,6 +23,7 @@ from dtvg.analysis.lines import (
     lines_of,
     verdicts_shown,
 )
+from dtvg.analysis.published import TITLES
 from dtvg.errors import ConfigError, unknown
 from dtvg.version import __version__
 
@@ -117,20 +118,21 @@ def to_markdown(info: CompareInfo, tables: Sequence[str], name: str = "compariso
     """Return chosen tables as GitHub Markdown; best bold, second underlined (`<u>`)."""
     parts = []
     lines = lines_of(info, "published" in tables)
+    columns = [column_title(c) for c in lines.columns]
     if "scores" in tables:
         rows = [_markdown_line(line) for g in ("compared", "reference") for line in lines.of(g)]
-        parts.append(f"## {_plain(name)}\n\n{_pipes(['method', *lines.columns], rows)}")
+        parts.append(f"## {_plain(name)}\n\n{_pipes(['method', *columns], rows)}")
         parts.append(_plain(" ".join(legend(lines, info))))
     if lines.of("published"):
         rows = [[*_markdown_line(line), _plain(line.source)] for line in lines.of("published")]
-        head = ["method", *lines.columns, "source"]
+        head = ["method", *columns, "source"]
         keep = [i for i, c in enumerate(head) if i in (0, len(head) - 1) or _any(rows, i)]
         shown = [[row[i] for i in keep] for row in rows]
         parts.append(f"### Published, not run here\n\n{_pipes([head[i] for i in keep], shown)}")
     for table in ("verdicts", "ranks", "profile", "costs"):
         if table in tables and len(shown_frame(info, table)):
             frame = shown_frame(info, table)
-            rows = [[_plain(x) for x in row] for row in frame.map(cell_text).to_numpy()]
+            rows = [[_plain(x) for x in row] for row in printed(frame).to_numpy()]
             text = _pipes([str(c) for c in frame.columns], rows)
             parts.append(f"### {HEADINGS[table]}\n\n{text}\n\n{_plain(note_of(info, table))}")
     return "\n\n".join(parts) + "\n"
@@ -199,11 +201,18 @@ def _plain(text: str) -> str:
     return text
 
 
-def cell_text(value: object) -> str:
-    """Return one entry of a printed table; empty for a number that is not there."""
-    if isinstance(value, float | np.floating):
-        return "" if not np.isfinite(value) else f"{value:,.10g}"
-    return f"{value:,}" if isinstance(value, int | np.integer) else str(value)
+def printed(frame: pd.DataFrame) -> pd.DataFrame:
+    """Return a table as text: decimals alike within a column, nothing where there is no number."""
+    return pd.DataFrame({c: _column_text(frame[c]) for c in frame.columns})
+
+
+def _column_text(column: pd.Series) -> list[str]:
+    if not pd.api.types.is_numeric_dtype(column):
+        return [str(value) for value in column]
+    values = column.to_numpy(dtype=np.float64)
+    known = values[np.isfinite(values)]
+    digits = next((d for d in range(4) if np.allclose(known, known.round(d), atol=1e-9)), 4)
+    return [f"{v:,.{digits}f}" if np.isfinite(v) else "" for v in values]
 
 
 # -- LaTeX ---------------------------------------------------------------------------------
@@ -272,9 +281,7 @@ def to_latex(info: CompareInfo, tables: Sequence[str], name: str = "comparison")
     for table in ("verdicts", "ranks", "costs"):
         if table in tables and len(shown_frame(info, table)):
             frame = shown_frame(info, table)
-            rows = [
-                [latex_text(cell_text(x)) for x in row] for row in frame.itertuples(index=False)
-            ]
+            rows = [[latex_text(x) for x in row] for row in printed(frame).to_numpy()]
             caption = latex_text(f"{HEADINGS[table]}: {name}. {note_of(info, table)}")
             head = [latex_text(str(c)) for c in frame.columns]
             kinds = "".join("r" if pd.api.types.is_numeric_dtype(t) else "l" for t in frame.dtypes)
@@ -297,14 +304,13 @@ def _latex_scores(info: CompareInfo, lines: Lines, name: str) -> str:
             title = rf"\multicolumn{{{width}}}{{l}}{{\emph{{{titles[group]}}}}}"
             rows.insert(0, [title])
         groups.append(rows)
-    head = ["Method", *(latex_text(_column(c)) for c in columns)]
+    head = ["Method", *(latex_text(column_title(c)) for c in columns)]
     caption = latex_text(f"{name}. " + " ".join(legend(lines, info)))
     return _latex_table(head, groups, caption, name)
 
 
-def _column(name: str) -> str:
-    from dtvg.analysis.published import TITLES
-
+def column_title(name: str) -> str:
+    """Return what stands above a column of scores."""
     return "Average" if name == AVERAGE else TITLES.get(name, name)
 
 

@@ -15,7 +15,7 @@ from dtvg.analysis.compare import CompareInfo, compare_info
 from dtvg.analysis.lines import Cell, lines_of
 from dtvg.cli import main
 from dtvg.errors import ConfigError, DataError
-from dtvg.export import export, frame_of, latex_text
+from dtvg.export import export, frame_of, latex_text, printed
 from tests.analysis.answered import config, mostly_right, record
 
 RATES = {"none": 0.62, "all_sources": 0.7, "single": 0.65, "dtvg": 0.9}
@@ -178,3 +178,13 @@ def test_the_command_refuses_an_unknown_subject_with_status_2(
     assert main([*words, "--against", "nne"]) == 2
     assert main([*words, "--metric", "rouge"]) == 2
     assert "Traceback" not in capsys.readouterr().err
+
+
+def test_decimals_are_alike_within_a_column() -> None:
+    frame = pd.DataFrame({"n": [1.0, 1200.0], "x": [0.5, 2.25], "word": ["a", "b"]})
+    frame.loc[2] = [float("nan"), 3.0, "c"]
+    assert printed(frame).to_numpy().tolist() == [
+        ["1", "0.50", "a"],
+        ["1,200", "2.25", "b"],
+        ["", "3.00", "c"],
+    ]

@@ -222,7 +222,11 @@ def _notes(transfer: Sequence[Run], finished: Sequence[Run], split: str) -> tupl
             f"{len(transfer) - done} of {len(transfer)} runs have not finished; their "
             "cells are empty or rest on fewer seeds."
         )
-    unscored = [r for r in finished if r.result is not None and r.result.test_score is None]
+    unscored = [
+        r
+        for r in finished
+        if r.role == "transfer" and r.result is not None and r.result.test_score is None
+    ]
     if split == "test" and unscored:
         notes.append(
             f"{len(unscored)} finished runs were not scored on the test split "

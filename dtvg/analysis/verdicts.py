@@ -50,14 +50,16 @@ def pairs(
         baselines: rows or labels; None: all but single sources one by one and Stage I.
 
     Returns:
-        (subject row, baseline row), only within an experiment.
+        (subject row, baseline row): within an experiment, but for baselines whose whole row
+        ("experiment: method") was named.
     """
     subjects = [r for r in rows if subject in (r, names[r], _label(r))]
     exact = [r for r in subjects if subject in (r, _label(r))]
     found = []
     for mine in exact or subjects:
         for other in rows:
-            if other == mine or _experiment(other) != _experiment(mine):
+            named = baselines is not None and other in baselines
+            if other == mine or (_experiment(other) != _experiment(mine) and not named):
                 continue
             if baselines is None:
                 wanted = names[other] not in ("single", "stage1")

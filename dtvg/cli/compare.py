@@ -109,7 +109,8 @@ def _tables(console: Any, info: CompareInfo, title: str, chosen: list[str]) -> N
 
     lines = lines_of(info, "published" in chosen)
     if "scores" in chosen:
-        table = Table("method", *map(escape, lines.columns), title=escape(title))
+        columns = [escape(export.column_title(c)) for c in lines.columns]
+        table = Table("method", *columns, title=escape(title))
         for group in ("compared", "reference", "published"):
             of_group: tuple[Line, ...] = lines.of(group)  # type: ignore[arg-type]
             for i, line in enumerate(of_group):
@@ -125,7 +126,7 @@ def _tables(console: Any, info: CompareInfo, title: str, chosen: list[str]) -> N
             frame = frame.replace(NOT_ENOUGH, "too few seeds")
         if len(frame):
             table = Table(*map(escape, map(str, frame.columns)), title=export.HEADINGS[name])
-            for row in frame.map(export.cell_text).to_numpy():
+            for row in export.printed(frame).to_numpy():
                 table.add_row(*map(escape, row))
             console.print(table)
             console.print(escape(export.note_of(info, name)))

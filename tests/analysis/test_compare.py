@@ -111,6 +111,9 @@ def test_several_experiments_keep_their_rows_apart(tmp_path: Path) -> None:
     assert set(found.rows) == {"one: none", "one: dtvg", "two: none", "two: dtvg"}
     pairs = set(zip(found.verdicts["subject"], found.verdicts["baseline"], strict=True))
     assert pairs == {("one: dtvg", "one: none"), ("two: dtvg", "two: none")}
+    across = compare_info([*one.runs, *two.runs], subject="one: dtvg", baselines=["two: dtvg"])
+    assert set(across.verdicts["baseline"]) == {"two: dtvg"}
+    assert (across.verdicts["difference"] == 0).all()
 
 
 def test_subject_and_baselines_can_be_chosen(experiment: Experiment) -> None:
