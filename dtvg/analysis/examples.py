@@ -136,15 +136,19 @@ def target_examples(sheet: Sheet, target: str, rows: Sequence[str]) -> TargetExa
             continue
         answers[path], scorers[path] = mine, made
         plain &= set(_metrics(run, sheet.metric)) == {"accuracy"}
-    problems = _problems(len(runs), len(keys), sum(k != common for k in keys.values()), odd)
+    problems = _problems(
+        sheet.split, len(runs), len(keys), sum(k != common for k in keys.values()), odd
+    )
     return TargetExamples(target, len(common), answers, scorers, plain and bool(scorers), problems)
 
 
-def _problems(runs: int, kept: int, other: int, odd: int) -> tuple[str, ...]:
+def _problems(split: str, runs: int, kept: int, other: int, odd: int) -> tuple[str, ...]:
     """Say which runs are compared by seed only."""
     told = []
     if kept < runs:
-        told.append(f"{runs - kept} of {runs} runs kept no answers (evaluation.keep_predictions)")
+        told.append(
+            f"{runs - kept} of {runs} runs kept no {split} answers (evaluation.keep_predictions)"
+        )
     if other:
         told.append(f"{other} answered other examples than most")
     if odd:

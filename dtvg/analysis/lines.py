@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 
 from dtvg.analysis.compare import AVERAGE, CompareInfo
+from dtvg.analysis.statistics import MOST_SEEDS
 
 Group = Literal["compared", "reference", "published"]
 Mark = Literal["", "better", "worse", "better_on_runs", "worse_on_runs"]
@@ -252,9 +253,21 @@ def verdicts_shown(info: CompareInfo) -> pd.DataFrame:
             "verdict": table["verdict"],
             "p of the runs (Holm)": [_p(p) for p in table["p_examples_holm"]],
             "on these runs": table["verdict_runs"],
-            "seeds needed": [f"{int(n)}" if np.isfinite(n) else "–" for n in table["seeds_needed"]],
+            "seeds needed": [
+                _seeds(*row)
+                for row in zip(
+                    table["seeds_needed"], table["seeds_attainable"], table["hedges_g"], strict=True
+                )
+            ],
         }
     )
+
+
+def _seeds(needed: float, attainable: int, effect: float) -> str:
+    """How many seeds would show the difference: known, too many, or at least so many."""
+    if np.isfinite(needed):
+        return f"{int(needed)}"
+    return f"> {MOST_SEEDS:,}" if np.isfinite(effect) else f"≥ {int(attainable)}"
 
 
 def _p(p: float) -> str:

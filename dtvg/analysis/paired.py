@@ -79,7 +79,8 @@ class PairedInfo:
     p_examples`: these runs as trained, examples resampled or McNemar's test (`examples_test`);
     `only_subject, only_baseline`: examples that more seeds of the one got right; `verdict_runs`
     on the trained runs. `seeds_needed`: for 80 % power at the effect seen, at least
-    `seeds_attainable`; NaN: beyond 1,000. NaN wherever it cannot be known."""
+    `seeds_attainable`; NaN: beyond 1,000, or no effect known yet. NaN wherever it cannot be
+    known."""
     family_sizes: dict[str, int]
     """Comparisons corrected together: on the average, and over the targets."""
     examples: dict[str, int]
@@ -247,9 +248,10 @@ def _family(made: Sequence[dict[str, Any]]) -> pd.DataFrame:
         verdicts.verdict_on_runs(float(d), float(p))
         for d, p in zip(table["difference"], table["p_examples_holm"], strict=True)
     ]
-    table["seeds_attainable"] = seeds_needed(compared)
+    # planning counts every comparison shown: those without seeds yet will join the family
+    shown = max(1, len(table))
+    table["seeds_attainable"] = seeds_needed(shown)
     table["seeds_needed"] = [
-        np.nan if (n := seeds_for_power(float(g), compared)) is None else n
-        for g in table["hedges_g"]
+        np.nan if (n := seeds_for_power(float(g), shown)) is None else n for g in table["hedges_g"]
     ]
     return table

@@ -136,4 +136,6 @@ def _told(row: Any, name: str) -> str:
         lines.append(f"on these runs: {row.verdict_runs} (p = {row.p_examples_holm:.3g})")
     if np.isfinite(row.seeds_needed):
         lines.append(f"about {int(row.seeds_needed)} seeds would show this difference")
+    elif row.verdict.startswith("not enough"):
+        lines.append(f"at least {int(row.seeds_attainable)} seeds could give one")
     return "<br>".join(lines) + "<extra></extra>"

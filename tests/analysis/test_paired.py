@@ -14,6 +14,8 @@ import pytest
 from scipy import stats
 
 from dtvg.analysis.compare import compare_info
+from dtvg.analysis.lines import verdicts_shown
+from dtvg.analysis.statistics import seeds_for_power, sign_flip_p
 from dtvg.analysis.verdicts import NOT_ENOUGH
 from dtvg.config import RunConfig
 from dtvg.store.reader import Experiment
@@ -178,7 +180,7 @@ def test_without_answers_runs_are_paired_by_seed_only(tmp_path: Path) -> None:
     assert np.isnan(row["p_both"]) and np.isnan(row["p_examples"]) and row["verdict_runs"] == ""
     assert row["p"] == row["p_seeds"] and row["n_examples"] == 0
     assert row_of(info.table, "all_sources", "lake")["n_examples"] == 60
-    assert any("3 of 9 runs kept no answers" in text for text in info.problems)
+    assert any("3 of 9 runs kept no test answers" in text for text in info.problems)
 
 
 def test_answers_that_do_not_give_the_score_are_not_used(tmp_path: Path) -> None:
@@ -254,3 +256,28 @@ def test_targets_draw_their_examples_independently(tmp_path: Path) -> None:
     table = compare_info(made.runs).paired.table.set_index("target")
     width = table["high_examples"] - table["low_examples"]
     assert width["average"] == pytest.approx(width["lake"] / np.sqrt(2), rel=0.08)
+
+
+@pytest.mark.parametrize("seeds", [[0], [0, 1]])
+def test_one_or_two_seeds_say_how_many_at_least_are_needed(
+    tmp_path: Path, seeds: list[int]
+) -> None:
+    info = compare_info(record(tmp_path, mostly_right(RATES), config(seeds=seeds)).runs)
+    assert set(info.verdicts["verdict"]) == {NOT_ENOUGH}
+    average = info.paired.of("average")
+    assert set(average["seeds_attainable"]) == {7} and average["seeds_needed"].isna().all()
+    shown = verdicts_shown(info)
+    assert set(shown.loc[shown["target"] == "average", "seeds needed"]) == {"≥ 7"}
+    assert average["p_examples"].notna().all() and (
+        average["p_both"].isna().all() == (seeds == [0])
+    )
+
+
+def test_a_handful_of_seeds_shows_differences_about_as_often_as_planned() -> None:
+    """`seeds_needed` is computed for the t test; exact sign flips come close to its 80 %."""
+    rng = np.random.default_rng(4)
+    for effect in (0.9, 1.3):
+        n = seeds_for_power(effect)
+        assert n is not None
+        hits = [sign_flip_p(rng.normal(effect, 1, n)) <= 0.05 for _ in range(400)]
+        assert 0.7 <= np.mean(hits) <= 0.92
