@@ -325,6 +325,22 @@ def problems(error: ValidationError, model: type[BaseModel]) -> list[Problem]:
     return found
 
 
+_WORDS = {
+    "int_parsing": "give a whole number",
+    "int_type": "give a whole number",
+    "int_from_float": "give a whole number",
+    "float_parsing": "give a number",
+    "float_type": "give a number",
+    "bool_parsing": "give true or false",
+    "bool_type": "give true or false",
+    "string_type": "give text",
+    "dict_type": "give a mapping such as {name: value}",
+    "tuple_type": "give a list such as [one, two]",
+    "too_short": "list at least one",
+}
+"""What to give, by pydantic's kind of error; its own words are about parsing."""
+
+
 def _sentence(item: Any, model: type[BaseModel], location: list[str]) -> str:
     key = ".".join(location) or "the whole"
     if item["type"] == "extra_forbidden":
@@ -334,7 +350,8 @@ def _sentence(item: Any, model: type[BaseModel], location: list[str]) -> str:
     got = item.get("input")
     if got is None:
         return f"'{key}' is empty; give it a value."
-    message = item["msg"].removeprefix("Value error, ")
+    message = _WORDS.get(item["type"]) or item["msg"].removeprefix("Value error, ")
+    message = message.replace("Input should be", "must be").replace("String should", "must")
     if item["type"] == "string_pattern_mismatch" and NAME_PATTERN in message:
         message = "use 1-80 characters of a-z, 0-9, '.', '_' and '-', not starting with '.'"
     shown = f" (got {got!r})" if isinstance(got, str | int | float | bool) else ""

@@ -22,6 +22,8 @@ PAPER_TARGETS = ("mrpc", "cola", "rte", "stsb", "multirc", "boolq", "wic", "wsc"
 FEW_TARGETS = ("boolq", "cb", "scitail")
 METHODS = ("none", "spot", "all_sources", "dtvg")
 SHOTS = 16
+SHOTS_FIELD = next((name for name in ("shots", "few_shot") if name in DataConfig.model_fields), "")
+"""Setting that limits the targets' examples alone, where this version has one."""
 
 
 @dataclass(frozen=True)
@@ -82,7 +84,8 @@ PRESETS: dict[str, Preset] = {
         Preset(
             "few-shot",
             "Few-shot",
-            f"Targets with {SHOTS} examples; the sources keep all of theirs.",
+            f"Targets with {SHOTS} examples, as in the paper's few-shot table"
+            + ("." if SHOTS_FIELD else "; this version limits the sources to as many."),
             few_shot,
         ),
         Preset(
@@ -137,6 +140,5 @@ def _known(names: tuple[str, ...]) -> list[str]:
 
 
 def _few() -> dict[str, Any]:
-    """Settings of `data` for few examples, in whatever field this version has for them."""
-    fields = DataConfig.model_fields
-    return {"shots": SHOTS} if "shots" in fields else {"max_train_examples": SHOTS}
+    """Settings of `data` for few examples."""
+    return {SHOTS_FIELD or "max_train_examples": SHOTS}

@@ -11,7 +11,7 @@ from dtvg.errors import DtvgError
 from dtvg.jobs import launcher, queue
 from dtvg.store.layout import ExperimentDir
 from dtvg.store.reader import Experiment
-from dtvg.ui.page import guarded
+from dtvg.ui.page import guarded, link
 
 START_SECONDS = 60.0
 """So long a started process may take until it holds its experiment."""
@@ -36,6 +36,7 @@ def buttons(experiment: Experiment, example: bool) -> None:
     """Draw stop, kill and resume, each only where it would do something."""
     if example:
         st.caption("A recorded example: it can be looked at, not changed.")
+        link("launch", "Train it yourself", clone=experiment.name)
         return
     folder = ExperimentDir(experiment.path)
     working = launcher.is_working(folder)
@@ -56,6 +57,7 @@ def buttons(experiment: Experiment, example: bool) -> None:
             _resume(folder)
         if working:
             _kill(folder)
+        link("launch", "Clone", clone=experiment.name)
     if place:
         st.caption(f"Waits in the queue at place {place}; it starts when a slot is free.")
 
