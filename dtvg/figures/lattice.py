@@ -18,6 +18,8 @@ from dtvg.figures.theme import finish, ink, message, style_at
 _COLOURS = {ORACLE: 0, TRUTH: 1}
 _WIDTHS = (1.2, 2.4, 4.0, 6.0)
 """Line widths of walks, rare to frequent."""
+_POINTS = 9
+"""Points of an arc."""
 _HOVER = "<b>%{customdata[0]}</b><br>%{customdata[1]}<br>%{customdata[2]}<extra></extra>"
 
 
@@ -77,10 +79,14 @@ def _arrows(info: LatticeInfo, places: pd.DataFrame, dark: bool) -> list[go.Scat
         row: Any
         for row in info.edges[bucket == level].itertuples():
             (x0, y0), (x1, y1) = places.loc[row.before], places.loc[row.after]
-            x += [x0, (x0 + 2 * x1) / 3, x1, None]
-            y += [y0, (y0 + 2 * y1) / 3, y1, None]
+            bent_x, bent_y = _bent(float(x0), float(y0), float(x1), float(y1))
+            x += [*bent_x, None]
+            y += [*bent_y, None]
             times = "once" if row.count == 1 else f"{row.count:,} times"
-            about += [f"{row.before} → {row.after}: {times}, first at step {row.first:,}"] * 4
+            about += [f"{row.before} → {row.after}: {times}, first at step {row.first:,}"] * (
+                _POINTS + 1
+            )
+        sizes = [8 + 1.5 * width if at == _POINTS // 2 + 1 else 0 for at in range(_POINTS + 1)]
         if x:
             made.append(
                 go.Scatter(
@@ -92,13 +98,22 @@ def _arrows(info: LatticeInfo, places: pd.DataFrame, dark: bool) -> list[go.Scat
                     marker={
                         "symbol": "arrow",
                         "angleref": "previous",
-                        "size": [0, 8 + 1.5 * width, 0, 0] * (len(x) // 4),
+                        "size": sizes * (len(x) // (_POINTS + 1)),
                         "color": style_at(0, dark).colour,
                     },
                     hovertemplate="%{text}<extra></extra>",
                 )
             )
     return made
+
+
+def _bent(x0: float, y0: float, x1: float, y1: float) -> tuple[list[float], list[float]]:
+    """A shallow arc from one node to another, so that there and back are two lines, and none
+    runs through the nodes between."""
+    across, up = 0.16 * (y1 - y0), -0.16 * (x1 - x0)
+    t = np.linspace(0.0, 1.0, _POINTS)
+    bow = 2 * t * (1 - t)
+    return list(x0 + t * (x1 - x0) + bow * across), list(y0 + t * (y1 - y0) + bow * up)
 
 
 def _circles(info: LatticeInfo, dark: bool) -> list[go.Scatter]:

@@ -1,15 +1,19 @@
 """What each source does to each target, as a heat map with verdicts in words and signs.
 
-TransferInfo → figure. Must not import torch or streamlit.
+TransferInfo, SurrogateInfo → figures. Must not import torch or streamlit.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
 import numpy as np
 import plotly.graph_objects as go
 
+from dtvg.analysis.surrogates import SurrogateInfo
 from dtvg.analysis.transfer import HARMFUL, HELPFUL, UNDECIDED, TransferInfo
-from dtvg.figures.theme import finish, ink, message
+from dtvg.figures.theme import finish, ink, message, source_styles
 
 SIGNS = {HELPFUL: "▲", HARMFUL: "▼", UNDECIDED: ""}
 _SCALE = ((0.0, "#C8511B"), (0.5, "#F5F6F7"), (1.0, "#0F6CB0"))
@@ -41,6 +45,8 @@ def transfer_figure(info: TransferInfo, basis: str, dark: bool = False) -> go.Fi
         value[at] = row.difference
         text[at] = f"{100 * float(value[at]):+.1f} {SIGNS[str(row.verdict)]}".strip()
         known = f"<br>truth: {row.known!s}" if row.known else ""
+        if row.known:
+            text[at] += f"<br><span style='font-size:10px'>{row.known!s}</span>"
         about[at] = [row.low, row.high, row.n_seeds, row.verdict, known]
     reach = max(0.01, float(np.nanmax(np.abs(value))))
     figure = go.Figure(
@@ -62,9 +68,68 @@ def transfer_figure(info: TransferInfo, basis: str, dark: bool = False) -> go.Fi
             colorbar={"tickformat": "+.0%", "thickness": 12, "outlinewidth": 0},
         )
     )
-    height = 110 + 34 * len(sources)
+    height = 110 + (44 if rows["known"].ne("").any() else 34) * len(sources)
     finish(figure, key=f"transfer {basis}", dark=dark, x="target", y="source", height=height)
     figure.update_xaxes(type="category", showgrid=False, ticks="")
     figure.update_yaxes(type="category", autorange="reversed", showgrid=False, ticks="")
     figure.update_layout(plot_bgcolor=ink(dark).paper)
+    return figure
+
+
+def coefficients_figure(
+    info: SurrogateInfo, dark: bool = False, order: Sequence[str] = ()
+) -> go.Figure:
+    """Draw each source's coefficient with its interval, and what single seeds had fitted.
+
+    Args:
+        info: from `surrogate_info`.
+        dark: for a dark page.
+        order: all sources of the experiment, which fixes their colours.
+    """
+    figure = go.Figure()
+    styles = source_styles(list(info.table["source"]), order, dark)
+    if len(info.seeds):
+        figure.add_trace(
+            go.Scatter(
+                x=info.seeds["coefficient"],
+                y=info.seeds["source"],
+                mode="markers",
+                marker={"color": ink(dark).muted, "size": 7, "symbol": "circle-open"},
+                customdata=info.seeds[["seed", "kept"]].replace({True: "kept", False: "left out"}),
+                hovertemplate="<b>%{y}</b>, seed %{customdata[0]}: %{x:+.1%}, %{customdata[1]}"
+                "<extra></extra>",
+            )
+        )
+    row: Any
+    for row in info.table.itertuples():
+        known = not np.isnan(row.low)
+        colour = styles[row.source].colour
+        figure.add_trace(
+            go.Scatter(
+                x=[row.coefficient],
+                y=[row.source],
+                mode="markers",
+                marker={"color": colour, "size": 11, "symbol": "diamond"},
+                error_x={
+                    "type": "data",
+                    "symmetric": False,
+                    "array": [row.high - row.coefficient if known else 0.0],
+                    "arrayminus": [row.coefficient - row.low if known else 0.0],
+                    "color": colour,
+                    "thickness": 2,
+                },
+                hovertemplate=f"<b>%{{y}}</b> adds %{{x:+.1%}}<br>{row.verdict}<extra></extra>",
+            )
+        )
+    height = 110 + 30 * len(info.table)
+    x = "coefficient (points of the validation score)"
+    finish(figure, key="coefficients", dark=dark, x=x, y="", height=height, showlegend=False)
+    figure.update_xaxes(tickformat="+.1~%")
+    figure.update_yaxes(
+        type="category",
+        categoryorder="array",
+        categoryarray=list(info.table["source"]),
+        range=[len(info.table) - 0.5, -0.5],
+    )
+    figure.add_vline(x=0, line={"color": ink(dark).zero, "width": 1})
     return figure

@@ -12,6 +12,7 @@ from dtvg.analysis.groups import GroupInfo
 from dtvg.analysis.lattice import LatticeInfo, lattice_info
 from dtvg.analysis.quality import QualityInfo, quality_info
 from dtvg.analysis.stability import stability_of
+from dtvg.analysis.surrogates import SurrogateInfo, surrogate_info
 from dtvg.analysis.texts import input_texts
 from dtvg.analysis.transfer import TransferInfo, transfer_info
 from dtvg.analysis.truth import Truth, read_truth
@@ -37,6 +38,18 @@ def _transfer(key: Stamp, _runs: tuple[Run, ...], split: str) -> TransferInfo:
 def transfer(runs: tuple[Run, ...], split: str) -> TransferInfo:
     """Return `transfer_info`, cached."""
     return _transfer(_results(runs), runs, split)
+
+
+@st.cache_resource(max_entries=32, show_spinner=False)
+def _surrogate(
+    key: Stamp, _runs: tuple[Run, ...], target: str, method: str
+) -> SurrogateInfo | None:
+    return surrogate_info(_runs, target, method)
+
+
+def surrogate(runs: tuple[Run, ...], target: str, method: str) -> SurrogateInfo | None:
+    """Return `surrogate_info`, cached; runs of one experiment."""
+    return _surrogate(_results(runs), runs, target, method)
 
 
 @st.cache_resource(max_entries=32, show_spinner=False)

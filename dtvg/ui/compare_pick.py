@@ -82,10 +82,12 @@ def pick() -> Choice | None:
 def _experiments(names: list[str], first: list[str]) -> list[str]:
     """Let one choose experiments; the newest at first, or those of the runs in the URL."""
     default = [n for n in dict.fromkeys(first) if n in names] or names[:1]
-    kept = st.session_state.get("compared", [])
-    if kept and kept[0] == st.session_state.get("last-experiment"):
-        default = [n for n in kept if n in names] or default
-        st.session_state.pop("last-experiment")
+    kept = [n for n in st.session_state.get("compared", []) if n in names]
+    now = st.session_state.get("experiment", st.session_state.get("last-experiment"))
+    if isinstance(now, str):  # as another page left it, which shows one experiment
+        back = kept if kept and kept[0] == now else [now]
+        st.session_state["last-experiment"] = ",".join(back)
+        st.session_state["experiment"] = back if now else None
     address.recall("experiment", _parse(names), default)
     found = cache.experiment_paths()
 

@@ -8,7 +8,7 @@ import streamlit as st
 
 from dtvg.analysis.confdiff import experiment_diff
 from dtvg.figures.curves import curves_figure
-from dtvg.figures.transfer import transfer_figure
+from dtvg.figures.transfer import coefficients_figure, transfer_figure
 from dtvg.ui import address, cache, compare_cache, runs, show
 from dtvg.ui.compare_pick import Choice, full_name
 
@@ -73,7 +73,42 @@ def transfer(choice: Choice, dark: bool) -> None:
         rows,
         f"{choice.name}-transfer-{basis}",
     )
-    st.caption("▲ helpful, ▼ harmful, no sign: undecided. Numbers are percentage points.")
+    small = " Small print: what the truth table says." if rows["known"].ne("").any() else ""
+    st.caption(f"▲ helpful, ▼ harmful, no sign: undecided. Numbers are percentage points.{small}")
+    show.notes(info.notes)
+    if basis != "single":
+        _coefficients(choice, basis, dark)
+
+
+def _coefficients(choice: Choice, method: str, dark: bool) -> None:
+    """Show the linear model of what subsets scored."""
+    st.subheader("A linear model of what subsets score", anchor=False)
+    places = {
+        f"{r.experiment}: {r.target}" if len(choice.experiments) > 1 else r.target: r
+        for r in choice.runs
+        if r.method_name == method
+    }
+    name = runs.choose("Target", list(places), "of") or next(iter(places))
+    run = places[name]
+    same = tuple(r for r in choice.runs if r.experiment == run.experiment)
+    info = compare_cache.surrogate(same, run.target, method)
+    if info is None:
+        st.info("Too few runs on subsets have finished to tell the sources apart.")
+        return
+    key = f"{choice.name}-{name}-{method}"
+    show.figure(
+        coefficients_figure(info, dark, choice.order),
+        f"coefficients-{key}",
+        "Coefficient of each source in a linear model of what subsets score, with interval",
+        info.table,
+        f"{key}-coefficients",
+    )
+    if len(info.seeds):
+        with st.expander(f"What each run had fitted ({len(info.seeds):,} rows)"):
+            show.numbers(info.seeds, f"{key}-seeds", f"coefficients-seeds-{key}")
+    fitted = "–" if info.r_squared != info.r_squared else f"{info.r_squared:.2f}"
+    open_circles = " Open circles: fitted by the run of one seed when it chose."
+    st.caption(f"R² = {fitted}.{open_circles if len(info.seeds) else ''}")
     show.notes(info.notes)
 
 

@@ -40,7 +40,8 @@ def subsets(choice: Choice, dark: bool) -> None:
     )
     st.caption(
         "Colour: score (hollow: no run was trained on this subset). Outlined and larger: the run's "
-        "group was this subset, the longer the larger. Arrows: changes of the group."
+        "group was this subset, the longer the larger. Arrows: changes of the group. Best: "
+        "the highest of these scores."
     )
     show.notes(info.notes)
     if len(info.edges):
