@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import gpu_suite, machine, make_store
+from benchmarks import gpu_suite, machine, make_store, verdicts
 from dtvg.store.reader import list_experiments, read_table
 from dtvg.store.verify import verify_run
 
@@ -44,3 +44,9 @@ def test_the_rest_of_the_gpu_suite_runs_small_on_the_cpu() -> None:
     assert gpu_suite.logging(SMALL)[0]["commits"] >= 1
     assert gpu_suite.tests(SMALL)[0]["exit"] in (0, 5)
     assert all(row["state"] == "finished" for row in gpu_suite.real(SMALL))
+
+
+def test_equal_methods_seldom_get_a_verdict() -> None:
+    by_seed, both, verdict, mcnemar, t_holds, both_hold = verdicts.errors(8, 80, 0.3, 120, 300)
+    assert verdict <= 0.06 and verdict <= min(by_seed, both)
+    assert t_holds > 0.85 and both_hold > 0.9 and mcnemar >= verdict
