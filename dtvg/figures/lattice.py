@@ -94,7 +94,7 @@ def _arrows(info: LatticeInfo, places: pd.DataFrame, dark: bool) -> list[go.Scat
                     y=y,
                     mode="lines+markers",
                     text=about,
-                    line={"color": style_at(0, dark).faded(0.55), "width": width},
+                    line={"color": style_at(0, dark).faded(0.55), "width": width, "backoff": 0},
                     marker={
                         "symbol": "arrow",
                         "angleref": "previous",
