@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     import pandas as pd
     import plotly.graph_objects as go
 
+    from dtvg.analysis.truth import Truth
+
 ROWS = 400
 """Rows of a table in a report at most; the whole table is exported as CSV or Parquet."""
 
@@ -140,14 +142,59 @@ def _explain(experiment: Experiment, run: Run | None, step: int | None) -> Itera
     yield View("Gram matrix of the decision", "", gram_figure(info), info.gram_table)
 
 
+def _transfer(experiment: Experiment, run: Run | None, step: int | None) -> Iterator[View]:
+    from dtvg.analysis.transfer import transfer_info
+    from dtvg.figures.transfer import transfer_figure
+
+    info = transfer_info(experiment.runs, "test", _truth())
+    for basis in info.bases:
+        yield View(
+            f"What each source adds to each target, by {basis}",
+            " ".join(("Sign: verdict (▲ helpful, ▼ harmful, none: undecided).", *info.notes)),
+            transfer_figure(info, basis),
+            info.of(basis),
+        )
+
+
+def _subsets(experiment: Experiment, run: Run | None, step: int | None) -> Iterator[View]:
+    from dtvg.analysis.groups import group_info
+    from dtvg.analysis.lattice import lattice_info
+    from dtvg.analysis.quality import quality_info
+    from dtvg.figures.lattice import lattice_figure, overlap_figure
+
+    view = _needed(run)
+    group = group_info(view)
+    info = lattice_info(experiment.runs, view.target, group)
+    letters = " · ".join(f"{letter} {source}" for source, letter in info.letters.items())
+    notes = " ".join(info.notes)
+    what = f"Colour: test score; arrows: how the group of {view.name} changed. {letters}. {notes}"
+    yield View("What each subset of sources scores", what, lattice_figure(info), info.nodes)
+    quality = quality_info([group], [view], experiment.runs, _truth())
+    figure = overlap_figure(quality) if quality.references else None
+    notes = " ".join(quality.notes)
+    yield View(f"Did {view.name} keep the right group?", notes, figure, quality.table)
+
+
+def _truth() -> Truth:
+    """The demo's truth table, empty where the demo was never built."""
+    from dtvg.analysis.truth import read_truth
+
+    try:
+        return read_truth()
+    except DataError:
+        return {}
+
+
 VIEWS: dict[str, Maker] = {
     "scores": _scores,
     "curves": _curves,
+    "transfer": _transfer,
+    "subsets": _subsets,
     "membership": _membership,
     "combinations": _combinations,
     "explain": _explain,
 }
-OF_RUN = ("membership", "combinations", "explain")
+OF_RUN = ("subsets", "membership", "combinations", "explain")
 """Views that need a run."""
 
 

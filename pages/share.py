@@ -12,6 +12,8 @@ from dtvg.ui.page import page
 TITLES = {
     "scores": "Scores and verdicts",
     "curves": "Validation curves",
+    "transfer": "What each source adds",
+    "subsets": "Subsets and the right group",
     "membership": "Who was in the group",
     "combinations": "Combinations and transitions",
     "explain": "One decision in full",
@@ -82,7 +84,8 @@ def _links(experiment: Experiment, run: Run | None) -> None:
     )
     st.caption(
         "Every page's address holds what is chosen on it: copy it from the browser to reopen "
-        "exactly this view. Every chart's menu saves it as SVG; every table has its CSV."
+        "exactly this view. Under every chart, *Download figure* saves it as SVG, PDF or PNG; "
+        "every table has its CSV."
     )
 
 

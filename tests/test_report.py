@@ -26,7 +26,14 @@ def test_a_report_needs_nothing_from_outside(recorded: Path, tmp_path: Path) -> 
     body = text[text.index("<body>") :]
     assert not re.search(r"<(script|link|img)[^>]+(src|href)\s*=", text[: text.index("<body>")])
     assert "src=" not in re.sub(r'"src"', "", body).split("<h2")[0]
-    for title in ("Scores of each method", "Who was in the group", "Gram matrix", "Configuration"):
+    for title in (
+        "Scores of each method",
+        "Who was in the group",
+        "Gram matrix",
+        "Configuration",
+        "What each source adds",
+        "What each subset of sources scores",
+    ):
         assert title in body
     assert body.count("Plotly.newPlot") >= 8
 

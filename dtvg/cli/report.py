@@ -13,7 +13,9 @@ def add(actions: Any) -> None:
     made.add_argument("place", metavar="EXPERIMENT[/RUN]")
     made.add_argument("--out", type=Path, required=True, help="the .html file to write")
     made.add_argument(
-        "--views", help="comma-separated: scores, curves, membership, combinations, explain"
+        "--views",
+        help="comma-separated: scores, curves, transfer, subsets, membership, combinations, "
+        "explain",
     )
     made.add_argument("--step", type=int, help="step to explain (default: the newest)")
     made.add_argument("--runs-dir", type=Path, help="folder of experiments")
