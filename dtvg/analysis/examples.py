@@ -152,7 +152,7 @@ def _problems(split: str, runs: int, kept: int, other: int, odd: int) -> tuple[s
     if other:
         told.append(f"{other} answered other examples than most")
     if odd:
-        told.append(f"the answers of {odd} do not give the recorded score")
+        told.append(f"the score of {odd} cannot be recomputed from stored answers")
     return tuple(told)
 
 
