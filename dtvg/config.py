@@ -23,7 +23,7 @@ from pydantic import (
 )
 
 from dtvg.errors import ConfigError, unknown
-from dtvg.methods.specs import METHODS, AllForOne, AnyMethod, PromptTuning
+from dtvg.methods.specs import METHODS, AllForOne, AnyMethod, MethodConfig, PromptTuning
 from dtvg.settings import (
     NAME_PATTERN,
     BackboneConfig,
@@ -198,17 +198,23 @@ class ExperimentConfig(_Shared):
             **shared,
         )
 
-    def mixture(self, sources: tuple[str, ...], seed: int) -> RunConfig:
-        """Return the Stage I run that tunes one prompt on the mixture of `sources`."""
+    def mixture(
+        self, sources: tuple[str, ...], seed: int, method: MethodConfig | None = None
+    ) -> RunConfig:
+        """Return the Stage I run on the mixture of `sources` that tunes one prompt, or `method`."""
         shared = {key: getattr(self, key) for key in _Shared.model_fields}
+        method = method or PromptTuning()
         label = f"mixture-{fingerprint(sources)[:6]}"
+        if not isinstance(method, PromptTuning):
+            content = [sources, method.model_dump(mode="json")]
+            label = f"{method.name}-{fingerprint(content)[:6]}"
         return RunConfig(
             experiment=self.name,
             name=run_name("stage1", label, seed),
             role="mixture",
             sources=sources,
             target=label,
-            method=PromptTuning(),
+            method=method,
             seed=seed,
             **shared,
         )

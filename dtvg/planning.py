@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from dtvg.backbones.specs import BackboneFacts, facts
 from dtvg.config import ExperimentConfig, RunConfig
-from dtvg.methods.specs import AllForOne
+from dtvg.methods.specs import MethodConfig, MptSources
 
 CPU_FLOPS = 3e10
 GPU_FLOPS = 6e13
@@ -63,25 +63,26 @@ class Plan:
 
 
 def stage_one_runs(config: ExperimentConfig, transfers: Sequence[RunConfig]) -> list[RunConfig]:
-    """Return the Stage I runs that `transfers` start from: tasks first, then mixtures.
+    """Return the Stage I runs that `transfers` start from: tasks, then what trains on mixtures.
 
     Args:
         config: the experiment.
         transfers: the runs to prepare for.
     """
     tasks: dict[tuple[str, int], None] = {}
-    mixtures: dict[tuple[tuple[str, ...], int], None] = {}
+    mixtures: dict[tuple[tuple[str, ...], int, MethodConfig], None] = {}
     for run in transfers:
-        if isinstance(run.method, AllForOne):
-            mixtures[(run.sources, run.seed)] = None
-        else:
+        prepared = run.method.preparation()
+        if prepared is not None:
+            mixtures[(run.sources, run.seed, prepared)] = None
+        if run.method.starts_from_tasks:
             wanted = [t for t in (*run.sources, run.target) if t not in config.prompt.given]
             tasks.update({(task, run.seed): None for task in wanted})
     order = {name: i for i, name in enumerate((*config.sources, *config.targets))}
     ordered = sorted(tasks, key=lambda item: (config.seeds.index(item[1]), order[item[0]]))
     return [
         *(config.stage_one(task, seed) for task, seed in ordered),
-        *(config.mixture(sources, seed) for sources, seed in mixtures),
+        *(config.mixture(*mixture) for mixture in mixtures),
     ]
 
 
@@ -92,7 +93,12 @@ def plan(config: ExperimentConfig) -> Plan:
         config: a valid experiment configuration.
     """
     transfers = config.runs()
-    first = _chunks("stage1", stage_one_runs(config, transfers), config.device.max_cohort)
+    before = stage_one_runs(config, transfers)
+    pupils = [run for run in before if isinstance(run.method, MptSources)]  # after their teachers
+    first = [
+        *_chunks("stage1", [run for run in before if run not in pupils], config.device.max_cohort),
+        *_chunks("distil", pupils, config.device.max_cohort),
+    ]
     last = [run for run in transfers if run.method.derived and not run.method.trial]
     early = [run for run in transfers if run not in last] if last else transfers
     second = [

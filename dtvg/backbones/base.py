@@ -323,7 +323,12 @@ class Backbone(ABC):
 
         The loss of a run's step is `Σ nll / Σ tokens` over its examples; float32 at least.
         """
-        logits, _ = self.outputs(prompt, batch)
+        return self.nll(self.outputs(prompt, batch)[0], batch)
+
+    def nll(
+        self, logits: Float[Tensor, "b u v"], batch: TokenBatch
+    ) -> tuple[Float[Tensor, " b"], Int[Tensor, " b"]]:
+        """Return summed negative log-likelihood and target token count per example."""
         wide = logits if logits.dtype == torch.float64 else logits.float()
         nll = torch.nn.functional.cross_entropy(
             wide.flatten(0, 1), batch.labels.flatten(), reduction="none"

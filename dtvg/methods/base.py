@@ -86,6 +86,8 @@ class Examples:
     mask: Bool[Tensor, "b t"]
     counts: tuple[int, ...]
     """Examples of each run."""
+    tasks: Int[Tensor, " b"] | None = None
+    """Which task of a run's mixture an example belongs to; None: the only one."""
 
     @property
     def owner(self) -> Int[Tensor, " b"]:
@@ -190,6 +192,10 @@ class PromptStep:
     """`[R, ...]` by name of the parameter; `prompt` must already be composed from these."""
     terms: dict[str, Tensor] = field(default_factory=dict)
     """What the method's `penalty` needs of this step, with its gradient."""
+    teachers: Float[Tensor, "b r d"] | None = None
+    """Prompts whose logits and hidden states each example's are drawn to."""
+    teaching: float = 0.0
+    """Weight of that in the loss."""
 
 
 @dataclass(frozen=True)

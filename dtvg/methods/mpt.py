@@ -1,8 +1,8 @@
 """Multitask prompt tuning: one shared prompt, times a rank-one matrix for each task.
 
-`P_k = P* ∘ (u_k ⊗ v_kᵀ)` is fitted to the sources' prompts before Stage II; then the target trains
-`P = P* ∘ (u ⊗ vᵀ)`, shared prompt and its own rank-one matrix. A source's weight is its share of
-the fitted shared prompt. Must not import backbones or training. arXiv 2303.02861.
+`P*` comes from source training (see `mpt_sources`) or a fit to the sources' prompts; the target
+trains `P = P* ∘ (u ⊗ vᵀ)`, shared prompt and its own rank-one matrix. A source's weight is its
+share of a shared prompt. Must not import backbones or training. arXiv 2303.02861.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from dtvg.errors import ConfigError
 from dtvg.methods.base import (
     Inputs,
     MethodState,
@@ -117,8 +118,15 @@ def own_factors(
     return (rows / size)[0], (columns * size)[0]
 
 
+def fit_to(prompts: Float[Tensor, "k r d"], shared: Float[Tensor, "r d"], iterations: int) -> Fit:
+    """Return the rank-one matrices with which a given shared prompt is nearest to prompts."""
+    wide = shared.detach().double().cpu()
+    found = [own_factors(prompt, wide, iterations) for prompt in prompts]
+    return Fit(wide, torch.stack([u for u, _ in found]), torch.stack([v for _, v in found]))
+
+
 def parts(fit: Fit, prompts: Float[Tensor, "k r d"]) -> Float[Tensor, "k r d"]:
-    """Return what each source adds to the fitted shared prompt: `P* = Σ_k W_k ∘ P_k / Σ_j W_j²`."""
+    """Return what each source adds to the shared prompt nearest to all: `W_k ∘ P_k / Σ_j W_j²`."""
     scale = fit.rows[:, :, None] * fit.columns[:, None, :]
     return scale * prompts.detach().double().cpu() / scale.square().sum(0).clamp(min=1e-30)
 
@@ -138,7 +146,17 @@ class Method(TransferMethod):
     def prepare(self, inputs: Inputs) -> MethodState:
         """Fit the sources' prompts, then start the target's own rank-one matrix."""
         prompts = inputs.init[:, None] + inputs.source_vectors
-        made = [self._start(*pair) for pair in zip(prompts, inputs.target_prompt, strict=True)]
+        learned = inputs.mixture_prompt if self.config.distil == "backbone" else None
+        if self.config.distil == "backbone" and learned is None:
+            raise ConfigError(
+                "Method 'mpt' with distil 'backbone' starts from a prompt trained on the mixture "
+                "of the sources, and none was given; let the experiment train it first, or set "
+                "distil to 'prompts'."
+            )
+        made = [
+            self._start(prompts[i], target, None if learned is None else learned[i])
+            for i, target in enumerate(inputs.target_prompt)
+        ]
         stacked = {
             name: torch.stack([start[name] for start, _ in made]).to(prompts)
             for name in ("shared", "rows", "columns", "share", "norms")
@@ -161,10 +179,14 @@ class Method(TransferMethod):
         return MethodState(trained, frozen, notes=notes)
 
     def _start(
-        self, prompts: Float[Tensor, "n r d"], target: Float[Tensor, "r d"]
+        self,
+        prompts: Float[Tensor, "n r d"],
+        target: Float[Tensor, "r d"],
+        learned: Float[Tensor, "r d"] | None,
     ) -> tuple[dict[str, Tensor], Tensor]:
         """Return one run's start, and how far the fit is from each source, relative."""
-        fit = factorise(prompts, self.config.iterations)
+        rounds = self.config.iterations
+        fit = factorise(prompts, rounds) if learned is None else fit_to(prompts, learned, rounds)
         given = prompts.detach().double().cpu()
         if self.config.start == "fit":
             rows, columns = own_factors(target, fit.shared, self.config.iterations)

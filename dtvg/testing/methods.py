@@ -89,6 +89,10 @@ class MethodContract:
         seen = random_examples(rows)
         return StepBatch(tuple(step for _ in rows), tuple(9 for _ in rows), tuple(rows), seen)
 
+    @property
+    def _per_example(self) -> bool:
+        return isinstance(find_method(self.config), InstanceWise)
+
     def _composed(self, state: MethodState, rows: Sequence[int] = (0, 1, 2)) -> PromptStep:
         """Compose without chance, as an evaluation does."""
         method = find_method(self.config)
@@ -98,7 +102,7 @@ class MethodContract:
 
     def _rows(self, row: int) -> slice:
         """Where a run's prompts stand among those of three runs."""
-        if not self.config.instance_wise:
+        if not self._per_example:
             return slice(row, row + 1)
         counts = [EXAMPLES[i] for i in range(row + 1)]
         return slice(sum(counts[:-1]), sum(counts))
@@ -119,7 +123,7 @@ class MethodContract:
     def test_the_prompt_has_its_shape_and_reaches_every_parameter(self) -> None:
         inputs, state = self._made()
         step = find_method(self.config).forward(state, self._coming())
-        each = sum(EXAMPLES) if self.config.instance_wise else len(inputs.init)
+        each = sum(EXAMPLES) if self._per_example else len(inputs.init)
         assert (step.prompt.shape[0], *step.prompt.shape[-2:]) == (each, *inputs.init.shape[1:])
         assert self._composed(state).prompt.shape == (each, *inputs.init.shape[1:])
         found = torch.autograd.grad(step.prompt.sum(), list(state.parameters.values()))

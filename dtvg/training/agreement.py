@@ -6,7 +6,7 @@ Must not import streamlit or plotly. docs/backbones.md "Evaluation".
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -95,10 +95,12 @@ def agreement(
     backbone = load_backbone(config.backbone, str(found), config.device.precision)
     prompt = asked_of(run, config, tensors, found)
     results = []
-    for task in run_data(config, backbone).tasks:
+    for number, task in enumerate(run_data(config, backbone).tasks):
         if not task.spec.labels:
             continue
         rows = evaluation_rows(task, split, max_examples or _rows_of(config), config.data.seed)
+        if isinstance(prompt, Composer):
+            prompt = replace(prompt, task=number)
         asked = [Question(prompt, task, split, rows, mode, bound) for mode, bound in WAYS]
         budget = token_budget(place, found) * 2
         answers = [answer(backbone, [question], budget)[0] for question in asked]

@@ -78,6 +78,10 @@ class Joined(Sequence[Encoded]):
     def __len__(self) -> int:
         return int(self._ends[-1])
 
+    def tasks_of(self, rows: np.ndarray) -> np.ndarray:
+        """Return which part each row comes from."""
+        return np.searchsorted(self._ends, rows, side="right")
+
     @overload
     def __getitem__(self, row: int) -> Encoded: ...
     @overload

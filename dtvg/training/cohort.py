@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -186,12 +186,15 @@ class Cohort:
         questions, counts = [], []
         for slot in slots:
             config = slot.config
-            for task in slot.data.tasks:
+            for place, task in enumerate(slot.data.tasks):
                 rows = evaluation_rows(
                     task, split, config.evaluation.max_examples, config.data.seed
                 )
                 asked = (config.evaluation.mode, config.evaluation.constrained)
-                questions.append(Question(prompts[slot.name], task, split, rows, *asked))
+                prompt = prompts[slot.name]
+                if isinstance(prompt, Composer):
+                    prompt = replace(prompt, task=place)
+                questions.append(Question(prompt, task, split, rows, *asked))
                 if questions[-1].note and slot.evaluated < 0:
                     self.event(slot, "evaluation", questions[-1].note)
             counts.append(len(slot.data.tasks))

@@ -16,7 +16,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from dtvg.backbones.base import Backbone, padded
+from dtvg.backbones.base import Backbone, Encoded, padded
 from dtvg.methods.base import (
     Examples,
     InstanceWise,
@@ -25,7 +25,8 @@ from dtvg.methods.base import (
     StepBatch,
     run_means,
 )
-from dtvg.training.batches import cut
+from dtvg.training.batches import Joined, cut
+from dtvg.training.devices import send
 from dtvg.training.state import RunSlot, Stack
 
 PARAMETER = "parameter."
@@ -34,7 +35,11 @@ PARAMETER = "parameter."
 
 @torch.no_grad()
 def embed_inputs(
-    backbone: Backbone, sources: Sequence[np.ndarray], counts: Sequence[int], dtype: torch.dtype
+    backbone: Backbone,
+    sources: Sequence[np.ndarray],
+    counts: Sequence[int],
+    dtype: torch.dtype,
+    tasks: np.ndarray | None = None,
 ) -> Examples:
     """Look up the embeddings of inputs (never of answers), padded at the right.
 
@@ -43,17 +48,22 @@ def embed_inputs(
         sources: token ids of each input, runs one after the other.
         counts: inputs of each run.
         dtype: of the methods' tensors.
+        tasks: of a mixture: which task each input belongs to.
     """
     ids, mask = padded(sources, backbone.pad_id)
     if ids.shape[1] == 0:
         ids = ids.new_full((len(sources), 1), backbone.pad_id)
         mask = mask.new_zeros(len(sources), 1)
     embedded = backbone.embed(ids.to(backbone.device)).to(dtype)
-    return Examples(embedded, mask.to(backbone.device), tuple(counts))
+    whose = None if tasks is None else send(tasks, backbone.device)
+    return Examples(embedded, mask.to(backbone.device), tuple(counts), whose)
 
 
 def compose(
-    backbone: Backbone, stack: Stack, coming: StepBatch, sources: Sequence[Sequence[np.ndarray]]
+    backbone: Backbone,
+    stack: Stack,
+    coming: StepBatch,
+    parts: Sequence[tuple[np.ndarray, list[Encoded]]],
 ) -> PromptStep:
     """Compose a stack's prompts for the coming update: one per run, or one per example.
 
@@ -61,14 +71,22 @@ def compose(
         backbone: embeds the inputs where the method reads them.
         stack: not changed.
         coming: the update.
-        sources: inputs of each run's examples as token ids.
+        parts: each run's rows and examples.
     """
     if not isinstance(stack.method, InstanceWise):
         return stack.method.forward(stack.state, coming)
     dtype = next(iter(stack.state.parameters.values())).dtype
-    inputs = [one for part in sources for one in part]
-    examples = embed_inputs(backbone, inputs, [len(part) for part in sources], dtype)
+    inputs = [one.source for _, part in parts for one in part]
+    counts = [len(part) for _, part in parts]
+    tasks = [tasks_of(slot, rows) for slot, (rows, _) in zip(stack.slots, parts, strict=True)]
+    examples = embed_inputs(backbone, inputs, counts, dtype, np.concatenate(tasks))
     return stack.method.forward(stack.state, replace(coming, examples=examples))
+
+
+def tasks_of(slot: RunSlot, rows: np.ndarray) -> np.ndarray:
+    """Return which of a run's tasks each of its training rows comes from."""
+    train = slot.data.train
+    return train.tasks_of(rows) if isinstance(train, Joined) else np.zeros_like(rows)
 
 
 def averaged(step: PromptStep, counts: Sequence[int]) -> PromptStep:
@@ -84,6 +102,7 @@ def averaged(step: PromptStep, counts: Sequence[int]) -> PromptStep:
         scale_mean=mean(step.scale_mean),
         contribution_norm=mean(step.contribution_norm),
         terms={},
+        teachers=None,
     )
 
 
@@ -94,6 +113,8 @@ class Composer:
     method: InstanceWise
     state: MethodState
     """Of one run: leading axis 1."""
+    task: int = 0
+    """Which of the run's tasks is asked."""
 
     @property
     def length(self) -> int:
@@ -103,7 +124,8 @@ class Composer:
     @property
     def identity(self) -> bytes:
         """Digest of everything the prompts depend on, beside the input."""
-        digest = hashlib.blake2b(repr(self.method.config).encode(), digest_size=16)
+        about = f"{self.method.config!r}/{self.task}"
+        digest = hashlib.blake2b(about.encode(), digest_size=16)
         for tensors in (self.state.parameters, self.state.frozen):
             for name, tensor in sorted(tensors.items()):
                 digest.update(name.encode())
@@ -114,7 +136,8 @@ class Composer:
     def prompts(self, backbone: Backbone, sources: Sequence[np.ndarray]) -> Float[Tensor, "b r d"]:
         """Compose a prompt for each input."""
         dtype = next(iter(self.state.parameters.values())).dtype
-        examples = embed_inputs(backbone, sources, [len(sources)], dtype)
+        tasks = np.full(len(sources), self.task)
+        examples = embed_inputs(backbone, sources, [len(sources)], dtype, tasks)
         return self.method.mix(self.state, examples).prompt
 
     def mean_prompt(

@@ -35,7 +35,9 @@ from dtvg.training.stages import (
     Given,
     bank_get,
     given_prompts,
+    initial_prompt,
     prompt_identity,
+    pupil_inputs,
     run_data,
     stage_one_inputs,
     to_task_prompt,
@@ -143,18 +145,16 @@ def _needs(run: RunConfig, stage_one: RunConfig) -> bool:
     """Whether a transfer run starts from what a Stage I run makes."""
     if run.seed != stage_one.seed:
         return False
-    if run.method.name == "all_for_one":
-        return stage_one.role == "mixture" and stage_one.sources == run.sources
-    return stage_one.role == "stage1" and stage_one.target in (*run.sources, run.target)
+    if stage_one.role == "mixture":
+        return stage_one.method == run.method.preparation() and stage_one.sources == run.sources
+    return run.method.starts_from_tasks and stage_one.target in (*run.sources, run.target)
 
 
 def _stage_one(session: Session, cohort: CohortPlan) -> None:
     """Tune the task prompts of a cohort that are needed and not in the bank yet."""
     waiting = _unfinished(session)
     needed = [run for run in cohort.runs if any(_needs(other, run) for other in waiting)]
-    keys: dict[str, str] = {}
-    for run in needed:
-        keys[run.name] = _identity(session, run)
+    keys = {run.name: _identity(session, run) for run in needed}
     missing = [run for run in needed if bank_get(session.bank, keys[run.name]) is None]
     if not missing:
         return
@@ -162,18 +162,46 @@ def _stage_one(session: Session, cohort: CohortPlan) -> None:
         todo = [run for run in missing if bank_get(session.bank, keys[run.name]) is None]
 
         def keep(slot: RunSlot) -> None:
-            session.bank.put(to_task_prompt(slot, session.backbone))
+            session.bank.put(to_task_prompt(slot, session.backbone, keys[slot.name]))
 
-        inputs = {
-            run.name: stage_one_inputs(run, session.backbone, session.given.init) for run in todo
-        }
-        _train_cohort(session, cohort, todo, inputs, keep)
+        inputs = {}
+        for run in todo:
+            try:
+                inputs[run.name] = _before(session, run)
+            except StoreError as error:
+                _mark_failed(session, cohort, run, str(error))
+        _train_cohort(session, cohort, [r for r in todo if r.name in inputs], inputs, keep)
+
+
+def _before(session: Session, run: RunConfig) -> dict[str, np.ndarray]:
+    """Return what a Stage I run starts from: the initial prompt, and teachers where it has some."""
+    if run.method.name == "prompt_tuning":
+        return stage_one_inputs(run, session.backbone, session.given.init)
+    init = initial_prompt(run, session.backbone, session.given.init)
+    found = dict(session.given.prompts)
+    for task, teacher in _teachers(session, run).items():
+        prompt = bank_get(session.bank, _identity(session, teacher))
+        if prompt is not None:
+            found[task] = prompt
+    return pupil_inputs(run, init, found)
+
+
+def _teachers(session: Session, run: RunConfig) -> dict[str, RunConfig]:
+    """Return the Stage I runs of a mixture's sources, by task; given prompts need none."""
+    made = (r for c in session.plan.stage_one for r in c.runs if r.role == "stage1")
+    return {r.target: r for r in made if r.seed == run.seed and r.target in run.sources}
 
 
 def _identity(session: Session, run: RunConfig) -> str:
     """Return the identity of the prompt that a Stage I run makes in this experiment."""
-    data = run_data(run, session.backbone)
-    return prompt_identity(run, session.backbone, data, session.given.init)
+    data, teachers = run_data(run, session.backbone), []
+    if run.method.name != "prompt_tuning":
+        made = _teachers(session, run)
+        given = session.given.prompts
+        teachers = [
+            _identity(session, made[s]) if s in made else given[s].fingerprint for s in run.sources
+        ]
+    return prompt_identity(run, session.backbone, data, session.given.init, teachers)
 
 
 def _transfer(session: Session, cohort: CohortPlan) -> None:
@@ -209,9 +237,9 @@ def _inputs_of(session: Session, run: RunConfig) -> dict[str, np.ndarray]:
             mixture = prompt
         elif prompt is not None:
             found[other.target] = prompt
-    if run.method.name == "all_for_one" and mixture is None:
+    if run.method.preparation() is not None and mixture is None:
         raise StoreError(
-            f"Run '{run.name}' starts from the prompt tuned on the mixture of "
+            f"Run '{run.name}' starts from the prompt trained on the mixture of "
             f"{', '.join(run.sources)}, which did not finish; resume the experiment to tune it."
         )
     inputs = transfer_inputs(run, found, mixture)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import time
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,6 +19,7 @@ import numpy as np
 from dtvg.backbones.base import Backbone
 from dtvg.config import RunConfig
 from dtvg.errors import StoreError
+from dtvg.methods.specs import PromptTuning
 from dtvg.settings import PromptConfig
 from dtvg.store.bank import PromptBank, TaskPrompt, check_compatible, identity
 from dtvg.tasks.metrics import score
@@ -114,11 +116,27 @@ def tuning_settings(config: RunConfig) -> dict[str, Any]:
 
 
 def prompt_identity(
-    config: RunConfig, backbone: Backbone, data: RunData, given: np.ndarray | None = None
+    config: RunConfig,
+    backbone: Backbone,
+    data: RunData,
+    given: np.ndarray | None = None,
+    teachers: Sequence[str] = (),
 ) -> str:
-    """Return the identity of the task prompt that a Stage I run makes."""
+    """Return the identity of the prompt that a Stage I run makes.
+
+    Args:
+        config: the run.
+        backbone: the frozen model.
+        data: what it trains on.
+        given: the initial prompt, where it is not drawn.
+        teachers: identities of the prompts it learns from.
+    """
     init = initial_prompt(config, backbone, given)
+    more: dict[str, Any] = {}
+    if not isinstance(config.method, PromptTuning):
+        more = {"method": config.method.model_dump(mode="json"), "teachers": list(teachers)}
     return identity(
+        **more,
         version=VERSION,
         backbone_revision=backbone.revision,
         task=config.target,
@@ -132,9 +150,16 @@ def prompt_identity(
     )
 
 
-def to_task_prompt(slot: RunSlot, backbone: Backbone) -> TaskPrompt:
-    """Build the bank's entry from a finished Stage I run: its best prompt on validation."""
+def to_task_prompt(slot: RunSlot, backbone: Backbone, key: str | None = None) -> TaskPrompt:
+    """Build the bank's entry from a finished Stage I run: its best prompt on validation.
+
+    Args:
+        slot: the run.
+        backbone: the frozen model.
+        key: the prompt's identity, where it is known; it must be for runs with teachers.
+    """
     config = slot.config
+    fingerprint = key or prompt_identity(config, backbone, slot.data, slot.inputs["init"])
     majority, rows = majority_score(slot)
     return TaskPrompt(
         task=config.target,
@@ -146,7 +171,7 @@ def to_task_prompt(slot: RunSlot, backbone: Backbone) -> TaskPrompt:
         prompt=np.ascontiguousarray(slot.best["mixed_prompt"].float().numpy()),
         score=slot.best_score,
         metric_values=dict((slot.result or {}).get("metrics", {})),
-        fingerprint=prompt_identity(config, backbone, slot.data, slot.inputs["init"]),
+        fingerprint=fingerprint,
         precision=config.device.precision,
         settings=tuning_settings(config),
         created=time.time(),
@@ -189,7 +214,7 @@ def transfer_inputs(
     Args:
         config: the run.
         found: Stage I prompts of this run's seed by task.
-        mixture: the prompt of the sources' mixture, for `all_for_one`.
+        mixture: the prompt trained on the sources' mixture, where the method has one.
 
     Returns:
         `init [r d]`, `target_prompt [r d]`, `source_vectors [n r d]`, maybe `mixture_prompt` or
@@ -198,7 +223,7 @@ def transfer_inputs(
     Raises:
         StoreError: a prompt is missing, or source and target do not fit (both named).
     """
-    if mixture is not None:
+    if mixture is not None and not config.method.starts_from_tasks:
         start = _start_of(mixture)
         empty = np.zeros((0, *start.shape), dtype=np.float32)
         return {
@@ -228,7 +253,33 @@ def transfer_inputs(
     chosen = config.method.chosen(config.sources)
     if chosen is not None:
         found_inputs["chosen"] = np.array(chosen, dtype=np.float32)
+    if mixture is not None:
+        found_inputs["mixture_prompt"] = mixture.prompt
     return found_inputs
+
+
+def pupil_inputs(
+    config: RunConfig, init: np.ndarray, found: dict[str, TaskPrompt]
+) -> dict[str, np.ndarray]:
+    """Collect what a run on a mixture starts from that learns from the sources' prompts.
+
+    Args:
+        config: the run.
+        init: the experiment's initial prompt for its seed.
+        found: Stage I prompts by task.
+
+    Raises:
+        StoreError: a teacher is missing, or does not fit.
+    """
+    missing = [task for task in config.sources if task not in found]
+    if missing:
+        raise StoreError(
+            f"Run '{config.name}' learns from the Stage I prompt of {', '.join(missing)} "
+            f"(seed {config.seed}), which did not finish; resume the experiment to tune it."
+        )
+    teachers = np.stack([found[task].prompt for task in config.sources])
+    vectors = np.ascontiguousarray(teachers - init, dtype=np.float32)
+    return {"init": init, "target_prompt": init, "source_vectors": vectors}
 
 
 def _start_of(prompt: TaskPrompt) -> np.ndarray:

@@ -19,6 +19,7 @@ from dtvg.backbones.base import Backbone, Encoded
 from dtvg.methods.base import ADAM_SINCE, InstanceWise, PromptStep, StepBatch
 from dtvg.training.batches import batch_rows, cut
 from dtvg.training.devices import send
+from dtvg.training.distil import Lessons, lessons_of, taught_loss
 from dtvg.training.instance import averaged, compose
 from dtvg.training.optim import adamw_update, clip_factor, rate_factor
 from dtvg.training.state import RunSlot, Stack
@@ -88,7 +89,7 @@ def cohort_step(backbone: Backbone, stacks: Sequence[Stack], budget: int) -> lis
     started = time.perf_counter()
     batches = [[gather(slot) for slot in stack.slots] for stack in stacks]
     composed = [
-        compose(backbone, stack, coming(stack.slots), [[e.source for e in p] for _, p in parts])
+        compose(backbone, stack, coming(stack.slots), parts)
         for stack, parts in zip(stacks, batches, strict=True)
     ]
     leaf = torch.cat([as_rows(step.prompt) for step in composed]).detach().requires_grad_()
@@ -100,7 +101,8 @@ def cohort_step(backbone: Backbone, stacks: Sequence[Stack], budget: int) -> lis
     counts = [len(lot) for mine in lots for lot in mine]
     owner = np.repeat(np.arange(len(counts)), counts)
     targets = np.bincount(owner, [len(e.target) for e in examples], minlength=len(counts))
-    loss = accumulate(backbone, leaf, examples, owner, targets, budget, _places(stacks, lots))
+    places, lessons = _places(stacks, lots), lessons_of(composed, [sum(map(len, m)) for m in lots])
+    loss = accumulate(backbone, leaf, examples, owner, targets, budget, places, lessons)
     gradient = leaf.grad if leaf.grad is not None else torch.zeros_like(leaf)
     records, run, row = [], 0, 0
     for stack, step, parts in zip(stacks, composed, batches, strict=True):
@@ -144,6 +146,7 @@ def accumulate(
     targets: np.ndarray,
     budget: int,
     prompt_of: np.ndarray | None = None,
+    lessons: Lessons | None = None,
 ) -> Tensor:
     """Run all examples through the backbone in pieces; gradients gather in `leaf.grad`.
 
@@ -155,6 +158,7 @@ def accumulate(
         targets: `[R]` target tokens of each run's whole step.
         budget: padded tokens per micro-batch.
         prompt_of: `[b]` row of `leaf` for each example; None: that of its run.
+        lessons: teachers that some examples follow.
 
     Returns:
         `[R]` loss of each run, Σ nll / Σ tokens, whatever the cut.
@@ -167,7 +171,8 @@ def accumulate(
     for piece in cut([e.tokens for e in examples], leaf.shape[1], budget):
         places = send(np.asarray(piece), leaf.device)
         batch = backbone.collate([examples[i] for i in piece])
-        nll, _ = backbone.loss(leaf[prompts[places]], batch)
+        mine = leaf[prompts[places]]
+        nll = taught_loss(backbone, mine, batch, lessons, piece)
         weighted = nll.to(leaf.dtype) * share[places]
         weighted.sum().backward()
         loss.index_add_(0, owners[places], weighted.detach())

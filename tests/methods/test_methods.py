@@ -13,6 +13,8 @@ from dtvg.methods.specs import (
     AllForOne,
     Dtvg,
     MethodConfig,
+    Mpt,
+    MptSources,
     Oracle,
     PromptTuning,
     Single,
@@ -24,6 +26,8 @@ from dtvg.testing.methods import MethodContract, pick, random_inputs
 CONFIGS: list[MethodConfig] = [
     *(spec() for name, spec in METHODS.items() if name not in ("single", "dtvg")),
     PromptTuning(),
+    MptSources(),
+    Mpt(distil="prompts"),
     *(Dtvg(rule=rule) for rule in RULES),  # type: ignore[arg-type]
     Dtvg(measure="cosine", threshold=0.1),
     Dtvg(scale_activation="sigmoid"),
@@ -53,7 +57,7 @@ class TestSingle(MethodContract):
 
 
 def test_every_method_of_the_table_is_in_the_contract_matrix() -> None:
-    assert {c.name for c in CONFIGS} | {"single"} == set(METHODS) | {"prompt_tuning"}
+    assert {c.name for c in CONFIGS} | {"single"} == set(METHODS) | {"prompt_tuning", "mpt_sources"}
 
 
 def _direct(inputs: Inputs, members: list[int], own: float = 1.0) -> torch.Tensor:

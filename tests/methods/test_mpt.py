@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
 
+from dtvg.errors import ConfigError
 from dtvg.methods.base import find_method
 from dtvg.methods.mpt import best_shared, factorise, own_factors, parts, product, shares
 from dtvg.methods.specs import Mpt
@@ -24,7 +27,7 @@ def _error(prompts, fit) -> float:
 
 def test_the_prompt_is_the_shared_one_times_an_outer_product() -> None:
     inputs = random_inputs(2, 3)
-    method = find_method(Mpt())
+    method = find_method(Mpt(distil="prompts"))
     state = method.prepare(inputs)
     step = method.forward(state)
     names = ("shared", "rows", "columns")
@@ -68,7 +71,7 @@ def test_factors_keep_their_size() -> None:
 
 def test_the_shares_of_the_sources_add_up_to_one() -> None:
     inputs = random_inputs(2, 4)
-    method = find_method(Mpt())
+    method = find_method(Mpt(distil="prompts"))
     step = method.forward(method.prepare(inputs))
     assert torch.allclose(step.weights.sum(-1), torch.ones(2).double())
     prompts = inputs.init[0] + inputs.source_vectors[0]
@@ -86,7 +89,7 @@ def test_the_shares_of_the_sources_add_up_to_one() -> None:
 
 def test_where_the_target_starts() -> None:
     inputs = random_inputs(2, 3)
-    near, mean = (find_method(Mpt(start=start)) for start in ("fit", "mean"))
+    near, mean = (find_method(Mpt(start=start, distil="prompts")) for start in ("fit", "mean"))
     fitted, averaged = near.prepare(inputs), mean.prepare(inputs)
     assert torch.equal(fitted.parameters["shared"], averaged.parameters["shared"])
     for run in range(2):
@@ -102,3 +105,22 @@ def test_where_the_target_starts() -> None:
     assert list(errors) == ["source0", "source1", "source2"] and all(
         0 < x < 1 for x in errors.values()
     )
+
+
+def test_after_source_training_the_shared_prompt_is_taken_and_the_rest_fitted_to_it() -> None:
+    inputs = random_inputs(2, 3)
+    state = find_method(Mpt(start="mean")).prepare(inputs)
+    assert inputs.mixture_prompt is not None
+    assert torch.equal(state.parameters["shared"], inputs.mixture_prompt)
+    for run in range(2):
+        prompts = inputs.init[run] + inputs.source_vectors[run]
+        pairs = [own_factors(p, inputs.mixture_prompt[run], 20) for p in prompts]
+        rows = torch.stack([u for u, _ in pairs]).mean(0)
+        assert torch.allclose(state.parameters["rows"][run].detach(), rows)
+        assert torch.allclose(state.frozen["share"].sum(-1), torch.ones(2).double())
+
+
+def test_without_source_training_its_absence_is_said() -> None:
+    bare = dataclasses.replace(random_inputs(1, 2), mixture_prompt=None)
+    with pytest.raises(ConfigError, match="set distil to 'prompts'"):
+        find_method(Mpt()).prepare(bare)

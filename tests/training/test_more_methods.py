@@ -63,9 +63,9 @@ STARTS = [
 ]
 
 
-def _moved(slot, backbone) -> TaskPrompt:
+def _moved(slot, backbone, key=None) -> TaskPrompt:
     """A Stage I prompt that has moved: a random backbone learns nothing, so all vectors are 0."""
-    made = to_task_prompt(slot, backbone)
+    made = to_task_prompt(slot, backbone, key)
     rng = np.random.default_rng([len(made.task), ord(made.task[0]), made.seed])
     towards = np.random.default_rng(made.seed).normal(size=made.prompt.shape)
     moved = made.prompt + 0.3 * rng.normal(size=made.prompt.shape) + 0.1 * towards

@@ -21,6 +21,7 @@ from dtvg.methods.specs.merging import Awd, Consensus, Dare, Mpt, Ties, TpvSum
 from dtvg.methods.specs.plain import (
     AllForOne,
     AllSources,
+    MptSources,
     NoTransfer,
     PromptTuning,
     Single,
@@ -45,6 +46,7 @@ __all__ = [
     "MethodConfig",
     "Moe",
     "Mpt",
+    "MptSources",
     "NoTransfer",
     "Oracle",
     "PrimalDual",
@@ -88,13 +90,17 @@ METHODS: dict[str, type[MethodConfig]] = {
 """Every transfer method by name, in the order lists and forms show them."""
 
 
+_PREPARING = ("prompt_tuning", "mpt_sources")
+"""What runs before the transfer runs; not listed with them."""
+
+
 def _from_name(value: Any) -> Any:
     """Let `dtvg` stand for `{name: dtvg}`, and name the nearest method for an unknown one."""
     if isinstance(value, str):
         value = {"name": value}
     if isinstance(value, dict):
         name = value.get("name")
-        if name != "prompt_tuning" and name not in METHODS:
+        if name not in (*_PREPARING, *METHODS):
             raise ValueError(
                 unknown("method", str(name), METHODS, "`python -m dtvg methods list` shows them.")
             )
@@ -106,7 +112,7 @@ if TYPE_CHECKING:
 else:
     AnyMethod = Annotated[
         Annotated[
-            Union[(*METHODS.values(), PromptTuning)],  # noqa: UP007 - the members are a list
+            Union[(*METHODS.values(), PromptTuning, MptSources)],  # noqa: UP007 - the members are a list
             Field(discriminator="name"),
         ],
         BeforeValidator(_from_name),

@@ -34,6 +34,8 @@ class MethodConfig(BaseModel):
     tunes_from_other_prompt: ClassVar[bool] = False
     """Whether this is plain prompt tuning from another start: then Stage I's rate is used."""
 
+    starts_from_tasks: ClassVar[bool] = True
+    """Whether the Stage I prompts of the target and of its sources are tuned for the run."""
     derived: ClassVar[bool] = False
     """Whether a run starts only after its trials (see `trials`) have finished."""
 
@@ -92,6 +94,10 @@ class MethodConfig(BaseModel):
     def stackable(self) -> Self:
         """Return what runs must agree in to share a stack: without what differs run by run."""
         return self
+
+    def preparation(self) -> MethodConfig | None:
+        """Return what is trained on the mixture of the sources before the run, or None."""
+        return None
 
     def prompt_count(self, sources: int) -> int:
         """Return how many prompts `[r d]` are trained."""

@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BeforeValidator, Field, model_validator
 
 from dtvg.methods.specs.base import MethodConfig
+from dtvg.methods.specs.plain import MptSources
 
 OWN = "target"
 """Stands for the target's own vector among the coefficients."""
@@ -183,11 +184,11 @@ class TpvSum(MethodConfig):
 
 
 class Mpt(MethodConfig):
-    """One shared prompt times a rank-one matrix per task, fitted to the sources, then tuned."""
+    """One shared prompt times a rank-one matrix per task, distilled from the sources."""
 
     title = "Multitask prompt tuning"
     paper = "Wang et al. 2023, arXiv 2303.02861"
-    summary = "A shared prompt fitted to the sources, times the target's own rank-one matrix."
+    summary = "A shared prompt distilled from the sources, times the target's rank-one matrix."
     has_source_vectors = False
     ranks_prompts = True
     trains_scales = False
@@ -199,9 +200,23 @@ class Mpt(MethodConfig):
         description="The target's rank-one matrix starts as near as can be to its Stage I prompt, "
         "or at the mean of the sources'.",
     )
-    iterations: int = Field(
-        20, ge=1, le=1000, description="Rounds of the least squares that fit the sources."
+    distil: Literal["backbone", "prompts"] = Field(
+        "backbone",
+        description="The shared prompt is trained on the sources' data after their teachers, or "
+        "fitted to the teachers' prompts without data.",
     )
+    distil_weight: float = Field(
+        0.9, ge=0, description="λ: weight of the teachers' logits and hidden states in that loss."
+    )
+    iterations: int = Field(
+        20, ge=1, le=1000, description="Rounds of the least squares that fit prompts."
+    )
+
+    def preparation(self) -> MptSources | None:
+        """Source training, where the backbone distils."""
+        if self.distil == "prompts":
+            return None
+        return MptSources(distil_weight=self.distil_weight, iterations=self.iterations)
 
     def gate_count(self, length: int, width: int, sources: int) -> int:
         """The target's rank-one matrix."""

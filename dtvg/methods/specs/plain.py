@@ -133,7 +133,13 @@ class AllForOne(MethodConfig):
     trains_scales = False
     tunes_from_other_prompt = True
 
+    starts_from_tasks = False
+
     name: Literal["all_for_one"] = "all_for_one"
+
+    def preparation(self) -> MethodConfig:
+        """Prompt tuning."""
+        return PromptTuning()
 
 
 class PromptTuning(MethodConfig):
@@ -150,3 +156,28 @@ class PromptTuning(MethodConfig):
     trains_scales = False
 
     name: Literal["prompt_tuning"] = "prompt_tuning"
+
+
+class MptSources(MethodConfig):
+    """Source training of `mpt`: a shared prompt and rank-one matrices that follow the teachers.
+
+    Not a transfer method and not listed with them; it trains on the mixture of the sources.
+    """
+
+    title = "Multitask prompt tuning, source training"
+    paper = "Wang et al. 2023, arXiv 2303.02861"
+    summary = "A shared prompt times a rank-one matrix per source, distilled from their prompts."
+    has_source_vectors = False
+    trains_scales = False
+
+    name: Literal["mpt_sources"] = "mpt_sources"
+    distil_weight: float = Field(
+        0.9, ge=0, description="λ: weight of the teachers' logits and hidden states in the loss."
+    )
+    iterations: int = Field(
+        20, ge=1, le=1000, description="Rounds of the least squares that give the start."
+    )
+
+    def gate_count(self, length: int, width: int, sources: int) -> int:
+        """A rank-one matrix per source."""
+        return sources * (length + width)
