@@ -117,7 +117,7 @@ def test_a_run_with_an_infinite_vector_stays_put_and_the_others_train_on(backbon
 DRAWN_OR_RESTARTED = [
     "dmtg",
     "relational",
-    "mpt",
+    {"name": "mpt", "distil": "prompts"},
     {"name": "primal_dual", "skip": 0.3},
     "taps",
     {"name": "spot_dynamic", "regroup_every": 2},
