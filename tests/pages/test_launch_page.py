@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -10,13 +11,14 @@ import yaml
 from streamlit.testing.v1 import AppTest
 
 from dtvg.config import ExperimentConfig, build_config
-from dtvg.jobs import launcher, queue, slots
+from dtvg.jobs import devices, launcher, queue, slots
+from dtvg.jobs.devices import Device
 from dtvg.jobs.queue_files import jobs
 from dtvg.presets import PRESETS, clone
 from dtvg.settings import Section
 from dtvg.store.layout import ExperimentDir, create_experiment
 from dtvg.store.reader import open_experiment
-from dtvg.ui import forms, launch_draft
+from dtvg.ui import forms, launch_draft, launch_plan
 
 PAGE = Path(__file__).resolve().parents[2] / "pages" / "launch.py"
 
@@ -417,3 +419,27 @@ def test_a_closed_group_says_what_differs_and_opens_where_something_is_wrong() -
     page.query_params["set"] = "{optim.steps: 0}"
     page = _sound(page.run())
     assert _widget(page, "text_input", "optim.steps").value == "0"
+
+
+def test_gpus_are_offered_with_memory_users_and_their_own_precisions(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    here = [
+        Device("cuda:0", "NVIDIA Old", 16, 2, (os.getpid(),), ("float32", "float16")),
+        Device("cpu", "CPU, 8 cores", 32, 30, precisions=("float32", "float64")),
+    ]
+    monkeypatch.setattr(devices, "list_devices", lambda: here)
+    launch_plan.devices.clear()
+    try:
+        page = _open()
+        said = "".join(c.value for c in page.caption)
+        assert "On **NVIDIA Old** in float32, 2.0 of 16.0 GiB free" in said
+        assert f"process {os.getpid()}" in said
+        chosen = _widget(page, "selectbox", "device.name")
+        assert "cuda:0: NVIDIA Old, 2.0 GiB free" in chosen.options
+        assert _widget(page, "selectbox", "device.precision").options == ["float32", "float16"]
+        chosen.set_value("cpu")
+        page = _run(page)
+        assert _widget(page, "selectbox", "device.precision").options == ["float32", "float64"]
+    finally:
+        launch_plan.devices.clear()
