@@ -300,6 +300,9 @@ def test_killing_the_queue_or_a_job_loses_nothing_and_the_rest_goes_on(own_home:
     _until(lambda: _worker() is not None, 30)
     _until(lambda: launcher.is_working(ExperimentDir(own_home / "runs" / "one")), 60)
     worker = _worker()
+    one = next(j for j in jobs() if j.experiment.name == "one")
+    # in sessions of their own: nothing that ends a terminal, a browser or the app ends them
+    assert os.getsid(worker.pid) == worker.pid and os.getsid(one.pid) == one.pid
     worker.kill()
     worker.wait(10)
     assert _names(JobState.RUNNING) == ["one"]
@@ -307,7 +310,6 @@ def test_killing_the_queue_or_a_job_loses_nothing_and_the_rest_goes_on(own_home:
     out = _command("move", jobs()[-1].id, "up")  # this call brings it back
     assert "'three' waits at place 1" in out
     _until(lambda: _worker() is not None and _worker().pid != worker.pid, 30)
-    one = next(j for j in jobs() if j.experiment.name == "one")
     os.kill(one.pid, signal.SIGKILL)
     _until(lambda: not any(j.state is not JobState.DONE for j in jobs()[1:]), 120)
     ended = {j.experiment.name: j for j in jobs()}

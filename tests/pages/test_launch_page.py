@@ -443,3 +443,19 @@ def test_gpus_are_offered_with_memory_users_and_their_own_precisions(
         assert _widget(page, "selectbox", "device.precision").options == ["float32", "float64"]
     finally:
         launch_plan.devices.clear()
+
+
+@pytest.mark.parametrize(
+    ("content", "sentence"), [(b"\xff\xfe\x00", "is no text"), (b"targets: [", "cannot be read")]
+)
+def test_a_file_that_is_no_yaml_is_said(content: bytes, sentence: str) -> None:
+    page = _open(preset="yaml")
+    page.file_uploader[0].upload("mine.yaml", content, "text/yaml")
+    page = _run(page)
+    assert sentence in _said(page) + "".join(c.value for c in page.caption)
+
+
+def test_an_uploaded_file_fills_the_form() -> None:
+    page = _open(preset="yaml")
+    page.file_uploader[0].upload("mine.yaml", b"targets: [rte]\nmethods: [none]", "text/yaml")
+    assert _yaml(_run(page))["targets"] == ["rte"]
