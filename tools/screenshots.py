@@ -1,6 +1,7 @@
 """Make docs/images: `python tools/screenshots.py` starts the app and photographs its pages.
 
-Needs Chromium (Debian: chromium) and the requirements of requirements-dev.txt.
+`python tools/screenshots.py docs/images compare-subsets` makes only the images named. Needs
+Chromium (Debian: chromium) and the requirements of requirements-dev.txt.
 """
 
 from __future__ import annotations
@@ -15,11 +16,22 @@ from pathlib import Path
 from playwright.sync_api import sync_playwright
 
 ROOT = Path(__file__).resolve().parent.parent
-PAGES = ("overview", "launch", "live", "groups", "explain", "compare", "tasks")
+ADDRESSES = {
+    "overview": "",
+    "launch": "launch",
+    "live": "live",
+    "groups": "groups",
+    "explain": "explain",
+    "compare": "compare",
+    "compare-transfer": "compare?view=Transfer",
+    "compare-subsets": "compare?view=Subsets",
+    "tasks": "tasks",
+}
+DARK = ("groups", "explain", "compare")
 
 
-def main(folder: Path) -> None:
-    """Photograph every page, light, and three of them dark."""
+def main(folder: Path, names: tuple[str, ...] = tuple(ADDRESSES)) -> None:
+    """Photograph pages, light, and some of them dark too."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -36,8 +48,8 @@ def main(folder: Path) -> None:
                     viewport={"width": 1280, "height": 900}, color_scheme=scheme
                 )
                 view = context.new_page()
-                for name in PAGES if scheme == "light" else ("groups", "explain", "compare"):
-                    address = "" if name == "overview" else name
+                for name in names if scheme == "light" else [n for n in names if n in DARK]:
+                    address = ADDRESSES[name]
                     for _ in range(40):
                         try:
                             view.goto(f"http://127.0.0.1:{port}/{address}")
@@ -54,4 +66,5 @@ def main(folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]) if len(sys.argv) > 1 else ROOT / "docs" / "images")
+    where = Path(sys.argv[1]) if len(sys.argv) > 1 else ROOT / "docs" / "images"
+    main(where, tuple(sys.argv[2:]) or tuple(ADDRESSES))
