@@ -174,6 +174,8 @@ def _parquet(path: Path, spec: TaskSpec) -> pa.Table:
     """Read the needed columns, or all where one is missing (to name those there are)."""
     held = pq.read_schema(path).names
     wanted = [column for column in spec.columns if column in held]
+    if spec.flatten is not None and len(wanted) < len(spec.columns):
+        return spec.flatten(pq.read_table(path))
     return pq.read_table(path, columns=wanted if len(wanted) == len(spec.columns) else None)
 
 
@@ -198,7 +200,7 @@ def checked(table: pa.Table, spec: TaskSpec, where: str) -> pa.Table:
         )
     if not table.num_rows:
         raise DataError(f"{where} holds no rows; task {spec.name} needs at least one.")
-    table = table.select(list(spec.columns))
+    table = _own_rows(table, spec, where).select(list(spec.columns))
     for index, column in enumerate(table.schema):
         if pa.types.is_dictionary(column.type):
             plain = table.column(index).cast(column.type.value_type)
@@ -209,6 +211,21 @@ def checked(table: pa.Table, spec: TaskSpec, where: str) -> pa.Table:
         if pa.types.is_string(column.type) or pa.types.is_large_string(column.type):
             _refuse_no_text(table.column(column.name), column.name, where)
     return table
+
+
+def _own_rows(table: pa.Table, spec: TaskSpec, where: str) -> pa.Table:
+    """Keep the rows of this task where a data set holds several."""
+    if spec.only is None:
+        return table
+    column, value = spec.only
+    kept = table.filter(pc.equal(table.column(column).cast(pa.string()), value))
+    if not kept.num_rows:
+        found = sorted({str(v) for v in pc.unique(table.column(column)).to_pylist()})
+        raise DataError(
+            f"{where} holds no row of task {spec.name}: column '{column}' must be '{value}', and "
+            f"holds {quoted(found)[:200]}."
+        )
+    return kept
 
 
 def _refuse_no_text(values: pa.ChunkedArray, column: str, where: str) -> None:

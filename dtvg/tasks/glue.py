@@ -1,4 +1,4 @@
-"""GLUE as rows of data: eight tasks, one row each.
+"""GLUE as rows of data: nine tasks, one row each.
 
 Sizes, columns and label numbers are those of the hub's `nyu-mll/glue`; field order is the
 literature's (METHOD.md "Text-to-text conventions"). STS-B alone needs code, because its
@@ -84,6 +84,8 @@ TASKS: tuple[TaskSpec, ...] = (
           "Warstadt et al. 2019, arXiv 1805.12471"),
     _glue("rte", "Recognizing Textual Entailment", PAIR, NLI, ("accuracy",), SplitPlan(2_490),
           "Dagan et al. 2006; Bentivogli et al. 2009"),
+    _glue("wnli", "Winograd NLI", PAIR, ("not entailment", "entailment"), ("accuracy",),
+          SplitPlan(635), "Levesque et al. 2012"),
     replace(
         _glue("stsb", "Semantic Textual Similarity Benchmark", PAIR, (),
               ("pearson", "spearman"), SplitPlan(5_749, test="test"),

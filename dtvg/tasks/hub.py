@@ -56,6 +56,8 @@ def read_hub(spec: TaskSpec, split: str, looked_in: Sequence[Path]) -> pa.Table:
             refuse_unknown_host()
         rows = datasets.load_dataset(spec.dataset, spec.config, split=split, revision=spec.revision)
         table = rows.with_format("arrow")[:]
+        if spec.flatten is not None:
+            table = spec.flatten(table)
     except Exception as error:  # noqa: BLE001 - the client raises errors of several libraries
         raise DataError(_refusal(spec, split, looked_in, error)) from None
     return checked(table, spec, f"{hub_name(spec)}, split {split}")

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from dtvg.tasks import answer_metrics, text_metrics
-from dtvg.tasks.metrics import score
+from dtvg.tasks.metrics import asked_once, score
 from dtvg.tasks.reweighted import Answers, Scorer, scorer
 from dtvg.tasks.spec import Example, TaskSpec
 
@@ -99,6 +99,7 @@ def score_with_intervals(
         DataError: as `dtvg.tasks.metrics.score`.
     """
     values = score(spec, predictions, examples)
+    predictions, examples = asked_once(predictions, examples)
     weights = _weights(examples, seed, resamples)
     drawn: dict[str, Floats] = {}
     for metric in spec.metrics:

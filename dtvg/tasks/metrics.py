@@ -115,8 +115,26 @@ def score(
             f"Task {spec.name}: got {len(predictions)} outputs for {len(examples)} examples; "
             "scoring needs one output for each of at least one example."
         )
+    predictions, examples = asked_once(predictions, examples)
     values = {name: METRICS[name](predictions, examples, spec) for name in spec.metrics}
     return {**values, "score": sum(values.values()) / len(values)}
+
+
+def asked_once(
+    predictions: Sequence[str], examples: Sequence[Example]
+) -> tuple[list[str], list[Example]]:
+    """Drop examples of a group that ask what another one asks: ReCoRD's and generation's.
+
+    Such rows differ only in which accepted answer is trained on; the first one counts.
+    """
+    seen: set[tuple[str, str]] = set()
+    kept = []
+    for p, e in zip(predictions, examples, strict=True):
+        key = (e.group or "", e.source)
+        if e.group is None or key not in seen:
+            kept.append((p, e))
+        seen.add(key)
+    return [p for p, _ in kept], [e for _, e in kept]
 
 
 def _gold(examples: Sequence[Example], spec: TaskSpec) -> list[int]:

@@ -23,7 +23,7 @@ from dtvg.tasks.labels import label_words, reworded, with_words
 from dtvg.tasks.own_splits import plan_own
 from dtvg.tasks.spec import Example, TaskSpec, find_task
 from dtvg.tasks.splits import Splits, draw_order, leak_note, needs_test, plan_splits
-from dtvg.tasks.text import TEXT_VERSION, examples_from
+from dtvg.tasks.text import TEXT_VERSION, examples_from, sharing_references
 
 SPLIT_NAMES = ("train", "validation", "test")
 
@@ -207,7 +207,7 @@ def _prepare(
     if not spec.files or "validation" in dict(spec.files):
         validation, _ = read("validation")
     test: list[Example] | None = None
-    if _has_test(spec, choice.split):
+    if _has_test(spec, choice.split) and (folder or not spec.split.on_hub):
         test, _ = read("test")
     if spec.described_in:
         splits = plan_own(final, train, validation, test, choice.seed)
@@ -254,16 +254,17 @@ def read_official(
     Returns:
         Examples and the number of rows read.
     """
-    own = {"train": spec.split.train, "validation": spec.split.validation, "test": spec.split.test}
-    names = tuple(dict.fromkeys([own[split] or split, split]))
+    names = spec.split.names(split)
     tables: list[tuple[str, pa.Table]] = []
     if folder is None:
-        where = f"{hub.hub_name(spec)}, split {names[0]}"
-        tables.append((where, hub.read_hub(spec, names[0], places)))
+        name = spec.split.hub_name(split)
+        tables.append((f"{hub.hub_name(spec)}, split {name}", hub.read_hub(spec, name, places)))
     else:
         for path in files.split_files(spec, folder, names):
             tables.append((f"'{path}'", files.read_file(path, spec)))
     examples = [e for where, table in tables for e in examples_from(spec, table, where)]
+    if spec.shared_references:
+        examples = sharing_references(examples)
     if words != spec.labels:
         examples = reworded(examples, words)
     return examples, sum(table.num_rows for _, table in tables)

@@ -53,6 +53,20 @@ class SplitPlan:
     validation: str = "validation"
     test: str | None = None
     """Name of a labelled official test split, used only with `data.split: official`."""
+    on_hub: tuple[tuple[str, str], ...] = ()
+    """Pairs (split, the hub's name of it) where the hub has no split of that name."""
+
+    def names(self, split: str) -> tuple[str, ...]:
+        """Return what the files or the hub may call a split, in order of preference."""
+        own = {"train": self.train, "validation": self.validation, "test": self.test}
+        return tuple(dict.fromkeys([own[split] or split, split, *self._elsewhere(split)]))
+
+    def hub_name(self, split: str) -> str:
+        """Return the hub's name of a split."""
+        return (*self._elsewhere(split), *self.names(split))[0]
+
+    def _elsewhere(self, split: str) -> tuple[str, ...]:
+        return tuple(name for which, name in self.on_hub if which == split)
 
 
 @dataclass(frozen=True)
@@ -89,6 +103,12 @@ class TaskSpec:
     """
     more_columns: tuple[str, ...] = ()
     """Columns that `convert` reads besides those of `fields` and `label_column`."""
+    only: tuple[str, str] | None = None
+    """(column, value): rows with another value belong to another task of the same data set."""
+    flatten: Callable[[Any], Any] | None = field(default=None, repr=False)
+    """Turns the hub's nested table into one with this task's columns, one row per example."""
+    shared_references: bool = False
+    """Whether rows with the same input accept each other's answers (generation tasks)."""
     files: tuple[tuple[str, str], ...] = ()
     """Pairs (split, absolute path) of a task described in YAML, empty for all others."""
     described_in: str = ""
@@ -108,10 +128,10 @@ class TaskSpec:
 
 def shipped_tasks() -> dict[str, TaskSpec]:
     """Return the tasks that come with the package by name, family by family."""
-    from dtvg.tasks import demo, glue, superglue
+    from dtvg.tasks import demo, glue, mrqa, nlg, others, superglue
 
     tasks: dict[str, TaskSpec] = {}
-    for family in (demo, glue, superglue):
+    for family in (demo, glue, superglue, mrqa, others, nlg):
         tasks.update({spec.name: spec for spec in family.TASKS})
     return tasks
 

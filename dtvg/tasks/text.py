@@ -7,7 +7,9 @@ METHOD.md "Text-to-text conventions".
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import pyarrow as pa
@@ -57,6 +59,22 @@ def examples_from(spec: TaskSpec, table: pa.Table, where: str) -> list[Example]:
         Example(source, spec.labels[label], answers[label], label)
         for source, label in zip(sources, labels, strict=True)
     ]
+
+
+def sharing_references(examples: Sequence[Example]) -> list[Example]:
+    """Let examples with the same input accept each other's answers, and be scored together."""
+    accepted: dict[str, dict[str, None]] = {}
+    for e in examples:
+        accepted.setdefault(e.source, {})[e.target] = None
+    return [
+        replace(e, references=tuple(accepted[e.source]), group=group_name(e.source))
+        for e in examples
+    ]
+
+
+def group_name(*parts: str) -> str:
+    """Return a short name of what rows are scored together by, from its content."""
+    return hashlib.blake2b("\x1f".join(parts).encode(), digest_size=8).hexdigest()
 
 
 def _sources(spec: TaskSpec, texts: list[list[str]]) -> list[str]:

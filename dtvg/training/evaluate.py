@@ -84,15 +84,27 @@ def evaluation_rows(task: TokenisedTask, split: str, at_most: int, data_seed: in
     Rows that are scored together (MultiRC's questions) are kept or left out as a whole.
     """
     texts = task.texts[split]
-    if len(texts) <= at_most:
-        return np.arange(len(texts))
     key = (task.fingerprint, split, at_most, data_seed)
     if key not in _SAMPLES:
-        order, count = draw_order(texts, data_seed), at_most
-        while count and _together(texts[order[count - 1]], texts[order[count]]):
+        order = _once(texts, draw_order(texts, data_seed))
+        count = min(at_most, len(order))
+        while 0 < count < len(order) and _together(texts[order[count - 1]], texts[order[count]]):
             count -= 1
         _SAMPLES[key] = np.sort(np.array(order[: count or at_most]))
     return _SAMPLES[key]
+
+
+def _once(texts: Sequence[Example], order: Sequence[int]) -> list[int]:
+    """Keep the first of the rows of a group that ask the same (ReCoRD, generation)."""
+    seen: set[tuple[str, str]] = set()
+    kept = []
+    for row in order:
+        e = texts[row]
+        if e.group is None or (e.group, e.source) not in seen:
+            kept.append(row)
+        if e.group is not None:
+            seen.add((e.group, e.source))
+    return kept
 
 
 def _together(one: Example, other: Example) -> bool:
