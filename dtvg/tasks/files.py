@@ -166,7 +166,7 @@ def read_file(path: Path, spec: TaskSpec) -> pa.Table:
 
 def text_columns(spec: TaskSpec) -> frozenset[str]:
     """Return the columns of a CSV that are text whatever they look like."""
-    named = [column for _, column in spec.fields]
+    named = [column for _, column in spec.fields if column not in spec.list_columns]
     return frozenset([*named, spec.label_column] if spec.described_in else named)
 
 

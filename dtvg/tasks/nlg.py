@@ -13,6 +13,8 @@ import pyarrow as pa
 
 from dtvg.tasks.spec import Example, FieldProblem, SplitPlan, TaskSpec
 
+PARQUET = "refs/convert/parquet"
+"""The hub's own Parquet copy of a data set whose original is a script, which is never run."""
 METRICS = ("rouge1", "rouge2", "rougeL", "bleu", "meteor_stem")
 
 
@@ -90,6 +92,7 @@ def _nlg(
     paper: str,
     licence: str,
     flatten: Callable[[pa.Table], pa.Table] | None = None,
+    revision: str | None = PARQUET,
 ) -> TaskSpec:
     """Return one row of a generation task."""
     return TaskSpec(
@@ -110,6 +113,8 @@ def _nlg(
         convert=convert,
         flatten=flatten,
         shared_references=True,
+        list_columns=() if column == "meaning_representation" else (column,),
+        revision=revision,
     )
 
 
@@ -118,7 +123,8 @@ TASKS: tuple[TaskSpec, ...] = (
          "human_reference", SplitPlan(42_061, test="test"), 96, e2e_example,
          "Novikova et al. 2017, arXiv 1706.09254", "CC BY-SA 4.0"),
     _nlg("common_gen", "CommonGen", "allenai/common_gen", None, "concepts", "target",
-         SplitPlan(67_389), 48, common_gen_example, "Lin et al. 2020, arXiv 1911.03705", "MIT"),
+         SplitPlan(67_389), 48, common_gen_example, "Lin et al. 2020, arXiv 1911.03705", "MIT",
+         revision=None),
     _nlg("web_nlg", "WebNLG 2017", "web-nlg/web_nlg", "webnlg_challenge_2017", "triples", "target",
          SplitPlan(18_102, validation="dev", test="test"), 128, web_nlg_example,
          "Gardent et al. 2017", "CC BY-NC-SA 4.0", flat_web_nlg),

@@ -110,5 +110,5 @@ TASKS: tuple[TaskSpec, ...] = (
     _task("trec", "TREC question classes", "CogComp/trec", None, (("question", "text"),),
           ("abbreviation", "entity", "description", "human", "location", "number"),
           SplitPlan(5_452, on_hub=TEST_AS_VALIDATION), "Li and Roth 2002", "see the corpus",
-          label_column="coarse_label"),
+          label_column="coarse_label", revision="refs/convert/parquet"),
 )  # fmt: skip

@@ -103,6 +103,8 @@ class TaskSpec:
     """
     more_columns: tuple[str, ...] = ()
     """Columns that `convert` reads besides those of `fields` and `label_column`."""
+    list_columns: tuple[str, ...] = ()
+    """Those of `fields` that hold a list of texts in each row."""
     only: tuple[str, str] | None = None
     """(column, value): rows with another value belong to another task of the same data set."""
     flatten: Callable[[Any], Any] | None = field(default=None, repr=False)

@@ -166,6 +166,6 @@ TASKS: tuple[TaskSpec, ...] = (
                    ("squad_f1", "squad_em"), SplitPlan(100_730),
                    "Zhang et al. 2018, arXiv 1810.12885"),
         fields=RECORD_FIELDS, label_column="answers", max_target_tokens=32,
-        convert=record_example,
+        list_columns=("entities",), convert=record_example,
     ),
 )  # fmt: skip

@@ -76,7 +76,8 @@ def test_a_tokenizer_that_is_not_here_is_said_and_the_rest_stays(cb: str) -> Non
 
 def test_the_row_stands_in_the_url_and_one_beyond_the_end_gives_way(cb: str) -> None:
     made = draw(task="cb", folder=cb, row="20")
-    assert made.number_input(key="row").value == 20 and "train row 20" in made.caption[2].value
+    assert made.number_input(key="row").value == 20
+    assert any("train row 20" in caption.value for caption in made.caption)
     made.selectbox(key="split").select("test").run()
     assert made.number_input(key="row").value == 5 and not made.exception
     assert draw(task="cb", folder=cb, split="test", row="900").number_input(key="row").value == 0
