@@ -6,6 +6,7 @@ Must not import torch, plotly or streamlit. docs/verdicts.md "Exports".
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from collections.abc import Callable, Sequence
 
@@ -21,6 +22,7 @@ from dtvg.analysis.lines import (
     costs_shown,
     legend,
     lines_of,
+    verdicts_brief,
     verdicts_shown,
 )
 from dtvg.analysis.published import TITLES
@@ -35,8 +37,11 @@ HEADINGS = {
     "profile": "Performance profile",
     "costs": "Cost",
 }
-WIDE = 7
-"""Columns from which on a LaTeX table spans both columns of a page."""
+WIDE = 54
+"""Letters and gaps of a line from which on a LaTeX table spans both columns of a page."""
+
+VERY_WIDE = 105
+"""From which on its letters are smaller too."""
 
 
 def export(
@@ -253,8 +258,12 @@ _ESCAPES = {
 
 
 def latex_text(text: str) -> str:
-    """Escape any text for LaTeX; letters it cannot set lose their accents, or become '?'."""
+    """Escape any text for LaTeX; letters it cannot set lose their accents, or become '?'.
+
+    A hyphen before a digit that begins a number becomes a minus.
+    """
     made = []
+    text = re.sub(r"(?<![\w-])-(?=[\d.])", "−", text)
     for letter in text:
         if letter in _ESCAPES:
             made.append(_ESCAPES[letter])
@@ -280,7 +289,7 @@ def to_latex(info: CompareInfo, tables: Sequence[str], name: str = "comparison")
         parts.append(_latex_scores(info, lines, name))
     for table in ("verdicts", "ranks", "costs"):
         if table in tables and len(shown_frame(info, table)):
-            frame = shown_frame(info, table)
+            frame = verdicts_brief(info) if table == "verdicts" else shown_frame(info, table)
             rows = [[latex_text(x) for x in row] for row in printed(frame).to_numpy()]
             caption = latex_text(f"{HEADINGS[table]}: {name}. {note_of(info, table)}")
             head = [latex_text(str(c)) for c in frame.columns]
@@ -324,6 +333,13 @@ def _latex_cell(cell: Cell) -> str:
     return number + spread + latex_text(SYMBOLS[cell.mark])
 
 
+def _line_length(head: Sequence[str], groups: Sequence[Sequence[Sequence[str]]]) -> int:
+    """Letters of the widest entries of all columns, and two for each gap."""
+    rows = [row for rows in groups for row in rows if len(row) == len(head)]
+    plain = [[re.sub(r"\\[a-z]+|[{}$]", "", x) for x in row] for row in (head, *rows)]
+    return sum(max(len(x) for x in column) + 2 for column in zip(*plain, strict=True))
+
+
 def _latex_table(
     head: Sequence[str],
     groups: Sequence[Sequence[Sequence[str]]],
@@ -340,7 +356,9 @@ def _latex_table(
         label: any text.
         kinds: `l` or `r` for each column; empty: the first to the left, numbers to the right.
     """
-    wide = len(head) > WIDE
+    length = _line_length(head, groups)
+    wide = length > WIDE
+    size = r"\scriptsize" if length > VERY_WIDE else r"\footnotesize"
     floating = "table*" if wide else "table"
     safe = "".join(c if c.isalnum() and c.isascii() else "-" for c in label.lower())
     body = "\n\\midrule\n".join(
@@ -350,9 +368,9 @@ def _latex_table(
         [
             rf"\begin{{{floating}}}[t]",
             r"\centering",
-            *([r"\footnotesize", r"\setlength{\tabcolsep}{3pt}"] if wide else [r"\small"]),
             rf"\caption{{{caption}}}",
             rf"\label{{tab:{safe}}}",
+            *([size, r"\setlength{\tabcolsep}{3pt}"] if wide else [r"\small"]),
             rf"\begin{{tabular}}{{{kinds or 'l' + 'r' * (len(head) - 1)}}}",
             r"\toprule",
             " & ".join(head) + r" \\",

@@ -113,10 +113,18 @@ def test_latex_has_as_many_cells_as_columns_and_balanced_braces(info: CompareInf
     assert text.isascii() or all(ord(c) < 0x180 for c in text)
 
 
+def test_a_long_table_spans_the_page_and_a_short_one_does_not(info: CompareInfo) -> None:
+    text = export(info, "latex", ["scores", "verdicts", "ranks"])
+    assert "\\begin{table*}" in text and "\\begin{table}" in export(info, "latex", ["ranks"])
+    assert "not enough seeds" not in text[text.index("tab:comparison-verdicts") :]
+    assert "too few seeds" in text
+
+
 def test_latex_escapes_what_people_name() -> None:
     assert latex_text("a_b & 50% #1 {x} ~^$\\") == (
         r"a\_b \& 50\% \#1 \{x\} \textasciitilde{}\textasciicircum{}\$\textbackslash{}"
     )
+    assert latex_text("-1.2 of rte-1, single-a") == "$-$1.2 of rte-1, single-a"
     assert latex_text("naïve 語 τ≤½ẽ") == r"naïve ? $\tau$$\leq$?e"
 
 

@@ -16,6 +16,7 @@ import pandas as pd
 
 from dtvg.analysis.compare import AVERAGE, CompareInfo
 from dtvg.analysis.statistics import MOST_SEEDS
+from dtvg.analysis.verdicts import NOT_ENOUGH, UNDECIDED
 
 Group = Literal["compared", "reference", "published"]
 Mark = Literal["", "better", "worse", "better_on_runs", "worse_on_runs"]
@@ -261,6 +262,17 @@ def verdicts_shown(info: CompareInfo) -> pd.DataFrame:
             ],
         }
     )
+
+
+IN_FULL = ("seeds", "95 % (seeds and examples)", "p of the runs (Holm)")
+"""Columns of `verdicts_shown` that only wide tables have."""
+
+
+def verdicts_brief(info: CompareInfo) -> pd.DataFrame:
+    """Return the verdicts for narrow terminals and printed pages: fewer columns, short words."""
+    shown = verdicts_shown(info)
+    brief = shown[[c for c in shown.columns if c not in IN_FULL]]
+    return brief.replace({NOT_ENOUGH: "too few seeds", UNDECIDED: "none shown"})
 
 
 def _seeds(needed: float, attainable: int, effect: float) -> str:

@@ -16,6 +16,7 @@ from dtvg.errors import DataError, unknown
 __all__ = [
     "NOTE",
     "NOT_ENOUGH",
+    "UNDECIDED",
     "check_subject",
     "holm",
     "pairs",
@@ -28,9 +29,9 @@ NOTE = (
     "p of a verdict is the larger of two: exact two-sided sign flips over seeds, and 10,000 "
     "resamples of seeds and examples together where answers were kept. It is corrected by Holm "
     "over the baselines of the average, and over all targets and baselines for the single "
-    "targets; a verdict needs at most 0.05, which few seeds cannot reach whatever the scores. "
-    "'verdict_runs' asks less: whether these trained runs would differ on other examples "
-    "(McNemar's test for accuracy, else resampled examples; Holm again)."
+    "targets; a verdict needs at most 0.05, which few seeds cannot reach whatever the scores. The "
+    "verdict on these runs asks less: whether the prompts as trained would differ on other "
+    "examples (McNemar's test for accuracy, else resampled examples; Holm again)."
 )
 NOT_ENOUGH = "not enough seeds for a verdict"
 NONE_YET = "no seed in common yet"

@@ -14,7 +14,6 @@ if TYPE_CHECKING:
 
 ROOMY = 150
 """Characters from which on the whole table of verdicts fits a line."""
-IN_WIDE_TERMINALS = ("seeds", "95 % (seeds and examples)", "g", "p of the runs (Holm)")
 
 
 def add(actions: Any) -> None:
@@ -104,8 +103,7 @@ def _tables(console: Any, info: CompareInfo, title: str, chosen: list[str]) -> N
     from rich.table import Table
 
     from dtvg import export
-    from dtvg.analysis.lines import legend, lines_of
-    from dtvg.analysis.verdicts import NOT_ENOUGH
+    from dtvg.analysis.lines import legend, lines_of, verdicts_brief
 
     lines = lines_of(info, "published" in chosen)
     if "scores" in chosen:
@@ -122,8 +120,7 @@ def _tables(console: Any, info: CompareInfo, title: str, chosen: list[str]) -> N
             continue
         frame = export.shown_frame(info, name)
         if name == "verdicts" and console.width < ROOMY:
-            frame = frame[[c for c in frame.columns if c not in IN_WIDE_TERMINALS]]
-            frame = frame.replace(NOT_ENOUGH, "too few seeds")
+            frame = verdicts_brief(info)
         if len(frame):
             table = Table(*map(escape, map(str, frame.columns)), title=export.HEADINGS[name])
             for row in export.printed(frame).to_numpy():
