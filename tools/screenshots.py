@@ -58,6 +58,9 @@ def main(folder: Path, names: tuple[str, ...] = tuple(ADDRESSES)) -> None:
                             time.sleep(0.5)
                     view.wait_for_selector("[data-testid=stMarkdown], h1", timeout=30_000)
                     time.sleep(3.5)
+                    tall = "?view=" in address
+                    view.set_viewport_size({"width": 1280, "height": 1250 if tall else 900})
+                    time.sleep(1.0 if tall else 0.0)
                     view.screenshot(path=folder / f"{name}-{scheme}.png")
                     print(name, scheme)
             browser.close()

@@ -33,10 +33,13 @@ def lattice_figure(info: LatticeInfo, dark: bool = False) -> go.Figure:
     if not len(info.sources):
         return message("This target has no sources to make subsets of.", dark)
     figure = go.Figure()
-    places = info.nodes.assign(place=_across(info, info.nodes)).set_index("key")[["place", "size"]]
+    layers = sorted(info.nodes["size"].unique())
+    places = pd.DataFrame(
+        {"place": _across(info, info.nodes), "size": info.nodes["size"].map(layers.index)}
+    ).set_index(info.nodes["key"])
     for trace in _arrows(info, places, dark):
         figure.add_trace(trace)
-    figure.add_traces(_circles(info, dark))
+    figure.add_traces(_circles(info, places, dark))
     best = info.nodes[info.nodes["best"]]
     row: Any
     for row in best.itertuples():
@@ -48,19 +51,22 @@ def lattice_figure(info: LatticeInfo, dark: bool = False) -> go.Figure:
             showarrow=False,
             font={"color": ink(dark).text, "size": 12},
         )
-    layers = int(info.nodes["size"].max()) + 1
     finish(
         figure,
         key=f"lattice {info.target} {info.run}",
         dark=dark,
         x="",
         y="sources in the subset",
-        height=140 + (88 if layers < 6 else 64) * layers,
+        height=140 + (88 if len(layers) < 6 else 64) * len(layers),
         showlegend=False,
     )
     figure.update_xaxes(visible=False)
     figure.update_yaxes(
-        tickmode="linear", dtick=1, showgrid=False, ticks="", range=[-0.5, layers - 0.4]
+        tickvals=list(range(len(layers))),
+        ticktext=[str(size) for size in layers],
+        showgrid=False,
+        ticks="",
+        range=[-0.5, len(layers) - 0.4],
     )
     return figure
 
@@ -116,7 +122,7 @@ def _bent(x0: float, y0: float, x1: float, y1: float) -> tuple[list[float], list
     return list(x0 + t * (x1 - x0) + bow * across), list(y0 + t * (y1 - y0) + bow * up)
 
 
-def _circles(info: LatticeInfo, dark: bool) -> list[go.Scatter]:
+def _circles(info: LatticeInfo, places: pd.DataFrame, dark: bool) -> list[go.Scatter]:
     """Subsets: hollow where untrained, coloured by score else; outlined where visited."""
     known = info.nodes["score"].notna()
     made = []
@@ -138,10 +144,10 @@ def _circles(info: LatticeInfo, dark: bool) -> list[go.Scatter]:
             marker |= _scale(score, info.split)
         made.append(
             go.Scatter(
-                x=_across(info, nodes),
-                y=nodes["size"],
+                x=places.loc[nodes["key"], "place"].to_numpy(),
+                y=places.loc[nodes["key"], "size"].to_numpy(),
                 mode="markers+text",
-                text=[_short(key) for key in nodes["key"]],
+                text=[_short(key, len(info.sources)) for key in nodes["key"]],
                 textposition="middle center",
                 textfont={"size": 11, "color": _on(score, ink(dark).text)},
                 customdata=_about(info, nodes),
@@ -159,9 +165,12 @@ def _scale(score: np.ndarray, split: str) -> dict[str, Any]:
     return {"cmin": low, "cmax": max(high, low + 1e-6), "colorscale": "Cividis", "colorbar": bar}
 
 
-def _short(key: str) -> str:
-    """Letters that fit into a node; a long one in two lines."""
-    return key if len(key) < 5 else f"{key[: (len(key) + 1) // 2]}<br>{key[(len(key) + 1) // 2 :]}"
+def _short(key: str, n: int) -> str:
+    """Letters that fit into a node: a long subset in two lines, the whole set by name."""
+    if len(key) < 5:
+        return key
+    half = (len(key) + 1) // 2
+    return "all" if len(key) >= n else f"{key[:half]}<br>{key[half:]}"
 
 
 def _across(info: LatticeInfo, nodes: pd.DataFrame) -> pd.Series:
