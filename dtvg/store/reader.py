@@ -151,7 +151,8 @@ def _open_run(run: RunDir) -> Run:
     content = read_json(run.result_path)
     if content is not None:
         try:
-            result, state = RunResult(**content), RunState.FINISHED
+            known = {k: v for k, v in content.items() if k in RunResult.__dataclass_fields__}
+            result, state = RunResult(**known), RunState.FINISHED  # a newer version says more
         except TypeError:
             problem = "result.json holds something else than a result"
     elif state is RunState.FINISHED:

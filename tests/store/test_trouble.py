@@ -110,6 +110,13 @@ def test_a_damaged_result_does_not_pass_for_a_finished_run(runs: Path) -> None:
     assert open_run(run).problem == "result.json holds something else than a result"
 
 
+def test_a_result_of_a_newer_version_is_read_without_what_it_adds(runs: Path) -> None:
+    path = next(runs.glob("*/*/result.json"))
+    path.write_text(path.read_text().replace("{", '{"added_later": 1,', 1))
+    assert open_run(path.parent).state is RunState.FINISHED
+    assert open_run(path.parent).problem is None
+
+
 def test_files_of_strangers_in_a_runs_folder_are_passed_over(runs: Path) -> None:
     run = runs / "trial" / "lake.dtvg.s0"
     for table in ("steps", "sources", "evals"):
