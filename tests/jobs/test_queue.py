@@ -17,7 +17,7 @@ import psutil
 import pytest
 
 from dtvg.config import build_config
-from dtvg.errors import ConfigError, JobError
+from dtvg.errors import ConfigError, JobError, StoreError
 from dtvg.jobs import launcher, queue, queue_worker, slots
 from dtvg.jobs.queue_files import Job, JobState, changing, folder, jobs, stored
 from dtvg.records import RunState
@@ -319,3 +319,48 @@ def test_killing_the_queue_or_a_job_loses_nothing_and_the_rest_goes_on(own_home:
     assert "1 of 1 runs finished" in ended["two"].message
     _until(lambda: _worker() is None, 30)  # nothing is left to do, so nobody stays
     assert all(read_json(p)["state"] != "running" for p in (folder() / "jobs").glob("*.json"))
+
+
+def test_a_full_disk_does_not_end_the_queues_process(
+    own_home: Path, slow: list, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (folder() / "jobs").mkdir(parents=True)
+    tries = []
+
+    def turn() -> list[Job]:
+        tries.append(1)
+        if len(tries) == 1:
+            raise StoreError("No space left on device.")
+        return []
+
+    monkeypatch.setattr(queue_worker, "turn", turn)
+    monkeypatch.setattr(queue_worker, "PAUSE", 0.01)
+    queue_worker.work()
+    assert len(tries) == 2
+    assert not is_locked(folder() / ".worker")
+
+
+def test_one_process_serves_the_queue_however_often_it_is_asked_for(
+    own_home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun = []
+
+    def detached(command: Sequence[str], *_: object) -> int:
+        begun.append(subprocess.Popen(["sleep", "60"]))
+        return begun[-1].pid
+
+    monkeypatch.setattr(launcher, "detached", detached)
+    blocker = _experiment(own_home, "blocker")
+    slots.set_slots("cpu", 1)
+    with blocker.lock():
+        queue.add(_experiment(own_home, "a"))
+        queue.add(_experiment(own_home, "b"))
+        queue.ensure()
+        assert len(begun) == 1
+        begun[0].kill()
+        begun[0].wait()
+        time.sleep(0.6)
+        queue.ensure()
+        assert len(begun) == 2
+        begun[1].kill()
+        begun[1].wait()
