@@ -37,3 +37,11 @@ def test_no_source_file_grows_beyond_its_limit() -> None:
         if (n := len(f.read_text().splitlines())) > (180 if f.parent.name == "pages" else 450)
     }
     assert long == {}
+
+
+def test_every_task_stands_in_the_table_of_tasks() -> None:
+    from dtvg.tasks.spec import shipped_tasks
+
+    text = (DOCS / "tasks.md").read_text()
+    names = [n for n, spec in shipped_tasks().items() if spec.dataset != "demo"]
+    assert [n for n in names if f"| `{n}` |" not in text] == []

@@ -1,0 +1,95 @@
+"""Contract kit for tasks: what every task must satisfy, shipped for extensions.
+
+Subclass `TaskContract` in a test module and give `name` and, where rows are at hand, `data`;
+pytest runs every law on it. Imports no torch; must not import streamlit or plotly.
+"""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from dtvg.config import NAME_PATTERN, DataConfig
+from dtvg.tasks.files import find_folder
+from dtvg.tasks.intervals import per_example, score_with_intervals
+from dtvg.tasks.metrics import METRICS, asked_once, score
+from dtvg.tasks.reading import TaskData, load_fresh
+from dtvg.tasks.spec import TaskSpec, find_task
+
+SAMPLE = 60
+"""Rows looked at per split: text metrics take milliseconds a row."""
+
+
+class TaskContract:
+    """Laws of a task; those about rows are skipped where none are at hand."""
+
+    name: str
+    data: DataConfig = DataConfig()
+
+    @property
+    def spec(self) -> TaskSpec:
+        return find_task(self.name)
+
+    def loaded(self) -> TaskData:
+        if find_folder(self.spec, self.data.folder) is None:
+            pytest.skip(f"no rows of task {self.name} are at hand")
+        kept: dict[tuple[str, str], TaskData] = self.__class__.__dict__.get("_kept", {})
+        key = (self.name, self.data.model_dump_json())
+        if key not in kept:
+            kept[key] = load_fresh(self.spec, self.data)
+            type.__setattr__(self.__class__, "_kept", kept)
+        return kept[key]
+
+    def test_the_row_is_complete(self) -> None:
+        spec = self.spec
+        assert re.match(NAME_PATTERN, spec.name) and spec.name == self.name
+        assert spec.title and spec.family and spec.fields and spec.paper and spec.licence
+        assert spec.metrics and set(spec.metrics) <= set(METRICS)
+        assert len(set(spec.labels)) == len(spec.labels) != 1
+        assert len(spec.label_titles) in (0, len(spec.labels))
+
+    def test_examples_are_text_with_their_answer_among_the_accepted_ones(self) -> None:
+        loaded = self.loaded()
+        for split in ("train", "validation", "test"):
+            rows = loaded.split(split)
+            assert rows
+            for e in rows[:SAMPLE]:
+                assert e.source.startswith(f"{self.name} ") or self.spec.dataset == "demo"
+                assert e.target and e.target in e.references
+                if loaded.spec.labels:
+                    assert e.label is not None and e.target == loaded.spec.labels[e.label]
+
+    def test_splits_share_no_group_and_follow_the_plan(self) -> None:
+        loaded = self.loaded()
+        groups = [{e.group for e in loaded.split(s) if e.group} for s in ("train", "validation")]
+        assert not groups[0] & groups[1]
+        if self.spec.dataset != "demo" and self.spec.split.train_rows < 10_000:
+            half = len(loaded.validation), len(loaded.test)
+            assert abs(half[0] - half[1]) <= 1 or any(e.group for e in loaded.validation)
+
+    def test_reading_again_gives_the_same_rows_and_another_seed_others(self) -> None:
+        loaded = self.loaded()
+        again = load_fresh(self.spec, self.data)
+        assert again.fingerprint == loaded.fingerprint
+        if self.spec.dataset != "demo":
+            other = load_fresh(self.spec, self.data.model_copy(update={"seed": 7}))
+            assert other.fingerprint != loaded.fingerprint
+
+    def test_right_answers_score_1_and_others_less(self) -> None:
+        loaded = self.loaded()
+        rows = list(loaded.validation[:SAMPLE])
+        best = score(loaded.spec, [e.target for e in rows], rows)
+        # METEOR's penalty is never 0, and articles alone are no words to SQuAD's F1
+        assert best["score"] > 0.93
+        worst = score(loaded.spec, ["~"] * len(rows), rows)
+        assert worst["score"] < 0.6 and set(worst) == {*loaded.spec.metrics, "score"}
+
+    def test_intervals_hold_the_value_and_examples_have_values_of_their_own(self) -> None:
+        loaded = self.loaded()
+        rows = list(loaded.validation[:SAMPLE])
+        said = [e.target if i % 3 else "0 ~" for i, e in enumerate(rows)]
+        found = score_with_intervals(loaded.spec, said, rows, resamples=100)
+        assert all(made.low <= made.high for made in found.values())
+        values = per_example(loaded.spec, *asked_once(said, rows))
+        assert all(v is None or 0 <= v <= 1 for v in values)

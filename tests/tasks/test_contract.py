@@ -1,0 +1,35 @@
+"""Every task passes the shipped contract; the laws about rows need the development data."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from dtvg.config import DataConfig
+from dtvg.tasks.spec import shipped_tasks
+from dtvg.testing.tasks import TaskContract
+
+SHARED = Path(os.environ.get("DTVG_SHARED", Path(__file__).parents[2] / ".." / "shared"))
+SLOW = ("mnli", "qqp", "searchqa", "e2e", "common_gen", "web_nlg", "multirc", "qnli", "sst2")
+"""Large ones or with long texts: their laws about rows take some seconds each."""
+
+
+@pytest.fixture(
+    params=[
+        pytest.param(name, marks=pytest.mark.slow if name in SLOW else ())
+        for name in shipped_tasks()
+    ],
+    scope="class",
+)
+def chosen(request: pytest.FixtureRequest) -> str:
+    request.cls.name = request.param
+    folder = SHARED / "datasets"
+    request.cls.data = DataConfig(folder=str(folder) if folder.is_dir() else None)
+    return request.param
+
+
+@pytest.mark.usefixtures("chosen")
+class TestEveryTask(TaskContract):
+    pass
