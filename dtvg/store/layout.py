@@ -6,6 +6,7 @@ Must not import torch. DESIGN.md "The log"; docs/run_files.md.
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -141,10 +142,11 @@ class ExperimentDir:
     def runs(self) -> list[RunDir]:
         """Return the folders of runs there are, foreign ones included, by name."""
         try:
-            found = sorted(p for p in self.path.iterdir() if p.is_dir())
+            with os.scandir(self.path) as entries:
+                found = sorted(e.name for e in entries if e.is_dir())
         except OSError:
             return []
-        return [RunDir(p) for p in found if p.name != "cohorts" and not p.name.startswith(".")]
+        return [RunDir(self.path / n) for n in found if n != "cohorts" and not n.startswith(".")]
 
     def cohorts(self) -> list[CohortDir]:
         """Return the folders of cohorts there are."""

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import functools
 import json
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -59,6 +60,10 @@ class Run:
     result: RunResult | None = None
     started_at: float | None = None
     updated_at: float | None = None
+    seconds: float | None = None
+    """Wall-clock seconds trained so far; None in folders of before this was noted."""
+    memory_gib: float | None = None
+    device: str | None = None
     cohort: str | None = None
     pid: int | None = None
     host: str | None = None
@@ -174,6 +179,9 @@ def _open_run(run: RunDir) -> Run:
         result=result,
         started_at=status.started_at,
         updated_at=status.updated_at,
+        seconds=facts.get("seconds"),
+        memory_gib=facts.get("memory_gib"),
+        device=facts.get("device"),
         cohort=status.cohort,
         pid=status.pid,
         host=status.host,
@@ -186,19 +194,34 @@ def open_experiment(path: Path | str) -> Experiment:
     """Return a view of an experiment and its runs; one that cannot be read says why."""
     directory = ExperimentDir(Path(path))
     try:
-        config, problem = load_experiment(directory.path)[1], None
+        config, problem = _experiment_config(directory.path, _stamped(directory.config_path)), None
     except StoreError as error:
         config, problem = None, str(error)
     runs = tuple(open_run(run.path) for run in directory.runs())
-    return Experiment(directory.name, directory.path, config, _ordered(runs, config), problem)
+    made = Experiment(directory.name, directory.path, config, runs, problem)
+    place = {name: i for i, name in enumerate(run_configs(made))}
+    ordered = tuple(sorted(runs, key=lambda r: (place.get(r.name, len(place)), r.name)))
+    return replace(made, runs=ordered)
 
 
-def _ordered(runs: tuple[Run, ...], config: ExperimentConfig | None) -> tuple[Run, ...]:
-    """Put runs in the order of the configuration, strangers last."""
-    if config is None:
-        return runs
-    place = {run.name: i for i, run in enumerate(config.runs())}
-    return tuple(sorted(runs, key=lambda r: (place.get(r.name, len(place)), r.name)))
+@functools.lru_cache(maxsize=1024)
+def _experiment_config(path: Path, stamp: tuple[int, int] | None) -> ExperimentConfig:
+    """Read an experiment's configuration once, until its file changes."""
+    return load_experiment(path)[1]
+
+
+def run_configs(experiment: Experiment) -> Mapping[str, RunConfig]:
+    """Return the settings of the runs an experiment was made with, by name, from its own file.
+
+    Runs added later, with settings of their own, are not among them.
+    """
+    path = experiment.path / "experiment.yaml"
+    return {} if experiment.config is None else _expanded(path.parent, _stamped(path))
+
+
+@functools.lru_cache(maxsize=256)
+def _expanded(path: Path, stamp: tuple[int, int] | None) -> Mapping[str, RunConfig]:
+    return {run.name: run for run in _experiment_config(path, stamp).runs()}
 
 
 def list_experiments(runs_dir: Path | str, with_runs: bool = True) -> list[Experiment]:

@@ -19,6 +19,7 @@ from dtvg.errors import StoreError
 from dtvg.grouping import Grouping, consistency_of
 from dtvg.records import TABLES, RunState
 from dtvg.regroup import decide_steps
+from dtvg.store.labels import check_file
 from dtvg.store.layout import RunDir
 from dtvg.store.reader import Run, open_run, read_grams, read_table
 from dtvg.store.tables import cover, parts, schema_of
@@ -41,7 +42,7 @@ def verify_run(path: Path | str) -> list[str]:
     config = run.config
     if config is None:
         return [f"{run.directory.config_path} is absent or holds no run configuration."]
-    problems: list[str] = []
+    problems: list[str] = check_file(run.path)
     for table in TABLES:
         problems += _check_files(run.directory, table)
     if problems:

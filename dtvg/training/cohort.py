@@ -116,8 +116,11 @@ class Cohort:
     def write_rows(self) -> None:
         """Turn queued steps into rows and end the runs that left the finite numbers."""
         failures = self.rows.drain()
+        where = self.backbone.device
+        facts = {"device": str(where), "memory_gib": memory_gib(where)}
         for slot in self.slots:
-            self.board.update(slot.name, step=slot.step, loss=slot.loss)
+            progress = {"step": slot.step, "seconds": slot.seconds, "loss": slot.loss}
+            self.board.update(slot.name, **progress, **facts)
         if failures:
             self.fail(failures)
 

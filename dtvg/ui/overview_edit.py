@@ -1,0 +1,108 @@
+"""What one does with the runs chosen in the overview's table: open, compare, tag, note.
+
+Must not import torch.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+
+import streamlit as st
+
+from dtvg.analysis.overview import RunRow
+from dtvg.errors import DtvgError
+from dtvg.store.labels import Labels, read_labels, with_tags, write_labels
+from dtvg.ui import cache
+from dtvg.ui.page import link
+
+RUNS, EXPERIMENTS = "These runs", "Their experiments"
+MOST = 60
+"""So many runs go into a link; an address has to stay one."""
+
+
+def panel(chosen: Sequence[RunRow], known: Sequence[str]) -> None:
+    """Draw what can be done with the chosen runs.
+
+    Args:
+        chosen: runs of the ticked rows.
+        known: tags in use, to choose from.
+    """
+    own = [r for r in chosen if not cache.is_example(r.run.path.parent)]
+    fine = [r for r in chosen if r.run.problem is None]
+    with st.container(horizontal=True, vertical_alignment="center"):
+        st.markdown(f"**{len(chosen)} {'run' if len(chosen) == 1 else 'runs'} chosen**")
+        _links(fine)
+        if own:
+            with st.popover("Tags and note", icon=":material/sell:"):
+                _labels(own, known)
+        else:
+            st.caption("Recorded examples can be looked at, not changed.")
+
+
+def _links(fine: Sequence[RunRow]) -> None:
+    """Link to the pages that show the chosen runs."""
+    if not fine:
+        return
+    experiments = ",".join(dict.fromkeys(r.run.experiment for r in fine))
+    named = ",".join(r.key for r in fine[:MOST])
+    more = f" the first {MOST}" if len(fine) > MOST else ""
+    link("compare", f"Compare{more}", experiment=experiments, runs=named)
+    if len(fine) == 1:
+        run = fine[0].run
+        choices = {"experiment": run.experiment, "run": run.name}
+        for page, label in (("live", "Live"), ("groups", "Groups"), ("explain", "Explain")):
+            link(page, label, **choices)
+
+
+def _labels(rows: Sequence[RunRow], known: Sequence[str]) -> None:
+    """Edit the tags and the note of runs, or of their experiments."""
+    scope = st.radio("Of", (RUNS, EXPERIMENTS), horizontal=True, key="labels-of")
+    folders = [r.run.path for r in rows]
+    if scope == EXPERIMENTS:
+        folders = list(dict.fromkeys(path.parent for path in folders))
+    before = [read_labels(folder) for folder in folders]
+    common = [t for t in before[0].tags if all(t in labels.tags for labels in before)]
+    notes = {labels.note for labels in before}
+    key = hashlib.sha256(repr((folders, common, sorted(notes))).encode()).hexdigest()[:12]
+    tags = st.multiselect(
+        "Tags all of them have",
+        list(dict.fromkeys([*common, *known])),
+        common,
+        key=f"tags-{key}",
+        accept_new_options=True,
+        placeholder="Choose or type a tag",
+    )
+    alike = len(notes) == 1
+    note = st.text_area(
+        "Note",
+        next(iter(notes)) if alike else "",
+        key=f"note-{key}",
+        max_chars=2000,
+        placeholder="" if alike else "Their notes differ; what is written here replaces them all.",
+    )
+    if st.button("Save", type="primary", key=f"save-{key}"):
+        change = note if alike or note.strip() else None
+        _save(folders, before, [t.strip() for t in tags], common, change)
+
+
+def _save(
+    folders: Sequence[Path],
+    before: Sequence[Labels],
+    tags: Sequence[str],
+    common: Sequence[str],
+    note: str | None,
+) -> None:
+    """Write what was changed, and only that."""
+    gone = [t for t in common if t not in tags]
+    added = [t for t in tags if t not in common]
+    try:
+        for folder, labels in zip(folders, before, strict=True):
+            made = with_tags(labels, added, gone)
+            write_labels(folder, made if note is None else Labels(made.tags, note.strip()))
+    except DtvgError as error:
+        st.error(str(error), icon=":material/error:")
+        return
+    st.toast(f"Saved for {len(folders)} {'folder' if len(folders) == 1 else 'folders'}.")
+    st.rerun()

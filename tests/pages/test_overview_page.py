@@ -1,0 +1,199 @@
+"""The overview: filter, levels, columns, tags, tour, many runs; every choice in the URL."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from benchmarks import make_store
+from dtvg.store.files import read_json, replace_json
+from dtvg.store.labels import Labels, read_labels, write_labels
+from dtvg.store.reader import open_run
+from dtvg.store.verify import verify_run
+
+PAGE = Path(__file__).resolve().parents[2] / "pages" / "overview.py"
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("store")
+    make_store.make(folder, "made", runs=6, steps=60, sources=3, distinct=3)
+    return folder
+
+
+@pytest.fixture
+def home(store: Path, own_home: Path) -> Path:
+    shutil.copytree(store, own_home / "runs")
+    return own_home
+
+
+def _page(**query: str) -> AppTest:
+    app = AppTest.from_file(str(PAGE), default_timeout=60)
+    for key, value in {"filter": "experiment=made", **query}.items():
+        app.query_params[key] = value
+    return _sound(app.run())
+
+
+def _sound(app: AppTest) -> AppTest:
+    assert not app.exception
+    assert not app.error
+    return app
+
+
+def _url(app: AppTest, key: str) -> str:
+    value = app.query_params[key]
+    return value if isinstance(value, str) else value[0]
+
+
+def _table(app: AppTest) -> Any:
+    return app.dataframe[0].value
+
+
+def _choose(app: AppTest, *rows: int) -> AppTest:
+    chosen = {"selection": {"rows": list(rows), "columns": [], "cells": []}}
+    app.session_state[app.dataframe[0].key] = chosen
+    return _sound(app.run())
+
+
+def test_runs_stand_with_curves_scores_and_their_state(home: Path) -> None:
+    table = _table(_page())
+    assert len(table) == 6
+    assert set(table["state"]) == {"Finished"}
+    assert all(len(curve) > 5 for curve in table["score"])
+    assert all(len(curve) == 40 for curve in table["loss"])
+    first = table[table["run"] == "rte.dtvg.s0"].iloc[0]
+    run = open_run(home / "runs" / "made" / "rte.dtvg.s0")
+    assert first["test"] == run.test_score
+
+
+def test_the_filter_names_any_setting_and_stands_in_the_url(home: Path) -> None:
+    app = _page()
+    app.text_input(key="filter").set_value("experiment=made method=dtvg seed<2 lr_prompt=0.001")
+    _sound(app.run())
+    assert list(_table(app)["run"]) == ["rte.dtvg.s0", "rte.dtvg.s1"]
+    again = _page(filter=_url(app, "filter"))
+    assert list(_table(again)["run"]) == ["rte.dtvg.s0", "rte.dtvg.s1"]
+    again.text_input(key="filter").set_value("metod=dtvg")
+    _sound(again.run())
+    assert "Did you mean 'method'?" in again.warning[0].value
+    again.text_input(key="filter").set_value("experiment=made seed>100")
+    _sound(again.run())
+    assert "No run matches" in again.info[0].value
+
+
+def test_pickers_and_order_come_back_from_the_url(home: Path) -> None:
+    app = _page(method="all_sources", sort="seed", falling="True")
+    assert list(_table(app)["run"]) == [f"rte.all_sources.s{s}" for s in (2, 1, 0)]
+
+
+def test_a_setting_can_be_a_column(home: Path) -> None:
+    app = _page(columns="state,optim.lr_prompt,method.rule")
+    table = _table(app)
+    assert set(table["optim.lr_prompt"]) == {0.001}
+    rules = dict(zip(table["run"], table["method.rule"], strict=True))
+    assert rules["rte.dtvg.s0"] == "greedy"
+
+
+def test_seeds_together_give_mean_and_spread(home: Path) -> None:
+    table = _table(_page(level="Seeds together"))
+    assert sorted(table["method"]) == ["all_sources", "dtvg"]
+    row = table[table["method"] == "dtvg"].iloc[0]
+    scores = [open_run(home / "runs" / "made" / f"rte.dtvg.s{s}").test_score for s in range(3)]
+    mean = sum(scores) / 3  # type: ignore[arg-type]
+    assert row["test"] == pytest.approx(mean)
+    spread = (sum((s - mean) ** 2 for s in scores) / 2) ** 0.5  # type: ignore[operator]
+    assert row["test ±"] == pytest.approx(spread)
+    assert (row["n"], row["seeds"]) == (3, "0, 1, 2")
+
+
+def test_experiments_stand_with_what_they_hold(home: Path) -> None:
+    table = _table(_page(level="Experiments"))
+    row = table[table["experiment"] == "made"].iloc[0]
+    assert (row["runs"], row["state"], row["seeds"]) == (6, "6 finished", "0, 1, 2")
+
+
+def test_chosen_runs_are_tagged_and_found_by_tag(home: Path) -> None:
+    app = _choose(_page(), 0, 1)
+    names = list(_table(app)["run"])[:2]
+    tags = next(m for m in app.multiselect if m.key and m.key.startswith("tags-"))
+    tags.set_value(["paper"])
+    next(a for a in app.text_area if a.key and a.key.startswith("note-")).set_value("good ones")
+    next(b for b in app.button if b.label == "Save").click()
+    _sound(app.run())
+    for name in names:
+        folder = home / "runs" / "made" / name
+        assert read_labels(folder) == Labels(("paper",), "good ones")
+        assert not [p for p in verify_run(folder) if "tags.json" in p]
+    found = _page(filter="experiment=made tag=paper")
+    assert list(_table(found)["run"]) == names
+    assert [list(t) for t in _table(found)["tags"]] == [["paper"], ["paper"]]
+
+
+def test_a_tag_that_cannot_be_kept_is_told(home: Path) -> None:
+    app = _choose(_page(), 0)
+    tags = next(m for m in app.multiselect if m.key and m.key.startswith("tags-"))
+    tags.set_value(["two words"])
+    next(b for b in app.button if b.label == "Save").click()
+    app.run()
+    assert "cannot be a tag" in app.error[0].value
+    folder = home / "runs" / "made" / "rte.dtvg.s0"
+    assert not (folder / "tags.json").exists()
+    (folder / "tags.json").write_text("[]")
+    assert any("tags.json" in problem for problem in verify_run(folder))
+
+
+def test_time_left_follows_the_pace_so_far(home: Path) -> None:
+    folder = home / "runs" / "made" / "rte.dtvg.s0"
+    (folder / "result.json").unlink()
+    status = {**(read_json(folder / "status.json") or {}), "state": "running", "host": "elsewhere"}
+    status |= {"step": 20, "total_steps": 60, "seconds": 10.0, "updated_at": time.time()}
+    replace_json(folder / "status.json", {**status, "memory_gib": 1.5, "device": "cuda:0"})
+    app = _page(filter="experiment=made state=running", columns="state,left,device,memory")
+    row = _table(app).iloc[0]
+    assert (row["time left"], row["device"], row["memory (GiB)"]) == ("20 s", "cuda:0", 1.5)
+
+
+def test_the_tour_opens_for_a_newcomer_walks_on_and_stays_hidden(own_home: Path) -> None:
+    app = _page(filter="")
+    assert "Which tasks help mine?" in [s.value for s in app.subheader]
+    for title in ("Rank the sources", "Keep those that agree", "Merge, train on", "Did it help?"):
+        next(b for b in app.button if b.label == "Next").click()
+        _sound(app.run())
+        assert any(title in s.value for s in app.subheader)
+    assert _url(app, "tour") == "5"
+    next(b for b in app.button if b.label == "Hide the tour").click()
+    _sound(app.run())
+    assert not app.subheader
+    assert _url(app, "tour") == "off"
+
+
+def test_a_thousand_runs_are_drawn_a_page_at_a_time(
+    own_home: Path,
+) -> None:
+    make_store.make(own_home / "runs", "many", runs=1000, steps=20, sources=2, distinct=1)
+    app = _page(filter="experiment=many", page="20")
+    table = _table(app)
+    assert len(table) == 50
+    assert _url(app, "page") == "20"
+    assert any("1,000 runs" in c.value for c in app.caption)
+    started = time.perf_counter()
+    _sound(app.run())
+    assert time.perf_counter() - started < 5  # 0.06 s on an idle core
+
+
+def test_labels_survive_beside_foreign_files(home: Path) -> None:
+    write_labels(home / "runs" / "made", Labels(("whole",), "of all"))
+    (home / "runs" / "made" / "holiday-photos").mkdir()
+    (home / "runs" / "broken").mkdir()
+    (home / "runs" / "broken" / "experiment.yaml").write_text("targets: [")
+    app = _page(filter="", level="Experiments")
+    table = _table(app).set_index("experiment")
+    assert list(table.loc["made", "tags"]) == ["whole"]
+    assert "broken" in table.index and "yaml" in table.loc["broken", "message"]
+    runs = _table(_page(filter="tag=whole holiday"))
+    assert list(runs["run"]) == ["holiday-photos"]
