@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
+import pyarrow.compute as pc
 
 from dtvg.analysis.scores import Sheet, value_of
 from dtvg.analysis.statistics import RESAMPLES
@@ -81,20 +81,44 @@ def _weights(n: int, draw: int) -> Iterator[Floats]:
         yield counts.astype(np.float64)
 
 
-def read_answers(run: Run, split: str) -> pd.DataFrame:
-    """Return the answers a run's score rests on, one row per example; empty without any.
+@dataclass(frozen=True)
+class StoredAnswers:
+    """A run's answers, sorted by the content of the examples."""
+
+    keys: tuple[tuple[str, int], ...]
+    """Fingerprint of each example, and how many of the same content came before."""
+    target: tuple[str, ...]
+    prediction: tuple[str, ...]
+    correct: tuple[bool, ...]
+    value: tuple[float, ...]
+
+
+def read_answers(run: Run, split: str) -> StoredAnswers | None:
+    """Return the answers a run's score rests on; None without any.
 
     Args:
         run: finished, with `evaluation.keep_predictions` other than none.
         split: `validation` or `test`.
     """
     if run.result is None:
-        return pd.DataFrame(columns=[*COLUMNS, "again"])
+        return None
     best = run.result.best_step
-    data = read_table(run, "predictions", COLUMNS, best, best).to_pandas()
-    data = data[(data["split"] == split) & (data["task"] == run.target)]
-    data = data.drop_duplicates("row", keep="last").sort_values(["fingerprint", "row"])
-    return data.assign(again=data.groupby("fingerprint").cumcount())
+    data = read_table(run, "predictions", COLUMNS, best, best)
+    mine = pc.and_(pc.equal(data.column("split"), split), pc.equal(data.column("task"), run.target))
+    data = data.filter(mine)
+    if not data.num_rows:
+        return None
+    read = {c: data.column(c).to_pylist() for c in COLUMNS[3:]}
+    newest = {row: i for i, row in enumerate(read["row"])}
+    at = sorted(newest.values(), key=lambda i: (read["fingerprint"][i], read["row"][i]))
+    seen: Counter[str] = Counter()
+    keys = []
+    for i in at:
+        content = read["fingerprint"][i]
+        keys.append((content, seen[content]))
+        seen[content] += 1
+    columns = (tuple(read[c][i] for i in at) for c in COLUMNS[5:])
+    return StoredAnswers(tuple(keys), *columns)
 
 
 def target_examples(sheet: Sheet, target: str, rows: Sequence[str]) -> TargetExamples:
@@ -114,31 +138,26 @@ def target_examples(sheet: Sheet, target: str, rows: Sequence[str]) -> TargetExa
         for behind in sheet.behind.get((row, target), {}).values()
         for run in behind
     }
-    frames = {path: read_answers(run, sheet.split) for path, run in runs.items()}
-    keys = {
-        path: tuple(zip(frame["fingerprint"].tolist(), frame["again"].tolist(), strict=True))
-        for path, frame in frames.items()
-        if len(frame)
-    }
-    counted = Counter(keys.values()).most_common(1)
+    read = {path: read_answers(run, sheet.split) for path, run in runs.items()}
+    stored = {path: one for path, one in read.items() if one is not None}
+    counted = Counter(one.keys for one in stored.values()).most_common(1)
     common = counted[0][0] if counted else ()
     answers, scorers, plain, odd = {}, {}, True, 0
     words: dict[Path, tuple[str, ...] | None] = {}  # settings of data are an experiment's
     for path, run in runs.items():
-        if keys.get(path) != common:
+        if path not in stored or stored[path].keys != common:
             continue
         if path.parent not in words:
             words[path.parent] = _words(run)
-        mine = _answers(frames[path], words[path.parent])
+        mine = _answers(stored[path], words[path.parent])
         made = _checked(run, sheet, mine)
         if made is None:
             odd += 1
             continue
         answers[path], scorers[path] = mine, made
         plain &= set(_metrics(run, sheet.metric)) == {"accuracy"}
-    problems = _problems(
-        sheet.split, len(runs), len(keys), sum(k != common for k in keys.values()), odd
-    )
+    other = sum(one.keys != common for one in stored.values())
+    problems = _problems(sheet.split, len(runs), len(stored), other, odd)
     return TargetExamples(target, len(common), answers, scorers, plain and bool(scorers), problems)
 
 
@@ -156,14 +175,13 @@ def _problems(split: str, runs: int, kept: int, other: int, odd: int) -> tuple[s
     return tuple(told)
 
 
-def _answers(frame: pd.DataFrame, words: tuple[str, ...] | None) -> Answers:
-    texts = [tuple(frame[c].tolist()) for c in ("target", "prediction")]
+def _answers(stored: StoredAnswers, words: tuple[str, ...] | None) -> Answers:
     return Answers(
-        target=texts[0],
-        prediction=texts[1],
-        correct=frame["correct"].to_numpy(dtype=np.float64),
-        value=frame["value"].to_numpy(dtype=np.float64),
-        words=tuple(sorted(set(texts[0]))) if words is None else words,
+        target=stored.target,
+        prediction=stored.prediction,
+        correct=np.array(stored.correct, dtype=np.float64),
+        value=np.array(stored.value, dtype=np.float64),
+        words=tuple(sorted(set(stored.target))) if words is None else words,
     )
 
 
