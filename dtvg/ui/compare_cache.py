@@ -6,6 +6,7 @@ from typing import Any
 
 import streamlit as st
 
+from dtvg.analysis.compare import CompareInfo, Split, compare_info
 from dtvg.analysis.confdiff import DiffInfo, run_diff
 from dtvg.analysis.disagreements import DisagreementInfo, disagreement_info
 from dtvg.analysis.groups import GroupInfo
@@ -28,6 +29,21 @@ def truth() -> Truth:
         return read_truth()
     except DataError:
         return {}
+
+
+@st.cache_resource(max_entries=32, show_spinner="Comparing")
+def _compare(
+    key: Stamp, _runs: tuple[Run, ...], split: Split, subject: str, baselines: tuple[str, ...]
+) -> CompareInfo:
+    return compare_info(_runs, split, subject=subject, baselines=baselines or None)
+
+
+def compare(
+    runs: tuple[Run, ...], split: Split, subject: str, baselines: tuple[str, ...] = ()
+) -> CompareInfo:
+    """Return `compare_info`, cached; no baselines: those of the subject's own experiment."""
+    key = tuple(stamp(run, "evals") for run in runs)
+    return _compare(key, runs, split, subject, baselines)
 
 
 @st.cache_resource(max_entries=32, show_spinner="Measuring what sources add")

@@ -9,7 +9,7 @@ import pandas as pd
 import streamlit as st
 
 from dtvg import export
-from dtvg.analysis.compare import CompareInfo
+from dtvg.analysis.compare import CompareInfo, Split
 from dtvg.analysis.lines import SYMBOLS, Cell, Lines, legend, lines_of, verdicts_shown
 from dtvg.analysis.paired import PairedInfo
 from dtvg.figures.compare import compare_figure
@@ -17,7 +17,7 @@ from dtvg.figures.costs import AXES, costs_figure
 from dtvg.figures.forest import forest_figure
 from dtvg.figures.profile import profile_figure
 from dtvg.figures.ranks import ranks_figure
-from dtvg.ui import cache, runs, show
+from dtvg.ui import compare_cache, runs, show
 from dtvg.ui.compare_pick import Choice
 
 # an Info is one object as long as its runs' files stay: what is laid out from it is kept
@@ -31,12 +31,32 @@ DRAWN_ALONE = 16
 """Rows up to which single sources are drawn beside the methods."""
 
 
-def info_of(choice: Choice, subject: str = "") -> CompareInfo:
-    """Return the one Info behind all of these views."""
+OWN, ELSEWHERE = "methods of its own experiment", "the same method in other experiments"
+
+
+def info_of(choice: Choice, subject: str = "", across: bool = False) -> CompareInfo:
+    """Return the one Info behind all of these views.
+
+    Args:
+        choice: what is compared.
+        subject: method in question; empty: the one chosen last, else DTVG.
+        across: set it against itself in the other experiments.
+    """
     labels = _labels(choice)
     kept = subject or str(st.session_state.get("last-subject", ""))
     default = "dtvg" if "dtvg" in labels else (labels or [""])[0]
-    return cache.compare(choice.runs, choice.split, "score", kept if kept in labels else default)
+    name = kept if kept in labels else default
+    split: Split = "validation" if choice.split == "validation" else "test"
+    if across:
+        rows = _rows_of(choice, name)
+        return compare_cache.compare(choice.runs, split, rows[0], tuple(rows[1:]))
+    return compare_cache.compare(choice.runs, split, name)
+
+
+def _rows_of(choice: Choice, label: str) -> list[str]:
+    """Rows of one method, an experiment each."""
+    found = (r.experiment for r in choice.done if r.method == label)
+    return [f"{experiment}: {label}" for experiment in dict.fromkeys(found)]
 
 
 def _labels(choice: Choice) -> list[str]:
@@ -62,7 +82,7 @@ def scores(choice: Choice, dark: bool) -> None:
     st.subheader("Scores in percent, mean ± standard deviation over seeds", anchor=False)
     _printed(lines, "compared", choice)
     if lines.of("reference"):
-        with st.expander("For reference: single sources one by one, Stage I"):
+        with st.expander("For reference: single sources one by one"):
             _printed(lines, "reference", choice)
     said = [s for s in legend(lines, info) if not s.startswith("Published")]
     st.caption(" ".join(said).replace("second underlined", "second in italics"))
@@ -187,9 +207,12 @@ def verdicts(choice: Choice, dark: bool) -> None:
     default = "dtvg" if "dtvg" in labels else labels[0]
     with st.container(horizontal=True):
         subject = runs.choose("Method in question", labels, "subject", default) or default
-        info = info_of(choice, subject)
+        across = len(_rows_of(choice, subject)) > 1 and (
+            runs.choose("Against", (OWN, ELSEWHERE), "against") == ELSEWHERE
+        )
+        info = info_of(choice, subject, across)
         target = pick_target(info)
-    key = f"{choice.name}-{choice.split}-{subject}"
+    key = f"{choice.name}-{choice.split}-{subject}-{across}"
     with st.spinner("Comparing, paired by seed and by example", show_time=True):
         shown = verdicts_shown(info)
     st.subheader(f"{subject} minus each baseline, paired", anchor=False)
@@ -207,6 +230,11 @@ def verdicts(choice: Choice, dark: bool) -> None:
         hide_index=True,
         key=f"verdict-table-{key}-{target}",
     )
+    if across:
+        st.caption(
+            "Seeds are paired across experiments, which is fair where both trained on the same "
+            "data; the view Settings shows in what else they differ."
+        )
     show.notes((info.verdict_note, *info.paired.problems))
     _exports(info, choice.name)
     _over_targets(info, key, dark)

@@ -135,3 +135,17 @@ def test_the_table_of_scores_is_the_one_that_is_exported(
         for column, cell in zip(lines_of(info).columns, line.cells, strict=True):
             if column in shown.columns:
                 assert shown.loc[method, column].startswith(cell.percent)
+
+
+def test_a_method_is_set_against_itself_in_another_experiment(
+    two: Path, own_home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    at(two, monkeypatch)
+    elsewhere = "the same method in other experiments"
+    made = draw(view="Verdicts", experiment="trial,other", target="lake", against=elsewhere)
+    assert made.selectbox(key="against").value == elsewhere
+    table = next(d.value for d in made.dataframe if "verdict" in d.value and "g" in d.value)
+    assert table["baseline"].tolist() == ["other: dtvg"]
+    assert table["seeds"].tolist() == [1]
+    alone = draw(view="Verdicts", experiment="trial")
+    assert "against" not in [s.key for s in alone.selectbox]
