@@ -145,7 +145,7 @@ def expand(base: dict[str, Any], axes: Sequence[Axis]) -> list[dict[str, Any]]:
         chosen = list(zip(axes, values, strict=True))
         for axis, value in chosen:
             put(point, axis.setting, value)
-        name = _name(str(base["name"]), [(axis.setting, value) for axis, value in chosen])
+        name = _name(base, [(axis.setting, value) for axis, value in chosen])
         if name in names:
             tail = fingerprint([repr(value) for value in values])[:6]
             name = f"{name[:73]}-{tail}"
@@ -175,10 +175,19 @@ def put(values: dict[str, Any], setting: str, value: Any) -> None:
         values[head] = value
 
 
-def _name(base: str, chosen: Sequence[tuple[str, Any]]) -> str:
-    parts = [f"{setting.rpartition('.')[2].replace('_', '')}{_said(v)}" for setting, v in chosen]
-    name = re.sub(r"[^a-z0-9._-]+", "_", "-".join([base, *parts]).lower())
+def _name(base: dict[str, Any], chosen: Sequence[tuple[str, Any]]) -> str:
+    parts = [_part(setting, value, base.get(setting)) for setting, value in chosen]
+    name = re.sub(r"[^a-z0-9._-]+", "_", "-".join([str(base["name"]), *parts]).lower())
     return name if len(name) <= 80 else f"{name[:73]}-{fingerprint(name)[:6]}"
+
+
+def _part(setting: str, value: Any, whole: Any) -> str:
+    """Return what a name says of one setting."""
+    if isinstance(value, list) and isinstance(whole, list) and len(whole) > 2:
+        left_out = [entry for entry in whole if entry not in value]
+        if len(left_out) + len(value) == len(whole) and len(left_out) < 2:
+            return f"without-{left_out[0]}" if left_out else f"all-{setting}"
+    return f"{setting.rpartition('.')[2].replace('_', '')}{_said(value)}"
 
 
 def _said(value: Any) -> str:

@@ -64,6 +64,11 @@ def test_sources_are_lists(text: str, lists: list[list[str]]) -> None:
     assert [m["sources"] for m in _made(sources=text)] == lists
 
 
+def test_the_name_says_which_source_is_left_out() -> None:
+    names = [m["name"] for m in _made(sources="each left out")]
+    assert names == ["g-all-sources", "g-without-mnli", "g-without-qqp", "g-without-sst2"]
+
+
 def test_seeds_are_numbers() -> None:
     assert [m["seeds"] for m in _made(seeds="0, 1+2")] == [[0], [1, 2]]
 

@@ -142,7 +142,7 @@ def _method(draft: Draft, entry: Entry, problems: dict[str, str], wrong: int) ->
     model = METHODS[entry.values["name"]]
     made = method_leaves(entry)
     changed = {
-        leaf.name: entry.values.get(leaf.name)
+        leaf.label: entry.values.get(leaf.name)
         for leaf in made
         if entry.values.get(leaf.name) != leaf.info.default
     }
@@ -264,20 +264,20 @@ def fold(
 def _summary(draft: Draft, section: str, devices: list[Device]) -> str:
     """Say what is not at its default in a group of settings."""
     values = draft.values[section]
-    fields = SECTIONS[section].model_fields
-    changed = {k: v for k, v in values.items() if k in fields and v != fields[k].default}
-    if section == "backbone":
-        changed.pop("name", None)
+    changed = {
+        leaf.label: values.get(leaf.name)
+        for leaf in forms.leaves(SECTIONS[section])
+        if values.get(leaf.name) != leaf.info.default and leaf.name not in ("name", "precision")
+    }
     if section == "device":
         there = pick(str(values["name"]), devices)
         title = there.title if there else values["name"]
-        others = {k: v for k, v in changed.items() if k not in ("name", "precision")}
-        changed = {"": title, " ": values["precision"]} | others
+        changed = {"": title, " ": values["precision"]} | changed
     return _said(changed) or "default settings"
 
 
 def _said(changed: dict[str, Any]) -> str:
-    parts = [f"{k.replace('_', ' ')} {_short(v)}".strip() for k, v in changed.items()]
+    parts = [f"{k[:1].lower()}{k[1:]} {_short(v)}".strip() for k, v in changed.items()]
     text = ", ".join(parts)
     return text if len(text) <= SUMMARY_LENGTH else f"{text[: SUMMARY_LENGTH - 1]}…"
 

@@ -120,7 +120,7 @@ def _rows(draft: Draft, made: Grid) -> None:
 
 
 def _row(draft: Draft, place: int, row: dict[str, str], options: list[str], problem: str) -> None:
-    left, middle, right = st.columns([4, 5, 1], vertical_alignment="bottom")
+    left, middle, right = st.columns([7, 7, 4], vertical_alignment="bottom")
     known = options if row["setting"] in options else [*options, row["setting"]]
     with left:
         key = _key(draft, place, "setting")

@@ -66,18 +66,18 @@ def _row(job: Job, waiting: int) -> None:
         said = job.message or (f"on {job.on}" if job.on else f"for {job.device}")
         st.caption(forms.escape(said), width="content")
         if job.state is JobState.WAITING:
-            _button(job, "up", ":material/arrow_upward:", "Move up", job.place == 1)
-            _button(job, "down", ":material/arrow_downward:", "Move down", job.place == waiting)
+            _button(job, "up", "Up", ":material/arrow_upward:", job.place == 1)
+            _button(job, "down", "Down", ":material/arrow_downward:", job.place == waiting)
         if job.state is not JobState.RUNNING:
-            _button(job, "away", ":material/close:", "Take it off the list; nothing is deleted")
+            _button(job, "away", "Remove", ":material/close:")
 
 
-def _button(job: Job, what: str, icon: str, help_text: str, disabled: bool = False) -> None:
+def _button(job: Job, what: str, label: str, icon: str, disabled: bool = False) -> None:
     st.button(
-        "",
+        label,
         icon=icon,
         key=f"queue-{what}-{job.id}",
-        help=help_text,
+        help="Off the list; nothing is deleted." if what == "away" else None,
         type="tertiary",
         disabled=disabled,
         on_click=_change,
