@@ -116,6 +116,19 @@ def plan(config: ExperimentConfig) -> Plan:
     return Plan(tuple(first), tuple(second), parameters, seconds, memory)
 
 
+def duration(seconds: float | None) -> str:
+    """Return a time in words of sensible size."""
+    if seconds is None:
+        return "unknown"
+    if seconds < 90:
+        return "a minute"
+    if seconds < 90 * 60:
+        return f"{seconds / 60:.0f} min"
+    if seconds < 48 * 3600:
+        return f"{seconds / 3600:.1f} h"
+    return f"{seconds / 86400:.0f} days"
+
+
 def _seconds(
     config: ExperimentConfig, sizes: BackboneFacts, cohorts: Sequence[CohortPlan]
 ) -> float:

@@ -74,6 +74,8 @@ def print_plan(config: ExperimentConfig, made: Plan) -> None:
     from rich.console import Console
     from rich.table import Table
 
+    from dtvg.planning import duration
+
     console = Console()
     table = Table("cohort", "runs", "steps", "what", title=f"Plan of '{config.name}'")
     for cohort in (*made.stage_one, *made.transfer):
@@ -95,7 +97,7 @@ def print_plan(config: ExperimentConfig, made: Plan) -> None:
         console.print("Time and memory: not known before the backbone is loaded.")
     else:
         console.print(
-            f"Rough estimate: {made.estimated_seconds / 60:.1f} minutes, "
+            f"Rough estimate: {duration(made.estimated_seconds)}, "
             f"{made.estimated_memory_gib or 0:.1f} GiB."
         )
 

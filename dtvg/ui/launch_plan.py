@@ -18,7 +18,7 @@ from dtvg.jobs import devices as machine
 from dtvg.jobs import queue
 from dtvg.jobs.devices import Device
 from dtvg.jobs.readiness import Finding, findings
-from dtvg.planning import Plan, plan
+from dtvg.planning import Plan, duration, plan
 from dtvg.ui import control, forms, launch_draft
 from dtvg.ui.launch_draft import Draft
 
@@ -106,19 +106,6 @@ def _device(device: Device, config: ExperimentConfig, memory: float | None) -> N
             note=f"The estimate is above what is free; device.token_budget or max_cohort make it "
             f"smaller. At most {device.free_gib:.1f} GiB now."
         )
-
-
-def duration(seconds: float | None) -> str:
-    """Return a time in words of sensible size."""
-    if seconds is None:
-        return "unknown"
-    if seconds < 90:
-        return "a minute"
-    if seconds < 90 * 60:
-        return f"{seconds / 60:.0f} min"
-    if seconds < 48 * 3600:
-        return f"{seconds / 3600:.1f} h"
-    return f"{seconds / 86400:.0f} days"
 
 
 def _parameters(plans: Sequence[Plan]) -> str:
