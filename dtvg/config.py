@@ -185,12 +185,15 @@ class ExperimentConfig(_Shared):
                     )
         return tuple(runs)
 
-    def stage_one(self, task: str, seed: int) -> RunConfig:
-        """Return the Stage I run that tunes `task` for `seed`."""
+    def stage_one(self, task: str, seed: int, few_shot: bool = False) -> RunConfig:
+        """Return the Stage I run that tunes `task` for `seed`, as a few-shot target or whole."""
         shared = {key: getattr(self, key) for key in _Shared.model_fields}
+        label = f"{task}-k{self.data.few_shot}" if few_shot else task
+        if not few_shot:
+            shared["data"] = self.data.model_copy(update={"few_shot": None})
         return RunConfig(
             experiment=self.name,
-            name=run_name("stage1", task, seed),
+            name=run_name("stage1", label, seed),
             role="stage1",
             target=task,
             method=PromptTuning(),
@@ -203,6 +206,7 @@ class ExperimentConfig(_Shared):
     ) -> RunConfig:
         """Return the Stage I run on the mixture of `sources` that tunes one prompt, or `method`."""
         shared = {key: getattr(self, key) for key in _Shared.model_fields}
+        shared["data"] = self.data.model_copy(update={"few_shot": None})
         method = method or PromptTuning()
         label = f"mixture-{fingerprint(sources)[:6]}"
         if not isinstance(method, PromptTuning):

@@ -69,19 +69,22 @@ def stage_one_runs(config: ExperimentConfig, transfers: Sequence[RunConfig]) -> 
         config: the experiment.
         transfers: the runs to prepare for.
     """
-    tasks: dict[tuple[str, int], None] = {}
+    tasks: dict[tuple[str, int, bool], None] = {}
+    few = config.data.few_shot is not None
     mixtures: dict[tuple[tuple[str, ...], int, MethodConfig], None] = {}
     for run in transfers:
         prepared = run.method.preparation()
         if prepared is not None:
             mixtures[(run.sources, run.seed, prepared)] = None
         if run.method.starts_from_tasks:
-            wanted = [t for t in (*run.sources, run.target) if t not in config.prompt.given]
-            tasks.update({(task, run.seed): None for task in wanted})
+            wanted = [*((task, False) for task in run.sources), (run.target, few)]
+            tasks.update(
+                {(t, run.seed, own): None for t, own in wanted if t not in config.prompt.given}
+            )
     order = {name: i for i, name in enumerate((*config.sources, *config.targets))}
     ordered = sorted(tasks, key=lambda item: (config.seeds.index(item[1]), order[item[0]]))
     return [
-        *(config.stage_one(task, seed) for task, seed in ordered),
+        *(config.stage_one(*task) for task in ordered),
         *(config.mixture(*mixture) for mixture in mixtures),
     ]
 

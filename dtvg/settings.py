@@ -100,6 +100,16 @@ class DataConfig(Section):
     max_train_examples: int | None = Field(
         None, ge=1, description="Use at most so many training rows per task (seeded)."
     )
+    few_shot: int | None = Field(
+        None,
+        ge=1,
+        description="k: the target trains on so many rows, drawn by the run seed (4, 16 and 32 in "
+        "the paper); sources keep all of theirs.",
+    )
+    few_shot_per_class: bool = Field(False, description="k rows of each class instead of in all.")
+    few_shot_validation: Literal["k", "full"] = Field(
+        "k", description="The best step is chosen on k validation rows, or on all."
+    )
     max_source_tokens: int = Field(256, ge=8, le=4096, description="Longer inputs are cut.")
     labels: Literal["numerals", "words"] = Field(
         "numerals",

@@ -30,6 +30,7 @@ from dtvg.store.writer import CohortWriter, Committer, RunWriter
 from dtvg.training.cohort import Cohort
 from dtvg.training.devices import pick_device, set_threads, token_budget
 from dtvg.training.loop import Report, train
+from dtvg.training.opening import starting_events
 from dtvg.training.signals import StopWish, stop_on_signals
 from dtvg.training.stages import (
     Given,
@@ -147,7 +148,13 @@ def _needs(run: RunConfig, stage_one: RunConfig) -> bool:
         return False
     if stage_one.role == "mixture":
         return stage_one.method == run.method.preparation() and stage_one.sources == run.sources
-    return run.method.starts_from_tasks and stage_one.target in (*run.sources, run.target)
+    if not run.method.starts_from_tasks:
+        return False
+    if run.data.few_shot is None:
+        return stage_one.target in (*run.sources, run.target)
+    if stage_one.data.few_shot is None:
+        return stage_one.target in run.sources
+    return stage_one.target == run.target
 
 
 def _stage_one(session: Session, cohort: CohortPlan) -> None:
@@ -189,6 +196,7 @@ def _before(session: Session, run: RunConfig) -> dict[str, np.ndarray]:
 def _teachers(session: Session, run: RunConfig) -> dict[str, RunConfig]:
     """Return the Stage I runs of a mixture's sources, by task; given prompts need none."""
     made = (r for c in session.plan.stage_one for r in c.runs if r.role == "stage1")
+    made = (r for r in made if r.data.few_shot is None)
     return {r.target: r for r in made if r.seed == run.seed and r.target in run.sources}
 
 
@@ -231,10 +239,13 @@ def _inputs_of(session: Session, run: RunConfig) -> dict[str, np.ndarray]:
         return {k: v for k, v in stored.items() if k != "mixed_prompt"}
     found: dict[str, TaskPrompt] = dict(session.given.prompts)
     mixture: TaskPrompt | None = None
+    own: TaskPrompt | None = None
     for other in (r for c in session.plan.stage_one for r in c.runs if _needs(run, r)):
         prompt = bank_get(session.bank, _identity(session, other))
         if prompt is not None and other.role == "mixture":
             mixture = prompt
+        elif prompt is not None and other.data.few_shot is not None:
+            own = prompt
         elif prompt is not None:
             found[other.target] = prompt
     if run.method.preparation() is not None and mixture is None:
@@ -242,7 +253,7 @@ def _inputs_of(session: Session, run: RunConfig) -> dict[str, np.ndarray]:
             f"Run '{run.name}' starts from the prompt trained on the mixture of "
             f"{', '.join(run.sources)}, which did not finish; resume the experiment to tune it."
         )
-    inputs = transfer_inputs(run, found, mixture)
+    inputs = transfer_inputs(run, found, mixture, own)
     sources = {name: found[name] for name in run.sources if name in found}
     session.weak[run.name] = complaints(sources)
     return {**inputs, **chosen}
@@ -302,6 +313,8 @@ def _slot(
     """Make a run's bookkeeping, as its cohort's newest commit left it."""
     slot = RunSlot(run, run_data(run, session.backbone), rows, inputs)
     slot.note = dict(session.notes.get(run.name, {}))
+    if slot.data.drawn is not None:
+        slot.note["few_shot"] = slot.data.drawn.to_json()
     if run.name in known:
         slot.restore({**known[run.name], "failure": None})
     return slot
@@ -356,23 +369,8 @@ def _open(cohort: Cohort, known: set[str], session: Session) -> None:
             f"In cohort {cohort.directory.id} on {session.device}, "
             f"process {os.getpid()}, {torch.get_num_threads()} threads.",
         )
-        for sentence in session.weak.get(slot.name, []):
-            cohort.event(slot, "weak_source", sentence)
-        if "chosen_source" in slot.note:
-            cohort.event(
-                slot,
-                "chose_source",
-                f"Starts from the prompt of "
-                f"{slot.note['chosen_source']} (cosine {slot.note['cosine']}).",
-            )
-        if "trials" in slot.note:
-            kept = ", ".join(slot.note["subset"]) or "none"
-            detail = f"Linear fit of {slot.note['n_trials']} trials keeps {kept}."
-            cohort.event(slot, "chose_source", detail)
-        elif "coefficients" in slot.note:
-            terms = [f"{c:g} · {name}" for name, c in slot.note["coefficients"].items()]
-            detail = f"Starts from the initial prompt plus {' + '.join(terms) or 'nothing'}."
-            cohort.event(slot, "chose_source", detail)
+        for kind, detail in starting_events(slot, session.weak.get(slot.name, [])):
+            cohort.event(slot, kind, detail)
 
 
 def _give_up(cohort: Cohort, sentence: str) -> None:

@@ -25,6 +25,7 @@ from dtvg.store.bank import PromptBank, TaskPrompt, check_compatible, identity
 from dtvg.tasks.metrics import score
 from dtvg.training.batches import join, tokenise
 from dtvg.training.evaluate import evaluation_rows
+from dtvg.training.few_shot import draw, few_shot
 from dtvg.training.state import RunData, RunSlot
 
 VERSION = 1
@@ -42,7 +43,11 @@ def run_data(config: RunConfig, backbone: Backbone) -> RunData:
         fingerprint, rows = join(tasks)
         return RunData(fingerprint, rows, tasks)
     task = tokenise(config.target, backbone, config.data)
-    return RunData(task.fingerprint, task.train, (task,))
+    if config.data.few_shot is None:
+        return RunData(task.fingerprint, task.train, (task,))
+    drawn = draw(config.target, config.data, config.seed)
+    task = few_shot(task, drawn)
+    return RunData(task.fingerprint, task.train, (task,), drawn)
 
 
 @dataclass(frozen=True)
@@ -207,7 +212,10 @@ def stage_one_inputs(
 
 
 def transfer_inputs(
-    config: RunConfig, found: dict[str, TaskPrompt], mixture: TaskPrompt | None
+    config: RunConfig,
+    found: dict[str, TaskPrompt],
+    mixture: TaskPrompt | None,
+    own: TaskPrompt | None = None,
 ) -> dict[str, np.ndarray]:
     """Collect what a transfer run starts from.
 
@@ -215,6 +223,7 @@ def transfer_inputs(
         config: the run.
         found: Stage I prompts of this run's seed by task.
         mixture: the prompt trained on the sources' mixture, where the method has one.
+        own: the target's prompt where it was tuned apart, as a few-shot target.
 
     Returns:
         `init [r d]`, `target_prompt [r d]`, `source_vectors [n r d]`, maybe `mixture_prompt` or
@@ -232,13 +241,14 @@ def transfer_inputs(
             "source_vectors": empty,
             "mixture_prompt": mixture.prompt,
         }
-    missing = [task for task in (config.target, *config.sources) if task not in found]
+    wanted = config.sources if own is not None else (config.target, *config.sources)
+    missing = [task for task in wanted if task not in found]
     if missing:
         raise StoreError(
             f"Run '{config.name}' starts from the Stage I prompt of {', '.join(missing)} "
             f"(seed {config.seed}), which did not finish; resume the experiment to tune it."
         )
-    target = found[config.target]
+    target = found[config.target] if own is None else own
     start = _start_of(target)
     vectors = [np.zeros((0, *start.shape), dtype=np.float32)]
     for source in (found[name] for name in config.sources):

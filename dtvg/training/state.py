@@ -24,6 +24,7 @@ from dtvg.training.optim import AdamState, Rates
 
 if TYPE_CHECKING:
     from dtvg.store.writer import RunWriter
+    from dtvg.training.few_shot import Drawn
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,8 @@ class RunData:
     train: Sequence[Encoded]
     tasks: tuple[TokenisedTask, ...]
     """Evaluated tasks: the target, or every source of a mixture."""
+    drawn: Drawn | None = None
+    """Rows of a few-shot target."""
 
 
 @dataclass

@@ -1,0 +1,106 @@
+"""Few-shot targets: the same k rows for every method of a seed, sources whole."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from dtvg.backbones.base import load_backbone
+from dtvg.config import ExperimentConfig, build_config
+from dtvg.errors import DataError
+from dtvg.planning import plan
+from dtvg.records import RunState
+from dtvg.store.bank import PromptBank
+from dtvg.store.layout import create_experiment
+from dtvg.store.reader import list_runs, read_table
+from dtvg.store.verify import verify_run
+from dtvg.tasks.reading import load_task
+from dtvg.testing.tiny_run import tiny_config
+from dtvg.training.few_shot import draw
+from dtvg.training.procedures import run_experiment
+from dtvg.training.stages import prompt_identity, run_data
+
+
+@pytest.fixture(scope="module")
+def parts(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("parts")
+
+
+def made(parts: Path, **data) -> ExperimentConfig:
+    values = tiny_config(parts, methods=["none", "dtvg"], seeds=[0, 1])
+    return build_config({**values, "data": {**values["data"], **data}})
+
+
+@pytest.fixture(scope="module")
+def backbone(parts: Path):
+    config = made(parts)
+    return load_backbone(config.backbone, "cpu", "float32")
+
+
+def test_every_method_of_a_seed_sees_the_same_k_rows_and_other_seeds_see_others(
+    parts: Path, backbone
+) -> None:
+    config = made(parts, few_shot=4)
+    data = {run.name: run_data(run, backbone) for run in config.runs()}
+    by_seed: dict[int, set[str]] = {}
+    for run in config.runs():
+        assert len(data[run.name].train) == 4
+        assert len(data[run.name].tasks[0].texts["validation"]) == 4
+        assert len(data[run.name].tasks[0].texts["test"]) == 30
+        by_seed.setdefault(run.seed, set()).add(data[run.name].fingerprint)
+    assert [len(found) for found in by_seed.values()] == [1, 1]
+    assert by_seed[0] != by_seed[1]
+
+
+def test_sources_keep_all_rows_and_their_place_in_the_bank(parts: Path, backbone) -> None:
+    few, whole = made(parts, few_shot=4), made(parts)
+    runs = {run.name: run for cohort in plan(few).stage_one for run in cohort.runs}
+    before = {run.name: run for cohort in plan(whole).stage_one for run in cohort.runs}
+    assert set(before) - set(runs) == {"stage1.rte.s0", "stage1.rte.s1"}
+    assert set(runs) - set(before) == {"stage1.rte-k4.s0", "stage1.rte-k4.s1"}
+
+    def key(run) -> str:
+        return prompt_identity(run, backbone, run_data(run, backbone))
+
+    assert key(runs["stage1.sst2.s0"]) == key(before["stage1.sst2.s0"])
+    assert key(runs["stage1.rte-k4.s0"]) != key(before["stage1.rte.s0"])
+
+
+def test_a_task_can_be_a_whole_source_and_a_few_shot_target_at_once(parts: Path) -> None:
+    values = tiny_config(parts, methods=["all_sources"], allow_self=True)
+    values |= {"sources": ["rte", "sst2"], "data": {**values["data"], "few_shot": 4}}
+    names = {run.name for c in plan(build_config(values)).stage_one for run in c.runs}
+    assert names == {"stage1.rte.s0", "stage1.sst2.s0", "stage1.rte-k4.s0"}
+
+
+def test_rows_per_class_are_balanced_and_full_validation_stays(parts: Path) -> None:
+    config = made(parts, few_shot=3, few_shot_per_class=True, few_shot_validation="full")
+    drawn = draw("rte", config.data, 5)
+    rows = load_task("rte", config.data).train
+    assert Counter(rows[i].label for i in drawn.train) == {0: 3, 1: 3}
+    assert drawn.validation is None
+
+
+def test_fewer_rows_than_asked_for_are_said(parts: Path) -> None:
+    with pytest.raises(DataError, match="rte, split train has 60 rows, data.few_shot asks for 99"):
+        draw("rte", made(parts, few_shot=99).data, 0)
+    config = made(parts, few_shot=50, few_shot_per_class=True, few_shot_validation="full")
+    with pytest.raises(DataError, match=r"rows of class 'entailment', data.few_shot asks for 50"):
+        draw("rte", config.data, 0)
+
+
+def test_a_few_shot_experiment_is_recorded_as_specified(parts: Path, tmp_path: Path) -> None:
+    experiment = create_experiment(made(parts, few_shot=4), tmp_path / "runs")
+    run_experiment(experiment, bank=PromptBank(tmp_path / "bank"))
+    runs = list_runs(tmp_path / "runs")
+    assert {run.state for run in runs} == {RunState.FINISHED}
+    for run in runs:
+        assert verify_run(run.path) == [], run.name
+    transfer = [run for run in runs if run.role == "transfer"]
+    kept = {run.name: run.result.extra["few_shot"] for run in transfer}
+    assert kept["rte.none.s0"] == kept["rte.dtvg.s0"] != kept["rte.dtvg.s1"]
+    assert len(kept["rte.none.s0"]["train_rows"]) == 4
+    events = read_table(transfer[0], "events").to_pandas()
+    assert (events["kind"] == "few_shot").sum() == 1
