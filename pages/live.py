@@ -37,6 +37,8 @@ def body() -> None:
 
         guarded(draw)
 
+    if not example:
+        control.hold_source(run)
     refreshing()
     control.messages(path)
 

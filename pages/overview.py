@@ -8,6 +8,7 @@ from dtvg.analysis.overview import RunRow
 from dtvg.records import RunState
 from dtvg.store.reader import Experiment
 from dtvg.ui import cache, overview_edit, overview_filter, overview_table
+from dtvg.ui.overview_delete import restore_list
 from dtvg.ui.overview_tour import tour
 from dtvg.ui.page import guarded, link, page
 
@@ -49,11 +50,12 @@ def _table(experiments: list[Experiment], rows: list[RunRow]) -> None:
             chosen = overview_table.draw(found, shown, view)
             if chosen:
                 tags = sorted({t for r in listed for t in r.tags})
-                overview_edit.panel(chosen, tags)
+                overview_edit.panel(chosen, tags, listed)
 
         guarded(draw)
 
     table()
+    restore_list()
 
 
 page("DTVG workbench", "Which sources help a target, decided anew at every training step.", body)

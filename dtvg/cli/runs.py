@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dtvg.cli import agreement, compare, report
+from dtvg.cli import agreement, compare, report, trash
 from dtvg.cli.places import locate
 from dtvg.errors import ConfigError
 
@@ -39,9 +39,18 @@ def add(commands: Any) -> None:
     agreement.add(actions)
     compare.add(actions)
     action("stop", "ask runs to commit and stop at their next step", stop, "+")
+    for kind, what in HOLDS.items():
+        hold = action(kind, f"{what} a source of a run that trains", hold_source)
+        hold.add_argument("place", metavar="EXPERIMENT/RUN")
+        hold.add_argument("source", help="one of the run's sources")
+        hold.set_defaults(kind=kind)
+    trash.add(actions)
     resume = action("resume", "go on with whatever is unfinished", resume_runs, "+")
     resume.add_argument("--quiet", action="store_true", help="no progress bars")
     report.add(actions)
+
+
+HOLDS = {"pin": "keep in the group", "ban": "keep out of the group", "free": "leave to the rule"}
 
 
 def _runs(arguments: argparse.Namespace) -> list[Run]:
@@ -184,6 +193,19 @@ def stop(arguments: argparse.Namespace) -> int:
             print(f"{experiment.name}: asked {len(asked)} run(s) to stop after their next step.")
         else:
             print(f"{experiment.name}: nothing is running there; nothing to stop.")
+    return 0
+
+
+def hold_source(arguments: argparse.Namespace) -> int:
+    """Ask a run to pin, ban or free a source at its next step."""
+    from dtvg.store import holds
+    from dtvg.store.reader import open_run
+
+    experiment, name = locate(arguments.place, arguments.runs_dir)
+    if name is None:
+        raise ConfigError(f"'{arguments.place}' names no run; write {experiment.name}/RUN.")
+    holds.ask(open_run(experiment.path / name), arguments.source, arguments.kind)
+    print(f"{experiment.name}/{name}: asked to {arguments.kind} {arguments.source}.")
     return 0
 
 

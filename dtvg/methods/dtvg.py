@@ -25,6 +25,8 @@ from dtvg.methods.base import (
 )
 from dtvg.regroup import stateful_settings
 
+HELD = "held"
+"""Name in `MethodState.memory`: `[R n]`, 1 for pinned sources, -1 for banned ones, else 0."""
 ACTIVATIONS = {"identity": lambda scale: scale, "sigmoid": torch.sigmoid, "relu": torch.relu}
 
 
@@ -43,6 +45,7 @@ class Method(TransferMethod):
         ones = torch.ones(vectors.shape[:-1], dtype=vectors.dtype, device=vectors.device)
         own = torch.ones(inputs.init.shape[:-1], dtype=vectors.dtype, device=vectors.device)
         runs, n = vectors.shape[:2]
+        held = torch.zeros((runs, n), dtype=torch.int8, device=vectors.device)
         memory = {
             "member": torch.zeros((runs, n), dtype=torch.bool, device=vectors.device),
             "decided": torch.zeros(runs, dtype=torch.int64, device=vectors.device),
@@ -58,7 +61,7 @@ class Method(TransferMethod):
                 "source_vectors": vectors,
                 "token_norms": vectors.square().sum(-1),
             },
-            memory if stateful_settings(self.settings) else {},
+            {**(memory if stateful_settings(self.settings) else {}), HELD: held},
         )
 
     @property
@@ -89,7 +92,8 @@ class Method(TransferMethod):
         self, state: MethodState, grouping: Grouping, batch: StepBatch | None
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """Return `[R n]` weights of the sources' scaled vectors, and what to remember."""
-        return grouping.member, {}
+        held = state.memory[HELD]
+        return (grouping.member | (held > 0)) & (held >= 0), {}
 
     def _decide(self, state: MethodState, gram: Tensor) -> tuple[Grouping, dict[str, Tensor]]:
         """Decide for the coming step; rules with a memory find the last group in the state."""

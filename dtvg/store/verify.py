@@ -19,6 +19,7 @@ from dtvg.errors import StoreError
 from dtvg.grouping import Grouping, consistency_of
 from dtvg.records import TABLES, RunState
 from dtvg.regroup import decide_steps
+from dtvg.store.holds import history, overlay
 from dtvg.store.labels import check_file
 from dtvg.store.layout import RunDir
 from dtvg.store.reader import Run, open_run, read_grams, read_table
@@ -129,7 +130,7 @@ def _check_replay(run: Run, config: RunConfig, data: pa.Table) -> list[str]:
         return []
     settings = config.method.grouping_settings()
     again = decide_steps(grams, steps, **settings)
-    member = np.asarray(again.member)
+    member = overlay(np.asarray(again.member), steps, config.sources, history(run))
     sources = read_table(run, "sources")
     n = len(config.sources)
     if sources.num_rows != n * len(steps):

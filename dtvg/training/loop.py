@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from dtvg.records import RunState
 from dtvg.training.cohort import Cohort
 from dtvg.training.forking import merge_branches
+from dtvg.training.holding import hold_sources
 from dtvg.training.signals import StopWish
 
 CONTROL_SECONDS = 0.5
@@ -57,6 +58,7 @@ def train(cohort: Cohort, stop: StopWish, report: Report = lambda progress: None
         merge_branches(cohort)
         cohort.evaluate()
         if stop or time.monotonic() - looked > CONTROL_SECONDS:
+            hold_sources(cohort)
             cohort.obey(bool(stop))
             report(_progress(cohort, total))
             looked = time.monotonic()

@@ -9,8 +9,10 @@ import streamlit as st
 
 from dtvg.errors import DtvgError
 from dtvg.jobs import launcher, queue
+from dtvg.records import RunState
+from dtvg.store import holds
 from dtvg.store.layout import ExperimentDir
-from dtvg.store.reader import Experiment
+from dtvg.store.reader import Experiment, Run
 from dtvg.ui.page import guarded, link
 
 START_SECONDS = 60.0
@@ -84,6 +86,39 @@ def _kill(folder: ExperimentDir) -> None:
                 st.toast(f"Killed: {_names(launcher.kill_all(folder))}.")
             except DtvgError as error:
                 st.warning(str(error), icon=":material/warning:")
+
+
+def hold_source(run: Run) -> None:
+    """Draw pin, ban and free for a run that trains and decides its group by a rule."""
+    if run.state is not RunState.RUNNING or run.config is None:
+        return
+    if not run.config.method.can_hold or not run.sources:
+        return
+    with st.popover("Pin or ban a source", icon=":material/keep:"):
+        st.caption(
+            "From the next step on the source is in the group, or out of it, whatever the rule "
+            "decides. It is logged as an event and the rule's own decision stays replayable."
+        )
+        source = st.selectbox("Source", run.sources, key=f"hold-{run.experiment}-{run.name}")
+        waiting = holds.asked(run)
+        with st.container(horizontal=True):
+            for kind, label in (("pin", "Pin"), ("ban", "Ban"), ("free", "Leave to the rule")):
+                if st.button(label, key=f"hold-{kind}-{run.experiment}-{run.name}"):
+                    _hold(run, source, kind)
+        now = holds.now_held(run)
+        for name, kind in now.items():
+            st.markdown(f"`{name}` is {'pinned' if kind == 'pin' else 'banned'}.")
+        if waiting:
+            st.caption("Asked for: " + ", ".join(f"{kind} {name}" for kind, name in waiting))
+
+
+def _hold(run: Run, source: str, kind: str) -> None:
+    try:
+        holds.ask(run, source, kind)  # type: ignore[arg-type]
+    except DtvgError as error:
+        st.error(str(error), icon=":material/error:")
+        return
+    st.toast(f"Asked to {kind} {source} from the next step on.")
 
 
 def _names(names: list[str]) -> str:

@@ -15,6 +15,7 @@ from dtvg.analysis.overview import RunRow
 from dtvg.errors import DtvgError
 from dtvg.store.labels import Labels, read_labels, with_tags, write_labels
 from dtvg.ui import cache
+from dtvg.ui.overview_delete import delete_popover
 from dtvg.ui.page import link
 
 RUNS, EXPERIMENTS = "These runs", "Their experiments"
@@ -22,12 +23,13 @@ MOST = 60
 """So many runs go into a link; an address has to stay one."""
 
 
-def panel(chosen: Sequence[RunRow], known: Sequence[str]) -> None:
+def panel(chosen: Sequence[RunRow], known: Sequence[str], every: Sequence[RunRow]) -> None:
     """Draw what can be done with the chosen runs.
 
     Args:
         chosen: runs of the ticked rows.
         known: tags in use, to choose from.
+        every: all runs there are.
     """
     own = [r for r in chosen if not cache.is_example(r.run.path.parent)]
     fine = [r for r in chosen if r.run.problem is None]
@@ -37,6 +39,7 @@ def panel(chosen: Sequence[RunRow], known: Sequence[str]) -> None:
         if own:
             with st.popover("Tags and note", icon=":material/sell:"):
                 _labels(own, known)
+            delete_popover(own, every)
         else:
             st.caption("Recorded examples can be looked at, not changed.")
 

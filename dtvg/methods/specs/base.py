@@ -36,6 +36,8 @@ class MethodConfig(BaseModel):
 
     starts_from_tasks: ClassVar[bool] = True
     """Whether the Stage I prompts of the target and of its sources are tuned for the run."""
+    can_hold: ClassVar[bool] = False
+    """Whether sources can be pinned to the group, or banned from it, in mid-run."""
     derived: ClassVar[bool] = False
     """Whether a run starts only after its trials (see `trials`) have finished."""
 

@@ -22,6 +22,7 @@ class Dtvg(MethodConfig):
     title = "DTVG"
     paper = "Dynamic Task Vector Grouping, arXiv 2503.18063"
     summary = "Sources ranked by target similarity, grouped by knowledge consistency, every step."
+    can_hold = True
 
     name: Literal["dtvg"] = "dtvg"
     rule: Rule = Field(

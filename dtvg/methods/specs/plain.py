@@ -119,6 +119,7 @@ class AllSources(MethodConfig):
     title = "All sources"
     paper = "DTVG ablation, arXiv 2503.18063"
     summary = "Every source's vector merged at every step, no grouping."
+    can_hold = True
 
     name: Literal["all_sources"] = "all_sources"
 

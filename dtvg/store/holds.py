@@ -1,0 +1,130 @@
+"""Sources pinned to the group or banned from it in mid-run: requests, events, and their effect.
+
+A pinned source is a member at every step from the next one on, a banned one at none, whatever
+the rule decides; the rule's own decision is logged and replayed as ever. Must not import torch.
+docs/run_files.md "Pinned and banned sources".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+import numpy as np
+import numpy.typing as npt
+
+from dtvg.errors import JobError, unknown
+from dtvg.records import RunState
+from dtvg.store.reader import Run, read_table
+from dtvg.store.status import request, requested
+
+Kind = Literal["pin", "ban", "free"]
+KINDS: tuple[Kind, ...] = get_args(Kind)
+VALUES = {"pin": 1, "ban": -1, "free": 0}
+"""What a run's state holds for a source."""
+
+
+@dataclass(frozen=True)
+class Hold:
+    """One change: from the step after `step` on."""
+
+    step: int
+    source: str
+    kind: Kind
+
+
+def ask(run: Run, source: str, kind: Kind) -> None:
+    """Ask the process that trains a run to pin, ban or free a source at its next step.
+
+    Args:
+        run: one that trains.
+        source: one of its sources.
+        kind: `pin`, `ban`, or `free` to leave it to the rule again.
+
+    Raises:
+        JobError: the run does not train, decides nothing by a rule, or has no such source.
+    """
+    if run.state is not RunState.RUNNING:
+        raise JobError(
+            f"Run '{run.name}' is {run.state.value.lower()}; only a run that trains can be "
+            "changed. Resume it first."
+        )
+    if run.config is None or not run.config.method.can_hold:
+        raise JobError(
+            f"Run '{run.name}' ({run.method}) decides no group by a rule, so nothing can be "
+            "pinned or banned; choose a run of 'dtvg' or 'all_sources'."
+        )
+    if source not in run.sources:
+        raise JobError(unknown(f"source of run '{run.name}'", source, run.sources))
+    request(run.directory, f"{kind}.{source}", source=source)
+
+
+def asked(run: Run) -> list[tuple[Kind, str]]:
+    """Return what has been asked for and not been done yet."""
+    return wanted(requested(run.directory))
+
+
+def wanted(words: set[str]) -> list[tuple[Kind, str]]:
+    """Return the changes among requests, in an order that does not depend on the disk."""
+    found = []
+    for kind in KINDS:
+        found += [
+            (kind, w.removeprefix(f"{kind}.")) for w in sorted(words) if w.startswith(f"{kind}.")
+        ]
+    return found
+
+
+def detail(source: str, kind: Kind, step: int) -> str:
+    """Return the sentence of the event; `history` reads the source back from it."""
+    what = {
+        "pin": "is a member whatever the rule decides",
+        "ban": "is no member whatever the rule decides",
+        "free": "is left to the rule again",
+    }[kind]
+    return f"{source}: {what}, from step {step + 1} on."
+
+
+def history(run: Run) -> list[Hold]:
+    """Return what was pinned, banned and freed in a run, in order."""
+    events = read_table(run, "events", ["step", "kind", "detail"]).to_pylist()
+    return [
+        Hold(row["step"], row["detail"].partition(":")[0], row["kind"])
+        for row in events
+        if row["kind"] in KINDS
+    ]
+
+
+def now_held(run: Run) -> dict[str, Kind]:
+    """Return what is pinned or banned in a run as committed so far."""
+    found: dict[str, Kind] = {}
+    for hold in history(run):
+        found.pop(hold.source, None)
+        if hold.kind != "free":
+            found[hold.source] = hold.kind
+    return found
+
+
+def overlay(
+    member: npt.NDArray[np.bool_],
+    steps: npt.NDArray[np.int64],
+    sources: Sequence[str],
+    holds: Sequence[Hold],
+) -> npt.NDArray[np.bool_]:
+    """Return groups as they were trained: the rule's, with what was held in force.
+
+    Args:
+        member: `[S n]`, the rule's groups.
+        steps: `[S]`.
+        sources: in the order of the columns.
+        holds: from `history`, in order.
+    """
+    found = np.array(member, dtype=bool)
+    for place, source in enumerate(sources):
+        own = [hold for hold in holds if hold.source == source]
+        for i, hold in enumerate(own):
+            end = own[i + 1].step if i + 1 < len(own) else np.inf
+            inside = (steps > hold.step) & (steps <= end)
+            if hold.kind != "free":
+                found[inside, place] = hold.kind == "pin"
+    return found

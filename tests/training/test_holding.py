@@ -1,0 +1,118 @@
+"""Pinning and banning a source in mid-run: at the next step, logged, replayed, never lost."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from dtvg.config import build_config
+from dtvg.errors import JobError
+from dtvg.records import RunState
+from dtvg.store.bank import PromptBank
+from dtvg.store.holds import Hold, ask, history, overlay, wanted
+from dtvg.store.layout import create_experiment
+from dtvg.store.reader import Run, open_run, read_table
+from dtvg.store.status import request, requested
+from dtvg.store.verify import verify_run
+from dtvg.testing.tiny_run import tiny_config
+from dtvg.training import loop, procedures
+from dtvg.training.procedures import run_experiment
+from tests.training.test_more_methods import _moved
+
+
+def members(run: Run) -> np.ndarray:
+    rows = read_table(run, "sources").to_pandas().sort_values("step", kind="stable")
+    return rows["member"].to_numpy().reshape(-1, len(run.sources))
+
+
+@pytest.fixture
+def parts(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("parts")
+
+
+def _train(parts: Path, folder: Path, patch: pytest.MonkeyPatch, asked: dict[int, str]) -> Run:
+    """Train one DTVG run, asking for changes after the given steps."""
+    values = tiny_config(parts, methods=[{"name": "dtvg", "rule": "empty"}])
+    experiment = create_experiment(build_config(values), folder / "runs")
+    directory = experiment.run("rte.dtvg-empty.s0")
+    whole = loop.hold_sources
+
+    def hold(cohort) -> None:
+        for slot in cohort.slots:
+            if slot.name == directory.name and slot.step in asked:
+                request(directory, asked.pop(slot.step))
+        whole(cohort)
+
+    patch.setattr(loop, "CONTROL_SECONDS", 0.0)
+    patch.setattr(loop, "hold_sources", hold)
+    patch.setattr(procedures, "to_task_prompt", _moved)
+    run_experiment(experiment, bank=PromptBank(folder / "bank"))
+    return open_run(directory.path)
+
+
+def test_a_source_is_pinned_banned_and_freed_from_the_step_after_it_was_asked(
+    parts: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = _train(parts, tmp_path, monkeypatch, {3: "pin.cola", 5: "pin.mrpc", 8: "free.cola"})
+    assert run.state is RunState.FINISHED
+    found = members(run)
+    assert run.sources == ("sst2", "cola", "mrpc")
+    assert not found[:, 0].any()
+    assert found[:, 1].tolist() == [False] * 3 + [True] * 5 + [False] * 4
+    assert found[:, 2].tolist() == [False] * 5 + [True] * 7
+    assert history(run) == [Hold(3, "cola", "pin"), Hold(5, "mrpc", "pin"), Hold(8, "cola", "free")]
+    assert verify_run(run.path) == []
+    assert requested(run.directory) == set()
+    assert run.result is not None
+    assert run.result.extra["held"] == {"cola": "free", "mrpc": "pin"}
+
+
+def test_verify_finds_a_member_that_nobody_pinned(
+    parts: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = _train(parts, tmp_path, monkeypatch, {3: "pin.cola"})
+    monkeypatch.setattr("dtvg.store.verify.history", lambda run: [])
+    assert any("sources/member" in problem for problem in verify_run(run.path))
+
+
+def test_what_is_held_is_part_of_the_commit(
+    parts: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Stopped right after a pin and resumed, the source is still pinned."""
+    first = _train(parts, tmp_path, monkeypatch, {4: "pin.cola", 6: "stop"})
+    assert first.state is RunState.STOPPED and first.step == 6
+    from dtvg.store.layout import ExperimentDir
+
+    run_experiment(ExperimentDir(first.path.parent), bank=PromptBank(tmp_path / "bank"))
+    run = open_run(first.path)
+    assert run.state is RunState.FINISHED
+    assert members(run)[:, 1].tolist() == [False] * 4 + [True] * 8
+    assert verify_run(run.path) == []
+
+
+def test_overlay_is_the_rule_with_what_was_held() -> None:
+    member = np.array([[True, False]] * 5)
+    holds = [Hold(1, "a", "ban"), Hold(2, "b", "pin"), Hold(3, "a", "free")]
+    found = overlay(member, np.arange(1, 6), ("a", "b"), holds)
+    assert found[:, 0].tolist() == [True, False, False, True, True]
+    assert found[:, 1].tolist() == [False, False, True, True, True]
+    assert wanted({"stop", "ban.x", "pin.a.b"}) == [("pin", "a.b"), ("ban", "x")]
+
+
+def test_runs_that_cannot_be_changed_say_why(parts: Path, tmp_path: Path) -> None:
+    config = build_config(tiny_config(parts, methods=["dtvg", "none"]))
+    experiment = create_experiment(config, tmp_path / "runs")
+    waiting = open_run(experiment.run("rte.dtvg.s0").path)
+    with pytest.raises(JobError, match="is waiting; only a run that trains"):
+        ask(waiting, "cola", "pin")
+    running = dataclasses.replace(waiting, state=RunState.RUNNING)
+    with pytest.raises(JobError, match="Did you mean 'cola'"):
+        ask(running, "colas", "pin")
+    plain = open_run(experiment.run("rte.none.s0").path)
+    with pytest.raises(JobError, match="decides no group by a rule"):
+        ask(dataclasses.replace(plain, state=RunState.RUNNING), "cola", "ban")
+    ask(running, "cola", "ban")
+    assert requested(running.directory) == {"ban.cola"}
