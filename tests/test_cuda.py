@@ -39,6 +39,17 @@ def test_a_run_in_a_cohort_follows_the_trajectory_it_has_alone_on_cuda() -> None
         assert float(difference) < 1e-6, config.name
 
 
+def test_methods_that_read_examples_or_gradients_obey_the_law_on_cuda() -> None:
+    methods = ["attempt", "moe", "relational", "primal_dual", {"name": "mpt", "distil": "prompts"}]
+    model, configs = backbone(), factory.experiment(methods=methods, seeds=[0, 1]).runs()
+    together, _ = factory.train(model, [factory.slot(c) for c in configs], steps=20)
+    mixed = factory.prompts(together, model)
+    for config in configs[::2]:
+        alone, _ = factory.train(model, [factory.slot(config)], steps=20)
+        own = factory.prompts(alone, model)[config.name]
+        assert float((own - mixed[config.name]).abs().max()) < 1e-6, config.name
+
+
 @pytest.mark.parametrize("rule", ["greedy", "similarity_only", "consistency_only", "exact"])
 def test_the_decision_on_cuda_is_numpys(rule: str) -> None:
     rng = np.random.default_rng(0)

@@ -93,7 +93,7 @@ class Examples:
     def owner(self) -> Int[Tensor, " b"]:
         """Row of the stack that each example belongs to."""
         rows = np.repeat(np.arange(len(self.counts)), self.counts)
-        return torch.from_numpy(rows).to(self.mask.device)
+        return placed(torch.from_numpy(rows), self.mask)
 
     def pooled(self, way: Literal["max", "mean"]) -> Float[Tensor, "b d"]:
         """Return the maximum or mean over an example's tokens; zeros for an empty input."""
@@ -111,11 +111,18 @@ class Examples:
 
     def flat(self, values: Float[Tensor, "R c ..."]) -> Float[Tensor, "b ..."]:
         """Undo `by_run`: one row per example."""
-        return values.flatten(0, 1)[_places(self.counts).to(values.device)]
+        return values.flatten(0, 1)[placed(_places(self.counts), values)]
 
     def mean(self, values: Float[Tensor, "b ..."]) -> Float[Tensor, "R ..."]:
         """Return each run's mean over its examples."""
         return run_means(values, self.counts)
+
+
+def placed(values: Tensor, like: Tensor) -> Tensor:
+    """Copy a tensor of the CPU to where `like` lies, without waiting for a GPU."""
+    if like.device.type == "cuda":
+        return values.pin_memory().to(like.device, non_blocking=True)
+    return values.to(like.device)
 
 
 def _places(counts: Sequence[int]) -> Tensor:
@@ -130,14 +137,14 @@ def by_run(values: Float[Tensor, "b ..."], counts: Sequence[int]) -> Float[Tenso
     """Lay out one row per example by run, filled up with zeros."""
     most, rest = max(counts), values.shape[1:]
     laid = values.new_zeros((len(counts) * most, *rest))
-    laid = laid.index_copy(0, _places(counts).to(values.device), values)
+    laid = laid.index_copy(0, placed(_places(counts), values), values)
     return laid.view(len(counts), most, *rest)
 
 
 def run_means(values: Float[Tensor, "b ..."], counts: Sequence[int]) -> Float[Tensor, "R ..."]:
     """Return each run's mean over its examples."""
     total = by_run(values, counts).sum(1)
-    number = torch.tensor(counts, dtype=values.dtype).to(values.device).clamp(min=1)
+    number = placed(torch.tensor(counts, dtype=values.dtype).clamp(min=1), values)
     return total / number.view(-1, *(1 for _ in values.shape[1:]))
 
 
@@ -157,7 +164,7 @@ class StepBatch:
     def progress(self, like: Tensor) -> Float[Tensor, " R"]:
         """Return the share of updates done before this one, in [0, 1)."""
         done = [(step - 1) / total for step, total in zip(self.steps, self.totals, strict=True)]
-        return torch.tensor(done, dtype=like.dtype).to(like.device)
+        return placed(torch.tensor(done, dtype=like.dtype), like)
 
     def uniform(self, shape: Sequence[int], purpose: str, like: Tensor) -> Tensor:
         """Return numbers in [0, 1) `[R, *shape]`: a function of run seed, step and purpose only,
@@ -167,7 +174,7 @@ class StepBatch:
             np.random.default_rng([seed, step, salt]).random(tuple(shape))
             for seed, step in zip(self.seeds, self.steps, strict=True)
         ]
-        return torch.from_numpy(np.stack(drawn)).to(like.dtype).to(like.device)
+        return placed(torch.from_numpy(np.stack(drawn)).to(like.dtype), like)
 
 
 @dataclass(frozen=True)

@@ -54,9 +54,10 @@ def embed_inputs(
     if ids.shape[1] == 0:
         ids = ids.new_full((len(sources), 1), backbone.pad_id)
         mask = mask.new_zeros(len(sources), 1)
-    embedded = backbone.embed(ids.to(backbone.device)).to(dtype)
-    whose = None if tasks is None else send(tasks, backbone.device)
-    return Examples(embedded, mask.to(backbone.device), tuple(counts), whose)
+    device = backbone.device
+    embedded = backbone.embed(send(ids.numpy(), device)).to(dtype)
+    whose = None if tasks is None else send(tasks, device)
+    return Examples(embedded, send(mask.numpy(), device), tuple(counts), whose)
 
 
 def compose(
