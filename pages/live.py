@@ -38,7 +38,9 @@ def body() -> None:
         guarded(draw)
 
     if not example:
-        control.hold_source(run)
+        with st.container(horizontal=True):
+            control.hold_source(run)
+            control.fork_popover(run)
     refreshing()
     control.messages(path)
 

@@ -44,6 +44,13 @@ def add(commands: Any) -> None:
         hold.add_argument("place", metavar="EXPERIMENT/RUN")
         hold.add_argument("source", help="one of the run's sources")
         hold.set_defaults(kind=kind)
+    split = action("fork", "a new experiment that goes on from a run's newest commit", fork_run)
+    split.add_argument("place", metavar="EXPERIMENT/RUN")
+    split.add_argument("--name", help="of the new experiment")
+    split.add_argument(
+        "--set", action="append", default=[], metavar="A.B=VALUE", dest="changes",
+        help="what differs, e.g. optim.lr_prompt=0.1 (repeatable)",
+    )  # fmt: skip
     trash.add(actions)
     resume = action("resume", "go on with whatever is unfinished", resume_runs, "+")
     resume.add_argument("--quiet", action="store_true", help="no progress bars")
@@ -193,6 +200,19 @@ def stop(arguments: argparse.Namespace) -> int:
             print(f"{experiment.name}: asked {len(asked)} run(s) to stop after their next step.")
         else:
             print(f"{experiment.name}: nothing is running there; nothing to stop.")
+    return 0
+
+
+def fork_run(arguments: argparse.Namespace) -> int:
+    """Fork a run; `runs resume` of the new experiment trains on."""
+    from dtvg.store.fork import fork
+    from dtvg.store.reader import open_run
+
+    experiment, name = locate(arguments.place, arguments.runs_dir)
+    if name is None:
+        raise ConfigError(f"'{arguments.place}' names no run; write {experiment.name}/RUN.")
+    made = fork(open_run(experiment.path / name), arguments.name, arguments.changes)
+    print(f"'{made.name}' goes on from it: `python -m dtvg runs resume {made.path}`")
     return 0
 
 

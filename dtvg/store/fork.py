@@ -1,0 +1,170 @@
+"""Forking a run: a new experiment that goes on from the newest commit of an unfinished run.
+
+The fork starts with the parent's rows up to the commit, its prompts, parameters and moments, so
+that without a change it follows the parent's trajectory (bit for bit where the parent trains
+alone; else up to rounding). The parent is only read, and may train on beside it.
+Must not import torch. docs/run_files.md "Forks".
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from dtvg.config import ExperimentConfig, RunConfig, apply_override, build_config
+from dtvg.errors import ConfigError, StoreError
+from dtvg.records import TABLES
+from dtvg.store.files import read_json, replace_json
+from dtvg.store.layout import CohortDir, ExperimentDir, create_experiment, free_name
+from dtvg.store.reader import Run, read_table
+from dtvg.store.tables import BY_STEP, schema_of, to_arrow
+from dtvg.store.writer import CohortWriter, RunWriter, Snapshot
+
+KEPT = ("backbone", "prompt", "data", "sources", "target", "seed", "method")
+"""What a fork shares with its parent: otherwise its rows would not be one trajectory."""
+TRIES = 5
+
+
+def fork(
+    run: Run, name: str | None = None, changes: Sequence[str] = (), runs_dir: Path | None = None
+) -> ExperimentDir:
+    """Make an experiment of one run that goes on where `run` stands.
+
+    Args:
+        run: unfinished, with a commit.
+        name: of the new experiment; None: the parent's with `-fork`.
+        changes: settings such as `optim.lr_prompt=0.1` that differ from the parent's.
+        runs_dir: folder of experiments; None: the parent's.
+
+    Returns:
+        The new experiment; resuming it trains on.
+
+    Raises:
+        ConfigError: a change that a fork cannot make.
+        StoreError: the run is finished, has no commit yet, or cannot be read.
+    """
+    parent = run.config
+    if parent is None or parent.role != "transfer" or run.problem is not None:
+        raise StoreError(f"'{run.name}' is no transfer run that can be read; nothing to fork.")
+    if parent.method.derived and not parent.method.trial:
+        raise StoreError(
+            f"Run '{run.name}' rests on trials of its own experiment; clone the experiment instead."
+        )
+    folder = Path(runs_dir or run.path.parent.parent)
+    tensors, meta, rows = _newest(run)
+    step = int(meta["step"])
+    wanted = name or free_name(f"{run.experiment}-fork"[:76], folder)
+    config = _config(parent, wanted, changes, f"Fork of {run.experiment}/{run.name} at {step}.")
+    (child,) = config.runs()
+    _check(parent, child)
+    if child.total_steps <= step:
+        raise ConfigError(
+            f"The fork stands at step {step} and would end at {child.total_steps}; give it more "
+            "with --set optim.steps=..."
+        )
+    if (folder / wanted).exists():
+        raise ConfigError(f"There is an experiment '{wanted}' already; choose another name.")
+    experiment = create_experiment(config, folder)
+    directory = experiment.run(child.name)
+    if (run.directory.prompts_dir / "initial.safetensors").exists():
+        directory.prompts_dir.mkdir(exist_ok=True)
+        shutil.copy2(run.directory.prompts_dir / "initial.safetensors", directory.prompts_dir)
+    rows["events"] = _with_event(rows["events"], run, meta, changes)
+    origin = {"experiment": run.experiment, "run": run.name, "step": step}
+    known = read_json(directory.provenance_path) or {}
+    replace_json(directory.provenance_path, {**known, "fork_of": origin})
+    cohort = experiment.cohort("transfer-000")
+    writer = CohortWriter(cohort, {child.name: RunWriter(directory, child)})
+    renamed = {f"{child.name}/{key.partition('/')[2]}": value for key, value in tensors.items()}
+    covered = {table: _covered(table, data) for table, data in rows.items() if data.num_rows}
+    writer.commit(Snapshot({child.name: covered}, renamed, {"runs": {child.name: meta}}))
+    return experiment
+
+
+def _newest(run: Run) -> tuple[dict[str, np.ndarray], dict[str, Any], dict[str, pa.Table]]:
+    """Return tensors, numbers and rows of one and the same commit.
+
+    A training parent may commit in between; then it is read again.
+    """
+    cohort = CohortDir(run.path.parent / "cohorts" / (run.cohort or "none"))
+    for _ in range(TRIES):
+        loaded = CohortWriter.load(cohort)
+        meta = (loaded[1]["runs"] if loaded else {}).get(run.name)
+        if loaded is None or meta is None:
+            raise StoreError(
+                f"Run '{run.name}' has no commit yet; wait some seconds, or clone its experiment."
+            )
+        if meta["result"] is not None:
+            raise StoreError(
+                f"Run '{run.name}' is finished, so there is nothing to go on from; clone its "
+                "experiment with more steps instead."
+            )
+        step = int(meta["step"])
+        rows = {table: read_table(run, table, None, None, step) for table in TABLES}
+        again = CohortWriter.load(cohort)
+        if again is not None and again[1]["runs"].get(run.name) == meta:
+            own = {k: v for k, v in loaded[0].items() if k.startswith(f"{run.name}/")}
+            return own, {**meta, "failure": None}, rows
+    raise StoreError(f"Run '{run.name}' commits faster than it can be read; stop it first.")
+
+
+def _config(parent: RunConfig, name: str, changes: Sequence[str], notes: str) -> ExperimentConfig:
+    """Return the configuration of an experiment with this run alone, changed as asked."""
+    values: dict[str, Any] = parent.model_dump(mode="json")
+    for key in ("experiment", "role", "target", "method", "seed"):
+        values.pop(key)
+    values |= {
+        "name": name,
+        "notes": notes,
+        "sources": list(parent.sources),
+        "targets": [parent.target],
+        "methods": [parent.method.model_dump(mode="json")],
+        "seeds": [parent.seed],
+        "allow_self": parent.target in parent.sources,
+    }
+    for change in changes:
+        apply_override(values, change)
+    return build_config(values, "fork")
+
+
+def _check(parent: RunConfig, child: RunConfig) -> None:
+    """Refuse changes that would make another trajectory of it."""
+    for key in KEPT:
+        if getattr(parent, key) != getattr(child, key):
+            raise ConfigError(
+                f"A fork keeps its parent's '{key}', or its rows would not be one run's; change "
+                "optim, evaluation, logging or device only, pin or ban sources, or clone it."
+            )
+
+
+def _with_event(
+    events: pa.Table, run: Run, meta: Mapping[str, Any], changes: Sequence[str]
+) -> pa.Table:
+    """Add the event that says where the run comes from."""
+    changed = f" with {', '.join(changes)}" if changes else " without a change"
+    row = {
+        "step": [int(meta["step"])],
+        "seconds": [float(meta["seconds"])],
+        "kind": ["forked"],
+        "detail": [f"Goes on from {run.experiment}/{run.name} after step {meta['step']}{changed}."],
+    }
+    return pa.concat_tables([_typed("events", events), to_arrow("events", row)])
+
+
+def _typed(table: str, data: pa.Table) -> pa.Table:
+    """Return rows under the table's own schema."""
+    return pa.Table.from_arrays(data.columns, schema=schema_of(table))
+
+
+def _covered(table: str, data: pa.Table) -> tuple[int, int, pa.Table]:
+    """Return rows with what their part file covers: steps, or running row numbers."""
+    typed = _typed(table, data)
+    if table not in BY_STEP:
+        return 1, typed.num_rows, typed
+    steps = typed.column("step").to_numpy()
+    return int(steps[0]), int(steps[-1]), typed

@@ -1,0 +1,109 @@
+"""A fork goes on from its parent's newest commit; without a change it is the parent."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from dtvg.config import build_config
+from dtvg.errors import ConfigError, StoreError
+from dtvg.records import RunState
+from dtvg.store.bank import PromptBank
+from dtvg.store.fork import fork
+from dtvg.store.layout import ExperimentDir, create_experiment
+from dtvg.store.reader import Run, open_run, read_prompts, read_provenance, read_table
+from dtvg.store.status import request
+from dtvg.store.verify import verify_run
+from dtvg.testing.tiny_run import tiny_config
+from dtvg.training import loop, procedures
+from dtvg.training.procedures import run_experiment
+from tests.training.test_more_methods import _moved
+
+NAME = "rte.dtvg.s0"
+
+
+def _stopped(folder: Path, patch: pytest.MonkeyPatch, after: int = 6) -> Run:
+    """A DTVG run stopped after some steps."""
+    experiment = create_experiment(
+        build_config(tiny_config(folder / "parts", methods=["dtvg"])), folder / "runs"
+    )
+    whole = loop.hold_sources
+
+    def hold(cohort) -> None:
+        for slot in cohort.slots:
+            if slot.name == NAME and slot.step == after:
+                request(experiment.run(NAME), "stop")
+        whole(cohort)
+
+    with patch.context() as inner:
+        inner.setattr(loop, "CONTROL_SECONDS", 0.0)
+        inner.setattr(loop, "hold_sources", hold)
+        inner.setattr(procedures, "to_task_prompt", _moved)
+        run_experiment(experiment, bank=PromptBank(folder / "bank"))
+    run = open_run(experiment.run(NAME).path)
+    assert run.state is RunState.STOPPED and run.step == after
+    return run
+
+
+def _go_on(folder: Path, path: Path) -> Run:
+    run_experiment(ExperimentDir(path), bank=PromptBank(folder / "bank"))
+    run = next(r for r in (open_run(p) for p in sorted(path.iterdir())) if r.role == "transfer"
+               and r.problem is None)  # fmt: skip
+    assert run.state is RunState.FINISHED, run.message
+    assert verify_run(run.path) == []
+    return run
+
+
+def test_a_fork_without_a_change_is_its_parent_bit_for_bit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parent = _stopped(tmp_path, monkeypatch)
+    made = fork(parent)
+    assert made.name == "tiny-fork"
+    child, whole = _go_on(tmp_path, made.path), _go_on(tmp_path, parent.path.parent)
+    for table in ("steps", "sources", "evals"):
+        left, right = (read_table(r, table).to_pandas() for r in (child, whole))
+        for column in left:
+            if column in ("seconds", "step_ms", "device_mem_gib", "gram"):
+                continue
+            assert left[column].equals(right[column]), (table, column)
+    for which in ("best", "final"):
+        one, other = read_prompts(child, which), read_prompts(whole, which)
+        assert all(np.array_equal(one[key], other[key]) for key in other)
+    events = read_table(child, "events").to_pandas()
+    assert events[events["kind"] == "forked"]["step"].tolist() == [6]
+    origin = {"experiment": "tiny", "run": NAME, "step": 6}
+    assert read_provenance(child)["fork_of"] == origin
+
+
+def test_a_fork_with_a_change_differs_from_there_on_only(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parent = _stopped(tmp_path, monkeypatch)
+    made = fork(parent, "other", ["optim.lr_prompt=0.5", "optim.steps=15"])
+    child, whole = _go_on(tmp_path, made.path), _go_on(tmp_path, parent.path.parent)
+    assert child.name == NAME and child.total_steps == 15
+    left, right = (read_table(r, "steps").to_pandas() for r in (child, whole))
+    assert left["loss"][:6].equals(right["loss"][:6]) and len(left) == 15
+    assert not np.allclose(left["loss"][8:12], right["loss"][8:12])
+
+
+def test_what_a_fork_cannot_do_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    parent = _stopped(tmp_path, monkeypatch)
+    for change, said in (
+        ("data.seed=1", "keeps its parent's 'data'"),
+        ("sources=[sst2]", "keeps its parent's 'sources'"),
+        ("methods=[all_sources]", "keeps its parent's 'method'"),
+        ("optim.steps=6", "would end at 6"),
+        ("optim.lr_promt=1", "lr_prompt"),
+    ):
+        with pytest.raises(ConfigError, match=said):
+            fork(parent, "x", [change])
+    with pytest.raises(ConfigError, match="There is an experiment 'tiny' already"):
+        fork(parent, "tiny")
+    assert not (parent.path.parent.parent / "x").exists()
+    finished = _go_on(tmp_path, parent.path.parent)
+    with pytest.raises(StoreError, match="is finished"):
+        fork(finished)
