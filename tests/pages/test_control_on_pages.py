@@ -1,0 +1,110 @@
+"""What a person does to runs on the pages: delete and put back, pin a source, fork."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from pathlib import Path
+
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from benchmarks import make_store
+from dtvg.jobs import launcher
+from dtvg.store import trash
+from dtvg.store.files import read_json, replace_json
+from dtvg.store.layout import RunDir
+from dtvg.store.status import requested
+
+PAGES = Path(__file__).resolve().parents[2] / "pages"
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("store")
+    make_store.make(folder, "made", runs=6, steps=60, sources=3, distinct=3)
+    return folder
+
+
+@pytest.fixture
+def home(store: Path, own_home: Path) -> Path:
+    shutil.copytree(store, own_home / "runs")
+    return own_home
+
+
+def _page(name: str, **query: str) -> AppTest:
+    app = AppTest.from_file(str(PAGES / f"{name}.py"), default_timeout=60)
+    for key, value in query.items():
+        app.query_params[key] = value
+    return _sound(app.run())
+
+
+def _sound(app: AppTest) -> AppTest:
+    assert not app.exception
+    assert not app.error
+    return app
+
+
+def _press(app: AppTest, label: str) -> AppTest:
+    (button,) = [b for b in app.button if b.label == label]
+    return _sound(button.click().run())
+
+
+def _choose(app: AppTest, *rows: int) -> AppTest:
+    chosen = {"selection": {"rows": list(rows), "columns": [], "cells": []}}
+    app.session_state[app.dataframe[0].key] = chosen
+    return _sound(app.run())
+
+
+def test_chosen_runs_go_to_the_trash_and_back(home: Path) -> None:
+    app = _choose(_page("overview", filter="experiment=made"), 0, 1)
+    assert any("Moves 2 runs to the trash" in m.value for m in app.markdown)
+    _press(app, "Move to the trash")
+    assert len(trash.deleted()) == 2
+    again = _page("overview", filter="experiment=made")
+    assert len(again.dataframe[0].value) == 4
+    back = [b for b in again.button if b.label == "Put back"]
+    assert len(back) == 2
+    _sound(back[0].click().run())
+    assert len(trash.deleted()) == 1
+    assert len(_page("overview", filter="experiment=made").dataframe[0].value) == 5
+
+
+def test_choosing_every_run_deletes_the_whole_experiment(home: Path) -> None:
+    app = _choose(_page("overview", filter="experiment=made"), *range(6))
+    assert any("the whole of `made`" in m.value for m in app.markdown)
+    _press(app, "Move to the trash")
+    assert not (home / "runs" / "made").exists()
+    assert [one.name for one in trash.deleted()] == ["made"]
+
+
+def _make_running(home: Path, name: str) -> RunDir:
+    folder = home / "runs" / "made" / name
+    (folder / "result.json").unlink()
+    status = read_json(folder / "status.json") or {}
+    now = time.time()
+    live = {"state": "running", "host": "elsewhere", "heartbeat": now, "updated_at": now, "pid": 7}
+    replace_json(folder / "status.json", {**status, **live})
+    return RunDir(folder)
+
+
+def test_a_source_of_a_running_run_is_pinned_by_a_button(home: Path) -> None:
+    run = _make_running(home, "rte.dtvg.s0")
+    app = _page("live", experiment="made", run="rte.dtvg.s0")
+    _press(app, "Pin")
+    (word,) = requested(run)
+    assert word.startswith("pin.")
+    assert not [b for b in _page("live", experiment="made", run="rte.dtvg.s1").button
+                if b.label == "Pin"]  # fmt: skip
+
+
+def test_a_run_that_cannot_be_forked_says_so_and_starts_nothing(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(launcher, "resume", lambda *a, **k: pytest.fail("started"))
+    _make_running(home, "rte.dtvg.s0")
+    app = _page("live", experiment="made", run="rte.dtvg.s0")
+    (button,) = [b for b in app.button if b.label == "Fork and train"]
+    app = button.click().run()
+    assert not app.exception
+    assert "no commit yet" in app.error[0].value or "cannot be read" in app.error[0].value
