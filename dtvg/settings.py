@@ -153,6 +153,12 @@ class LoggingConfig(Section):
         0.01, gt=0, le=1, description="Largest share of the time that commits may take."
     )
     compact_rows: int = Field(10_000, ge=100, description="Rows a compacted part file holds.")
+    keep_every: int | None = Field(
+        None,
+        ge=1,
+        description="Keep a commit every so many steps, from which runs can be forked later; "
+        "empty: the newest only.",
+    )
 
 
 class DeviceConfig(Section):

@@ -47,6 +47,7 @@ def add(commands: Any) -> None:
     split = action("fork", "a new experiment that goes on from a run's newest commit", fork_run)
     split.add_argument("place", metavar="EXPERIMENT/RUN")
     split.add_argument("--name", help="of the new experiment")
+    split.add_argument("--at", type=int, metavar="STEP", help="from a kept commit up to this step")
     split.add_argument(
         "--set", action="append", default=[], metavar="A.B=VALUE", dest="changes",
         help="what differs, e.g. optim.lr_prompt=0.1 (repeatable)",
@@ -211,7 +212,8 @@ def fork_run(arguments: argparse.Namespace) -> int:
     experiment, name = locate(arguments.place, arguments.runs_dir)
     if name is None:
         raise ConfigError(f"'{arguments.place}' names no run; write {experiment.name}/RUN.")
-    made = fork(open_run(experiment.path / name), arguments.name, arguments.changes)
+    run = open_run(experiment.path / name)
+    made = fork(run, arguments.name, arguments.changes, at=arguments.at)
     print(f"'{made.name}' goes on from it: `python -m dtvg runs resume {made.path}`")
     return 0
 

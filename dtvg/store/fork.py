@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from dtvg.config import ExperimentConfig, RunConfig, apply_override, build_config
 from dtvg.errors import ConfigError, StoreError
@@ -23,7 +24,7 @@ from dtvg.store.files import read_json, replace_json
 from dtvg.store.layout import CohortDir, ExperimentDir, create_experiment, free_name
 from dtvg.store.reader import Run, read_table
 from dtvg.store.tables import BY_STEP, schema_of, to_arrow
-from dtvg.store.writer import CohortWriter, RunWriter, Snapshot
+from dtvg.store.writer import CohortWriter, RunWriter, Snapshot, load_state
 
 KEPT = ("backbone", "prompt", "data", "sources", "target", "seed", "method")
 """What a fork shares with its parent: otherwise its rows would not be one trajectory."""
@@ -31,15 +32,21 @@ TRIES = 5
 
 
 def fork(
-    run: Run, name: str | None = None, changes: Sequence[str] = (), runs_dir: Path | None = None
+    run: Run,
+    name: str | None = None,
+    changes: Sequence[str] = (),
+    runs_dir: Path | None = None,
+    at: int | None = None,
 ) -> ExperimentDir:
     """Make an experiment of one run that goes on where `run` stands.
 
     Args:
-        run: unfinished, with a commit.
+        run: unfinished, with a commit; finished ones only with `at`.
         name: of the new experiment; None: the parent's with `-fork`.
         changes: settings such as `optim.lr_prompt=0.1` that differ from the parent's.
         runs_dir: folder of experiments; None: the parent's.
+        at: go on from the last kept commit at or before this step (`logging.keep_every`) instead
+            of the newest.
 
     Returns:
         The new experiment; resuming it trains on.
@@ -56,7 +63,7 @@ def fork(
             f"Run '{run.name}' rests on trials of its own experiment; clone the experiment instead."
         )
     folder = Path(runs_dir or run.path.parent.parent)
-    tensors, meta, rows = _newest(run)
+    tensors, meta, rows = _newest(run) if at is None else _kept(run, at)
     step = int(meta["step"])
     wanted = name or free_name(f"{run.experiment}-fork"[:76], folder)
     config = _config(parent, wanted, changes, f"Fork of {run.experiment}/{run.name} at {step}.")
@@ -101,8 +108,8 @@ def _newest(run: Run) -> tuple[dict[str, np.ndarray], dict[str, Any], dict[str, 
             )
         if meta["result"] is not None:
             raise StoreError(
-                f"Run '{run.name}' is finished, so there is nothing to go on from; clone its "
-                "experiment with more steps instead."
+                f"Run '{run.name}' is finished, so there is nothing to go on from; fork it at a "
+                "kept commit, or clone its experiment with more steps."
             )
         step = int(meta["step"])
         rows = {table: read_table(run, table, None, None, step) for table in TABLES}
@@ -111,6 +118,53 @@ def _newest(run: Run) -> tuple[dict[str, np.ndarray], dict[str, Any], dict[str, 
             own = {k: v for k, v in loaded[0].items() if k.startswith(f"{run.name}/")}
             return own, {**meta, "failure": None}, rows
     raise StoreError(f"Run '{run.name}' commits faster than it can be read; stop it first.")
+
+
+def keep_state(cohort: CohortDir, step: int) -> None:
+    """Keep a copy of a cohort's newest commit under its step."""
+    folder = cohort.path / "kept"
+    folder.mkdir(exist_ok=True)
+    hidden = folder / f".state-{step:09d}.safetensors"
+    shutil.copyfile(cohort.state_path, hidden)
+    hidden.replace(folder / f"state-{step:09d}.safetensors")
+
+
+def kept_steps(run: Run) -> list[int]:
+    """Return the steps of the kept commits of a run's cohort, the latest first."""
+    folder = run.path.parent / "cohorts" / (run.cohort or "none") / "kept"
+    names = (path.stem.removeprefix("state-") for path in folder.glob("state-*.safetensors"))
+    return sorted((int(name) for name in names if name.isdecimal()), reverse=True)
+
+
+def _kept(run: Run, at: int) -> tuple[dict[str, np.ndarray], dict[str, Any], dict[str, pa.Table]]:
+    """Return tensors, numbers and rows of the last kept commit at or before a step."""
+    cohort = CohortDir(run.path.parent / "cohorts" / (run.cohort or "none"))
+    steps = []
+    for path in sorted((cohort.path / "kept").glob("state-*.safetensors"), reverse=True):
+        tensors, commit = load_state(path)
+        meta = commit["runs"].get(run.name)
+        if meta is None or meta["result"] is not None:
+            continue
+        steps.append(int(meta["step"]))
+        if steps[-1] <= at:
+            own = {k: v for k, v in tensors.items() if k.startswith(f"{run.name}/")}
+            return own, {**meta, "failure": None}, _rows_until(run, meta)
+    held = ", ".join(str(step) for step in reversed(steps)) or "none"
+    raise StoreError(
+        f"Run '{run.name}' has no kept commit at or before step {at} (kept: {held}); "
+        "logging.keep_every says how often commits are kept."
+    )
+
+
+def _rows_until(run: Run, meta: Mapping[str, Any]) -> dict[str, pa.Table]:
+    """Return what had been written when a kept commit was made: at step s, before its scoring."""
+    step, scored = int(meta["step"]), int(meta["evaluated"])
+    rows = {table: read_table(run, table, None, None, step) for table in TABLES}
+    rows["events"] = read_table(run, "events", None, None, step - 1)
+    for table in ("evals", "predictions"):
+        data = read_table(run, table, None, None, scored)
+        rows[table] = data.filter(pc.equal(data.column("split"), "validation"))
+    return rows
 
 
 def _config(parent: RunConfig, name: str, changes: Sequence[str], notes: str) -> ExperimentConfig:

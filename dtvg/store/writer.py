@@ -182,15 +182,7 @@ class CohortWriter:
         """
         if not cohort.state_path.exists():
             return None
-        try:
-            with safe_open(cohort.state_path, framework="np") as file:
-                content = json.loads(file.metadata()["dtvg"])
-                tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
-        except (SafetensorError, OSError, ValueError, KeyError, TypeError) as error:
-            raise StoreError(
-                f"'{cohort.state_path}' is damaged ({error}); its runs cannot be resumed. "
-                "Delete their folders to train them again."
-            ) from None
+        tensors, content = _read_state(cohort.state_path)
         return tensors, content["meta"], content["pending"]
 
     @staticmethod
@@ -221,6 +213,29 @@ class CohortWriter:
                     for part in parts(folder):
                         part.path.unlink(missing_ok=True)
         return None if loaded is None else (loaded[0], loaded[1])
+
+
+def load_state(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    """Return tensors and numbers of a commit's file.
+
+    Raises:
+        StoreError: it is damaged.
+    """
+    tensors, content = _read_state(path)
+    return tensors, content["meta"]
+
+
+def _read_state(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    try:
+        with safe_open(path, framework="np") as file:
+            content = json.loads(file.metadata()["dtvg"])
+            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+    except (SafetensorError, OSError, ValueError, KeyError, TypeError) as error:
+        raise StoreError(
+            f"'{path}' is damaged ({error}); its runs cannot be resumed. "
+            "Delete their folders to train them again."
+        ) from None
+    return tensors, content
 
 
 def _write_hidden(data: pa.Table, hidden: Path) -> None:

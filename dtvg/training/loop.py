@@ -14,6 +14,7 @@ from dtvg.records import RunState
 from dtvg.training.cohort import Cohort
 from dtvg.training.forking import merge_branches
 from dtvg.training.holding import hold_sources
+from dtvg.training.keeping import keep_commit
 from dtvg.training.signals import StopWish
 
 CONTROL_SECONDS = 0.5
@@ -65,6 +66,7 @@ def train(cohort: Cohort, stop: StopWish, report: Report = lambda progress: None
         if cohort.committer.due():
             cohort.commit()
         cohort.step()
+        keep_commit(cohort)
     report(Progress(cohort.directory.id, total, total, 0, None))
 
 

@@ -11,7 +11,7 @@ from dtvg.errors import DtvgError
 from dtvg.jobs import launcher, queue
 from dtvg.records import RunState
 from dtvg.store import holds
-from dtvg.store.fork import fork
+from dtvg.store.fork import fork, kept_steps
 from dtvg.store.layout import ExperimentDir
 from dtvg.store.reader import Experiment, Run
 from dtvg.ui.page import guarded, link
@@ -115,19 +115,29 @@ def hold_source(run: Run) -> None:
 
 def fork_popover(run: Run) -> None:
     """Draw what makes a new experiment from a run's newest commit and trains it on."""
-    if run.result is not None or not run.step:
+    kept = kept_steps(run)
+    if not run.step or (run.result is not None and not kept):
         return
     with st.popover("Fork", icon=":material/call_split:"):
         st.caption(
-            "A new experiment that goes on from this run's newest commit; the run itself is left "
+            "A new experiment that goes on from a commit of this run; the run itself is left "
             "as it is. One setting a line, e.g. optim.lr_prompt=0.1."
         )
         name = st.text_input("Name", f"{run.experiment}-fork", key=f"fork-name-{run.name}")
+        places = [*([None] if run.result is None else []), *kept]
+        at = places[0]
+        if kept:
+            at = st.selectbox(
+                "From",
+                places,
+                format_func=lambda step: "the newest commit" if step is None else f"step {step}",
+                key=f"fork-at-{run.name}",
+            )
         text = st.text_area("What differs", key=f"fork-set-{run.name}", placeholder="nothing")
         if st.button("Fork and train", type="primary", key=f"fork-{run.name}"):
             try:
                 changes = [line.strip() for line in text.splitlines() if line.strip()]
-                made = fork(run, name.strip() or None, changes)
+                made = fork(run, name.strip() or None, changes, at=at)
                 launcher.resume(made)
             except DtvgError as error:
                 st.error(str(error), icon=":material/error:")

@@ -90,6 +90,28 @@ def test_a_fork_with_a_change_differs_from_there_on_only(
     assert not np.allclose(left["loss"][8:12], right["loss"][8:12])
 
 
+def test_a_finished_run_is_forked_at_a_kept_commit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    values = tiny_config(tmp_path / "parts", methods=["dtvg"])
+    values["logging"] = {**values["logging"], "keep_every": 5}
+    experiment = create_experiment(build_config(values), tmp_path / "runs")
+    with monkeypatch.context() as inner:
+        inner.setattr(procedures, "to_task_prompt", _moved)
+        run_experiment(experiment, bank=PromptBank(tmp_path / "bank"))
+    whole = open_run(experiment.run(NAME).path)
+    assert whole.state is RunState.FINISHED
+    child = _go_on(tmp_path, fork(whole, "same", at=7).path)
+    for table in ("steps", "sources", "evals"):
+        left, right = (read_table(r, table).to_pandas() for r in (child, whole))
+        skipped = ("seconds", "step_ms", "device_mem_gib", "gram")
+        for column in (c for c in left if c not in skipped):
+            assert left[column].equals(right[column]), (table, column)
+    assert read_provenance(child)["fork_of"]["step"] == 5
+    with pytest.raises(StoreError, match=r"at or before step 3 \(kept: 5, 10\)"):
+        fork(whole, "early", at=3)
+
+
 def test_what_a_fork_cannot_do_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     parent = _stopped(tmp_path, monkeypatch)
     for change, said in (
