@@ -89,7 +89,7 @@ class RunWriter:
         self, which: str, tensors: Mapping[str, np.ndarray], metadata: Mapping[str, str]
     ) -> None:
         """Write `prompts/<which>.safetensors` (initial, best or final), atomically."""
-        arrays = {k: np.ascontiguousarray(v) for k, v in tensors.items()}
+        arrays = {k: np.asarray(v, order="C") for k, v in tensors.items()}
         content = safetensors_bytes(arrays, metadata=dict(metadata))
         replace_bytes(self.run.prompts_dir / f"{which}.safetensors", content)
 
@@ -156,7 +156,7 @@ class CohortWriter:
         names = [str(final.relative_to(self._root)) for final in finals]
         meta = {"meta": snapshot.meta, "pending": names, "time": time.time()}
         text = {"dtvg": json.dumps(meta)}
-        arrays = {k: np.ascontiguousarray(v) for k, v in snapshot.tensors.items()}
+        arrays = {k: np.asarray(v, order="C") for k, v in snapshot.tensors.items()}
         replace_bytes(self.cohort.state_path, safetensors_bytes(arrays, metadata=text))
 
     def _tidy(self) -> None:
@@ -196,7 +196,9 @@ class CohortWriter:
             runs: runs about to be resumed.
 
         Returns:
-            Tensors and numbers of the commit; None before the first.
+            Tensors and numbers of the commit; None before the first. A run whose rows are gone
+            (it was deleted) is left out, so that it is trained anew instead of going on without
+            its history: every run in a commit has at least the event of its start.
         """
         loaded = CohortWriter.load(cohort)
         root = cohort.path.parent.parent
@@ -212,7 +214,23 @@ class CohortWriter:
                 if loaded is None:
                     for part in parts(folder):
                         part.path.unlink(missing_ok=True)
-        return None if loaded is None else (loaded[0], loaded[1])
+        if loaded is None:
+            return None
+        return _without(loaded[0], loaded[1], [n for n, run in runs.items() if not _has_rows(run)])
+
+
+def _has_rows(run: RunDir) -> bool:
+    """Whether any row of a run is there."""
+    return any(parts(run.table_dir(table)) for table in TABLES)
+
+
+def _without(
+    tensors: Mapping[str, np.ndarray], meta: Mapping[str, Any], gone: Sequence[str]
+) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    """Return a commit's tensors and numbers without some of its runs."""
+    kept = {k: v for k, v in tensors.items() if k.partition("/")[0] not in gone}
+    runs = {name: numbers for name, numbers in meta["runs"].items() if name not in gone}
+    return kept, {**meta, "runs": runs}
 
 
 def load_state(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:

@@ -309,7 +309,7 @@ class Cohort:
             ("best", slot.best, slot.best_step),
             ("final", final, slot.step),
         ):
-            arrays = {k: np.ascontiguousarray(v.numpy()) for k, v in tensors.items()}
+            arrays = {k: np.asarray(v.numpy(), order="C") for k, v in tensors.items()}
             slot.writer.write_prompts(which, arrays, {**facts, "step": str(step)})
 
     def obey(self, stop_all: bool) -> None:

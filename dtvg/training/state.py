@@ -159,7 +159,8 @@ class Stack:
                     for name, tensor in tensors.items():
                         key = f"{slot.name}/{kind}/{name}"
                         if key in saved:
-                            tensor[i].copy_(torch.from_numpy(np.array(saved[key])))
+                            value = torch.from_numpy(np.array(saved[key]))
+                            tensor[i].copy_(value.reshape(tensor[i].shape))
                 prefix = f"{slot.name}/best/"
                 slot.best = {
                     key.removeprefix(prefix): torch.from_numpy(np.array(value))
