@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 
 import numpy as np
@@ -17,7 +16,7 @@ from dtvg.errors import DataError, StoreError
 from dtvg.exchange.outgoing import from_run
 from dtvg.planning import trained_parameters
 from dtvg.records import RunState
-from dtvg.store.bank import PromptBank, TaskPrompt
+from dtvg.store.bank import PromptBank
 from dtvg.store.layout import create_experiment
 from dtvg.store.reader import Run, list_runs, read_prompts, read_table
 from dtvg.store.verify import verify_run
@@ -26,60 +25,19 @@ from dtvg.training import procedures
 from dtvg.training.agreement import agreement, asked_of
 from dtvg.training.evaluate import evaluation_rows
 from dtvg.training.procedures import run_experiment
-from dtvg.training.stages import run_data, to_task_prompt
+from dtvg.training.stages import run_data
 
-MEMORIES = [
-    {"name": "dtvg", "rule": "fixed"},
-    {"name": "dtvg", "regroup_every": 4, "measure": "cosine"},
-    {"name": "dtvg", "hysteresis": 0.02},
-    {"name": "dtvg", "rule": "exact", "hysteresis": 0.3, "hysteresis_unit": "relative"},
-]
-MERGING = [
-    "consensus",
-    {"name": "consensus", "mask_threshold": 0.4, "scale": "source"},
-    {"name": "awd", "iterations": 20},
-    "ties",
-    "dare",
-    {"name": "dare", "merge": "ties"},
-]
-LEARNED = [
-    {"name": "taps", "score_start": 0.12, "sparsity": 1.0},
-    {"name": "taps", "base": "init"},
-    "dmtg",
-    "primal_dual",
-    {"name": "primal_dual", "skip": 0.5, "rate": 20},
-    "relational",
-    {"name": "relational", "sample": "hard", "window": 1, "search_share": 0.9},
-    {"name": "dmtg", "sample": "hard", "groups": 3, "learn_share": 0.9},
-]
-INSTANCE_WISE = [{"name": "attempt", "temperature": 0.2, "projection": 8}, "moe"]
-STARTS = [
-    "spot",
-    "mpt",
-    {"name": "mpt", "start": "mean"},
-    {"name": "spot_dynamic", "regroup_every": 3},
-    "tpv_sum",
-    {"name": "tpv_sum", "combine": "given", "coefficients": {"sst2": 1, "mrpc": -0.5}},
-]
-
-
-def _moved(slot, backbone, key=None) -> TaskPrompt:
-    """A Stage I prompt that has moved: a random backbone learns nothing, so all vectors are 0."""
-    made = to_task_prompt(slot, backbone, key)
-    rng = np.random.default_rng([len(made.task), ord(made.task[0]), made.seed])
-    towards = np.random.default_rng(made.seed).normal(size=made.prompt.shape)
-    moved = made.prompt + 0.3 * rng.normal(size=made.prompt.shape) + 0.1 * towards
-    return dataclasses.replace(made, prompt=moved.astype(np.float32))
+from .settings import EVERY_METHOD, moved_prompt
 
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Run]:
     folder = tmp_path_factory.mktemp("methods")
-    methods = [*MEMORIES, *MERGING, *STARTS, *LEARNED, *INSTANCE_WISE]
+    methods = EVERY_METHOD
     config = build_config(tiny_config(folder / "parts", methods=methods, seeds=[0, 1]))
     experiment = create_experiment(config, folder / "runs")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(procedures, "to_task_prompt", _moved)
+        patch.setattr(procedures, "to_task_prompt", moved_prompt)
         run_experiment(experiment, bank=PromptBank(folder / "bank"))
     runs = [run for run in list_runs(folder / "runs") if run.role == "transfer"]
     assert len(runs) == 2 * len(methods)
