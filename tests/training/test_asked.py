@@ -15,7 +15,7 @@ from dtvg.testing.tiny_run import tiny_config
 from dtvg.training import cohort, procedures
 from dtvg.training.agreement import asked_of
 from dtvg.training.instance import Composer
-from tests.training.test_more_methods import _moved
+from tests.training.settings import moved_prompt
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +40,7 @@ def asked(tmp_path_factory):
 
     real = cohort.answer
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(procedures, "to_task_prompt", _moved)
+        patch.setattr(procedures, "to_task_prompt", moved_prompt)
         patch.setattr(cohort, "answer", answer)
         procedures.run_experiment(experiment, bank=PromptBank(folder / "bank"))
     return {run.method_name: run for run in list_runs(folder / "runs")}, questions
