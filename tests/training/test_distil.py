@@ -25,7 +25,7 @@ from dtvg.training.procedures import run_experiment
 from dtvg.training.state import RunData, build_stacks
 from dtvg.training.step import cohort_step, gather
 from tests.training import factory
-from tests.training.test_more_methods import _moved
+from tests.training.settings import moved_prompt
 
 
 @pytest.fixture(scope="module")
@@ -127,7 +127,7 @@ def test_through_files_the_target_starts_from_what_source_training_shared(tmp_pa
     experiment = create_experiment(config, tmp_path / "runs")
     bank = PromptBank(tmp_path / "bank")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(procedures, "to_task_prompt", _moved)
+        patch.setattr(procedures, "to_task_prompt", moved_prompt)
         run_experiment(experiment, bank=bank)
     runs = list_runs(tmp_path / "runs")
     assert all(run.state is RunState.FINISHED for run in runs), [run.problem for run in runs]
@@ -145,7 +145,7 @@ def test_through_files_the_target_starts_from_what_source_training_shared(tmp_pa
     count = len(bank.list())
     again = create_experiment(config.model_copy(update={"name": "again"}), tmp_path / "runs")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(procedures, "to_task_prompt", _moved)
+        patch.setattr(procedures, "to_task_prompt", moved_prompt)
         run_experiment(again, bank=bank)
     assert len(bank.list()) == count  # teachers and what they taught are found again
     assert not list((again.path / "cohorts").glob("distil*"))

@@ -19,7 +19,7 @@ from dtvg.store.verify import verify_run
 from dtvg.testing.tiny_run import tiny_config
 from dtvg.training import loop, procedures
 from dtvg.training.procedures import run_experiment
-from tests.training.test_more_methods import _moved
+from tests.training.settings import moved_prompt
 
 NAME = "rte.dtvg.s0"
 
@@ -40,7 +40,7 @@ def _stopped(folder: Path, patch: pytest.MonkeyPatch, after: int = 6) -> Run:
     with patch.context() as inner:
         inner.setattr(loop, "CONTROL_SECONDS", 0.0)
         inner.setattr(loop, "hold_sources", hold)
-        inner.setattr(procedures, "to_task_prompt", _moved)
+        inner.setattr(procedures, "to_task_prompt", moved_prompt)
         run_experiment(experiment, bank=PromptBank(folder / "bank"))
     run = open_run(experiment.run(NAME).path)
     assert run.state is RunState.STOPPED and run.step == after
@@ -97,7 +97,7 @@ def test_a_finished_run_is_forked_at_a_kept_commit(
     values["logging"] = {**values["logging"], "keep_every": 5}
     experiment = create_experiment(build_config(values), tmp_path / "runs")
     with monkeypatch.context() as inner:
-        inner.setattr(procedures, "to_task_prompt", _moved)
+        inner.setattr(procedures, "to_task_prompt", moved_prompt)
         run_experiment(experiment, bank=PromptBank(tmp_path / "bank"))
     whole = open_run(experiment.run(NAME).path)
     assert whole.state is RunState.FINISHED

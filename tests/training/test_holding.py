@@ -20,7 +20,7 @@ from dtvg.store.verify import verify_run
 from dtvg.testing.tiny_run import tiny_config
 from dtvg.training import loop, procedures
 from dtvg.training.procedures import run_experiment
-from tests.training.test_more_methods import _moved
+from tests.training.settings import moved_prompt
 
 
 def members(run: Run) -> np.ndarray:
@@ -48,7 +48,7 @@ def _train(parts: Path, folder: Path, patch: pytest.MonkeyPatch, asked: dict[int
 
     patch.setattr(loop, "CONTROL_SECONDS", 0.0)
     patch.setattr(loop, "hold_sources", hold)
-    patch.setattr(procedures, "to_task_prompt", _moved)
+    patch.setattr(procedures, "to_task_prompt", moved_prompt)
     run_experiment(experiment, bank=PromptBank(folder / "bank"))
     return open_run(directory.path)
 

@@ -26,7 +26,7 @@ from dtvg.training.procedures import run_experiment
 from dtvg.training.state import build_stacks
 from dtvg.trials import fit_surrogate
 from tests.training import factory
-from tests.training.test_more_methods import _moved
+from tests.training.settings import moved_prompt
 
 
 @pytest.fixture(scope="module")
@@ -151,7 +151,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     config = build_config(tiny_config(folder / "parts", methods=METHODS))
     experiment = create_experiment(config, folder / "runs")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(procedures, "to_task_prompt", _moved)
+        patch.setattr(procedures, "to_task_prompt", moved_prompt)
         run_experiment(experiment, bank=PromptBank(folder / "bank"))
     return folder
 
