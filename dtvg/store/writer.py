@@ -229,7 +229,7 @@ def _without(
 ) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     """Return a commit's tensors and numbers without some of its runs."""
     kept = {k: v for k, v in tensors.items() if k.partition("/")[0] not in gone}
-    runs = {name: numbers for name, numbers in meta["runs"].items() if name not in gone}
+    runs = {name: its for name, its in meta.get("runs", {}).items() if name not in gone}
     return kept, {**meta, "runs": runs}
 
 
