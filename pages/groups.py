@@ -43,9 +43,11 @@ def _timeline(experiment: Experiment, run: Run) -> None:
     """Show membership with loss and score, similarity, size and changes."""
     info, dark, order = cache.groups(run), is_dark(), runs.order_of(experiment, run)
     key = f"{experiment.name}-{run.name}"
+    drawn = cache.drawer((cache.stamp(run, "sources", "steps", "evals"), dark, tuple(order)))
     st.subheader("Who was in the group, and when", anchor=False)
     show.figure(
-        aligned_figure(
+        drawn(
+            aligned_figure,
             info,
             cache.curves((run,), quantity="loss", group_by="run"),
             cache.curves((run,), quantity="score", group_by="run"),
@@ -63,7 +65,7 @@ def _timeline(experiment: Experiment, run: Run) -> None:
     )
     st.subheader("Similarity to the target, with the cut", anchor=False)
     show.figure(
-        draw.similarity_figure(info, dark, order),
+        drawn(draw.similarity_figure, info, dark, order),
         f"similarity-{key}",
         "Target similarity of each source over steps",
         info.similarity_table,
@@ -73,7 +75,7 @@ def _timeline(experiment: Experiment, run: Run) -> None:
     with one:
         st.subheader("Group size and candidates", anchor=False)
         show.figure(
-            draw.size_figure(info, dark),
+            drawn(draw.size_figure, info, dark),
             f"size-{key}",
             "Group size over steps",
             info.size_table,
@@ -82,7 +84,7 @@ def _timeline(experiment: Experiment, run: Run) -> None:
     with two:
         st.subheader("Consistency and its lead", anchor=False)
         show.figure(
-            draw.consistency_figure(info, dark),
+            drawn(draw.consistency_figure, info, dark),
             f"consistency-{key}",
             "Consistency of the group over steps and its lead over the next best prefix",
             info.size_table,
@@ -90,7 +92,7 @@ def _timeline(experiment: Experiment, run: Run) -> None:
         )
     st.subheader("Changes of the group", anchor=False)
     show.figure(
-        draw.churn_figure(info, dark),
+        drawn(draw.churn_figure, info, dark),
         f"churn-{key}",
         "Sources entering or leaving",
         info.churn_table,

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import plotly.graph_objects as go
 import streamlit as st
 
 from dtvg import paths
@@ -62,6 +65,22 @@ def open_named(name: str) -> Experiment | None:
     """Open an experiment by name; None if there is no such folder."""
     path = experiment_paths().get(name)
     return None if path is None else open_experiment(path)
+
+
+@st.cache_resource(max_entries=128, show_spinner=False)
+def _drawn(key: Stamp, _draw: Callable[[], go.Figure]) -> go.Figure:
+    return _draw()
+
+
+def drawer(key: Stamp) -> Callable[..., go.Figure]:
+    """Return what draws with a function of figures, once for all that is in the key.
+
+    Building a Plotly figure takes 20 to 80 ms, more than all else a page does when it is run again.
+
+    Args:
+        key: everything the figures depend on: `stamp` of their runs, the theme, the order.
+    """
+    return lambda draw, *arguments: _drawn((draw.__name__, *key), partial(draw, *arguments))
 
 
 @st.cache_resource(max_entries=64, show_spinner="Reading the groups")

@@ -89,16 +89,20 @@ def _file_name(name: str) -> str:
 def numbers(shown: pd.DataFrame, name: str, key: str) -> None:
     """Show a table with its download as CSV."""
     st.dataframe(shown, hide_index=True, key=key)
-    csv = shown.to_csv(index=False).encode()
     st.download_button(
         "Download CSV",
-        csv,
+        partial(_csv, shown),
         f"{name}.csv",
         "text/csv",
         key=f"csv-{key}",
         icon=":material/download:",
         on_click="ignore",
     )
+
+
+def _csv(shown: pd.DataFrame) -> bytes:
+    """Return a table as CSV; written when it is asked for."""
+    return shown.to_csv(index=False).encode()
 
 
 def percent(value: float | None, digits: int = 1) -> str:
