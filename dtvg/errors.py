@@ -7,6 +7,7 @@ its message without a traceback. Imports nothing of the package.
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable
 
 
@@ -35,9 +36,14 @@ class NumericsError(DtvgError):
 
 
 def nearest(name: str, known: Iterable[str]) -> str | None:
-    """Return the entry of `known` that `name` most likely meant, or None."""
-    matches = difflib.get_close_matches(name.lower(), [k for k in known], n=1, cutoff=0.5)
-    return matches[0] if matches else None
+    """Return the entry of `known` that `name` most likely meant, or None.
+
+    The closest in spelling; else one that is a word of it (`glue_sst2`, `yelp_polarity`).
+    """
+    names = list(known)
+    matches = difflib.get_close_matches(name.lower(), names, n=1, cutoff=0.5)
+    words = [n for n in names if n in re.split(r"[^a-z0-9]+", name.lower())]
+    return next(iter([*matches, *words]), None)
 
 
 def unknown(what: str, got: str, known: Iterable[str], next_step: str = "") -> str:

@@ -8,6 +8,7 @@ import pytest
 import yaml
 
 from dtvg.backbones.specs import BACKBONES
+from dtvg.cli.run import contents, on
 from dtvg.config import build_config
 from dtvg.planning import plan
 
@@ -55,3 +56,14 @@ def test_a_larger_backbone_more_steps_and_wider_numbers_cost_more() -> None:
     assert wide.estimated_memory_gib > large.estimated_memory_gib
     long = plan(_real(backbone="google-t5/t5-small", optim={"steps": 3000, "stage1_steps": 300}))
     assert long.estimated_seconds > 3 * small.estimated_seconds
+
+
+def test_the_printed_plan_says_on_what_and_counts_trials() -> None:
+    methods = ["none", "dtvg", {"name": "surrogate", "samples": 6}]
+    made = plan(_real(methods=methods, seeds=[0, 1], targets=["rte"]))
+    runs = [run for cohort in made.transfer for run in cohort.runs if not run.method.derived]
+    assert contents(runs) == "none, dtvg" and on(runs) == "rte; seeds 0, 1"
+    trials = [run for cohort in made.transfer for run in cohort.runs if run.method.trial]
+    assert contents(trials) == "12 trials of surrogate"
+    first = [run for cohort in made.stage_one for run in cohort.runs if run.seed == 1]
+    assert "rte" in contents(first) and on(first) == "seed 1"

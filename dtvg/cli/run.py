@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import argparse
+from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from dtvg.config import ExperimentConfig
+    from dtvg.config import ExperimentConfig, RunConfig
     from dtvg.planning import Plan
 
 
@@ -77,12 +79,13 @@ def print_plan(config: ExperimentConfig, made: Plan) -> None:
     from dtvg.planning import duration
 
     console = Console()
-    table = Table("cohort", "runs", "steps", "what", title=f"Plan of '{config.name}'")
+    table = Table("cohort", "runs", "steps", "on", "what", title=f"Plan of '{config.name}'")
+    above = ""
     for cohort in (*made.stage_one, *made.transfer):
-        kinds = dict.fromkeys(
-            r.target if r.role != "transfer" else r.method.label for r in cohort.runs
-        )
-        table.add_row(cohort.id, str(len(cohort.runs)), str(cohort.steps), ", ".join(kinds))
+        what = contents(cohort.runs)
+        shown = "the same" if what == above else what
+        table.add_row(cohort.id, str(len(cohort.runs)), str(cohort.steps), on(cohort.runs), shown)
+        above = what
     console.print(table)
     runs = sum(len(c.runs) for c in made.transfer)
     first = sum(len(c.runs) for c in made.stage_one)
@@ -100,6 +103,23 @@ def print_plan(config: ExperimentConfig, made: Plan) -> None:
             f"Rough estimate: {duration(made.estimated_seconds)}, "
             f"{made.estimated_memory_gib or 0:.1f} GiB."
         )
+
+
+def on(runs: Sequence[RunConfig]) -> str:
+    """Return targets and seeds of a cohort in words; Stage I runs have their tasks elsewhere."""
+    targets = dict.fromkeys(run.target for run in runs if run.role == "transfer")
+    seeds = sorted({run.seed for run in runs})
+    which = f"seed{'s' * (len(seeds) > 1)} {', '.join(map(str, seeds))}"
+    return "; ".join([", ".join(targets), which] if targets else [which])
+
+
+def contents(runs: Sequence[RunConfig]) -> str:
+    """Return the tasks or methods of a cohort; the trials of a method as their number."""
+    transfers = [run for run in runs if run.role == "transfer"]
+    kinds = dict.fromkeys(run.target for run in runs if run.role != "transfer")
+    kinds |= dict.fromkeys(run.method.label for run in transfers if not run.method.trial)
+    trials = Counter(run.method.name for run in transfers if run.method.trial)
+    return ", ".join([*kinds, *(f"{count} trials of {name}" for name, count in trials.items())])
 
 
 def print_outcome(experiment: Any) -> int:

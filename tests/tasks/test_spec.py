@@ -68,9 +68,12 @@ def test_classes_have_readable_names() -> None:
     ]
 
 
-def test_an_unknown_task_is_refused_with_the_nearest() -> None:
-    with pytest.raises(ConfigError, match="Did you mean 'mnli'"):
-        find_task("mnlli")
+@pytest.mark.parametrize(
+    ("got", "meant"), [("mnlli", "mnli"), ("glue_sst2", "sst2"), ("yelp_polarity", "yelp")]
+)
+def test_an_unknown_task_is_refused_with_the_nearest(got: str, meant: str) -> None:
+    with pytest.raises(ConfigError, match=f"Did you mean '{meant}'"):
+        find_task(got)
 
 
 def test_a_field_problem_tells_column_value_and_what_is_allowed() -> None:
