@@ -16,7 +16,7 @@ def body() -> None:
     """Choose a run and a view, read its groups, show them."""
     with st.container(horizontal=True):
         experiment = runs.pick_experiment()
-        run = runs.pick_run(experiment, grouped=True) if experiment else None
+        run = runs.pick_run(experiment, grouped=True, ranked=True) if experiment else None
     if experiment is None or run is None:
         return
     runs.complain(run)

@@ -23,6 +23,7 @@ def body() -> None:
     run = runs.pick_run(experiment)
     if run is None:
         return
+    live.offer_going(experiment, run)
     view = live.choose_view()
     going = not example and control.may_change(experiment)
 

@@ -37,6 +37,7 @@ SOURCE_COLUMNS = (
     "member",
     "consistency",
     "weight",
+    "contribution_norm",
 )
 STEP_COLUMNS = ("step", "n_candidates", "group_size", "consistency", "consistency_margin")
 
@@ -51,6 +52,8 @@ class GroupInfo:
     seed: int
     sources: tuple[str, ...]
     """n names, in the order of the run's configuration."""
+    similarity_of: str
+    """What similarity compares, as an axis title."""
     threshold: float
     """The cut: smallest similarity of a candidate; not finite where there is none."""
     steps: Ints
@@ -60,6 +63,9 @@ class GroupInfo:
     """False throughout for soft methods, which know no candidates."""
     member: Bools
     weight: Singles
+    """Weight of the source's scaled vector (or prompt) in the merge; 0 or 1 for groups."""
+    contribution: Singles
+    """Frobenius norm of what the source adds to the prompt."""
     consistency_by_source: Singles
     """`[S n]`: consistency of the prefix that ends at the source; NaN: no candidate."""
     group_size: Ints
@@ -104,9 +110,7 @@ class GroupInfo:
     @cached_property
     def similarity_table(self) -> pd.DataFrame:
         """Similarity curves as plotted: `source, step, similarity, rank, member`, thinned."""
-        kept = [thin_index(column, MAX_POINTS) for column in self.similarity.T]
-        rows = np.concatenate([*kept, np.empty(0, dtype=np.int64)]).astype(np.int64)
-        codes = np.repeat(np.arange(len(kept)), [len(k) for k in kept])
+        rows, codes = _thinned(self.similarity)
         return pd.DataFrame(
             {
                 "source": segments.named(codes, self.sources),
@@ -114,6 +118,25 @@ class GroupInfo:
                 "similarity": self.similarity[rows, codes],
                 "rank": self.rank[rows, codes],
                 "member": self.member[rows, codes],
+            }
+        )
+
+    @property
+    def weighs(self) -> bool:
+        """Whether any source was ever taken by a weight other than 0 and 1."""
+        return bool(((self.weight != 0) & (self.weight != 1)).any())
+
+    @cached_property
+    def weight_table(self) -> pd.DataFrame:
+        """Weights as plotted: `source, step, weight, contribution`, thinned by both."""
+        both = np.stack([self.weight, self.contribution], axis=-1)
+        rows, codes = _thinned(both)
+        return pd.DataFrame(
+            {
+                "source": segments.named(codes, self.sources),
+                "step": self.steps[rows],
+                "weight": self.weight[rows, codes],
+                "contribution": self.contribution[rows, codes],
             }
         )
 
@@ -200,6 +223,7 @@ def group_info(run: Run, first: int | None = None, last: int | None = None) -> G
         target=run.target,
         seed=run.seed,
         sources=sources,
+        similarity_of=_similarity_of(run),
         threshold=_threshold(run),
         steps=steps,
         similarity=similarity,
@@ -207,6 +231,7 @@ def group_info(run: Run, first: int | None = None, last: int | None = None) -> G
         candidate=columns["candidate"].astype(bool),
         member=member,
         weight=columns["weight"].astype(np.float32),
+        contribution=columns["contribution_norm"].astype(np.float32),
         consistency_by_source=columns["consistency"].astype(np.float32),
         group_size=member.sum(axis=1),
         n_candidates=np.nan_to_num(extra["n_candidates"], nan=-1).astype(np.int64),
@@ -222,6 +247,15 @@ def group_info(run: Run, first: int | None = None, last: int | None = None) -> G
 
 def _configured_sources(run: Run) -> tuple[str, ...]:
     return tuple(run.config.sources) if run.config is not None else ()
+
+
+def _similarity_of(run: Run) -> str:
+    if run.config is None:
+        return "similarity"
+    if run.config.method.ranks_prompts:
+        return "cosine of the prompts"
+    cosine = run.config.method.grouping_settings().get("measure") == "cosine"
+    return "cosine(v_t, v_s)" if cosine else "similarity ⟨v_t, v_s⟩ / d"
 
 
 def _threshold(run: Run) -> float:
@@ -298,6 +332,13 @@ def _aligned(by_step: pa.Table, steps: Ints) -> dict[str, npt.NDArray[np.float64
         column[known] = values[found[known]]
         aligned[name] = column
     return aligned
+
+
+def _thinned(values: Singles) -> tuple[Ints, Ints]:
+    """Return rows and sources of the points kept of `[S n]` or `[S n k]`, source by source."""
+    kept = [thin_index(values[:, s], MAX_POINTS) for s in range(values.shape[1])]
+    rows = np.concatenate([*kept, np.empty(0, dtype=np.int64)]).astype(np.int64)
+    return rows, np.repeat(np.arange(len(kept)), [len(k) for k in kept])
 
 
 def _mean(values: npt.NDArray[Any]) -> float:

@@ -16,6 +16,7 @@ from dtvg.analysis.groups import GroupInfo
 from dtvg.figures.groups import NOTHING, ROW, STEP, category_rows, timeline_figure
 from dtvg.figures.theme import finish, ink, message, style_at
 
+SCORE_AXIS = {"tickformat": ".0%", "minallowed": -1, "maxallowed": 1.02}
 MOST_EVENTS = 60
 """Changes drawn as lines through all panels; beyond, the churn plot says more."""
 
@@ -94,7 +95,7 @@ def _axes(figure: go.Figure, info: GroupInfo, names: list[str]) -> None:
             title_text=name,
             row=row,
             col=1,
-            **({"tickformat": ".0%"} if name == "score" else {}),
+            **(SCORE_AXIS if name == "score" else {}),
         )
 
 

@@ -70,7 +70,8 @@ def curves_figure(
         hovermode="closest",
     )
     if score:
-        figure.update_yaxes(tickformat=".1~%", title_text=y.replace(" (%)", ""))
+        title = y.replace(" (%)", "")
+        figure.update_yaxes(tickformat=".1~%", title_text=title, minallowed=-1, maxallowed=1.02)
     return figure
 
 

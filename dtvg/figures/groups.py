@@ -147,7 +147,7 @@ def similarity_figure(
         dark=dark,
         height=height,
         x=STEP,
-        y="similarity ⟨v_t, v_s⟩ / d",
+        y=info.similarity_of,
         hovermode="closest",
     )
     figure.add_hline(y=0, line={"color": ink(dark).zero, "width": 1})

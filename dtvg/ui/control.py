@@ -44,7 +44,7 @@ def buttons(experiment: Experiment, example: bool) -> None:
     folder = ExperimentDir(experiment.path)
     working = launcher.is_working(folder)
     unfinished = any(r.state.resumable for r in experiment.runs if r.problem is None)
-    with st.container(horizontal=True):
+    with st.container(horizontal=True, vertical_alignment="center"):
         if st.button(
             "Stop",
             icon=":material/stop_circle:",

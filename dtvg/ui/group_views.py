@@ -1,4 +1,4 @@
-"""The further views of the groups page: combinations, seeds, vectors, scales."""
+"""The further views of the groups page: combinations, weights, seeds, vectors, scales."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from dtvg.analysis.transitions import transition_info
 from dtvg.errors import DtvgError
 from dtvg.figures import flows
 from dtvg.figures.groups import combinations_figure
+from dtvg.figures.weights import contribution_figure, weights_figure
 from dtvg.store.reader import Experiment, Run
 from dtvg.ui import cache, runs, show
 
@@ -111,6 +112,39 @@ def vectors(experiment: Experiment, run: Run, dark: bool) -> None:
     )
 
 
+def weights(experiment: Experiment, run: Run, dark: bool) -> None:
+    """Show how strongly each source was taken, and how much that put into the prompt."""
+    info, order = cache.groups(run), runs.order_of(experiment, run)
+    key = f"{experiment.name}-{run.name}"
+    st.subheader("How much each source puts into the prompt", anchor=False)
+    show.figure(
+        contribution_figure(info, dark, order),
+        f"contribution-{key}",
+        "Frobenius norm of what each source adds to the prompt, over steps",
+        info.weight_table,
+        f"{run.name}-contributions",
+    )
+    st.caption(
+        "Weight times learned scale times vector, as a norm over all prompt tokens: what a member "
+        "really adds at a step. A source with a zero vector adds nothing, whatever its weight."
+    )
+    st.subheader("With which weight it is taken", anchor=False)
+    if not info.weighs:
+        st.info(
+            "This method takes a source fully or not at all; the timeline shows which.",
+            icon=":material/info:",
+        )
+        return
+    show.figure(
+        weights_figure(info, dark, order),
+        f"weights-{key}",
+        "Weight of each source in the merge, over steps",
+        None,
+        f"{run.name}-weights",
+    )
+    st.caption(f"As `{run.method_name}` decides it: attention, gate or learned weight.")
+
+
 def scales(experiment: Experiment, run: Run, dark: bool) -> None:
     """Show the learned scale of every source and prompt token."""
     st.subheader("How strongly each prompt token takes each source", anchor=False)
@@ -137,6 +171,7 @@ def scales(experiment: Experiment, run: Run, dark: bool) -> None:
 
 VIEWS: dict[str, View] = {
     "Combinations": combinations,
+    "Weights": weights,
     "Seeds": seeds,
     "Vectors": vectors,
     "Scales": scales,

@@ -13,6 +13,7 @@ import streamlit as st
 
 from dtvg.figures.curves import Y_TITLES, curves_figure
 from dtvg.figures.groups import timeline_figure
+from dtvg.records import RunState
 from dtvg.store.reader import Experiment, Run, open_experiment
 from dtvg.ui import address, cache, control, runs, show
 from dtvg.ui.page import is_dark
@@ -48,6 +49,25 @@ def choose_view() -> View:
     log = st.toggle("Logarithmic axis", key="log")
     address.keep("log", log)
     return View(quantity or "loss", x or "step", series or "run", float(smooth or 0), log)
+
+
+def offer_going(experiment: Experiment, run: Run) -> None:
+    """Offer to look at a run that trains now where the chosen one does not."""
+    going = [r for r in experiment.runs if r.state is RunState.RUNNING]
+    if not going or run.state is RunState.RUNNING:
+        return
+    chosen = min(going, key=lambda r: r.method != "dtvg")
+
+    def follow() -> None:
+        st.session_state["run"] = chosen.name
+
+    st.button(
+        f"{len(going)} of the others train now: show `{chosen.name}`",
+        icon=":material/visibility:",
+        type="tertiary",
+        key="follow",
+        on_click=follow,
+    )
 
 
 def wait_for_runs(path: Path) -> None:

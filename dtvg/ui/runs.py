@@ -94,35 +94,44 @@ def pick_run(
 ) -> Run | None:
     """Let one choose a run of an experiment.
 
+    The first choice is a run that trains now where any run may be chosen, DTVG's where groups
+    are looked at.
+
     Args:
         experiment: whose.
         grouped: only runs whose method has sources to group, DTVG first.
         key: name in the URL.
-        ranked: also runs that only rank their sources, such as SPoT's.
+        ranked: also runs that rank or weigh source prompts, such as SPoT's.
     """
-    runs = {
-        r.name: r
-        for r in experiment.runs
-        if r.problem is None
-        and (
-            not grouped
-            or (
-                r.role == "transfer"
-                and r.sources
-                and r.config is not None
-                and (r.config.method.has_source_vectors or ranked)
-                and r.config.method.logs_sources
-            )
-        )
-    }
+    known = {r.name: r for r in experiment.runs if r.problem is None}
+    runs = {n: r for n, r in known.items() if not grouped or _groups_sources(r, ranked)}
     if not runs:
         st.info("This experiment has no run with sources to group.", icon=":material/info:")
         return None
-    best = next((n for n, r in runs.items() if r.method == "dtvg"), next(iter(runs)))
+    asked = st.query_params.get(key)
     name = choose(
-        "Run", list(runs), key, best, show=lambda n: f"{n}  ·  {BADGES[runs[n].state][0].lower()}"
+        "Run",
+        list(runs),
+        key,
+        min(runs, key=lambda n: _order(runs[n], grouped)),
+        show=lambda n: f"{n}  ·  {BADGES[runs[n].state][0].lower()}",
     )
+    if asked in known and asked not in runs:
+        st.info(f"`{asked}` has no groups to show here; `{name}` is shown.", icon=":material/info:")
     return runs.get(name or "")
+
+
+def _order(run: Run, grouped: bool) -> tuple[bool, bool]:
+    going, ours = run.state is RunState.RUNNING, run.method == "dtvg"
+    return (not ours, not going) if grouped else (not going, not ours)
+
+
+def _groups_sources(run: Run, ranked: bool) -> bool:
+    """Whether a run's log holds groups; with `ranked` also weights of source prompts."""
+    if run.role != "transfer" or not run.sources or run.config is None:
+        return False
+    method = run.config.method
+    return method.logs_sources and (method.has_source_vectors or ranked)
 
 
 def badge(run: Run) -> str:

@@ -99,3 +99,16 @@ def test_too_many_changes_are_merged_and_said_so(tmp_path: Path, monkeypatch) ->
 def test_a_running_run_shows_its_committed_steps(tmp_path: Path) -> None:
     made = record(tmp_path, steps=7, unfinished=["lake.dtvg.s0"])
     assert len(group_info(find(made, "dtvg")).steps) == 7
+
+
+def test_weights_and_contributions_are_the_logged_ones(groups: GroupInfo, dtvg_run: Run) -> None:
+    rows = read_table(dtvg_run, "sources").to_pandas()
+    for s, source in enumerate(SOURCES):
+        mine = rows[rows["source"] == source]
+        assert np.array_equal(groups.weight[:, s], mine["weight"])
+        assert np.array_equal(groups.contribution[:, s], mine["contribution_norm"])
+    assert not groups.weighs
+    shown = groups.weight_table
+    logged = {(r.step, r.source): (r.weight, r.contribution_norm) for r in rows.itertuples()}
+    assert all(logged[r.step, r.source] == (r.weight, r.contribution) for r in shown.itertuples())
+    assert groups.similarity_of.startswith("similarity")

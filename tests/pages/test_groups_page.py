@@ -1,0 +1,87 @@
+"""The groups page shows what every method logs; Explain says where there is nothing to explain."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+from pathlib import Path
+
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from dtvg.config import build_config
+from dtvg.store.bank import PromptBank
+from dtvg.store.files import read_json, replace_json
+from dtvg.store.layout import create_experiment
+from dtvg.testing.tiny_run import tiny_config
+from dtvg.training import procedures
+from tests.training.settings import moved_prompt
+
+ROOT = Path(__file__).resolve().parents[2]
+METHODS = ["none", "dtvg", "attempt", "moe", "spot"]
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A home with one miniature experiment of methods that decide, weigh and rank."""
+    folder = tmp_path_factory.mktemp("weighed")
+    config = build_config(tiny_config(folder / "parts", methods=METHODS))
+    experiment = create_experiment(config, folder / "runs")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(procedures, "to_task_prompt", moved_prompt)
+        procedures.run_experiment(experiment, bank=PromptBank(folder / "bank"))
+    return folder
+
+
+def _draw(home: Path, patch: pytest.MonkeyPatch, page: str, **query: str) -> AppTest:
+    patch.setenv("DTVG_HOME", str(home))
+    made = AppTest.from_file(str(ROOT / "pages" / f"{page}.py"), default_timeout=60)
+    for key, value in {"experiment": "tiny", **query}.items():
+        made.query_params[key] = value
+    made.run()
+    assert not made.exception and not made.error
+    return made
+
+
+@pytest.mark.parametrize("view", ["Timeline", "Combinations", "Weights", "Vectors", "Scales"])
+@pytest.mark.parametrize("method", ["dtvg", "attempt", "moe", "spot"])
+def test_every_view_of_every_method_draws(home, monkeypatch, method: str, view: str) -> None:
+    run = f"rte.{method}.s0"
+    made = _draw(home, monkeypatch, "groups", run=run, view=view)
+    assert made.selectbox(key="run").value == run
+
+
+def test_weights_are_drawn_for_methods_that_weigh_only(home, monkeypatch) -> None:
+    titles = {}
+    for method in ("attempt", "moe", "dtvg", "spot"):
+        made = _draw(home, monkeypatch, "groups", run=f"rte.{method}.s0", view="Weights")
+        whole = any("fully or not" in said.value for said in made.info)
+        titles[method] = len(made.get("plotly_chart")), whole
+    assert titles["attempt"] == titles["moe"] == (2, False)
+    assert titles["dtvg"] == titles["spot"] == (1, True)
+
+
+def test_explain_says_when_it_shows_another_run_than_was_asked_for(home, monkeypatch) -> None:
+    made = _draw(home, monkeypatch, "explain", run="rte.attempt.s0")
+    assert made.selectbox(key="run").value == "rte.dtvg.s0"
+    assert "rte.attempt.s0" in made.info[0].value and "rte.dtvg.s0" in made.info[0].value
+    assert not _draw(home, monkeypatch, "explain", run="rte.dtvg.s0").info
+
+
+def test_live_opens_at_what_trains_and_offers_it_elsewhere(home, monkeypatch, tmp_path) -> None:
+    shutil.copytree(home / "runs", tmp_path / "runs")
+    run = tmp_path / "runs" / "tiny" / "rte.moe.s0"
+    (run / "result.json").unlink()
+    status = read_json(run / "status.json") or {}
+    replace_json(run / "status.json", {**status, "state": "running", **_myself()})
+    made = _draw(tmp_path, monkeypatch, "live")
+    assert made.selectbox(key="run").value == "rte.moe.s0"
+    made.selectbox(key="run").set_value("rte.none.s0").run()
+    made.button(key="follow").click().run()
+    assert made.selectbox(key="run").value == "rte.moe.s0" and not made.exception
+
+
+def _myself() -> dict[str, object]:
+    """A process that lives: this one."""
+    return {"pid": os.getpid(), "host": socket.gethostname()}
