@@ -78,7 +78,18 @@ def costs(sheet: Sheet) -> CostInfo:
                 rows.append(len(of))
     runs = pd.DataFrame(single, columns=["method", "target", "seed", *COLUMNS[3:]])
     runs["n_runs"] = rows
-    return CostInfo(_per_method(sheet, runs), runs, *_machines(list(everyone.values())))
+    over = scored_targets(sheet)
+    machines, note = _machines(list(everyone.values()))
+    if over and len(over) < len(sheet.targets):
+        note += f" Score over {', '.join(over)}: not every method has finished the other targets."
+    return CostInfo(_per_method(sheet, runs, over), runs, machines, note)
+
+
+def scored_targets(sheet: Sheet) -> tuple[str, ...]:
+    """Return the targets on which every method with any score has one; all if there is none."""
+    rows = [r for r in sheet.headline if any((r, t) in sheet.scores for t in sheet.targets)]
+    found = tuple(t for t in sheet.targets if all(sheet.scores.get((r, t)) for r in rows))
+    return found or sheet.targets
 
 
 def _companions(runs: Sequence[Run]) -> dict[tuple[str, str | None], int]:
@@ -115,24 +126,32 @@ def _sum(data: object, column: str) -> float:
     return float(pc.sum(data.column(column)).as_py())  # type: ignore[attr-defined]
 
 
-def _per_method(sheet: Sheet, runs: pd.DataFrame) -> pd.DataFrame:
-    """Average the runs of each method; its score as in the table of scores."""
-    over = AVERAGE if len(sheet.targets) > 1 else (sheet.targets or ("",))[0]
+def _per_method(sheet: Sheet, runs: pd.DataFrame, over: Sequence[str]) -> pd.DataFrame:
+    """Average the runs of each method; its score as in the table of scores where that has one."""
     made = []
     for row in sheet.rows:
         mine = runs[runs["method"] == row]
         if not len(mine):
             continue
-        score = list(sheet.scores.get((row, over), {}).values())
+        score = _score(sheet, row, over)
         made.append(
             {
                 "method": row,
                 "n_runs": int(mine["n_runs"].sum()),
-                "score": float(np.mean(score)) if score else np.nan,
+                "score": score,
                 **{c: float(mine[c].mean()) for c in COLUMNS[3:]},
             }
         )
     return pd.DataFrame(made, columns=COLUMNS)
+
+
+def _score(sheet: Sheet, row: str, over: Sequence[str]) -> float:
+    """Return the mean over targets; of the seeds that have all of them where any has."""
+    whole = sheet.scores.get((row, AVERAGE)) if len(over) == len(sheet.targets) > 1 else None
+    cells = [whole] if whole else [sheet.scores.get((row, target)) for target in over]
+    if not cells or not all(cells):
+        return float("nan")
+    return float(np.mean([np.mean(list(cell.values())) for cell in cells if cell]))
 
 
 def _machines(runs: Sequence[Run]) -> tuple[tuple[str, ...], str]:

@@ -131,8 +131,11 @@ def _circles(info: LatticeInfo, places: pd.DataFrame, dark: bool) -> list[go.Sca
             continue
         score = nodes["score"].to_numpy(dtype=np.float64)
         visited = nodes["steps"].to_numpy() > 0
+        text = [_short(key, len(info.sources)) for key in nodes["key"]]
+        share = np.sqrt(nodes["share"].to_numpy(dtype=np.float64))
         marker: dict[str, Any] = {
-            "size": 28 + 18 * np.sqrt(nodes["share"].to_numpy(dtype=np.float64)),
+            "size": max(28, 10 + 8 * max(map(len, text)))
+            + 18 * np.sqrt(nodes["share"].to_numpy(dtype=np.float64)),
             "color": score if scored else ink(dark).paper,
             "opacity": 1.0,
             "line": {
@@ -147,7 +150,7 @@ def _circles(info: LatticeInfo, places: pd.DataFrame, dark: bool) -> list[go.Sca
                 x=places.loc[nodes["key"], "place"].to_numpy(),
                 y=places.loc[nodes["key"], "size"].to_numpy(),
                 mode="markers+text",
-                text=[_short(key, len(info.sources)) for key in nodes["key"]],
+                text=text,
                 textposition="middle center",
                 textfont={"size": 11, "color": _on(score, ink(dark).text)},
                 customdata=_about(info, nodes),

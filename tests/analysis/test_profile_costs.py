@@ -119,3 +119,15 @@ def test_a_faulty_file_of_published_numbers_is_named(tmp_path: Path, text: str, 
     (tmp_path / "odd.csv").write_text(text)
     with pytest.raises(DataError, match=told):
         load_published(tmp_path)
+
+
+def test_the_score_beside_the_cost_is_over_what_every_method_finished(tmp_path: Path) -> None:
+    made = record(tmp_path, mostly_right(RATES), config(methods=["none", "dtvg"]))
+    assert len(made.config.targets) == 2
+    first, second = made.config.targets
+    kept = [r for r in made.runs if r.target == first or r.method == "none"]
+    info = compare_info(kept)
+    costs = info.costs.table.set_index("method")
+    for method in ("none", "dtvg"):
+        assert costs.loc[method, "score"] == pytest.approx(info.wide.loc[method, first])
+    assert f"Score over {first}:" in info.costs.note and second not in info.costs.note
