@@ -134,8 +134,7 @@ def _circles(info: LatticeInfo, places: pd.DataFrame, dark: bool) -> list[go.Sca
         text = [_short(key, len(info.sources)) for key in nodes["key"]]
         share = np.sqrt(nodes["share"].to_numpy(dtype=np.float64))
         marker: dict[str, Any] = {
-            "size": max(28, 10 + 8 * max(map(len, text)))
-            + 18 * np.sqrt(nodes["share"].to_numpy(dtype=np.float64)),
+            "size": max(28, 10 + 8 * max(map(len, text))) + 18 * share,
             "color": score if scored else ink(dark).paper,
             "opacity": 1.0,
             "line": {
