@@ -47,7 +47,7 @@ def lattice_figure(info: LatticeInfo, dark: bool = False) -> go.Figure:
             x=places.loc[row.key, "place"],
             y=places.loc[row.key, "size"],
             text="best",
-            yshift=24,
+            yshift=30,
             showarrow=False,
             font={"color": ink(dark).text, "size": 12},
         )
