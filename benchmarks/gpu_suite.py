@@ -21,7 +21,7 @@ from typing import Any
 
 import torch
 
-from benchmarks import commit_cost, machine, training, work
+from benchmarks import commit_cost, machine, methods, training, work
 from dtvg.grouping import gram_matrix
 from dtvg.methods.dtvg import decide_on_device
 
@@ -39,6 +39,13 @@ def speed(options: argparse.Namespace) -> Rows:
         rows = training.compare(size, options.device, cohorts, steps, 8, 20, dtype)
         found += [{"precision": str(dtype).removeprefix("torch."), **row} for row in rows]
     return found
+
+
+def every_method(options: argparse.Namespace) -> Rows:
+    """Compare a step of every method with one of plain prompt tuning."""
+    if options.small:
+        return methods.compare("tiny", options.device, runs=2, steps=1, batch=2, length=4, turns=1)
+    return methods.compare("t5-base", options.device, runs=16, steps=5, batch=8, length=20)
 
 
 def deciding(options: argparse.Namespace) -> Rows:
@@ -137,6 +144,7 @@ def real(options: argparse.Namespace) -> Rows:
 
 PARTS: dict[str, Callable[[argparse.Namespace], Rows]] = {
     "speed": speed,
+    "methods": every_method,
     "deciding": deciding,
     "logging": logging,
     "tests": tests,

@@ -143,8 +143,15 @@ def ours(
     logged: bool = True,
 ) -> dict[str, float]:
     """Train a cohort for so many steps; return what it took."""
+    slots = [make_slot(c, rows, model.config.d_model) for c in configs]
+    return ours_of(model, slots, steps, budget, logged)
+
+
+def ours_of(
+    model: Any, slots: Sequence[RunSlot], steps: int, budget: int, logged: bool = True
+) -> dict[str, float]:
+    """Train new runs as a cohort for so many steps; return what it took."""
     backbone = EncoderDecoder(model, Numbers(), "bench", "0")
-    slots = [make_slot(c, rows, backbone.width) for c in configs]
     stacks = build_stacks(slots, backbone.device, torch.float32)
     log = StepLog(stacks=len(stacks))
 
@@ -164,7 +171,7 @@ def ours(
             step()
         if logged:
             log.drain()
-    examples = steps * sum(c.optim.batch_size for c in configs)
+    examples = steps * sum(slot.config.optim.batch_size for slot in slots)
     return {**found, "examples_per_s": examples / found["seconds"]}
 
 

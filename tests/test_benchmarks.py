@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks import gpu_suite, machine, make_store, verdicts
+from dtvg.methods.specs import METHODS
 from dtvg.store.reader import list_experiments, read_table
 from dtvg.store.verify import verify_run
 
@@ -25,13 +26,15 @@ def test_a_made_store_holds_runs_as_training_leaves_them(tmp_path: Path) -> None
         assert wrong == []
 
 
-@pytest.mark.parametrize("part", ["speed", "deciding"])
+@pytest.mark.parametrize("part", ["speed", "methods", "deciding"])
 def test_a_part_of_the_gpu_suite_runs_small_on_the_cpu(part: str, tmp_path: Path) -> None:
     rows = gpu_suite.PARTS[part](SMALL)
     assert rows and all(set(row) == set(rows[0]) for row in rows)
     if part == "speed":
         assert rows[0]["engine"] == "PEFT + Trainer" and rows[0]["ratio"] == 1.0
         assert {row["runs"] for row in rows[1:]} == {1, 4}
+    if part == "methods":
+        assert {row["method"] for row in rows} == set(METHODS) - {"oracle", "surrogate"}
     facts = {**machine.facts(), "gpu": None, "device": "cpu"}
     path = gpu_suite.write(tmp_path, facts, {part: rows})
     text = path.read_text(encoding="utf-8")

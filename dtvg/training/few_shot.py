@@ -42,15 +42,17 @@ def draw(name: str, data: DataConfig, seed: int) -> Drawn:
         data: with `few_shot` set.
         seed: the run seed.
 
+    The validation split gives what it has where that is fewer (CB has 28 rows there, k is 32).
+
     Raises:
-        DataError: the task, or one of its classes, has fewer rows than asked for.
+        DataError: the train split, or one of its classes, has fewer rows than asked for.
     """
     loaded = load_task(name, data)
     count, by_class = data.few_shot or 0, data.few_shot_per_class
     train = _rows(loaded, "train", count, by_class, seed)
     if data.few_shot_validation == "full":
         return Drawn(train, None)
-    return Drawn(train, _rows(loaded, "validation", count, by_class, seed))
+    return Drawn(train, _rows(loaded, "validation", count, by_class, seed, fewer=True))
 
 
 def few_shot(task: TokenisedTask, drawn: Drawn) -> TokenisedTask:
@@ -74,14 +76,16 @@ def few_shot(task: TokenisedTask, drawn: Drawn) -> TokenisedTask:
     )
 
 
-def _rows(loaded: TaskData, split: str, count: int, by_class: bool, seed: int) -> tuple[int, ...]:
-    """Draw rows of a split: `count` in total, or of each class."""
+def _rows(
+    loaded: TaskData, split: str, count: int, by_class: bool, seed: int, fewer: bool = False
+) -> tuple[int, ...]:
+    """Draw rows of a split: `count` in total, or of each class; maybe fewer where there are."""
     rows = loaded.split(split)
     order = _order(loaded.fingerprint, split, seed, rows)
     what = f"Task {loaded.spec.name}, split {split}"
     step = "use a smaller data.few_shot"
     if not by_class:
-        if len(rows) < count:
+        if len(rows) < count and not fewer:
             raise DataError(f"{what} has {len(rows)} rows, data.few_shot asks for {count}; {step}.")
         return tuple(sorted(order[:count]))
     if not loaded.spec.labels:
@@ -94,7 +98,7 @@ def _rows(loaded: TaskData, split: str, count: int, by_class: bool, seed: int) -
         if label is not None and len(chosen[label]) < count:
             chosen[label].append(row)
     for label, found in chosen.items():
-        if len(found) < count:
+        if len(found) < count and not fewer:
             raise DataError(
                 f"{what} has {len(found)} rows of class '{loaded.spec.title_of(label)}', "
                 f"data.few_shot asks for {count} of each; {step}."

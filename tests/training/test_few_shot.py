@@ -91,6 +91,15 @@ def test_fewer_rows_than_asked_for_are_said(parts: Path) -> None:
         draw("rte", config.data, 0)
 
 
+def test_a_short_validation_split_gives_what_it_has(parts: Path) -> None:
+    rows = len(load_task("rte", made(parts).data).split("validation"))
+    assert rows < 40
+    drawn = draw("rte", made(parts, few_shot=40).data, 0)
+    assert len(drawn.train) == 40 and drawn.validation == tuple(range(rows))
+    each = draw("rte", made(parts, few_shot=22, few_shot_per_class=True).data, 0)
+    assert len(each.train) == 44 and set(each.validation) <= set(range(rows))
+
+
 def test_a_few_shot_experiment_is_recorded_as_specified(parts: Path, tmp_path: Path) -> None:
     experiment = create_experiment(made(parts, few_shot=4), tmp_path / "runs")
     run_experiment(experiment, bank=PromptBank(tmp_path / "bank"))
