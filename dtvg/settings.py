@@ -109,7 +109,7 @@ class DataConfig(Section):
     few_shot_per_class: bool = Field(False, description="k rows of each class instead of in all.")
     few_shot_validation: Literal["k", "full"] = Field(
         "k",
-        description="The best step is chosen on k validation rows (all of a shorter split), or on all.",
+        description="The best step is chosen on k validation rows (or what there are), or on all.",
     )
     max_source_tokens: int = Field(256, ge=8, le=4096, description="Longer inputs are cut.")
     labels: Literal["numerals", "words"] = Field(
