@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Experiment", "Run", "build_config", "load_config", "open_experiment", "open_run", "run"]
 
-RUN_FIGURES = ("membership", "similarity", "group_size", "loss", "score")
+RUN_FIGURES = ("membership", "similarity", "group_size", "weights", "contribution", "loss", "score")
 EXPERIMENT_FIGURES = ("scores", "verdicts", "forest", "ranks", "profile", "curves")
 
 
@@ -54,19 +54,21 @@ class Run:
         """
         from dtvg.analysis.curves import curve_info
         from dtvg.analysis.groups import group_info
-        from dtvg.figures import groups
+        from dtvg.figures import groups, weights
         from dtvg.figures.curves import curves_figure
 
         if name not in RUN_FIGURES:
             raise ConfigError(unknown("figure of a run", name, RUN_FIGURES))
         if name in ("loss", "score"):
             return curves_figure(curve_info([self.view], name, group_by="run"), dark)
-        info = group_info(self.view)
-        if name == "membership":
-            return groups.timeline_figure(info, dark)
-        if name == "similarity":
-            return groups.similarity_figure(info, dark)
-        return groups.size_figure(info, dark)
+        drawn: dict[str, Callable[..., go.Figure]] = {
+            "membership": groups.timeline_figure,
+            "similarity": groups.similarity_figure,
+            "group_size": groups.size_figure,
+            "weights": weights.weights_figure,
+            "contribution": weights.contribution_figure,
+        }
+        return drawn[name](group_info(self.view), dark)
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 import dtvg
-from dtvg.api import EXPERIMENT_FIGURES
+from dtvg.api import EXPERIMENT_FIGURES, RUN_FIGURES
 from dtvg.cli import main
 from dtvg.errors import ConfigError
 from dtvg.store.verify import verify_run
@@ -35,7 +35,7 @@ def test_tables_and_figures_of_a_run_and_an_experiment() -> None:
         assert "dtvg" in set(frame["method"])
     assert experiment.published().empty
     assert experiment.export("csv").startswith("origin,method,target")
-    for name in ("membership", "similarity", "group_size", "loss", "score"):
+    for name in RUN_FIGURES:
         assert run.figure(name).data
     for name in EXPERIMENT_FIGURES:
         assert experiment.figure(name).data
