@@ -225,6 +225,9 @@ def churn_figure(info: GroupInfo, dark: bool = False, height: int = 220) -> go.F
     """Draw how many sources entered or left, in buckets of steps."""
     if not len(info.steps):
         return message(NOTHING, dark)
+    if not info.churn.any():
+        last = f"{info.steps[-1]:,}"
+        return message(f"No source entered or left up to step {last}.", dark)
     table = info.churn_table
     width = (table["last"] - table["first"] + 1).to_numpy()
     figure = go.Figure(
