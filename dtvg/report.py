@@ -125,6 +125,20 @@ def _combinations(experiment: Experiment, run: Run | None, step: int | None) -> 
     yield View("Who was in together", "", together_figure(flow), flow.together_table)
 
 
+def _weights(experiment: Experiment, run: Run | None, step: int | None) -> Iterator[View]:
+    from dtvg.analysis.groups import group_info
+    from dtvg.figures.weights import contribution_figure, weights_figure
+
+    view = _needed(run)
+    info, order = group_info(view), _order(experiment, view)
+    drawn = contribution_figure(info, order=order)
+    said = "Frobenius norm of weight times scale times vector, at every step."
+    yield View("How much each source puts into the prompt", said, drawn, info.weight_table)
+    if info.weighs:
+        drawn = weights_figure(info, order=order)
+        yield View("With which weight it is taken", "As the method decides it.", drawn, None)
+
+
 def _explain(experiment: Experiment, run: Run | None, step: int | None) -> Iterator[View]:
     from dtvg.analysis.explain import explain_step
     from dtvg.figures.explain import gram_figure, prefix_figure, ranking_figure
@@ -192,9 +206,10 @@ VIEWS: dict[str, Maker] = {
     "subsets": _subsets,
     "membership": _membership,
     "combinations": _combinations,
+    "weights": _weights,
     "explain": _explain,
 }
-OF_RUN = ("subsets", "membership", "combinations", "explain")
+OF_RUN = ("subsets", "membership", "combinations", "weights", "explain")
 """Views that need a run."""
 
 

@@ -16,6 +16,7 @@ TITLES = {
     "subsets": "Subsets and the right group",
     "membership": "Who was in the group",
     "combinations": "Combinations and transitions",
+    "weights": "Weights and contributions",
     "explain": "One decision in full",
 }
 
