@@ -5,7 +5,7 @@ Must not import torch or streamlit.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -113,34 +113,46 @@ def category_rows(figure: go.Figure, names: Sequence[str], width: int = 44) -> N
     )
 
 
+def rows_by_source(info: GroupInfo, table: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
+    """Yield each source with its rows of a table of curves."""
+    for source in info.sources:
+        yield source, table[(table["source"] == source).to_numpy()]
+
+
+def source_line(
+    info: GroupInfo, source: str, rows: pd.DataFrame, column: str, order: Sequence[str], dark: bool,
+    hover: str,
+) -> Any:  # fmt: skip
+    """Return one source's curve over steps, in its colour; long ones are drawn by the GPU."""
+    style = source_styles(info.sources, order, dark)[source]
+    long = len(rows) * len(info.sources) > 4000
+    line = {"color": style.colour, "width": 1.6, **({} if long else {"dash": style.dash})}
+    return (go.Scattergl if long else go.Scatter)(
+        x=rows["step"].to_numpy(),
+        y=rows[column].to_numpy(),
+        name=source,
+        mode="lines",
+        line=line,
+        hovertemplate=hover,
+    )
+
+
 def similarity_figure(
     info: GroupInfo, dark: bool = False, order: Sequence[str] = (), height: int = 360
 ) -> go.Figure:
     """Draw similarity over steps with the zero line and the cut."""
     if not len(info.steps):
         return message(NOTHING, dark)
-    styles = source_styles(info.sources, order, dark)
     figure = go.Figure()
-    table = info.similarity_table
-    kind = go.Scattergl if len(table) > 4000 else go.Scatter
-    for source in info.sources:
-        mine = table[(table["source"] == source).to_numpy()]
+    for source, mine in rows_by_source(info, info.similarity_table):
         state = np.where(mine["member"].to_numpy(), "in the group", "not in the group")
-        line = {"color": styles[source].colour, "width": 1.6}
-        if kind is go.Scatter:
-            line["dash"] = styles[source].dash
-        figure.add_trace(
-            kind(
-                x=mine["step"].to_numpy(),
-                y=mine["similarity"].to_numpy(),
-                name=source,
-                mode="lines",
-                line=line,
-                customdata=np.stack([(mine["rank"] + 1).to_numpy().astype(object), state], axis=1),
-                hovertemplate=f"<b>{source}</b><br>step %{{x:,}}: similarity %{{y:.4g}}"
-                "<br>rank %{customdata[0]}, %{customdata[1]}<extra></extra>",
-            )
+        hover = (
+            f"<b>{source}</b><br>step %{{x:,}}: similarity %{{y:.4g}}"
+            "<br>rank %{customdata[0]}, %{customdata[1]}<extra></extra>"
         )
+        line = source_line(info, source, mine, "similarity", order, dark, hover)
+        ranks = (mine["rank"] + 1).to_numpy().astype(object)
+        figure.add_trace(line.update(customdata=np.stack([ranks, state], axis=1)))
     finish(
         figure,
         key=f"similarity {info.run}",

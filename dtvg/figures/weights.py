@@ -7,10 +7,8 @@ from collections.abc import Sequence
 import plotly.graph_objects as go
 
 from dtvg.analysis.groups import GroupInfo
-from dtvg.figures.theme import finish, message, source_styles
-
-NOTHING = "No step is recorded yet."
-STEP = "optimiser step"
+from dtvg.figures.groups import NOTHING, STEP, rows_by_source, source_line
+from dtvg.figures.theme import finish, message
 
 
 def weights_figure(info: GroupInfo, dark: bool = False, order: Sequence[str] = ()) -> go.Figure:
@@ -34,26 +32,10 @@ def contribution_figure(
 def _lines(info: GroupInfo, column: str, title: str, dark: bool, order: Sequence[str]) -> go.Figure:
     if not len(info.steps):
         return message(NOTHING, dark)
-    styles = source_styles(info.sources, order, dark)
     figure = go.Figure()
-    table = info.weight_table
-    kind = go.Scattergl if len(table) > 4000 else go.Scatter
-    for source in info.sources:
-        mine = table[(table["source"] == source).to_numpy()]
-        line = {"color": styles[source].colour, "width": 1.6}
-        if kind is go.Scatter:
-            line["dash"] = styles[source].dash
-        figure.add_trace(
-            kind(
-                x=mine["step"].to_numpy(),
-                y=mine[column].to_numpy(),
-                name=source,
-                mode="lines",
-                line=line,
-                hovertemplate=f"<b>{source}</b><br>step %{{x:,}}: {column} %{{y:.4g}}"
-                "<extra></extra>",
-            )
-        )
+    for source, mine in rows_by_source(info, info.weight_table):
+        hover = f"<b>{source}</b><br>step %{{x:,}}: {column} %{{y:.4g}}<extra></extra>"
+        figure.add_trace(source_line(info, source, mine, column, order, dark, hover))
     finish(
         figure,
         key=f"{column} {info.run}",
