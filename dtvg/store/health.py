@@ -13,11 +13,11 @@ from dtvg.store.bank import TaskPrompt
 NO_CHANGE = 1e-3
 """A vector shorter than this share of its initial prompt did not move."""
 SURE = 1.96
-"""Standard errors a score must lie above the majority class's to count as learned."""
+"""Standard errors a score must lie above the commonest answer's to count as learned."""
 
 HEALTHY, AT_MAJORITY, NOT_MOVED, NO_VECTOR, UNKNOWN = (
     "learned",
-    "at the majority class",
+    "at the commonest answer",
     "did not move",
     "no vector",
     "not known",
