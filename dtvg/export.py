@@ -19,6 +19,7 @@ from dtvg.analysis.lines import (
     Cell,
     Line,
     Lines,
+    Spread,
     costs_shown,
     legend,
     lines_of,
@@ -45,7 +46,11 @@ VERY_WIDE = 105
 
 
 def export(
-    info: CompareInfo, form: str, tables: Sequence[str] | None = None, name: str = "comparison"
+    info: CompareInfo,
+    form: str,
+    tables: Sequence[str] | None = None,
+    name: str = "comparison",
+    spread: Spread = "std",
 ) -> str:
     """Write a comparison in a format.
 
@@ -55,6 +60,7 @@ def export(
         tables: of `TABLES`; None: scores in CSV; scores, verdicts, ranks, costs and published
             numbers in the others.
         name: what is compared, for headings and labels.
+        spread: what stands beside the means of scores; CSV has both.
 
     Raises:
         ConfigError: an unknown format or table, or several tables in one CSV.
@@ -73,7 +79,7 @@ def export(
             )
         return to_csv(info, chosen[0])
     chosen = tuple(tables or ("scores", "verdicts", "ranks", "costs", "published"))
-    return (to_markdown if form == "md" else to_latex)(info, chosen, name)
+    return (to_markdown if form == "md" else to_latex)(info, chosen, name, spread)
 
 
 def frame_of(info: CompareInfo, table: str) -> pd.DataFrame:
@@ -119,10 +125,15 @@ def _scores(info: CompareInfo) -> pd.DataFrame:
 # -- Markdown ------------------------------------------------------------------------------
 
 
-def to_markdown(info: CompareInfo, tables: Sequence[str], name: str = "comparison") -> str:
+def to_markdown(
+    info: CompareInfo,
+    tables: Sequence[str],
+    name: str = "comparison",
+    spread: Spread = "std",
+) -> str:
     """Return chosen tables as GitHub Markdown; best bold, second underlined (`<u>`)."""
     parts = []
-    lines = lines_of(info, "published" in tables)
+    lines = lines_of(info, "published" in tables, spread)
     columns = [column_title(c) for c in lines.columns]
     if "scores" in tables:
         rows = [_markdown_line(line) for g in ("compared", "reference") for line in lines.of(g)]
@@ -189,7 +200,7 @@ def _markdown_cell(cell: Cell) -> str:
         return ""
     number = {1: f"**{cell.percent}**", 2: f"<u>{cell.percent}</u>"}.get(cell.place, cell.percent)
     mark = SYMBOLS[cell.mark].replace("*", "\\*")
-    return number + (f" ± {cell.spread}" if cell.spread else "") + (f" {mark}" if mark else "")
+    return number + (f" {cell.around}" if cell.around else "") + (f" {mark}" if mark else "")
 
 
 def _pipes(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -278,13 +289,18 @@ def latex_text(text: str) -> str:
     return "".join(made)
 
 
-def to_latex(info: CompareInfo, tables: Sequence[str], name: str = "comparison") -> str:
+def to_latex(
+    info: CompareInfo,
+    tables: Sequence[str],
+    name: str = "comparison",
+    spread: Spread = "std",
+) -> str:
     """Return chosen tables as LaTeX with booktabs; the profile is left to its figure."""
     parts = [
         f"% {latex_text(name)}: written by the DTVG workbench {__version__}",
         r"% needs \usepackage{booktabs}",
     ]
-    lines = lines_of(info, "published" in tables)
+    lines = lines_of(info, "published" in tables, spread)
     if "scores" in tables:
         parts.append(_latex_scores(info, lines, name))
     for table in ("verdicts", "ranks", "costs"):
@@ -329,7 +345,8 @@ def _latex_cell(cell: Cell) -> str:
     number = cell.percent
     if cell.place:
         number = rf"\{'textbf' if cell.place == 1 else 'underline'}{{{number}}}"
-    spread = rf" {{\scriptsize$\pm$ {cell.spread}}}" if cell.spread else ""
+    beside = cell.around.replace("±", r"$\pm$")
+    spread = rf" {{\scriptsize{' ' * (beside[:1] == '(')}{beside}}}" if beside else ""
     return number + spread + latex_text(SYMBOLS[cell.mark])
 
 

@@ -50,6 +50,24 @@ def test_every_format_prints_the_numbers_of_the_info(info: CompareInfo) -> None:
             assert cell.percent in latex and cell.percent in markdown
 
 
+def test_the_interval_of_each_mean_can_stand_in_place_of_the_deviation(
+    info: CompareInfo, runs_dir: Path, capsys, monkeypatch
+) -> None:
+    latex = export(info, "latex", ["scores"], spread="interval")
+    markdown = export(info, "md", ["scores"], spread="interval")
+    monkeypatch.setenv("COLUMNS", "200")
+    words = ["runs", "compare", "one_two", "--runs-dir", str(runs_dir), "--spread", "interval"]
+    assert main(words) == 0
+    printed_text = capsys.readouterr().out
+    for row in info.table.itertuples():
+        beside = f"({100 * row.low:.1f} to {100 * row.high:.1f})"
+        assert beside in latex and beside in markdown and beside in printed_text
+    for text in (latex, markdown):
+        assert "its 95" in text and "bootstrap interval (3 seeds a cell)" in text
+        assert "±" not in text.split("Published")[0] and "pm$" not in text
+    assert "(3 seeds a cell)" in export(info, "md", ["scores"])
+
+
 def test_best_is_bold_second_underlined_and_ties_share_the_place(info: CompareInfo) -> None:
     lines = lines_of(info)
     for at, target in enumerate(lines.columns[:3]):

@@ -8,7 +8,7 @@ docs/verdicts.md "Exports".
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -19,6 +19,8 @@ from dtvg.analysis.statistics import MOST_SEEDS
 from dtvg.analysis.verdicts import NOT_ENOUGH, UNDECIDED
 
 Group = Literal["compared", "reference", "published"]
+Spread = Literal["std", "interval"]
+"""What stands beside a mean: the standard deviation over seeds, or the mean's interval."""
 Mark = Literal["", "better", "worse", "better_on_runs", "worse_on_runs"]
 
 PLACES = 1
@@ -40,6 +42,10 @@ class Cell:
     """0..1; NaN where nothing is at hand."""
     std: float = float("nan")
     n_seeds: int = 0
+    low: float = float("nan")
+    high: float = float("nan")
+    """The interval of the mean over seeds, as named in `CompareInfo.interval`."""
+    shows: Spread = "std"
     place: int = 0
     """1 best, 2 second of its column among the compared methods, else 0."""
     mark: Mark = ""
@@ -59,6 +65,15 @@ class Cell:
     def spread(self) -> str:
         """The standard deviation over seeds in percent, empty below two seeds."""
         return "" if np.isnan(self.std) else f"{100 * self.std:.{PLACES}f}"
+
+    @property
+    def around(self) -> str:
+        """What stands beside the mean: `± std` or `(low to high)`, empty below two seeds."""
+        if not self.spread:
+            return ""
+        if self.shows == "std":
+            return f"± {self.spread}"
+        return f"({100 * self.low:.{PLACES}f} to {100 * self.high:.{PLACES}f})"
 
 
 @dataclass(frozen=True)
@@ -82,6 +97,7 @@ class Lines:
     """Row that the marks are about; empty: none."""
     several: bool
     """Whether more than one row is a subject, so that a mark needs its experiment."""
+    spread: Spread = "std"
 
     def of(self, group: Group) -> tuple[Line, ...]:
         """Return the lines of one group."""
@@ -94,7 +110,7 @@ class Lines:
         return tuple(m for m in SYMBOLS if m and m in used)
 
 
-def lines_of(info: CompareInfo, with_published: bool = True) -> Lines:
+def lines_of(info: CompareInfo, with_published: bool = True, spread: Spread = "std") -> Lines:
     """Lay out a comparison.
 
     Compared are the methods a person would choose between; Stage I, oracle and single sources
@@ -103,6 +119,7 @@ def lines_of(info: CompareInfo, with_published: bool = True) -> Lines:
     Args:
         info: from `compare_info`.
         with_published: add numbers from papers on the same targets.
+        spread: what stands beside each mean.
     """
     targets = (*info.targets, AVERAGE) if len(info.targets) > 1 else info.targets
     papers = info.published.wide.columns if with_published else ()
@@ -117,7 +134,10 @@ def lines_of(info: CompareInfo, with_published: bool = True) -> Lines:
             row,
             (
                 *(
-                    _cell(info, row, t, places[t].get(row, 0), marks.get((row, t), ""))
+                    replace(
+                        _cell(info, row, t, places[t].get(row, 0), marks.get((row, t), "")),
+                        shows=spread,
+                    )
                     for t in targets
                 ),
                 *(Cell(float("nan")) for _ in extra),
@@ -129,7 +149,7 @@ def lines_of(info: CompareInfo, with_published: bool = True) -> Lines:
         made += _published(info, (*targets, *extra))
     subjects = list(dict.fromkeys(mine for mine, _ in info.against))
     subject = subjects[0] if subjects else ""
-    return Lines((*targets, *extra), tuple(made), subject, len(subjects) > 1)
+    return Lines((*targets, *extra), tuple(made), subject, len(subjects) > 1, spread)
 
 
 def _cell(info: CompareInfo, row: str, target: str, place: int, mark: Mark) -> Cell:
@@ -138,7 +158,15 @@ def _cell(info: CompareInfo, row: str, target: str, place: int, mark: Mark) -> C
         return Cell(float("nan"))
     at = (info.table["method"] == row) & (info.table["target"] == target)
     found = info.table[at].iloc[0]
-    return Cell(float(found["mean"]), float(found["std"]), int(found["n_seeds"]), place, mark)
+    return Cell(
+        float(found["mean"]),
+        float(found["std"]),
+        int(found["n_seeds"]),
+        low=float(found["low"]),
+        high=float(found["high"]),
+        place=place,
+        mark=mark,
+    )
 
 
 def _places(info: CompareInfo, rows: Sequence[str], target: str) -> dict[str, int]:
@@ -190,7 +218,11 @@ def legend(lines: Lines, info: CompareInfo) -> list[str]:
     split = "test score at the best validation step" if info.split == "test" else "validation score"
     if info.metric != "score":
         split = split.replace("score", info.metric)
-    said = [f"{split[0].upper()}{split[1:]} in percent, mean ± standard deviation over seeds."]
+    beside = {
+        "std": "mean ± standard deviation over seeds",
+        "interval": "mean over seeds and its 95 % bootstrap interval",
+    }
+    said = [f"{split[0].upper()}{split[1:]} in percent, {beside[lines.spread]}{_counts(lines)}."]
     if lines.of("compared"):
         said.append("Best compared method of a column in bold, second underlined.")
     whom = "the subject" if lines.several else lines.subject
@@ -217,6 +249,17 @@ def legend(lines: Lines, info: CompareInfo) -> list[str]:
     if lines.of("published"):
         said.append(f"Published numbers stand apart. {info.published.note}")
     return said
+
+
+def _counts(lines: Lines) -> str:
+    """Say how many seeds a cell has."""
+    cells = [cell for line in lines.lines for cell in line.cells if cell.n_seeds]
+    counts = sorted({cell.n_seeds for cell in cells})
+    if not counts:
+        return ""
+    least, most = counts[0], counts[-1]
+    many = f"{most}" if least == most else f"{least} to {most}"
+    return f" ({many} seed{'s' * (most > 1)} a cell)"
 
 
 def costs_shown(info: CompareInfo) -> pd.DataFrame:

@@ -10,7 +10,7 @@ from dtvg.cli.places import locate
 
 if TYPE_CHECKING:
     from dtvg.analysis.compare import CompareInfo
-    from dtvg.analysis.lines import Line
+    from dtvg.analysis.lines import Line, Spread
 
 ROOMY = 150
 """Characters from which on the whole table of verdicts fits a line."""
@@ -27,6 +27,12 @@ def add(actions: Any) -> None:
     made.add_argument("--metric", default="score", help="score (mean of the task's) or one metric")
     made.add_argument("--subject", default="dtvg", help="method set against the others")
     made.add_argument("--against", help="comma-separated baselines (default: all methods)")
+    made.add_argument(
+        "--spread",
+        choices=("std", "interval"),
+        default="std",
+        help="beside each mean: standard deviation over seeds, or the mean's 95 %% interval",
+    )
     made.add_argument("--format", choices=("table", "csv", "md", "latex"), default="table")
     made.add_argument(
         "--tables",
@@ -61,8 +67,8 @@ def compare(arguments: argparse.Namespace) -> int:
     tables = _listed(arguments.tables)
     title = ", ".join(dict.fromkeys(r.experiment for r in found))
     if arguments.format == "table":
-        return _print(info, title, tables, arguments.out)
-    text = export(info, arguments.format, tables, title)
+        return _print(info, title, tables, arguments.out, arguments.spread)
+    text = export(info, arguments.format, tables, title, arguments.spread)
     if arguments.out is None:
         print(text, end="")
         return 0
@@ -76,7 +82,9 @@ def _listed(text: str | None) -> list[str] | None:
     return None if text is None else [part.strip() for part in text.split(",") if part.strip()]
 
 
-def _print(info: CompareInfo, title: str, tables: list[str] | None, out: Path | None) -> int:
+def _print(
+    info: CompareInfo, title: str, tables: list[str] | None, out: Path | None, spread: Spread
+) -> int:
     """Print tables in the terminal, or as plain text to a file."""
     from rich.console import Console
 
@@ -88,16 +96,16 @@ def _print(info: CompareInfo, title: str, tables: list[str] | None, out: Path | 
         if table not in export.TABLES:
             raise ConfigError(unknown("table of a comparison", table, export.TABLES))
     if out is None:
-        _tables(Console(), info, title, chosen)
+        _tables(Console(), info, title, chosen, spread)
         return 0
     out.parent.mkdir(parents=True, exist_ok=True)
     with out.open("w", encoding="utf-8") as file:
-        _tables(Console(file=file, width=160), info, title, chosen)
+        _tables(Console(file=file, width=160), info, title, chosen, spread)
     print(f"Comparison of {title} is in {out}.")
     return 0
 
 
-def _tables(console: Any, info: CompareInfo, title: str, chosen: list[str]) -> None:
+def _tables(console: Any, info: CompareInfo, title: str, chosen: list[str], spread: Spread) -> None:
     """Print the chosen tables, each with the sentences that belong to it."""
     from rich.markup import escape
     from rich.table import Table
@@ -105,7 +113,7 @@ def _tables(console: Any, info: CompareInfo, title: str, chosen: list[str]) -> N
     from dtvg import export
     from dtvg.analysis.lines import legend, lines_of, verdicts_brief
 
-    lines = lines_of(info, "published" in chosen)
+    lines = lines_of(info, "published" in chosen, spread)
     if "scores" in chosen:
         columns = [escape(export.column_title(c)) for c in lines.columns]
         table = Table("method", *columns, title=escape(title))
@@ -139,7 +147,7 @@ def _row(line: Line) -> list[str]:
     for cell in line.cells:
         style = {1: "bold", 2: "underline"}.get(cell.place)
         number = f"[{style}]{cell.percent}[/]" if style else cell.percent
-        spread = f" ± {cell.spread}" if cell.spread else ""
+        spread = f" {cell.around}" if cell.around else ""
         cells.append(f"{number}{spread} {SYMBOLS[cell.mark]}".rstrip())
     name = escape(line.method + (" (published)" if line.group == "published" else ""))
     return [f"[dim]{x}[/]" if line.group == "published" else x for x in (name, *cells)]

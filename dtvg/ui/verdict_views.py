@@ -10,7 +10,15 @@ import streamlit as st
 
 from dtvg import export
 from dtvg.analysis.compare import CompareInfo, Split
-from dtvg.analysis.lines import SYMBOLS, Cell, Lines, legend, lines_of, verdicts_shown
+from dtvg.analysis.lines import (
+    SYMBOLS,
+    Cell,
+    Lines,
+    Spread,
+    legend,
+    lines_of,
+    verdicts_shown,
+)
 from dtvg.analysis.paired import PairedInfo
 from dtvg.figures.compare import compare_figure
 from dtvg.figures.costs import AXES, costs_figure
@@ -21,6 +29,7 @@ from dtvg.ui import compare_cache, runs, show
 from dtvg.ui.compare_pick import Choice
 
 # an Info is one object as long as its runs' files stay: what is laid out from it is kept
+SPREADS: dict[str, Spread] = {"± std": "std", "Interval": "interval"}
 _lines = lru_cache(maxsize=16)(lines_of)
 _score_figure = lru_cache(maxsize=32)(compare_figure)
 _forest_figure = lru_cache(maxsize=32)(forest_figure)
@@ -77,16 +86,18 @@ def pick_target(info: CompareInfo) -> str:
 def scores(choice: Choice, dark: bool) -> None:
     """Show the table as it would be printed, the figure, and published numbers apart."""
     info = info_of(choice)
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        st.subheader("Scores in percent", anchor=False)
+        spread = runs.tabs("Beside each mean", tuple(SPREADS), "spread")
     with st.spinner("Comparing, paired by seed and by example", show_time=True):
-        lines = _lines(info)
-    st.subheader("Scores in percent, mean ± standard deviation over seeds", anchor=False)
+        lines = _lines(info, True, SPREADS[spread])
     _printed(lines, "compared", choice)
     if lines.of("reference"):
         with st.expander("For reference: single sources one by one"):
             _printed(lines, "reference", choice)
     said = [s for s in legend(lines, info) if not s.startswith("Published")]
     st.caption(" ".join(said).replace("second underlined", "second in italics"))
-    _exports(info, choice.name)
+    _exports(info, choice.name, SPREADS[spread])
     with st.container(horizontal=True):
         target = pick_target(info)
         everything = (
@@ -151,7 +162,7 @@ def _text(cell: Cell) -> str:
     """One score as printed; nothing where nothing is at hand."""
     if cell.empty:
         return ""
-    spread = f" ± {cell.spread}" if cell.spread else ""
+    spread = f" {cell.around}" if cell.around else ""
     return f"{cell.percent}{spread} {SYMBOLS[cell.mark]}".strip()
 
 
@@ -171,7 +182,7 @@ def _published(info: CompareInfo, lines: Lines, choice: Choice) -> None:
         show.numbers(info.published.table, f"{choice.name}-published", f"published-{choice.name}")
 
 
-def _exports(info: CompareInfo, name: str) -> None:
+def _exports(info: CompareInfo, name: str, spread: Spread = "std") -> None:
     """Offer the comparison as text to take away, made when asked for."""
     with st.popover("Download tables", icon=":material/download:", type="tertiary"):
         st.caption("The same numbers as on this page, for a paper, a README or a spreadsheet.")
@@ -179,7 +190,7 @@ def _exports(info: CompareInfo, name: str) -> None:
             for label, form, ending in (("LaTeX", "latex", "tex"), ("Markdown", "md", "md")):
                 st.download_button(
                     label,
-                    partial(export.export, info, form, None, name),
+                    partial(export.export, info, form, None, name, spread),
                     f"{name}.{ending}",
                     "text/plain",
                     key=f"export-{form}-{name}",
