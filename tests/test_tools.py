@@ -1,0 +1,44 @@
+"""The tables of docs/experiments.md are the numbers of the Infos."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from dtvg.analysis.compare import compare_info
+from dtvg.analysis.groups import group_info
+from dtvg.store.reader import open_experiment
+from tools import experiment_tables
+
+EXAMPLES = Path(__file__).resolve().parents[1] / "data" / "examples"
+
+
+def test_tables_hold_every_cell_and_every_seeds_group() -> None:
+    experiment = open_experiment(EXAMPLES / "demo-recorded")
+    lines = experiment_tables.scores(experiment).splitlines()
+    info = compare_info([run for run in experiment.runs if run.role == "transfer"])
+    assert lines[0] == "| method | trip-mood | who-sent | average |"
+    for row in info.table[~info.table["method"].str.startswith("single-")].itertuples():
+        (line,) = [x for x in lines if x.startswith(f"| {row.method} |")]
+        shown = f"{100 * row.mean:.1f} ± {100 * row.std:.1f} ({100 * row.low:.1f} to"
+        assert shown in line
+    groups = experiment_tables.groups(experiment, "dtvg")
+    for run in experiment.runs:
+        if run.method == "dtvg":
+            first = group_info(run).combinations.iloc[0]
+            assert f"{first['members']} {100 * first['share']:.0f} %" in groups
+
+
+def test_a_page_is_filled_in_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys) -> None:
+    page = tmp_path / "page.md"
+    page.write_text(
+        "a\n<!-- scores demo-recorded -->\nold\n<!-- end -->\nb\n<!-- groups no -->\nkept\n<!-- end -->\n"
+    )
+    monkeypatch.setattr(experiment_tables, "PAGE", page)
+    experiment_tables.main(EXAMPLES)
+    text = page.read_text(encoding="utf-8")
+    assert "old" not in text and "| dtvg |" in text and "kept" in text and "\nb\n" in text
+    assert "left as it is: groups no" in capsys.readouterr().out
+    experiment_tables.main(EXAMPLES)
+    assert page.read_text(encoding="utf-8") == text
