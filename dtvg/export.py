@@ -23,6 +23,7 @@ from dtvg.analysis.lines import (
     costs_shown,
     legend,
     lines_of,
+    verdict_notes,
     verdicts_brief,
     verdicts_shown,
 )
@@ -40,7 +41,6 @@ HEADINGS = {
 }
 WIDE = 54
 """Letters and gaps of a line from which on a LaTeX table spans both columns of a page."""
-
 VERY_WIDE = 105
 """From which on its letters are smaller too."""
 
@@ -182,7 +182,7 @@ def shown_frame(info: CompareInfo, table: str) -> pd.DataFrame:
 def note_of(info: CompareInfo, table: str) -> str:
     """Return the sentences that belong to a table."""
     notes = {
-        "verdicts": " ".join([info.verdict_note, *info.paired.problems]),
+        "verdicts": " ".join(verdict_notes(info)),
         "ranks": info.ranks.note,
         "profile": info.profile.note,
         "costs": info.costs.note,

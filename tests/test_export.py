@@ -68,6 +68,17 @@ def test_the_interval_of_each_mean_can_stand_in_place_of_the_deviation(
     assert "(3 seeds a cell)" in export(info, "md", ["scores"])
 
 
+def test_pairs_without_a_seed_in_common_are_counted_not_listed(tmp_path: Path) -> None:
+    made = record(tmp_path, mostly_right(RATES), config(targets=["rte", "cb"], methods=list(RATES)))
+    info = compare_info([r for r in made.runs if r.target == "rte" or r.method != "dtvg"])
+    text = export(info, "md", ["verdicts"])
+    assert "no seed in common yet (average, cb)." in text and "| rte | none |" in text
+    assert "| cb | none |" not in text and "| average |" not in text
+    assert (frame_of(info, "verdicts")["n_seeds"] == 0).any()
+        info, "csv", ["verdicts"]
+    )
+
+
 def test_best_is_bold_second_underlined_and_ties_share_the_place(info: CompareInfo) -> None:
     lines = lines_of(info)
     for at, target in enumerate(lines.columns[:3]):

@@ -32,9 +32,8 @@ def test_tables_hold_every_cell_and_every_seeds_group() -> None:
 
 def test_a_page_is_filled_in_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys) -> None:
     page = tmp_path / "page.md"
-    page.write_text(
-        "a\n<!-- scores demo-recorded -->\nold\n<!-- end -->\nb\n<!-- groups no -->\nkept\n<!-- end -->\n"
-    )
+    places = ("<!-- scores demo-recorded -->\nold", "<!-- groups no -->\nkept")
+    page.write_text("a\n" + "\nb\n".join(f"{place}\n<!-- end -->" for place in places) + "\n")
     monkeypatch.setattr(experiment_tables, "PAGE", page)
     experiment_tables.main(EXAMPLES)
     text = page.read_text(encoding="utf-8")

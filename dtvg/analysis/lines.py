@@ -281,8 +281,11 @@ def costs_shown(info: CompareInfo) -> pd.DataFrame:
 
 
 def verdicts_shown(info: CompareInfo) -> pd.DataFrame:
-    """Return the verdicts as they are printed: differences in points, the rest in words."""
-    table = info.verdicts
+    """Return the verdicts as they are printed: differences in points, the rest in words.
+
+    Pairs without a seed in common are left out; `verdict_notes` counts them.
+    """
+    table = info.verdicts[info.verdicts["n_seeds"] > 0]
     points = [f"{100 * d:+.{PLACES}f}" if np.isfinite(d) else "" for d in table["difference"]]
     return pd.DataFrame(
         {
@@ -305,6 +308,17 @@ def verdicts_shown(info: CompareInfo) -> pd.DataFrame:
             ],
         }
     )
+
+
+def verdict_notes(info: CompareInfo) -> list[str]:
+    """Return the sentences below the verdicts; pairs without a seed in common are counted."""
+    said = [info.verdict_note, *info.paired.problems]
+    waiting = info.verdicts[info.verdicts["n_seeds"] == 0]
+    if len(waiting):
+        where = ", ".join(dict.fromkeys(waiting["target"]))
+        pairs = f"{len(waiting)} of {len(info.verdicts)} comparisons"
+        said.insert(1, f"{pairs} have no seed in common yet ({where}).")
+    return said
 
 
 IN_FULL = ("seeds", "95 % (seeds and examples)", "p of the runs (Holm)")

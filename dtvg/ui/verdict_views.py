@@ -17,6 +17,7 @@ from dtvg.analysis.lines import (
     Spread,
     legend,
     lines_of,
+    verdict_notes,
     verdicts_shown,
 )
 from dtvg.analysis.paired import PairedInfo
@@ -235,7 +236,7 @@ def verdicts(choice: Choice, dark: bool) -> None:
         f"{choice.name}-verdicts-{target}",
     )
     here = shown["target"] == target
-    here &= info.verdicts.index.isin(_pairs_drawn(info, target).table.index)
+    here &= shown.index.isin(_pairs_drawn(info, target).table.index)
     st.dataframe(
         shown[here].drop(columns="target"),
         hide_index=True,
@@ -246,7 +247,7 @@ def verdicts(choice: Choice, dark: bool) -> None:
             "Seeds are paired across experiments, which is fair where both trained on the same "
             "data; the view Settings shows in what else they differ."
         )
-    show.notes((info.verdict_note, *info.paired.problems))
+    show.notes(tuple(verdict_notes(info)))
     _exports(info, choice.name)
     _over_targets(info, key, dark)
 
