@@ -75,8 +75,6 @@ def test_pairs_without_a_seed_in_common_are_counted_not_listed(tmp_path: Path) -
     assert "no seed in common yet (average, cb)." in text and "| rte | none |" in text
     assert "| cb | none |" not in text and "| average |" not in text
     assert (frame_of(info, "verdicts")["n_seeds"] == 0).any()
-        info, "csv", ["verdicts"]
-    )
 
 
 def test_best_is_bold_second_underlined_and_ties_share_the_place(info: CompareInfo) -> None:
