@@ -45,14 +45,15 @@ def scores(experiment: Experiment) -> str:
     columns = [*info.targets, "average"] if len(info.targets) > 1 else [*info.targets]
     columns = [c for c in columns if (info.table[info.table["target"] == c]["n_seeds"] > 0).any()]
     lines = ["| method | " + " | ".join(columns) + " |", "|---" * (len(columns) + 1) + "|"]
-    for row in info.rows:
+    for row in info.rows if columns else ():
         if row.startswith("single-"):
             continue
         cells = [_cell(info, row, column, len(seeds)) for column in columns]
         lines.append(f"| {row} | " + " | ".join(cells) + " |")
     done = sum(run.result is not None for run in runs)
     empty = [t for t in info.targets if t not in columns]
-    lines += ["", f"{done} of {len(runs)} runs are done."]
+    lines = [*lines, ""] if columns else []
+    lines.append(f"{done} of {len(runs)} runs are done.")
     if empty:
         lines[-1] += f" Not run: {', '.join(empty)}."
     return "\n".join(lines)
