@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -28,6 +29,14 @@ def test_tables_hold_every_cell_and_every_seeds_group() -> None:
         if run.method == "dtvg":
             first = group_info(run).combinations.iloc[0]
             assert f"{first['members']} {100 * first['share']:.0f} %" in groups
+
+
+def test_cells_with_fewer_seeds_say_so() -> None:
+    experiment = open_experiment(EXAMPLES / "demo-recorded")
+    kept = tuple(r for r in experiment.runs if r.method != "none" or r.seed == 0)
+    table = experiment_tables.scores(replace(experiment, runs=kept))
+    (line,) = [x for x in table.splitlines() if x.startswith("| none |")]
+    assert line.count(", 1 seed") == 3 and ", 1 seeds" not in line
 
 
 def test_a_page_is_filled_in_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys) -> None:

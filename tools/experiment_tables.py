@@ -68,8 +68,9 @@ def _cell(info: CompareInfo, row: str, column: str, seeds: int) -> str:
     if cell["n_seeds"] > 1:
         low, high = 100 * cell["low"], 100 * cell["high"]
         text += f" ± {100 * cell['std']:.1f} ({low:.1f} to {high:.1f})"
-    if cell["n_seeds"] < seeds:
-        text += f", {cell['n_seeds']} seed{'s' * (cell['n_seeds'] > 1)}"
+    done = int(cell["n_seeds"])
+    if done < seeds:
+        text += f", {done} seed{'s' * (done > 1)}"
     return text
 
 
