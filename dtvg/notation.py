@@ -39,6 +39,13 @@ TERMS: tuple[Term, ...] = (
     Term("merge", "", "", "adding the scaled vectors of the group to the scaled target vector"),
     Term("mixed prompt", "P_mix", "[r, d]", "the merged prompt the backbone sees"),
     Term("scale", "α_t, α_s", "[r], [n, r]", "learned per-token scaling of a vector, from 1"),
+    Term(
+        "weight",
+        "",
+        "[n]",
+        "factor of a source's scaled vector in the merge; 0 or 1 where a group decides",
+    ),
+    Term("contribution", "", "[n]", "Frobenius norm of what a source adds to the prompt"),
     Term("Gram matrix", "⟨v_i, v_j⟩ / d", "[m, m]", "of scaled pooled vectors, target first"),
     Term("backbone", "", "", "the frozen language model"),
     Term("transfer method", "", "", "how a target's prompt uses the sources"),

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 import pyarrow.compute as pc
 
-from dtvg.analysis.scores import AVERAGE, Sheet
+from dtvg.analysis.scores import AVERAGE, Sheet, shared_targets
 from dtvg.store.reader import Run, read_provenance, read_table
 
 COLUMNS = [
@@ -78,18 +78,12 @@ def costs(sheet: Sheet) -> CostInfo:
                 rows.append(len(of))
     runs = pd.DataFrame(single, columns=["method", "target", "seed", *COLUMNS[3:]])
     runs["n_runs"] = rows
-    over = scored_targets(sheet)
+    begun = [t for t in sheet.targets if any(sheet.scores.get((r, t)) for r in sheet.headline)]
+    over = shared_targets(sheet, sheet.headline)[1] or tuple(begun)
     machines, note = _machines(list(everyone.values()))
     if over and len(over) < len(sheet.targets):
         note += f" Score over {', '.join(over)}: not every method has finished the other targets."
     return CostInfo(_per_method(sheet, runs, over), runs, machines, note)
-
-
-def scored_targets(sheet: Sheet) -> tuple[str, ...]:
-    """Return the targets on which every method with any score has one; all if there is none."""
-    rows = [r for r in sheet.headline if any((r, t) in sheet.scores for t in sheet.targets)]
-    found = tuple(t for t in sheet.targets if all(sheet.scores.get((r, t)) for r in rows))
-    return found or sheet.targets
 
 
 def _companions(runs: Sequence[Run]) -> dict[tuple[str, str | None], int]:

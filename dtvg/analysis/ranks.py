@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from dtvg.analysis.scores import Sheet, complete_block
+from dtvg.analysis.scores import Sheet, shared_targets
 from dtvg.analysis.statistics import ALPHA
 
 Floats = npt.NDArray[np.float64]
@@ -66,10 +66,7 @@ def ranks(sheet: Sheet, rows: Sequence[str] | None = None) -> RanksInfo:
             single sources but the one best by validation).
     """
     wanted = sheet.headline if rows is None else tuple(rows)
-    cells = {row: {(t,) for t in sheet.targets if sheet.scores.get((row, t))} for row in wanted}
-    cells = {row: found for row, found in cells.items() if found}
-    kept, shared = complete_block(cells)
-    targets = tuple(t for t in sheet.targets if (t,) in shared)
+    kept, targets = shared_targets(sheet, wanted)
     left_out = tuple(r for r in wanted if r not in kept)
     scores = np.array(
         [[np.mean(list(sheet.scores[(row, t)].values())) for t in targets] for row in kept]

@@ -233,6 +233,18 @@ def _add_average(sheet: Sheet) -> None:
             }
 
 
+def shared_targets(sheet: Sheet, rows: Sequence[str]) -> tuple[list[str], tuple[str, ...]]:
+    """Return the best covered rows and the targets on which all of them have a score.
+
+    Args:
+        sheet: filled by `collect`.
+        rows: methods to look at; those without any score are left out.
+    """
+    cells = {row: {(t,) for t in sheet.targets if sheet.scores.get((row, t))} for row in rows}
+    kept, shared = complete_block({row: found for row, found in cells.items() if found})
+    return kept, tuple(t for t in sheet.targets if (t,) in shared)
+
+
 def complete_block(cells: Mapping[str, set[Cell]]) -> tuple[list[str], set[Cell]]:
     """Return the rows and cells of the largest full rectangle among the best covered rows.
 

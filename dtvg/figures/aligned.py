@@ -14,9 +14,8 @@ from plotly.subplots import make_subplots
 from dtvg.analysis.curves import CurveInfo
 from dtvg.analysis.groups import GroupInfo
 from dtvg.figures.groups import NOTHING, ROW, STEP, category_rows, timeline_figure
-from dtvg.figures.theme import finish, ink, message, style_at
+from dtvg.figures.theme import SCORE_LIMITS, finish, ink, message, style_at
 
-SCORE_AXIS = {"tickformat": ".0%", "minallowed": -1, "maxallowed": 1.02}
 MOST_EVENTS = 60
 """Changes drawn as lines through all panels; beyond, the churn plot says more."""
 
@@ -95,7 +94,7 @@ def _axes(figure: go.Figure, info: GroupInfo, names: list[str]) -> None:
             title_text=name,
             row=row,
             col=1,
-            **(SCORE_AXIS if name == "score" else {}),
+            **({"tickformat": ".0%", **SCORE_LIMITS} if name == "score" else {}),
         )
 
 

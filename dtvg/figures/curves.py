@@ -11,7 +11,7 @@ from typing import Any
 import plotly.graph_objects as go
 
 from dtvg.analysis.curves import Curve, CurveInfo
-from dtvg.figures.theme import Style, finish, message, method_styles, style_at
+from dtvg.figures.theme import SCORE_LIMITS, Style, finish, message, method_styles, style_at
 
 X_TITLES = {
     "step": "optimiser step",
@@ -71,7 +71,7 @@ def curves_figure(
     )
     if score:
         title = y.replace(" (%)", "")
-        figure.update_yaxes(tickformat=".1~%", title_text=title, minallowed=-1, maxallowed=1.02)
+        figure.update_yaxes(tickformat=".1~%", title_text=title, **SCORE_LIMITS)
     return figure
 
 

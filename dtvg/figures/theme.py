@@ -179,6 +179,10 @@ def finish(
     return figure
 
 
+SCORE_LIMITS = {"minallowed": -1, "maxallowed": 1.02}
+"""Of an axis of scores, so that a single point is not drawn on an axis up to 150 %."""
+
+
 def cut_line(threshold: float, dark: bool = False) -> dict[str, Any]:
     """Return how the cut is drawn: dashed, with its value beside it."""
     colours = ink(dark)

@@ -237,11 +237,11 @@ def verdicts(choice: Choice, dark: bool) -> None:
     )
     here = shown["target"] == target
     here &= shown.index.isin(_pairs_drawn(info, target).table.index)
-    st.dataframe(
-        shown[here].drop(columns="target"),
-        hide_index=True,
-        key=f"verdict-table-{key}-{target}",
-    )
+    if here.any():
+        table = shown[here].drop(columns="target")
+        st.dataframe(table, hide_index=True, key=f"verdict-table-{key}-{target}")
+    else:
+        st.info(f"No pair of methods has a seed in common on {target} yet.")
     if across:
         st.caption(
             "Seeds are paired across experiments, which is fair where both trained on the same "

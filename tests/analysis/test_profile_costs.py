@@ -131,3 +131,5 @@ def test_the_score_beside_the_cost_is_over_what_every_method_finished(tmp_path: 
     for method in ("none", "dtvg"):
         assert costs.loc[method, "score"] == pytest.approx(info.wide.loc[method, first])
     assert f"Score over {first}:" in info.costs.note and second not in info.costs.note
+    alone = compare_info([r for r in made.runs if r.target == first and r.method == "none"])
+    assert alone.costs.table["score"].notna().all()
