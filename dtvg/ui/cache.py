@@ -27,8 +27,12 @@ Stamp = tuple[Any, ...]
 
 
 def stamp(run: Run, *tables: str) -> Stamp:
-    """Return what changes when a run's visible files change: the names of its part files."""
-    found: list[Any] = [str(run.path), run.result is not None]
+    """Return what changes when a run's visible files change: the names of its part files.
+
+    A run that was deleted and trained anew may have equal names; its folder is another one.
+    """
+    folder = run.path.stat().st_ino if run.path.exists() else 0
+    found: list[Any] = [str(run.path), folder, run.result is not None]
     for table in tables:
         try:
             with os.scandir(run.path / table) as entries:

@@ -14,8 +14,10 @@ from dtvg.config import build_config
 from dtvg.store.bank import PromptBank
 from dtvg.store.files import read_json, replace_json
 from dtvg.store.layout import create_experiment
+from dtvg.store.reader import open_run
 from dtvg.testing.tiny_run import tiny_config
 from dtvg.training import procedures
+from dtvg.ui import cache
 from tests.training.settings import moved_prompt
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -60,6 +62,16 @@ def test_weights_are_drawn_for_methods_that_weigh_only(home, monkeypatch) -> Non
         titles[method] = len(made.get("plotly_chart")), whole
     assert titles["attempt"] == titles["moe"] == (2, False)
     assert titles["dtvg"] == titles["spot"] == (1, True)
+
+
+def test_a_run_trained_anew_is_not_taken_for_the_deleted_one(home, tmp_path) -> None:
+    place = tmp_path / "tiny" / "rte.dtvg.s0"
+    shutil.copytree(home / "runs" / "tiny" / "rte.dtvg.s0", place)
+    before = cache.stamp(open_run(place), "sources", "steps")
+    assert before == cache.stamp(open_run(place), "sources", "steps")
+    place.rename(tmp_path / "trash")
+    shutil.copytree(tmp_path / "trash", place)
+    assert before != cache.stamp(open_run(place), "sources", "steps")
 
 
 def test_explain_says_when_it_shows_another_run_than_was_asked_for(home, monkeypatch) -> None:
