@@ -8,7 +8,7 @@ from typing import Any
 import streamlit as st
 
 from dtvg.figures.replay import replay_figure
-from dtvg.grouping import RULES
+from dtvg.rule.decide import RULES
 from dtvg.store.reader import Run
 from dtvg.ui import address, cache, runs, show
 
