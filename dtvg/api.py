@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import pandas as pd
     import plotly.graph_objects as go
 
-    from dtvg.analysis.compare.info.info import CompareInfo
+    from dtvg.analysis.compare.info import CompareInfo
     from dtvg.store import reader
 
 __all__ = ["Experiment", "Run", "build_config", "load_config", "open_experiment", "open_run", "run"]
@@ -109,7 +109,7 @@ class Experiment:
             subject: method set against the others.
             against: baselines; None: every other method.
         """
-        from dtvg.analysis.compare.info.info import compare_info
+        from dtvg.analysis.compare.info import compare_info
 
         return compare_info(self.view.runs, split, metric, subject, against)  # type: ignore[arg-type]
 

@@ -55,7 +55,7 @@ Maker = Callable[[Experiment, Run | None, int | None], Iterator[View]]
 
 
 def _scores(experiment: Experiment, run: Run | None, step: int | None) -> Iterator[View]:
-    from dtvg.analysis.compare.info.info import compare_info
+    from dtvg.analysis.compare.info import compare_info
     from dtvg.figures.compare import compare_figure, forest_figure, profile_figure, ranks_figure
 
     info = compare_info([r for r in experiment.runs if r.role == "transfer"])

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import streamlit as st
-from dtvg.analysis.overview.table.table import RunRow
 
+from dtvg.analysis.overview.table import RunRow
 from dtvg.records import RunState
 from dtvg.store.reader import Experiment
 from dtvg.ui import cache

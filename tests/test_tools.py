@@ -6,8 +6,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from dtvg.analysis.compare.info.info import compare_info
 
+from dtvg.analysis.compare.info import compare_info
 from dtvg.analysis.run.groups import group_info
 from dtvg.store.reader import open_experiment
 from tools import experiment_tables

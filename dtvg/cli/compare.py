@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 from dtvg.cli.places import locate
 
 if TYPE_CHECKING:
-    from dtvg.analysis.compare.info.info import CompareInfo
-    from dtvg.analysis.compare.info.lines import Line, Spread
+    from dtvg.analysis.compare.info import CompareInfo
+    from dtvg.analysis.compare.lines import Line, Spread
 from dtvg.errors import ConfigError
 
 ROOMY = 150
@@ -46,8 +46,8 @@ def add(actions: Any) -> None:
 
 def compare(arguments: argparse.Namespace) -> int:
     """Compare the methods of experiments and print or write the result."""
-    from dtvg.analysis.compare.info.info import compare_info
-    from dtvg.analysis.compare.info.verdicts import check_subject
+    from dtvg.analysis.compare.info import compare_info
+    from dtvg.analysis.compare.verdicts import check_subject
     from dtvg.export import export
     from dtvg.store.files import replace_bytes
     from dtvg.store.reader import open_experiment
@@ -112,7 +112,7 @@ def _tables(console: Any, info: CompareInfo, title: str, chosen: list[str], spre
     from rich.table import Table
 
     from dtvg import export
-    from dtvg.analysis.compare.info.lines import legend, lines_of, verdicts_brief
+    from dtvg.analysis.compare.lines import legend, lines_of, verdicts_brief
 
     lines = lines_of(info, "published" in chosen, spread)
     if "scores" in chosen:
@@ -142,7 +142,7 @@ def _row(line: Line) -> list[str]:
     """One line of scores: bold best, underlined second, marks behind; published ones dim."""
     from rich.markup import escape
 
-    from dtvg.analysis.compare.info.lines import SYMBOLS
+    from dtvg.analysis.compare.lines import SYMBOLS
 
     cells = []
     for cell in line.cells:

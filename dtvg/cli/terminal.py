@@ -23,7 +23,7 @@ def score_table(runs: Sequence[Run]) -> Table:
     """
     from rich.table import Table
 
-    from dtvg.analysis.compare.info.info import compare_info
+    from dtvg.analysis.compare.info import compare_info
 
     info = compare_info(list(runs))
     shown = info.table

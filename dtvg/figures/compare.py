@@ -13,8 +13,8 @@ import numpy as np
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from dtvg.analysis.compare.info.costs import CostInfo
-from dtvg.analysis.compare.info.disagreements import (
+from dtvg.analysis.compare.costs import CostInfo
+from dtvg.analysis.compare.disagreements import (
     BOTH,
     KINDS,
     NEITHER,
@@ -22,9 +22,9 @@ from dtvg.analysis.compare.info.disagreements import (
     ONLY_B,
     DisagreementInfo,
 )
-from dtvg.analysis.compare.info.info import AVERAGE, CompareInfo
-from dtvg.analysis.compare.info.ranks import ProfileInfo, RanksInfo
-from dtvg.analysis.compare.info.verdicts import PairedInfo
+from dtvg.analysis.compare.info import AVERAGE, CompareInfo
+from dtvg.analysis.compare.ranks import ProfileInfo, RanksInfo
+from dtvg.analysis.compare.verdicts import PairedInfo
 from dtvg.figures.theme import finish, ink, message, method_styles, style_at
 
 FACETS = 6

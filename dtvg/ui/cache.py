@@ -12,10 +12,10 @@ import plotly.graph_objects as go
 import streamlit as st
 
 from dtvg import paths
-from dtvg.analysis.compare.info.confdiff import DiffInfo, run_diff
-from dtvg.analysis.compare.info.disagreements import DisagreementInfo, disagreement_info
-from dtvg.analysis.compare.info.examples import input_texts
-from dtvg.analysis.compare.info.info import CompareInfo, Split, compare_info
+from dtvg.analysis.compare.confdiff import DiffInfo, run_diff
+from dtvg.analysis.compare.disagreements import DisagreementInfo, disagreement_info
+from dtvg.analysis.compare.examples import input_texts
+from dtvg.analysis.compare.info import CompareInfo, Split, compare_info
 from dtvg.analysis.run.curves import CurveInfo, curve_info
 from dtvg.analysis.run.explain import ExplainInfo, explain_step
 from dtvg.analysis.run.groups import GroupInfo, group_info

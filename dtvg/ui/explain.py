@@ -11,7 +11,7 @@ import streamlit as st
 from dtvg.analysis.run.groups import GroupInfo
 from dtvg.figures.explain import picker_figure
 from dtvg.figures.groups import replay_figure
-from dtvg.grouping import RULES
+from dtvg.rule.decide import RULES
 from dtvg.store.reader import Run
 from dtvg.ui import address, cache, runs, show
 

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from dtvg.config import ExperimentConfig, RunConfig, build_config
-from dtvg.grouping import consistency_of, decide
 from dtvg.records import RunResult
+from dtvg.rule.decide import consistency_of, decide
 from dtvg.store.layout import RunDir, add_run, create_experiment
 from dtvg.store.reader import Experiment, Run, open_experiment
 from dtvg.store.writer import CohortWriter, RunWriter

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from dtvg.analysis.compare.info.disagreements import (
+
+from dtvg.analysis.compare.disagreements import (
     BOTH,
     NEITHER,
     ONLY_A,
@@ -15,7 +16,6 @@ from dtvg.analysis.compare.info.disagreements import (
     disagreement_info,
     pair_runs,
 )
-
 from dtvg.config import RunConfig
 from dtvg.figures.compare import disagreement_figure
 from dtvg.store.layout import RunDir, create_experiment

@@ -11,11 +11,11 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from dtvg.analysis.compare.info.info import compare_info
-from dtvg.analysis.compare.info.lines import verdicts_shown
-from dtvg.analysis.compare.info.verdicts import NOT_ENOUGH
 from scipy import stats
 
+from dtvg.analysis.compare.info import compare_info
+from dtvg.analysis.compare.lines import verdicts_shown
+from dtvg.analysis.compare.verdicts import NOT_ENOUGH
 from dtvg.analysis.statistics import seeds_for_power, sign_flip_p
 from dtvg.config import RunConfig
 from dtvg.store.reader import Experiment

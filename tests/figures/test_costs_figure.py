@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pandas as pd
 import pytest
-from dtvg.analysis.compare.info.costs import COLUMNS, CostInfo
 
+from dtvg.analysis.compare.costs import COLUMNS, CostInfo
 from dtvg.figures.compare import AXES, costs_figure
 
 

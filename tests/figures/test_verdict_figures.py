@@ -6,9 +6,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from dtvg.analysis.compare.info.info import CompareInfo, compare_info
-from dtvg.analysis.compare.info.ranks import rank_scores
 
+from dtvg.analysis.compare.info import CompareInfo, compare_info
+from dtvg.analysis.compare.ranks import rank_scores
 from dtvg.figures.compare import (
     compare_figure,
     forest_figure,

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 import pyarrow.compute as pc
 
-from dtvg.analysis.compare.info.scores import AVERAGE, Sheet, shared_targets
+from dtvg.analysis.compare.scores import AVERAGE, Sheet, shared_targets
 from dtvg.store.reader import Run, read_provenance, read_table
 
 COLUMNS = [

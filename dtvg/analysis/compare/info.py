@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 import pandas as pd
 
-from dtvg.analysis.compare.info import verdicts
-from dtvg.analysis.compare.info.scores import (
+from dtvg.analysis.compare import verdicts
+from dtvg.analysis.compare.scores import (
     AVERAGE,
     BEST_SINGLE,
     MEAN_SINGLE,
@@ -32,10 +32,10 @@ from dtvg.errors import DataError, unknown
 from dtvg.store.reader import Run
 
 if TYPE_CHECKING:
-    from dtvg.analysis.compare.info.costs import CostInfo
-    from dtvg.analysis.compare.info.published import PublishedInfo
-    from dtvg.analysis.compare.info.ranks import ProfileInfo, RanksInfo
-    from dtvg.analysis.compare.info.verdicts import PairedInfo
+    from dtvg.analysis.compare.costs import CostInfo
+    from dtvg.analysis.compare.published import PublishedInfo
+    from dtvg.analysis.compare.ranks import ProfileInfo, RanksInfo
+    from dtvg.analysis.compare.verdicts import PairedInfo
 
 __all__ = [
     "AVERAGE",
@@ -87,7 +87,7 @@ class CompareInfo:
     @cached_property
     def paired(self) -> PairedInfo:
         """The subject against each baseline, paired by seed and by example, with verdicts."""
-        from dtvg.analysis.compare.info.verdicts import paired
+        from dtvg.analysis.compare.verdicts import paired
 
         return paired(self.sheet, self.against)
 
@@ -104,28 +104,28 @@ class CompareInfo:
     @cached_property
     def ranks(self) -> RanksInfo:
         """Average ranks over targets, Friedman's test and Nemenyi's critical difference."""
-        from dtvg.analysis.compare.info.ranks import ranks
+        from dtvg.analysis.compare.ranks import ranks
 
         return ranks(self.sheet)
 
     @cached_property
     def profile(self) -> ProfileInfo:
         """Share of targets and seeds on which each method is within τ of the best."""
-        from dtvg.analysis.compare.info.ranks import profile
+        from dtvg.analysis.compare.ranks import profile
 
         return profile(self.sheet)
 
     @cached_property
     def costs(self) -> CostInfo:
         """What each method trained and took, beside its score."""
-        from dtvg.analysis.compare.info.costs import costs
+        from dtvg.analysis.compare.costs import costs
 
         return costs(self.sheet)
 
     @cached_property
     def published(self) -> PublishedInfo:
         """Results from papers on the same targets, never mixed into the means here."""
-        from dtvg.analysis.compare.info.published import published
+        from dtvg.analysis.compare.published import published
 
         return published(self.targets)
 

@@ -14,8 +14,8 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
-from dtvg.analysis.compare.info.info import AVERAGE, CompareInfo
-from dtvg.analysis.compare.info.verdicts import NOT_ENOUGH, UNDECIDED
+from dtvg.analysis.compare.info import AVERAGE, CompareInfo
+from dtvg.analysis.compare.verdicts import NOT_ENOUGH, UNDECIDED
 from dtvg.analysis.statistics import MOST_SEEDS
 
 Group = Literal["compared", "reference", "published"]

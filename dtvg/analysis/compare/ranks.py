@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from dtvg.analysis.compare.info.scores import Sheet, complete_block, shared_targets
+from dtvg.analysis.compare.scores import Sheet, complete_block, shared_targets
 from dtvg.analysis.statistics import ALPHA
 
 Floats = npt.NDArray[np.float64]

@@ -14,8 +14,8 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from dtvg.analysis.compare.info.examples import TargetExamples, net_correct, target_examples
-from dtvg.analysis.compare.info.scores import AVERAGE, Sheet
+from dtvg.analysis.compare.examples import TargetExamples, net_correct, target_examples
+from dtvg.analysis.compare.scores import AVERAGE, Sheet
 from dtvg.analysis.statistics import (
     ALPHA,
     FEWEST_SEEDS,

@@ -16,8 +16,8 @@ import numpy.typing as npt
 import pandas as pd
 
 from dtvg.errors import DataError
-from dtvg.grouping import Grouping, consistency_of, decide
-from dtvg.regroup import stateful_settings
+from dtvg.rule.decide import Grouping, consistency_of, decide
+from dtvg.rule.memory import stateful_settings
 from dtvg.store.reader import Run, read_grams, read_table
 
 Floats = npt.NDArray[np.float64]

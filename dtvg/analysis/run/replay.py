@@ -21,10 +21,10 @@ from dtvg.analysis.run import segments
 from dtvg.analysis.run.stability import jaccard
 from dtvg.config import RunConfig
 from dtvg.errors import DataError, unknown
-from dtvg.grouping import RULES
-from dtvg.regroup import decide_steps, stateful_settings
+from dtvg.rule.decide import RULES
+from dtvg.rule.memory import decide_steps, stateful_settings
+from dtvg.rule.subsets import MAX_EXACT_SOURCES
 from dtvg.store.reader import Run, read_grams, read_table
-from dtvg.subsets import MAX_EXACT_SOURCES
 
 Ints = npt.NDArray[np.int64]
 Bools = npt.NDArray[np.bool_]
@@ -150,7 +150,7 @@ def replay(
         first: first step to show; None from the start.
         last: last step to show; None to the newest.
         every: replay every so many steps only; None for as many as is quick.
-        **settings: arguments of `dtvg.grouping.decide` that differ from the run's own.
+        **settings: arguments of `dtvg.rule.decide.decide` that differ from the run's own.
 
     Raises:
         DataError: nothing to group, an unknown setting, or an unknown source.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pandas as pd
 import streamlit as st
 
-from dtvg.analysis.compare.info.disagreements import (
+from dtvg.analysis.compare.disagreements import (
     KINDS,
     ONLY_A,
     ONLY_B,

@@ -9,8 +9,8 @@ import pandas as pd
 import streamlit as st
 
 from dtvg import export
-from dtvg.analysis.compare.info.info import CompareInfo, Split
-from dtvg.analysis.compare.info.lines import (
+from dtvg.analysis.compare.info import CompareInfo, Split
+from dtvg.analysis.compare.lines import (
     SYMBOLS,
     Cell,
     Lines,
@@ -20,7 +20,7 @@ from dtvg.analysis.compare.info.lines import (
     verdict_notes,
     verdicts_shown,
 )
-from dtvg.analysis.compare.info.verdicts import PairedInfo
+from dtvg.analysis.compare.verdicts import PairedInfo
 from dtvg.figures.compare import (
     AXES,
     compare_figure,

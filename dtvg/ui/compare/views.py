@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import streamlit as st
 
-from dtvg.analysis.compare.info.confdiff import experiment_diff
+from dtvg.analysis.compare.confdiff import experiment_diff
 from dtvg.figures.curves import curves_figure
 from dtvg.figures.subsets import coefficients_figure, transfer_figure
 from dtvg.ui import address, cache, runs, show

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import streamlit as st
 
-from dtvg.analysis.overview.table.table import RunRow
+from dtvg.analysis.overview.table import RunRow
 from dtvg.errors import DtvgError
 from dtvg.store import trash
 from dtvg.store.labels import Labels, read_labels, with_tags, write_labels

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 
 import streamlit as st
 
-from dtvg.analysis.overview.table import table as overview
-from dtvg.analysis.overview.table.filtering import parse
-from dtvg.analysis.overview.table.table import RunRow
+from dtvg.analysis.overview import table as overview
+from dtvg.analysis.overview.filtering import parse
+from dtvg.analysis.overview.table import RunRow
 from dtvg.errors import ConfigError
 from dtvg.records import RunState
 from dtvg.ui import address, runs

@@ -13,9 +13,8 @@ from typing import Any, TypeVar
 import pandas as pd
 import streamlit as st
 
-from dtvg.analysis.overview.table import table as overview
-from dtvg.analysis.overview.table import table as sparks
-from dtvg.analysis.overview.table.table import ExperimentRow, Group, RunRow
+from dtvg.analysis.overview import table as overview
+from dtvg.analysis.overview.table import ExperimentRow, Group, RunRow
 from dtvg.store.reader import Experiment
 from dtvg.ui import address, cache, runs
 from dtvg.ui.overview.filter import TITLES, View
@@ -24,7 +23,7 @@ T = TypeVar("T")
 PAGE = 50
 """Rows drawn at once."""
 _PERCENT = ("validation", "test")
-_CURVES: dict[str, sparks.Quantity] = {"score curve": "score", "loss curve": "loss"}
+_CURVES: dict[str, overview.Quantity] = {"score curve": "score", "loss curve": "loss"}
 
 
 def read() -> tuple[list[Experiment], list[RunRow]]:
@@ -131,7 +130,7 @@ def _run_record(row: RunRow, view: View, drawn: bool) -> dict[str, Any]:
         title = TITLES.get(column, column)
         if column in _CURVES:
             if drawn:
-                record[title] = list(sparks.spark(run, _CURVES[column]))
+                record[title] = list(overview.spark(run, _CURVES[column]))
         else:
             record[title] = _shown(row, column, drawn)
     if run.problem and "message" not in view.columns:

@@ -12,9 +12,9 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from dtvg.errors import ConfigError
-from dtvg.grouping import RULES, consistency_of, decide, gram_matrix, merge
+from dtvg.rule.decide import RULES, consistency_of, decide, gram_matrix, merge
 
-CASES = np.load(Path(__file__).parent / "golden" / "grouping_cases.npz")
+CASES = np.load(Path(__file__).parents[1] / "golden" / "grouping_cases.npz")
 NUMBERS = range(int(CASES["n_cases"]))
 settings.register_profile("dtvg", deadline=None, derandomize=True, max_examples=60)
 settings.load_profile("dtvg")

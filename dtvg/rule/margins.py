@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 from array_api_compat import array_namespace, device
 
-from dtvg.grouping import Array, Grouping
-from dtvg.subsets import subset_table
+from dtvg.rule.decide import Array, Grouping
+from dtvg.rule.subsets import subset_table
 
 
 def similarity_margin(grouping: Grouping) -> Array:

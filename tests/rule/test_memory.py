@@ -10,8 +10,8 @@ import torch
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from dtvg.grouping import RULES, decide
-from dtvg.regroup import decide_steps, objective
+from dtvg.rule.decide import RULES, decide
+from dtvg.rule.memory import decide_steps, objective
 
 settings.register_profile("dtvg", deadline=None, derandomize=True, max_examples=60)
 settings.load_profile("dtvg")

@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from array_api_compat import array_namespace, device
 
-from dtvg.subsets import mean_over_pairs
+from dtvg.rule.subsets import mean_over_pairs
 
 if TYPE_CHECKING:
-    from dtvg.grouping import Grouping
+    from dtvg.rule.decide import Grouping
 
 Array = Any
 _CHUNK = 4096
@@ -128,7 +128,7 @@ def decide_steps(
         chunk: steps decided at once (rule `exact` holds all subsets for each).
         settings: arguments of `decide`.
     """
-    from dtvg.grouping import decide
+    from dtvg.rule.decide import decide
 
     parts = [decide(grams[i : i + chunk], **settings) for i in range(0, max(1, len(grams)), chunk)]
     fresh = parts[0] if len(parts) == 1 else _joined(parts)

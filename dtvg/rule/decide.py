@@ -17,8 +17,8 @@ from array_api_compat import array_namespace, device
 
 from dtvg.errors import ConfigError, unknown
 from dtvg.methods.specs import Rule
-from dtvg.regroup import holds, is_stateful
-from dtvg.subsets import best_subset, mean_over_pairs, pair_objective, subset_objective
+from dtvg.rule.memory import holds, is_stateful
+from dtvg.rule.subsets import best_subset, mean_over_pairs, pair_objective, subset_objective
 
 Array = Any
 """A NumPy array or a torch tensor."""
@@ -80,7 +80,7 @@ class Grouping:
     def similarity_margin(self) -> Array:
         """`[... n]` float64: smallest change of one source's similarity, the rest fixed, that
         changes the group; infinite where no change does. Computed when first asked for."""
-        from dtvg.margins import similarity_margin
+        from dtvg.rule.margins import similarity_margin
 
         return similarity_margin(self)
 
@@ -179,7 +179,7 @@ def decide(
         exact_similarity: `exact` takes the mean or the sum of the members' similarities.
         regroup_every: k: the group may change at steps 1, 1 + k, 1 + 2k, … only.
         hysteresis: keep a still admissible group unless the best one's objective exceeds its own
-            by more than this (see `dtvg.regroup.objective`); None: always take the best.
+            by more than this (see `dtvg.rule.memory.objective`); None: always take the best.
         hysteresis_unit: `relative` takes `hysteresis` as a share of the best objective's size.
 
     Returns:
