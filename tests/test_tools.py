@@ -6,9 +6,9 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from dtvg.analysis.compare.info.info import compare_info
 
-from dtvg.analysis.compare import compare_info
-from dtvg.analysis.groups import group_info
+from dtvg.analysis.run.groups import group_info
 from dtvg.store.reader import open_experiment
 from tools import experiment_tables
 

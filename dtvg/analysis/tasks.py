@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from dtvg.backbones.lengths import token_counts, token_pieces
+from dtvg.backbones.specs import token_counts, token_pieces
 from dtvg.config import DataConfig
 from dtvg.errors import DtvgError
 from dtvg.tasks.files import at_hand, find_folder

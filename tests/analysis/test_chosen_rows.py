@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from dtvg.analysis.compare.info.info import compare_info
+from dtvg.analysis.compare.info.scores import ORACLE
 
-from dtvg.analysis.compare import compare_info
-from dtvg.analysis.scores import ORACLE
 from dtvg.records import RunResult, RunState
 from dtvg.store.reader import Run
 

@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
+from dtvg.analysis.overview.table.filtering import parse
 
-from dtvg.analysis.filtering import parse
 from dtvg.errors import ConfigError
 
 FIELDS = ("method", "seed", "state", "tag", "test", "optim.lr_prompt", "optim.lr_scale",

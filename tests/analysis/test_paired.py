@@ -11,12 +11,12 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from dtvg.analysis.compare.info.info import compare_info
+from dtvg.analysis.compare.info.lines import verdicts_shown
+from dtvg.analysis.compare.info.verdicts import NOT_ENOUGH
 from scipy import stats
 
-from dtvg.analysis.compare import compare_info
-from dtvg.analysis.lines import verdicts_shown
 from dtvg.analysis.statistics import seeds_for_power, sign_flip_p
-from dtvg.analysis.verdicts import NOT_ENOUGH
 from dtvg.config import RunConfig
 from dtvg.store.reader import Experiment
 from tests.analysis.answered import config, mostly_right, record

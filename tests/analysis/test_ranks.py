@@ -6,13 +6,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from dtvg.analysis.compare.info.info import compare_info
+from dtvg.analysis.compare.info.ranks import critical_difference, rank_scores
+from dtvg.analysis.compare.info.scores import complete_block
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from dtvg.analysis.compare import compare_info
-from dtvg.analysis.ranks import critical_difference, rank_scores
-from dtvg.analysis.scores import complete_block
 from tests.analysis.answered import config, mostly_right, record
 
 

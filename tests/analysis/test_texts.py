@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from dtvg.analysis.compare.info.disagreements import answers
+from dtvg.analysis.compare.info.examples import input_texts
+
 from dtvg import paths
-from dtvg.analysis.disagreements import answers
-from dtvg.analysis.texts import input_texts
 from dtvg.store.reader import Experiment, open_experiment
 from tests.analysis.factory import find
 

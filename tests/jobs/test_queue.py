@@ -18,7 +18,8 @@ import pytest
 
 from dtvg.config import build_config
 from dtvg.errors import ConfigError, JobError, StoreError
-from dtvg.jobs import launcher, queue, queue_worker, slots
+from dtvg.jobs import launcher, queue, slots
+from dtvg.jobs import queue as queue_worker
 from dtvg.jobs.queue_files import Job, JobState, changing, folder, jobs, stored
 from dtvg.records import RunState
 from dtvg.store.files import is_locked, locked, read_json

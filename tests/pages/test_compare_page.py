@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from dtvg.analysis.compare.info.info import compare_info
+from dtvg.analysis.compare.info.lines import lines_of
 from streamlit.testing.v1 import AppTest
 
-from dtvg.analysis.compare import compare_info
-from dtvg.analysis.lines import lines_of
 from dtvg.store.reader import Experiment, open_experiment
 from tests.analysis.factory import config, record
 
