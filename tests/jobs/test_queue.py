@@ -219,7 +219,7 @@ def test_slots_that_make_no_sense_are_refused(own_home: Path, device: str, count
 def test_threads_are_the_cores_shared_among_the_slots(monkeypatch: pytest.MonkeyPatch) -> None:
     import torch
 
-    from dtvg.settings import DeviceConfig
+    from dtvg.config.sections import DeviceConfig
 
     before = torch.get_num_threads()
     monkeypatch.setattr(psutil.Process, "cpu_affinity", lambda self: list(range(8)))

@@ -11,11 +11,11 @@ import yaml
 from streamlit.testing.v1 import AppTest
 
 from dtvg.config import ExperimentConfig, build_config
+from dtvg.config.presets import PRESETS, clone
+from dtvg.config.sections import Section
 from dtvg.jobs import devices, launcher, queue, slots
 from dtvg.jobs.devices import Device
 from dtvg.jobs.queue_files import jobs
-from dtvg.presets import PRESETS, clone
-from dtvg.settings import Section
 from dtvg.store.layout import ExperimentDir, create_experiment
 from dtvg.store.reader import open_experiment
 from dtvg.ui import forms

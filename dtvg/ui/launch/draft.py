@@ -18,9 +18,9 @@ from pydantic import ValidationError
 
 from dtvg import paths
 from dtvg.config import ExperimentConfig, Problem, explain, problems
+from dtvg.config.sections import Section
 from dtvg.errors import ConfigError
 from dtvg.methods.specs import METHODS
-from dtvg.settings import Section
 from dtvg.store.layout import free_name
 from dtvg.ui import address, forms
 

@@ -11,8 +11,8 @@ from typing import Any
 import streamlit as st
 from pydantic import ValidationError
 
-from dtvg import grid, paths
-from dtvg.config import ExperimentConfig, explain
+from dtvg import paths
+from dtvg.config import ExperimentConfig, explain, grid
 from dtvg.errors import ConfigError
 from dtvg.jobs.readiness import RUNS_LIMIT, count_runs
 from dtvg.store.layout import free_name

@@ -10,8 +10,8 @@ from typing import Any
 
 import streamlit as st
 
+from dtvg.config.presets import PRESETS, clone
 from dtvg.errors import ConfigError, DtvgError
-from dtvg.presets import PRESETS, clone
 from dtvg.store.reader import Experiment
 from dtvg.ui import address, cache, forms
 from dtvg.ui.launch import draft

@@ -16,9 +16,9 @@ from typing import Any
 import yaml
 
 from dtvg.config import ExperimentConfig, fingerprint
+from dtvg.config.sections import Section
 from dtvg.errors import ConfigError, unknown
 from dtvg.methods.specs import METHODS
-from dtvg.settings import Section
 
 MOST = 500
 """Experiments of one grid; more is a slip of the finger."""

@@ -13,8 +13,8 @@ from typing import Any
 
 from dtvg import paths
 from dtvg.config import ExperimentConfig, RunConfig, build_config, load_config
+from dtvg.config.sections import DataConfig
 from dtvg.errors import ConfigError
-from dtvg.settings import DataConfig
 from dtvg.tasks.spec import all_tasks
 
 PAPER_SOURCES = ("mnli", "qnli", "qqp", "sst2", "squad", "record")

@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as some
 
 from dtvg.config import NAME_PATTERN, build_config
+from dtvg.config.grid import Axis, expand, parse, settings
+from dtvg.config.presets import demo
 from dtvg.errors import ConfigError
-from dtvg.grid import Axis, expand, parse, settings
-from dtvg.presets import demo
 
 BASE = build_config(
     {

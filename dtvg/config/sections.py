@@ -1,7 +1,7 @@
 """The sections of a configuration: one frozen pydantic class per group of settings.
 
 Every field has a description, bounds and a default; the launch form, the YAML and the command
-line are made of these. `config.py` composes them into runs and experiments. Must not import
+line are made of these. `experiment.py` composes them into runs and experiments. Must not import
 torch or streamlit.
 """
 
@@ -11,8 +11,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-NAME_PATTERN = r"^[a-z0-9_-][a-z0-9._-]{0,79}$"
-"""Names of runs, tasks and prompts: never start with a dot, never leave their folder."""
+from dtvg.names import NAME_PATTERN
 
 Name = Annotated[str, Field(pattern=NAME_PATTERN)]
 

@@ -22,10 +22,7 @@ from pydantic import (
     model_validator,
 )
 
-from dtvg.errors import ConfigError, unknown
-from dtvg.methods.specs import METHODS, AllForOne, AnyMethod, MethodConfig, PromptTuning
-from dtvg.settings import (
-    NAME_PATTERN,
+from dtvg.config.sections import (
     BackboneConfig,
     DataConfig,
     DeviceConfig,
@@ -36,6 +33,9 @@ from dtvg.settings import (
     PromptConfig,
     Section,
 )
+from dtvg.errors import ConfigError, unknown
+from dtvg.methods.specs import METHODS, AllForOne, AnyMethod, MethodConfig, PromptTuning
+from dtvg.names import NAME_PATTERN, NAME_RULE
 
 Seed = Annotated[int, Field(ge=0)]
 
@@ -363,7 +363,7 @@ def _sentence(item: Any, model: type[BaseModel], location: list[str]) -> str:
     message = _WORDS.get(item["type"]) or item["msg"].removeprefix("Value error, ")
     message = message.replace("Input should be", "must be").replace("String should", "must")
     if item["type"] == "string_pattern_mismatch" and NAME_PATTERN in message:
-        message = "use 1-80 characters of a-z, 0-9, '.', '_' and '-', not starting with '.'"
+        message = NAME_RULE
     shown = f" (got {got!r})" if isinstance(got, str | int | float | bool) else ""
     return f"'{key}': {message}{shown}."
 
