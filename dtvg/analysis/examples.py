@@ -19,9 +19,9 @@ from dtvg.analysis.scores import Sheet, value_of
 from dtvg.analysis.statistics import RESAMPLES
 from dtvg.errors import DtvgError
 from dtvg.store.reader import Run, read_table
+from dtvg.tasks.catalogue import find_task
 from dtvg.tasks.labels import label_words
 from dtvg.tasks.reweighted import Answers, Scorer, mean_scorer, value_scorer
-from dtvg.tasks.spec import find_task
 
 Floats = npt.NDArray[np.float64]
 

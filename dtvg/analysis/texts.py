@@ -9,10 +9,10 @@ from collections.abc import Sequence
 
 from dtvg.errors import DtvgError
 from dtvg.store.reader import Run
+from dtvg.tasks.catalogue import find_task
 from dtvg.tasks.files import at_hand, find_folder
-from dtvg.tasks.fingerprints import example_fingerprint
 from dtvg.tasks.reading import is_kept, load_task
-from dtvg.tasks.spec import find_task
+from dtvg.tasks.spec import example_fingerprint
 
 
 def input_texts(run: Run, split: str, rows: Sequence[int]) -> dict[str, str]:

@@ -128,8 +128,8 @@ def _rule(spec: TaskSpec, arguments: argparse.Namespace) -> str:
 
 def find(name: str) -> TaskSpec:
     """Return a task by name, or the one that a YAML file describes."""
-    from dtvg.tasks.custom import read_description
-    from dtvg.tasks.spec import find_task
+    from dtvg.tasks.catalogue import find_task
+    from dtvg.tasks.own import read_description
 
     return read_description(name) if name.endswith((".yaml", ".yml")) else find_task(name)
 

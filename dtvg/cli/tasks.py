@@ -57,9 +57,9 @@ def list_tasks(arguments: argparse.Namespace) -> int:
     """Print one line per task: name, title, family, classes, metrics, where its rows are."""
     from rich.table import Table
 
+    from dtvg.tasks.catalogue import all_tasks, described_tasks
     from dtvg.tasks.files import at_hand, find_folder
     from dtvg.tasks.hub import hub_name
-    from dtvg.tasks.spec import all_tasks, described_tasks
 
     table = Table(box=None, pad_edge=False, header_style="bold")
     for heading in ("name", "title", "family", "labels", "metrics", "offline", "where"):

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 from dtvg.errors import ConfigError
 from dtvg.methods.specs import METHODS
-from dtvg.tasks.spec import TaskSpec, find_task
+from dtvg.tasks.catalogue import find_task
+from dtvg.tasks.spec import TaskSpec
 
 if TYPE_CHECKING:
     from dtvg.exchange.outgoing import Outgoing

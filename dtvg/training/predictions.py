@@ -9,9 +9,8 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from dtvg.tasks.fingerprints import example_fingerprint
 from dtvg.tasks.intervals import per_example, score_with_intervals
-from dtvg.tasks.spec import Example, TaskSpec
+from dtvg.tasks.spec import Example, TaskSpec, example_fingerprint
 from dtvg.training.batches import TokenisedTask
 from dtvg.training.evaluate import Answer
 

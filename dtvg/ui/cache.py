@@ -20,8 +20,8 @@ from dtvg.analysis.replay import ReplayInfo, replay
 from dtvg.analysis.stability import StabilityInfo, stability_of
 from dtvg.analysis.tasks import TaskInfo, task_info
 from dtvg.store.reader import Experiment, Run, list_experiments, open_experiment
+from dtvg.tasks.catalogue import find_task
 from dtvg.tasks.files import at_hand, find_folder, signature
-from dtvg.tasks.spec import find_task
 
 Stamp = tuple[Any, ...]
 
