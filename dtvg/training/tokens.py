@@ -23,6 +23,7 @@ from typing import Any, overload
 import numpy as np
 
 from dtvg.backbones.base import Backbone, Encoded
+from dtvg.tasks import prepared
 from dtvg.tasks.spec import Example
 
 log = logging.getLogger(__name__)

@@ -13,6 +13,7 @@ from streamlit.testing.v1 import AppTest
 
 from dtvg.config import DataConfig
 from dtvg.errors import ConfigError, DataError
+from dtvg.tasks import checking
 from dtvg.tasks.catalogue import all_tasks
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -14,7 +14,7 @@ import pytest
 
 from dtvg.config import DataConfig
 from dtvg.errors import DataError
-from dtvg.tasks import tables
+from dtvg.tasks import prepared, tables
 from dtvg.tasks.catalogue import find_task, shipped_tasks
 from dtvg.tasks.files import read_file
 from dtvg.tasks.reading import load_task

@@ -9,6 +9,7 @@ import pytest
 
 from dtvg.config import DataConfig
 from dtvg.errors import ConfigError, DataError
+from dtvg.tasks import own
 from dtvg.tasks.catalogue import all_tasks, find_task
 from dtvg.tasks.own import Converter, parse_template
 from dtvg.tasks.reading import load_task
