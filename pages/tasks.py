@@ -7,7 +7,7 @@ import streamlit as st
 from dtvg.analysis.tasks import TaskInfo, shown_examples, words_table
 from dtvg.errors import ConfigError
 from dtvg.figures import tasks as draw
-from dtvg.tasks.spec import all_tasks
+from dtvg.tasks.catalogue import all_tasks
 from dtvg.ui import cache, runs, show, tasks
 from dtvg.ui.page import is_dark, page
 

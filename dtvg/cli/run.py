@@ -53,7 +53,7 @@ def run_config(config: ExperimentConfig, runs_dir: Path | None, dry_run: bool) -
     """
     from dtvg import paths
     from dtvg.planning import plan
-    from dtvg.tasks.spec import find_task
+    from dtvg.tasks.catalogue import find_task
 
     for task in dict.fromkeys((*config.sources, *config.targets)):
         find_task(task)

@@ -67,9 +67,9 @@ def list_tasks(arguments: argparse.Namespace) -> int:
     """Print one line per task: name, title, family, classes, metrics, where its rows are."""
     from rich.table import Table
 
+    from dtvg.tasks.catalogue import all_tasks, described_tasks
     from dtvg.tasks.files import at_hand, find_folder
     from dtvg.tasks.hub import hub_name
-    from dtvg.tasks.spec import all_tasks, described_tasks
 
     table = Table(box=None, pad_edge=False, header_style="bold")
     for heading in ("name", "title", "family", "labels", "metrics", "offline", "where"):
@@ -284,8 +284,8 @@ def _rule(spec: TaskSpec, arguments: argparse.Namespace) -> str:
 
 def find(name: str) -> TaskSpec:
     """Return a task by name, or the one that a YAML file describes."""
-    from dtvg.tasks.custom import read_description
-    from dtvg.tasks.spec import find_task
+    from dtvg.tasks.catalogue import find_task
+    from dtvg.tasks.own import read_description
 
     return read_description(name) if name.endswith((".yaml", ".yml")) else find_task(name)
 

@@ -15,7 +15,7 @@ from dtvg import paths
 from dtvg.config import ExperimentConfig, RunConfig, build_config, load_config
 from dtvg.config.sections import DataConfig
 from dtvg.errors import ConfigError
-from dtvg.tasks.spec import all_tasks
+from dtvg.tasks.catalogue import all_tasks
 
 PAPER_SOURCES = ("mnli", "qnli", "qqp", "sst2", "squad", "record")
 PAPER_TARGETS = ("mrpc", "cola", "rte", "stsb", "multirc", "boolq", "wic", "wsc", "cb")

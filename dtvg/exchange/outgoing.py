@@ -23,7 +23,8 @@ from dtvg.methods.specs import METHODS
 from dtvg.store.bank import TaskPrompt
 from dtvg.store.files import replace_bytes, replace_json
 from dtvg.store.reader import Run, read_prompts, read_provenance, read_table
-from dtvg.tasks.spec import TaskSpec, find_task
+from dtvg.tasks.catalogue import find_task
+from dtvg.tasks.spec import TaskSpec
 
 WHICH = ("best", "final", "initial")
 

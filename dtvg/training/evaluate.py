@@ -20,10 +20,9 @@ from torch import Tensor
 
 from dtvg.backbones.base import Backbone, Encoded
 from dtvg.backbones.labels import LabelSet
-from dtvg.tasks.fingerprints import example_fingerprint
 from dtvg.tasks.intervals import per_example, score_with_intervals
 from dtvg.tasks.metrics import score
-from dtvg.tasks.spec import Example, TaskSpec
+from dtvg.tasks.spec import Example, TaskSpec, example_fingerprint
 from dtvg.tasks.splits import draw_order
 from dtvg.training.batches import TokenisedTask, cut
 from dtvg.training.instance import Composer, composer_of

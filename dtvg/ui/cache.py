@@ -32,8 +32,8 @@ from dtvg.analysis.subsets.transfer import (
 from dtvg.analysis.tasks import TaskInfo, task_info
 from dtvg.errors import DataError
 from dtvg.store.reader import Experiment, Run, list_experiments, open_experiment
+from dtvg.tasks.catalogue import find_task
 from dtvg.tasks.files import at_hand, find_folder, signature
-from dtvg.tasks.spec import find_task
 
 Stamp = tuple[Any, ...]
 

@@ -8,9 +8,8 @@ import streamlit as st
 from dtvg import paths
 from dtvg.config import DataConfig
 from dtvg.errors import DtvgError
-from dtvg.tasks.adding import check_given, keep_given
-from dtvg.tasks.checking import Check
-from dtvg.tasks.spec import described_tasks
+from dtvg.tasks.catalogue import described_tasks
+from dtvg.tasks.checking import Check, check_given, keep_given
 from dtvg.ui import show
 
 EXAMPLE = """\

@@ -19,12 +19,12 @@ from dtvg.analysis.compare.scores import Sheet, value_of
 from dtvg.analysis.statistics import RESAMPLES
 from dtvg.errors import DtvgError
 from dtvg.store.reader import Run, read_table
+from dtvg.tasks.catalogue import find_task
 from dtvg.tasks.files import at_hand, find_folder
-from dtvg.tasks.fingerprints import example_fingerprint
 from dtvg.tasks.labels import label_words
 from dtvg.tasks.reading import is_kept, load_task
 from dtvg.tasks.reweighted import Answers, Scorer, mean_scorer, value_scorer
-from dtvg.tasks.spec import find_task
+from dtvg.tasks.spec import example_fingerprint
 
 Floats = npt.NDArray[np.float64]
 

@@ -15,7 +15,7 @@ from dtvg.backbones.specs import BACKBONES
 from dtvg.config import ExperimentConfig
 from dtvg.jobs.devices import Device, pick
 from dtvg.methods.specs import METHODS
-from dtvg.tasks.spec import all_tasks
+from dtvg.tasks.catalogue import all_tasks
 from dtvg.ui import forms
 from dtvg.ui.launch.draft import SECTIONS, Draft, Entry, method_leaves
 

@@ -20,7 +20,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import yaml
 
-from dtvg.tasks import demo_world as world
+from dtvg.tasks.families import demo_world as world
 from dtvg.tasks.spec import SplitPlan, TaskSpec
 
 SEED = 2025

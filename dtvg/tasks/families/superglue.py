@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from dtvg.tasks.mrqa import accepted_answers
+from dtvg.tasks.families.mrqa import accepted_answers
 from dtvg.tasks.spec import Example, FieldProblem, SplitPlan, TaskSpec
 from dtvg.tasks.text import group_name, source_text
 

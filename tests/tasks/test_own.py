@@ -9,10 +9,10 @@ import pytest
 
 from dtvg.config import DataConfig
 from dtvg.errors import ConfigError, DataError
-from dtvg.tasks import custom
+from dtvg.tasks import own
+from dtvg.tasks.catalogue import all_tasks, find_task
+from dtvg.tasks.own import Converter, parse_template
 from dtvg.tasks.reading import load_task
-from dtvg.tasks.spec import all_tasks, find_task
-from dtvg.tasks.template import Converter, parse_template
 
 NLI = """\
 title: My own NLI
@@ -43,7 +43,7 @@ def describe(own_home: Path, text: str = NLI, name: str = "my-nli") -> Path:
 
 def wrong(own_home: Path, text: str) -> str:
     with pytest.raises(ConfigError) as caught:
-        custom.read_description(describe(own_home, text))
+        own.read_description(describe(own_home, text))
     return str(caught.value)
 
 
@@ -159,7 +159,7 @@ def test_a_broken_description_hides_no_other_task_and_says_why_when_asked_for(
     assert "my-nli" in all_tasks() and find_task("rte").family == "GLUE"
     with pytest.raises(ConfigError, match="is no YAML"):
         find_task("broken")
-    assert "comes with the workbench" in custom.described(("rte",))[1]["rte"]
+    assert "comes with the workbench" in own.described(("rte",))[1]["rte"]
 
 
 @pytest.mark.parametrize(("named", "part"), [
@@ -179,7 +179,7 @@ def test_descriptions_that_are_no_files_of_text_are_refused(tmp_path: Path) -> N
     for path, part in ((tmp_path, "is a folder"), (tmp_path / "none.yaml", "no file"),
                        (tmp_path / "latin.yaml", "no UTF-8")):  # fmt: skip
         with pytest.raises(ConfigError, match=part):
-            custom.read_description(path)
+            own.read_description(path)
 
 
 def test_a_template_takes_names_as_they_stand_and_doubled_braces_as_braces() -> None:
