@@ -18,6 +18,7 @@ import pandas as pd
 from dtvg.analysis import wording
 from dtvg.errors import DataError
 from dtvg.grouping import Grouping, consistency_of, decide
+from dtvg.margins import exact_switch
 from dtvg.regroup import stateful_settings
 from dtvg.store.reader import Run, read_grams, read_table
 
@@ -274,8 +275,7 @@ def switch_change(grouping: Grouping) -> Floats:
 
     Between two neighbouring similarities of the other sources the group does not depend on
     where exactly a source stands (rules `greedy` and `similarity_only`), so one trial decision
-    per gap is exact. For `exact`, the change that alters the group counts if it moves the
-    source. Other rules do not look at one similarity.
+    per gap is exact. For `exact`, see `exact_switch`. Other rules do not look at one similarity.
 
     Returns:
         `[n]`: positive to rise, negative to fall, NaN where no change moves the source.
@@ -285,12 +285,8 @@ def switch_change(grouping: Grouping) -> Floats:
     if grouping.rule not in ("greedy", "similarity_only", "exact") or n == 0 or _kept(grouping):
         return np.full(n, np.nan)
     if grouping.rule == "exact":
-        margin = np.asarray(grouping.similarity_margin)
-        reach = np.where(np.isfinite(margin), margin * (1 + 1e-6) + 1e-12, 0.0)
-        trial = np.stack([similarity + reach, similarity - reach], axis=1)
-        change = np.stack([margin, -margin], axis=1)
-    else:
-        trial, change = _gaps(similarity, float(grouping.settings.get("threshold", 0.0)))
+        return exact_switch(grouping)
+    trial, change = _gaps(similarity, float(grouping.settings.get("threshold", 0.0)))
     moved = _moved(grouping, trial) & np.isfinite(change)
     distance = np.where(moved, np.abs(change), np.inf)
     best = distance.argmin(axis=1)
