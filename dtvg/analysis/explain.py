@@ -230,6 +230,7 @@ def explain_grouping(
         step: step number.
     """
     measured = np.asarray(grouping.measured_gram())
+    memory = _memory(grouping, step)
     member = np.asarray(grouping.member, dtype=bool)
     n = len(sources)
     switched = np.tile(member, (n, 1))
@@ -243,7 +244,7 @@ def explain_grouping(
         threshold=float(grouping.settings.get("threshold", 0.0)),
         measure=str(grouping.settings.get("measure", "dot")),
         held=grouping.held is not None and bool(grouping.held),
-        memory=_memory(grouping),
+        memory=memory,
         sources=sources,
         gram=measured,
         similarity=np.asarray(grouping.similarity),
@@ -255,34 +256,43 @@ def explain_grouping(
         consistency=float(grouping.consistency),
         consistency_margin=float(grouping.consistency_margin),
         consistency_switched=np.asarray(consistency_of(grams, switched)),
-        similarity_margin=np.asarray(grouping.similarity_margin),
+        similarity_margin=(
+            np.full(n, np.inf)
+            if memory == "regroup_every" and grouping.held is not None and bool(grouping.held)
+            else np.asarray(grouping.similarity_margin)
+        ),
         switch_change=switch_change(grouping),
         notes=(),
     )
 
 
-def _memory(grouping: Grouping) -> str:
-    """Return which setting keeps a group from step to step; hysteresis before regroup_every."""
+def _memory(grouping: Grouping, step: int) -> str:
+    """Return which setting keeps a group at this step; between two regroupings nothing else
+    takes part."""
     if grouping.rule == "fixed":
         return "fixed"
-    if grouping.settings.get("hysteresis") is not None:
+    every = int(grouping.settings.get("regroup_every", 1))
+    between = step > 1 and (step - 1) % every != 0
+    if grouping.settings.get("hysteresis") is not None and not between:
         return "hysteresis"
-    return "regroup_every" if grouping.settings.get("regroup_every", 1) > 1 else ""
+    return "regroup_every" if every > 1 else ""
 
 
 def switch_change(grouping: Grouping) -> Floats:
     """Smallest signed change of each source's similarity that moves that source in or out.
 
     Between two neighbouring similarities of the other sources the group does not depend on
-    where exactly a source stands (rules `greedy` and `similarity_only`), so one trial decision
-    per gap is exact. For `exact`, see `exact_switch`. Other rules do not look at one similarity.
+    where exactly a source stands (rules `greedy`, `similarity_only` and `nearest`), so one trial
+    decision per gap is exact. For `exact`, see `exact_switch`. Other rules do not look at one
+    similarity.
 
     Returns:
         `[n]`: positive to rise, negative to fall, NaN where no change moves the source.
     """
     similarity = np.asarray(grouping.similarity)
     n = len(similarity)
-    if grouping.rule not in ("greedy", "similarity_only", "exact") or n == 0 or _kept(grouping):
+    looks = grouping.rule in ("greedy", "similarity_only", "nearest", "exact")
+    if not looks or n == 0 or _kept(grouping):
         return np.full(n, np.nan)
     if grouping.rule == "exact":
         return exact_switch(grouping)
@@ -307,7 +317,8 @@ def _gaps(similarity: Floats, threshold: float) -> tuple[Floats, Floats]:
     n = len(similarity)
     trial, change = np.empty((n, n + 1)), np.empty((n, n + 1))
     for s in range(n):
-        edges = np.sort(np.append(np.delete(similarity, s), threshold))
+        cut = threshold if np.isfinite(threshold) else similarity[s]  # no edge, one gap split
+        edges = np.sort(np.append(np.delete(similarity, s), cut))
         room = max(1.0, float(np.abs(edges).max())) + abs(float(similarity[s]))
         lower = np.concatenate([[edges[0] - room], edges])
         upper = np.concatenate([edges, [edges[-1] + room]])

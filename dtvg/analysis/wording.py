@@ -36,11 +36,14 @@ def headline(info: ExplainInfo) -> str:
         why = "no other is better by more than the hysteresis"
         why = "between two regroupings" if info.memory == "regroup_every" else why
         return f"The group of the step before is kept ({why}): {group or 'no source'}."
+    if info.rule == "nearest":
+        return f"The most similar source alone is taken: {group or 'no source'}."
     if info.rule == "similarity_only":
         return f"Every source with similarity of at least {cut} is in: {group or 'none is'}."
     if info.rule in ("exact", "consistency_only"):
         aim = "similarity and consistency" if info.rule == "exact" else "consistency"
-        lead = f", {digits(info.consistency_margin)} ahead of the second best subset"
+        second = "subset" if info.rule == "exact" else "of the pairs and the empty group"
+        lead = f", {digits(info.consistency_margin)} ahead of the second best {second}"
         lead = "" if np.isnan(info.consistency_margin) else lead
         return f"Best subset by {aim}{lead}: {group or 'no source'}."
     if info.n_candidates == 0:
@@ -75,6 +78,9 @@ def _reason(info: ExplainInfo, s: int) -> str:
             f"{place}; the group's consistency is {digits(info.consistency)}, {with_without} "
             f"{digits(info.consistency_switched[s])}."
         )
+    if info.rule == "nearest":
+        which = "it is the most similar" if info.member[s] else "another source is more similar"
+        return f"{place}; {which}."
     if info.rule == "fixed":
         return f"{place} now, but only the first step's group counts."
     if info.rule == "soft":
@@ -93,7 +99,7 @@ def _ranked_reason(info: ExplainInfo, s: int, place: str) -> str:
     if info.n_candidates == 1:
         return f"{place}; it is the only one to reach the cut at {cut}."
     if size == 1 and info.member[s]:
-        return f"{place}; it is the most similar, and no larger group has positive consistency."
+        return f"{place}; it is the most similar, and no longer prefix has positive consistency."
     if info.member[s]:
         without = digits(info.consistency_switched[s])
         return (
@@ -117,6 +123,8 @@ def _change(info: ExplainInfo, s: int) -> str:
     if info.held:
         return " No similarity can change that at this step."
     verb = "leave" if info.member[s] else "join"
+    if change == 0:
+        return f" The slightest change of its similarity could make it {verb}."
     if np.isfinite(change):
         direction = "higher" if change > 0 else "lower"
         text = f" It would {verb} if its similarity were {direction} by {digits(abs(change))}."
