@@ -26,12 +26,12 @@ import yaml
 from dtvg import api
 from dtvg.cli import main as command
 from dtvg.config import DataConfig, build_config, load_config
-from dtvg.grid import expand, parse
+from dtvg.config.grid import expand, parse
+from dtvg.config.presets import PRESETS
 from dtvg.planning import plan
-from dtvg.presets import PRESETS
 from dtvg.store.bank import PromptBank
+from dtvg.tasks.catalogue import find_task
 from dtvg.tasks.reading import load_task
-from dtvg.tasks.spec import find_task
 
 ROOT = Path(__file__).resolve().parents[1]
 TABLES = ("steps", "sources", "evals", "events", "predictions")
@@ -162,7 +162,7 @@ def compared(home: Path) -> dict[str, Any]:
 
 def decided(home: Path) -> dict[str, Any]:
     """Decisions explained (numbers, not the sentences) and decided anew from the log."""
-    from dtvg.analysis.replay import replay
+    from dtvg.analysis.run.replay import replay
 
     found: dict[str, Any] = {}
     variants: list[tuple[dict[str, Any], tuple[str, ...]]] = [
