@@ -1,4 +1,4 @@
-"""Stop, kill and resume an experiment, and what its process says. Must not import torch."""
+"""Stop, kill and resume an experiment, and what its process says."""
 
 from __future__ import annotations
 
