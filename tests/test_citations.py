@@ -20,8 +20,8 @@ CITED = re.compile(r"docs/([a-z_]+)\.md(?:,? \"([^\"]+)\")?")
 def test_cited_documents_and_headings_exist(folder: str) -> None:
     missing = []
     for path in (p for p in FILES if p.is_relative_to(ROOT / folder)):
-        text = " ".join(path.read_text(encoding="utf-8").split())
-        for name, heading in CITED.findall(text):
+        source = " ".join(path.read_text(encoding="utf-8").split())
+        for name, heading in CITED.findall(source):
             document = ROOT / "docs" / f"{name}.md"
             titles = (
                 re.findall(r"^#+ (.+)$", document.read_text(), re.M) if document.exists() else []
