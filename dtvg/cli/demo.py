@@ -28,7 +28,13 @@ def build_demo(arguments: argparse.Namespace) -> int:
 
     from dtvg import paths
     from dtvg.backbones import tiny
+    from dtvg.errors import ConfigError
 
+    if arguments.into is None and paths.checkout() is None:
+        raise ConfigError(
+            "The demo of an installed package is not made again in place; give a folder, e.g. "
+            "`dtvg demo build --into demo`."
+        )
     folder = arguments.into or paths.demo()
     with Progress(console=Console(stderr=True)) as bars:
         task = bars.add_task("demo", total=1.0)

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from dtvg.errors import JobError, StoreError
+from dtvg.jobs.launcher import own_command, own_environment
 
 TIMEOUT = 120.0
 
@@ -20,16 +19,14 @@ def run_import(path: Path, options: Sequence[str]) -> str:
         StoreError: with the command's own sentence, where it refused.
         JobError: the process could not be run or took too long.
     """
-    package = Path(__file__).resolve().parents[2]
-    search = os.pathsep.join(filter(None, (str(package), os.environ.get("PYTHONPATH"))))
     try:
         done = subprocess.run(
-            [sys.executable, "-m", "dtvg", "prompts", "import", str(path), *options],
+            own_command("prompts", "import", str(path), *options),
             capture_output=True,
             text=True,
             timeout=TIMEOUT,
             stdin=subprocess.DEVNULL,
-            env={**os.environ, "PYTHONPATH": search},
+            env=own_environment(),
             check=False,
         )
     except (OSError, subprocess.TimeoutExpired) as error:

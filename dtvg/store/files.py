@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import tempfile
 import threading
 import time
 from collections.abc import Iterator
@@ -47,6 +48,23 @@ def replace_bytes(path: Path, content: bytes, durable: bool = True) -> None:
         raise StoreError(
             f"'{path}' cannot be written ({error.strerror or error}); free space or give "
             "another --runs-dir, then resume."
+        ) from None
+
+
+def check_writable(folder: Path) -> None:
+    """Refuse a folder in which nothing can be written; make it where it is absent.
+
+    Raises:
+        StoreError: it cannot be made or written.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise StoreError(
+            f"The folder '{folder}' cannot be written ({error.strerror or error}); set DTVG_HOME "
+            "to a folder that can."
         ) from None
 
 

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from dtvg.extras import require
 from dtvg.tasks.spec import Example, TaskSpec
 
 Floats = npt.NDArray[np.float64]
@@ -27,6 +28,7 @@ _WORDS = re.compile(r"\w+|[^\w\s]")
 
 @functools.lru_cache(maxsize=8)
 def _rouge(kind: str) -> Any:
+    require("nlg", "The metric ROUGE")
     from rouge_score.rouge_scorer import RougeScorer
 
     return RougeScorer([kind], use_stemmer=True)
@@ -54,6 +56,7 @@ def meteor_values(predictions: Sequence[str], examples: Sequence[Example]) -> li
 
     Lower case, split into words and punctuation; α = 0.9, β = 3, γ = 0.5 as nltk has them.
     """
+    require("nlg", "The metric METEOR")
     from nltk.translate.meteor_score import meteor_score
 
     def words(text: str) -> list[str]:
@@ -87,6 +90,7 @@ def meteor_stem(predictions: Sequence[str], examples: Sequence[Example], spec: T
 
 @functools.lru_cache(maxsize=2)
 def _corpus_metric(kind: str) -> Any:
+    require("nlg", f"The metric {'BLEU' if kind == 'bleu' else 'chrF'}")
     from sacrebleu.metrics import BLEU, CHRF
 
     return BLEU() if kind == "bleu" else CHRF()
