@@ -23,11 +23,7 @@ def add(commands: Any) -> None:
 
 def build_demo(arguments: argparse.Namespace) -> int:
     """Build everything under data/demo, with a progress line."""
-    from rich.console import Console
-    from rich.progress import Progress
-
     from dtvg import paths
-    from dtvg.backbones import tiny
     from dtvg.errors import ConfigError
 
     if arguments.into is None and paths.checkout() is None:
@@ -35,6 +31,11 @@ def build_demo(arguments: argparse.Namespace) -> int:
             "The demo of an installed package is not made again in place; give a folder, e.g. "
             "`dtvg demo build --into demo`."
         )
+    from rich.console import Console
+    from rich.progress import Progress
+
+    from dtvg.backbones import tiny
+
     folder = arguments.into or paths.demo()
     with Progress(console=Console(stderr=True)) as bars:
         task = bars.add_task("demo", total=1.0)
