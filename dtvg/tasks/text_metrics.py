@@ -23,7 +23,19 @@ Floats = npt.NDArray[np.float64]
 Corpus = Callable[[Floats], Floats]
 """(sums of statistics `[B c]`) → score of each sum `[B]`, 0..1."""
 ROUGE = ("rouge1", "rouge2", "rougeL")
+METRICS = frozenset({*ROUGE, "bleu", "chrf", "meteor_stem"})
+"""Those of this module, by their names in `TaskSpec.metrics`."""
 _WORDS = re.compile(r"\w+|[^\w\s]")
+
+
+def check_packages(spec: TaskSpec) -> None:
+    """Refuse a task that could be trained but not scored here.
+
+    Raises:
+        ConfigError: it is scored by a metric whose package is not installed.
+    """
+    if not METRICS.isdisjoint(spec.metrics):
+        require("nlg", f"Scoring task '{spec.name}'")
 
 
 @functools.lru_cache(maxsize=8)
