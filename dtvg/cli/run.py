@@ -54,9 +54,10 @@ def run_config(config: ExperimentConfig, runs_dir: Path | None, dry_run: bool) -
     from dtvg import paths
     from dtvg.planning import plan
     from dtvg.tasks.catalogue import find_task
+    from dtvg.tasks.text_metrics import check_packages
 
     for task in dict.fromkeys((*config.sources, *config.targets)):
-        find_task(task)
+        check_packages(find_task(task))
     if dry_run:
         print_plan(config, plan(config))
         return 0

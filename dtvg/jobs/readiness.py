@@ -17,6 +17,7 @@ from dtvg.jobs.devices import Device, pick
 from dtvg.store.layout import free_name
 from dtvg.tasks.catalogue import find_task
 from dtvg.tasks.files import at_hand, find_folder
+from dtvg.tasks.text_metrics import check_packages
 
 RUNS_LIMIT = 10_000
 """Of one experiment; more is a slip of the finger, and lists of it help nobody."""
@@ -113,6 +114,7 @@ def _tasks(setting: str, names: Sequence[str], folder: str | None) -> list[Findi
     for name in names:
         try:
             spec = find_task(name)
+            check_packages(spec)
             there = at_hand(spec, find_folder(spec, folder))
         except ConfigError as error:
             found.append(Finding(setting, str(error), True))

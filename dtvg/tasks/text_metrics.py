@@ -16,17 +16,31 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from dtvg.extras import require
 from dtvg.tasks.spec import Example, TaskSpec
 
 Floats = npt.NDArray[np.float64]
 Corpus = Callable[[Floats], Floats]
 """(sums of statistics `[B c]`) → score of each sum `[B]`, 0..1."""
 ROUGE = ("rouge1", "rouge2", "rougeL")
+METRICS = frozenset({*ROUGE, "bleu", "chrf", "meteor_stem"})
+"""Those of this module, by their names in `TaskSpec.metrics`."""
 _WORDS = re.compile(r"\w+|[^\w\s]")
+
+
+def check_packages(spec: TaskSpec) -> None:
+    """Refuse a task that could be trained but not scored here.
+
+    Raises:
+        ConfigError: it is scored by a metric whose package is not installed.
+    """
+    if not METRICS.isdisjoint(spec.metrics):
+        require("nlg", f"Scoring task '{spec.name}'")
 
 
 @functools.lru_cache(maxsize=8)
 def _rouge(kind: str) -> Any:
+    require("nlg", "The metric ROUGE")
     from rouge_score.rouge_scorer import RougeScorer
 
     return RougeScorer([kind], use_stemmer=True)
@@ -54,6 +68,7 @@ def meteor_values(predictions: Sequence[str], examples: Sequence[Example]) -> li
 
     Lower case, split into words and punctuation; α = 0.9, β = 3, γ = 0.5 as nltk has them.
     """
+    require("nlg", "The metric METEOR")
     from nltk.translate.meteor_score import meteor_score
 
     def words(text: str) -> list[str]:
@@ -87,6 +102,7 @@ def meteor_stem(predictions: Sequence[str], examples: Sequence[Example], spec: T
 
 @functools.lru_cache(maxsize=2)
 def _corpus_metric(kind: str) -> Any:
+    require("nlg", f"The metric {'BLEU' if kind == 'bleu' else 'chrF'}")
     from sacrebleu.metrics import BLEU, CHRF
 
     return BLEU() if kind == "bleu" else CHRF()
