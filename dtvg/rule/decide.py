@@ -53,7 +53,8 @@ class Grouping:
     """`[... n]` bool."""
     consistency_margin: Array
     """`[...]` float64: KC(k*) − max over other k of KC(k); NaN with fewer than two candidates.
-    With rules `exact` and `consistency_only`: lead over the second best subset (NaN: none)."""
+    With rule `exact`: lead over the second best subset (NaN: none). With `consistency_only`: over
+    the second best of the pairs and the empty group, which counts as 0."""
     rule: str = "greedy"
     settings: dict[str, Any] = field(default_factory=dict)
     held: Array | None = None

@@ -163,16 +163,7 @@ def _exact_margin(
     two subsets swap places where their lines cross.
     """
     n = gram.shape[-1] - 1
-    table = subset_table(n)
-    weight = table.astype(np.float64)
-    size = weight.sum(-1)
-    mean = settings.get("exact_similarity", "mean") == "mean"
-    slope_of = 1.0 / size if mean else np.ones_like(size)
-    inner = gram[1:, 1:]
-    total = ((weight @ inner) * weight).sum(-1) - weight @ np.diagonal(inner)
-    consistency = np.where(size > 1, total / np.where(size > 1, size * (size - 1), 1.0), 0.0)
-    value = (weight @ gram[0, 1:]) * slope_of
-    value = value + settings.get("consistency_weight", 1.0) * consistency
+    table, value, slope_of = _subset_lines(gram, settings)
     candidates_only = settings.get("exact_over") == "candidates"
     is_candidate = gram[0, 1:] >= threshold
     margins = np.empty(n)
@@ -187,6 +178,56 @@ def _exact_margin(
             value, slope, allowed, table, member, s, t, threshold if candidates_only else -np.inf
         )
     return margins
+
+
+def _subset_lines(
+    gram: np.ndarray, settings: dict[str, Any]
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return all subsets `[S n]`, their objective under `exact` `[S]`, and how much it moves with
+    one member's similarity `[S]`."""
+    table = subset_table(gram.shape[-1] - 1)
+    weight = table.astype(np.float64)
+    size = weight.sum(-1)
+    mean = settings.get("exact_similarity", "mean") == "mean"
+    slope_of = 1.0 / size if mean else np.ones_like(size)
+    inner = gram[1:, 1:]
+    total = ((weight @ inner) * weight).sum(-1) - weight @ np.diagonal(inner)
+    consistency = np.where(size > 1, total / np.where(size > 1, size * (size - 1), 1.0), 0.0)
+    value = (weight @ gram[0, 1:]) * slope_of
+    return table, value + settings.get("consistency_weight", 1.0) * consistency, slope_of
+
+
+def exact_switch(grouping: Grouping) -> np.ndarray:
+    """Signed change of each source's similarity at which rule `exact` takes it in or leaves it out.
+
+    The best subset that holds s gains as TS(s) rises, the best one without s does not, so s is a
+    member from one similarity on.
+
+    Args:
+        grouping: a decision of rule `exact` without leading axes.
+
+    Returns:
+        `[n]`: positive where s would join, negative where it would leave, NaN where it stays
+        whatever its similarity.
+    """
+    gram = np.asarray(grouping.measured_gram())
+    settings = grouping.settings
+    table, value, slope = _subset_lines(gram, settings)
+    similarity = gram[0, 1:]
+    cut = -np.inf
+    if settings.get("exact_over") == "candidates":
+        cut = float(settings.get("threshold", 0.0))
+    change = np.empty(len(similarity))
+    for s, own in enumerate(similarity):
+        barred = similarity < cut
+        barred[s] = False
+        allowed = ~(table & barred).any(axis=-1)
+        holds = table[:, s]
+        without = value[allowed & ~holds].max(initial=-np.inf)
+        rivals = allowed & holds
+        need = ((without - value[rivals]) / slope[rivals]).min()
+        change[s] = max(need, cut - own)
+    return np.where(np.isfinite(change), change, np.nan)
 
 
 def _first_change(

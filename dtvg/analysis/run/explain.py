@@ -17,6 +17,7 @@ import pandas as pd
 
 from dtvg.errors import DataError
 from dtvg.rule.decide import Grouping, consistency_of, decide
+from dtvg.rule.margins import exact_switch
 from dtvg.rule.memory import stateful_settings
 from dtvg.store.reader import Run, read_grams, read_table
 
@@ -228,6 +229,7 @@ def explain_grouping(
         step: step number.
     """
     measured = np.asarray(grouping.measured_gram())
+    memory = _memory(grouping, step)
     member = np.asarray(grouping.member, dtype=bool)
     n = len(sources)
     switched = np.tile(member, (n, 1))
@@ -241,7 +243,7 @@ def explain_grouping(
         threshold=float(grouping.settings.get("threshold", 0.0)),
         measure=str(grouping.settings.get("measure", "dot")),
         held=grouping.held is not None and bool(grouping.held),
-        memory=_memory(grouping),
+        memory=memory,
         sources=sources,
         gram=measured,
         similarity=np.asarray(grouping.similarity),
@@ -253,43 +255,47 @@ def explain_grouping(
         consistency=float(grouping.consistency),
         consistency_margin=float(grouping.consistency_margin),
         consistency_switched=np.asarray(consistency_of(grams, switched)),
-        similarity_margin=np.asarray(grouping.similarity_margin),
+        similarity_margin=(
+            np.full(n, np.inf)
+            if memory == "regroup_every" and grouping.held is not None and bool(grouping.held)
+            else np.asarray(grouping.similarity_margin)
+        ),
         switch_change=switch_change(grouping),
         notes=(),
     )
 
 
-def _memory(grouping: Grouping) -> str:
-    """Return which setting keeps a group from step to step; hysteresis before regroup_every."""
+def _memory(grouping: Grouping, step: int) -> str:
+    """Return which setting keeps a group at this step; between two regroupings nothing else
+    takes part."""
     if grouping.rule == "fixed":
         return "fixed"
-    if grouping.settings.get("hysteresis") is not None:
+    every = int(grouping.settings.get("regroup_every", 1))
+    between = step > 1 and (step - 1) % every != 0
+    if grouping.settings.get("hysteresis") is not None and not between:
         return "hysteresis"
-    return "regroup_every" if grouping.settings.get("regroup_every", 1) > 1 else ""
+    return "regroup_every" if every > 1 else ""
 
 
 def switch_change(grouping: Grouping) -> Floats:
     """Smallest signed change of each source's similarity that moves that source in or out.
 
     Between two neighbouring similarities of the other sources the group does not depend on
-    where exactly a source stands (rules `greedy` and `similarity_only`), so one trial decision
-    per gap is exact. For `exact`, the change that alters the group counts if it moves the
-    source. Other rules do not look at one similarity.
+    where exactly a source stands (rules `greedy`, `similarity_only` and `nearest`), so one trial
+    decision per gap is exact. For `exact`, see `exact_switch`. Other rules do not look at one
+    similarity.
 
     Returns:
         `[n]`: positive to rise, negative to fall, NaN where no change moves the source.
     """
     similarity = np.asarray(grouping.similarity)
     n = len(similarity)
-    if grouping.rule not in ("greedy", "similarity_only", "exact") or n == 0 or _kept(grouping):
+    looks = grouping.rule in ("greedy", "similarity_only", "nearest", "exact")
+    if not looks or n == 0 or _kept(grouping):
         return np.full(n, np.nan)
     if grouping.rule == "exact":
-        margin = np.asarray(grouping.similarity_margin)
-        reach = np.where(np.isfinite(margin), margin * (1 + 1e-6) + 1e-12, 0.0)
-        trial = np.stack([similarity + reach, similarity - reach], axis=1)
-        change = np.stack([margin, -margin], axis=1)
-    else:
-        trial, change = _gaps(similarity, float(grouping.settings.get("threshold", 0.0)))
+        return exact_switch(grouping)
+    trial, change = _gaps(similarity, float(grouping.settings.get("threshold", 0.0)))
     moved = _moved(grouping, trial) & np.isfinite(change)
     distance = np.where(moved, np.abs(change), np.inf)
     best = distance.argmin(axis=1)
@@ -310,7 +316,8 @@ def _gaps(similarity: Floats, threshold: float) -> tuple[Floats, Floats]:
     n = len(similarity)
     trial, change = np.empty((n, n + 1)), np.empty((n, n + 1))
     for s in range(n):
-        edges = np.sort(np.append(np.delete(similarity, s), threshold))
+        cut = threshold if np.isfinite(threshold) else similarity[s]  # no edge, one gap split
+        edges = np.sort(np.append(np.delete(similarity, s), cut))
         room = max(1.0, float(np.abs(edges).max())) + abs(float(similarity[s]))
         lower = np.concatenate([[edges[0] - room], edges])
         upper = np.concatenate([edges, [edges[-1] + room]])
@@ -355,11 +362,14 @@ def headline(info: ExplainInfo) -> str:
         why = "no other is better by more than the hysteresis"
         why = "between two regroupings" if info.memory == "regroup_every" else why
         return f"The group of the step before is kept ({why}): {group or 'no source'}."
+    if info.rule == "nearest":
+        return f"The most similar source alone is taken: {group or 'no source'}."
     if info.rule == "similarity_only":
         return f"Every source with similarity of at least {cut} is in: {group or 'none is'}."
     if info.rule in ("exact", "consistency_only"):
         aim = "similarity and consistency" if info.rule == "exact" else "consistency"
-        lead = f", {digits(info.consistency_margin)} ahead of the second best subset"
+        second = "subset" if info.rule == "exact" else "of the pairs and the empty group"
+        lead = f", {digits(info.consistency_margin)} ahead of the second best {second}"
         lead = "" if np.isnan(info.consistency_margin) else lead
         return f"Best subset by {aim}{lead}: {group or 'no source'}."
     if info.n_candidates == 0:
@@ -394,6 +404,9 @@ def _reason(info: ExplainInfo, s: int) -> str:
             f"{place}; the group's consistency is {digits(info.consistency)}, {with_without} "
             f"{digits(info.consistency_switched[s])}."
         )
+    if info.rule == "nearest":
+        which = "it is the most similar" if info.member[s] else "another source is more similar"
+        return f"{place}; {which}."
     if info.rule == "fixed":
         return f"{place} now, but only the first step's group counts."
     if info.rule == "soft":
@@ -412,7 +425,7 @@ def _ranked_reason(info: ExplainInfo, s: int, place: str) -> str:
     if info.n_candidates == 1:
         return f"{place}; it is the only one to reach the cut at {cut}."
     if size == 1 and info.member[s]:
-        return f"{place}; it is the most similar, and no larger group has positive consistency."
+        return f"{place}; it is the most similar, and no longer prefix has positive consistency."
     if info.member[s]:
         without = digits(info.consistency_switched[s])
         return (
@@ -436,6 +449,8 @@ def _change(info: ExplainInfo, s: int) -> str:
     if info.held:
         return " No similarity can change that at this step."
     verb = "leave" if info.member[s] else "join"
+    if change == 0:
+        return f" The slightest change of its similarity could make it {verb}."
     if np.isfinite(change):
         direction = "higher" if change > 0 else "lower"
         text = f" It would {verb} if its similarity were {direction} by {digits(abs(change))}."
