@@ -34,7 +34,6 @@ from dtvg.config.sections import (
     PromptConfig,
     Section,
 )
-from dtvg.names import NAME_PATTERN
 
 __all__ = [
     "BackboneConfig",
@@ -44,7 +43,6 @@ __all__ = [
     "EvaluationConfig",
     "ExperimentConfig",
     "LoggingConfig",
-    "NAME_PATTERN",
     "Name",
     "OptimConfig",
     "Problem",

@@ -9,7 +9,6 @@ so a text means the same wherever it is typed. A path is that of the YAML (`opti
 from __future__ import annotations
 
 import functools
-import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -345,7 +344,7 @@ def write(leaf: Leaf, value: Any, among: bool = False) -> str:
     if not isinstance(value, str):
         return text
     splits = among and re.search(r"[,\[\]{}\"']", text) is not None
-    return json.dumps(text) if splits or parse(leaf, text) != value else text
+    return _quoted(text) if splits or parse(leaf, text) != value else text
 
 
 def _written_list(leaf: Leaf, values: Sequence[Any]) -> str:
@@ -356,6 +355,10 @@ def _written_list(leaf: Leaf, values: Sequence[Any]) -> str:
     if values and parse(leaf, plain) == list(values):
         return plain
     return f"[{', '.join(write(entry, value, among=True) for value in values)}]"
+
+
+def _quoted(text: str) -> str:
+    return yaml.safe_dump(text, default_style='"', width=10_000_000, allow_unicode=True).strip()
 
 
 def _flow(value: Any) -> str:
