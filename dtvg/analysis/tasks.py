@@ -14,7 +14,7 @@ from dtvg.backbones.specs import token_counts, token_pieces
 from dtvg.config import DataConfig
 from dtvg.errors import DtvgError
 from dtvg.tasks.catalogue import find_task
-from dtvg.tasks.files import at_hand, find_folder
+from dtvg.tasks.files import find_folder, look_for
 from dtvg.tasks.hub import hub_name
 from dtvg.tasks.labels import label_words, reworded, with_words
 from dtvg.tasks.reading import TaskData, is_kept, load_task
@@ -28,7 +28,7 @@ class TaskInfo:
 
     spec: TaskSpec
     offline: str
-    """`yes`, or what is missing; from `files.at_hand`."""
+    """`yes`, or what is missing; from `files.look_for`."""
     facts: pd.DataFrame
     """fact, value."""
     data: TaskData | None
@@ -62,9 +62,10 @@ def task_info(name: str, folder: str | None = None) -> TaskInfo:
     """
     spec, settings = find_task(name), DataConfig(folder=folder)
     place = find_folder(spec, folder)
-    offline = at_hand(spec, place)
+    there = look_for(spec, place)
+    offline = there.words
     data, problem = None, None
-    if offline == "yes" or is_kept(spec, settings):
+    if there.in_folder or is_kept(spec, settings):
         try:
             data = load_task(name, settings)
         except DtvgError as error:

@@ -52,12 +52,10 @@ def run_config(config: ExperimentConfig, runs_dir: Path | None, dry_run: bool) -
         0 if every run finished, 1 if some did not.
     """
     from dtvg import paths
+    from dtvg.jobs.readiness import require_tasks
     from dtvg.planning import plan
-    from dtvg.tasks.catalogue import find_task
-    from dtvg.tasks.text_metrics import check_packages
 
-    for task in dict.fromkeys((*config.sources, *config.targets)):
-        check_packages(find_task(task))
+    require_tasks(config)
     if dry_run:
         print_plan(config, plan(config))
         return 0

@@ -19,9 +19,10 @@ from typing import Any
 import psutil
 
 from dtvg.errors import StoreError
+from dtvg.names import check_name
 from dtvg.records import RunState
 from dtvg.store.files import read_json, replace_json
-from dtvg.store.layout import CohortDir, RunDir, check_name
+from dtvg.store.layout import CohortDir, RunDir
 
 WRITE_SECONDS = 1.0
 """Statuses are written this often; the promise is every 2 s."""

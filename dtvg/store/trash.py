@@ -13,8 +13,9 @@ from pathlib import Path
 
 from dtvg import paths
 from dtvg.errors import StoreError
+from dtvg.names import check_name
 from dtvg.store.files import read_json, replace_json
-from dtvg.store.layout import ExperimentDir, check_name
+from dtvg.store.layout import ExperimentDir
 from dtvg.store.reader import open_run
 
 ORIGIN = "origin.json"

@@ -11,7 +11,9 @@ import errno
 import os
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -67,8 +69,34 @@ def places(spec: TaskSpec, folder: str | None) -> list[Path]:
     return [place / spec.folder for place in around]
 
 
-def at_hand(spec: TaskSpec, folder: Path | None) -> str:
-    """Say whether a task can be used offline: `yes`, or what is missing.
+@dataclass(frozen=True)
+class AtHand:
+    """Where a task's rows are, as far as this machine can tell without the hub."""
+
+    place: Literal["folder", "cache", "hub"]
+    """A folder of files, the hub's cache on this machine, or only the hub."""
+    missing: tuple[str, ...] = ()
+    """Splits whose files the folder lacks."""
+
+    @property
+    def in_folder(self) -> bool:
+        """Whether every file lies in the folder."""
+        return self.place == "folder" and not self.missing
+
+    @property
+    def words(self) -> str:
+        """`yes`, or what is missing."""
+        if self.missing:
+            return f"no, {' and '.join(self.missing)} missing"
+        return {
+            "folder": "yes",
+            "cache": "yes, in the hub's cache",
+            "hub": "no, only on the hub",
+        }[self.place]
+
+
+def look_for(spec: TaskSpec, folder: Path | None) -> AtHand:
+    """Look where a task's rows are.
 
     Args:
         spec: the task.
@@ -77,7 +105,7 @@ def at_hand(spec: TaskSpec, folder: Path | None) -> str:
     from dtvg.tasks.hub import cached
 
     if folder is None:
-        return "yes, in the hub's cache" if cached(spec) else "no, only on the hub"
+        return AtHand("cache" if cached(spec) else "hub")
     wanted = [spec.split.train, spec.split.validation]
     if spec.files:
         wanted = list(dict.fromkeys(split for split, _ in spec.files))
@@ -87,7 +115,12 @@ def at_hand(spec: TaskSpec, folder: Path | None) -> str:
             split_files(spec, folder, (name, general))
         except DataError:
             missing.append(general if not spec.files else name)
-    return f"no, {' and '.join(missing)} missing" if missing else "yes"
+    return AtHand("folder", tuple(missing))
+
+
+def at_hand(spec: TaskSpec, folder: Path | None) -> str:
+    """Say whether a task can be used offline: `yes`, or what is missing; see `look_for`."""
+    return look_for(spec, folder).words
 
 
 def split_files(spec: TaskSpec, folder: Path, names: Sequence[str]) -> list[Path]:

@@ -6,11 +6,10 @@ pytest runs every law on it. Imports no torch.
 
 from __future__ import annotations
 
-import re
-
 import pytest
 
-from dtvg.config import NAME_PATTERN, DataConfig
+from dtvg.config import DataConfig
+from dtvg.names import is_name
 from dtvg.tasks.catalogue import find_task
 from dtvg.tasks.files import find_folder
 from dtvg.tasks.intervals import per_example, score_with_intervals
@@ -44,7 +43,7 @@ class TaskContract:
 
     def test_the_row_is_complete(self) -> None:
         spec = self.spec
-        assert re.match(NAME_PATTERN, spec.name) and spec.name == self.name
+        assert is_name(spec.name) and spec.name == self.name
         assert spec.title and spec.family and spec.fields and spec.paper and spec.licence
         assert spec.metrics and set(spec.metrics) <= set(METRICS)
         assert len(set(spec.labels)) == len(spec.labels) != 1

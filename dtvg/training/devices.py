@@ -11,9 +11,8 @@ import os
 import numpy as np
 import psutil
 import torch
-from pydantic import ValidationError
 
-from dtvg.config import DeviceConfig, explain
+from dtvg.config import DeviceConfig, build
 from dtvg.errors import ConfigError
 
 CPU_BUDGET = 4096
@@ -26,10 +25,7 @@ def device_named(name: str, precision: str = "float32") -> DeviceConfig:
     Raises:
         ConfigError: naming what is allowed.
     """
-    try:
-        return DeviceConfig.model_validate({"name": name, "precision": precision})
-    except ValidationError as error:
-        raise ConfigError(explain(error, DeviceConfig, "device")) from None
+    return build(DeviceConfig, {"name": name, "precision": precision}, "device")
 
 
 def pick_device(config: DeviceConfig) -> torch.device:

@@ -20,7 +20,7 @@ from dtvg.analysis.statistics import RESAMPLES
 from dtvg.errors import DtvgError
 from dtvg.store.reader import Run, read_table
 from dtvg.tasks.catalogue import find_task
-from dtvg.tasks.files import at_hand, find_folder
+from dtvg.tasks.files import find_folder, look_for
 from dtvg.tasks.labels import label_words
 from dtvg.tasks.reading import is_kept, load_task
 from dtvg.tasks.reweighted import Answers, Scorer, mean_scorer, value_scorer
@@ -244,7 +244,7 @@ def input_texts(run: Run, split: str, rows: Sequence[int]) -> dict[str, str]:
     try:
         spec = find_task(run.target)
         place = find_folder(spec, config.data.folder)
-        if at_hand(spec, place) != "yes" and not is_kept(spec, config.data):
+        if not look_for(spec, place).in_folder and not is_kept(spec, config.data):
             return {}
         examples = load_task(run.target, config.data).split(split)
     except DtvgError:
