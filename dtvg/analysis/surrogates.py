@@ -15,8 +15,8 @@ import pandas as pd
 
 from dtvg.analysis.subset_runs import PLAIN, subset_table
 from dtvg.errors import NumericsError
+from dtvg.methods.specs.trials import fit_surrogate
 from dtvg.store.reader import Run
-from dtvg.trials import fit_surrogate
 
 COLUMNS = ["source", "coefficient", "low", "high", "verdict"]
 SEED_COLUMNS = ["seed", "source", "coefficient", "low", "high", "kept"]

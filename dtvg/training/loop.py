@@ -1,6 +1,6 @@
 """THE LOOP: one training loop for everything; a lone run is a cohort of one.
 
-Merge branches and score what is due, obey requests, commit once in a while, take one step. It
+Search and score what is due, obey requests, commit once in a while, take one step. It
 reads top to bottom; the moves are `Cohort`'s. Must not import streamlit or plotly.
 """
 
@@ -12,9 +12,9 @@ from dataclasses import dataclass
 
 from dtvg.records import RunState
 from dtvg.training.cohort import Cohort
-from dtvg.training.forking import merge_branches
 from dtvg.training.holding import hold_sources
 from dtvg.training.keeping import keep_commit
+from dtvg.training.searching import search_between_steps
 from dtvg.training.signals import StopWish
 
 CONTROL_SECONDS = 0.5
@@ -56,7 +56,7 @@ def train(cohort: Cohort, stop: StopWish, report: Report = lambda progress: None
             message="",
         )
     while cohort.stacks:
-        merge_branches(cohort)
+        search_between_steps(cohort)
         cohort.evaluate()
         if stop or time.monotonic() - looked > CONTROL_SECONDS:
             hold_sources(cohort)

@@ -82,7 +82,7 @@ def test_pages_and_what_they_import_need_no_torch() -> None:
     code = (
         "import sys, dtvg.ui.cache, dtvg.ui.forms, dtvg.ui.live if False else None\n"
         "import dtvg.ui.runs, dtvg.ui.show, dtvg.ui.page, dtvg.jobs.launcher, dtvg.jobs.devices\n"
-        "import dtvg.figures.curves, dtvg.figures.groups, dtvg.figures.compare, dtvg.planning\n"
+        "import dtvg.figures.curves, dtvg.figures.groups, dtvg.figures.compare, dtvg.plan\n"
         "import dtvg.figures.explain, dtvg.figures.replay, dtvg.tasks.spec\n"
         "dtvg.tasks.spec.all_tasks()\n"
         "print([m for m in ('torch', 'transformers', 'datasets') if m in sys.modules])\n"
