@@ -40,7 +40,7 @@ def test_no_source_file_grows_beyond_its_limit() -> None:
 
 
 def test_every_task_stands_in_the_table_of_tasks() -> None:
-    from dtvg.tasks.spec import shipped_tasks
+    from dtvg.tasks.catalogue import shipped_tasks
 
     text = (DOCS / "tasks.md").read_text()
     names = [n for n, spec in shipped_tasks().items() if spec.dataset != "demo"]

@@ -27,8 +27,8 @@ from tokenizers import (
 from torch import Tensor
 from transformers import PreTrainedTokenizerFast, T5Config, T5ForConditionalGeneration
 
-from dtvg.tasks import demo
-from dtvg.tasks import demo_world as world
+from dtvg.tasks.families import demo
+from dtvg.tasks.families import demo_world as world
 
 SEED = 2503
 STEPS = 3600

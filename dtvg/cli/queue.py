@@ -80,7 +80,7 @@ def enter(arguments: argparse.Namespace) -> int:
     from dtvg import paths
     from dtvg.config import load_config
     from dtvg.jobs import queue
-    from dtvg.tasks.spec import find_task
+    from dtvg.tasks.catalogue import find_task
 
     wanted: dict[Path, list[str]] = {}
     for place in arguments.places:
@@ -142,7 +142,7 @@ def set_slots(arguments: argparse.Namespace) -> int:
 
 def work(arguments: argparse.Namespace) -> int:
     """Serve the queue."""
-    from dtvg.jobs.queue_worker import work as serve
+    from dtvg.jobs.queue import work as serve
 
     serve()
     return 0

@@ -53,14 +53,14 @@ def run_config(config: ExperimentConfig, runs_dir: Path | None, dry_run: bool) -
     """
     from dtvg import paths
     from dtvg.plan import plan
-    from dtvg.tasks.spec import find_task
+    from dtvg.tasks.catalogue import find_task
 
     for task in dict.fromkeys((*config.sources, *config.targets)):
         find_task(task)
     if dry_run:
         print_plan(config, plan(config))
         return 0
-    from dtvg.cli.progress import progress_bars
+    from dtvg.cli.terminal import progress_bars
     from dtvg.plan.stored import lay_out
     from dtvg.store.reader import open_experiment
     from dtvg.training.procedures import run_experiment
@@ -141,7 +141,7 @@ def print_outcome(experiment: Any) -> int:
     """Print method × target with mean ± std over seeds, and what did not finish."""
     from rich.console import Console
 
-    from dtvg.cli.tables import score_table
+    from dtvg.cli.terminal import score_table
     from dtvg.records import RunState
 
     console = Console()

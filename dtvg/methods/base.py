@@ -21,14 +21,17 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from dtvg.errors import ConfigError
-from dtvg.grouping import Grouping
 from dtvg.methods.specs import MethodConfig
+from dtvg.rule.decide import Grouping
 
 Role = Literal["prompt", "scale", "scale_target", "gate"]
 """Which of the learning rates a parameter takes."""
 
 ADAM_SINCE = "adam_since"
 """Name in `MethodState.memory`: `[R]`, updates made before Adam was last reset."""
+HELD = "held"
+"""Name in `MethodState.memory`, of methods that can hold sources: `[R n]`, 1 for pinned sources,
+-1 for banned ones, else 0."""
 
 
 @dataclass(frozen=True)

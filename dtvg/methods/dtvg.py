@@ -13,8 +13,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from dtvg.grouping import Grouping, decide, gram_matrix, merge
 from dtvg.methods.base import (
+    HELD,
     Inputs,
     MethodState,
     PromptStep,
@@ -23,10 +23,9 @@ from dtvg.methods.base import (
     TransferMethod,
     trainable,
 )
-from dtvg.regroup import stateful_settings
+from dtvg.rule.decide import Grouping, decide, gram_matrix, merge
+from dtvg.rule.memory import stateful_settings
 
-HELD = "held"
-"""Name in `MethodState.memory`: `[R n]`, 1 for pinned sources, -1 for banned ones, else 0."""
 ACTIVATIONS = {"identity": lambda scale: scale, "sigmoid": torch.sigmoid, "relu": torch.relu}
 
 

@@ -2,21 +2,27 @@
 
 An entry belongs to (files with size and time, or hub commit; settings; the code that turns rows
 into examples). Reading one touches no data file and builds an example only when asked for it.
-Must not import torch or pandas.
+docs/tasks.md "What is kept on disk".
 """
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import hashlib
-from collections.abc import Iterator, Sequence
+import json
+import logging
+import os
+import shutil
+import zlib
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, overload
 
 import pyarrow as pa
 
-from dtvg.tasks import entries
+from dtvg import paths
 from dtvg.tasks.spec import Example, TaskSpec
 
 SPLITS = ("train", "validation", "test")
@@ -106,20 +112,20 @@ def _plain(part: Any) -> str:
 def code() -> str:
     """Return a hash of this package's modules, so that an entry of other code is not used."""
     digest = hashlib.sha256()
-    for path in sorted(Path(__file__).parent.glob("*.py")):
+    for path in sorted(Path(__file__).parent.rglob("*.py")):
         digest.update(path.name.encode() + path.read_bytes())
     return digest.hexdigest()[:16]
 
 
 def place_of(key: str) -> Path:
     """Return the folder of an entry."""
-    return entries.root() / "tasks" / key
+    return root() / "tasks" / key
 
 
 def find(key: str) -> Prepared | None:
     """Open an entry; None where there is no whole one."""
     place = place_of(key)
-    facts = entries.look(place)
+    facts = look(place)
     if facts is None:
         return None
     try:
@@ -127,7 +133,7 @@ def find(key: str) -> Prepared | None:
         notes = tuple(str(note) for note in facts["notes"])
         return Prepared((first, second, third), facts["fingerprint"], notes, facts["origin"])
     except (OSError, KeyError, pa.ArrowException):
-        entries.remove(place)
+        remove(place)
         return None
 
 
@@ -150,7 +156,7 @@ def keep(key: str, data: Prepared) -> bool:
                 writer.write_table(table)
 
     facts = {"fingerprint": data.fingerprint, "notes": data.notes, "origin": data.origin}
-    return entries.keep(place_of(key), write, facts)
+    return keep_entry(place_of(key), write, facts)
 
 
 def _table(rows: Sequence[Example]) -> pa.Table:
@@ -162,3 +168,77 @@ def _table(rows: Sequence[Example]) -> pa.Table:
         "group": [e.group for e in rows],
     }
     return pa.table(columns, schema=SCHEMA)
+
+
+log = logging.getLogger(__name__)
+MANIFEST = "manifest.json"
+
+
+def root() -> Path:
+    """Return the folder of all entries, `<home>/cache`."""
+    return paths.home() / "cache"
+
+
+def checksum(path: Path) -> list[int]:
+    """Return a file's size and CRC-32."""
+    total, value = 0, 0
+    with path.open("rb") as file:
+        while part := file.read(1 << 20):
+            total += len(part)
+            value = zlib.crc32(part, value)
+    return [total, value]
+
+
+def keep_entry(place: Path, write: Callable[[Path], None], facts: dict[str, Any]) -> bool:
+    """Make an entry.
+
+    Args:
+        place: its folder.
+        write: puts the entry's files into the folder it is given.
+        facts: what the manifest keeps beside the checksums.
+
+    Returns:
+        Whether the entry is there now, ours or another process'.
+    """
+    temporary = place.with_name(f".{place.name}.{os.getpid()}.tmp")
+    try:
+        shutil.rmtree(temporary, ignore_errors=True)
+        temporary.mkdir(parents=True)
+        write(temporary)
+        held = {path.name: checksum(path) for path in sorted(temporary.iterdir())}
+        text = json.dumps({"facts": facts, "files": held}, ensure_ascii=False)
+        (temporary / MANIFEST).write_text(text, encoding="utf-8")
+        temporary.rename(place)
+    except (OSError, ValueError) as error:
+        shutil.rmtree(temporary, ignore_errors=True)
+        if not (place / MANIFEST).is_file():
+            log.warning("nothing is kept in the cache '%s': %s", place, error)
+            return False
+    return True
+
+
+def look(place: Path) -> dict[str, Any] | None:
+    """Return an entry's facts; None where there is none, or a damaged one (then removed)."""
+    try:
+        manifest = json.loads((place / MANIFEST).read_text(encoding="utf-8"))
+        for name, expected in manifest["files"].items():
+            if checksum(place / name) != expected:
+                raise ValueError(f"'{name}' is not as it was written")
+        facts: dict[str, Any] = manifest["facts"]
+    except FileNotFoundError:
+        if place.is_dir():
+            remove(place)
+        return None
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        log.warning("the cache entry '%s' is damaged (%s) and made anew", place, error)
+        remove(place)
+        return None
+    return facts
+
+
+def remove(place: Path) -> None:
+    """Take an entry away; readers that have it open keep what they mapped."""
+    gone = place.with_name(f".{place.name}.{os.getpid()}.gone")
+    with contextlib.suppress(OSError):
+        place.rename(gone)
+        shutil.rmtree(gone, ignore_errors=True)

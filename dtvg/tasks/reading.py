@@ -19,10 +19,10 @@ import pyarrow as pa
 
 from dtvg.errors import DataError
 from dtvg.tasks import files, hub, prepared
+from dtvg.tasks.catalogue import find_task
 from dtvg.tasks.labels import label_words, reworded, with_words
-from dtvg.tasks.own_splits import plan_own
-from dtvg.tasks.spec import Example, TaskSpec, find_task
-from dtvg.tasks.splits import Splits, draw_order, leak_note, needs_test, plan_splits
+from dtvg.tasks.spec import Example, TaskSpec
+from dtvg.tasks.splits import Splits, draw_order, leak_note, needs_test, plan_own, plan_splits
 from dtvg.tasks.text import TEXT_VERSION, examples_from, sharing_references
 
 SPLIT_NAMES = ("train", "validation", "test")

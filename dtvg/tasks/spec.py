@@ -1,17 +1,15 @@
-"""What a task is: one frozen row of data, looked up by name with "did you mean".
+"""What a task and an example are: frozen rows of data, without any code that looks them up.
 
-A new task is a row in one of the family modules (`glue.py`, ...); code (`convert`) only for
-the odd ones. Must not import torch, transformers or pandas. METHOD.md "Text-to-text
-conventions" and the split rule.
+A new task is a row in one of the modules of `families/`; code (`convert`) only for the odd
+ones. `catalogue.py` finds a task by its name. docs/tasks.md.
 """
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
-
-from dtvg.errors import ConfigError, unknown
 
 
 class FieldProblem(ValueError):
@@ -128,39 +126,7 @@ class TaskSpec:
         return titles[label]
 
 
-def shipped_tasks() -> dict[str, TaskSpec]:
-    """Return the tasks that come with the package by name, family by family."""
-    from dtvg.tasks import demo, glue, mrqa, nlg, others, superglue
-
-    tasks: dict[str, TaskSpec] = {}
-    for family in (demo, glue, superglue, mrqa, others, nlg):
-        tasks.update({spec.name: spec for spec in family.TASKS})
-    return tasks
-
-
-def described_tasks() -> tuple[dict[str, TaskSpec], dict[str, str]]:
-    """Return the tasks described in YAML, and what is wrong with descriptions, by name."""
-    from dtvg.tasks.custom import described
-
-    return described(shipped_tasks())
-
-
-def all_tasks() -> dict[str, TaskSpec]:
-    """Return every known task by name: those of the package, then a person's own."""
-    return shipped_tasks() | described_tasks()[0]
-
-
-def find_task(name: str) -> TaskSpec:
-    """Return the task called `name`.
-
-    Raises:
-        ConfigError: naming the nearest task and all of them, or what is wrong with the
-            description of that name.
-    """
-    tasks = all_tasks()
-    if name not in tasks:
-        problem = described_tasks()[1].get(name)
-        if problem:
-            raise ConfigError(problem)
-        raise ConfigError(unknown("task", name, tasks, "`python -m dtvg tasks list` shows them."))
-    return tasks[name]
+def example_fingerprint(example: Example) -> str:
+    """Return what identifies an example by content: input, answer and accepted answers."""
+    text = "\x1f".join((example.source, example.target, *example.references))
+    return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()

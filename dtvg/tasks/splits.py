@@ -2,14 +2,15 @@
 
 Membership is decided by a hash of each row's content and the data seed, so it depends
 neither on the order of a file nor on the run seed, and a larger `max_train_examples`
-contains every smaller one. Must not import torch or pandas. METHOD.md "Splits".
+contains every smaller one. Files given for a split of somebody's own task are that split.
+docs/tasks.md "Splits".
 """
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from dtvg.errors import DataError
 from dtvg.tasks.spec import Example, TaskSpec
@@ -131,3 +132,49 @@ def leak_note(splits: Splits) -> str | None:
         f"{len(rows)} of {len(splits.train)} train rows also stand in an evaluation split "
         f"(the first is train row {rows[0]})"
     )
+
+
+def plan_own(
+    spec: TaskSpec,
+    train: Sequence[Example],
+    validation: Sequence[Example],
+    test: Sequence[Example] | None,
+    seed: int = 42,
+) -> Splits:
+    """Divide what was read of a described task.
+
+    Args:
+        spec: the task.
+        train: always given.
+        validation: empty where none is given; then up to a tenth of train, at most 1,000.
+        test: None where none is given; then as METHOD.md's rule makes it from validation.
+        seed: the data seed.
+
+    Raises:
+        DataError: if a split would be left without rows.
+    """
+    notes: list[str] = []
+    parts: tuple[Sequence[Example], Sequence[Example], Sequence[Example]]
+    if validation and test is None:
+        rows = spec.split.train_rows or len(train)
+        sized = replace(spec, split=replace(spec.split, train_rows=rows))
+        return plan_splits(sized, train, validation, None, "plan", seed)
+    if validation and test is not None:
+        parts = (train, validation, test)
+    else:
+        share = min(HELD_OUT_ROWS, len(train) // 10)
+        held_out, rest = divide(train, share if test is not None else 2 * share, seed)
+        if test is None:
+            first, second = divide(held_out, len(held_out) // 2, seed)
+            parts = (rest, first, second)
+        else:
+            parts = (rest, held_out, test)
+        what = "validation" if test is not None else "validation and test"
+        notes.append(f"{len(held_out)} training rows are {what}, because no file is given for it")
+    for rows_of, which in zip(parts, ("train", "validation", "test"), strict=True):
+        if not rows_of:
+            raise DataError(
+                f"Task {spec.name} is left with no {which} rows ({len(train)} training and "
+                f"{len(validation)} validation rows at hand); give it more rows."
+            )
+    return Splits(tuple(parts[0]), tuple(parts[1]), tuple(parts[2]), tuple(notes))

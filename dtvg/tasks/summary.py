@@ -72,7 +72,7 @@ def length_summary(
     Raises:
         ConfigError: if the backbone has no tokenizer at hand.
     """
-    from dtvg.backbones.lengths import token_counts
+    from dtvg.backbones.specs import token_counts
 
     counts = token_counts(texts, backbone)
     longer = sum(limit is not None and count > limit for count in counts)

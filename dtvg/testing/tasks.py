@@ -11,11 +11,12 @@ import re
 import pytest
 
 from dtvg.config import NAME_PATTERN, DataConfig
+from dtvg.tasks.catalogue import find_task
 from dtvg.tasks.files import find_folder
 from dtvg.tasks.intervals import per_example, score_with_intervals
 from dtvg.tasks.metrics import METRICS, asked_once, score
 from dtvg.tasks.reading import TaskData, load_fresh
-from dtvg.tasks.spec import TaskSpec, find_task
+from dtvg.tasks.spec import TaskSpec
 
 SAMPLE = 60
 """Rows looked at per split: text metrics take milliseconds a row."""

@@ -23,7 +23,7 @@ from typing import Any, overload
 import numpy as np
 
 from dtvg.backbones.base import Backbone, Encoded
-from dtvg.tasks import entries
+from dtvg.tasks import prepared
 from dtvg.tasks.spec import Example
 
 log = logging.getLogger(__name__)
@@ -192,7 +192,7 @@ def place_for(data: str, split: str, backbone: Backbone, limits: tuple[int, int]
     """
     text = json.dumps([data, tokenizer_identity(backbone), *limits, EncodedRows.BLOCK])
     key = hashlib.sha256(text.encode()).hexdigest()[:32]
-    return entries.root() / "tokens" / key / split
+    return prepared.root() / "tokens" / key / split
 
 
 _IDENTITIES: weakref.WeakKeyDictionary[Backbone, str] = weakref.WeakKeyDictionary()

@@ -13,8 +13,9 @@ from dtvg.records import RunResult
 from dtvg.store.layout import RunDir, create_experiment
 from dtvg.store.reader import Experiment, open_experiment
 from dtvg.store.writer import CohortWriter, RunWriter
+from dtvg.tasks.catalogue import all_tasks
 from dtvg.tasks.metrics import score
-from dtvg.tasks.spec import Example, TaskSpec, all_tasks
+from dtvg.tasks.spec import Example, TaskSpec
 
 SOURCES = ("amber", "birch", "cedar")
 STEP = 20

@@ -13,8 +13,8 @@ from streamlit.testing.v1 import AppTest
 
 from dtvg.config import DataConfig
 from dtvg.errors import ConfigError, DataError
-from dtvg.tasks import adding
-from dtvg.tasks.spec import all_tasks
+from dtvg.tasks import checking
+from dtvg.tasks.catalogue import all_tasks
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -118,12 +118,12 @@ def test_a_task_typed_on_the_page_is_checked_and_kept(own_home: Path) -> None:
 def test_files_given_with_a_description_are_kept_with_it_or_not_at_all(own_home: Path) -> None:
     data, folder = DataConfig(), own_home / "tasks"
     with pytest.raises(DataError, match="column 'verdict': got 'bad', allowed: good, ugly"):
-        adding.keep_given("m", YAML.replace("bad", "ugly"), {"mine.csv": ROWS}, data)
+        checking.keep_given("m", YAML.replace("bad", "ugly"), {"mine.csv": ROWS}, data)
     assert not folder.exists()
-    adding.keep_given("m", YAML, {"mine.csv": ROWS}, data)
+    checking.keep_given("m", YAML, {"mine.csv": ROWS}, data)
     assert sorted(p.name for p in folder.iterdir()) == ["m.yaml", "mine.csv"]
     with pytest.raises(ConfigError, match="mine.csv' is there already"):
-        adding.keep_given("n", YAML, {"mine.csv": ROWS}, data)
+        checking.keep_given("n", YAML, {"mine.csv": ROWS}, data)
 
 
 @pytest.mark.parametrize(
@@ -131,9 +131,9 @@ def test_files_given_with_a_description_are_kept_with_it_or_not_at_all(own_home:
 )
 def test_a_file_whose_name_leaves_the_folder_is_refused(own_home: Path, file: str) -> None:
     with pytest.raises(DataError, match="cannot be taken"):
-        adding.check_given("m", YAML, {file: ROWS}, DataConfig())
+        checking.check_given("m", YAML, {file: ROWS}, DataConfig())
     with pytest.raises(ConfigError, match="cannot be used"):
-        adding.check_given("../m", YAML, {}, DataConfig())
+        checking.check_given("../m", YAML, {}, DataConfig())
 
 
 def test_the_page_brings_neither_torch_nor_transformers_nor_datasets(cb: str) -> None:

@@ -14,10 +14,10 @@ import pytest
 
 from dtvg.config import DataConfig
 from dtvg.errors import DataError
-from dtvg.tasks import entries, tables
+from dtvg.tasks import prepared, tables
+from dtvg.tasks.catalogue import find_task, shipped_tasks
 from dtvg.tasks.files import read_file
 from dtvg.tasks.reading import load_task
-from dtvg.tasks.spec import find_task, shipped_tasks
 from dtvg.tasks.text import examples_from
 
 HEAD = b"sentence1,sentence2,label\n"
@@ -40,7 +40,7 @@ def refusal(folder: Path, name: str, content: bytes) -> str:
     message = str(caught.value)
     assert message.endswith(".") and ". " not in message and "\n" not in message
     assert name in message
-    assert not list(entries.root().glob("tasks/*")), "something was half imported"
+    assert not list(prepared.root().glob("tasks/*")), "something was half imported"
     return message
 
 

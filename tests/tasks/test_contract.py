@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from dtvg.config import DataConfig
-from dtvg.tasks.spec import shipped_tasks
+from dtvg.tasks.catalogue import shipped_tasks
 from dtvg.testing.tasks import TaskContract
 
 SHARED = Path(os.environ.get("DTVG_SHARED", Path(__file__).parents[2] / ".." / "shared"))

@@ -12,8 +12,8 @@ import yaml
 
 from dtvg import paths
 from dtvg.config import load_config
-from dtvg.tasks import demo
-from dtvg.tasks import demo_world as world
+from dtvg.tasks.families import demo
+from dtvg.tasks.families import demo_world as world
 
 KIND = set(world.KIND_WORDS)
 HARSH = set(world.HARSH_WORDS)

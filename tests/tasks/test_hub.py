@@ -12,8 +12,8 @@ import pytest
 from dtvg.config import DataConfig
 from dtvg.errors import DataError
 from dtvg.tasks import hub
+from dtvg.tasks.catalogue import find_task
 from dtvg.tasks.reading import load_task
-from dtvg.tasks.spec import find_task
 
 
 @pytest.fixture(autouse=True)

@@ -7,9 +7,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from dtvg.tasks.catalogue import find_task
 from dtvg.tasks.intervals import per_example, score_with_intervals
 from dtvg.tasks.metrics import METRICS, score
-from dtvg.tasks.spec import Example, find_task
+from dtvg.tasks.spec import Example
 
 RNG = np.random.default_rng(7)
 WORDS = ["the", "red", "dog", "ran", "to", "a", "big", "house", "and", "sat", "on", "old", "stones"]

@@ -8,10 +8,10 @@ import pytest
 
 from dtvg.config import DataConfig, build_config
 from dtvg.errors import ConfigError
+from dtvg.tasks.catalogue import find_task
 from dtvg.tasks.labels import label_words
 from dtvg.tasks.metrics import score
 from dtvg.tasks.reading import load_task
-from dtvg.tasks.spec import find_task
 
 Write = Callable[..., DataConfig]
 OWN = {"rte": ("ja", "nein")}

@@ -9,8 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dtvg.errors import DataError
+from dtvg.tasks.catalogue import find_task, shipped_tasks
 from dtvg.tasks.metrics import METRICS, score
-from dtvg.tasks.spec import Example, find_task, shipped_tasks
+from dtvg.tasks.spec import Example
 
 
 def gold(labels: Sequence[int]) -> list[Example]:

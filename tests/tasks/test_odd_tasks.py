@@ -8,10 +8,11 @@ import pyarrow as pa
 import pytest
 
 from dtvg.errors import DataError
+from dtvg.tasks.catalogue import find_task
+from dtvg.tasks.families.superglue import without_markup
 from dtvg.tasks.files import checked
 from dtvg.tasks.metrics import score
-from dtvg.tasks.spec import Example, find_task
-from dtvg.tasks.superglue import without_markup
+from dtvg.tasks.spec import Example
 from dtvg.tasks.text import examples_from, sharing_references
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from dtvg.config import DataConfig
-from dtvg.tasks import entries, files, prepared, reading
+from dtvg.tasks import files, prepared, reading
 from dtvg.tasks.reading import TaskData, load_task
 
 Write = Callable[..., DataConfig]
@@ -70,9 +70,9 @@ def test_a_damaged_entry_is_made_anew(rte_folder: Write, own_home: Path, harm: s
     elif harm == "gone":
         path.unlink()
     elif harm == "no manifest":
-        (entry / entries.MANIFEST).unlink()
+        (entry / prepared.MANIFEST).unlink()
     else:
-        (entry / entries.MANIFEST).write_text('{"facts"')
+        (entry / prepared.MANIFEST).write_text('{"facts"')
     assert again("rte", data).train == first.train
     assert path.read_bytes() == content
     assert isinstance(again("rte", data).train, prepared.StoredExamples)
@@ -84,7 +84,7 @@ def test_of_two_processes_writing_one_entry_the_first_wins(
     again("rte", rte_folder())
     entry = kept(own_home)[0]
     before = (entry / "train.arrow").stat().st_ino
-    assert entries.keep(entry, lambda folder: (folder / "x").touch() or None, {})
+    assert prepared.keep_entry(entry, lambda folder: (folder / "x").touch() or None, {})
     assert (entry / "train.arrow").stat().st_ino == before
     assert [p.name for p in entry.parent.iterdir()] == [entry.name]
 

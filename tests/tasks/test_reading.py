@@ -19,8 +19,9 @@ import pytest
 from dtvg.config import DataConfig
 from dtvg.errors import ConfigError, DataError
 from dtvg.tasks import files
+from dtvg.tasks.catalogue import find_task
 from dtvg.tasks.reading import TaskData, fingerprint_of, limit_train, load_task
-from dtvg.tasks.spec import Example, SplitPlan, TaskSpec, find_task
+from dtvg.tasks.spec import Example, SplitPlan, TaskSpec
 from dtvg.tasks.splits import Splits
 
 Write = Callable[..., DataConfig]

@@ -7,9 +7,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from dtvg.tasks.catalogue import all_tasks
 from dtvg.tasks.metrics import METRICS as TASK_METRICS
 from dtvg.tasks.reweighted import METRICS, Answers, mean_scorer, scorer
-from dtvg.tasks.spec import Example, all_tasks
+from dtvg.tasks.spec import Example
 
 WORDS = {"f1": ("0", "1"), "pearson": (), "spearman": ()}
 

@@ -8,8 +8,9 @@ import pytest
 
 from dtvg.config import NAME_PATTERN
 from dtvg.errors import ConfigError
+from dtvg.tasks.catalogue import find_task, shipped_tasks
 from dtvg.tasks.metrics import METRICS
-from dtvg.tasks.spec import FieldProblem, find_task, shipped_tasks
+from dtvg.tasks.spec import FieldProblem
 
 OFFICIAL = dict(mnli=392_702, qnli=104_743, qqp=363_846, sst2=67_349, mrpc=3_668, cola=8_551,
                 rte=2_490, stsb=5_749, boolq=9_427, cb=250, wic=5_428, wsc=554, multirc=27_243,

@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dtvg.errors import DataError
-from dtvg.tasks.spec import Example, SplitPlan, TaskSpec, find_task
+from dtvg.tasks.catalogue import find_task
+from dtvg.tasks.spec import Example, SplitPlan, TaskSpec
 from dtvg.tasks.splits import divide, draw_order, leak_note, plan_splits
 
 

@@ -18,10 +18,10 @@ import pytest
 
 from dtvg.config import DataConfig
 from dtvg.errors import DataError
+from dtvg.tasks.catalogue import all_tasks, find_task
 from dtvg.tasks.files import read_file
 from dtvg.tasks.metrics import score
 from dtvg.tasks.reading import load_task
-from dtvg.tasks.spec import all_tasks, find_task
 from dtvg.tasks.text import examples_from
 
 GOLDEN = Path(__file__).resolve().parents[1] / "golden" / "tasks.json"

@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 
 from dtvg.errors import DataError
 from dtvg.tasks.answer_metrics import answer_f1, normalise
+from dtvg.tasks.catalogue import find_task
 from dtvg.tasks.metrics import METRICS
-from dtvg.tasks.spec import Example, find_task
+from dtvg.tasks.spec import Example
 
 SPEC = find_task("stsb")
 

@@ -1,0 +1,97 @@
+"""Tasks of one's own on the tasks page: those there are, and adding one without code."""
+
+from __future__ import annotations
+
+import pandas as pd
+import streamlit as st
+
+from dtvg import paths
+from dtvg.config import DataConfig
+from dtvg.errors import DtvgError
+from dtvg.tasks.catalogue import described_tasks
+from dtvg.tasks.checking import Check, check_given, keep_given
+from dtvg.ui import show
+
+EXAMPLE = """\
+title: Is the review kind?
+files: {train: reviews.csv}          # Parquet, CSV or JSON lines; beside this file
+text: "review: {review}"             # columns in braces
+label: verdict                       # column of the answer
+labels: {bad: negative, good: positive}   # what the column holds: what is answered
+metrics: [accuracy]
+"""
+
+
+def section() -> None:
+    """Show the described tasks, and a form that checks and keeps another one."""
+    st.subheader("Tasks of your own", anchor=False)
+    own, wrong = described_tasks()
+    rows = [(name, spec.title, spec.described_in) for name, spec in own.items()]
+    for problem in wrong.values():
+        st.warning(problem, icon=":material/warning:")
+    if rows:
+        table = pd.DataFrame(rows, columns=["task", "title", "described in"])
+        show.numbers(table, "own-tasks", "own-tasks")
+    else:
+        st.caption(
+            f"None yet. A task is a YAML file in {paths.home() / 'tasks'}; the form below checks "
+            "one and puts it there."
+        )
+    with st.expander("Add a task", icon=":material/add:"):
+        _form()
+
+
+def _form() -> None:
+    """Take a description with its files; check it, keep it."""
+    name = st.text_input("Name", key="own-name", placeholder="my-reviews")
+    text = st.text_area("Description (YAML)", EXAMPLE, height=220, key="own-text")
+    files = st.file_uploader(
+        "Data files, or a description",
+        type=["csv", "tsv", "jsonl", "parquet", "yaml", "yml"],
+        accept_multiple_files=True,
+        key="own-files",
+        help="Files lie beside the description. A YAML file given here replaces the text above.",
+    )
+    uploads: dict[str, bytes] = {}
+    for file in files or []:
+        if file.name.endswith((".yaml", ".yml")):
+            text, name = file.getvalue().decode("utf-8", "replace"), name or file.name.split(".")[0]
+        else:
+            uploads[file.name] = file.getvalue()
+    with st.container(horizontal=True):
+        check = st.button("Check", icon=":material/fact_check:", key="own-check")
+        keep = st.button("Keep", icon=":material/save:", key="own-keep", type="primary")
+    if not check and not keep:
+        return
+    try:
+        if keep:
+            path = keep_given(name.strip(), text, uploads, DataConfig())
+            st.success(f"Kept as {path}. It can be named everywhere now.", icon=":material/check:")
+            return
+        _result(check_given(name.strip(), text, uploads, DataConfig()))
+    except DtvgError as error:
+        st.error(str(error), icon=":material/error:")
+
+
+def _result(done: Check) -> None:
+    """Show what checking found."""
+    if done.problems:
+        count = len(done.problems) + done.more
+        st.error(
+            f"{count:,} problem{'s' if count > 1 else ''}; the task cannot be kept as it is.",
+            icon=":material/error:",
+        )
+        problems = pd.DataFrame({"problem": done.problems})
+        st.table(problems.set_index("problem"), border="horizontal")
+    if done.sound:
+        st.success("Everything about this task can be used.", icon=":material/check:")
+    for example in done.train[:3]:
+        st.code(
+            f"{example.source}\n→ {' | '.join(example.references)}", language=None, wrap_lines=True
+        )
+    rows = [
+        (split, count, ", ".join(f"{w} {n}" for w, n in done.balance[split].items()))
+        for split, count in done.usable.items()
+    ]
+    table = pd.DataFrame(rows, columns=["file for", "usable rows", "answers"])
+    st.dataframe(table, hide_index=True, key="own-result")
