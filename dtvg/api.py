@@ -200,10 +200,10 @@ def run(
 
     from dtvg import paths
     from dtvg.cli.terminal import progress_bars
-    from dtvg.store.layout import create_experiment
+    from dtvg.plan.stored import lay_out
     from dtvg.training.procedures import run_experiment
 
-    made = create_experiment(config, Path(runs_dir) if runs_dir else paths.runs())
+    made = lay_out(config, Path(runs_dir) if runs_dir else paths.runs())
     with progress_bars() if progress else nullcontext(lambda report: None) as report:
         run_experiment(made, report)
     return open_experiment(made.path)

@@ -28,7 +28,7 @@ from dtvg.cli import main as command
 from dtvg.config import DataConfig, build_config, load_config
 from dtvg.config.grid import expand, parse
 from dtvg.config.presets import PRESETS
-from dtvg.planning import plan
+from dtvg.plan import plan
 from dtvg.store.bank import PromptBank
 from dtvg.tasks.catalogue import find_task
 from dtvg.tasks.reading import load_task

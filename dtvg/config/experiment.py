@@ -26,7 +26,7 @@ from dtvg.config.sections import (
     Section,
 )
 from dtvg.errors import unknown
-from dtvg.methods.specs import AllForOne, AnyMethod, MethodConfig, PromptTuning
+from dtvg.methods.specs import STAGE_ONE, AnyMethod, MethodConfig, Needs, Role
 
 MISFIT = "settings_do_not_fit"
 """Pydantic's type of the errors that bring their own place and whole sentence."""
@@ -92,16 +92,23 @@ class RunConfig(_Shared):
 
     @property
     def total_steps(self) -> int:
-        """Optimiser steps of this run.
-
-        `all_for_one` has no target Stage I, so it gets both budgets on the target: every
-        row of a comparison has seen the same number of target steps.
-        """
+        """Optimiser steps of this run."""
         if self.role != "transfer":
             return self.optim.stage1_steps
-        if isinstance(self.method, AllForOne):
-            return self.optim.stage1_steps + self.optim.steps
-        return self.optim.steps
+        return self.method.steps(self.optim.stage1_steps, self.optim.steps)
+
+    @property
+    def needs(self) -> Needs:
+        """What must be there before this run can start."""
+        few_shot = self.data.few_shot is not None
+        return self.method.needs(self.sources, self.target, few_shot)
+
+    @property
+    def full_role(self) -> Role:
+        """What this run is for in a comparison."""
+        if self.role == "transfer":
+            return self.method.role_of(self.method.trial)
+        return Role.MIXTURE if self.role == "mixture" else Role.STAGE_ONE
 
 
 class ExperimentConfig(_Shared):
@@ -191,7 +198,7 @@ class ExperimentConfig(_Shared):
             name=run_name("stage1", label, seed),
             role="stage1",
             target=task,
-            method=PromptTuning(),
+            method=STAGE_ONE,
             seed=seed,
             **shared,
         )
@@ -202,9 +209,9 @@ class ExperimentConfig(_Shared):
         """Return the Stage I run on the mixture of `sources` that tunes one prompt, or `method`."""
         shared = {key: getattr(self, key) for key in _Shared.model_fields}
         shared["data"] = self.data.model_copy(update={"few_shot": None})
-        method = method or PromptTuning()
+        method = method or STAGE_ONE
         label = f"mixture-{fingerprint(sources)[:6]}"
-        if not isinstance(method, PromptTuning):
+        if method != STAGE_ONE:
             content = [sources, method.model_dump(mode="json")]
             label = f"{method.name}-{fingerprint(content)[:6]}"
         return RunConfig(

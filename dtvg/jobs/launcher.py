@@ -19,9 +19,10 @@ import psutil
 from dtvg import paths
 from dtvg.config import ExperimentConfig
 from dtvg.errors import JobError, StoreError
+from dtvg.plan.stored import lay_out
 from dtvg.records import RunState
 from dtvg.store.files import is_locked, read_json
-from dtvg.store.layout import CohortDir, ExperimentDir, create_experiment
+from dtvg.store.layout import CohortDir, ExperimentDir
 from dtvg.store.reader import Run, open_run
 from dtvg.store.status import process_exists, request
 
@@ -39,7 +40,7 @@ def start(config: ExperimentConfig, runs_dir: Path) -> ExperimentDir:
         ConfigError: the name is taken by another configuration.
         JobError: the process could not be started, or one is at it already.
     """
-    experiment = create_experiment(config, runs_dir)
+    experiment = lay_out(config, runs_dir)
     resume(experiment)
     return experiment
 

@@ -23,8 +23,9 @@ from dtvg.errors import DtvgError, JobError, StoreError
 from dtvg.jobs import launcher
 from dtvg.jobs.queue_files import Job, JobState, changing, folder, jobs, stored, write
 from dtvg.jobs.slots import free_device, may_use, slots, taken
+from dtvg.plan.stored import lay_out
 from dtvg.store.files import is_locked, locked, read_json, replace_json
-from dtvg.store.layout import ExperimentDir, create_experiment, load_experiment
+from dtvg.store.layout import ExperimentDir, load_experiment
 from dtvg.store.status import note_waiting, process_exists
 
 KEPT = 50
@@ -43,7 +44,7 @@ def enter(config: ExperimentConfig, runs_dir: Path, now: bool = False) -> Job:
         ConfigError: the name is taken by another configuration.
         JobError: it is in the queue already, or no process could be started.
     """
-    experiment = create_experiment(config, runs_dir)
+    experiment = lay_out(config, runs_dir)
     return add(experiment, now=now, device=config.device.name)
 
 

@@ -64,8 +64,7 @@ def require_tasks(config: ExperimentConfig) -> None:
 
 def count_runs(config: ExperimentConfig) -> int:
     """Return how many transfer runs an experiment has, at most, without making them."""
-    singles = sum(m.name == "single" and getattr(m, "source", None) is None for m in config.methods)
-    each = len(config.methods) - singles + singles * len(config.sources)
+    each = sum(method.run_count(len(config.sources)) for method in config.methods)
     return len(config.targets) * len(config.seeds) * each
 
 

@@ -59,7 +59,7 @@ def fork(
     parent = run.config
     if parent is None or parent.role != "transfer" or run.problem is not None:
         raise StoreError(f"'{run.name}' is no transfer run that can be read; nothing to fork.")
-    if parent.method.derived and not parent.method.trial:
+    if parent.needs.trials:
         raise StoreError(
             f"Run '{run.name}' rests on trials of its own experiment; clone the experiment instead."
         )

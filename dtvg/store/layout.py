@@ -113,6 +113,11 @@ class ExperimentDir:
         return self.path / "experiment.yaml"
 
     @property
+    def plan_path(self) -> Path:
+        """Which runs train together, and what they start from; met again at every resume."""
+        return self.path / "plan.json"
+
+    @property
     def log_path(self) -> Path:
         """What the process working on it printed."""
         return self.path / "log.txt"
@@ -244,14 +249,16 @@ def add_run(experiment: ExperimentDir, config: RunConfig) -> RunDir:
 
 def identity_of(config: RunConfig) -> dict[str, object]:
     """Return what `status.json` repeats of the configuration, so that lists need not parse it."""
+    subset = config.method.subset_of_sources
     return {
         "experiment": config.experiment,
         "name": config.name,
         "role": config.role,
+        "full_role": config.full_role.value,
         "target": config.target,
         "method": config.method.label,
         "method_name": config.method.name,
         "seed": config.seed,
         "sources": list(config.sources),
-        "subset": list(config.method.subset_of_sources) if config.method.trial else None,
+        "subset": None if subset is None else list(subset),
     }

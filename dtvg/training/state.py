@@ -87,7 +87,7 @@ class RunSlot:
     def rates(self) -> Rates:
         """Learning rates at full height and weight decay."""
         optim = self.config.optim
-        if self.config.role != "transfer" or self.config.method.tunes_from_other_prompt:
+        if self.config.role != "transfer" or self.config.method.rates == "stage_one":
             return Rates(optim.lr_stage1, 0.0, 0.0, optim.weight_decay_stage1)
         return Rates(
             optim.lr_prompt,

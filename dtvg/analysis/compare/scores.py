@@ -12,8 +12,8 @@ from typing import TypeVar
 import numpy as np
 
 from dtvg.errors import DataError, unknown
+from dtvg.methods.specs.trials import best_subset_of
 from dtvg.store.reader import Run, read_table
-from dtvg.trials import best_subset_of
 
 AVERAGE = "average"
 """Name of the column that averages over targets."""

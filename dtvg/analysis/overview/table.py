@@ -312,16 +312,6 @@ def age(moment: float | None) -> str:
     return "" if moment is None else time.strftime("%Y-%m-%d %H:%M", time.localtime(moment))
 
 
-def duration(seconds: float | None) -> str:
-    """Return seconds as one reads them: `45 s`, `12 min`, `3 h 05 min`."""
-    if seconds is None:
-        return ""
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    minutes = round(seconds / 60)
-    return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60:02d} min"
-
-
 POINTS = 40
 Quantity = Literal["score", "loss"]
 Floats = npt.NDArray[np.float64]

@@ -17,8 +17,8 @@ from dtvg.analysis.statistics import ALPHA, FEWEST_SEEDS, bootstrap_interval, ho
 from dtvg.analysis.subsets.quality import Truth
 from dtvg.analysis.subsets.runs import PLAIN, Subset, effect, subset_table
 from dtvg.errors import NumericsError
+from dtvg.methods.specs.trials import fit_surrogate
 from dtvg.store.reader import Run
-from dtvg.trials import fit_surrogate
 
 HELPFUL, HARMFUL, UNDECIDED = "helpful", "harmful", "undecided"
 NOTE = (
