@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 import torch
 
-from dtvg.backbones.base import Backbone, load_backbone
+from dtvg.backbones.base import Backbone
+from dtvg.backbones.loading import load_backbone
 from dtvg.backbones.specs import location
 from dtvg.config import BackboneConfig
 from dtvg.errors import ConfigError
