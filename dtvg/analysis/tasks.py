@@ -1,7 +1,6 @@
 """A task for its page: facts, sizes, label balance, and its answers under numerals and words.
 
-Reads a task only where that asks nobody on the network. Must not import torch, transformers or
-streamlit.
+Reads a task only where that asks nobody on the network.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 What an import lacks is said, not guessed: without its initial prompt it has no vector and
 serves only methods that use prompts themselves. Nothing is written before all was checked.
-Must not import torch: `.pt` files are read by a function handed in.
+`.pt` files are read by a function handed in, since this room has no torch.
 """
 
 from __future__ import annotations

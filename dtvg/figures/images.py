@@ -1,7 +1,6 @@
 """Figures as image files: SVG, PDF and PNG, made by kaleido in an installed Chromium.
 
-Both are optional: without them a page offers what the browser itself can save. Must not import
-torch or streamlit.
+Both are optional: without them a page offers what the browser itself can save.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Starting experiments as processes that outlive the browser and the app, and stopping them.
 
 A started process is `python -m dtvg runs resume NAME`, in a session of its own, so that a
-start, a resume and a restart after a crash are one command. Must not import torch.
+start, a resume and a restart after a crash are one command.
 """
 
 from __future__ import annotations

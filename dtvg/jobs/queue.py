@@ -1,8 +1,7 @@
 """Experiments that wait for a free device: an ordered queue in files, with slots per device.
 
-The files are the queue; a small detached process (`work`), started on demand, only starts
-what is first. Killing it loses nothing: the next call brings it back. Must not import torch.
-docs/launch.md.
+The files are the queue; a small detached process (`work`), started on demand, only starts what
+is first. Killing it loses nothing: the next call brings it back. docs/launch.md.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """What would fail, or surprise, after Start: looked up before it, setting by setting.
 
-Reads names and folders only; nothing is loaded or downloaded. Must not import torch.
+Reads names and folders only; nothing is loaded or downloaded.
 """
 
 from __future__ import annotations

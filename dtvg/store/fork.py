@@ -1,9 +1,9 @@
 """Forking a run: a new experiment that goes on from the newest commit of an unfinished run.
 
-The fork starts with the parent's rows up to the commit, its prompts, parameters and moments, so
-that without a change it follows the parent's trajectory (bit for bit where the parent trains
-alone; else up to rounding). The parent is only read, and may train on beside it.
-Must not import torch. docs/run_files.md "Forks".
+The fork starts with the parent's rows up to the commit, its prompts, parameters and moments,
+so that without a change it follows the parent's trajectory (bit for bit where the parent
+trains alone; else up to rounding). The parent is only read, and may train on beside it.
+docs/run_files.md "Forks".
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Where everything of an experiment lies, and making its folders.
 
 `runs/<experiment>/{experiment.yaml, cohorts/<id>/, <run>/}`; names never leave their folder.
-Must not import torch. DESIGN.md "The log"; docs/run_files.md.
+docs/run_files.md.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What made a run: versions, code, hardware, command, time. Must not import torch."""
+"""What made a run: versions, code, hardware, command, time."""
 
 from __future__ import annotations
 

@@ -1,8 +1,7 @@
 """Reading runs: frozen views, tables and tensors; never an exception for a foreign folder.
 
 A folder that holds no run, or half of one, is a `Run` whose `problem` says so. Lists read
-status files only; configurations are parsed when asked for. Must not import torch.
-DESIGN.md "The log"; docs/run_files.md.
+status files only; configurations are parsed when asked for. docs/run_files.md.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """What a run is doing: status files written by a thread of its own, and the truth about them.
 
-A status may outlive its process; `read_status` checks that the process with that pid AND
-start time still exists (on another host: a heartbeat younger than 30 s) and says LOST if not.
-Must not import torch. DESIGN.md "The log".
+A status may outlive its process; `read_status` checks that the process with that pid AND start
+time still exists (on another host: a heartbeat younger than 30 s) and says LOST if not.
+docs/run_files.md.
 """
 
 from __future__ import annotations

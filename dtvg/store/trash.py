@@ -1,7 +1,7 @@
 """Deleting experiments and runs: they are moved under `<home>/trash`, and can be put back.
 
 Nothing is ever removed from the disk here; a move within one file system is atomic.
-Must not import torch. docs/run_files.md "Deleted runs".
+docs/run_files.md "Deleted runs".
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Contract kit for tasks: what every task must satisfy, shipped for extensions.
 
 Subclass `TaskContract` in a test module and give `name` and, where rows are at hand, `data`;
-pytest runs every law on it. Imports no torch; must not import streamlit or plotly.
+pytest runs every law on it. Imports no torch.
 """
 
 from __future__ import annotations

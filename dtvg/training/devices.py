@@ -1,7 +1,7 @@
 """Picking the device, threads and token budget a process trains with.
 
-Must not import streamlit or plotly. DESIGN.md: two spinning threads on busy cores ran
-30 times slower, so threads and OpenMP's waiting are set before anything computes.
+Two spinning threads on busy cores ran 30 times slower, so threads and OpenMP's waiting are set
+before anything computes.
 """
 
 from __future__ import annotations

@@ -1,8 +1,7 @@
 """Widgets made from the configuration model: help, bounds and defaults are the fields' own.
 
 What is typed is kept as text until the model has judged it, so nothing is lost by a mistake.
-Only streamlit and the model; what a page does with the values is the page's. Must not import
-torch.
+Only streamlit and the model; what a page does with the values is the page's.
 """
 
 from __future__ import annotations

@@ -1,7 +1,4 @@
-"""In which settings do runs or experiments differ? Flattened keys, only those that differ.
-
-Must not import torch, plotly or streamlit.
-"""
+"""In which settings do runs or experiments differ? Flattened keys, only those that differ."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Stored answers of runs, example by example, their inputs, and resampled scores.
 
-Runs are paired by what an example says (its fingerprint), never by its place. Must not import
-torch, plotly or streamlit. docs/verdicts.md "By example".
+Runs are paired by what an example says (its fingerprint), never by its place. docs/verdicts.md
+"By example".
 """
 
 from __future__ import annotations

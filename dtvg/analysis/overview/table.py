@@ -1,8 +1,8 @@
 """Runs as rows of a table: what can be shown, filtered and sorted by, one by one or by seeds.
 
-A row's fields are those of its status file and, by dotted path (`optim.lr_prompt`), any setting.
-Settings come from the experiment's configuration, expanded once, so that 1,000 runs cost one
-file. Must not import torch, plotly or streamlit.
+A row's fields are those of its status file and, by dotted path (`optim.lr_prompt`), any
+setting. Settings come from the experiment's configuration, expanded once, so that 1,000 runs
+cost one file.
 """
 
 from __future__ import annotations

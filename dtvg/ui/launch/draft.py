@@ -2,7 +2,7 @@
 
 A draft outlives its widgets: reruns, mistakes, other pages, and, through the URL, the tab. Its
 values are plain ones as in YAML; text that means no value stays text until the model refuses
-it. Must not import torch. DESIGN.md "Core types".
+it.
 """
 
 from __future__ import annotations

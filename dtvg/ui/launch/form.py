@@ -1,7 +1,4 @@
-"""The launch form: what is trained, then how, each group closed until one wants it.
-
-Must not import torch.
-"""
+"""The launch form: what is trained, then how, each group closed until one wants it."""
 
 from __future__ import annotations
 

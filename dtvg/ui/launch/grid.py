@@ -1,7 +1,4 @@
-"""The grid of the launch page: choose settings, give values, see the experiments.
-
-Must not import torch.
-"""
+"""The grid of the launch page: choose settings, give values, see the experiments."""
 
 from __future__ import annotations
 
