@@ -250,7 +250,7 @@ def addresses(home: Path) -> dict[str, Any]:
 
 def opened(page: str, query: str) -> dict[str, Any]:
     """Open one address and return what stands on the page."""
-    from streamlit.components.v2 import component_manager
+    from streamlit.components.v2 import manifest_scanner
     from streamlit.testing.v1 import AppTest
 
     app = AppTest.from_file(str(ROOT / "pages" / f"{page}.py"), default_timeout=60)
@@ -259,7 +259,7 @@ def opened(page: str, query: str) -> dict[str, Any]:
         app.query_params[key] = value
     with pytest.MonkeyPatch.context() as patch:
         # every start of a page looks for components in all installed packages: half a second
-        patch.setattr(component_manager, "scan_component_manifests", lambda *a, **k: [])
+        patch.setattr(manifest_scanner, "scan_component_manifests", lambda *a, **k: [])
         app.run()
     assert not app.exception, (page, query)
     assert not app.error, (page, query, [e.value for e in app.error])
