@@ -21,7 +21,8 @@ from dtvg.errors import DtvgError
 from dtvg.store.reader import Run, read_table
 from dtvg.tasks.catalogue import find_task
 from dtvg.tasks.labels import label_words
-from dtvg.tasks.reweighted import Answers, Scorer, mean_scorer, value_scorer
+from dtvg.tasks.metrics import mean_scorer, value_scorer
+from dtvg.tasks.scoring import Answers, Scorer
 
 Floats = npt.NDArray[np.float64]
 

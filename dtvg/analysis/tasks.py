@@ -15,7 +15,7 @@ from dtvg.backbones.lengths import token_counts, token_pieces
 from dtvg.config import DataConfig
 from dtvg.errors import DtvgError
 from dtvg.tasks.catalogue import find_task
-from dtvg.tasks.files import at_hand, find_folder
+from dtvg.tasks.sources import at_hand, find_folder
 from dtvg.tasks.hub import hub_name
 from dtvg.tasks.labels import label_words, reworded, with_words
 from dtvg.tasks.reading import TaskData, is_kept, load_task
@@ -29,7 +29,7 @@ class TaskInfo:
 
     spec: TaskSpec
     offline: str
-    """`yes`, or what is missing; from `files.at_hand`."""
+    """`yes`, or what is missing; from `sources.at_hand`."""
     facts: pd.DataFrame
     """fact, value."""
     data: TaskData | None
@@ -83,7 +83,7 @@ def _facts(spec: TaskSpec, offline: str, data: TaskData | None) -> pd.DataFrame:
         "family": spec.family,
         "at hand offline": offline,
         "rows from": data.origin if data else "",
-        "hub": hub if spec.dataset not in ("", "demo") else "",
+        "hub": hub if spec.dataset else "",
         "described in": spec.described_in,
         "columns": ", ".join(spec.columns),
         "metrics": ", ".join(spec.metrics) + ("; score is their mean" if spec.metrics[1:] else ""),

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dtvg.errors import DtvgError
 from dtvg.store.reader import Run
 from dtvg.tasks.catalogue import find_task
-from dtvg.tasks.files import at_hand, find_folder
+from dtvg.tasks.sources import at_hand, find_folder
 from dtvg.tasks.reading import is_kept, load_task
 from dtvg.tasks.spec import example_fingerprint
 

@@ -110,7 +110,7 @@ def _chosen(arguments: argparse.Namespace) -> tuple[TaskData, tuple[Example, ...
 
 def _rule(spec: TaskSpec, arguments: argparse.Namespace) -> str:
     """Return the split rule: as asked for, or `official` where there is nothing to plan with."""
-    from dtvg.tasks.files import find_folder, split_files
+    from dtvg.tasks.sources import find_folder, split_files
 
     rule: str = arguments.split_rule
     folder = find_folder(spec, arguments.data)

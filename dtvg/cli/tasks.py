@@ -58,7 +58,7 @@ def list_tasks(arguments: argparse.Namespace) -> int:
     from rich.table import Table
 
     from dtvg.tasks.catalogue import all_tasks, described_tasks
-    from dtvg.tasks.files import at_hand, find_folder
+    from dtvg.tasks.sources import at_hand, find_folder
     from dtvg.tasks.hub import hub_name
 
     table = Table(box=None, pad_edge=False, header_style="bold")

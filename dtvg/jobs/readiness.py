@@ -16,7 +16,7 @@ from dtvg.errors import ConfigError, DataError
 from dtvg.jobs.devices import Device, pick
 from dtvg.store.layout import free_name
 from dtvg.tasks.catalogue import find_task
-from dtvg.tasks.files import at_hand, find_folder
+from dtvg.tasks.sources import at_hand, find_folder
 
 RUNS_LIMIT = 10_000
 """Of one experiment; more is a slip of the finger, and lists of it help nobody."""

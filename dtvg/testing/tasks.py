@@ -12,11 +12,11 @@ import pytest
 
 from dtvg.config import NAME_PATTERN, DataConfig
 from dtvg.tasks.catalogue import find_task
-from dtvg.tasks.files import find_folder
-from dtvg.tasks.intervals import per_example, score_with_intervals
-from dtvg.tasks.metrics import METRICS, asked_once, score
+from dtvg.tasks.metrics import METRICS, asked_once, per_example, score, score_with_intervals
 from dtvg.tasks.reading import TaskData, load_fresh
+from dtvg.tasks.sources import find_folder, source_of
 from dtvg.tasks.spec import TaskSpec
+from dtvg.tasks.splits import SMALL_TASK_ROWS
 
 SAMPLE = 60
 """Rows looked at per split: text metrics take milliseconds a row."""
@@ -56,7 +56,7 @@ class TaskContract:
             rows = loaded.split(split)
             assert rows
             for e in rows[:SAMPLE]:
-                assert e.source.startswith(f"{self.name} ") or self.spec.dataset == "demo"
+                assert e.source.startswith(f"{self.name} ") or not source_of(self.spec).prefixed
                 assert e.target and e.target in e.references
                 if loaded.spec.labels:
                     assert e.label is not None and e.target == loaded.spec.labels[e.label]
@@ -65,7 +65,7 @@ class TaskContract:
         loaded = self.loaded()
         groups = [{e.group for e in loaded.split(s) if e.group} for s in ("train", "validation")]
         assert not groups[0] & groups[1]
-        if self.spec.dataset != "demo" and self.spec.split.train_rows < 10_000:
+        if self.spec.split.rule == "size" and self.spec.split.train_rows < SMALL_TASK_ROWS:
             half = len(loaded.validation), len(loaded.test)
             assert abs(half[0] - half[1]) <= 1 or any(e.group for e in loaded.validation)
 
@@ -73,7 +73,7 @@ class TaskContract:
         loaded = self.loaded()
         again = load_fresh(self.spec, self.data)
         assert again.fingerprint == loaded.fingerprint
-        if self.spec.dataset != "demo":
+        if self.spec.split.rule != "given":
             other = load_fresh(self.spec, self.data.model_copy(update={"seed": 7}))
             assert other.fingerprint != loaded.fingerprint
 
