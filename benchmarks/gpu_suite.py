@@ -22,8 +22,8 @@ from typing import Any
 import torch
 
 from benchmarks import commit_cost, machine, methods, training, work
-from dtvg.grouping import gram_matrix
 from dtvg.methods.dtvg import decide_on_device
+from dtvg.rule.decide import gram_matrix
 
 ROOT = Path(__file__).resolve().parent.parent
 Rows = list[dict[str, Any]]
@@ -80,7 +80,7 @@ def tests(options: argparse.Namespace) -> Rows:
     """Run the tests marked gpu, then the fast ones of rule and engine."""
     chosen = [["-m", "gpu", "tests/test_cuda.py"]]
     if not options.small:
-        chosen.append(["tests/test_grouping.py", "tests/training", "tests/methods"])
+        chosen.append(["tests/rule", "tests/training", "tests/methods"])
     found = []
     for more in chosen:
         started = time.perf_counter()

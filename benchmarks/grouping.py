@@ -14,8 +14,8 @@ from collections.abc import Callable
 import numpy as np
 import torch
 
-from dtvg.grouping import decide, gram_matrix, merge
 from dtvg.methods.dtvg import decide_on_device
+from dtvg.rule.decide import decide, gram_matrix, merge
 
 Tensors = dict[str, torch.Tensor]
 

@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 
 from dtvg.config import ExperimentConfig, RunConfig, build_config
-from dtvg.grouping import consistency_of, decide
 from dtvg.records import RunResult, RunState
+from dtvg.rule.decide import consistency_of, decide
 from dtvg.store.files import read_json, replace_json
 from dtvg.store.layout import RunDir, create_experiment
 from dtvg.store.writer import CohortWriter, RunWriter

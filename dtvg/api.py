@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import pandas as pd
     import plotly.graph_objects as go
 
-    from dtvg.analysis.compare import CompareInfo
+    from dtvg.analysis.compare.info import CompareInfo
     from dtvg.store import reader
 
 __all__ = ["Experiment", "Run", "build_config", "load_config", "open_experiment", "open_run", "run"]
@@ -42,7 +42,7 @@ class Run:
 
     def explain(self, step: int | None = None) -> pd.DataFrame:
         """Return why each source was in the group at a step (None: the newest), or was not."""
-        from dtvg.analysis.explain import explain_step
+        from dtvg.analysis.run.explain import explain_step
 
         return explain_step(self.view, step).table
 
@@ -52,9 +52,10 @@ class Run:
         Raises:
             ConfigError: an unknown name.
         """
-        from dtvg.analysis.curves import curve_info
-        from dtvg.analysis.groups import group_info
-        from dtvg.figures import groups, weights
+        from dtvg.analysis.run.curves import curve_info
+        from dtvg.analysis.run.groups import group_info
+        from dtvg.figures import groups
+        from dtvg.figures import groups as weights
         from dtvg.figures.curves import curves_figure
 
         if name not in RUN_FIGURES:
@@ -108,7 +109,7 @@ class Experiment:
             subject: method set against the others.
             against: baselines; None: every other method.
         """
-        from dtvg.analysis.compare import compare_info
+        from dtvg.analysis.compare.info import compare_info
 
         return compare_info(self.view.runs, split, metric, subject, against)  # type: ignore[arg-type]
 
@@ -153,12 +154,15 @@ class Experiment:
         Raises:
             ConfigError: an unknown name.
         """
-        from dtvg.analysis.curves import curve_info
-        from dtvg.figures.compare import compare_figure, verdict_figure
+        from dtvg.analysis.run.curves import curve_info
+        from dtvg.figures.compare import (
+            compare_figure,
+            forest_figure,
+            profile_figure,
+            ranks_figure,
+            verdict_figure,
+        )
         from dtvg.figures.curves import curves_figure
-        from dtvg.figures.forest import forest_figure
-        from dtvg.figures.profile import profile_figure
-        from dtvg.figures.ranks import ranks_figure
 
         if name not in EXPERIMENT_FIGURES:
             raise ConfigError(unknown("figure of an experiment", name, EXPERIMENT_FIGURES))
@@ -192,7 +196,7 @@ def run(
     from contextlib import nullcontext
 
     from dtvg import paths
-    from dtvg.cli.progress import progress_bars
+    from dtvg.cli.terminal import progress_bars
     from dtvg.store.layout import create_experiment
     from dtvg.training.procedures import run_experiment
 

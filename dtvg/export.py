@@ -13,8 +13,8 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import pandas as pd
 
-from dtvg.analysis.compare import AVERAGE, CompareInfo
-from dtvg.analysis.lines import (
+from dtvg.analysis.compare.info import AVERAGE, CompareInfo
+from dtvg.analysis.compare.lines import (
     SYMBOLS,
     Cell,
     Line,
@@ -27,7 +27,7 @@ from dtvg.analysis.lines import (
     verdicts_brief,
     verdicts_shown,
 )
-from dtvg.analysis.published import TITLES
+from dtvg.analysis.compare.published import TITLES
 from dtvg.errors import ConfigError, unknown
 from dtvg.version import __version__
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import pandas as pd
     import plotly.graph_objects as go
 
-    from dtvg.analysis.truth import Truth
+    from dtvg.analysis.subsets.quality import Truth
 
 ROWS = 400
 """Rows of a table in a report at most; the whole table is exported as CSV or Parquet."""
@@ -55,11 +55,8 @@ Maker = Callable[[Experiment, Run | None, int | None], Iterator[View]]
 
 
 def _scores(experiment: Experiment, run: Run | None, step: int | None) -> Iterator[View]:
-    from dtvg.analysis.compare import compare_info
-    from dtvg.figures.compare import compare_figure
-    from dtvg.figures.forest import forest_figure
-    from dtvg.figures.profile import profile_figure
-    from dtvg.figures.ranks import ranks_figure
+    from dtvg.analysis.compare.info import compare_info
+    from dtvg.figures.compare import compare_figure, forest_figure, profile_figure, ranks_figure
 
     info = compare_info([r for r in experiment.runs if r.role == "transfer"])
     yield View(
@@ -80,7 +77,7 @@ def _scores(experiment: Experiment, run: Run | None, step: int | None) -> Iterat
 
 
 def _curves(experiment: Experiment, run: Run | None, step: int | None) -> Iterator[View]:
-    from dtvg.analysis.curves import curve_info
+    from dtvg.analysis.run.curves import curve_info
     from dtvg.figures.curves import curves_figure
 
     runs = [r for r in experiment.runs if r.role == "transfer" and r.problem is None]
@@ -89,9 +86,9 @@ def _curves(experiment: Experiment, run: Run | None, step: int | None) -> Iterat
 
 
 def _membership(experiment: Experiment, run: Run | None, step: int | None) -> Iterator[View]:
-    from dtvg.analysis.curves import curve_info
-    from dtvg.analysis.groups import group_info
-    from dtvg.figures.aligned import aligned_figure
+    from dtvg.analysis.run.curves import curve_info
+    from dtvg.analysis.run.groups import group_info
+    from dtvg.figures.curves import aligned_figure
     from dtvg.figures.groups import similarity_figure
 
     view = _needed(run)
@@ -113,8 +110,7 @@ def _membership(experiment: Experiment, run: Run | None, step: int | None) -> It
 
 
 def _combinations(experiment: Experiment, run: Run | None, step: int | None) -> Iterator[View]:
-    from dtvg.analysis.groups import group_info
-    from dtvg.analysis.transitions import transition_info
+    from dtvg.analysis.run.groups import group_info, transition_info
     from dtvg.figures.flows import together_figure, transitions_figure
     from dtvg.figures.groups import combinations_figure
 
@@ -126,8 +122,8 @@ def _combinations(experiment: Experiment, run: Run | None, step: int | None) -> 
 
 
 def _weights(experiment: Experiment, run: Run | None, step: int | None) -> Iterator[View]:
-    from dtvg.analysis.groups import group_info
-    from dtvg.figures.weights import contribution_figure, weights_figure
+    from dtvg.analysis.run.groups import group_info
+    from dtvg.figures.groups import contribution_figure, weights_figure
 
     view = _needed(run)
     info, order = group_info(view), _order(experiment, view)
@@ -140,7 +136,7 @@ def _weights(experiment: Experiment, run: Run | None, step: int | None) -> Itera
 
 
 def _explain(experiment: Experiment, run: Run | None, step: int | None) -> Iterator[View]:
-    from dtvg.analysis.explain import explain_step
+    from dtvg.analysis.run.explain import explain_step
     from dtvg.figures.explain import gram_figure, prefix_figure, ranking_figure
 
     view = _needed(run)
@@ -157,8 +153,8 @@ def _explain(experiment: Experiment, run: Run | None, step: int | None) -> Itera
 
 
 def _transfer(experiment: Experiment, run: Run | None, step: int | None) -> Iterator[View]:
-    from dtvg.analysis.transfer import transfer_info
-    from dtvg.figures.transfer import transfer_figure
+    from dtvg.analysis.subsets.transfer import transfer_info
+    from dtvg.figures.subsets import transfer_figure
 
     info = transfer_info(experiment.runs, "test", _truth())
     for basis in info.bases:
@@ -171,10 +167,10 @@ def _transfer(experiment: Experiment, run: Run | None, step: int | None) -> Iter
 
 
 def _subsets(experiment: Experiment, run: Run | None, step: int | None) -> Iterator[View]:
-    from dtvg.analysis.groups import group_info
-    from dtvg.analysis.lattice import lattice_info
-    from dtvg.analysis.quality import quality_info
-    from dtvg.figures.lattice import lattice_figure, overlap_figure
+    from dtvg.analysis.run.groups import group_info
+    from dtvg.analysis.subsets.lattice import lattice_info
+    from dtvg.analysis.subsets.quality import quality_info
+    from dtvg.figures.subsets import lattice_figure, overlap_figure
 
     view = _needed(run)
     group = group_info(view)
@@ -191,7 +187,7 @@ def _subsets(experiment: Experiment, run: Run | None, step: int | None) -> Itera
 
 def _truth() -> Truth:
     """The demo's truth table, empty where the demo was never built."""
-    from dtvg.analysis.truth import read_truth
+    from dtvg.analysis.subsets.quality import read_truth
 
     try:
         return read_truth()

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import streamlit as st
 
-from dtvg.ui import compare_pick, compare_views, example_views, runs, subset_views, verdict_views
+from dtvg.ui import runs
+from dtvg.ui.compare import examples, pick, subsets, verdicts, views
 from dtvg.ui.page import is_dark, page
 
-VIEWS: dict[str, compare_views.View] = {
-    "Scores": verdict_views.scores,
-    "Verdicts": verdict_views.verdicts,
-    "Curves": compare_views.curves,
-    "Transfer": compare_views.transfer,
-    "Subsets": subset_views.subsets,
-    "Settings": compare_views.settings,
-    "Examples": example_views.examples,
-    "Cost": verdict_views.cost,
+VIEWS: dict[str, views.View] = {
+    "Scores": verdicts.scores,
+    "Verdicts": verdicts.verdicts,
+    "Curves": views.curves,
+    "Transfer": views.transfer,
+    "Subsets": subsets.subsets,
+    "Settings": views.settings,
+    "Examples": examples.examples,
+    "Cost": verdicts.cost,
 }
 WITHOUT_SCORES = ("Curves", "Settings")
 """Views that show something before the first run has finished."""
@@ -23,7 +24,7 @@ WITHOUT_SCORES = ("Curves", "Settings")
 
 def body() -> None:
     """Choose experiments and a view; compare."""
-    choice = compare_pick.pick()
+    choice = pick.pick()
     if choice is None:
         return
     st.caption(f"{len(choice.done)} of {len(choice.runs)} transfer runs have finished.")
@@ -32,7 +33,7 @@ def body() -> None:
         return
     view = runs.tabs("View", tuple(VIEWS), "view")
     if not choice.done and view not in WITHOUT_SCORES:
-        compare_pick.nothing_finished()
+        pick.nothing_finished()
         return
     VIEWS[view](choice, is_dark())
 

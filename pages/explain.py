@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import streamlit as st
 
-from dtvg.analysis.explain import ExplainInfo
+from dtvg.analysis.run.explain import ExplainInfo
 from dtvg.figures import explain as draw
-from dtvg.ui import cache, replaying, runs, show, steps
+from dtvg.ui import cache, explain, runs, show
 from dtvg.ui.page import is_dark, page
 
 
@@ -23,10 +23,10 @@ def body() -> None:
         st.info("No step of this run is committed yet; this page fills as it trains.")
         return
     dark, order = is_dark(), runs.order_of(experiment, run)
-    step = steps.pick(groups, f"{experiment.name}-{run.name}", dark, order)
+    step = explain.pick(groups, f"{experiment.name}-{run.name}", dark, order)
     info = cache.explain(run, step)
     _decision(info, dark, order, f"{experiment.name}-{run.name}", run.name)
-    replaying.section(run, dark, order)
+    explain.section(run, dark, order)
 
 
 def _decision(info: ExplainInfo, dark: bool, order: tuple[str, ...], key: str, name: str) -> None:

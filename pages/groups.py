@@ -5,10 +5,10 @@ from __future__ import annotations
 import streamlit as st
 
 from dtvg.figures import groups as draw
-from dtvg.figures.aligned import aligned_figure
+from dtvg.figures.curves import aligned_figure
 from dtvg.store.reader import Experiment, Run
 from dtvg.ui import cache, runs, show
-from dtvg.ui.group_views import VIEWS
+from dtvg.ui.groups import VIEWS
 from dtvg.ui.page import is_dark, link, page
 
 

@@ -4,30 +4,26 @@ from __future__ import annotations
 
 import streamlit as st
 
-from dtvg.ui import (
-    forms,
-    launch_draft,
-    launch_form,
-    launch_grid,
-    launch_plan,
-    launch_queue,
-    launch_start,
-)
+from dtvg.ui import forms
+from dtvg.ui.launch import draft as launch_draft
+from dtvg.ui.launch import form as launch_form
+from dtvg.ui.launch import grid, plan, start
+from dtvg.ui.launch import queue as launch_queue
 from dtvg.ui.page import guarded, page
 
 
 def body() -> None:
     """Choose a start, fill the form, see the plan, start."""
-    draft = launch_start.choose()
+    draft = start.choose()
     if draft is None:
         return
     launch_draft.collect(draft)
     config, problems, loose = launch_draft.judge(draft)
-    found = launch_plan.ready(config) if config else []
+    found = plan.ready(config) if config else []
     blocking = {f.setting: f.sentence for f in found if f.blocks}
     notes = {f.setting: f.sentence for f in found if not f.blocks}
     wrong = {**blocking, **problems}
-    made = launch_grid.expand(draft, config)
+    made = grid.expand(draft, config)
     for row in draft.axes:
         notes.setdefault(row["setting"], "The grid varies this.")
     form, side = st.columns([5, 3], gap="large")
@@ -35,16 +31,16 @@ def body() -> None:
         st.subheader("What", anchor=False)
         launch_form.what(draft, wrong, notes)
         st.subheader("How", anchor=False)
-        launch_form.how(draft, wrong, notes, launch_plan.devices())
-        launch_grid.show(draft, made)
+        launch_form.how(draft, wrong, notes, plan.devices())
+        grid.show(draft, made)
     with side, st.container(border=True, key="launch-side"):
         st.subheader("Plan", anchor=False)
         for sentence in loose:
             forms.remark(sentence)
         if made.configs and not made.problems and "seeds" not in blocking:
-            guarded(lambda: launch_plan.show(made.configs))
+            guarded(lambda: plan.show(made.configs))
         against = [*loose, *wrong.values(), *made.problems.values()]
-        launch_plan.actions(draft, made.configs, against)
+        plan.actions(draft, made.configs, against)
         if draft.axes or launch_draft.differences(draft.base, draft.plain()):
             st.button(
                 "Undo all changes",
@@ -53,7 +49,7 @@ def body() -> None:
                 on_click=launch_draft.reset,
                 args=(draft,),
             )
-    st.html(launch_plan.STAYS)
+    st.html(plan.STAYS)
     launch_draft.keep_in_address(draft)
     guarded(launch_queue.show)
 

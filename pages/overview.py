@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import streamlit as st
 
-from dtvg.analysis.overview import RunRow
+from dtvg.analysis.overview.table import RunRow
 from dtvg.records import RunState
 from dtvg.store.reader import Experiment
-from dtvg.ui import cache, overview_edit, overview_filter, overview_table
-from dtvg.ui.overview_delete import restore_list
-from dtvg.ui.overview_tour import tour
+from dtvg.ui import cache
+from dtvg.ui.overview import actions, filter
+from dtvg.ui.overview import table as overview_table
+from dtvg.ui.overview.actions import restore_list
+from dtvg.ui.overview.tour import tour
 from dtvg.ui.page import guarded, link, page
 
 REFRESH_SECONDS = 5.0
@@ -31,10 +33,10 @@ def body() -> None:
 
 def _table(experiments: list[Experiment], rows: list[RunRow]) -> None:
     """Draw filters and table."""
-    text = overview_filter.choose_text()
+    text = filter.choose_text()
     with st.container(horizontal=True):
-        passes = overview_filter.choose_pickers(rows)
-    view = overview_filter.choose_view(text)
+        passes = filter.choose_pickers(rows)
+    view = filter.choose_view(text)
     going = any(r.run.state in (RunState.RUNNING, RunState.STOPPING) for r in rows)
     read = [(experiments, rows)]  # the first drawing takes what was read above
 
@@ -42,7 +44,7 @@ def _table(experiments: list[Experiment], rows: list[RunRow]) -> None:
     def table() -> None:
         def draw() -> None:
             found, listed = read.pop() if read else overview_table.read()
-            shown = [r for r in overview_filter.filtered(listed, view) if passes(r)]
+            shown = [r for r in filter.filtered(listed, view) if passes(r)]
             broken = [e for e in found if e.problem] if view.level == "Experiments" else []
             if not shown and not broken:
                 st.info("No run matches; change the filter or the choices beside it.")
@@ -50,7 +52,7 @@ def _table(experiments: list[Experiment], rows: list[RunRow]) -> None:
             chosen = overview_table.draw(found, shown, view)
             if chosen:
                 tags = sorted({t for r in listed for t in r.tags})
-                overview_edit.panel(chosen, tags, listed)
+                actions.panel(chosen, tags, listed)
 
         guarded(draw)
 

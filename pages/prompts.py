@@ -6,12 +6,11 @@ import streamlit as st
 
 from dtvg.analysis.prompts import BankInfo
 from dtvg.figures import prompts as draw
-from dtvg.store.bank import TaskPrompt
-from dtvg.store.health import ADVICE
-from dtvg.ui import exchange, runs, show
-from dtvg.ui.bank import bank as read_bank
-from dtvg.ui.bank import prompt_space
+from dtvg.store.bank import ADVICE, TaskPrompt
+from dtvg.ui import prompts, runs, show
 from dtvg.ui.page import is_dark, link, page
+from dtvg.ui.prompts import bank as read_bank
+from dtvg.ui.prompts import prompt_space
 
 
 def body() -> None:
@@ -23,15 +22,15 @@ def body() -> None:
             icon=":material/inventory_2:",
         )
         link("launch", "Go to Launch")
-        exchange.upload()
+        prompts.upload()
         return
     _contents(bank.info)
     _space(bank.spaces)
     left, right = st.columns(2)
     with left:
-        exchange.download(bank.prompts)
+        prompts.download(bank.prompts)
     with right:
-        exchange.upload()
+        prompts.upload()
 
 
 def _contents(info: BankInfo) -> None:

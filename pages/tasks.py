@@ -8,7 +8,7 @@ from dtvg.analysis.tasks import TaskInfo, shown_examples, words_table
 from dtvg.errors import ConfigError
 from dtvg.figures import tasks as draw
 from dtvg.tasks.catalogue import all_tasks
-from dtvg.ui import cache, own_tasks, runs, show
+from dtvg.ui import cache, runs, show, tasks
 from dtvg.ui.page import is_dark, page
 
 SPLITS = ("train", "validation", "test")
@@ -33,7 +33,7 @@ def body() -> None:
             _splits(info)
             _examples(info, _answers(info))
             show.notes(info.notes)
-    own_tasks.section()
+    tasks.section()
 
 
 def _facts(info: TaskInfo) -> None:

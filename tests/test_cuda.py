@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from dtvg.grouping import decide
 from dtvg.methods.dtvg import decide_on_device
+from dtvg.rule.decide import decide
 from dtvg.training.recording import StepLog
 from dtvg.training.state import build_stacks
 from dtvg.training.step import cohort_step

@@ -11,8 +11,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from dtvg.analysis.compare import CompareInfo, compare_info
-from dtvg.analysis.lines import Cell, lines_of
+from dtvg.analysis.compare.info import CompareInfo, compare_info
+from dtvg.analysis.compare.lines import Cell, lines_of
 from dtvg.cli import main
 from dtvg.errors import ConfigError, DataError
 from dtvg.export import export, frame_of, latex_text, printed

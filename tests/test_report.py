@@ -44,7 +44,7 @@ def test_names_and_notes_are_escaped(recorded: Path) -> None:
 
 
 def test_the_numbers_of_a_report_are_those_of_the_info(recorded: Path) -> None:
-    from dtvg.analysis.compare import compare_info
+    from dtvg.analysis.compare.info import compare_info
 
     experiment = open_experiment(recorded)
     text = report.build_report(experiment, None, ["scores"])

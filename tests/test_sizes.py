@@ -14,7 +14,7 @@ FILE_LINES, FUNCTION_LINES, LOOP_LINES, PAGE_LINES = 400, 50, 120, 120
 OVER = {
     "pages/groups.py:body",
     "pages/explain.py:body",
-    "dtvg/figures/aligned.py:aligned_figure",
+    "dtvg/figures/curves.py:aligned_figure",
     "dtvg/figures/flows.py:trajectory_figure",
     "pages/groups.py:_timeline",
 }

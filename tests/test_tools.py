@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from dtvg.analysis.compare import compare_info
-from dtvg.analysis.groups import group_info
+from dtvg.analysis.compare.info import compare_info
+from dtvg.analysis.run.groups import group_info
 from dtvg.store.reader import open_experiment
 from tools import experiment_tables
 

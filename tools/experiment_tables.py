@@ -12,8 +12,8 @@ import re
 import sys
 from pathlib import Path
 
-from dtvg.analysis.compare import CompareInfo, compare_info
-from dtvg.analysis.groups import group_info
+from dtvg.analysis.compare.info import CompareInfo, compare_info
+from dtvg.analysis.run.groups import group_info
 from dtvg.store.reader import Experiment, Run, open_experiment
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "experiments.md"

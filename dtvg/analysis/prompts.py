@@ -12,8 +12,7 @@ import numpy as np
 import pandas as pd
 
 from dtvg.errors import DataError
-from dtvg.store.bank import TaskPrompt
-from dtvg.store.health import AT_MAJORITY, NOT_MOVED, health
+from dtvg.store.bank import AT_MAJORITY, NOT_MOVED, TaskPrompt, health
 
 
 @dataclass(frozen=True, eq=False)

@@ -11,14 +11,14 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from dtvg.backbones.lengths import token_counts, token_pieces
+from dtvg.backbones.specs import token_counts, token_pieces
 from dtvg.config import DataConfig
 from dtvg.errors import DtvgError
 from dtvg.tasks.catalogue import find_task
-from dtvg.tasks.sources import at_hand, find_folder
 from dtvg.tasks.hub import hub_name
 from dtvg.tasks.labels import label_words, reworded, with_words
 from dtvg.tasks.reading import TaskData, is_kept, load_task
+from dtvg.tasks.sources import at_hand, find_folder
 from dtvg.tasks.spec import Example, TaskSpec
 from dtvg.tasks.summary import summarise
 

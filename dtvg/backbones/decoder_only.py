@@ -17,8 +17,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from dtvg.backbones.base import Backbone, Encoded, Prefix, TokenBatch, padded
-from dtvg.backbones.heads import reading, take
+from dtvg.backbones.base import Backbone, Encoded, Prefix, TokenBatch, padded, reading, take
 
 log = logging.getLogger(__name__)
 PROBE_TOLERANCE = 0.05

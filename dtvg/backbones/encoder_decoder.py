@@ -14,8 +14,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from dtvg.backbones.base import Backbone, Encoded, Prefix, TokenBatch, padded
-from dtvg.backbones.heads import reading
+from dtvg.backbones.base import Backbone, Encoded, Prefix, TokenBatch, padded, reading
 from dtvg.errors import ConfigError
 
 

@@ -1,4 +1,4 @@
-"""`python -m dtvg runs compare EXPERIMENT …`: scores, verdicts, ranks and cost of methods."""
+"""`runs compare`, `runs report`, `runs agreement`: methods side by side, printed or as HTML."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 from dtvg.cli.places import locate
 
 if TYPE_CHECKING:
-    from dtvg.analysis.compare import CompareInfo
-    from dtvg.analysis.lines import Line, Spread
+    from dtvg.analysis.compare.info import CompareInfo
+    from dtvg.analysis.compare.lines import Line, Spread
+from dtvg.errors import ConfigError
 
 ROOMY = 150
 """Characters from which on the whole table of verdicts fits a line."""
@@ -45,8 +46,8 @@ def add(actions: Any) -> None:
 
 def compare(arguments: argparse.Namespace) -> int:
     """Compare the methods of experiments and print or write the result."""
-    from dtvg.analysis.compare import compare_info
-    from dtvg.analysis.verdicts import check_subject
+    from dtvg.analysis.compare.info import compare_info
+    from dtvg.analysis.compare.verdicts import check_subject
     from dtvg.export import export
     from dtvg.store.files import replace_bytes
     from dtvg.store.reader import open_experiment
@@ -111,7 +112,7 @@ def _tables(console: Any, info: CompareInfo, title: str, chosen: list[str], spre
     from rich.table import Table
 
     from dtvg import export
-    from dtvg.analysis.lines import legend, lines_of, verdicts_brief
+    from dtvg.analysis.compare.lines import legend, lines_of, verdicts_brief
 
     lines = lines_of(info, "published" in chosen, spread)
     if "scores" in chosen:
@@ -141,7 +142,7 @@ def _row(line: Line) -> list[str]:
     """One line of scores: bold best, underlined second, marks behind; published ones dim."""
     from rich.markup import escape
 
-    from dtvg.analysis.lines import SYMBOLS
+    from dtvg.analysis.compare.lines import SYMBOLS
 
     cells = []
     for cell in line.cells:
@@ -151,3 +152,80 @@ def _row(line: Line) -> list[str]:
         cells.append(f"{number}{spread} {SYMBOLS[cell.mark]}".rstrip())
     name = escape(line.method + (" (published)" if line.group == "published" else ""))
     return [f"[dim]{x}[/]" if line.group == "published" else x for x in (name, *cells)]
+
+
+def add_agreement(actions: Any) -> None:
+    """Add the action to the group `runs`."""
+    made = actions.add_parser(
+        "agreement", help="answer a finished run's rows by generation and by label scoring"
+    )
+    made.add_argument("places", nargs="+", metavar="EXPERIMENT/RUN")
+    made.add_argument("--runs-dir", type=Path, help="folder of experiments")
+    made.add_argument("--split", choices=("validation", "test"), default="test")
+    made.add_argument("--max-examples", type=int, help="rows at most (default: the run's own)")
+    made.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:0, ...")
+    made.set_defaults(do=agree)
+
+
+def agree(arguments: argparse.Namespace) -> int:
+    """Print scores, seconds and the share of equal answers between ways of evaluation."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from dtvg.store.reader import open_run
+    from dtvg.training.agreement import agreement
+
+    for place in arguments.places:
+        experiment, name = locate(place, arguments.runs_dir)
+        if name is None:
+            raise ConfigError(f"'{place}' is an experiment; name a run, EXPERIMENT/RUN.")
+        run = open_run(experiment.path / name)
+        found = agreement(run, arguments.split, arguments.max_examples, arguments.device)
+        for result in found:
+            table = Table(
+                "way",
+                "score",
+                "examples/s",
+                *(f"= {name}" for name in result.names),
+                title=f"{run.name}: {result.task} {result.split}, {result.n_examples} examples",
+                caption="+ = evaluation.constrained; = X: share of examples answered as by X",
+                box=None,
+            )
+            for i, name in enumerate(result.names):
+                shares = [f"{100 * share:.1f} %" for share in result.equal[i]]
+                rate = result.n_examples / max(result.seconds[i], 1e-9)
+                table.add_row(name, f"{result.scores[i]:.4f}", f"{rate:.0f}", *shares)
+            Console().print(table)
+    return 0
+
+
+def add_report(actions: Any) -> None:
+    """Add the `report` action to the `runs` group."""
+    made = actions.add_parser("report", help="write chosen views as one HTML file")
+    made.add_argument("place", metavar="EXPERIMENT[/RUN]")
+    made.add_argument("--out", type=Path, required=True, help="the .html file to write")
+    made.add_argument(
+        "--views",
+        help="comma-separated: scores, curves, transfer, subsets, membership, combinations, "
+        "explain",
+    )
+    made.add_argument("--step", type=int, help="step to explain (default: the newest)")
+    made.add_argument("--runs-dir", type=Path, help="folder of experiments")
+    made.set_defaults(do=write_report)
+
+
+def write_report(arguments: argparse.Namespace) -> int:
+    """Build the report and write it."""
+    from dtvg import report
+    from dtvg.cli.places import locate
+    from dtvg.store.files import replace_bytes
+    from dtvg.store.reader import open_experiment, open_run
+
+    place, name = locate(arguments.place, arguments.runs_dir)
+    experiment = open_experiment(place.path)
+    run = open_run(place.path / name) if name else report.typical_run(experiment)
+    views = arguments.views.split(",") if arguments.views else tuple(report.VIEWS)
+    text = report.build_report(experiment, run, [v.strip() for v in views], arguments.step)
+    replace_bytes(arguments.out, text.encode())
+    print(f"Report of {experiment.name} is in {arguments.out} ({len(text) / 1e6:.1f} MB).")
+    return 0

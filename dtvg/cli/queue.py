@@ -142,7 +142,7 @@ def set_slots(arguments: argparse.Namespace) -> int:
 
 def work(arguments: argparse.Namespace) -> int:
     """Serve the queue."""
-    from dtvg.jobs.queue_worker import work as serve
+    from dtvg.jobs.queue import work as serve
 
     serve()
     return 0

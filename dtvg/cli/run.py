@@ -60,7 +60,7 @@ def run_config(config: ExperimentConfig, runs_dir: Path | None, dry_run: bool) -
     if dry_run:
         print_plan(config, plan(config))
         return 0
-    from dtvg.cli.progress import progress_bars
+    from dtvg.cli.terminal import progress_bars
     from dtvg.store.layout import create_experiment
     from dtvg.store.reader import open_experiment
     from dtvg.training.procedures import run_experiment
@@ -126,7 +126,7 @@ def print_outcome(experiment: Any) -> int:
     """Print method × target with mean ± std over seeds, and what did not finish."""
     from rich.console import Console
 
-    from dtvg.cli.tables import score_table
+    from dtvg.cli.terminal import score_table
     from dtvg.records import RunState
 
     console = Console()

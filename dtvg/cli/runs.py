@@ -6,12 +6,15 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dtvg.cli import agreement, compare, report, trash
+from dtvg.cli import compare
+from dtvg.cli import compare as agreement
+from dtvg.cli import compare as report
 from dtvg.cli.places import locate
 from dtvg.errors import ConfigError
 
 if TYPE_CHECKING:
     from dtvg.store.reader import Run
+import time
 
 TABLES = ("steps", "sources", "evals", "events", "predictions")
 
@@ -36,7 +39,7 @@ def add(commands: Any) -> None:
     export = action("export", "write a table of a run or experiment", export_table, "+")
     export.add_argument("--table", choices=TABLES, default="steps")
     export.add_argument("--out", type=Path, required=True, help="a .csv or .parquet file")
-    agreement.add(actions)
+    agreement.add_agreement(actions)
     compare.add(actions)
     action("stop", "ask runs to commit and stop at their next step", stop, "+")
     for kind, what in HOLDS.items():
@@ -52,10 +55,10 @@ def add(commands: Any) -> None:
         "--set", action="append", default=[], metavar="A.B=VALUE", dest="changes",
         help="what differs, e.g. optim.lr_prompt=0.1 (repeatable)",
     )  # fmt: skip
-    trash.add(actions)
+    _add_trash(actions)
     resume = action("resume", "go on with whatever is unfinished", resume_runs, "+")
     resume.add_argument("--quiet", action="store_true", help="no progress bars")
-    report.add(actions)
+    report.add_report(actions)
 
 
 HOLDS = {"pin": "keep in the group", "ban": "keep out of the group", "free": "leave to the rule"}
@@ -111,7 +114,7 @@ def show(arguments: argparse.Namespace) -> int:
 
     from rich.console import Console
 
-    from dtvg.cli.tables import score_table
+    from dtvg.cli.terminal import score_table
     from dtvg.store.reader import open_experiment, open_run, read_table, to_json
 
     console = Console()
@@ -235,8 +238,8 @@ def resume_runs(arguments: argparse.Namespace) -> int:
     """Go on with the named experiments or runs, in the foreground."""
     from contextlib import nullcontext
 
-    from dtvg.cli.progress import progress_bars
     from dtvg.cli.run import print_outcome
+    from dtvg.cli.terminal import progress_bars
     from dtvg.store.reader import open_experiment
     from dtvg.training.procedures import run_experiment
 
@@ -253,3 +256,48 @@ def resume_runs(arguments: argparse.Namespace) -> int:
             run_experiment(experiment, report, only=names or None)
         status = max(status, print_outcome(open_experiment(path)))
     return status
+
+
+def _add_trash(actions: Any) -> None:
+    """Add the three actions to `runs`."""
+    remove = actions.add_parser("delete", help="move experiments or runs to the trash")
+    remove.add_argument("places", nargs="+", metavar="EXPERIMENT[/RUN]")
+    remove.add_argument("--runs-dir", type=Path, help="folder of experiments")
+    remove.set_defaults(do=delete)
+    back = actions.add_parser("restore", help="put something back from the trash")
+    back.add_argument("names", nargs="+", metavar="NAME")
+    back.set_defaults(do=restore)
+    actions.add_parser("trash", help="what is in the trash").set_defaults(do=show_trash)
+
+
+def delete(arguments: argparse.Namespace) -> int:
+    """Move things to the trash; each says how to get it back."""
+    from dtvg.store import trash
+
+    for place in arguments.places:
+        made = trash.delete(*locate(place, arguments.runs_dir))
+        print(f"{made.name}: deleted; `python -m dtvg runs restore {made.id}` puts it back.")
+    return 0
+
+
+def restore(arguments: argparse.Namespace) -> int:
+    """Put things back."""
+    from dtvg.store import trash
+
+    for name in arguments.names:
+        made = trash.restore(name)
+        print(f"{made.name}: back in '{made.origin}'.")
+    return 0
+
+
+def show_trash(arguments: argparse.Namespace) -> int:
+    """Print what is in the trash."""
+    from dtvg.store import trash
+
+    found = trash.deleted()
+    for one in found:
+        when = time.strftime("%Y-%m-%d %H:%M", time.localtime(one.time))
+        print(f"{one.id:<60} {one.name}  deleted {when}")
+    if not found:
+        print(f"The trash ('{trash.root()}') is empty.")
+    return 0

@@ -13,12 +13,22 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from dtvg.tasks.reading import TaskData
+import json
+from dataclasses import replace
+from pathlib import Path
+
+from dtvg.errors import DataError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from dtvg.tasks.checking import Check
+    from dtvg.tasks.reading import TaskData
+    from dtvg.tasks.spec import Example, TaskSpec
 
 
 def add(commands: Any) -> None:
     """Add the `tasks` group to the command line."""
-    from dtvg.cli import task_rows
-
     group = commands.add_parser("tasks", help="list, show, format, score or check tasks")
     actions = group.add_subparsers(dest="action", required=True, metavar="ACTION")
     listing = actions.add_parser("list", help="print a table of all tasks")
@@ -34,9 +44,17 @@ def add(commands: Any) -> None:
     showing.add_argument(
         "--split", choices=("plan", "official"), default="plan", help="as data.split"
     )
+    prepared = actions.add_parser(
+        "prepared",
+        help="say how much is kept of tasks as they were read, or remove it",
+        description="Rows and token ids are kept under <home>/cache, so that a second start reads "
+        "no data file. Whatever is removed is made again when it is next needed.",
+    )
+    prepared.add_argument("--empty", action="store_true", help="remove all of it")
+    prepared.set_defaults(do=show_prepared)
     listing.set_defaults(do=list_tasks)
     showing.set_defaults(do=show_task)
-    task_rows.add(actions)
+    _add_rows(actions)
 
 
 def _count(text: str) -> int:
@@ -58,8 +76,8 @@ def list_tasks(arguments: argparse.Namespace) -> int:
     from rich.table import Table
 
     from dtvg.tasks.catalogue import all_tasks, described_tasks
-    from dtvg.tasks.sources import at_hand, find_folder
     from dtvg.tasks.hub import hub_name
+    from dtvg.tasks.sources import at_hand, find_folder
 
     table = Table(box=None, pad_edge=False, header_style="bold")
     for heading in ("name", "title", "family", "labels", "metrics", "offline", "where"):
@@ -165,3 +183,283 @@ def _print_splits(console: Console, data: TaskData) -> None:
     console.print(
         _plain(f"majority score: metrics' mean in percent when always answering '{answer}'")
     )
+
+
+SPLITS = ("train", "validation", "test")
+LENGTH_ROWS = 2000
+"""Training rows whose tokens are counted."""
+
+
+def show_prepared(arguments: argparse.Namespace) -> int:
+    """Print how much is kept of rows and token ids, or remove it."""
+    from datetime import datetime
+
+    from dtvg.tasks import prepared
+
+    if arguments.empty:
+        gone = prepared.empty()
+        print(f"{len(gone)} entries removed, {_size(sum(entry.size for entry in gone))}.")
+        return 0
+    found = prepared.entries()
+    old = prepared.older(found)
+    print(f"kept in {prepared.root()}:")
+    for kind, what in (("tasks", "rows"), ("tokens", "token ids")):
+        mine = [entry for entry in found if entry.kind == kind]
+        facts = f"{len(mine)} entries, {_size(sum(entry.size for entry in mine))}"
+        if mine:
+            facts += f", last used {datetime.fromtimestamp(mine[0].used):%Y-%m-%d %H:%M}"
+        stale = sum(entry.place in old for entry in mine)
+        print(f"  {what:12}{facts}" + (f"; {stale} made by other versions" if stale else ""))
+    print(
+        f"Beyond {_size(prepared.bound())} ({prepared.BOUND}), entries of other versions and those "
+        "not used for longest are removed. `tasks prepared --empty` removes all of them."
+    )
+    return 0
+
+
+def _size(count: int) -> str:
+    """Return a number of bytes as people read it."""
+    return f"{count / (1 << 30):.1f} GiB" if count >= 1 << 30 else f"{count / (1 << 20):.1f} MiB"
+
+
+def _add_rows(actions: Any) -> None:
+    """Add the three actions to the `tasks` group."""
+    shown = actions.add_parser(
+        "format",
+        help="print rows as JSON lines: source, target, references",
+        description="Print what the model reads (source), what it should answer (target) and all "
+        "accepted answers (references), one JSON object a line.",
+    )
+    scored = actions.add_parser(
+        "score",
+        help="score answers from anywhere against a split",
+        description='Score a file of answers, one JSON string or {"prediction": ...} a line, in '
+        "the order that `tasks format` prints. A table on a terminal, else one JSON object.",
+    )
+    for action in (shown, scored):
+        _row_options(action)
+    scored.add_argument("--predictions", type=Path, required=True, metavar="FILE.jsonl")
+    scored.add_argument("--json", action="store_true", help="one JSON object, also on a terminal")
+    checked = actions.add_parser(
+        "check",
+        help="check a task described in YAML: examples, lengths, balance, every problem",
+    )
+    checked.add_argument("file", metavar="FILE", help="YAML file, or the name of a described task")
+    checked.add_argument(
+        "--backbone", default="demo", help="whose tokenizer counts (demo, folder or hub id)"
+    )
+    checked.add_argument(
+        "--max-source-tokens", type=int, default=256, metavar="N", help="data.max_source_tokens"
+    )
+    checked.add_argument(
+        "--problems", type=int, default=20, metavar="N", help="problems printed at most"
+    )
+    shown.set_defaults(do=format_rows)
+    scored.set_defaults(do=score_rows)
+    checked.set_defaults(do=check_file)
+
+
+def _row_options(action: argparse.ArgumentParser) -> None:
+    """Add what chooses a task's rows."""
+    action.add_argument("name", metavar="NAME", help="a task, or a YAML file that describes one")
+    action.add_argument(
+        "--data",
+        metavar="DIR",
+        help="folder of data sets (data.folder), or the task's own folder of files",
+    )
+    action.add_argument(
+        "--split",
+        choices=SPLITS,
+        default="validation",
+        help="which split; what it holds is decided by --split-rule (default validation)",
+    )
+    action.add_argument(
+        "--split-rule",
+        choices=("plan", "official"),
+        default="plan",
+        help="plan: the split as a run uses it, by the literature's rule (the default); official: "
+        "the rows of the file of that name as they stand, also taken where no training file is",
+    )
+    action.add_argument("--rows", default=":", metavar="A:B", help="rows from A up to before B")
+    action.add_argument("--seed", type=int, default=42, help="data.seed (default 42)")
+    action.add_argument(
+        "--labels", choices=("numerals", "words"), default="numerals", help="data.labels"
+    )
+
+
+def _chosen(arguments: argparse.Namespace) -> tuple[TaskData, tuple[Example, ...], str]:
+    """Return the task, the chosen rows, and how a message names them."""
+    from dtvg.config import DataConfig
+    from dtvg.tasks.reading import load_split
+
+    spec = _in_own_folder(find(arguments.name), arguments.data)
+    settings = DataConfig(folder=arguments.data, seed=arguments.seed, labels=arguments.labels)
+    arguments.split_rule = _rule(spec, arguments)
+    data = load_split(spec, settings, arguments.split, arguments.split_rule)
+    rows = data.split(arguments.split)
+    first, last = _range(arguments.rows, len(rows))
+    what = f"{spec.name} {arguments.split} ({arguments.split_rule})"
+    if arguments.rows != ":":
+        what += f", rows {arguments.rows}"
+    return data, tuple(rows[first:last]), what
+
+
+def _rule(spec: TaskSpec, arguments: argparse.Namespace) -> str:
+    """Return the split rule: as asked for, or `official` where there is nothing to plan with."""
+    from dtvg.tasks.sources import find_folder, split_files
+
+    rule: str = arguments.split_rule
+    folder = find_folder(spec, arguments.data)
+    if rule == "official" or folder is None or spec.described_in or arguments.split == "train":
+        return rule
+    try:
+        split_files(spec, folder, (spec.split.train, "train"))
+    except DataError:
+        if folder.is_dir():
+            note = f"'{folder}' holds no training rows, so no split can be planned; its"
+            print(f"dtvg: {note} {arguments.split} file is taken as it stands.", file=sys.stderr)
+            return "official"
+    return rule
+
+
+def find(name: str) -> TaskSpec:
+    """Return a task by name, or the one that a YAML file describes."""
+    from dtvg.tasks.catalogue import find_task
+    from dtvg.tasks.own import read_description
+
+    return read_description(name) if name.endswith((".yaml", ".yml")) else find_task(name)
+
+
+def _in_own_folder(spec: TaskSpec, folder: str | None) -> TaskSpec:
+    """Let `--data` name the folder that holds the task's own files."""
+    if folder is None or spec.described_in or (Path(folder) / spec.folder).is_dir():
+        return spec
+    held = {p.name.split(".")[0].split("-")[0] for p in Path(folder).expanduser().glob("*.*")}
+    return replace(spec, folder=".") if held & {*SPLITS, spec.split.validation} else spec
+
+
+def _range(text: str, count: int) -> tuple[int, int]:
+    """Read `A:B` (either may be missing) or one row number.
+
+    Raises:
+        DataError: if it is neither, or no row is left.
+    """
+    first, colon, last = text.partition(":")
+    parts = [part.strip() for part in (first, last)]
+    if any(part and not part.isdecimal() for part in parts) or not (colon or parts[0]):
+        raise DataError(
+            f"--rows got '{text}'; write it as 0:50, :50, 50: or 7 (rows count from 0)."
+        )
+    start = int(parts[0] or 0)
+    end = (int(parts[1]) if parts[1] else count) if colon else start + 1
+    if start >= min(end, count):
+        raise DataError(f"--rows {text} leaves no row; the split has {count} (0:{count}).")
+    return start, min(end, count)
+
+
+def format_rows(arguments: argparse.Namespace) -> int:
+    """Print the chosen rows as JSON lines."""
+    _, rows, _ = _chosen(arguments)
+    for row in rows:
+        line = {"source": row.source, "target": row.target, "references": list(row.references)}
+        print(json.dumps(line, ensure_ascii=False))
+    return 0
+
+
+def score_rows(arguments: argparse.Namespace) -> int:
+    """Print the scores of a file of answers."""
+    from dtvg.tasks.answers import read_predictions, score_answers
+
+    predictions = read_predictions(arguments.predictions)
+    data, rows, what = _chosen(arguments)
+    found = score_answers(data.spec, predictions, rows, what)
+    if arguments.json or not sys.stdout.isatty():
+        facts = {"task": data.spec.name, "split": arguments.split, "rule": arguments.split_rule}
+        print(json.dumps({**facts, "rows": len(rows), **found}, ensure_ascii=False))
+        return 0
+    print(f"{what}: {len(rows)} rows")
+    intervals = found.get("intervals", {})
+    for name, value in found["metrics"].items():
+        low, high = intervals.get(name, (None, None))
+        spread = "" if low is None else f"   95 % interval {low:.4f} to {high:.4f}"
+        print(f"  {name:12}{value:.4f}{spread}")
+    if found.get("no_label"):
+        print(f"  {found['no_label']} answers are no label word")
+    return 0
+
+
+def check_file(arguments: argparse.Namespace) -> int:
+    """Print what a described task looks like, and everything that is wrong with it."""
+    from dtvg.config import DataConfig
+    from dtvg.errors import ConfigError
+    from dtvg.tasks.checking import check_task
+
+    spec = find(arguments.file)
+    if not spec.described_in:
+        raise ConfigError(
+            f"Task '{spec.name}' comes with the workbench; `tasks show {spec.name}` prints it. "
+            "Give the YAML file of a task of your own."
+        )
+    done = check_task(spec, DataConfig(), arguments.problems)
+    console = console_for_tables()
+    _print_examples(console, done)
+    if done.train:
+        _print_lengths(done, arguments.backbone, arguments.max_source_tokens)
+    _print_balance(done)
+    for problem in done.problems:
+        print(f"problem: {problem}")
+    if done.more:
+        print(f"and {done.more} more problems; --problems prints more of them.")
+    if done.sound:
+        print(f"'{spec.name}' can be used: put its YAML into <home>/tasks and name it anywhere.")
+    return 0 if done.sound else 1
+
+
+def _print_examples(console: Console, done: Check) -> None:
+    """Print where the task is described and its first examples."""
+    from rich.text import Text
+
+    spec = done.spec
+    print(f"{spec.name}: {spec.title}, described in {spec.described_in}")
+    for number, example in enumerate(done.train[:3], start=1):
+        console.print(Text(f"example {number}"), style="bold")
+        console.print(Text(f"  source  {example.source[:2000]}"), soft_wrap=True)
+        answers = " | ".join(example.references)
+        console.print(Text(f"  target  {answers[:2000]}"), soft_wrap=True)
+
+
+def _print_lengths(done: Check, backbone: str, limit: int) -> None:
+    """Print token lengths of sources and answers, and how many are cut."""
+    from dtvg.backbones.specs import token_counts
+    from dtvg.tasks.summary import length_summary
+
+    rows = done.train[:LENGTH_ROWS]
+    print(f"token lengths with the tokenizer of '{backbone}' (special tokens included):")
+    # an answer in label words is never cut: a run makes room for the longest of them
+    most = None if done.spec.labels else done.spec.max_target_tokens
+    for side, texts, at in (
+        ("source", [e.source for e in rows], limit),
+        ("answer", [e.target for e in rows], most),
+    ):
+        found = length_summary(token_counts(texts, backbone), at)
+        cut = "never cut" if at is None else f"{found.cut} of {found.rows} rows are cut at {at}"
+        print(f"  {side:8}median {found.median:.0f}, longest {found.longest}; {cut}")
+
+
+def _print_balance(done: Check) -> None:
+    """Print rows, label balance and the majority class's score."""
+    from dtvg.tasks.summary import summarise
+
+    if done.data is not None:
+        for split in summarise(done.data):
+            shares = [f"{w} {n} ({n / split.rows:.0%})" for w, n in split.balance.items()]
+            print(
+                f"{split.name}: {split.rows} rows; {', '.join(shares) or 'free text'}; "
+                f"always the commonest answer scores {100 * split.majority['score']:.1f} %"
+            )
+        for note in done.data.notes:
+            print(f"note: {note}")
+        return
+    for name, count in done.usable.items():
+        shares = [f"{word} {n}" for word, n in done.balance[name].items()]
+        print(f"{name}: {count} usable rows; {', '.join(shares) or 'free text'}")

@@ -10,8 +10,8 @@ from collections.abc import Sequence
 import numpy as np
 import plotly.graph_objects as go
 
-from dtvg.analysis.explain import ExplainInfo
-from dtvg.analysis.groups import GroupInfo
+from dtvg.analysis.run.explain import ExplainInfo
+from dtvg.analysis.run.groups import GroupInfo
 from dtvg.figures.groups import similarity_figure
 from dtvg.figures.theme import cut_line, finish, ink, message, source_styles, style_at
 

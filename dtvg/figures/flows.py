@@ -10,10 +10,9 @@ from collections.abc import Sequence
 import numpy as np
 import plotly.graph_objects as go
 
-from dtvg.analysis.scales import ScaleInfo
-from dtvg.analysis.stability import StabilityInfo
-from dtvg.analysis.trajectory import TrajectoryInfo
-from dtvg.analysis.transitions import OTHER, TransitionInfo
+from dtvg.analysis.run.groups import OTHER, TransitionInfo
+from dtvg.analysis.run.stability import StabilityInfo
+from dtvg.analysis.run.trajectory import ScaleInfo, TrajectoryInfo
 from dtvg.figures.theme import Style, finish, ink, message, source_styles, style_at
 
 NEAR = 0.12

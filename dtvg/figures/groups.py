@@ -1,4 +1,4 @@
-"""The group as it forms: timeline, similarity, size, churn, combinations. GroupInfo → figure.
+"""The group as it forms: timeline, similarity, size, churn, weights, replay.
 
 Must not import torch or streamlit.
 """
@@ -12,7 +12,8 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
-from dtvg.analysis.groups import GroupInfo
+from dtvg.analysis.run.groups import GroupInfo
+from dtvg.analysis.run.replay import ReplayInfo
 from dtvg.figures.theme import Style, cut_line, finish, ink, message, source_styles, style_at
 
 NOTHING = "This run has nothing to group, or no step is committed yet."
@@ -308,4 +309,85 @@ def combinations_figure(info: GroupInfo, dark: bool = False) -> go.Figure:
     )
     figure.update_xaxes(range=[info.steps[0] - 0.5, info.steps[-1] + 0.5])
     category_rows(figure, names)
+    return figure
+
+
+def weights_figure(info: GroupInfo, dark: bool = False, order: Sequence[str] = ()) -> go.Figure:
+    """Draw each source's weight in the merge.
+
+    Args:
+        info: the run's groups.
+        dark: for a dark page.
+        order: all sources of the experiment, for colours.
+    """
+    return _lines(info, "weight", "weight in the merge", dark, order)
+
+
+def contribution_figure(
+    info: GroupInfo, dark: bool = False, order: Sequence[str] = ()
+) -> go.Figure:
+    """Draw the norm of what each source adds to the prompt; as `weights_figure`."""
+    return _lines(info, "contribution", "Frobenius norm of what is added", dark, order)
+
+
+def _lines(info: GroupInfo, column: str, title: str, dark: bool, order: Sequence[str]) -> go.Figure:
+    if not len(info.steps):
+        return message(NOTHING, dark)
+    figure = go.Figure()
+    for source, mine in rows_by_source(info, info.weight_table):
+        hover = f"<b>{source}</b><br>step %{{x:,}}: {column} %{{y:.4g}}<extra></extra>"
+        figure.add_trace(source_line(info, source, mine, column, order, dark, hover))
+    finish(
+        figure,
+        key=f"{column} {info.run}",
+        dark=dark,
+        height=320,
+        x=STEP,
+        y=title,
+        hovermode="closest",
+    )
+    figure.update_yaxes(rangemode="tozero")
+    return figure
+
+
+def replay_figure(info: ReplayInfo, dark: bool = False, order: Sequence[str] = ()) -> go.Figure:
+    """Draw both timelines: per source the logged bar above, the replayed one hatched below."""
+    if not len(info.steps):
+        return message("No Gram matrix is committed yet.", dark)
+    styles = source_styles(info.sources, order, dark)
+    figure = go.Figure()
+    for which in ("logged", "replayed"):
+        table = info.logged_timeline if which == "logged" else info.replayed_timeline
+        shape = "" if which == "logged" else "/"
+        for source in info.sources:
+            rows = table[(table["source"] == source).to_numpy()]
+            shades = shaded(styles[source], rows["share"].to_numpy(), (0.0, 1.0), 0.1)
+            figure.add_trace(
+                go.Bar(
+                    orientation="h",
+                    y=[source] * len(rows),
+                    name=f"{source}, {which}",
+                    base=rows["first"].to_numpy() - 0.5,
+                    x=(rows["last"] - rows["first"] + 1).to_numpy(),
+                    offsetgroup=which,
+                    marker={**shades, "pattern": {"shape": shape, "fgopacity": 0.5}},
+                    customdata=rows[["first", "last", "share", "similarity"]].to_numpy(),
+                    hovertemplate=f"<b>{source}</b>, {which}<br>steps %{{customdata[0]:,.0f}}–"
+                    "%{customdata[1]:,.0f} (%{customdata[2]:.0%} of them)"
+                    "<br>similarity %{customdata[3]:.4g}<extra></extra>",
+                )
+            )
+    finish(
+        figure,
+        key=f"replay {info.run}",
+        dark=dark,
+        x="optimiser step",
+        y="",
+        height=100 + 44 * len(info.sources),
+        barmode="group",
+        bargap=0.2,
+        showlegend=False,
+    )
+    figure.update_xaxes(range=[info.steps[0] - 0.5, info.steps[-1] + 0.5])
+    category_rows(figure, info.sources)
     return figure

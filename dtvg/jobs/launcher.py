@@ -17,7 +17,7 @@ from pathlib import Path
 import psutil
 
 from dtvg.config import ExperimentConfig
-from dtvg.errors import JobError
+from dtvg.errors import JobError, StoreError
 from dtvg.records import RunState
 from dtvg.store.files import is_locked, read_json
 from dtvg.store.layout import CohortDir, ExperimentDir, create_experiment
@@ -249,3 +249,33 @@ def log_tail(experiment: ExperimentDir, lines: int = 200, search: str = "") -> s
         return ""
     found = [line for line in text.splitlines() if search.lower() in line.lower()]
     return "\n".join(found[-lines:])
+
+
+TIMEOUT = 120.0
+
+
+def run_import(path: Path, options: Sequence[str]) -> str:
+    """Run `python -m dtvg prompts import PATH OPTIONS` and return what it printed.
+
+    Raises:
+        StoreError: with the command's own sentence, where it refused.
+        JobError: the process could not be run or took too long.
+    """
+    package = Path(__file__).resolve().parents[2]
+    search = os.pathsep.join(filter(None, (str(package), os.environ.get("PYTHONPATH"))))
+    try:
+        done = subprocess.run(
+            [sys.executable, "-m", "dtvg", "prompts", "import", str(path), *options],
+            capture_output=True,
+            text=True,
+            timeout=TIMEOUT,
+            stdin=subprocess.DEVNULL,
+            env={**os.environ, "PYTHONPATH": search},
+            check=False,
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise JobError(f"The import could not be run ({error}); try the command line.") from None
+    if done.returncode:
+        lines = done.stderr.strip().splitlines() or ["nothing was said"]
+        raise StoreError(lines[-1].removeprefix("dtvg: "))
+    return done.stdout.strip()

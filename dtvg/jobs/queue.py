@@ -1,6 +1,6 @@
 """Experiments that wait for a free device: an ordered queue in files, with slots per device.
 
-The files are the queue; `queue_worker`, a small detached process started on demand, only starts
+The files are the queue; a small detached process (`work`), started on demand, only starts
 what is first. Killing it loses nothing: the next call brings it back. Must not import torch.
 docs/launch.md.
 """
@@ -8,10 +8,12 @@ docs/launch.md.
 from __future__ import annotations
 
 import contextlib
+import logging
 import socket
 import sys
 import time
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,11 +21,11 @@ import psutil
 
 from dtvg import paths
 from dtvg.config import ExperimentConfig
-from dtvg.errors import JobError
+from dtvg.errors import DtvgError, JobError, StoreError
 from dtvg.jobs import launcher
 from dtvg.jobs.queue_files import Job, JobState, changing, folder, jobs, stored, write
 from dtvg.jobs.slots import free_device, may_use, slots, taken
-from dtvg.store.files import is_locked, read_json, replace_json
+from dtvg.store.files import is_locked, locked, read_json, replace_json
 from dtvg.store.layout import ExperimentDir, create_experiment, load_experiment
 from dtvg.store.status import note_waiting, process_exists
 
@@ -223,3 +225,69 @@ def ensure() -> None:
         pid = launcher.detached(command, folder() / "log.txt", {"DTVG_HOME": str(paths.home())})
         content = {"pid": pid, "started": psutil.Process(pid).create_time()}
         replace_json(folder() / ".spawned.json", content, durable=False)
+
+
+PAUSE, LONG_PAUSE = 1.0, 4.0
+"""Seconds between turns: while something waits, and while all that is left runs."""
+
+log = logging.getLogger(__name__)
+
+
+def work() -> None:
+    """Serve the queue until it is empty; returns at once where another process does."""
+    with ExitStack() as stack:
+        if not stack.enter_context(locked(folder() / ".worker", wait=False)):
+            return
+        said: dict[str, int] = {}
+        while (folder() / "jobs").is_dir():
+            pause = PAUSE
+            try:
+                with changing():
+                    active = turn()
+                    if not active:
+                        # let go inside the lock: whoever adds next must find nobody at it
+                        (folder() / ".spawned.json").unlink(missing_ok=True)
+                        stack.close()
+                        return
+                _say_places(active, said)
+                if all(job.state is JobState.RUNNING for job in active):
+                    pause = LONG_PAUSE
+            except StoreError as error:
+                log.warning("%s", error)  # a full disk: again at the next turn
+            time.sleep(pause)
+
+
+def turn() -> list[Job]:
+    """Note what ended, start what can be started; return the jobs that wait or run.
+
+    Called with the lock held.
+    """
+    written = {job.id: job for job in stored()}
+    known = jobs()
+    for job in known:
+        if job.state is not written[job.id].state:
+            write(job)
+    for place, job in enumerate(known):
+        if job.state is not JobState.WAITING:
+            continue
+        on = free_device(job.device, known)
+        if on is None:
+            continue
+        try:
+            say_place(replace(job, place=0))
+            job = launch(job, on)
+        except DtvgError as error:
+            ended = time.time()
+            job = replace(job, state=JobState.FAILED, message=str(error), ended_at=ended)
+        write(job)
+        known[place] = job
+    return [job for job in known if job.state in (JobState.WAITING, JobState.RUNNING)]
+
+
+def _say_places(active: list[Job], said: dict[str, int]) -> None:
+    """Note the places that changed; launched ones moved the others up."""
+    waiting = [job for job in active if job.state is JobState.WAITING]
+    for place, job in enumerate(waiting, start=1):
+        if said.get(job.id) != place:
+            say_place(replace(job, place=place))
+            said[job.id] = place

@@ -21,8 +21,8 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from dtvg.errors import ConfigError
-from dtvg.grouping import Grouping
 from dtvg.methods.specs import MethodConfig
+from dtvg.rule.decide import Grouping
 
 Role = Literal["prompt", "scale", "scale_target", "gate"]
 """Which of the learning rates a parameter takes."""

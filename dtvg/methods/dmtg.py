@@ -14,9 +14,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from dtvg.grouping import Grouping
 from dtvg.methods.base import Inputs, MethodState, Role, StepBatch, trainable
 from dtvg.methods.dtvg import Method as Dtvg
+from dtvg.rule.decide import Grouping
 
 
 def relaxed_assignment(

@@ -13,7 +13,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from dtvg.grouping import Grouping, decide, gram_matrix, merge
 from dtvg.methods.base import (
     Inputs,
     MethodState,
@@ -23,7 +22,8 @@ from dtvg.methods.base import (
     TransferMethod,
     trainable,
 )
-from dtvg.regroup import stateful_settings
+from dtvg.rule.decide import Grouping, decide, gram_matrix, merge
+from dtvg.rule.memory import stateful_settings
 
 HELD = "held"
 """Name in `MethodState.memory`: `[R n]`, 1 for pinned sources, -1 for banned ones, else 0."""

@@ -15,7 +15,6 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from dtvg.grouping import gram_matrix
 from dtvg.methods.base import (
     Inputs,
     MethodState,
@@ -26,6 +25,7 @@ from dtvg.methods.base import (
     trainable,
 )
 from dtvg.methods.dtvg import decide_on_device
+from dtvg.rule.decide import gram_matrix
 
 MIXTURE, MERGED_AT = "mixture", "merged_at"
 """Names in `MethodState.memory`: Λ `[R B]`, and the step `[R]` of the last merge."""

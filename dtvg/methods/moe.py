@@ -13,7 +13,6 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from dtvg.grouping import gram_matrix
 from dtvg.methods.base import (
     Examples,
     Inputs,
@@ -26,6 +25,7 @@ from dtvg.methods.base import (
     uniform_start,
 )
 from dtvg.methods.dtvg import decide_on_device
+from dtvg.rule.decide import gram_matrix
 
 
 def gate_logits(

@@ -11,9 +11,9 @@ import dataclasses
 
 from torch import Tensor
 
-from dtvg.grouping import Grouping
 from dtvg.methods.base import Inputs, MethodState, StepBatch
 from dtvg.methods.dtvg import Method as Dtvg
+from dtvg.rule.decide import Grouping
 
 
 class Method(Dtvg):

@@ -15,7 +15,6 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from dtvg.grouping import gram_matrix
 from dtvg.methods.base import (
     Finding,
     Inputs,
@@ -27,6 +26,7 @@ from dtvg.methods.base import (
     trainable,
 )
 from dtvg.methods.dtvg import decide_on_device
+from dtvg.rule.decide import gram_matrix
 
 TARGET = "target"
 """Name of the target's row and column."""

@@ -15,7 +15,6 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from dtvg.grouping import gram_matrix
 from dtvg.methods.base import (
     Finding,
     Inputs,
@@ -35,6 +34,7 @@ from dtvg.methods.dmtg import (
 )
 from dtvg.methods.dtvg import Method as Dtvg
 from dtvg.methods.dtvg import decide_on_device
+from dtvg.rule.decide import gram_matrix
 
 KINDS = ("local", "global", "none")
 """What a source can give, in the order of the logits; the first wins a tie."""

@@ -14,7 +14,6 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from dtvg.grouping import gram_matrix
 from dtvg.methods.base import (
     Inputs,
     MethodState,
@@ -23,6 +22,7 @@ from dtvg.methods.base import (
     StepBatch,
 )
 from dtvg.methods.dtvg import decide_on_device
+from dtvg.rule.decide import gram_matrix
 
 
 def prompt_cosine(inputs: Inputs) -> Float[Tensor, "R n"]:

@@ -13,7 +13,6 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from dtvg.grouping import gram_matrix
 from dtvg.methods.base import (
     Inputs,
     MethodState,
@@ -24,6 +23,7 @@ from dtvg.methods.base import (
     trainable,
 )
 from dtvg.methods.dtvg import decide_on_device
+from dtvg.rule.decide import gram_matrix
 
 
 def gates(scores: Float[Tensor, "*batch r"], threshold: float) -> Float[Tensor, "*batch r"]:

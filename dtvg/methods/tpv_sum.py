@@ -15,7 +15,6 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from dtvg.grouping import gram_matrix
 from dtvg.methods.base import (
     Inputs,
     MethodState,
@@ -25,6 +24,7 @@ from dtvg.methods.base import (
 )
 from dtvg.methods.dtvg import decide_on_device
 from dtvg.methods.specs.merging import OWN
+from dtvg.rule.decide import gram_matrix
 
 
 def pair_cosines(gram: np.ndarray) -> np.ndarray:

@@ -7,7 +7,6 @@ Must not import torch. DESIGN.md "The log"; docs/run_files.md.
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,25 +15,12 @@ from pathlib import Path
 import yaml
 from pydantic import ValidationError
 
-from dtvg.config import NAME_PATTERN, ExperimentConfig, RunConfig, explain
+from dtvg.config import ExperimentConfig, RunConfig, explain
 from dtvg.errors import ConfigError, JobError, StoreError
+from dtvg.names import check_name
 from dtvg.records import RunState
 from dtvg.store.files import locked, read_json, replace_bytes, replace_json
 from dtvg.store.provenance import provenance
-
-
-def check_name(name: str, what: str = "name") -> str:
-    """Return the name if it may be a folder of the log.
-
-    Raises:
-        ConfigError: otherwise.
-    """
-    if not re.fullmatch(NAME_PATTERN, name):
-        raise ConfigError(
-            f"'{name}' cannot be the {what}: use 1-80 characters of a-z, 0-9, '.', '_' and '-', "
-            "not starting with '.'."
-        )
-    return name
 
 
 @dataclass(frozen=True)

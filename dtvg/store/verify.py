@@ -16,9 +16,9 @@ import pyarrow.parquet as pq
 
 from dtvg.config import RunConfig
 from dtvg.errors import StoreError
-from dtvg.grouping import Grouping, consistency_of
 from dtvg.records import TABLES, RunState
-from dtvg.regroup import decide_steps
+from dtvg.rule.decide import Grouping, consistency_of
+from dtvg.rule.memory import decide_steps
 from dtvg.store.holds import history, overlay
 from dtvg.store.labels import check_file
 from dtvg.store.layout import RunDir

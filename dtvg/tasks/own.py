@@ -9,7 +9,6 @@ docs/tasks.md "Your own task".
 from __future__ import annotations
 
 import functools
-import re
 import string
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -21,11 +20,11 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 
 from dtvg import paths
 from dtvg.errors import ConfigError, nearest, unknown
+from dtvg.names import NAME_RULE, is_name
 from dtvg.tasks.metrics import METRICS
 from dtvg.tasks.spec import Example, FieldProblem, SplitPlan, TaskSpec
 
 FAMILY = "your own"
-NAME = re.compile(r"[a-z0-9_-][a-z0-9._-]{0,79}")
 SPLITS = ("train", "validation", "test")
 Split = Literal["train", "validation", "test"]
 
@@ -206,11 +205,8 @@ def _spec(given: Description, path: Path) -> TaskSpec:
     """Check what pydantic cannot, and build the task."""
     wrong: list[str] = []
     name = given.name or path.stem.lower()
-    if not NAME.fullmatch(name):
-        wrong.append(
-            f"'name': got '{name}'; use 1-80 characters of a-z, 0-9, '.', '_' and '-', not "
-            "starting with '.'."
-        )
+    if not is_name(name):
+        wrong.append(f"'name': got '{name}'; {NAME_RULE}.")
     pieces = _pieces(given, name, wrong)
     values, words = _classes(given.labels, wrong)
     _metrics(given.metrics, len(words), wrong)

@@ -47,6 +47,8 @@ class TaskContract:
         assert re.match(NAME_PATTERN, spec.name) and spec.name == self.name
         assert spec.title and spec.family and spec.fields and spec.paper and spec.licence
         assert spec.metrics and set(spec.metrics) <= set(METRICS)
+        for name in spec.metrics:  # whether examples have groups is seen in the rows only
+            assert METRICS[name].misfit(len(spec.labels), groups=True) is None
         assert len(set(spec.labels)) == len(spec.labels) != 1
         assert len(spec.label_titles) in (0, len(spec.labels))
 
@@ -85,6 +87,10 @@ class TaskContract:
         assert best["score"] > 0.93
         worst = score(loaded.spec, ["~"] * len(rows), rows)
         assert worst["score"] < 0.6 and set(worst) == {*loaded.spec.metrics, "score"}
+        for name in loaded.spec.metrics:
+            low, high = METRICS[name].range
+            assert low <= worst[name] <= best[name] <= high + 1e-12
+            assert METRICS[name].higher_is_better
 
     def test_intervals_hold_the_value_and_examples_have_values_of_their_own(self) -> None:
         loaded = self.loaded()

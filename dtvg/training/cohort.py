@@ -22,9 +22,16 @@ from dtvg.store.layout import CohortDir, RunDir
 from dtvg.store.status import StatusBoard, clear, requested
 from dtvg.store.writer import CohortWriter, Committer
 from dtvg.training.devices import is_out_of_memory, memory_gib
-from dtvg.training.evaluate import Answer, Question, answer, evaluation_rows, mixed_prompts
+from dtvg.training.evaluate import (
+    Answer,
+    Question,
+    answer,
+    evaluation_rows,
+    intervals_of,
+    mixed_prompts,
+    prediction_columns,
+)
 from dtvg.training.instance import Composer, composer_of
-from dtvg.training.predictions import intervals_of, prediction_columns
 from dtvg.training.recording import Failure, StepLog
 from dtvg.training.state import RunSlot, Stack
 from dtvg.training.step import StackStep, cohort_step, gather

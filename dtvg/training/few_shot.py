@@ -12,8 +12,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from dtvg.config.sections import DataConfig
 from dtvg.errors import DataError
-from dtvg.settings import DataConfig
 from dtvg.tasks.reading import TaskData, load_task
 from dtvg.tasks.spec import Example
 from dtvg.tasks.splits import draw_order

@@ -1,7 +1,8 @@
 """THE LOOP: one training loop for everything; a lone run is a cohort of one.
 
 Merge branches and score what is due, obey requests, commit once in a while, take one step. It
-reads top to bottom; the moves are `Cohort`'s. Must not import streamlit or plotly.
+reads top to bottom; the moves are `Cohort`'s. Requests pin or ban sources between two steps, and
+kept commits can be forked.
 """
 
 from __future__ import annotations
@@ -10,12 +11,15 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from dtvg.methods.dtvg import HELD
 from dtvg.records import RunState
+from dtvg.store.fork import keep_state
+from dtvg.store.holds import VALUES, detail, wanted
+from dtvg.store.status import clear, requested
 from dtvg.training.cohort import Cohort
 from dtvg.training.forking import merge_branches
-from dtvg.training.holding import hold_sources
-from dtvg.training.keeping import keep_commit
 from dtvg.training.signals import StopWish
+from dtvg.training.state import Stack
 
 CONTROL_SECONDS = 0.5
 """How often control files are looked for."""
@@ -77,3 +81,38 @@ def _progress(cohort: Cohort, total: int) -> Progress:
     losses = [slot.loss for slot in slots if slot.loss is not None]
     mean = sum(losses) / len(losses) if losses else None
     return Progress(cohort.directory.id, total - open_steps, total, len(slots), mean)
+
+
+def hold_sources(cohort: Cohort) -> None:
+    """Meet the requests to pin, ban and free sources."""
+    met = []
+    for stack in cohort.stacks:
+        for row, slot in enumerate(stack.slots):
+            run = cohort.run_dirs[slot.name]
+            for kind, source in wanted(requested(run)):
+                met.append((run, f"{kind}.{source}"))
+                if source not in slot.config.sources or HELD not in stack.state.memory:
+                    continue
+                _hold(stack, row, slot.config.sources.index(source), VALUES[kind])
+                slot.note["held"] = {**slot.note.get("held", {}), source: kind}
+                cohort.write_rows()
+                cohort.event(slot, kind, detail(source, kind, slot.step))
+    if met:
+        cohort.commit(wait=True)
+        for run, word in met:
+            clear(run, word)
+
+
+def _hold(stack: Stack, row: int, place: int, value: int) -> None:
+    """Set what is held; a new tensor, since queued steps may still refer to the old one."""
+    held = stack.state.memory[HELD].clone()
+    held[row, place] = value
+    stack.state.memory[HELD] = held
+
+
+def keep_commit(cohort: Cohort) -> None:
+    """Commit and keep the state where a run has come to a multiple of `logging.keep_every`."""
+    every = [(slot.step, slot.config.logging.keep_every) for slot in cohort.slots]
+    if any(steps and step % steps == 0 for step, steps in every):
+        cohort.commit(wait=True)
+        keep_state(cohort.directory, max(step for step, _ in every))

@@ -21,8 +21,7 @@ from dtvg.config import ExperimentConfig, RunConfig
 from dtvg.errors import DtvgError, NumericsError, StoreError
 from dtvg.planning import CohortPlan, Plan, plan
 from dtvg.records import RunState
-from dtvg.store.bank import PromptBank, TaskPrompt
-from dtvg.store.health import complaints
+from dtvg.store.bank import PromptBank, TaskPrompt, complaints
 from dtvg.store.layout import CohortDir, ExperimentDir, RunDir, add_run, load_experiment
 from dtvg.store.reader import open_run, read_prompts
 from dtvg.store.status import StatusBoard

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from dtvg.grouping import Grouping, consistency_of, decide
+from dtvg.rule.decide import Grouping, consistency_of, decide
 from dtvg.training.state import RunSlot
 from dtvg.training.step import StackStep
 

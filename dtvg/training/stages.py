@@ -18,9 +18,9 @@ import numpy as np
 
 from dtvg.backbones.base import Backbone
 from dtvg.config import RunConfig
+from dtvg.config.sections import PromptConfig
 from dtvg.errors import StoreError
 from dtvg.methods.specs import PromptTuning
-from dtvg.settings import PromptConfig
 from dtvg.store.bank import PromptBank, TaskPrompt, check_compatible, identity
 from dtvg.tasks.metrics import score
 from dtvg.training.batches import join, tokenise

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from dtvg.analysis.groups import GroupInfo, group_info
+from dtvg.analysis.run.groups import GroupInfo, group_info
 from dtvg.store.reader import Experiment, Run
 from tests.analysis.factory import find, record
 

@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 
 from dtvg.config import ExperimentConfig, RunConfig, build_config
-from dtvg.grouping import consistency_of, decide
 from dtvg.records import RunResult
+from dtvg.rule.decide import consistency_of
+from dtvg.rule.memory import decide_steps
 from dtvg.store.layout import RunDir, add_run, create_experiment
 from dtvg.store.reader import Experiment, Run, open_experiment
 from dtvg.store.writer import CohortWriter, RunWriter
@@ -59,8 +60,7 @@ def write_rows(writer: RunWriter, run: RunConfig, grams: np.ndarray | None, step
     }
     if grams is not None:
         settings = run.method.grouping_settings()
-        previous = decide(grams[0], **settings) if settings["rule"] == "fixed" else None
-        made = decide(grams, previous=previous, **settings)
+        made = decide_steps(grams, step, **settings)
         upper = np.triu_indices(grams.shape[-1])
         columns |= {
             "n_candidates": made.n_candidates.astype(np.int32),

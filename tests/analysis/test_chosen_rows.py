@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from dtvg.analysis.compare import compare_info
-from dtvg.analysis.scores import ORACLE
+from dtvg.analysis.compare.info import compare_info
+from dtvg.analysis.compare.scores import ORACLE
 from dtvg.records import RunResult, RunState
 from dtvg.store.reader import Run
 

@@ -9,7 +9,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from dtvg.analysis.compare import AVERAGE, BEST_SINGLE, MEAN_SINGLE, CompareInfo, compare_info
+from dtvg.analysis.compare.info import (
+    AVERAGE,
+    BEST_SINGLE,
+    MEAN_SINGLE,
+    CompareInfo,
+    compare_info,
+)
 from dtvg.errors import DataError
 from dtvg.store.reader import Experiment, open_experiment
 from tests.analysis.factory import SOURCES, config, record

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-from dtvg.analysis.confdiff import as_text, experiment_diff, flatten, run_diff
+from dtvg.analysis.compare.confdiff import as_text, experiment_diff, flatten, run_diff
 from dtvg.store.reader import Experiment, open_experiment, open_run
 from tests.analysis.factory import config, find, record
 

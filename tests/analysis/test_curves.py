@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from dtvg.analysis.curves import curve_info, smoothed
 from dtvg.analysis.downsample import MAX_POINTS
+from dtvg.analysis.run.curves import curve_info, smoothed
 from dtvg.errors import DataError
 from dtvg.store.reader import Experiment, Run
 from tests.analysis.factory import config, find, record

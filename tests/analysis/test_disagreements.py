@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from dtvg.analysis.disagreements import (
+from dtvg.analysis.compare.disagreements import (
     BOTH,
     NEITHER,
     ONLY_A,
@@ -17,7 +17,7 @@ from dtvg.analysis.disagreements import (
     pair_runs,
 )
 from dtvg.config import RunConfig
-from dtvg.figures.disagreements import disagreement_figure
+from dtvg.figures.compare import disagreement_figure
 from dtvg.store.layout import RunDir, create_experiment
 from dtvg.store.reader import Run, open_run
 from dtvg.store.writer import CohortWriter, RunWriter

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from dtvg.analysis.filtering import parse
+from dtvg.analysis.overview.filtering import parse
 from dtvg.errors import ConfigError
 
 FIELDS = ("method", "seed", "state", "tag", "test", "optim.lr_prompt", "optim.lr_scale",

@@ -5,14 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from dtvg.analysis.groups import GroupInfo
-from dtvg.analysis.scales import scale_info
-from dtvg.analysis.stability import stability_info
-from dtvg.analysis.trajectory import trajectory_info
-from dtvg.analysis.transitions import OTHER, transition_info
+from dtvg.analysis.run.groups import OTHER, GroupInfo, transition_info
+from dtvg.analysis.run.stability import stability_info
+from dtvg.analysis.run.trajectory import scale_info, trajectory_info
 from dtvg.errors import DataError, StoreError
 from dtvg.figures import flows
-from dtvg.figures.aligned import aligned_figure
+from dtvg.figures.curves import aligned_figure
 from dtvg.figures.explain import picker_figure
 from dtvg.store.reader import Experiment, Run, read_grams
 from tests.analysis.factory import find

@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from dtvg.analysis.groups import GroupInfo, group_info
+from dtvg.analysis.run.groups import GroupInfo, group_info
 from dtvg.errors import StoreError
 from dtvg.store.reader import Experiment, Run, read_table
 from tests.analysis.factory import SOURCES, find, record
@@ -90,7 +90,7 @@ def test_shares_and_churn_follow_from_the_membership(groups: GroupInfo) -> None:
 
 
 def test_too_many_changes_are_merged_and_said_so(tmp_path: Path, monkeypatch) -> None:
-    monkeypatch.setattr("dtvg.analysis.segments.timeline.__defaults__", (5,))
+    monkeypatch.setattr("dtvg.analysis.run.segments.timeline.__defaults__", (5,))
     info = group_info(find(record(tmp_path, steps=40), "dtvg"))
     assert not info.exact and "too often" in info.notes[0]
     assert (info.table["share"] < 1).any()

@@ -7,9 +7,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from dtvg.analysis.groups import GroupInfo
-from dtvg.analysis.lattice import MOST_NODES, lattice_info
-from dtvg.figures.lattice import lattice_figure
+from dtvg.analysis.run.groups import GroupInfo
+from dtvg.analysis.subsets.lattice import MOST_NODES, lattice_info
+from dtvg.figures.subsets import lattice_figure
 from dtvg.store.reader import Experiment
 
 

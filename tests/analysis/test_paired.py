@@ -13,10 +13,10 @@ import pyarrow.parquet as pq
 import pytest
 from scipy import stats
 
-from dtvg.analysis.compare import compare_info
-from dtvg.analysis.lines import verdicts_shown
+from dtvg.analysis.compare.info import compare_info
+from dtvg.analysis.compare.lines import verdicts_shown
+from dtvg.analysis.compare.verdicts import NOT_ENOUGH
 from dtvg.analysis.statistics import seeds_for_power, sign_flip_p
-from dtvg.analysis.verdicts import NOT_ENOUGH
 from dtvg.config import RunConfig
 from dtvg.store.reader import Experiment
 from tests.analysis.answered import config, mostly_right, record

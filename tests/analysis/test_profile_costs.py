@@ -9,8 +9,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from dtvg.analysis.compare import BEST_SINGLE, CompareInfo, compare_info
-from dtvg.analysis.published import GROUPS, load_published, published
+from dtvg.analysis.compare.info import BEST_SINGLE, CompareInfo, compare_info
+from dtvg.analysis.compare.published import GROUPS, load_published, published
 from dtvg.errors import DataError
 from dtvg.store.reader import Experiment
 from tests.analysis.answered import config, mostly_right, record

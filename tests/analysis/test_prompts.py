@@ -10,13 +10,13 @@ import pytest
 from dtvg.analysis.prompts import bank_info, space_info, spaces
 from dtvg.errors import DataError
 from dtvg.figures.prompts import map_figure, matrix_figure, norms_figure
-from dtvg.store.bank import TaskPrompt
-from dtvg.store.health import (
+from dtvg.store.bank import (
     AT_MAJORITY,
     HEALTHY,
     NO_VECTOR,
     NOT_MOVED,
     UNKNOWN,
+    TaskPrompt,
     complaints,
     health,
 )

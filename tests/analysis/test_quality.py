@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dtvg.analysis.groups import GroupInfo, group_info
-from dtvg.analysis.quality import ORACLE, TRUTH, best_subset, overlap, quality_info
-from dtvg.analysis.subset_runs import subset_of
-from dtvg.figures.lattice import overlap_figure
+from dtvg.analysis.run.groups import GroupInfo, group_info
+from dtvg.analysis.subsets.quality import ORACLE, TRUTH, best_subset, overlap, quality_info
+from dtvg.analysis.subsets.runs import subset_of
+from dtvg.figures.subsets import overlap_figure
 from dtvg.store.reader import Experiment, Run
 from tests.analysis.factory import SOURCES, config, find, record
 

@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from dtvg.analysis.compare import compare_info
-from dtvg.analysis.ranks import critical_difference, rank_scores
-from dtvg.analysis.scores import complete_block
+from dtvg.analysis.compare.info import compare_info
+from dtvg.analysis.compare.ranks import critical_difference, rank_scores
+from dtvg.analysis.compare.scores import complete_block
 from tests.analysis.answered import config, mostly_right, record
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from dtvg.analysis.compare import CompareInfo, compare_info
+from dtvg.analysis.compare.info import CompareInfo, compare_info
 from dtvg.config import build_config
 from dtvg.store.layout import create_experiment
 from dtvg.store.reader import open_experiment

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from dtvg.analysis import segments
+from dtvg.analysis.run import segments
 
 histories = arrays(np.bool_, st.tuples(st.integers(1, 60), st.integers(1, 5)))
 

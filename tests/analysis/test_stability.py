@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from dtvg.analysis.groups import group_info
-from dtvg.analysis.stability import jaccard, stability_info
+from dtvg.analysis.run.groups import group_info
+from dtvg.analysis.run.stability import jaccard, stability_info
 from dtvg.errors import DataError
 from dtvg.store.reader import Experiment
 from tests.analysis.factory import find

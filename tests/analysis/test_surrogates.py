@@ -8,10 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dtvg.analysis.subset_runs import subset_of
-from dtvg.analysis.surrogates import surrogate_info
-from dtvg.analysis.transfer import transfer_info
-from dtvg.figures.transfer import coefficients_figure, transfer_figure
+from dtvg.analysis.subsets.runs import subset_of
+from dtvg.analysis.subsets.transfer import surrogate_info, transfer_info
+from dtvg.figures.subsets import coefficients_figure, transfer_figure
 from dtvg.store.reader import Run
 from tests.analysis.factory import SOURCES, config, record
 

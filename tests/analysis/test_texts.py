@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 from dtvg import paths
-from dtvg.analysis.disagreements import answers
-from dtvg.analysis.texts import input_texts
+from dtvg.analysis.compare.disagreements import answers
+from dtvg.analysis.compare.examples import input_texts
 from dtvg.store.reader import Experiment, open_experiment
 from tests.analysis.factory import find
 

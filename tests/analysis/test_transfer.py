@@ -9,8 +9,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from dtvg.analysis.subset_runs import effect, name_of, subset_of, subset_table
-from dtvg.analysis.transfer import transfer_info
+from dtvg.analysis.subsets.runs import effect, name_of, subset_of, subset_table
+from dtvg.analysis.subsets.transfer import transfer_info
 from dtvg.store.reader import Experiment, Run
 from tests.analysis.factory import SOURCES, find
 

@@ -9,7 +9,7 @@ import pytest
 import yaml
 from playwright.sync_api import Browser, Page, expect
 
-from dtvg.analysis.groups import group_info
+from dtvg.analysis.run.groups import group_info
 from dtvg.store.reader import open_experiment
 from dtvg.testing.tiny_run import tiny_config
 from tests.browser.conftest import App

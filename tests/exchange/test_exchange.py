@@ -12,11 +12,11 @@ import torch
 from dtvg.backbones.base import load_backbone
 from dtvg.backbones.pickled import read_pickled
 from dtvg.cli import main
+from dtvg.config.sections import BackboneConfig
 from dtvg.errors import ConfigError, DtvgError, StoreError
 from dtvg.exchange.incoming import Import, import_prompt
 from dtvg.exchange.outgoing import export, from_bank
 from dtvg.exchange.peft_adapter import read_adapter, read_safetensors, write_adapter
-from dtvg.settings import BackboneConfig
 from dtvg.store.bank import PromptBank, TaskPrompt, check_compatible
 from dtvg.testing.tiny_run import make_backbone
 

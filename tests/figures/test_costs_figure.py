@@ -5,8 +5,8 @@ from __future__ import annotations
 import pandas as pd
 import pytest
 
-from dtvg.analysis.costs import COLUMNS, CostInfo
-from dtvg.figures.costs import AXES, costs_figure
+from dtvg.analysis.compare.costs import COLUMNS, CostInfo
+from dtvg.figures.compare import AXES, costs_figure
 
 
 def info(seconds: list[float]) -> CostInfo:

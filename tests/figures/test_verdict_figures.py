@@ -7,12 +7,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dtvg.analysis.compare import CompareInfo, compare_info
-from dtvg.analysis.ranks import rank_scores
-from dtvg.figures.compare import compare_figure, verdict_figure
-from dtvg.figures.forest import forest_figure
-from dtvg.figures.profile import profile_figure
-from dtvg.figures.ranks import ranks_figure
+from dtvg.analysis.compare.info import CompareInfo, compare_info
+from dtvg.analysis.compare.ranks import rank_scores
+from dtvg.figures.compare import (
+    compare_figure,
+    forest_figure,
+    profile_figure,
+    ranks_figure,
+    verdict_figure,
+)
 from tests.analysis.answered import config, mostly_right, record
 
 

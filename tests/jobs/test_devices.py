@@ -10,10 +10,10 @@ import pytest
 
 from dtvg import paths
 from dtvg.config import build_config
+from dtvg.config.presets import demo
 from dtvg.jobs import devices
 from dtvg.jobs.devices import Device
 from dtvg.jobs.readiness import findings
-from dtvg.presets import demo
 
 GPUS = [("Old GPU", (7, 5), []), ("New GPU", (9, 0), [os.getpid(), 2**22 + 1])]
 

@@ -18,7 +18,8 @@ import pytest
 
 from dtvg.config import build_config
 from dtvg.errors import ConfigError, JobError, StoreError
-from dtvg.jobs import launcher, queue, queue_worker, slots
+from dtvg.jobs import launcher, queue, slots
+from dtvg.jobs import queue as queue_worker
 from dtvg.jobs.queue_files import Job, JobState, changing, folder, jobs, stored
 from dtvg.records import RunState
 from dtvg.store.files import is_locked, locked, read_json
@@ -218,7 +219,7 @@ def test_slots_that_make_no_sense_are_refused(own_home: Path, device: str, count
 def test_threads_are_the_cores_shared_among_the_slots(monkeypatch: pytest.MonkeyPatch) -> None:
     import torch
 
-    from dtvg.settings import DeviceConfig
+    from dtvg.config.sections import DeviceConfig
 
     before = torch.get_num_threads()
     monkeypatch.setattr(psutil.Process, "cpu_affinity", lambda self: list(range(8)))

@@ -6,7 +6,6 @@ import pytest
 import torch
 
 from dtvg.errors import ConfigError
-from dtvg.grouping import RULES
 from dtvg.methods.base import Inputs, find_method
 from dtvg.methods.specs import (
     METHODS,
@@ -21,6 +20,7 @@ from dtvg.methods.specs import (
     Ties,
     TpvSum,
 )
+from dtvg.rule.decide import RULES
 from dtvg.testing.methods import MethodContract, pick, random_inputs
 
 CONFIGS: list[MethodConfig] = [

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from dtvg.analysis.compare import compare_info
-from dtvg.analysis.lines import lines_of
+from dtvg.analysis.compare.info import compare_info
+from dtvg.analysis.compare.lines import lines_of
 from dtvg.store.reader import Experiment, open_experiment
 from tests.analysis.factory import config, record
 

@@ -11,14 +11,16 @@ import yaml
 from streamlit.testing.v1 import AppTest
 
 from dtvg.config import ExperimentConfig, build_config
+from dtvg.config.presets import PRESETS, clone
+from dtvg.config.sections import Section
 from dtvg.jobs import devices, launcher, queue, slots
 from dtvg.jobs.devices import Device
 from dtvg.jobs.queue_files import jobs
-from dtvg.presets import PRESETS, clone
-from dtvg.settings import Section
 from dtvg.store.layout import ExperimentDir, create_experiment
 from dtvg.store.reader import open_experiment
-from dtvg.ui import forms, launch_draft, launch_plan
+from dtvg.ui import forms
+from dtvg.ui.launch import draft as launch_draft
+from dtvg.ui.launch import plan
 
 PAGE = Path(__file__).resolve().parents[2] / "pages" / "launch.py"
 
@@ -429,7 +431,7 @@ def test_gpus_are_offered_with_memory_users_and_their_own_precisions(
         Device("cpu", "CPU, 8 cores", 32, 30, precisions=("float32", "float64")),
     ]
     monkeypatch.setattr(devices, "list_devices", lambda: here)
-    launch_plan.devices.clear()
+    plan.devices.clear()
     try:
         page = _open()
         said = "".join(c.value for c in page.caption)
@@ -442,7 +444,7 @@ def test_gpus_are_offered_with_memory_users_and_their_own_precisions(
         page = _run(page)
         assert _widget(page, "selectbox", "device.precision").options == ["float32", "float64"]
     finally:
-        launch_plan.devices.clear()
+        plan.devices.clear()
 
 
 @pytest.mark.parametrize(

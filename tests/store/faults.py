@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 
-import dtvg.store.compaction as compaction
 import dtvg.store.files as files
 import dtvg.store.writer as writer_module
 from dtvg.config import build_config
@@ -99,7 +98,7 @@ def at_call(number: int, act: Callable[[], None]) -> dict[str, int]:
     os.fsync = wrapped(os.fsync)
     Path.replace = wrapped(Path.replace)  # type: ignore[method-assign]
     Path.unlink = wrapped(Path.unlink)  # type: ignore[method-assign]
-    for module in (writer_module, compaction):
+    for module in (writer_module,):
         module.write_parquet = wrapped(module.write_parquet)
     files.sync_folder = wrapped(files.sync_folder)
     return seen

@@ -21,9 +21,8 @@ from dtvg.testing.methods import random_inputs
 from dtvg.testing.tiny_run import make_backbone, make_data, tiny_config
 from dtvg.training import evaluate
 from dtvg.training.batches import TokenisedTask, tokenise
-from dtvg.training.evaluate import Question, answer
+from dtvg.training.evaluate import Question, answer, example_fingerprint
 from dtvg.training.instance import Composer
-from dtvg.training.predictions import example_fingerprint
 from dtvg.training.procedures import run_experiment
 
 

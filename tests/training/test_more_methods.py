@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from dtvg.analysis.explain import explain_step
-from dtvg.analysis.replay import replay
+from dtvg.analysis.run.explain import explain_step
+from dtvg.analysis.run.replay import replay
 from dtvg.backbones.base import load_backbone
 from dtvg.config import build_config
 from dtvg.errors import DataError, StoreError

@@ -114,7 +114,7 @@ class MethodConfig(BaseModel):
         return 0
 
     def grouping_settings(self) -> dict[str, Any]:
-        """Arguments for `dtvg.grouping.decide` that reproduce this method's decisions."""
+        """Arguments for `dtvg.rule.decide.decide` that reproduce this method's decisions."""
         return {"rule": "all_sources"}
 
 

@@ -63,7 +63,7 @@ class Dtvg(MethodConfig):
     )
 
     def grouping_settings(self) -> dict[str, Any]:
-        """Arguments for `dtvg.grouping.decide` that reproduce this method's decisions."""
+        """Arguments for `dtvg.rule.decide.decide` that reproduce this method's decisions."""
         return {
             "rule": self.rule,
             "measure": self.measure,

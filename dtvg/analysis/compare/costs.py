@@ -1,0 +1,167 @@
+"""What each method trained and took: parameters, steps, examples, seconds, peak memory.
+
+Must not import torch, plotly or streamlit. docs/verdicts.md "Cost".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+import pyarrow.compute as pc
+
+from dtvg.analysis.compare.scores import AVERAGE, Sheet, shared_targets
+from dtvg.store.reader import Run, read_provenance, read_table
+
+COLUMNS = [
+    "method",
+    "n_runs",
+    "score",
+    "trained_parameters",
+    "steps",
+    "examples",
+    "tokens",
+    "seconds",
+    "seconds_alone",
+    "peak_mem_gib",
+    "best_step",
+]
+
+
+@dataclass(frozen=True, eq=False)
+class CostInfo:
+    """Cost of one run of each method, averaged over its targets and seeds."""
+
+    table: pd.DataFrame
+    """`COLUMNS`, a method a row: `n_runs` trained runs; `score` the mean as in the table of
+    scores; the rest per target and seed. `seconds` is the wall clock of the cohort a run
+    trained in, `seconds_alone` that divided by the runs of the cohort. A row chosen among
+    several runs (best single source, oracle) or resting on trials (surrogate) bears the sum of
+    all it had to train."""
+    runs: pd.DataFrame
+    """The same for each run: `method, target, seed` and the columns of cost."""
+    machines: tuple[str, ...]
+    """Processors and GPUs on which the runs trained; seconds compare on one machine only."""
+    note: str
+
+
+def costs(sheet: Sheet) -> CostInfo:
+    """Add up what the runs behind each row of a sheet took; Stage I is not included."""
+    everyone = {
+        run.path: run
+        for by_seed in sheet.behind.values()
+        for runs in by_seed.values()
+        for run in runs
+    }
+    everyone |= {
+        run.path: run
+        for by_seed in sheet.trained.values()
+        for runs in by_seed.values()
+        for run in runs
+    }
+    companions = _companions(list(everyone.values()))
+    taken = {path: _of_run(run, companions) for path, run in everyone.items()}
+    rows, single = [], []
+    for row in sheet.rows:
+        for target in sheet.targets:
+            for seed, behind in sorted(sheet.behind.get((row, target), {}).items()):
+                among = sheet.trained.get((row, target), {}).get(seed)
+                of = behind if among is None else among
+                found = pd.DataFrame([taken[r.path] for r in of])
+                total = found.mean() if among is None else found.sum()
+                for column in ("peak_mem_gib", "trained_parameters"):
+                    total[column] = found[column].max()
+                total["best_step"] = np.mean([taken[r.path]["best_step"] for r in behind])
+                single.append({"method": row, "target": target, "seed": seed, **total})
+                rows.append(len(of))
+    runs = pd.DataFrame(single, columns=["method", "target", "seed", *COLUMNS[3:]])
+    runs["n_runs"] = rows
+    begun = [t for t in sheet.targets if any(sheet.scores.get((r, t)) for r in sheet.headline)]
+    over = shared_targets(sheet, sheet.headline)[1] or tuple(begun)
+    machines, note = _machines(list(everyone.values()))
+    if over and len(over) < len(sheet.targets):
+        note += f" Score over {', '.join(over)}: not every method has finished the other targets."
+    return CostInfo(_per_method(sheet, runs, over), runs, machines, note)
+
+
+def _companions(runs: Sequence[Run]) -> dict[tuple[str, str | None], int]:
+    """Count the runs that trained together in each cohort."""
+    found: dict[tuple[str, str | None], int] = {}
+    for run in runs:
+        key = (str(run.path.parent), run.cohort)
+        found[key] = found.get(key, 0) + 1
+    return found
+
+
+def _of_run(run: Run, companions: dict[tuple[str, str | None], int]) -> dict[str, float]:
+    """What one run took, from its result and its steps."""
+    data = read_table(run, "steps", ["examples", "tokens", "device_mem_gib"])
+    result = run.result
+    logged = data.num_rows > 0
+    together = companions[(str(run.path.parent), run.cohort)] if run.cohort else 1
+    seconds = float("nan") if result is None else result.seconds
+    return {
+        "trained_parameters": float("nan") if result is None else result.trained_parameters,
+        "steps": float("nan") if result is None else result.steps,
+        "examples": _sum(data, "examples") if logged else float("nan"),
+        "tokens": _sum(data, "tokens") if logged else float("nan"),
+        "seconds": seconds,
+        "seconds_alone": seconds / together,
+        "peak_mem_gib": float(pc.max(data.column("device_mem_gib")).as_py())
+        if logged
+        else float("nan"),
+        "best_step": float("nan") if result is None else result.best_step,
+    }
+
+
+def _sum(data: object, column: str) -> float:
+    return float(pc.sum(data.column(column)).as_py())  # type: ignore[attr-defined]
+
+
+def _per_method(sheet: Sheet, runs: pd.DataFrame, over: Sequence[str]) -> pd.DataFrame:
+    """Average the runs of each method; its score as in the table of scores where that has one."""
+    made = []
+    for row in sheet.rows:
+        mine = runs[runs["method"] == row]
+        if not len(mine):
+            continue
+        score = _score(sheet, row, over)
+        made.append(
+            {
+                "method": row,
+                "n_runs": int(mine["n_runs"].sum()),
+                "score": score,
+                **{c: float(mine[c].mean()) for c in COLUMNS[3:]},
+            }
+        )
+    return pd.DataFrame(made, columns=COLUMNS)
+
+
+def _score(sheet: Sheet, row: str, over: Sequence[str]) -> float:
+    """Return the mean over targets; of the seeds that have all of them where any has."""
+    whole = sheet.scores.get((row, AVERAGE)) if len(over) == len(sheet.targets) > 1 else None
+    cells = [whole] if whole else [sheet.scores.get((row, target)) for target in over]
+    if not cells or not all(cells):
+        return float("nan")
+    return float(np.mean([np.mean(list(cell.values())) for cell in cells if cell]))
+
+
+def _machines(runs: Sequence[Run]) -> tuple[tuple[str, ...], str]:
+    """On what the runs trained, and what to make of seconds."""
+    found: dict[str, None] = {}
+    for run in runs:
+        about = read_provenance(run)
+        gpus = about.get("gpus") or []
+        name = ", ".join(str(g.get("name", g) if isinstance(g, dict) else g) for g in gpus)
+        name = name or f"{about.get('processor') or 'unknown processor'}"
+        found.setdefault(name)
+    note = (
+        "Means over the runs of a method, Stage I left out. Seconds are wall clock of the cohort; "
+        "runs of a cohort trained together, so 'seconds_alone' divides by their number. Memory is "
+        "the peak of the process, which a cohort shares."
+    )
+    if len(found) > 1:
+        note += f" Trained on different machines ({', '.join(found)}): seconds do not compare."
+    return tuple(found), note

@@ -1,0 +1,254 @@
+"""Stored answers of runs, example by example, their inputs, and resampled scores.
+
+Runs are paired by what an example says (its fingerprint), never by its place. Must not import
+torch, plotly or streamlit. docs/verdicts.md "By example".
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow.compute as pc
+
+from dtvg.analysis.compare.scores import Sheet, value_of
+from dtvg.analysis.statistics import RESAMPLES
+from dtvg.errors import DtvgError
+from dtvg.store.reader import Run, read_table
+from dtvg.tasks.catalogue import find_task
+from dtvg.tasks.labels import label_words
+from dtvg.tasks.metrics import mean_scorer, value_scorer
+from dtvg.tasks.reading import is_kept, load_task
+from dtvg.tasks.scoring import Answers, Scorer
+from dtvg.tasks.sources import at_hand, find_folder
+from dtvg.tasks.spec import example_fingerprint
+
+Floats = npt.NDArray[np.float64]
+
+BLOCK = 1_000
+"""Resamples computed at once: their weights take 8 MB per thousand examples."""
+SAME = 1e-6
+"""A recomputed score this near to the recorded one is the same."""
+COLUMNS = ["step", "split", "task", "row", "fingerprint", "target", "prediction"]
+COLUMNS += ["correct", "value"]
+
+
+@dataclass(frozen=True, eq=False)
+class TargetExamples:
+    """Answers of runs to the same examples of one target."""
+
+    target: str
+    n_examples: int
+    answers: dict[Path, Answers]
+    """Run's folder → its answers, the same example at the same place in each."""
+    scorers: dict[Path, Scorer]
+    """Run's folder → its score under any weights of the examples."""
+    accuracy: bool
+    """Whether the score is the accuracy, so that McNemar's test is about it."""
+    problems: tuple[str, ...]
+    """Why runs were left out."""
+
+    def resampled(self, runs: Sequence[Run], draw: int) -> dict[Path, Floats]:
+        """Score each run on 10,000 resamples of the examples, the same ones for all runs.
+
+        Args:
+            runs: those wanted; others than `answers` are skipped.
+            draw: number of the draw; another number gives independent resamples.
+
+        Returns:
+            Run's folder → `[B]`.
+        """
+        wanted = list(dict.fromkeys(r.path for r in runs if r.path in self.scorers))
+        made = [self.scorers[path] for path in wanted]
+        if not made:
+            return {}
+        features = np.concatenate([one.features for one in made], axis=1)
+        ends = np.cumsum([one.features.shape[1] for one in made])
+        blocks: list[list[Floats]] = [[] for _ in made]
+        for weights in _weights(self.n_examples, draw):
+            sums = np.split(weights @ features, ends[:-1], axis=1)
+            for block, one, own in zip(blocks, made, sums, strict=True):
+                block.append(one.finish(own, weights))
+        return {path: np.concatenate(block) for path, block in zip(wanted, blocks, strict=True)}
+
+
+def _weights(n: int, draw: int) -> Iterator[Floats]:
+    """How often each of n examples is drawn, `[block n]`, block by block."""
+    rng = np.random.default_rng([0, draw])
+    for _ in range(RESAMPLES // BLOCK):
+        drawn = rng.integers(0, n, (BLOCK, n)) + np.arange(BLOCK)[:, None] * n
+        counts = np.bincount(drawn.ravel(), minlength=BLOCK * n).reshape(BLOCK, n)
+        yield counts.astype(np.float64)
+
+
+@dataclass(frozen=True)
+class StoredAnswers:
+    """A run's answers, sorted by the content of the examples."""
+
+    keys: tuple[tuple[str, int], ...]
+    """Fingerprint of each example, and how many of the same content came before."""
+    target: tuple[str, ...]
+    prediction: tuple[str, ...]
+    correct: tuple[bool, ...]
+    value: tuple[float, ...]
+
+
+def read_answers(run: Run, split: str) -> StoredAnswers | None:
+    """Return the answers a run's score rests on; None without any.
+
+    Args:
+        run: finished, with `evaluation.keep_predictions` other than none.
+        split: `validation` or `test`.
+    """
+    if run.result is None:
+        return None
+    best = run.result.best_step
+    data = read_table(run, "predictions", COLUMNS, best, best)
+    mine = pc.and_(pc.equal(data.column("split"), split), pc.equal(data.column("task"), run.target))
+    data = data.filter(mine)
+    if not data.num_rows:
+        return None
+    read = {c: data.column(c).to_pylist() for c in COLUMNS[3:]}
+    newest = {row: i for i, row in enumerate(read["row"])}
+    at = sorted(newest.values(), key=lambda i: (read["fingerprint"][i], read["row"][i]))
+    seen: Counter[str] = Counter()
+    keys = []
+    for i in at:
+        content = read["fingerprint"][i]
+        keys.append((content, seen[content]))
+        seen[content] += 1
+    columns = (tuple(read[c][i] for i in at) for c in COLUMNS[5:])
+    return StoredAnswers(tuple(keys), *columns)
+
+
+def target_examples(sheet: Sheet, target: str, rows: Sequence[str]) -> TargetExamples:
+    """Read the answers behind rows on one target, and check them against the scores.
+
+    A run is left out where it kept no answers, answered other examples than most runs, or
+    where its answers do not give the recorded score.
+
+    Args:
+        sheet: from `scores.collect`.
+        target: the target.
+        rows: rows wanted.
+    """
+    runs = {
+        run.path: run
+        for row in rows
+        for behind in sheet.behind.get((row, target), {}).values()
+        for run in behind
+    }
+    read = {path: read_answers(run, sheet.split) for path, run in runs.items()}
+    stored = {path: one for path, one in read.items() if one is not None}
+    counted = Counter(one.keys for one in stored.values()).most_common(1)
+    common = counted[0][0] if counted else ()
+    answers, scorers, plain, odd = {}, {}, True, 0
+    words: dict[Path, tuple[str, ...] | None] = {}  # settings of data are an experiment's
+    for path, run in runs.items():
+        if path not in stored or stored[path].keys != common:
+            continue
+        if path.parent not in words:
+            words[path.parent] = _words(run)
+        mine = _answers(stored[path], words[path.parent])
+        made = _checked(run, sheet, mine)
+        if made is None:
+            odd += 1
+            continue
+        answers[path], scorers[path] = mine, made
+        plain &= set(_metrics(run, sheet.metric)) == {"accuracy"}
+    other = sum(one.keys != common for one in stored.values())
+    problems = _problems(sheet.split, len(runs), len(stored), other, odd)
+    return TargetExamples(target, len(common), answers, scorers, plain and bool(scorers), problems)
+
+
+def _problems(split: str, runs: int, kept: int, other: int, odd: int) -> tuple[str, ...]:
+    """Say which runs are compared by seed only."""
+    told = []
+    if kept < runs:
+        told.append(
+            f"{runs - kept} of {runs} runs kept no {split} answers (evaluation.keep_predictions)"
+        )
+    if other:
+        told.append(f"{other} answered other examples than most")
+    if odd:
+        told.append(f"the score of {odd} cannot be recomputed from stored answers")
+    return tuple(told)
+
+
+def _answers(stored: StoredAnswers, words: tuple[str, ...] | None) -> Answers:
+    return Answers(
+        target=stored.target,
+        prediction=stored.prediction,
+        correct=np.array(stored.correct, dtype=np.float64),
+        value=np.array(stored.value, dtype=np.float64),
+        words=tuple(sorted(set(stored.target))) if words is None else words,
+    )
+
+
+def _words(run: Run) -> tuple[str, ...] | None:
+    """Label words of a run's target; None where the task or the configuration is not known."""
+    config = run.config
+    if config is None:
+        return None
+    try:
+        spec = find_task(run.target)
+        return label_words(spec, config.data.labels, config.data.label_words)
+    except DtvgError:
+        return None
+
+
+def _metrics(run: Run, metric: str) -> tuple[str, ...]:
+    if metric != "score":
+        return (metric,)
+    known = run.result.metrics if run.result is not None else {}
+    return tuple(m for m in known if m != "score")
+
+
+def _checked(run: Run, sheet: Sheet, answers: Answers) -> Scorer | None:
+    """Return the scorer that gives the run's recorded score from its answers; None: neither."""
+    recorded = value_of(run, sheet.split, sheet.metric)
+    once = np.ones((1, len(answers.target)))
+    for made in (mean_scorer(_metrics(run, sheet.metric), answers), value_scorer(answers)):
+        if made is not None and recorded is not None:
+            if abs(float(made(once)[0]) - recorded) <= SAME:
+                return made
+    return None
+
+
+def net_correct(examples: TargetExamples, first: Sequence[Run], second: Sequence[Run]) -> Floats:
+    """Return by how much of its runs the first got each example right more than the second."""
+    a, b = (
+        np.mean([examples.answers[run.path].correct for run in runs], axis=0)
+        for runs in (first, second)
+    )
+    return np.asarray(a - b, dtype=np.float64)
+
+
+def input_texts(run: Run, split: str, rows: Sequence[int]) -> dict[str, str]:
+    """Return fingerprint → input text of rows of a run's target.
+
+    Args:
+        run: whose target and data settings.
+        split: `test` or `validation`.
+        rows: within the split, as stored with the answers.
+
+    Returns:
+        Only rows that can be read now; nothing where the task or its data are not at hand.
+    """
+    config = run.config
+    if config is None:
+        return {}
+    try:
+        spec = find_task(run.target)
+        place = find_folder(spec, config.data.folder)
+        if at_hand(spec, place) != "yes" and not is_kept(spec, config.data):
+            return {}
+        examples = load_task(run.target, config.data).split(split)
+    except DtvgError:
+        return {}
+    found = [examples[row] for row in sorted(set(rows)) if row < len(examples)]
+    return {example_fingerprint(e): e.source for e in found}

@@ -1,0 +1,234 @@
+"""Methods side by side: the one Info behind the compare page, `runs compare` and exports.
+
+Cells without a finished run stay empty, never zero; averages over targets are taken within a
+seed first and only over seeds that have every target. What costs more to compute than the
+table of scores is computed when first asked for. Must not import torch, plotly or streamlit.
+docs/verdicts.md.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+import pandas as pd
+
+from dtvg.analysis.compare import verdicts
+from dtvg.analysis.compare.scores import (
+    AVERAGE,
+    BEST_SINGLE,
+    MEAN_SINGLE,
+    STAGE_ONE,
+    Scores,
+    Sheet,
+    collect,
+    row_name,
+)
+from dtvg.analysis.statistics import bootstrap_interval
+from dtvg.errors import DataError, unknown
+from dtvg.store.reader import Run
+
+if TYPE_CHECKING:
+    from dtvg.analysis.compare.costs import CostInfo
+    from dtvg.analysis.compare.published import PublishedInfo
+    from dtvg.analysis.compare.ranks import ProfileInfo, RanksInfo
+    from dtvg.analysis.compare.verdicts import PairedInfo
+
+__all__ = [
+    "AVERAGE",
+    "BEST_SINGLE",
+    "MEAN_SINGLE",
+    "STAGE_ONE",
+    "CompareInfo",
+    "Scores",
+    "compare_info",
+    "row_name",
+]
+
+Split = Literal["test", "validation"]
+
+
+@dataclass(frozen=True, eq=False)
+class CompareInfo:
+    """Scores of rows (methods) on targets over seeds, 0..1; the same numbers as plotted."""
+
+    metric: str
+    split: str
+    rows: tuple[str, ...]
+    """Methods in order of first appearance, `single` also in its two summaries."""
+    targets: tuple[str, ...]
+    points: pd.DataFrame
+    """`method, target, seed, value`: one row per finished run; target "average" where a seed
+    has every target."""
+    table: pd.DataFrame
+    """`method, target, n_seeds, mean, std, low, high, seeds`: std with n − 1; interval as
+    named in `interval`; empty where there is no or one seed."""
+    interval: str
+    """What `low` and `high` of `table` are."""
+    notes: tuple[str, ...]
+    sheet: Sheet
+    """The scores with the runs behind them."""
+    against: tuple[tuple[str, str], ...]
+    """(subject row, baseline row): what is set against what."""
+
+    @cached_property
+    def wide(self) -> pd.DataFrame:
+        """Method × target, means; empty cells are NaN."""
+        return self._pivot("mean")
+
+    @cached_property
+    def wide_std(self) -> pd.DataFrame:
+        """Method × target, standard deviations over seeds (n − 1); NaN below two seeds."""
+        return self._pivot("std")
+
+    @cached_property
+    def paired(self) -> PairedInfo:
+        """The subject against each baseline, paired by seed and by example, with verdicts."""
+        from dtvg.analysis.compare.verdicts import paired
+
+        return paired(self.sheet, self.against)
+
+    @property
+    def verdicts(self) -> pd.DataFrame:
+        """The table of `paired`."""
+        return self.paired.table
+
+    @property
+    def verdict_note(self) -> str:
+        """What the verdicts rest on."""
+        return self.paired.note
+
+    @cached_property
+    def ranks(self) -> RanksInfo:
+        """Average ranks over targets, Friedman's test and Nemenyi's critical difference."""
+        from dtvg.analysis.compare.ranks import ranks
+
+        return ranks(self.sheet)
+
+    @cached_property
+    def profile(self) -> ProfileInfo:
+        """Share of targets and seeds on which each method is within τ of the best."""
+        from dtvg.analysis.compare.ranks import profile
+
+        return profile(self.sheet)
+
+    @cached_property
+    def costs(self) -> CostInfo:
+        """What each method trained and took, beside its score."""
+        from dtvg.analysis.compare.costs import costs
+
+        return costs(self.sheet)
+
+    @cached_property
+    def published(self) -> PublishedInfo:
+        """Results from papers on the same targets, never mixed into the means here."""
+        from dtvg.analysis.compare.published import published
+
+        return published(self.targets)
+
+    def _pivot(self, column: str) -> pd.DataFrame:
+        made = self.table.pivot(index="method", columns="target", values=column)
+        shown = [t for t in (*self.targets, AVERAGE) if t in made.columns]
+        return made.reindex(index=list(self.rows), columns=shown).astype(float)
+
+
+def compare_info(
+    runs: Sequence[Run],
+    split: Split = "test",
+    metric: str = "score",
+    subject: str = "dtvg",
+    baselines: Sequence[str] | None = None,
+) -> CompareInfo:
+    """Compare the methods of one or several experiments.
+
+    Args:
+        runs: runs of any state; only finished ones count. With several experiments, rows are
+            named "experiment: method".
+        split: `test` (at the best validation step) or `validation` (best value).
+        metric: "score" (mean of the task's metrics) or one of them.
+        subject: method whose runs are set against the others, by its name or label.
+        baselines: rows to set it against; None: every other row except the single sources one
+            by one and the Stage I prompt.
+
+    Raises:
+        DataError: an unknown split, or a metric that none of the finished runs has.
+    """
+    if split not in ("test", "validation"):
+        raise DataError(unknown("split", split, ("test", "validation")))
+    finished = [r for r in runs if r.result is not None and r.role in ("transfer", "stage1")]
+    transfer = [r for r in runs if r.role == "transfer"]
+    targets = tuple(dict.fromkeys(r.target for r in transfer))
+    sheet = collect(transfer, finished, split, metric, targets)
+    shown = (*targets, AVERAGE) if len(targets) > 1 else targets
+    return CompareInfo(
+        metric=metric,
+        split=split,
+        rows=sheet.rows,
+        targets=targets,
+        points=_points(sheet.scores, sheet.rows, shown),
+        table=_table(sheet.scores, sheet.rows, shown),
+        interval="95 % percentile bootstrap of the mean over seeds (10,000 resamples, seed 0); "
+        "too narrow with very few seeds",
+        notes=_notes(transfer, finished, split),
+        sheet=sheet,
+        against=tuple(verdicts.pairs(sheet.rows, sheet.names, subject, baselines)),
+    )
+
+
+def _points(scores: Scores, rows: Sequence[str], targets: Sequence[str]) -> pd.DataFrame:
+    found = [
+        (row, target, seed, value)
+        for row in rows
+        for target in targets
+        for seed, value in sorted(scores.get((row, target), {}).items())
+    ]
+    return pd.DataFrame(found, columns=["method", "target", "seed", "value"])
+
+
+def _table(scores: Scores, rows: Sequence[str], targets: Sequence[str]) -> pd.DataFrame:
+    """Mean, standard deviation and interval of every cell; missing ones stay empty."""
+    made = []
+    for row in rows:
+        for target in targets:
+            by_seed = scores.get((row, target), {})
+            values = np.array([by_seed[s] for s in sorted(by_seed)])
+            interval = bootstrap_interval(values)
+            made.append(
+                {
+                    "method": row,
+                    "target": target,
+                    "n_seeds": len(values),
+                    "mean": values.mean() if len(values) else np.nan,
+                    "std": values.std(ddof=1) if len(values) > 1 else np.nan,
+                    "low": interval.low,
+                    "high": interval.high,
+                    "seeds": " ".join(str(s) for s in sorted(by_seed)),
+                }
+            )
+    columns = ["method", "target", "n_seeds", "mean", "std", "low", "high", "seeds"]
+    return pd.DataFrame(made, columns=columns)
+
+
+def _notes(transfer: Sequence[Run], finished: Sequence[Run], split: str) -> tuple[str, ...]:
+    """Say what is missing."""
+    notes = []
+    done = sum(r.role == "transfer" for r in finished)
+    if done < len(transfer):
+        notes.append(
+            f"{len(transfer) - done} of {len(transfer)} runs have not finished; their "
+            "cells are empty or rest on fewer seeds."
+        )
+    unscored = [
+        r
+        for r in finished
+        if r.role == "transfer" and r.result is not None and r.result.test_score is None
+    ]
+    if split == "test" and unscored:
+        notes.append(
+            f"{len(unscored)} finished runs were not scored on the test split "
+            "(evaluation.at_end: none)."
+        )
+    return tuple(notes)

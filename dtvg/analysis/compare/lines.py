@@ -1,0 +1,350 @@
+"""The table of a comparison as it is printed: groups of lines, places and marks.
+
+One layout behind terminal, CSV, Markdown and LaTeX, so that all print the same numbers, the
+same bold ones and the same marks. Must not import torch, plotly or streamlit.
+docs/verdicts.md "Exports".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+
+from dtvg.analysis.compare.info import AVERAGE, CompareInfo
+from dtvg.analysis.compare.verdicts import NOT_ENOUGH, UNDECIDED
+from dtvg.analysis.statistics import MOST_SEEDS
+
+Group = Literal["compared", "reference", "published"]
+Spread = Literal["std", "interval"]
+"""What stands beside a mean: the standard deviation over seeds, or the mean's interval."""
+Mark = Literal["", "better", "worse", "better_on_runs", "worse_on_runs"]
+
+PLACES = 1
+"""Decimals of a percentage; a tie at this precision is a tie of places too."""
+SYMBOLS: dict[Mark, str] = {
+    "": "",
+    "better": "†",
+    "worse": "‡",
+    "better_on_runs": "°",
+    "worse_on_runs": "*",
+}
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One score: what is printed, and how it is set off."""
+
+    mean: float
+    """0..1; NaN where nothing is at hand."""
+    std: float = float("nan")
+    n_seeds: int = 0
+    low: float = float("nan")
+    high: float = float("nan")
+    """The interval of the mean over seeds, as named in `CompareInfo.interval`."""
+    shows: Spread = "std"
+    place: int = 0
+    """1 best, 2 second of its column among the compared methods, else 0."""
+    mark: Mark = ""
+    """What the subject is compared with this method, where there is a verdict."""
+
+    @property
+    def empty(self) -> bool:
+        """Whether there is no number."""
+        return bool(np.isnan(self.mean))
+
+    @property
+    def percent(self) -> str:
+        """The mean in percent, empty without one."""
+        return "" if self.empty else f"{100 * self.mean:.{PLACES}f}"
+
+    @property
+    def spread(self) -> str:
+        """The standard deviation over seeds in percent, empty below two seeds."""
+        return "" if np.isnan(self.std) else f"{100 * self.std:.{PLACES}f}"
+
+    @property
+    def around(self) -> str:
+        """What stands beside the mean: `± std` or `(low to high)`, empty below two seeds."""
+        if not self.spread:
+            return ""
+        if self.shows == "std":
+            return f"± {self.spread}"
+        return f"({100 * self.low:.{PLACES}f} to {100 * self.high:.{PLACES}f})"
+
+
+@dataclass(frozen=True)
+class Line:
+    """One method's scores, in the order of the columns."""
+
+    group: Group
+    method: str
+    cells: tuple[Cell, ...]
+    source: str = ""
+    """Paper and table of published numbers."""
+
+
+@dataclass(frozen=True)
+class Lines:
+    """All lines of a comparison: compared methods, rows for reference, published ones."""
+
+    columns: tuple[str, ...]
+    lines: tuple[Line, ...]
+    subject: str
+    """Row that the marks are about; empty: none."""
+    several: bool
+    """Whether more than one row is a subject, so that a mark needs its experiment."""
+    spread: Spread = "std"
+
+    def of(self, group: Group) -> tuple[Line, ...]:
+        """Return the lines of one group."""
+        return tuple(line for line in self.lines if line.group == group)
+
+    @property
+    def marks(self) -> tuple[Mark, ...]:
+        """Kinds of marks that occur, in the order of `SYMBOLS`."""
+        used = {cell.mark for line in self.lines for cell in line.cells}
+        return tuple(m for m in SYMBOLS if m and m in used)
+
+
+def lines_of(info: CompareInfo, with_published: bool = True, spread: Spread = "std") -> Lines:
+    """Lay out a comparison.
+
+    Compared are the methods a person would choose between; Stage I, oracle and single sources
+    stand apart for reference; published numbers come last and are never best or second.
+
+    Args:
+        info: from `compare_info`.
+        with_published: add numbers from papers on the same targets.
+        spread: what stands beside each mean.
+    """
+    targets = (*info.targets, AVERAGE) if len(info.targets) > 1 else info.targets
+    papers = info.published.wide.columns if with_published else ()
+    extra = tuple(str(c) for c in papers if c not in targets)
+    headline = info.sheet.headline
+    rest = tuple(r for r in info.rows if r not in headline)
+    places = {t: _places(info, headline, t) for t in targets}
+    marks = _marks(info)
+    made = [
+        Line(
+            "compared" if row in headline else "reference",
+            row,
+            (
+                *(
+                    replace(
+                        _cell(info, row, t, places[t].get(row, 0), marks.get((row, t), "")),
+                        shows=spread,
+                    )
+                    for t in targets
+                ),
+                *(Cell(float("nan")) for _ in extra),
+            ),
+        )
+        for row in (*headline, *rest)
+    ]
+    if with_published:
+        made += _published(info, (*targets, *extra))
+    subjects = list(dict.fromkeys(mine for mine, _ in info.against))
+    subject = subjects[0] if subjects else ""
+    return Lines((*targets, *extra), tuple(made), subject, len(subjects) > 1, spread)
+
+
+def _cell(info: CompareInfo, row: str, target: str, place: int, mark: Mark) -> Cell:
+    scores = info.sheet.scores.get((row, target), {})
+    if not scores:
+        return Cell(float("nan"))
+    at = (info.table["method"] == row) & (info.table["target"] == target)
+    found = info.table[at].iloc[0]
+    return Cell(
+        float(found["mean"]),
+        float(found["std"]),
+        int(found["n_seeds"]),
+        low=float(found["low"]),
+        high=float(found["high"]),
+        place=place,
+        mark=mark,
+    )
+
+
+def _places(info: CompareInfo, rows: Sequence[str], target: str) -> dict[str, int]:
+    """Best and second of a column at the printed precision, ties together."""
+    means = {row: info.sheet.scores.get((row, target), {}) for row in rows}
+    shown = {
+        row: round(100 * float(np.mean(list(by_seed.values()))), PLACES)
+        for row, by_seed in means.items()
+        if by_seed
+    }
+    ranked = sorted(set(shown.values()), reverse=True)[:2]
+    return {row: ranked.index(v) + 1 for row, v in shown.items() if v in ranked}
+
+
+def _marks(info: CompareInfo) -> dict[tuple[str, str], Mark]:
+    """(baseline, target) → what the subject is against it; on the method before on the runs."""
+    found: dict[tuple[str, str], Mark] = {}
+    for row in info.verdicts.itertuples(index=False):
+        mark: Mark = ""
+        if row.verdict in ("better", "worse"):
+            mark = "better" if row.verdict == "better" else "worse"
+        elif row.verdict_runs in ("better", "worse"):
+            mark = "better_on_runs" if row.verdict_runs == "better" else "worse_on_runs"
+        found[(str(row.baseline), str(row.target))] = mark
+    return found
+
+
+def _published(info: CompareInfo, columns: Sequence[str]) -> list[Line]:
+    """One line per method of the literature; an average of ours is not theirs."""
+    wide, table = info.published.wide, info.published.table
+    made = []
+    for method in wide.index:
+        values = [
+            float(wide.loc[method, c]) if c in wide.columns and c != AVERAGE else float("nan")
+            for c in columns
+        ]
+        sources = dict.fromkeys(table.loc[table["method"] == method, "source"])
+        cells = tuple(Cell(v) for v in values)
+        made.append(Line("published", str(method), cells, "; ".join(sources)))
+    return made
+
+
+def legend(lines: Lines, info: CompareInfo) -> list[str]:
+    """Say in sentences what is printed: numbers, bold, marks, where the published come from.
+
+    Returns:
+        Sentences; marks stand as `SYMBOLS`.
+    """
+    split = "test score at the best validation step" if info.split == "test" else "validation score"
+    if info.metric != "score":
+        split = split.replace("score", info.metric)
+    beside = {
+        "std": "mean ± standard deviation over seeds",
+        "interval": "mean over seeds and its 95 % bootstrap interval",
+    }
+    said = [f"{split[0].upper()}{split[1:]} in percent, {beside[lines.spread]}{_counts(lines)}."]
+    if lines.of("compared"):
+        said.append("Best compared method of a column in bold, second underlined.")
+    whom = "the subject" if lines.several else lines.subject
+    words: dict[Mark, str] = {
+        "better": f"{whom} is better than this method",
+        "worse": f"{whom} is worse than this method",
+        "better_on_runs": f"{whom} is better on other examples for these trained runs only",
+        "worse_on_runs": f"{whom} is worse on other examples for these trained runs only",
+    }
+    if lines.marks:
+        said.append(
+            "; ".join(f"{SYMBOLS[m]} {words[m]}" for m in lines.marks)
+            + " (paired, p ≤ 0.05 after Holm's correction over the comparisons shown)."
+        )
+    elif len(info.verdicts):
+        said.append(f"No comparison with {whom} gives a verdict at 5 % after Holm's correction.")
+    waiting = info.verdicts["verdict"].str.startswith("not enough") if len(info.verdicts) else None
+    if waiting is not None and waiting.any():
+        n = int(info.verdicts.loc[waiting, "seeds_attainable"].max())
+        said.append(
+            f"{int(waiting.sum())} of {len(info.verdicts)} comparisons have not enough seeds for a "
+            f"verdict on the methods ({n} are the least that could give one)."
+        )
+    if lines.of("published"):
+        said.append(f"Published numbers stand apart. {info.published.note}")
+    return said
+
+
+def _counts(lines: Lines) -> str:
+    """Say how many seeds a cell has."""
+    cells = [cell for line in lines.lines for cell in line.cells if cell.n_seeds]
+    counts = sorted({cell.n_seeds for cell in cells})
+    if not counts:
+        return ""
+    least, most = counts[0], counts[-1]
+    many = f"{most}" if least == most else f"{least} to {most}"
+    return f" ({many} seed{'s' * (most > 1)} a cell)"
+
+
+def costs_shown(info: CompareInfo) -> pd.DataFrame:
+    """Return the table of costs as it is printed: readable columns, scores in percent."""
+    table = info.costs.table
+    return pd.DataFrame(
+        {
+            "method": table["method"],
+            "score %": (100 * table["score"]).round(PLACES),
+            "trained parameters": table["trained_parameters"].round(0),
+            "steps": table["steps"].round(0),
+            "examples": table["examples"].round(0),
+            "seconds": table["seconds"].round(1),
+            "seconds alone": table["seconds_alone"].round(2),
+            "peak GiB": table["peak_mem_gib"].round(2),
+            "runs": table["n_runs"],
+        }
+    )
+
+
+def verdicts_shown(info: CompareInfo) -> pd.DataFrame:
+    """Return the verdicts as they are printed: differences in points, the rest in words.
+
+    Pairs without a seed in common are left out; `verdict_notes` counts them.
+    """
+    table = info.verdicts[info.verdicts["n_seeds"] > 0]
+    points = [f"{100 * d:+.{PLACES}f}" if np.isfinite(d) else "" for d in table["difference"]]
+    return pd.DataFrame(
+        {
+            "target": table["target"],
+            "baseline": table["baseline"],
+            "seeds": table["n_seeds"],
+            "points": points,
+            "95 % (seeds)": _spans(table["low"], table["high"]),
+            "95 % (seeds and examples)": _spans(table["low_both"], table["high_both"]),
+            "g": [f"{g:+.2f}" if np.isfinite(g) else "" for g in table["hedges_g"]],
+            "p (Holm)": [_p(p) for p in table["p_holm"]],
+            "verdict": table["verdict"],
+            "p of the runs (Holm)": [_p(p) for p in table["p_examples_holm"]],
+            "on these runs": table["verdict_runs"],
+            "seeds needed": [
+                _seeds(*row)
+                for row in zip(
+                    table["seeds_needed"], table["seeds_attainable"], table["hedges_g"], strict=True
+                )
+            ],
+        }
+    )
+
+
+def verdict_notes(info: CompareInfo) -> list[str]:
+    """Return the sentences below the verdicts; pairs without a seed in common are counted."""
+    said = [info.verdict_note, *info.paired.problems]
+    waiting = info.verdicts[info.verdicts["n_seeds"] == 0]
+    if len(waiting):
+        where = ", ".join(dict.fromkeys(waiting["target"]))
+        pairs = f"{len(waiting)} of {len(info.verdicts)} comparisons"
+        said.insert(1, f"{pairs} have no seed in common yet ({where}).")
+    return said
+
+
+IN_FULL = ("seeds", "95 % (seeds and examples)", "p of the runs (Holm)")
+"""Columns of `verdicts_shown` that only wide tables have."""
+
+
+def verdicts_brief(info: CompareInfo) -> pd.DataFrame:
+    """Return the verdicts for narrow terminals and printed pages: fewer columns, short words."""
+    shown = verdicts_shown(info)
+    brief = shown[[c for c in shown.columns if c not in IN_FULL]]
+    return brief.replace({NOT_ENOUGH: "too few seeds", UNDECIDED: "none shown"})
+
+
+def _seeds(needed: float, attainable: int, effect: float) -> str:
+    """How many seeds would show the difference: known, too many, or at least so many."""
+    if np.isfinite(needed):
+        return f"{int(needed)}"
+    return f"> {MOST_SEEDS:,}" if np.isfinite(effect) else f"≥ {int(attainable)}"
+
+
+def _p(p: float) -> str:
+    return "" if not np.isfinite(p) else ("< 0.001" if p < 0.001 else f"{p:.3f}")
+
+
+def _spans(low: pd.Series, high: pd.Series) -> list[str]:
+    return [
+        f"{100 * a:+.1f} … {100 * b:+.1f}" if np.isfinite(a) else ""
+        for a, b in zip(low, high, strict=True)
+    ]

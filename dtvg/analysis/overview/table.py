@@ -1,0 +1,412 @@
+"""Runs as rows of a table: what can be shown, filtered and sorted by, one by one or by seeds.
+
+A row's fields are those of its status file and, by dotted path (`optim.lr_prompt`), any setting.
+Settings come from the experiment's configuration, expanded once, so that 1,000 runs cost one
+file. Must not import torch, plotly or streamlit.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from pydantic import BaseModel
+
+from dtvg.config import RunConfig
+from dtvg.methods.specs import METHODS
+from dtvg.records import RunState
+from dtvg.store.labels import NONE, Labels, read_labels
+from dtvg.store.reader import Experiment, Run, run_configs
+from dtvg.store.tables import Part, cover, parts
+
+TEXTS = ("experiment", "run", "state", "method", "label", "target", "role")
+"""Fields with few known values: a filter tells a misspelt one."""
+NUMBERS = ("seed", "step", "steps", "progress", "loss", "validation", "test", "left", "memory")
+FIELDS = (*TEXTS, *NUMBERS, "tag", "note", "device", "sources", "started", "message")
+_OWN = {"experiment", "name", "role", "sources", "target", "seed"}
+"""Top-level settings that are fields already."""
+_MISSING = object()
+
+
+@dataclass(frozen=True, eq=False)
+class RunRow:
+    """One run as a row."""
+
+    run: Run
+    known: RunConfig | None = None
+    """Its settings, where the experiment's configuration tells them."""
+    labels: Labels = NONE
+    shared: Labels = NONE
+    """The experiment's own tags and note."""
+
+    @property
+    def key(self) -> str:
+        """How the run is named everywhere: experiment/run."""
+        return f"{self.run.experiment}/{self.run.name}"
+
+    @property
+    def tags(self) -> tuple[str, ...]:
+        """The run's tags, then the experiment's."""
+        return tuple(dict.fromkeys((*self.labels.tags, *self.shared.tags)))
+
+    @property
+    def config(self) -> RunConfig | None:
+        """The run's settings; read from its folder only where the experiment does not tell."""
+        return self.known or self.run.config
+
+    @property
+    def text(self) -> str:
+        """What a bare word is looked for in."""
+        run = self.run
+        found = (run.experiment, run.name, run.state.value, run.message, run.problem or "")
+        return " ".join((*found, *self.tags, self.labels.note, self.shared.note)).lower()
+
+    @property
+    def progress(self) -> float:
+        """Share of steps done, 0..1."""
+        return self.run.step / self.run.total_steps if self.run.total_steps else 0.0
+
+    @property
+    def left(self) -> float | None:
+        """Seconds left at the run's own pace so far; None unless it trains."""
+        run = self.run
+        if run.state is not RunState.RUNNING or not run.step or run.step >= run.total_steps:
+            return None
+        spent = run.seconds
+        if spent is None and run.started_at and run.updated_at:
+            spent = run.updated_at - run.started_at
+        return None if not spent else spent / run.step * (run.total_steps - run.step)
+
+    @property
+    def memory(self) -> float | None:
+        """Peak device memory in GiB as last logged."""
+        return self.run.memory_gib or newest(self.run, "device_mem_gib")
+
+    @property
+    def device(self) -> str:
+        """Where it trains or trained, as far as is known."""
+        return self.run.device or str(self.value("device.name") or "")
+
+    def value(self, key: str) -> Any:
+        """Return a field or a setting; None where the run has none."""
+        made = _FROM_ROW.get(key)
+        if made is not None:
+            return made(self)
+        value: Any = self.config
+        for name in key.split("."):
+            value = getattr(value, name, None)
+        return value if isinstance(value, int | float | str | tuple | None) else str(value)
+
+
+_FROM_ROW: dict[str, Any] = {
+    "experiment": lambda r: r.run.experiment,
+    "run": lambda r: r.run.name,
+    "state": lambda r: r.run.state.value,
+    "method": lambda r: (r.run.method, r.run.method_name),
+    "label": lambda r: r.run.method,
+    "target": lambda r: r.run.target,
+    "role": lambda r: r.run.role,
+    "seed": lambda r: r.run.seed,
+    "step": lambda r: r.run.step,
+    "steps": lambda r: r.run.total_steps,
+    "progress": lambda r: r.progress,
+    "loss": lambda r: r.run.loss,
+    "validation": lambda r: r.run.score,
+    "test": lambda r: r.run.test_score,
+    "left": lambda r: r.left,
+    "memory": lambda r: r.memory,
+    "device": lambda r: r.device,
+    "tag": lambda r: r.tags,
+    "note": lambda r: " ".join(filter(None, (r.labels.note, r.shared.note))),
+    "sources": lambda r: r.run.sources,
+    "started": lambda r: r.run.started_at,
+    "message": lambda r: r.run.problem or r.run.message,
+}
+
+
+@functools.cache
+def settings() -> tuple[str, ...]:
+    """Return the dotted path of every setting a run has."""
+    return tuple(
+        path for path in _leaves(RunConfig, "") if path.split(".")[0] not in {*_OWN, "method"}
+    ) + tuple(dict.fromkeys(f"method.{n}" for spec in METHODS.values() for n in spec.model_fields))
+
+
+def _leaves(model: type[BaseModel], prefix: str) -> Iterable[str]:
+    for name, info in model.model_fields.items():
+        kind = info.annotation
+        if isinstance(kind, type) and issubclass(kind, BaseModel):
+            yield from _leaves(kind, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}"
+
+
+def names() -> tuple[str, ...]:
+    """Return everything one can filter by or show."""
+    return (*FIELDS, *settings())
+
+
+def run_rows(experiments: Sequence[Experiment], everything: bool = False) -> list[RunRow]:
+    """Return a row per transfer run, or per run.
+
+    Args:
+        experiments: as `list_experiments` returns them.
+        everything: Stage I runs too.
+    """
+    rows = []
+    for experiment in experiments:
+        known = run_configs(experiment)
+        shared = read_labels(experiment.path)
+        rows += [
+            RunRow(run, known.get(run.name), read_labels(run.path), shared)
+            for run in experiment.runs
+            if everything or run.role == "transfer" or run.problem
+        ]
+    return rows
+
+
+def known_words(rows: Sequence[RunRow]) -> dict[str, set[str]]:
+    """Return the values that occur in the fields with few of them."""
+    found: dict[str, set[str]] = {name: set() for name in TEXTS}
+    for row in rows:
+        for name in TEXTS:
+            value = row.value(name)
+            found[name].update(value if isinstance(value, tuple) else (value,))
+    found["state"] = {state.value for state in RunState}
+    return found
+
+
+def ordered(rows: Sequence[RunRow], key: str, falling: bool) -> list[RunRow]:
+    """Return rows sorted by a field; those without a value last, however one sorts."""
+
+    def comparable(row: RunRow) -> Any:
+        value = row.value(key)
+        value = value[0] if key == "method" else value
+        if value is None or (isinstance(value, float) and math.isnan(value)):
+            return _MISSING
+        if isinstance(value, int | float):
+            return (0, float(value), "")
+        return (1, 0.0, str(value).lower())
+
+    keyed = [(comparable(row), row) for row in rows]
+    there = [pair for pair in keyed if pair[0] is not _MISSING]
+    there.sort(key=lambda pair: pair[0], reverse=falling)
+    return [row for _, row in there] + [row for value, row in keyed if value is _MISSING]
+
+
+@dataclass(frozen=True, eq=False)
+class Group:
+    """Runs that differ in nothing but their seed."""
+
+    rows: tuple[RunRow, ...]
+
+    @property
+    def first(self) -> RunRow:
+        """Stands for what all have in common."""
+        return self.rows[0]
+
+    @cached_property
+    def seeds(self) -> tuple[int, ...]:
+        """The seeds, in order."""
+        return tuple(sorted(r.run.seed for r in self.rows))
+
+    def over_seeds(self, key: str) -> tuple[float | None, float | None, int]:
+        """Return mean, standard deviation (n − 1; None below two) and count of a number."""
+        found = [v for v in (r.value(key) for r in self.rows) if isinstance(v, int | float)]
+        count = len(found)
+        if not count:
+            return None, None, 0
+        mean = sum(found) / count
+        if count < 2:
+            return mean, None, count
+        return mean, math.sqrt(sum((v - mean) ** 2 for v in found) / (count - 1)), count
+
+    def states(self) -> str:
+        """Return how many are in which state, e.g. `2 finished, 1 running`."""
+        return states_of(r.run for r in self.rows)
+
+    def curve(self, quantity: Quantity) -> tuple[float, ...]:
+        """Return the mean of the seeds' curves, as far as all of them go."""
+        curves = [c for c in (spark(r.run, quantity) for r in self.rows) if c]
+        if not curves:
+            return ()
+        size = min(len(c) for c in curves)
+        return tuple(sum(c[i] for c in curves) / len(curves) for i in range(size))
+
+
+def states_of(runs: Iterable[Run]) -> str:
+    """Return how many runs are in which state."""
+    count: dict[str, int] = {}
+    for run in runs:
+        count[run.state.value] = count.get(run.state.value, 0) + 1
+    return ", ".join(f"{n} {state}" for state, n in count.items())
+
+
+def grouped(rows: Sequence[RunRow]) -> list[Group]:
+    """Put runs together that differ in nothing but the seed, in order of appearance.
+
+    Runs of one experiment with one method and target share their settings, unless a run has
+    settings of its own (a fork); across experiments nothing is put together.
+    """
+    found: dict[tuple[Any, ...], list[RunRow]] = {}
+    for row in rows:
+        run = row.run
+        own = row.known is None and run.problem is None
+        found.setdefault(
+            (run.experiment, run.target, run.method, run.role, _without_seed(row) if own else ""),
+            [],
+        ).append(row)
+    return [Group(tuple(group)) for group in found.values()]
+
+
+def _without_seed(row: RunRow) -> str:
+    """Return a run's settings as text, but for its name and seed."""
+    config = row.config
+    if config is None:
+        return row.run.name
+    return config.model_dump_json(exclude={"name", "seed"})
+
+
+@dataclass(frozen=True)
+class ExperimentRow:
+    """One experiment as a row."""
+
+    experiment: Experiment
+    rows: tuple[RunRow, ...]
+    labels: Labels = field(default=NONE)
+
+    @property
+    def progress(self) -> float:
+        """Share of all transfer runs' steps that are done."""
+        total = sum(r.run.total_steps for r in self.rows)
+        return sum(r.run.step for r in self.rows) / total if total else 0.0
+
+    @property
+    def started(self) -> float | None:
+        """When its first run began."""
+        return min((r.run.started_at for r in self.rows if r.run.started_at), default=None)
+
+    @property
+    def left(self) -> float | None:
+        """Seconds until its slowest training run ends; waiting runs are not counted."""
+        return max((r.left for r in self.rows if r.left is not None), default=None)
+
+
+def experiment_rows(
+    experiments: Sequence[Experiment], rows: Sequence[RunRow]
+) -> list[ExperimentRow]:
+    """Return a row per experiment that has any of the given rows, or a problem of its own."""
+    by_name: dict[str, list[RunRow]] = {}
+    for row in rows:
+        by_name.setdefault(str(row.run.path.parent), []).append(row)
+    return [
+        ExperimentRow(e, tuple(by_name.get(str(e.path), ())), read_labels(e.path))
+        for e in experiments
+        if e.problem or str(e.path) in by_name
+    ]
+
+
+def age(moment: float | None) -> str:
+    """Return a moment as date and time of day; nothing where it is not known."""
+    return "" if moment is None else time.strftime("%Y-%m-%d %H:%M", time.localtime(moment))
+
+
+def duration(seconds: float | None) -> str:
+    """Return seconds as one reads them: `45 s`, `12 min`, `3 h 05 min`."""
+    if seconds is None:
+        return ""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60:02d} min"
+
+
+POINTS = 40
+Quantity = Literal["score", "loss"]
+Floats = npt.NDArray[np.float64]
+
+
+def spark(run: Run, quantity: Quantity, points: int = POINTS) -> tuple[float, ...]:
+    """Return a run's curve in a few points; empty where there is none or it cannot be read.
+
+    Args:
+        run: whose.
+        quantity: `score` (validation, 0..1) or `loss` (means of stretches of steps).
+        points: at most so many.
+    """
+    table = "evals" if quantity == "score" else "steps"
+    found = tuple(cover(parts(run.directory.table_dir(table))))
+    return _read(found, _written(found), quantity, run.target, points) if found else ()
+
+
+def newest(run: Run, column: str) -> float | None:
+    """Return the newest logged value of a column of `steps`; None where there is none."""
+    found = tuple(cover(parts(run.directory.table_dir("steps"))))
+    return _last(found[-1], _written(found), column) if found else None
+
+
+def _written(found: tuple[Part, ...]) -> int:
+    """When the newest part was written: a run trained anew has parts of the same names."""
+    try:
+        return found[-1].path.stat().st_mtime_ns
+    except OSError:
+        return 0
+
+
+@functools.lru_cache(maxsize=20_000)
+def _read(
+    found: tuple[Part, ...], written: int, quantity: Quantity, target: str, points: int
+) -> tuple[float, ...]:
+    try:
+        if quantity == "loss":
+            data = [pq.ParquetFile(p.path).read(["loss"]) for p in found]
+            values = np.concatenate([d.column(0).to_numpy() for d in data]).astype(np.float64)
+            return tuple(_means(values, points))
+        return tuple(_thinned(_scores(found, target), points))
+    except (OSError, pa.ArrowException, KeyError):
+        return ()  # it vanished by compaction and comes back with the next look, or is foreign
+
+
+def _scores(found: tuple[Part, ...], target: str) -> Floats:
+    """Return the validation scores on the run's own target, in order of steps."""
+    columns = ["split", "metric", "task", "value"]
+    data = pa.concat_tables([pq.ParquetFile(p.path).read(columns) for p in found])
+    kept = pc.and_(pc.equal(data["split"], "validation"), pc.equal(data["metric"], "score"))
+    data = data.filter(pc.and_(kept, pc.equal(data["task"], target)))
+    return np.asarray(data["value"].to_numpy(), dtype=np.float64)
+
+
+@functools.lru_cache(maxsize=20_000)
+def _last(part: Part, written: int, column: str) -> float | None:
+    try:
+        values = pq.ParquetFile(part.path).read([column]).column(0)
+    except (OSError, pa.ArrowException, KeyError):
+        return None
+    value = values[-1].as_py() if len(values) else None
+    return None if value is None else float(value)
+
+
+def _means(values: Floats, points: int) -> Floats:
+    """Return means of equal stretches; non-finite values are passed over."""
+    if len(values) <= points:
+        return values[np.isfinite(values)]
+    pieces = np.array_split(values, points)
+    means = [p[np.isfinite(p)].mean() for p in pieces if np.isfinite(p).any()]
+    return np.array(means)
+
+
+def _thinned(values: Floats, points: int) -> Floats:
+    """Return at most so many values, first and last among them."""
+    if len(values) <= points:
+        return values
+    return values[np.linspace(0, len(values) - 1, points).round().astype(np.int64)]

@@ -1,0 +1,118 @@
+"""Do seeds agree on the group? Jaccard between seeds, and the group most of them share.
+
+Must not import torch, plotly or streamlit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from dtvg.analysis.run.groups import GroupInfo, group_info
+from dtvg.errors import DataError
+from dtvg.store.reader import Run
+
+Floats = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class StabilityInfo:
+    """How alike the groups of several runs are; R runs, n sources."""
+
+    runs: tuple[str, ...]
+    seeds: tuple[int, ...]
+    sources: tuple[str, ...]
+    share: Floats
+    """`[R n]`: share of a run's steps in which the source was in the group."""
+    last_group: npt.NDArray[np.bool_]
+    """`[R n]`: the group at each run's newest step."""
+    jaccard: Floats
+    """`[R R]`: mean over common steps of |A ∩ B| / |A ∪ B|; two empty groups count 1."""
+    jaccard_last: Floats
+    """`[R R]`: the same for the newest groups."""
+    consensus: tuple[str, ...]
+    """Sources in the group in at least half of the steps, averaged over runs."""
+
+    @property
+    def mean_jaccard(self) -> float:
+        """Mean of `jaccard` over pairs of runs; NaN with fewer than two."""
+        return _pair_mean(self.jaccard)
+
+    @property
+    def mean_jaccard_last(self) -> float:
+        """Mean of `jaccard_last` over pairs of runs; NaN with fewer than two."""
+        return _pair_mean(self.jaccard_last)
+
+    @property
+    def table(self) -> pd.DataFrame:
+        """One row per source: its share per run, the mean, and whether it is in the consensus."""
+        table = pd.DataFrame({"source": self.sources})
+        for run, share in zip(self.runs, self.share, strict=True):
+            table[run] = share
+        table["mean"] = self.share.mean(axis=0)
+        table["spread"] = self.share.max(axis=0) - self.share.min(axis=0)
+        table["consensus"] = [s in self.consensus for s in self.sources]
+        return table
+
+
+def stability_info(runs: Sequence[Run]) -> StabilityInfo:
+    """Compare the groups of several runs, normally the seeds of one method on one target.
+
+    Raises:
+        DataError: no runs, or runs over different sources.
+    """
+    return stability_of([group_info(run) for run in runs])
+
+
+def stability_of(infos: Sequence[GroupInfo]) -> StabilityInfo:
+    """Compare histories that were read already; see `stability_info`."""
+    infos = [info for info in infos if len(info.steps)]
+    if not infos:
+        raise DataError("Stability needs at least one run with groups; none of these has any.")
+    sources = infos[0].sources
+    for info in infos[1:]:
+        if info.sources != sources:
+            raise DataError(
+                f"Run '{info.run}' has sources {', '.join(info.sources)}, run '{infos[0].run}' "
+                f"has {', '.join(sources)}; choose runs over the same sources."
+            )
+    share = np.array([info.member.mean(axis=0) for info in infos])
+    last = np.array([info.member[-1] for info in infos])
+    count = len(infos)
+    over_steps, at_end = np.eye(count), np.eye(count)
+    for i in range(count):
+        for j in range(i):
+            over_steps[i, j] = over_steps[j, i] = _common_jaccard(infos[i], infos[j])
+            at_end[i, j] = at_end[j, i] = jaccard(last[i], last[j])
+    chosen = share.mean(axis=0) >= 0.5
+    return StabilityInfo(
+        runs=tuple(info.run for info in infos),
+        seeds=tuple(info.seed for info in infos),
+        sources=sources,
+        share=share,
+        last_group=last,
+        jaccard=over_steps,
+        jaccard_last=at_end,
+        consensus=tuple(s for s, c in zip(sources, chosen, strict=True) if c),
+    )
+
+
+def jaccard(a: npt.NDArray[np.bool_], b: npt.NDArray[np.bool_]) -> Floats:
+    """Return |A ∩ B| / |A ∪ B| over the last axis; 1 where both are empty."""
+    union = (a | b).sum(axis=-1)
+    return np.where(union > 0, (a & b).sum(axis=-1) / np.maximum(union, 1), 1.0)
+
+
+def _common_jaccard(one: GroupInfo, other: GroupInfo) -> float:
+    """Mean Jaccard over the steps both runs have; NaN where they share none."""
+    _, a, b = np.intersect1d(one.steps, other.steps, assume_unique=True, return_indices=True)
+    return float(jaccard(one.member[a], other.member[b]).mean()) if len(a) else float("nan")
+
+
+def _pair_mean(matrix: Floats) -> float:
+    pairs = matrix[np.triu_indices(len(matrix), k=1)]
+    return float(pairs.mean()) if len(pairs) else float("nan")

@@ -1,0 +1,382 @@
+"""Did a run keep the right group? Overlap over time with the best subset and with the truth.
+
+The best subset is the oracle's: highest mean validation score of all subsets trained. Must not
+import torch, plotly or streamlit. METHOD.md "Names" (oracle); DESIGN.md "The embedded default".
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from dtvg import paths
+from dtvg.analysis.downsample import MAX_POINTS, thin_index
+from dtvg.analysis.run.groups import GroupInfo
+from dtvg.analysis.subsets.runs import PLAIN, Subset, name_of, subset_table
+from dtvg.errors import DataError, unknown
+from dtvg.store.reader import Run
+
+Bools = npt.NDArray[np.bool_]
+Floats = npt.NDArray[np.float64]
+
+ORACLE, TRUTH = "best subset", "truth"
+COLUMNS = [
+    "reference",
+    "run",
+    "seed",
+    "steps",
+    "precision",
+    "recall",
+    "jaccard",
+    "exact",
+    "jaccard_last",
+    "score",
+    "best_score",
+    "regret",
+]
+
+
+@dataclass(frozen=True)
+class BestSubset:
+    """The best subset of a target's sources that was trained."""
+
+    subset: Subset
+    basis: str
+    """Method whose runs were searched: `oracle`, or `surrogate` where there is no oracle."""
+    trained: int
+    """Subsets searched."""
+    possible: int
+    """2^n."""
+    validation: float
+    """Mean validation score over seeds, by which it was chosen."""
+    test: dict[int, float]
+    """Seed → test score."""
+
+
+@dataclass(frozen=True, eq=False)
+class QualityInfo:
+    """Agreement of runs' groups (seeds of one method on one target) with what is right."""
+
+    sources: tuple[str, ...]
+    references: dict[str, Subset]
+    """"best subset" and "truth" → sources, as far as they are known."""
+    best: BestSubset | None
+    table: pd.DataFrame
+    """`COLUMNS`, one row per reference and run: precision, recall, jaccard and exact averaged
+    over steps; `regret`: test score of the best subset minus the run's, same seed."""
+    curves: pd.DataFrame
+    """`reference, run, seed, step, precision, recall, jaccard`, thinned, as plotted."""
+    summary: pd.DataFrame
+    """One row per reference: means over runs."""
+    notes: tuple[str, ...]
+
+
+def best_subset(runs: Iterable[Run], target: str) -> BestSubset | None:
+    """Return the oracle's best subset for a target; None where no subset was searched.
+
+    Chosen on validation over the subsets that most seeds have; ties go to the smaller subset,
+    then to the earlier one, so that a source that adds nothing is not called right.
+    """
+    rows = subset_table(r for r in runs if r.target == target)
+    rows = rows[~rows["method"].isin(PLAIN)]
+    if not len(rows):
+        return None
+    basis = "oracle" if "oracle" in set(rows["method"]) else str(rows["method"].iloc[0])
+    rows = rows[rows["method"] == basis]
+    grouped = rows.groupby("subset", sort=False)["validation"].agg(["mean", "count"])
+    grouped = grouped[grouped["count"] == grouped["count"].max()]
+    first = grouped["mean"].max()
+    tied = [s for s, mean in grouped["mean"].items() if mean >= first - 1e-12]
+    subset: Subset = min(tied, key=len)  # type: ignore[assignment,arg-type]
+    mine = rows[rows["subset"] == subset]
+    test = {int(s): float(v) for s, v in zip(mine["seed"], mine["test"], strict=True)}
+    sources = frozenset().union(*rows["subset"])
+    return BestSubset(subset, basis, len(grouped), 2 ** len(sources), float(first), test)
+
+
+def overlap(member: Bools, right: Bools) -> dict[str, Floats]:
+    """Return precision, recall, Jaccard and exactness of groups against one set.
+
+    Args:
+        member: `[S n]`.
+        right: `[n]`.
+
+    Returns:
+        Arrays `[S]`; precision is NaN for an empty group, recall where nothing is right, and
+        Jaccard 1 where both are empty.
+    """
+    hit = (member & right).sum(axis=1).astype(np.float64)
+    size, union = member.sum(axis=1), (member | right).sum(axis=1)
+    total = int(right.sum())
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return {
+            "precision": np.where(size > 0, hit / size, np.nan),
+            "recall": hit / total if total else np.full(len(hit), np.nan),
+            "jaccard": np.where(union > 0, hit / np.maximum(union, 1), 1.0),
+            "exact": (member == right).all(axis=1).astype(np.float64),
+        }
+
+
+def quality_info(
+    groups: Sequence[GroupInfo],
+    runs: Sequence[Run],
+    everyone: Sequence[Run],
+    truth: Truth | None = None,
+) -> QualityInfo:
+    """Judge the groups of some runs: seeds of one method on one target.
+
+    Args:
+        groups: of each run, from `group_info`.
+        runs: the same runs, for their scores.
+        everyone: all runs of the experiment, among them those on given subsets.
+        truth: from `read_truth`, if there is one.
+    """
+    target = groups[0].target
+    sources = groups[0].sources
+    best = best_subset(everyone, target)
+    references: dict[str, Subset] = {}
+    if best is not None:
+        references[ORACLE] = best.subset
+    known = (truth or {}).get(target, {})
+    if known and all(s in known for s in sources):
+        references[TRUTH] = frozenset(s for s in sources if known[s] == "helpful")
+    rows, curves = [], []
+    for name, subset in references.items():
+        right = np.array([s in subset for s in sources])
+        for group, run in zip(groups, runs, strict=True):
+            if len(group.steps):
+                found = overlap(group.member, right)
+                rows.append(_row(name, group, run, best, found))
+                curves.append(_curve(name, group, found))
+    table = pd.DataFrame(rows, columns=COLUMNS)
+    numbers = ["precision", "recall", "jaccard", "exact", "jaccard_last", "regret"]
+    summary = table.groupby("reference", sort=False)[numbers].mean().reset_index()
+    columns = ["reference", "run", "seed", "step", "precision", "recall", "jaccard"]
+    return QualityInfo(
+        sources=sources,
+        references=references,
+        best=best,
+        table=table,
+        curves=pd.concat(curves, ignore_index=True) if curves else pd.DataFrame(columns=columns),
+        summary=summary,
+        notes=_notes(best, references, sources),
+    )
+
+
+def _row(
+    reference: str,
+    group: GroupInfo,
+    run: Run,
+    best: BestSubset | None,
+    found: dict[str, Floats],
+) -> dict[str, object]:
+    """One run against one reference, averaged over steps; regret against the best subset."""
+    top = float("nan")
+    if best is not None and reference == ORACLE:
+        top = best.test.get(run.seed, float("nan"))
+    score = float("nan") if run.test_score is None else run.test_score
+    return {
+        "reference": reference,
+        "run": group.run,
+        "seed": group.seed,
+        "steps": len(group.steps),
+        **{key: _mean(values) for key, values in found.items()},
+        "jaccard_last": float(found["jaccard"][-1]),
+        "score": score,
+        "best_score": top,
+        "regret": top - score,
+    }
+
+
+def _curve(reference: str, group: GroupInfo, found: dict[str, Floats]) -> pd.DataFrame:
+    kept = thin_index(found["jaccard"], MAX_POINTS)
+    return pd.DataFrame(
+        {
+            "reference": reference,
+            "run": group.run,
+            "seed": group.seed,
+            "step": group.steps[kept],
+            **{key: found[key][kept] for key in ("precision", "recall", "jaccard")},
+        }
+    )
+
+
+def _mean(values: Floats) -> float:
+    known = values[~np.isnan(values)]
+    return float(known.mean()) if len(known) else float("nan")
+
+
+def _notes(
+    best: BestSubset | None, references: dict[str, Subset], sources: Sequence[str]
+) -> tuple[str, ...]:
+    """Say what the references are, and what they are not."""
+    notes = []
+    if best is None:
+        notes.append(
+            "No run trained on given subsets of the sources: add the method `oracle` to the "
+            "experiment to know the best subset and the regret."
+        )
+    else:
+        searched = "all" if best.trained >= best.possible else f"{best.trained} of"
+        notes.append(
+            f"Best subset by mean validation score among {searched} {best.possible} subsets "
+            f"({best.basis}): {name_of(best.subset, sources)}. Regret is its test score minus the "
+            "run's, paired by seed; below 0 the run did better than the best fixed subset."
+        )
+    if TRUTH in references:
+        notes.append(
+            f"Truth: the table says that {name_of(references[TRUTH], sources)} "
+            f"{'help' if len(references[TRUTH]) > 1 else 'helps'} this target."
+        )
+    return tuple(notes)
+
+
+Truth = dict[str, dict[str, str]]
+"""Target → source → relation."""
+
+RELATIONS = ("helpful", "neutral", "harmful")
+
+
+@dataclass(frozen=True, eq=False)
+class TruthInfo:
+    """Agreement of a run's group with the truth; arrays `[S]` over steps."""
+
+    run: str
+    target: str
+    relation: dict[str, str]
+    """Source → helpful, neutral or harmful."""
+    steps: npt.NDArray[np.int64]
+    precision: Floats
+    """Share of the group that is helpful; NaN for an empty group."""
+    recall: Floats
+    """Share of the helpful sources that are in the group; NaN where none is helpful."""
+    jaccard: Floats
+    """|group ∩ helpful| / |group ∪ helpful|; 1 where both are empty."""
+    exact: npt.NDArray[np.bool_]
+    """Whether the group is exactly the helpful sources."""
+    harmful_share: Floats
+    """Share of the group that is harmful; NaN for an empty group."""
+    member_share: Floats
+    """`[n]`: share of steps in which each source of `relation` was in the group."""
+
+    @property
+    def summary(self) -> dict[str, float]:
+        """Means over steps (NaN left out), and the share of steps that were exactly right."""
+        return {
+            "steps": float(len(self.steps)),
+            "precision": _mean(self.precision),
+            "recall": _mean(self.recall),
+            "jaccard": _mean(self.jaccard),
+            "exact": _mean(self.exact.astype(np.float64)),
+            "harmful_share": _mean(self.harmful_share),
+        }
+
+    @property
+    def table(self) -> pd.DataFrame:
+        """One row per source: its relation and the share of steps it was in the group."""
+        return pd.DataFrame(
+            {
+                "source": list(self.relation),
+                "relation": list(self.relation.values()),
+                "share": self.member_share,
+            }
+        )
+
+    @cached_property
+    def step_table(self) -> pd.DataFrame:
+        """Agreement over steps as plotted, thinned."""
+        kept = thin_index(self.jaccard, MAX_POINTS)
+        return pd.DataFrame(
+            {
+                "step": self.steps[kept],
+                "precision": self.precision[kept],
+                "recall": self.recall[kept],
+                "jaccard": self.jaccard[kept],
+                "exact": self.exact[kept],
+                "harmful_share": self.harmful_share[kept],
+            }
+        )
+
+
+def read_truth(path: Path | None = None) -> Truth:
+    """Read a truth table: CSV with columns target, source, relation.
+
+    Args:
+        path: the file; None for the demo's.
+
+    Raises:
+        DataError: no such file, a missing column, or an unknown relation (with its line).
+    """
+    path = path or paths.demo() / "truth.csv"
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            reader = csv.DictReader(file)
+            missing = {"target", "source", "relation"} - set(reader.fieldnames or ())
+            if missing:
+                raise DataError(
+                    f"Truth table '{path}' lacks column {', '.join(sorted(missing))}; it needs "
+                    "target, source and relation."
+                )
+            truth: Truth = {}
+            for row in reader:
+                if row["relation"] not in RELATIONS:
+                    what = f"relation in line {reader.line_num} of '{path}'"
+                    raise DataError(unknown(what, str(row["relation"]), RELATIONS))
+                truth.setdefault(row["target"], {})[row["source"]] = row["relation"]
+    except FileNotFoundError:
+        raise DataError(
+            f"There is no truth table '{path}'; `python -m dtvg demo build` makes the demo's."
+        ) from None
+    return truth
+
+
+def truth_info(group: GroupInfo, truth: Truth) -> TruthInfo:
+    """Compare a run's groups with the truth about its target.
+
+    Args:
+        group: from `group_info`.
+        truth: from `read_truth`.
+
+    Raises:
+        DataError: the table says nothing about the target, or about one of the sources.
+    """
+    if group.target not in truth:
+        raise DataError(unknown("target of the truth table", group.target, truth))
+    known = truth[group.target]
+    absent = [s for s in group.sources if s not in known]
+    if absent:
+        raise DataError(
+            f"The truth table says nothing about {', '.join(absent)} for target "
+            f"'{group.target}'; add these rows."
+        )
+    relation = {s: known[s] for s in group.sources}
+    kinds = np.array(list(relation.values()))
+    helpful, harmful = kinds == "helpful", kinds == "harmful"
+    member = group.member
+    size = member.sum(axis=1).astype(np.float64)
+    right = (member & helpful).sum(axis=1)
+    union = (member | helpful).sum(axis=1)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        precision = np.where(size > 0, right / size, np.nan)
+        harm = np.where(size > 0, (member & harmful).sum(axis=1) / size, np.nan)
+        jaccard = np.where(union > 0, right / np.maximum(union, 1), 1.0)
+    total = int(helpful.sum())
+    return TruthInfo(
+        run=group.run,
+        target=group.target,
+        relation=relation,
+        steps=group.steps,
+        precision=precision,
+        recall=right / total if total else np.full(len(size), np.nan),
+        jaccard=jaccard,
+        exact=(member == helpful).all(axis=1),
+        harmful_share=harm,
+        member_share=member.mean(axis=0) if len(size) else np.full(len(kinds), np.nan),
+    )

@@ -1,0 +1,144 @@
+"""What an experiment can start from: the demo, the paper's settings, few examples, another run.
+
+A preset is plain values as they stand in YAML, so the launch form and anyone's file begin
+alike. Must not import torch or streamlit. METHOD.md "Settings the paper uses"; arXiv
+2503.18063, section 4.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from dtvg import paths
+from dtvg.config import ExperimentConfig, RunConfig, build_config, load_config
+from dtvg.config.sections import DataConfig
+from dtvg.errors import ConfigError
+from dtvg.tasks.catalogue import all_tasks
+
+PAPER_SOURCES = ("mnli", "qnli", "qqp", "sst2", "squad", "record")
+PAPER_TARGETS = ("mrpc", "cola", "rte", "stsb", "multirc", "boolq", "wic", "wsc", "cb")
+FEW_TARGETS = ("boolq", "cb", "scitail")
+METHODS = ("none", "spot", "all_sources", "dtvg")
+SHOTS = 16
+SHOTS_FIELD = next((name for name in ("shots", "few_shot") if name in DataConfig.model_fields), "")
+"""Setting that limits the targets' examples alone, where this version has one."""
+
+
+@dataclass(frozen=True)
+class Preset:
+    """A named start of a configuration."""
+
+    name: str
+    title: str
+    summary: str
+    values: Callable[[], dict[str, Any]]
+
+
+def demo() -> dict[str, Any]:
+    """Return the demo experiment: embedded backbone and tasks of known relatedness."""
+    return load_config(paths.demo() / "experiment.yaml").model_dump(mode="json")
+
+
+def paper() -> dict[str, Any]:
+    """Return the paper's main comparison, without tasks this version does not know."""
+    return _complete(
+        {
+            "name": "paper",
+            "notes": "T5-base, six sources, GLUE and SuperGLUE targets, the paper's budget.",
+            "backbone": "google-t5/t5-base",
+            "sources": _known(PAPER_SOURCES),
+            "targets": _known(PAPER_TARGETS),
+            "methods": list(METHODS),
+        }
+    )
+
+
+def few_shot() -> dict[str, Any]:
+    """Return the paper's few-shot comparison: k rows of each target."""
+    return _complete(
+        {
+            "name": "few-shot",
+            "notes": f"Targets with {SHOTS} examples, as in the paper's few-shot table.",
+            "backbone": "google-t5/t5-base",
+            "sources": _known(PAPER_SOURCES),
+            "targets": _known(FEW_TARGETS),
+            "methods": list(METHODS),
+            "optim": {"steps": 1000},
+            "evaluation": {"every": 100},
+            "data": _few(),
+        }
+    )
+
+
+PRESETS: dict[str, Preset] = {
+    p.name: p
+    for p in (
+        Preset(
+            "demo",
+            "Demo",
+            "A tiny T5 and readable tasks whose relatedness is known; everything is included.",
+            demo,
+        ),
+        Preset(
+            "few-shot",
+            "Few-shot",
+            f"Targets with {SHOTS} examples, as in the paper's few-shot table"
+            + ("." if SHOTS_FIELD else "; this version limits the sources to as many."),
+            few_shot,
+        ),
+        Preset(
+            "paper",
+            "Paper",
+            "T5-base, prompts of 100 tokens, 30,000 steps a run, six sources: a GPU's work.",
+            paper,
+        ),
+    )
+}
+
+
+def clone(config: ExperimentConfig | RunConfig) -> dict[str, Any]:
+    """Return the values that repeat an experiment, or one run of it.
+
+    Args:
+        config: as stored with the experiment or the run.
+
+    Raises:
+        ConfigError: a Stage I run, which is made by experiments and is none by itself.
+    """
+    values = config.model_dump(mode="json")
+    if isinstance(config, ExperimentConfig):
+        return values
+    if config.role != "transfer":
+        raise ConfigError(
+            f"'{config.name}' is a Stage I run, which experiments tune by themselves; clone the "
+            "whole experiment, or one of its transfer runs."
+        )
+    kept = {key: values[key] for key in ExperimentConfig.model_fields if key in values}
+    allow = config.target in config.sources
+    return _complete(
+        {
+            **kept,
+            "name": config.experiment,
+            "notes": f"As run {config.name} of {config.experiment}.",
+            "targets": [config.target],
+            "methods": [values["method"]],
+            "seeds": [config.seed],
+            "allow_self": allow,
+        }
+    )
+
+
+def _complete(values: dict[str, Any]) -> dict[str, Any]:
+    return build_config(values, "preset").model_dump(mode="json")
+
+
+def _known(names: tuple[str, ...]) -> list[str]:
+    tasks = all_tasks()
+    return [name for name in names if name in tasks]
+
+
+def _few() -> dict[str, Any]:
+    """Settings of `data` for few examples."""
+    return {SHOTS_FIELD or "max_train_examples": SHOTS}

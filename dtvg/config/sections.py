@@ -1,0 +1,181 @@
+"""The sections of a configuration: one frozen pydantic class per group of settings.
+
+Every field has a description, bounds and a default; the launch form, the YAML and the command
+line are made of these. `experiment.py` composes them into runs and experiments. Must not import
+torch or streamlit.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from dtvg.names import NAME_PATTERN
+
+Name = Annotated[str, Field(pattern=NAME_PATTERN)]
+
+
+class Section(BaseModel):
+    """Base of every part of a configuration: frozen, unknown keys refused."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class BackboneConfig(Section):
+    """Which frozen language model."""
+
+    name: str = Field(
+        "demo",
+        min_length=1,
+        description="'demo', a hub id such as google-t5/t5-base, or a folder.",
+    )
+    revision: str | None = Field(None, description="Hub revision (commit, branch or tag).")
+    dropout: float = Field(
+        0.0, ge=0, lt=1, description="Dropout while training; 0 keeps the backbone in eval mode."
+    )
+
+
+class PromptConfig(Section):
+    """The soft prompt and its shared start."""
+
+    length: int = Field(100, ge=1, le=1000, description="Prompt length r in tokens.")
+    vocabulary: int = Field(
+        5000,
+        ge=1,
+        description="The initial prompt draws from the first so many vocabulary ids.",
+    )
+    init_seed: int | None = Field(
+        None, description="Seed of the initial prompt; empty: the run's own seed."
+    )
+    given: dict[str, str] = Field(
+        {},
+        description="Task → identity (or its beginning) of a prompt in the bank to use instead of "
+        "tuning that task, e.g. an imported one. Its initial prompt becomes everyone's.",
+    )
+
+
+class OptimConfig(Section):
+    """Budgets, learning rates and the schedule of both stages."""
+
+    stage1_steps: int = Field(30_000, ge=1, description="Stage I optimiser steps per task.")
+    steps: int = Field(30_000, ge=1, description="Stage II optimiser steps per run.")
+    batch_size: int = Field(16, ge=1, le=4096, description="Examples per optimiser step.")
+    lr_stage1: float = Field(0.3, gt=0, description="Learning rate of plain prompt tuning.")
+    lr_prompt: float = Field(1e-3, gt=0, description="Stage II rate of the target's prompt.")
+    lr_scale_target: float = Field(1e-3, gt=0, description="Stage II rate of the target's scale.")
+    lr_scale: float = Field(1e-3, gt=0, description="Stage II rate of the sources' scales.")
+    lr_gate: float = Field(
+        1e-2, gt=0, description="Stage II rate of learned gates and assignments (taps, dmtg)."
+    )
+    weight_decay_stage1: float = Field(1e-5, ge=0, description="Weight decay of Stage I.")
+    weight_decay: float = Field(0.0, ge=0, description="Weight decay of Stage II.")
+    warmup_steps: int = Field(
+        500, ge=0, description="Linear warm-up; never more than 6 % of a run's steps."
+    )
+    schedule: Literal["linear", "constant"] = Field(
+        "linear", description="After warm-up: fall linearly to 0, or stay."
+    )
+    clip_norm: float = Field(
+        1.0, gt=0, description="Gradient norm limit over all of a run's parameters."
+    )
+    patience: int | None = Field(
+        None, ge=1, description="End a run after so many evaluations without a better score."
+    )
+
+
+class DataConfig(Section):
+    """Where examples come from and how many are used."""
+
+    folder: str | None = Field(
+        None,
+        description="Folder with one sub-folder of Parquet files per data set; "
+        "empty: <home>/datasets, then the hub.",
+    )
+    seed: int = Field(42, description="Seed of splits and batch order, apart from the run's.")
+    split: Literal["plan", "official"] = Field(
+        "plan", description="Splits by the literature's rule, or the official ones with labels."
+    )
+    max_train_examples: int | None = Field(
+        None, ge=1, description="Use at most so many training rows per task (seeded)."
+    )
+    few_shot: int | None = Field(
+        None,
+        ge=1,
+        description="k: the target trains on so many rows, drawn by the run seed (4, 16 and 32 in "
+        "the paper); sources keep all of theirs.",
+    )
+    few_shot_per_class: bool = Field(False, description="k rows of each class instead of in all.")
+    few_shot_validation: Literal["k", "full"] = Field(
+        "k",
+        description="The best step is chosen on k validation rows (or what there are), or on all.",
+    )
+    max_source_tokens: int = Field(256, ge=8, le=4096, description="Longer inputs are cut.")
+    labels: Literal["numerals", "words"] = Field(
+        "numerals",
+        description="Classes are answered as in the literature ('0') or in words ('entailment').",
+    )
+    label_words: dict[Name, tuple[str, ...]] = Field(
+        {}, description="Own words of a task's classes, in order, e.g. {rte: ['yes', 'no']}."
+    )
+
+
+class EvaluationConfig(Section):
+    """When and on how much a run is scored."""
+
+    every: int = Field(1000, ge=1, description="Steps between evaluations on validation.")
+    max_examples: int = Field(500, ge=1, description="Rows scored at most (seeded sample).")
+    at_end: Literal["test", "none"] = Field(
+        "test", description="Score the best prompt on the test split at the end."
+    )
+    mode: Literal["generate", "labels"] = Field(
+        "generate",
+        description="Answer freely, or score the log-likelihood of each label word with its end "
+        "mark (tasks with label words; the others are answered freely).",
+    )
+    constrained: bool = Field(
+        False, description="Only label words can be answered; likelihoods are shares among them."
+    )
+    keep_predictions: Literal["none", "test", "all"] = Field(
+        "test",
+        description="Which answers are stored, example by example: none, of the final test, or "
+        "also of each best validation.",
+    )
+
+
+class LoggingConfig(Section):
+    """How often rows become visible and how they are stored."""
+
+    commit_seconds: float = Field(
+        10.0, gt=0, description="Seconds between commits, stretched to keep commit_share."
+    )
+    commit_share: float = Field(
+        0.01, gt=0, le=1, description="Largest share of the time that commits may take."
+    )
+    compact_rows: int = Field(10_000, ge=100, description="Rows a compacted part file holds.")
+    keep_every: int | None = Field(
+        None,
+        ge=1,
+        description="Keep a commit every so many steps, from which runs can be forked later; "
+        "empty: the newest only.",
+    )
+
+
+class DeviceConfig(Section):
+    """Where and how precisely it is computed."""
+
+    name: str = Field(
+        "auto",
+        pattern=r"^(auto|cpu|mps|cuda(:[0-9]+)?)$",
+        description="auto takes the first GPU, else the CPU.",
+    )
+    precision: Literal["float32", "bfloat16", "float16", "float64", "int8", "int4"] = Field(
+        "float32",
+        description="Precision of the backbone; prompts and decisions stay float32. int8 and int4 "
+        "need CUDA and the extra `quantized`.",
+    )
+    threads: int | None = Field(None, ge=1, description="CPU threads; empty: all cores.")
+    token_budget: int | None = Field(
+        None, ge=64, description="Tokens per micro-batch; empty: chosen for the device."
+    )
+    max_cohort: int = Field(64, ge=1, le=1024, description="Runs trained together at most.")

@@ -1,0 +1,125 @@
+"""The compare page's view of subsets: what each scores, how a run walked, was it right."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from dtvg.analysis.subsets.quality import ORACLE, QualityInfo
+from dtvg.analysis.subsets.runs import name_of
+from dtvg.figures.subsets import lattice_figure, overlap_figure
+from dtvg.methods.specs import METHODS
+from dtvg.store.reader import Run
+from dtvg.ui import cache, runs, show
+from dtvg.ui.compare.pick import Choice, full_name
+
+MOST_JUDGED = 20
+"""Seeds whose groups are judged together at most."""
+
+
+def subsets(choice: Choice, dark: bool) -> None:
+    """Show the lattice with one run's walk, then the quality of that method's groups."""
+    with st.container(horizontal=True):
+        target = runs.choose("Target", choice.targets, "of") or choice.targets[0]
+        walkers = {full_name(r): r for r in choice.runs if r.target == target and _walks(r)}
+        name = runs.choose("Walk of", _dtvg_first(walkers), "walk")
+    run = walkers.get(name or "")
+    same = tuple(
+        r
+        for r in choice.runs
+        if r.target == target and (run is None or r.experiment == run.experiment)
+    )
+    st.subheader("What each subset of sources scores, and the way over them", anchor=False)
+    info = cache.lattice(same, target, run, choice.split)
+    st.caption(" · ".join(f"**{letter}** {source}" for source, letter in info.letters.items()))
+    show.figure(
+        lattice_figure(info, dark),
+        f"lattice-{name or target}-{choice.split}",
+        "Subsets of sources by size, coloured by score; arrows: how the group changed",
+        info.nodes,
+        f"{target}-subsets",
+    )
+    st.caption(
+        "Colour: score (hollow: no run was trained on this subset). Outlined and larger: the run's "
+        "group was this subset, the longer the larger. Arrows: changes of the group. Best: "
+        "the highest of these scores."
+    )
+    show.notes(info.notes)
+    if len(info.edges):
+        with st.expander(f"Changes of the group ({len(info.edges):,} kinds)"):
+            show.numbers(info.edges, f"{name}-changes", f"edges-{name}")
+    if run is not None:
+        _quality(run, same, dark)
+
+
+def _walks(run: Run) -> bool:
+    """Whether a run decides about its group, so that there is a walk to draw."""
+    spec = METHODS.get(run.method_name)
+    return bool(
+        spec
+        and spec.has_source_vectors
+        and "subset" not in spec.model_fields
+        and run.method_name not in ("none", "single", "all_sources")
+        and run.sources
+        and (run.step or run.result is not None)
+    )
+
+
+def _dtvg_first(walkers: dict[str, Run]) -> list[str]:
+    return sorted(walkers, key=lambda name: walkers[name].method != "dtvg")
+
+
+def _quality(run: Run, same: tuple[Run, ...], dark: bool) -> None:
+    """Show agreement with the best subset and with the truth, over the method's seeds."""
+    seeds = tuple(r for r in same if r.method == run.method and _walks(r))
+    judged = seeds if run in seeds[:MOST_JUDGED] else (run, *seeds)
+    info, agreement = cache.quality(judged[:MOST_JUDGED], same)
+    st.subheader(f"Did {run.method} keep the right group?", anchor=False)
+    if len(seeds) > MOST_JUDGED:
+        st.caption(f"Over {MOST_JUDGED} of {len(seeds):,} seeds.")
+    if not info.references:
+        show.notes(info.notes)
+        return
+    _numbers(info, agreement)
+    key = f"{run.experiment}-{run.target}-{run.method}"
+    show.figure(
+        overlap_figure(info, dark),
+        f"overlap-{key}",
+        "Overlap of the group with the best subset and with the truth over steps, per seed",
+        info.curves,
+        f"{key}-overlap",
+    )
+    with st.expander(f"Every run ({len(info.table):,} rows)"):
+        show.numbers(info.table, f"{key}-group-quality", f"quality-{key}")
+    show.notes(info.notes)
+
+
+def _numbers(info: QualityInfo, agreement: float) -> None:
+    """Show the means as figures one reads at a glance."""
+    for row in info.summary.to_dict("records"):
+        reference = str(row["reference"])
+        members = name_of(info.references[reference], info.sources)
+        st.markdown(f"Against the **{reference}** ({members}), mean over steps and seeds:")
+        with st.container(horizontal=True):
+            for label, what in (
+                ("Precision", "Share of the group that is right."),
+                ("Recall", "Share of the right sources that are in the group."),
+                ("Jaccard", "Sources in both, divided by sources in either."),
+            ):
+                st.metric(label, _two(row[label.lower()]), help=what)
+            st.metric("Exact", show.percent(row["exact"], 0), help="Steps with exactly that set.")
+            if reference == ORACLE:
+                st.metric(
+                    "Regret",
+                    show.percent(row["regret"]),
+                    help="Test score of the best subset minus this method's, paired by seed.",
+                )
+            if agreement == agreement:
+                st.metric(
+                    "Agreement of seeds",
+                    _two(agreement),
+                    help="Mean Jaccard between the groups of two seeds at the same step.",
+                )
+
+
+def _two(value: float) -> str:
+    return "–" if value != value else f"{value:.2f}"

@@ -1,0 +1,299 @@
+"""The compare page's views of one CompareInfo: scores, verdicts, cost; and its exports."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import lru_cache, partial
+
+import pandas as pd
+import streamlit as st
+
+from dtvg import export
+from dtvg.analysis.compare.info import CompareInfo, Split
+from dtvg.analysis.compare.lines import (
+    SYMBOLS,
+    Cell,
+    Lines,
+    Spread,
+    legend,
+    lines_of,
+    verdict_notes,
+    verdicts_shown,
+)
+from dtvg.analysis.compare.verdicts import PairedInfo
+from dtvg.figures.compare import (
+    AXES,
+    compare_figure,
+    costs_figure,
+    forest_figure,
+    profile_figure,
+    ranks_figure,
+)
+from dtvg.ui import cache, runs, show
+from dtvg.ui.compare.pick import Choice
+
+# an Info is one object as long as its runs' files stay: what is laid out from it is kept
+SPREADS: dict[str, Spread] = {"± std": "std", "Interval": "interval"}
+_lines = lru_cache(maxsize=16)(lines_of)
+_score_figure = lru_cache(maxsize=32)(compare_figure)
+_forest_figure = lru_cache(maxsize=32)(forest_figure)
+_ranks_figure = lru_cache(maxsize=32)(ranks_figure)
+_profile_figure = lru_cache(maxsize=32)(profile_figure)
+
+DRAWN_ALONE = 16
+"""Rows up to which single sources are drawn beside the methods."""
+
+
+OWN, ELSEWHERE = "methods of its own experiment", "the same method in other experiments"
+
+
+def info_of(choice: Choice, subject: str = "", across: bool = False) -> CompareInfo:
+    """Return the one Info behind all of these views.
+
+    Args:
+        choice: what is compared.
+        subject: method in question; empty: the one chosen last, else DTVG.
+        across: set it against itself in the other experiments.
+    """
+    labels = _labels(choice)
+    kept = subject or str(st.session_state.get("last-subject", ""))
+    default = "dtvg" if "dtvg" in labels else (labels or [""])[0]
+    name = kept if kept in labels else default
+    split: Split = "validation" if choice.split == "validation" else "test"
+    if across:
+        rows = _rows_of(choice, name)
+        return cache.compare_chosen(choice.runs, split, rows[0], tuple(rows[1:]))
+    return cache.compare_chosen(choice.runs, split, name)
+
+
+def _rows_of(choice: Choice, label: str) -> list[str]:
+    """Rows of one method, an experiment each."""
+    found = (r.experiment for r in choice.done if r.method == label)
+    return [f"{experiment}: {label}" for experiment in dict.fromkeys(found)]
+
+
+def _labels(choice: Choice) -> list[str]:
+    return list(dict.fromkeys(r.method for r in choice.done if r.subset is None))
+
+
+def pick_target(info: CompareInfo) -> str:
+    """Let one choose a target or their average."""
+    panels = [*info.targets, "average"] if len(info.targets) > 1 else list(info.targets)
+    filled = set(info.points["target"])
+    default = "average" if "average" in filled else panels[0]
+    return runs.choose("Target", panels, "target", default) or default
+
+
+# -- scores --------------------------------------------------------------------------------
+
+
+def scores(choice: Choice, dark: bool) -> None:
+    """Show the table as it would be printed, the figure, and published numbers apart."""
+    info = info_of(choice)
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        st.subheader("Scores in percent", anchor=False)
+        spread = runs.tabs("Beside each mean", tuple(SPREADS), "spread")
+    with st.spinner("Comparing, paired by seed and by example", show_time=True):
+        lines = _lines(info, True, SPREADS[spread])
+    _printed(lines, "compared", choice)
+    if lines.of("reference"):
+        with st.expander("For reference: single sources one by one"):
+            _printed(lines, "reference", choice)
+    said = [s for s in legend(lines, info) if not s.startswith("Published")]
+    st.caption(" ".join(said).replace("second underlined", "second in italics"))
+    _exports(info, choice.name, SPREADS[spread])
+    with st.container(horizontal=True):
+        target = pick_target(info)
+        everything = (
+            len(info.rows) <= DRAWN_ALONE
+            or runs.choose(
+                "Rows", ("methods", "all"), "rows", help_text="All: also single sources one by one."
+            )
+            == "all"
+        )
+    show.figure(
+        _score_figure(_drawn(info, target, everything), dark, (target,)),
+        f"compare-{choice.name}-{choice.split}-{target}-{everything}",
+        "Score of each method: seeds as points, mean with interval",
+        info.table,
+        f"{choice.name}-scores",
+    )
+    st.caption(f"Interval: {info.interval}.")
+    show.notes(info.notes)
+    _published(info, lines, choice)
+
+
+@lru_cache(maxsize=32)
+def _drawn(info: CompareInfo, target: str, everything: bool) -> CompareInfo:
+    """The same numbers, rows for reference left out or not, without rows of other targets."""
+    held = set(info.points.loc[info.points["target"] == target, "method"])
+    rows = info.rows if everything else info.sheet.headline
+    return replace(info, rows=tuple(r for r in rows if r in held or not info.sheet.several))
+
+
+@lru_cache(maxsize=32)
+def _pairs_drawn(info: CompareInfo, target: str) -> PairedInfo:
+    """The same verdicts, without subjects of experiments that have another target."""
+    table = info.paired.table
+    held = {row for row, there in info.sheet.scores if there == target}
+    known = table["subject"].isin(held) | (not info.sheet.several)
+    return replace(info.paired, table=table[known])
+
+
+def _printed(lines: Lines, group: str, choice: Choice) -> None:
+    """Show lines as a table: best bold, second in italics (a table on a page shows no
+    underlines), marks of the subject's verdicts."""
+    rows = [line for line in lines.lines if line.group == group]
+    columns = [
+        c for i, c in enumerate(lines.columns) if any(not line.cells[i].empty for line in rows)
+    ]
+    places = [lines.columns.index(c) for c in columns]
+    text = pd.DataFrame(
+        [[_text(line.cells[i]) for i in places] for line in rows],
+        index=[line.method for line in rows],
+        columns=columns,
+    )
+    look = pd.DataFrame(
+        [[_look(line.cells[i]) for i in places] for line in rows],
+        index=text.index,
+        columns=text.columns,
+    )
+    if text.index.is_unique and len(text):
+        st.table(text.style.apply(lambda _: look, axis=None), border="horizontal")
+
+
+def _text(cell: Cell) -> str:
+    """One score as printed; nothing where nothing is at hand."""
+    if cell.empty:
+        return ""
+    spread = f" {cell.around}" if cell.around else ""
+    return f"{cell.percent}{spread} {SYMBOLS[cell.mark]}".strip()
+
+
+def _look(cell: Cell) -> str:
+    weight = "font-weight: 700;" if cell.place == 1 else ""
+    return weight + ("font-style: italic;" if cell.place == 2 else "")
+
+
+def _published(info: CompareInfo, lines: Lines, choice: Choice) -> None:
+    """Show numbers from papers under a heading of their own."""
+    if not lines.of("published"):
+        return
+    st.subheader("Published, not run here", anchor=False)
+    st.caption(info.published.note)
+    _printed(lines, "published", choice)
+    with st.expander(f"Where they stand ({len(info.published.table):,} numbers)"):
+        show.numbers(info.published.table, f"{choice.name}-published", f"published-{choice.name}")
+
+
+def _exports(info: CompareInfo, name: str, spread: Spread = "std") -> None:
+    """Offer the comparison as text to take away, made when asked for."""
+    with st.popover("Download tables", icon=":material/download:", type="tertiary"):
+        st.caption("The same numbers as on this page, for a paper, a README or a spreadsheet.")
+        with st.container(horizontal=True):
+            for label, form, ending in (("LaTeX", "latex", "tex"), ("Markdown", "md", "md")):
+                st.download_button(
+                    label,
+                    partial(export.export, info, form, None, name, spread),
+                    f"{name}.{ending}",
+                    "text/plain",
+                    key=f"export-{form}-{name}",
+                    on_click="ignore",
+                )
+        st.caption("One table as CSV, every digit kept:")
+        with st.container(horizontal=True):
+            for table in export.TABLES:
+                st.download_button(
+                    table.capitalize(),
+                    partial(export.export, info, "csv", (table,), name),
+                    f"{name}-{table}.csv",
+                    "text/csv",
+                    key=f"export-{table}-{name}",
+                    on_click="ignore",
+                )
+
+
+# -- verdicts ------------------------------------------------------------------------------
+
+
+def verdicts(choice: Choice, dark: bool) -> None:
+    """Show the paired verdicts, ranks over targets, and the performance profile."""
+    labels = _labels(choice)
+    default = "dtvg" if "dtvg" in labels else labels[0]
+    with st.container(horizontal=True):
+        subject = runs.choose("Method in question", labels, "subject", default) or default
+        across = len(_rows_of(choice, subject)) > 1 and (
+            runs.choose("Against", (OWN, ELSEWHERE), "against") == ELSEWHERE
+        )
+        info = info_of(choice, subject, across)
+        target = pick_target(info)
+    key = f"{choice.name}-{choice.split}-{subject}-{across}"
+    with st.spinner("Comparing, paired by seed and by example", show_time=True):
+        shown = verdicts_shown(info)
+    st.subheader(f"{subject} minus each baseline, paired", anchor=False)
+    show.figure(
+        _forest_figure(_pairs_drawn(info, target), dark, (target,)),
+        f"verdicts-{key}-{target}",
+        "Difference to each baseline with intervals over seeds and over examples",
+        _pairs_drawn(info, target).of(target),
+        f"{choice.name}-verdicts-{target}",
+    )
+    here = shown["target"] == target
+    here &= shown.index.isin(_pairs_drawn(info, target).table.index)
+    if here.any():
+        table = shown[here].drop(columns="target")
+        st.dataframe(table, hide_index=True, key=f"verdict-table-{key}-{target}")
+    else:
+        st.info(f"No pair of methods has a seed in common on {target} yet.")
+    if across:
+        st.caption(
+            "Seeds are paired across experiments, which is fair where both trained on the same "
+            "data; the view Settings shows in what else they differ."
+        )
+    show.notes(tuple(verdict_notes(info)))
+    _exports(info, choice.name)
+    _over_targets(info, key, dark)
+
+
+def _over_targets(info: CompareInfo, key: str, dark: bool) -> None:
+    """Show ranks with the critical difference, and the performance profile."""
+    st.subheader("Ranks over targets", anchor=False)
+    show.figure(
+        _ranks_figure(info.ranks, dark),
+        f"ranks-{key}",
+        "Average rank of each method; bars join those that cannot be told apart",
+        info.ranks.table,
+        f"{key}-ranks",
+    )
+    st.caption(info.ranks.note)
+    st.subheader("How often within a distance of the best", anchor=False)
+    show.figure(
+        _profile_figure(info.profile, dark),
+        f"profile-{key}",
+        "Share of targets and seeds on which a method is within a distance of the best",
+        info.profile.table,
+        f"{key}-profile",
+    )
+    st.caption(info.profile.note)
+
+
+# -- cost ----------------------------------------------------------------------------------
+
+
+def cost(choice: Choice, dark: bool) -> None:
+    """Show what each method took, next to its score."""
+    info = info_of(choice)
+    axis = runs.choose("Cost", tuple(AXES), "cost", show=lambda a: AXES[a]) or "seconds_alone"
+    st.subheader("Score and cost", anchor=False)
+    with st.spinner("Adding up what every run took", show_time=True):
+        costs = info.costs
+    show.figure(
+        costs_figure(costs, axis, dark, info.sheet.headline),
+        f"cost-{choice.name}-{choice.split}-{axis}",
+        "Score of each method over its cost",
+        costs.table,
+        f"{choice.name}-costs",
+    )
+    frame = export.shown_frame(info, "costs")
+    st.dataframe(frame, hide_index=True, key=f"cost-table-{choice.name}")
+    st.caption(costs.note)

@@ -1,0 +1,147 @@
+"""Views of the compare page: curves, transfer, settings."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import streamlit as st
+
+from dtvg.analysis.compare.confdiff import experiment_diff
+from dtvg.figures.curves import curves_figure
+from dtvg.figures.subsets import coefficients_figure, transfer_figure
+from dtvg.ui import address, cache, runs, show
+from dtvg.ui import cache as compare_cache
+from dtvg.ui.compare.pick import Choice, full_name
+
+View = Callable[[Choice, bool], None]
+MOST_SETTINGS = 8
+"""Runs whose settings are set side by side at most."""
+
+
+def curves(choice: Choice, dark: bool) -> None:
+    """Show validation scores, or the loss, over steps."""
+    panels = [*choice.targets, "average"] if len(choice.targets) > 1 else choice.targets
+    methods = tuple(r for r in choice.runs if r.subset is None)
+    singles = {r.method for r in methods if r.method_name == "single"}
+    with st.container(horizontal=True):
+        target = runs.choose("Target", panels, "target", panels[-1]) or panels[-1]
+        quantity = runs.choose("Quantity", ("score", "loss"), "quantity") or "score"
+        rows = "all"
+        if 1 < len(singles) < len({r.method for r in methods}):
+            about = "All: also single sources one by one."
+            rows = runs.choose("Rows", ("methods", "all"), "rows", help_text=about) or rows
+    chosen = tuple(
+        r
+        for r in methods
+        if target in ("average", r.target) and (rows == "all" or r.method not in singles)
+    )
+    made = cache.curves(chosen, quantity=quantity, group_by="method")
+    what = "Validation score" if quantity == "score" else "Training loss"
+    st.subheader(f"{what} over steps", anchor=False)
+    several = len({r.experiment for r in chosen}) > 1
+    names = (f"{r.experiment}: {r.method}" if several else r.method for r in methods)
+    show.figure(
+        curves_figure(made, dark, tuple(dict.fromkeys(names))),
+        f"curves-{choice.name}-{target}-{quantity}-{rows}",
+        f"{what} over steps, band over seeds",
+        made.table,
+        f"{quantity}-curves",
+    )
+    show.notes(made.notes)
+
+
+def transfer(choice: Choice, dark: bool) -> None:
+    """Show what each source adds to each target, with verdicts."""
+    info = compare_cache.transfer(choice.runs, choice.split)
+    if not info.bases:
+        st.info(
+            "What a source adds is measured with and without it: add the methods `none` and "
+            "`single` (or `oracle`, on every subset) to the experiment."
+        )
+        return
+    basis = info.bases[0]
+    if len(info.bases) > 1:
+        basis = runs.choose("Measured by", info.bases, "basis") or basis
+    rows = info.of(basis)
+    counts = rows["verdict"].value_counts()
+    said = ", ".join(f"{counts.get(v, 0)} {v}" for v in ("helpful", "harmful", "undecided"))
+    st.subheader("What each source adds to each target", anchor=False)
+    st.markdown(f"Of {len(rows)} pairs of source and target: **{said}**.")
+    show.figure(
+        transfer_figure(info, basis, dark),
+        f"transfer-{choice.name}-{choice.split}-{basis}",
+        "Score with a source minus without it, per source and target",
+        rows,
+        f"{choice.name}-transfer-{basis}",
+    )
+    small = " Small print: what the truth table says." if rows["known"].ne("").any() else ""
+    st.caption(f"▲ helpful, ▼ harmful, no sign: undecided. Numbers are percentage points.{small}")
+    show.notes(info.notes)
+    if basis != "single":
+        _coefficients(choice, basis, dark)
+
+
+def _coefficients(choice: Choice, method: str, dark: bool) -> None:
+    """Show the linear model of what subsets scored."""
+    st.subheader("A linear model of what subsets score", anchor=False)
+    places = {
+        f"{r.experiment}: {r.target}" if len(choice.experiments) > 1 else r.target: r
+        for r in choice.runs
+        if r.method_name == method
+    }
+    name = runs.choose("Target", list(places), "of") or next(iter(places))
+    run = places[name]
+    same = tuple(r for r in choice.runs if r.experiment == run.experiment)
+    info = compare_cache.surrogate(same, run.target, method)
+    if info is None:
+        st.info("Too few runs on subsets have finished to tell the sources apart.")
+        return
+    key = f"{choice.name}-{name}-{method}"
+    show.figure(
+        coefficients_figure(info, dark, choice.order),
+        f"coefficients-{key}",
+        "Coefficient of each source in a linear model of what subsets score, with interval",
+        info.table,
+        f"{key}-coefficients",
+    )
+    if len(info.seeds):
+        with st.expander(f"What each run had fitted ({len(info.seeds):,} rows)"):
+            show.numbers(info.seeds, f"{key}-seeds", f"coefficients-seeds-{key}")
+    fitted = "–" if info.r_squared != info.r_squared else f"{info.r_squared:.2f}"
+    open_circles = " Open circles: fitted by the run of one seed when it chose."
+    st.caption(f"R² = {fitted}.{open_circles if len(info.seeds) else ''}")
+    show.notes(info.notes)
+
+
+def settings(choice: Choice, dark: bool) -> None:
+    """Show in which settings experiments and chosen runs differ."""
+    if len(choice.experiments) > 1:
+        st.subheader("Experiments: settings that differ", anchor=False)
+        made = experiment_diff(choice.experiments)
+        show.numbers(made.table, f"{choice.name}-settings", f"diff-{choice.name}")
+        show.notes(made.notes)
+    st.subheader("Runs: settings that differ", anchor=False)
+    named = choice.named()
+    address.recall("diff", address.several(list(named)), _some_runs(choice))
+    chosen = st.multiselect(
+        "Runs", list(named), key="diff", max_selections=MOST_SETTINGS, placeholder="Choose runs"
+    )
+    address.keep_several("diff", chosen)
+    if len(chosen) < 2:
+        st.info("Choose two or more runs.")
+        return
+    info = compare_cache.diff(tuple(named[n] for n in chosen))
+    key = "-".join(chosen)
+    show.numbers(info.table, f"{choice.name}-run-settings", f"run-diff-{key}")
+    with st.expander(f"Equal in all ({len(info.same):,} settings)"):
+        show.numbers(info.same, f"{choice.name}-equal-settings", f"run-same-{key}")
+    show.notes(info.notes)
+
+
+def _some_runs(choice: Choice) -> list[str]:
+    """One run of each experiment, or of the first methods of the only one."""
+    found: dict[tuple[str, str], str] = {}
+    for run in choice.runs:
+        place = run.experiment if len(choice.experiments) > 1 else run.method_name
+        found.setdefault((run.experiment, place), full_name(run))
+    return list(found.values())[:4]

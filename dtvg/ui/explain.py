@@ -1,0 +1,174 @@
+"""The explain page: picking one step of a run, and replaying it under another rule."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import numpy as np
+import streamlit as st
+
+from dtvg.analysis.run.groups import GroupInfo
+from dtvg.figures.explain import picker_figure
+from dtvg.figures.groups import replay_figure
+from dtvg.rule.decide import RULES
+from dtvg.store.reader import Run
+from dtvg.ui import address, cache, runs, show
+
+KEY = "step"
+CLICKED = "step-clicked"
+
+
+def pick(info: GroupInfo, key: str, dark: bool, order: tuple[str, ...]) -> int:
+    """Let one choose a step; it stands in the URL.
+
+    Args:
+        info: the run's groups.
+        key: names the run, so that the chart's zoom is its own.
+        dark: for a dark page.
+        order: all sources of the experiment, for colours.
+
+    Returns:
+        The step.
+    """
+    first, last = int(info.steps[0]), int(info.steps[-1])
+    step = address.recall(KEY, address.whole(first, last), last)
+    event = show.figure(
+        picker_figure(info, step, dark, order),
+        f"picker-{key}",
+        "Similarity of each source over steps; a click chooses the step to explain",
+        on_select="rerun",
+        selection_mode="points",
+    )
+    points = event["selection"]["points"] if event else []
+    clicked = (key, int(points[0]["x"])) if points else None
+    if clicked is not None and clicked != st.session_state.get(CLICKED):
+        st.session_state[CLICKED] = clicked
+        st.session_state[KEY] = min(max(clicked[1], first), last)
+        st.rerun()
+    _jumps(info, step)
+    if first == last:
+        return first
+    chosen = int(st.slider("Step", first, last, key=KEY))
+    address.keep(KEY, chosen)
+    return chosen
+
+
+def _jumps(info: GroupInfo, step: int) -> None:
+    """Offer the neighbouring changes of the group, since those raise questions."""
+    changes = info.steps[np.flatnonzero(info.churn)]
+    before, after = changes[changes < step], changes[changes > step]
+    with st.container(horizontal=True):
+        _jump("First step", int(info.steps[0]), step, ":material/first_page:")
+        _jump("Previous change", int(before[-1]) if len(before) else None, step)
+        _jump("Next change", int(after[0]) if len(after) else None, step)
+        _jump("Newest step", int(info.steps[-1]), step, ":material/last_page:")
+
+
+def _jump(label: str, to: int | None, step: int, icon: str | None = None) -> None:
+    def go() -> None:
+        st.session_state[KEY] = to
+
+    st.button(label, icon=icon, on_click=go, disabled=to is None or to == step, key=f"jump {label}")
+
+
+def section(run: Run, dark: bool, order: tuple[str, ...]) -> None:
+    """Decide the whole timeline anew and show it beside what happened."""
+    st.subheader("What another rule would have decided", anchor=False)
+    st.caption(
+        "Every step is decided anew from its logged Gram matrix, without the model. A run trained "
+        "under these settings would have moved its vectors differently."
+    )
+    own = run.config.method.grouping_settings() if run.config else {}
+    settings, left_out = _settings(run, own)
+    started = time.perf_counter()
+    info = cache.replayed(run, left_out, **settings)
+    took = time.perf_counter() - started
+    one, two, three = st.columns(3)
+    one.metric("Same group", show.percent(info.agreement), help="Share of the steps.")
+    two.metric("Overlap", f"{info.mean_jaccard:.2f}", help="Mean Jaccard over steps; 1: the same.")
+    three.metric("Steps decided anew", f"{len(info.steps):,}", help=f"In {took:.2f} s.")
+    name = "-".join(str(v) for v in (*settings.values(), *left_out))
+    show.figure(
+        replay_figure(info, dark, order),
+        f"replay-{run.name}-{name}",
+        "Logged membership above, replayed membership hatched below, per source",
+        info.timeline,
+        f"{run.name}-replay",
+    )
+    with st.expander("By source, and which groups the replay chose"):
+        show.numbers(info.table, f"{run.name}-replay-sources", f"replay-sources-{run.name}")
+        show.numbers(info.combinations, f"{run.name}-replay-groups", f"replay-groups-{run.name}")
+    show.notes(info.notes)
+
+
+def _settings(run: Run, own: dict[str, Any]) -> tuple[dict[str, Any], tuple[str, ...]]:
+    """Draw the settings; return those that differ from the run's own, and sources left out."""
+    with st.container(horizontal=True):
+        default = "similarity_only" if own.get("rule") == "greedy" else "greedy"
+        rule = runs.choose("Rule", RULES, "rule", default) or "greedy"
+        measure = runs.choose("Measure", ("dot", "cosine"), "measure") or "dot"
+        cut = _number(
+            "Cut",
+            "cut",
+            own.get("threshold", 0.0),
+            None,
+            0.01,
+            "%.4f",
+            help="Smallest similarity of a candidate; the paper's is 0.",
+        )
+    with st.container(horizontal=True):
+        weight = _number(
+            "λ of rule exact",
+            "lambda",
+            own.get("consistency_weight", 1.0),
+            0.0,
+            0.1,
+            "%.2f",
+            help="Weight of consistency against mean similarity.",
+            disabled=rule != "exact",
+        )
+        every = _number(
+            "Regroup every",
+            "every",
+            own.get("regroup_every", 1),
+            1.0,
+            1.0,
+            "%.0f",
+            help="Decide anew only every so many steps.",
+        )
+        out = _left_out(run)
+    settings: dict[str, Any] = {
+        "rule": rule,
+        "measure": measure,
+        "threshold": cut,
+        "regroup_every": int(every),
+    }
+    if rule == "exact":
+        settings["consistency_weight"] = weight
+    return settings, tuple(out)
+
+
+def _number(
+    label: str, key: str, own: Any, low: float | None, step: float, shown: str, **more: Any
+) -> float:
+    """Draw a number whose value stands in the URL."""
+    address.recall(key, address.number(low), float(own))
+    value = float(st.number_input(label, min_value=low, step=step, format=shown, key=key, **more))
+    address.keep(key, f"{value:g}")
+    return value
+
+
+def _left_out(run: Run) -> list[str]:
+    """Draw the choice of sources to replay without."""
+    nothing: list[str] = []
+    address.recall("without", address.several(run.sources), nothing)
+    chosen = st.multiselect(
+        "Without sources",
+        run.sources,
+        key="without",
+        max_selections=max(1, len(run.sources) - 1),
+        placeholder="none left out",
+    )
+    address.keep_several("without", chosen)
+    return list(chosen)

@@ -1,0 +1,176 @@
+"""The further views of the groups page: combinations, weights, seeds, vectors, scales."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import streamlit as st
+
+from dtvg.analysis.run.groups import transition_info
+from dtvg.analysis.run.trajectory import scale_info, trajectory_info
+from dtvg.errors import DtvgError
+from dtvg.figures import flows
+from dtvg.figures.groups import combinations_figure, contribution_figure, weights_figure
+from dtvg.store.reader import Experiment, Run
+from dtvg.ui import cache, runs, show
+
+View = Callable[[Experiment, Run, bool], None]
+
+
+def combinations(experiment: Experiment, run: Run, dark: bool) -> None:
+    """Show which groups ruled, how they followed each other, and who was in together."""
+    info = cache.groups(run)
+    flow = transition_info(info)
+    key = f"{experiment.name}-{run.name}"
+    st.subheader("Which combinations ruled, how long", anchor=False)
+    show.figure(
+        combinations_figure(info, dark),
+        f"combinations-{key}",
+        "When each of the most frequent groups was in force",
+        info.combinations,
+        f"{run.name}-combinations",
+    )
+    st.subheader("Which group followed which", anchor=False)
+    show.figure(
+        flows.transitions_figure(flow, dark),
+        f"transitions-{key}",
+        "Flows from group to group; wide flows happened often",
+        flow.table,
+        f"{run.name}-transitions",
+    )
+    st.subheader("Who was in together", anchor=False)
+    show.figure(
+        flows.together_figure(flow, dark),
+        f"together-{key}",
+        "Share of steps in which both sources were in the group",
+        flow.together_table,
+        f"{run.name}-together",
+    )
+
+
+def seeds(experiment: Experiment, run: Run, dark: bool) -> None:
+    """Show how much the groups of the other seeds agree."""
+    others = tuple(
+        r
+        for r in experiment.runs
+        if r.problem is None and r.step > 0 and (r.target, r.method) == (run.target, run.method)
+    )
+    if len(others) < 2:
+        st.info("This method ran with one seed only; agreement needs at least two.")
+        return
+    info = cache.stability(others)
+    key = f"{experiment.name}-{run.target}-{run.method}"
+    group = ", ".join(info.consensus) or "no source"
+    st.markdown(
+        f"Over {len(info.runs)} seeds the groups overlap by **{info.mean_jaccard:.2f}** (mean "
+        f"Jaccard over steps; 1 = the same group), the newest by "
+        f"**{info.mean_jaccard_last:.2f}**. In at least half of the steps: **{group}**."
+    )
+    st.subheader("Share of steps in the group, seed by seed", anchor=False)
+    show.figure(
+        flows.seed_shares_figure(info, dark),
+        f"seed-shares-{key}",
+        "Share of each seed's steps with the source in the group",
+        info.table,
+        f"{run.target}-{run.method}-seeds",
+    )
+    left, right = st.columns(2)
+    with left:
+        st.subheader("Overlap over all steps", anchor=False)
+        show.figure(flows.seeds_figure(info, dark), f"seeds-{key}", "Jaccard between seeds")
+    with right:
+        st.subheader("Overlap of the newest groups", anchor=False)
+        show.figure(
+            flows.seeds_figure(info, dark, last=True),
+            f"seeds-last-{key}",
+            "Jaccard between the seeds' newest groups",
+        )
+
+
+def vectors(experiment: Experiment, run: Run, dark: bool) -> None:
+    """Show the path of the target's vector among the source vectors."""
+    st.subheader("Where the target's vector went", anchor=False)
+    try:
+        info = trajectory_info(run)
+    except DtvgError as error:
+        st.info(str(error))
+        return
+    show.figure(
+        flows.trajectory_figure(info, dark, runs.order_of(experiment, run)),
+        f"path-{experiment.name}-{run.name}",
+        "Path of the target's vector in the plane of the main directions of the sources",
+        info.table,
+        f"{run.name}-path",
+    )
+    st.caption(
+        "Every point is the scaled, pooled task prompt vector of a step, projected exactly from "
+        "the logged Gram matrices on the two main directions of the sources at the newest step. "
+        f"The plane shows {show.percent(float(info.in_plane[-1]), 0)} of the target's squared "
+        "length there; what is orthogonal to all sources cannot be seen in it."
+    )
+
+
+def weights(experiment: Experiment, run: Run, dark: bool) -> None:
+    """Show how strongly each source was taken, and how much that put into the prompt."""
+    info, order = cache.groups(run), runs.order_of(experiment, run)
+    key = f"{experiment.name}-{run.name}"
+    st.subheader("How much each source puts into the prompt", anchor=False)
+    show.figure(
+        contribution_figure(info, dark, order),
+        f"contribution-{key}",
+        "Frobenius norm of what each source adds to the prompt, over steps",
+        info.weight_table,
+        f"{run.name}-contributions",
+    )
+    st.caption(
+        "Weight times learned scale times vector, as a norm over all prompt tokens: what a member "
+        "really adds at a step. A source with a zero vector adds nothing, whatever its weight."
+    )
+    st.subheader("With which weight it is taken", anchor=False)
+    if not info.weighs:
+        st.info(
+            "This method takes a source fully or not at all; the timeline shows which.",
+            icon=":material/info:",
+        )
+        return
+    show.figure(
+        weights_figure(info, dark, order),
+        f"weights-{key}",
+        "Weight of each source in the merge, over steps",
+        None,
+        f"{run.name}-weights",
+    )
+    st.caption(f"As `{run.method_name}` decides it: attention, gate or learned weight.")
+
+
+def scales(experiment: Experiment, run: Run, dark: bool) -> None:
+    """Show the learned scale of every source and prompt token."""
+    st.subheader("How strongly each prompt token takes each source", anchor=False)
+    which = runs.choose("Prompt", ("final", "best"), "which") or "final"
+    try:
+        info = scale_info(run, which)
+    except DtvgError as error:
+        st.info(str(error))
+        return
+    show.figure(
+        flows.scales_figure(info, dark),
+        f"scales-{experiment.name}-{run.name}-{which}",
+        "Learned scale per source and prompt token; neutral at the start value 1",
+        info.table,
+        f"{run.name}-{which}-scales",
+    )
+    best = run.result.best_step if run.result else None
+    at = run.step if which == "final" else best
+    text = f"After step {at:,}. Scales start at 1." if at is not None else "Scales start at 1."
+    if info.activation != "identity":
+        text += f" They pass through {info.activation} before use; shown are the raw ones."
+    st.caption(text)
+
+
+VIEWS: dict[str, View] = {
+    "Combinations": combinations,
+    "Weights": weights,
+    "Seeds": seeds,
+    "Vectors": vectors,
+    "Scales": scales,
+}

@@ -1,0 +1,199 @@
+"""What Start would do, beside the form: runs, cost, devices, what stands against it, and Start.
+
+Must not import torch. Processes are started by jobs/.
+"""
+
+from __future__ import annotations
+
+import io
+import zipfile
+from collections.abc import Sequence
+
+import streamlit as st
+
+from dtvg import paths
+from dtvg.config import DeviceConfig, ExperimentConfig
+from dtvg.errors import DtvgError
+from dtvg.jobs import devices as machine
+from dtvg.jobs import queue
+from dtvg.jobs.devices import Device
+from dtvg.jobs.readiness import Finding, findings
+from dtvg.planning import Plan, duration, plan
+from dtvg.ui import control, forms
+from dtvg.ui.launch import draft as launch_draft
+from dtvg.ui.launch.draft import Draft
+
+ICON = ":material/play_circle:"
+STAYS = """<style>
+@media (min-width: 1000px) {
+  [data-testid="stColumn"]:has(.st-key-launch-side) {
+    position: sticky; top: 4rem; align-self: flex-start;
+  }
+}
+</style>"""
+"""Keeps the plan in sight while one scrolls through the form, where they stand side by side."""
+
+
+@st.cache_data(ttl=10, show_spinner=False)
+def devices() -> list[Device]:
+    """Return what can be trained on, looked up at most every ten seconds."""
+    return machine.list_devices()
+
+
+@st.cache_data(ttl=10, max_entries=1024, show_spinner=False)
+def _findings(key: str, _config: ExperimentConfig, home: str) -> list[Finding]:
+    return findings(_config, paths.runs(), devices())
+
+
+def ready(config: ExperimentConfig) -> list[Finding]:
+    """Return what stands against a configuration on this machine, looked up now and then."""
+    key = f"{config.name}/{config.fingerprint()}"
+    return _findings(key, config, f"{paths.home()} {(paths.runs() / config.name).exists()}")
+
+
+@st.cache_data(max_entries=1024, show_spinner="Planning")
+def _plan(key: str, _config: ExperimentConfig) -> Plan:
+    return plan(_config)
+
+
+def planned(config: ExperimentConfig) -> Plan:
+    """Return the plan for the device that `auto` stands for on this machine."""
+    device = machine.pick(config.device.name, devices())
+    if device is not None and config.device.name != device.name:
+        there = {**config.device.model_dump(), "name": device.name}
+        config = config.model_copy(update={"device": DeviceConfig(**there)})
+    return _plan(config.fingerprint(), config)
+
+
+def show(configs: Sequence[ExperimentConfig]) -> None:
+    """Show runs, time, memory and parameters of what would start, and the device it takes."""
+    plans = [planned(config) for config in configs]
+    transfer = sum(len(cohort.runs) for made in plans for cohort in made.transfer)
+    first = sum(len(cohort.runs) for made in plans for cohort in made.stage_one)
+    cohorts = sum(len(made.stage_one) + len(made.transfer) for made in plans)
+    times = [made.estimated_seconds for made in plans]
+    known = [seconds for seconds in times if seconds is not None]
+    with st.container(horizontal=True):
+        if len(configs) > 1:
+            st.metric("Experiments", f"{len(configs):,}", width="content")
+        st.metric("Runs", f"{transfer:,}", width="content")
+        total = sum(known) if len(known) == len(times) else None
+        st.metric("Time, roughly", duration(total), width="content")
+    st.caption(
+        f"Before them at most {first:,} Stage I runs: prompts in the bank are not tuned again. "
+        f"{sum(made.run_steps for made in plans):,} steps in all, in {cohorts} "
+        f"cohort{'s' * (cohorts != 1)} of runs that train together. {_parameters(plans)}"
+    )
+    memory = [made.estimated_memory_gib for made in plans]
+    most = max((gib for gib in memory if gib is not None), default=None)
+    device = machine.pick(configs[0].device.name, devices())
+    if device is not None:
+        _device(device, configs[0], most)
+
+
+def _device(device: Device, config: ExperimentConfig, memory: float | None) -> None:
+    """Say what it trains on, who else does, and whether memory may be short."""
+    users = machine.users(device)
+    needs = "" if memory is None else f"; about {memory:.1f} GiB wanted"
+    lines = [
+        f"On **{forms.escape(device.title)}** in {config.device.precision}, "
+        f"{device.free_gib:.1f} of {device.memory_gib:.1f} GiB free{needs}."
+    ]
+    if users:
+        lines.append(f"In use by {forms.escape(', '.join(users[:3]))}.")
+    st.caption(" ".join(lines))
+    if memory is not None and memory > device.free_gib:
+        forms.remark(
+            note=f"The estimate is above what is free; device.token_budget or max_cohort make it "
+            f"smaller. At most {device.free_gib:.1f} GiB now."
+        )
+
+
+def _parameters(plans: Sequence[Plan]) -> str:
+    counts = sorted({count for made in plans for count in made.trained_parameters.values()})
+    if not counts or not counts[-1]:
+        return "How many numbers a run trains is known once the backbone is here."
+    low, high = f"{counts[0]:,}", f"{counts[-1]:,}"
+    return f"A run trains {low if low == high else f'{low} to {high}'} numbers."
+
+
+def actions(draft: Draft, configs: Sequence[ExperimentConfig], against: Sequence[str]) -> None:
+    """Draw Start or Queue, the YAML and its download; what stands against starting is said."""
+    if against or not configs:
+        st.button("Start", type="primary", icon=ICON, disabled=True, width="stretch")
+        _reasons(against)
+    else:
+        _buttons(draft, configs)
+    if not configs:
+        return
+    text, name = configs[0].to_yaml(), f"{configs[0].name}.yaml"
+    content: str | bytes = text
+    if len(configs) > 1:
+        name, content = f"{draft.values['name']}-grid.zip", _zip(configs)
+    st.download_button(
+        "Download YAML",
+        content,
+        name,
+        on_click="ignore",
+        icon=":material/download:",
+        width="stretch",
+    )
+    title = "YAML of this experiment" if len(configs) == 1 else "YAML of the first experiment"
+    with st.expander(title):
+        st.code(text, language="yaml", height=320)
+        st.caption(f"`python -m dtvg run {configs[0].name}.yaml` does the same without the app.")
+
+
+def _zip(configs: Sequence[ExperimentConfig]) -> bytes:
+    """Return all files of a grid in one."""
+    held = io.BytesIO()
+    with zipfile.ZipFile(held, "w", zipfile.ZIP_DEFLATED) as archive:
+        for config in configs:
+            archive.writestr(f"{config.name}.yaml", config.to_yaml())
+    return held.getvalue()
+
+
+def _buttons(draft: Draft, configs: Sequence[ExperimentConfig]) -> None:
+    """Draw what begins it: at once where a slot is free, else in the queue, or both."""
+    why = queue.would_wait(configs[0].device.name)
+    many = f" {len(configs)} experiments" if len(configs) > 1 else ""
+    title = f"Queue{many}" if why else f"Start{many}"
+    icon = ":material/playlist_add:" if why else ICON
+    if st.button(title, type="primary", icon=icon, width="stretch", key="launch-start"):
+        _start(draft, configs, now=False)
+    if why:
+        st.caption(f"No slot is free: {forms.escape(why)}.")
+        if len(configs) == 1 and st.button(
+            "Start now", icon=ICON, width="stretch", help="Beside what runs, which slows both."
+        ):
+            _start(draft, configs, now=True)
+    elif many:
+        st.caption("What finds no free slot waits in the queue.")
+
+
+def _reasons(against: Sequence[str]) -> None:
+    count = len(against)
+    first = "Before it can start:" if count else "Fill the form to start."
+    lines = [f"- {forms.escape(sentence)}" for sentence in against[:5]]
+    if count > 5:
+        lines.append(f"- and {count - 5} more")
+    st.markdown("\n".join([f":red[:material/error: {first}]", "", *lines]))
+
+
+def _start(draft: Draft, configs: Sequence[ExperimentConfig], now: bool) -> None:
+    """Start or queue, and go to the page that shows it."""
+    entered: list[str] = []
+    bar = st.progress(0.0, "Laying out the experiments") if len(configs) > 3 else None
+    try:
+        for config in configs:
+            queue.enter(config, paths.runs(), now)
+            entered.append(config.name)
+            if bar is not None:
+                bar.progress(len(entered) / len(configs), f"Laid out {config.name}")
+    except DtvgError as error:
+        done = f" Before it {len(entered)} were entered." if entered else ""
+        st.error(f"{error}{done}", icon=":material/error:")
+        return
+    control.started(entered[0])
+    launch_draft.rename(draft.source)
+    st.switch_page("pages/live.py", query_params={"experiment": entered[0]})

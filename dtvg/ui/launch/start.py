@@ -1,0 +1,145 @@
+"""Where a launch begins: presets, another run, a file; chosen above the form, kept in the URL.
+
+Must not import torch.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any
+
+import streamlit as st
+
+from dtvg.config.presets import PRESETS, clone
+from dtvg.errors import ConfigError, DtvgError
+from dtvg.store.reader import Experiment
+from dtvg.ui import address, cache, forms
+from dtvg.ui.launch import draft
+from dtvg.ui.launch.draft import Draft
+
+STARTS = {**{p.name: p.title for p in PRESETS.values()}, "clone": "Clone", "yaml": "YAML"}
+WHOLE = "whole experiment"
+AREA = "launch-yaml-area"
+TEXT = "launch-yaml-text"
+
+
+def choose() -> Draft | None:
+    """Draw the choice of a start; return its draft, None where something is still to be given."""
+    _older_addresses()
+    address.recall("preset", address.one_of(list(STARTS)), "demo")
+    before = st.session_state["preset"]
+    kind = (
+        st.segmented_control(
+            "Start from",
+            list(STARTS),
+            key="preset",
+            format_func=STARTS.__getitem__,
+            label_visibility="collapsed",
+        )
+        or before
+    )
+    address.keep("preset", kind)
+    if kind != "clone":
+        st.query_params.pop("clone", None)
+    changes = draft.changes_in_address()
+    if kind == "clone":
+        return _clone(changes)
+    if kind == "yaml":
+        return _yaml(changes)
+    st.caption(PRESETS[kind].summary)
+    return draft.start(kind, PRESETS[kind].values(), changes)
+
+
+def _older_addresses() -> None:
+    """Let `?clone=…` alone choose cloning, and take addresses of earlier versions."""
+    if "preset" not in st.query_params and "clone" in st.query_params:
+        st.query_params["preset"] = "clone"
+    if st.query_params.get("from") is not None:
+        st.query_params["preset"] = "yaml" if "YAML" in st.query_params["from"] else "demo"
+        del st.query_params["from"]
+
+
+def _clone(changes: dict[str, Any]) -> Draft | None:
+    """Let one choose an experiment or a run to repeat."""
+    found = cache.experiment_paths()
+    if not found:
+        st.info("Nothing has been recorded yet, so there is nothing to clone. Start the demo.")
+        return None
+    wanted = address.recall("clone", str, next(iter(found)))
+    name, _, run = wanted.partition("/")
+    if name not in found:
+        st.warning(f"There is no experiment '{name}' any more; choose another one.")
+        name, run = next(iter(found)), ""
+    left, right = st.columns(2)
+    with left:
+        name = st.selectbox("Experiment", list(found), list(found).index(name), key="clone-name")
+    experiment = cache.open_named(name)
+    if experiment is None or experiment.config is None:
+        st.warning(experiment.problem if experiment else "It is gone.", icon=":material/warning:")
+        return None
+    options = [WHOLE, *(r.name for r in experiment.runs if r.role == "transfer" and not r.problem)]
+    if run and run not in options:
+        st.warning(f"Experiment '{name}' has no transfer run '{run}'; the whole of it is taken.")
+    with right:
+        first = options.index(run) if run in options else 0
+        run = st.selectbox("Run", options, first, key=f"clone-run-{name}")
+    place = name if run == WHOLE else f"{name}/{run}"
+    address.keep("clone", place)
+    return draft.start(f"clone:{place}", _values_of(experiment, run), changes)
+
+
+def _values_of(experiment: Experiment, run: str) -> dict[str, Any]:
+    if run == WHOLE:
+        if experiment.config is None:
+            raise ConfigError(f"'{experiment.name}' has no readable configuration to clone.")
+        return clone(experiment.config)
+    config = next(r.config for r in experiment.runs if r.name == run)
+    if config is None:
+        raise ConfigError(f"'{run}' has no readable configuration; clone the whole experiment.")
+    return clone(config)
+
+
+def _yaml(changes: dict[str, Any]) -> Draft | None:
+    """Fill the form from YAML that was pasted or uploaded."""
+    st.session_state.setdefault(AREA, st.session_state.get(TEXT, ""))
+    left, right = st.columns([3, 2])
+    with left:
+        text = st.text_area(
+            "YAML of an experiment",
+            key=AREA,
+            height=140,
+            placeholder="targets: [rte]\nsources: [mnli, qqp]\nmethods: [none, dtvg]",
+        )
+    st.session_state[TEXT] = text
+    with right:
+        st.file_uploader(
+            "or a file", ["yaml", "yml"], key="launch-file", on_change=_upload, max_upload_size=1
+        )
+        if "launch-file-problem" in st.session_state:
+            st.caption(f":red[{st.session_state['launch-file-problem']}]")
+    if not text.strip():
+        if changes:
+            return draft.start("yaml", draft.blank(), changes)
+        if "yaml" in st.session_state.get("launch-drafts", {}):
+            return draft.start("yaml", draft.blank())
+        st.info("Paste a configuration, e.g. one downloaded here; the form below is filled by it.")
+        return None
+    try:
+        values = draft.parse(text, "Pasted YAML")
+    except DtvgError as error:
+        forms.remark(str(error))
+        return None
+    digest = hashlib.sha256(text.encode()).hexdigest()[:12]
+    return draft.start(f"yaml:{digest}", values, changes)
+
+
+def _upload() -> None:
+    """Put an uploaded file's text where pasted text goes."""
+    file = st.session_state["launch-file"]
+    st.session_state.pop("launch-file-problem", None)
+    if file is None:
+        return
+    try:
+        st.session_state[AREA] = file.getvalue().decode("utf-8")
+    except UnicodeDecodeError:
+        st.session_state["launch-file-problem"] = f"{file.name} is no text; give a YAML file."

@@ -1,0 +1,169 @@
+"""What one does with the runs chosen in the overview's table: open, tag, note, delete.
+
+Must not import torch.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+
+import streamlit as st
+
+from dtvg.analysis.overview.table import RunRow
+from dtvg.errors import DtvgError
+from dtvg.store import trash
+from dtvg.store.labels import Labels, read_labels, with_tags, write_labels
+from dtvg.store.layout import ExperimentDir
+from dtvg.ui import cache
+from dtvg.ui.page import link
+
+RUNS, EXPERIMENTS = "These runs", "Their experiments"
+MOST = 60
+"""So many runs go into a link; an address has to stay one."""
+
+
+def panel(chosen: Sequence[RunRow], known: Sequence[str], every: Sequence[RunRow]) -> None:
+    """Draw what can be done with the chosen runs.
+
+    Args:
+        chosen: runs of the ticked rows.
+        known: tags in use, to choose from.
+        every: all runs there are.
+    """
+    own = [r for r in chosen if not cache.is_example(r.run.path.parent)]
+    fine = [r for r in chosen if r.run.problem is None]
+    with st.container(horizontal=True, vertical_alignment="center"):
+        st.markdown(f"**{len(chosen)} {'run' if len(chosen) == 1 else 'runs'} chosen**")
+        _links(fine)
+        if own:
+            with st.popover("Tags and note", icon=":material/sell:"):
+                _labels(own, known)
+            delete_popover(own, every)
+        else:
+            st.caption("Recorded examples can be looked at, not changed.")
+
+
+def _links(fine: Sequence[RunRow]) -> None:
+    """Link to the pages that show the chosen runs."""
+    if not fine:
+        return
+    experiments = ",".join(dict.fromkeys(r.run.experiment for r in fine))
+    named = ",".join(r.key for r in fine[:MOST])
+    more = f" the first {MOST}" if len(fine) > MOST else ""
+    link("compare", f"Compare{more}", experiment=experiments, runs=named)
+    if len(fine) == 1:
+        run = fine[0].run
+        choices = {"experiment": run.experiment, "run": run.name}
+        for page, label in (("live", "Live"), ("groups", "Groups"), ("explain", "Explain")):
+            link(page, label, **choices)
+
+
+def _labels(rows: Sequence[RunRow], known: Sequence[str]) -> None:
+    """Edit the tags and the note of runs, or of their experiments."""
+    scope = st.radio("Of", (RUNS, EXPERIMENTS), horizontal=True, key="labels-of")
+    folders = [r.run.path for r in rows]
+    if scope == EXPERIMENTS:
+        folders = list(dict.fromkeys(path.parent for path in folders))
+    before = [read_labels(folder) for folder in folders]
+    common = [t for t in before[0].tags if all(t in labels.tags for labels in before)]
+    notes = {labels.note for labels in before}
+    key = hashlib.sha256(repr((folders, common, sorted(notes))).encode()).hexdigest()[:12]
+    tags = st.multiselect(
+        "Tags all of them have",
+        list(dict.fromkeys([*common, *known])),
+        common,
+        key=f"tags-{key}",
+        accept_new_options=True,
+        placeholder="Choose or type a tag",
+    )
+    alike = len(notes) == 1
+    note = st.text_area(
+        "Note",
+        next(iter(notes)) if alike else "",
+        key=f"note-{key}",
+        max_chars=2000,
+        placeholder="" if alike else "Their notes differ; what is written here replaces them all.",
+    )
+    if st.button("Save", type="primary", key=f"save-{key}"):
+        change = note if alike or note.strip() else None
+        _save(folders, before, [t.strip() for t in tags], common, change)
+
+
+def _save(
+    folders: Sequence[Path],
+    before: Sequence[Labels],
+    tags: Sequence[str],
+    common: Sequence[str],
+    note: str | None,
+) -> None:
+    """Write what was changed, and only that."""
+    gone = [t for t in common if t not in tags]
+    added = [t for t in tags if t not in common]
+    try:
+        for folder, labels in zip(folders, before, strict=True):
+            made = with_tags(labels, added, gone)
+            write_labels(folder, made if note is None else Labels(made.tags, note.strip()))
+    except DtvgError as error:
+        st.error(str(error), icon=":material/error:")
+        return
+    st.toast(f"Saved for {len(folders)} {'folder' if len(folders) == 1 else 'folders'}.")
+    st.rerun()
+
+
+def delete_popover(rows: Sequence[RunRow], every: Sequence[RunRow]) -> None:
+    """Ask, then move the chosen runs to the trash; whole experiments where all runs are chosen.
+
+    Args:
+        rows: the chosen runs.
+        every: all runs that are listed.
+    """
+    chosen = {row.run.path for row in rows}
+    folders = list(dict.fromkeys(row.run.path.parent for row in rows))
+    whole = [
+        folder
+        for folder in folders
+        if all(r.run.path in chosen for r in every if r.run.path.parent == folder)
+    ]
+    single = [row.run for row in rows if row.run.path.parent not in whole]
+    with st.popover("Delete", icon=":material/delete:"):
+        parts = []
+        if whole:
+            parts.append("the whole of " + ", ".join(f"`{f.name}`" for f in whole[:6]))
+        if single:
+            word = "run" if len(single) == 1 else "runs"
+            parts.append(f"{len(single)} {word}")
+        st.markdown(f"Moves {' and '.join(parts)} to the trash.")
+        st.caption(f"Nothing is erased: `python -m dtvg runs trash` lists it, {trash.root()}.")
+        if st.button("Move to the trash", type="primary"):
+            try:
+                for folder in whole:
+                    trash.delete(ExperimentDir(folder))
+                for run in single:
+                    trash.delete(ExperimentDir(run.path.parent), run.name)
+            except DtvgError as error:
+                st.error(str(error), icon=":material/error:")
+                return
+            st.toast("In the trash; the list below the table puts it back.")
+            st.rerun()
+
+
+def restore_list() -> None:
+    """Show what is in the trash, each with a button that puts it back."""
+    found = trash.deleted()
+    if not found:
+        return
+    with st.expander(f"Trash ({len(found)})", icon=":material/delete:"):
+        for one in found[:30]:
+            with st.container(horizontal=True, vertical_alignment="center"):
+                st.markdown(f"`{one.name}`")
+                if st.button("Put back", key=f"restore-{one.id}"):
+                    try:
+                        trash.restore(one.id)
+                    except DtvgError as error:
+                        st.error(str(error), icon=":material/error:")
+                        return
+                    st.rerun()
+        if len(found) > 30:
+            st.caption(f"and {len(found) - 30} more; `python -m dtvg runs trash` lists all.")

@@ -1,0 +1,215 @@
+"""The overview's table: runs, runs by seeds or experiments, a page at a time, rows to choose.
+
+Curves are read for the rows on the page only, so that 1,000 runs cost what 50 do. Must not
+import torch.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
+
+import pandas as pd
+import streamlit as st
+
+from dtvg.analysis.overview import table as overview
+from dtvg.analysis.overview.table import ExperimentRow, Group, RunRow
+from dtvg.store.reader import Experiment
+from dtvg.ui import address, cache, runs
+from dtvg.ui.overview.filter import TITLES, View
+
+T = TypeVar("T")
+PAGE = 50
+"""Rows drawn at once."""
+_PERCENT = ("validation", "test")
+_CURVES: dict[str, overview.Quantity] = {"score curve": "score", "loss curve": "loss"}
+
+
+def read() -> tuple[list[Experiment], list[RunRow]]:
+    """Return all experiments and their runs as they are now."""
+    found = cache.experiments()
+    return found, overview.run_rows(found, everything=True)
+
+
+def draw(experiments: Sequence[Experiment], rows: Sequence[RunRow], view: View) -> list[RunRow]:
+    """Show a page of the table; return the runs of the rows chosen.
+
+    Args:
+        experiments: all there are.
+        rows: runs to show, filtered and in order.
+        view: what is shown of them.
+    """
+    if view.level == "Runs":
+        return _page(list(rows), view, _run_record, lambda r: [r], "run")
+    if view.level == "Seeds together":
+        groups = overview.grouped(rows)
+        return _page(groups, view, _group_record, lambda g: list(g.rows), "row")
+    made = overview.experiment_rows(experiments, rows)
+    return _page(made, view, _experiment_record, lambda e: list(e.rows), "experiment")
+
+
+def _page(
+    items: list[T],
+    view: View,
+    record: Callable[[T, View, bool], dict[str, Any]],
+    members: Callable[[T], list[RunRow]],
+    what: str,
+) -> list[RunRow]:
+    """Show one page of items as a table with its download; return the runs chosen."""
+    pages = max(1, -(-len(items) // PAGE))
+    number = _number(pages, view) if pages > 1 else 1
+    shown = items[(number - 1) * PAGE : number * PAGE]
+    table = pd.DataFrame([record(item, view, True) for item in shown])
+    names = [[r.key for r in members(item)] for item in shown]
+    key = hashlib.sha256(repr((view.level, names)).encode()).hexdigest()[:12]
+    event: Any = st.dataframe(
+        table,
+        hide_index=True,
+        column_config=_config(table),
+        on_select="rerun",
+        selection_mode="multi-row",
+        key=f"runs-{key}",
+        height=min(38 + 35 * len(table), 640),
+        alt=f"{len(items)} {what}s with their state, progress and scores",
+    )
+    with st.container(horizontal=True, vertical_alignment="center"):
+        st.download_button(
+            "Download CSV",
+            lambda: pd.DataFrame([record(i, view, False) for i in items]).to_csv(index=False),
+            "runs.csv",
+            "text/csv",
+            icon=":material/download:",
+            on_click="ignore",
+        )
+        plural = "" if len(items) == 1 else "s"
+        st.caption(f"{len(items):,} {what}{plural}. Tick rows to compare, tag or open them.")
+    return [r for at in event.selection.rows if at < len(shown) for r in members(shown[at])]
+
+
+def _number(pages: int, view: View) -> int:
+    """Let one turn pages; another filter, level or order begins at the first."""
+    key = f"pages-{hashlib.sha256(repr((view, pages)).encode()).hexdigest()[:12]}"
+    if f"first-{key}" not in st.session_state:
+        seen = any(str(k).startswith("first-pages-") for k in st.session_state)
+        st.session_state[f"first-{key}"] = (
+            1 if seen else address.recall("page", address.whole(1, pages), 1)
+        )
+    number = st.pagination(pages, default=st.session_state[f"first-{key}"], key=key)
+    address.keep("page", number)
+    return number
+
+
+def _config(table: pd.DataFrame) -> dict[str, Any]:
+    """Say how columns are shown."""
+    kinds = st.column_config
+    found: dict[str, Any] = {
+        "progress": kinds.ProgressColumn(format="percent", min_value=0, max_value=1, width=110),
+        "score": kinds.LineChartColumn(
+            help="Validation score over the run.", y_min=0, y_max=1, width=110
+        ),
+        "loss": kinds.LineChartColumn(help="Training loss, means over stretches.", width=110),
+        "memory (GiB)": kinds.NumberColumn(format="%.2f"),
+        "last loss": kinds.NumberColumn(format="%.3f"),
+        "tags": kinds.ListColumn(width=110),
+        "run": kinds.TextColumn(pinned=True),
+        "n": kinds.NumberColumn(help="Seeds with a test score."),
+    }
+    for name in _PERCENT:
+        found[name] = kinds.NumberColumn(format="percent", width=90)
+        about = f"Standard deviation of {name} over seeds."
+        found[f"{name} ±"] = kinds.NumberColumn(format="percent", width=90, help=about)
+    return {name: kind for name, kind in found.items() if name in table.columns}
+
+
+def _run_record(row: RunRow, view: View, drawn: bool) -> dict[str, Any]:
+    """Return a run as a row of the table."""
+    run = row.run
+    record: dict[str, Any] = {"experiment": run.experiment, "run": run.name}
+    for column in view.columns:
+        title = TITLES.get(column, column)
+        if column in _CURVES:
+            if drawn:
+                record[title] = list(overview.spark(run, _CURVES[column]))
+        else:
+            record[title] = _shown(row, column, drawn)
+    if run.problem and "message" not in view.columns:
+        record["message"] = run.problem
+    return record
+
+
+def _shown(row: RunRow, column: str, drawn: bool) -> Any:
+    """Return a value as it stands in the table; numbers stay numbers."""
+    if column == "state":
+        return runs.BADGES[row.run.state][0]
+    if column == "method":
+        return row.run.method
+    value = row.value(column)
+    if column == "left" and drawn:
+        return overview.duration(value)
+    if column == "started":
+        return overview.age(value)
+    if column == "tag":
+        return list(value) if drawn else " ".join(value)
+    return ", ".join(map(str, value)) if isinstance(value, tuple) else value
+
+
+def _group_record(group: Group, view: View, drawn: bool) -> dict[str, Any]:
+    """Return runs that differ in their seed as one row: mean, spread, how many."""
+    first = group.first.run
+    record: dict[str, Any] = {"target": first.target, "method": first.method}
+    record |= {"experiment": first.experiment, "seeds": ", ".join(map(str, group.seeds))}
+    for column in (c for c in view.columns if c not in ("target", "method", "seed")):
+        title = TITLES.get(column, column)
+        if column in _CURVES:
+            if drawn:
+                record[title] = list(group.curve(_CURVES[column]))
+        elif column in _PERCENT:
+            mean, std, count = group.over_seeds(column)
+            record |= {title: mean, f"{title} ±": std}
+            if column == "test":
+                record["n"] = count
+        elif column == "state":
+            record[title] = group.states()
+        elif column in ("progress", "loss", "memory", "step"):
+            record[title] = group.over_seeds(column)[0]
+        elif column == "left":
+            left = max((r.left for r in group.rows if r.left is not None), default=None)
+            record[title] = overview.duration(left) if drawn else left
+        elif column in ("tag", "note", "started", "message"):
+            found = dict.fromkeys(v for r in group.rows for v in _several(r.value(column)))
+            texts = [overview.age(v) if column == "started" else str(v) for v in found if v]
+            record[title] = texts if column == "tag" and drawn else "; ".join(texts)
+        else:
+            record[title] = _shown(group.first, column, drawn)
+    return record
+
+
+def _several(value: Any) -> tuple[Any, ...]:
+    return value if isinstance(value, tuple) else (value,)
+
+
+def _experiment_record(row: ExperimentRow, view: View, drawn: bool) -> dict[str, Any]:
+    """Return an experiment as a row."""
+    config, labels = row.experiment.config, row.labels
+    shared = [r.run for r in row.rows]
+    record: dict[str, Any] = {
+        "experiment": row.experiment.name,
+        "runs": len(row.rows),
+        "state": overview.states_of(shared),
+        "progress": row.progress,
+        "time left": overview.duration(row.left) if drawn else row.left,
+        "targets": ", ".join(dict.fromkeys(r.target for r in shared if r.target)),
+        "methods": ", ".join(dict.fromkeys(r.method for r in shared if r.method)),
+        "seeds": ", ".join(str(s) for s in sorted({r.seed for r in shared})),
+        "started": overview.age(row.started),
+        "tags": list(labels.tags) if drawn else " ".join(labels.tags),
+        "note": " ".join(filter(None, (labels.note, config.notes if config else ""))),
+    }
+    first = row.rows[0] if row.rows else None
+    for column in view.columns:
+        if "." in column and first is not None:
+            record[column] = first.value(column)
+    if row.experiment.problem:
+        record["message"] = row.experiment.problem
+    return record

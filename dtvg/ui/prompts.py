@@ -1,0 +1,147 @@
+"""The prompts page: the bank, read anew only when it changed; import and export of prompts."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import streamlit as st
+
+from dtvg.analysis.prompts import BankInfo, SpaceInfo, bank_info, space_info, spaces
+from dtvg.errors import DtvgError
+from dtvg.exchange.outgoing import as_zip, export, from_bank
+from dtvg.jobs.launcher import run_import
+from dtvg.store.bank import PromptBank, TaskPrompt
+from dtvg.ui import runs
+
+
+@dataclass(frozen=True, eq=False)
+class Bank:
+    """Every readable prompt, the table of them, and those that compare."""
+
+    prompts: tuple[TaskPrompt, ...]
+    info: BankInfo
+    spaces: dict[str, tuple[TaskPrompt, ...]]
+
+
+def bank() -> Bank:
+    """Return the bank, cached until its folder changes."""
+    root = PromptBank().root
+    try:
+        names = tuple(sorted((e.name, e.stat().st_mtime_ns) for e in os.scandir(root)))
+    except OSError:
+        names = ()
+    return _bank(str(root), names)
+
+
+@st.cache_resource(max_entries=4, show_spinner="Reading the prompt bank")
+def _bank(root: str, names: tuple[tuple[str, int], ...]) -> Bank:
+    found = tuple(PromptBank().list())
+    return Bank(found, bank_info(found), {k: tuple(v) for k, v in spaces(found).items()})
+
+
+def prompt_space(label: str) -> SpaceInfo:
+    """Return how the vectors of a space lie to each other."""
+    found = bank().spaces[label]
+    return _space(tuple(p.fingerprint for p in found), found)
+
+
+@st.cache_resource(max_entries=16, show_spinner=False)
+def _space(key: tuple[str, ...], _prompts: tuple[TaskPrompt, ...]) -> SpaceInfo:
+    return space_info(_prompts)
+
+
+KINDS = ["safetensors", "json", "pt", "pth", "bin"]
+
+
+def download(prompts: Sequence[TaskPrompt]) -> None:
+    """Let one choose a prompt, see where it comes from, and take it away."""
+    st.subheader("Provenance and export", anchor=False)
+    names = {p.fingerprint: f"{p.task}, seed {p.seed} ({p.fingerprint[:6]})" for p in prompts}
+    chosen = runs.choose("Prompt", list(names), "prompt", show=lambda key: names.get(key, key))
+    prompt = next((p for p in prompts if p.fingerprint == chosen), None)
+    if prompt is None:
+        return
+    facts = {
+        "backbone": f"{prompt.backbone} ({prompt.backbone_revision or 'revision unknown'})",
+        "answers": ", ".join(prompt.labels) or "free text",
+        "origin": prompt.origin,
+        "precision": prompt.precision,
+        **{k.replace("_", " "): v for k, v in prompt.settings.items() if v is not None},
+    }
+    with st.expander("Everything its numbers depend on"):
+        st.dataframe(
+            {"setting": list(facts), "value": [str(v) for v in facts.values()]},
+            hide_index=True,
+            key="provenance",
+        )
+    try:
+        archive = _archive(prompt)
+    except DtvgError as error:
+        st.caption(str(error))
+        return
+    st.download_button(
+        "Download as PEFT adapter",
+        archive,
+        f"{prompt.task}-{prompt.fingerprint}.zip",
+        "application/zip",
+        icon=":material/download:",
+        on_click="ignore",
+        help="adapter_config.json, adapter_model.safetensors and a model card.",
+    )
+
+
+def _archive(prompt: TaskPrompt) -> bytes:
+    with tempfile.TemporaryDirectory() as place:
+        folder = Path(place) / f"{prompt.task}-{prompt.fingerprint}"
+        return as_zip(export(from_bank(prompt), folder))
+
+
+def upload() -> None:
+    """Let one import a prompt: the files of an adapter, a .safetensors or a .pt file."""
+    st.subheader("Import", anchor=False)
+    with st.form("import", border=True):
+        files = st.file_uploader(
+            "Prompt",
+            type=KINDS,
+            accept_multiple_files=True,
+            help="Both files of a PEFT prompt-tuning adapter, or one .safetensors or .pt file as "
+            "ATTEMPT and the published DTVG save it.",
+        )
+        initial = st.file_uploader(
+            "Its initial prompt (optional)",
+            type=["safetensors", "pt", "pth", "bin"],
+            help="Without it the prompt has no task prompt vector.",
+        )
+        left, right = st.columns(2)
+        task = left.text_input("Task", help="The task it was tuned on, e.g. mnli.")
+        backbone = right.text_input("Backbone", help="Empty: what the adapter says.")
+        sent = st.form_submit_button("Import", icon=":material/upload:")
+    if not sent:
+        return
+    if not files or not task.strip():
+        st.error("Choose the prompt's files and name its task, then press Import.")
+        return
+    try:
+        with tempfile.TemporaryDirectory() as place:
+            folder = Path(place) / "upload"
+            folder.mkdir()
+            for file in files:
+                (folder / Path(file.name).name).write_bytes(file.getvalue())
+            single = len(files) == 1
+            path = folder / Path(files[0].name).name if single else folder
+            options = ["--task", task.strip()]
+            if backbone.strip():
+                options += ["--backbone", backbone.strip()]
+            if initial is not None:
+                start = Path(place) / f"initial{Path(initial.name).suffix}"
+                start.write_bytes(initial.getvalue())
+                options += ["--init", str(start)]
+            said = run_import(path, options)
+    except DtvgError as error:
+        st.error(str(error), icon=":material/error:")
+        return
+    st.success(said, icon=":material/check:")

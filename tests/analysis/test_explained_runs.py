@@ -1,0 +1,174 @@
+"""Explain on recorded runs: the step asked for, the memory before it, what was pinned by hand."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from dtvg.analysis.run.explain import ExplainInfo, explain_step
+from dtvg.api import Run as ApiRun
+from dtvg.errors import DataError
+from dtvg.report import build_report
+from dtvg.rule.decide import decide
+from dtvg.rule.memory import decide_steps
+from dtvg.store.reader import Experiment, Run, read_table
+from tests.analysis import factory
+from tests.analysis.rule_words import wanted_change, wanted_headline, wanted_reason
+from tests.rule_cases import NAMES, Asked
+
+STEPS = 24
+SETTINGS: list[dict[str, Any]] = [
+    {"rule": "greedy"},
+    {"rule": "greedy", "measure": "cosine", "threshold": 0.1},
+    {"rule": "greedy", "regroup_every": 5},
+    {"rule": "greedy", "hysteresis": 0.2},
+    {"rule": "greedy", "hysteresis": 0.2, "regroup_every": 5},
+    {"rule": "fixed"},
+    {"rule": "exact"},
+    {"rule": "exact", "exact_over": "candidates", "hysteresis": 0.1},
+    {"rule": "consistency_only"},
+    {"rule": "similarity_only"},
+    {"rule": "all_sources"},
+    {"rule": "empty"},
+]
+
+
+@pytest.fixture(scope="module")
+def recorded(tmp_path_factory: pytest.TempPathFactory) -> Experiment:
+    methods = ["none", *({"name": "dtvg", **settings} for settings in SETTINGS)]
+    config = factory.config(methods=methods, targets=["lake"], seeds=[3])
+    return factory.record(tmp_path_factory.mktemp("runs"), config, steps=STEPS)
+
+
+def run_of(experiment: Experiment, settings: dict[str, Any]) -> Run:
+    return next(
+        run
+        for run in experiment.runs
+        if run.config.method.name == "dtvg"
+        and run.config.method.model_dump(exclude_defaults=True).items()
+        == {k: v for k, v in settings.items() if v != "greedy"}.items()
+    )
+
+
+def asked_at(settings: dict[str, Any], step: int) -> Asked:
+    """The decision of a step, from the very matrices that were recorded."""
+    grams = factory.drifting_grams(STEPS, 4, 3)
+    groups = decide_steps(grams, np.arange(1, STEPS + 1), **settings).member
+    remembers = settings["rule"] == "fixed" or settings.keys() & {"regroup_every", "hysteresis"}
+    previous = groups[step - 2] if remembers and step > 1 else None
+    made = decide(grams[step - 1], previous=previous, step=step, **settings)
+    return Asked(made, settings, previous, step)
+
+
+@pytest.mark.parametrize("step", [1, 2, 5, 6, 7, 23, 24, None])
+@pytest.mark.parametrize("settings", SETTINGS, ids=str)
+def test_the_step_asked_for_is_the_one_explained(
+    recorded: Experiment, settings: dict[str, Any], step: int | None
+) -> None:
+    run = run_of(recorded, settings)
+    info = explain_step(run, step)
+    asked = asked_at(settings, step or STEPS)
+    assert (info.step, info.run, info.target) == (step or STEPS, run.name, "lake")
+    assert info.rule == settings["rule"] and info.sources == NAMES[:4] and info.notes == ()
+    assert info.threshold == settings.get("threshold", 0.0)
+    assert info.measure == settings.get("measure", "dot")
+    assert np.array_equal(info.member, asked.grouping.member) and info.held == asked.held
+    assert np.allclose(info.similarity, asked.similarity)
+    assert np.allclose(info.gram[1:, 1:], asked.inner)
+    rows = read_table(run, "sources", None, info.step, info.step).to_pandas()
+    assert rows["source"].tolist() == list(info.sources)
+    assert rows["member"].tolist() == info.member.tolist()
+    assert rows["rank"].tolist() == info.rank.tolist()
+    assert info.headline == wanted_headline(asked)
+    for s, name in enumerate(NAMES[:4]):
+        wanted = wanted_reason(asked, s)
+        wanted += wanted_change(asked, s, info.switch_change[s], info.similarity_margin[s])
+        assert info.sentences[s] == f"{name} {'is in' if info.member[s] else 'is out'}: {wanted}"
+
+
+def test_the_recorded_walk_meets_groups_that_are_kept_and_changed(recorded: Experiment) -> None:
+    for settings in SETTINGS[2:5]:
+        held = [explain_step(run_of(recorded, settings), s).held for s in range(1, STEPS + 1)]
+        assert True in held and False in held[1:], settings
+
+
+def test_the_python_interface_and_the_report_say_the_same(recorded: Experiment) -> None:
+    run = run_of(recorded, SETTINGS[0])
+    info = explain_step(run, 7)
+    frame = ApiRun(run).explain(7)
+    assert frame.equals(info.table)
+    assert frame["why"].tolist() == [info.sentences[s] for s in np.argsort(info.rank)]
+    assert ApiRun(run).explain().equals(explain_step(run, STEPS).table)
+    text = build_report(recorded, run, ["explain"], step=7)
+    assert ">Why this group at step 7<" in text and f"<p>{info.headline}</p>" in text
+    for sentence in info.sentences:
+        assert f"<td>{sentence.replace(chr(39), '&#x27;')}</td>" in text
+
+
+def test_runs_and_steps_without_a_decision_are_refused_with_what_there_is(
+    recorded: Experiment,
+) -> None:
+    run = run_of(recorded, SETTINGS[0])
+    with pytest.raises(DataError) as found:
+        explain_step(run, STEPS + 1)
+    assert str(found.value) == (f"Run '{run.name}' has no step 25; choose one from 1 to 24.")
+    none = factory.find(recorded, "none", seed=3)
+    with pytest.raises(DataError) as found:
+        explain_step(none, 1)
+    assert str(found.value) == (
+        f"Run '{none.name}' (method 'none') groups no sources, so there is no decision to explain; "
+        "choose a run of 'dtvg'."
+    )
+
+
+def held_by_hand(
+    folder: Any, patch: pytest.MonkeyPatch, source: int, member: bool, **settings: Any
+) -> tuple[Run, np.ndarray]:
+    """A run in whose log a source is pinned or banned from step 10 on, and its logged groups."""
+    logged = []
+
+    def pinned(*given: Any, **more: Any) -> Any:
+        made = decide_steps(*given, **more)
+        group = np.array(made.member)
+        group[9:, source] = member
+        logged.append(group)
+        return replace(made, member=group)
+
+    patch.setattr(factory, "decide_steps", pinned)
+    config = factory.config(methods=[{"name": "dtvg", **settings}], targets=["lake"], seeds=[3])
+    made = factory.record(folder, config, steps=STEPS)
+    return next(run for run in made.runs if run.config.method.name == "dtvg"), logged[0]
+
+
+@pytest.mark.parametrize("member", [True, False], ids=["pinned", "banned"])
+def test_a_source_held_by_hand_is_told_from_what_the_rule_gives(
+    tmp_path: Any, monkeypatch: pytest.MonkeyPatch, member: bool
+) -> None:
+    fresh = decide(factory.drifting_grams(STEPS, 4, 3)).member
+    source = int(np.argmax((fresh[9:] != member).sum(axis=0)))
+    run, _ = held_by_hand(tmp_path, monkeypatch, source, member)
+    differ = 0
+    for step in range(1, STEPS + 1):
+        info = explain_step(run, step)
+        assert np.array_equal(info.member, fresh[step - 1]), "the rule's group is explained"
+        if step < 10 or fresh[step - 1, source] == member:
+            assert info.notes == ()
+            continue
+        differ += 1
+        assert info.notes == (
+            f"The run's log differs from rule 'greedy' for {NAMES[source]}: a source was pinned "
+            "or banned by hand, or the method weights sources softly.",
+        )
+    assert differ > 0
+
+
+def test_a_kept_group_is_the_logged_one_of_the_step_before(
+    tmp_path: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, logged = held_by_hand(tmp_path, monkeypatch, 3, True, regroup_every=5)
+    for step in (10, 12, 15):
+        info: ExplainInfo = explain_step(run, step)
+        assert info.held and np.array_equal(info.member, logged[step - 2])

@@ -1,0 +1,35 @@
+"""The Explain page says, for the step of its address, what the Info says."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from dtvg.analysis.run.explain import explain_step
+from tests.analysis.factory import config, find, record
+
+PAGE = Path(__file__).resolve().parents[2] / "pages" / "explain.py"
+
+
+@pytest.mark.parametrize("step", [1, 8, 24])
+def test_headline_ranks_marks_and_sentences_stand_on_the_page(own_home: Path, step: int) -> None:
+    made = config(methods=["dtvg"], targets=["lake"], seeds=[0])
+    run = find(record(own_home / "runs", made, steps=24), "dtvg")
+    info = explain_step(run, step)
+    page = AppTest.from_file(str(PAGE), default_timeout=60)
+    for key, value in {"experiment": made.name, "run": run.name, "step": str(step)}.items():
+        page.query_params[key] = value
+    page.run()
+    assert not page.exception and not page.error
+    assert f"The decision at step {step}" in [said.value for said in page.subheader]
+    said = [text.value for text in page.markdown]
+    at = said.index(f"**{info.headline}**")
+    ranked = np.argsort(info.rank)
+    marks = {True: ":green-badge[in the group]", False: ":gray-badge[left out]"}
+    assert said[at + 1 : at + 1 + len(ranked)] == [
+        f"{place}. **{info.sources[s]}** {marks[bool(info.member[s])]}  {info.sentences[s]}"
+        for place, s in enumerate(ranked, 1)
+    ]

@@ -1,0 +1,72 @@
+"""Each page, in a process of its own, brings neither torch nor anything that loads it."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+PAGES = [ROOT / "app.py", *sorted((ROOT / "pages").glob("*.py"))]
+HEAVY = ("torch", "transformers", "datasets", "peft", "accelerate", "bitsandbytes")
+VIEWS = {
+    "groups": ("Timeline", "Combinations", "Weights", "Vectors", "Scales"),
+    "compare": (
+        "Scores", "Verdicts", "Curves", "Transfer", "Subsets", "Settings", "Examples", "Cost",
+    ),
+}  # fmt: skip
+DRAW = """
+import json, sys
+from streamlit.testing.v1 import AppTest
+page, views, heavy = sys.argv[1], json.loads(sys.argv[2]), json.loads(sys.argv[3])
+for view in views:
+    made = AppTest.from_file(page, default_timeout=120)
+    if view:
+        made.query_params["view"] = view
+    made.run()
+    assert not made.exception and not made.error, (view, made.exception, made.error)
+    assert made.title[0].value
+    if page.endswith("share.py"):
+        next(b for b in made.button if b.label == "Build the report").click().run()
+        assert not made.exception and not made.error
+        assert made.get("download_button")
+    if page.endswith(("groups.py", "explain.py", "live.py", "share.py")):
+        assert made.selectbox(key="experiment").value == "demo-recorded"
+print(json.dumps([name for name in heavy if name in sys.modules]))
+"""
+
+
+def _loaded(code: str, home: Path, *arguments: str) -> list[str]:
+    """Run code in a fresh process; return the list that it prints last."""
+    done = subprocess.run(
+        [sys.executable, "-c", code, *arguments],
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        env={**os.environ, "DTVG_HOME": str(home), "PYTHONPATH": str(ROOT)},
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    found: list[str] = json.loads(done.stdout.splitlines()[-1])
+    return found
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda p: p.stem)
+def test_a_page_loads_no_torch(page: Path, own_home: Path) -> None:
+    views = json.dumps(VIEWS.get(page.stem, [""]))
+    assert _loaded(DRAW, own_home, str(page), views, json.dumps(HEAVY)) == []
+
+
+def test_what_pages_import_needs_no_torch(own_home: Path) -> None:
+    code = (
+        "import json, sys, dtvg.ui.cache, dtvg.ui.forms\n"
+        "import dtvg.ui.runs, dtvg.ui.show, dtvg.ui.page, dtvg.jobs.launcher, dtvg.jobs.devices\n"
+        "import dtvg.figures.curves, dtvg.figures.groups, dtvg.figures.compare, dtvg.planning\n"
+        "import dtvg.figures.explain, dtvg.figures.groups, dtvg.tasks.spec\n"
+        "dtvg.tasks.spec.all_tasks()\n"
+        "print(json.dumps([m for m in json.loads(sys.argv[1]) if m in sys.modules]))\n"
+    )
+    assert _loaded(code, own_home, json.dumps(HEAVY)) == []
