@@ -6,23 +6,21 @@ Prints tables; everything shown comes from `dtvg.tasks`.
 from __future__ import annotations
 
 import argparse
-import sys
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from rich.console import Console
-
-    from dtvg.tasks.reading import TaskData
 import json
+import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from dtvg.errors import DataError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from rich.console import Console
 
     from dtvg.tasks.checking import Check
+    from dtvg.tasks.prepared import Entry
     from dtvg.tasks.reading import TaskData
     from dtvg.tasks.spec import Example, TaskSpec
 
@@ -198,14 +196,14 @@ def show_prepared(arguments: argparse.Namespace) -> int:
 
     if arguments.empty:
         gone = prepared.empty()
-        print(f"{len(gone)} entries removed, {_size(sum(entry.size for entry in gone))}.")
+        print(f"Removed: {_entries(gone)}.")
         return 0
     found = prepared.entries()
     old = prepared.older(found)
     print(f"kept in {prepared.root()}:")
     for kind, what in (("tasks", "rows"), ("tokens", "token ids")):
         mine = [entry for entry in found if entry.kind == kind]
-        facts = f"{len(mine)} entries, {_size(sum(entry.size for entry in mine))}"
+        facts = _entries(mine)
         if mine:
             facts += f", last used {datetime.fromtimestamp(mine[0].used):%Y-%m-%d %H:%M}"
         stale = sum(entry.place in old for entry in mine)
@@ -215,6 +213,12 @@ def show_prepared(arguments: argparse.Namespace) -> int:
         "not used for longest are removed. `tasks prepared --empty` removes all of them."
     )
     return 0
+
+
+def _entries(found: Sequence[Entry]) -> str:
+    """Say how many entries there are and how much they take."""
+    count = "1 entry" if len(found) == 1 else f"{len(found)} entries"
+    return f"{count}, {_size(sum(entry.size for entry in found))}"
 
 
 def _size(count: int) -> str:
