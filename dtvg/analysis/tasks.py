@@ -18,7 +18,7 @@ from dtvg.tasks.catalogue import find_task
 from dtvg.tasks.hub import hub_name
 from dtvg.tasks.labels import label_words, reworded, with_words
 from dtvg.tasks.reading import TaskData, is_kept, load_task
-from dtvg.tasks.sources import at_hand, find_folder
+from dtvg.tasks.sources import at_hand, find_folder, source_of
 from dtvg.tasks.spec import Example, TaskSpec
 from dtvg.tasks.summary import summarise
 
@@ -83,7 +83,7 @@ def _facts(spec: TaskSpec, offline: str, data: TaskData | None) -> pd.DataFrame:
         "family": spec.family,
         "at hand offline": offline,
         "rows from": data.origin if data else "",
-        "hub": hub if spec.dataset else "",
+        "hub": hub if spec.dataset and source_of(spec).on_hub else "",
         "described in": spec.described_in,
         "columns": ", ".join(spec.columns),
         "metrics": ", ".join(spec.metrics) + ("; score is their mean" if spec.metrics[1:] else ""),

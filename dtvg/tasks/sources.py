@@ -28,6 +28,8 @@ class Source:
 
     prefixed = True
     """Whether every input starts with the task's name."""
+    on_hub = True
+    """Whether `TaskSpec.dataset`, where it is given, is a data set of the hub."""
     advice = "put one there"
     """What to do where a file is missing."""
 
@@ -123,6 +125,7 @@ class Demo(Source):
     """The demo's files, which come with the package: text and answers as they stand."""
 
     prefixed = False
+    on_hub = False
     advice = "`python -m dtvg demo build` makes the demo's files"
 
     def places(self, spec: TaskSpec, folder: str | None) -> list[Path]:

@@ -78,7 +78,7 @@ class TaskSpec:
     title: str
     family: str
     dataset: str
-    """Hub id, e.g. `nyu-mll/glue`; empty where no hub has the rows."""
+    """Hub id, e.g. `nyu-mll/glue`; empty for own files."""
     config: str | None
     """Hub configuration, e.g. `rte`."""
     folder: str

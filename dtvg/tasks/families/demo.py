@@ -87,7 +87,7 @@ def _spec(task: DemoTask) -> TaskSpec:
         name=task.name,
         title=task.title,
         family="demo",
-        dataset="",
+        dataset="demo",
         config=None,
         folder=task.name,
         fields=(("text", "source"),),
