@@ -1,7 +1,7 @@
 """What a run writes down: the log's columns with types and units, run states, events.
 
-One table per kind of row; `store/` turns them into Parquet schemas and `docs/run_files.md`
-is checked against them. Columns are only ever added. Must not import torch or streamlit.
+One table per kind of row; `store/` turns them into Parquet schemas and `docs/run_files.md` is
+checked against them. Columns are only ever added.
 """
 
 from __future__ import annotations

@@ -28,7 +28,7 @@ from dtvg.cli import main as command
 from dtvg.config import DataConfig, build_config, load_config
 from dtvg.config.grid import expand, parse
 from dtvg.config.presets import PRESETS
-from dtvg.planning import plan
+from dtvg.plan import plan
 from dtvg.store.bank import PromptBank
 from dtvg.tasks.catalogue import find_task
 from dtvg.tasks.reading import load_task
@@ -146,7 +146,7 @@ def recorded(home: Path) -> dict[str, Any]:
 
 
 def compared(home: Path) -> dict[str, Any]:
-    """The tables of the comparison, on both splits."""
+    """The tables of the comparison, on both splits; those of the recorded example, too."""
     experiment = api.open_experiment(home / "runs" / "finished")
     found: dict[str, Any] = {"costs": rows(experiment.costs())}
     for split in ("test", "validation"):
@@ -157,6 +157,13 @@ def compared(home: Path) -> dict[str, Any]:
             "ranks": rows(experiment.ranks(split)),
             "profile": rows(experiment.profile(split)),
         }
+    shipped = api.open_experiment(ROOT / "data" / "examples" / "demo-recorded")
+    found["recorded example"] = {
+        "scores": rows(shipped.scores()),
+        "verdicts": rows(shipped.verdicts()),
+        "ranks": rows(shipped.ranks()),
+        "costs": rows(shipped.costs()),
+    }
     return found
 
 
@@ -174,7 +181,7 @@ def decided(home: Path) -> dict[str, Any]:
     for place in ("finished/rte.dtvg.s0", "finished/rte.dtvg.s1", "stopped/rte.dtvg.s0"):
         run = api.open_run(home / "runs" / place)
         last = len(run.table("steps"))
-        explained = {s: rows(run.explain(s), ("why",)) for s in (1, 5, last // 2, last)}
+        explained = {str(s): rows(run.explain(s), ("why",)) for s in (1, 5, last // 2, last)}
         again = {}
         for settings, out in variants:
             info = replay(run.view, leave_out=out, **settings)
@@ -243,13 +250,17 @@ def addresses(home: Path) -> dict[str, Any]:
 
 def opened(page: str, query: str) -> dict[str, Any]:
     """Open one address and return what stands on the page."""
+    from streamlit.components.v2 import component_manager
     from streamlit.testing.v1 import AppTest
 
     app = AppTest.from_file(str(ROOT / "pages" / f"{page}.py"), default_timeout=60)
     asked = dict(parse_qsl(query, keep_blank_values=True))
     for key, value in asked.items():
         app.query_params[key] = value
-    app.run()
+    with pytest.MonkeyPatch.context() as patch:
+        # every start of a page looks for components in all installed packages: half a second
+        patch.setattr(component_manager, "scan_component_manifests", lambda *a, **k: [])
+        app.run()
     assert not app.exception, (page, query)
     assert not app.error, (page, query, [e.value for e in app.error])
     became = {k: v[0] if isinstance(v, list) else v for k, v in app.query_params.items()}

@@ -1,8 +1,7 @@
 """Thin long series so that a page stays quick and no peak disappears.
 
-A series is cut into equal buckets of rows; each bucket keeps its smallest, its largest and
-its last value, so extremes and the newest value are always shown exactly. Must not import
-torch, plotly or streamlit.
+A series is cut into equal buckets of rows; each bucket keeps its smallest, its largest and its
+last value, so extremes and the newest value are always shown exactly.
 """
 
 from __future__ import annotations

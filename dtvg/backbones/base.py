@@ -2,8 +2,8 @@
 
 Everything a method or the training loop needs from a language model is the small interface
 `Backbone`; the two families implement it over `inputs_embeds`. Weights never require a
-gradient and the model stays in eval mode unless dropout is asked for.
-Must not import methods, training, streamlit or plotly. METHOD.md "Settings the paper uses".
+gradient and the model stays in eval mode unless dropout is asked for. docs/method.md "Settings
+of the paper".
 """
 
 from __future__ import annotations
@@ -190,7 +190,7 @@ class Backbone(ABC):
         return embedded
 
     def init_prompt(self, length: int, seed: int, vocabulary: int = 5000) -> Float[Tensor, "r d"]:
-        """Draw the initial prompt: embeddings of distinct frequent tokens (METHOD.md).
+        """Draw the initial prompt: embeddings of distinct frequent tokens (docs/method.md).
 
         Args:
             length: prompt length r.

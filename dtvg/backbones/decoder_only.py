@@ -2,7 +2,6 @@
 
 Training pads at the right with explicit positions, so that learned positions are right too;
 generation pads at the left, before the prompt. The loss counts answer tokens only.
-Must not import methods or training.
 """
 
 from __future__ import annotations

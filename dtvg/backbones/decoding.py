@@ -1,7 +1,7 @@
 """Answers without a gradient, the same for every family: greedy, constrained, and by label.
 
 Written over `Backbone.begin` (read prompt and input once) and `Backbone.advance` (read answer
-tokens, keys and values kept). Must not import methods or training.
+tokens, keys and values kept).
 """
 
 from __future__ import annotations

@@ -1,7 +1,6 @@
 """Loading a backbone: which family it is, how precisely, and one sentence where it cannot be.
 
-Code that comes with a model is never run (`trust_remote_code` stays off). Must not import
-methods, training, streamlit or plotly.
+Code that comes with a model is never run (`trust_remote_code` stays off).
 """
 
 from __future__ import annotations

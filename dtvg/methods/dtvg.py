@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from dtvg.methods.base import (
+    HELD,
     Inputs,
     MethodState,
     PromptStep,
@@ -25,8 +26,6 @@ from dtvg.methods.base import (
 from dtvg.rule.decide import Grouping, decide, gram_matrix, merge
 from dtvg.rule.memory import stateful_settings
 
-HELD = "held"
-"""Name in `MethodState.memory`: `[R n]`, 1 for pinned sources, -1 for banned ones, else 0."""
 ACTIVATIONS = {"identity": lambda scale: scale, "sigmoid": torch.sigmoid, "relu": torch.relu}
 
 

@@ -1,4 +1,4 @@
-"""What made a run: versions, code, hardware, command, time. Must not import torch."""
+"""What made a run: versions, code, hardware, command, time."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from dtvg import paths
 from dtvg.version import __version__
 
 PACKAGES = ("torch", "transformers", "datasets", "numpy", "scikit-learn", "pyarrow", "tokenizers")
@@ -48,8 +49,8 @@ def provenance() -> dict[str, Any]:
 
 def _commit() -> str | None:
     """Return the checkout's commit, marked if files are changed; None outside a checkout."""
-    folder = Path(__file__).resolve().parents[2]
-    if not (folder / ".git").exists():
+    folder = paths.checkout()
+    if folder is None or not (folder / ".git").exists():
         return None
     try:
         found = subprocess.run(

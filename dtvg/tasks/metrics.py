@@ -14,6 +14,7 @@ from functools import partial
 import numpy as np
 
 from dtvg.errors import DataError
+from dtvg.extras import require
 from dtvg.tasks import answer_metrics, class_metrics, number_metrics, scoring, text_metrics
 from dtvg.tasks.scoring import Answers, Floats, Metric, Scorer, answers_of, mean_metric
 from dtvg.tasks.spec import Example, TaskSpec
@@ -25,13 +26,13 @@ CORRELATION = (-1.0, 1.0)
 def _of_text(name: str, title: str) -> Metric:
     """Return a ROUGE: the mean over texts of the best reference's F."""
     values = partial(text_metrics.rouge_values, name)
-    return mean_metric(name, title, values, text_metrics.mean_of)
+    return mean_metric(name, title, values, text_metrics.mean_of, extra="nlg")
 
 
 def _of_corpus(name: str, title: str) -> Metric:
     """Return a metric of the whole corpus by sacrebleu."""
     score, scorer = text_metrics.corpus_score, text_metrics.corpus_scorer
-    return Metric(name, title, partial(score, name), partial(scorer, name))
+    return Metric(name, title, partial(score, name), partial(scorer, name), extra="nlg")
 
 
 def _f1_of_questions(answers: Answers) -> Scorer | None:
@@ -64,10 +65,20 @@ METRICS: dict[str, Metric] = {
         _of_text("rougeL", "ROUGE-L"),
         _of_corpus("bleu", "BLEU-4"),
         mean_metric("meteor_stem", "METEOR without WordNet", text_metrics.meteor_values,
-                    text_metrics.mean_of),
+                    text_metrics.mean_of, extra="nlg"),
         _of_corpus("chrf", "chrF2"),
     )
 }  # fmt: skip
+
+
+def check_packages(spec: TaskSpec) -> None:
+    """Refuse a task that could be trained but not scored here.
+
+    Raises:
+        ConfigError: it is scored by a metric whose package is not installed.
+    """
+    for extra in {METRICS[name].extra for name in spec.metrics} - {""}:
+        require(extra, f"Scoring task '{spec.name}'")
 
 
 def score(

@@ -104,6 +104,8 @@ class Metric:
     """The kind of tasks it can score."""
     range: tuple[float, float] = (0.0, 1.0)
     higher_is_better: bool = True
+    extra: str = ""
+    """The extra of `dtvg.extras` whose packages compute it; empty: none is needed."""
 
     def misfit(self, classes: int, groups: bool) -> str | None:
         """Say why the metric cannot score a task, None if it can.
@@ -133,6 +135,7 @@ def mean_metric(
     values: Callable[[Answers], list[float] | None],
     aggregate: Callable[[list[float]], float] = plain_mean,
     fits: Fits = "any",
+    extra: str = "",
 ) -> Metric:
     """Return a metric that is the mean of a value of each example.
 
@@ -142,6 +145,7 @@ def mean_metric(
         values: each example's value; None where it cannot be told from the answers.
         aggregate: how the mean is taken.
         fits: the kind of tasks it can score.
+        extra: whose packages compute it.
     """
 
     def score(answers: Answers) -> float:
@@ -154,7 +158,7 @@ def mean_metric(
         mean = share(np.array(found, dtype=np.float64))
         return MeanScorer(mean.features, mean.finish)
 
-    return Metric(name, title, score, scorer, values, fits)
+    return Metric(name, title, score, scorer, values, fits, extra=extra)
 
 
 def columns(*values: Floats) -> Floats:

@@ -9,7 +9,9 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import pyarrow as pa
 
@@ -197,17 +199,47 @@ def find_folder(spec: TaskSpec, folder: str | None) -> Path | None:
     return source_of(spec).find_folder(spec, folder)
 
 
-def at_hand(spec: TaskSpec, folder: Path | None) -> str:
-    """Say whether a task can be used offline: `yes`, or what is missing.
+@dataclass(frozen=True)
+class AtHand:
+    """Where a task's rows are, as far as this machine can tell without the hub."""
+
+    place: Literal["folder", "cache", "hub"]
+    """A folder of files, the hub's cache on this machine, or only the hub."""
+    missing: tuple[str, ...] = ()
+    """Splits whose files the folder lacks."""
+
+    @property
+    def in_folder(self) -> bool:
+        """Whether every file lies in the folder."""
+        return self.place == "folder" and not self.missing
+
+    @property
+    def words(self) -> str:
+        """`yes`, or what is missing."""
+        if self.missing:
+            return f"no, {' and '.join(self.missing)} missing"
+        return {
+            "folder": "yes",
+            "cache": "yes, in the hub's cache",
+            "hub": "no, only on the hub",
+        }[self.place]
+
+
+def look_for(spec: TaskSpec, folder: Path | None) -> AtHand:
+    """Look where a task's rows are.
 
     Args:
         spec: the task.
         folder: as `find_folder` returns it.
     """
     if folder is None:
-        return "yes, in the hub's cache" if hub.cached(spec) else "no, only on the hub"
-    missing = source_of(spec).missing(spec, folder)
-    return f"no, {' and '.join(missing)} missing" if missing else "yes"
+        return AtHand("cache" if hub.cached(spec) else "hub")
+    return AtHand("folder", tuple(source_of(spec).missing(spec, folder)))
+
+
+def at_hand(spec: TaskSpec, folder: Path | None) -> str:
+    """Say whether a task can be used offline: `yes`, or what is missing; see `look_for`."""
+    return look_for(spec, folder).words
 
 
 def split_files(spec: TaskSpec, folder: Path, names: Sequence[str]) -> list[Path]:

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from dtvg.extras import require
 from dtvg.tasks.scoring import Answers, Floats, Scorer, columns
 from dtvg.tasks.spec import Example
 
@@ -23,6 +24,7 @@ _WORDS = re.compile(r"\w+|[^\w\s]")
 
 @functools.lru_cache(maxsize=8)
 def _rouge(kind: str) -> Any:
+    require("nlg", "The metric ROUGE")
     from rouge_score.rouge_scorer import RougeScorer
 
     return RougeScorer([kind], use_stemmer=True)
@@ -52,6 +54,7 @@ def meteor_values(answers: Answers) -> list[float] | None:
 
     Lower case, split into words and punctuation; α = 0.9, β = 3, γ = 0.5 as nltk has them.
     """
+    require("nlg", "The metric METEOR")
     from nltk.translate.meteor_score import meteor_score
 
     def words(text: str) -> list[str]:
@@ -72,6 +75,7 @@ def mean_of(values: list[float]) -> float:
 
 @functools.lru_cache(maxsize=2)
 def _corpus_metric(kind: str) -> Any:
+    require("nlg", f"The metric {'BLEU' if kind == 'bleu' else 'chrF'}")
     from sacrebleu.metrics import BLEU, CHRF
 
     return BLEU() if kind == "bleu" else CHRF()

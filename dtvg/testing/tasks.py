@@ -1,16 +1,15 @@
 """Contract kit for tasks: what every task must satisfy, shipped for extensions.
 
 Subclass `TaskContract` in a test module and give `name` and, where rows are at hand, `data`;
-pytest runs every law on it. Imports no torch; must not import streamlit or plotly.
+pytest runs every law on it. Imports no torch.
 """
 
 from __future__ import annotations
 
-import re
-
 import pytest
 
-from dtvg.config import NAME_PATTERN, DataConfig
+from dtvg.config import DataConfig
+from dtvg.names import is_name
 from dtvg.tasks.catalogue import find_task
 from dtvg.tasks.metrics import METRICS, asked_once, per_example, score, score_with_intervals
 from dtvg.tasks.reading import TaskData, load_fresh
@@ -44,7 +43,7 @@ class TaskContract:
 
     def test_the_row_is_complete(self) -> None:
         spec = self.spec
-        assert re.match(NAME_PATTERN, spec.name) and spec.name == self.name
+        assert is_name(spec.name) and spec.name == self.name
         assert spec.title and spec.family and spec.fields and spec.paper and spec.licence
         assert spec.metrics and set(spec.metrics) <= set(METRICS)
         for name in spec.metrics:  # whether examples have groups is seen in the rows only

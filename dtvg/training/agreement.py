@@ -1,6 +1,6 @@
 """Whether the ways of evaluation agree: one run's best prompt answered in each of them.
 
-Must not import streamlit or plotly. docs/backbones.md "Evaluation".
+docs/backbones.md "Evaluation".
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Scoring prompts, all runs of a cohort together: by free answers or by label likelihood.
 
 Examples of every run are sorted by length, answered in shared batches and scored with their
-task's own metrics. Must not import streamlit or plotly. METHOD.md "Metrics".
+task's own metrics. docs/tasks.md "Metrics".
 """
 
 from __future__ import annotations

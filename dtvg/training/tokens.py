@@ -2,13 +2,12 @@
 
 Blocks of rows are tokenised when one of their rows is first read, so that a big split costs
 what is used of it. An entry belongs to (data fingerprint, tokenizer, limits, code); a damaged
-block is made anew, and of two processes one waits for the other. Must not import streamlit.
+block is made anew, and of two processes one waits for the other.
 """
 
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import functools
 import hashlib
 import json
@@ -21,6 +20,7 @@ from pathlib import Path
 from typing import Any, overload
 
 import numpy as np
+from filelock import lock_descriptor
 
 from dtvg.backbones.base import Backbone, Encoded
 from dtvg.tasks import prepared
@@ -180,7 +180,7 @@ def _turn(path: Path) -> Iterator[None]:
         with contextlib.suppress(OSError):
             path.parent.mkdir(parents=True, exist_ok=True)
             file = stack.enter_context(path.open("a"))
-            fcntl.flock(file, fcntl.LOCK_EX)
+            lock_descriptor(file.fileno())
         yield
 
 

@@ -6,8 +6,8 @@ import re
 
 import pytest
 
-from dtvg.config import NAME_PATTERN
 from dtvg.errors import ConfigError
+from dtvg.names import is_name
 from dtvg.tasks.catalogue import find_task, shipped_tasks
 from dtvg.tasks.metrics import METRICS
 from dtvg.tasks.sources import source_of
@@ -27,7 +27,7 @@ NO_COMMIT = ("nq", "hotpotqa", "searchqa", "newsqa", "triviaqa", "yelp", "common
 @pytest.mark.parametrize("name", list(shipped_tasks()))
 def test_every_row_is_complete(name: str) -> None:
     spec = find_task(name)
-    assert spec.name == name and re.match(NAME_PATTERN, name)
+    assert spec.name == name and is_name(name)
     assert spec.title and spec.family and spec.folder and spec.fields
     assert spec.metrics and set(spec.metrics) <= set(METRICS)
     assert len(spec.label_titles) in (0, len(spec.labels))

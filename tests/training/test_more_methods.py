@@ -14,7 +14,7 @@ from dtvg.backbones.base import load_backbone
 from dtvg.config import build_config
 from dtvg.errors import DataError, StoreError
 from dtvg.exchange.outgoing import from_run
-from dtvg.planning import trained_parameters
+from dtvg.plan.estimate import trained_parameters
 from dtvg.records import RunState
 from dtvg.store.bank import PromptBank
 from dtvg.store.layout import create_experiment

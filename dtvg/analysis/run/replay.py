@@ -1,8 +1,8 @@
 """What if? Another rule, cut, measure or λ, or a source left out, decided from the log.
 
-The logged Gram matrices decide again, step by step, without the model. The replay shows
-what another rule would have chosen on THIS run's vectors; a run trained under that rule would
-have moved its vectors differently. Must not import torch, plotly or streamlit.
+The logged Gram matrices decide again, step by step, without the model. The replay shows what
+another rule would have chosen on THIS run's vectors; a run trained under that rule would have
+moved its vectors differently.
 """
 
 from __future__ import annotations

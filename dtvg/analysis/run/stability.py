@@ -1,7 +1,4 @@
-"""Do seeds agree on the group? Jaccard between seeds, and the group most of them share.
-
-Must not import torch, plotly or streamlit.
-"""
+"""Do seeds agree on the group? Jaccard between seeds, and the group most of them share."""
 
 from __future__ import annotations
 

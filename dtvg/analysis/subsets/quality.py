@@ -1,7 +1,7 @@
 """Did a run keep the right group? Overlap over time with the best subset and with the truth.
 
-The best subset is the oracle's: highest mean validation score of all subsets trained. Must not
-import torch, plotly or streamlit. METHOD.md "Names" (oracle); DESIGN.md "The embedded default".
+The best subset is the oracle's: highest mean validation score of all subsets trained.
+docs/methods.md; docs/demo.md.
 """
 
 from __future__ import annotations

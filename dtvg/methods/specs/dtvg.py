@@ -1,6 +1,7 @@
-"""Configurations of the methods that decide a group of sources at every step.
+"""DTVG: the group of sources is decided anew at every step.
 
-Must not import torch. arXiv 2503.18063, sections 3 and 4.
+Its settings; the code is `dtvg.methods.dtvg`. Must not import torch.
+arXiv 2503.18063, sections 3 and 4.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ class Dtvg(MethodConfig):
     title = "DTVG"
     paper = "Dynamic Task Vector Grouping, arXiv 2503.18063"
     summary = "Sources ranked by target similarity, grouped by knowledge consistency, every step."
-    can_hold = True
+    weights = "grouped"
 
     name: Literal["dtvg"] = "dtvg"
     rule: Rule = Field(

@@ -1,49 +1,15 @@
-"""Configurations of the methods that compose another prompt for every example.
+"""Mixture of experts: for every example, a sparse gate over the source vectors.
 
-Must not import torch. arXiv 2205.11961 (attempt), 2204.07689 (moe).
+Its settings; the code is `dtvg.methods.moe`. Must not import torch. arXiv 2204.07689.
 """
 
 from __future__ import annotations
 
-import math
-from typing import Any, Literal, Self
+from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
 from dtvg.methods.specs.base import MethodConfig
-
-
-class Attempt(MethodConfig):
-    """For every example, attention over source prompts and the target's own prompt."""
-
-    title = "ATTEMPT"
-    paper = "Asai et al. 2022, arXiv 2205.11961"
-    summary = "Instance-wise attention over the source prompts and the target's own."
-    has_source_vectors = False
-    ranks_prompts = True
-    trains_scales = False
-    soft = True
-    instance_wise = True
-
-    name: Literal["attempt"] = "attempt"
-    temperature: float = Field(
-        math.e, gt=0, description="T / d: attention logits are divided by this times the width."
-    )
-    projection: int = Field(
-        100, ge=1, le=4096, description="k: width of the attention network's projection."
-    )
-    attention: Literal["shared", "own"] = Field(
-        "shared", description="One attention network for all prompts, or one for each prompt."
-    )
-
-    def gate_count(self, length: int, width: int, sources: int) -> int:
-        """Both projections and the layer norm."""
-        networks = 1 if self.attention == "shared" else sources + 1
-        return networks * 2 * width * (self.projection + 1)
-
-    def grouping_settings(self) -> dict[str, Any]:
-        """Arguments for `decide` that give the logged ranking: cosines of pooled prompts."""
-        return {"rule": "nearest", "measure": "cosine", "threshold": float("-inf")}
 
 
 class Moe(MethodConfig):
@@ -52,8 +18,8 @@ class Moe(MethodConfig):
     title = "Mixture of experts"
     paper = "Sparsely Activated Mixture-of-Experts, arXiv 2204.07689"
     summary = "A task-aware gate picks k source vectors for every example, with load balance."
+    weights = "learned"
     trains_scales = False
-    soft = True
     instance_wise = True
 
     name: Literal["moe"] = "moe"

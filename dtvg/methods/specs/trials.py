@@ -1,21 +1,70 @@
-"""Trials: which subsets of sources are trained, and the linear fit of what they scored.
+"""Subsets of sources as trials: which are trained, and the linear fit of what they scored.
 
-Part of `oracle` and `surrogate`, read by planning and pages too. Must import neither torch
-nor streamlit. arXiv 2303.14582, sections 3 and 4.
+Shared by the methods that search subsets, and read by pages. Must not import torch.
+arXiv 2303.14582, sections 3 and 4.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import combinations
-from typing import Any
+from typing import Annotated, Any, Self
 
 import numpy as np
+from pydantic import BeforeValidator, Field
 
 from dtvg.errors import NumericsError
+from dtvg.methods.specs.base import MethodConfig, Subset
 
-Subset = tuple[str, ...]
+
+def _names(value: Any) -> Any:
+    """Let text such as `mnli, qqp` stand for a list of sources, and sort out repetitions."""
+    if isinstance(value, str):
+        value = [part for part in value.replace(",", " ").split() if part]
+    if isinstance(value, list | tuple) and len(set(value)) < len(value):
+        raise ValueError("a source is named twice; name each once")
+    return value
+
+
+class SubsetConfig(MethodConfig):
+    """What the methods have in common that merge a subset of sources chosen before training."""
+
+    weights = "given"
+
+    subset: Annotated[Subset | None, BeforeValidator(_names)] = Field(
+        None,
+        description="Sources merged at every step, for one subset only; empty: the procedure "
+        "itself makes a run for each subset it needs.",
+    )
+
+    @property
+    def subset_of_sources(self) -> Subset | None:
+        """The sources merged, where the run judges a subset."""
+        return self.subset
+
+    @property
+    def label(self) -> str:
+        """The name, the settings not at default, and the subset."""
+        plain = super().label if self.subset is None else self.stackable().label
+        return plain if self.subset is None else f"{plain}-of-{'.'.join(self.subset) or 'none'}"
+
+    def named_sources(self) -> Subset:
+        """The sources of the subset."""
+        return self.subset or ()
+
+    def of(self, subset: Subset) -> Self:
+        """Return the configuration of the run that judges a subset."""
+        return self.model_copy(update={"subset": subset})
+
+    def chosen(self, sources: Subset) -> tuple[bool, ...] | None:
+        """Return which sources the subset has."""
+        return None if self.subset is None else tuple(name in self.subset for name in sources)
+
+    def stackable(self) -> Self:
+        """The subset differs run by run."""
+        return self.model_copy(update={"subset": None})
 
 
 def all_subsets(sources: Sequence[str]) -> tuple[Subset, ...]:
@@ -41,8 +90,18 @@ def drawn_subsets(
     Returns:
         Subsets whose indicator matrix with a column of ones has full rank.
     """
-    n = len(sources)
-    count = max(count, n + 2)
+    return _drawn(tuple(sources), count, include, seed)
+
+
+def drawn_count(sources: int, count: int) -> int:
+    """Return how many subsets `drawn_subsets` draws."""
+    wanted = max(count, sources + 2)
+    return min(wanted, 2**sources) if sources <= 16 else wanted
+
+
+@lru_cache(maxsize=256)
+def _drawn(sources: Subset, count: int, include: float, seed: int) -> tuple[Subset, ...]:
+    n, count = len(sources), drawn_count(len(sources), count)
     if n <= 16 and count >= 2**n:
         return all_subsets(sources)
     generator = np.random.default_rng([seed, n, count])
