@@ -16,8 +16,8 @@ from dtvg.errors import ConfigError, DataError
 from dtvg.jobs.devices import Device, pick
 from dtvg.store.layout import free_name
 from dtvg.tasks.catalogue import find_task
-from dtvg.tasks.files import find_folder, look_for
-from dtvg.tasks.text_metrics import check_packages
+from dtvg.tasks.metrics import check_packages
+from dtvg.tasks.sources import find_folder, look_for
 
 RUNS_LIMIT = 10_000
 """Of one experiment; more is a slip of the finger, and lists of it help nobody."""

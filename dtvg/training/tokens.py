@@ -86,12 +86,14 @@ class EncodedRows(Sequence[Encoded]):
         path = self._place.with_name(f"{self._place.name}-{first:09d}.npy")
         found = _read(path, rows)
         if found is not None:
+            prepared.touch(path.parent)
             return found
         with _turn(path.with_name(".lock")):
             found = _read(path, rows)  # another process may have made it while we waited
             if found is None:
                 found = self._encoded(first, rows)
                 _write(path, found)
+        prepared.prune(path.parent)
         return found
 
     def _encoded(self, first: int, rows: int) -> _Block:
@@ -164,6 +166,7 @@ def _write(path: Path, block: _Block) -> None:
         with temporary.open("wb") as file:
             np.save(file, block.packed, allow_pickle=False)
         temporary.replace(path)
+        path.with_name(prepared.VERSION_FILE).write_text(_code(), encoding="utf-8")
     except OSError as error:
         log.warning("tokens are not kept in '%s': %s", path.parent, error)
         with contextlib.suppress(OSError):

@@ -33,7 +33,7 @@ from dtvg.analysis.tasks import TaskInfo, task_info
 from dtvg.errors import DataError
 from dtvg.store.reader import Experiment, Run, list_experiments, open_experiment
 from dtvg.tasks.catalogue import find_task
-from dtvg.tasks.files import at_hand, find_folder, signature
+from dtvg.tasks.sources import at_hand, find_folder, signature
 
 Stamp = tuple[Any, ...]
 
@@ -176,7 +176,7 @@ def task(name: str, folder: str | None) -> TaskInfo:
         own,
         str(place),
         at_hand(spec, place),
-        signature(place, spec),
+        signature(spec, place),
         str(paths.home()),
     )
     return _task(key, name, folder)

@@ -20,10 +20,11 @@ from dtvg.analysis.statistics import RESAMPLES
 from dtvg.errors import DtvgError
 from dtvg.store.reader import Run, read_table
 from dtvg.tasks.catalogue import find_task
-from dtvg.tasks.files import find_folder, look_for
 from dtvg.tasks.labels import label_words
+from dtvg.tasks.metrics import mean_scorer, value_scorer
 from dtvg.tasks.reading import is_kept, load_task
-from dtvg.tasks.reweighted import Answers, Scorer, mean_scorer, value_scorer
+from dtvg.tasks.scoring import Answers, Scorer
+from dtvg.tasks.sources import find_folder, look_for
 from dtvg.tasks.spec import example_fingerprint
 
 Floats = npt.NDArray[np.float64]
