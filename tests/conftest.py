@@ -1,4 +1,4 @@
-"""What every test gets: a home of its own, one thread, and the development data or a skip."""
+"""What every test gets: checked shapes, a home, one thread, and the development data or a skip."""
 
 from __future__ import annotations
 
@@ -7,9 +7,13 @@ from pathlib import Path
 
 import pytest
 
+from tests import shapes
+
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+shapes.install()  # before anything of the package is imported
 
 ROOT = Path(__file__).resolve().parent.parent
 
