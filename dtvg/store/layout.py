@@ -175,10 +175,10 @@ def create_experiment(config: ExperimentConfig, runs_dir: Path) -> ExperimentDir
     if experiment.config_path.exists():
         _, stored = load_experiment(experiment.path)
         if stored != config:
+            others = ", ".join(differences(stored, config, ExperimentConfig))
             raise ConfigError(
                 f"Experiment '{config.name}' exists in '{experiment.path.parent}' with other "
-                f"settings ({', '.join(differences(stored, config, ExperimentConfig))}); choose another name "
-                "(--set name=...) or another --runs-dir."
+                f"settings ({others}); choose another name (--set name=...) or another --runs-dir."
             )
     else:
         replace_bytes(experiment.config_path, config.to_yaml().encode())
