@@ -1,4 +1,4 @@
-"""Paths into settings: every setting is found, put, written and read alike, wherever it is typed."""
+"""Paths into settings: each is found, put, written and read alike, wherever it is typed."""
 
 from __future__ import annotations
 
