@@ -30,6 +30,7 @@ from dtvg.grid import expand, parse
 from dtvg.planning import plan
 from dtvg.presets import PRESETS
 from dtvg.store.bank import PromptBank
+from dtvg.store.provenance import provenance
 from dtvg.tasks.reading import load_task
 from dtvg.tasks.spec import find_task
 
@@ -71,11 +72,10 @@ def machine() -> dict[str, str]:
     """Return what decides about the last bits of a result on the CPU."""
     import torch
 
-    facts = json.loads(next(Path("home/runs").glob("finished/*/provenance.json")).read_text())
     return {
         "torch": torch.__version__,
         "capability": torch.backends.cpu.get_cpu_capability(),
-        "processor": facts["processor"],
+        "processor": provenance()["processor"],
     }
 
 
