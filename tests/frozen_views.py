@@ -30,6 +30,7 @@ from dtvg.config.grid import expand, parse
 from dtvg.config.presets import PRESETS
 from dtvg.plan import plan
 from dtvg.store.bank import PromptBank
+from dtvg.store.provenance import provenance
 from dtvg.tasks.catalogue import find_task
 from dtvg.tasks.reading import load_task
 
@@ -71,11 +72,10 @@ def machine() -> dict[str, str]:
     """Return what decides about the last bits of a result on the CPU."""
     import torch
 
-    facts = json.loads(next(Path("home/runs").glob("finished/*/provenance.json")).read_text())
     return {
         "torch": torch.__version__,
         "capability": torch.backends.cpu.get_cpu_capability(),
-        "processor": facts["processor"],
+        "processor": provenance()["processor"],
     }
 
 
