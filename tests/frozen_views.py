@@ -250,17 +250,13 @@ def addresses(home: Path) -> dict[str, Any]:
 
 def opened(page: str, query: str) -> dict[str, Any]:
     """Open one address and return what stands on the page."""
-    from streamlit.components.v2 import manifest_scanner
     from streamlit.testing.v1 import AppTest
 
     app = AppTest.from_file(str(ROOT / "pages" / f"{page}.py"), default_timeout=60)
     asked = dict(parse_qsl(query, keep_blank_values=True))
     for key, value in asked.items():
         app.query_params[key] = value
-    with pytest.MonkeyPatch.context() as patch:
-        # every start of a page looks for components in all installed packages: half a second
-        patch.setattr(manifest_scanner, "scan_component_manifests", lambda *a, **k: [])
-        app.run()
+    app.run()
     assert not app.exception, (page, query)
     assert not app.error, (page, query, [e.value for e in app.error])
     became = {k: v[0] if isinstance(v, list) else v for k, v in app.query_params.items()}
