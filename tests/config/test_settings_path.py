@@ -1,4 +1,4 @@
-"""Paths into settings: each is found, put, written and read alike, wherever it is typed."""
+"""Paths into settings: a text means the same in the form, in an override and in a grid."""
 
 from __future__ import annotations
 
