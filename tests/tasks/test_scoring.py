@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dtvg.tasks.catalogue import all_tasks
+from dtvg.tasks.catalogue import all_tasks, find_task
 from dtvg.tasks.metrics import METRICS, mean_scorer, value_scorer
 from dtvg.tasks.scoring import Answers, Metric, answers_of
 from dtvg.tasks.spec import Example
@@ -87,3 +87,14 @@ def test_a_metric_says_which_tasks_it_does_not_fit() -> None:
     assert "the task has none" in METRICS["matthews"].misfit(0, False)
     assert "belong to questions" in METRICS["multirc_em"].misfit(2, False)
     assert METRICS["multirc_em"].misfit(2, True) is None
+
+
+def test_a_mean_is_added_up_as_recorded_intervals_were_to_the_last_digit() -> None:
+    rng = np.random.default_rng(0)
+    spec = find_task("squad")
+    examples = [Example("", t := " ".join(rng.choice(list("abcdefg"), 7)), (t,)) for _ in range(99)]
+    answers = answers_of(spec, [e.target[: rng.integers(1, 13)] for e in examples], examples)
+    weights = rng.multinomial(99, np.full(99, 1 / 99), size=200).astype(float)
+    values = np.array(METRICS["squad_f1"].per_example(answers))
+    expected = (weights @ values) / (weights @ np.ones(99))
+    assert METRICS["squad_f1"].scorer(answers)(weights).tolist() == expected.tolist()
