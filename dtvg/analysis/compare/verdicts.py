@@ -315,9 +315,8 @@ def _by_example(differences: Floats) -> dict[str, Any]:
         "p_examples": bootstrap_p(fixed),
     }
     if count > 1:
-        both = np.take_along_axis(differences, resample_indices(count, [1, count]), axis=1).mean(
-            axis=1
-        )
+        drawn = resample_indices(count, [1, count])
+        both = np.take_along_axis(differences, drawn, axis=1).mean(axis=1)
         interval = percentile_interval(both)
         made |= {"low_both": interval.low, "high_both": interval.high, "p_both": bootstrap_p(both)}
     return made
