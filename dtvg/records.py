@@ -105,67 +105,6 @@ TABLES: dict[str, tuple[Column, ...]] = {
 }
 
 
-@dataclass(frozen=True)
-class StepRecord:
-    """One row of `steps`; fields as in `STEPS`."""
-
-    step: int
-    seconds: float
-    loss: float
-    grad_norm: float
-    lr_prompt: float
-    lr_scale: float | None
-    lr_scale_target: float | None
-    examples: int
-    tokens: int
-    step_ms: float
-    device_mem_gib: float
-    n_candidates: int | None = None
-    group_size: int | None = None
-    consistency: float | None = None
-    consistency_margin: float | None = None
-    gram: tuple[float, ...] | None = None
-
-
-@dataclass(frozen=True)
-class SourceRecord:
-    """One row of `sources`; fields as in `SOURCES`."""
-
-    step: int
-    source: str
-    similarity: float
-    rank: int
-    candidate: bool | None
-    member: bool
-    consistency: float | None
-    weight: float
-    scale_mean: float | None
-    contribution_norm: float
-
-
-@dataclass(frozen=True)
-class EvalRecord:
-    """One row of `evals`; fields as in `EVALS`."""
-
-    step: int
-    split: str
-    task: str
-    metric: str
-    value: float
-    n_examples: int
-    seconds: float
-
-
-@dataclass(frozen=True)
-class Event:
-    """One row of `events`; fields as in `EVENTS`."""
-
-    step: int
-    seconds: float
-    kind: str
-    detail: str
-
-
 class RunState(StrEnum):
     """What a run is doing, as far as its files and its process tell."""
 

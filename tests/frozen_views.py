@@ -30,6 +30,7 @@ from dtvg.config.grid import expand, parse
 from dtvg.config.presets import PRESETS
 from dtvg.plan import plan
 from dtvg.store.bank import PromptBank
+from dtvg.store.provenance import provenance
 from dtvg.tasks.catalogue import find_task
 from dtvg.tasks.reading import load_task
 
@@ -71,11 +72,10 @@ def machine() -> dict[str, str]:
     """Return what decides about the last bits of a result on the CPU."""
     import torch
 
-    facts = json.loads(next(Path("home/runs").glob("finished/*/provenance.json")).read_text())
     return {
         "torch": torch.__version__,
         "capability": torch.backends.cpu.get_cpu_capability(),
-        "processor": facts["processor"],
+        "processor": provenance()["processor"],
     }
 
 
@@ -250,17 +250,13 @@ def addresses(home: Path) -> dict[str, Any]:
 
 def opened(page: str, query: str) -> dict[str, Any]:
     """Open one address and return what stands on the page."""
-    from streamlit.components.v2 import component_manager
     from streamlit.testing.v1 import AppTest
 
     app = AppTest.from_file(str(ROOT / "pages" / f"{page}.py"), default_timeout=60)
     asked = dict(parse_qsl(query, keep_blank_values=True))
     for key, value in asked.items():
         app.query_params[key] = value
-    with pytest.MonkeyPatch.context() as patch:
-        # every start of a page looks for components in all installed packages: half a second
-        patch.setattr(component_manager, "scan_component_manifests", lambda *a, **k: [])
-        app.run()
+    app.run()
     assert not app.exception, (page, query)
     assert not app.error, (page, query, [e.value for e in app.error])
     became = {k: v[0] if isinstance(v, list) else v for k, v in app.query_params.items()}

@@ -29,3 +29,16 @@ def test_cited_documents_and_headings_exist(folder: str) -> None:
             if not document.exists() or (heading and not any(heading in t for t in titles)):
                 missing.append(f"{path.relative_to(ROOT)}: docs/{name}.md {heading}".strip())
     assert missing == []
+
+
+def test_files_named_in_the_architecture_exist() -> None:
+    text = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    named = set(re.findall(r"`((?:dtvg|pages|tests|tools)/[\w/.]+\.py)`", text))
+    assert len(named) > 25
+    assert sorted(name for name in named if not (ROOT / name).is_file()) == []
+
+
+def test_the_picture_of_the_rooms_is_current() -> None:
+    from tools.draw_architecture import PICTURE, draw
+
+    assert PICTURE.read_text(encoding="utf-8") == draw()

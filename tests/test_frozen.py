@@ -24,7 +24,9 @@ from . import frozen_views as views
 FROZEN = Path(__file__).parent / "golden" / "frozen"
 EXPECTED = FROZEN / "expected"
 TOLERANCE = 1e-6
-"""Between machines; on an equal one the bits are equal."""
+"""Of what is read and computed anew from the log."""
+DRIFT = 1e-5
+"""Of float32 training between processors; on an equal machine the bits are equal."""
 
 
 def expected(name: str) -> Any:
@@ -133,7 +135,7 @@ def _same_rows(frozen: pd.DataFrame, now: pd.DataFrame, exact: bool) -> None:
     """Compare the columns there were; times and memory are nobody's promise."""
     columns = [c for c in frozen.columns if c not in views.MEASURED]
     left, right = frozen[columns].reset_index(drop=True), now[columns].reset_index(drop=True)
-    how = {"check_exact": True} if exact else {"rtol": TOLERANCE, "atol": TOLERANCE}
+    how = {"check_exact": True} if exact else {"rtol": DRIFT, "atol": DRIFT}
     pd.testing.assert_frame_equal(left, right, **how)
 
 
@@ -145,7 +147,7 @@ def _same_prompts(folder: Path, run: str, exact: bool) -> None:
         then = {k.removeprefix(prefix): v for k, v in frozen.items() if k.startswith(prefix)}
         assert then.keys() <= now.keys() and then
         for key, value in then.items():
-            close = 0.0 if exact else TOLERANCE
+            close = 0.0 if exact else DRIFT
             np.testing.assert_allclose(
                 now[key], value, rtol=close, atol=close, err_msg=prefix + key
             )

@@ -49,21 +49,6 @@ def thin_index(values: Numbers, max_points: int = MAX_POINTS) -> npt.NDArray[np.
     return np.unique(kept[kept < rows]).astype(np.int64)
 
 
-def thin(x: Numbers, y: Numbers, max_points: int = MAX_POINTS) -> tuple[Numbers, Numbers]:
-    """Thin one series to the smallest, largest and last value of each bucket.
-
-    Args:
-        x: `[S]` positions, e.g. steps.
-        y: `[S]` values.
-        max_points: points to keep at most.
-
-    Returns:
-        The kept positions and values, in order.
-    """
-    kept = thin_index(y, max_points)
-    return x[kept], y[kept]
-
-
 def bucket_edges(rows: int, buckets: int) -> npt.NDArray[np.int64]:
     """Return the first row of each of at most `buckets` near-equal buckets, and `rows` itself."""
     count = max(1, min(buckets, rows))

@@ -23,7 +23,6 @@ from torch import Tensor
 
 from dtvg.backbones import decoding
 from dtvg.backbones.labels import LabelSet
-from dtvg.config import BackboneConfig
 from dtvg.errors import ConfigError
 
 CACHE_NAMES = ("cache", "past_key_values")
@@ -368,15 +367,6 @@ def padded(rows: Sequence[np.ndarray], fill: int, left: bool = False) -> tuple[T
         ids[i, place] = row
         mask[i, place] = True
     return torch.from_numpy(ids), torch.from_numpy(mask)
-
-
-def load_backbone(
-    config: BackboneConfig, device: str = "cpu", precision: str = "float32"
-) -> Backbone:
-    """Load a backbone from a folder or the hub, frozen, onto a device; see `loading.load`."""
-    from dtvg.backbones.loading import load
-
-    return load(config, device, precision)
 
 
 @dataclass

@@ -1,8 +1,7 @@
 """What an experiment can start from: the demo, the paper's settings, few examples, another run.
 
 A preset is plain values as they stand in YAML, so the launch form and anyone's file begin
-alike. Must not import torch or streamlit. METHOD.md "Settings the paper uses"; arXiv
-2503.18063, section 4.
+alike. arXiv 2503.18063, section 4.
 """
 
 from __future__ import annotations

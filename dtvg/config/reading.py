@@ -184,7 +184,8 @@ def _notes(config: ExperimentConfig) -> Iterable[Problem]:
         idle = [
             method.label
             for method in config.methods
-            if method.uses_sources and (not sources or set(method.named_sources()) - set(sources))
+            if (not sources or set(method.named_sources()) - set(sources))
+            and not method.expand(sources)
         ]
         if idle:
             yield Problem(

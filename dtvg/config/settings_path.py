@@ -25,6 +25,8 @@ METHOD_ROWS = "methods"
 _NULL = ("null", "Null", "NULL", "~")
 _WHOLE_SPAN = re.compile(r"(\d+)(?:-|\.\.)(\d+)")
 _LONGEST_SPAN = 10_000
+_NOT_AMONG = re.compile(r"^$|[,\[\]{}\"']")
+"""In a text among others: what needs quotation marks around it."""
 _KINDS = {bool: "true or false", int: "a whole number", float: "a number", str: "text"}
 _BOUNDS = {"ge": "at least", "gt": "above", "le": "at most", "lt": "below"}
 
@@ -68,7 +70,7 @@ class Leaf:
     @property
     def bounds(self) -> dict[str, float]:
         """Its limits by pydantic's names: `ge`, `gt`, `le`, `lt`."""
-        found = {}
+        found: dict[str, float] = {}
         for limit in self.info.metadata:
             found |= {key: getattr(limit, key) for key in _BOUNDS if hasattr(limit, key)}
         return found
@@ -129,11 +131,8 @@ def method_leaves(method: str, prefix: str | None = None) -> tuple[Leaf, ...]:
 
 def groups(model: type[BaseModel]) -> dict[str, type[BaseModel]]:
     """Return a model's groups of settings by name."""
-    return {
-        name: info.annotation
-        for name, info in model.model_fields.items()
-        if info.annotation is not None and _is_model(info.annotation)
-    }
+    kinds: dict[str, Any] = {name: info.annotation for name, info in model.model_fields.items()}
+    return {name: kind for name, kind in kinds.items() if _is_model(kind)}
 
 
 def find(path: str, model: type[BaseModel]) -> Leaf | None:
@@ -337,22 +336,23 @@ def write(leaf: Leaf, value: Any, among: bool = False) -> str:
             dict(value), default_flow_style=True, width=10_000, allow_unicode=True, sort_keys=False
         ).strip()
     if isinstance(value, list | tuple):
-        return _written_list(leaf, value)
+        return _written_list(leaf, value, among)
     if isinstance(value, bool):
         return "true" if value else "false"
     text = _written_float(value) if isinstance(value, float) else str(value)
     if not isinstance(value, str):
         return text
-    splits = among and re.search(r"[,\[\]{}\"']", text) is not None
-    return _quoted(text) if splits or parse(leaf, text) != value else text
+    apart = among and _NOT_AMONG.search(text) is not None
+    return _quoted(text) if apart or parse(leaf, text) != value else text
 
 
-def _written_list(leaf: Leaf, values: Sequence[Any]) -> str:
+def _written_list(leaf: Leaf, values: Sequence[Any], among: bool) -> str:
     entry = Leaf(leaf.path, leaf.name, leaf.entry, False, leaf.info)
     if not all(isinstance(value, str | int | float) for value in values):
         return _flow(list(values))
     plain = " ".join(write(entry, value) for value in values)
-    if values and parse(leaf, plain) == list(values):
+    apart = among and _NOT_AMONG.search(plain) is not None
+    if values and not apart and parse(leaf, plain) == list(values):
         return plain
     return f"[{', '.join(write(entry, value, among=True) for value in values)}]"
 
@@ -437,7 +437,7 @@ def _split(text: str) -> list[str]:
         if quote:
             quote = "" if letter == quote and not escaped else quote
             escaped = quote == '"' and letter == "\\" and not escaped
-        elif letter in "'\"" and parts[-1].strip()[:1] in ("", letter):
+        elif letter in "'\"" and parts[-1].strip()[-1:] in ("", *"[{,:?", letter):
             quote = letter
         elif letter in "[{":
             depth += 1

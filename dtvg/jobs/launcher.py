@@ -23,7 +23,7 @@ from dtvg.plan.stored import lay_out
 from dtvg.records import RunState
 from dtvg.store.files import is_locked, read_json
 from dtvg.store.layout import CohortDir, ExperimentDir
-from dtvg.store.reader import Run, open_run
+from dtvg.store.reader import open_run
 from dtvg.store.status import process_exists, request
 
 log = logging.getLogger(__name__)
@@ -227,11 +227,6 @@ def _is_here(content: dict[str, object]) -> bool:
         and isinstance(started, float)
         and process_exists(int(str(content.get("pid", 0))), started)
     )
-
-
-def can_stop(run: Run) -> bool:
-    """Whether asking a run to stop makes sense."""
-    return run.state in (RunState.RUNNING, RunState.STOPPING)
 
 
 _TAIL_BYTES = 1_000_000

@@ -12,7 +12,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from dtvg import paths
+from dtvg import nvml, paths
 from dtvg.version import __version__
 
 PACKAGES = ("torch", "transformers", "datasets", "numpy", "scikit-learn", "pyarrow", "tokenizers")
@@ -35,7 +35,7 @@ def _fixed() -> dict[str, Any]:
         "platform": platform.platform(),
         "processor": _processor(),
         "cores": os.cpu_count(),
-        "gpus": _gpus(),
+        "gpus": [gpu.name for gpu in nvml.gpus()],
         "argv": [Path(sys.argv[0]).name, *sys.argv[1:]],
     }
 
@@ -72,15 +72,3 @@ def _processor() -> str:
         return platform.processor()
     names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
     return names[0] if names else platform.processor()
-
-
-def _gpus() -> list[str]:
-    """Return the names of NVIDIA GPUs, through NVML; empty where there is none."""
-    try:
-        import pynvml
-
-        pynvml.nvmlInit()
-    except Exception:  # noqa: BLE001 - any failure of an optional driver means: no GPU
-        return []
-    handles = [pynvml.nvmlDeviceGetHandleByIndex(i) for i in range(pynvml.nvmlDeviceGetCount())]
-    return [str(pynvml.nvmlDeviceGetName(handle)) for handle in handles]

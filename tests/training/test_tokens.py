@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from dtvg.backbones.base import Backbone, Encoded, load_backbone
+from dtvg.backbones.base import Backbone, Encoded
+from dtvg.backbones.loading import load_backbone
 from dtvg.config import BackboneConfig, DataConfig
 from dtvg.tasks import files, prepared, reading
 from dtvg.tasks.spec import Example

@@ -79,11 +79,6 @@ class CompareInfo:
         return self._pivot("mean")
 
     @cached_property
-    def wide_std(self) -> pd.DataFrame:
-        """Method × target, standard deviations over seeds (n − 1); NaN below two seeds."""
-        return self._pivot("std")
-
-    @cached_property
     def paired(self) -> PairedInfo:
         """The subject against each baseline, paired by seed and by example, with verdicts."""
         from dtvg.analysis.compare.verdicts import paired
