@@ -14,7 +14,7 @@ from pydantic import BeforeValidator, Field
 
 from dtvg.errors import unknown
 from dtvg.methods.specs.base import MethodConfig
-from dtvg.methods.specs.grouping import Dtvg, Rule
+from dtvg.methods.specs.grouping import Dtvg
 from dtvg.methods.specs.instance import Attempt, Moe
 from dtvg.methods.specs.learned import Dmtg, PrimalDual, Relational, Taps
 from dtvg.methods.specs.merging import Awd, Consensus, Dare, Mpt, Ties, TpvSum
@@ -52,7 +52,6 @@ __all__ = [
     "PrimalDual",
     "PromptTuning",
     "Relational",
-    "Rule",
     "Single",
     "Spot",
     "SpotDynamic",

@@ -9,6 +9,8 @@ from typing import Any, ClassVar, Self
 
 from pydantic import BaseModel, ConfigDict
 
+from dtvg.rule.types import RuleSettings
+
 
 class MethodConfig(BaseModel):
     """What every transfer method's configuration has in common."""
@@ -113,9 +115,9 @@ class MethodConfig(BaseModel):
         """Return how many learned gates, assignment logits or attention weights there are."""
         return 0
 
-    def grouping_settings(self) -> dict[str, Any]:
-        """Arguments for `dtvg.rule.decide.decide` that reproduce this method's decisions."""
-        return {"rule": "all_sources"}
+    def grouping_settings(self) -> RuleSettings:
+        """Settings of `decide` that reproduce this method's decisions."""
+        return RuleSettings("all_sources")
 
 
 def _in_letters(value: Any) -> str:

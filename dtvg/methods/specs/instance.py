@@ -6,11 +6,12 @@ Must not import torch. arXiv 2205.11961 (attempt), 2204.07689 (moe).
 from __future__ import annotations
 
 import math
-from typing import Any, Literal, Self
+from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
 from dtvg.methods.specs.base import MethodConfig
+from dtvg.rule.types import RuleSettings
 
 
 class Attempt(MethodConfig):
@@ -41,9 +42,9 @@ class Attempt(MethodConfig):
         networks = 1 if self.attention == "shared" else sources + 1
         return networks * 2 * width * (self.projection + 1)
 
-    def grouping_settings(self) -> dict[str, Any]:
-        """Arguments for `decide` that give the logged ranking: cosines of pooled prompts."""
-        return {"rule": "nearest", "measure": "cosine", "threshold": float("-inf")}
+    def grouping_settings(self) -> RuleSettings:
+        """Settings of `decide` that give the logged ranking: cosines of pooled prompts."""
+        return RuleSettings("nearest", measure="cosine", threshold=float("-inf"))
 
 
 class Moe(MethodConfig):

@@ -14,6 +14,7 @@ from pydantic import BeforeValidator, Field, model_validator
 
 from dtvg.methods.specs.base import MethodConfig
 from dtvg.methods.specs.plain import MptSources
+from dtvg.rule.types import RuleSettings
 
 OWN = "target"
 """Stands for the target's own vector among the coefficients."""
@@ -222,6 +223,6 @@ class Mpt(MethodConfig):
         """The target's rank-one matrix."""
         return length + width
 
-    def grouping_settings(self) -> dict[str, Any]:
-        """Arguments for `decide` that give the logged ranking: cosines of pooled prompts."""
-        return {"rule": "nearest", "measure": "cosine", "threshold": float("-inf")}
+    def grouping_settings(self) -> RuleSettings:
+        """Settings of `decide` that give the logged ranking: cosines of pooled prompts."""
+        return RuleSettings("nearest", measure="cosine", threshold=float("-inf"))

@@ -5,11 +5,12 @@ Must not import torch. METHOD.md "Names"; arXiv 2503.18063, section 4.
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Literal
 
 from pydantic import Field
 
 from dtvg.methods.specs.base import MethodConfig
+from dtvg.rule.types import RuleSettings
 
 
 class NoTransfer(MethodConfig):
@@ -82,9 +83,9 @@ class Spot(MethodConfig):
 
     name: Literal["spot"] = "spot"
 
-    def grouping_settings(self) -> dict[str, Any]:
-        """Arguments for `decide` that give the logged ranking: cosines of pooled prompts."""
-        return {"rule": "nearest", "measure": "cosine", "threshold": float("-inf")}
+    def grouping_settings(self) -> RuleSettings:
+        """Settings of `decide` that give the logged ranking: cosines of pooled prompts."""
+        return RuleSettings("nearest", measure="cosine", threshold=float("-inf"))
 
 
 class SpotDynamic(MethodConfig):
@@ -103,14 +104,14 @@ class SpotDynamic(MethodConfig):
         100, ge=1, description="k: the source is chosen anew at steps 1, 1 + k, 1 + 2k, …"
     )
 
-    def grouping_settings(self) -> dict[str, Any]:
-        """Arguments for `decide` that give the logged choice: cosines of pooled prompts."""
-        return {
-            "rule": "nearest",
-            "measure": "cosine",
-            "threshold": float("-inf"),
-            "regroup_every": self.regroup_every,
-        }
+    def grouping_settings(self) -> RuleSettings:
+        """Settings of `decide` that give the logged choice: cosines of pooled prompts."""
+        return RuleSettings(
+            "nearest",
+            measure="cosine",
+            threshold=float("-inf"),
+            regroup_every=self.regroup_every,
+        )
 
 
 class AllSources(MethodConfig):
