@@ -110,7 +110,7 @@ def decide_on_device(
     gram: Float[Tensor, "... m m"],
     settings: RuleSettings | str = "greedy",
     previous: Bool[Tensor, "... n"] | None = None,
-    step: Int[Tensor, ...] | None = None,
+    step: Int[Tensor, " ..."] | None = None,
 ) -> Grouping[Tensor]:
     """Decide where the Gram matrix lies; results are tensors there.
 

@@ -69,7 +69,7 @@ def measured(gram: Float[A, "... m m"], measure: str = "dot") -> Float64[A, "...
     return wide * inverse[..., :, None] * inverse[..., None, :]
 
 
-def mean_over_pairs(inner: Float64[A, "... n n"], member: Bool[A, "... n"]) -> Float64[A, ...]:
+def mean_over_pairs(inner: Float64[A, "... n n"], member: Bool[A, "... n"]) -> Float64[A, " ..."]:
     """Return KC of any sets: inner products averaged over ordered pairs i ≠ j of members.
 
     0 below two members.
@@ -85,7 +85,7 @@ def mean_over_pairs(inner: Float64[A, "... n n"], member: Bool[A, "... n"]) -> F
 
 def consistency_of(
     gram: Float[A, "... m m"], member: Bool[A, "... n"], measure: str = "dot"
-) -> Float64[A, ...]:
+) -> Float64[A, " ..."]:
     """Return the consistency of any set of sources: mean over ordered pairs of ⟨v_i, v_j⟩ / d.
 
     Args:

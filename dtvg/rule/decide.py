@@ -80,7 +80,7 @@ def decide(
     gram: Float[A, "... m m"],
     rule: str | RuleSettings = "greedy",
     previous: Grouping[A] | Bool[A, "... n"] | None = None,
-    step: int | Int[A, ...] | None = None,
+    step: int | Int[A, " ..."] | None = None,
     **settings: Any,
 ) -> Grouping[A]:
     """Decide which sources form the group, for every leading index.
@@ -123,7 +123,7 @@ def decide(
 
 def decide_steps(
     grams: Float[np.ndarray, "S m m"],
-    steps: Int[np.ndarray, S],
+    steps: Int[np.ndarray, " S"],
     rule: str | RuleSettings = "greedy",
     chunk: int = CHUNK,
     **settings: Any,

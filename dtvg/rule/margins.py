@@ -182,7 +182,7 @@ def _subset_lines(
     return table, value + settings.consistency_weight * consistency, slope_of
 
 
-def exact_switch(grouping: Grouping[np.ndarray]) -> Float64[np.ndarray, n]:
+def exact_switch(grouping: Grouping[np.ndarray]) -> Float64[np.ndarray, " n"]:
     """Return the signed change of each source's similarity at which `exact` moves it in or out.
 
     The best subset that holds s gains as TS(s) rises, the best one without s does not, so s is a
@@ -213,7 +213,7 @@ def exact_switch(grouping: Grouping[np.ndarray]) -> Float64[np.ndarray, n]:
     return np.where(np.isfinite(change), change, np.nan)
 
 
-def place_switch(grouping: Grouping[np.ndarray]) -> Float64[np.ndarray, n]:
+def place_switch(grouping: Grouping[np.ndarray]) -> Float64[np.ndarray, " n"]:
     """Return the signed change that moves a source in or out where only its place counts.
 
     Between two neighbouring similarities of the other sources, or the threshold, the group does

@@ -40,7 +40,7 @@ def has_memory(settings: RuleSettings) -> bool:
     return regroups or rule_of(settings).never_regroups
 
 
-def objective(grouping: Grouping[A], member: Bool[A, "... n"]) -> Float64[A, ...]:
+def objective(grouping: Grouping[A], member: Bool[A, "... n"]) -> Float64[A, " ..."]:
     """Return what the rule maximises, for any group: the number that hysteresis compares.
 
     The formula is the rule's own, see `dtvg.rule.rules`; −∞ for a group that the rule could
@@ -55,7 +55,7 @@ def objective(grouping: Grouping[A], member: Bool[A, "... n"]) -> Float64[A, ...
 
 def holds(
     fresh: Grouping[A], previous: Bool[A, "... n"], step: int | A | None
-) -> tuple[Bool[A, ...], Bool[A, "... n"]]:
+) -> tuple[Bool[A, " ..."], Bool[A, "... n"]]:
     """Return whether the previous group stays, and the members then.
 
     Args:
@@ -81,8 +81,8 @@ def holds(
 
 
 def close_enough(
-    fresh: Grouping[A], group: Bool[A, "... n"], best: Float64[A, ...]
-) -> Bool[A, ...]:
+    fresh: Grouping[A], group: Bool[A, "... n"], best: Float64[A, " ..."]
+) -> Bool[A, " ..."]:
     """Whether a group is admissible and within the hysteresis of the best objective."""
     xp = array_namespace(fresh.gram)
     own = objective(fresh, group)

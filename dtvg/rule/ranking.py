@@ -34,7 +34,7 @@ def rank_sources(gram: Float[A, "... m m"], settings: RuleSettings) -> Ranking[A
 
 
 def _consistency_by_prefix(
-    inner: Float64[A, "... n n"], order: Int[A, "... n"], n_candidates: Int[A, ...]
+    inner: Float64[A, "... n n"], order: Int[A, "... n"], n_candidates: Int[A, " ..."]
 ) -> Float64[A, "... n"]:
     """Return KC(k) for k = 1..n, 0 beyond the candidates."""
     xp, n = array_namespace(inner), order.shape[-1]

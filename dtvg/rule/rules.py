@@ -27,7 +27,7 @@ from dtvg.rule.subsets import best_subset, pair_objective, subset_objective
 from dtvg.rule.types import Ranking, Rule, RuleSettings, Words
 
 
-def choose_prefix(ranking: Ranking[A]) -> tuple[Bool[A, "... n"], Float64[A, "..."]]:
+def choose_prefix(ranking: Ranking[A]) -> tuple[Bool[A, "... n"], Float64[A, " ..."]]:
     """Take the prefix of the candidates with the highest consistency, the shortest of equals."""
     xp = array_namespace(ranking.gram)
     by_prefix, count = ranking.consistency_by_prefix, ranking.n_candidates
@@ -46,47 +46,47 @@ def choose_prefix(ranking: Ranking[A]) -> tuple[Bool[A, "... n"], Float64[A, "..
     return member, xp.where(known, lead, xp.nan)
 
 
-def choose_candidates(ranking: Ranking[A]) -> tuple[Bool[A, "... n"], Float64[A, "..."]]:
+def choose_candidates(ranking: Ranking[A]) -> tuple[Bool[A, "... n"], Float64[A, " ..."]]:
     """Take every candidate."""
     return ranking.candidate, _no_lead(ranking)
 
 
-def choose_pair(ranking: Ranking[A]) -> tuple[Bool[A, "... n"], Float64[A, "..."]]:
+def choose_pair(ranking: Ranking[A]) -> tuple[Bool[A, "... n"], Float64[A, " ..."]]:
     """Take the pair of sources with the highest consistency, or nobody if none is positive."""
     if ranking.rank.shape[-1] == 0:
         return choose_nobody(ranking)
     return best_subset(*pair_objective(ranking))
 
 
-def choose_subset(ranking: Ranking[A]) -> tuple[Bool[A, "... n"], Float64[A, "..."]]:
+def choose_subset(ranking: Ranking[A]) -> tuple[Bool[A, "... n"], Float64[A, " ..."]]:
     """Take the subset with the highest similarity + λ · consistency."""
     if ranking.rank.shape[-1] == 0:
         return choose_nobody(ranking)
     return best_subset(*subset_objective(ranking))
 
 
-def choose_everybody(ranking: Ranking[A]) -> tuple[Bool[A, "... n"], Float64[A, "..."]]:
+def choose_everybody(ranking: Ranking[A]) -> tuple[Bool[A, "... n"], Float64[A, " ..."]]:
     """Take every source."""
     return array_namespace(ranking.gram).ones_like(ranking.candidate), _no_lead(ranking)
 
 
-def choose_nobody(ranking: Ranking[A]) -> tuple[Bool[A, "... n"], Float64[A, "..."]]:
+def choose_nobody(ranking: Ranking[A]) -> tuple[Bool[A, "... n"], Float64[A, " ..."]]:
     """Take no source."""
     return array_namespace(ranking.gram).zeros_like(ranking.candidate), _no_lead(ranking)
 
 
-def choose_nearest(ranking: Ranking[A]) -> tuple[Bool[A, "... n"], Float64[A, "..."]]:
+def choose_nearest(ranking: Ranking[A]) -> tuple[Bool[A, "... n"], Float64[A, " ..."]]:
     """Take the most similar source, whatever the threshold."""
     return ranking.rank < 1, _no_lead(ranking)
 
 
-def _no_lead(ranking: Ranking[A]) -> Float64[A, ...]:
+def _no_lead(ranking: Ranking[A]) -> Float64[A, " ..."]:
     """Return NaN for every leading index: there is no next best group."""
     xp = array_namespace(ranking.gram)
     return xp.full_like(xp.astype(ranking.n_candidates, xp.float64), xp.nan)
 
 
-def prefix_value(ranking: Ranking[A], member: Bool[A, "... n"]) -> Float64[A, ...]:
+def prefix_value(ranking: Ranking[A], member: Bool[A, "... n"]) -> Float64[A, " ..."]:
     """Return KC; −∞ with a member that is no candidate, or with nobody where somebody could be."""
     xp = array_namespace(ranking.gram)
     outside = xp.any(member & ~ranking.candidate, axis=-1)
@@ -94,19 +94,19 @@ def prefix_value(ranking: Ranking[A], member: Bool[A, "... n"]) -> Float64[A, ..
     return xp.where(outside | nobody, -xp.inf, pair_value(ranking, member))
 
 
-def threshold_value(ranking: Ranking[A], member: Bool[A, "... n"]) -> Float64[A, ...]:
+def threshold_value(ranking: Ranking[A], member: Bool[A, "... n"]) -> Float64[A, " ..."]:
     """Return Σ (TS − threshold) over the members."""
     xp = array_namespace(ranking.gram)
     above = ranking.similarity - ranking.settings.threshold
     return xp.sum(above * xp.astype(member, xp.float64), axis=-1)
 
 
-def pair_value(ranking: Ranking[A], member: Bool[A, "... n"]) -> Float64[A, ...]:
+def pair_value(ranking: Ranking[A], member: Bool[A, "... n"]) -> Float64[A, " ..."]:
     """Return KC."""
     return mean_over_pairs(ranking.measured_gram()[..., 1:, 1:], member)
 
 
-def subset_value(ranking: Ranking[A], member: Bool[A, "... n"]) -> Float64[A, ...]:
+def subset_value(ranking: Ranking[A], member: Bool[A, "... n"]) -> Float64[A, " ..."]:
     """Return similarity + λ · KC; −∞ for nobody, or for one who may not be searched."""
     xp, settings = array_namespace(ranking.gram), ranking.settings
     weight = xp.astype(member, xp.float64)
@@ -121,14 +121,14 @@ def subset_value(ranking: Ranking[A], member: Bool[A, "... n"]) -> Float64[A, ..
     return xp.where(barred, -xp.inf, value)
 
 
-def nearest_value(ranking: Ranking[A], member: Bool[A, "... n"]) -> Float64[A, ...]:
+def nearest_value(ranking: Ranking[A], member: Bool[A, "... n"]) -> Float64[A, " ..."]:
     """Return TS of the member; −∞ for nobody."""
     xp = array_namespace(ranking.gram)
     similarity = xp.sum(ranking.similarity * xp.astype(member, xp.float64), axis=-1)
     return xp.where(xp.any(member, axis=-1), similarity, -xp.inf)
 
 
-def no_value(ranking: Ranking[A], member: Bool[A, "... n"]) -> Float64[A, ...]:
+def no_value(ranking: Ranking[A], member: Bool[A, "... n"]) -> Float64[A, " ..."]:
     """Return 0: no group is better than another."""
     xp = array_namespace(ranking.gram)
     return xp.zeros_like(xp.sum(xp.astype(member, xp.float64), axis=-1))

@@ -23,7 +23,7 @@ MAX_EXACT_SOURCES = 20
 
 def best_subset(
     subsets: Bool[A, "S n"], value: Float64[A, "... S"]
-) -> tuple[Bool[A, "... n"], Float64[A, ...]]:
+) -> tuple[Bool[A, "... n"], Float64[A, " ..."]]:
     """Return the first subset of highest value and its lead; empty where all are −inf.
 
     The lead is NaN where no second subset is allowed.

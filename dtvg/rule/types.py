@@ -107,7 +107,7 @@ class Ranking(Generic[A]):
     """Source indices, most similar first, ties in source order."""
     rank: Int[A, "... n"]
     """Place of each source, 0 = most similar; in source order."""
-    n_candidates: Int[A, ...]
+    n_candidates: Int[A, " ..."]
     """Sources with similarity at or above the threshold."""
     consistency_by_prefix: Float64[A, "... n"]
     """Entry k − 1 is KC(k); 0 beyond the candidates."""
@@ -131,23 +131,23 @@ class Grouping(Ranking[A]):
     """What decided."""
     member: Bool[A, "... n"]
     """The group, in source order."""
-    consistency_margin: Float64[A, ...]
+    consistency_margin: Float64[A, " ..."]
     """KC(k*) − max over other k of KC(k); NaN with fewer than two candidates. With rules that
     search subsets: lead over the second best subset (NaN: none)."""
     rule: str = "greedy"
     """Name of the rule; `soft` where a method weighs sources and `member` means weight > 0."""
-    held: Bool[A, ...] | None = None
+    held: Bool[A, " ..."] | None = None
     """Whether the group is the previous one, kept by `fixed`, between two regroupings or by
     hysteresis; None where no previous group was given."""
 
     @cached_property
-    def group_size(self) -> Int[A, ...]:
+    def group_size(self) -> Int[A, " ..."]:
         """Members of the group."""
         xp = array_namespace(self.member)
         return xp.sum(xp.astype(self.member, xp.int64), axis=-1)
 
     @cached_property
-    def consistency(self) -> Float64[A, ...]:
+    def consistency(self) -> Float64[A, " ..."]:
         """KC of the actual group, also where it is no prefix."""
         return consistency_of(self.gram, self.member, self.settings.measure)
 
@@ -169,7 +169,7 @@ class Grouping(Ranking[A]):
         return xp.where(xp.asarray(self.held)[..., None], xp.inf, self.entry.margin(self))
 
     @cached_property
-    def switch_change(self) -> Float64[np.ndarray, n]:
+    def switch_change(self) -> Float64[np.ndarray, " n"]:
         """Smallest signed change of each source's similarity that moves that source in or out.
 
         Positive to rise, negative to fall; NaN where no change moves the source, where a memory
