@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from dtvg.config import build_config
 from dtvg.errors import ConfigError, NumericsError
 from dtvg.methods.specs import Oracle, Surrogate
-from dtvg.trials import all_subsets, best_subset_of, drawn_subsets, fit_surrogate
+from dtvg.methods.specs.trials import all_subsets, best_subset_of, drawn_subsets, fit_surrogate
 
 ABC = ("a", "b", "c")
 

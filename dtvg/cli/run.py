@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from dtvg.config import ExperimentConfig, RunConfig
-    from dtvg.planning import Plan
+    from dtvg.plan import Plan
 
 
 def add(commands: Any) -> None:
@@ -52,20 +52,19 @@ def run_config(config: ExperimentConfig, runs_dir: Path | None, dry_run: bool) -
         0 if every run finished, 1 if some did not.
     """
     from dtvg import paths
-    from dtvg.planning import plan
-    from dtvg.tasks.catalogue import find_task
+    from dtvg.jobs.readiness import require_tasks
+    from dtvg.plan import plan
 
-    for task in dict.fromkeys((*config.sources, *config.targets)):
-        find_task(task)
+    require_tasks(config)
     if dry_run:
         print_plan(config, plan(config))
         return 0
     from dtvg.cli.terminal import progress_bars
-    from dtvg.store.layout import create_experiment
+    from dtvg.plan.stored import lay_out
     from dtvg.store.reader import open_experiment
     from dtvg.training.procedures import run_experiment
 
-    experiment = create_experiment(config, runs_dir or paths.runs())
+    experiment = lay_out(config, runs_dir or paths.runs())
     with progress_bars() as report:
         run_experiment(experiment, report)
     return print_outcome(open_experiment(experiment.path))
@@ -76,15 +75,17 @@ def print_plan(config: ExperimentConfig, made: Plan) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from dtvg.planning import duration
+    from dtvg.plan.estimate import duration, estimate
 
-    console = Console()
-    table = Table("cohort", "runs", "steps", "on", "what", title=f"Plan of '{config.name}'")
+    console, cost = Console(), estimate(config, made)
+    heads = ("cohort", "runs", "steps", "after", "on", "what")
+    table = Table(*heads, title=f"Plan of '{config.name}'")
     above = ""
-    for cohort in (*made.stage_one, *made.transfer):
+    for cohort in made.cohorts:
         what = contents(cohort.runs)
         shown = "the same" if what == above else what
-        table.add_row(cohort.id, str(len(cohort.runs)), str(cohort.steps), on(cohort.runs), shown)
+        size, steps, after = str(len(cohort.runs)), str(cohort.steps), shortened(cohort.after)
+        table.add_row(cohort.id, size, steps, after, on(cohort.runs), shown)
         above = what
     console.print(table)
     runs = sum(len(c.runs) for c in made.transfer)
@@ -93,16 +94,13 @@ def print_plan(config: ExperimentConfig, made: Plan) -> None:
         f"{runs} transfer runs and at most {first} Stage I runs (those already in the "
         f"prompt bank are not tuned again), {made.run_steps:,} run steps in all."
     )
-    trained = sorted(set(made.trained_parameters.values()))
+    trained = sorted(set(cost.trained_parameters.values()))
     if trained and trained[-1]:
         console.print(f"Trained parameters per run: {trained[0]:,} to {trained[-1]:,}.")
-    if made.estimated_seconds is None:
+    if cost.seconds is None:
         console.print("Time and memory: not known before the backbone is loaded.")
     else:
-        console.print(
-            f"Rough estimate: {duration(made.estimated_seconds)}, "
-            f"{made.estimated_memory_gib or 0:.1f} GiB."
-        )
+        console.print(f"Rough estimate: {duration(cost.seconds)}, {cost.memory_gib or 0:.1f} GiB.")
 
 
 def on(runs: Sequence[RunConfig]) -> str:
@@ -111,6 +109,22 @@ def on(runs: Sequence[RunConfig]) -> str:
     seeds = sorted({run.seed for run in runs})
     which = f"seed{'s' * (len(seeds) > 1)} {', '.join(map(str, seeds))}"
     return "; ".join([", ".join(targets), which] if targets else [which])
+
+
+def shortened(ids: Sequence[str]) -> str:
+    """Return ids of cohorts, neighbours of one kind as a range: `stage1-000 to 003`."""
+    groups: dict[str, list[str]] = {}
+    for id_ in ids:
+        stem, _, number = id_.rpartition("-")
+        groups.setdefault(stem, []).append(number)
+    parts = []
+    for stem, numbers in groups.items():
+        whole = [f"{int(numbers[0]) + i:03d}" for i in range(len(numbers))] == numbers
+        if whole and len(numbers) > 2:
+            parts.append(f"{stem}-{numbers[0]} to {numbers[-1]}")
+        else:
+            parts += [f"{stem}-{number}" for number in numbers]
+    return ", ".join(parts)
 
 
 def contents(runs: Sequence[RunConfig]) -> str:

@@ -1,8 +1,7 @@
 """Experiments that wait for a free device: an ordered queue in files, with slots per device.
 
-The files are the queue; a small detached process (`work`), started on demand, only starts
-what is first. Killing it loses nothing: the next call brings it back. Must not import torch.
-docs/launch.md.
+The files are the queue; a small detached process (`work`), started on demand, only starts what
+is first. Killing it loses nothing: the next call brings it back. docs/launch.md.
 """
 
 from __future__ import annotations
@@ -10,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import logging
 import socket
-import sys
 import time
 from collections.abc import Sequence
 from contextlib import ExitStack
@@ -25,8 +23,9 @@ from dtvg.errors import DtvgError, JobError, StoreError
 from dtvg.jobs import launcher
 from dtvg.jobs.queue_files import Job, JobState, changing, folder, jobs, stored, write
 from dtvg.jobs.slots import free_device, may_use, slots, taken
+from dtvg.plan.stored import lay_out
 from dtvg.store.files import is_locked, locked, read_json, replace_json
-from dtvg.store.layout import ExperimentDir, create_experiment, load_experiment
+from dtvg.store.layout import ExperimentDir, load_experiment
 from dtvg.store.status import note_waiting, process_exists
 
 KEPT = 50
@@ -45,7 +44,7 @@ def enter(config: ExperimentConfig, runs_dir: Path, now: bool = False) -> Job:
         ConfigError: the name is taken by another configuration.
         JobError: it is in the queue already, or no process could be started.
     """
-    experiment = create_experiment(config, runs_dir)
+    experiment = lay_out(config, runs_dir)
     return add(experiment, now=now, device=config.device.name)
 
 
@@ -220,7 +219,7 @@ def ensure() -> None:
         return  # it is about to take its lock
     if not any(j.state in (JobState.WAITING, JobState.RUNNING) for j in stored()):
         return
-    command = [sys.executable, "-m", "dtvg", "queue", "work"]
+    command = launcher.own_command("queue", "work")
     with contextlib.suppress(OSError, psutil.Error):
         pid = launcher.detached(command, folder() / "log.txt", {"DTVG_HOME": str(paths.home())})
         content = {"pid": pid, "started": psutil.Process(pid).create_time()}

@@ -11,7 +11,7 @@ from __future__ import annotations
 import importlib
 import zlib
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
@@ -29,6 +29,9 @@ Role = Literal["prompt", "scale", "scale_target", "gate"]
 
 ADAM_SINCE = "adam_since"
 """Name in `MethodState.memory`: `[R]`, updates made before Adam was last reset."""
+HELD = "held"
+"""Name in `MethodState.memory`, of methods that can hold sources: `[R n]`, 1 for pinned sources,
+-1 for banned ones, else 0."""
 
 
 @dataclass(frozen=True)
@@ -217,6 +220,47 @@ class Finding:
     """Plain values that the result keeps, the newest of a key."""
 
 
+class Search(ABC):
+    """What one run searches for between two steps, e.g. how its branches are merged.
+
+    Candidates are proposed, scored on the target's validation rows and judged, in turns until it
+    is done; then it is applied. Runs that search at the same step are scored together.
+    """
+
+    examples: int
+    """Validation rows that decide; never more than an evaluation takes."""
+
+    @property
+    @abstractmethod
+    def done(self) -> bool:
+        """Whether nothing is left to try."""
+
+    @abstractmethod
+    def propose(self) -> Float[Tensor, "c r d"]:
+        """Return the prompts to be scored next."""
+
+    @abstractmethod
+    def judge(self, scores: Sequence[float]) -> None:
+        """Take the scores of what was proposed, 0..1."""
+
+    @abstractmethod
+    def apply(self, state: MethodState, moments: Sequence[dict[str, Tensor]]) -> None:
+        """Change the run's own row of a stack to what was found, in place.
+
+        Args:
+            state: of the stack.
+            moments: both of Adam, by name of the parameter.
+        """
+
+    @abstractmethod
+    def finding(self, sources: Sequence[str]) -> Finding:
+        """Return what the run's events and result say of it.
+
+        Args:
+            sources: the run's.
+        """
+
+
 class TransferMethod(ABC):
     """One transfer method; see the module's first lines.
 
@@ -248,13 +292,16 @@ class TransferMethod(ABC):
         return None
 
     def observe(
-        self, state: MethodState, gradient: Float[Tensor, "R r d"], batch: StepBatch
+        self,
+        state: MethodState,
+        gradient: Float[Tensor, "p r d"] | Float[Tensor, "R B r d"],
+        batch: StepBatch,
     ) -> dict[str, Tensor]:
         """Return what to remember of a step's gradient, by name in `MethodState.memory`.
 
         Args:
             state: before the step's update; not changed.
-            gradient: of each run's loss by its prompt.
+            gradient: of each run's loss by the prompts of its step, shaped as these.
             batch: the update.
         """
         return {}
@@ -267,6 +314,25 @@ class TransferMethod(ABC):
             names: each run's sources.
         """
         return []
+
+    def search(self, state: MethodState, row: int, step: int, total: int) -> Search | None:
+        """Return what a run searches for before its next step; None where nothing is due.
+
+        Args:
+            state: not changed before the search is applied.
+            row: the run's in the stack.
+            step: updates made.
+            total: updates in all.
+        """
+        return None
+
+    def opening(self, note: Mapping[str, Any]) -> str:
+        """Return a sentence about what a run starts from, for its events; empty: nothing to say.
+
+        Args:
+            note: the run's, as `prepare` gave it.
+        """
+        return ""
 
 
 def uniform_start(
@@ -292,9 +358,20 @@ def trainable(tensor: Tensor) -> Tensor:
 
 
 def find_method(config: MethodConfig) -> TransferMethod:
-    """Return the code of a configuration: class `Method` of the module of the same name."""
-    module = importlib.import_module(f"dtvg.methods.{config.name}")
-    method: TransferMethod = module.Method(config)
+    """Return the code of a configuration: class `Method` of the module of the same name.
+
+    Raises:
+        ConfigError: the module of another package's method cannot be imported.
+    """
+    name = config.code or f"dtvg.methods.{config.name}"
+    try:
+        made = importlib.import_module(name).Method
+    except (ImportError, AttributeError) as error:
+        raise ConfigError(
+            f"The code of method '{config.name}' is the class Method of '{name}', which cannot be "
+            f"imported ({error}); repair or reinstall its package."
+        ) from None
+    method: TransferMethod = made(config)
     return method
 
 

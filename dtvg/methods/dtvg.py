@@ -15,6 +15,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from dtvg.methods.base import (
+    HELD,
     Inputs,
     MethodState,
     PromptStep,
@@ -27,8 +28,6 @@ from dtvg.rule.decide import decide, gram_matrix, merge
 from dtvg.rule.memory import has_memory
 from dtvg.rule.types import Grouping, RuleSettings
 
-HELD = "held"
-"""Name in `MethodState.memory`: `[R n]`, 1 for pinned sources, -1 for banned ones, else 0."""
 ACTIVATIONS = {"identity": lambda scale: scale, "sigmoid": torch.sigmoid, "relu": torch.relu}
 
 

@@ -8,6 +8,7 @@ arXiv 2110.07904.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -55,6 +56,10 @@ class Method(PlainPrompt):
             for names, i, row in zip(inputs.source_names, best, cosine, strict=True)
         ]
         return prompt, notes
+
+    def opening(self, note: Mapping[str, Any]) -> str:
+        """Name the source whose prompt it starts from."""
+        return f"Starts from the prompt of {note['chosen_source']} (cosine {note['cosine']})."
 
     def prepare(self, inputs: Inputs) -> MethodState:
         """Start the prompt; pooled source prompts are kept for the ranking."""

@@ -23,7 +23,7 @@ from dtvg.methods.base import (
     StepBatch,
 )
 from dtvg.methods.dtvg import decide_on_device
-from dtvg.methods.specs.merging import OWN
+from dtvg.methods.specs.tpv_sum import OWN
 from dtvg.rule.decide import gram_matrix
 
 
@@ -84,6 +84,11 @@ class Method(PlainPrompt):
             for names, row in zip(inputs.source_names, rows, strict=True)
         ]
         return state
+
+    def opening(self, note: Mapping[str, Any]) -> str:
+        """Write the sum it starts from."""
+        terms = " + ".join(f"{c:g} · {name}" for name, c in note["coefficients"].items())
+        return f"Starts from the initial prompt plus {terms or 'nothing'}."
 
     def forward(self, state: MethodState, batch: StepBatch | None = None) -> PromptStep:
         """The prompt itself; the log shows what it started from and the similarity now."""

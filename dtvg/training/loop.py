@@ -1,6 +1,6 @@
 """THE LOOP: one training loop for everything; a lone run is a cohort of one.
 
-Merge branches and score what is due, obey requests, commit once in a while, take one step. It
+Search and score what is due, obey requests, commit once in a while, take one step. It
 reads top to bottom; the moves are `Cohort`'s. Requests pin or ban sources between two steps, and
 kept commits can be forked.
 """
@@ -11,13 +11,13 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from dtvg.methods.dtvg import HELD
+from dtvg.methods.base import HELD
 from dtvg.records import RunState
 from dtvg.store.fork import keep_state
 from dtvg.store.holds import VALUES, detail, wanted
 from dtvg.store.status import clear, requested
 from dtvg.training.cohort import Cohort
-from dtvg.training.forking import merge_branches
+from dtvg.training.searching import search_between_steps
 from dtvg.training.signals import StopWish
 from dtvg.training.state import Stack
 
@@ -60,7 +60,7 @@ def train(cohort: Cohort, stop: StopWish, report: Report = lambda progress: None
             message="",
         )
     while cohort.stacks:
-        merge_branches(cohort)
+        search_between_steps(cohort)
         cohort.evaluate()
         if stop or time.monotonic() - looked > CONTROL_SECONDS:
             hold_sources(cohort)

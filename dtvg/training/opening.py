@@ -1,24 +1,29 @@
 """What the events say of a run's start: its rows, its sources, what it starts from.
 
-Must not import streamlit or plotly. docs/run_files.md "events".
+docs/run_files.md "events".
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
+from dtvg.methods.base import TransferMethod
 from dtvg.training.state import RunSlot
 
+Told = tuple[str, str]
+"""Kind and sentence of an event."""
 
-def starting_events(slot: RunSlot, weak: Sequence[str]) -> list[tuple[str, str]]:
-    """Return kind and sentence of the events at a run's start.
+
+def starting_events(slot: RunSlot, method: TransferMethod, told: Sequence[Told]) -> list[Told]:
+    """Return the events at a run's start.
 
     Args:
         slot: the run, with its notes.
-        weak: what is wrong with the prompts of its sources.
+        method: its code.
+        told: what was found before the run could start.
     """
-    found = []
-    drawn, note = slot.data.drawn, slot.note
+    found: list[Told] = []
+    drawn = slot.data.drawn
     if drawn is not None:
         chosen_on = "all" if drawn.validation is None else str(len(drawn.validation))
         found.append(
@@ -28,16 +33,6 @@ def starting_events(slot: RunSlot, weak: Sequence[str]) -> list[tuple[str, str]]
                 f"{chosen_on} validation rows (data {slot.data.fingerprint}).",
             )
         )
-    found += [("weak_source", sentence) for sentence in weak]
-    if "chosen_source" in note:
-        sentence = f"Starts from the prompt of {note['chosen_source']} (cosine {note['cosine']})."
-        found.append(("chose_source", sentence))
-    if "trials" in note:
-        kept = ", ".join(note["subset"]) or "none"
-        sentence = f"Linear fit of {note['n_trials']} trials keeps {kept}."
-        found.append(("chose_source", sentence))
-    elif "coefficients" in note:
-        terms = " + ".join(f"{c:g} · {name}" for name, c in note["coefficients"].items())
-        sentence = f"Starts from the initial prompt plus {terms or 'nothing'}."
-        found.append(("chose_source", sentence))
-    return found
+    found += told
+    opening = method.opening(slot.note)
+    return [*found, ("chose_source", opening)] if opening else found

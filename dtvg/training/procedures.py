@@ -1,8 +1,8 @@
-"""Running a whole experiment: Stage I into the bank, then the transfer cohorts; any time again.
+"""Running a whole experiment: cohort after cohort of its plan, each after what it starts from.
 
 `run_experiment` is idempotent: it trains whatever is unfinished, from the newest commit, so
-starting, resuming after a stop and resuming after a crash are the same call.
-Must not import streamlit or plotly. DESIGN.md "The log".
+starting, resuming after a stop and resuming after a crash are the same call. Which cohorts there
+are stands in the plan. Must not import streamlit or plotly. docs/architecture.md "The plan".
 """
 
 from __future__ import annotations
@@ -16,10 +16,12 @@ from typing import Any
 import numpy as np
 import torch
 
-from dtvg.backbones.base import Backbone, load_backbone
+from dtvg.backbones.base import Backbone
+from dtvg.backbones.loading import load_backbone
 from dtvg.config import ExperimentConfig, RunConfig
 from dtvg.errors import DtvgError, NumericsError, StoreError
-from dtvg.planning import CohortPlan, Plan, plan
+from dtvg.plan.graph import CohortPlan, Plan
+from dtvg.plan.stored import keep_plan
 from dtvg.records import RunState
 from dtvg.store.bank import PromptBank, TaskPrompt, complaints
 from dtvg.store.layout import CohortDir, ExperimentDir, RunDir, add_run, load_experiment
@@ -29,7 +31,7 @@ from dtvg.store.writer import CohortWriter, Committer, RunWriter
 from dtvg.training.cohort import Cohort
 from dtvg.training.devices import pick_device, set_threads, token_budget
 from dtvg.training.loop import Report, train
-from dtvg.training.opening import starting_events
+from dtvg.training.opening import Told, starting_events
 from dtvg.training.signals import StopWish, stop_on_signals
 from dtvg.training.stages import (
     Given,
@@ -65,8 +67,8 @@ class Session:
     """Transfer runs to work on; None: all."""
     given: Given = field(default_factory=Given)
     """Prompts of the bank used instead of tuning."""
-    weak: dict[str, list[str]] = field(default_factory=dict)
-    """Per run: what is wrong with the prompts of its sources."""
+    told: dict[str, list[Told]] = field(default_factory=dict)
+    """Per run: events of its start, known before: weak sources, what its trials chose."""
     notes: dict[str, dict[str, Any]] = field(default_factory=dict)
     """Per run: facts for its result, known before it starts."""
 
@@ -113,7 +115,7 @@ def run_experiment(
         session = Session(
             experiment,
             config,
-            plan(config),
+            keep_plan(experiment, config),
             backbone,
             device,
             kept,
@@ -123,12 +125,10 @@ def run_experiment(
             given_prompts(config.prompt, kept),
         )
         before(session.plan)
-        for cohort in session.plan.stage_one:
+        for cohort in session.plan.cohorts:
             if not stop:
-                _stage_one(session, cohort)
-        for cohort in session.plan.transfer:
-            if not stop:
-                _transfer(session, cohort)
+                work = _stage_one if cohort.in_stage_one else _transfer
+                work(session, cohort)
 
 
 def _unfinished(session: Session) -> list[RunConfig]:
@@ -141,25 +141,30 @@ def _unfinished(session: Session) -> list[RunConfig]:
     ]
 
 
-def _needs(run: RunConfig, stage_one: RunConfig) -> bool:
-    """Whether a transfer run starts from what a Stage I run makes."""
-    if run.seed != stage_one.seed:
-        return False
-    if stage_one.role == "mixture":
-        return stage_one.method == run.method.preparation() and stage_one.sources == run.sources
-    if not run.method.starts_from_tasks:
-        return False
-    if run.data.few_shot is None:
-        return stage_one.target in (*run.sources, run.target)
-    if stage_one.data.few_shot is None:
-        return stage_one.target in run.sources
-    return stage_one.target == run.target
+def _needed(session: Session) -> set[str]:
+    """Return the names of the Stage I runs whose prompts unfinished runs start from.
+
+    A prompt that is in the bank asks for nothing that it started from itself.
+    """
+    needed: set[str] = set()
+    waiting = _unfinished(session)
+    while waiting:
+        before = {
+            other.name: other
+            for run in waiting
+            for other in session.plan.starts_from(run)
+            if other.full_role.in_stage_one and other.name not in needed
+        }
+        needed |= set(before)
+        absent = (o for o in before.values() if session.plan.starts.get(o.name))
+        waiting = [o for o in absent if bank_get(session.bank, _identity(session, o)) is None]
+    return needed
 
 
 def _stage_one(session: Session, cohort: CohortPlan) -> None:
     """Tune the task prompts of a cohort that are needed and not in the bank yet."""
-    waiting = _unfinished(session)
-    needed = [run for run in cohort.runs if any(_needs(other, run) for other in waiting)]
+    names = _needed(session)
+    needed = [run for run in cohort.runs if run.name in names]
     keys = {run.name: _identity(session, run) for run in needed}
     missing = [run for run in needed if bank_get(session.bank, keys[run.name]) is None]
     if not missing:
@@ -181,7 +186,7 @@ def _stage_one(session: Session, cohort: CohortPlan) -> None:
 
 def _before(session: Session, run: RunConfig) -> dict[str, np.ndarray]:
     """Return what a Stage I run starts from: the initial prompt, and teachers where it has some."""
-    if run.method.name == "prompt_tuning":
+    if not run.needs.stage_one:
         return stage_one_inputs(run, session.backbone, session.given.init)
     init = initial_prompt(run, session.backbone, session.given.init)
     found = dict(session.given.prompts)
@@ -193,16 +198,14 @@ def _before(session: Session, run: RunConfig) -> dict[str, np.ndarray]:
 
 
 def _teachers(session: Session, run: RunConfig) -> dict[str, RunConfig]:
-    """Return the Stage I runs of a mixture's sources, by task; given prompts need none."""
-    made = (r for c in session.plan.stage_one for r in c.runs if r.role == "stage1")
-    made = (r for r in made if r.data.few_shot is None)
-    return {r.target: r for r in made if r.seed == run.seed and r.target in run.sources}
+    """Return the runs whose prompts a run on a mixture learns from, by task."""
+    return {teacher.target: teacher for teacher in session.plan.starts_from(run)}
 
 
 def _identity(session: Session, run: RunConfig) -> str:
     """Return the identity of the prompt that a Stage I run makes in this experiment."""
     data, teachers = run_data(run, session.backbone), []
-    if run.method.name != "prompt_tuning":
+    if run.needs.stage_one:
         made = _teachers(session, run)
         given = session.given.prompts
         teachers = [
@@ -231,15 +234,20 @@ def _inputs_of(session: Session, run: RunConfig) -> dict[str, np.ndarray]:
     """Return what a transfer run starts from: its own stored copy, else the bank's prompts."""
     directory = session.experiment.run(run.name)
     chosen: dict[str, np.ndarray] = {}
-    if run.method.derived and not run.method.trial:
-        chosen["chosen"], session.notes[run.name] = choose_by_trials(session.experiment, run)
+    told: list[Told] = []
+    if run.needs.trials:
+        kept, session.notes[run.name], sentence = choose_by_trials(session.experiment, run)
+        chosen["chosen"] = kept
+        told.append(("chose_source", sentence))
     if (directory.prompts_dir / "initial.safetensors").exists():
         stored = read_prompts(open_run(directory.path), "initial")
         return {k: v for k, v in stored.items() if k != "mixed_prompt"}
     found: dict[str, TaskPrompt] = dict(session.given.prompts)
     mixture: TaskPrompt | None = None
     own: TaskPrompt | None = None
-    for other in (r for c in session.plan.stage_one for r in c.runs if _needs(run, r)):
+    for other in session.plan.starts_from(run):
+        if not other.full_role.in_stage_one:
+            continue
         prompt = bank_get(session.bank, _identity(session, other))
         if prompt is not None and other.role == "mixture":
             mixture = prompt
@@ -247,14 +255,14 @@ def _inputs_of(session: Session, run: RunConfig) -> dict[str, np.ndarray]:
             own = prompt
         elif prompt is not None:
             found[other.target] = prompt
-    if run.method.preparation() is not None and mixture is None:
+    if run.needs.mixture is not None and mixture is None:
         raise StoreError(
             f"Run '{run.name}' starts from the prompt trained on the mixture of "
             f"{', '.join(run.sources)}, which did not finish; resume the experiment to tune it."
         )
     inputs = transfer_inputs(run, found, mixture, own)
     sources = {name: found[name] for name in run.sources if name in found}
-    session.weak[run.name] = complaints(sources)
+    session.told[run.name] = [*(("weak_source", s) for s in complaints(sources)), *told]
     return {**inputs, **chosen}
 
 
@@ -352,7 +360,7 @@ def _open(cohort: Cohort, known: set[str], session: Session) -> None:
     """Write how each run starts: its initial prompts and a first event."""
     prompts = cohort.compose()
     alone = session.only is not None
-    for slot in cohort.slots:
+    for method, slot in ((s.method, slot) for s in cohort.stacks for slot in s.slots):
         if slot.name in known:
             detail = f"Resumed after step {slot.step}"
             detail += " without the rest of its cohort." if alone else "."
@@ -368,7 +376,7 @@ def _open(cohort: Cohort, known: set[str], session: Session) -> None:
             f"In cohort {cohort.directory.id} on {session.device}, "
             f"process {os.getpid()}, {torch.get_num_threads()} threads.",
         )
-        for kind, detail in starting_events(slot, session.weak.get(slot.name, [])):
+        for kind, detail in starting_events(slot, method, session.told.get(slot.name, [])):
             cohort.event(slot, kind, detail)
 
 

@@ -1,8 +1,7 @@
 """Stage I and what Stage II starts from: task prompts by identity, tuned once, kept in the bank.
 
-The identity of a task prompt is everything its numbers depend on, so that a prompt in the
-bank is the one that training would give again. Must not import streamlit or plotly.
-arXiv 2503.18063, section 3.1; METHOD.md, Stage I.
+The identity of a task prompt is everything its numbers depend on, so that a prompt in the bank
+is the one that training would give again. arXiv 2503.18063, section 3.1; docs/method.md.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ from dtvg.backbones.base import Backbone
 from dtvg.config import RunConfig
 from dtvg.config.sections import PromptConfig
 from dtvg.errors import StoreError
-from dtvg.methods.specs import PromptTuning
+from dtvg.methods.specs import STAGE_ONE
 from dtvg.store.bank import PromptBank, TaskPrompt, check_compatible, identity
 from dtvg.tasks.metrics import score
 from dtvg.training.batches import join, tokenise
@@ -138,7 +137,7 @@ def prompt_identity(
     """
     init = initial_prompt(config, backbone, given)
     more: dict[str, Any] = {}
-    if not isinstance(config.method, PromptTuning):
+    if config.method != STAGE_ONE:
         more = {"method": config.method.model_dump(mode="json"), "teachers": list(teachers)}
     return identity(
         **more,
@@ -232,7 +231,7 @@ def transfer_inputs(
     Raises:
         StoreError: a prompt is missing, or source and target do not fit (both named).
     """
-    if mixture is not None and not config.method.starts_from_tasks:
+    if mixture is not None and not config.needs.stage_one:
         start = _start_of(mixture)
         empty = np.zeros((0, *start.shape), dtype=np.float32)
         return {

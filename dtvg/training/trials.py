@@ -1,6 +1,6 @@
-"""What a surrogate's final run starts from: the fit of its trials' validation scores.
+"""What a run that waits for trials starts from: its method's choice by their validation scores.
 
-Must not import streamlit or plotly. arXiv 2303.14582; `dtvg.trials` holds the fit.
+Must not import streamlit or plotly. docs/methods.md.
 """
 
 from __future__ import annotations
@@ -10,37 +10,33 @@ from typing import Any
 import numpy as np
 
 from dtvg.config import RunConfig, run_name
-from dtvg.methods.specs import Surrogate
 from dtvg.store.layout import ExperimentDir
 from dtvg.store.reader import open_run
-from dtvg.trials import fit_surrogate
 
 
 def choose_by_trials(
     experiment: ExperimentDir, run: RunConfig
-) -> tuple[np.ndarray, dict[str, Any]]:
-    """Fit the surrogate on the finished trials of a run's target and seed.
+) -> tuple[np.ndarray, dict[str, Any], str]:
+    """Let a run's method choose among its sources, by the finished trials of its target and seed.
 
     Args:
         experiment: where the trials lie.
-        run: the final run of a `surrogate`.
+        run: whose method needs trials.
 
     Returns:
-        `chosen [n]`, 1 for the sources kept, and the facts for the run's result.
+        `chosen [n]`, 1 for the sources kept, the facts for the run's result, and a sentence.
 
     Raises:
         NumericsError: too few trials have finished to tell the sources apart.
     """
-    method: Surrogate = run.method  # type: ignore[assignment]
-    subsets, scores, names = [], [], []
-    for trial in method.trials(run.sources):
+    trials, scores, names = [], [], []
+    for trial in run.needs.trials:
         name = run_name(run.target, trial.label, run.seed)
         result = open_run(experiment.run(name).path).result
-        if result is not None and trial.subset is not None:
-            subsets.append(trial.subset)
+        if result is not None:
+            trials.append(trial)
             scores.append(result.validation_score)
             names.append(name)
-    fit = fit_surrogate(run.sources, subsets, scores, method.interval)
-    kept = fit.kept(method.threshold)
-    chosen = np.array([name in kept for name in run.sources], dtype=np.float32)
-    return chosen, {"subset": list(kept), "trials": names, **fit.to_json()}
+    choice = run.method.choose(run.sources, trials, scores)
+    chosen = np.array(choice.chosen, dtype=np.float32)
+    return chosen, {**choice.note, "trials": names}, choice.sentence

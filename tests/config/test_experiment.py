@@ -9,7 +9,7 @@ import yaml
 
 from dtvg.config import build_config, load_config, run_name
 from dtvg.errors import ConfigError
-from dtvg.planning import plan, stage_one_runs
+from dtvg.plan import plan, stage_one_runs
 
 BASE = {"sources": ["sst2", "mnli"], "targets": ["rte"], "methods": ["none", "single", "dtvg"]}
 

@@ -47,7 +47,7 @@ def _loaded(code: str, home: Path, *arguments: str) -> list[str]:
         capture_output=True,
         text=True,
         cwd=ROOT,
-        env={**os.environ, "DTVG_HOME": str(home), "PYTHONPATH": str(ROOT)},
+        env={**os.environ, "DTVG_HOME": str(home)},
     )
     assert done.returncode == 0, done.stderr[-2000:]
     found: list[str] = json.loads(done.stdout.splitlines()[-1])
@@ -64,7 +64,7 @@ def test_what_pages_import_needs_no_torch(own_home: Path) -> None:
     code = (
         "import json, sys, dtvg.ui.cache, dtvg.ui.forms\n"
         "import dtvg.ui.runs, dtvg.ui.show, dtvg.ui.page, dtvg.jobs.launcher, dtvg.jobs.devices\n"
-        "import dtvg.figures.curves, dtvg.figures.groups, dtvg.figures.compare, dtvg.planning\n"
+        "import dtvg.figures.curves, dtvg.figures.groups, dtvg.figures.compare, dtvg.plan\n"
         "import dtvg.figures.explain, dtvg.figures.groups, dtvg.tasks.spec\n"
         "dtvg.tasks.spec.all_tasks()\n"
         "print(json.dumps([m for m in json.loads(sys.argv[1]) if m in sys.modules]))\n"

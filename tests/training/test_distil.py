@@ -11,7 +11,7 @@ import torch
 from dtvg.config import build_config
 from dtvg.methods.mpt import factorise
 from dtvg.methods.specs import MptSources
-from dtvg.planning import plan
+from dtvg.plan import plan
 from dtvg.records import RunState
 from dtvg.store.bank import PromptBank
 from dtvg.store.layout import create_experiment

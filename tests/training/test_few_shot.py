@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from dtvg.backbones.base import load_backbone
+from dtvg.backbones.loading import load_backbone
 from dtvg.config import ExperimentConfig, build_config
 from dtvg.errors import DataError
-from dtvg.planning import plan
+from dtvg.plan import plan
 from dtvg.records import RunState
 from dtvg.store.bank import PromptBank
 from dtvg.store.layout import create_experiment

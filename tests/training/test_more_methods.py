@@ -10,11 +10,11 @@ import torch
 
 from dtvg.analysis.run.explain import explain_step
 from dtvg.analysis.run.replay import replay
-from dtvg.backbones.base import load_backbone
+from dtvg.backbones.loading import load_backbone
 from dtvg.config import build_config
 from dtvg.errors import DataError, StoreError
 from dtvg.exchange.outgoing import from_run
-from dtvg.planning import trained_parameters
+from dtvg.plan.estimate import trained_parameters
 from dtvg.records import RunState
 from dtvg.store.bank import PromptBank
 from dtvg.store.layout import create_experiment

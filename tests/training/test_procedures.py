@@ -11,8 +11,11 @@ import torch
 
 from dtvg.config import build_config
 from dtvg.methods.base import find_method
+from dtvg.methods.forkmerge import WeightSearch, apply_weights
 from dtvg.methods.specs import ForkMerge, Oracle
-from dtvg.planning import plan, trained_parameters
+from dtvg.methods.specs.trials import fit_surrogate
+from dtvg.plan import plan
+from dtvg.plan.estimate import trained_parameters
 from dtvg.records import RunState
 from dtvg.store.bank import PromptBank
 from dtvg.store.layout import create_experiment
@@ -21,10 +24,9 @@ from dtvg.store.verify import verify_run
 from dtvg.testing.methods import random_inputs
 from dtvg.testing.tiny_run import tiny_config
 from dtvg.training import procedures
-from dtvg.training.forking import Search, apply_weights, search_together
 from dtvg.training.procedures import run_experiment
+from dtvg.training.searching import search_together
 from dtvg.training.state import build_stacks
-from dtvg.trials import fit_surrogate
 from tests.training import factory
 from tests.training.settings import moved_prompt
 
@@ -58,7 +60,8 @@ def test_the_mixed_prompt_is_the_weighted_sum_of_the_branches_and_a_merge_keeps_
     assert len({float(b.sum()) for b in branches}) == 5
     by_hand = sum(w * branch for w, branch in zip(weights, branches, strict=True))
     own = stack.state.parameters["prompt"][0].detach().clone()
-    apply_weights(stack, 0, weights, 4)
+    moments = (stack.moments.first, stack.moments.second)
+    apply_weights(stack.state, moments, 0, weights, 4)
     assert torch.allclose(stack.method.forward(stack.state).prompt[0], by_hand, atol=1e-12)
     merged = stack.state.parameters["prompt"][0]
     expected = sum(w * prompt for w, prompt in zip(weights, own, strict=True))
@@ -92,7 +95,7 @@ def _value(weights: np.ndarray) -> float:
 
 
 def test_the_greedy_search_finds_a_mixture_by_the_rule_done_by_hand() -> None:
-    search, seen = Search(4, (0.25, 0.5, 0.75)), []
+    search, seen = WeightSearch(4, (0.25, 0.5, 0.75)), []
 
     def score(asked):
         seen.append(asked[0])
@@ -106,7 +109,7 @@ def test_the_greedy_search_finds_a_mixture_by_the_rule_done_by_hand() -> None:
 
 
 def test_equal_scores_leave_the_earlier_branch_alone() -> None:
-    search = Search(3, (0.5,))
+    search = WeightSearch(3, (0.5,))
     search_together([search], lambda asked: [[0.7] * len(asked[0])])
     assert search.weights.tolist() == [1, 0, 0]
 

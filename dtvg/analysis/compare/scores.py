@@ -1,7 +1,6 @@
 """Scores of finished runs by row (method), target and seed, and the runs behind each.
 
-Cells without a finished run stay empty, never zero. Must not import torch, plotly or
-streamlit.
+Cells without a finished run stay empty, never zero.
 """
 
 from __future__ import annotations
@@ -13,8 +12,8 @@ from typing import TypeVar
 import numpy as np
 
 from dtvg.errors import DataError, unknown
+from dtvg.methods.specs.trials import best_subset_of
 from dtvg.store.reader import Run, read_table
-from dtvg.trials import best_subset_of
 
 AVERAGE = "average"
 """Name of the column that averages over targets."""

@@ -1,8 +1,7 @@
 """Which subset of the sources a run was trained on, and what it scored: one row per such run.
 
 `none` is the empty set, `single` one source, `all_sources` all of them; a method with a field
-`subset` (oracle, surrogate trials) says so itself. Must not import torch, plotly or streamlit.
-METHOD.md "Names".
+`subset` (oracle, surrogate trials) says so itself. docs/methods.md.
 """
 
 from __future__ import annotations

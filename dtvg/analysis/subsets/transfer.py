@@ -1,8 +1,7 @@
 """Does a source help or harm a target? Its score with it minus without it, and linear fits.
 
 From `single` runs (against `none`) and from runs on subsets of the sources (`oracle`,
-`surrogate`), paired by seed. Must not import torch, plotly or streamlit. METHOD.md, negative
-transfer.
+`surrogate`), paired by seed. docs/compare.md.
 """
 
 from __future__ import annotations
@@ -18,8 +17,8 @@ from dtvg.analysis.statistics import ALPHA, FEWEST_SEEDS, bootstrap_interval, ho
 from dtvg.analysis.subsets.quality import Truth
 from dtvg.analysis.subsets.runs import PLAIN, Subset, effect, subset_table
 from dtvg.errors import NumericsError
+from dtvg.methods.specs.trials import fit_surrogate
 from dtvg.store.reader import Run
-from dtvg.trials import fit_surrogate
 
 HELPFUL, HARMFUL, UNDECIDED = "helpful", "harmful", "undecided"
 NOTE = (

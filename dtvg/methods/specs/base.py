@@ -1,64 +1,178 @@
-"""What every transfer method's configuration has in common.
+"""What every transfer method's configuration has in common, and what methods may need.
 
-Must not import torch: the desk reads it.
+A method says here what its runs start from and wait for (`needs`), so that planning, training
+and pages name no method. Must not import torch: the desk reads it. docs/methods.md.
 """
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Self
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum, auto
+from typing import Any, ClassVar, Literal, Self
 
 from pydantic import BaseModel, ConfigDict
 
 from dtvg.rule.types import RuleSettings
 
+Subset = tuple[str, ...]
+"""Names of sources, in the order of all sources."""
+
+
+class Role(StrEnum):
+    """What a run is for in a comparison."""
+
+    HEADLINE = auto()
+    """A row that a person chooses between."""
+    SINGLE = auto()
+    """One source alone; compared as the best of its kind and as their mean."""
+    SUBSET = auto()
+    """One subset of an exhaustive search; together they are the yardstick of every grouping."""
+    TRIAL = auto()
+    """One subset tried so that another run of its method can choose its sources."""
+    STAGE_ONE = auto()
+    """Stage I tuning of one task."""
+    MIXTURE = auto()
+    """Stage I tuning of a mixture of sources."""
+
+    @property
+    def on_subset(self) -> bool:
+        """Whether the run judges one subset of the sources: no row of a comparison by itself."""
+        return self in (Role.SUBSET, Role.TRIAL)
+
+    @property
+    def in_stage_one(self) -> bool:
+        """Whether the run makes a prompt that transfer runs start from."""
+        return self in (Role.STAGE_ONE, Role.MIXTURE)
+
+
+@dataclass(frozen=True)
+class StageOne:
+    """A task's own prompt, tuned before the run."""
+
+    task: str
+    few_shot: bool = False
+    """Whether on the few rows of a few-shot target instead of the whole task."""
+
+
+@dataclass(frozen=True)
+class Mixture:
+    """A prompt trained before the run on the mixture of some sources."""
+
+    sources: Subset
+    method: MethodConfig
+    """What is trained there; its own `needs` say whether it has teachers."""
+
+
+@dataclass(frozen=True)
+class Needs:
+    """What must be there before a run can start, and into what it branches."""
+
+    stage_one: tuple[StageOne, ...] = ()
+    mixture: Mixture | None = None
+    trials: tuple[MethodConfig, ...] = ()
+    """Runs on the same target and seed that must have finished; `choose` reads their scores."""
+    branches: tuple[Subset, ...] = ()
+    """Sources of each branch that trains side by side within the run; empty: it does not branch."""
+
+
+@dataclass(frozen=True)
+class Choice:
+    """Which sources a run merges after its trials, and what is said about it."""
+
+    chosen: tuple[bool, ...]
+    sentence: str
+    """For the run's events."""
+    note: Mapping[str, Any]
+    """For the run's result."""
+
 
 class MethodConfig(BaseModel):
-    """What every transfer method's configuration has in common."""
+    """What every transfer method's configuration has in common.
+
+    Class variables say what kind of method it is; subclasses override those that differ.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     title: ClassVar[str]
     paper: ClassVar[str]
     summary: ClassVar[str]
-    uses_sources: ClassVar[bool] = True
-    """Whether the run reads source prompts from the bank."""
-    has_source_vectors: ClassVar[bool] = True
-    """Whether there is something to group at every step, so a Gram matrix is logged."""
-    soft: ClassVar[bool] = False
-    """Whether sources have learned or given weights instead of being decided by a rule: then
-    `member` means weight > 0, and no candidates are logged."""
-    ranks_prompts: ClassVar[bool] = False
-    """Whether source prompts (not vectors) are ranked by cosine while tuning: then the Gram
-    matrix logged is that of mean-pooled prompts."""
+    code: ClassVar[str] = ""
+    """Module whose class `Method` trains it; empty: the one of the same name in `dtvg.methods`.
+    Methods of other packages name theirs."""
+    prepares: ClassVar[tuple[type[MethodConfig], ...]] = ()
+    """Classes of its own that `needs` trains on mixtures."""
+
+    reads: ClassVar[Literal["nothing", "mixture", "prompts", "vectors"]] = "vectors"
+    """How a run meets its sources: not at all, only through what was trained on their mixture, as
+    prompts that are ranked by cosine, or as vectors whose Gram matrix is logged at every step."""
+    weights: ClassVar[Literal["grouped", "all", "given", "learned"]] = "all"
+    """Who says how much of a source is merged: a rule that groups anew at every step and can be
+    told to hold sources, nobody since all are, a choice made before training, or training."""
+    rates: ClassVar[Literal["stage_one", "transfer"]] = "transfer"
+    """Whose learning rates are the default: plain tuning from another start takes Stage I's."""
     trains_scales: ClassVar[bool] = True
+    """Whether there are learned per-token scales."""
     instance_wise: ClassVar[bool] = False
     """Whether every example gets its own prompt; `mixed_prompt` in files is then their mean."""
-    tunes_from_other_prompt: ClassVar[bool] = False
-    """Whether this is plain prompt tuning from another start: then Stage I's rate is used."""
-
-    starts_from_tasks: ClassVar[bool] = True
-    """Whether the Stage I prompts of the target and of its sources are tuned for the run."""
-    can_hold: ClassVar[bool] = False
-    """Whether sources can be pinned to the group, or banned from it, in mid-run."""
-    derived: ClassVar[bool] = False
-    """Whether a run starts only after its trials (see `trials`) have finished."""
+    role: ClassVar[Role] = Role.HEADLINE
+    """What its runs are for, where they do not judge a subset of sources."""
 
     name: str
 
-    @property
-    def trial(self) -> bool:
-        """Whether the run only serves to judge a subset of sources: no row of a comparison."""
-        return False
+    # -- what follows from the class variables ----------------------------------------------
 
     @property
-    def subset_of_sources(self) -> tuple[str, ...]:
-        """The sources merged by a trial."""
-        return ()
+    def uses_sources(self) -> bool:
+        """Whether a run depends on the target's sources."""
+        return self.reads != "nothing"
+
+    @property
+    def has_source_vectors(self) -> bool:
+        """Whether there is something to group at every step, so a Gram matrix is logged."""
+        return self.reads == "vectors" and self.uses_sources
+
+    @property
+    def ranks_prompts(self) -> bool:
+        """Whether source prompts are ranked by cosine: the logged Gram matrix is of prompts."""
+        return self.reads == "prompts"
 
     @property
     def logs_sources(self) -> bool:
         """Whether a run writes a Gram matrix and a row per source at every step."""
         return self.has_source_vectors or self.ranks_prompts
+
+    @property
+    def soft(self) -> bool:
+        """Whether weights are given or learned: `member` is weight > 0, nothing is a candidate."""
+        return self.weights in ("given", "learned")
+
+    @property
+    def can_hold(self) -> bool:
+        """Whether sources can be pinned to the group, or banned from it, in mid-run."""
+        return self.weights == "grouped" and self.has_source_vectors
+
+    # -- what runs it stands for -------------------------------------------------------------
+
+    @classmethod
+    def role_of(cls, on_subset: bool) -> Role:
+        """Return what a run is for.
+
+        Args:
+            on_subset: whether the run judges one subset of the sources.
+        """
+        return Role.TRIAL if on_subset else cls.role
+
+    @property
+    def subset_of_sources(self) -> Subset | None:
+        """The one subset of the sources that the run judges; None where it is no such run."""
+        return None
+
+    @property
+    def trial(self) -> bool:
+        """Whether the run only serves to judge a subset of sources: no row of a comparison."""
+        return self.subset_of_sources is not None
 
     @property
     def label(self) -> str:
@@ -72,11 +186,11 @@ class MethodConfig(BaseModel):
             parts.append(text if isinstance(value, str) else f"{key.replace('_', '')}{text}")
         return "-".join(parts)
 
-    def named_sources(self) -> tuple[str, ...]:
+    def named_sources(self) -> Subset:
         """Return sources this configuration names; they must be among the experiment's."""
         return ()
 
-    def expand(self, sources: tuple[str, ...]) -> tuple[MethodConfig, ...]:
+    def expand(self, sources: Subset) -> tuple[MethodConfig, ...]:
         """Return the configurations this one stands for on a target with these sources.
 
         Args:
@@ -87,11 +201,26 @@ class MethodConfig(BaseModel):
         """
         return () if self.uses_sources and not sources else (self,)
 
-    def takes(self, sources: tuple[str, ...]) -> tuple[str, ...]:
+    def run_count(self, sources: int) -> int:
+        """Return how many runs `expand` gives at most, without making them."""
+        return 1
+
+    def takes(self, sources: Subset) -> Subset:
         """Return those of the target's sources that a run reads."""
         return sources if self.uses_sources else ()
 
-    def chosen(self, sources: tuple[str, ...]) -> tuple[bool, ...] | None:
+    def always_merges(self, sources: Subset) -> Subset | None:
+        """Return the sources a run merges from the first step to the last, whatever they are like.
+
+        Such runs, at their default settings, tell what a subset of sources is worth. None: the
+        run decides for itself, or differs from them in more than the subset.
+
+        Args:
+            sources: those the run reads.
+        """
+        return self.subset_of_sources
+
+    def chosen(self, sources: Subset) -> tuple[bool, ...] | None:
         """Return which sources the configuration itself chooses; None where it chooses none."""
         return None
 
@@ -99,13 +228,47 @@ class MethodConfig(BaseModel):
         """Return what runs must agree in to share a stack: without what differs run by run."""
         return self
 
-    def preparation(self) -> MethodConfig | None:
-        """Return what is trained on the mixture of the sources before the run, or None."""
-        return None
+    # -- what a run starts from and waits for --------------------------------------------------
 
-    def prompt_count(self, sources: int) -> int:
-        """Return how many prompts `[r d]` are trained."""
-        return 1
+    def needs(self, sources: Subset, target: str, few_shot: bool = False) -> Needs:
+        """Return what must be there before a run can start.
+
+        Args:
+            sources: those the run reads.
+            target: the task it is trained on; of a run on a mixture, that mixture's name.
+            few_shot: whether the target has only a few rows.
+
+        Returns:
+            By default the Stage I prompts of the sources and of the target.
+        """
+        own = StageOne(target, few_shot)
+        return Needs(stage_one=(*(StageOne(source) for source in sources), own))
+
+    def choose(
+        self, sources: Subset, trials: Sequence[MethodConfig], scores: Sequence[float]
+    ) -> Choice:
+        """Return which sources to merge, after the trials that `needs` names.
+
+        Args:
+            sources: those the run reads.
+            trials: the finished ones among them.
+            scores: validation score of each, 0..1.
+
+        Raises:
+            NumericsError: the trials do not tell.
+        """
+        raise NotImplementedError(f"method '{self.name}' needs no trials")
+
+    # -- sizes and budgets -----------------------------------------------------------------------
+
+    def steps(self, stage_one: int, transfer: int) -> int:
+        """Return the optimiser steps of a transfer run.
+
+        Args:
+            stage_one: steps of Stage I.
+            transfer: steps of Stage II.
+        """
+        return transfer
 
     def scale_count(self, sources: int) -> int:
         """Return how many learned scales `[r]` there are beside the target's."""
@@ -117,6 +280,8 @@ class MethodConfig(BaseModel):
 
     def grouping_settings(self) -> RuleSettings:
         """Settings of `decide` that reproduce this method's decisions."""
+        if self.ranks_prompts:
+            return RuleSettings("nearest", measure="cosine", threshold=float("-inf"))
         return RuleSettings("all_sources")
 
 

@@ -56,7 +56,7 @@ def _walks(run: Run) -> bool:
     spec = METHODS.get(run.method_name)
     return bool(
         spec
-        and spec.has_source_vectors
+        and spec.reads == "vectors"
         and "subset" not in spec.model_fields
         and run.method_name not in ("none", "single", "all_sources")
         and run.sources

@@ -1,6 +1,6 @@
 """What Start would do, beside the form: runs, cost, devices, what stands against it, and Start.
 
-Must not import torch. Processes are started by jobs/.
+Processes are started by jobs/.
 """
 
 from __future__ import annotations
@@ -18,7 +18,8 @@ from dtvg.jobs import devices as machine
 from dtvg.jobs import queue
 from dtvg.jobs.devices import Device
 from dtvg.jobs.readiness import Finding, findings
-from dtvg.planning import Plan, duration, plan
+from dtvg.plan import Plan, plan
+from dtvg.plan.estimate import Estimate, duration, estimate
 from dtvg.ui import control, forms
 from dtvg.ui.launch import draft as launch_draft
 from dtvg.ui.launch.draft import Draft
@@ -71,20 +72,21 @@ def show(configs: Sequence[ExperimentConfig]) -> None:
     transfer = sum(len(cohort.runs) for made in plans for cohort in made.transfer)
     first = sum(len(cohort.runs) for made in plans for cohort in made.stage_one)
     cohorts = sum(len(made.stage_one) + len(made.transfer) for made in plans)
-    times = [made.estimated_seconds for made in plans]
+    costs = [estimate(config, made) for config, made in zip(configs, plans, strict=True)]
+    times = [cost.seconds for cost in costs]
     known = [seconds for seconds in times if seconds is not None]
     with st.container(horizontal=True):
         if len(configs) > 1:
             st.metric("Experiments", f"{len(configs):,}", width="content")
         st.metric("Runs", f"{transfer:,}", width="content")
         total = sum(known) if len(known) == len(times) else None
-        st.metric("Time, roughly", duration(total), width="content")
+        st.metric("Time, roughly", duration(total, "unknown"), width="content")
     st.caption(
         f"Before them at most {first:,} Stage I runs: prompts in the bank are not tuned again. "
         f"{sum(made.run_steps for made in plans):,} steps in all, in {cohorts} "
-        f"cohort{'s' * (cohorts != 1)} of runs that train together. {_parameters(plans)}"
+        f"cohort{'s' * (cohorts != 1)} of runs that train together. {_parameters(costs)}"
     )
-    memory = [made.estimated_memory_gib for made in plans]
+    memory = [cost.memory_gib for cost in costs]
     most = max((gib for gib in memory if gib is not None), default=None)
     device = machine.pick(configs[0].device.name, devices())
     if device is not None:
@@ -109,8 +111,8 @@ def _device(device: Device, config: ExperimentConfig, memory: float | None) -> N
         )
 
 
-def _parameters(plans: Sequence[Plan]) -> str:
-    counts = sorted({count for made in plans for count in made.trained_parameters.values()})
+def _parameters(costs: Sequence[Estimate]) -> str:
+    counts = sorted({count for cost in costs for count in cost.trained_parameters.values()})
     if not counts or not counts[-1]:
         return "How many numbers a run trains is known once the backbone is here."
     low, high = f"{counts[0]:,}", f"{counts[-1]:,}"

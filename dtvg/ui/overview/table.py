@@ -15,6 +15,7 @@ import streamlit as st
 
 from dtvg.analysis.overview import table as overview
 from dtvg.analysis.overview.table import ExperimentRow, Group, RunRow
+from dtvg.plan.estimate import duration
 from dtvg.store.reader import Experiment
 from dtvg.ui import address, cache, runs
 from dtvg.ui.overview.filter import TITLES, View
@@ -146,7 +147,7 @@ def _shown(row: RunRow, column: str, drawn: bool) -> Any:
         return row.run.method
     value = row.value(column)
     if column == "left" and drawn:
-        return overview.duration(value)
+        return duration(value)
     if column == "started":
         return overview.age(value)
     if column == "tag":
@@ -175,7 +176,7 @@ def _group_record(group: Group, view: View, drawn: bool) -> dict[str, Any]:
             record[title] = group.over_seeds(column)[0]
         elif column == "left":
             left = max((r.left for r in group.rows if r.left is not None), default=None)
-            record[title] = overview.duration(left) if drawn else left
+            record[title] = duration(left) if drawn else left
         elif column in ("tag", "note", "started", "message"):
             found = dict.fromkeys(v for r in group.rows for v in _several(r.value(column)))
             texts = [overview.age(v) if column == "started" else str(v) for v in found if v]
@@ -198,7 +199,7 @@ def _experiment_record(row: ExperimentRow, view: View, drawn: bool) -> dict[str,
         "runs": len(row.rows),
         "state": overview.states_of(shared),
         "progress": row.progress,
-        "time left": overview.duration(row.left) if drawn else row.left,
+        "time left": duration(row.left) if drawn else row.left,
         "targets": ", ".join(dict.fromkeys(r.target for r in shared if r.target)),
         "methods": ", ".join(dict.fromkeys(r.method for r in shared if r.method)),
         "seeds": ", ".join(str(s) for s in sorted({r.seed for r in shared})),

@@ -1,0 +1,26 @@
+"""All sources: every vector merged at every step, without grouping.
+
+Its settings; the code is `dtvg.methods.all_sources`. Must not import torch.
+arXiv 2503.18063, ablations.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from dtvg.methods.specs.base import MethodConfig, Subset
+
+
+class AllSources(MethodConfig):
+    """Merge every source at every step: DTVG without grouping."""
+
+    title = "All sources"
+    paper = "DTVG ablation, arXiv 2503.18063"
+    summary = "Every source's vector merged at every step, no grouping."
+    weights = "grouped"
+
+    name: Literal["all_sources"] = "all_sources"
+
+    def always_merges(self, sources: Subset) -> Subset | None:
+        """Every source."""
+        return sources

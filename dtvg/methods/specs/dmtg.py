@@ -1,0 +1,45 @@
+"""DMTG: which sources share the target's group, learned by Gumbel-softmax.
+
+Its settings; the code is `dtvg.methods.dmtg`. Must not import torch. arXiv 2407.05082.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from dtvg.methods.specs.base import MethodConfig
+
+
+class Dmtg(MethodConfig):
+    """Which sources share the target's group, learned by Gumbel-softmax in one run."""
+
+    title = "DMTG"
+    paper = "One-Shot Differentiable Multi-Task Grouping, arXiv 2407.05082"
+    summary = "Sources assigned to groups by a learned Gumbel-softmax; one group is the target's."
+    weights = "learned"
+
+    name: Literal["dmtg"] = "dmtg"
+    groups: int = Field(
+        2, ge=2, le=16, description="K: groups a source can be in; the first is the target's."
+    )
+    sample: Literal["soft", "hard"] = Field(
+        "soft", description="Relaxed assignments in training, or one-hot ones (straight through)."
+    )
+    temperature_start: float = Field(
+        2.5, gt=0, description="Temperature of the relaxation at the first step."
+    )
+    temperature_end: float = Field(
+        0.1, gt=0, description="Temperature when learning ends; falls exponentially until then."
+    )
+    learn_share: float = Field(
+        0.5,
+        ge=0,
+        le=1,
+        description="Share of the steps in which the grouping is learned; then it is fixed.",
+    )
+
+    def gate_count(self, length: int, width: int, sources: int) -> int:
+        """One logit per source and group."""
+        return sources * self.groups

@@ -1,0 +1,74 @@
+"""DTVG: the group of sources is decided anew at every step.
+
+Its settings; the code is `dtvg.methods.dtvg`. Must not import torch.
+arXiv 2503.18063, sections 3 and 4.
+"""
+
+from __future__ import annotations
+
+from typing import Literal, Self
+
+from pydantic import Field, model_validator
+
+from dtvg.methods.specs.base import MethodConfig
+from dtvg.rule.rules import RULE_NAMES, RULES, RuleName, idle_settings
+from dtvg.rule.types import RuleSettings
+
+
+class Dtvg(MethodConfig):
+    """Dynamic task vector grouping: the group is decided anew at every step."""
+
+    title = "DTVG"
+    paper = "Dynamic Task Vector Grouping, arXiv 2503.18063"
+    summary = "Sources ranked by target similarity, grouped by knowledge consistency, every step."
+    weights = "grouped"
+
+    name: Literal["dtvg"] = "dtvg"
+    rule: RuleName = Field(
+        "greedy",
+        description="How the group is decided: greedy is the paper's, the others its ablations. "
+        + "; ".join(f"{name}: {RULES[name].summary}" for name in RULE_NAMES)
+        + ".",
+    )
+    measure: Literal["dot", "cosine"] = Field(
+        "dot", description="Inner product of the pooled vectors (the paper's), or their cosine."
+    )
+    threshold: float = Field(
+        0.0, description="Smallest target similarity of a candidate; the paper's is 0."
+    )
+    consistency_weight: float = Field(
+        1.0, ge=0, description="λ of rule exact: weight of consistency against similarity."
+    )
+    exact_over: Literal["sources", "candidates"] = Field(
+        "sources", description="Rule exact searches the subsets of all sources or of candidates."
+    )
+    exact_similarity: Literal["mean", "sum"] = Field(
+        "mean", description="Rule exact takes the mean or the sum of the members' similarities."
+    )
+    regroup_every: int = Field(
+        1, ge=1, description="k: the group may change at steps 1, 1 + k, 1 + 2k, … only."
+    )
+    hysteresis: float | None = Field(
+        None,
+        ge=0,
+        description="Keep the group unless the best one's objective (greedy: consistency) exceeds "
+        "its own by more than this; empty: always take the best.",
+    )
+    hysteresis_unit: Literal["absolute", "relative"] = Field(
+        "absolute",
+        description="Hysteresis in units of the objective, or as a share of the best objective.",
+    )
+    scale_activation: Literal["identity", "sigmoid", "relu"] = Field(
+        "identity", description="What the learned scales pass through; the paper's is identity."
+    )
+
+    def grouping_settings(self) -> RuleSettings:
+        """Settings of `decide` that reproduce this method's decisions."""
+        return RuleSettings(**{name: getattr(self, name) for name in RuleSettings.names()})
+
+    @model_validator(mode="after")
+    def _every_setting_has_an_effect(self) -> Self:
+        idle = idle_settings(self.grouping_settings())
+        if idle:
+            raise ValueError(idle)
+        return self

@@ -1,0 +1,28 @@
+"""Common settings of the merging methods: one merged vector is added to the target's.
+
+The code they share is `dtvg.methods.merged`. Must not import torch.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from dtvg.methods.specs.base import MethodConfig
+
+
+class MergingConfig(MethodConfig):
+    """What the methods have in common whose merged vector is added to the target's."""
+
+    coefficient: float = Field(
+        1.0, gt=0, description="λ: factor of the merged vector while its learned scale is 1."
+    )
+    scale: Literal["merged", "source"] = Field(
+        "merged",
+        description="Learned per-token scale: one for the merged vector, or one per source.",
+    )
+
+    def scale_count(self, sources: int) -> int:
+        """One scale for the merged vector, or one per source."""
+        return min(1, sources) if self.scale == "merged" else sources

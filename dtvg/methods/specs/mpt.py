@@ -1,0 +1,56 @@
+"""Multitask prompt tuning: a distilled shared prompt times a rank-one matrix.
+
+Its settings; the code is `dtvg.methods.mpt`. Must not import torch. arXiv 2303.02861.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Literal
+
+from pydantic import Field
+
+from dtvg.methods.specs.base import MethodConfig, Mixture, Needs, Subset
+from dtvg.methods.specs.mpt_sources import MptSources
+
+
+class Mpt(MethodConfig):
+    """One shared prompt times a rank-one matrix per task, distilled from the sources."""
+
+    title = "Multitask prompt tuning"
+    paper = "Wang et al. 2023, arXiv 2303.02861"
+    summary = "A shared prompt distilled from the sources, times the target's rank-one matrix."
+    reads = "prompts"
+    weights = "learned"
+    trains_scales = False
+    prepares = (MptSources,)
+
+    name: Literal["mpt"] = "mpt"
+    start: Literal["fit", "mean"] = Field(
+        "fit",
+        description="The target's rank-one matrix starts as near as can be to its Stage I prompt, "
+        "or at the mean of the sources'.",
+    )
+    distil: Literal["backbone", "prompts"] = Field(
+        "backbone",
+        description="The shared prompt is trained on the sources' data after their teachers, or "
+        "fitted to the teachers' prompts without data.",
+    )
+    distil_weight: float = Field(
+        0.9, ge=0, description="λ: weight of the teachers' logits and hidden states in that loss."
+    )
+    iterations: int = Field(
+        20, ge=1, le=1000, description="Rounds of the least squares that fit prompts."
+    )
+
+    def needs(self, sources: Subset, target: str, few_shot: bool = False) -> Needs:
+        """Every task's prompt, and source training where the backbone distils."""
+        plain = super().needs(sources, target, few_shot)
+        if self.distil == "prompts":
+            return plain
+        method = MptSources(distil_weight=self.distil_weight, iterations=self.iterations)
+        return replace(plain, mixture=Mixture(sources, method))
+
+    def gate_count(self, length: int, width: int, sources: int) -> int:
+        """The target's rank-one matrix."""
+        return length + width

@@ -1,0 +1,26 @@
+"""No transfer: the target alone, tuned on for the Stage II budget.
+
+Its settings; the code is `dtvg.methods.none`. Must not import torch. arXiv 2104.08691.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from dtvg.methods.specs.base import MethodConfig, Subset
+
+
+class NoTransfer(MethodConfig):
+    """No transfer: the target's Stage I prompt is tuned on for the whole Stage II budget."""
+
+    title = "No transfer"
+    paper = "Lester et al. 2021, arXiv 2104.08691"
+    summary = "Prompt tuning on the target alone, continued for the Stage II budget."
+    reads = "nothing"
+    trains_scales = False
+
+    name: Literal["none"] = "none"
+
+    def always_merges(self, sources: Subset) -> Subset | None:
+        """No source."""
+        return ()

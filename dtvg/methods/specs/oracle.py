@@ -1,0 +1,50 @@
+"""Oracle: a run on every subset of the sources, the yardstick of every grouping.
+
+Its settings; the code is `dtvg.methods.oracle`. Must not import torch.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from dtvg.methods.specs.base import MethodConfig, Role, Subset
+from dtvg.methods.specs.trials import SubsetConfig, all_subsets, drawn_count, drawn_subsets
+
+WHOLE = 6
+"""Sources up to which every subset is trained."""
+
+
+class Oracle(SubsetConfig):
+    """Train on every subset of the sources: the best one is what a grouping could have found."""
+
+    title = "Oracle (every subset)"
+    paper = "ours: exhaustive search, the yardstick of every grouping"
+    summary = "One run per subset of sources (sampled beyond 6); the best subset is the yardstick."
+    role = Role.SUBSET
+
+    name: Literal["oracle"] = "oracle"
+    samples: int = Field(
+        64, ge=2, le=4096, description="Subsets tried where there are more than 6 sources."
+    )
+    draw_seed: int = Field(0, ge=0, description="Seed of that sample.")
+
+    @classmethod
+    def role_of(cls, on_subset: bool) -> Role:
+        """Every run is one of the searched subsets."""
+        return cls.role
+
+    def expand(self, sources: Subset) -> tuple[MethodConfig, ...]:
+        """Every subset, the empty one included, for up to 6 sources; a sample beyond."""
+        if self.subset is not None:
+            return (self,) if set(self.subset) <= set(sources) else ()
+        if len(sources) <= WHOLE:
+            return tuple(self.of(subset) for subset in all_subsets(sources))
+        return tuple(self.of(s) for s in drawn_subsets(sources, self.samples, 0.5, self.draw_seed))
+
+    def run_count(self, sources: int) -> int:
+        """One run per subset."""
+        if self.subset is not None:
+            return 1
+        return 2**sources if sources <= WHOLE else drawn_count(sources, self.samples)

@@ -1,0 +1,30 @@
+"""Primal-dual relations: sources weighed by a task-relation matrix.
+
+Its settings; the code is `dtvg.methods.primal_dual`. Must not import torch. arXiv 2004.01305.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from dtvg.methods.specs.base import MethodConfig
+
+
+class PrimalDual(MethodConfig):
+    """An online task-relation matrix, learned in the dual, weighs the sources."""
+
+    title = "Primal-dual relations"
+    paper = "Distributed Primal-Dual Online Multi-Task Learning, arXiv 2004.01305"
+    summary = "A task-relation matrix learned online from per-task duals weighs the sources."
+    weights = "learned"
+    trains_scales = False
+
+    name: Literal["primal_dual"] = "primal_dual"
+    rate: float = Field(
+        5.0, gt=0, description="η: how sharply the relation matrix follows the duals."
+    )
+    skip: float = Field(
+        0.0, ge=0, lt=1, description="Chance of a task to skip a round; its exchange waits."
+    )

@@ -1,0 +1,45 @@
+"""Relational context: per source a searched kind of context.
+
+Its settings; the code is `dtvg.methods.relational`. Must not import torch. arXiv 2104.13874.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from dtvg.methods.specs.base import MethodConfig
+
+
+class Relational(MethodConfig):
+    """Per source one kind of context, chosen by differentiable search."""
+
+    title = "Relational context"
+    paper = "Exploring Relational Context (ATRC), arXiv 2104.13874"
+    summary = "Per source a searched kind of context: token by token, attended, or none."
+    weights = "learned"
+
+    name: Literal["relational"] = "relational"
+    projection: int = Field(
+        16, ge=1, le=1024, description="h: width of the attention's queries and keys."
+    )
+    window: int = Field(
+        0, ge=0, description="Local context: source tokens at most so many places away."
+    )
+    sample: Literal["soft", "hard"] = Field(
+        "soft", description="Relaxed choices in the search, or one-hot ones (straight through)."
+    )
+    temperature_start: float = Field(
+        2.5, gt=0, description="Temperature of the relaxation at the first step."
+    )
+    temperature_end: float = Field(
+        0.1, gt=0, description="Temperature when the search ends; falls exponentially until then."
+    )
+    search_share: float = Field(
+        0.5, ge=0, le=1, description="Share of the steps that search; then the choices are kept."
+    )
+
+    def gate_count(self, length: int, width: int, sources: int) -> int:
+        """Three logits per source, queries and keys."""
+        return 3 * sources + 2 * width * self.projection

@@ -1,0 +1,24 @@
+"""SPoT: start from the source prompt most similar to the target's.
+
+Its settings; the code is `dtvg.methods.spot`. Must not import torch. arXiv 2110.07904.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from dtvg.methods.specs.base import MethodConfig
+
+
+class Spot(MethodConfig):
+    """Start from the source prompt with the highest cosine to the target's, then tune."""
+
+    title = "SPoT"
+    paper = "Vu et al. 2022, arXiv 2110.07904"
+    summary = "Prompt tuning started from the most similar source prompt."
+    reads = "prompts"
+    weights = "given"
+    rates = "stage_one"
+    trains_scales = False
+
+    name: Literal["spot"] = "spot"

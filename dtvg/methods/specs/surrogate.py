@@ -1,0 +1,68 @@
+"""Surrogate: a linear model of trained subsets chooses the sources.
+
+Its settings; the code is `dtvg.methods.surrogate`. Must not import torch.
+arXiv 2303.14582, sections 3 and 4.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Literal
+
+from pydantic import Field
+
+from dtvg.methods.specs.base import Choice, MethodConfig, Needs, Subset
+from dtvg.methods.specs.trials import SubsetConfig, drawn_count, drawn_subsets, fit_surrogate
+
+
+class Surrogate(SubsetConfig):
+    """Fit a linear model of the score over trained subsets; merge the sources that help."""
+
+    title = "Surrogate model"
+    paper = "Surrogate models for negative transfer, arXiv 2303.14582"
+    summary = "Runs on sampled subsets, a linear fit of their scores, then the helpful sources."
+
+    name: Literal["surrogate"] = "surrogate"
+    samples: int = Field(
+        16, ge=2, le=4096, description="Subsets trained; all where there are less."
+    )
+    include: float = Field(
+        0.5, ge=0.1, le=0.9, description="Chance of a source to be in a sampled subset."
+    )
+    draw_seed: int = Field(0, ge=0, description="Seed of the sample, the same for every run seed.")
+    threshold: float = Field(
+        0.0, description="A source is kept if its coefficient (in score, 0..1) is above this."
+    )
+    interval: float = Field(0.95, gt=0, lt=1, description="Coverage of the logged intervals.")
+
+    def trials(self, sources: Subset) -> tuple[Surrogate, ...]:
+        """Return the configurations of the runs the fit rests on."""
+        drawn = drawn_subsets(sources, self.samples, self.include, self.draw_seed)
+        return tuple(self.of(subset) for subset in drawn)
+
+    def expand(self, sources: Subset) -> tuple[MethodConfig, ...]:
+        """The trials, then the run on the sources they show to be helpful."""
+        if self.subset is not None:
+            return (self,) if set(self.subset) <= set(sources) else ()
+        return (*self.trials(sources), self) if sources else ()
+
+    def run_count(self, sources: int) -> int:
+        """The trials and the run on what they choose."""
+        return 1 if self.subset is not None else drawn_count(sources, self.samples) + 1
+
+    def needs(self, sources: Subset, target: str, few_shot: bool = False) -> Needs:
+        """Every task's prompt; the run that chooses also waits for its trials."""
+        plain = super().needs(sources, target, few_shot)
+        return plain if self.subset is not None else replace(plain, trials=self.trials(sources))
+
+    def choose(
+        self, sources: Subset, trials: Sequence[MethodConfig], scores: Sequence[float]
+    ) -> Choice:
+        """Return the sources whose coefficient in a linear fit of the scores is high enough."""
+        subsets = [trial.subset_of_sources or () for trial in trials]
+        fit = fit_surrogate(sources, subsets, scores, self.interval)
+        kept = fit.kept(self.threshold)
+        note = {"subset": list(kept), **fit.to_json()}
+        sentence = f"Linear fit of {fit.n_trials} trials keeps {', '.join(kept) or 'none'}."
+        return Choice(tuple(name in kept for name in sources), sentence, note)

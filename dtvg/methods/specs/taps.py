@@ -1,0 +1,36 @@
+"""TAPS: per token the shared prompt or the target's own, by a learned gate.
+
+Its settings; the code is `dtvg.methods.taps`. Must not import torch. arXiv 2203.16708.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from dtvg.methods.specs.base import MethodConfig
+
+
+class Taps(MethodConfig):
+    """Per token, the shared prompt or the target's own, by a learned gate."""
+
+    title = "TAPS"
+    paper = "Task Adaptive Parameter Sharing, arXiv 2203.16708"
+    summary = "Learned 0/1 gates per token: the shared prompt, or the target's own token."
+    weights = "learned"
+    trains_scales = False
+
+    name: Literal["taps"] = "taps"
+    base: Literal["mean_sources", "init"] = Field(
+        "mean_sources", description="The shared prompt: mean of the sources', or the initial one."
+    )
+    threshold: float = Field(0.1, description="τ: a gate is open while its score reaches this.")
+    score_start: float = Field(0.2, description="Scores at the start; above the threshold: open.")
+    sparsity: float = Field(
+        0.05, ge=0, description="λ: weight of the mean score, which pushes gates towards closed."
+    )
+
+    def gate_count(self, length: int, width: int, sources: int) -> int:
+        """One score per token."""
+        return length

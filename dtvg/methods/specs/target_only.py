@@ -1,0 +1,22 @@
+"""Target only: the target's vector with its learned scale, no sources.
+
+Its settings; the code is `dtvg.methods.target_only`. Must not import torch.
+arXiv 2503.18063, ablations.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from dtvg.methods.specs.base import MethodConfig
+
+
+class TargetOnly(MethodConfig):
+    """The target's own vector with its learned scale; no sources (paper, ablation)."""
+
+    title = "Target only"
+    paper = "DTVG ablation, arXiv 2503.18063"
+    summary = "The target's vector with its per-token scale, no sources."
+    reads = "nothing"
+
+    name: Literal["target_only"] = "target_only"

@@ -1,0 +1,138 @@
+"""What a plan costs, roughly and before anything is loaded: time, memory, trained parameters.
+
+Also how long a time is, in words. Must not import torch: the launch page shows it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from dtvg.backbones.specs import BackboneFacts, facts
+from dtvg.config import ExperimentConfig, RunConfig
+from dtvg.plan.graph import CohortPlan, Plan
+
+CPU_FLOPS = 3e10
+GPU_FLOPS = 6e13
+"""Sustained matmul rates assumed for the rough estimate: two CPU cores, one data-centre GPU."""
+CPU_STEP, GPU_STEP = 0.02, 0.05
+"""Seconds a cohort's step takes however small the model."""
+MEAN_TOKENS, DEMO_TOKENS, ANSWER_TOKENS = 60, 14, 3
+"""Input (of the demo: short sentences) and answer of a usual example; limits on length are rarely
+reached."""
+PROCESS_BYTES = 6e8
+"""Of Python with its libraries."""
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What a plan costs, roughly."""
+
+    trained_parameters: dict[str, int]
+    """Trained parameters of each transfer run (0 where the backbone's width is unknown)."""
+    seconds: float | None
+    """None where the backbone's size is unknown before it is loaded."""
+    memory_gib: float | None
+
+
+def estimate(config: ExperimentConfig, made: Plan) -> Estimate:
+    """Estimate time, memory and trained parameters.
+
+    Args:
+        config: the experiment.
+        made: its plan.
+    """
+    sizes = facts(config.backbone.name)
+    width = sizes.width if sizes else 0
+    transfers = (run for cohort in made.transfer for run in cohort.runs)
+    parameters = {run.name: trained_parameters(run, width) for run in transfers}
+    if sizes is None:
+        return Estimate(parameters, None, None)
+    largest = max((len(cohort.runs) for cohort in made.cohorts), default=1)
+    return Estimate(
+        parameters,
+        _seconds(config, sizes, made.cohorts),
+        _memory_gib(config, sizes, largest),
+    )
+
+
+def duration(seconds: float | None, unknown: str = "") -> str:
+    """Return a time in words of sensible size: `45 s`, `12 min`, `3 h 05 min`, `4 days`.
+
+    Args:
+        seconds: None where it is not known.
+        unknown: what to say then.
+    """
+    if seconds is None:
+        return unknown
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    if minutes < 90:
+        return f"{minutes} min"
+    if minutes < 48 * 60:
+        return f"{minutes // 60} h {minutes % 60:02d} min"
+    return f"{minutes / 60 / 24:.0f} days"
+
+
+def _seconds(
+    config: ExperimentConfig, sizes: BackboneFacts, cohorts: Sequence[CohortPlan]
+) -> float:
+    """Estimate time: forward and backward through the frozen weights, and a cost per step."""
+    tokens = _mean_tokens(config)
+    answers = ANSWER_TOKENS * (sizes.matmul_parameters + sizes.width * sizes.vocabulary)
+    each = sizes.matmul_parameters * tokens + answers
+    trained = evaluated = 0
+    for run in (run for cohort in cohorts for run in cohort.runs):
+        trained += run.total_steps * run.optim.batch_size * (len(run.needs.branches) or 1)
+        evaluated += _evaluated(run)
+    on_cpu = config.device.name in ("auto", "cpu")
+    flops = each * (4.0 * trained + 2.0 * evaluated)
+    overhead = sum(cohort.steps for cohort in cohorts) * (CPU_STEP if on_cpu else GPU_STEP)
+    return flops / (CPU_FLOPS if on_cpu else GPU_FLOPS) + overhead
+
+
+def _mean_tokens(config: ExperimentConfig) -> int:
+    """Tokens the encoder sees of a usual example, the prompt's included."""
+    demo = config.backbone.name == "demo"
+    return config.prompt.length + min(
+        config.data.max_source_tokens, DEMO_TOKENS if demo else MEAN_TOKENS
+    )
+
+
+def _memory_gib(config: ExperimentConfig, sizes: BackboneFacts, runs: int) -> float:
+    """Estimate memory: weights, what a micro-batch keeps for backward, the runs' own tensors."""
+    bytes_each = {"float64": 8, "float32": 4, "int8": 1, "int4": 0.5}.get(
+        config.device.precision, 2
+    )
+    sides = 2.3 if sizes.encoder_decoder else 1.0
+    weights = bytes_each * (sizes.matmul_parameters * sides + sizes.width * sizes.vocabulary)
+    on_cpu = config.device.name in ("auto", "cpu")
+    budget = config.device.token_budget or (4096 if on_cpu else 65536)
+    budget = min(budget, runs * config.optim.batch_size * _mean_tokens(config))
+    inner = sizes.hidden or sizes.width
+    kept = 12 * inner + 3 * (sizes.feed_forward or 4 * inner)
+    work = max(bytes_each, 2) * budget * (sizes.layers * kept + 0.1 * sizes.vocabulary)
+    own = 4 * 4 * sizes.width * config.prompt.length * (len(config.sources) + 3)
+    return float((weights + work + own * runs + PROCESS_BYTES) / 2**30)
+
+
+def trained_parameters(run: RunConfig, width: int) -> int:
+    """Return how many numbers a run trains: prompts, target scale, source scales, gates.
+
+    Args:
+        run: its method decides what is trained.
+        width: the backbone's d.
+    """
+    length = run.prompt.length
+    count = length * width * (len(run.needs.branches) or 1)
+    if run.method.trains_scales:
+        count += length
+    count += run.method.gate_count(length, width, len(run.sources))
+    return count + length * run.method.scale_count(len(run.sources))
+
+
+def _evaluated(run: RunConfig) -> int:
+    """Examples a run is scored on over its life."""
+    times = run.total_steps // run.evaluation.every + 2
+    return times * run.evaluation.max_examples
