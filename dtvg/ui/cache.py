@@ -246,9 +246,9 @@ def _results(runs: tuple[Run, ...]) -> tuple[Any, ...]:
 def _quality(
     key: Stamp, _runs: tuple[Run, ...], _everyone: tuple[Run, ...]
 ) -> tuple[QualityInfo, float]:
-    groups = [groups(run) for run in _runs]
-    agreement = stability_of(groups).mean_jaccard if len(groups) > 1 else float("nan")
-    return quality_info(groups, _runs, _everyone, truth()), agreement
+    judged = [groups(run) for run in _runs]
+    agreement = stability_of(judged).mean_jaccard if len(judged) > 1 else float("nan")
+    return quality_info(judged, _runs, _everyone, truth()), agreement
 
 
 def quality(runs: tuple[Run, ...], everyone: tuple[Run, ...]) -> tuple[QualityInfo, float]:
