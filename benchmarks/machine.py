@@ -25,7 +25,7 @@ def facts() -> dict[str, Any]:
         "load": round(os.getloadavg()[0], 2),
         "python": platform.python_version(),
     }
-    for name in ("torch", "transformers", "peft", "streamlit", "duckdb", "pyarrow", "numpy"):
+    for name in ("torch", "transformers", "peft", "streamlit", "pyarrow", "numpy"):
         try:
             found[name] = __import__("importlib.metadata").metadata.version(name)
         except ImportError:

@@ -75,11 +75,20 @@ def main() -> None:
 
 def _process(task: str, given: argparse.Namespace, home: str) -> dict[str, Any]:
     """Measure in a process of its own."""
-    command = [sys.executable, __file__, "--one", task, "--tokenizer", given.tokenizer]
+    command = [
+        sys.executable,
+        "-m",
+        "benchmarks.tokenising",
+        "--one",
+        task,
+        "--tokenizer",
+        given.tokenizer,
+    ]
     command += ["--data", given.data] if given.data else []
     done = subprocess.run(
         command,
-        env={**os.environ, "DTVG_HOME": home, "PYTHONPATH": str(ROOT)},
+        cwd=ROOT,
+        env={**os.environ, "DTVG_HOME": home},
         capture_output=True,
         text=True,
         check=True,

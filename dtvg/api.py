@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from dtvg.config import ExperimentConfig, build_config, load_config
 from dtvg.errors import ConfigError, unknown
+from dtvg.extras import require
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -52,6 +53,7 @@ class Run:
         Raises:
             ConfigError: an unknown name.
         """
+        require("app", "A figure")
         from dtvg.analysis.run.curves import curve_info
         from dtvg.analysis.run.groups import group_info
         from dtvg.figures import groups
@@ -154,6 +156,7 @@ class Experiment:
         Raises:
             ConfigError: an unknown name.
         """
+        require("app", "A figure")
         from dtvg.analysis.run.curves import curve_info
         from dtvg.figures.compare import (
             compare_figure,

@@ -1,7 +1,7 @@
 """A comparison as text to take away: CSV, Markdown, LaTeX.
 
 Everything printed comes from `analysis.lines`, which the terminal and the pages show too.
-Must not import torch, plotly or streamlit. docs/verdicts.md "Exports".
+docs/verdicts.md "Exports".
 """
 
 from __future__ import annotations

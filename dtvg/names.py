@@ -32,5 +32,5 @@ def check_name(name: str, what: str = "name") -> str:
         ConfigError: otherwise.
     """
     if not is_name(name):
-        raise ConfigError(f"'{name}' cannot be the {what}: {NAME_RULE}.")
+        raise ConfigError(f"'{name}' cannot be used as the {what}: {NAME_RULE}.")
     return name

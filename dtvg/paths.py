@@ -1,8 +1,8 @@
-"""Where things lie on disk: one function per folder, all under `home()`.
+"""Where things lie on disk: one function per folder, in a checkout and where a wheel is installed.
 
-`DTVG_HOME` moves everything that is made at run time; what the repository ships
-(`data/demo`, `data/examples`, `data/published`) stays beside the package. No constants, so
-that tests can move them with the environment.
+What is made at run time lies under `home()`; what ships with the product lies beside the package
+in a checkout (also an editable install) and inside it where a wheel was installed. No constants,
+so that tests can move them with the environment.
 """
 
 from __future__ import annotations
@@ -10,16 +10,46 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+import platformdirs
+
+
+def _package() -> Path:
+    return Path(__file__).resolve().parent
+
+
+def checkout() -> Path | None:
+    """Return the checkout the package is used from; None where it was installed as a wheel.
+
+    A wheel carries the data inside the package (`dtvg/_data`), a checkout beside it.
+    """
+    package = _package()
+    if (package / "_data").is_dir() or not (package.parent / "app.py").is_file():
+        return None
+    return package.parent
+
 
 def shipped() -> Path:
-    """Return the repository's `data/` folder, which holds what ships with the product."""
-    return Path(__file__).resolve().parent.parent / "data"
+    """Return the folder of the data that ship with the product (`data/` of a checkout)."""
+    root = checkout()
+    return root / "data" if root else _package() / "_data"
+
+
+def app() -> Path:
+    """Return the app's script, beside which lie its `pages/` and `.streamlit/`."""
+    root = checkout()
+    return (root or _package() / "_app") / "app.py"
 
 
 def home() -> Path:
-    """Return the folder for everything made at run time (`DTVG_HOME`, default `data/`)."""
+    """Return the folder for everything made at run time.
+
+    `DTVG_HOME`; else `data/` of a checkout; else the platform's folder for a person's data.
+    """
     given = os.environ.get("DTVG_HOME")
-    return Path(given).expanduser().resolve() if given else shipped()
+    if given:
+        return Path(given).expanduser().resolve()
+    root = checkout()
+    return root / "data" if root else platformdirs.user_data_path("dtvg", appauthor=False)
 
 
 def runs() -> Path:

@@ -1,7 +1,7 @@
 """What a run writes down: the log's columns with types and units, run states, events.
 
-One table per kind of row; `store/` turns them into Parquet schemas and `docs/run_files.md`
-is checked against them. Columns are only ever added. Must not import torch or streamlit.
+One table per kind of row; `store/` turns them into Parquet schemas and `docs/run_files.md` is
+checked against them. Columns are only ever added.
 """
 
 from __future__ import annotations
@@ -103,67 +103,6 @@ TABLES: dict[str, tuple[Column, ...]] = {
     "events": EVENTS,
     "predictions": PREDICTIONS,
 }
-
-
-@dataclass(frozen=True)
-class StepRecord:
-    """One row of `steps`; fields as in `STEPS`."""
-
-    step: int
-    seconds: float
-    loss: float
-    grad_norm: float
-    lr_prompt: float
-    lr_scale: float | None
-    lr_scale_target: float | None
-    examples: int
-    tokens: int
-    step_ms: float
-    device_mem_gib: float
-    n_candidates: int | None = None
-    group_size: int | None = None
-    consistency: float | None = None
-    consistency_margin: float | None = None
-    gram: tuple[float, ...] | None = None
-
-
-@dataclass(frozen=True)
-class SourceRecord:
-    """One row of `sources`; fields as in `SOURCES`."""
-
-    step: int
-    source: str
-    similarity: float
-    rank: int
-    candidate: bool | None
-    member: bool
-    consistency: float | None
-    weight: float
-    scale_mean: float | None
-    contribution_norm: float
-
-
-@dataclass(frozen=True)
-class EvalRecord:
-    """One row of `evals`; fields as in `EVALS`."""
-
-    step: int
-    split: str
-    task: str
-    metric: str
-    value: float
-    n_examples: int
-    seconds: float
-
-
-@dataclass(frozen=True)
-class Event:
-    """One row of `events`; fields as in `EVENTS`."""
-
-    step: int
-    seconds: float
-    kind: str
-    detail: str
 
 
 class RunState(StrEnum):

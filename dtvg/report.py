@@ -1,7 +1,7 @@
 """A self-contained HTML report of chosen views: opens offline, in any browser, without a server.
 
-Figures and tables come from the same Infos as the pages and the command line. Everything
-that a file or a person named is escaped. Must not import torch or streamlit.
+Figures and tables come from the same Infos as the pages and the command line. Everything that
+a file or a person named is escaped.
 """
 
 from __future__ import annotations

@@ -1,3 +1,3 @@
 """The package's version, importable without anything else."""
 
-__version__ = "0.1.0"
+__version__ = "0.3.0.dev0"

@@ -18,10 +18,11 @@ def body() -> None:
     if draft is None:
         return
     launch_draft.collect(draft)
-    config, problems, loose = launch_draft.judge(draft)
+    judged = launch_draft.judge(draft)
+    config, problems, loose = judged.config, judged.problems, judged.loose
     found = plan.ready(config) if config else []
-    blocking = {f.setting: f.sentence for f in found if f.blocks}
-    notes = {f.setting: f.sentence for f in found if not f.blocks}
+    blocking = launch_draft.placed(draft, [f for f in found if f.blocks])
+    notes = {**judged.notes, **launch_draft.placed(draft, [f for f in found if not f.blocks])}
     wrong = {**blocking, **problems}
     made = grid.expand(draft, config)
     for row in draft.axes:

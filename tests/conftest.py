@@ -1,15 +1,20 @@
-"""What every test gets: a home of its own, one thread, and the development data or a skip."""
+"""What every test gets: checked shapes, a home, one thread, and the development data or a skip."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from tests import shapes
+
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+shapes.install()  # before anything of the package is imported
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -20,6 +25,17 @@ def own_home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Monke
     home = tmp_path_factory.mktemp("home")
     monkeypatch.setenv("DTVG_HOME", str(home))
     return home
+
+
+@pytest.fixture(autouse=True, scope="session")
+def no_search_for_components() -> Iterator[None]:
+    """Starting a page looks for components in all installed packages, half a second each time;
+    the app has none of others."""
+    from streamlit.components.v2 import manifest_scanner
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(manifest_scanner, "scan_component_manifests", lambda *a, **k: [])
+        yield
 
 
 @pytest.fixture(scope="session")

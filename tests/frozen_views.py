@@ -30,6 +30,7 @@ from dtvg.config.grid import expand, parse
 from dtvg.config.presets import PRESETS
 from dtvg.plan import plan
 from dtvg.store.bank import PromptBank
+from dtvg.store.provenance import provenance
 from dtvg.tasks.catalogue import find_task
 from dtvg.tasks.reading import load_task
 
@@ -71,11 +72,10 @@ def machine() -> dict[str, str]:
     """Return what decides about the last bits of a result on the CPU."""
     import torch
 
-    facts = json.loads(next(Path("home/runs").glob("finished/*/provenance.json")).read_text())
     return {
         "torch": torch.__version__,
         "capability": torch.backends.cpu.get_cpu_capability(),
-        "processor": facts["processor"],
+        "processor": provenance()["processor"],
     }
 
 
@@ -146,7 +146,7 @@ def recorded(home: Path) -> dict[str, Any]:
 
 
 def compared(home: Path) -> dict[str, Any]:
-    """The tables of the comparison, on both splits."""
+    """The tables of the comparison, on both splits; those of the recorded example, too."""
     experiment = api.open_experiment(home / "runs" / "finished")
     found: dict[str, Any] = {"costs": rows(experiment.costs())}
     for split in ("test", "validation"):
@@ -157,6 +157,13 @@ def compared(home: Path) -> dict[str, Any]:
             "ranks": rows(experiment.ranks(split)),
             "profile": rows(experiment.profile(split)),
         }
+    shipped = api.open_experiment(ROOT / "data" / "examples" / "demo-recorded")
+    found["recorded example"] = {
+        "scores": rows(shipped.scores()),
+        "verdicts": rows(shipped.verdicts()),
+        "ranks": rows(shipped.ranks()),
+        "costs": rows(shipped.costs()),
+    }
     return found
 
 
@@ -174,7 +181,7 @@ def decided(home: Path) -> dict[str, Any]:
     for place in ("finished/rte.dtvg.s0", "finished/rte.dtvg.s1", "stopped/rte.dtvg.s0"):
         run = api.open_run(home / "runs" / place)
         last = len(run.table("steps"))
-        explained = {s: rows(run.explain(s), ("why",)) for s in (1, 5, last // 2, last)}
+        explained = {str(s): rows(run.explain(s), ("why",)) for s in (1, 5, last // 2, last)}
         again = {}
         for settings, out in variants:
             info = replay(run.view, leave_out=out, **settings)

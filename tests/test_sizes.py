@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-FILE_LINES, FUNCTION_LINES, LOOP_LINES, PAGE_LINES = 400, 50, 120, 120
+FILE_LINES, FUNCTION_LINES, LOOP_LINES, PAGE_LINES = 600, 50, 120, 120
 
 # over when the check came; each leaves this list with its next rewrite
 OVER = {

@@ -1,5 +1,7 @@
-"""Run(s) → Info: frozen dataclasses of arrays and the tables a page shows and exports.
+"""Runs become numbers: frozen Infos of arrays and tables that a page shows and exports.
 
-NumPy, pandas and SciPy only; run files are read through `dtvg.store`. Must not import torch,
-plotly or streamlit. Imports nothing by itself.
+One room per question: `run` (one run), `compare` (many runs), `subsets` (which sources help),
+`overview` (the table of runs). `statistics` holds every interval, test and correction, once;
+`downsample` thins long series; `prompts` and `tasks` describe the bank and a task. May import
+`store`, `plan`, `config`, `tasks` and `rule`. Start reading at `run/groups.py`.
 """

@@ -1,8 +1,7 @@
 """Thin long series so that a page stays quick and no peak disappears.
 
-A series is cut into equal buckets of rows; each bucket keeps its smallest, its largest and
-its last value, so extremes and the newest value are always shown exactly. Must not import
-torch, plotly or streamlit.
+A series is cut into equal buckets of rows; each bucket keeps its smallest, its largest and its
+last value, so extremes and the newest value are always shown exactly.
 """
 
 from __future__ import annotations
@@ -48,21 +47,6 @@ def thin_index(values: Numbers, max_points: int = MAX_POINTS) -> npt.NDArray[np.
     last = np.minimum(start[:, 0] + width, rows) - 1
     kept = np.concatenate([[0], low.ravel(), high.ravel(), last])
     return np.unique(kept[kept < rows]).astype(np.int64)
-
-
-def thin(x: Numbers, y: Numbers, max_points: int = MAX_POINTS) -> tuple[Numbers, Numbers]:
-    """Thin one series to the smallest, largest and last value of each bucket.
-
-    Args:
-        x: `[S]` positions, e.g. steps.
-        y: `[S]` values.
-        max_points: points to keep at most.
-
-    Returns:
-        The kept positions and values, in order.
-    """
-    kept = thin_index(y, max_points)
-    return x[kept], y[kept]
 
 
 def bucket_edges(rows: int, buckets: int) -> npt.NDArray[np.int64]:

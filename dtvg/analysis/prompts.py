@@ -1,7 +1,4 @@
-"""The prompt bank in numbers: health of each prompt, and where the task vectors lie.
-
-Must not import torch, plotly or streamlit.
-"""
+"""The prompt bank in numbers: health of each prompt, and where the task vectors lie."""
 
 from __future__ import annotations
 

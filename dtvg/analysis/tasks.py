@@ -1,7 +1,6 @@
 """A task for its page: facts, sizes, label balance, and its answers under numerals and words.
 
-Reads a task only where that asks nobody on the network. Must not import torch, transformers or
-streamlit.
+Reads a task only where that asks nobody on the network.
 """
 
 from __future__ import annotations
@@ -15,10 +14,10 @@ from dtvg.backbones.specs import token_counts, token_pieces
 from dtvg.config import DataConfig
 from dtvg.errors import DtvgError
 from dtvg.tasks.catalogue import find_task
-from dtvg.tasks.files import at_hand, find_folder
 from dtvg.tasks.hub import hub_name
 from dtvg.tasks.labels import label_words, reworded, with_words
 from dtvg.tasks.reading import TaskData, is_kept, load_task
+from dtvg.tasks.sources import find_folder, look_for, source_of
 from dtvg.tasks.spec import Example, TaskSpec
 from dtvg.tasks.summary import summarise
 
@@ -29,7 +28,7 @@ class TaskInfo:
 
     spec: TaskSpec
     offline: str
-    """`yes`, or what is missing; from `files.at_hand`."""
+    """`yes`, or what is missing; from `sources.look_for`."""
     facts: pd.DataFrame
     """fact, value."""
     data: TaskData | None
@@ -63,9 +62,10 @@ def task_info(name: str, folder: str | None = None) -> TaskInfo:
     """
     spec, settings = find_task(name), DataConfig(folder=folder)
     place = find_folder(spec, folder)
-    offline = at_hand(spec, place)
+    there = look_for(spec, place)
+    offline = there.words
     data, problem = None, None
-    if offline == "yes" or is_kept(spec, settings):
+    if there.in_folder or is_kept(spec, settings):
         try:
             data = load_task(name, settings)
         except DtvgError as error:
@@ -83,7 +83,7 @@ def _facts(spec: TaskSpec, offline: str, data: TaskData | None) -> pd.DataFrame:
         "family": spec.family,
         "at hand offline": offline,
         "rows from": data.origin if data else "",
-        "hub": hub if spec.dataset not in ("", "demo") else "",
+        "hub": hub if spec.dataset and source_of(spec).on_hub else "",
         "described in": spec.described_in,
         "columns": ", ".join(spec.columns),
         "metrics": ", ".join(spec.metrics) + ("; score is their mean" if spec.metrics[1:] else ""),

@@ -2,8 +2,8 @@
 
 Everything a method or the training loop needs from a language model is the small interface
 `Backbone`; the two families implement it over `inputs_embeds`. Weights never require a
-gradient and the model stays in eval mode unless dropout is asked for.
-Must not import methods, training, streamlit or plotly. METHOD.md "Settings the paper uses".
+gradient and the model stays in eval mode unless dropout is asked for. docs/method.md "Settings
+of the paper".
 """
 
 from __future__ import annotations
@@ -23,7 +23,6 @@ from torch import Tensor
 
 from dtvg.backbones import decoding
 from dtvg.backbones.labels import LabelSet
-from dtvg.config import BackboneConfig
 from dtvg.errors import ConfigError
 
 CACHE_NAMES = ("cache", "past_key_values")
@@ -190,7 +189,7 @@ class Backbone(ABC):
         return embedded
 
     def init_prompt(self, length: int, seed: int, vocabulary: int = 5000) -> Float[Tensor, "r d"]:
-        """Draw the initial prompt: embeddings of distinct frequent tokens (METHOD.md).
+        """Draw the initial prompt: embeddings of distinct frequent tokens (docs/method.md).
 
         Args:
             length: prompt length r.
@@ -368,15 +367,6 @@ def padded(rows: Sequence[np.ndarray], fill: int, left: bool = False) -> tuple[T
         ids[i, place] = row
         mask[i, place] = True
     return torch.from_numpy(ids), torch.from_numpy(mask)
-
-
-def load_backbone(
-    config: BackboneConfig, device: str = "cpu", precision: str = "float32"
-) -> Backbone:
-    """Load a backbone from a folder or the hub, frozen, onto a device; see `loading.load`."""
-    from dtvg.backbones.loading import load
-
-    return load(config, device, precision)
 
 
 @dataclass

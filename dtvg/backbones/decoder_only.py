@@ -2,7 +2,6 @@
 
 Training pads at the right with explicit positions, so that learned positions are right too;
 generation pads at the left, before the prompt. The loss counts answer tokens only.
-Must not import methods or training.
 """
 
 from __future__ import annotations
@@ -136,7 +135,8 @@ class DecoderOnly(Backbone):
         """Read prompts and inputs, padded at the left, so that answers go on without a gap."""
         if not self._keeps:
             empty = torch.zeros((len(sources), 0), dtype=torch.long, device=self.device)
-            prefix = Prefix(empty, None, prompt=prompt, sources=list(sources), tokens=empty)
+            unread = prompt.new_zeros((len(sources), 0))
+            prefix = Prefix(unread, None, prompt=prompt, sources=list(sources), tokens=empty)
             prefix.logits = self._read_again(prefix, 1)[:, 0]
             return prefix
         length = prompt.shape[1]

@@ -1,13 +1,13 @@
 """Answers without a gradient, the same for every family: greedy, constrained, and by label.
 
 Written over `Backbone.begin` (read prompt and input once) and `Backbone.advance` (read answer
-tokens, keys and values kept). Must not import methods or training.
+tokens, keys and values kept).
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -16,15 +16,36 @@ from torch import Tensor
 
 from dtvg.backbones.labels import LabelSet
 
-if TYPE_CHECKING:
-    from dtvg.backbones.base import Backbone
-
 SMALLEST_CUT = 8
 """Batches below twice this are not made smaller when rows have their end mark."""
 
 
+class Answering(Protocol):
+    """What of a backbone is needed to answer; see `dtvg.backbones.base.Backbone`."""
+
+    device: torch.device
+
+    @property
+    def pad_id(self) -> int:
+        """Token that fills up."""
+
+    @property
+    def eos_id(self) -> int:
+        """The end mark that is written."""
+
+    @property
+    def end_ids(self) -> tuple[int, ...]:
+        """Every token that ends an answer."""
+
+    def begin(self, prompt: Float[Tensor, "b r d"], sources: Sequence[np.ndarray]) -> Any:
+        """Read prompts and inputs once."""
+
+    def advance(self, prefix: Any, tokens: Int[Tensor, "b k"]) -> Float[Tensor, "b k v"]:
+        """Read answer tokens after a prefix."""
+
+
 def greedy(
-    backbone: Backbone,
+    backbone: Answering,
     prompt: Float[Tensor, "b r d"],
     sources: Sequence[np.ndarray],
     limit: int,
@@ -74,7 +95,7 @@ def greedy(
 
 
 def label_scores(
-    backbone: Backbone,
+    backbone: Answering,
     prompt: Float[Tensor, "b r d"],
     sources: Sequence[np.ndarray],
     labels: LabelSet,

@@ -1,6 +1,6 @@
 """Encoder-decoder backbones (T5 and kin): the prompt stands before the encoder's input only.
 
-As PEFT does with `num_transformer_submodules: 1`. Must not import methods or training.
+As PEFT does with `num_transformer_submodules: 1`.
 """
 
 from __future__ import annotations

@@ -1,7 +1,4 @@
-"""Label words as token ids and as a trie: what constrained answers and label scoring need.
-
-Must not import methods, training, streamlit or plotly.
-"""
+"""Label words as token ids and as a trie: what constrained answers and label scoring need."""
 
 from __future__ import annotations
 

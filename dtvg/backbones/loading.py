@@ -1,7 +1,6 @@
 """Loading a backbone: which family it is, how precisely, and one sentence where it cannot be.
 
-Code that comes with a model is never run (`trust_remote_code` stays off). Must not import
-methods, training, streamlit or plotly.
+Code that comes with a model is never run (`trust_remote_code` stays off).
 """
 
 from __future__ import annotations
@@ -16,6 +15,8 @@ import torch
 from safetensors import SafetensorError
 
 from dtvg.backbones.base import Backbone
+from dtvg.backbones.decoder_only import DecoderOnly
+from dtvg.backbones.encoder_decoder import EncoderDecoder
 from dtvg.backbones.specs import location
 from dtvg.config import BackboneConfig
 from dtvg.errors import ConfigError
@@ -40,7 +41,9 @@ FAULTS = (
 """What the libraries raise for folders and names that cannot be used."""
 
 
-def load(config: BackboneConfig, device: str = "cpu", precision: str = "float32") -> Backbone:
+def load_backbone(
+    config: BackboneConfig, device: str = "cpu", precision: str = "float32"
+) -> Backbone:
     """Load a backbone from a folder or the hub, frozen, onto a device.
 
     Args:
@@ -53,9 +56,6 @@ def load(config: BackboneConfig, device: str = "cpu", precision: str = "float32"
             fails (with the library's reason).
     """
     import transformers
-
-    from dtvg.backbones.decoder_only import DecoderOnly
-    from dtvg.backbones.encoder_decoder import EncoderDecoder
 
     weights = _weight_options(precision, device)
     place = location(config.name)

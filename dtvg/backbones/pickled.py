@@ -1,7 +1,6 @@
 """Prompts in torch's own files, as ATTEMPT and the published DTVG save them, read safely.
 
 Only tensors are unpickled (`weights_only=True`); a file that carries code is refused.
-Must not import methods, training, streamlit or plotly.
 """
 
 from __future__ import annotations

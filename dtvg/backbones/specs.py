@@ -1,7 +1,4 @@
-"""Backbones by name: rows of data and how a name becomes a folder or a hub id.
-
-Must not import torch or transformers: the launch form and the planner on a page read it.
-"""
+"""Backbones by name: rows of data and how a name becomes a folder or a hub id."""
 
 from __future__ import annotations
 

@@ -1,9 +1,8 @@
 """The embedded default's backbone: a tiny T5 and its tokenizer, made from scratch.
 
-Pre-trained on sentences of the demo world: span corruption, plus the world's skills under
-many instruction prefixes (cue words, answer words and random other words in any order), so
-that a soft prompt can call a skill up. Needs two CPU cores and a few minutes.
-Must not import methods, training, streamlit or plotly. DESIGN.md "The embedded default".
+Pre-trained on sentences of the demo world: span corruption, plus the world's skills under many
+instruction prefixes (cue words, answer words and random other words in any order), so that a
+soft prompt can call a skill up. Needs two CPU cores and a few minutes. docs/demo.md.
 """
 
 from __future__ import annotations

@@ -12,20 +12,31 @@ import logging
 import os
 import sys
 from collections.abc import Sequence
+from typing import NoReturn
 
-from dtvg.errors import DtvgError
+from dtvg.errors import ConfigError, DtvgError, unknown
+from dtvg.version import __version__
 
-GROUPS = ("run", "demo", "runs", "queue", "tasks", "methods", "backbones", "prompts")
+GROUPS = ("app", "run", "demo", "runs", "queue", "tasks", "methods", "backbones", "prompts")
 """Modules of this package, in the order `--help` shows them."""
+
+
+class _Parser(argparse.ArgumentParser):
+    """Says in one sentence what it cannot read."""
+
+    def error(self, message: str) -> NoReturn:
+        """Print the sentence and end with status 2."""
+        self.exit(2, f"{self.prog}: {message}; `{self.prog} --help` shows what it takes.\n")
 
 
 def parser() -> argparse.ArgumentParser:
     """Build the parser of all command groups."""
-    top = argparse.ArgumentParser(
-        prog="python -m dtvg",
+    top = _Parser(
+        prog="dtvg",
         description="Dynamic task vector grouping: train, inspect and compare prompt transfer.",
     )
     top.add_argument("-v", "--verbose", action="store_true", help="log what happens inside")
+    top.add_argument("--version", action="version", version=f"dtvg {__version__}")
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for name in GROUPS:
         importlib.import_module(f"dtvg.cli.{name}").add(commands)
@@ -36,7 +47,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; return its exit status (2 for something a person can mend)."""
     # two spinning threads on busy cores run many times slower; must be set before torch loads
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    arguments = parser().parse_args(argv)
+    argv = sys.argv[1:] if argv is None else list(argv)
+    try:
+        _check_command(argv)
+    except ConfigError as error:
+        print(f"dtvg: {error}", file=sys.stderr)
+        return 2
+    top = parser()
+    arguments, more = top.parse_known_args(argv)
+    if arguments.command == "app":
+        arguments.streamlit = more
+    elif more:
+        top.error(f"unrecognized arguments: {' '.join(more)}")
     level = logging.DEBUG if arguments.verbose else logging.WARNING
     logging.basicConfig(level=level, format="%(levelname)s %(name)s: %(message)s")
     try:
@@ -49,3 +71,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 130
     except BrokenPipeError:
         return 0
+
+
+def _check_command(argv: Sequence[str]) -> None:
+    """Refuse a command there is not, with the nearest one.
+
+    Raises:
+        ConfigError: the first word is no command.
+    """
+    word = next((a for a in argv if not a.startswith("-")), None)
+    if word is not None and word not in GROUPS:
+        raise ConfigError(unknown("command", word, GROUPS, "`dtvg --help` describes them."))

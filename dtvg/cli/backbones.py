@@ -50,7 +50,7 @@ def check_backbone(arguments: argparse.Namespace) -> int:
     from rich.console import Console
     from rich.table import Table
 
-    from dtvg.backbones.base import load_backbone
+    from dtvg.backbones.loading import load_backbone
     from dtvg.config import BackboneConfig
     from dtvg.testing.backbones import run_contract
     from dtvg.training.devices import device_named, pick_device, set_threads

@@ -216,6 +216,9 @@ def add_report(actions: Any) -> None:
 
 def write_report(arguments: argparse.Namespace) -> int:
     """Build the report and write it."""
+    from dtvg.extras import require
+
+    require("app", "An HTML report")
     from dtvg import report
     from dtvg.cli.places import locate
     from dtvg.store.files import replace_bytes

@@ -23,10 +23,17 @@ def add(commands: Any) -> None:
 
 def build_demo(arguments: argparse.Namespace) -> int:
     """Build everything under data/demo, with a progress line."""
+    from dtvg import paths
+    from dtvg.errors import ConfigError
+
+    if arguments.into is None and paths.checkout() is None:
+        raise ConfigError(
+            "The demo of an installed package is not made again in place; give a folder, e.g. "
+            "`dtvg demo build --into demo`."
+        )
     from rich.console import Console
     from rich.progress import Progress
 
-    from dtvg import paths
     from dtvg.backbones import tiny
 
     folder = arguments.into or paths.demo()

@@ -80,14 +80,13 @@ def enter(arguments: argparse.Namespace) -> int:
     from dtvg import paths
     from dtvg.config import load_config
     from dtvg.jobs import queue
-    from dtvg.tasks.catalogue import find_task
+    from dtvg.jobs.readiness import require_tasks
 
     wanted: dict[Path, list[str]] = {}
     for place in arguments.places:
         if place.endswith((".yaml", ".yml")):
             config = load_config(place, arguments.overrides)
-            for task in dict.fromkeys((*config.sources, *config.targets)):
-                find_task(task)
+            require_tasks(config)
             job = queue.enter(config, arguments.runs_dir or paths.runs(), arguments.now)
             _said(job)
             continue

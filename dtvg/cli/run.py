@@ -50,11 +50,10 @@ def run_config(config: ExperimentConfig, runs_dir: Path | None, dry_run: bool) -
         0 if every run finished, 1 if some did not.
     """
     from dtvg import paths
+    from dtvg.jobs.readiness import require_tasks
     from dtvg.plan import plan
-    from dtvg.tasks.catalogue import find_task
 
-    for task in dict.fromkeys((*config.sources, *config.targets)):
-        find_task(task)
+    require_tasks(config)
     if dry_run:
         print_plan(config, plan(config))
         return 0

@@ -6,23 +6,21 @@ Prints tables; everything shown comes from `dtvg.tasks`.
 from __future__ import annotations
 
 import argparse
-import sys
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from rich.console import Console
-
-    from dtvg.tasks.reading import TaskData
 import json
+import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from dtvg.errors import DataError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from rich.console import Console
 
     from dtvg.tasks.checking import Check
+    from dtvg.tasks.prepared import Entry
     from dtvg.tasks.reading import TaskData
     from dtvg.tasks.spec import Example, TaskSpec
 
@@ -44,6 +42,14 @@ def add(commands: Any) -> None:
     showing.add_argument(
         "--split", choices=("plan", "official"), default="plan", help="as data.split"
     )
+    prepared = actions.add_parser(
+        "prepared",
+        help="say how much is kept of tasks as they were read, or remove it",
+        description="Rows and token ids are kept under <home>/cache, so that a second start reads "
+        "no data file. Whatever is removed is made again when it is next needed.",
+    )
+    prepared.add_argument("--empty", action="store_true", help="remove all of it")
+    prepared.set_defaults(do=show_prepared)
     listing.set_defaults(do=list_tasks)
     showing.set_defaults(do=show_task)
     _add_rows(actions)
@@ -68,8 +74,8 @@ def list_tasks(arguments: argparse.Namespace) -> int:
     from rich.table import Table
 
     from dtvg.tasks.catalogue import all_tasks, described_tasks
-    from dtvg.tasks.files import at_hand, find_folder
     from dtvg.tasks.hub import hub_name
+    from dtvg.tasks.sources import at_hand, find_folder
 
     table = Table(box=None, pad_edge=False, header_style="bold")
     for heading in ("name", "title", "family", "labels", "metrics", "offline", "where"):
@@ -182,6 +188,44 @@ LENGTH_ROWS = 2000
 """Training rows whose tokens are counted."""
 
 
+def show_prepared(arguments: argparse.Namespace) -> int:
+    """Print how much is kept of rows and token ids, or remove it."""
+    from datetime import datetime
+
+    from dtvg.tasks import prepared
+
+    if arguments.empty:
+        gone = prepared.empty()
+        print(f"Removed: {_entries(gone)}.")
+        return 0
+    found = prepared.entries()
+    old = prepared.older(found)
+    print(f"kept in {prepared.root()}:")
+    for kind, what in (("tasks", "rows"), ("tokens", "token ids")):
+        mine = [entry for entry in found if entry.kind == kind]
+        facts = _entries(mine)
+        if mine:
+            facts += f", last used {datetime.fromtimestamp(mine[0].used):%Y-%m-%d %H:%M}"
+        stale = sum(entry.place in old for entry in mine)
+        print(f"  {what:12}{facts}" + (f"; {stale} made by other versions" if stale else ""))
+    print(
+        f"Beyond {_size(prepared.bound())} ({prepared.BOUND}), entries of other versions and those "
+        "not used for longest are removed. `tasks prepared --empty` removes all of them."
+    )
+    return 0
+
+
+def _entries(found: Sequence[Entry]) -> str:
+    """Say how many entries there are and how much they take."""
+    count = "1 entry" if len(found) == 1 else f"{len(found)} entries"
+    return f"{count}, {_size(sum(entry.size for entry in found))}"
+
+
+def _size(count: int) -> str:
+    """Return a number of bytes as people read it."""
+    return f"{count / (1 << 30):.1f} GiB" if count >= 1 << 30 else f"{count / (1 << 20):.1f} MiB"
+
+
 def _add_rows(actions: Any) -> None:
     """Add the three actions to the `tasks` group."""
     shown = actions.add_parser(
@@ -266,7 +310,7 @@ def _chosen(arguments: argparse.Namespace) -> tuple[TaskData, tuple[Example, ...
 
 def _rule(spec: TaskSpec, arguments: argparse.Namespace) -> str:
     """Return the split rule: as asked for, or `official` where there is nothing to plan with."""
-    from dtvg.tasks.files import find_folder, split_files
+    from dtvg.tasks.sources import find_folder, split_files
 
     rule: str = arguments.split_rule
     folder = find_folder(spec, arguments.data)
@@ -390,6 +434,7 @@ def _print_examples(console: Console, done: Check) -> None:
 
 def _print_lengths(done: Check, backbone: str, limit: int) -> None:
     """Print token lengths of sources and answers, and how many are cut."""
+    from dtvg.backbones.specs import token_counts
     from dtvg.tasks.summary import length_summary
 
     rows = done.train[:LENGTH_ROWS]
@@ -400,7 +445,7 @@ def _print_lengths(done: Check, backbone: str, limit: int) -> None:
         ("source", [e.source for e in rows], limit),
         ("answer", [e.target for e in rows], most),
     ):
-        found = length_summary(texts, at, backbone)
+        found = length_summary(token_counts(texts, backbone), at)
         cut = "never cut" if at is None else f"{found.cut} of {found.rows} rows are cut at {at}"
         print(f"  {side:8}median {found.median:.0f}, longest {found.longest}; {cut}")
 

@@ -1,23 +1,27 @@
 """Configurations: what an experiment is made of, how it is read, judged and varied.
 
-The same frozen object is form, YAML, command line, stored copy and fingerprint. Start with
-`sections` (the settings), then `experiment` (how they make runs). `presets` are starts, `grid`
-varies settings. May import `errors`, `names`, `paths` and `methods.specs` only: tasks, store,
+The same frozen object is form, YAML, command line, stored copy and fingerprint. Start reading
+with `sections` (the settings), then `experiment` (how they make runs) and `reading` (values →
+configuration or problems). `settings_path` finds settings by dotted name, `presets` are starts,
+`grid` varies settings. May import `errors`, `names`, `paths` and `methods.specs`: tasks, store,
 jobs and pages build on it.
 """
 
 from dtvg.config.experiment import (
     ExperimentConfig,
-    Problem,
     RunConfig,
     Seed,
-    apply_override,
-    build_config,
-    explain,
     fingerprint,
-    load_config,
-    problems,
     run_name,
+)
+from dtvg.config.reading import (
+    Checked,
+    Problem,
+    build,
+    build_config,
+    check,
+    load_config,
+    with_overrides,
 )
 from dtvg.config.sections import (
     BackboneConfig,
@@ -30,11 +34,10 @@ from dtvg.config.sections import (
     PromptConfig,
     Section,
 )
-from dtvg.names import NAME_PATTERN
 
 __all__ = [
-    "NAME_PATTERN",
     "BackboneConfig",
+    "Checked",
     "DataConfig",
     "DeviceConfig",
     "EvaluationConfig",
@@ -47,11 +50,11 @@ __all__ = [
     "RunConfig",
     "Section",
     "Seed",
-    "apply_override",
+    "build",
     "build_config",
-    "explain",
+    "check",
     "fingerprint",
     "load_config",
-    "problems",
     "run_name",
+    "with_overrides",
 ]

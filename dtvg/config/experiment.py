@@ -1,26 +1,18 @@
 """Configurations: the SAME frozen object is form, YAML, command line, stored copy, fingerprint.
 
 `ExperimentConfig` describes targets × methods × seeds over one set of sources and expands to
-one `RunConfig` per run. Unknown keys are refused with the nearest match. Must not import
-torch or streamlit.
+one `RunConfig` per run. `reading` makes it from YAML and says what is wrong with it.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from pathlib import Path
-from typing import Annotated, Any, Literal, NamedTuple, Self
+from typing import Annotated, Any, Literal, Self
 
 import yaml
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    BeforeValidator,
-    Field,
-    ValidationError,
-    model_validator,
-)
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
+from pydantic_core import PydanticCustomError
 
 from dtvg.config.sections import (
     BackboneConfig,
@@ -33,9 +25,11 @@ from dtvg.config.sections import (
     PromptConfig,
     Section,
 )
-from dtvg.errors import ConfigError, unknown
-from dtvg.methods.specs import METHODS, STAGE_ONE, AnyMethod, MethodConfig, Needs, Role
-from dtvg.names import NAME_PATTERN, NAME_RULE
+from dtvg.errors import unknown
+from dtvg.methods.specs import STAGE_ONE, AnyMethod, MethodConfig, Needs, Role
+
+MISFIT = "settings_do_not_fit"
+"""Pydantic's type of the errors that bring their own place and whole sentence."""
 
 Seed = Annotated[int, Field(ge=0)]
 
@@ -46,6 +40,11 @@ def _no_duplicates(values: tuple[Any, ...]) -> tuple[Any, ...]:
         shown = getattr(repeated[0], "label", repeated[0])
         raise ValueError(f"'{shown}' is listed twice; list each entry once")
     return values
+
+
+def _misfit(sentence: str, *place: str | int) -> PydanticCustomError:
+    """Return the error of settings that do not fit together, shown at one of them."""
+    return PydanticCustomError(MISFIT, "{sentence}", {"sentence": sentence, "place": place})
 
 
 def _backbone_from_name(value: Any) -> Any:
@@ -135,29 +134,25 @@ class ExperimentConfig(_Shared):
 
     @model_validator(mode="after")
     def _methods_fit_sources(self) -> Self:
-        for method in self.methods:
+        for row, method in enumerate(self.methods):
             if method.uses_sources and not self.sources:
-                raise ValueError(
-                    f"method '{method.label}' needs sources and 'sources' is empty; list some"
+                raise _misfit(
+                    f"Method '{method.label}' needs sources and 'sources' is empty; list some.",
+                    "sources",
                 )
             for name in method.named_sources():
                 if name not in self.sources:
-                    raise ValueError(
-                        unknown(
-                            f"source of method '{method.name}'",
-                            name,
-                            self.sources,
-                            "Add it to 'sources' first.",
-                        )
-                    )
+                    what = f"source of method '{method.name}'"
+                    step = "Add it to 'sources' first."
+                    raise _misfit(unknown(what, name, self.sources, step), "methods", row)
         return self
 
     @model_validator(mode="after")
     def _given_prompts_are_used(self) -> Self:
+        known = (*self.sources, *self.targets)
         for task in self.prompt.given:
-            if task not in (*self.sources, *self.targets):
-                known = (*self.sources, *self.targets)
-                raise ValueError(unknown("task of prompt.given", task, known))
+            if task not in known:
+                raise _misfit(unknown("task of prompt.given", task, known), "prompt", "given")
         return self
 
     def sources_of(self, target: str) -> tuple[str, ...]:
@@ -244,146 +239,3 @@ def fingerprint(content: Any) -> str:
     """Return 16 hex digits of the SHA-256 of `content` as canonical JSON."""
     text = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
-
-
-def build_config(values: dict[str, Any], where: str = "configuration") -> ExperimentConfig:
-    """Build an experiment configuration from plain values.
-
-    Args:
-        values: nested mappings as they stand in YAML.
-        where: what to call the origin in messages, e.g. a file name.
-
-    Raises:
-        ConfigError: with one sentence per problem: key, what was given, what is allowed.
-    """
-    try:
-        return ExperimentConfig.model_validate(values)
-    except ValidationError as error:
-        raise ConfigError(explain(error, ExperimentConfig, where)) from None
-
-
-def load_config(path: str | Path, overrides: tuple[str, ...] | list[str] = ()) -> ExperimentConfig:
-    """Read an experiment configuration from YAML, then apply `a.b=value` overrides.
-
-    Args:
-        path: a YAML file with the fields of `ExperimentConfig`.
-        overrides: settings that win over the file, e.g. `optim.steps=300`; values are YAML.
-
-    Raises:
-        ConfigError: if the file is absent, is no YAML mapping, or holds something not allowed.
-    """
-    path = Path(path)
-    try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise ConfigError(
-            f"There is no configuration file '{path}'. Check the path, or start from "
-            "data/demo/experiment.yaml."
-        ) from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"'{path}' cannot be read as text ({error}); give a YAML file.") from None
-    except yaml.YAMLError as error:
-        first = " ".join(str(error).split())
-        raise ConfigError(f"'{path}' is not valid YAML: {first}") from None
-    if not isinstance(values, dict):
-        raise ConfigError(
-            f"'{path}' holds {type(values).__name__}, not a mapping of settings; a configuration "
-            "starts with lines such as 'targets: [rte]'."
-        )
-    for override in overrides:
-        apply_override(values, override)
-    return build_config(values, str(path))
-
-
-def apply_override(values: dict[str, Any], override: str) -> None:
-    """Set one dotted key in `values` from text such as `optim.steps=300`.
-
-    Raises:
-        ConfigError: if the text has no `=` or walks through a value that is no mapping.
-    """
-    key, equals, text = override.partition("=")
-    if not equals or not key.strip():
-        raise ConfigError(f"Override '{override}' has no '='; write it as optim.steps=300.")
-    *parents, last = key.strip().split(".")
-    place: Any = values
-    for parent in parents:
-        child = place.setdefault(parent, {})
-        if isinstance(child, str) and parent == "backbone":
-            child = place[parent] = {"name": child}
-        if not isinstance(child, dict):
-            raise ConfigError(f"Override '{override}': '{parent}' is not a group of settings.")
-        place = child
-    try:
-        place[last] = yaml.safe_load(text)
-    except yaml.YAMLError:
-        place[last] = text
-
-
-class Problem(NamedTuple):
-    """One thing a configuration's author has to change."""
-
-    place: tuple[str | int, ...]
-    """Keys down to the setting, a method's tag left out; empty: the whole."""
-    sentence: str
-
-
-def explain(error: ValidationError, model: type[BaseModel], where: str) -> str:
-    """Turn pydantic's errors into sentences: key, got, allowed, nearest match."""
-    return f"{where}: " + " ".join(problem.sentence for problem in problems(error, model))
-
-
-def problems(error: ValidationError, model: type[BaseModel]) -> list[Problem]:
-    """Return pydantic's errors with their places: what a form shows beside a setting."""
-    found = []
-    for item in error.errors():
-        place = tuple(part for part in item["loc"] if str(part) not in METHODS)
-        sentence = _sentence(item, model, [str(part) for part in place])
-        found.append(Problem(place, sentence.replace("..", ".")))
-    return found
-
-
-_WORDS = {
-    "int_parsing": "give a whole number",
-    "int_type": "give a whole number",
-    "int_from_float": "give a whole number",
-    "float_parsing": "give a number",
-    "float_type": "give a number",
-    "bool_parsing": "give true or false",
-    "bool_type": "give true or false",
-    "string_type": "give text",
-    "dict_type": "give a mapping such as {name: value}",
-    "tuple_type": "give a list such as [one, two]",
-    "too_short": "list at least one",
-}
-"""What to give, by pydantic's kind of error; its own words are about parsing."""
-
-
-def _sentence(item: Any, model: type[BaseModel], location: list[str]) -> str:
-    key = ".".join(location) or "the whole"
-    if item["type"] == "extra_forbidden":
-        return unknown("key", key, _keys_at(model, location[:-1], item["loc"]))
-    if item["type"] == "missing":
-        return f"'{key}' is missing; add it."
-    got = item.get("input")
-    if got is None:
-        return f"'{key}' is empty; give it a value."
-    message = _WORDS.get(item["type"]) or item["msg"].removeprefix("Value error, ")
-    message = message.replace("Input should be", "must be").replace("String should", "must")
-    if item["type"] == "string_pattern_mismatch" and NAME_PATTERN in message:
-        message = NAME_RULE
-    shown = f" (got {got!r})" if isinstance(got, str | int | float | bool) else ""
-    return f"'{key}': {message}{shown}."
-
-
-def _keys_at(model: type[BaseModel], parents: list[str], loc: tuple[Any, ...]) -> list[str]:
-    """Return the field names allowed where an unknown key stood."""
-    for part in loc:
-        if part in METHODS:
-            return list(METHODS[part].model_fields)
-    place: Any = model
-    for parent in parents:
-        field = place.model_fields.get(parent) if hasattr(place, "model_fields") else None
-        if field is None:
-            return []
-        place = field.annotation
-    return list(place.model_fields) if hasattr(place, "model_fields") else []

@@ -1,7 +1,6 @@
 """A grid over any settings: one experiment for each combination of values, clearly named.
 
-Works on plain values as they stand in YAML; what a value may be is the model's to say. Must not
-import torch or streamlit.
+Works on plain values as they stand in YAML; what a value may be is the model's to say.
 """
 
 from __future__ import annotations
@@ -13,10 +12,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import yaml
-
-from dtvg.config import ExperimentConfig, fingerprint
-from dtvg.config.sections import Section
+from dtvg.config import settings_path
+from dtvg.config.experiment import ExperimentConfig, fingerprint
+from dtvg.config.settings_path import Leaf, get, put
 from dtvg.errors import ConfigError, unknown
 from dtvg.methods.specs import METHODS
 
@@ -43,17 +41,10 @@ def settings(methods: Iterable[str] = METHODS) -> list[str]:
     Args:
         methods: names of methods whose settings may vary.
     """
-    found: list[str] = []
-    for name, info in ExperimentConfig.model_fields.items():
-        if isinstance(info.annotation, type) and issubclass(info.annotation, Section):
-            found += [f"{name}.{field}" for field in info.annotation.model_fields]
-        elif name not in _FIXED:
-            found.append(name)
-    first = [name for name in LISTS if name in found]
-    found = [*first, *(name for name in found if name not in first)]
+    found = [leaf.path for leaf in settings_path.leaves(ExperimentConfig)]
+    found = [*LISTS, *(path for path in found if path not in (*LISTS, *_FIXED))]
     for method in dict.fromkeys(methods):
-        fields = METHODS[method].model_fields
-        found += [f"methods.{method}.{field}" for field in fields if field != "name"]
+        found += [leaf.path for leaf in settings_path.method_leaves(method)]
     return found
 
 
@@ -71,9 +62,10 @@ def parse(setting: str, text: str, base: dict[str, Any]) -> Axis:
     Raises:
         ConfigError: no such setting, nothing given, a value twice, or no YAML.
     """
-    if setting not in settings():
+    leaf = settings_path.find(setting, ExperimentConfig)
+    if leaf is None or setting in _FIXED:
         raise ConfigError(unknown("setting", setting, settings()))
-    given = _lists(text, base.get(setting)) if setting in LISTS else _values(setting, text)
+    given = _values(leaf, text, get(base, setting))
     if not given:
         raise ConfigError(f"'{setting}' has no values; write some, e.g. {_example(setting)}.")
     twice = [v for i, v in enumerate(given) if v in given[:i]]
@@ -82,40 +74,19 @@ def parse(setting: str, text: str, base: dict[str, Any]) -> Axis:
     return Axis(setting, tuple(given))
 
 
-def _values(setting: str, text: str) -> list[Any]:
+def _values(leaf: Leaf, text: str, whole: Any) -> list[Any]:
+    words, entries = text.strip().lower(), list(whole) if isinstance(whole, list | tuple) else []
+    if leaf.entry is not None and words == EACH:
+        return [[entry] for entry in entries]
+    if leaf.entry is not None and words == EACH_LEFT_OUT:
+        some = [[e for e in entries if e != entry] for entry in entries if len(entries) > 1]
+        return [entries, *some]
     try:
-        found = yaml.safe_load(f"[{text}]")
-    except yaml.YAMLError:
+        return settings_path.parse_several(leaf, text)
+    except ConfigError:
         raise ConfigError(
-            f"'{setting}': '{text}' is no list of values; write {_example(setting)}."
+            f"'{leaf.path}': '{text}' is no list of values; write {_example(leaf.path)}."
         ) from None
-    return [_number(value) for value in found]
-
-
-def _lists(text: str, base: Any) -> list[Any]:
-    words, whole = text.strip().lower(), list(base) if isinstance(base, list | tuple) else []
-    if words == EACH:
-        return [[entry] for entry in whole]
-    if words == EACH_LEFT_OUT:
-        return [whole, *([e for e in whole if e != entry] for entry in whole if len(whole) > 1)]
-    if "[" in text:
-        found = _values("list", text)
-        return [entry if isinstance(entry, list) else [entry] for entry in found]
-    parts = [part.strip() for part in text.split(",")]
-    return [
-        [_number(entry) for entry in re.split(r"[+\s]+", part) if entry] for part in parts if part
-    ]
-
-
-def _number(value: Any) -> Any:
-    """Return a number for text YAML leaves as text, such as 1e-3."""
-    if isinstance(value, str):
-        for kind in (int, float):
-            try:
-                return kind(value)
-            except ValueError:
-                continue
-    return value
 
 
 def _example(setting: str) -> str:
@@ -141,38 +112,17 @@ def expand(base: dict[str, Any], axes: Sequence[Axis]) -> list[dict[str, Any]]:
         raise ConfigError(f"The grid has {count:,} experiments; at most {MOST} at once.")
     made, names = [], set()
     for values in itertools.product(*(axis.values for axis in axes)):
-        point = copy.deepcopy(base)
+        point = base
         chosen = list(zip(axes, values, strict=True))
         for axis, value in chosen:
-            put(point, axis.setting, value)
+            point = put(point, axis.setting, value)
         name = _name(base, [(axis.setting, value) for axis, value in chosen])
         if name in names:
             tail = fingerprint([repr(value) for value in values])[:6]
             name = f"{name[:73]}-{tail}"
         names.add(name)
-        made.append({**point, "name": name})
+        made.append(copy.deepcopy({**point, "name": name}))
     return made
-
-
-def put(values: dict[str, Any], setting: str, value: Any) -> None:
-    """Set a dotted setting; a method's in every row of that method.
-
-    Raises:
-        ConfigError: the method is not among the values'.
-    """
-    head, _, tail = setting.partition(".")
-    if head == "methods":
-        method, _, field = tail.partition(".")
-        rows = [{"name": row} if isinstance(row, str) else row for row in values["methods"]]
-        if not any(row.get("name") == method for row in rows):
-            raise ConfigError(f"'{setting}' varies method '{method}', which is not chosen.")
-        values["methods"] = [
-            {**row, field: value} if row.get("name") == method else row for row in rows
-        ]
-    elif tail:
-        values[head] = {**values[head], tail: value}
-    else:
-        values[head] = value
 
 
 def _name(base: dict[str, Any], chosen: Sequence[tuple[str, Any]]) -> str:

@@ -1,8 +1,7 @@
 """What an experiment can start from: the demo, the paper's settings, few examples, another run.
 
 A preset is plain values as they stand in YAML, so the launch form and anyone's file begin
-alike. Must not import torch or streamlit. METHOD.md "Settings the paper uses"; arXiv
-2503.18063, section 4.
+alike. arXiv 2503.18063, section 4.
 """
 
 from __future__ import annotations
@@ -12,18 +11,15 @@ from dataclasses import dataclass
 from typing import Any
 
 from dtvg import paths
-from dtvg.config import ExperimentConfig, RunConfig, build_config, load_config
-from dtvg.config.sections import DataConfig
+from dtvg.config.experiment import ExperimentConfig, RunConfig
+from dtvg.config.reading import build_config, load_config
 from dtvg.errors import ConfigError
-from dtvg.tasks.catalogue import all_tasks
 
 PAPER_SOURCES = ("mnli", "qnli", "qqp", "sst2", "squad", "record")
 PAPER_TARGETS = ("mrpc", "cola", "rte", "stsb", "multirc", "boolq", "wic", "wsc", "cb")
 FEW_TARGETS = ("boolq", "cb", "scitail")
 METHODS = ("none", "spot", "all_sources", "dtvg")
 SHOTS = 16
-SHOTS_FIELD = next((name for name in ("shots", "few_shot") if name in DataConfig.model_fields), "")
-"""Setting that limits the targets' examples alone, where this version has one."""
 
 
 @dataclass(frozen=True)
@@ -42,14 +38,14 @@ def demo() -> dict[str, Any]:
 
 
 def paper() -> dict[str, Any]:
-    """Return the paper's main comparison, without tasks this version does not know."""
+    """Return the paper's main comparison."""
     return _complete(
         {
             "name": "paper",
             "notes": "T5-base, six sources, GLUE and SuperGLUE targets, the paper's budget.",
             "backbone": "google-t5/t5-base",
-            "sources": _known(PAPER_SOURCES),
-            "targets": _known(PAPER_TARGETS),
+            "sources": list(PAPER_SOURCES),
+            "targets": list(PAPER_TARGETS),
             "methods": list(METHODS),
         }
     )
@@ -62,12 +58,12 @@ def few_shot() -> dict[str, Any]:
             "name": "few-shot",
             "notes": f"Targets with {SHOTS} examples, as in the paper's few-shot table.",
             "backbone": "google-t5/t5-base",
-            "sources": _known(PAPER_SOURCES),
-            "targets": _known(FEW_TARGETS),
+            "sources": list(PAPER_SOURCES),
+            "targets": list(FEW_TARGETS),
             "methods": list(METHODS),
             "optim": {"steps": 1000},
             "evaluation": {"every": 100},
-            "data": _few(),
+            "data": {"few_shot": SHOTS},
         }
     )
 
@@ -84,8 +80,7 @@ PRESETS: dict[str, Preset] = {
         Preset(
             "few-shot",
             "Few-shot",
-            f"Targets with {SHOTS} examples, as in the paper's few-shot table"
-            + ("." if SHOTS_FIELD else "; this version limits the sources to as many."),
+            f"Targets with {SHOTS} examples, as in the paper's few-shot table.",
             few_shot,
         ),
         Preset(
@@ -132,13 +127,3 @@ def clone(config: ExperimentConfig | RunConfig) -> dict[str, Any]:
 
 def _complete(values: dict[str, Any]) -> dict[str, Any]:
     return build_config(values, "preset").model_dump(mode="json")
-
-
-def _known(names: tuple[str, ...]) -> list[str]:
-    tasks = all_tasks()
-    return [name for name in names if name in tasks]
-
-
-def _few() -> dict[str, Any]:
-    """Settings of `data` for few examples."""
-    return {SHOTS_FIELD or "max_train_examples": SHOTS}

@@ -1,8 +1,7 @@
 """The sections of a configuration: one frozen pydantic class per group of settings.
 
 Every field has a description, bounds and a default; the launch form, the YAML and the command
-line are made of these. `experiment.py` composes them into runs and experiments. Must not import
-torch or streamlit.
+line are made of these. `experiment.py` composes them into runs and experiments.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 What an import lacks is said, not guessed: without its initial prompt it has no vector and
 serves only methods that use prompts themselves. Nothing is written before all was checked.
-Must not import torch: `.pt` files are read by a function handed in.
+`.pt` files are read by a function handed in, since this room has no torch.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ import numpy as np
 
 from dtvg.errors import StoreError
 from dtvg.exchange.peft_adapter import read_adapter, read_safetensors, single_matrix
+from dtvg.names import check_name
 from dtvg.store.bank import PromptBank, TaskPrompt, array_digest, identity
 from dtvg.store.files import read_json
-from dtvg.store.layout import check_name
 
 SIDECAR = "dtvg_prompt.json"
 """What an export of this workbench adds to a PEFT folder; PEFT ignores it."""

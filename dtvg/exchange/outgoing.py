@@ -1,7 +1,7 @@
 """Exporting prompts: of the bank, or of a run (best, final, a source), as PEFT adapter folders.
 
 A model card with task, data, method, score, group and licence travels with every export, and
-the initial prompt beside it, so that an import here gets the vector back. Must not import torch.
+the initial prompt beside it, so that an import here gets the vector back.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 An adapter is `adapter_config.json` beside `adapter_model.safetensors` with one tensor
 `prompt_embeddings [r, d]`. Prompts stand before the encoder's input only, PEFT's
-`num_transformer_submodules: 1`. Must not import torch or peft.
+`num_transformer_submodules: 1`.
 """
 
 from __future__ import annotations

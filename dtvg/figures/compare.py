@@ -1,7 +1,6 @@
 """Methods side by side: seeds as points, mean, interval; verdicts, ranks, costs, profiles.
 
-CompareInfo → figure. Scores stay 0..1; only axis labels show percent. Must not import torch
-or streamlit.
+CompareInfo → figure. Scores stay 0..1; only axis labels show percent.
 """
 
 from __future__ import annotations

@@ -1,7 +1,4 @@
-"""Curves with bands: loss, score or any logged column; alone, or under membership.
-
-Must not import torch or streamlit.
-"""
+"""Curves with bands: loss, score or any logged column; alone, or under membership."""
 
 from __future__ import annotations
 

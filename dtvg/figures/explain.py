@@ -1,6 +1,6 @@
 """One decision in pictures: ranking with the cut, consistency by prefix, Gram matrix.
 
-ExplainInfo → figure. Must not import torch or streamlit.
+ExplainInfo → figure.
 """
 
 from __future__ import annotations

@@ -1,7 +1,4 @@
-"""Transitions between groups, co-membership, the target's path, scales. Info → figure.
-
-Must not import torch or streamlit.
-"""
+"""Transitions between groups, co-membership, the target's path, scales. Info → figure."""
 
 from __future__ import annotations
 

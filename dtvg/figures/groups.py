@@ -1,7 +1,4 @@
-"""The group as it forms: timeline, similarity, size, churn, weights, replay.
-
-Must not import torch or streamlit.
-"""
+"""The group as it forms: timeline, similarity, size, churn, weights, replay."""
 
 from __future__ import annotations
 

@@ -1,7 +1,6 @@
 """Figures as image files: SVG, PDF and PNG, made by kaleido in an installed Chromium.
 
-Both are optional: without them a page offers what the browser itself can save. Must not import
-torch or streamlit.
+Both are optional: without them a page offers what the browser itself can save.
 """
 
 from __future__ import annotations
@@ -29,7 +28,7 @@ _one_at_a_time = threading.Lock()
 def missing() -> str:
     """Return what is missing for image files, in words; empty where nothing is."""
     if importlib.util.find_spec("kaleido") is None:
-        return "the package kaleido is not installed (pip install kaleido)"
+        return "the package kaleido is not installed (pip install kaleido, or 'dtvg[images]')"
     given = os.environ.get("BROWSER_PATH")
     if given is not None:
         return "" if os.access(given, os.X_OK) else f"BROWSER_PATH names no program: '{given}'"

@@ -1,6 +1,6 @@
 """The subset lattice with a run's walk, its agreement with the right set; transfer.
 
-LatticeInfo, QualityInfo, TransferInfo → figures. Must not import torch or streamlit.
+LatticeInfo, QualityInfo, TransferInfo → figures.
 """
 
 from __future__ import annotations

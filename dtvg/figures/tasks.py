@@ -1,4 +1,4 @@
-"""Label balance of a task's splits. TaskInfo → figure; must not import torch or streamlit."""
+"""Label balance of a task's splits. TaskInfo → figure."""
 
 from __future__ import annotations
 

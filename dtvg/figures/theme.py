@@ -1,8 +1,8 @@
 """One look for every figure: templates, a fixed colour per source and per method.
 
 Colours are Okabe and Ito's and Tol's, chosen so that people with any colour vision tell them
-apart; a source keeps its colour on every page because it goes by its place in the
-experiment's list. Must not import torch or streamlit.
+apart; a source keeps its colour on every page because it goes by its place in the experiment's
+list.
 """
 
 from __future__ import annotations

@@ -12,6 +12,8 @@ from pathlib import Path
 
 import psutil
 
+from dtvg import nvml
+
 BFLOAT16_SINCE = (8, 0)
 """CUDA compute capability from which bfloat16 is computed by the hardware."""
 
@@ -83,36 +85,17 @@ def users(device: Device) -> list[str]:
 
 
 def _gpus() -> list[Device]:
-    try:
-        import pynvml
-
-        pynvml.nvmlInit()
-        count = pynvml.nvmlDeviceGetCount()
-    except Exception:  # noqa: BLE001 - any failure of an optional driver means: no GPU
-        return []
-    found = []
-    for i in range(count):
-        handle = pynvml.nvmlDeviceGetHandleByIndex(i)
-        memory = pynvml.nvmlDeviceGetMemoryInfo(handle)
-        processes: tuple[int, ...] = ()
-        with contextlib.suppress(pynvml.NVMLError):  # not told inside some containers
-            running = pynvml.nvmlDeviceGetComputeRunningProcesses(handle)
-            processes = tuple(p.pid for p in running)
-        capability = (0, 0)
-        with contextlib.suppress(pynvml.NVMLError):
-            capability = tuple(pynvml.nvmlDeviceGetCudaComputeCapability(handle))
-        title = pynvml.nvmlDeviceGetName(handle)
-        found.append(
-            Device(
-                f"cuda:{i}",
-                title.decode() if isinstance(title, bytes) else str(title),
-                memory.total / 2**30,
-                memory.free / 2**30,
-                processes,
-                _cuda_precisions(capability),
-            )
+    return [
+        Device(
+            f"cuda:{number}",
+            gpu.name,
+            gpu.total_bytes / 2**30,
+            gpu.free_bytes / 2**30,
+            gpu.processes,
+            _cuda_precisions(gpu.capability),
         )
-    return found
+        for number, gpu in enumerate(nvml.gpus())
+    ]
 
 
 def _cuda_precisions(capability: tuple[int, ...]) -> tuple[str, ...]:

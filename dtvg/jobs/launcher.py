@@ -1,7 +1,7 @@
 """Starting experiments as processes that outlive the browser and the app, and stopping them.
 
 A started process is `python -m dtvg runs resume NAME`, in a session of its own, so that a
-start, a resume and a restart after a crash are one command. Must not import torch.
+start, a resume and a restart after a crash are one command.
 """
 
 from __future__ import annotations
@@ -16,13 +16,14 @@ from pathlib import Path
 
 import psutil
 
+from dtvg import paths
 from dtvg.config import ExperimentConfig
 from dtvg.errors import JobError, StoreError
 from dtvg.plan.stored import lay_out
 from dtvg.records import RunState
 from dtvg.store.files import is_locked, read_json
 from dtvg.store.layout import CohortDir, ExperimentDir
-from dtvg.store.reader import Run, open_run
+from dtvg.store.reader import open_run
 from dtvg.store.status import process_exists, request
 
 log = logging.getLogger(__name__)
@@ -64,24 +65,29 @@ def resume(
             f"Experiment '{experiment.name}' is being trained already; stop it first, or wait."
         )
     targets = [f"{experiment.name}/{name}" for name in runs] or [experiment.name]
-    command = [
-        sys.executable,
-        "-m",
-        "dtvg",
-        "runs",
-        "resume",
-        *targets,
-        "--runs-dir",
-        str(experiment.path.parent),
-        "--quiet",
-    ]
+    folder = str(experiment.path.parent)
+    arguments = ["runs", "resume", *targets, "--runs-dir", folder, "--quiet"]
     try:
-        return detached(command, experiment.log_path, environment)
+        return detached(own_command(*arguments), experiment.log_path, environment)
     except OSError as error:
         raise JobError(
             f"The process for '{experiment.name}' could not be started "
             f"({error.strerror or error}); try `python -m dtvg runs resume {experiment.name}`."
         ) from None
+
+
+def own_command(*arguments: str) -> list[str]:
+    """Return how this package's command is started, whatever lies in the current folder."""
+    return [sys.executable, "-P", "-m", "dtvg", *arguments]
+
+
+def own_environment() -> dict[str, str]:
+    """Return this process's variables; in a checkout, a process started with them finds it."""
+    root = paths.checkout()
+    if root is None:
+        return dict(os.environ)
+    search = os.pathsep.join(filter(None, (str(root), os.environ.get("PYTHONPATH"))))
+    return {**os.environ, "PYTHONPATH": search}
 
 
 def detached(
@@ -97,9 +103,7 @@ def detached(
     Raises:
         OSError: it could not be started.
     """
-    package = Path(__file__).resolve().parents[2]
-    search = os.pathsep.join(filter(None, (str(package), os.environ.get("PYTHONPATH"))))
-    given = {**os.environ, "PYTHONPATH": search, "OMP_WAIT_POLICY": "PASSIVE"}
+    given = {**own_environment(), "OMP_WAIT_POLICY": "PASSIVE"}
     with log_path.open("ab") as output:
         process = subprocess.Popen(
             command,
@@ -225,11 +229,6 @@ def _is_here(content: dict[str, object]) -> bool:
     )
 
 
-def can_stop(run: Run) -> bool:
-    """Whether asking a run to stop makes sense."""
-    return run.state in (RunState.RUNNING, RunState.STOPPING)
-
-
 _TAIL_BYTES = 1_000_000
 """Of a long log only so much is read from its end."""
 
@@ -262,16 +261,14 @@ def run_import(path: Path, options: Sequence[str]) -> str:
         StoreError: with the command's own sentence, where it refused.
         JobError: the process could not be run or took too long.
     """
-    package = Path(__file__).resolve().parents[2]
-    search = os.pathsep.join(filter(None, (str(package), os.environ.get("PYTHONPATH"))))
     try:
         done = subprocess.run(
-            [sys.executable, "-m", "dtvg", "prompts", "import", str(path), *options],
+            own_command("prompts", "import", str(path), *options),
             capture_output=True,
             text=True,
             timeout=TIMEOUT,
             stdin=subprocess.DEVNULL,
-            env={**os.environ, "PYTHONPATH": search},
+            env=own_environment(),
             check=False,
         )
     except (OSError, subprocess.TimeoutExpired) as error:

@@ -1,8 +1,7 @@
 """Experiments that wait for a free device: an ordered queue in files, with slots per device.
 
-The files are the queue; a small detached process (`work`), started on demand, only starts
-what is first. Killing it loses nothing: the next call brings it back. Must not import torch.
-docs/launch.md.
+The files are the queue; a small detached process (`work`), started on demand, only starts what
+is first. Killing it loses nothing: the next call brings it back. docs/launch.md.
 """
 
 from __future__ import annotations
@@ -10,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import logging
 import socket
-import sys
 import time
 from collections.abc import Sequence
 from contextlib import ExitStack
@@ -221,7 +219,7 @@ def ensure() -> None:
         return  # it is about to take its lock
     if not any(j.state in (JobState.WAITING, JobState.RUNNING) for j in stored()):
         return
-    command = [sys.executable, "-m", "dtvg", "queue", "work"]
+    command = launcher.own_command("queue", "work")
     with contextlib.suppress(OSError, psutil.Error):
         pid = launcher.detached(command, folder() / "log.txt", {"DTVG_HOME": str(paths.home())})
         content = {"pid": pid, "started": psutil.Process(pid).create_time()}

@@ -1,6 +1,6 @@
 """The queue's files: one per job, and the state each is really in.
 
-Every process that changes them holds one lock. Must not import torch. docs/launch.md.
+Every process that changes them holds one lock. docs/launch.md.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """What would fail, or surprise, after Start: looked up before it, setting by setting.
 
-Reads names and folders only; nothing is loaded or downloaded. Must not import torch.
+Reads names and folders only; nothing is loaded or downloaded.
 """
 
 from __future__ import annotations
@@ -11,24 +11,25 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dtvg.backbones.specs import location, on_disk
-from dtvg.config import ExperimentConfig
+from dtvg.config import ExperimentConfig, Problem
 from dtvg.errors import ConfigError, DataError
 from dtvg.jobs.devices import Device, pick
 from dtvg.store.layout import free_name
 from dtvg.tasks.catalogue import find_task
-from dtvg.tasks.files import at_hand, find_folder
+from dtvg.tasks.metrics import check_packages
+from dtvg.tasks.sources import find_folder, look_for
 
 RUNS_LIMIT = 10_000
 """Of one experiment; more is a slip of the finger, and lists of it help nobody."""
 
 
 @dataclass(frozen=True)
-class Finding:
-    """One thing to know about a configuration on this machine."""
+class Finding(Problem):
+    """One thing to know about a configuration on this machine.
 
-    setting: str
-    """Dotted name, e.g. `device.precision`."""
-    sentence: str
+    Its kind is `taken`, `too_many`, `backbone`, `task`, `data`, `folder`, `device` or `precision`.
+    """
+
     blocks: bool
     """Whether it would fail; otherwise it is worth knowing."""
 
@@ -51,6 +52,16 @@ def findings(config: ExperimentConfig, runs_dir: Path, devices: list[Device]) ->
     ]
 
 
+def require_tasks(config: ExperimentConfig) -> None:
+    """Refuse a configuration that names an unknown task, or one that cannot be scored here.
+
+    Raises:
+        ConfigError: with the nearest name, or the extra whose packages are missing.
+    """
+    for task in dict.fromkeys((*config.sources, *config.targets)):
+        check_packages(find_task(task))
+
+
 def count_runs(config: ExperimentConfig) -> int:
     """Return how many transfer runs an experiment has, at most, without making them."""
     each = sum(method.run_count(len(config.sources)) for method in config.methods)
@@ -65,7 +76,8 @@ def _name(name: str, runs_dir: Path) -> list[Finding]:
     if not (runs_dir / name).exists():
         return []
     free = free_name(name, runs_dir)
-    return [Finding("name", f"'{name}' exists already; take another name, e.g. '{free}'.", True)]
+    sentence = f"'{name}' exists already; take another name, e.g. '{free}'."
+    return [Finding(("name",), "taken", sentence, True)]
 
 
 def _size(config: ExperimentConfig) -> list[Finding]:
@@ -74,7 +86,8 @@ def _size(config: ExperimentConfig) -> list[Finding]:
         return []
     return [
         Finding(
-            "seeds",
+            ("seeds",),
+            "too_many",
             f"Targets x methods x seeds make {count:,} runs; one experiment may have "
             f"{RUNS_LIMIT:,}. Choose fewer.",
             True,
@@ -86,13 +99,14 @@ def _backbone(name: str) -> list[Finding]:
     try:
         location(name)
     except ConfigError as error:
-        return [Finding("backbone.name", str(error), True)]
+        return [Finding(("backbone", "name"), "backbone", str(error), True)]
     if on_disk(name):
         return []
     if _offline():
         return [
             Finding(
-                "backbone.name",
+                ("backbone", "name"),
+                "backbone",
                 f"Backbone '{name}' is not on this machine, and HF_HUB_OFFLINE forbids to fetch "
                 "it; give a folder, or start the app without that variable.",
                 True,
@@ -100,7 +114,8 @@ def _backbone(name: str) -> list[Finding]:
         ]
     return [
         Finding(
-            "backbone.name",
+            ("backbone", "name"),
+            "backbone",
             f"'{name}' is not on this machine yet; it is downloaded from the hub at the start.",
             False,
         )
@@ -109,19 +124,21 @@ def _backbone(name: str) -> list[Finding]:
 
 def _tasks(setting: str, names: Sequence[str], folder: str | None) -> list[Finding]:
     found, absent = [], []
-    for name in names:
+    for row, name in enumerate(names):
         try:
             spec = find_task(name)
-            there = at_hand(spec, find_folder(spec, folder))
+            check_packages(spec)
+            there = look_for(spec, find_folder(spec, folder))
         except ConfigError as error:
-            found.append(Finding(setting, str(error), True))
+            found.append(Finding((setting, row), "task", str(error), True))
         except DataError as error:
-            return [Finding("data.folder", str(error), True)]
+            return [Finding(("data", "folder"), "folder", str(error), True)]
         else:
-            if there == "no, only on the hub":
+            if there.place == "hub":
                 absent.append(name)
-            elif there.startswith("no"):
-                found.append(Finding(setting, f"Task '{name}': {there[4:]} in its folder.", True))
+            elif there.missing:
+                sentence = f"Task '{name}': {' and '.join(there.missing)} missing in its folder."
+                found.append(Finding((setting, row), "data", sentence, True))
     if absent:
         listed = ", ".join(absent)
         where = "name its folder in Data, or put the files into <home>/datasets"
@@ -130,7 +147,7 @@ def _tasks(setting: str, names: Sequence[str], folder: str | None) -> list[Findi
             if _offline()
             else f"No data here for {listed}: fetched from the hub at the start; or {where}."
         )
-        found.append(Finding(setting, text, _offline()))
+        found.append(Finding((setting,), "data", text, _offline()))
     return found
 
 
@@ -140,7 +157,8 @@ def _device(config: ExperimentConfig, devices: list[Device]) -> list[Finding]:
         present = ", ".join(["auto", *(d.name for d in devices)])
         return [
             Finding(
-                "device.name",
+                ("device", "name"),
+                "device",
                 f"Device '{config.device.name}' is not on this machine. Allowed: {present}.",
                 True,
             )
@@ -155,5 +173,10 @@ def _device(config: ExperimentConfig, devices: list[Device]) -> list[Finding]:
         else f"{device.title} cannot compute in {precision}; "
     )
     return [
-        Finding("device.precision", f"{text}choose {', '.join(device.precisions)}.", not slow),
+        Finding(
+            ("device", "precision"),
+            "precision",
+            f"{text}choose {', '.join(device.precisions)}.",
+            not slow,
+        ),
     ]

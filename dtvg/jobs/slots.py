@@ -1,7 +1,4 @@
-"""How many jobs may run at once on each device, and which devices are taken.
-
-Must not import torch. docs/launch.md.
-"""
+"""How many jobs may run at once on each device, and which devices are taken. docs/launch.md."""
 
 from __future__ import annotations
 

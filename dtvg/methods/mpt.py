@@ -29,14 +29,16 @@ from dtvg.methods.spot import pooled_gram
 
 
 def product(
-    shared: Float[Tensor, "*batch r d"], rows: Float[Tensor, "*batch r"], columns: Tensor
-) -> Float[Tensor, "*batch r d"]:
-    """Return `P* ∘ (u ⊗ vᵀ)`.
+    shared: Float[Tensor, "*#batch r d"],
+    rows: Float[Tensor, "*#batch r"],
+    columns: Float[Tensor, "*#batch d"],
+) -> Float[Tensor, "*#batch r d"]:
+    """Return `P* ∘ (u ⊗ vᵀ)`; the leading axes are broadcast.
 
     Args:
         shared: P*.
         rows: u.
-        columns: v, `[*batch d]`.
+        columns: v.
     """
     return shared * rows[..., :, None] * columns[..., None, :]
 

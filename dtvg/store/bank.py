@@ -1,8 +1,7 @@
 """The prompt bank: tuned task prompts by identity, each trained once.
 
 An entry is a folder `<task>-<identity>` with `prompt.safetensors` and `prompt.json`; the
-latter is written last and holds the tensors' checksum. Must not import torch.
-DESIGN.md "TaskPrompt".
+latter is written last and holds the tensors' checksum. docs/run_files.md.
 """
 
 from __future__ import annotations

@@ -6,13 +6,16 @@ Imports nothing of the package but errors.
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import json
 import os
+import tempfile
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
+
+from filelock import lock_descriptor, unlock_descriptor
 
 from dtvg.errors import StoreError
 
@@ -45,6 +48,23 @@ def replace_bytes(path: Path, content: bytes, durable: bool = True) -> None:
         raise StoreError(
             f"'{path}' cannot be written ({error.strerror or error}); free space or give "
             "another --runs-dir, then resume."
+        ) from None
+
+
+def check_writable(folder: Path) -> None:
+    """Refuse a folder in which nothing can be written; make it where it is absent.
+
+    Raises:
+        StoreError: it cannot be made or written.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise StoreError(
+            f"The folder '{folder}' cannot be written ({error.strerror or error}); set DTVG_HOME "
+            "to a folder that can."
         ) from None
 
 
@@ -101,34 +121,75 @@ def locked(path: Path, wait: bool = True) -> Iterator[bool]:
         try:
             yield True
         finally:
-            fcntl.flock(file, fcntl.LOCK_UN)
+            unlock_descriptor(file.fileno())
 
 
 def _lock(handle: int, wait: bool) -> bool:
+    """Take an open file's lock: `flock` on Linux and macOS, as earlier versions took it."""
     for pause in (0.01, 0.04, 0.15, None):
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-            return True
-        except OSError:
-            if pause is None:
-                return False
+        with contextlib.suppress(OSError):  # a file system that knows no locks, or an interruption
+            if lock_descriptor(handle, blocking=wait, poll_interval=0.01):
+                return True
+        if pause is not None:
             time.sleep(pause)
     return False
 
 
 def is_locked(path: Path) -> bool:
-    """Whether a process holds a lock file; never takes it from one that is about to."""
+    """Whether a process holds a lock file; never takes it from one that is about to.
+
+    A look holds the lock for some microseconds. So that two looks never take each other for a
+    holder, they take turns; where they cannot, only a lock that is held at every look counts.
+    """
+    for pause in (0.001, 0.004, None):
+        try:
+            with _open_to_look(path) as file, _turn_to_look(path.parent) as alone:
+                if lock_descriptor(file.fileno(), blocking=False):
+                    unlock_descriptor(file.fileno())
+                    return False
+                if alone:
+                    return True
+        except OSError:  # no such file, or one that cannot be locked
+            return False
+        if pause is not None:
+            time.sleep(pause)
+    return True
+
+
+_one_look = threading.Lock()
+"""Threads of one process take turns here, processes by the lock of the folder."""
+
+
+@contextlib.contextmanager
+def _turn_to_look(folder: Path) -> Iterator[bool]:
+    """Keep other looks out by the lock of the folder itself, for which no file is made.
+
+    Someone who was suspended during a look may hold it: after a moment others go on without.
+
+    Yields:
+        Whether nobody else looks now.
+    """
+    alone = False
+    with _one_look, contextlib.ExitStack() as stack:
+        with contextlib.suppress(OSError):  # a system that does not open or lock folders
+            handle = os.open(folder, os.O_RDONLY)
+            stack.callback(os.close, handle)
+            for _ in range(50):
+                alone = lock_descriptor(handle, blocking=False)
+                if alone:
+                    break
+                time.sleep(0.001)
+        yield alone
+
+
+def _open_to_look(path: Path) -> BinaryIO:
+    """Open a lock file; network folders only lock what may be written, others need not."""
     try:
-        with path.open("rb") as file:
-            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-            fcntl.flock(file, fcntl.LOCK_UN)
+        return path.open("r+b")
     except FileNotFoundError:
-        return False
-    except BlockingIOError:
-        return True
+        raise
     except OSError:
-        return False
-    return False
+        return path.open("rb")
 
 
 def _finite(value: Any) -> Any:

@@ -1,9 +1,9 @@
 """Forking a run: a new experiment that goes on from the newest commit of an unfinished run.
 
-The fork starts with the parent's rows up to the commit, its prompts, parameters and moments, so
-that without a change it follows the parent's trajectory (bit for bit where the parent trains
-alone; else up to rounding). The parent is only read, and may train on beside it.
-Must not import torch. docs/run_files.md "Forks".
+The fork starts with the parent's rows up to the commit, its prompts, parameters and moments,
+so that without a change it follows the parent's trajectory (bit for bit where the parent
+trains alone; else up to rounding). The parent is only read, and may train on beside it.
+docs/run_files.md "Forks".
 """
 
 from __future__ import annotations
@@ -17,7 +17,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from dtvg.config import ExperimentConfig, RunConfig, apply_override, build_config
+from dtvg.config import ExperimentConfig, RunConfig, build_config, with_overrides
+from dtvg.config.presets import clone
 from dtvg.errors import ConfigError, StoreError
 from dtvg.records import TABLES
 from dtvg.store.files import read_json, replace_json
@@ -169,21 +170,8 @@ def _rows_until(run: Run, meta: Mapping[str, Any]) -> dict[str, pa.Table]:
 
 def _config(parent: RunConfig, name: str, changes: Sequence[str], notes: str) -> ExperimentConfig:
     """Return the configuration of an experiment with this run alone, changed as asked."""
-    values: dict[str, Any] = parent.model_dump(mode="json")
-    for key in ("experiment", "role", "target", "method", "seed"):
-        values.pop(key)
-    values |= {
-        "name": name,
-        "notes": notes,
-        "sources": list(parent.sources),
-        "targets": [parent.target],
-        "methods": [parent.method.model_dump(mode="json")],
-        "seeds": [parent.seed],
-        "allow_self": parent.target in parent.sources,
-    }
-    for change in changes:
-        apply_override(values, change)
-    return build_config(values, "fork")
+    values = {**clone(parent), "name": name, "notes": notes}
+    return build_config(with_overrides(values, changes), "fork")
 
 
 def _check(parent: RunConfig, child: RunConfig) -> None:

@@ -1,8 +1,8 @@
 """Sources pinned to the group or banned from it in mid-run: requests, events, and their effect.
 
 A pinned source is a member at every step from the next one on, a banned one at none, whatever
-the rule decides; the rule's own decision is logged and replayed as ever. Must not import torch.
-docs/run_files.md "Pinned and banned sources".
+the rule decides; the rule's own decision is logged and replayed as ever. docs/run_files.md
+"Pinned and banned sources".
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Where everything of an experiment lies, and making its folders.
 
 `runs/<experiment>/{experiment.yaml, cohorts/<id>/, <run>/}`; names never leave their folder.
-Must not import torch. DESIGN.md "The log"; docs/run_files.md.
+docs/run_files.md.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import yaml
-from pydantic import ValidationError
 
-from dtvg.config import ExperimentConfig, RunConfig, explain
+from dtvg.config import ExperimentConfig, RunConfig, build_config
+from dtvg.config.settings_path import differences
 from dtvg.errors import ConfigError, JobError, StoreError
 from dtvg.names import check_name
 from dtvg.records import RunState
@@ -180,9 +180,10 @@ def create_experiment(config: ExperimentConfig, runs_dir: Path) -> ExperimentDir
     if experiment.config_path.exists():
         _, stored = load_experiment(experiment.path)
         if stored != config:
+            changed = ", ".join(differences(stored, config, ExperimentConfig))
             raise ConfigError(
                 f"Experiment '{config.name}' exists in '{experiment.path.parent}' with other "
-                f"settings ({', '.join(differences(stored, config))}); choose another name "
+                f"settings ({changed}); choose another name "
                 "(--set name=...) or another --runs-dir."
             )
     else:
@@ -221,10 +222,9 @@ def load_experiment(path: Path) -> tuple[ExperimentDir, ExperimentConfig]:
             "restore it from a copy, or start a new experiment."
         ) from None
     try:
-        return experiment, ExperimentConfig.model_validate(values)
-    except ValidationError as error:
-        where = str(experiment.config_path)
-        raise StoreError(explain(error, ExperimentConfig, where)) from None
+        return experiment, build_config(values, str(experiment.config_path))
+    except ConfigError as error:
+        raise StoreError(str(error)) from None
 
 
 def add_run(experiment: ExperimentDir, config: RunConfig) -> RunDir:
@@ -262,14 +262,3 @@ def identity_of(config: RunConfig) -> dict[str, object]:
         "sources": list(config.sources),
         "subset": None if subset is None else list(subset),
     }
-
-
-def differences(left: ExperimentConfig, right: ExperimentConfig) -> list[str]:
-    """Return the dotted keys in which two configurations differ."""
-
-    def walk(a: object, b: object, prefix: str) -> list[str]:
-        if isinstance(a, dict) and isinstance(b, dict):
-            return [k for key in a for k in walk(a[key], b.get(key), f"{prefix}{key}.")]
-        return [] if a == b else [prefix.rstrip(".")]
-
-    return walk(left.model_dump(mode="json"), right.model_dump(mode="json"), "")

@@ -1,4 +1,4 @@
-"""What made a run: versions, code, hardware, command, time. Must not import torch."""
+"""What made a run: versions, code, hardware, command, time."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from dtvg import nvml, paths
 from dtvg.version import __version__
 
 PACKAGES = ("torch", "transformers", "datasets", "numpy", "scikit-learn", "pyarrow", "tokenizers")
@@ -34,7 +35,7 @@ def _fixed() -> dict[str, Any]:
         "platform": platform.platform(),
         "processor": _processor(),
         "cores": os.cpu_count(),
-        "gpus": _gpus(),
+        "gpus": [gpu.name for gpu in nvml.gpus()],
         "argv": [Path(sys.argv[0]).name, *sys.argv[1:]],
     }
 
@@ -48,8 +49,8 @@ def provenance() -> dict[str, Any]:
 
 def _commit() -> str | None:
     """Return the checkout's commit, marked if files are changed; None outside a checkout."""
-    folder = Path(__file__).resolve().parents[2]
-    if not (folder / ".git").exists():
+    folder = paths.checkout()
+    if folder is None or not (folder / ".git").exists():
         return None
     try:
         found = subprocess.run(
@@ -71,15 +72,3 @@ def _processor() -> str:
         return platform.processor()
     names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
     return names[0] if names else platform.processor()
-
-
-def _gpus() -> list[str]:
-    """Return the names of NVIDIA GPUs, through NVML; empty where there is none."""
-    try:
-        import pynvml
-
-        pynvml.nvmlInit()
-    except Exception:  # noqa: BLE001 - any failure of an optional driver means: no GPU
-        return []
-    handles = [pynvml.nvmlDeviceGetHandleByIndex(i) for i in range(pynvml.nvmlDeviceGetCount())]
-    return [str(pynvml.nvmlDeviceGetName(handle)) for handle in handles]

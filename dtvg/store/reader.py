@@ -1,8 +1,7 @@
 """Reading runs: frozen views, tables and tensors; never an exception for a foreign folder.
 
 A folder that holds no run, or half of one, is a `Run` whose `problem` says so. Lists read
-status files only; configurations are parsed when asked for. Must not import torch.
-DESIGN.md "The log"; docs/run_files.md.
+status files only; configurations are parsed when asked for. docs/run_files.md.
 """
 
 from __future__ import annotations
@@ -19,12 +18,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import yaml
-from pydantic import ValidationError
 from safetensors import SafetensorError
 from safetensors.numpy import load_file
 
-from dtvg.config import ExperimentConfig, RunConfig
-from dtvg.errors import StoreError
+from dtvg.config import ExperimentConfig, RunConfig, build
+from dtvg.errors import ConfigError, StoreError
 from dtvg.methods.specs import METHODS, Role, role_of
 from dtvg.records import TABLES, RunResult, RunState
 from dtvg.store.files import read_json
@@ -124,8 +122,8 @@ def _stamp(path: Path) -> tuple[int, int]:
 def _config(path: Path, stamp: tuple[int, int]) -> RunConfig:
     values = yaml.load(path.read_text("utf-8"), Loader=yaml.CSafeLoader)
     try:
-        return RunConfig.model_validate(values)
-    except ValidationError as error:
+        return build(RunConfig, values, path.name)
+    except ConfigError as error:
         raise ValueError(str(error)) from None
 
 

@@ -1,8 +1,8 @@
 """What a run is doing: status files written by a thread of its own, and the truth about them.
 
-A status may outlive its process; `read_status` checks that the process with that pid AND
-start time still exists (on another host: a heartbeat younger than 30 s) and says LOST if not.
-Must not import torch. DESIGN.md "The log".
+A status may outlive its process; `read_status` checks that the process with that pid AND start
+time still exists (on another host: a heartbeat younger than 30 s) and says LOST if not.
+docs/run_files.md.
 """
 
 from __future__ import annotations
@@ -19,9 +19,10 @@ from typing import Any
 import psutil
 
 from dtvg.errors import StoreError
+from dtvg.names import check_name
 from dtvg.records import RunState
 from dtvg.store.files import read_json, replace_json
-from dtvg.store.layout import CohortDir, RunDir, check_name
+from dtvg.store.layout import CohortDir, RunDir
 
 WRITE_SECONDS = 1.0
 """Statuses are written this often; the promise is every 2 s."""

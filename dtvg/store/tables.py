@@ -1,7 +1,7 @@
 """Rows as Arrow tables with explicit schemas, and part files with their names.
 
 Part files are `part-<first>-<last>.parquet`: steps for `steps` and `sources`, running row
-numbers (from 1) for `evals` and `events`. Must not import torch.
+numbers (from 1) for `evals` and `events`.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Deleting experiments and runs: they are moved under `<home>/trash`, and can be put back.
 
 Nothing is ever removed from the disk here; a move within one file system is atomic.
-Must not import torch. docs/run_files.md "Deleted runs".
+docs/run_files.md "Deleted runs".
 """
 
 from __future__ import annotations
@@ -13,8 +13,9 @@ from pathlib import Path
 
 from dtvg import paths
 from dtvg.errors import StoreError
+from dtvg.names import check_name
 from dtvg.store.files import read_json, replace_json
-from dtvg.store.layout import ExperimentDir, check_name
+from dtvg.store.layout import ExperimentDir
 from dtvg.store.reader import open_run
 
 ORIGIN = "origin.json"

@@ -1,8 +1,7 @@
 """Checking a run's folder against the log's specification: what is wrong, sentence by sentence.
 
 The decisions are replayed: `decide` on each logged Gram matrix must give the logged
-similarity, rank, candidates, consistency and members. Must not import torch.
-docs/run_files.md.
+similarity, rank, candidates, consistency and members. docs/run_files.md.
 """
 
 from __future__ import annotations

@@ -3,8 +3,7 @@
 THE COMMIT: (1) new rows go to dot-prefixed files, synced; (2) one atomic rename puts the
 cohort's `state.safetensors` in place, which holds the checkpoint and names those files: this
 is the commit; (3) the files get their names. A kill between (2) and (3) is rolled forward by
-`recover`, anything else without a commit is dropped. Must not import torch. DESIGN.md
-"The log"; docs/run_files.md.
+`recover`, anything else without a commit is dropped. docs/run_files.md.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""Metrics of question answering: SQuAD's exact match and F1, MultiRC's F1 and exact match.
+"""Metrics of question answering: SQuAD's exact match and F1, MultiRC's exact match.
 
-SQuAD's are those of the official v1.1 script, the maximum over accepted answers; MultiRC's are
-over all answers and per question. Every function returns a value per example (or question), of
-which the metric is the mean. Must not import torch. METHOD.md "Metrics"; arXiv 1606.05250.
+SQuAD's are those of the official v1.1 script, the maximum over accepted answers (arXiv
+1606.05250); MultiRC's exact match is over questions, all of whose answers must be judged right
+(Khashabi et al. 2018). docs/tasks.md "Metrics".
 """
 
 from __future__ import annotations
@@ -10,10 +10,11 @@ from __future__ import annotations
 import re
 import string
 from collections import Counter
-from collections.abc import Sequence
+
+import numpy as np
 
 from dtvg.errors import DataError
-from dtvg.tasks.spec import Example, TaskSpec
+from dtvg.tasks.scoring import Answers, Scorer
 
 _ARTICLES = re.compile(r"\b(a|an|the)\b")
 _PUNCTUATION = str.maketrans("", "", string.punctuation)
@@ -35,53 +36,65 @@ def answer_f1(prediction: str, gold: str) -> float:
     return 2 * precision * recall / (precision + recall)
 
 
-def squad_f1_values(predictions: Sequence[str], examples: Sequence[Example]) -> list[float]:
+def squad_f1_values(answers: Answers) -> list[float] | None:
     """Return each answer's best F1 over the accepted answers."""
+    if answers.examples is None:
+        return None
     return [
         max(answer_f1(p, gold) for gold in e.references)
-        for p, e in zip(predictions, examples, strict=True)
+        for p, e in zip(answers.prediction, answers.examples, strict=True)
     ]
 
 
-def squad_em_values(predictions: Sequence[str], examples: Sequence[Example]) -> list[float]:
+def squad_em_values(answers: Answers) -> list[float] | None:
     """Return 1 where an answer equals an accepted one after SQuAD's normalisation, else 0."""
+    if answers.examples is None:
+        return None
     return [
         float(normalise(p) in {normalise(gold) for gold in e.references})
-        for p, e in zip(predictions, examples, strict=True)
+        for p, e in zip(answers.prediction, answers.examples, strict=True)
     ]
 
 
-def squad_f1(predictions: Sequence[str], examples: Sequence[Example], spec: TaskSpec) -> float:
-    """Mean over questions of the best F1 of words over the accepted answers."""
-    return sum(squad_f1_values(predictions, examples)) / len(examples)
-
-
-def squad_em(predictions: Sequence[str], examples: Sequence[Example], spec: TaskSpec) -> float:
-    """Share of answers that equal an accepted one after SQuAD's normalisation."""
-    return sum(squad_em_values(predictions, examples)) / len(examples)
-
-
-def question_values(
-    predictions: Sequence[str], examples: Sequence[Example], spec: TaskSpec
-) -> dict[str, float]:
+def _questions(answers: Answers) -> dict[str, float]:
     """Return 1 for each question (`Example.group`) whose answers are all judged right, else 0.
 
     Raises:
         DataError: an example belongs to no question.
     """
     right: dict[str, float] = {}
-    for p, e in zip(predictions, examples, strict=True):
+    for p, e in zip(answers.prediction, answers.examples or (), strict=True):
         if e.group is None:
             raise DataError(
-                f"Task {spec.name}: multirc_em needs the question of every answer, and an example "
-                "has no group; use accuracy for a task without questions."
+                f"Task {answers.task}: multirc_em needs the question of every answer, and an "
+                "example has no group; use accuracy for a task without questions."
             )
         hit = float(" ".join(p.split()) in e.references)
         right[e.group] = min(right.get(e.group, 1.0), hit)
     return right
 
 
-def multirc_em(predictions: Sequence[str], examples: Sequence[Example], spec: TaskSpec) -> float:
+def multirc_em(answers: Answers) -> float:
     """Share of questions all of whose answers are judged right."""
-    right = question_values(predictions, examples, spec)
+    right = _questions(answers)
     return sum(right.values()) / len(right)
+
+
+def multirc_em_scorer(answers: Answers) -> Scorer | None:
+    """Return `multirc_em` under weights that are equal within a question.
+
+    A question counts where its first answer stands; None without the questions.
+    """
+    if answers.examples is None:
+        return None
+    right = _questions(answers)
+    first, hit = np.zeros(len(answers.target)), np.zeros(len(answers.target))
+    seen: set[str] = set()
+    for i, e in enumerate(answers.examples):
+        if e.group is not None and e.group not in seen:
+            seen.add(e.group)
+            first[i], hit[i] = 1.0, right[e.group]
+    return Scorer(
+        np.column_stack([np.ones(len(first)), first, hit]),
+        lambda sums, _: np.asarray(sums[:, 2] / sums[:, 1]),
+    )

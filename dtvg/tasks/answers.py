@@ -1,6 +1,6 @@
 """Answers from anywhere: a file of predictions, scored like those of a run.
 
-Must not import torch or pandas.
+docs/tasks.md "Rows and scores on the command line".
 """
 
 from __future__ import annotations
@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from dtvg.errors import DataError
+from dtvg.tasks.class_metrics import predicted_label
+from dtvg.tasks.metrics import score_with_intervals
 from dtvg.tasks.spec import Example, TaskSpec
 from dtvg.tasks.tables import lines
 
@@ -78,9 +80,6 @@ def score_answers(
     Raises:
         DataError: if the numbers differ.
     """
-    from dtvg.tasks.intervals import score_with_intervals
-    from dtvg.tasks.metrics import predicted_label
-
     if len(predictions) != len(examples):
         raise DataError(
             f"Got {len(predictions)} predictions, but {what} has {len(examples)} rows; give one "
@@ -92,5 +91,5 @@ def score_answers(
         "intervals": {name: [made.low, made.high] for name, made in scored.items()},
     }
     if spec.labels:
-        found["no_label"] = sum(predicted_label(p, spec) is None for p in predictions)
+        found["no_label"] = sum(predicted_label(p, spec.labels) is None for p in predictions)
     return found

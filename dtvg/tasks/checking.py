@@ -17,10 +17,11 @@ import pyarrow as pa
 
 from dtvg import paths
 from dtvg.errors import ConfigError, DataError, DtvgError
+from dtvg.names import check_name
 from dtvg.tasks import files, hub
 from dtvg.tasks.catalogue import all_tasks
 from dtvg.tasks.files import ENDINGS
-from dtvg.tasks.own import NAME, Converter, parse_description
+from dtvg.tasks.own import Converter, parse_description
 from dtvg.tasks.reading import DataSettings, TaskData, load_fresh
 from dtvg.tasks.spec import Example, TaskSpec
 from dtvg.tasks.tables import LINE, ROW, read_table
@@ -220,11 +221,7 @@ def keep_given(name: str, text: str, uploads: Mapping[str, bytes], data: DataSet
 
 def _allowed(name: str, uploads: Mapping[str, bytes]) -> None:
     """Refuse names that leave the folder or are no data files."""
-    if not NAME.fullmatch(name):
-        raise ConfigError(
-            f"Task name '{name}' cannot be used; take 1-80 characters of a-z, 0-9, '.', '_' and "
-            "'-', not starting with '.'."
-        )
+    check_name(name, "name of a task")
     for file in uploads:
         if not FILE.fullmatch(file) or Path(file).suffix not in ENDINGS:
             raise DataError(

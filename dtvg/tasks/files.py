@@ -1,14 +1,11 @@
-"""Where a task's files lie, and one file's columns: Parquet, CSV, TSV or JSON lines.
+"""One file's columns: Parquet, CSV, TSV or JSON lines, or what is wrong with it in one sentence.
 
-Finds the folder (`data.folder`, then `<home>/datasets`; the demo's is shipped), reads only
-the columns a task needs, and says in one sentence what is wrong with a file. Must not import
-torch or pandas.
+Reads only the columns that a task needs. Where its files lie is the business of `sources.py`.
+docs/tasks.md "Where rows come from".
 """
 
 from __future__ import annotations
 
-import errno
-import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,111 +14,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from dtvg import paths
 from dtvg.errors import DataError, nearest
 from dtvg.tasks.spec import TaskSpec
 from dtvg.tasks.tables import LIMIT, read_table
 
 ENDINGS = (".parquet", ".csv", ".jsonl", ".tsv")
-Signature = tuple[tuple[str, int, int], ...]
-
-
-def find_folder(spec: TaskSpec, folder: str | None) -> Path | None:
-    """Return the folder that holds the task's files, None where only the hub is left.
-
-    Args:
-        spec: the task; its files lie in a sub-folder called `spec.folder`.
-        folder: the configured `data.folder`, looked at before `<home>/datasets`.
-
-    Raises:
-        DataError: if the configured folder does not exist.
-    """
-    if spec.files:
-        return Path(spec.described_in).parent
-    looked_in = places(spec, folder)
-    for place in looked_in:
-        if place.is_dir():
-            return place
-    return looked_in[0] if spec.dataset == "demo" else None
-
-
-def places(spec: TaskSpec, folder: str | None) -> list[Path]:
-    """Return where the task's own folder is looked for, in this order.
-
-    Raises:
-        DataError: if the configured folder does not exist.
-    """
-    if spec.dataset == "demo":
-        return [paths.demo() / "tasks" / spec.folder]
-    if spec.described_in:
-        return []
-    around = [paths.datasets()]
-    if folder:
-        given = Path(folder).expanduser()
-        if not given.is_dir():
-            raise DataError(
-                f"There is no data folder '{folder}'; give data.folder a folder with one "
-                f"sub-folder per data set, such as '{spec.folder}', or leave it empty."
-            )
-        around.insert(0, given)
-    return [place / spec.folder for place in around]
-
-
-def at_hand(spec: TaskSpec, folder: Path | None) -> str:
-    """Say whether a task can be used offline: `yes`, or what is missing.
-
-    Args:
-        spec: the task.
-        folder: as `find_folder` returns it.
-    """
-    from dtvg.tasks.hub import cached
-
-    if folder is None:
-        return "yes, in the hub's cache" if cached(spec) else "no, only on the hub"
-    wanted = [spec.split.train, spec.split.validation]
-    if spec.files:
-        wanted = list(dict.fromkeys(split for split, _ in spec.files))
-    missing = []
-    for name, general in zip(wanted, ("train", "validation", "test"), strict=False):
-        try:
-            split_files(spec, folder, (name, general))
-        except DataError:
-            missing.append(general if not spec.files else name)
-    return f"no, {' and '.join(missing)} missing" if missing else "yes"
-
-
-def split_files(spec: TaskSpec, folder: Path, names: Sequence[str]) -> list[Path]:
-    """Return the files of one split: `train.parquet`, or all of `train-00000-of-*.parquet`.
-
-    Args:
-        spec: the task.
-        folder: the task's folder.
-        names: the split's names in order of preference, e.g. validation_matched, validation.
-
-    Raises:
-        DataError: if there is none.
-    """
-    if spec.files:
-        return [own_file(spec, Path(path)) for split, path in spec.files if split in names]
-    for name in names:
-        for ending in ENDINGS:
-            single = folder / f"{name}{ending}"
-            if single.is_file():
-                return [single]
-            if single.is_dir():
-                raise DataError(f"'{single}' is a folder, not a file; put the file in its place.")
-            parts = sorted(folder.glob(f"{name}-*-of-*{ending}"))
-            if parts:
-                return parts
-    looked_for = " or ".join(f"'{name}.parquet'" for name in names)
-    found = ", ".join(sorted(p.name for p in folder.glob("*"))) if folder.is_dir() else ""
-    step = "put one there"
-    if spec.dataset == "demo":
-        step = "`python -m dtvg demo build` makes the demo's files"
-    raise DataError(
-        f"There is no file {looked_for} (or .csv, .jsonl) in '{folder}', which holds "
-        f"{found or 'nothing'}; {step}."
-    )
+"""What a task's rows may be written as."""
 
 
 def own_file(spec: TaskSpec, path: Path) -> Path:
@@ -260,32 +158,3 @@ def reason_of(error: Exception) -> str:
 def quoted(names: Sequence[object]) -> str:
     """Return names as a message lists them: in quotes, separated by commas."""
     return ", ".join(f"'{name}'" for name in names)
-
-
-def signature(folder: Path | None, spec: TaskSpec | None = None) -> Signature:
-    """Return name, size and time of every file of a task, so that a change is noticed.
-
-    Args:
-        folder: the task's folder, None for the hub.
-        spec: the task; one described in YAML has files in any folders.
-    """
-    if folder is None:
-        return ()
-    if spec is not None and spec.files:
-        return tuple(_stamp(path) for _, path in spec.files)
-    try:
-        with os.scandir(folder) as entries:
-            found = [(e.name, e.stat().st_size, e.stat().st_mtime_ns) for e in entries]
-    except OSError as error:
-        if error.errno not in (errno.ENOENT, errno.ENOTDIR):
-            raise DataError(f"'{folder}' cannot be listed ({error.strerror}).") from None
-        return ()
-    return tuple(sorted(found))
-
-
-def _stamp(path: str) -> tuple[str, int, int]:
-    try:
-        stat = os.stat(path)
-    except OSError:
-        return (path, -1, 0)
-    return (path, stat.st_size, stat.st_mtime_ns)

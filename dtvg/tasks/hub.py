@@ -1,7 +1,7 @@
 """One split of a task from the hub, for tasks of which no files are at hand.
 
-Data only, at a pinned commit; no code of a data set is ever executed. Must not import torch
-or pandas; `datasets` is imported when first needed.
+Data only, at a pinned commit; no code of a data set is ever executed. `datasets` is imported
+when first needed. docs/tasks.md "Where rows come from".
 """
 
 from __future__ import annotations

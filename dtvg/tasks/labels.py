@@ -1,7 +1,7 @@
 """Label words as a setting: numerals as in the literature, readable words, or your own.
 
 `0` or `entailment` for the same class: the words are what a prompt is trained to say, so they
-enter every data fingerprint. Must not import torch or pandas. METHOD.md "Text-to-text".
+enter every data fingerprint. docs/tasks.md "Label words".
 """
 
 from __future__ import annotations

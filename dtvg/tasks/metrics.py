@@ -1,100 +1,84 @@
-"""How answers are scored: each metric is one function, a task's score is their mean.
+"""How answers are scored: the metrics there are, a task's score (their mean), and its intervals.
 
-Every value is 0..1, or a correlation in -1..1. `multirc_f1a` is the F1 of class 1 over all
-answers. An output that is no label is handled as METHOD.md "Metrics" says, metric by metric.
-Must not import torch; scikit-learn and scipy are imported when first used.
+Every metric is one object of `METRICS`; scores, single examples' values, bootstrap intervals and
+weighted scores all ask it. A new metric is one entry here. Examples that are scored together
+(MultiRC's questions) are resampled together. docs/tasks.md "Metrics".
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
 
 from dtvg.errors import DataError
-from dtvg.tasks.answer_metrics import multirc_em, squad_em, squad_f1
+from dtvg.extras import require
+from dtvg.tasks import answer_metrics, class_metrics, number_metrics, scoring, text_metrics
+from dtvg.tasks.scoring import Answers, Floats, Metric, Scorer, answers_of, mean_metric
 from dtvg.tasks.spec import Example, TaskSpec
-from dtvg.tasks.text_metrics import bleu, chrf, meteor_stem, rouge1, rouge2, rouge_l
 
-Metric = Callable[[Sequence[str], Sequence[Example], TaskSpec], float]
-
-
-def predicted_label(prediction: str, spec: TaskSpec) -> int | None:
-    """Return the class an output names, None if it is no label word of the task."""
-    word = prediction.strip()
-    return spec.labels.index(word) if word in spec.labels else None
+COVERAGE = 0.95
+CORRELATION = (-1.0, 1.0)
 
 
-def accuracy(predictions: Sequence[str], examples: Sequence[Example], spec: TaskSpec) -> float:
-    """Share of outputs that equal an accepted answer, outer white space aside."""
-    hits = sum(
-        " ".join(p.split()) in {" ".join(r.split()) for r in e.references}
-        for p, e in zip(predictions, examples, strict=True)
-    )
-    return hits / len(examples)
+def _of_text(name: str, title: str) -> Metric:
+    """Return a ROUGE: the mean over texts of the best reference's F."""
+    values = partial(text_metrics.rouge_values, name)
+    return mean_metric(name, title, values, text_metrics.mean_of, extra="nlg")
 
 
-def f1(predictions: Sequence[str], examples: Sequence[Example], spec: TaskSpec) -> float:
-    """F1 of class 1 of two; an output that is no label counts as the opposite label."""
-    from sklearn.metrics import f1_score
-
-    gold = _gold(examples, spec)
-    found = [predicted_label(p, spec) for p in predictions]
-    filled = [1 - g if p is None else p for p, g in zip(found, gold, strict=True)]
-    return float(f1_score(gold, filled, pos_label=1, zero_division=0))
+def _of_corpus(name: str, title: str) -> Metric:
+    """Return a metric of the whole corpus by sacrebleu."""
+    score, scorer = text_metrics.corpus_score, text_metrics.corpus_scorer
+    return Metric(name, title, partial(score, name), partial(scorer, name), extra="nlg")
 
 
-def macro_f1(predictions: Sequence[str], examples: Sequence[Example], spec: TaskSpec) -> float:
-    """Mean over all of the task's classes of their F1; an invalid output hits no class."""
-    from sklearn.metrics import f1_score
-
-    found = _with_invalid_class(predictions, spec)
-    classes = list(range(len(spec.labels)))
-    gold = _gold(examples, spec)
-    return float(f1_score(gold, found, labels=classes, average="macro", zero_division=0))
-
-
-def matthews(predictions: Sequence[str], examples: Sequence[Example], spec: TaskSpec) -> float:
-    """Matthews correlation, 0 where undefined; an invalid output is a class of its own."""
-    from sklearn.metrics import matthews_corrcoef
-
-    gold, found = _gold(examples, spec), _with_invalid_class(predictions, spec)
-    if len(set(gold)) < 2 or len(set(found)) < 2:
-        return 0.0
-    return float(matthews_corrcoef(gold, found))
-
-
-def pearson(predictions: Sequence[str], examples: Sequence[Example], spec: TaskSpec) -> float:
-    """Pearson correlation of numbers; no number counts as -1, an undefined value as 0."""
-    from scipy.stats import pearsonr
-
-    return _correlation(pearsonr, predictions, examples)
-
-
-def spearman(predictions: Sequence[str], examples: Sequence[Example], spec: TaskSpec) -> float:
-    """Spearman correlation of numbers; no number counts as -1, an undefined value as 0."""
-    from scipy.stats import spearmanr
-
-    return _correlation(spearmanr, predictions, examples)
+def _f1_of_questions(answers: Answers) -> Scorer | None:
+    """Return F1 under weights; None for stored answers, whose questions are not known."""
+    return None if answers.examples is None else class_metrics.f1_scorer(answers)
 
 
 METRICS: dict[str, Metric] = {
-    "accuracy": accuracy,
-    "f1": f1,
-    "macro_f1": macro_f1,
-    "matthews": matthews,
-    "pearson": pearson,
-    "spearman": spearman,
-    "squad_f1": squad_f1,
-    "squad_em": squad_em,
-    "multirc_f1a": f1,
-    "multirc_em": multirc_em,
-    "rouge1": rouge1,
-    "rouge2": rouge2,
-    "rougeL": rouge_l,
-    "bleu": bleu,
-    "meteor_stem": meteor_stem,
-    "chrf": chrf,
-}
+    metric.name: metric
+    for metric in (
+        mean_metric("accuracy", "Accuracy", lambda answers: answers.correct.tolist()),
+        Metric("f1", "F1 of class 1", class_metrics.f1, class_metrics.f1_scorer,
+               fits="two classes"),
+        Metric("macro_f1", "Macro F1", class_metrics.macro_f1, class_metrics.macro_f1_scorer,
+               fits="classes"),
+        Metric("matthews", "Matthews correlation", class_metrics.matthews,
+               class_metrics.matthews_scorer, fits="classes", range=CORRELATION),
+        Metric("pearson", "Pearson correlation", number_metrics.pearson,
+               number_metrics.pearson_scorer, range=CORRELATION),
+        Metric("spearman", "Spearman correlation", number_metrics.spearman,
+               number_metrics.spearman_scorer, range=CORRELATION),
+        mean_metric("squad_f1", "F1 of words (SQuAD)", answer_metrics.squad_f1_values),
+        mean_metric("squad_em", "Exact match (SQuAD)", answer_metrics.squad_em_values),
+        Metric("multirc_f1a", "F1 over all answers (MultiRC)", class_metrics.f1,
+               _f1_of_questions, fits="two classes"),
+        Metric("multirc_em", "Exact match of questions (MultiRC)", answer_metrics.multirc_em,
+               answer_metrics.multirc_em_scorer, fits="questions"),
+        _of_text("rouge1", "ROUGE-1"),
+        _of_text("rouge2", "ROUGE-2"),
+        _of_text("rougeL", "ROUGE-L"),
+        _of_corpus("bleu", "BLEU-4"),
+        mean_metric("meteor_stem", "METEOR without WordNet", text_metrics.meteor_values,
+                    text_metrics.mean_of, extra="nlg"),
+        _of_corpus("chrf", "chrF2"),
+    )
+}  # fmt: skip
+
+
+def check_packages(spec: TaskSpec) -> None:
+    """Refuse a task that could be trained but not scored here.
+
+    Raises:
+        ConfigError: it is scored by a metric whose package is not installed.
+    """
+    for extra in {METRICS[name].extra for name in spec.metrics} - {""}:
+        require(extra, f"Scoring task '{spec.name}'")
 
 
 def score(
@@ -110,13 +94,21 @@ def score(
     Raises:
         DataError: if there is nothing to score or the numbers of rows differ.
     """
+    return _scores(spec, _asked(spec, predictions, examples))
+
+
+def _asked(spec: TaskSpec, predictions: Sequence[str], examples: Sequence[Example]) -> Answers:
+    """Return what is scored: each question once."""
     if not examples or len(predictions) != len(examples):
         raise DataError(
             f"Task {spec.name}: got {len(predictions)} outputs for {len(examples)} examples; "
             "scoring needs one output for each of at least one example."
         )
-    predictions, examples = asked_once(predictions, examples)
-    values = {name: METRICS[name](predictions, examples, spec) for name in spec.metrics}
+    return answers_of(spec, *asked_once(predictions, examples))
+
+
+def _scores(spec: TaskSpec, answers: Answers) -> dict[str, float]:
+    values = {name: METRICS[name].score(answers) for name in spec.metrics}
     return {**values, "score": sum(values.values()) / len(values)}
 
 
@@ -137,41 +129,99 @@ def asked_once(
     return [p for p, _ in kept], [e for _, e in kept]
 
 
-def _gold(examples: Sequence[Example], spec: TaskSpec) -> list[int]:
-    """Return the classes of `examples`; a task without classes has no class metric."""
-    labels = [e.label for e in examples if e.label is not None]
-    if len(labels) != len(examples):
-        raise DataError(
-            f"Task {spec.name} has answers without a class, so none of its metrics can be "
-            "f1, macro_f1 or matthews; give the task label words or use accuracy."
-        )
-    return labels
+def per_example(
+    spec: TaskSpec, predictions: Sequence[str], examples: Sequence[Example]
+) -> list[float | None]:
+    """Return each example's own score 0..1: the mean of the task's metrics that have one.
+
+    Args:
+        spec: the task.
+        predictions: one per example.
+        examples: what was answered.
+
+    Returns:
+        One value per example, None for all where no metric of the task is a mean over examples
+        (Matthews, correlations, BLEU).
+    """
+    answers = answers_of(spec, predictions, examples)
+    found = [METRICS[name].per_example(answers) for name in spec.metrics]
+    known = [values for values in found if values is not None]
+    if not known:
+        return [None] * len(examples)
+    return [float(sum(row) / len(row)) for row in zip(*known, strict=True)]
 
 
-def _with_invalid_class(predictions: Sequence[str], spec: TaskSpec) -> list[int]:
-    """Return predicted classes, with one more class for outputs that are no label."""
-    found = [predicted_label(p, spec) for p in predictions]
-    return [len(spec.labels) if label is None else label for label in found]
+def mean_scorer(metrics: Sequence[str], answers: Answers) -> Scorer | None:
+    """Return the scorer of a task's score, the mean of its metrics.
+
+    None where one of them is unknown, or cannot be told from these answers.
+    """
+    if not set(metrics) <= set(METRICS):
+        return None
+    return scoring.averaged([METRICS[name].scorer(answers) for name in metrics])
 
 
-def _correlation(
-    measure: Callable[..., object],
+def value_scorer(answers: Answers) -> Scorer | None:
+    """Return the mean of the examples' own values; None where none were stored."""
+    return None if answers.value is None else scoring.share(answers.value)
+
+
+@dataclass(frozen=True)
+class Scored:
+    """A metric's value with its percentile bootstrap interval."""
+
+    value: float
+    low: float
+    high: float
+
+
+def score_with_intervals(
+    spec: TaskSpec,
     predictions: Sequence[str],
     examples: Sequence[Example],
-) -> float:
-    """Correlate outputs with answers as numbers; constant or single values give 0."""
-    found = [_number(p, -1.0) for p in predictions]
-    gold = [_number(e.target, 0.0) for e in examples]
-    if len(set(found)) < 2 or len(set(gold)) < 2:
-        return 0.0
-    value = float(getattr(measure(found, gold), "statistic", math.nan))
-    return value if math.isfinite(value) else 0.0
+    seed: int = 0,
+    resamples: int = 1000,
+) -> dict[str, Scored]:
+    """Score outputs with every metric of the task and `score`, each with its 95 % interval.
+
+    All metrics see the same resamples, so `score`'s interval is that of their mean.
+
+    Args:
+        spec: the task.
+        predictions: one output per example.
+        examples: the examples that were answered.
+        seed: of the resamples.
+        resamples: how many.
+
+    Raises:
+        DataError: as `score`.
+    """
+    answers = _asked(spec, predictions, examples)
+    values = _scores(spec, answers)
+    weights = _weights(answers.examples or (), seed, resamples)
+    drawn: dict[str, Floats] = {}
+    for name in spec.metrics:
+        made = METRICS[name].scorer(answers)
+        if made is None:
+            raise ValueError(f"metric '{name}' has no weighted form for task '{spec.name}'")
+        drawn[name] = np.concatenate([made(part) for part in np.array_split(weights, 8)])
+    drawn["score"] = np.mean([drawn[name] for name in spec.metrics], axis=0)
+    tail = 100 * (1 - COVERAGE) / 2
+    found = {}
+    for name, value in values.items():
+        low, high = np.percentile(drawn[name], [tail, 100 - tail])
+        found[name] = Scored(value, float(low), float(high))
+    return found
 
 
-def _number(text: str, otherwise: float) -> float:
-    """Return `text` as a finite number, or `otherwise` where it is none."""
-    try:
-        value = float(text)
-    except ValueError:
-        return otherwise
-    return value if math.isfinite(value) else otherwise
+def _weights(examples: Sequence[Example], seed: int, resamples: int) -> Floats:
+    """Draw how often each example is in each resample, `[B E]`; groups are drawn whole."""
+    units: dict[str | int, int] = {}
+    of = np.array(
+        [units.setdefault(i if e.group is None else e.group, len(units))
+         for i, e in enumerate(examples)]
+    )  # fmt: skip
+    count = len(units)
+    generator = np.random.default_rng([seed, count])
+    drawn = generator.multinomial(count, np.full(count, 1.0 / count), size=resamples)
+    return drawn[:, of].astype(np.float64)

@@ -9,7 +9,6 @@ docs/tasks.md "Your own task".
 from __future__ import annotations
 
 import functools
-import re
 import string
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -21,11 +20,11 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 
 from dtvg import paths
 from dtvg.errors import ConfigError, nearest, unknown
+from dtvg.names import NAME_RULE, is_name
 from dtvg.tasks.metrics import METRICS
 from dtvg.tasks.spec import Example, FieldProblem, SplitPlan, TaskSpec
 
 FAMILY = "your own"
-NAME = re.compile(r"[a-z0-9_-][a-z0-9._-]{0,79}")
 SPLITS = ("train", "validation", "test")
 Split = Literal["train", "validation", "test"]
 
@@ -206,14 +205,11 @@ def _spec(given: Description, path: Path) -> TaskSpec:
     """Check what pydantic cannot, and build the task."""
     wrong: list[str] = []
     name = given.name or path.stem.lower()
-    if not NAME.fullmatch(name):
-        wrong.append(
-            f"'name': got '{name}'; use 1-80 characters of a-z, 0-9, '.', '_' and '-', not "
-            "starting with '.'."
-        )
+    if not is_name(name):
+        wrong.append(f"'name': got '{name}'; {NAME_RULE}.")
     pieces = _pieces(given, name, wrong)
     values, words = _classes(given.labels, wrong)
-    _metrics(given.metrics, wrong)
+    _metrics(given.metrics, len(words), wrong)
     if (given.files is None) == (given.hub is None):
         wrong.append("Give either 'files' or 'hub' (not both): where the rows are.")
     elif given.files is not None and "train" not in given.files:
@@ -232,13 +228,14 @@ def _spec(given: Description, path: Path) -> TaskSpec:
         fields=tuple((column, column) for column in columns),
         labels=words,
         metrics=tuple(given.metrics),
-        split=SplitPlan(given.train_rows or 0, hub.train, hub.validation, hub.test),
+        split=SplitPlan(given.train_rows or 0, hub.train, hub.validation, hub.test, rule="own"),
         label_column=given.label,
         max_target_tokens=given.max_target_tokens or (8 if words else 64),
         revision=hub.revision,
         paper=given.paper,
         licence=given.licence,
         convert=Converter(pieces, given.label, values, words),
+        reader="own",
         files=_files(given.files or {}, path.parent),
         described_in=str(path),
     )
@@ -297,9 +294,15 @@ def _classes(labels: Any, wrong: list[str]) -> tuple[tuple[str, ...], tuple[str,
     return values, words
 
 
-def _metrics(names: list[str], wrong: list[str]) -> None:
-    """Refuse metrics that do not exist."""
-    wrong += [unknown("metric", name, METRICS) for name in names if name not in METRICS]
+def _metrics(names: list[str], classes: int, wrong: list[str]) -> None:
+    """Refuse metrics that do not exist, or that cannot score such a task."""
+    for name in names:
+        if name not in METRICS:
+            wrong.append(unknown("metric", name, METRICS))
+            continue
+        misfit = METRICS[name].misfit(classes, groups=False)
+        if misfit:
+            wrong.append(f"'metrics': {misfit}; choose another metric, such as accuracy.")
 
 
 Pieces = tuple[tuple[str, str | None], ...]

@@ -1,8 +1,9 @@
 """Tasks as they were read, split and checked, kept on disk as memory-mapped Arrow.
 
 An entry belongs to (files with size and time, or hub commit; settings; the code that turns rows
-into examples). Reading one touches no data file and builds an example only when asked for it.
-docs/tasks.md "What is kept on disk".
+into examples). It is a folder that is there whole, or not at all; a damaged one counts as absent.
+What is beyond a bound is removed by itself: entries of older code first, then those not used for
+longest. docs/tasks.md "What is kept on disk".
 """
 
 from __future__ import annotations
@@ -12,8 +13,10 @@ import functools
 import hashlib
 import json
 import logging
+import math
 import os
 import shutil
+import time
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -25,6 +28,18 @@ import pyarrow as pa
 from dtvg import paths
 from dtvg.tasks.spec import Example, TaskSpec
 
+log = logging.getLogger(__name__)
+MANIFEST = "manifest.json"
+KINDS = ("tasks", "tokens")
+"""Folders of entries: rows, and their token ids (`training/tokens.py`)."""
+VERSION_FILE = ".version"
+"""Holds a hash of the code that made an entry."""
+BOUND = "DTVG_CACHE_GIB"
+DEFAULT_GIB = 10.0
+RECENT_S = 3600.0
+"""An entry used within this time is left: a run may be reading it."""
+LEFTOVER_S = 86_400.0
+"""Age at which what an ended process left half-made is removed."""
 SPLITS = ("train", "validation", "test")
 SCHEMA = pa.schema(
     [
@@ -128,6 +143,7 @@ def find(key: str) -> Prepared | None:
     facts = look(place)
     if facts is None:
         return None
+    touch(place)
     try:
         first, second, third = (_open(place / f"{split}.arrow") for split in SPLITS)
         notes = tuple(str(note) for note in facts["notes"])
@@ -154,9 +170,13 @@ def keep(key: str, data: Prepared) -> bool:
             sink = str(folder / f"{split}.arrow")
             with pa.ipc.new_file(sink, SCHEMA) as writer:
                 writer.write_table(table)
+        (folder / VERSION_FILE).write_text(code(), encoding="utf-8")
 
     facts = {"fingerprint": data.fingerprint, "notes": data.notes, "origin": data.origin}
-    return keep_entry(place_of(key), write, facts)
+    place = place_of(key)
+    made = keep_entry(place, write, facts)
+    prune(place)
+    return made
 
 
 def _table(rows: Sequence[Example]) -> pa.Table:
@@ -168,10 +188,6 @@ def _table(rows: Sequence[Example]) -> pa.Table:
         "group": [e.group for e in rows],
     }
     return pa.table(columns, schema=SCHEMA)
-
-
-log = logging.getLogger(__name__)
-MANIFEST = "manifest.json"
 
 
 def root() -> Path:
@@ -242,3 +258,107 @@ def remove(place: Path) -> None:
     with contextlib.suppress(OSError):
         place.rename(gone)
         shutil.rmtree(gone, ignore_errors=True)
+
+
+def touch(place: Path) -> None:
+    """Note that an entry is used now."""
+    with contextlib.suppress(OSError):
+        os.utime(place)
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One entry as it lies on disk."""
+
+    place: Path
+    kind: str
+    size: int
+    """Bytes of its files."""
+    used: float
+    """When it was last used, in seconds since 1970."""
+    version: str
+    """Hash of the code that made it, empty where that was not written down."""
+
+
+def entries() -> list[Entry]:
+    """Return all entries of rows and of token ids, the one last used first."""
+    found = []
+    for kind in KINDS:
+        for place in _listed(root() / kind):
+            if not place.name.startswith("."):
+                with contextlib.suppress(OSError):  # another process may take it away
+                    found.append(_entry(place, kind))
+    return sorted(found, key=lambda entry: -entry.used)
+
+
+def _listed(folder: Path) -> list[Path]:
+    try:
+        return sorted(path for path in folder.iterdir() if path.is_dir())
+    except OSError:
+        return []
+
+
+def _entry(place: Path, kind: str) -> Entry:
+    size = sum(path.stat().st_size for path in place.iterdir())
+    try:
+        version = (place / VERSION_FILE).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError):
+        version = ""
+    return Entry(place, kind, size, place.stat().st_mtime, version)
+
+
+def older(found: Sequence[Entry]) -> set[Path]:
+    """Return the entries made by other code than the one last used of their kind."""
+    newest: dict[str, str] = {}
+    for entry in sorted(found, key=lambda entry: -entry.used):
+        newest.setdefault(entry.kind, entry.version)
+    return {entry.place for entry in found if entry.version != newest[entry.kind]}
+
+
+def bound() -> int:
+    """Return how many bytes may be kept: `DTVG_CACHE_GIB`, 10 GiB by default."""
+    text = os.environ.get(BOUND, "")
+    try:
+        given = float(text) if text else DEFAULT_GIB
+        if not 0 <= given < math.inf:
+            raise ValueError
+    except ValueError:
+        log.warning("%s is '%s', not a number of GiB; %g is used", BOUND, text, DEFAULT_GIB)
+        given = DEFAULT_GIB
+    return int(given * (1 << 30))
+
+
+def prune(spare: Path | None = None) -> list[Path]:
+    """Remove entries until the rest is within the bound; return what was removed.
+
+    Entries of older code go first, then those not used for longest.
+
+    Args:
+        spare: an entry that stays, because it was just made.
+    """
+    now = time.time()
+    for kind in KINDS:
+        for place in _listed(root() / kind):
+            if place.name.startswith("."):
+                with contextlib.suppress(OSError):
+                    if now - place.stat().st_mtime > LEFTOVER_S:
+                        shutil.rmtree(place, ignore_errors=True)
+    found = entries()
+    total, limit, gone = sum(entry.size for entry in found), bound(), []
+    old = older(found)
+    for entry in sorted(found, key=lambda entry: (entry.place not in old, entry.used)):
+        if total <= limit:
+            break
+        if entry.place != spare and now - entry.used > RECENT_S:
+            remove(entry.place)
+            total -= entry.size
+            gone.append(entry.place)
+    return gone
+
+
+def empty() -> list[Entry]:
+    """Remove every entry; return what was removed."""
+    found = entries()
+    for entry in found:
+        remove(entry.place)
+    return found

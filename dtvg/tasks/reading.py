@@ -1,8 +1,8 @@
 """`load_task`: one task's three splits as examples, with a fingerprint of what they are.
 
 Read once, kept in the process and under `<home>/cache` until a file changes: a second start
-reads no data file. Below `config.py`, so settings come in as anything with `DataSettings`'
-fields. Must not import torch or pandas. METHOD.md "Text-to-text conventions".
+reads no data file. Below the configuration, so settings come in as anything with
+`DataSettings`' fields. docs/tasks.md "Where rows come from", "Splits".
 """
 
 from __future__ import annotations
@@ -15,15 +15,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-import pyarrow as pa
-
 from dtvg.errors import DataError
-from dtvg.tasks import files, hub, prepared
+from dtvg.tasks import hub, prepared, sources
 from dtvg.tasks.catalogue import find_task
 from dtvg.tasks.labels import label_words, reworded, with_words
 from dtvg.tasks.spec import Example, TaskSpec
-from dtvg.tasks.splits import Splits, draw_order, leak_note, needs_test, plan_own, plan_splits
-from dtvg.tasks.text import TEXT_VERSION, examples_from, sharing_references
+from dtvg.tasks.splits import (
+    Splits,
+    draw_order,
+    leak_note,
+    plan_splits,
+    reads_test,
+    reads_validation,
+)
+from dtvg.tasks.text import TEXT_VERSION, sharing_references
 
 SPLIT_NAMES = ("train", "validation", "test")
 
@@ -98,7 +103,7 @@ def load_task(name: str, data: DataSettings) -> TaskData:
     """Load the task called `name`: its own files if there are any, else the hub.
 
     Args:
-        name: a task of `dtvg.tasks.spec.all_tasks`.
+        name: a task of `dtvg.tasks.catalogue.all_tasks`.
         data: folder, data seed, split rule, limit on training rows, label words.
 
     Raises:
@@ -110,22 +115,27 @@ def load_task(name: str, data: DataSettings) -> TaskData:
 
 def load_spec(spec: TaskSpec, data: DataSettings) -> TaskData:
     """Load a task; see `load_task`."""
-    folder = files.find_folder(spec, data.folder)
+    folder = sources.find_folder(spec, data.folder)
     return _load(
         spec,
         folder,
-        tuple(files.places(spec, data.folder)),
+        _places(spec, data),
         _choice(spec, data),
-        files.signature(folder, spec),
+        sources.signature(spec, folder),
     )
 
 
 def load_fresh(spec: TaskSpec, data: DataSettings) -> TaskData:
     """Load a task from its rows as they are now, past every cache; see `load_task`."""
-    folder = files.find_folder(spec, data.folder)
+    folder = sources.find_folder(spec, data.folder)
     choice = _choice(spec, data)
     final = with_words(spec, choice.words)
-    return _prepare(spec, final, folder, tuple(files.places(spec, data.folder)), choice)
+    return _prepare(spec, final, folder, _places(spec, data), choice)
+
+
+def _places(spec: TaskSpec, data: DataSettings) -> tuple[Path, ...]:
+    """Return where the task's files are looked for."""
+    return tuple(sources.source_of(spec).places(spec, data.folder))
 
 
 def _choice(spec: TaskSpec, data: DataSettings) -> _Choice:
@@ -136,8 +146,8 @@ def _choice(spec: TaskSpec, data: DataSettings) -> _Choice:
 
 def is_kept(spec: TaskSpec, data: DataSettings) -> bool:
     """Whether the cache on disk has the task, so that loading it asks nobody."""
-    folder = files.find_folder(spec, data.folder)
-    key = prepared.key_of(spec, folder, _choice(spec, data), files.signature(folder, spec))
+    folder = sources.find_folder(spec, data.folder)
+    key = prepared.key_of(spec, folder, _choice(spec, data), sources.signature(spec, folder))
     return key is not None and prepared.place_of(key).is_dir()
 
 
@@ -156,10 +166,9 @@ def load_split(spec: TaskSpec, data: DataSettings, split: str, rule: str = "plan
     """
     if rule != "official":
         return load_spec(spec, data)
-    folder = files.find_folder(spec, data.folder)
+    folder = sources.find_folder(spec, data.folder)
     words = label_words(spec, data.labels, data.label_words)
-    places = tuple(files.places(spec, data.folder))
-    rows = tuple(read_official(spec, folder, places, words, split)[0])
+    rows = tuple(read_official(spec, folder, _places(spec, data), words, split)[0])
     final = with_words(spec, words)
     by_name: dict[str, tuple[Example, ...]] = {name: () for name in SPLIT_NAMES} | {split: rows}
     parts = Splits(by_name["train"], by_name["validation"], by_name["test"])
@@ -174,7 +183,7 @@ def _load(
     folder: Path | None,
     places: tuple[Path, ...],
     choice: _Choice,
-    signature: files.Signature,
+    signature: sources.Signature,
 ) -> TaskData:
     """Take the task from the cache on disk, or read, split and fingerprint it.
 
@@ -204,15 +213,12 @@ def _prepare(
     read = functools.partial(read_official, spec, folder, places, choice.words)
     train, train_rows = read("train")
     validation: list[Example] = []
-    if not spec.files or "validation" in dict(spec.files):
+    if reads_validation(spec):
         validation, _ = read("validation")
     test: list[Example] | None = None
-    if _has_test(spec, choice.split) and (folder or not spec.split.on_hub):
+    if reads_test(spec, choice.split) and (folder or not spec.split.on_hub):
         test, _ = read("test")
-    if spec.described_in:
-        splits = plan_own(final, train, validation, test, choice.seed)
-    else:
-        splits = plan_splits(final, train, validation, test, choice.split, choice.seed)
+    splits = plan_splits(final, train, validation, test, choice.split, choice.seed)
     used = limit_train(splits.train, choice.max_train_examples, choice.seed)
     splits = Splits(used, splits.validation, splits.test, splits.notes)
     return TaskData(
@@ -224,15 +230,6 @@ def _prepare(
         notes=_notes(spec, train_rows, splits),
         origin=str(folder) if folder else hub.hub_name(spec),
     )
-
-
-def _has_test(spec: TaskSpec, split: str) -> bool:
-    """Whether a test split is read: the demo's, a described task's own, or an official one."""
-    if spec.files:
-        return "test" in dict(spec.files)
-    if spec.described_in:
-        return spec.split.test is not None
-    return spec.dataset == "demo" or needs_test(spec, split)
 
 
 def read_official(
@@ -254,15 +251,9 @@ def read_official(
     Returns:
         Examples and the number of rows read.
     """
-    names = spec.split.names(split)
-    tables: list[tuple[str, pa.Table]] = []
-    if folder is None:
-        name = spec.split.hub_name(split)
-        tables.append((f"{hub.hub_name(spec)}, split {name}", hub.read_hub(spec, name, places)))
-    else:
-        for path in files.split_files(spec, folder, names):
-            tables.append((f"'{path}'", files.read_file(path, spec)))
-    examples = [e for where, table in tables for e in examples_from(spec, table, where)]
+    source = sources.source_of(spec)
+    tables = source.tables(spec, folder, places, split)
+    examples = [e for where, table in tables for e in source.examples(spec, table, where)]
     if spec.shared_references:
         examples = sharing_references(examples)
     if words != spec.labels:
@@ -292,7 +283,7 @@ def _notes(spec: TaskSpec, at_hand: int, splits: Splits) -> tuple[str, ...]:
     """Collect what a reader should know about these rows."""
     notes = list(splits.notes)
     official = spec.split.train_rows
-    if spec.dataset != "demo" and official and at_hand != official:
+    if spec.split.rule != "given" and official and at_hand != official:
         notes.insert(0, f"{at_hand} of {official} official training rows at hand")
     leak = leak_note(splits)
     return tuple([*notes, leak] if leak else notes)

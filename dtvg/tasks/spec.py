@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 
 class FieldProblem(ValueError):
@@ -41,9 +41,7 @@ class Example:
 class SplitPlan:
     """Official sizes and names; the split rule works from these, never from what is at hand.
 
-    Under 10,000 official training rows the validation split is halved (seeded) into
-    validation and test; otherwise 1,000 training rows become validation and the original
-    validation split becomes test.
+    What they become is said by `rule` (docs/tasks.md "Splits").
     """
 
     train_rows: int
@@ -53,6 +51,11 @@ class SplitPlan:
     """Name of a labelled official test split, used only with `data.split: official`."""
     on_hub: tuple[tuple[str, str], ...] = ()
     """Pairs (split, the hub's name of it) where the hub has no split of that name."""
+    rule: Literal["size", "given", "own"] = "size"
+    """`size`: under 10,000 official training rows the validation split is halved (seeded) into
+    validation and test, otherwise 1,000 training rows become validation and the original
+    validation split becomes test. `given`: the three splits as they stand. `own`: what is
+    given is taken, what is not is drawn from the rest."""
 
     def names(self, split: str) -> tuple[str, ...]:
         """Return what the files or the hub may call a split, in order of preference."""
@@ -75,7 +78,7 @@ class TaskSpec:
     title: str
     family: str
     dataset: str
-    """Hub id, e.g. `nyu-mll/glue`."""
+    """Hub id, e.g. `nyu-mll/glue`; empty for own files."""
     config: str | None
     """Hub configuration, e.g. `rte`."""
     folder: str
@@ -109,6 +112,8 @@ class TaskSpec:
     """Turns the hub's nested table into one with this task's columns, one row per example."""
     shared_references: bool = False
     """Whether rows with the same input accept each other's answers (generation tasks)."""
+    reader: str = "published"
+    """Who reads the rows: a name of `dtvg.tasks.sources.SOURCES`."""
     files: tuple[tuple[str, str], ...] = ()
     """Pairs (split, absolute path) of a task described in YAML, empty for all others."""
     described_in: str = ""

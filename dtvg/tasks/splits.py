@@ -9,7 +9,7 @@ docs/tasks.md "Splits".
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from dtvg.errors import DataError
@@ -19,6 +19,10 @@ SMALL_TASK_ROWS = 10_000
 """Official training rows below which validation is halved."""
 HELD_OUT_ROWS = 1_000
 """Training rows that become validation in larger tasks."""
+Rows = Sequence[Example]
+Parts = tuple[Rows, Rows, Rows]
+Planned = tuple[Parts, tuple[str, ...]]
+"""Train, validation and test, and notes."""
 
 
 @dataclass(frozen=True)
@@ -31,8 +35,17 @@ class Splits:
     notes: tuple[str, ...] = ()
 
 
-def needs_test(spec: TaskSpec, split: str) -> bool:
-    """Whether the official test split is read at all."""
+def reads_validation(spec: TaskSpec) -> bool:
+    """Whether there is a validation split to read: always, but where own files name none."""
+    return not spec.files or "validation" in dict(spec.files)
+
+
+def reads_test(spec: TaskSpec, split: str) -> bool:
+    """Whether a test split is read: one that is given, or on request a labelled official one."""
+    if spec.split.rule == "given":
+        return True
+    if spec.split.rule == "own":
+        return "test" in dict(spec.files) if spec.files else spec.split.test is not None
     return split == "official" and spec.split.test is not None
 
 
@@ -47,40 +60,91 @@ def plan_splits(
     """Divide what was read into train, validation and test.
 
     Args:
-        spec: the task; `spec.split.train_rows` is the official size that decides the rule.
-        train, validation: the official splits as they are at hand.
-        test: the labelled official test split where `split` is "official" and one exists.
-        split: "plan" for the literature's rule, "official" for the official splits.
+        spec: the task; `spec.split` holds the rule and the official size.
+        train, validation: the official splits as they are at hand; of somebody's own task
+            validation may be empty.
+        test: the test split, where `reads_test` says that one is read.
+        split: "plan" for the task's rule, "official" for the official splits.
         seed: the data seed.
 
     Raises:
         DataError: if a split would be left without rows.
     """
-    notes: list[str] = []
-    if spec.dataset == "demo" or (split == "official" and test is not None):
-        parts = (tuple(train), tuple(validation), tuple(test or ()))
-    else:
-        if split == "official":
-            notes.append(f"{spec.name} has no labelled official test split; split by the plan")
-        if spec.split.train_rows < SMALL_TASK_ROWS:
-            first, second = divide(validation, len(validation) // 2, seed)
-            parts = (tuple(train), first, second)
+    notes: tuple[str, ...] = ()
+    rule: str = spec.split.rule
+    if rule == "size" and split == "official":
+        if test is not None:
+            rule = "given"
         else:
-            wanted = min(HELD_OUT_ROWS, len(train) // 2)
-            if wanted < HELD_OUT_ROWS:
-                notes.append(
-                    f"only {len(train)} training rows at hand: {wanted} of them, not "
-                    f"{HELD_OUT_ROWS}, are validation"
-                )
-            held_out, rest = divide(train, wanted, seed)
-            parts = (rest, held_out, tuple(validation))
+            notes = (f"{spec.name} has no labelled official test split; split by the plan",)
+    parts, more = RULES[rule](spec, train, validation, test, seed)
     for rows, which in zip(parts, ("train", "validation", "test"), strict=True):
         if not rows:
             raise DataError(
                 f"Task {spec.name} is left with no {which} rows ({len(train)} training and "
                 f"{len(validation)} validation rows at hand); give it more rows."
             )
-    return Splits(*parts, tuple(notes))
+    first, second, third = (tuple(rows) for rows in parts)
+    return Splits(first, second, third, (*notes, *more))
+
+
+def _as_given(
+    spec: TaskSpec, train: Rows, validation: Rows, test: Rows | None, seed: int
+) -> Planned:
+    """Take the three splits as they stand."""
+    return (train, validation, test or ()), ()
+
+
+def _by_size(
+    spec: TaskSpec, train: Rows, validation: Rows, test: Rows | None, seed: int
+) -> Planned:
+    """Halve the validation split of a small task; hold out training rows of a large one."""
+    if spec.split.train_rows < SMALL_TASK_ROWS:
+        first, second = divide(validation, len(validation) // 2, seed)
+        return (train, first, second), ()
+    wanted = min(HELD_OUT_ROWS, len(train) // 2)
+    notes: tuple[str, ...] = ()
+    if wanted < HELD_OUT_ROWS:
+        notes = (
+            f"only {len(train)} training rows at hand: {wanted} of them, not {HELD_OUT_ROWS}, "
+            "are validation",
+        )
+    held_out, rest = divide(train, wanted, seed)
+    return (rest, held_out, validation), notes
+
+
+def _own(spec: TaskSpec, train: Rows, validation: Rows, test: Rows | None, seed: int) -> Planned:
+    """Take what is given of somebody's own task, and draw the rest.
+
+    Without a test split it is made from validation as for a published task; without a validation
+    split up to a tenth of the training rows, at most 1,000, becomes it (and as many the test
+    split, where that is missing too).
+    """
+    if validation and test is None:
+        rows = spec.split.train_rows or len(train)
+        sized = replace(spec, split=replace(spec.split, train_rows=rows))
+        return _by_size(sized, train, validation, None, seed)
+    if validation:
+        return (train, validation, test or ()), ()
+    share = min(HELD_OUT_ROWS, len(train) // 10)
+    held_out, rest = divide(train, share if test is not None else 2 * share, seed)
+    if test is not None:
+        parts: Parts = (rest, held_out, test)
+    else:
+        first, second = divide(held_out, len(held_out) // 2, seed)
+        parts = (rest, first, second)
+    what = "validation" if test is not None else "validation and test"
+    note = f"{len(held_out)} training rows are {what}, because no file is given for it"
+    return parts, (note,)
+
+
+RULES: Mapping[str, Callable[[TaskSpec, Rows, Rows, Rows | None, int], Planned]] = {
+    "size": _by_size,
+    "given": _as_given,
+    "own": _own,
+}
+"""By `SplitPlan.rule`: (task, what is at hand of train, validation and test, data seed) → the
+three splits, and what a reader should know about them."""
 
 
 def divide(
@@ -132,49 +196,3 @@ def leak_note(splits: Splits) -> str | None:
         f"{len(rows)} of {len(splits.train)} train rows also stand in an evaluation split "
         f"(the first is train row {rows[0]})"
     )
-
-
-def plan_own(
-    spec: TaskSpec,
-    train: Sequence[Example],
-    validation: Sequence[Example],
-    test: Sequence[Example] | None,
-    seed: int = 42,
-) -> Splits:
-    """Divide what was read of a described task.
-
-    Args:
-        spec: the task.
-        train: always given.
-        validation: empty where none is given; then up to a tenth of train, at most 1,000.
-        test: None where none is given; then as METHOD.md's rule makes it from validation.
-        seed: the data seed.
-
-    Raises:
-        DataError: if a split would be left without rows.
-    """
-    notes: list[str] = []
-    parts: tuple[Sequence[Example], Sequence[Example], Sequence[Example]]
-    if validation and test is None:
-        rows = spec.split.train_rows or len(train)
-        sized = replace(spec, split=replace(spec.split, train_rows=rows))
-        return plan_splits(sized, train, validation, None, "plan", seed)
-    if validation and test is not None:
-        parts = (train, validation, test)
-    else:
-        share = min(HELD_OUT_ROWS, len(train) // 10)
-        held_out, rest = divide(train, share if test is not None else 2 * share, seed)
-        if test is None:
-            first, second = divide(held_out, len(held_out) // 2, seed)
-            parts = (rest, first, second)
-        else:
-            parts = (rest, held_out, test)
-        what = "validation" if test is not None else "validation and test"
-        notes.append(f"{len(held_out)} training rows are {what}, because no file is given for it")
-    for rows_of, which in zip(parts, ("train", "validation", "test"), strict=True):
-        if not rows_of:
-            raise DataError(
-                f"Task {spec.name} is left with no {which} rows ({len(train)} training and "
-                f"{len(validation)} validation rows at hand); give it more rows."
-            )
-    return Splits(tuple(parts[0]), tuple(parts[1]), tuple(parts[2]), tuple(notes))

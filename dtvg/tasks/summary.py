@@ -1,7 +1,6 @@
 """What a task's examples look like at a glance: sizes, label balance, what guessing scores.
 
-Pure functions on `TaskData` for the command line and the tasks page. Must not import torch,
-pandas or streamlit.
+Pure functions on `TaskData` for the command line and the tasks page. docs/tasks.md.
 """
 
 from __future__ import annotations
@@ -64,16 +63,12 @@ class LengthSummary:
     cut: int
 
 
-def length_summary(
-    texts: Sequence[str], limit: int | None, backbone: str = "demo"
-) -> LengthSummary:
-    """Count tokens with a backbone's tokenizer, its special tokens included.
+def length_summary(counts: Sequence[int], limit: int | None) -> LengthSummary:
+    """Summarise how many tokens texts have.
 
-    Raises:
-        ConfigError: if the backbone has no tokenizer at hand.
+    Args:
+        counts: tokens of each text, special tokens included.
+        limit: tokens that are read; None where nothing is cut.
     """
-    from dtvg.backbones.specs import token_counts
-
-    counts = token_counts(texts, backbone)
     longer = sum(limit is not None and count > limit for count in counts)
     return LengthSummary(len(counts), float(median(counts)), max(counts), longer)

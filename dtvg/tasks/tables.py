@@ -1,7 +1,7 @@
 """CSV and JSON lines, read line by line so that what is wrong is named by line and column.
 
 A line or value beyond `LIMIT` bytes is refused before it is parsed: a text of that size is no
-example but a broken file. Must not import torch or pandas.
+example but a broken file. docs/tasks.md "Where rows come from".
 """
 
 from __future__ import annotations

@@ -1,8 +1,7 @@
 """Rows become text: task name, then `field: text` pairs; class labels become label words.
 
 The one place where columns turn into `Example`s, and where a value that cannot be used is
-named by file, row and column (rows count from 1). Must not import torch or pandas.
-METHOD.md "Text-to-text conventions".
+named by file, row and column (rows count from 1). docs/tasks.md "Text".
 """
 
 from __future__ import annotations
@@ -47,8 +46,6 @@ def examples_from(spec: TaskSpec, table: pa.Table, where: str) -> list[Example]:
     if spec.convert is not None:
         return _converted(spec, table, where)
     texts = [_texts(table, column, where) for _, column in spec.fields]
-    if spec.dataset == "demo":
-        return _verbatim(spec, texts[0], _texts(table, spec.label_column, where), where)
     sources = _sources(spec, texts)
     if not spec.labels:
         targets = _texts(table, spec.label_column, where)
@@ -59,6 +56,24 @@ def examples_from(spec: TaskSpec, table: pa.Table, where: str) -> list[Example]:
         Example(source, spec.labels[label], answers[label], label)
         for source, label in zip(sources, labels, strict=True)
     ]
+
+
+def verbatim_examples(spec: TaskSpec, table: pa.Table, where: str) -> list[Example]:
+    """Take source and target as they stand; with label words, the target must be one.
+
+    Raises:
+        DataError: naming file, row and column of the first value that cannot be used.
+    """
+    sources = _texts(table, spec.fields[0][1], where)
+    targets = _texts(table, spec.label_column, where)
+    if not spec.labels:
+        return [Example(s, t, (t,)) for s, t in zip(sources, targets, strict=True)]
+    index = {word: number for number, word in enumerate(spec.labels)}
+    for number, target in enumerate(targets, start=1):
+        if target not in index:
+            raise _problem(where, number, FieldProblem(
+                spec.label_column, target, ", ".join(spec.labels)))  # fmt: skip
+    return [Example(s, t, (t,), index[t]) for s, t in zip(sources, targets, strict=True)]
 
 
 def sharing_references(examples: Sequence[Example]) -> list[Example]:
@@ -81,18 +96,6 @@ def _sources(spec: TaskSpec, texts: list[list[str]]) -> list[str]:
     """Compose all source texts column by column; the same text as `source_text`, faster."""
     template = " ".join([spec.name, *(f"{word}: {{}}" for word, _ in spec.fields)])
     return [template.format(*row) for row in zip(*texts, strict=True)]
-
-
-def _verbatim(spec: TaskSpec, sources: list[str], targets: list[str], where: str) -> list[Example]:
-    """Take source and target as they stand; with label words, the target must be one."""
-    if not spec.labels:
-        return [Example(s, t, (t,)) for s, t in zip(sources, targets, strict=True)]
-    index = {word: number for number, word in enumerate(spec.labels)}
-    for number, target in enumerate(targets, start=1):
-        if target not in index:
-            raise _problem(where, number, FieldProblem(
-                spec.label_column, target, ", ".join(spec.labels)))  # fmt: skip
-    return [Example(s, t, (t,), index[t]) for s, t in zip(sources, targets, strict=True)]
 
 
 def _converted(spec: TaskSpec, table: pa.Table, where: str) -> list[Example]:

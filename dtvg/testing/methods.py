@@ -1,7 +1,7 @@
 """Contract kit for transfer methods: what every method must satisfy, shipped for extensions.
 
 Subclass `MethodContract` in a test module and give `config`; pytest runs every law on it.
-Imports torch; must not import streamlit or plotly.
+Imports torch.
 """
 
 from __future__ import annotations

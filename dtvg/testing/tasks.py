@@ -1,22 +1,21 @@
 """Contract kit for tasks: what every task must satisfy, shipped for extensions.
 
 Subclass `TaskContract` in a test module and give `name` and, where rows are at hand, `data`;
-pytest runs every law on it. Imports no torch; must not import streamlit or plotly.
+pytest runs every law on it. Imports no torch.
 """
 
 from __future__ import annotations
 
-import re
-
 import pytest
 
-from dtvg.config import NAME_PATTERN, DataConfig
+from dtvg.config import DataConfig
+from dtvg.names import is_name
 from dtvg.tasks.catalogue import find_task
-from dtvg.tasks.files import find_folder
-from dtvg.tasks.intervals import per_example, score_with_intervals
-from dtvg.tasks.metrics import METRICS, asked_once, score
+from dtvg.tasks.metrics import METRICS, asked_once, per_example, score, score_with_intervals
 from dtvg.tasks.reading import TaskData, load_fresh
+from dtvg.tasks.sources import find_folder, source_of
 from dtvg.tasks.spec import TaskSpec
+from dtvg.tasks.splits import SMALL_TASK_ROWS
 
 SAMPLE = 60
 """Rows looked at per split: text metrics take milliseconds a row."""
@@ -44,9 +43,11 @@ class TaskContract:
 
     def test_the_row_is_complete(self) -> None:
         spec = self.spec
-        assert re.match(NAME_PATTERN, spec.name) and spec.name == self.name
+        assert is_name(spec.name) and spec.name == self.name
         assert spec.title and spec.family and spec.fields and spec.paper and spec.licence
         assert spec.metrics and set(spec.metrics) <= set(METRICS)
+        for name in spec.metrics:  # whether examples have groups is seen in the rows only
+            assert METRICS[name].misfit(len(spec.labels), groups=True) is None
         assert len(set(spec.labels)) == len(spec.labels) != 1
         assert len(spec.label_titles) in (0, len(spec.labels))
 
@@ -56,7 +57,7 @@ class TaskContract:
             rows = loaded.split(split)
             assert rows
             for e in rows[:SAMPLE]:
-                assert e.source.startswith(f"{self.name} ") or self.spec.dataset == "demo"
+                assert e.source.startswith(f"{self.name} ") or not source_of(self.spec).prefixed
                 assert e.target and e.target in e.references
                 if loaded.spec.labels:
                     assert e.label is not None and e.target == loaded.spec.labels[e.label]
@@ -65,7 +66,7 @@ class TaskContract:
         loaded = self.loaded()
         groups = [{e.group for e in loaded.split(s) if e.group} for s in ("train", "validation")]
         assert not groups[0] & groups[1]
-        if self.spec.dataset != "demo" and self.spec.split.train_rows < 10_000:
+        if self.spec.split.rule == "size" and self.spec.split.train_rows < SMALL_TASK_ROWS:
             half = len(loaded.validation), len(loaded.test)
             assert abs(half[0] - half[1]) <= 1 or any(e.group for e in loaded.validation)
 
@@ -73,7 +74,7 @@ class TaskContract:
         loaded = self.loaded()
         again = load_fresh(self.spec, self.data)
         assert again.fingerprint == loaded.fingerprint
-        if self.spec.dataset != "demo":
+        if self.spec.split.rule != "given":
             other = load_fresh(self.spec, self.data.model_copy(update={"seed": 7}))
             assert other.fingerprint != loaded.fingerprint
 
@@ -85,6 +86,10 @@ class TaskContract:
         assert best["score"] > 0.93
         worst = score(loaded.spec, ["~"] * len(rows), rows)
         assert worst["score"] < 0.6 and set(worst) == {*loaded.spec.metrics, "score"}
+        for name in loaded.spec.metrics:
+            low, high = METRICS[name].range
+            assert low <= worst[name] <= best[name] <= high + 1e-12
+            assert METRICS[name].higher_is_better
 
     def test_intervals_hold_the_value_and_examples_have_values_of_their_own(self) -> None:
         loaded = self.loaded()

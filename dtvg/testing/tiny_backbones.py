@@ -2,7 +2,7 @@
 
 For contract tests without network: what matters is the shape of the architecture (learned,
 rotary or alibi positions, projections, soft caps, shared or separate tables), not what it has
-learned. Imports torch; must not import streamlit or plotly.
+learned. Imports torch.
 """
 
 from __future__ import annotations

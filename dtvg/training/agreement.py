@@ -1,6 +1,6 @@
 """Whether the ways of evaluation agree: one run's best prompt answered in each of them.
 
-Must not import streamlit or plotly. docs/backbones.md "Evaluation".
+docs/backbones.md "Evaluation".
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from dtvg.backbones.base import load_backbone
+from dtvg.backbones.loading import load_backbone
 from dtvg.config import RunConfig
 from dtvg.errors import ConfigError
 from dtvg.methods.base import Inputs, InstanceWise, find_method

@@ -1,8 +1,8 @@
 """Which examples a step sees, as a pure function, and how they are cut into micro-batches.
 
 A batch depends on (target fingerprint, data seed, run seed, batch size, step) and nothing
-else: no loader state, the same rows alone or in any cohort, for every method. Must not import
-streamlit or plotly. DESIGN.md "Cohort training".
+else: no loader state, the same rows alone or in any cohort, for every method.
+docs/architecture.md.
 """
 
 from __future__ import annotations

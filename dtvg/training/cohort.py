@@ -1,8 +1,7 @@
 """A cohort at work: its runs, where they are written, and how runs leave it.
 
 `Cohort` holds state and the moves that change who is in it (start, score, finish, stop, fail,
-commit); `loop.py` says in which order they happen. Must not import streamlit or plotly.
-DESIGN.md "Cohort training: the engine".
+commit); `loop.py` says in which order they happen. docs/architecture.md.
 """
 
 from __future__ import annotations

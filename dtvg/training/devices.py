@@ -1,7 +1,7 @@
 """Picking the device, threads and token budget a process trains with.
 
-Must not import streamlit or plotly. DESIGN.md: two spinning threads on busy cores ran
-30 times slower, so threads and OpenMP's waiting are set before anything computes.
+Two spinning threads on busy cores ran 30 times slower, so threads and OpenMP's waiting are set
+before anything computes.
 """
 
 from __future__ import annotations
@@ -11,9 +11,8 @@ import os
 import numpy as np
 import psutil
 import torch
-from pydantic import ValidationError
 
-from dtvg.config import DeviceConfig, explain
+from dtvg.config import DeviceConfig, build
 from dtvg.errors import ConfigError
 
 CPU_BUDGET = 4096
@@ -26,10 +25,7 @@ def device_named(name: str, precision: str = "float32") -> DeviceConfig:
     Raises:
         ConfigError: naming what is allowed.
     """
-    try:
-        return DeviceConfig.model_validate({"name": name, "precision": precision})
-    except ValidationError as error:
-        raise ConfigError(explain(error, DeviceConfig, "device")) from None
+    return build(DeviceConfig, {"name": name, "precision": precision}, "device")
 
 
 def pick_device(config: DeviceConfig) -> torch.device:

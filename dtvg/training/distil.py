@@ -1,7 +1,7 @@
 """Distillation: examples whose loss also draws their outputs to those of a teacher's prompt.
 
-Teacher and pupil are prompts over the same frozen backbone, so a teacher costs one more forward
-pass of its examples. Must not import streamlit or plotly. arXiv 2303.02861, section 3.
+Teacher and pupil are prompts over the same frozen backbone, so a teacher costs one more
+forward pass of its examples. arXiv 2303.02861, section 3.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Scoring prompts, all runs of a cohort together: by free answers or by label likelihood.
 
 Examples of every run are sorted by length, answered in shared batches and scored with their
-task's own metrics. Must not import streamlit or plotly. METHOD.md "Metrics".
+task's own metrics. docs/tasks.md "Metrics".
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from torch import Tensor
 
 from dtvg.backbones.base import Backbone, Encoded
 from dtvg.backbones.labels import LabelSet
-from dtvg.tasks.intervals import per_example, score_with_intervals
-from dtvg.tasks.metrics import score
+from dtvg.tasks.metrics import per_example, score, score_with_intervals
+from dtvg.tasks.scoring import accepted
 from dtvg.tasks.spec import Example, TaskSpec, example_fingerprint
 from dtvg.tasks.splits import draw_order
 from dtvg.training.batches import TokenisedTask, cut
@@ -305,14 +305,6 @@ def values_of(
     return [
         hit if value is None or not math.isfinite(value) else float(value)
         for value, hit in zip(values, hits, strict=True)
-    ]
-
-
-def accepted(predictions: Sequence[str], examples: Sequence[Example]) -> list[bool]:
-    """Whether each answer equals an accepted one, white space aside."""
-    return [
-        " ".join(p.split()) in {" ".join(r.split()) for r in e.references}
-        for p, e in zip(predictions, examples, strict=True)
     ]
 
 

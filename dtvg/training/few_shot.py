@@ -1,8 +1,7 @@
 """Few-shot targets: k rows drawn by the run seed, for both stages of the target only.
 
 The draw depends on the rows' content and the run seed, so every method of a seed sees the same
-rows. Sources and the test split stay whole. Must not import streamlit or plotly.
-METHOD.md "Settings the paper uses".
+rows. Sources and the test split stay whole. docs/method.md "Settings of the paper".
 """
 
 from __future__ import annotations

@@ -1,8 +1,7 @@
 """Prompts of instance-wise methods: one for every example, in training and when scored.
 
 A step's inputs are embedded once with the frozen backbone's own table; an evaluation composes
-batch by batch, so that memory stays bounded. Must not import streamlit or plotly.
-DESIGN.md "Core types"; arXiv 2205.11961.
+batch by batch, so that memory stays bounded. arXiv 2205.11961.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """What the events say of a run's start: its rows, its sources, what it starts from.
 
-Must not import streamlit or plotly. docs/run_files.md "events".
+docs/run_files.md "events".
 """
 
 from __future__ import annotations

@@ -2,8 +2,8 @@
 
 Every tensor is `[R, ...]`; rates, decay and step count differ per run. Equal to
 `torch.optim.AdamW` run by run (tested). A run whose loss or gradient is not finite keeps its
-values: the update is masked on the device, nothing waits for it.
-Must not import streamlit or plotly. METHOD.md "Settings the paper uses".
+values: the update is masked on the device, nothing waits for it. docs/method.md "Settings of
+the paper".
 """
 
 from __future__ import annotations

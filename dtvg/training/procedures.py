@@ -16,7 +16,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from dtvg.backbones.base import Backbone, load_backbone
+from dtvg.backbones.base import Backbone
+from dtvg.backbones.loading import load_backbone
 from dtvg.config import ExperimentConfig, RunConfig
 from dtvg.errors import DtvgError, NumericsError, StoreError
 from dtvg.plan.graph import CohortPlan, Plan

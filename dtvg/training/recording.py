@@ -2,8 +2,7 @@
 
 Steps queue up as device tensors and are drained together: one vectorised NumPy `decide` over
 all steps and runs of a stack gives the logged numbers, from the same float32 Gram matrices
-that decided. A non-finite loss is found here and ends that run only.
-Must not import streamlit or plotly. DESIGN.md "The log".
+that decided. A non-finite loss is found here and ends that run only. docs/run_files.md.
 """
 
 from __future__ import annotations

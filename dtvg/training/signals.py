@@ -1,6 +1,6 @@
 """Stopping politely: SIGTERM and Ctrl-C become a wish that the loop meets at its next step.
 
-A second signal interrupts at once. Must not import streamlit or plotly.
+A second signal interrupts at once.
 """
 
 from __future__ import annotations

@@ -1,8 +1,7 @@
 """Stage I and what Stage II starts from: task prompts by identity, tuned once, kept in the bank.
 
-The identity of a task prompt is everything its numbers depend on, so that a prompt in the
-bank is the one that training would give again. Must not import streamlit or plotly.
-arXiv 2503.18063, section 3.1; METHOD.md, Stage I.
+The identity of a task prompt is everything its numbers depend on, so that a prompt in the bank
+is the one that training would give again. arXiv 2503.18063, section 3.1; docs/method.md.
 """
 
 from __future__ import annotations

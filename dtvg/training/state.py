@@ -1,8 +1,8 @@
 """The explicit, copyable state of a cohort: runs, stacked tensors, and how both are saved.
 
 A `RunSlot` is one run's bookkeeping in plain numbers; a `Stack` holds the tensors of all runs
-with the same method on a leading `R` axis. Saving writes every run under its own name, so
-that any set of runs can be rebuilt into a new cohort. Must not import streamlit or plotly.
+with the same method on a leading `R` axis. Saving writes every run under its own name, so that
+any set of runs can be rebuilt into a new cohort.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 Every run's mixed prompt is composed once; examples of all runs share micro-batches cut by a
 token budget; the prompts' gradients go back through composition once. Nothing here waits for
-the device. Must not import streamlit or plotly. DESIGN.md "Cohort training: the engine".
+the device. docs/architecture.md.
 """
 
 from __future__ import annotations

@@ -2,13 +2,12 @@
 
 Blocks of rows are tokenised when one of their rows is first read, so that a big split costs
 what is used of it. An entry belongs to (data fingerprint, tokenizer, limits, code); a damaged
-block is made anew, and of two processes one waits for the other. Must not import streamlit.
+block is made anew, and of two processes one waits for the other.
 """
 
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import functools
 import hashlib
 import json
@@ -21,6 +20,7 @@ from pathlib import Path
 from typing import Any, overload
 
 import numpy as np
+from filelock import lock_descriptor
 
 from dtvg.backbones.base import Backbone, Encoded
 from dtvg.tasks import prepared
@@ -86,12 +86,14 @@ class EncodedRows(Sequence[Encoded]):
         path = self._place.with_name(f"{self._place.name}-{first:09d}.npy")
         found = _read(path, rows)
         if found is not None:
+            prepared.touch(path.parent)
             return found
         with _turn(path.with_name(".lock")):
             found = _read(path, rows)  # another process may have made it while we waited
             if found is None:
                 found = self._encoded(first, rows)
                 _write(path, found)
+        prepared.prune(path.parent)
         return found
 
     def _encoded(self, first: int, rows: int) -> _Block:
@@ -164,6 +166,7 @@ def _write(path: Path, block: _Block) -> None:
         with temporary.open("wb") as file:
             np.save(file, block.packed, allow_pickle=False)
         temporary.replace(path)
+        path.with_name(prepared.VERSION_FILE).write_text(_code(), encoding="utf-8")
     except OSError as error:
         log.warning("tokens are not kept in '%s': %s", path.parent, error)
         with contextlib.suppress(OSError):
@@ -177,7 +180,7 @@ def _turn(path: Path) -> Iterator[None]:
         with contextlib.suppress(OSError):
             path.parent.mkdir(parents=True, exist_ok=True)
             file = stack.enter_context(path.open("a"))
-            fcntl.flock(file, fcntl.LOCK_EX)
+            lock_descriptor(file.fileno())
         yield
 
 

@@ -1,47 +1,59 @@
-"""What pages read, cached until the files change: signatures come from folder listings."""
+"""What pages read, remembered until the files behind it change.
+
+There is one way to remember: `remember` keeps a function's results, the newest few, under a key
+made of its arguments. A run among them stands for the state of its files, so a result is made
+anew when a file appears, goes or is replaced, and never only because time passed.
+"""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
-from functools import partial
+from collections.abc import Callable, Hashable, Sequence
+from functools import lru_cache, partial, wraps
 from pathlib import Path
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
 
 import plotly.graph_objects as go
 import streamlit as st
 
 from dtvg import paths
-from dtvg.analysis.compare.confdiff import DiffInfo, run_diff
+from dtvg.analysis.compare.confdiff import run_diff
 from dtvg.analysis.compare.disagreements import DisagreementInfo, disagreement_info
 from dtvg.analysis.compare.examples import input_texts
 from dtvg.analysis.compare.info import CompareInfo, Split, compare_info
 from dtvg.analysis.run.curves import CurveInfo, curve_info
-from dtvg.analysis.run.explain import ExplainInfo, explain_step
-from dtvg.analysis.run.groups import GroupInfo, group_info
+from dtvg.analysis.run.explain import explain_step
+from dtvg.analysis.run.groups import group_info
 from dtvg.analysis.run.replay import ReplayInfo, replay
 from dtvg.analysis.run.stability import StabilityInfo, stability_of
 from dtvg.analysis.subsets.lattice import LatticeInfo, lattice_info
 from dtvg.analysis.subsets.quality import QualityInfo, Truth, quality_info, read_truth
 from dtvg.analysis.subsets.transfer import (
-    SurrogateInfo,
     TransferInfo,
     surrogate_info,
     transfer_info,
 )
 from dtvg.analysis.tasks import TaskInfo, task_info
 from dtvg.errors import DataError
+from dtvg.records import TABLES
 from dtvg.store.reader import Experiment, Run, list_experiments, open_experiment
 from dtvg.tasks.catalogue import find_task
-from dtvg.tasks.files import at_hand, find_folder, signature
+from dtvg.tasks.sources import at_hand, find_folder, signature
 
+P = ParamSpec("P")
+T = TypeVar("T")
 Stamp = tuple[Any, ...]
+EVERY_TABLE = tuple(TABLES)
 
 
 def stamp(run: Run, *tables: str) -> Stamp:
     """Return what changes when a run's visible files change: the names of its part files.
 
     A run that was deleted and trained anew may have equal names; its folder is another one.
+
+    Args:
+        run: its folder is looked at, not what was read from it.
+        tables: which tables count; none: only whether the run has a result.
     """
     folder = run.path.stat().st_ino if run.path.exists() else 0
     found: list[Any] = [str(run.path), folder, run.result is not None]
@@ -52,6 +64,58 @@ def stamp(run: Run, *tables: str) -> Stamp:
         except OSError:
             found.append(())
     return tuple(found)
+
+
+def _part_of_key(value: Any, reads: Sequence[str]) -> Hashable:
+    """Return what stands for an argument in a key."""
+    if isinstance(value, Run):
+        return stamp(value, *reads)
+    if isinstance(value, tuple):
+        return tuple(_part_of_key(one, reads) for one in value)
+    return value  # type: ignore[no-any-return]
+
+
+def remember(
+    entries: int,
+    spinner: str | bool = False,
+    reads: Sequence[str] = EVERY_TABLE,
+    key: Callable[..., Hashable] | None = None,
+) -> Callable[[Callable[P, T]], Callable[P, T]]:
+    """Keep the results of a function until what they were made from changes.
+
+    Args:
+        entries: results kept at most; the one made longest ago goes first.
+        spinner: what a page says while a result is made.
+        reads: the tables of a run that the function reads, all of them (a test holds each
+            function to it).
+        key: from the arguments to what a result depends on, where that is more than runs and
+            plain values.
+    """
+
+    def decorate(function: Callable[P, T]) -> Callable[P, T]:
+        def make(place: Hashable, _make: Callable[[], T]) -> T:
+            return _make()
+
+        # streamlit tells the stores of functions apart by their qualified names
+        make.__qualname__ = f"remembered.{function.__module__}.{function.__qualname__}"
+        kept = st.cache_resource(max_entries=entries, show_spinner=spinner)(make)
+
+        @wraps(function)
+        def ask(*arguments: P.args, **options: P.kwargs) -> T:
+            if key is not None:
+                place = key(*arguments, **options)
+            else:
+                place = _part_of_key((*arguments, *sorted(options.items())), reads)
+            return kept(place, partial(function, *arguments, **options))
+
+        return ask
+
+    return decorate
+
+
+def once(entries: int) -> Callable[[Callable[P, T]], Callable[P, T]]:
+    """Keep what is laid out from an Info: an Info is one object as long as its files stay."""
+    return lru_cache(maxsize=entries)  # type: ignore[return-value]
 
 
 def experiments() -> list[Experiment]:
@@ -83,9 +147,9 @@ def open_named(name: str) -> Experiment | None:
     return None if path is None else open_experiment(path)
 
 
-@st.cache_resource(max_entries=128, show_spinner=False)
-def _drawn(key: Stamp, _draw: Callable[[], go.Figure]) -> go.Figure:
-    return _draw()
+@remember(128, key=lambda key, draw: key)
+def _drawn(key: Stamp, draw: Callable[[], go.Figure]) -> go.Figure:
+    return draw()
 
 
 def drawer(key: Stamp) -> Callable[..., go.Figure]:
@@ -100,86 +164,55 @@ def drawer(key: Stamp) -> Callable[..., go.Figure]:
     return lambda draw, *arguments: _drawn((draw.__name__, *key), partial(draw, *arguments))
 
 
-@st.cache_resource(max_entries=64, show_spinner="Reading the groups")
-def _groups(key: Stamp, _run: Run, first: int | None, last: int | None) -> GroupInfo:
-    return group_info(_run, first, last)
+groups = remember(64, "Reading the groups", ("steps", "sources", "evals", "events"))(group_info)
+explain = remember(256, False, ("steps", "sources", "events"))(explain_step)
+diff = remember(32, False, ())(run_diff)
+surrogate = remember(32, False, ())(surrogate_info)
+texts = remember(16, "Reading the examples", ("predictions",))(input_texts)
 
 
-def groups(run: Run, first: int | None = None, last: int | None = None) -> GroupInfo:
-    """Return `group_info`, cached."""
-    return _groups(stamp(run, "sources", "steps"), run, first, last)
-
-
-@st.cache_resource(max_entries=64, show_spinner="Reading curves")
-def _curves(key: Stamp, _runs: tuple[Run, ...], options: tuple[tuple[str, Any], ...]) -> CurveInfo:
-    return curve_info(_runs, **dict(options))
-
-
+@remember(64, "Reading curves", ("steps", "evals"))
 def curves(runs: tuple[Run, ...], **options: Any) -> CurveInfo:
-    """Return `curve_info`, cached."""
-    key = tuple(stamp(run, "steps", "evals") for run in runs)
-    return _curves(key, runs, tuple(sorted(options.items())))
+    """Return `curve_info`."""
+    return curve_info(runs, **options)
 
 
-@st.cache_resource(max_entries=32, show_spinner="Comparing")
-def _compare(
-    key: Stamp, _runs: tuple[Run, ...], split: Any, metric: str, subject: str
+@remember(32, "Comparing")
+def compare(
+    runs: tuple[Run, ...],
+    split: Split,
+    subject: str,
+    baselines: tuple[str, ...] = (),
+    metric: str = "score",
 ) -> CompareInfo:
-    return compare_info(_runs, split=split, metric=metric, subject=subject)
+    """Return `compare_info`; no baselines: those of the subject's own experiment."""
+    return compare_info(runs, split, metric=metric, subject=subject, baselines=baselines or None)
 
 
-def compare(runs: tuple[Run, ...], split: str, metric: str, subject: str) -> CompareInfo:
-    """Return `compare_info`, cached."""
-    key = tuple(stamp(run, "evals") for run in runs)
-    return _compare(key, runs, split, metric, subject)
-
-
-@st.cache_resource(max_entries=256, show_spinner=False)
-def _explain(key: Stamp, _run: Run, step: int | None) -> ExplainInfo:
-    return explain_step(_run, step)
-
-
-def explain(run: Run, step: int | None) -> ExplainInfo:
-    """Return `explain_step`, cached."""
-    return _explain(stamp(run, "steps"), run, step)
-
-
-@st.cache_resource(max_entries=32, show_spinner="Deciding anew")
-def _replay(
-    key: Stamp, _run: Run, leave_out: tuple[str, ...], options: tuple[tuple[str, Any], ...]
-) -> ReplayInfo:
-    return replay(_run, leave_out=leave_out, **dict(options))
-
-
+@remember(32, "Deciding again", ("steps", "sources"))
 def replayed(run: Run, leave_out: tuple[str, ...], **options: Any) -> ReplayInfo:
-    """Return `replay`, cached."""
-    return _replay(stamp(run, "steps"), run, leave_out, tuple(sorted(options.items())))
+    """Return `replay`."""
+    return replay(run, leave_out=leave_out, **options)
 
 
 def stability(runs: tuple[Run, ...]) -> StabilityInfo:
-    """Return `stability_of` the runs' cached groups."""
+    """Return `stability_of` the runs' remembered groups."""
     return stability_of([groups(run) for run in runs])
 
 
-@st.cache_resource(max_entries=32, show_spinner="Reading the task")
-def _task(key: Stamp, _name: str, _folder: str | None) -> TaskInfo:
-    return task_info(_name, _folder)
-
-
-def task(name: str, folder: str | None) -> TaskInfo:
-    """Return `task_info`, cached until a file of the task changes."""
+def _files_of_task(name: str, folder: str | None) -> Hashable:
+    """Return what changes when a task's description or a file of it changes."""
     spec = find_task(name)
     place = find_folder(spec, folder)
     own = repr(spec.convert) if spec.described_in else ""
-    key = (
-        repr(spec),
-        own,
-        str(place),
-        at_hand(spec, place),
-        signature(place, spec),
-        str(paths.home()),
-    )
-    return _task(key, name, folder)
+    there = (str(place), at_hand(spec, place), signature(spec, place))
+    return (repr(spec), own, *there, folder, str(paths.home()))
+
+
+@remember(32, "Reading the task", key=_files_of_task)
+def task(name: str, folder: str | None) -> TaskInfo:
+    """Return `task_info`."""
+    return task_info(name, folder)
 
 
 def truth() -> Truth:
@@ -190,111 +223,34 @@ def truth() -> Truth:
         return {}
 
 
-@st.cache_resource(max_entries=32, show_spinner="Comparing")
-def _compare_chosen(
-    key: Stamp, _runs: tuple[Run, ...], split: Split, subject: str, baselines: tuple[str, ...]
-) -> CompareInfo:
-    return compare_info(_runs, split, subject=subject, baselines=baselines or None)
-
-
-def compare_chosen(
-    runs: tuple[Run, ...], split: Split, subject: str, baselines: tuple[str, ...] = ()
-) -> CompareInfo:
-    """Return `compare_info`, cached; no baselines: those of the subject's own experiment."""
-    key = tuple(stamp(run, "evals") for run in runs)
-    return _compare_chosen(key, runs, split, subject, baselines)
-
-
-@st.cache_resource(max_entries=32, show_spinner="Measuring what sources add")
-def _transfer(key: Stamp, _runs: tuple[Run, ...], split: str) -> TransferInfo:
-    return transfer_info(_runs, split, truth())
-
-
+@remember(32, "Measuring what sources add", ("evals",))
 def transfer(runs: tuple[Run, ...], split: str) -> TransferInfo:
-    """Return `transfer_info`, cached."""
-    return _transfer(_results(runs), runs, split)
+    """Return `transfer_info`."""
+    return transfer_info(runs, split, truth())
 
 
-@st.cache_resource(max_entries=32, show_spinner=False)
-def _surrogate(
-    key: Stamp, _runs: tuple[Run, ...], target: str, method: str
-) -> SurrogateInfo | None:
-    return surrogate_info(_runs, target, method)
-
-
-def surrogate(runs: tuple[Run, ...], target: str, method: str) -> SurrogateInfo | None:
-    """Return `surrogate_info`, cached; runs of one experiment."""
-    return _surrogate(_results(runs), runs, target, method)
-
-
-@st.cache_resource(max_entries=32, show_spinner=False)
-def _diff(key: Stamp, _runs: tuple[Run, ...]) -> DiffInfo:
-    return run_diff(_runs)
-
-
-def diff(runs: tuple[Run, ...]) -> DiffInfo:
-    """Return `run_diff`, cached; a run's configuration never changes."""
-    return _diff(tuple(str(run.path) for run in runs), runs)
-
-
-def _results(runs: tuple[Run, ...]) -> tuple[Any, ...]:
-    """What changes when runs finish."""
-    return tuple(stamp(run) for run in runs)
-
-
-@st.cache_resource(max_entries=32, show_spinner="Judging the groups")
-def _quality(
-    key: Stamp, _runs: tuple[Run, ...], _everyone: tuple[Run, ...]
-) -> tuple[QualityInfo, float]:
-    judged = [groups(run) for run in _runs]
-    agreement = stability_of(judged).mean_jaccard if len(judged) > 1 else float("nan")
-    return quality_info(judged, _runs, _everyone, truth()), agreement
-
-
+@remember(32, "Judging the groups", ("steps", "sources", "evals", "events"))
 def quality(runs: tuple[Run, ...], everyone: tuple[Run, ...]) -> tuple[QualityInfo, float]:
-    """Return `quality_info` and how much the seeds agree (mean Jaccard), cached.
+    """Return `quality_info` and how much the seeds agree (mean Jaccard).
 
     Args:
         runs: seeds of one method on one target.
         everyone: all runs of the experiment on that target.
     """
-    key = (tuple(stamp(run, "sources") for run in runs), _results(everyone))
-    return _quality(key, runs, everyone)
+    found = [groups(run) for run in runs]
+    agreement = stability_of(found).mean_jaccard if len(found) > 1 else float("nan")
+    return quality_info(found, runs, everyone, truth()), agreement
 
 
-@st.cache_resource(max_entries=64, show_spinner=False)
-def _lattice(
-    key: Stamp, _runs: tuple[Run, ...], _group: GroupInfo | None, target: str, split: str
-) -> LatticeInfo:
-    return lattice_info(_runs, target, _group, split)
-
-
+@remember(64, False, ("steps", "sources", "evals", "events"))
 def lattice(runs: tuple[Run, ...], target: str, run: Run | None, split: str) -> LatticeInfo:
-    """Return `lattice_info`, cached; `run` is the one whose walk is drawn."""
-    key = (_results(runs), stamp(run, "sources") if run else ())
-    return _lattice(key, runs, groups(run) if run else None, target, split)
+    """Return `lattice_info`; `run` is the one whose walk is drawn."""
+    return lattice_info(runs, target, groups(run) if run else None, split)
 
 
-@st.cache_resource(max_entries=32, show_spinner="Matching answers")
-def _disagreements(
-    key: Stamp, _pairs: tuple[tuple[Run, Run], ...], a: str, b: str, split: str
-) -> DisagreementInfo:
-    return disagreement_info(_pairs, a, b, split)
-
-
+@remember(32, "Matching answers", ("predictions", "evals"))
 def disagreements(
     pairs: tuple[tuple[Run, Run], ...], a: str, b: str, split: str
 ) -> DisagreementInfo:
-    """Return `disagreement_info`, cached."""
-    key = tuple(stamp(run, "predictions") for pair in pairs for run in pair)
-    return _disagreements(key, pairs, a, b, split)
-
-
-@st.cache_resource(max_entries=16, show_spinner="Reading the examples")
-def _texts(key: Stamp, _run: Run, split: str, rows: tuple[int, ...]) -> dict[str, str]:
-    return input_texts(_run, split, rows)
-
-
-def texts(run: Run, split: str, rows: tuple[int, ...]) -> dict[str, str]:
-    """Return `input_texts`, cached."""
-    return _texts((str(run.path),), run, split, rows)
+    """Return `disagreement_info`."""
+    return disagreement_info(pairs, a, b, split)

@@ -1,4 +1,4 @@
-"""Stop, kill and resume an experiment, and what its process says. Must not import torch."""
+"""Stop, kill and resume an experiment, and what its process says."""
 
 from __future__ import annotations
 
@@ -23,11 +23,18 @@ START_SECONDS = 60.0
 def may_change(experiment: Experiment) -> bool:
     """Whether looking again may show something new: a process is at it, or about to be."""
     folder = ExperimentDir(experiment.path)
-    if launcher.is_working(folder) or queue.place_of(folder):
+    if _is_trained(experiment) or queue.place_of(folder):
         return True
     asked = st.session_state.get(f"started-{experiment.name}", 0.0)
     unfinished = any(r.state.resumable for r in experiment.runs if r.problem is None)
     return (unfinished or not experiment.runs) and time.time() - asked < START_SECONDS
+
+
+def _is_trained(experiment: Experiment) -> bool:
+    """Whether a process trains an experiment, here or, as its runs say, on another host."""
+    if launcher.is_working(ExperimentDir(experiment.path)):
+        return True
+    return any(r.state.alive for r in experiment.runs if r.problem is None)
 
 
 def started(name: str) -> None:
@@ -42,7 +49,7 @@ def buttons(experiment: Experiment, example: bool) -> None:
         link("launch", "Train it yourself", clone=experiment.name)
         return
     folder = ExperimentDir(experiment.path)
-    working = launcher.is_working(folder)
+    working, here = _is_trained(experiment), launcher.is_working(folder)
     unfinished = any(r.state.resumable for r in experiment.runs if r.problem is None)
     with st.container(horizontal=True, vertical_alignment="center"):
         if st.button(
@@ -58,7 +65,7 @@ def buttons(experiment: Experiment, example: bool) -> None:
         title = "Start now" if place else "Resume"
         if st.button(title, icon=":material/play_circle:", disabled=not idle):
             _resume(folder)
-        if working:
+        if here:
             _kill(folder)
         link("launch", "Clone", clone=experiment.name)
     if place:

@@ -1,7 +1,6 @@
 """What the live page draws: progress, curves and the group, redrawn while a run trains.
 
 Chart keys depend on what is shown, never on how much of it, so that zoom survives a refresh.
-Must not import torch.
 """
 
 from __future__ import annotations

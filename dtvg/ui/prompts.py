@@ -15,7 +15,7 @@ from dtvg.errors import DtvgError
 from dtvg.exchange.outgoing import as_zip, export, from_bank
 from dtvg.jobs.launcher import run_import
 from dtvg.store.bank import PromptBank, TaskPrompt
-from dtvg.ui import runs
+from dtvg.ui import cache, runs
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,31 +27,31 @@ class Bank:
     spaces: dict[str, tuple[TaskPrompt, ...]]
 
 
-def bank() -> Bank:
-    """Return the bank, cached until its folder changes."""
+def _entries() -> tuple[object, ...]:
+    """Return what changes when an entry of the bank appears, goes or is replaced."""
     root = PromptBank().root
     try:
         names = tuple(sorted((e.name, e.stat().st_mtime_ns) for e in os.scandir(root)))
     except OSError:
         names = ()
-    return _bank(str(root), names)
+    return (str(root), names)
 
 
-@st.cache_resource(max_entries=4, show_spinner="Reading the prompt bank")
-def _bank(root: str, names: tuple[tuple[str, int], ...]) -> Bank:
+@cache.remember(4, "Reading the prompt bank", key=_entries)
+def bank() -> Bank:
+    """Return the bank."""
     found = tuple(PromptBank().list())
     return Bank(found, bank_info(found), {k: tuple(v) for k, v in spaces(found).items()})
 
 
 def prompt_space(label: str) -> SpaceInfo:
     """Return how the vectors of a space lie to each other."""
-    found = bank().spaces[label]
-    return _space(tuple(p.fingerprint for p in found), found)
+    return _space(bank().spaces[label])
 
 
-@st.cache_resource(max_entries=16, show_spinner=False)
-def _space(key: tuple[str, ...], _prompts: tuple[TaskPrompt, ...]) -> SpaceInfo:
-    return space_info(_prompts)
+@cache.remember(16, key=lambda prompts: tuple(p.fingerprint for p in prompts))
+def _space(prompts: tuple[TaskPrompt, ...]) -> SpaceInfo:
+    return space_info(prompts)
 
 
 KINDS = ["safetensors", "json", "pt", "pth", "bin"]

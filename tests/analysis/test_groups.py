@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import inspect
 from pathlib import Path
 
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
+from dtvg.analysis.run import segments
 from dtvg.analysis.run.groups import GroupInfo, group_info
 from dtvg.errors import StoreError
 from dtvg.store.reader import Experiment, Run, read_table
@@ -90,7 +92,7 @@ def test_shares_and_churn_follow_from_the_membership(groups: GroupInfo) -> None:
 
 
 def test_too_many_changes_are_merged_and_said_so(tmp_path: Path, monkeypatch) -> None:
-    monkeypatch.setattr("dtvg.analysis.run.segments.timeline.__defaults__", (5,))
+    monkeypatch.setattr(inspect.unwrap(segments.timeline), "__defaults__", (5,))
     info = group_info(find(record(tmp_path, steps=40), "dtvg"))
     assert not info.exact and "too often" in info.notes[0]
     assert (info.table["share"] < 1).any()

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from dtvg.analysis.run.groups import group_info
-from dtvg.analysis.run.stability import jaccard, stability_info
+from dtvg.analysis.run.stability import jaccard, stability_of
 from dtvg.errors import DataError
 from dtvg.store.reader import Experiment
 from tests.analysis.factory import find
@@ -20,7 +20,7 @@ def test_jaccard_counts_the_common_part_and_two_empty_groups_agree() -> None:
 
 def test_seeds_are_compared_step_by_step(experiment: Experiment) -> None:
     runs = [find(experiment, "dtvg", seed=s) for s in (0, 1, 2)]
-    info = stability_info(runs)
+    info = stability_of([group_info(run) for run in runs])
     a, b = group_info(runs[0]).member, group_info(runs[1]).member
     assert info.jaccard[0, 1] == pytest.approx(jaccard(a, b).mean())
     assert np.array_equal(np.diag(info.jaccard), np.ones(3))
@@ -31,12 +31,12 @@ def test_seeds_are_compared_step_by_step(experiment: Experiment) -> None:
 
 def test_a_run_agrees_with_itself(experiment: Experiment) -> None:
     run = find(experiment, "dtvg")
-    assert stability_info([run, run]).mean_jaccard == 1
+    assert stability_of([group_info(run)] * 2).mean_jaccard == 1
 
 
 def test_runs_over_other_sources_are_refused_by_name(experiment: Experiment) -> None:
     with pytest.raises(DataError, match="single-birch"):
-        stability_info([find(experiment, "dtvg"), find(experiment, "single-birch")])
+        stability_of([group_info(find(experiment, m)) for m in ("dtvg", "single-birch")])
 
 
 def test_no_run_with_groups_is_refused(experiment: Experiment) -> None:

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 import torch
 
-from dtvg.backbones.base import Backbone, load_backbone
+from dtvg.backbones.base import Backbone
+from dtvg.backbones.loading import load_backbone
 from dtvg.backbones.specs import location
 from dtvg.config import BackboneConfig
 from dtvg.errors import ConfigError
@@ -142,7 +143,7 @@ def test_right_padding_is_right_for_learned_and_rotary_positions(positions: str)
         alone, _ = backbone.loss(prompt[i : i + 1], backbone.collate([row]))
         assert torch.allclose(alone[0], together[i], atol=1e-10)
         whole = np.concatenate([row.source, row.target])
-        embeds = torch.cat([prompt[i], backbone.embed(torch.from_numpy(whole))])
+        embeds = torch.cat([prompt[i], backbone.embed(torch.from_numpy(whole)[None])[0]])
         logits = model(inputs_embeds=embeds[None]).logits[0]
         places = range(4 + len(row.source) - 1, 4 + len(whole) - 1)
         direct = sum(

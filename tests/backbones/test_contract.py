@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from dtvg.backbones.base import Backbone, load_backbone
+from dtvg.backbones.base import Backbone
+from dtvg.backbones.loading import load_backbone
 from dtvg.config import BackboneConfig
 from dtvg.testing.backbones import BackboneContract, Result, run_contract
 from dtvg.testing.tiny_backbones import TINY, make_backbone

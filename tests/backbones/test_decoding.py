@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from dtvg.backbones.base import Backbone, Encoded, load_backbone
+from dtvg.backbones.base import Backbone, Encoded
 from dtvg.backbones.decoding import greedy
+from dtvg.backbones.loading import load_backbone
 from dtvg.config import BackboneConfig
 from dtvg.errors import ConfigError
 from dtvg.testing.tiny_backbones import make_backbone

@@ -10,7 +10,7 @@ import pytest
 import torch
 import transformers
 
-from dtvg.backbones.base import load_backbone
+from dtvg.backbones.loading import load_backbone
 from dtvg.config import BackboneConfig
 from dtvg.errors import ConfigError
 from dtvg.testing.tiny_backbones import make_backbone, make_tokenizer, save_backbone

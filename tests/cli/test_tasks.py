@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 from pathlib import Path
 
 import pyarrow as pa
@@ -86,3 +87,32 @@ def test_a_number_of_rows_that_is_none_is_refused(
     with pytest.raises(SystemExit):
         run("show", "cola", "--rows", "-1")
     assert "--rows" in capsys.readouterr().err
+
+
+def test_prepared_says_what_is_kept_and_empties_it(
+    data: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run("show", "cola", "--data", data)
+    capsys.readouterr()
+    assert run("prepared") == 0
+    out = capsys.readouterr().out
+    assert str(tmp_path / "home" / "cache") in out and "10.0 GiB (DTVG_CACHE_GIB)" in out
+    rows, tokens = out.splitlines()[1:3]
+    assert rows.split()[:3] == ["rows", "1", "entry,"] and "last used" in rows
+    assert tokens.split() == ["token", "ids", "0", "entries,", "0.0", "MiB"]
+    assert run("prepared", "--empty") == 0
+    assert capsys.readouterr().out.startswith("Removed: 1 entry, ")
+    assert list((tmp_path / "home" / "cache" / "tasks").iterdir()) == []
+
+
+def test_prepared_counts_what_other_versions_made(
+    data: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run("show", "cola", "--data", data)
+    older = tmp_path / "home" / "cache" / "tasks" / "0"
+    older.mkdir()
+    (older / ".version").write_text("another")
+    os.utime(older, (0, 0))
+    capsys.readouterr()
+    run("prepared")
+    assert "1 made by other versions" in capsys.readouterr().out

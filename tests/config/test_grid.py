@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as some
 
-from dtvg.config import NAME_PATTERN, build_config
+from dtvg.config import build_config
 from dtvg.config.grid import Axis, expand, parse, settings
 from dtvg.config.presets import demo
 from dtvg.errors import ConfigError
+from dtvg.names import is_name
 
 BASE = build_config(
     {
@@ -100,4 +100,4 @@ def test_names_are_different_and_allowed_whatever_the_values(lists: list[list[st
     unique = [v for i, v in enumerate(lists) if v not in lists[:i]]
     names = [m["name"] for m in expand(demo(), [Axis("sources", tuple(unique))])]
     assert len(set(names)) == len(unique)
-    assert all(re.fullmatch(NAME_PATTERN, name) for name in names)
+    assert all(is_name(name) for name in names)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from dtvg.backbones.base import load_backbone
+from dtvg.backbones.loading import load_backbone
 from dtvg.backbones.pickled import read_pickled
 from dtvg.cli import main
 from dtvg.config.sections import BackboneConfig

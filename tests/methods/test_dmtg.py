@@ -34,7 +34,7 @@ def test_one_hot_samples_come_as_often_as_their_softmax_says() -> None:
     logits = torch.tensor([[0.0, 1.0, -1.0]]).double()
     uniform = torch.from_numpy(np.random.default_rng(0).random((40_000, 1, 3)))
     heat = torch.full((40_000,), 0.01).double()
-    drawn = relaxed_assignment(logits, gumbel(uniform), heat).argmax(-1)
+    drawn = relaxed_assignment(logits.expand(40_000, 1, 3), gumbel(uniform), heat).argmax(-1)
     shares = torch.bincount(drawn.flatten(), minlength=3) / 40_000
     assert torch.allclose(shares.double(), torch.softmax(logits[0], -1), atol=0.01)
 

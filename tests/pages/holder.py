@@ -19,15 +19,20 @@ from dtvg.store.status import StatusBoard
 def hold(experiment: ExperimentDir, state: RunState, message: str) -> None:
     """Put every unfinished run into a state and keep it there until the input is closed."""
     with experiment.lock():
-        signal.signal(signal.SIGTERM, lambda number, frame: print("asked to stop", flush=True))
+        signal.signal(signal.SIGTERM, lambda number, frame: _say("asked to stop"))
         boards = [_board(experiment, cohort) for cohort in experiment.cohorts()]
         for board in boards:
             for name in board.runs:
                 board.update(name, state=state, message=message)
-        print("holding", flush=True)
+        _say("holding")
         sys.stdin.read()
         for board in boards:
             board.close()
+
+
+def _say(line: str) -> None:
+    sys.stdout.write(f"{line}\n")
+    sys.stdout.flush()
 
 
 def _board(experiment: ExperimentDir, cohort: CohortDir) -> StatusBoard:

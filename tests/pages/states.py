@@ -6,7 +6,6 @@ process still lives, a lost one's process was killed, a failed one's said so bef
 
 from __future__ import annotations
 
-import os
 import shutil
 import signal
 import subprocess
@@ -41,14 +40,13 @@ class Holder:
     @classmethod
     def start(cls, experiment: ExperimentDir, state: RunState, message: str = "") -> Holder:
         """Start it, and wait until it holds the experiment."""
-        script = [str(ROOT / "tests" / "pages" / "holder.py"), str(experiment.path)]
+        script = ["-m", "tests.pages.holder", str(experiment.path)]
         process = subprocess.Popen(
             [sys.executable, *script, state.value, message],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
             cwd=ROOT,
-            env={**os.environ, "PYTHONPATH": str(ROOT)},
         )
         made = cls(process)
         assert made.heard() == "holding"

@@ -47,7 +47,7 @@ def _loaded(code: str, home: Path, *arguments: str) -> list[str]:
         capture_output=True,
         text=True,
         cwd=ROOT,
-        env={**os.environ, "DTVG_HOME": str(home), "PYTHONPATH": str(ROOT)},
+        env={**os.environ, "DTVG_HOME": str(home)},
     )
     assert done.returncode == 0, done.stderr[-2000:]
     found: list[str] = json.loads(done.stdout.splitlines()[-1])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,8 +13,9 @@ from streamlit.testing.v1 import AppTest
 from dtvg import paths
 from dtvg.jobs import launcher
 from dtvg.store import trash
-from dtvg.store.reader import open_experiment
-from dtvg.store.status import requested
+from dtvg.store.files import read_json, replace_json
+from dtvg.store.reader import Run, open_experiment
+from dtvg.store.status import HEARTBEAT_LIMIT, requested
 from tests.pages.states import NAME, ROOT, STATES, STOPPED_AFTER, WENT_WRONG, Recorded
 
 PAGES = sorted((ROOT / "pages").glob("*.py"))
@@ -173,6 +175,33 @@ def test_stop_turns_a_running_experiment_into_a_stopping_one(
     assert BADGES["stopping"] in " ".join(m.value for m in _sound(made.run()).markdown)
     assert all(requested(run.directory) == {"stop"} for run in home.transfers())
     assert home.holder.end() == ""  # one signal, and no second one
+
+
+def test_what_trains_on_another_host_can_be_stopped_and_is_not_started_twice(
+    recorded: Recorded, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home = recorded.new("stopped", tmp_path)
+    monkeypatch.setenv("DTVG_HOME", str(home.path))
+    living, waiting = home.transfers()[:-1], home.transfers()[-1]
+    for run in living:
+        _write_status(run, state="running", host="elsewhere", updated_at=time.time())
+    _write_status(waiting, state="waiting")
+    assert home.states() == {"running", "waiting"}
+    made = _draw("live", experiment=NAME, run=RUN)
+    assert "Stop" in _enabled(made) and not {"Resume", "Kill the process"} & _enabled(made)
+    next(b for b in made.button if b.label == "Stop").click().run()
+    _sound(made)
+    assert home.states() == {"stopping", "waiting"}
+    for run in living:  # its process does not answer any more
+        _write_status(run, updated_at=time.time() - 2 * HEARTBEAT_LIMIT)
+    made = _draw("live", experiment=NAME, run=RUN)
+    assert home.states() == {"lost", "waiting"}
+    assert "Resume" in _enabled(made) and "Stop" not in _enabled(made)
+
+
+def _write_status(run: Run, **values: object) -> None:
+    path = run.directory.status_path
+    replace_json(path, {**(read_json(path) or {}), **values})
 
 
 @pytest.mark.parametrize("state", LIVING)

@@ -115,7 +115,7 @@ def test_each_way_in_which_the_hub_fails_names_its_own_way_out(
 def test_a_task_kept_by_the_hubs_client_is_known_to_be_at_hand(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    from dtvg.tasks.files import at_hand
+    from dtvg.tasks.sources import at_hand
 
     monkeypatch.setenv("HF_DATASETS_CACHE", str(tmp_path))
     spec = find_task("rte")

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from dtvg.tasks.catalogue import find_task
-from dtvg.tasks.intervals import per_example, score_with_intervals
-from dtvg.tasks.metrics import METRICS, score
+from dtvg.tasks.metrics import METRICS, _weights, per_example, score, score_with_intervals
+from dtvg.tasks.scoring import answers_of
 from dtvg.tasks.spec import Example
 
 RNG = np.random.default_rng(7)
@@ -17,7 +17,9 @@ WORDS = ["the", "red", "dog", "ran", "to", "a", "big", "house", "and", "sat", "o
 
 
 def _class_task(metric: str):
-    spec = replace(find_task("cb" if metric == "macro_f1" else "mrpc"), metrics=(metric,))
+    spec = replace(
+        find_task("cb" if METRICS[metric].fits == "classes" else "mrpc"), metrics=(metric,)
+    )
     classes = len(spec.labels)
     labels = RNG.integers(0, classes, 60)
     said = [str(x) if RNG.random() < 0.7 else str(RNG.integers(0, classes + 1)) for x in labels]
@@ -38,16 +40,14 @@ def _text_task(metric: str):
     return spec, said, [Example("", t, (t, t[:20])) for t in texts]
 
 
-CLASSES = ("accuracy", "f1", "macro_f1", "matthews", "multirc_f1a", "multirc_em")
+CLASSES = ("accuracy", *(name for name, metric in METRICS.items() if metric.fits != "any"))
 
 
 @pytest.mark.parametrize("metric", METRICS)
 def test_every_resample_is_the_metric_of_the_sample_written_out(metric: str) -> None:
     spec, said, examples = _class_task(metric) if metric in CLASSES else _text_task(metric)
-    from dtvg.tasks import intervals
-
-    weights = intervals._weights(examples, 0, 12)
-    found = intervals._scorer(metric, spec, said, examples)(weights)
+    weights = _weights(examples, 0, 12)
+    found = METRICS[metric].scorer(answers_of(spec, said, examples))(weights)
     units = [e.group or str(i) for i, e in enumerate(examples)]
     for row, value in zip(weights.astype(int), found, strict=True):
         rows, copies = [], {}
@@ -57,7 +57,9 @@ def test_every_resample_is_the_metric_of_the_sample_written_out(metric: str) -> 
                 copies[units[i]] = times
         if not metric.startswith("multirc"):
             rows = [(p, replace(e, group=None)) for p, e in rows]
-        by_hand = METRICS[metric]([p for p, _ in rows], [e for _, e in rows], spec)
+        by_hand = METRICS[metric].score(
+            answers_of(spec, [p for p, _ in rows], [e for _, e in rows])
+        )
         assert value == pytest.approx(by_hand, abs=1e-9)
 
 
@@ -83,8 +85,6 @@ def test_the_interval_of_accuracy_is_about_the_binomial_one() -> None:
 
 def test_questions_are_drawn_whole() -> None:
     _, _, examples = _class_task("multirc_em")
-    from dtvg.tasks.intervals import _weights
-
     weights = _weights(examples, 0, 50).reshape(50, -1, 3)
     assert (weights == weights[:, :, :1]).all() and (weights.sum((1, 2)) == len(examples)).all()
 

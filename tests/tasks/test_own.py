@@ -124,6 +124,8 @@ def test_a_label_typo_names_file_row_column_and_the_nearest(own_home: Path) -> N
     [
         (NLI + "metric: f1\n", "Did you mean 'metrics'?"),
         (NLI.replace("[macro_f1, accuracy]", "[acuracy]"), "Did you mean 'accuracy'?"),
+        (NLI.replace("[macro_f1, accuracy]", "[f1]"), "f1 needs a task with two classes, and"),
+        (NLI.replace("[macro_f1, accuracy]", "[multirc_em]"), "needs answers that belong to"),
         (NLI.replace("{premise}", "{premise"), "the braces of"),
         (NLI.replace("{premise}", "{}"), "empty braces"),
         (NLI.replace("{premise}", "{premise!r}"), "may hold only a column's name"),

@@ -18,7 +18,7 @@ import pytest
 
 from dtvg.config import DataConfig
 from dtvg.errors import ConfigError, DataError
-from dtvg.tasks import files
+from dtvg.tasks import sources
 from dtvg.tasks.catalogue import find_task
 from dtvg.tasks.reading import TaskData, fingerprint_of, limit_train, load_task
 from dtvg.tasks.spec import Example, SplitPlan, TaskSpec
@@ -264,8 +264,9 @@ def test_a_train_row_that_is_also_tested_on_is_reported(rte_folder: Write) -> No
 
 
 def demo_spec(labels: tuple[str, ...] = ("yes", "no")) -> TaskSpec:
-    return TaskSpec("parity", "Parity", "demo", "demo", None, "parity", (("source", "source"),),
-                    labels, ("accuracy",), SplitPlan(4), "target")  # fmt: skip
+    return TaskSpec("parity", "Parity", "demo", "", None, "parity", (("source", "source"),),
+                    labels, ("accuracy",), SplitPlan(4, rule="given"), "target",
+                    reader="demo")  # fmt: skip
 
 
 @pytest.fixture
@@ -279,7 +280,7 @@ def demo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
             "target": ["yes", "no", "yes", "no"][:count],
         }
         pq.write_table(pa.table(rows), folder / f"{split}.parquet")
-    monkeypatch.setattr(files.paths, "demo", lambda: tmp_path / "demo")
+    monkeypatch.setattr(sources.paths, "demo", lambda: tmp_path / "demo")
     monkeypatch.setattr("dtvg.tasks.reading.find_task", lambda name: demo_spec())
     return folder
 

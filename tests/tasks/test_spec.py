@@ -6,10 +6,11 @@ import re
 
 import pytest
 
-from dtvg.config import NAME_PATTERN
 from dtvg.errors import ConfigError
+from dtvg.names import is_name
 from dtvg.tasks.catalogue import find_task, shipped_tasks
 from dtvg.tasks.metrics import METRICS
+from dtvg.tasks.sources import source_of
 from dtvg.tasks.spec import FieldProblem
 
 OFFICIAL = dict(mnli=392_702, qnli=104_743, qqp=363_846, sst2=67_349, mrpc=3_668, cola=8_551,
@@ -26,7 +27,7 @@ NO_COMMIT = ("nq", "hotpotqa", "searchqa", "newsqa", "triviaqa", "yelp", "common
 @pytest.mark.parametrize("name", list(shipped_tasks()))
 def test_every_row_is_complete(name: str) -> None:
     spec = find_task(name)
-    assert spec.name == name and re.match(NAME_PATTERN, name)
+    assert spec.name == name and is_name(name)
     assert spec.title and spec.family and spec.folder and spec.fields
     assert spec.metrics and set(spec.metrics) <= set(METRICS)
     assert len(spec.label_titles) in (0, len(spec.labels))
@@ -41,7 +42,7 @@ def test_official_sizes_are_those_of_the_literature(name: str, rows: int) -> Non
 
 def test_hub_data_are_pinned_to_a_commit() -> None:
     for spec in shipped_tasks().values():
-        if spec.dataset == "demo" or spec.name in NO_COMMIT:
+        if not source_of(spec).on_hub or spec.name in NO_COMMIT:
             continue
         if spec.revision != "refs/convert/parquet":
             assert re.fullmatch(r"[0-9a-f]{40}", spec.revision or "")
@@ -49,7 +50,7 @@ def test_hub_data_are_pinned_to_a_commit() -> None:
 
 def test_all_tasks_of_the_paper_and_of_this_line_of_work_are_there() -> None:
     assert len(OFFICIAL) == 26
-    shipped = [name for name, spec in shipped_tasks().items() if spec.dataset != "demo"]
+    shipped = [name for name, spec in shipped_tasks().items() if source_of(spec).on_hub]
     assert set(shipped) == {*OFFICIAL, *MORE}
     for name in shipped:
         spec = find_task(name)

@@ -70,7 +70,7 @@ def test_official_without_a_labelled_test_set_falls_back_to_the_plan_and_says_so
 
 
 def test_demo_splits_stay_as_they_are() -> None:
-    demo = replace(spec(100), dataset="demo")
+    demo = replace(spec(100), split=SplitPlan(100, rule="given"))
     train, validation, test = rows(30, "t"), rows(8, "v"), rows(5, "x")
     splits = plan_splits(demo, train, validation, test)
     assert (splits.train, splits.validation, splits.test) == tuple(

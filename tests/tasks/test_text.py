@@ -1,6 +1,6 @@
 """Rows become text as the literature writes it, the golden real rows included.
 
-`PYTHONPATH=. python tests/tasks/test_text.py` writes tests/golden/tasks.json anew from the
+`python -m tests.tasks.test_text` writes tests/golden/tasks.json anew from the
 development data; a difference there means raising `TEXT_VERSION`.
 """
 

@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dtvg.backbones.base import Backbone, load_backbone
+from dtvg.backbones.base import Backbone
+from dtvg.backbones.loading import load_backbone
 from dtvg.cli import main
 from dtvg.config import BackboneConfig, DataConfig, build_config
 from dtvg.methods.base import find_method

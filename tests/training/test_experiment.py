@@ -89,11 +89,14 @@ def _spawn(folder: Path, file: Path, *more: str) -> subprocess.Popen:
         **os.environ,
         "DTVG_HOME": str(folder / "home"),
         "OMP_NUM_THREADS": "1",
-        "PYTHONPATH": str(Path(__file__).parents[2]),
     }
     command = [sys.executable, "-m", "dtvg", "run", str(file), "--runs-dir", str(folder / "runs")]
     return subprocess.Popen(
-        [*command, *more], env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
+        [*command, *more],
+        cwd=Path(__file__).parents[2],
+        env=environment,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
     )
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from dtvg.backbones.base import load_backbone
+from dtvg.backbones.loading import load_backbone
 from dtvg.config import ExperimentConfig, build_config
 from dtvg.errors import DataError
 from dtvg.plan import plan

@@ -10,7 +10,7 @@ import torch
 
 from dtvg.analysis.run.explain import explain_step
 from dtvg.analysis.run.replay import replay
-from dtvg.backbones.base import load_backbone
+from dtvg.backbones.loading import load_backbone
 from dtvg.config import build_config
 from dtvg.errors import DataError, StoreError
 from dtvg.exchange.outgoing import from_run

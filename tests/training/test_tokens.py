@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
+import time
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from dtvg.backbones.base import Backbone, Encoded, load_backbone
+from dtvg.backbones.base import Backbone, Encoded
+from dtvg.backbones.loading import load_backbone
 from dtvg.config import BackboneConfig, DataConfig
-from dtvg.tasks import files, reading
+from dtvg.tasks import files, prepared, reading
 from dtvg.tasks.spec import Example
 from dtvg.training import batches, tokens
 from dtvg.training.tokens import EncodedRows, place_for
@@ -100,6 +103,19 @@ def test_limits_data_split_and_tokenizer_have_entries_of_their_own(backbone: Bac
         place_for("a" * 16, "train", backbone, (16, 5)),
     }
     assert len(places) == 5
+
+
+def test_a_split_on_disk_says_which_code_made_it_and_reading_it_counts_as_use(
+    tmp_path: Path, backbone: Backbone, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DTVG_HOME", str(tmp_path))
+    place = place_for("a" * 16, "train", backbone, (16, 4))
+    rows_at(place, backbone)[0]
+    (entry,) = prepared.entries()
+    assert (entry.kind, entry.version, entry.place) == ("tokens", tokens._code(), place.parent)
+    os.utime(place.parent, (0, 0))
+    rows_at(place, backbone)[0]
+    assert prepared.entries()[0].used > time.time() - 600
 
 
 def test_the_tokenizers_identity_is_not_changed_by_using_it() -> None:

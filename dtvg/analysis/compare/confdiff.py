@@ -1,7 +1,4 @@
-"""In which settings do runs or experiments differ? Flattened keys, only those that differ.
-
-Must not import torch, plotly or streamlit.
-"""
+"""In which settings do runs or experiments differ? Flattened keys, only those that differ."""
 
 from __future__ import annotations
 
@@ -11,6 +8,7 @@ from typing import Any
 
 import pandas as pd
 
+from dtvg.config import settings_path
 from dtvg.store.reader import Experiment, Run, read_provenance
 
 ABSENT = "–"
@@ -33,16 +31,9 @@ class DiffInfo:
     notes: tuple[str, ...]
 
 
-def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
+def flatten(values: Mapping[str, Any]) -> dict[str, str]:
     """Return nested mappings as dotted keys with values as text, e.g. `optim.steps` → "300"."""
-    found: dict[str, str] = {}
-    for key, value in values.items():
-        name = f"{prefix}{key}"
-        if isinstance(value, Mapping) and value:
-            found |= flatten(value, f"{name}.")
-        else:
-            found[name] = as_text(value)
-    return found
+    return {path: as_text(value) for path, value in settings_path.flat(values).items()}
 
 
 def as_text(value: Any) -> str:

@@ -1,6 +1,6 @@
 """What each method trained and took: parameters, steps, examples, seconds, peak memory.
 
-Must not import torch, plotly or streamlit. docs/verdicts.md "Cost".
+docs/verdicts.md "Cost".
 """
 
 from __future__ import annotations

@@ -1,8 +1,7 @@
 """Where do two runs, or two methods, answer differently? Example by example.
 
 Rows of `predictions` are matched by the fingerprint of the example's content, so that runs of
-different experiments can be set against each other. Must not import torch, plotly or
-streamlit. docs/run_files.md "predictions".
+different experiments can be set against each other. docs/run_files.md "predictions".
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Stored answers of runs, example by example, their inputs, and resampled scores.
 
-Runs are paired by what an example says (its fingerprint), never by its place. Must not import
-torch, plotly or streamlit. docs/verdicts.md "By example".
+Runs are paired by what an example says (its fingerprint), never by its place. docs/verdicts.md
+"By example".
 """
 
 from __future__ import annotations
@@ -20,10 +20,11 @@ from dtvg.analysis.statistics import RESAMPLES
 from dtvg.errors import DtvgError
 from dtvg.store.reader import Run, read_table
 from dtvg.tasks.catalogue import find_task
-from dtvg.tasks.files import at_hand, find_folder
 from dtvg.tasks.labels import label_words
+from dtvg.tasks.metrics import mean_scorer, value_scorer
 from dtvg.tasks.reading import is_kept, load_task
-from dtvg.tasks.reweighted import Answers, Scorer, mean_scorer, value_scorer
+from dtvg.tasks.scoring import Answers, Scorer
+from dtvg.tasks.sources import find_folder, look_for
 from dtvg.tasks.spec import example_fingerprint
 
 Floats = npt.NDArray[np.float64]
@@ -244,7 +245,7 @@ def input_texts(run: Run, split: str, rows: Sequence[int]) -> dict[str, str]:
     try:
         spec = find_task(run.target)
         place = find_folder(spec, config.data.folder)
-        if at_hand(spec, place) != "yes" and not is_kept(spec, config.data):
+        if not look_for(spec, place).in_folder and not is_kept(spec, config.data):
             return {}
         examples = load_task(run.target, config.data).split(split)
     except DtvgError:

@@ -2,8 +2,7 @@
 
 Cells without a finished run stay empty, never zero; averages over targets are taken within a
 seed first and only over seeds that have every target. What costs more to compute than the
-table of scores is computed when first asked for. Must not import torch, plotly or streamlit.
-docs/verdicts.md.
+table of scores is computed when first asked for. docs/verdicts.md.
 """
 
 from __future__ import annotations
@@ -80,11 +79,6 @@ class CompareInfo:
     def wide(self) -> pd.DataFrame:
         """Method × target, means; empty cells are NaN."""
         return self._pivot("mean")
-
-    @cached_property
-    def wide_std(self) -> pd.DataFrame:
-        """Method × target, standard deviations over seeds (n − 1); NaN below two seeds."""
-        return self._pivot("std")
 
     @cached_property
     def paired(self) -> PairedInfo:

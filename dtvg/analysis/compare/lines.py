@@ -1,8 +1,7 @@
 """The table of a comparison as it is printed: groups of lines, places and marks.
 
 One layout behind terminal, CSV, Markdown and LaTeX, so that all print the same numbers, the
-same bold ones and the same marks. Must not import torch, plotly or streamlit.
-docs/verdicts.md "Exports".
+same bold ones and the same marks. docs/verdicts.md "Exports".
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 Rows come from `data/published/*.csv`; each carries the paper and table it was taken from.
 Their backbone, budget and data differ from ours, so no mean, rank or verdict may use them.
-Must not import torch, plotly or streamlit. docs/verdicts.md "Published numbers".
+docs/verdicts.md "Published numbers".
 """
 
 from __future__ import annotations

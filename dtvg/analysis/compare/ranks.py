@@ -1,8 +1,7 @@
 """Average ranks of methods over targets, Friedman's test, and performance profiles.
 
 Demšar, "Statistical Comparisons of Classifiers over Multiple Data Sets", JMLR 7 (2006): a
-target is one block, its score the mean over seeds. Must not import torch, plotly or
-streamlit. docs/verdicts.md "Ranks".
+target is one block, its score the mean over seeds. docs/verdicts.md "Ranks".
 """
 
 from __future__ import annotations

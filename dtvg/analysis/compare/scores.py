@@ -1,7 +1,6 @@
 """Scores of finished runs by row (method), target and seed, and the runs behind each.
 
-Cells without a finished run stay empty, never zero. Must not import torch, plotly or
-streamlit.
+Cells without a finished run stay empty, never zero.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Is the subject better than a baseline? Paired by seed and by example, in words one may use.
 
-Must not import torch, plotly or streamlit. docs/verdicts.md "Paired verdicts".
+docs/verdicts.md "Paired verdicts".
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """A filter as one types it, `method=dtvg seed<2 optim.lr_prompt>=0.1 tag=x`, read and applied.
 
 Terms are joined by "and"; commas mean "or". What a term may name is given by whoever asks, so
-that this file knows nothing of runs. Must not import torch, plotly or streamlit.
+that this file knows nothing of runs.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Runs as rows of a table: what can be shown, filtered and sorted by, one by one or by seeds.
 
-A row's fields are those of its status file and, by dotted path (`optim.lr_prompt`), any setting.
-Settings come from the experiment's configuration, expanded once, so that 1,000 runs cost one
-file. Must not import torch, plotly or streamlit.
+A row's fields are those of its status file and, by dotted path (`optim.lr_prompt`), any
+setting. Settings come from the experiment's configuration, expanded once, so that 1,000 runs
+cost one file.
 """
 
 from __future__ import annotations
@@ -20,9 +20,8 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
-from pydantic import BaseModel
 
-from dtvg.config import RunConfig
+from dtvg.config import RunConfig, settings_path
 from dtvg.methods.specs import METHODS
 from dtvg.records import RunState
 from dtvg.store.labels import NONE, Labels, read_labels
@@ -102,9 +101,7 @@ class RunRow:
         made = _FROM_ROW.get(key)
         if made is not None:
             return made(self)
-        value: Any = self.config
-        for name in key.split("."):
-            value = getattr(value, name, None)
+        value = settings_path.get(self.config, key)
         return value if isinstance(value, int | float | str | tuple | None) else str(value)
 
 
@@ -137,18 +134,12 @@ _FROM_ROW: dict[str, Any] = {
 @functools.cache
 def settings() -> tuple[str, ...]:
     """Return the dotted path of every setting a run has."""
-    return tuple(
-        path for path in _leaves(RunConfig, "") if path.split(".")[0] not in {*_OWN, "method"}
-    ) + tuple(dict.fromkeys(f"method.{n}" for spec in METHODS.values() for n in spec.model_fields))
-
-
-def _leaves(model: type[BaseModel], prefix: str) -> Iterable[str]:
-    for name, info in model.model_fields.items():
-        kind = info.annotation
-        if isinstance(kind, type) and issubclass(kind, BaseModel):
-            yield from _leaves(kind, f"{prefix}{name}.")
-        else:
-            yield f"{prefix}{name}"
+    shared = [leaf.path for leaf in settings_path.leaves(RunConfig)]
+    of_methods = [
+        leaf.path for spec in METHODS.values() for leaf in settings_path.leaves(spec, "method")
+    ]
+    own = {*_OWN, "method"}
+    return (*(path for path in shared if path not in own), *dict.fromkeys(of_methods))
 
 
 def names() -> tuple[str, ...]:

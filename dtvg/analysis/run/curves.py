@@ -2,7 +2,7 @@
 
 Lone runs are thinned to extremes and newest value; several runs of a series are averaged in
 common buckets. Targets are averaged within a seed first, so that the band is a spread over
-seeds. Must not import torch, plotly or streamlit.
+seeds.
 """
 
 from __future__ import annotations

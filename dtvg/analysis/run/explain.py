@@ -1,8 +1,8 @@
 """Why this source? One step of one run, decided again from its Gram matrix and put in words.
 
 Ranking with the cut, consistency by prefix, the Gram matrix, and for every source a sentence:
-why it is in or out, and what change of its similarity would change that. Must not import
-torch, plotly or streamlit. arXiv 2503.18063, section 3.2; METHOD.md, Stage II and "Margins".
+why it is in or out, and what change of its similarity would change that. arXiv 2503.18063,
+section 3.2; docs/method.md "Margins".
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """How a run's group formed: membership, similarity, size, changes, combinations, transitions.
 
 The membership timeline is exact (unbroken stretches, not sampled points); only curves are
-thinned. Must not import torch, plotly or streamlit. arXiv 2503.18063, figures on grouping.
+thinned. arXiv 2503.18063, figures on grouping.
 """
 
 from __future__ import annotations

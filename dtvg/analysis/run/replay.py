@@ -1,8 +1,8 @@
 """What if? Another rule, cut, measure or λ, or a source left out, decided from the log.
 
-The logged Gram matrices decide again, step by step, without the model. The replay shows
-what another rule would have chosen on THIS run's vectors; a run trained under that rule would
-have moved its vectors differently. Must not import torch, plotly or streamlit.
+The logged Gram matrices decide again, step by step, without the model. The replay shows what
+another rule would have chosen on THIS run's vectors; a run trained under that rule would have
+moved its vectors differently.
 """
 
 from __future__ import annotations
@@ -16,7 +16,6 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from dtvg.analysis.downsample import MAX_POINTS, thin_index
 from dtvg.analysis.run import segments
 from dtvg.analysis.run.stability import jaccard
 from dtvg.config import RunConfig
@@ -117,20 +116,6 @@ class ReplayInfo:
     def combinations(self) -> pd.DataFrame:
         """Which groups the replay chose and how long."""
         return segments.combinations(self.steps, self.sources, self.replayed)
-
-    @cached_property
-    def overlap_table(self) -> pd.DataFrame:
-        """Jaccard of both groups over steps as plotted, thinned."""
-        overlap = jaccard(self.logged, self.replayed)
-        kept = thin_index(overlap, MAX_POINTS)
-        return pd.DataFrame(
-            {
-                "step": self.steps[kept],
-                "jaccard": overlap[kept],
-                "logged_size": self.logged.sum(axis=1)[kept],
-                "replayed_size": self.replayed.sum(axis=1)[kept],
-            }
-        )
 
 
 def replay(

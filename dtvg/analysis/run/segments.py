@@ -1,8 +1,7 @@
 """Who was in the group from when to when: exact intervals, changes and combinations.
 
 A membership history `[S n]` becomes run-length segments, so a single step in or out of the
-group is never lost to sampling. Pure arrays and tables; must not import torch, plotly or
-streamlit.
+group is never lost to sampling. Pure arrays and tables.
 """
 
 from __future__ import annotations

@@ -1,7 +1,4 @@
-"""Do seeds agree on the group? Jaccard between seeds, and the group most of them share.
-
-Must not import torch, plotly or streamlit.
-"""
+"""Do seeds agree on the group? Jaccard between seeds, and the group most of them share."""
 
 from __future__ import annotations
 
@@ -12,9 +9,8 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from dtvg.analysis.run.groups import GroupInfo, group_info
+from dtvg.analysis.run.groups import GroupInfo
 from dtvg.errors import DataError
-from dtvg.store.reader import Run
 
 Floats = npt.NDArray[np.float64]
 
@@ -28,8 +24,6 @@ class StabilityInfo:
     sources: tuple[str, ...]
     share: Floats
     """`[R n]`: share of a run's steps in which the source was in the group."""
-    last_group: npt.NDArray[np.bool_]
-    """`[R n]`: the group at each run's newest step."""
     jaccard: Floats
     """`[R R]`: mean over common steps of |A ∩ B| / |A ∪ B|; two empty groups count 1."""
     jaccard_last: Floats
@@ -59,17 +53,12 @@ class StabilityInfo:
         return table
 
 
-def stability_info(runs: Sequence[Run]) -> StabilityInfo:
+def stability_of(infos: Sequence[GroupInfo]) -> StabilityInfo:
     """Compare the groups of several runs, normally the seeds of one method on one target.
 
     Raises:
-        DataError: no runs, or runs over different sources.
+        DataError: no groups, or runs over different sources.
     """
-    return stability_of([group_info(run) for run in runs])
-
-
-def stability_of(infos: Sequence[GroupInfo]) -> StabilityInfo:
-    """Compare histories that were read already; see `stability_info`."""
     infos = [info for info in infos if len(info.steps)]
     if not infos:
         raise DataError("Stability needs at least one run with groups; none of these has any.")
@@ -94,7 +83,6 @@ def stability_of(infos: Sequence[GroupInfo]) -> StabilityInfo:
         seeds=tuple(info.seed for info in infos),
         sources=sources,
         share=share,
-        last_group=last,
         jaccard=over_steps,
         jaccard_last=at_end,
         consensus=tuple(s for s, c in zip(sources, chosen, strict=True) if c),

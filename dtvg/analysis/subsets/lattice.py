@@ -1,7 +1,7 @@
 """The subset lattice: what each subset of sources scores, and how a run walked over it.
 
 Up to six sources every subset is a node; with more only those that a run visited or trained
-on. Must not import torch, plotly or streamlit.
+on.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Did a run keep the right group? Overlap over time with the best subset and with the truth.
 
-The best subset is the oracle's: highest mean validation score of all subsets trained. Must not
-import torch, plotly or streamlit. METHOD.md "Names" (oracle); DESIGN.md "The embedded default".
+The best subset is the oracle's: highest mean validation score of all subsets trained.
+docs/methods.md; docs/demo.md.
 """
 
 from __future__ import annotations
@@ -9,7 +9,6 @@ from __future__ import annotations
 import csv
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -244,67 +243,6 @@ Truth = dict[str, dict[str, str]]
 RELATIONS = ("helpful", "neutral", "harmful")
 
 
-@dataclass(frozen=True, eq=False)
-class TruthInfo:
-    """Agreement of a run's group with the truth; arrays `[S]` over steps."""
-
-    run: str
-    target: str
-    relation: dict[str, str]
-    """Source → helpful, neutral or harmful."""
-    steps: npt.NDArray[np.int64]
-    precision: Floats
-    """Share of the group that is helpful; NaN for an empty group."""
-    recall: Floats
-    """Share of the helpful sources that are in the group; NaN where none is helpful."""
-    jaccard: Floats
-    """|group ∩ helpful| / |group ∪ helpful|; 1 where both are empty."""
-    exact: npt.NDArray[np.bool_]
-    """Whether the group is exactly the helpful sources."""
-    harmful_share: Floats
-    """Share of the group that is harmful; NaN for an empty group."""
-    member_share: Floats
-    """`[n]`: share of steps in which each source of `relation` was in the group."""
-
-    @property
-    def summary(self) -> dict[str, float]:
-        """Means over steps (NaN left out), and the share of steps that were exactly right."""
-        return {
-            "steps": float(len(self.steps)),
-            "precision": _mean(self.precision),
-            "recall": _mean(self.recall),
-            "jaccard": _mean(self.jaccard),
-            "exact": _mean(self.exact.astype(np.float64)),
-            "harmful_share": _mean(self.harmful_share),
-        }
-
-    @property
-    def table(self) -> pd.DataFrame:
-        """One row per source: its relation and the share of steps it was in the group."""
-        return pd.DataFrame(
-            {
-                "source": list(self.relation),
-                "relation": list(self.relation.values()),
-                "share": self.member_share,
-            }
-        )
-
-    @cached_property
-    def step_table(self) -> pd.DataFrame:
-        """Agreement over steps as plotted, thinned."""
-        kept = thin_index(self.jaccard, MAX_POINTS)
-        return pd.DataFrame(
-            {
-                "step": self.steps[kept],
-                "precision": self.precision[kept],
-                "recall": self.recall[kept],
-                "jaccard": self.jaccard[kept],
-                "exact": self.exact[kept],
-                "harmful_share": self.harmful_share[kept],
-            }
-        )
-
-
 def read_truth(path: Path | None = None) -> Truth:
     """Read a truth table: CSV with columns target, source, relation.
 
@@ -335,48 +273,3 @@ def read_truth(path: Path | None = None) -> Truth:
             f"There is no truth table '{path}'; `python -m dtvg demo build` makes the demo's."
         ) from None
     return truth
-
-
-def truth_info(group: GroupInfo, truth: Truth) -> TruthInfo:
-    """Compare a run's groups with the truth about its target.
-
-    Args:
-        group: from `group_info`.
-        truth: from `read_truth`.
-
-    Raises:
-        DataError: the table says nothing about the target, or about one of the sources.
-    """
-    if group.target not in truth:
-        raise DataError(unknown("target of the truth table", group.target, truth))
-    known = truth[group.target]
-    absent = [s for s in group.sources if s not in known]
-    if absent:
-        raise DataError(
-            f"The truth table says nothing about {', '.join(absent)} for target "
-            f"'{group.target}'; add these rows."
-        )
-    relation = {s: known[s] for s in group.sources}
-    kinds = np.array(list(relation.values()))
-    helpful, harmful = kinds == "helpful", kinds == "harmful"
-    member = group.member
-    size = member.sum(axis=1).astype(np.float64)
-    right = (member & helpful).sum(axis=1)
-    union = (member | helpful).sum(axis=1)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        precision = np.where(size > 0, right / size, np.nan)
-        harm = np.where(size > 0, (member & harmful).sum(axis=1) / size, np.nan)
-        jaccard = np.where(union > 0, right / np.maximum(union, 1), 1.0)
-    total = int(helpful.sum())
-    return TruthInfo(
-        run=group.run,
-        target=group.target,
-        relation=relation,
-        steps=group.steps,
-        precision=precision,
-        recall=right / total if total else np.full(len(size), np.nan),
-        jaccard=jaccard,
-        exact=(member == helpful).all(axis=1),
-        harmful_share=harm,
-        member_share=member.mean(axis=0) if len(size) else np.full(len(kinds), np.nan),
-    )

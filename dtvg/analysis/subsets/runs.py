@@ -1,8 +1,7 @@
 """Which subset of the sources a run was trained on, and what it scored: one row per such run.
 
 Some methods always merge the same sources (none, one, all of them) and say so in their spec; a
-run that judges a subset names it itself. Must not import torch, plotly or streamlit.
-METHOD.md "Names".
+run that judges a subset names it itself. docs/methods.md.
 """
 
 from __future__ import annotations

@@ -1,8 +1,7 @@
 """Does a source help or harm a target? Its score with it minus without it, and linear fits.
 
 From `single` runs (against `none`) and from runs on subsets of the sources (`oracle`,
-`surrogate`), paired by seed. Must not import torch, plotly or streamlit. METHOD.md, negative
-transfer.
+`surrogate`), paired by seed. docs/compare.md.
 """
 
 from __future__ import annotations

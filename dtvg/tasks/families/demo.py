@@ -2,8 +2,7 @@
 
 Each task is one latent skill in one domain under one answer convention, so which source
 helps which target follows from the definition alone; `truth_table` states it and was fixed
-before any method was run. `write_tasks` makes the files under data/demo.
-Must not import torch, pandas or config. DESIGN.md "The embedded default".
+before any method was run. `write_tasks` makes the files under data/demo. docs/demo.md.
 """
 
 from __future__ import annotations
@@ -94,11 +93,12 @@ def _spec(task: DemoTask) -> TaskSpec:
         fields=(("text", "source"),),
         labels=labels_of(task),
         metrics=("accuracy",),
-        split=SplitPlan(task.train_rows, test="test"),
+        split=SplitPlan(task.train_rows, test="test", rule="given"),
         label_column="target",
         max_target_tokens=4,
         paper="made for this workbench (docs/demo.md)",
         licence="Apache-2.0",
+        reader="demo",
     )
 
 

@@ -2,7 +2,7 @@
 
 Every maker draws one text together with the latent fact a skill must find (is the verdict
 kind? who gave the thing away? how many things? where?). The demo's tasks and the demo
-backbone's pre-training text both come from here. Must not import torch, pandas or config.
+backbone's pre-training text both come from here. docs/demo.md.
 """
 
 from __future__ import annotations

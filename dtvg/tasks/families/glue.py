@@ -1,8 +1,8 @@
 """GLUE as rows of data: nine tasks, one row each.
 
 Sizes, columns and label numbers are those of the hub's `nyu-mll/glue`; field order is the
-literature's (METHOD.md "Text-to-text conventions"). STS-B alone needs code, because its
-label is a score that becomes text. Must not import torch or pandas.
+literature's (T5, arXiv 1910.10683). STS-B alone needs code, because its label is a score that
+becomes text. docs/tasks.md "All tasks".
 """
 
 from __future__ import annotations

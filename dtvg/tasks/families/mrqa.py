@@ -1,8 +1,8 @@
 """Extractive question answering as rows of data: SQuAD and the MRQA tasks.
 
 Question and context are read, the answer is free text; every accepted answer is a reference.
-All MRQA tasks lie in one data set of the hub, told apart by its column `subset`. Must not
-import torch or pandas. METHOD.md "Text-to-text conventions"; MRQA 2019, arXiv 1910.09753.
+All MRQA tasks lie in one data set of the hub, told apart by its column `subset`. MRQA
+2019, arXiv 1910.09753; docs/tasks.md "All tasks".
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Generation tasks as rows of data: E2E, CommonGen, WebNLG.
 
 Each reference text is one training example; all references of an input are accepted, and an
-evaluation asks every input once. Must not import torch or pandas. METHOD.md "Metrics".
+evaluation asks every input once. docs/tasks.md "All tasks".
 """
 
 from __future__ import annotations

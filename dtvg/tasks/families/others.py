@@ -2,7 +2,7 @@
 
 WinoGrande, Yelp-2, SciTail and PAWS-Wiki are targets of the paper; SNLI, IMDB, AG News and TREC
 are used in this line of work. Data sets without a validation split give their test split in its
-place. Must not import torch or pandas. METHOD.md "Text-to-text conventions".
+place. docs/tasks.md "All tasks".
 """
 
 from __future__ import annotations

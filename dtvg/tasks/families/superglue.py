@@ -1,7 +1,7 @@
 """SuperGLUE as rows of data, and the code of its odd ones: WSC, MultiRC, ReCoRD.
 
-Sizes, columns and label numbers are those of the hub's `aps/super_glue`. Must not import
-torch or pandas. METHOD.md "Text-to-text conventions".
+Sizes, columns and label numbers are those of the hub's `aps/super_glue`; the odd
+ones read as in T5 (arXiv 1910.10683). docs/tasks.md "All tasks".
 """
 
 from __future__ import annotations

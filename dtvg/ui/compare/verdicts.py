@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from functools import lru_cache, partial
+from functools import partial
 
 import pandas as pd
 import streamlit as st
@@ -32,13 +32,12 @@ from dtvg.figures.compare import (
 from dtvg.ui import cache, runs, show
 from dtvg.ui.compare.pick import Choice
 
-# an Info is one object as long as its runs' files stay: what is laid out from it is kept
 SPREADS: dict[str, Spread] = {"± std": "std", "Interval": "interval"}
-_lines = lru_cache(maxsize=16)(lines_of)
-_score_figure = lru_cache(maxsize=32)(compare_figure)
-_forest_figure = lru_cache(maxsize=32)(forest_figure)
-_ranks_figure = lru_cache(maxsize=32)(ranks_figure)
-_profile_figure = lru_cache(maxsize=32)(profile_figure)
+_lines = cache.once(16)(lines_of)
+_score_figure = cache.once(32)(compare_figure)
+_forest_figure = cache.once(32)(forest_figure)
+_ranks_figure = cache.once(32)(ranks_figure)
+_profile_figure = cache.once(32)(profile_figure)
 
 DRAWN_ALONE = 16
 """Rows up to which single sources are drawn beside the methods."""
@@ -62,8 +61,8 @@ def info_of(choice: Choice, subject: str = "", across: bool = False) -> CompareI
     split: Split = "validation" if choice.split == "validation" else "test"
     if across:
         rows = _rows_of(choice, name)
-        return cache.compare_chosen(choice.runs, split, rows[0], tuple(rows[1:]))
-    return cache.compare_chosen(choice.runs, split, name)
+        return cache.compare(choice.runs, split, rows[0], tuple(rows[1:]))
+    return cache.compare(choice.runs, split, name)
 
 
 def _rows_of(choice: Choice, label: str) -> list[str]:
@@ -123,7 +122,7 @@ def scores(choice: Choice, dark: bool) -> None:
     _published(info, lines, choice)
 
 
-@lru_cache(maxsize=32)
+@cache.once(32)
 def _drawn(info: CompareInfo, target: str, everything: bool) -> CompareInfo:
     """The same numbers, rows for reference left out or not, without rows of other targets."""
     held = set(info.points.loc[info.points["target"] == target, "method"])
@@ -131,7 +130,7 @@ def _drawn(info: CompareInfo, target: str, everything: bool) -> CompareInfo:
     return replace(info, rows=tuple(r for r in rows if r in held or not info.sheet.several))
 
 
-@lru_cache(maxsize=32)
+@cache.once(32)
 def _pairs_drawn(info: CompareInfo, target: str) -> PairedInfo:
     """The same verdicts, without subjects of experiments that have another target."""
     table = info.paired.table

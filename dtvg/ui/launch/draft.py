@@ -2,23 +2,23 @@
 
 A draft outlives its widgets: reruns, mistakes, other pages, and, through the URL, the tab. Its
 values are plain ones as in YAML; text that means no value stays text until the model refuses
-it. Must not import torch. DESIGN.md "Core types".
+it.
 """
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import streamlit as st
 import yaml
-from pydantic import ValidationError
 
 from dtvg import paths
-from dtvg.config import ExperimentConfig, Problem, explain, problems
-from dtvg.config.sections import Section
+from dtvg.config import ExperimentConfig, Problem, check, settings_path
+from dtvg.config.reading import read_yaml, summary
+from dtvg.config.settings_path import Leaf
 from dtvg.errors import ConfigError
 from dtvg.methods.specs import METHODS
 from dtvg.store.layout import free_name
@@ -26,11 +26,7 @@ from dtvg.ui import address, forms
 
 URL_LIMIT = 3_000
 """Characters of changes an address may carry; longer ones are shared as YAML."""
-SECTIONS: dict[str, type[Section]] = {
-    name: info.annotation
-    for name, info in ExperimentConfig.model_fields.items()
-    if isinstance(info.annotation, type) and issubclass(info.annotation, Section)
-}
+SECTIONS = settings_path.groups(ExperimentConfig)
 """Groups of settings by name: backbone, prompt, optim, ..."""
 
 
@@ -120,7 +116,8 @@ def reset(draft: Draft) -> None:
 def _made(source: str, base: dict[str, Any], changes: dict[str, Any], generation: int) -> Draft:
     values = copy.deepcopy(base)
     for path, value in changes.items():
-        _put(values, path, value)
+        if _is_known(values, path, value):
+            values = settings_path.put(values, path, value)
     axes = changes.get("grid", {})
     methods = values.pop("methods", [])
     draft = Draft(source, base, values, [], generation)
@@ -136,49 +133,55 @@ def _made(source: str, base: dict[str, Any], changes: dict[str, Any], generation
 
 def collect(draft: Draft) -> None:
     """Take over what stands in the widgets, before any is drawn."""
-    for name, model in SECTIONS.items():
-        for leaf in forms.leaves(model, name):
-            draft.values[name][leaf.name] = _entered(draft, leaf, draft.values[name].get(leaf.name))
-    for leaf in forms.leaves(ExperimentConfig):
-        if leaf.name in draft.values:
-            draft.values[leaf.name] = _entered(draft, leaf, draft.values[leaf.name])
+    for leaf in settings_path.leaves(ExperimentConfig):
+        if leaf.path != settings_path.METHOD_ROWS:
+            value = _entered(draft, leaf, settings_path.get(draft.values, leaf.path))
+            draft.values = settings_path.put(draft.values, leaf.path, value)
     for entry in draft.methods:
         for leaf in method_leaves(entry):
             entry.values[leaf.name] = _entered(draft, leaf, entry.values.get(leaf.name))
 
 
-def method_leaves(entry: Entry) -> list[forms.Leaf]:
+def method_leaves(entry: Entry) -> tuple[Leaf, ...]:
     """Return the settings of a method's row, its name left out."""
-    model = METHODS[entry.values["name"]]
-    made = forms.leaves(model, f"methods.{entry.number}")
-    return [leaf for leaf in made if leaf.name != "name"]
+    return settings_path.method_leaves(entry.values["name"], f"methods.{entry.number}")
 
 
-def _entered(draft: Draft, leaf: forms.Leaf, value: Any) -> Any:
+def _entered(draft: Draft, leaf: Leaf, value: Any) -> Any:
     key = draft.key(leaf.path)
     return forms.read(leaf, st.session_state[key]) if key in st.session_state else value
 
 
-def judge(draft: Draft) -> tuple[ExperimentConfig | None, dict[str, str], list[str]]:
-    """Return the configuration, or what is wrong by setting, and what has no setting.
+@dataclass(frozen=True)
+class Judged:
+    """What becomes of a draft: a configuration, or sentences beside its settings."""
 
-    The sentences are those of the command line.
-    """
-    try:
-        return ExperimentConfig.model_validate(draft.plain()), {}, []
-    except ValidationError as error:
-        found = problems(error, ExperimentConfig)
-    placed: dict[str, str] = {}
-    loose: list[str] = []
+    config: ExperimentConfig | None
+    problems: dict[str, str]
+    """What has to change, by the setting it is shown at."""
+    notes: dict[str, str]
+    """What may surprise, by setting."""
+    loose: list[str]
+    """Problems that no setting of the form shows."""
+
+
+def judge(draft: Draft) -> Judged:
+    """Judge what is entered; the sentences are those of the command line."""
+    checked = check(draft.plain())
+    loose = [p.sentence for p in checked.problems if _setting(draft, p) is None]
+    return Judged(
+        checked.config, placed(draft, checked.problems), placed(draft, checked.notes), loose
+    )
+
+
+def placed(draft: Draft, found: Iterable[Problem]) -> dict[str, str]:
+    """Return sentences by the setting of the form they are shown at."""
+    made: dict[str, str] = {}
     for problem in found:
         path = _setting(draft, problem)
-        if path is None:
-            loose.append(problem.sentence)
-        else:
-            placed[path] = (
-                f"{placed[path]} {problem.sentence}" if path in placed else (problem.sentence)
-            )
-    return None, placed, loose
+        if path is not None:
+            made[path] = f"{made.get(path, '')} {problem.sentence}".strip()
+    return made
 
 
 def _setting(draft: Draft, problem: Problem) -> str | None:
@@ -189,10 +192,9 @@ def _setting(draft: Draft, problem: Problem) -> str | None:
         known = {leaf.name for leaf in method_leaves(entry)}
         tail = f".{place[2]}" if len(place) > 2 and place[2] in known else ""
         return f"methods.{entry.number}{tail}"
-    if len(place) >= 2 and place[0] in SECTIONS:
-        known = set(SECTIONS[str(place[0])].model_fields)
-        return f"{place[0]}.{place[1]}" if place[1] in known else None
-    return str(place[0]) if place and place[0] in ExperimentConfig.model_fields else None
+    leaves = settings_path.leaves(ExperimentConfig)
+    inside = f"{problem.setting}."
+    return next((leaf.path for leaf in leaves if inside.startswith(f"{leaf.path}.")), None)
 
 
 def parse(text: str, where: str = "This YAML") -> dict[str, Any]:
@@ -203,35 +205,27 @@ def parse(text: str, where: str = "This YAML") -> dict[str, Any]:
     Raises:
         ConfigError: no YAML, no mapping, or a key or shape that no form can show.
     """
-    try:
-        found = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        sentence = " ".join(str(error).split())
-        raise ConfigError(f"{where} cannot be read: {sentence}") from None
-    if not isinstance(found, dict):
-        raise ConfigError(f"{where} holds no settings; it starts with lines such as targets: [rte]")
-    try:
-        return ExperimentConfig.model_validate(found).model_dump(mode="json")
-    except ValidationError as error:
-        values = _mended(found)
-        if values is None:
-            raise ConfigError(explain(error, ExperimentConfig, where)) from None
-        return values
+    found = read_yaml(text, where)
+    checked = check(found)
+    if checked.config is not None:
+        return checked.config.model_dump(mode="json")
+    values = _completed(found)
+    if values is None:
+        raise ConfigError(summary(checked.problems, where))
+    return values
 
 
 def blank() -> dict[str, Any]:
     """Return every setting at its default, nothing chosen."""
     found: dict[str, Any] = {}
-    for name, info in ExperimentConfig.model_fields.items():
-        if name in SECTIONS:
-            found[name] = SECTIONS[name]().model_dump(mode="json")
-        else:
-            default = [] if info.is_required() else info.default
-            found[name] = list(default) if isinstance(default, tuple) else default
+    for leaf in settings_path.leaves(ExperimentConfig):
+        default = [] if leaf.info.is_required() else leaf.default
+        value = list(default) if isinstance(default, tuple) else copy.deepcopy(default)
+        found = settings_path.put(found, leaf.path, value)
     return found
 
 
-def _mended(found: dict[str, Any]) -> dict[str, Any] | None:
+def _completed(found: dict[str, Any]) -> dict[str, Any] | None:
     """Complete values whose shapes a form can show; None where one it cannot."""
     values = blank()
     for key, value in found.items():
@@ -241,7 +235,7 @@ def _mended(found: dict[str, Any]) -> dict[str, Any] | None:
             if not isinstance(value, dict) or set(value) - set(SECTIONS[key].model_fields):
                 return None
             values[key] = {**values[key], **value}
-        elif key == "methods":
+        elif key == settings_path.METHOD_ROWS:
             if not isinstance(value, list) or not all(map(_is_method, value)):
                 return None
             values[key] = value
@@ -285,21 +279,11 @@ def keep_in_address(draft: Draft) -> None:
 
 def differences(base: dict[str, Any], values: dict[str, Any]) -> dict[str, Any]:
     """Return the dotted settings whose value is another one, with the new value."""
-    found: dict[str, Any] = {}
-    for key, value in values.items():
-        if key in SECTIONS and isinstance(value, dict):
-            old = base.get(key, {})
-            found |= {f"{key}.{k}": v for k, v in value.items() if old.get(k) != v}
-        elif base.get(key) != value:
-            found[key] = value
-    return found
+    return settings_path.differences(base, values, ExperimentConfig)
 
 
-def _put(values: dict[str, Any], path: str, value: Any) -> None:
-    """Set a dotted setting an address names; unknown ones are left alone."""
-    head, _, tail = path.partition(".")
-    if not tail and head in values and head not in SECTIONS:
-        fits = isinstance(value, list) == isinstance(values[head], list)
-        values[head] = value if fits else values[head]
-    elif head in SECTIONS and tail in SECTIONS[head].model_fields:
-        values[head][tail] = value
+def _is_known(values: dict[str, Any], path: str, value: Any) -> bool:
+    """Whether an address names a setting, and gives a list where one stands."""
+    known = {leaf.path for leaf in settings_path.leaves(ExperimentConfig)}
+    before = settings_path.get(values, path)
+    return path in known and ("." in path or isinstance(value, list) == isinstance(before, list))

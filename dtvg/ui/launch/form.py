@@ -1,18 +1,16 @@
-"""The launch form: what is trained, then how, each group closed until one wants it.
-
-Must not import torch.
-"""
+"""The launch form: what is trained, then how, each group closed until one wants it."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import Any
 
 import streamlit as st
 
 from dtvg.backbones.specs import BACKBONES
-from dtvg.config import ExperimentConfig
+from dtvg.config import ExperimentConfig, settings_path
+from dtvg.config.settings_path import Leaf
 from dtvg.jobs.devices import Device, pick
 from dtvg.methods.specs import METHODS, PROBLEMS
 from dtvg.tasks.catalogue import all_tasks
@@ -32,7 +30,7 @@ SUMMARY_LENGTH = 58
 
 def what(draft: Draft, problems: dict[str, str], notes: dict[str, str]) -> None:
     """Draw name, backbone, tasks, methods and seeds."""
-    top = {leaf.name: leaf for leaf in forms.leaves(ExperimentConfig)}
+    top = {leaf.name: leaf for leaf in _in_group("")}
     tasks = list(all_tasks())
 
     def field(name: str, **more: Any) -> None:
@@ -43,7 +41,7 @@ def what(draft: Draft, problems: dict[str, str], notes: dict[str, str]) -> None:
     with left:
         field("name")
     with right:
-        backbone = next(x for x in forms.leaves(SECTIONS["backbone"], "backbone"))
+        backbone = _in_group("backbone")[0]
         _draw(
             draft,
             backbone,
@@ -51,7 +49,7 @@ def what(draft: Draft, problems: dict[str, str], notes: dict[str, str]) -> None:
             notes,
             options=list(BACKBONES),
             show=_backbone,
-            label="Backbone",
+            title="Backbone",
         )
     field("sources", options=tasks)
     field("targets", options=tasks)
@@ -74,15 +72,20 @@ def how(
         if section == "device":
             body = partial(_device, draft, problems, notes, devices)
         else:
-            made = forms.leaves(SECTIONS[section], section)
+            made = _in_group(section)
             body = partial(_grid, draft, made, problems, notes)
         if section == "data":
             body = partial(_data, draft, problems, body)
         fold(draft, section, title, said, wrong, body)
-    rest = [leaf for leaf in forms.leaves(SECTIONS["backbone"], "backbone") if leaf.name != "name"]
+    rest = _in_group("backbone")[1:]
     wrong = sum(leaf.path in problems for leaf in rest)
     body = partial(_grid, draft, rest, problems, notes)
     fold(draft, "backbone", "Backbone", _summary(draft, "backbone", devices), wrong, body)
+
+
+def _in_group(group: str) -> list[Leaf]:
+    """Return the settings of a group, or with an empty name those of the whole experiment."""
+    return [leaf for leaf in settings_path.leaves(ExperimentConfig) if leaf.group == group]
 
 
 def _data(draft: Draft, problems: dict[str, str], body: Callable[[], None]) -> None:
@@ -93,7 +96,7 @@ def _data(draft: Draft, problems: dict[str, str], body: Callable[[], None]) -> N
 def _others(draft: Draft, problems: dict[str, str]) -> None:
     """Draw the settings of the whole experiment that have no place of their own above."""
     placed = ("name", "notes", "sources", "targets", "methods", "seeds")
-    for leaf in forms.leaves(ExperimentConfig):
+    for leaf in _in_group(""):
         if leaf.name not in placed:
             value = draft.values.get(leaf.name)
             forms.draw(leaf, draft.key(leaf.name), value, problems.get(leaf.name, ""))
@@ -144,9 +147,9 @@ def _method(draft: Draft, entry: Entry, problems: dict[str, str], wrong: int) ->
     model = METHODS[entry.values["name"]]
     made = method_leaves(entry)
     changed = {
-        leaf.label: entry.values.get(leaf.name)
+        forms.label(leaf): entry.values.get(leaf.name)
         for leaf in made
-        if entry.values.get(leaf.name) != leaf.info.default
+        if entry.values.get(leaf.name) != leaf.default
     }
     said = _said(changed) or "default settings"
     number = entry.number
@@ -187,7 +190,7 @@ def _device(
     titles = {d.name: f"{d.name}: {d.title}, {d.free_gib:.1f} GiB free" for d in devices}
     first = pick("auto", devices)
     titles["auto"] = f"automatic: {first.name if first else 'cpu'}"
-    made = {leaf.name: leaf for leaf in forms.leaves(SECTIONS["device"], "device")}
+    made = {leaf.name: leaf for leaf in _in_group("device")}
     chosen = pick(str(draft.values["device"].get("name")), devices)
     left, right = st.columns(2)
     with left:
@@ -199,7 +202,7 @@ def _device(
             notes,
             options=names,
             show=lambda name: titles.get(name, name),
-            label="Device",
+            title="Device",
         )
     with right:
         possible = list(chosen.precisions) if chosen else None
@@ -208,7 +211,7 @@ def _device(
 
 
 def _grid(
-    draft: Draft, made: list[forms.Leaf], problems: dict[str, str], notes: dict[str, str]
+    draft: Draft, made: Sequence[Leaf], problems: dict[str, str], notes: dict[str, str]
 ) -> None:
     """Draw settings in rows, so that the tabulator goes through them as one reads."""
     for first in range(0, len(made), 3):
@@ -219,7 +222,7 @@ def _grid(
 
 def _draw(
     draft: Draft,
-    leaf: forms.Leaf,
+    leaf: Leaf,
     problems: dict[str, str],
     notes: dict[str, str],
     **more: Any,
@@ -267,9 +270,9 @@ def _summary(draft: Draft, section: str, devices: list[Device]) -> str:
     """Say what is not at its default in a group of settings."""
     values = draft.values[section]
     changed = {
-        leaf.label: values.get(leaf.name)
-        for leaf in forms.leaves(SECTIONS[section])
-        if values.get(leaf.name) != leaf.info.default and leaf.name not in ("name", "precision")
+        forms.label(leaf): values.get(leaf.name)
+        for leaf in _in_group(section)
+        if values.get(leaf.name) != leaf.default and leaf.name not in ("name", "precision")
     }
     if section == "device":
         there = pick(str(values["name"]), devices)

@@ -1,7 +1,4 @@
-"""The grid of the launch page: choose settings, give values, see the experiments.
-
-Must not import torch.
-"""
+"""The grid of the launch page: choose settings, give values, see the experiments."""
 
 from __future__ import annotations
 
@@ -9,10 +6,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import streamlit as st
-from pydantic import ValidationError
 
 from dtvg import paths
-from dtvg.config import ExperimentConfig, explain, grid
+from dtvg.config import ExperimentConfig, build_config, grid, settings_path
 from dtvg.errors import ConfigError
 from dtvg.jobs.readiness import RUNS_LIMIT, count_runs
 from dtvg.store.layout import free_name
@@ -81,10 +77,7 @@ def _refuse_what_would_fail(configs: list[ExperimentConfig]) -> None:
 
 def _valid(point: dict[str, Any]) -> ExperimentConfig:
     point = {**point, "name": free_name(point["name"], paths.runs())}
-    try:
-        return ExperimentConfig.model_validate(point)
-    except ValidationError as error:
-        raise ConfigError(explain(error, ExperimentConfig, point["name"])) from None
+    return build_config(point, point["name"])
 
 
 def collect(draft: Draft) -> None:
@@ -146,15 +139,7 @@ def _row(draft: Draft, place: int, row: dict[str, str], options: list[str], prob
 
 def _now(draft: Draft, setting: str) -> str:
     """Say what a setting is in the form."""
-    head, _, tail = setting.partition(".")
-    value = draft.values.get(head)
-    if tail and isinstance(value, dict):
-        value = value.get(tail)
-    if head == "methods":
-        method, _, name = tail.partition(".")
-        value = next(
-            (e.values.get(name) for e in draft.methods if e.values["name"] == method), None
-        )
+    value = settings_path.get(draft.plain(), setting)
     if isinstance(value, list):
         value = "+".join(map(str, value))
     return "now automatic" if value is None else f"now {value}"

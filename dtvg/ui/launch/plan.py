@@ -1,6 +1,6 @@
 """What Start would do, beside the form: runs, cost, devices, what stands against it, and Start.
 
-Must not import torch. Processes are started by jobs/.
+Processes are started by jobs/.
 """
 
 from __future__ import annotations

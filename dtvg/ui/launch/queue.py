@@ -1,6 +1,6 @@
 """The queue on the launch page: what waits, in which order, and how many run at once.
 
-Must not import torch. The queue itself is jobs/queue.
+The queue itself is jobs/queue.
 """
 
 from __future__ import annotations

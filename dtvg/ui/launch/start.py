@@ -1,7 +1,4 @@
-"""Where a launch begins: presets, another run, a file; chosen above the form, kept in the URL.
-
-Must not import torch.
-"""
+"""Where a launch begins: presets, another run, a file; chosen above the form, kept in the URL."""
 
 from __future__ import annotations
 

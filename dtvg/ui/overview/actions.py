@@ -1,7 +1,4 @@
-"""What one does with the runs chosen in the overview's table: open, tag, note, delete.
-
-Must not import torch.
-"""
+"""What one does with the runs chosen in the overview's table: open, tag, note, delete."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""Which runs the overview shows and how: filter, pickers, level, columns, order; all in the URL.
-
-Must not import torch.
-"""
+"""Which runs the overview shows and how: filter, pickers, level, columns, order; all in the URL."""
 
 from __future__ import annotations
 

@@ -140,7 +140,7 @@ def _helps(experiment: Experiment, run: Run) -> None:
         "replayed, and the same be trained with your own tasks."
     )
     show.figure(
-        compare_figure(cache.compare(shown, "test", "score", "dtvg"), is_dark()),
+        compare_figure(cache.compare(shown, "test", "dtvg"), is_dark()),
         f"tour-compare-{experiment.name}",
         "Test scores of the methods on the example's target, seed by seed",
     )

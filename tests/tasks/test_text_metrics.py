@@ -12,6 +12,7 @@ from dtvg.errors import DataError
 from dtvg.tasks.answer_metrics import answer_f1, normalise
 from dtvg.tasks.catalogue import find_task
 from dtvg.tasks.metrics import METRICS
+from dtvg.tasks.scoring import answers_of
 from dtvg.tasks.spec import Example
 
 SPEC = find_task("stsb")
@@ -22,7 +23,7 @@ def free(*references: str) -> Example:
 
 
 def value(metric: str, predictions: list[str], examples: list[Example]) -> float:
-    return METRICS[metric](predictions, examples, SPEC)
+    return METRICS[metric].score(answers_of(SPEC, predictions, examples))
 
 
 def test_squad_normalisation_drops_case_punctuation_articles_and_white_space() -> None:
@@ -55,8 +56,8 @@ def test_multirc_by_hand() -> None:
     examples = [judged("q1", 1), judged("q1", 0), judged("q2", 1), judged("q2", 1), judged("q3", 0)]
     said = ["1", "0", "1", "0", "maybe"]
     # tp 2, fn 1, fp 1 (an output that is no label counts as the opposite): 4 / (4 + 1 + 1)
-    assert METRICS["multirc_f1a"](said, examples, spec) == pytest.approx(4 / 6)
-    assert METRICS["multirc_em"](said, examples, spec) == pytest.approx(1 / 3)
+    assert METRICS["multirc_f1a"].score(answers_of(spec, said, examples)) == pytest.approx(4 / 6)
+    assert METRICS["multirc_em"].score(answers_of(spec, said, examples)) == pytest.approx(1 / 3)
 
 
 def test_multirc_em_without_questions_is_refused() -> None:

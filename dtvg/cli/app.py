@@ -1,0 +1,99 @@
+"""`dtvg app`: start the app, from any folder, on this machine only."""
+
+from __future__ import annotations
+
+import argparse
+import socket
+from pathlib import Path
+from typing import Any
+
+ADDRESS = "127.0.0.1"
+
+
+def add(commands: Any) -> None:
+    """Add the `app` command to the command line."""
+    command = commands.add_parser(
+        "app",
+        help="start the app in this machine's browser",
+        epilog="Further options go to `streamlit run`, e.g. --theme.base dark.",
+    )
+    command.add_argument(
+        "--port",
+        "--server.port",
+        type=int,
+        help="port of the app (default: the first free one from 8501 on)",
+    )
+    command.set_defaults(do=start, streamlit=[])
+
+
+def start(arguments: argparse.Namespace) -> int:
+    """Start the app and serve it until Ctrl-C.
+
+    Raises:
+        ConfigError: the app's packages are missing, or an option is unknown.
+        JobError: the port is taken.
+        StoreError: the folder for runs and prompts cannot be written.
+    """
+    from dtvg import paths
+    from dtvg.errors import ConfigError
+    from dtvg.extras import require
+    from dtvg.store.files import check_writable
+
+    if arguments.streamlit and not arguments.streamlit[0].startswith("--"):
+        raise ConfigError(
+            f"`dtvg app` takes no '{arguments.streamlit[0]}', only options, e.g. --port 8502."
+        )
+    require("app", "The app")
+    check_writable(paths.home())
+    options = ["--server.showEmailPrompt", "false", "--browser.gatherUsageStats", "false"]
+    options += ["--server.address", ADDRESS]
+    if arguments.port is not None:
+        check_port(arguments.port)
+        options += ["--server.port", str(arguments.port)]
+    print(f"Experiments and prompts are kept in {paths.home()}.", flush=True)
+    return serve(paths.app(), [*options, *arguments.streamlit])
+
+
+def check_port(port: int) -> None:
+    """Refuse a port that cannot be served.
+
+    Raises:
+        ConfigError: it is no number of a port.
+        JobError: another program has it.
+    """
+    from dtvg.errors import ConfigError, JobError
+
+    if not 0 < port < 65536:
+        raise ConfigError(f"There is no port {port}. Allowed: 1 to 65535, e.g. --port 8502.")
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((ADDRESS, port))
+        except OSError as error:
+            raise JobError(
+                f"Port {port} of {ADDRESS} cannot be used ({error.strerror}); give another, e.g. "
+                f"`dtvg app --port {port + 1 if 1023 < port < 65535 else 8501}`, or none to take "
+                "the first free one."
+            ) from None
+
+
+def serve(script: Path, options: list[str]) -> int:
+    """Run Streamlit in this process; its settings lie beside the script.
+
+    Raises:
+        ConfigError: Streamlit knows an option not.
+    """
+    import click
+    from streamlit.web import cli
+
+    from dtvg.errors import ConfigError
+
+    try:
+        cli.main(["run", str(script), *options], standalone_mode=False)
+    except click.exceptions.UsageError as error:
+        raise ConfigError(
+            f"{error.format_message().rstrip('.')}; `streamlit run --help` lists the options."
+        ) from None
+    except click.exceptions.Abort:
+        return 130
+    return 0

@@ -1,0 +1,262 @@
+"""Judging a configuration: plain values → configuration, what is wrong, what is worth knowing.
+
+Everything that reads settings comes through `check` (or `build`, which raises): YAML files,
+`--set`, the launch form and its grid, presets, forks and stored runs. A problem knows its place,
+so that a form shows it beside the setting, and its sentence, which is the same everywhere.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from dtvg.config import settings_path
+from dtvg.config.experiment import MISFIT, ExperimentConfig
+from dtvg.errors import ConfigError, unknown
+from dtvg.methods.specs import METHODS
+from dtvg.names import NAME_PATTERN, NAME_RULE
+
+Place = tuple[str | int, ...]
+Model = TypeVar("Model", bound=BaseModel)
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One thing a configuration's author has to change, or should know."""
+
+    place: Place
+    """Keys down to the setting, e.g. `("optim", "steps")`; empty: the whole."""
+    kind: str
+    """What is the matter: `unknown`, `missing`, `empty`, `value`, `misfit`, `no_run`."""
+    sentence: str
+
+    @property
+    def setting(self) -> str:
+        """The place as a dotted path."""
+        return ".".join(map(str, self.place))
+
+
+@dataclass(frozen=True)
+class Checked:
+    """What became of values: a configuration, or problems."""
+
+    config: ExperimentConfig | None
+    problems: tuple[Problem, ...] = ()
+    """What has to change first; empty where there is a configuration."""
+    notes: tuple[Problem, ...] = ()
+    """What is allowed and yet may surprise."""
+
+
+def check(values: Any) -> Checked:
+    """Judge the values of an experiment.
+
+    Args:
+        values: nested mappings as they stand in YAML.
+    """
+    config, problems = judge(ExperimentConfig, values)
+    notes = () if config is None else tuple(_notes(config))
+    return Checked(config, problems, notes)
+
+
+def judge(model: type[Model], values: Any) -> tuple[Model | None, tuple[Problem, ...]]:
+    """Return the configuration that values make, or everything that is wrong with them."""
+    try:
+        return model.model_validate(values), ()
+    except ValidationError as error:
+        found = error.errors()
+        return None, tuple(_problem(item, model) for item in found if not _follows(item, found))
+
+
+def build(model: type[Model], values: Any, where: str) -> Model:
+    """Build a configuration of any kind from plain values.
+
+    Args:
+        model: an experiment's, a run's, or a section's class.
+        values: nested mappings as they stand in YAML.
+        where: what to call the origin in messages, e.g. a file name.
+
+    Raises:
+        ConfigError: with one sentence per problem: key, what was given, what is allowed.
+    """
+    config, problems = judge(model, values)
+    if config is None:
+        raise ConfigError(summary(problems, where))
+    return config
+
+
+def summary(problems: Iterable[Problem], where: str) -> str:
+    """Return all problems in one text, after the name of what they stand in."""
+    return f"{where}: " + " ".join(problem.sentence for problem in problems)
+
+
+def build_config(values: Mapping[str, Any], where: str = "configuration") -> ExperimentConfig:
+    """Build an experiment configuration from plain values; see `build`.
+
+    Raises:
+        ConfigError: with one sentence per problem: key, what was given, what is allowed.
+    """
+    return build(ExperimentConfig, values, where)
+
+
+def load_config(path: str | Path, overrides: Iterable[str] = ()) -> ExperimentConfig:
+    """Read an experiment configuration from YAML, then apply `a.b=value` overrides.
+
+    Args:
+        path: a YAML file with the fields of `ExperimentConfig`.
+        overrides: settings that win over the file, e.g. `optim.steps=300`.
+
+    Raises:
+        ConfigError: if the file is absent, is no YAML mapping, or holds something not allowed.
+    """
+    path = Path(path)
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise ConfigError(
+            f"There is no configuration file '{path}'. Check the path, or start from "
+            "data/demo/experiment.yaml."
+        ) from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"'{path}' cannot be read as text ({error}); give a YAML file.") from None
+    values = read_yaml(text, f"'{path}'")
+    return build_config(with_overrides(values, overrides), str(path))
+
+
+def read_yaml(text: str, where: str) -> dict[str, Any]:
+    """Return the mapping that a YAML text holds.
+
+    Args:
+        text: of a configuration.
+        where: what to call it in messages.
+
+    Raises:
+        ConfigError: it is not valid YAML, or no mapping.
+    """
+    try:
+        values = yaml.safe_load(text)
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        sentence = " ".join(str(error).split())
+        raise ConfigError(f"{where} cannot be read; it is not valid YAML: {sentence}") from None
+    if not isinstance(values, dict):
+        raise ConfigError(
+            f"{where} holds no settings; a configuration is a mapping that starts with lines such "
+            "as 'targets: [rte]'."
+        )
+    return values
+
+
+def with_overrides(values: Mapping[str, Any], overrides: Iterable[str]) -> dict[str, Any]:
+    """Return the values with settings from texts such as `optim.steps=300`.
+
+    Args:
+        values: nested mappings as they stand in YAML.
+        overrides: path and value; the value is read by the setting's type.
+
+    Raises:
+        ConfigError: a text has no `=`, or its path leads through a value that is no group.
+    """
+    changed = dict(values)
+    for override in overrides:
+        key, equals, text = override.partition("=")
+        path = key.strip()
+        if not equals or not path:
+            hint = f" {settings_path.explain(path, ExperimentConfig)}" if path else ""
+            raise ConfigError(
+                f"Override '{override}' has no '='; write it as optim.steps=300.{hint}"
+            )
+        leaf = settings_path.find(path, ExperimentConfig)
+        try:
+            changed = settings_path.put(changed, path, settings_path.parse(leaf, text))
+        except ConfigError as error:
+            raise ConfigError(f"Override '{override}': {error}") from None
+    return changed
+
+
+def _notes(config: ExperimentConfig) -> Iterable[Problem]:
+    """Say which targets have no run of some methods."""
+    for row, target in enumerate(config.targets):
+        sources = config.sources_of(target)
+        idle = [
+            method.label
+            for method in config.methods
+            if (not sources or set(method.named_sources()) - set(sources))
+            and not method.expand(sources)
+        ]
+        if idle:
+            yield Problem(
+                ("targets", row),
+                "no_run",
+                f"No run of {', '.join(idle)} on target '{target}': its sources do not allow one. "
+                "A target is no source of itself unless allow_self is on.",
+            )
+
+
+# ---- pydantic's errors as sentences
+
+_WORDS = {
+    "int_parsing": "give a whole number",
+    "int_type": "give a whole number",
+    "int_from_float": "give a whole number",
+    "float_parsing": "give a number",
+    "float_type": "give a number",
+    "bool_parsing": "give true or false",
+    "bool_type": "give true or false",
+    "string_type": "give text",
+    "dict_type": "give a mapping such as {name: value}",
+    "tuple_type": "give a list such as [one, two]",
+    "too_short": "list at least one",
+}
+"""What to give, by pydantic's kind of error; its own words are about parsing."""
+
+
+def _problem(item: Any, model: type[BaseModel]) -> Problem:
+    """Return one of pydantic's errors with its place, its kind and a sentence."""
+    location = item["loc"]
+    if item["type"] == MISFIT:
+        return Problem(tuple(item["ctx"]["place"]), "misfit", item["ctx"]["sentence"])
+    at = _tag_at(location)
+    place = location if at is None else (*location[:at], *location[at + 1 :])
+    if item["type"] == "extra_forbidden":
+        method = None if at is None else METHODS.get(str(location[at]))
+        parents = [str(part) for part in place[:-1]]
+        known = list(method.model_fields) if method else settings_path.keys(model, parents)
+        return Problem(place, "unknown", unknown("key", ".".join(map(str, place)), known))
+    kind, sentence = _said(item, place)
+    return Problem(place, kind, sentence.replace("..", "."))
+
+
+def _follows(item: Any, found: Iterable[Any]) -> bool:
+    """Whether a list is too short only because its entries were refused, which is said of them."""
+    place = item["loc"]
+    return item["type"] == "too_short" and any(
+        other["loc"][: len(place)] == place for other in found if other["loc"] != place
+    )
+
+
+def _tag_at(location: Place) -> int | None:
+    """Return where pydantic names the method that a row stands for; None where it does not."""
+    at = {"methods": 2, "method": 1}.get(str(location[0])) if location else None
+    return at if at is not None and len(location) > at else None
+
+
+def _said(item: Any, place: Place) -> tuple[str, str]:
+    """Return the kind and the sentence: key, what is allowed, what was given."""
+    key = ".".join(map(str, place)) or "the whole"
+    if item["type"] == "missing":
+        return "missing", f"'{key}' is missing; add it."
+    got = item.get("input")
+    if got is None:
+        return "empty", f"'{key}' is empty; give it a value."
+    message = _WORDS.get(item["type"]) or item["msg"].removeprefix("Value error, ")
+    if message.startswith("Unknown "):
+        return "unknown", f"'{key}': {message}"
+    message = message.replace("Input should be", "must be").replace("String should", "must")
+    if item["type"] == "string_pattern_mismatch" and NAME_PATTERN in message:
+        message = NAME_RULE
+    shown = f" (got {got!r})" if isinstance(got, str | int | float | bool) else ""
+    return "value", f"'{key}': {message}{shown}."

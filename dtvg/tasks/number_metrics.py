@@ -1,0 +1,105 @@
+"""Metrics of answers that are numbers: Pearson's and Spearman's correlation.
+
+Each is given twice: its value by scipy, and its weighted form from sums of products or from
+counts of values. An output that is no number counts as −1, an undefined correlation as 0.
+docs/tasks.md "Metrics".
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from dtvg.tasks.scoring import Answers, Floats, Scorer, columns, ratio
+
+Ints = npt.NDArray[np.int64]
+
+
+def pearson(answers: Answers) -> float:
+    """Pearson correlation of outputs and answers as numbers."""
+    from scipy.stats import pearsonr
+
+    return _correlation(pearsonr, answers)
+
+
+def spearman(answers: Answers) -> float:
+    """Spearman correlation of outputs and answers as numbers."""
+    from scipy.stats import spearmanr
+
+    return _correlation(spearmanr, answers)
+
+
+def _correlation(measure: Callable[..., object], answers: Answers) -> float:
+    """Correlate outputs with answers as numbers; constant or single values give 0."""
+    found = [_number(p, -1.0) for p in answers.prediction]
+    gold = [_number(t, 0.0) for t in answers.target]
+    if len(set(found)) < 2 or len(set(gold)) < 2:
+        return 0.0
+    value = float(getattr(measure(found, gold), "statistic", math.nan))
+    return value if math.isfinite(value) else 0.0
+
+
+def _number(text: str, otherwise: float) -> float:
+    """Return `text` as a finite number, or `otherwise` where it is none."""
+    try:
+        value = float(text)
+    except ValueError:
+        return otherwise
+    return value if math.isfinite(value) else otherwise
+
+
+def _numbers(answers: Answers) -> tuple[Floats, Floats]:
+    """Right and answered numbers in units of their spread."""
+    made = _floats(answers.target, 0.0), _floats(answers.prediction, -1.0)
+    gold, found = ((v - v.mean()) / (v.std() or 1.0) for v in made)
+    return gold, found
+
+
+def _floats(texts: Sequence[str], otherwise: float) -> Floats:
+    return np.array([_number(text, otherwise) for text in texts], dtype=np.float64)
+
+
+def pearson_scorer(answers: Answers) -> Scorer:
+    """Return `pearson` under weights: from sums, squares and products."""
+    x, y = _numbers(answers)
+
+    def finish(sums: Floats, weights: Floats) -> Floats:
+        n, sx, sy, sxx, syy, sxy = sums.T
+        return _from_sums(sxx - sx**2 / n, syy - sy**2 / n, sxy - sx * sy / n)
+
+    return Scorer(columns(x, y, x * x, y * y, x * y), finish)
+
+
+def _from_sums(sxx: Floats, syy: Floats, sxy: Floats) -> Floats:
+    """Correlation from centred sums; 0 where one side does not vary."""
+    varies = (sxx > 1e-9) & (syy > 1e-9)
+    return ratio(sxy, np.sqrt(np.where(varies, sxx * syy, 0.0)))
+
+
+def spearman_scorer(answers: Answers) -> Scorer:
+    """Return `spearman` under weights.
+
+    The ranks are those within each weighted sample, ties at the mean of their ranks.
+    """
+    (gold, of_gold), (found, of_found) = (_one_hot(v) for v in _numbers(answers))
+    k = of_gold.shape[1]
+
+    def finish(sums: Floats, weights: Floats) -> Floats:
+        n = sums[:, 0]
+        centre = ((n + 1) / 2)[:, None]
+        counts = sums[:, 1 : 1 + k], sums[:, 1 + k :]
+        rx, ry = (c.cumsum(axis=1) - c / 2 + 0.5 - centre for c in counts)
+        sxx, syy = ((c * r * r).sum(axis=1) for c, r in zip(counts, (rx, ry), strict=True))
+        sxy = np.einsum("be,be,be->b", weights, rx[:, gold], ry[:, found])
+        return _from_sums(sxx, syy, sxy)
+
+    return Scorer(columns(of_gold, of_found), finish)
+
+
+def _one_hot(values: Floats) -> tuple[Ints, Floats]:
+    """Place of each value among the distinct ones, rising, and that as columns of 0 and 1."""
+    unique, place = np.unique(values, return_inverse=True)
+    return place.astype(np.int64), (place[:, None] == np.arange(len(unique))).astype(np.float64)

@@ -1,0 +1,212 @@
+"""One judgement of a configuration: problems with place, kind and sentence; notes; overrides."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dtvg.config import (
+    DeviceConfig,
+    RunConfig,
+    build,
+    build_config,
+    check,
+    load_config,
+    with_overrides,
+)
+from dtvg.config.presets import clone
+from dtvg.errors import ConfigError
+from dtvg.names import check_name
+from dtvg.store.layout import create_experiment, load_experiment
+
+ROOT = Path(__file__).resolve().parents[2]
+BASE = {"sources": ["sst2", "mnli"], "targets": ["rte"], "methods": ["none", "single", "dtvg"]}
+
+
+@pytest.mark.parametrize(
+    ("change", "place", "kind", "sentence"),
+    [
+        ({"optm": {}}, ("optm",), "unknown", "Did you mean 'optim'?"),
+        ({"optim": {"lr_promt": 1}}, ("optim", "lr_promt"), "unknown", "'lr_prompt'"),
+        ({"methods": ["dtgv"]}, ("methods", 0), "unknown", "Did you mean 'dtvg'?"),
+        (
+            {"methods": [{"name": "dtvg", "treshold": 1}]},
+            ("methods", 0, "treshold"),
+            "unknown",
+            "Did you mean 'threshold'?",
+        ),
+        (
+            {"methods": ["none", {"name": "dare", "drop": 2}]},
+            ("methods", 1, "drop"),
+            "value",
+            "'methods.1.drop': must be less than 1 (got 2).",
+        ),
+        ({"optim": {"steps": 0}}, ("optim", "steps"), "value", "(got 0)."),
+        ({"optim": {"steps": None}}, ("optim", "steps"), "empty", "give it a value."),
+        ({"targets": ["rte", "R!"]}, ("targets", 1), "value", "use 1-80 characters"),
+        ({"targets": []}, ("targets",), "value", "list at least one"),
+        ({"sources": []}, ("sources",), "misfit", "Method 'single' needs sources"),
+        (
+            {"methods": ["none", {"name": "single", "source": "qqp"}]},
+            ("methods", 1),
+            "misfit",
+            "Unknown source of method 'single' 'qqp'.",
+        ),
+        ({"prompt": {"given": {"cb": "1"}}}, ("prompt", "given"), "misfit", "Unknown task"),
+        (
+            {"data": {"label_words": {"spot": 5}}},
+            ("data", "label_words", "spot"),
+            "value",
+            "give a list",
+        ),
+    ],
+)
+def test_a_problem_has_its_place_its_kind_and_one_sentence(
+    change: dict[str, Any], place: tuple[str | int, ...], kind: str, sentence: str
+) -> None:
+    checked = check({**BASE, **change})
+    assert checked.config is None
+    (problem,) = checked.problems
+    assert (problem.place, problem.kind) == (place, kind)
+    assert sentence in problem.sentence and problem.sentence.endswith(".")
+    assert problem.setting == ".".join(map(str, place))
+
+
+def test_every_problem_is_said_at_once_and_the_origin_once() -> None:
+    values = {**BASE, "optim": {"steps": 0, "clip_norm": "x"}, "seeds": [-1]}
+    assert len(check(values).problems) == 3
+    with pytest.raises(ConfigError) as caught:
+        build_config(values, "my.yaml")
+    text = str(caught.value)
+    assert text.startswith("my.yaml: ") and text.count("my.yaml") == 1
+    assert all(problem.sentence in text for problem in check(values).problems)
+
+
+def test_a_missing_setting_is_named() -> None:
+    (problem,) = check({"targets": ["rte"]}).problems
+    assert (problem.kind, problem.sentence) == ("missing", "'methods' is missing; add it.")
+
+
+def test_what_is_no_mapping_is_a_problem_too() -> None:
+    assert check(["targets"]).problems[0].place == ()
+
+
+def test_a_target_without_other_sources_is_noted_for_the_methods_that_need_one() -> None:
+    values = {"sources": ["rte"], "targets": ["cb", "rte"], "methods": ["none", "dtvg"]}
+    checked = check(values)
+    assert checked.config is not None and checked.problems == ()
+    (note,) = checked.notes
+    assert note.place == ("targets", 1) and note.kind == "no_run"
+    assert "No run of dtvg on target 'rte'" in note.sentence
+    assert {run.method.name for run in checked.config.runs() if run.target == "rte"} == {"none"}
+    assert check({**values, "allow_self": True}).notes == ()
+
+
+def test_notes_and_runs_agree_for_every_method() -> None:
+    from dtvg.methods.specs import METHODS
+
+    for name in METHODS:
+        values = {"sources": ["rte"], "targets": ["rte"], "methods": [name]}
+        checked = check(values)
+        assert checked.config is not None
+        assert bool(checked.notes) == (not checked.config.runs()), name
+
+
+def test_sections_and_runs_are_judged_with_the_same_words() -> None:
+    with pytest.raises(ConfigError, match="^device: 'precision': must be 'float32', "):
+        build(DeviceConfig, {"precision": "float8"}, "device")
+    run = build_config(BASE).runs()[0].model_dump(mode="json")
+    with pytest.raises(ConfigError, match="Unknown key 'method.x'"):
+        build(RunConfig, {**run, "method": {"name": "dtvg", "x": 1}}, "config.yaml")
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("targets: [", "cannot be read; it is not valid YAML: "),
+        ("- a", "holds no settings; a configuration is a mapping"),
+        ("2026-99-99", "not valid YAML"),
+        ("", "holds no settings"),
+    ],
+)
+def test_a_file_that_is_no_configuration_says_so(tmp_path: Path, text: str, sentence: str) -> None:
+    file = tmp_path / "a.yaml"
+    file.write_text(text)
+    with pytest.raises(ConfigError) as caught:
+        load_config(file)
+    assert sentence in str(caught.value) and str(file) in str(caught.value)
+
+
+def test_an_absent_or_binary_file_says_what_to_give(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="There is no configuration file"):
+        load_config(tmp_path / "no.yaml")
+    (tmp_path / "b.yaml").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(ConfigError, match="give a YAML file"):
+        load_config(tmp_path / "b.yaml")
+
+
+def test_overrides_reach_groups_mappings_and_methods_and_leave_the_values_alone() -> None:
+    values = {**BASE, "methods": ["none", "dtvg"]}
+    made = with_overrides(
+        values,
+        [
+            "optim.lr_prompt=1e-3",
+            "seeds=0-2",
+            "data.label_words.rte=ja nein",
+            "methods.dtvg.rule=exact",
+            "prompt={length: 5}",
+            "name=123",
+        ],
+    )
+    config = build_config(made)
+    assert config.optim.lr_prompt == 0.001 and config.seeds == (0, 1, 2)
+    assert config.data.label_words == {"rte": ("ja", "nein")}
+    assert [getattr(m, "rule", None) for m in config.methods] == [None, "exact"]
+    assert config.prompt.length == 5 and config.name == "123"
+    assert values == {**BASE, "methods": ["none", "dtvg"]}
+
+
+def test_an_override_without_a_value_is_told_what_the_setting_takes() -> None:
+    with pytest.raises(ConfigError, match="has no '='.*'optim.steps' takes a whole number, at le"):
+        with_overrides(BASE, ["optim.steps"])
+    with pytest.raises(ConfigError, match="has no '='.*Did you mean 'steps'"):
+        with_overrides(BASE, ["optim.stepz"])
+
+
+def test_a_taken_name_says_which_settings_differ_also_in_a_mapping(tmp_path: Path) -> None:
+    create_experiment(build_config(BASE), tmp_path)
+    other = build_config({**BASE, "prompt": {"given": {"rte": "x"}}})
+    with pytest.raises(ConfigError, match=r"with other settings \(prompt.given\)"):
+        create_experiment(other, tmp_path)
+    _, stored = load_experiment(tmp_path / "experiment")
+    assert stored == build_config(BASE)
+
+
+def test_one_sentence_for_every_name_that_cannot_be_used() -> None:
+    rule = "use 1-80 characters of a-z, 0-9, '.', '_' and '-', not starting with '.'"
+    with pytest.raises(ConfigError, match=rule):
+        check_name("../x", "name of a run")
+    assert rule in check({**BASE, "name": ".x"}).problems[0].sentence
+    assert check_name("a-b.c_1") == "a-b.c_1"
+    with pytest.raises(ConfigError):
+        check_name("a\n")
+
+
+def test_a_clone_of_a_run_makes_that_run_again() -> None:
+    for run in build_config({**BASE, "seeds": [0, 5]}).runs():
+        assert build_config(clone(run)).runs() == (run,)
+
+
+def test_nobody_else_turns_pydantics_errors_into_words_or_walks_dotted_keys() -> None:
+    """Settings are judged in `config`; a task's description has a judge of its own."""
+    allowed = {"dtvg/config/reading.py", "dtvg/tasks/own.py"}
+    found = set()
+    for path in [*ROOT.glob("dtvg/**/*.py"), *ROOT.glob("pages/*.py")]:
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            names = [alias.name for alias in node.names] if isinstance(node, ast.ImportFrom) else []
+            if "ValidationError" in names:
+                found.add(path.relative_to(ROOT).as_posix())
+    assert found == allowed

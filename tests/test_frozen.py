@@ -1,0 +1,153 @@
+"""What an earlier version wrote still opens, resumes and reads the same (`golden/frozen`)."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+import pytest
+import yaml
+from safetensors.numpy import load_file
+
+from dtvg import api
+from dtvg.cli import main as command
+from dtvg.config import build_config
+
+from . import frozen_views as views
+
+FROZEN = Path(__file__).parent / "golden" / "frozen"
+EXPECTED = FROZEN / "expected"
+TOLERANCE = 1e-6
+"""Of what is read and computed anew from the log."""
+DRIFT = 1e-5
+"""Of float32 training between processors; on an equal machine the bits are equal."""
+
+
+def expected(name: str) -> Any:
+    return json.loads((EXPECTED / f"{name}.json").read_text(encoding="utf-8"))
+
+
+def differences(frozen: Any, now: Any, place: str = "") -> Iterator[str]:
+    """What of the frozen values is another one now; what came since is no difference."""
+    if isinstance(frozen, dict) and isinstance(now, dict):
+        for key in frozen:
+            if key not in now:
+                yield f"{place}/{key} is gone"
+            else:
+                yield from differences(frozen[key], now[key], f"{place}/{key}")
+    elif isinstance(frozen, list) and isinstance(now, list) and len(frozen) == len(now):
+        for i, (left, right) in enumerate(zip(frozen, now, strict=True)):
+            yield from differences(left, right, f"{place}/{i}")
+    elif isinstance(frozen, float) and isinstance(now, float):
+        if now != pytest.approx(frozen, rel=TOLERANCE, abs=1e-9):
+            yield f"{place}: {frozen} then, {now} now"
+    elif type(frozen) is not type(now) or frozen != now:
+        yield f"{place}: {frozen!r} then, {now!r} now"
+
+
+@pytest.fixture
+def home(tmp_path: Path, own_home: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    return views.copy_home(FROZEN, tmp_path, monkeypatch)
+
+
+@pytest.mark.parametrize("name", ["recorded", "compared", "decided"])
+def test_what_is_read_from_the_frozen_files_is_what_was_read_then(home: Path, name: str) -> None:
+    now = json.loads(json.dumps(views.VIEWS[name](home)))
+    assert list(differences(expected(name), now)) == []
+
+
+@pytest.mark.parametrize("name", ["finished", "stopped"])
+def test_settings_and_rows_are_those_in_the_files(home: Path, name: str) -> None:
+    for run in api.open_experiment(home / "runs" / name).runs:
+        stored = yaml.safe_load((run.view.path / "config.yaml").read_text())
+        assert list(differences(stored, run.view.config.model_dump(mode="json"))) == []
+        for table in views.TABLES:
+            parts = sorted((run.view.path / table).glob("part-*.parquet"))
+            if parts:
+                written = pd.concat([pq.read_table(p).to_pandas() for p in parts])
+                _same_rows(written, run.table(table), exact=True)
+
+
+def test_yaml_files_mean_what_they_meant(home: Path) -> None:
+    then, now = expected("configured"), json.loads(json.dumps(views.configured(home)))
+    for name, frozen in then["files"].items():
+        # a fingerprint is that of the same settings only: new ones came with their defaults
+        if now["files"][name]["settings"].keys() != frozen["settings"].keys() or any(
+            _keys(now["files"][name]["settings"][k]) != _keys(v)
+            for k, v in frozen["settings"].items()
+        ):
+            now["files"][name]["fingerprint"] = frozen["fingerprint"]
+        assert (
+            build_config(frozen["settings"]).model_dump(mode="json")
+            == (now["files"][name]["settings"])
+        )
+    assert list(differences(then, now)) == []
+
+
+def _keys(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _keys(inner) for key, inner in value.items()}
+    return [_keys(v) for v in value] if isinstance(value, list) else None
+
+
+def _addresses() -> list[tuple[str, str]]:
+    given = json.loads((FROZEN / "addresses.json").read_text(encoding="utf-8"))
+    return [(entry["page"], entry["query"]) for entry in given]
+
+
+@pytest.mark.parametrize("page", sorted({page for page, _ in _addresses()}))
+def test_page_addresses_open_what_they_opened(home: Path, page: str) -> None:
+    then = expected("addresses")
+    for query in (query for name, query in _addresses() if name == page):
+        now = json.loads(json.dumps(views.opened(page, query)))
+        assert list(differences(then[f"{page}?{query}"], now)) == [], (page, query)
+
+
+def test_the_stopped_experiment_ends_with_the_numbers_it_would_have_had(home: Path) -> None:
+    stages = {path.name for path in (home / "prompts").iterdir()}
+    assert command(["runs", "resume", "stopped", "--quiet"]) == 0
+    assert {path.name for path in (home / "prompts").iterdir()} == stages, "tuned again"
+    assert command(["runs", "verify", "stopped"]) == 0
+    exact = views.machine() == expected("machine")
+    experiment = api.open_experiment(home / "runs" / "stopped")
+    frozen = {t: pq.read_table(EXPECTED / "unbroken" / f"{t}.parquet") for t in views.TABLES}
+    names = set(frozen["steps"].column("run").to_pylist())
+    assert names == {r.view.name for r in experiment.runs if r.view.role == "transfer"}
+    for name in sorted(names):
+        run = experiment.run(name)
+        assert run.view.state.value == "finished", (name, run.view.message)
+        for table in ("steps", "sources", "evals", "predictions"):
+            rows = frozen[table].filter(pc.equal(frozen[table]["run"], name)).to_pandas()
+            rows = rows.drop(columns="run")
+            _same_rows(rows, run.table(table), exact)
+        _same_prompts(run.view.path / "prompts", name, exact)
+    events = experiment.run("rte.dtvg.s0").table("events")["kind"].tolist()
+    assert events.count("started") == 1 and "resumed" in events
+
+
+def _same_rows(frozen: pd.DataFrame, now: pd.DataFrame, exact: bool) -> None:
+    """Compare the columns there were; times and memory are nobody's promise."""
+    columns = [c for c in frozen.columns if c not in views.MEASURED]
+    left, right = frozen[columns].reset_index(drop=True), now[columns].reset_index(drop=True)
+    how = {"check_exact": True} if exact else {"rtol": DRIFT, "atol": DRIFT}
+    pd.testing.assert_frame_equal(left, right, **how)
+
+
+def _same_prompts(folder: Path, run: str, exact: bool) -> None:
+    frozen = load_file(EXPECTED / "unbroken" / "prompts.safetensors")
+    for which in ("best", "final"):
+        now = load_file(folder / f"{which}.safetensors")
+        prefix = f"{run}/{which}/"
+        then = {k.removeprefix(prefix): v for k, v in frozen.items() if k.startswith(prefix)}
+        assert then.keys() <= now.keys() and then
+        for key, value in then.items():
+            close = 0.0 if exact else DRIFT
+            np.testing.assert_allclose(
+                now[key], value, rtol=close, atol=close, err_msg=prefix + key
+            )
