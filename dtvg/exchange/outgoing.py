@@ -19,7 +19,7 @@ from dtvg.backbones.specs import BACKBONES, facts
 from dtvg.errors import ConfigError, StoreError, unknown
 from dtvg.exchange.incoming import SIDECAR, TENSORS
 from dtvg.exchange.peft_adapter import write_adapter
-from dtvg.methods.specs import METHODS
+from dtvg.methods.specs import METHODS, STAGE_ONE
 from dtvg.store.bank import TaskPrompt
 from dtvg.store.files import replace_bytes, replace_json
 from dtvg.store.reader import Run, read_prompts, read_provenance, read_table
@@ -57,7 +57,7 @@ def from_bank(prompt: TaskPrompt) -> Outgoing:
         init=prompt.init,
         backbone=prompt.backbone,
         backbone_revision=prompt.backbone_revision,
-        method="prompt_tuning" if prompt.origin == "tuned" else prompt.origin,
+        method=STAGE_ONE.name if prompt.origin == "tuned" else prompt.origin,
         score=prompt.score,
         score_text=text,
         facts={
@@ -103,7 +103,7 @@ def from_run(run: Run, which: str = "best") -> Outgoing:
         prompt = start["init"] + vector
         text = "see the run"
         return Outgoing(
-            source, prompt, method="prompt_tuning", score=None, score_text=text,
+            source, prompt, method=STAGE_ONE.name, score=None, score_text=text,
             facts=facts_of, **common,
         )  # fmt: skip
     if which not in WHICH:
@@ -280,7 +280,7 @@ def _made_by(method: str) -> str:
     name = method.split("-")[0]
     if name in METHODS:
         return f"{METHODS[name].title} (`{method}`; {METHODS[name].paper})"
-    return "prompt tuning (Lester et al. 2021)" if name == "prompt_tuning" else method
+    return "prompt tuning (Lester et al. 2021)" if name == STAGE_ONE.name else method
 
 
 def _input_of(spec: TaskSpec | None) -> str:

@@ -22,7 +22,7 @@ from torch import Tensor
 
 from dtvg.errors import ConfigError
 from dtvg.methods.specs import MethodConfig
-from dtvg.rule.decide import Grouping
+from dtvg.rule.types import Grouping
 
 Role = Literal["prompt", "scale", "scale_target", "gate"]
 """Which of the learning rates a parameter takes."""
@@ -292,13 +292,16 @@ class TransferMethod(ABC):
         return None
 
     def observe(
-        self, state: MethodState, gradient: Float[Tensor, "R r d"], batch: StepBatch
+        self,
+        state: MethodState,
+        gradient: Float[Tensor, "p r d"] | Float[Tensor, "R B r d"],
+        batch: StepBatch,
     ) -> dict[str, Tensor]:
         """Return what to remember of a step's gradient, by name in `MethodState.memory`.
 
         Args:
             state: before the step's update; not changed.
-            gradient: of each run's loss by its prompt.
+            gradient: of each run's loss by the prompts of its step, shaped as these.
             batch: the update.
         """
         return {}

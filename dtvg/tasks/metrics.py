@@ -163,8 +163,9 @@ def mean_scorer(metrics: Sequence[str], answers: Answers) -> Scorer | None:
 
     None where one of them is unknown, or cannot be told from these answers.
     """
-    known = [METRICS.get(name) for name in metrics]
-    return scoring.averaged([made and made.scorer(answers) for made in known])
+    if not set(metrics) <= set(METRICS):
+        return None
+    return scoring.averaged([METRICS[name].scorer(answers) for name in metrics])
 
 
 def value_scorer(answers: Answers) -> Scorer | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from dtvg.analysis.run.groups import OTHER, GroupInfo, transition_info
+from dtvg.analysis.run.groups import OTHER, GroupInfo, group_info, transition_info
 from dtvg.analysis.run.stability import stability_of
 from dtvg.analysis.run.trajectory import scale_info, trajectory_info
 from dtvg.errors import DataError, StoreError

@@ -19,7 +19,7 @@ from dtvg import paths
 from dtvg.analysis.downsample import MAX_POINTS, thin_index
 from dtvg.analysis.run.groups import GroupInfo
 from dtvg.analysis.statistics import jaccard
-from dtvg.analysis.subsets.runs import PLAIN, Subset, name_of, subset_table
+from dtvg.analysis.subsets.runs import Subset, in_order, name_of, searched, subset_table
 from dtvg.errors import DataError, unknown
 from dtvg.store.reader import Run
 
@@ -85,10 +85,10 @@ def best_subset(runs: Iterable[Run], target: str) -> BestSubset | None:
     then to the earlier one, so that a source that adds nothing is not called right.
     """
     rows = subset_table(r for r in runs if r.target == target)
-    rows = rows[~rows["method"].isin(PLAIN)]
+    rows = searched(rows)
     if not len(rows):
         return None
-    basis = "oracle" if "oracle" in set(rows["method"]) else str(rows["method"].iloc[0])
+    basis = in_order(rows)[0]
     rows = rows[rows["method"] == basis]
     grouped = rows.groupby("subset", sort=False)["validation"].agg(["mean", "count"])
     grouped = grouped[grouped["count"] == grouped["count"].max()]

@@ -28,7 +28,7 @@ from dtvg.methods.specs.base import (
 from dtvg.methods.specs.consensus import Consensus
 from dtvg.methods.specs.dare import Dare
 from dtvg.methods.specs.dmtg import Dmtg
-from dtvg.methods.specs.dtvg import Dtvg, Rule
+from dtvg.methods.specs.dtvg import Dtvg
 from dtvg.methods.specs.forkmerge import ForkMerge
 from dtvg.methods.specs.moe import Moe
 from dtvg.methods.specs.mpt import Mpt
@@ -76,7 +76,6 @@ __all__ = [
     "PromptTuning",
     "Relational",
     "Role",
-    "Rule",
     "Single",
     "Spot",
     "SpotDynamic",
@@ -128,7 +127,10 @@ OWN_METHODS: dict[str, type[MethodConfig]] = {
 }
 """The transfer methods of this package by name, in the order lists and forms show them."""
 
-_TUNING = (PromptTuning, *(one for spec in OWN_METHODS.values() for one in spec.prepares))
+_TUNING: tuple[type[MethodConfig], ...] = (
+    PromptTuning,
+    *(one for spec in OWN_METHODS.values() for one in spec.prepares),
+)
 _found, PROBLEMS = found_methods({*OWN_METHODS, *map(_name_of, _TUNING)})
 """`PROBLEMS`: a sentence for each method of another package that cannot be used."""
 warn(PROBLEMS)

@@ -13,6 +13,8 @@ from typing import Any, ClassVar, Literal, Self
 
 from pydantic import BaseModel, ConfigDict
 
+from dtvg.rule.types import RuleSettings
+
 Subset = tuple[str, ...]
 """Names of sources, in the order of all sources."""
 
@@ -207,16 +209,18 @@ class MethodConfig(BaseModel):
         """Return those of the target's sources that a run reads."""
         return sources if self.uses_sources else ()
 
-    def always_merges(self, sources: Subset) -> Subset | None:
+    @classmethod
+    def always_merges(cls, sources: Subset) -> Subset | None:
         """Return the sources a run merges from the first step to the last, whatever they are like.
 
-        Such runs, at their default settings, tell what a subset of sources is worth. None: the
-        run decides for itself, or differs from them in more than the subset.
+        Such runs, at their default settings, tell what a subset of sources is worth, beside those
+        that judge a subset (`subset_of_sources`). None: a run decides for itself, or differs from
+        them in more than the subset.
 
         Args:
             sources: those the run reads.
         """
-        return self.subset_of_sources
+        return None
 
     def chosen(self, sources: Subset) -> tuple[bool, ...] | None:
         """Return which sources the configuration itself chooses; None where it chooses none."""
@@ -276,11 +280,11 @@ class MethodConfig(BaseModel):
         """Return how many learned gates, assignment logits or attention weights there are."""
         return 0
 
-    def grouping_settings(self) -> dict[str, Any]:
-        """Arguments for `dtvg.rule.decide.decide` that reproduce this method's decisions."""
+    def grouping_settings(self) -> RuleSettings:
+        """Settings of `decide` that reproduce this method's decisions."""
         if self.ranks_prompts:
-            return {"rule": "nearest", "measure": "cosine", "threshold": float("-inf")}
-        return {"rule": "all_sources"}
+            return RuleSettings("nearest", measure="cosine", threshold=float("-inf"))
+        return RuleSettings("all_sources")
 
 
 def _in_letters(value: Any) -> str:
