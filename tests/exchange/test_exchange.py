@@ -64,7 +64,7 @@ def test_the_card_is_plain_markdown_with_one_row_per_fact() -> None:
     )  # fmt: skip
     text = model_card(out, encoder_decoder=True)
     assert "# Soft prompt for own <task>\n" in text
-    assert "width 16 for the frozen backbone `a&b` (revision r1), made by\nDynamic" in text
+    assert "width 16 for the frozen backbone `a&b` (revision r1), made by\nDTVG (`dtvg`; " in text
     assert "| group | qqp, mnli |\n| kept | x\\|y z |\n\nThe licence" in text
     assert "else, in the encoder only. Files" in text and text.endswith("PEFT ignores them.\n")
     bare = model_card(replace(out, facts={}, group=None, backbone_revision=""), False)
