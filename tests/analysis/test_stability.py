@@ -41,4 +41,4 @@ def test_runs_over_other_sources_are_refused_by_name(experiment: Experiment) -> 
 
 def test_no_run_with_groups_is_refused(experiment: Experiment) -> None:
     with pytest.raises(DataError, match="none of these"):
-        stability_info([find(experiment, "none")])
+        stability_of([group_info(find(experiment, "none"))])
