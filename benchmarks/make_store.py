@@ -16,7 +16,8 @@ import numpy as np
 
 from dtvg.config import ExperimentConfig, RunConfig, build_config
 from dtvg.records import RunResult, RunState
-from dtvg.rule.decide import consistency_of, decide
+from dtvg.rule.arrays import consistency_of
+from dtvg.rule.decide import decide
 from dtvg.store.files import read_json, replace_json
 from dtvg.store.layout import RunDir, create_experiment
 from dtvg.store.writer import CohortWriter, RunWriter
@@ -57,7 +58,7 @@ def write_chunk(writer: RunWriter, run: RunConfig, first: int, grams: np.ndarray
     count, n = len(grams), len(run.sources)
     rng = np.random.default_rng([run.seed, first])
     step = np.arange(first, first + count)
-    made = decide(grams, **run.method.grouping_settings())
+    made = decide(grams, run.method.grouping_settings())
     upper = np.triu_indices(n + 1)
     prefix = np.take_along_axis(made.consistency_by_prefix, made.rank, axis=-1)
     flat_candidate = made.candidate.ravel()

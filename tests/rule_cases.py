@@ -12,7 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from dtvg.rule.decide import Grouping, decide
+from dtvg.rule.decide import decide
+from dtvg.rule.types import Grouping
 
 NAMES = ("amber", "birch", "cedar", "dune", "elm")
 TINY = 1e-7

@@ -116,7 +116,7 @@ class Method(InstanceWise):
         everything = torch.cat([sources, own[:, None]], dim=1)
         mixed = own[:, None] + torch.einsum("rcm,rmld->rcld", weights, everything)
         grouping = decide_on_device(
-            pooled_gram(own, state.frozen["pooled_sources"]), **self.config.grouping_settings()
+            pooled_gram(own, state.frozen["pooled_sources"]), self.config.grouping_settings()
         )
         taken = examples.flat(weights[..., :-1].detach())
         norms = taken * state.frozen["prompt_norms"][examples.owner]

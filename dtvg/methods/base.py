@@ -22,7 +22,7 @@ from torch import Tensor
 
 from dtvg.errors import ConfigError
 from dtvg.methods.specs import MethodConfig
-from dtvg.rule.decide import Grouping
+from dtvg.rule.types import Grouping
 
 Role = Literal["prompt", "scale", "scale_target", "gate"]
 """Which of the learning rates a parameter takes."""

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from dtvg.methods.base import Inputs, MethodState, Role, StepBatch, trainable
 from dtvg.methods.dtvg import Method as Dtvg
-from dtvg.rule.decide import Grouping
+from dtvg.rule.types import Grouping
 
 
 def relaxed_assignment(

@@ -7,10 +7,11 @@ Must not import backbones or training. arXiv 2503.18063, section 3.2.
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 import torch
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from dtvg.methods.base import (
@@ -23,8 +24,9 @@ from dtvg.methods.base import (
     TransferMethod,
     trainable,
 )
-from dtvg.rule.decide import Grouping, decide, gram_matrix, merge
-from dtvg.rule.memory import stateful_settings
+from dtvg.rule.decide import decide, gram_matrix, merge
+from dtvg.rule.memory import has_memory
+from dtvg.rule.types import Grouping, RuleSettings
 
 ACTIVATIONS = {"identity": lambda scale: scale, "sigmoid": torch.sigmoid, "relu": torch.relu}
 
@@ -60,12 +62,12 @@ class Method(TransferMethod):
                 "source_vectors": vectors,
                 "token_norms": vectors.square().sum(-1),
             },
-            {**(memory if stateful_settings(self.settings) else {}), HELD: held},
+            {**(memory if has_memory(self.settings) else {}), HELD: held},
         )
 
     @property
-    def settings(self) -> dict[str, Any]:
-        """Arguments for `decide`."""
+    def settings(self) -> RuleSettings:
+        """How the group is decided."""
         return self.config.grouping_settings()
 
     def forward(self, state: MethodState, batch: StepBatch | None = None) -> PromptStep:
@@ -97,37 +99,46 @@ class Method(TransferMethod):
     def _decide(self, state: MethodState, gram: Tensor) -> tuple[Grouping, dict[str, Tensor]]:
         """Decide for the coming step; rules with a memory find the last group in the state."""
         if "decided" not in state.memory:
-            return decide_on_device(gram, **self.settings), {}
+            return decide_on_device(gram, self.settings), {}
         step = state.memory["decided"] + 1
-        grouping = decide_on_device(gram, state.memory["member"], step, **self.settings)
+        grouping = decide_on_device(gram, self.settings, state.memory["member"], step)
         return grouping, {"member": grouping.member, "decided": step}
 
 
 def decide_on_device(
-    gram: Tensor, previous: Tensor | None = None, step: Tensor | None = None, **settings: Any
-) -> Grouping:
+    gram: Float[Tensor, "... m m"],
+    settings: RuleSettings | str = "greedy",
+    previous: Bool[Tensor, "... n"] | None = None,
+    step: Int[Tensor, " ..."] | None = None,
+) -> Grouping[Tensor]:
     """Decide where the Gram matrix lies; results are tensors there.
 
     On the CPU NumPy decides, so that a page replaying the log does exactly the same
     arithmetic; on a GPU torch does, and nothing waits for it.
     """
     if gram.device.type != "cpu":
-        return decide(gram, previous=previous, step=step, **settings)
+        return decide(gram, settings, previous, step)
     made = decide(
         gram.numpy(),
+        settings,
         previous=None if previous is None else previous.numpy(),
         step=None if step is None else step.numpy(),
-        **settings,
     )
-    names = (
-        "similarity",
-        "order",
-        "rank",
-        "n_candidates",
-        "consistency_by_prefix",
-        "member",
-        "consistency_margin",
+
+    def tensor(array: np.ndarray) -> Tensor:
+        return torch.from_numpy(np.array(array))
+
+    return Grouping(
+        gram=gram,
+        similarity=tensor(made.similarity),
+        order=tensor(made.order),
+        rank=tensor(made.rank),
+        n_candidates=tensor(made.n_candidates),
+        consistency_by_prefix=tensor(made.consistency_by_prefix),
+        settings=made.settings,
+        entry=made.entry,
+        member=tensor(made.member),
+        consistency_margin=tensor(made.consistency_margin),
+        rule=made.rule,
+        held=None if made.held is None else tensor(made.held),
     )
-    tensors = {name: torch.from_numpy(np.array(getattr(made, name))) for name in names}
-    held = None if made.held is None else torch.from_numpy(np.array(made.held))
-    return Grouping(gram=gram, rule=made.rule, settings=made.settings, held=held, **tensors)

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from dtvg.methods.base import Inputs, MethodState, StepBatch
 from dtvg.methods.dtvg import Method as Dtvg
-from dtvg.rule.decide import Grouping
+from dtvg.rule.types import Grouping
 
 
 class Method(Dtvg):

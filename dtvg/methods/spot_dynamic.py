@@ -36,7 +36,7 @@ class Method(Spot):
         done = state.memory["decided"]
         gram = pooled_gram(prompt, state.frozen["pooled_sources"])
         settings = self.config.grouping_settings()
-        grouping = decide_on_device(gram, before, done + 1, **settings)
+        grouping = decide_on_device(gram, settings, before, done + 1)
         if batch is None:
             return ranked_step(prompt.clone(), state, grouping, before)
         chosen = grouping.member

@@ -1,8 +1,8 @@
 """How close a decision was: the smallest change of one source's similarity that changes it.
 
-"B would have joined if its similarity were higher by ..." rests on these numbers. They are
-computed when asked for, not in training. Array-API code like `grouping.py`; imports neither
-torch nor streamlit. METHOD.md "Margins".
+Margins say when the group changes, switches when one source moves in or out; one function for
+each kind of rule, of a decision taken afresh. `Grouping` adds what a memory does. Computed when
+asked for, not in training. docs/method.md, "Margins".
 """
 
 from __future__ import annotations
@@ -12,60 +12,31 @@ from typing import Any
 
 import numpy as np
 from array_api_compat import array_namespace, device
+from jaxtyping import Float64
 
-from dtvg.rule.decide import Array, Grouping
+from dtvg.rule.arrays import A
+from dtvg.rule.ranking import rank_sources
 from dtvg.rule.subsets import subset_table
+from dtvg.rule.types import Grouping, RuleSettings
 
 
-def similarity_margin(grouping: Grouping) -> Array:
-    """Smallest change of each source's similarity, the rest fixed, that changes the group.
-
-    Only TS(s) moves; inner products between sources stay. The value is an infimum: any change
-    larger than it (in the better direction) gives another group.
-
-    Args:
-        grouping: a decision of any rule. `greedy`, `fixed` at its first step, `similarity_only`
-            and `exact` can change through one similarity; `nearest` too, through the gap to the
-            most similar; the other rules cannot.
-
-    Returns:
-        `[... n]` float64; infinite where no change of that one similarity matters, as where a
-        group is kept between two regroupings. NaN where hysteresis compared the previous group
-        with the best one: the margin is not defined there.
-    """
+def no_margin(grouping: Grouping[A]) -> Float64[A, "... n"]:
+    """Return infinity: no change of one similarity changes the group."""
     xp = array_namespace(grouping.gram)
-    if grouping.held is not None:
-        return _with_memory(xp, grouping)
-    threshold = float(grouping.settings.get("threshold", 0.0))
-    if grouping.rule == "nearest" and grouping.similarity.shape[-1] > 0:
-        return _nearest_margin(xp, grouping)
-    if grouping.rule == "similarity_only":
-        return xp.abs(grouping.similarity - threshold)
-    if grouping.rule not in ("greedy", "fixed", "exact") or grouping.similarity.shape[-1] == 0:
-        return xp.full_like(grouping.similarity, xp.inf)
-    if grouping.rule in ("greedy", "fixed"):
-        return _greedy_margin(xp, grouping, threshold)
-    gram = np.asarray(grouping.measured_gram())
-    flat = gram.reshape(-1, *gram.shape[-2:])
-    member = np.asarray(grouping.member).reshape(len(flat), -1)
-    found = [
-        _exact_margin(g, m, grouping.settings, threshold) for g, m in zip(flat, member, strict=True)
-    ]
-    shaped = np.array(found).reshape(grouping.similarity.shape)
-    return xp.asarray(shaped, device=device(grouping.gram))
+    return xp.full_like(grouping.similarity, xp.inf)
 
 
-def _with_memory(xp: Any, grouping: Grouping) -> Array:
-    """Margins where a previous group was given: infinite while it is kept for its time, NaN
-    where hysteresis took part, else the rule's own."""
-    if grouping.settings.get("hysteresis") is not None and grouping.rule != "fixed":
-        return xp.full_like(grouping.similarity, xp.nan)
-    own = similarity_margin(replace(grouping, held=None))
-    return xp.where(xp.asarray(grouping.held)[..., None], xp.inf, own)
+def threshold_margin(grouping: Grouping[A]) -> Float64[A, "... n"]:
+    """Return the distance to the threshold, which alone decides."""
+    xp = array_namespace(grouping.gram)
+    return xp.abs(grouping.similarity - grouping.settings.threshold)
 
 
-def _nearest_margin(xp: Any, grouping: Grouping) -> Array:
-    """Distance to the most similar source; the first itself has its lead over the second."""
+def nearest_margin(grouping: Grouping[A]) -> Float64[A, "... n"]:
+    """Return the distance to the most similar source; its own is its lead over the second."""
+    if grouping.similarity.shape[-1] == 0:
+        return no_margin(grouping)
+    xp = array_namespace(grouping.gram)
     similarity, rank = grouping.similarity, grouping.rank
     first = xp.max(similarity, axis=-1)
     rest = xp.where(rank == 0, -xp.inf, similarity)
@@ -73,14 +44,18 @@ def _nearest_margin(xp: Any, grouping: Grouping) -> Array:
     return xp.where(rank == 0, lead[..., None], first[..., None] - similarity)
 
 
-def _greedy_margin(xp: Any, grouping: Grouping, threshold: float) -> Array:
-    """Try every place p each source s could take among the other candidates, or none.
+def prefix_margin(grouping: Grouping[A]) -> Float64[A, "... n"]:
+    """Return the margin of the best prefix, which depends on where a source stands.
 
-    With s left out, the other candidates keep their order o_1, o_2, ...; A(k) is the sum of
-    pair products among the first k of them and B(k) that of s with them. Putting s at place p
-    makes the prefix sums A(k) up to k = p and A(k − 1) + B(k − 1) beyond.
+    Every place p that source s could take among the other candidates is tried, or none. With s
+    left out, the others keep their order o_1, o_2, ...; A(k) is the sum of pair products among
+    the first k of them and B(k) that of s with them. Putting s at place p makes the prefix sums
+    A(k) up to k = p and A(k − 1) + B(k − 1) beyond.
     """
     n = grouping.similarity.shape[-1]
+    if n == 0:
+        return no_margin(grouping)
+    xp, threshold = array_namespace(grouping.gram), grouping.settings.threshold
     where = device(grouping.gram)
     gram = grouping.measured_gram()[..., 1:, 1:]
     similarity, order = grouping.similarity, grouping.order
@@ -130,7 +105,7 @@ def _greedy_margin(xp: Any, grouping: Grouping, threshold: float) -> Array:
     return xp.minimum(xp.min(distance, axis=-1), leave)
 
 
-def _pairs(xp: Any, gram: Array, others: Array) -> Array:
+def _pairs(xp: Any, gram: Any, others: Any) -> Any:
     """Inner products among `others[..., s, :]` for every s: `[... n n−1 n−1]`."""
     n, few = others.shape[-2], others.shape[-1]
     full = xp.broadcast_to(gram[..., None, :, :], (*others.shape[:-1], n, n))
@@ -141,8 +116,8 @@ def _pairs(xp: Any, gram: Array, others: Array) -> Array:
 
 
 def _intervals(
-    xp: Any, own: Array, allowed: Array, count: Array, places: Array, threshold: float
-) -> tuple[Array, Array]:
+    xp: Any, own: Any, allowed: Any, count: Any, places: Any, threshold: float
+) -> tuple[Any, Any]:
     """Similarities that put s at place p: between the candidates around it, above the cut."""
     ceiling = xp.full_like(
         own[..., :1] if own.shape[-1] else xp.astype(count, xp.float64)[..., None], xp.inf
@@ -154,17 +129,28 @@ def _intervals(
     return upper, xp.where(inside, lower, threshold)
 
 
-def _exact_margin(
-    gram: np.ndarray, member: np.ndarray, settings: dict[str, Any], threshold: float
-) -> np.ndarray:
-    """Margins of rule `exact` for one Gram matrix, by all subsets.
+def exact_margin(grouping: Grouping[A]) -> Float64[A, "... n"]:
+    """Return the margin of `exact`, matrix by matrix, by all subsets."""
+    if grouping.similarity.shape[-1] == 0:
+        return no_margin(grouping)
+    xp = array_namespace(grouping.gram)
+    gram = np.asarray(grouping.measured_gram())
+    flat = gram.reshape(-1, *gram.shape[-2:])
+    member = np.asarray(grouping.member).reshape(len(flat), -1)
+    found = [_of_one(g, m, grouping.settings) for g, m in zip(flat, member, strict=True)]
+    shaped = np.array(found).reshape(grouping.similarity.shape)
+    return xp.asarray(shaped, device=device(grouping.gram))
+
+
+def _of_one(gram: np.ndarray, member: np.ndarray, settings: RuleSettings) -> np.ndarray:
+    """Return the margins of rule `exact` for one Gram matrix.
 
     Moving TS(s) by δ moves the objective of a subset holding s by δ / size (mean) or δ (sum);
     two subsets swap places where their lines cross.
     """
-    n = gram.shape[-1] - 1
+    n, threshold = gram.shape[-1] - 1, settings.threshold
     table, value, slope_of = _subset_lines(gram, settings)
-    candidates_only = settings.get("exact_over") == "candidates"
+    candidates_only = settings.exact_over == "candidates"
     is_candidate = gram[0, 1:] >= threshold
     margins = np.empty(n)
     for s in range(n):
@@ -181,24 +167,23 @@ def _exact_margin(
 
 
 def _subset_lines(
-    gram: np.ndarray, settings: dict[str, Any]
+    gram: np.ndarray, settings: RuleSettings
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return all subsets `[S n]`, their objective under `exact` `[S]`, and how much it moves with
     one member's similarity `[S]`."""
     table = subset_table(gram.shape[-1] - 1)
     weight = table.astype(np.float64)
     size = weight.sum(-1)
-    mean = settings.get("exact_similarity", "mean") == "mean"
-    slope_of = 1.0 / size if mean else np.ones_like(size)
+    slope_of = 1.0 / size if settings.exact_similarity == "mean" else np.ones_like(size)
     inner = gram[1:, 1:]
     total = ((weight @ inner) * weight).sum(-1) - weight @ np.diagonal(inner)
     consistency = np.where(size > 1, total / np.where(size > 1, size * (size - 1), 1.0), 0.0)
     value = (weight @ gram[0, 1:]) * slope_of
-    return table, value + settings.get("consistency_weight", 1.0) * consistency, slope_of
+    return table, value + settings.consistency_weight * consistency, slope_of
 
 
-def exact_switch(grouping: Grouping) -> np.ndarray:
-    """Signed change of each source's similarity at which rule `exact` takes it in or leaves it out.
+def exact_switch(grouping: Grouping[np.ndarray]) -> Float64[np.ndarray, " n"]:
+    """Return the signed change of each source's similarity at which `exact` moves it in or out.
 
     The best subset that holds s gains as TS(s) rises, the best one without s does not, so s is a
     member from one similarity on.
@@ -207,16 +192,14 @@ def exact_switch(grouping: Grouping) -> np.ndarray:
         grouping: a decision of rule `exact` without leading axes.
 
     Returns:
-        `[n]`: positive where s would join, negative where it would leave, NaN where it stays
-        whatever its similarity.
+        Positive where s would join, negative where it would leave, NaN where it stays whatever
+        its similarity.
     """
     gram = np.asarray(grouping.measured_gram())
     settings = grouping.settings
     table, value, slope = _subset_lines(gram, settings)
     similarity = gram[0, 1:]
-    cut = -np.inf
-    if settings.get("exact_over") == "candidates":
-        cut = float(settings.get("threshold", 0.0))
+    cut = settings.threshold if settings.exact_over == "candidates" else -np.inf
     change = np.empty(len(similarity))
     for s, own in enumerate(similarity):
         barred = similarity < cut
@@ -228,6 +211,56 @@ def exact_switch(grouping: Grouping) -> np.ndarray:
         need = ((without - value[rivals]) / slope[rivals]).min()
         change[s] = max(need, cut - own)
     return np.where(np.isfinite(change), change, np.nan)
+
+
+def place_switch(grouping: Grouping[np.ndarray]) -> Float64[np.ndarray, " n"]:
+    """Return the signed change that moves a source in or out where only its place counts.
+
+    Between two neighbouring similarities of the other sources, or the threshold, the group does
+    not depend on where exactly a source stands, so one trial decision per gap is exact.
+
+    Args:
+        grouping: a decision without leading axes.
+
+    Returns:
+        Positive to rise, negative to fall, NaN where no change moves the source.
+    """
+    similarity = np.asarray(grouping.similarity)
+    trial, change = _gaps(similarity, grouping.settings.threshold)
+    moved = _moved(grouping, trial) & np.isfinite(change)
+    distance = np.where(moved, np.abs(change), np.inf)
+    best = distance.argmin(axis=1)
+    found = change[np.arange(len(similarity)), best]
+    return np.where(np.isfinite(distance.min(axis=1)), found, np.nan)
+
+
+def _gaps(similarity: np.ndarray, threshold: float) -> tuple[np.ndarray, np.ndarray]:
+    """Return per source a value inside each gap between the others' similarities and the cut,
+    and the signed change that reaches the gap: both `[n G]`."""
+    n = len(similarity)
+    trial, change = np.empty((n, n + 1)), np.empty((n, n + 1))
+    for s in range(n):
+        cut = threshold if np.isfinite(threshold) else similarity[s]  # no edge, one gap split
+        edges = np.sort(np.append(np.delete(similarity, s), cut))
+        room = max(1.0, float(np.abs(edges).max())) + abs(float(similarity[s]))
+        lower = np.concatenate([[edges[0] - room], edges])
+        upper = np.concatenate([edges, [edges[-1] + room]])
+        trial[s] = (lower + upper) / 2
+        t = similarity[s]
+        rise, fall = np.maximum(lower - t, 0.0), np.minimum(upper - t, 0.0)
+        change[s] = np.where(upper > lower, rise + fall, np.inf)
+    return trial, change
+
+
+def _moved(grouping: Grouping[np.ndarray], trial: np.ndarray) -> np.ndarray:
+    """Decide anew with TS(s) = trial[s, g]: `[n G]`, whether s changed sides."""
+    n, gaps = trial.shape
+    grams = np.broadcast_to(np.asarray(grouping.measured_gram()), (n, gaps, n + 1, n + 1)).copy()
+    rows = np.arange(n)
+    grams[rows, :, 0, rows + 1] = trial
+    grams[rows, :, rows + 1, 0] = trial
+    again, _ = grouping.entry.choose(rank_sources(grams, replace(grouping.settings, measure="dot")))
+    return np.asarray(again[rows, :, rows] != np.asarray(grouping.member)[:, None], dtype=bool)
 
 
 def _first_change(

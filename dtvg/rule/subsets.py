@@ -1,30 +1,34 @@
 """Subsets of sources and what the searching rules score them by.
 
-`exact` scores every subset by similarity and consistency, `consistency_only` every pair;
-array-API code like `grouping.py`, which decides with it. Must import neither torch nor
-streamlit. METHOD.md, Stage II ("exact" and "consistency_only").
+`exact` scores every subset by similarity and consistency, `consistency_only` every pair.
+docs/method.md, "Rules".
 """
 
 from __future__ import annotations
 
 from itertools import combinations
 from math import comb
-from typing import Any
 
 import numpy as np
-from array_api_compat import device
+from array_api_compat import array_namespace, device
+from jaxtyping import Bool, Float64
 
 from dtvg.errors import ConfigError
+from dtvg.rule.arrays import A
+from dtvg.rule.types import Ranking
 
-Array = Any
 MAX_EXACT_SOURCES = 20
+"""Most sources whose subsets are all compared."""
 
 
-def best_subset(xp: Any, subsets: Array, value: Array) -> tuple[Array, Array]:
+def best_subset(
+    subsets: Bool[A, "S n"], value: Float64[A, "... S"]
+) -> tuple[Bool[A, "... n"], Float64[A, " ..."]]:
     """Return the first subset of highest value and its lead; empty where all are −inf.
 
-    `subsets [S n]` bool in order of preference, `value [... S]`.
+    The lead is NaN where no second subset is allowed.
     """
+    xp = array_namespace(value)
     best = xp.argmax(value, axis=-1)
     top = xp.max(value, axis=-1)
     member = xp.take(subsets, xp.reshape(best, (-1,)), axis=0)
@@ -36,11 +40,13 @@ def best_subset(xp: Any, subsets: Array, value: Array) -> tuple[Array, Array]:
     return member, xp.where(known, lead, xp.nan)
 
 
-def pair_objective(xp: Any, gram: Array) -> tuple[Array, Array]:
-    """Subsets and values of `consistency_only`: nothing (0), then every pair by consistency.
+def pair_objective(ranking: Ranking[A]) -> tuple[Bool[A, "S n"], Float64[A, "... S"]]:
+    """Return subsets and values of `consistency_only`: nothing (0), then every pair's consistency.
 
     A mean over pairs cannot beat its best pair, so larger sets need no look.
     """
+    gram = ranking.measured_gram()
+    xp = array_namespace(gram)
     n = gram.shape[-1] - 1
     table = np.zeros((1 + comb(n, 2), n), dtype=bool)
     first, second = np.triu_indices(n, k=1)
@@ -71,36 +77,25 @@ def subset_table(n: int) -> np.ndarray:
     return table
 
 
-def subset_objective(
-    xp: Any, gram: Array, is_candidate: Array, settings: dict[str, Any]
-) -> tuple[Array, Array]:
-    """Subsets and values of `exact`: similarity + λ · consistency; −inf where not allowed."""
+def subset_objective(ranking: Ranking[A]) -> tuple[Bool[A, "S n"], Float64[A, "... S"]]:
+    """Return subsets and values of `exact`: similarity + λ · consistency; −inf if not allowed."""
+    gram, settings = ranking.measured_gram(), ranking.settings
+    xp = array_namespace(gram)
     table = subset_table(gram.shape[-1] - 1)
     where = device(gram)
     weight = xp.asarray(table.astype(np.float64), device=where)
     size = xp.sum(weight, axis=-1)
     similarity = xp.matmul(weight, gram[..., 0, 1:, None])[..., 0]
-    if settings["exact_similarity"] == "mean":
+    if settings.exact_similarity == "mean":
         similarity = similarity / size
     inner = gram[..., 1:, 1:]
     total = xp.sum(xp.matmul(weight, inner) * weight, axis=-1)
     own = xp.matmul(weight, xp.linalg.diagonal(inner)[..., None])[..., 0]
     pairs = xp.where(size > 1, size * (size - 1), 1.0)
     consistency = xp.where(size > 1, (total - own) / pairs, 0.0)
-    value = similarity + settings["consistency_weight"] * consistency
-    if settings["exact_over"] == "candidates":
-        barred = xp.astype(~is_candidate, xp.float64)
+    value = similarity + settings.consistency_weight * consistency
+    if settings.exact_over == "candidates":
+        barred = xp.astype(~ranking.candidate, xp.float64)
         outside = xp.matmul(weight, barred[..., None])[..., 0]
         value = xp.where(outside > 0, -xp.inf, value)
     return xp.asarray(table, device=where), value
-
-
-def mean_over_pairs(xp: Any, inner: Array, member: Array) -> Array:
-    """Return KC of any sets `[...]`: inner products `[... n n]` averaged over ordered pairs i ≠ j
-    of `member [... n]`; 0 below two members."""
-    weight = xp.astype(member, xp.float64)
-    size = xp.sum(weight, axis=-1)
-    total = xp.sum(xp.sum(inner * weight[..., None], axis=-2) * weight, axis=-1)
-    own = xp.sum(xp.linalg.diagonal(inner) * weight, axis=-1)
-    pairs = size * (size - 1)
-    return xp.where(pairs > 0, (total - own) / xp.where(pairs > 0, pairs, 1.0), 0.0)

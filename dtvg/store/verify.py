@@ -16,8 +16,9 @@ import pyarrow.parquet as pq
 from dtvg.config import RunConfig
 from dtvg.errors import StoreError
 from dtvg.records import TABLES, RunState
-from dtvg.rule.decide import Grouping, consistency_of
-from dtvg.rule.memory import decide_steps
+from dtvg.rule.arrays import consistency_of
+from dtvg.rule.decide import decide_steps
+from dtvg.rule.types import Grouping
 from dtvg.store.holds import history, overlay
 from dtvg.store.labels import check_file
 from dtvg.store.layout import RunDir
@@ -128,7 +129,7 @@ def _check_replay(run: Run, config: RunConfig, data: pa.Table) -> list[str]:
     if not len(steps):
         return []
     settings = config.method.grouping_settings()
-    again = decide_steps(grams, steps, **settings)
+    again = decide_steps(grams, steps, settings)
     member = overlay(np.asarray(again.member), steps, config.sources, history(run))
     sources = read_table(run, "sources")
     n = len(config.sources)
@@ -142,7 +143,6 @@ def _check_replay(run: Run, config: RunConfig, data: pa.Table) -> list[str]:
     rank = np.asarray(again.rank)
     candidate = rank < np.asarray(again.n_candidates)[:, None]
     prefix = np.take_along_axis(np.asarray(again.consistency_by_prefix), rank, axis=-1)
-    measure = settings.get("measure", "dot")
     expected: list[tuple[str, Any, Any]] = [
         ("sources/rank", _column(sources, "rank", n), rank),
         ("sources/candidate", _column(sources, "candidate", n), candidate),
@@ -158,17 +158,18 @@ def _check_replay(run: Run, config: RunConfig, data: pa.Table) -> list[str]:
         (
             "steps/consistency",
             data.column("consistency").to_numpy(),
-            consistency_of(grams, member, measure),
+            consistency_of(grams, member, settings.measure),
         ),
     ]
     return _differences(run, steps, expected)
 
 
-def _check_weights(run: Run, data: pa.Table, sources: pa.Table, again: Grouping) -> list[str]:
+def _check_weights(
+    run: Run, data: pa.Table, sources: pa.Table, again: Grouping[np.ndarray]
+) -> list[str]:
     """Check a method that weighs its sources: members are what has weight, ranks replay."""
     steps, n = data.column("step").to_numpy(), again.rank.shape[-1]
     member = _column(sources, "weight", n) > 0
-    measure = str(again.settings.get("measure", "dot"))
     problems = []
     for name, column in (
         ("sources/candidate", sources.column("candidate")),
@@ -184,7 +185,7 @@ def _check_weights(run: Run, data: pa.Table, sources: pa.Table, again: Grouping)
         (
             "steps/consistency",
             data.column("consistency").to_numpy(),
-            consistency_of(again.gram, member, measure),
+            consistency_of(again.gram, member, again.settings.measure),
         ),
     ]
     return problems + _differences(run, steps, expected)

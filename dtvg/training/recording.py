@@ -15,7 +15,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from dtvg.rule.decide import Grouping, consistency_of, decide
+from dtvg.rule.arrays import consistency_of
+from dtvg.rule.decide import decide
+from dtvg.rule.types import Grouping
 from dtvg.training.state import RunSlot
 from dtvg.training.step import StackStep
 
@@ -98,8 +100,7 @@ def _write(items: list[_Queued]) -> list[Failure]:
     }
     grouping = None
     if "gram" in values:
-        settings = slots[0].config.method.grouping_settings()
-        grouping = decide(values["gram"], **settings)
+        grouping = decide(values["gram"], slots[0].config.method.grouping_settings())
     failures = []
     for i, slot in enumerate(slots):
         finite = np.isfinite(values["loss"][:, i]) & np.isfinite(values["grad_norm"][:, i])
@@ -144,7 +145,7 @@ def _step_columns(
 
 def _add_grouping(
     columns: dict[str, Any],
-    grouping: Grouping,
+    grouping: Grouping[np.ndarray],
     values: Mapping[str, np.ndarray],
     i: int,
     member: np.ndarray,
@@ -154,21 +155,21 @@ def _add_grouping(
     count = len(member)
     gram = values["gram"][:count, i]
     upper = np.triu_indices(gram.shape[-1])
-    measure = str(grouping.settings.get("measure", "dot"))
     margin = grouping.consistency_margin[:count, i].astype(np.float32)
     columns["n_candidates"] = grouping.n_candidates[:count, i].astype(np.int32)
     if soft:
         columns["n_candidates"] = [None] * count
         margin = np.full(count, np.nan)
+    consistency = consistency_of(gram, member, grouping.settings.measure)
     columns["group_size"] = member.sum(-1).astype(np.int32)
-    columns["consistency"] = consistency_of(gram, member, measure).astype(np.float32)
+    columns["consistency"] = consistency.astype(np.float32)
     columns["consistency_margin"] = [None if np.isnan(x) else float(x) for x in margin]
     columns["gram"] = gram[:, upper[0], upper[1]].astype(np.float32)
 
 
 def _source_columns(
     columns: Mapping[str, Any],
-    grouping: Grouping,
+    grouping: Grouping[np.ndarray],
     values: Mapping[str, np.ndarray],
     i: int,
     slot: RunSlot,
@@ -200,7 +201,7 @@ def _source_columns(
 
 def _restart_events(
     columns: Mapping[str, Any],
-    grouping: Grouping,
+    grouping: Grouping[np.ndarray],
     values: Mapping[str, np.ndarray],
     i: int,
     slot: RunSlot,

@@ -11,7 +11,8 @@ import streamlit as st
 from dtvg.analysis.run.groups import GroupInfo
 from dtvg.figures.explain import picker_figure
 from dtvg.figures.groups import replay_figure
-from dtvg.rule.decide import RULES
+from dtvg.rule.rules import RULE_NAMES, RULES
+from dtvg.rule.types import RuleSettings
 from dtvg.store.reader import Run
 from dtvg.ui import address, cache, runs, show
 
@@ -79,7 +80,7 @@ def section(run: Run, dark: bool, order: tuple[str, ...]) -> None:
         "Every step is decided anew from its logged Gram matrix, without the model. A run trained "
         "under these settings would have moved its vectors differently."
     )
-    own = run.config.method.grouping_settings() if run.config else {}
+    own = run.config.method.grouping_settings() if run.config else RuleSettings()
     settings, left_out = _settings(run, own)
     started = time.perf_counter()
     info = cache.replayed(run, left_out, **settings)
@@ -102,36 +103,37 @@ def section(run: Run, dark: bool, order: tuple[str, ...]) -> None:
     show.notes(info.notes)
 
 
-def _settings(run: Run, own: dict[str, Any]) -> tuple[dict[str, Any], tuple[str, ...]]:
+def _settings(run: Run, own: RuleSettings) -> tuple[dict[str, Any], tuple[str, ...]]:
     """Draw the settings; return those that differ from the run's own, and sources left out."""
     with st.container(horizontal=True):
-        default = "similarity_only" if own.get("rule") == "greedy" else "greedy"
-        rule = runs.choose("Rule", RULES, "rule", default) or "greedy"
+        default = next(name for name in RULE_NAMES if name != own.rule)
+        rule = runs.choose("Rule", RULE_NAMES, "rule", default) or default
         measure = runs.choose("Measure", ("dot", "cosine"), "measure") or "dot"
         cut = _number(
             "Cut",
             "cut",
-            own.get("threshold", 0.0),
+            own.threshold,
             None,
             0.01,
             "%.4f",
             help="Smallest similarity of a candidate; the paper's is 0.",
         )
     with st.container(horizontal=True):
+        weighs = "consistency_weight" in RULES[rule].own_settings
         weight = _number(
             "λ of rule exact",
             "lambda",
-            own.get("consistency_weight", 1.0),
+            own.consistency_weight,
             0.0,
             0.1,
             "%.2f",
             help="Weight of consistency against mean similarity.",
-            disabled=rule != "exact",
+            disabled=not weighs,
         )
         every = _number(
             "Regroup every",
             "every",
-            own.get("regroup_every", 1),
+            own.regroup_every,
             1.0,
             1.0,
             "%.0f",
@@ -144,7 +146,7 @@ def _settings(run: Run, own: dict[str, Any]) -> tuple[dict[str, Any], tuple[str,
         "threshold": cut,
         "regroup_every": int(every),
     }
-    if rule == "exact":
+    if weighs:
         settings["consistency_weight"] = weight
     return settings, tuple(out)
 

@@ -10,8 +10,8 @@ import numpy as np
 
 from dtvg.config import ExperimentConfig, RunConfig, build_config
 from dtvg.records import RunResult
-from dtvg.rule.decide import consistency_of
-from dtvg.rule.memory import decide_steps
+from dtvg.rule.arrays import consistency_of
+from dtvg.rule.decide import decide_steps
 from dtvg.store.layout import RunDir, add_run, create_experiment
 from dtvg.store.reader import Experiment, Run, open_experiment
 from dtvg.store.writer import CohortWriter, RunWriter
@@ -59,8 +59,7 @@ def write_rows(writer: RunWriter, run: RunConfig, grams: np.ndarray | None, step
         "device_mem_gib": np.full(steps, 0.5, dtype=np.float32),
     }
     if grams is not None:
-        settings = run.method.grouping_settings()
-        made = decide_steps(grams, step, **settings)
+        made = decide_steps(grams, step, run.method.grouping_settings())
         upper = np.triu_indices(grams.shape[-1])
         columns |= {
             "n_candidates": made.n_candidates.astype(np.int32),

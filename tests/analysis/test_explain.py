@@ -11,7 +11,8 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from dtvg.analysis.run.explain import ExplainInfo, digits, explain_grouping
-from dtvg.rule.decide import KNOWN_RULES, decide
+from dtvg.rule.decide import decide
+from dtvg.rule.rules import RULES
 from tests.analysis.rule_words import wanted_change, wanted_headline, wanted_reason
 from tests.rule_cases import CHOICES, NAMES, ask, check_margins, check_switches, clear
 
@@ -370,7 +371,7 @@ def test_every_number_of_the_tables_is_the_plain_one(choice: dict, seed: int, n:
         assert np.allclose(gram[NAMES[i]][1:], asked.inner[i])
 
 
-@pytest.mark.parametrize("rule", KNOWN_RULES)
+@pytest.mark.parametrize("rule", RULES)
 def test_without_sources_there_is_a_headline_and_nothing_else(rule: str) -> None:
     info = explained(np.ones((1, 1), dtype=np.float32), rule)
     assert (

@@ -12,8 +12,7 @@ from dtvg.analysis.run.explain import ExplainInfo, explain_step
 from dtvg.api import Run as ApiRun
 from dtvg.errors import DataError
 from dtvg.report import build_report
-from dtvg.rule.decide import decide
-from dtvg.rule.memory import decide_steps
+from dtvg.rule.decide import decide, decide_steps
 from dtvg.store.reader import Experiment, Run, read_table
 from tests.analysis import factory
 from tests.analysis.rule_words import wanted_change, wanted_headline, wanted_reason

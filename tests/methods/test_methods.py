@@ -20,7 +20,6 @@ from dtvg.methods.specs import (
     Ties,
     TpvSum,
 )
-from dtvg.rule.decide import RULES
 from dtvg.testing.methods import MethodContract, pick, random_inputs
 
 CONFIGS: list[MethodConfig] = [
@@ -28,7 +27,7 @@ CONFIGS: list[MethodConfig] = [
     PromptTuning(),
     MptSources(),
     Mpt(distil="prompts"),
-    *(Dtvg(rule=rule) for rule in RULES),  # type: ignore[arg-type]
+    *(Dtvg(rule=rule) for rule in RULE_NAMES),
     Dtvg(measure="cosine", threshold=0.1),
     Dtvg(scale_activation="sigmoid"),
     Dtvg(scale_activation="relu"),

@@ -12,7 +12,9 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from dtvg.errors import ConfigError
-from dtvg.rule.decide import RULES, consistency_of, decide, gram_matrix, merge
+from dtvg.rule.arrays import consistency_of
+from dtvg.rule.decide import decide, gram_matrix, merge
+from dtvg.rule.rules import RULES
 
 CASES = np.load(Path(__file__).parents[1] / "golden" / "grouping_cases.npz")
 NUMBERS = range(int(CASES["n_cases"]))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import inspect
+from dataclasses import asdict
 
 import numpy as np
 import pytest
@@ -10,8 +10,10 @@ import torch
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from dtvg.rule.decide import KNOWN_RULES, decide
+from dtvg.rule.decide import decide
 from dtvg.rule.margins import exact_switch
+from dtvg.rule.rules import RULES
+from dtvg.rule.types import RuleSettings
 from tests.rule_cases import (
     CASES,
     CHOICES,
@@ -34,10 +36,8 @@ every_choice = pytest.mark.parametrize("choice", CHOICES, ids=str)
 
 
 def test_every_rule_and_every_setting_of_the_rule_is_tried_here() -> None:
-    assert set(CASES) == set(KNOWN_RULES), "a rule needs its cases in tests/rule_cases.py"
-    parameters = inspect.signature(decide).parameters.values()
-    defaults = {p.name: p.default for p in parameters if p.kind is p.KEYWORD_ONLY}
-    for name, default in defaults.items():
+    assert set(CASES) == set(RULES), "a rule needs its cases in tests/rule_cases.py"
+    for name, default in asdict(RuleSettings()).items():
         assert any(choice.get(name, default) != default for choice in CHOICES), name
 
 
@@ -94,7 +94,7 @@ def test_the_consistency_margin_is_the_lead_over_the_second_best(
         assert made.consistency_margin == pytest.approx(values[0] - values[1], abs=1e-6)
 
 
-@pytest.mark.parametrize("rule", KNOWN_RULES)
+@pytest.mark.parametrize("rule", RULES)
 def test_margins_of_many_matrices_and_on_torch_are_those_of_each_alone(rule: str) -> None:
     grams = np.stack([ask(seed, 4, {"rule": rule}).grouping.gram for seed in range(6)])
     together = decide(grams.reshape(2, 3, 5, 5), rule).similarity_margin
@@ -105,7 +105,7 @@ def test_margins_of_many_matrices_and_on_torch_are_those_of_each_alone(rule: str
         assert np.allclose(np.asarray(on_torch[i]), alone, atol=1e-12)
 
 
-@pytest.mark.parametrize("rule", KNOWN_RULES)
+@pytest.mark.parametrize("rule", RULES)
 def test_without_sources_there_are_no_margins(rule: str) -> None:
     made = decide(np.ones((1, 1), dtype=np.float32), rule)
     assert made.similarity_margin.shape == (0,)

@@ -2,7 +2,7 @@
 
 Ranking with the cut, consistency by prefix, the Gram matrix, and for every source a sentence:
 why it is in or out, and what change of its similarity would change that. arXiv 2503.18063,
-section 3.2; docs/method.md "Margins".
+section 3.2; docs/method.md, "Margins".
 """
 
 from __future__ import annotations
@@ -16,13 +16,23 @@ import numpy.typing as npt
 import pandas as pd
 
 from dtvg.errors import DataError
-from dtvg.rule.decide import Grouping, consistency_of, decide
-from dtvg.rule.margins import exact_switch
-from dtvg.rule.memory import stateful_settings
+from dtvg.rule.arrays import consistency_of
+from dtvg.rule.decide import decide
+from dtvg.rule.memory import has_memory
+from dtvg.rule.rules import RULES
+from dtvg.rule.types import Grouping, Words
 from dtvg.store.reader import Run, read_grams, read_table
 
 Floats = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
+SOFT = Words(
+    headline="The method weighs sources instead of choosing; with weight: {group}.",
+    nobody="none",
+    member="{place}, but this method weighs sources instead of choosing.",
+    other="{place}, but this method weighs sources instead of choosing.",
+    always=True,
+)
+"""What is said of a method that weighs its sources, where no rule decides."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,7 +82,7 @@ class ExplainInfo:
         """k*: how many of the ranked candidates were taken; None where the group is no prefix."""
         size = self.group_size
         in_front = (self.rank[self.member] < size).all() if size else True
-        known = self.rule in ("greedy", "fixed", "similarity_only")
+        known = self.rule in RULES and RULES[self.rule].takes_prefix
         return size if in_front and known and size <= self.n_candidates else None
 
     @cached_property
@@ -150,9 +160,9 @@ def explain_step(run: Run, step: int | None = None) -> ExplainInfo:
     settings = run.config.method.grouping_settings()
     number = int(steps[0])
     previous = None
-    if stateful_settings(settings) and number > 1:
+    if has_memory(settings) and number > 1:
         previous = _logged_group(run, number - 1)
-    grouping = decide(grams[0], previous=previous, step=number, **settings)
+    grouping = decide(grams[0], settings, previous, number)
     if run.config.method.soft:
         grouping = replace(grouping, rule="soft", member=_logged_group(run, number))
     info = explain_grouping(
@@ -212,7 +222,7 @@ def _fields(info: ExplainInfo) -> dict[str, Any]:
 
 
 def explain_grouping(
-    grouping: Grouping,
+    grouping: Grouping[np.ndarray],
     sources: tuple[str, ...],
     *,
     run: str = "",
@@ -240,8 +250,8 @@ def explain_grouping(
         target=target,
         step=step,
         rule=grouping.rule,
-        threshold=float(grouping.settings.get("threshold", 0.0)),
-        measure=str(grouping.settings.get("measure", "dot")),
+        threshold=float(grouping.settings.threshold),
+        measure=grouping.settings.measure,
         held=grouping.held is not None and bool(grouping.held),
         memory=memory,
         sources=sources,
@@ -260,84 +270,21 @@ def explain_grouping(
             if memory == "regroup_every" and grouping.held is not None and bool(grouping.held)
             else np.asarray(grouping.similarity_margin)
         ),
-        switch_change=switch_change(grouping),
+        switch_change=grouping.switch_change,
         notes=(),
     )
 
 
-def _memory(grouping: Grouping, step: int) -> str:
+def _memory(grouping: Grouping[np.ndarray], step: int) -> str:
     """Return which setting keeps a group at this step; between two regroupings nothing else
     takes part."""
-    if grouping.rule == "fixed":
-        return "fixed"
-    every = int(grouping.settings.get("regroup_every", 1))
+    if grouping.entry.never_regroups:
+        return grouping.entry.name
+    every = grouping.settings.regroup_every
     between = step > 1 and (step - 1) % every != 0
-    if grouping.settings.get("hysteresis") is not None and not between:
+    if grouping.settings.hysteresis is not None and not between:
         return "hysteresis"
     return "regroup_every" if every > 1 else ""
-
-
-def switch_change(grouping: Grouping) -> Floats:
-    """Smallest signed change of each source's similarity that moves that source in or out.
-
-    Between two neighbouring similarities of the other sources the group does not depend on
-    where exactly a source stands (rules `greedy`, `similarity_only` and `nearest`), so one trial
-    decision per gap is exact. For `exact`, see `exact_switch`. Other rules do not look at one
-    similarity.
-
-    Returns:
-        `[n]`: positive to rise, negative to fall, NaN where no change moves the source.
-    """
-    similarity = np.asarray(grouping.similarity)
-    n = len(similarity)
-    looks = grouping.rule in ("greedy", "similarity_only", "nearest", "exact")
-    if not looks or n == 0 or _kept(grouping):
-        return np.full(n, np.nan)
-    if grouping.rule == "exact":
-        return exact_switch(grouping)
-    trial, change = _gaps(similarity, float(grouping.settings.get("threshold", 0.0)))
-    moved = _moved(grouping, trial) & np.isfinite(change)
-    distance = np.where(moved, np.abs(change), np.inf)
-    best = distance.argmin(axis=1)
-    found = change[np.arange(n), best]
-    return np.where(np.isfinite(distance.min(axis=1)), found, np.nan)
-
-
-def _kept(grouping: Grouping) -> bool:
-    """Whether the group came from a memory, so that trial decisions would say nothing."""
-    return grouping.held is not None and (
-        bool(grouping.held) or grouping.settings.get("hysteresis") is not None
-    )
-
-
-def _gaps(similarity: Floats, threshold: float) -> tuple[Floats, Floats]:
-    """Return per source a value inside each gap between the others' similarities and the cut,
-    and the signed change that reaches the gap: both `[n G]`."""
-    n = len(similarity)
-    trial, change = np.empty((n, n + 1)), np.empty((n, n + 1))
-    for s in range(n):
-        cut = threshold if np.isfinite(threshold) else similarity[s]  # no edge, one gap split
-        edges = np.sort(np.append(np.delete(similarity, s), cut))
-        room = max(1.0, float(np.abs(edges).max())) + abs(float(similarity[s]))
-        lower = np.concatenate([[edges[0] - room], edges])
-        upper = np.concatenate([edges, [edges[-1] + room]])
-        trial[s] = (lower + upper) / 2
-        t = similarity[s]
-        rise, fall = np.maximum(lower - t, 0.0), np.minimum(upper - t, 0.0)
-        change[s] = np.where(upper > lower, rise + fall, np.inf)
-    return trial, change
-
-
-def _moved(grouping: Grouping, trial: Floats) -> Bools:
-    """Decide anew with TS(s) = trial[s, g]: `[n G]`, whether s changed sides."""
-    n, gaps = trial.shape
-    grams = np.broadcast_to(np.asarray(grouping.measured_gram()), (n, gaps, n + 1, n + 1)).copy()
-    rows = np.arange(n)
-    grams[rows, :, 0, rows + 1] = trial
-    grams[rows, :, rows + 1, 0] = trial
-    settings = {**grouping.settings, "measure": "dot"}
-    again = np.asarray(decide(grams, rule=grouping.rule, **settings).member)
-    return np.asarray(again[rows, :, rows] != np.asarray(grouping.member)[:, None], dtype=bool)
 
 
 def digits(value: float) -> str:
@@ -347,41 +294,40 @@ def digits(value: float) -> str:
     return f"{value:.3g}".replace("-", "−") if value else "0"
 
 
+def _words(info: ExplainInfo) -> Words:
+    return RULES[info.rule].words if info.rule in RULES else SOFT
+
+
+def _said(info: ExplainInfo, **more: str | int) -> dict[str, str | int]:
+    """Return what can be filled into every sentence, and more."""
+    names = [s for s, m in zip(info.sources, info.member, strict=True) if m]
+    return {
+        "group": ", ".join(names) or _words(info).nobody,
+        "n": len(info.sources),
+        "cut": digits(info.threshold),
+        "size": info.group_size,
+        "consistency": digits(info.consistency),
+        **more,
+    }
+
+
 def headline(info: ExplainInfo) -> str:
     """Say in one sentence which group the rule chose at this step, and why."""
-    group = ", ".join(s for s, m in zip(info.sources, info.member, strict=True) if m)
-    n, cut = len(info.sources), digits(info.threshold)
-    if info.rule in ("all_sources", "empty"):
-        what = f"all {n} sources" if info.rule == "all_sources" else "no source"
-        return f"The method merges {what} at every step, whatever their similarity."
-    if info.rule == "soft":
-        return f"The method weighs sources instead of choosing; with weight: {group or 'none'}."
-    if info.rule == "fixed":
-        return f"The group of the first step is kept for ever: {group or 'no source'}."
-    if info.held:
+    words, text = _words(info), _words(info).headline
+    if info.held and not words.always:
         why = "no other is better by more than the hysteresis"
         why = "between two regroupings" if info.memory == "regroup_every" else why
+        group = ", ".join(s for s, m in zip(info.sources, info.member, strict=True) if m)
         return f"The group of the step before is kept ({why}): {group or 'no source'}."
-    if info.rule == "nearest":
-        return f"The most similar source alone is taken: {group or 'no source'}."
-    if info.rule == "similarity_only":
-        return f"Every source with similarity of at least {cut} is in: {group or 'none is'}."
-    if info.rule in ("exact", "consistency_only"):
-        aim = "similarity and consistency" if info.rule == "exact" else "consistency"
-        second = "subset" if info.rule == "exact" else "of the pairs and the empty group"
-        lead = f", {digits(info.consistency_margin)} ahead of the second best {second}"
-        lead = "" if np.isnan(info.consistency_margin) else lead
-        return f"Best subset by {aim}{lead}: {group or 'no source'}."
-    if info.n_candidates == 0:
-        return f"No source reaches the cut at {cut}, so the group is empty."
-    if info.n_candidates == 1:
-        return f"Only {group} reaches the cut at {cut}, so it alone is the group."
-    lead = digits(info.consistency_margin)
-    tie = f"{lead} ahead of the next" if info.consistency_margin > 0 else "tied, fewest taken"
-    return (
-        f"{info.n_candidates} of {n} sources reach the cut at {cut}; consistency is highest for "
-        f"the first {info.group_size} of them ({digits(info.consistency)}, {tie}): {group}."
-    )
+    if info.n_candidates == 0 and words.without_candidates:
+        text = words.without_candidates
+    elif info.n_candidates == 1 and words.only_candidate:
+        text = words.only_candidate
+    margin = info.consistency_margin
+    lead = "" if np.isnan(margin) else words.lead.format(margin=digits(margin))
+    if words.tied and not margin > 0:
+        lead = words.tied
+    return text.format_map(_said(info, candidates=info.n_candidates, lead=lead))
 
 
 def sentence(info: ExplainInfo, s: int) -> str:
@@ -391,57 +337,34 @@ def sentence(info: ExplainInfo, s: int) -> str:
 
 
 def _reason(info: ExplainInfo, s: int) -> str:
+    """The first sentence: where the source stands, and what that means under the rule."""
     place = (
         f"similarity {digits(info.similarity[s])} (rank {info.rank[s] + 1} of {len(info.sources)})"
     )
-    if info.held and info.rule != "fixed":
+    if info.held and not (info.rule in RULES and RULES[info.rule].never_regroups):
         return f"{place} now, but the group of the step before is kept."
-    if info.rule in ("greedy", "similarity_only"):
-        return _ranked_reason(info, s, place)
-    if info.rule in ("exact", "consistency_only"):
-        with_without = "without it" if info.member[s] else "with it"
-        return (
-            f"{place}; the group's consistency is {digits(info.consistency)}, {with_without} "
-            f"{digits(info.consistency_switched[s])}."
-        )
-    if info.rule == "nearest":
-        which = "it is the most similar" if info.member[s] else "another source is more similar"
-        return f"{place}; {which}."
-    if info.rule == "fixed":
-        return f"{place} now, but only the first step's group counts."
-    if info.rule == "soft":
-        return f"{place}, but this method weighs sources instead of choosing."
-    return f"{place}, but this method does not choose."
-
-
-def _ranked_reason(info: ExplainInfo, s: int, place: str) -> str:
-    """Reasons under the paper's rule, or its similarity-only ablation."""
-    cut = digits(info.threshold)
-    if not info.candidate[s]:
-        return f"{place} lies below the cut at {cut}."
-    if info.rule == "similarity_only":
-        return f"{place} reaches the cut at {cut}."
-    k, size = int(info.rank[s]) + 1, info.group_size
-    if info.n_candidates == 1:
-        return f"{place}; it is the only one to reach the cut at {cut}."
-    if size == 1 and info.member[s]:
-        return f"{place}; it is the most similar, and no longer prefix has positive consistency."
-    if info.member[s]:
-        without = digits(info.consistency_switched[s])
-        return (
-            f"{place}, and consistency is highest for the first {size}: "
-            f"{digits(info.consistency)}, without it {without}."
-        )
-    by_prefix = info.consistency_by_prefix[k - 1]
-    return (
-        f"{place} reaches the cut at {cut}, but the first {k} together have consistency "
-        f"{digits(by_prefix)}, the first {size} have {digits(info.consistency)}."
+    words, member = _words(info), bool(info.member[s])
+    text = words.member if member else words.other
+    if words.below and not info.candidate[s]:
+        text = words.below
+    elif member and info.n_candidates == 1 and words.member_only_candidate:
+        text = words.member_only_candidate
+    elif member and info.group_size == 1 and words.member_alone:
+        text = words.member_alone
+    rank = int(info.rank[s])
+    said = _said(
+        info,
+        place=place,
+        k=rank + 1,
+        switched=digits(info.consistency_switched[s]),
+        by_prefix=digits(info.consistency_by_prefix[rank]),
     )
+    return text.format_map(said)
 
 
 def _change(info: ExplainInfo, s: int) -> str:
     """The second sentence: the change of its similarity that would move the source."""
-    if info.rule in ("all_sources", "empty", "fixed", "consistency_only", "soft"):
+    if info.rule not in RULES or RULES[info.rule].switch is None:
         return ""
     change, margin = info.switch_change[s], info.similarity_margin[s]
     if np.isnan(margin):

@@ -255,7 +255,7 @@ def _similarity_of(run: Run) -> str:
         return "similarity"
     if run.config.method.ranks_prompts:
         return "cosine of the prompts"
-    cosine = run.config.method.grouping_settings().get("measure") == "cosine"
+    cosine = run.config.method.grouping_settings().measure == "cosine"
     return "cosine(v_t, v_s)" if cosine else "similarity ⟨v_t, v_s⟩ / d"
 
 
@@ -264,7 +264,7 @@ def _threshold(run: Run) -> float:
         return 0.0
     if run.config.method.soft:
         return float("nan")
-    return float(run.config.method.grouping_settings().get("threshold", 0.0))
+    return run.config.method.grouping_settings().threshold
 
 
 def _notes(run: Run, steps: Ints, table: pd.DataFrame, exact: bool) -> tuple[str, ...]:

@@ -20,26 +20,17 @@ from dtvg.analysis.run import segments
 from dtvg.analysis.run.stability import jaccard
 from dtvg.config import RunConfig
 from dtvg.errors import DataError, unknown
-from dtvg.rule.decide import RULES
-from dtvg.rule.memory import decide_steps, stateful_settings
+from dtvg.rule.decide import decide_steps
+from dtvg.rule.memory import has_memory
+from dtvg.rule.rules import RULE_NAMES, rule_of
 from dtvg.rule.subsets import MAX_EXACT_SOURCES
+from dtvg.rule.types import RuleSettings
 from dtvg.store.reader import Run, read_grams, read_table
 
 Ints = npt.NDArray[np.int64]
 Bools = npt.NDArray[np.bool_]
 Singles = npt.NDArray[np.float32]
 
-SETTINGS = (
-    "rule",
-    "measure",
-    "threshold",
-    "consistency_weight",
-    "exact_over",
-    "exact_similarity",
-    "regroup_every",
-    "hysteresis",
-    "hysteresis_unit",
-)
 OWN_VECTORS = (
     "Decided from this run's own vectors; a run trained under these settings would have moved "
     "them differently."
@@ -56,7 +47,7 @@ class ReplayInfo:
 
     run: str
     target: str
-    settings: dict[str, Any]
+    settings: RuleSettings
     """What the replay decided with."""
     left_out: tuple[str, ...]
     sources: tuple[str, ...]
@@ -135,20 +126,22 @@ def replay(
         first: first step to show; None from the start.
         last: last step to show; None to the newest.
         every: replay every so many steps only; None for as many as is quick.
-        **settings: arguments of `dtvg.rule.decide.decide` that differ from the run's own.
+        **settings: fields of `RuleSettings` that differ from the run's own.
 
     Raises:
         DataError: nothing to group, an unknown setting, or an unknown source.
         ConfigError: a setting `decide` refuses.
     """
     config = _checked(run, leave_out, settings)
-    used = {**config.method.grouping_settings(), **settings}
+    used = RuleSettings.of(config.method.grouping_settings(), **settings)
     kept = [i for i, s in enumerate(config.sources) if s not in set(leave_out)]
     rows = np.array([0, *(i + 1 for i in kept)])
-    if stateful_settings(used):
+    if used.rule not in RULE_NAMES:
+        raise DataError(unknown("grouping rule", used.rule, RULE_NAMES))
+    if has_memory(used):
         every = _unthinned(run, used, len(kept), last, every)
     elif every is None:
-        every = _affordable(run, str(used.get("rule", "greedy")), len(kept), first, last)
+        every = _affordable(run, used, len(kept), first, last)
     steps, decided = _decide_all(run, rows, used, first, last, every)
     logged = _logged(run, config.sources, steps, first, last)[:, kept]
     sources = tuple(config.sources[i] for i in kept)
@@ -163,21 +156,20 @@ def _checked(run: Run, leave_out: Sequence[str], settings: Mapping[str, Any]) ->
             f"Run '{run.name}' logs no Gram matrices (method '{run.method}'), so nothing can be "
             "replayed; choose a run of 'dtvg', 'all_sources' or 'single'."
         )
-    known = set(config.method.grouping_settings()) | set(SETTINGS)
     for name in settings:
-        if name not in known:
-            raise DataError(unknown("setting of the rule", name, known))
+        if name not in RuleSettings.names():
+            raise DataError(unknown("setting of the rule", name, RuleSettings.names()))
     for source in leave_out:
         if source not in config.sources:
             raise DataError(unknown("source", source, config.sources))
     return config
 
 
-def _affordable(run: Run, rule: str, n: int, first: int | None, last: int | None) -> int:
-    """Return 1, or for rule `exact` the stride that keeps the number of subsets in bounds."""
-    if rule not in RULES:
-        raise DataError(unknown("grouping rule", rule, RULES))
-    if rule != "exact" or n > MAX_EXACT_SOURCES:
+def _affordable(
+    run: Run, settings: RuleSettings, n: int, first: int | None, last: int | None
+) -> int:
+    """Return 1, or the stride that keeps the number of subsets in bounds where all are compared."""
+    if not rule_of(settings).searches_subsets or n > MAX_EXACT_SOURCES:
         return 1
     steps = read_table(run, "steps", ["step"], first, last).num_rows
     return max(1, int(-(-steps * 2**n // _SUBSET_WORK)))
@@ -194,14 +186,14 @@ class _Decided:
 
 
 def _unthinned(
-    run: Run, settings: dict[str, Any], n: int, last: int | None, every: int | None
+    run: Run, settings: RuleSettings, n: int, last: int | None, every: int | None
 ) -> int:
     """Return 1: a rule with a memory needs every step from the first on.
 
     Raises:
         DataError: if steps were to be left out, or are too many for rule `exact`.
     """
-    needed = _affordable(run, str(settings.get("rule", "greedy")), n, None, last)
+    needed = _affordable(run, settings, n, None, last)
     if max(every or 1, needed) > 1:
         raise DataError(
             "A rule with a memory (fixed, regroup_every, hysteresis) is replayed step by step "
@@ -214,23 +206,23 @@ def _unthinned(
 def _decide_all(
     run: Run,
     rows: Ints,
-    settings: dict[str, Any],
+    settings: RuleSettings,
     first: int | None,
     last: int | None,
     every: int,
 ) -> tuple[Ints, _Decided]:
     """Decide every step of the range; rules with a memory start at the run's first step."""
     n = len(rows) - 1
-    start = None if stateful_settings(settings) else first
+    start = None if has_memory(settings) else first
     steps, grams = read_grams(run, start, last, every)
     if len(grams):
         grams = grams[:, rows[:, None], rows]
     else:
         grams = np.zeros((0, n + 1, n + 1), dtype=np.float32)
     chunk = 4096
-    if settings.get("rule") == "exact":
+    if rule_of(settings).searches_subsets:
         chunk = max(1, min(chunk, _SUBSET_ROWS // 2 ** min(n, MAX_EXACT_SOURCES)))
-    made = decide_steps(grams, steps, chunk, **settings)
+    made = decide_steps(grams, steps, settings, chunk)
     shown = np.flatnonzero(steps >= (first or 0))
     return steps[shown], _Decided(
         made.member[shown],
@@ -262,7 +254,7 @@ def _logged(
 
 def _info(
     run: Run,
-    settings: dict[str, Any],
+    settings: RuleSettings,
     left_out: tuple[str, ...],
     sources: tuple[str, ...],
     steps: Ints,

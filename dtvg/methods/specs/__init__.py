@@ -28,7 +28,7 @@ from dtvg.methods.specs.base import (
 from dtvg.methods.specs.consensus import Consensus
 from dtvg.methods.specs.dare import Dare
 from dtvg.methods.specs.dmtg import Dmtg
-from dtvg.methods.specs.dtvg import Dtvg, Rule
+from dtvg.methods.specs.dtvg import Dtvg
 from dtvg.methods.specs.forkmerge import ForkMerge
 from dtvg.methods.specs.moe import Moe
 from dtvg.methods.specs.mpt import Mpt
@@ -76,7 +76,6 @@ __all__ = [
     "PromptTuning",
     "Relational",
     "Role",
-    "Rule",
     "Single",
     "Spot",
     "SpotDynamic",

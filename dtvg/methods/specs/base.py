@@ -13,6 +13,8 @@ from typing import Any, ClassVar, Literal, Self
 
 from pydantic import BaseModel, ConfigDict
 
+from dtvg.rule.types import RuleSettings
+
 Subset = tuple[str, ...]
 """Names of sources, in the order of all sources."""
 
@@ -278,11 +280,11 @@ class MethodConfig(BaseModel):
         """Return how many learned gates, assignment logits or attention weights there are."""
         return 0
 
-    def grouping_settings(self) -> dict[str, Any]:
-        """Arguments for `dtvg.rule.decide.decide` that reproduce this method's decisions."""
+    def grouping_settings(self) -> RuleSettings:
+        """Settings of `decide` that reproduce this method's decisions."""
         if self.ranks_prompts:
-            return {"rule": "nearest", "measure": "cosine", "threshold": float("-inf")}
-        return {"rule": "all_sources"}
+            return RuleSettings("nearest", measure="cosine", threshold=float("-inf"))
+        return RuleSettings("all_sources")
 
 
 def _in_letters(value: Any) -> str:

@@ -6,15 +6,13 @@ arXiv 2503.18063, sections 3 and 4.
 
 from __future__ import annotations
 
-from typing import Any, Literal, Self
+from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
 from dtvg.methods.specs.base import MethodConfig
-
-Rule = Literal[
-    "greedy", "similarity_only", "consistency_only", "exact", "all_sources", "fixed", "empty"
-]
+from dtvg.rule.rules import RULE_NAMES, RULES, RuleName, idle_settings
+from dtvg.rule.types import RuleSettings
 
 
 class Dtvg(MethodConfig):
@@ -26,10 +24,11 @@ class Dtvg(MethodConfig):
     weights = "grouped"
 
     name: Literal["dtvg"] = "dtvg"
-    rule: Rule = Field(
+    rule: RuleName = Field(
         "greedy",
-        description="How the group is decided: greedy is the paper's, the others its ablations "
-        "(exact is the subset optimum the paper's heuristic approximates).",
+        description="How the group is decided: greedy is the paper's, the others its ablations. "
+        + "; ".join(f"{name}: {RULES[name].summary}" for name in RULE_NAMES)
+        + ".",
     )
     measure: Literal["dot", "cosine"] = Field(
         "dot", description="Inner product of the pooled vectors (the paper's), or their cosine."
@@ -63,25 +62,13 @@ class Dtvg(MethodConfig):
         "identity", description="What the learned scales pass through; the paper's is identity."
     )
 
-    def grouping_settings(self) -> dict[str, Any]:
-        """Arguments for `dtvg.rule.decide.decide` that reproduce this method's decisions."""
-        return {
-            "rule": self.rule,
-            "measure": self.measure,
-            "threshold": self.threshold,
-            "consistency_weight": self.consistency_weight,
-            "exact_over": self.exact_over,
-            "exact_similarity": self.exact_similarity,
-            "regroup_every": self.regroup_every,
-            "hysteresis": self.hysteresis,
-            "hysteresis_unit": self.hysteresis_unit,
-        }
+    def grouping_settings(self) -> RuleSettings:
+        """Settings of `decide` that reproduce this method's decisions."""
+        return RuleSettings(**{name: getattr(self, name) for name in RuleSettings.names()})
 
     @model_validator(mode="after")
-    def _fixed_never_regroups(self) -> Self:
-        if self.rule == "fixed" and (self.regroup_every > 1 or self.hysteresis is not None):
-            raise ValueError(
-                "rule 'fixed' keeps the first step's group for ever, so 'regroup_every' and "
-                "'hysteresis' have nothing to do; leave them out or use rule 'greedy'"
-            )
+    def _every_setting_has_an_effect(self) -> Self:
+        idle = idle_settings(self.grouping_settings())
+        if idle:
+            raise ValueError(idle)
         return self

@@ -6,11 +6,13 @@ SPoT is arXiv 2110.07904.
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from dataclasses import replace
+from typing import Literal
 
 from pydantic import Field
 
 from dtvg.methods.specs.base import MethodConfig
+from dtvg.rule.types import RuleSettings
 
 
 class SpotDynamic(MethodConfig):
@@ -29,6 +31,6 @@ class SpotDynamic(MethodConfig):
         100, ge=1, description="k: the source is chosen anew at steps 1, 1 + k, 1 + 2k, …"
     )
 
-    def grouping_settings(self) -> dict[str, Any]:
-        """Arguments for `decide` that give the logged choice: cosines of pooled prompts."""
-        return {**super().grouping_settings(), "regroup_every": self.regroup_every}
+    def grouping_settings(self) -> RuleSettings:
+        """Settings of `decide` that give the logged choice: cosines of pooled prompts."""
+        return replace(super().grouping_settings(), regroup_every=self.regroup_every)

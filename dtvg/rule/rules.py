@@ -1,0 +1,302 @@
+"""The rules, one entry each: whom a rule takes, what it maximises, how close it was, its words.
+
+A new rule is one more `Rule` in `_ALL`: `decide`, hysteresis, margins, explain, replay, the form
+and the method's configuration read it from there. docs/method.md, "Rules".
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Literal
+
+from array_api_compat import array_namespace, device
+from jaxtyping import Bool, Float64
+
+from dtvg.errors import ConfigError, unknown
+from dtvg.rule.arrays import A, mean_over_pairs
+from dtvg.rule.margins import (
+    exact_margin,
+    exact_switch,
+    nearest_margin,
+    no_margin,
+    place_switch,
+    prefix_margin,
+    threshold_margin,
+)
+from dtvg.rule.subsets import best_subset, pair_objective, subset_objective
+from dtvg.rule.types import Ranking, Rule, RuleSettings, Words
+
+
+def choose_prefix(ranking: Ranking[A]) -> tuple[Bool[A, "... n"], Float64[A, " ..."]]:
+    """Take the prefix of the candidates with the highest consistency, the shortest of equals."""
+    xp = array_namespace(ranking.gram)
+    by_prefix, count = ranking.consistency_by_prefix, ranking.n_candidates
+    n = by_prefix.shape[-1]
+    if n == 0:
+        return xp.astype(ranking.rank, xp.bool), _no_lead(ranking)
+    places = xp.arange(n, device=device(ranking.gram))
+    value = xp.where(places < count[..., None], by_prefix, -xp.inf)
+    best = xp.argmax(value, axis=-1)
+    size = xp.minimum(best + 1, count)
+    member = ranking.rank < size[..., None]
+    others = xp.where(places == best[..., None], -xp.inf, value)
+    known = count > 1
+    lead = xp.where(known, xp.max(value, axis=-1), 0.0)
+    lead = lead - xp.where(known, xp.max(others, axis=-1), 0.0)
+    return member, xp.where(known, lead, xp.nan)
+
+
+def choose_candidates(ranking: Ranking[A]) -> tuple[Bool[A, "... n"], Float64[A, " ..."]]:
+    """Take every candidate."""
+    return ranking.candidate, _no_lead(ranking)
+
+
+def choose_pair(ranking: Ranking[A]) -> tuple[Bool[A, "... n"], Float64[A, " ..."]]:
+    """Take the pair of sources with the highest consistency, or nobody if none is positive."""
+    if ranking.rank.shape[-1] == 0:
+        return choose_nobody(ranking)
+    return best_subset(*pair_objective(ranking))
+
+
+def choose_subset(ranking: Ranking[A]) -> tuple[Bool[A, "... n"], Float64[A, " ..."]]:
+    """Take the subset with the highest similarity + λ · consistency."""
+    if ranking.rank.shape[-1] == 0:
+        return choose_nobody(ranking)
+    return best_subset(*subset_objective(ranking))
+
+
+def choose_everybody(ranking: Ranking[A]) -> tuple[Bool[A, "... n"], Float64[A, " ..."]]:
+    """Take every source."""
+    return array_namespace(ranking.gram).ones_like(ranking.candidate), _no_lead(ranking)
+
+
+def choose_nobody(ranking: Ranking[A]) -> tuple[Bool[A, "... n"], Float64[A, " ..."]]:
+    """Take no source."""
+    return array_namespace(ranking.gram).zeros_like(ranking.candidate), _no_lead(ranking)
+
+
+def choose_nearest(ranking: Ranking[A]) -> tuple[Bool[A, "... n"], Float64[A, " ..."]]:
+    """Take the most similar source, whatever the threshold."""
+    return ranking.rank < 1, _no_lead(ranking)
+
+
+def _no_lead(ranking: Ranking[A]) -> Float64[A, " ..."]:
+    """Return NaN for every leading index: there is no next best group."""
+    xp = array_namespace(ranking.gram)
+    return xp.full_like(xp.astype(ranking.n_candidates, xp.float64), xp.nan)
+
+
+def prefix_value(ranking: Ranking[A], member: Bool[A, "... n"]) -> Float64[A, " ..."]:
+    """Return KC; −∞ with a member that is no candidate, or with nobody where somebody could be."""
+    xp = array_namespace(ranking.gram)
+    outside = xp.any(member & ~ranking.candidate, axis=-1)
+    nobody = ~xp.any(member, axis=-1) & (ranking.n_candidates > 0)
+    return xp.where(outside | nobody, -xp.inf, pair_value(ranking, member))
+
+
+def threshold_value(ranking: Ranking[A], member: Bool[A, "... n"]) -> Float64[A, " ..."]:
+    """Return Σ (TS − threshold) over the members."""
+    xp = array_namespace(ranking.gram)
+    above = ranking.similarity - ranking.settings.threshold
+    return xp.sum(above * xp.astype(member, xp.float64), axis=-1)
+
+
+def pair_value(ranking: Ranking[A], member: Bool[A, "... n"]) -> Float64[A, " ..."]:
+    """Return KC."""
+    return mean_over_pairs(ranking.measured_gram()[..., 1:, 1:], member)
+
+
+def subset_value(ranking: Ranking[A], member: Bool[A, "... n"]) -> Float64[A, " ..."]:
+    """Return similarity + λ · KC; −∞ for nobody, or for one who may not be searched."""
+    xp, settings = array_namespace(ranking.gram), ranking.settings
+    weight = xp.astype(member, xp.float64)
+    size = xp.sum(weight, axis=-1)
+    similarity = xp.sum(ranking.similarity * weight, axis=-1)
+    if settings.exact_similarity == "mean":
+        similarity = similarity / xp.where(size > 0, size, 1.0)
+    barred = size == 0
+    if settings.exact_over == "candidates":
+        barred = barred | xp.any(member & ~ranking.candidate, axis=-1)
+    value = similarity + pair_value(ranking, member) * settings.consistency_weight
+    return xp.where(barred, -xp.inf, value)
+
+
+def nearest_value(ranking: Ranking[A], member: Bool[A, "... n"]) -> Float64[A, " ..."]:
+    """Return TS of the member; −∞ for nobody."""
+    xp = array_namespace(ranking.gram)
+    similarity = xp.sum(ranking.similarity * xp.astype(member, xp.float64), axis=-1)
+    return xp.where(xp.any(member, axis=-1), similarity, -xp.inf)
+
+
+def no_value(ranking: Ranking[A], member: Bool[A, "... n"]) -> Float64[A, " ..."]:
+    """Return 0: no group is better than another."""
+    xp = array_namespace(ranking.gram)
+    return xp.zeros_like(xp.sum(xp.astype(member, xp.float64), axis=-1))
+
+
+_PREFIX_WORDS = Words(
+    headline="{candidates} of {n} sources reach the cut at {cut}; consistency is highest for the "
+    "first {size} of them ({consistency}, {lead}): {group}.",
+    lead="{margin} ahead of the next",
+    tied="tied, fewest taken",
+    member="{place}, and consistency is highest for the first {size}: {consistency}, without it "
+    "{switched}.",
+    other="{place} reaches the cut at {cut}, but the first {k} together have consistency "
+    "{by_prefix}, the first {size} have {consistency}.",
+    below="{place} lies below the cut at {cut}.",
+    without_candidates="No source reaches the cut at {cut}, so the group is empty.",
+    only_candidate="Only {group} reaches the cut at {cut}, so it alone is the group.",
+    member_only_candidate="{place}; it is the only one to reach the cut at {cut}.",
+    member_alone="{place}; it is the most similar, and no longer prefix has positive consistency.",
+)
+_CANDIDATES_WORDS = Words(
+    headline="Every source with similarity of at least {cut} is in: {group}.",
+    nobody="none is",
+    member="{place} reaches the cut at {cut}.",
+    other="{place} lies below the cut at {cut}.",
+)
+_PAIR_WORDS = Words(
+    headline="Best subset by consistency{lead}: {group}.",
+    lead=", {margin} ahead of the second best of the pairs and the empty group",
+    member="{place}; the group's consistency is {consistency}, without it {switched}.",
+    other="{place}; the group's consistency is {consistency}, with it {switched}.",
+)
+_SUBSET_WORDS = replace(
+    _PAIR_WORDS,
+    headline="Best subset by similarity and consistency{lead}: {group}.",
+    lead=", {margin} ahead of the second best subset",
+)
+_EVERYBODY_WORDS = Words(
+    headline="The method merges all {n} sources at every step, whatever their similarity.",
+    member="{place}, but this method does not choose.",
+    other="{place}, but this method does not choose.",
+    always=True,
+)
+_NOBODY_WORDS = replace(
+    _EVERYBODY_WORDS,
+    headline="The method merges no source at every step, whatever their similarity.",
+)
+_FIXED_WORDS = Words(
+    headline="The group of the first step is kept for ever: {group}.",
+    member="{place} now, but only the first step's group counts.",
+    other="{place} now, but only the first step's group counts.",
+    always=True,
+)
+_NEAREST_WORDS = Words(
+    headline="The most similar source alone is taken: {group}.",
+    member="{place}; it is the most similar.",
+    other="{place}; another source is more similar.",
+)
+
+_ALL = (
+    Rule(
+        name="greedy",
+        summary="the first k of the candidates by similarity, for the k with the highest "
+        "consistency (the paper's)",
+        choose=choose_prefix,
+        objective=prefix_value,
+        margin=prefix_margin,
+        switch=place_switch,
+        words=_PREFIX_WORDS,
+        takes_prefix=True,
+    ),
+    Rule(
+        name="similarity_only",
+        summary="every candidate",
+        choose=choose_candidates,
+        objective=threshold_value,
+        margin=threshold_margin,
+        switch=place_switch,
+        words=_CANDIDATES_WORDS,
+        takes_prefix=True,
+    ),
+    Rule(
+        name="consistency_only",
+        summary="the subset of all sources with the highest consistency, which is the closest pair",
+        choose=choose_pair,
+        objective=pair_value,
+        margin=no_margin,
+        words=_PAIR_WORDS,
+    ),
+    Rule(
+        name="exact",
+        summary="the subset with the highest similarity + λ · consistency, the optimum that the "
+        "paper's heuristic approximates",
+        choose=choose_subset,
+        objective=subset_value,
+        margin=exact_margin,
+        switch=exact_switch,
+        words=_SUBSET_WORDS,
+        searches_subsets=True,
+        own_settings=("consistency_weight", "exact_over", "exact_similarity"),
+    ),
+    Rule(
+        name="all_sources",
+        summary="every source",
+        choose=choose_everybody,
+        objective=no_value,
+        margin=no_margin,
+        words=_EVERYBODY_WORDS,
+    ),
+    Rule(
+        name="fixed",
+        summary="the greedy group of the first step for ever",
+        choose=choose_prefix,
+        objective=prefix_value,
+        margin=prefix_margin,
+        words=_FIXED_WORDS,
+        takes_prefix=True,
+        never_regroups=True,
+    ),
+    Rule(
+        name="empty",
+        summary="no source",
+        choose=choose_nobody,
+        objective=no_value,
+        margin=no_margin,
+        words=_NOBODY_WORDS,
+    ),
+    Rule(
+        name="nearest",
+        summary="the most similar source alone, whatever the threshold (SPoT's)",
+        choose=choose_nearest,
+        objective=nearest_value,
+        margin=nearest_margin,
+        switch=place_switch,
+        words=_NEAREST_WORDS,
+        offered=False,
+    ),
+)
+
+RULES: dict[str, Rule] = {rule.name: rule for rule in _ALL}
+"""Every rule by name, the paper's first."""
+RULE_NAMES: tuple[str, ...] = tuple(rule.name for rule in _ALL if rule.offered)
+"""Names of the rules of method `dtvg`."""
+
+if TYPE_CHECKING:
+    RuleName = str
+else:
+    RuleName = Literal[RULE_NAMES]
+    """Type of a configuration's field that takes one of `RULE_NAMES`."""
+
+
+def rule_of(settings: RuleSettings) -> Rule:
+    """Return the entry of the rule that the settings name.
+
+    Raises:
+        ConfigError: there is no such rule.
+    """
+    if settings.rule not in RULES:
+        raise ConfigError(unknown("grouping rule", settings.rule, RULES))
+    return RULES[settings.rule]
+
+
+def idle_settings(settings: RuleSettings) -> str:
+    """Say which settings contradict the rule because they have nothing to do; "" if none does."""
+    regroups = settings.regroup_every > 1 or settings.hysteresis is not None
+    if rule_of(settings).never_regroups and regroups:
+        return (
+            f"rule '{settings.rule}' keeps the first step's group for ever, so 'regroup_every' "
+            "and 'hysteresis' have nothing to do; leave them out or use rule 'greedy'"
+        )
+    return ""
