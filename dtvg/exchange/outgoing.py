@@ -25,6 +25,7 @@ from dtvg.store.files import replace_bytes, replace_json
 from dtvg.store.reader import Run, read_prompts, read_provenance, read_table
 from dtvg.tasks.catalogue import find_task
 from dtvg.tasks.spec import TaskSpec
+from dtvg.templates import render
 
 WHICH = ("best", "final", "initial")
 
@@ -202,44 +203,6 @@ def _metadata(run: Run) -> dict[str, str]:
     return {}
 
 
-CARD = """---
-library_name: peft
-base_model: {backbone}
-tags: [prompt-tuning, dtvg, {task}]
----
-
-# Soft prompt for {title}
-
-{length} virtual tokens of width {width} for the frozen backbone `{backbone}`{revision}, made by
-{method}.
-
-| | |
-|---|---|
-| task | {title} (`{task}`) |
-| data | {data} |
-| licence of the data | {licence} |
-| paper of the data | {paper} |
-| input | {text} |
-| answers | {answers} |
-| score | {score} |
-| group | {group} |
-{more}
-The licence of the data and of the backbone apply to this prompt as well.
-
-## Use
-
-```python
-from peft import PeftModel
-from transformers import {loader}
-
-model = PeftModel.from_pretrained({loader}.from_pretrained("{backbone}"), "this folder")
-```
-
-The prompt stands before everything else{where}. Files `dtvg_prompt.*` hold the initial prompt, so
-that `python -m dtvg prompts import` gets the task prompt vector back; PEFT ignores them.
-"""
-
-
 def model_card(out: Outgoing, encoder_decoder: bool) -> str:
     """Write the card of a prompt.
 
@@ -251,13 +214,13 @@ def model_card(out: Outgoing, encoder_decoder: bool) -> str:
         spec: TaskSpec | None = find_task(out.task)
     except ConfigError:
         spec = None
-    kind = "AutoModelForSeq2SeqLM" if encoder_decoder else "AutoModelForCausalLM"
     group = "–" if out.group is None else ", ".join(out.group) or "empty"
-    more = "".join(f"| {k} | {_cell(v)} |\n" for k, v in out.facts.items() if v not in (None, []))
-    revision = f" (revision {out.backbone_revision})" if out.backbone_revision else ""
-    return CARD.format(
+    return render(
+        "model_card.md.j2",
         backbone=out.backbone,
-        revision=revision,
+        revision=out.backbone_revision,
+        encoder_decoder=encoder_decoder,
+        loader="AutoModelForSeq2SeqLM" if encoder_decoder else "AutoModelForCausalLM",
         task=out.task,
         title=spec.title if spec else out.task,
         length=out.prompt.shape[0],
@@ -266,13 +229,11 @@ def model_card(out: Outgoing, encoder_decoder: bool) -> str:
         data=(spec.dataset if spec else "not known") or "own files",
         licence=(spec.licence if spec else "") or "not known",
         paper=(spec.paper if spec else "") or "not known",
-        text=_input_of(spec),
+        input=_input_of(spec),
         answers=_answers(spec),
         score=out.score_text,
         group=_cell(group),
-        more=more,
-        loader=kind,
-        where=", in the encoder only" if encoder_decoder else ", BOS included",
+        facts=[(k, _cell(v)) for k, v in out.facts.items() if v not in (None, [])],
     )
 
 

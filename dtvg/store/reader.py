@@ -330,7 +330,8 @@ def read_table(
 def _read_part(part: Part, columns: list[str] | None, schema: pa.Schema) -> pa.Table:
     """Read one part file under today's schema; columns it does not have are null."""
     try:
-        data = pq.read_table(part.path, columns=columns)
+        with pq.ParquetFile(part.path) as file:  # unlike a dataset, it skips columns it lacks
+            data = file.read(columns)
     except (pa.ArrowInvalid, pa.ArrowKeyError) as error:
         raise StoreError(f"'{part.path}' is no readable Parquet file ({error}).") from None
     wanted = schema if columns is None else pa.schema([schema.field(c) for c in columns])

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from dtvg.analysis.run.groups import group_info
-from dtvg.analysis.run.stability import jaccard, stability_of
+from dtvg.analysis.run.stability import stability_of
+from dtvg.analysis.statistics import jaccard
 from dtvg.errors import DataError
 from dtvg.store.reader import Experiment
 from tests.analysis.factory import find

@@ -19,12 +19,13 @@ from dtvg.analysis.compare.scores import AVERAGE, Kind, Sheet
 from dtvg.analysis.statistics import (
     ALPHA,
     FEWEST_SEEDS,
-    RESAMPLES,
     bootstrap_p,
     cohen_dz,
     hedges_correction,
     holm,
     mcnemar_p,
+    percentile_interval,
+    resample_indices,
     seeds_for_power,
     seeds_needed,
     sign_flip_p,
@@ -308,20 +309,19 @@ def _compare(
 def _by_example(differences: Floats) -> dict[str, Any]:
     """Intervals and p from differences `[B S]`: seeds as they are, and seeds resampled too."""
     count = differences.shape[1]
-    cut = [ALPHA / 2, 1 - ALPHA / 2]
     fixed = differences.mean(axis=1)
-    low, high = np.quantile(fixed, cut)
+    interval = percentile_interval(fixed)
     made: dict[str, Any] = {
-        "low_examples": float(low),
-        "high_examples": float(high),
+        "low_examples": interval.low,
+        "high_examples": interval.high,
         "examples_test": "bootstrap",
         "p_examples": bootstrap_p(fixed),
     }
     if count > 1:
-        drawn = np.random.default_rng([1, count]).integers(0, count, (RESAMPLES, count))
+        drawn = resample_indices(count, [1, count])
         both = np.take_along_axis(differences, drawn, axis=1).mean(axis=1)
-        low, high = np.quantile(both, cut)
-        made |= {"low_both": float(low), "high_both": float(high), "p_both": bootstrap_p(both)}
+        interval = percentile_interval(both)
+        made |= {"low_both": interval.low, "high_both": interval.high, "p_both": bootstrap_p(both)}
     return made
 
 

@@ -18,6 +18,7 @@ import pandas as pd
 from dtvg import paths
 from dtvg.analysis.downsample import MAX_POINTS, thin_index
 from dtvg.analysis.run.groups import GroupInfo
+from dtvg.analysis.statistics import jaccard
 from dtvg.analysis.subsets.runs import Subset, in_order, name_of, searched, subset_table
 from dtvg.errors import DataError, unknown
 from dtvg.store.reader import Run
@@ -112,13 +113,12 @@ def overlap(member: Bools, right: Bools) -> dict[str, Floats]:
         Jaccard 1 where both are empty.
     """
     hit = (member & right).sum(axis=1).astype(np.float64)
-    size, union = member.sum(axis=1), (member | right).sum(axis=1)
-    total = int(right.sum())
+    size, total = member.sum(axis=1), int(right.sum())
     with np.errstate(invalid="ignore", divide="ignore"):
         return {
             "precision": np.where(size > 0, hit / size, np.nan),
             "recall": hit / total if total else np.full(len(hit), np.nan),
-            "jaccard": np.where(union > 0, hit / np.maximum(union, 1), 1.0),
+            "jaccard": jaccard(member, right),
             "exact": (member == right).all(axis=1).astype(np.float64),
         }
 
