@@ -1,7 +1,7 @@
 """Subsets of sources and what the searching rules score them by.
 
 `exact` scores every subset by similarity and consistency, `consistency_only` every pair.
-docs/method.md, "Rules".
+docs/method.md, "Rules that search subsets".
 """
 
 from __future__ import annotations

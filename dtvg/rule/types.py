@@ -133,7 +133,7 @@ class Grouping(Ranking[A]):
     """The group, in source order."""
     consistency_margin: Float64[A, " ..."]
     """KC(k*) − max over other k of KC(k); NaN with fewer than two candidates. With rules that
-    search subsets: lead over the second best subset (NaN: none)."""
+    search subsets: lead over the second best subset they compared (NaN: none)."""
     rule: str = "greedy"
     """Name of the rule; `soft` where a method weighs sources and `member` means weight > 0."""
     held: Bool[A, " ..."] | None = None
