@@ -15,12 +15,11 @@ from typing import Any
 import numpy as np
 
 from dtvg.config import ExperimentConfig, RunConfig, build_config
-from dtvg.records import RunResult, RunState
-from dtvg.rule.arrays import consistency_of
-from dtvg.rule.decide import decide
+from dtvg.records import RunState
 from dtvg.store.files import read_json, replace_json
 from dtvg.store.layout import RunDir, create_experiment
 from dtvg.store.writer import CohortWriter, RunWriter
+from dtvg.testing import made_runs
 
 NAMES = ("sst2", "mnli", "qnli", "qqp", "mrpc", "cola", "boolq", "multirc", "wic", "wsc", "record")
 CHUNK = 5000
@@ -43,65 +42,24 @@ def experiment(name: str, runs: int, steps: int, sources: int) -> ExperimentConf
     )
 
 
-def walk(rng: np.random.Generator, steps: int, n: int, width: int = 8) -> np.ndarray:
-    """Return Gram matrices `[S m m]` float32 of vectors on slow random walks."""
-    start = rng.normal(size=(1, n + 1, width))
-    moves = rng.normal(scale=2.0 / np.sqrt(steps), size=(steps, n + 1, width))
-    vectors = start + moves.cumsum(axis=0)
-    gram = vectors @ vectors.transpose(0, 2, 1) / width
-    upper = np.triu(gram)
-    return (upper + np.triu(gram, 1).transpose(0, 2, 1)).astype(np.float32)
-
-
 def write_chunk(writer: RunWriter, run: RunConfig, first: int, grams: np.ndarray) -> None:
     """Give a stretch of steps to the writer."""
-    count, n = len(grams), len(run.sources)
+    count = len(grams)
     rng = np.random.default_rng([run.seed, first])
     step = np.arange(first, first + count)
-    made = decide(grams, run.method.grouping_settings())
-    upper = np.triu_indices(n + 1)
-    prefix = np.take_along_axis(made.consistency_by_prefix, made.rank, axis=-1)
-    flat_candidate = made.candidate.ravel()
-    writer.extend(
-        "steps",
-        {
-            "step": step,
-            "seconds": step * 0.1,
-            "loss": (2 / np.sqrt(step) + rng.normal(scale=0.1, size=count)).astype(np.float32),
-            "grad_norm": rng.random(count).astype(np.float32),
-            "lr_prompt": np.full(count, 1e-3, dtype=np.float32),
-            "lr_scale": np.full(count, 1e-3, dtype=np.float32),
-            "lr_scale_target": np.full(count, 1e-3, dtype=np.float32),
-            "examples": np.full(count, 8, dtype=np.int32),
-            "tokens": np.full(count, 400, dtype=np.int32),
-            "step_ms": np.full(count, 100, dtype=np.float32),
-            "device_mem_gib": np.full(count, 1, dtype=np.float32),
-            "n_candidates": made.n_candidates.astype(np.int32),
-            "group_size": made.member.sum(-1).astype(np.int32),
-            "consistency": consistency_of(grams, made.member).astype(np.float32),
-            "consistency_margin": _nullable(made.consistency_margin),
-            "gram": grams[:, upper[0], upper[1]],
-        },
+    made_runs.write_steps(
+        writer,
+        run,
+        step,
+        grams,
+        seconds=step * 0.1,
+        loss=(2 / np.sqrt(step) + rng.normal(scale=0.1, size=count)).astype(np.float32),
+        grad_norm=rng.random(count).astype(np.float32),
+        lr_scale=np.full(count, 1e-3, dtype=np.float32),
+        lr_scale_target=np.full(count, 1e-3, dtype=np.float32),
+        tokens=np.full(count, 400, dtype=np.int32),
+        step_ms=np.full(count, 100, dtype=np.float32),
     )
-    writer.extend(
-        "sources",
-        {
-            "step": np.repeat(step, n),
-            "source": list(run.sources) * count,
-            "similarity": made.similarity.astype(np.float32).ravel(),
-            "rank": made.rank.astype(np.int32).ravel(),
-            "candidate": flat_candidate,
-            "member": made.member.ravel(),
-            "consistency": _nullable(np.where(flat_candidate, prefix.ravel(), np.nan)),
-            "weight": made.member.astype(np.float32).ravel(),
-            "scale_mean": np.ones(n * count, dtype=np.float32),
-            "contribution_norm": made.member.astype(np.float32).ravel(),
-        },
-    )
-
-
-def _nullable(values: np.ndarray) -> list[float | None]:
-    return [None if x != x else x for x in values.astype(np.float32).tolist()]
 
 
 def write_evals(writer: RunWriter, run: RunConfig, steps: int) -> float:
@@ -109,20 +67,9 @@ def write_evals(writer: RunWriter, run: RunConfig, steps: int) -> float:
     at = [*range(0, steps + 1, run.evaluation.every)]
     rng = np.random.default_rng(run.seed)
     value = np.clip(0.5 + 0.3 * np.sqrt(np.array(at) / steps) + rng.normal(0, 0.02, len(at)), 0, 1)
-    for split, chosen in (("validation", slice(None)), ("test", slice(-1, None))):
-        places = at[chosen]
-        writer.extend(
-            "evals",
-            {
-                "step": places,
-                "split": [split] * len(places),
-                "task": [run.target] * len(places),
-                "metric": ["score"] * len(places),
-                "value": value[chosen],
-                "n_examples": [200] * len(places),
-                "seconds": [1.0] * len(places),
-            },
-        )
+    scores = {step: {"score": float(v)} for step, v in zip(at, value, strict=True)}
+    made_runs.write_evals(writer, run, "validation", scores, 200)
+    made_runs.write_evals(writer, run, "test", {at[-1]: scores[at[-1]]}, 200)
     return float(value.max())
 
 
@@ -166,13 +113,15 @@ def _record(cohort: str, directory: Any, place: RunDir, run: RunConfig) -> None:
     writer = RunWriter(place, run)
     commits = CohortWriter(directory.cohort(cohort), {run.name: writer})
     steps = run.total_steps
-    grams = walk(np.random.default_rng(run.seed), steps, len(run.sources))
+    rng = np.random.default_rng(run.seed)
+    grams = made_runs.walking_grams(rng, steps, len(run.sources), 2.0 / np.sqrt(steps))
     for start in range(0, steps, CHUNK):
         write_chunk(writer, run, start + 1, grams[start : start + CHUNK])
         commits.commit(commits.snapshot({}, {}))
     best = write_evals(writer, run, steps)
     commits.commit(commits.snapshot({}, {}))
-    writer.finish(RunResult(steps, best, best, {"score": best}, steps, steps * 0.1, 1000, {}))
+    cost = {"seconds": steps * 0.1, "trained_parameters": 1000}
+    writer.finish(made_runs.result_of(steps, best, best, {"score": best}, **cost))
 
 
 def main() -> None:

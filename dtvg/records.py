@@ -10,17 +10,21 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, NamedTuple
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 """Stands in the metadata of every Parquet file; raised when a column is added."""
 
 
 class Column(NamedTuple):
-    """One column of the log: its name, Arrow type, whether null is allowed, and meaning."""
+    """One column of the log: its name, Arrow type, whether null is allowed, and meaning.
+
+    `since` is the schema version that brought it; files of an earlier one read as null.
+    """
 
     name: str
     type: str
     nullable: bool
     meaning: str
+    since: int = 1
 
 
 STEPS: tuple[Column, ...] = (
@@ -80,7 +84,8 @@ EVENTS: tuple[Column, ...] = (
         False,
         "started, resumed, best, early_end, restarted, stopped, failed, ...",
     ),
-    Column("detail", "string", False, "one sentence"),
+    Column("detail", "string", False, "one sentence for people; nothing is read back from it"),
+    Column("subject", "string", True, "source that is pinned, banned or freed; else null", since=2),
 )
 
 PREDICTIONS: tuple[Column, ...] = (

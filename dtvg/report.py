@@ -7,13 +7,13 @@ a file or a person named is escaped.
 from __future__ import annotations
 
 import datetime
-import html
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from dtvg.errors import ConfigError, DataError, unknown
 from dtvg.store.reader import Experiment, Run, read_provenance
+from dtvg.templates import render
 from dtvg.version import __version__
 
 if TYPE_CHECKING:
@@ -24,21 +24,6 @@ if TYPE_CHECKING:
 
 ROWS = 400
 """Rows of a table in a report at most; the whole table is exported as CSV or Parquet."""
-
-STYLE = """
-:root { color-scheme: light; }
-body { font: 16px/1.55 'Source Sans 3', 'Segoe UI', Helvetica, Arial, sans-serif; color: #1c2530;
-  max-width: 1080px; margin: 2rem auto; padding: 0 1.2rem; }
-h1 { font-size: 2rem; margin-bottom: .2rem } h2 { margin-top: 2.6rem; font-size: 1.35rem }
-.lead { color: #616e7c } .figure { overflow-x: auto }
-table { border-collapse: collapse; font-size: .86rem; display: block; overflow-x: auto }
-th, td { border-bottom: 1px solid #e4e7eb; padding: .25rem .6rem; text-align: right }
-th:first-child, td:first-child { text-align: left }
-details { margin: .4rem 0 1.2rem } summary { cursor: pointer; color: #0b6e99 }
-pre { background: #f4f6f8; padding: .8rem; overflow-x: auto; font-size: .82rem }
-nav a { margin-right: 1rem } a { color: #0b6e99 }
-@media print { details { display: none } h2 { break-after: avoid } }
-"""
 
 
 @dataclass(frozen=True)
@@ -268,57 +253,57 @@ def _order(experiment: Experiment, run: Run) -> tuple[str, ...]:
     return tuple(experiment.config.sources) if experiment.config else run.sources
 
 
-def _document(experiment: Experiment, run: Run | None, sections: Sequence[View]) -> str:
+@dataclass(frozen=True)
+class Section:
+    """A view as HTML, ready for the template."""
+
+    title: str
+    text: str
+    figure: str
+    """HTML by plotly; empty without a figure."""
+    table: str
+    """HTML by pandas; empty without rows."""
+    summary: str
+    """What stands above the folded table."""
+
+
+def _document(experiment: Experiment, run: Run | None, views: Sequence[View]) -> str:
     from plotly.offline import get_plotlyjs
 
     config = experiment.config
-    notes = f"<p>{html.escape(config.notes)}</p>" if config and config.notes else ""
-    made = datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M UTC")
     about = read_provenance(run) if run is not None else {}
     facts = ", ".join(
-        f"{name} {html.escape(str(about[key]))}"
+        f"{name} {about[key]}"
         for name, key in (("commit", "commit"), ("Python", "python"), ("on", "processor"))
         if about.get(key)
     )
-    links = "".join(
-        f'<a href="#s{i}">{html.escape(view.title)}</a>' for i, view in enumerate(sections)
-    )
-    body = "".join(_section(i, view) for i, view in enumerate(sections))
-    yaml = html.escape(config.to_yaml()) if config else "not readable"
-    title = html.escape(f"{experiment.name}" + (f" · {run.name}" if run else ""))
-    return (
-        '<!doctype html><html lang="en"><head><meta charset="utf-8">'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<title>{title}</title><style>{STYLE}</style>"
-        f"<script>{get_plotlyjs()}</script></head><body>"
-        f"<h1>{title}</h1><p class=lead>DTVG workbench {__version__}, {made}. {facts}</p>"
-        f"{notes}<nav>{links}</nav>{body}"
-        f"<h2>Configuration</h2><details><summary>YAML</summary><pre>{yaml}</pre></details>"
-        "</body></html>"
+    return render(
+        "report.html.j2",
+        title=f"{experiment.name} · {run.name}" if run else experiment.name,
+        plotly=get_plotlyjs(),
+        version=__version__,
+        made=datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M UTC"),
+        facts=facts,
+        notes=config.notes if config else "",
+        sections=[_section(i, view) for i, view in enumerate(views)],
+        yaml=config.to_yaml() if config else "not readable",
     )
 
 
-def _section(place: int, view: View) -> str:
-    figure = ""
+def _section(place: int, view: View) -> Section:
+    figure = table = summary = ""
     if view.figure is not None:
         view.figure.update_layout(autosize=True, width=None)
-        drawn = view.figure.to_html(
+        figure = view.figure.to_html(
             full_html=False,
             include_plotlyjs=False,
             div_id=f"f{place}",
             config={"displaylogo": False, "responsive": True},
         )
-        figure = f"<div class=figure>{drawn}</div>"
-    table = ""
     if view.table is not None and len(view.table):
-        rows, more = view.table.head(ROWS), max(0, len(view.table) - ROWS)
-        note = f" (the first {ROWS:,})" if more else ""
-        content = rows.to_html(
+        note = f" (the first {ROWS:,})" if len(view.table) > ROWS else ""
+        summary = f"Numbers: {len(view.table):,} rows{note}"
+        table = view.table.head(ROWS).to_html(
             index=False, border=0, na_rep="–", float_format=lambda x: f"{x:.4g}", escape=True
         )
-        table = (
-            f"<details><summary>Numbers: {len(view.table):,} rows{note}</summary>"
-            f"{content}</details>"
-        )
-    text = f"<p>{html.escape(view.text)}</p>" if view.text else ""
-    return f"<h2 id=s{place}>{html.escape(view.title)}</h2>{text}{figure}{table}"
+    return Section(view.title, view.text, figure, table, summary)

@@ -8,10 +8,10 @@ import pytest
 import yaml
 
 from dtvg.backbones.specs import BACKBONES
-from dtvg.cli.run import contents, on
 from dtvg.config import build_config
 from dtvg.plan import plan
 from dtvg.plan.estimate import estimate
+from dtvg.plan.words import contents, on
 
 ROOT = Path(__file__).resolve().parents[1]
 

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import html
 import re
 from pathlib import Path
 
 import pytest
+from jinja2 import UndefinedError
 
 from dtvg import report
 from dtvg.cli import main
 from dtvg.errors import ConfigError
 from dtvg.store.reader import open_experiment
+from dtvg.templates import render
 from tests.analysis.factory import config, record
 
 
@@ -59,3 +62,19 @@ def test_an_unknown_view_is_named_with_the_nearest(recorded: Path) -> None:
         report.build_report(experiment, None, ["membershp"])
     with pytest.raises(ConfigError, match="at least one view"):
         report.build_report(experiment, None, [])
+
+
+def test_a_template_escapes_html_only_and_refuses_a_missing_value() -> None:
+    with pytest.raises(UndefinedError, match="'title' is undefined"):
+        render("report.html.j2")
+    given = dict.fromkeys(("version", "made", "facts", "plotly", "notes"), "")
+    named = render("report.html.j2", **given, title="a", yaml="x: '<b>'\n  y: 1", sections=[])
+    assert "<pre>x: &#39;&lt;b&gt;&#39;\n  y: 1</pre>" in named
+
+
+def test_a_report_folds_its_configuration_as_it_is_written(recorded: Path) -> None:
+    experiment = open_experiment(recorded)
+    text = report.build_report(experiment, None, ["scores"])
+    shown = re.search(r"<pre>(.*?)</pre>", text, re.S)
+    assert shown and experiment.config
+    assert html.unescape(shown[1]) == experiment.config.to_yaml()

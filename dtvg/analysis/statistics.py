@@ -1,23 +1,24 @@
-"""Small-sample statistics over seeds: intervals, exact tests, Holm's correction, power.
+"""Statistics of all analyses, each once: intervals, bootstrap, exact tests, Jaccard, power.
 
-Seeds are few, so nothing here leans on normality except where its name says t. Must not
-import torch, plotly or streamlit.
+Seeds are few, so nothing here leans on normality except where its name says t. The percentile
+interval itself stands in `tasks/scoring.py`, which scores single runs with it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from math import ceil, log2
 
 import numpy as np
 import numpy.typing as npt
 
+from dtvg.tasks.scoring import COVERAGE
+from dtvg.tasks.scoring import Interval as Interval
+from dtvg.tasks.scoring import percentile_interval as percentile_interval
+
 Floats = npt.NDArray[np.float64]
 
-LEVEL = 0.95
-"""Coverage of every interval."""
-ALPHA = 1 - LEVEL
+ALPHA = 1 - COVERAGE
 RESAMPLES = 10_000
 EXACT_PAIRS = 16
 """Pairs up to which every sign pattern is tried; beyond, random ones are."""
@@ -31,12 +32,9 @@ MOST_SEEDS = 1_000
 """Numbers of seeds beyond this are not named."""
 
 
-@dataclass(frozen=True)
-class Interval:
-    """Lower and upper end; NaN where the sample is too small."""
-
-    low: float
-    high: float
+def resample_indices(count: int, seed: int | Sequence[int]) -> npt.NDArray[np.int64]:
+    """Return which of `count` values stand in each bootstrap resample, `[10,000 count]`."""
+    return np.random.default_rng(seed).integers(0, count, (RESAMPLES, count))
 
 
 def bootstrap_interval(values: Sequence[float] | Floats, seed: int = 0) -> Interval:
@@ -50,10 +48,7 @@ def bootstrap_interval(values: Sequence[float] | Floats, seed: int = 0) -> Inter
     sample = np.asarray(values, dtype=np.float64)
     if len(sample) < 2:
         return Interval(float("nan"), float("nan"))
-    rng = np.random.default_rng(seed)
-    means = sample[rng.integers(0, len(sample), (RESAMPLES, len(sample)))].mean(axis=1)
-    low, high = np.quantile(means, [ALPHA / 2, 1 - ALPHA / 2])
-    return Interval(float(low), float(high))
+    return percentile_interval(sample[resample_indices(len(sample), seed)].mean(axis=1))
 
 
 def t_interval(values: Sequence[float] | Floats) -> Interval:
@@ -210,3 +205,9 @@ def bootstrap_p(resampled: Floats) -> float:
     n = len(resampled)
     below, above = float((resampled <= 0).sum()), float((resampled >= 0).sum())
     return min(1.0, 2 * (1 + min(below, above)) / (n + 1))
+
+
+def jaccard(a: npt.NDArray[np.bool_], b: npt.NDArray[np.bool_]) -> Floats:
+    """Return |A ∩ B| / |A ∪ B| over the last axis; 1 where both are empty."""
+    union = (a | b).sum(axis=-1)
+    return np.where(union > 0, (a & b).sum(axis=-1) / np.maximum(union, 1), 1.0)

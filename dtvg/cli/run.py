@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import argparse
-from collections import Counter
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from dtvg.config import ExperimentConfig, RunConfig
+    from dtvg.config import ExperimentConfig
     from dtvg.plan import Plan
 
 
@@ -76,17 +74,15 @@ def print_plan(config: ExperimentConfig, made: Plan) -> None:
     from rich.table import Table
 
     from dtvg.plan.estimate import duration, estimate
+    from dtvg.plan.words import CohortRow, cohort_rows
 
     console, cost = Console(), estimate(config, made)
-    heads = ("cohort", "runs", "steps", "after", "on", "what")
-    table = Table(*heads, title=f"Plan of '{config.name}'")
+    table = Table(*CohortRow._fields, title=f"Plan of '{config.name}'")
     above = ""
-    for cohort in made.cohorts:
-        what = contents(cohort.runs)
-        shown = "the same" if what == above else what
-        size, steps, after = str(len(cohort.runs)), str(cohort.steps), shortened(cohort.after)
-        table.add_row(cohort.id, size, steps, after, on(cohort.runs), shown)
-        above = what
+    for row in cohort_rows(made):
+        shown = "the same" if row.what == above else row.what
+        table.add_row(*map(str, row._replace(what=shown)))
+        above = row.what
     console.print(table)
     runs = sum(len(c.runs) for c in made.transfer)
     first = sum(len(c.runs) for c in made.stage_one)
@@ -101,39 +97,6 @@ def print_plan(config: ExperimentConfig, made: Plan) -> None:
         console.print("Time and memory: not known before the backbone is loaded.")
     else:
         console.print(f"Rough estimate: {duration(cost.seconds)}, {cost.memory_gib or 0:.1f} GiB.")
-
-
-def on(runs: Sequence[RunConfig]) -> str:
-    """Return targets and seeds of a cohort in words; Stage I runs have their tasks elsewhere."""
-    targets = dict.fromkeys(run.target for run in runs if run.role == "transfer")
-    seeds = sorted({run.seed for run in runs})
-    which = f"seed{'s' * (len(seeds) > 1)} {', '.join(map(str, seeds))}"
-    return "; ".join([", ".join(targets), which] if targets else [which])
-
-
-def shortened(ids: Sequence[str]) -> str:
-    """Return ids of cohorts, neighbours of one kind as a range: `stage1-000 to 003`."""
-    groups: dict[str, list[str]] = {}
-    for id_ in ids:
-        stem, _, number = id_.rpartition("-")
-        groups.setdefault(stem, []).append(number)
-    parts = []
-    for stem, numbers in groups.items():
-        whole = [f"{int(numbers[0]) + i:03d}" for i in range(len(numbers))] == numbers
-        if whole and len(numbers) > 2:
-            parts.append(f"{stem}-{numbers[0]} to {numbers[-1]}")
-        else:
-            parts += [f"{stem}-{number}" for number in numbers]
-    return ", ".join(parts)
-
-
-def contents(runs: Sequence[RunConfig]) -> str:
-    """Return the tasks or methods of a cohort; the trials of a method as their number."""
-    transfers = [run for run in runs if run.role == "transfer"]
-    kinds = dict.fromkeys(run.target for run in runs if run.role != "transfer")
-    kinds |= dict.fromkeys(run.method.label for run in transfers if not run.method.trial)
-    trials = Counter(run.method.name for run in transfers if run.method.trial)
-    return ", ".join([*kinds, *(f"{count} trials of {name}" for name, count in trials.items())])
 
 
 def print_outcome(experiment: Any) -> int:

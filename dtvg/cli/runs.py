@@ -267,7 +267,14 @@ def _add_trash(actions: Any) -> None:
     back = actions.add_parser("restore", help="put something back from the trash")
     back.add_argument("names", nargs="+", metavar="NAME")
     back.set_defaults(do=restore)
-    actions.add_parser("trash", help="what is in the trash").set_defaults(do=show_trash)
+    shown = actions.add_parser("trash", help="what is in the trash; erase it")
+    shown.add_argument(
+        "--empty",
+        nargs="*",
+        metavar="NAME",
+        help="erase what is in the trash for good: all of it, or what is named",
+    )
+    shown.set_defaults(do=show_trash)
 
 
 def delete(arguments: argparse.Namespace) -> int:
@@ -277,6 +284,9 @@ def delete(arguments: argparse.Namespace) -> int:
     for place in arguments.places:
         made = trash.delete(*locate(place, arguments.runs_dir))
         print(f"{made.name}: deleted; `python -m dtvg runs restore {made.id}` puts it back.")
+    gone = trash.prune()
+    if gone:
+        print(trash.pruned_text(gone))
     return 0
 
 
@@ -291,13 +301,23 @@ def restore(arguments: argparse.Namespace) -> int:
 
 
 def show_trash(arguments: argparse.Namespace) -> int:
-    """Print what is in the trash."""
+    """Print what is in the trash, or erase it."""
     from dtvg.store import trash
+    from dtvg.store.files import size_text
 
+    if arguments.empty is not None:
+        gone = trash.empty(arguments.empty)
+        for one in gone:
+            print(f"{one.name}: erased.")
+        if not gone:
+            print(f"The trash ('{trash.root()}') is empty.")
+        return 0
     found = trash.deleted()
     for one in found:
         when = time.strftime("%Y-%m-%d %H:%M", time.localtime(one.time))
-        print(f"{one.id:<60} {one.name}  deleted {when}")
+        print(f"{one.id:<60} {one.name}  deleted {when}, {size_text(one.size)}")
     if not found:
         print(f"The trash ('{trash.root()}') is empty.")
+        return 0
+    print(f"{trash.RULE} `runs trash --empty [NAME ...]` erases at once.")
     return 0

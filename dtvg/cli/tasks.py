@@ -192,6 +192,7 @@ def show_prepared(arguments: argparse.Namespace) -> int:
     """Print how much is kept of rows and token ids, or remove it."""
     from datetime import datetime
 
+    from dtvg.store.files import size_text
     from dtvg.tasks import prepared
 
     if arguments.empty:
@@ -209,21 +210,18 @@ def show_prepared(arguments: argparse.Namespace) -> int:
         stale = sum(entry.place in old for entry in mine)
         print(f"  {what:12}{facts}" + (f"; {stale} made by other versions" if stale else ""))
     print(
-        f"Beyond {_size(prepared.bound())} ({prepared.BOUND}), entries of other versions and those "
-        "not used for longest are removed. `tasks prepared --empty` removes all of them."
+        f"Beyond {size_text(prepared.bound())} ({prepared.BOUND}), entries of other versions and "
+        "those not used for longest are removed. `tasks prepared --empty` removes all of them."
     )
     return 0
 
 
 def _entries(found: Sequence[Entry]) -> str:
     """Say how many entries there are and how much they take."""
+    from dtvg.store.files import size_text
+
     count = "1 entry" if len(found) == 1 else f"{len(found)} entries"
-    return f"{count}, {_size(sum(entry.size for entry in found))}"
-
-
-def _size(count: int) -> str:
-    """Return a number of bytes as people read it."""
-    return f"{count / (1 << 30):.1f} GiB" if count >= 1 << 30 else f"{count / (1 << 20):.1f} MiB"
+    return f"{count}, {size_text(sum(entry.size for entry in found))}"
 
 
 def _add_rows(actions: Any) -> None:

@@ -19,12 +19,13 @@ from dtvg.backbones.specs import BACKBONES, facts
 from dtvg.errors import ConfigError, StoreError, unknown
 from dtvg.exchange.incoming import SIDECAR, TENSORS
 from dtvg.exchange.peft_adapter import write_adapter
-from dtvg.methods.specs import METHODS
+from dtvg.methods.specs import METHODS, STAGE_ONE
 from dtvg.store.bank import TaskPrompt
 from dtvg.store.files import replace_bytes, replace_json
 from dtvg.store.reader import Run, read_prompts, read_provenance, read_table
 from dtvg.tasks.catalogue import find_task
 from dtvg.tasks.spec import TaskSpec
+from dtvg.templates import render
 
 WHICH = ("best", "final", "initial")
 
@@ -57,7 +58,7 @@ def from_bank(prompt: TaskPrompt) -> Outgoing:
         init=prompt.init,
         backbone=prompt.backbone,
         backbone_revision=prompt.backbone_revision,
-        method="prompt_tuning" if prompt.origin == "tuned" else prompt.origin,
+        method=STAGE_ONE.name if prompt.origin == "tuned" else prompt.origin,
         score=prompt.score,
         score_text=text,
         facts={
@@ -103,7 +104,7 @@ def from_run(run: Run, which: str = "best") -> Outgoing:
         prompt = start["init"] + vector
         text = "see the run"
         return Outgoing(
-            source, prompt, method="prompt_tuning", score=None, score_text=text,
+            source, prompt, method=STAGE_ONE.name, score=None, score_text=text,
             facts=facts_of, **common,
         )  # fmt: skip
     if which not in WHICH:
@@ -202,44 +203,6 @@ def _metadata(run: Run) -> dict[str, str]:
     return {}
 
 
-CARD = """---
-library_name: peft
-base_model: {backbone}
-tags: [prompt-tuning, dtvg, {task}]
----
-
-# Soft prompt for {title}
-
-{length} virtual tokens of width {width} for the frozen backbone `{backbone}`{revision}, made by
-{method}.
-
-| | |
-|---|---|
-| task | {title} (`{task}`) |
-| data | {data} |
-| licence of the data | {licence} |
-| paper of the data | {paper} |
-| input | {text} |
-| answers | {answers} |
-| score | {score} |
-| group | {group} |
-{more}
-The licence of the data and of the backbone apply to this prompt as well.
-
-## Use
-
-```python
-from peft import PeftModel
-from transformers import {loader}
-
-model = PeftModel.from_pretrained({loader}.from_pretrained("{backbone}"), "this folder")
-```
-
-The prompt stands before everything else{where}. Files `dtvg_prompt.*` hold the initial prompt, so
-that `python -m dtvg prompts import` gets the task prompt vector back; PEFT ignores them.
-"""
-
-
 def model_card(out: Outgoing, encoder_decoder: bool) -> str:
     """Write the card of a prompt.
 
@@ -251,13 +214,13 @@ def model_card(out: Outgoing, encoder_decoder: bool) -> str:
         spec: TaskSpec | None = find_task(out.task)
     except ConfigError:
         spec = None
-    kind = "AutoModelForSeq2SeqLM" if encoder_decoder else "AutoModelForCausalLM"
     group = "–" if out.group is None else ", ".join(out.group) or "empty"
-    more = "".join(f"| {k} | {_cell(v)} |\n" for k, v in out.facts.items() if v not in (None, []))
-    revision = f" (revision {out.backbone_revision})" if out.backbone_revision else ""
-    return CARD.format(
+    return render(
+        "model_card.md.j2",
         backbone=out.backbone,
-        revision=revision,
+        revision=out.backbone_revision,
+        encoder_decoder=encoder_decoder,
+        loader="AutoModelForSeq2SeqLM" if encoder_decoder else "AutoModelForCausalLM",
         task=out.task,
         title=spec.title if spec else out.task,
         length=out.prompt.shape[0],
@@ -266,13 +229,11 @@ def model_card(out: Outgoing, encoder_decoder: bool) -> str:
         data=(spec.dataset if spec else "not known") or "own files",
         licence=(spec.licence if spec else "") or "not known",
         paper=(spec.paper if spec else "") or "not known",
-        text=_input_of(spec),
+        input=_input_of(spec),
         answers=_answers(spec),
         score=out.score_text,
         group=_cell(group),
-        more=more,
-        loader=kind,
-        where=", in the encoder only" if encoder_decoder else ", BOS included",
+        facts=[(k, _cell(v)) for k, v in out.facts.items() if v not in (None, [])],
     )
 
 
@@ -280,7 +241,7 @@ def _made_by(method: str) -> str:
     name = method.split("-")[0]
     if name in METHODS:
         return f"{METHODS[name].title} (`{method}`; {METHODS[name].paper})"
-    return "prompt tuning (Lester et al. 2021)" if name == "prompt_tuning" else method
+    return "prompt tuning (Lester et al. 2021)" if name == STAGE_ONE.name else method
 
 
 def _input_of(spec: TaskSpec | None) -> str:

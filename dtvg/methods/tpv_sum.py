@@ -8,6 +8,7 @@ arXiv 2408.01119.
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np

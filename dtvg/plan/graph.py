@@ -8,10 +8,11 @@ docs/architecture.md "The plan".
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from graphlib import CycleError, TopologicalSorter
+from itertools import count
 
 from dtvg.config import ExperimentConfig, RunConfig, run_name
 from dtvg.errors import ConfigError
@@ -114,13 +115,12 @@ def stem_of(run: RunConfig) -> str:
 
 
 def numbered(
-    stem: str, runs: Sequence[RunConfig], size: int, first: int = 0
+    stem: str, runs: Sequence[RunConfig], size: int, taken: Collection[str] = ()
 ) -> list[tuple[str, tuple[RunConfig, ...]]]:
-    """Cut runs into cohorts of at most `size`, numbered from `first` on."""
-    return [
-        (f"{stem}-{number:03d}", tuple(runs[start : start + size]))
-        for number, start in enumerate(range(0, len(runs), size), first)
-    ]
+    """Cut runs into cohorts of at most `size`, with the lowest numbers that are not taken."""
+    ids = (id_ for id_ in (f"{stem}-{number:03d}" for number in count()) if id_ not in taken)
+    starts = range(0, len(runs), size)
+    return [(next(ids), tuple(runs[start : start + size])) for start in starts]
 
 
 def _size(config: ExperimentConfig, runs: int, slots: int | None) -> int:

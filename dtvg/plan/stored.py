@@ -179,7 +179,7 @@ def as_shown(config: ExperimentConfig, fresh: Plan, shown: Mapping[str, Sequence
 
     Where every folder holds only runs that are planned in that cohort, this is the fresh plan.
     Otherwise (another planner, or another `device.max_cohort`, cut them) the cohorts of such a kind
-    stay as their folders show them, and the runs in no folder form further ones.
+    stay as their folders show them, and the runs in no folder form cohorts under unused ids.
 
     Args:
         config: the experiment.
@@ -207,11 +207,5 @@ def as_shown(config: ExperimentConfig, fresh: Plan, shown: Mapping[str, Sequence
         there = [(id_, runs) for id_, runs in kept.items() if stem_of(runs[0]) == stem]
         held = {run.name for _, runs in there for run in runs}
         rest = [run for run in fresh.runs if stem_of(run) == stem and run.name not in held]
-        cut += there + numbered(stem, rest, config.device.max_cohort, _free(stem, kept))
+        cut += [*there, *numbered(stem, rest, config.device.max_cohort, kept)]
     return assemble(cut, edges(config, fresh.runs), fresh.slots)
-
-
-def _free(stem: str, ids: Mapping[str, Any]) -> int:
-    """Return the first number after those that cohorts of a kind have."""
-    numbers = [id_.removeprefix(f"{stem}-") for id_ in ids if id_.startswith(f"{stem}-")]
-    return max((int(number) for number in numbers if number.isdecimal()), default=-1) + 1

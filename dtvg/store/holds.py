@@ -76,7 +76,7 @@ def wanted(words: set[str]) -> list[tuple[Kind, str]]:
 
 
 def detail(source: str, kind: Kind, step: int) -> str:
-    """Return the sentence of the event; `history` reads the source back from it."""
+    """Return the sentence of the event, for people; its `subject` is what `history` reads."""
     what = {
         "pin": "is a member whatever the rule decides",
         "ban": "is no member whatever the rule decides",
@@ -87,12 +87,17 @@ def detail(source: str, kind: Kind, step: int) -> str:
 
 def history(run: Run) -> list[Hold]:
     """Return what was pinned, banned and freed in a run, in order."""
-    events = read_table(run, "events", ["step", "kind", "detail"]).to_pylist()
+    events = read_table(run, "events", ["step", "kind", "subject", "detail"]).to_pylist()
     return [
-        Hold(row["step"], row["detail"].partition(":")[0], row["kind"])
+        Hold(row["step"], row["subject"] or _source_in_old_sentence(row["detail"]), row["kind"])
         for row in events
         if row["kind"] in KINDS
     ]
+
+
+def _source_in_old_sentence(sentence: str) -> str:
+    """Return the source of an event of schema version 1, which had no `subject`."""
+    return sentence.partition(":")[0]
 
 
 def now_held(run: Run) -> dict[str, Kind]:

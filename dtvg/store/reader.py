@@ -23,6 +23,7 @@ from safetensors.numpy import load_file
 
 from dtvg.config import ExperimentConfig, RunConfig, build
 from dtvg.errors import ConfigError, StoreError
+from dtvg.methods.specs import METHODS, Role, role_of
 from dtvg.records import TABLES, RunResult, RunState
 from dtvg.store.files import read_json
 from dtvg.store.layout import ExperimentDir, RunDir, load_experiment
@@ -42,6 +43,7 @@ class Run:
     path: Path
     state: RunState
     role: str = "transfer"
+    """`transfer`, `stage1` or `mixture`, as its configuration says; `full_role` tells more."""
     target: str = ""
     method: str = ""
     """The method's label, e.g. `dtvg-fixed`."""
@@ -49,7 +51,9 @@ class Run:
     seed: int = 0
     sources: tuple[str, ...] = ()
     subset: tuple[str, ...] | None = None
-    """Sources merged by a trial of `oracle` or `surrogate`; None for every other run."""
+    """Sources merged by a run that judges one subset; None for every other run."""
+    noted_role: str = ""
+    """`full_role` as it was when the run was made; empty in older folders."""
     step: int = 0
     total_steps: int = 0
     loss: float | None = None
@@ -81,6 +85,16 @@ class Run:
             return _config(self.path / "config.yaml", _stamp(self.path / "config.yaml"))
         except (OSError, ValueError, yaml.YAMLError):
             return None
+
+    @property
+    def full_role(self) -> Role:
+        """What the run is for in a comparison."""
+        if self.role != "transfer":
+            return Role.MIXTURE if self.role == "mixture" else Role.STAGE_ONE
+        known = self.method_name in METHODS
+        if not known and self.noted_role in list(Role):  # its method's package is not installed
+            return Role(self.noted_role)
+        return role_of(self.method_name, self.subset is not None)
 
     @property
     def test_score(self) -> float | None:
@@ -169,6 +183,7 @@ def _open_run(run: RunDir) -> Run:
         method_name=str(facts.get("method_name", "")),
         seed=int(facts.get("seed") or 0),
         sources=tuple(facts.get("sources") or ()),
+        noted_role=str(facts.get("full_role", "")),
         subset=None if facts.get("subset") is None else tuple(facts["subset"]),
         step=status.step,
         total_steps=status.total_steps,
@@ -315,7 +330,8 @@ def read_table(
 def _read_part(part: Part, columns: list[str] | None, schema: pa.Schema) -> pa.Table:
     """Read one part file under today's schema; columns it does not have are null."""
     try:
-        data = pq.read_table(part.path, columns=columns)
+        with pq.ParquetFile(part.path) as file:  # unlike a dataset, it skips columns it lacks
+            data = file.read(columns)
     except (pa.ArrowInvalid, pa.ArrowKeyError) as error:
         raise StoreError(f"'{part.path}' is no readable Parquet file ({error}).") from None
     wanted = schema if columns is None else pa.schema([schema.field(c) for c in columns])

@@ -41,6 +41,11 @@ def schema_of(table: str) -> pa.Schema:
     return pa.schema(fields, metadata={"dtvg_schema": str(SCHEMA_VERSION), "dtvg_table": table})
 
 
+def schema_version(schema: pa.Schema) -> int:
+    """Return the version of the log's schema that a part file was written under."""
+    return int((schema.metadata or {}).get(b"dtvg_schema", 1))
+
+
 def to_arrow(table: str, columns: Mapping[str, Any]) -> pa.Table:
     """Build rows of a table; columns not given are null.
 

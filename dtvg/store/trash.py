@@ -1,13 +1,17 @@
 """Deleting experiments and runs: they are moved under `<home>/trash`, and can be put back.
 
-Nothing is ever removed from the disk here; a move within one file system is atomic.
-docs/run_files.md "Deleted runs".
+Only `empty` and `prune` erase anything, and only folders that the trash itself made; links in them
+are removed, never followed. docs/run_files.md "Deleted runs".
 """
 
 from __future__ import annotations
 
+import logging
+import os
+import re
 import shutil
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,8 +22,28 @@ from dtvg.store.files import read_json, replace_json
 from dtvg.store.layout import ExperimentDir
 from dtvg.store.reader import open_run
 
+log = logging.getLogger(__name__)
+
 ORIGIN = "origin.json"
 HELD = "content"
+KEPT_DAYS = 30
+"""Days after which an entry is erased."""
+KEPT_GIB = 10
+"""Beyond this together, the oldest entries are erased."""
+SAFE_DAYS = 1
+"""What was deleted since then is kept even beyond `KEPT_GIB`."""
+RULE = (
+    f"After a deletion, what was deleted more than {KEPT_DAYS} days ago is erased, and the oldest "
+    f"where the trash takes more than {KEPT_GIB} GiB."
+)
+"""What is erased without being asked for."""
+DAY_S = 86_400
+ERASED = ".erased-"
+"""Begins the name of an entry that is being removed, so that no half of one is put back."""
+
+_ID = re.compile(r"\d{8}-\d{6}-(?P<what>.+)")
+_STEM = 70
+"""Longest name of an entry, without the number behind it."""
 
 
 @dataclass(frozen=True)
@@ -32,6 +56,9 @@ class Deleted:
     origin: Path
     """Where it lay and goes back to."""
     time: float
+    """When it was deleted, in seconds since 1970."""
+    size: int
+    """Bytes of its files."""
 
 
 def root() -> Path:
@@ -56,11 +83,12 @@ def delete(experiment: ExperimentDir, run: str | None = None) -> Deleted:
             f"'{name}' trains ({', '.join(alive[:4])}); stop it first with "
             f"`python -m dtvg runs stop {name}`."
         )
-    made = Deleted(_free_id(name), name, origin, time.time())
+    made = Deleted(_free_id(name), name, origin, time.time(), _size(origin))
     place = root() / made.id
+    facts = {"name": name, "origin": str(origin), "time": made.time, "size": made.size}
     try:
         place.mkdir(parents=True)
-        replace_json(place / ORIGIN, {"name": name, "origin": str(origin), "time": made.time})
+        replace_json(place / ORIGIN, facts)
         shutil.move(origin, place / HELD)
     except OSError as error:
         raise StoreError(f"'{name}' cannot be moved to '{place}' ({error.strerror}).") from None
@@ -68,14 +96,27 @@ def delete(experiment: ExperimentDir, run: str | None = None) -> Deleted:
 
 
 def deleted() -> list[Deleted]:
-    """Return what is in the trash, the newest first."""
-    found = []
-    for place in root().iterdir() if root().is_dir() else ():
-        facts = read_json(place / ORIGIN)
-        if facts is not None and (place / HELD).is_dir():
-            origin = Path(str(facts["origin"]))
-            found.append(Deleted(place.name, str(facts["name"]), origin, float(facts["time"])))
+    """Return what is in the trash, the newest first; folders it did not make are passed over."""
+    places = root().iterdir() if root().is_dir() else ()
+    found = [one for one in map(_entry, places) if one is not None]
     return sorted(found, key=lambda one: -one.time)
+
+
+def _entry(place: Path) -> Deleted | None:
+    """Read one folder of the trash; None for one that `delete` did not make."""
+    named, held = _ID.fullmatch(place.name), place / HELD
+    if named is None or place.is_symlink() or not (held.is_dir() or held.is_symlink()):
+        return None
+    facts = read_json(place / ORIGIN) or {}
+    try:
+        name, origin, when = str(facts["name"]), str(facts["origin"]), float(facts["time"])
+        size = int(facts["size"]) if "size" in facts else _size(held)
+    except (KeyError, TypeError, ValueError):
+        return None
+    stem = name.replace("/", "-")[: _STEM - len("YYYYMMDD-HHMMSS-")]
+    if not named["what"].startswith(stem):
+        return None
+    return Deleted(place.name, name, Path(origin), when, size)
 
 
 def restore(wanted: str) -> Deleted:
@@ -105,9 +146,104 @@ def restore(wanted: str) -> Deleted:
     return one
 
 
+def empty(names: Sequence[str] = ()) -> list[Deleted]:
+    """Erase what is in the trash, for good; return what was erased.
+
+    Args:
+        names: ids, or names (everything of that name); none: everything.
+
+    Raises:
+        StoreError: nothing of a name is in the trash (then nothing is erased), or the disk
+            refuses.
+    """
+    found = deleted()
+    for name in names:
+        if not any(name in (one.id, one.name) for one in found):
+            held = ", ".join(one.name for one in found[:6]) or "nothing"
+            raise StoreError(f"There is no '{name}' in the trash, which holds {held}.")
+    _clear_leftovers()
+    chosen = [one for one in found if not names or one.id in names or one.name in names]
+    return [one for one in chosen if _erase(one)]
+
+
+def prune() -> list[Deleted]:
+    """Erase entries older than 30 days, and the oldest while all take more than 10 GiB.
+
+    What was deleted within the last day stays in any case.
+
+    Returns:
+        What was erased; the log says it too.
+    """
+    _clear_leftovers()
+    now, left, gone = time.time(), deleted(), []
+    total = sum(one.size for one in left)
+    for one in reversed(left):
+        days = (now - one.time) / DAY_S
+        if days > KEPT_DAYS or (total > KEPT_GIB << 30 and days > SAFE_DAYS):
+            try:
+                erased = _erase(one)
+            except StoreError as error:
+                log.warning("%s", error)
+                continue
+            total -= one.size
+            if erased:
+                gone.append(one)
+    if gone:
+        log.info("%s", pruned_text(gone))
+    return gone
+
+
+def pruned_text(gone: Sequence[Deleted]) -> str:
+    """Say in one sentence what `prune` erased, and why."""
+    names = ", ".join(f"'{one.name}'" for one in gone[:6])
+    more = f" and {len(gone) - 6} more" if len(gone) > 6 else ""
+    return f"Erased from the trash, which keeps {KEPT_DAYS} days and {KEPT_GIB} GiB: {names}{more}."
+
+
+def _erase(one: Deleted) -> bool:
+    """Remove an entry; False where another process was quicker.
+
+    Raises:
+        StoreError: the disk refuses.
+    """
+    going = root() / f"{ERASED}{one.id}"
+    try:
+        (root() / one.id).rename(going)
+        shutil.rmtree(going)  # removes links, never what they lead to
+    except FileNotFoundError:
+        return False
+    except OSError as error:
+        raise StoreError(
+            f"'{one.name}' cannot be erased from the trash ({error.strerror}); remove "
+            f"'{error.filename or going}' by hand."
+        ) from None
+    return True
+
+
+def _clear_leftovers() -> None:
+    """Remove what an interrupted `_erase` left."""
+    for place in root().glob(f"{ERASED}*") if root().is_dir() else ():
+        if _ID.fullmatch(place.name.removeprefix(ERASED)) and not place.is_symlink():
+            shutil.rmtree(place, ignore_errors=True)
+
+
+def _size(folder: Path) -> int:
+    """Return the bytes of a folder's files; links count as links."""
+    if folder.is_symlink():
+        return 0
+    files = (Path(at) / name for at, _, names in os.walk(folder) for name in names)
+    found = 0
+    for file in files:
+        try:
+            found += file.lstat().st_size
+        except OSError:
+            continue
+    return found
+
+
 def _free_id(name: str) -> str:
     """Return a name for a folder of the trash: when, and what."""
-    stem = f"{time.strftime('%Y%m%d-%H%M%S')}-{name.replace('/', '-')}"[:70]
+    stem = f"{time.strftime('%Y%m%d-%H%M%S')}-{name.replace('/', '-')}"[:_STEM]
     number, found = 1, stem
     while (root() / found).exists():
         number += 1

@@ -23,7 +23,7 @@ from dtvg.store.holds import history, overlay
 from dtvg.store.labels import check_file
 from dtvg.store.layout import RunDir
 from dtvg.store.reader import Run, open_run, read_grams, read_table
-from dtvg.store.tables import cover, parts, schema_of
+from dtvg.store.tables import cover, parts, schema_of, schema_version
 
 TOLERANCE = 1e-6
 
@@ -69,8 +69,11 @@ def _check_files(run: RunDir, table: str) -> list[str]:
         except (pa.ArrowInvalid, OSError) as error:
             problems.append(f"{part.path} is no readable Parquet file ({error}).")
             continue
-        for field in wanted:
+        version = schema_version(schema)
+        for column, field in zip(TABLES[table], wanted, strict=True):
             place = schema.get_field_index(field.name)
+            if place < 0 and column.since > version:
+                continue  # the file is older than the column
             if place < 0:
                 problems.append(f"{part.path} has no column '{field.name}'.")
             elif schema.field(place).type != field.type:

@@ -17,7 +17,7 @@ import pyarrow as pa
 
 from dtvg import paths
 from dtvg.errors import ConfigError, DataError, DtvgError
-from dtvg.names import check_name
+from dtvg.names import NAME_RULE, is_name
 from dtvg.tasks import files, hub
 from dtvg.tasks.catalogue import all_tasks
 from dtvg.tasks.files import ENDINGS
@@ -221,7 +221,8 @@ def keep_given(name: str, text: str, uploads: Mapping[str, bytes], data: DataSet
 
 def _allowed(name: str, uploads: Mapping[str, bytes]) -> None:
     """Refuse names that leave the folder or are no data files."""
-    check_name(name, "name of a task")
+    if not is_name(name):
+        raise ConfigError(f"Task name '{name}' cannot be used; {NAME_RULE}.")
     for file in uploads:
         if not FILE.fullmatch(file) or Path(file).suffix not in ENDINGS:
             raise DataError(

@@ -16,10 +16,17 @@ import numpy as np
 from dtvg.errors import DataError
 from dtvg.extras import require
 from dtvg.tasks import answer_metrics, class_metrics, number_metrics, scoring, text_metrics
-from dtvg.tasks.scoring import Answers, Floats, Metric, Scorer, answers_of, mean_metric
+from dtvg.tasks.scoring import (
+    Answers,
+    Floats,
+    Metric,
+    Scorer,
+    answers_of,
+    mean_metric,
+    percentile_interval,
+)
 from dtvg.tasks.spec import Example, TaskSpec
 
-COVERAGE = 0.95
 CORRELATION = (-1.0, 1.0)
 
 
@@ -206,11 +213,10 @@ def score_with_intervals(
             raise ValueError(f"metric '{name}' has no weighted form for task '{spec.name}'")
         drawn[name] = np.concatenate([made(part) for part in np.array_split(weights, 8)])
     drawn["score"] = np.mean([drawn[name] for name in spec.metrics], axis=0)
-    tail = 100 * (1 - COVERAGE) / 2
     found = {}
     for name, value in values.items():
-        low, high = np.percentile(drawn[name], [tail, 100 - tail])
-        found[name] = Scored(value, float(low), float(high))
+        interval = percentile_interval(drawn[name])
+        found[name] = Scored(value, interval.low, interval.high)
     return found
 
 

@@ -20,6 +20,24 @@ from dtvg.tasks.spec import Example, TaskSpec
 Floats = npt.NDArray[np.float64]
 Fits = Literal["any", "classes", "two classes", "questions"]
 
+COVERAGE = 0.95
+"""Coverage of every interval."""
+
+
+@dataclass(frozen=True)
+class Interval:
+    """Lower and upper end; NaN where the sample is too small."""
+
+    low: float
+    high: float
+
+
+def percentile_interval(resampled: Floats) -> Interval:
+    """Return the percentile bootstrap interval of a statistic from its values on resamples."""
+    tail = (1 - COVERAGE) / 2
+    low, high = np.quantile(resampled, [tail, 1 - tail])
+    return Interval(float(low), float(high))
+
 
 def accepted(predictions: Sequence[str], examples: Sequence[Example]) -> list[bool]:
     """Whether each answer equals an accepted one, white space aside."""

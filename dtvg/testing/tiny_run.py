@@ -13,6 +13,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from dtvg.methods.specs import AllSources, Dtvg, NoTransfer, Single
+
 WORDS = [
     "the",
     "a",
@@ -104,7 +106,10 @@ def tiny_config(folder: Path, **changes: Any) -> dict[str, Any]:
         "backbone": str(folder / "backbone"),
         "sources": ["sst2", "cola", "mrpc"],
         "targets": ["rte"],
-        "methods": ["none", "single", "all_sources", "dtvg", {"name": "dtvg", "rule": "fixed"}],
+        "methods": [
+            *(spec.name for spec in (NoTransfer(), Single(), AllSources(), Dtvg())),
+            {"name": Dtvg().name, "rule": "fixed"},
+        ],
         "seeds": [0],
         "prompt": {"length": 4},
         "optim": {

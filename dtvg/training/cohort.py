@@ -372,11 +372,17 @@ class Cohort:
 
     # -- writing ---------------------------------------------------------------------------
 
-    def event(self, slot: RunSlot, kind: str, detail: str) -> None:
-        """Write one row of `events`."""
+    def event(self, slot: RunSlot, kind: str, detail: str, subject: str | None = None) -> None:
+        """Write one row of `events`; `subject` is the source it is about."""
         slot.writer.extend(
             "events",
-            {"step": [slot.step], "seconds": [slot.seconds], "kind": [kind], "detail": [detail]},
+            {
+                "step": [slot.step],
+                "seconds": [slot.seconds],
+                "kind": [kind],
+                "detail": [detail],
+                "subject": [subject],
+            },
         )
 
     def commit(self, wait: bool = False) -> None:

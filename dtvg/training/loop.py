@@ -96,7 +96,7 @@ def hold_sources(cohort: Cohort) -> None:
                 _hold(stack, row, slot.config.sources.index(source), VALUES[kind])
                 slot.note["held"] = {**slot.note.get("held", {}), source: kind}
                 cohort.write_rows()
-                cohort.event(slot, kind, detail(source, kind, slot.step))
+                cohort.event(slot, kind, detail(source, kind, slot.step), subject=source)
     if met:
         cohort.commit(wait=True)
         for run, word in met:

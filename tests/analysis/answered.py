@@ -10,12 +10,12 @@ import numpy as np
 
 from dtvg.config import ExperimentConfig, RunConfig, build_config
 from dtvg.records import RunResult
-from dtvg.store.layout import RunDir, create_experiment
-from dtvg.store.reader import Experiment, open_experiment
-from dtvg.store.writer import CohortWriter, RunWriter
+from dtvg.store.reader import Experiment
+from dtvg.store.writer import RunWriter
 from dtvg.tasks.catalogue import all_tasks
 from dtvg.tasks.metrics import score
 from dtvg.tasks.spec import Example, TaskSpec
+from dtvg.testing import made_runs
 
 SOURCES = ("amber", "birch", "cedar")
 STEP = 20
@@ -78,81 +78,23 @@ def record(
 ) -> Experiment:
     """Write an experiment whose runs answer as told; only kept ones store their answers."""
     experiment = experiment or config()
-    directory = create_experiment(experiment, root)
-    configs = experiment.runs()
-    writers = {c.name: RunWriter(RunDir(directory.run(c.name).path), c) for c in configs}
-    results = {}
-    for i, c in enumerate(configs):
-        gold = right(c.target, n)
-        said = list(answer(c, gold, np.random.default_rng([7, i])))
-        found = metrics_of(c.target, said, gold)
-        writers[c.name].extend("steps", _steps())
-        writers[c.name].extend("evals", _evals(c.target, found, n))
-        if keep(c):
-            writers[c.name].extend("predictions", _predictions(c.target, said, gold))
-        results[c.name] = found
-    cohort = CohortWriter(directory.cohort("transfer"), writers)
-    cohort.cohort.path.mkdir(parents=True, exist_ok=True)
-    cohort.commit(cohort.snapshot({}, {}))
-    for c in configs:
-        if c.name in unfinished:
-            continue
-        found = results[c.name]
-        writers[c.name].finish(
-            RunResult(
-                best_step=STEP,
-                validation_score=found["score"],
-                test_score=found["score"],
-                metrics=found,
-                steps=STEP,
-                seconds=10.0 + c.seed,
-                trained_parameters=40,
-                extra={},
-            )
-        )
-    return open_experiment(directory.path)
+    places = {run.name: i for i, run in enumerate(experiment.runs())}
 
+    def rows(run: RunConfig, writer: RunWriter) -> RunResult | None:
+        gold = right(run.target, n)
+        said = list(answer(run, gold, np.random.default_rng([7, places[run.name]])))
+        found = metrics_of(run.target, said, gold)
+        memory = np.linspace(0.1, 0.5, STEP).astype(np.float32)
+        made_runs.write_steps(writer, run, np.arange(1, STEP + 1), device_mem_gib=memory)
+        for split in ("validation", "test"):
+            made_runs.write_evals(writer, run, split, {STEP: found}, n)
+        if keep(run):  # two examples read alike
+            read = [f"{run.target}{i // 2:05d}" for i in range(n)]
+            made_runs.write_answers(writer, run, STEP, said, gold, read)
+        if run.name in unfinished:
+            return None
+        score = found["score"]
+        cost = {"seconds": 10.0 + run.seed, "trained_parameters": 40}
+        return made_runs.result_of(STEP, score, score, found, **cost)
 
-def _steps() -> dict[str, Any]:
-    step = np.arange(1, STEP + 1)
-    ones = np.ones(STEP, dtype=np.float32)
-    return {
-        "step": step,
-        "seconds": step * 0.5,
-        "loss": ones,
-        "grad_norm": ones,
-        "lr_prompt": ones,
-        "examples": np.full(STEP, 8, dtype=np.int32),
-        "tokens": np.full(STEP, 100, dtype=np.int32),
-        "step_ms": ones,
-        "device_mem_gib": np.linspace(0.1, 0.5, STEP).astype(np.float32),
-    }
-
-
-def _evals(target: str, found: Mapping[str, float], n: int) -> dict[str, Any]:
-    names = [*found] * 2
-    return {
-        "step": np.full(len(names), STEP),
-        "split": ["validation"] * len(found) + ["test"] * len(found),
-        "task": [target] * len(names),
-        "metric": names,
-        "value": np.array([found[m] for m in names]),
-        "n_examples": np.full(len(names), n, dtype=np.int32),
-        "seconds": np.full(len(names), 1.0, dtype=np.float32),
-    }
-
-
-def _predictions(target: str, said: Sequence[str], right: Sequence[str]) -> dict[str, Any]:
-    n = len(right)
-    hit = [s == r for s, r in zip(said, right, strict=True)]
-    return {
-        "step": [STEP] * n,
-        "split": ["test"] * n,
-        "task": [target] * n,
-        "row": list(range(n)),
-        "fingerprint": [f"{target}{i // 2:05d}" for i in range(n)],  # two examples read alike
-        "target": list(right),
-        "prediction": list(said),
-        "correct": hit,
-        "value": [float(h) for h in hit],
-    }
+    return made_runs.write_experiment(root, experiment, rows)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from dtvg.analysis.run.groups import OTHER, GroupInfo, transition_info
-from dtvg.analysis.run.stability import stability_info
+from dtvg.analysis.run.groups import OTHER, GroupInfo, group_info, transition_info
+from dtvg.analysis.run.stability import stability_of
 from dtvg.analysis.run.trajectory import scale_info, trajectory_info
 from dtvg.errors import DataError, StoreError
 from dtvg.figures import flows
@@ -82,7 +82,7 @@ def test_every_figure_is_drawn_from_its_info(
     experiment: Experiment, dtvg_run: Run, groups: GroupInfo
 ) -> None:
     flow = transition_info(groups)
-    seeds = stability_info([r for r in experiment.runs if r.method == "dtvg"][:3])
+    seeds = stability_of([group_info(r) for r in experiment.runs if r.method == "dtvg"][:3])
     path = trajectory_info(dtvg_run)
     figures = [
         flows.transitions_figure(flow),

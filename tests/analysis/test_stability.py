@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from dtvg.analysis.run.groups import group_info
-from dtvg.analysis.run.stability import jaccard, stability_of
+from dtvg.analysis.run.stability import stability_of
+from dtvg.analysis.statistics import jaccard
 from dtvg.errors import DataError
 from dtvg.store.reader import Experiment
 from tests.analysis.factory import find
@@ -41,4 +42,4 @@ def test_runs_over_other_sources_are_refused_by_name(experiment: Experiment) -> 
 
 def test_no_run_with_groups_is_refused(experiment: Experiment) -> None:
     with pytest.raises(DataError, match="none of these"):
-        stability_info([find(experiment, "none")])
+        stability_of([group_info(find(experiment, "none"))])

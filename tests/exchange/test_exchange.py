@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import pickle
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -15,7 +16,7 @@ from dtvg.cli import main
 from dtvg.config.sections import BackboneConfig
 from dtvg.errors import ConfigError, DtvgError, StoreError
 from dtvg.exchange.incoming import Import, import_prompt
-from dtvg.exchange.outgoing import export, from_bank
+from dtvg.exchange.outgoing import Outgoing, export, from_bank, model_card
 from dtvg.exchange.peft_adapter import read_adapter, read_safetensors, write_adapter
 from dtvg.store.bank import PromptBank, TaskPrompt, check_compatible
 from dtvg.testing.tiny_run import make_backbone
@@ -54,6 +55,21 @@ def test_the_card_names_task_data_method_score_and_licence(tmp_path) -> None:
     for word in ("mnli", "nyu-mll/glue", "0.8000", "licence", "entailment", "PeftModel", "group"):
         assert word in text
     assert "{" not in text.split("```")[0]
+
+
+def test_the_card_is_plain_markdown_with_one_row_per_fact() -> None:
+    out = Outgoing(
+        "own <task>", np.zeros((4, 16)), None, "a&b", "r1", "dtvg", None, "not known",
+        facts={"kept": "x|y\nz", "none": None, "empty": []}, group=("qqp", "mnli"),
+    )  # fmt: skip
+    text = model_card(out, encoder_decoder=True)
+    assert "# Soft prompt for own <task>\n" in text
+    assert "width 16 for the frozen backbone `a&b` (revision r1), made by\nDynamic" in text
+    assert "| group | qqp, mnli |\n| kept | x\\|y z |\n\nThe licence" in text
+    assert "else, in the encoder only. Files" in text and text.endswith("PEFT ignores them.\n")
+    bare = model_card(replace(out, facts={}, group=None, backbone_revision=""), False)
+    assert "| group | – |\n\nThe licence" in bare
+    assert "`a&b`, made by" in bare and "else, BOS included. Files" in bare
 
 
 @pytest.mark.parametrize("family", ["t5", "llama"])

@@ -78,6 +78,15 @@ def test_choosing_every_run_deletes_the_whole_experiment(home: Path) -> None:
     assert [one.name for one in trash.deleted()] == ["made"]
 
 
+def test_the_trash_is_emptied_after_a_question(home: Path) -> None:
+    _press(_choose(_page("overview", filter="experiment=made"), 0, 1), "Move to the trash")
+    app = _page("overview", filter="experiment=made")
+    assert any("Erase 2 entries" in m.value and "for good?" in m.value for m in app.markdown)
+    assert len(trash.deleted()) == 2
+    _press(app, "Erase for good")
+    assert trash.deleted() == []
+
+
 def _make_running(home: Path, name: str) -> RunDir:
     folder = home / "runs" / "made" / name
     (folder / "result.json").unlink()

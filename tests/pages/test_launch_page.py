@@ -10,7 +10,7 @@ import pytest
 import yaml
 from streamlit.testing.v1 import AppTest
 
-from dtvg.config import ExperimentConfig, build_config
+from dtvg.config import ExperimentConfig, build_config, settings_path
 from dtvg.config.presets import PRESETS, clone
 from dtvg.config.sections import Section
 from dtvg.jobs import devices, launcher, queue, slots
@@ -301,7 +301,7 @@ def test_every_setting_has_a_widget_with_its_help() -> None:
     }
     for name, model in launch_draft.SECTIONS.items():
         assert issubclass(model, Section)
-        for leaf in forms.leaves(model, name):
+        for leaf in settings_path.leaves(model, name):
             assert helped[leaf.path] == leaf.info.description, leaf.path
     assert helped["allow_self"]
 
@@ -310,9 +310,23 @@ def test_values_survive_being_shown_and_read() -> None:
     for name in PRESETS:
         values = build_config(PRESETS[name].values()).model_dump(mode="json")
         for section, model in launch_draft.SECTIONS.items():
-            for leaf in forms.leaves(model, section):
+            for leaf in settings_path.leaves(model, section):
                 value = values[section][leaf.name]
                 assert forms.read(leaf, forms.shown(leaf, value)) == value, leaf.path
+
+
+def test_opening_a_methods_settings_changes_none_of_them() -> None:
+    names = ["attempt", "oracle", "surrogate", "forkmerge", "tpv_sum"]
+    text = f"name: mine\nsources: [trip-mood]\ntargets: [film-mood]\nmethods: {names}"
+    page = _run(_paste(text))
+    assert ExperimentConfig.model_validate(_yaml(page)) == build_config(yaml.safe_load(text))
+
+
+def test_a_target_that_leaves_a_method_without_sources_is_noted_beside_the_targets() -> None:
+    page = _paste("sources: [film-mood]\ntargets: [film-mood]\nmethods: [none, dtvg]")
+    notes = "\n".join(caption.value for caption in page.caption).replace("\\", "")
+    assert "No run of dtvg on target 'film-mood'" in notes
+    assert not _start(page).disabled
 
 
 def _vary(page: AppTest, *rows: tuple[str, str]) -> AppTest:

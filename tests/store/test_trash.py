@@ -1,7 +1,9 @@
-"""Deleted runs lie in the trash and go back; what trains is not deleted."""
+"""Deleted runs lie in the trash, go back or are erased; what trains is not deleted."""
 
 from __future__ import annotations
 
+import os
+import time
 from pathlib import Path
 
 import pytest
@@ -11,6 +13,7 @@ from dtvg.config import build_config
 from dtvg.errors import StoreError
 from dtvg.records import RunState
 from dtvg.store import trash
+from dtvg.store.files import read_json, replace_json
 from dtvg.store.layout import ExperimentDir, create_experiment
 from dtvg.store.reader import list_runs
 
@@ -62,3 +65,96 @@ def test_the_command_line_deletes_lists_and_restores(experiment: ExperimentDir, 
     assert "mine/rte.none.s0" in capsys.readouterr().out
     assert main(["runs", "restore", "mine/rte.none.s0"]) == 0
     assert (experiment.path / "rte.none.s0").is_dir()
+
+
+DAY = 86_400
+
+
+def _age(entry: trash.Deleted, days: float) -> None:
+    """Make an entry as old as if it had been deleted then."""
+    path = trash.root() / entry.id / trash.ORIGIN
+    replace_json(path, {**(read_json(path) or {}), "time": time.time() - days * DAY})
+
+
+def _deleted(experiment: ExperimentDir, *ages: float) -> list[trash.Deleted]:
+    """Delete runs of these names that the experiment does not know; so old, in days."""
+    made = []
+    for i, days in enumerate(ages):
+        folder = experiment.path / f"run{i}"
+        folder.mkdir()
+        (folder / "part.parquet").write_bytes(b"x" * 1000)
+        made.append(trash.delete(experiment, folder.name))
+        _age(made[-1], days)
+    return made
+
+
+def test_the_trash_is_emptied_of_all_or_of_what_is_named(experiment: ExperimentDir, capsys) -> None:
+    first, second, third = _deleted(experiment, 0, 0, 0)
+    assert first.size >= 1000
+    with pytest.raises(StoreError, match="There is no 'mine/other' in the trash"):
+        trash.empty(["mine/run0", "mine/other"])
+    assert len(trash.deleted()) == 3
+    assert main(["runs", "trash", "--empty", "mine/run0", second.id]) == 0
+    assert [one.name for one in trash.deleted()] == ["mine/run2"]
+    assert not (trash.root() / first.id).exists()
+    assert "mine/run0: erased." in capsys.readouterr().out
+    assert main(["runs", "trash", "--empty"]) == 0
+    assert list(trash.root().iterdir()) == []
+    assert main(["runs", "trash", "--empty"]) == 0
+    assert "is empty" in capsys.readouterr().out
+    assert experiment.path.is_dir() and third.name == "mine/run2"
+
+
+def test_a_deletion_erases_what_is_older_than_thirty_days_and_says_so_once(
+    experiment: ExperimentDir, capsys
+) -> None:
+    _deleted(experiment, 31, 29, 0)
+    assert main(["runs", "delete", "mine/rte.none.s0"]) == 0
+    said = capsys.readouterr().out
+    assert said.count("Erased from the trash") == 1 and "'mine/run0'." in said
+    assert {one.name for one in trash.deleted()} == {"mine/run1", "mine/run2", "mine/rte.none.s0"}
+    assert main(["runs", "delete", "mine/rte.dtvg.s0"]) == 0
+    assert "Erased" not in capsys.readouterr().out
+
+
+def test_beyond_the_bound_the_oldest_go_first_and_nothing_of_the_last_day(
+    experiment: ExperimentDir, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = _deleted(experiment, 3, 5, 4, 0.5)
+    for entry in made:
+        path = trash.root() / entry.id / trash.ORIGIN
+        replace_json(path, {**(read_json(path) or {}), "size": 4 << 30})
+    assert [one.name for one in trash.prune()] == ["mine/run1", "mine/run2"]
+    monkeypatch.setattr(trash, "KEPT_GIB", 0)
+    assert [one.name for one in trash.prune()] == ["mine/run0"]
+    assert [one.name for one in trash.deleted()] == ["mine/run3"]
+
+
+def test_only_what_the_trash_made_is_erased_and_links_are_never_followed(
+    experiment: ExperimentDir, tmp_path: Path
+) -> None:
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    (outside / "precious").write_text("kept")
+    (experiment.path / "run9").mkdir()
+    (experiment.path / "run9" / "link").symlink_to(outside)
+    _age(trash.delete(experiment, "run9"), 40)
+    (experiment.path / "linked").symlink_to(outside)
+    _age(trash.delete(experiment, "linked"), 40)
+    facts = {"name": "mine/theirs", "origin": str(outside), "time": 0.0}
+    for name in ("theirs", "20200101-000000-others", "20200101-000000"):
+        (trash.root() / name / trash.HELD).mkdir(parents=True)
+        replace_json(trash.root() / name / trash.ORIGIN, facts)
+    os.symlink(trash.root() / "theirs", trash.root() / "20200101-000000-mine-theirs")
+    (trash.root() / ".erased-notes").mkdir()
+    (trash.root() / ".erased-20200101-000000-mine-run8").mkdir()
+    assert {one.name for one in trash.prune()} == {"mine/run9", "mine/linked"}
+    assert trash.empty() == []
+    assert (outside / "precious").read_text() == "kept"
+    assert {path.name for path in trash.root().iterdir()} == {
+        "theirs",
+        "20200101-000000-others",
+        "20200101-000000",
+        "20200101-000000-mine-theirs",
+        ".erased-notes",
+    }

@@ -6,6 +6,7 @@ import dataclasses
 from pathlib import Path
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 
 from dtvg.config import build_config
@@ -76,6 +77,36 @@ def test_verify_finds_a_member_that_nobody_pinned(
     run = _train(parts, tmp_path, monkeypatch, {3: "pin.cola"})
     monkeypatch.setattr("dtvg.store.verify.history", lambda run: [])
     assert any("sources/member" in problem for problem in verify_run(run.path))
+
+
+def test_what_was_held_is_read_from_data_and_not_from_the_sentence(
+    parts: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(loop, "detail", lambda source, kind, step: "mrpc: a translated sentence.")
+    run = _train(parts, tmp_path, monkeypatch, {3: "pin.cola"})
+    events = read_table(run, "events", ["kind", "subject"]).to_pylist()
+    assert [e["subject"] for e in events if e["kind"] == "pin"] == ["cola"]
+    assert {e["subject"] for e in events if e["kind"] != "pin"} == {None}
+    assert history(run) == [Hold(3, "cola", "pin")]
+    assert verify_run(run.path) == []
+
+
+def test_a_pinned_run_of_before_events_had_a_subject_still_replays(
+    parts: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = _train(parts, tmp_path, monkeypatch, {3: "pin.cola", 8: "free.cola"})
+    held = [Hold(3, "cola", "pin"), Hold(8, "cola", "free")]
+    files = sorted((run.path / "events").glob("part-*.parquet"))
+    for file in files:
+        data = pq.read_table(file).drop_columns(["subject"])
+        pq.write_table(data.replace_schema_metadata({"dtvg_schema": "1"}), file)
+    assert read_table(run, "events", ["subject"]).column("subject").null_count
+    assert read_table(run, "events").column_names[-1] == "subject"
+    assert history(run) == held
+    assert verify_run(run.path) == []
+    for file in files:
+        pq.write_table(pq.read_table(file).replace_schema_metadata({"dtvg_schema": "2"}), file)
+    assert verify_run(run.path) == [f"{file} has no column 'subject'." for file in files]
 
 
 def test_what_is_held_is_part_of_the_commit(

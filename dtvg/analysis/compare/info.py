@@ -21,6 +21,7 @@ from dtvg.analysis.compare.scores import (
     BEST_SINGLE,
     MEAN_SINGLE,
     STAGE_ONE,
+    SUBJECT,
     Scores,
     Sheet,
     collect,
@@ -28,6 +29,7 @@ from dtvg.analysis.compare.scores import (
 )
 from dtvg.analysis.statistics import bootstrap_interval
 from dtvg.errors import DataError, unknown
+from dtvg.methods.specs import Role
 from dtvg.store.reader import Run
 
 if TYPE_CHECKING:
@@ -133,7 +135,7 @@ def compare_info(
     runs: Sequence[Run],
     split: Split = "test",
     metric: str = "score",
-    subject: str = "dtvg",
+    subject: str = SUBJECT,
     baselines: Sequence[str] | None = None,
 ) -> CompareInfo:
     """Compare the methods of one or several experiments.
@@ -152,7 +154,7 @@ def compare_info(
     """
     if split not in ("test", "validation"):
         raise DataError(unknown("split", split, ("test", "validation")))
-    finished = [r for r in runs if r.result is not None and r.role in ("transfer", "stage1")]
+    finished = [r for r in runs if r.result is not None and r.full_role is not Role.MIXTURE]
     transfer = [r for r in runs if r.role == "transfer"]
     targets = tuple(dict.fromkeys(r.target for r in transfer))
     sheet = collect(transfer, finished, split, metric, targets)
@@ -168,7 +170,7 @@ def compare_info(
         "too narrow with very few seeds",
         notes=_notes(transfer, finished, split),
         sheet=sheet,
-        against=tuple(verdicts.pairs(sheet.rows, sheet.names, subject, baselines)),
+        against=tuple(verdicts.pairs(sheet.rows, sheet.kinds, subject, baselines)),
     )
 
 

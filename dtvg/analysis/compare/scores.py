@@ -7,14 +7,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 
 from dtvg.errors import DataError, unknown
+from dtvg.methods.specs import Role
 from dtvg.methods.specs.trials import best_subset_of
 from dtvg.store.reader import Run, read_table
 
+SUBJECT = "dtvg"
+"""Method that is set against the others where none is named; its rows stand last."""
 AVERAGE = "average"
 """Name of the column that averages over targets."""
 BEST_SINGLE = "single (best by validation)"
@@ -28,6 +31,16 @@ Runs = tuple[Run, ...]
 Cell = TypeVar("Cell")
 
 
+class Kind(NamedTuple):
+    """What stands in a row."""
+
+    method: str
+    """Name of its method, by which the row can be asked for; empty: only by the row's own name."""
+    role: Role
+    summary: bool = False
+    """Whether it sums up the single sources of a target."""
+
+
 @dataclass
 class Sheet:
     """Scores of rows on targets, and what each rests on; filled by `collect`."""
@@ -38,33 +51,33 @@ class Sheet:
     several: bool
     """Whether rows carry their experiment's name."""
     scores: Scores = field(default_factory=dict)
-    names: dict[str, str] = field(default_factory=dict)
-    """Row → name of its method, in order of appearance; `single_summary` and `stage1` too."""
+    kinds: dict[str, Kind] = field(default_factory=dict)
+    """Row → what stands in it, in order of appearance."""
     behind: dict[tuple[str, str], dict[int, Runs]] = field(default_factory=dict)
     """(row, target) → seed → runs whose mean score it is (one, but for the mean of singles)."""
     trained: dict[tuple[str, str], dict[int, Runs]] = field(default_factory=dict)
     """(row, target) → seed → all runs that had to be trained for a score that was chosen among
-    several (`single`, `oracle`) or rests on trials (`surrogate`)."""
+    several (single sources, subsets) or rests on trials."""
 
     @property
     def rows(self) -> tuple[str, ...]:
         """Stage I first, then methods as they appeared, the subject, singles one by one last."""
-        return tuple(_sorted_rows(self.names))
+        return tuple(_sorted_rows(self.kinds))
 
     @property
     def headline(self) -> tuple[str, ...]:
-        """Rows that a person would choose between: no Stage I, no oracle, no singles but the
+        """Rows that a person would choose between: no Stage I, no yardstick, no singles but the
         best."""
-        kinds = self.names
         return tuple(
             r
             for r in self.rows
-            if kinds[r] not in ("single", "stage1", "oracle") and not r.endswith(MEAN_SINGLE)
+            if self.kinds[r].role is Role.HEADLINE
+            or (self.kinds[r].summary and not r.endswith(MEAN_SINGLE))
         )
 
-    def put(self, row: str, name: str, target: str, seed: int, value: float, runs: Runs) -> None:
+    def put(self, row: str, kind: Kind, target: str, seed: int, value: float, runs: Runs) -> None:
         """Fill one cell of a seed."""
-        self.names.setdefault(row, name)
+        self.kinds.setdefault(row, kind)
         self.scores.setdefault((row, target), {})[seed] = value
         self.behind.setdefault((row, target), {})[seed] = runs
 
@@ -95,12 +108,13 @@ def collect(
             continue
         value = value_of(run, split, metric)
         if value is not None:
-            name = "stage1" if run.role == "stage1" else run.method_name
-            sheet.put(row_name(run, several), name, run.target, run.seed, value, (run,))
+            own = "" if run.full_role.in_stage_one else run.method_name
+            kind = Kind(own, run.full_role)
+            sheet.put(row_name(run, several), kind, run.target, run.seed, value, (run,))
     if finished and not sheet.scores:
         _refuse_unknown(finished, split, metric)
     _add_singles(sheet, transfer)
-    _add_oracle(sheet, transfer)
+    _add_best_subset(sheet, transfer)
     _add_trials(sheet, transfer)
     _add_average(sheet)
     return sheet
@@ -108,7 +122,7 @@ def collect(
 
 def row_name(run: Run, several: bool) -> str:
     """Return the row a run belongs to."""
-    label = STAGE_ONE if run.role == "stage1" else run.method
+    label = STAGE_ONE if run.full_role is Role.STAGE_ONE else run.method
     return f"{run.experiment}: {label}" if several else label
 
 
@@ -137,14 +151,14 @@ def _refuse_unknown(finished: Sequence[Run], split: str, metric: str) -> None:
 
 
 def _add_singles(sheet: Sheet, transfer: Sequence[Run]) -> None:
-    """Add `single` as its mean over sources and as the source best on validation.
+    """Add single sources as their mean and as the one that is best on validation.
 
     A seed counts only once every single source planned for it has finished, so that a summary
     never covers the quick ones alone.
     """
     planned: dict[tuple[str, str, int], list[Run]] = {}
     for run in transfer:
-        if run.method_name == "single":
+        if run.full_role is Role.SINGLE:
             planned.setdefault((run.experiment, run.target, run.seed), []).append(run)
     for (experiment, target, seed), runs in planned.items():
         values = [value_of(run, sheet.split, sheet.metric) for run in runs]
@@ -157,18 +171,20 @@ def _add_singles(sheet: Sheet, transfer: Sequence[Run]) -> None:
             (BEST_SINGLE, scored[best], (runs[best],)),
             (MEAN_SINGLE, float(np.mean(scored)), tuple(runs)),
         ):
-            sheet.put(prefix + name, "single_summary", target, seed, value, behind)
+            sheet.put(
+                prefix + name, Kind("", Role.SINGLE, summary=True), target, seed, value, behind
+            )
         sheet.trained.setdefault((prefix + BEST_SINGLE, target), {})[seed] = tuple(runs)
 
 
-def _add_oracle(sheet: Sheet, transfer: Sequence[Run]) -> None:
-    """Add the one subset of `oracle` with the best mean validation score over seeds.
+def _add_best_subset(sheet: Sheet, transfer: Sequence[Run]) -> None:
+    """Add the one searched subset with the best mean validation score over seeds.
 
     Only where every planned subset has finished for a seed does the seed count.
     """
     planned: dict[tuple[str, str], dict[int, list[Run]]] = {}
     for run in transfer:
-        if run.method_name == "oracle" and run.subset is not None:
+        if run.full_role is Role.SUBSET and run.subset is not None:
             seeds = planned.setdefault((run.experiment, run.target), {})
             seeds.setdefault(run.seed, []).append(run)
     for (experiment, target), seeds in planned.items():
@@ -185,12 +201,13 @@ def _add_oracle(sheet: Sheet, transfer: Sequence[Run]) -> None:
             (chosen,) = (run for run in runs if run.subset == best)
             value = value_of(chosen, sheet.split, sheet.metric)
             if value is not None:
-                sheet.put(row, "oracle", target, seed, value, (chosen,))
+                kind = Kind(chosen.method_name, Role.SUBSET)
+                sheet.put(row, kind, target, seed, value, (chosen,))
                 sheet.trained.setdefault((row, target), {})[seed] = tuple(runs)
 
 
 def _add_trials(sheet: Sheet, transfer: Sequence[Run]) -> None:
-    """Note which trials a surrogate's final run rests on."""
+    """Note which trials a run rests on that chose its sources by them."""
     by_name = {(run.experiment, run.name): run for run in transfer}
     for key, seeds in sheet.behind.items():
         for seed, runs in seeds.items():
@@ -200,22 +217,25 @@ def _add_trials(sheet: Sheet, transfer: Sequence[Run]) -> None:
                 if run.result is not None
                 for name in run.result.extra.get("trials", ())
             ]
-            if names and sheet.names[key[0]] == "surrogate":
+            if names:
                 trials = tuple(by_name[name] for name in names if name in by_name)
                 sheet.trained.setdefault(key, {})[seed] = (*trials, *runs)
 
 
-def _sorted_rows(names: Mapping[str, str]) -> list[str]:
+def _sorted_rows(kinds: Mapping[str, Kind]) -> list[str]:
     """Keep the order of appearance, but Stage I first and single sources after their summaries."""
 
     def place(row: str) -> int:
-        return {"stage1": 0, "single_summary": 2, "single": 3}.get(names[row], 1)
+        kind = kinds[row]
+        if kind.role is Role.SINGLE:
+            return 2 if kind.summary else 3
+        return 0 if kind.role is Role.STAGE_ONE else 1
 
-    rows = sorted((r for r in names if place(r) < 2), key=lambda r: place(r))
-    subject = [r for r in rows if names[r] == "dtvg"]
-    others = [r for r in rows if names[r] != "dtvg"]
-    summaries = [r for r in names if place(r) == 2]
-    singles = [r for r in names if place(r) == 3]
+    rows = sorted((r for r in kinds if place(r) < 2), key=lambda r: place(r))
+    subject = [r for r in rows if kinds[r].method == SUBJECT]
+    others = [r for r in rows if kinds[r].method != SUBJECT]
+    summaries = [r for r in kinds if place(r) == 2]
+    singles = [r for r in kinds if place(r) == 3]
     return [*others, *summaries, *subject, *singles]
 
 
@@ -223,7 +243,7 @@ def _add_average(sheet: Sheet) -> None:
     """Average over targets within each seed that has every target."""
     if len(sheet.targets) < 2:
         return
-    for row in sheet.names:
+    for row in sheet.kinds:
         per_target = [sheet.scores.get((row, t), {}) for t in sheet.targets]
         seeds = set(per_target[0]).intersection(*per_target[1:])
         if seeds:

@@ -15,16 +15,17 @@ import numpy.typing as npt
 import pandas as pd
 
 from dtvg.analysis.compare.examples import TargetExamples, net_correct, target_examples
-from dtvg.analysis.compare.scores import AVERAGE, Sheet
+from dtvg.analysis.compare.scores import AVERAGE, Kind, Sheet
 from dtvg.analysis.statistics import (
     ALPHA,
     FEWEST_SEEDS,
-    RESAMPLES,
     bootstrap_p,
     cohen_dz,
     hedges_correction,
     holm,
     mcnemar_p,
+    percentile_interval,
+    resample_indices,
     seeds_for_power,
     seeds_needed,
     sign_flip_p,
@@ -32,6 +33,7 @@ from dtvg.analysis.statistics import (
     t_interval,
 )
 from dtvg.errors import DataError, unknown
+from dtvg.methods.specs import Role
 from dtvg.store.reader import Run
 
 __all__ = [
@@ -61,13 +63,13 @@ SLACK = 1e-12
 
 
 def pairs(
-    rows: Sequence[str], names: Mapping[str, str], subject: str, baselines: Sequence[str] | None
+    rows: Sequence[str], kinds: Mapping[str, Kind], subject: str, baselines: Sequence[str] | None
 ) -> list[tuple[str, str]]:
     """Choose which rows are set against which.
 
     Args:
         rows: all rows, "method" or "experiment: method".
-        names: row → name of its method (`single_summary` and `stage1` for those rows).
+        kinds: row → what stands in it.
         subject: name or label of the subject.
         baselines: rows or labels; None: all but single sources one by one and Stage I.
 
@@ -75,7 +77,7 @@ def pairs(
         (subject row, baseline row): within an experiment, but for baselines whose whole row
         ("experiment: method") was named.
     """
-    subjects = [r for r in rows if subject in (r, names[r], _label(r))]
+    subjects = [r for r in rows if subject in (r, kinds[r].method, _label(r))]
     exact = [r for r in subjects if subject in (r, _label(r))]
     found = []
     for mine in exact or subjects:
@@ -84,7 +86,9 @@ def pairs(
             if other == mine or (_experiment(other) != _experiment(mine) and not named):
                 continue
             if baselines is None:
-                wanted = names[other] not in ("single", "stage1")
+                kind = kinds[other]
+                alone = kind.role is Role.SINGLE and not kind.summary
+                wanted = not alone and kind.role is not Role.STAGE_ONE
             else:
                 wanted = other in baselines or _label(other) in baselines
             if wanted:
@@ -106,8 +110,8 @@ def check_subject(sheet: Sheet, subject: str, baselines: Sequence[str] | None = 
     Raises:
         DataError: an unknown subject or baseline; fine while nothing has finished.
     """
-    known = {name for row in sheet.rows for name in (row, _label(row), sheet.names[row])}
-    known -= {"stage1", "single_summary"}
+    known = {name for row in sheet.rows for name in (row, _label(row), sheet.kinds[row].method)}
+    known.discard("")
     for kind, name in (("subject", subject), *(("baseline", b) for b in baselines or ())):
         if known and name not in known:
             raise DataError(unknown(f"method among finished runs ({kind})", name, known))
@@ -305,20 +309,19 @@ def _compare(
 def _by_example(differences: Floats) -> dict[str, Any]:
     """Intervals and p from differences `[B S]`: seeds as they are, and seeds resampled too."""
     count = differences.shape[1]
-    cut = [ALPHA / 2, 1 - ALPHA / 2]
     fixed = differences.mean(axis=1)
-    low, high = np.quantile(fixed, cut)
+    interval = percentile_interval(fixed)
     made: dict[str, Any] = {
-        "low_examples": float(low),
-        "high_examples": float(high),
+        "low_examples": interval.low,
+        "high_examples": interval.high,
         "examples_test": "bootstrap",
         "p_examples": bootstrap_p(fixed),
     }
     if count > 1:
-        drawn = np.random.default_rng([1, count]).integers(0, count, (RESAMPLES, count))
+        drawn = resample_indices(count, [1, count])
         both = np.take_along_axis(differences, drawn, axis=1).mean(axis=1)
-        low, high = np.quantile(both, cut)
-        made |= {"low_both": float(low), "high_both": float(high), "p_both": bootstrap_p(both)}
+        interval = percentile_interval(both)
+        made |= {"low_both": interval.low, "high_both": interval.high, "p_both": bootstrap_p(both)}
     return made
 
 

@@ -17,7 +17,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from dtvg.analysis.run import segments
-from dtvg.analysis.run.stability import jaccard
+from dtvg.analysis.statistics import jaccard
 from dtvg.config import RunConfig
 from dtvg.errors import DataError, unknown
 from dtvg.rule.decide import decide_steps

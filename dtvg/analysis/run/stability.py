@@ -10,6 +10,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from dtvg.analysis.run.groups import GroupInfo
+from dtvg.analysis.statistics import jaccard
 from dtvg.errors import DataError
 
 Floats = npt.NDArray[np.float64]
@@ -87,12 +88,6 @@ def stability_of(infos: Sequence[GroupInfo]) -> StabilityInfo:
         jaccard_last=at_end,
         consensus=tuple(s for s, c in zip(sources, chosen, strict=True) if c),
     )
-
-
-def jaccard(a: npt.NDArray[np.bool_], b: npt.NDArray[np.bool_]) -> Floats:
-    """Return |A ∩ B| / |A ∪ B| over the last axis; 1 where both are empty."""
-    union = (a | b).sum(axis=-1)
-    return np.where(union > 0, (a & b).sum(axis=-1) / np.maximum(union, 1), 1.0)
 
 
 def _common_jaccard(one: GroupInfo, other: GroupInfo) -> float:

@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from dtvg.analysis.run.groups import GroupInfo
-from dtvg.analysis.subsets.runs import PLAIN, Subset, name_of, subset_table
+from dtvg.analysis.subsets.runs import Subset, in_order, name_of, subset_table
 from dtvg.store.reader import Run
 
 WHOLE = 6
@@ -140,8 +140,7 @@ def _scored(runs: Sequence[Run], split: str) -> dict[Subset, tuple[float, int, s
     """Subset → mean score, seeds, method; runs that search subsets before all others."""
     rows = subset_table(runs).dropna(subset=[split])
     found: dict[Subset, tuple[float, int, str]] = {}
-    searched = [m for m in dict.fromkeys(rows["method"]) if m not in PLAIN]
-    for method in [*sorted(searched, key=lambda m: m != "oracle"), *PLAIN]:
+    for method in in_order(rows):
         mine = rows[rows["method"] == method]
         for subset, values in mine.groupby("subset", sort=False)[split]:
             seeds = (float(values.mean()), len(values), method)

@@ -18,7 +18,8 @@ import pandas as pd
 from dtvg import paths
 from dtvg.analysis.downsample import MAX_POINTS, thin_index
 from dtvg.analysis.run.groups import GroupInfo
-from dtvg.analysis.subsets.runs import PLAIN, Subset, name_of, subset_table
+from dtvg.analysis.statistics import jaccard
+from dtvg.analysis.subsets.runs import Subset, in_order, name_of, searched, subset_table
 from dtvg.errors import DataError, unknown
 from dtvg.store.reader import Run
 
@@ -84,10 +85,10 @@ def best_subset(runs: Iterable[Run], target: str) -> BestSubset | None:
     then to the earlier one, so that a source that adds nothing is not called right.
     """
     rows = subset_table(r for r in runs if r.target == target)
-    rows = rows[~rows["method"].isin(PLAIN)]
+    rows = searched(rows)
     if not len(rows):
         return None
-    basis = "oracle" if "oracle" in set(rows["method"]) else str(rows["method"].iloc[0])
+    basis = in_order(rows)[0]
     rows = rows[rows["method"] == basis]
     grouped = rows.groupby("subset", sort=False)["validation"].agg(["mean", "count"])
     grouped = grouped[grouped["count"] == grouped["count"].max()]
@@ -112,13 +113,12 @@ def overlap(member: Bools, right: Bools) -> dict[str, Floats]:
         Jaccard 1 where both are empty.
     """
     hit = (member & right).sum(axis=1).astype(np.float64)
-    size, union = member.sum(axis=1), (member | right).sum(axis=1)
-    total = int(right.sum())
+    size, total = member.sum(axis=1), int(right.sum())
     with np.errstate(invalid="ignore", divide="ignore"):
         return {
             "precision": np.where(size > 0, hit / size, np.nan),
             "recall": hit / total if total else np.full(len(hit), np.nan),
-            "jaccard": np.where(union > 0, hit / np.maximum(union, 1), 1.0),
+            "jaccard": jaccard(member, right),
             "exact": (member == right).all(axis=1).astype(np.float64),
         }
 

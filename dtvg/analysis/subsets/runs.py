@@ -1,39 +1,60 @@
 """Which subset of the sources a run was trained on, and what it scored: one row per such run.
 
-`none` is the empty set, `single` one source, `all_sources` all of them; a method with a field
-`subset` (oracle, surrogate trials) says so itself. docs/methods.md.
+Some methods always merge the same sources (none, one, all of them) and say so in their spec; a
+run that judges a subset names it itself. docs/methods.md.
 """
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 import pandas as pd
 
+from dtvg.methods.specs import METHODS, Role
 from dtvg.store.reader import Run
 
 Subset = frozenset[str]
-PLAIN = ("none", "single", "all_sources")
-"""Methods whose name says which subset they train on."""
-COLUMNS = ["experiment", "target", "method", "subset", "seed", "validation", "test", "run"]
+COLUMNS = ["experiment", "target", "method", "role", "subset", "seed", "validation", "test", "run"]
 
 
 def subset_of(run: Run) -> Subset | None:
     """Return the sources a run always merges; None where its method decides for itself."""
-    if run.method_name == "none":
-        return frozenset()
-    if run.method_name in ("single", "all_sources"):
-        return frozenset(run.sources)
-    return None if run.subset is None else frozenset(run.subset)
+    if run.subset is not None:
+        return frozenset(run.subset)
+    spec = METHODS.get(run.method_name)
+    merged = None if spec is None else spec.always_merges(run.sources)
+    return None if merged is None else frozenset(merged)
+
+
+def in_order(table: pd.DataFrame) -> list[str]:
+    """Return the methods that search subsets, an exhaustive search first, then the plain ones.
+
+    Args:
+        table: from `subset_table`; ties keep its order.
+    """
+    found = {m: Role(r) for m, r in zip(table["method"], table["role"], strict=True)}
+    listed = list(METHODS)
+    searched = [m for m, role in found.items() if role.on_subset]
+    plain = [m for m, role in found.items() if not role.on_subset]
+    return [
+        *sorted(searched, key=lambda m: found[m] is not Role.SUBSET),
+        *sorted(plain, key=listed.index),
+    ]
+
+
+def searched(table: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows whose runs judge a subset."""
+    return table[table["role"].map(lambda role: Role(role).on_subset).astype(bool)]
 
 
 def subset_table(runs: Iterable[Run]) -> pd.DataFrame:
     """Gather finished runs that were trained on one subset throughout.
 
     Args:
-        runs: of any kind and state. Variants of `none`, `single` and `all_sources` (settings
-            not at their default) are left out, since they differ in more than the subset.
+        runs: of any kind and state. Variants (settings not at their default) of methods that always
+            merge the same sources are left out, since they differ in more than the subset.
 
     Returns:
         Columns `COLUMNS`: one row per run, `subset` a frozenset, scores 0..1.
@@ -46,17 +67,34 @@ def subset_table(runs: Iterable[Run]) -> pd.DataFrame:
         if subset is not None:
             scores = (run.result.validation_score, run.result.test_score)
             rows.append(
-                (run.experiment, run.target, run.method_name, subset, run.seed, *scores, run.name)
+                (
+                    run.experiment,
+                    run.target,
+                    run.method_name,
+                    run.full_role.value,
+                    subset,
+                    run.seed,
+                    *scores,
+                    run.name,
+                )
             )
     table = pd.DataFrame(rows, columns=COLUMNS)
     return table.astype({"validation": float, "test": float})
 
 
 def _is_variant(run: Run) -> bool:
-    """Whether one of the plain methods ran with settings of its own."""
-    if run.method_name == "single":
-        return run.method != "-".join(("single", *run.sources))
-    return run.method_name in PLAIN and run.method != run.method_name
+    """Whether a method that always merges the same sources ran with settings of its own."""
+    spec = METHODS.get(run.method_name)
+    if run.subset is not None or spec is None or spec.always_merges(run.sources) is None:
+        return False
+    return run.method not in _default_labels(run.method_name, run.sources)
+
+
+@functools.lru_cache(maxsize=1024)
+def _default_labels(method_name: str, sources: tuple[str, ...]) -> frozenset[str]:
+    """Return the labels of a method's runs on these sources where nothing is set."""
+    plain = METHODS[method_name].model_validate({"name": method_name})
+    return frozenset(made.label for made in plain.expand(sources))
 
 
 def effect(scores: Mapping[Subset, float], sources: Sequence[str]) -> dict[str, tuple[float, int]]:

@@ -15,11 +15,14 @@ import pandas as pd
 
 from dtvg.analysis.statistics import ALPHA, FEWEST_SEEDS, bootstrap_interval, holm
 from dtvg.analysis.subsets.quality import Truth
-from dtvg.analysis.subsets.runs import PLAIN, Subset, effect, subset_table
+from dtvg.analysis.subsets.runs import Subset, effect, searched, subset_table
 from dtvg.errors import NumericsError
+from dtvg.methods.specs import Role
 from dtvg.methods.specs.trials import fit_surrogate
 from dtvg.store.reader import Run
 
+SINGLES = Role.SINGLE.value
+"""Basis of single sources against no source."""
 HELPFUL, HARMFUL, UNDECIDED = "helpful", "harmful", "undecided"
 NOTE = (
     "Score with the source minus score without it, paired by seed: `single` against `none`; for "
@@ -108,17 +111,19 @@ def _seed_differences(
 ) -> pd.DataFrame:
     """One row per basis, seed and source of one target of one experiment."""
     found = []
-    bases = ["single", *dict.fromkeys(m for m in cell["method"] if m not in PLAIN)]
+    bases = [SINGLES, *dict.fromkeys(searched(cell)["method"])]
     by_seed: dict[int, dict[str, dict[Subset, float]]] = {}
-    read = (cell[c] for c in ("seed", "method", "subset", split))
-    for seed, method, subset, score in zip(*read, strict=True):
-        by_seed.setdefault(int(seed), {}).setdefault(method, {})[subset] = float(score)
+    read = (cell[c] for c in ("seed", "method", "role", "subset", split))
+    for seed, method, role, subset, score in zip(*read, strict=True):
+        kind = method if Role(role).on_subset else SINGLES if role == Role.SINGLE else ""
+        if kind or not subset:  # of the other plain methods only those without any source
+            by_seed.setdefault(int(seed), {}).setdefault(kind, {})[subset] = float(score)
     for seed, of_seed in sorted(by_seed.items()):
-        without = of_seed.get("none", {})
+        without = of_seed.get("", {})
         for basis in bases:
             scores = of_seed.get(basis, {})
             sources = [s for s in order if any(s in subset for subset in scores)]
-            if basis == "single":
+            if basis == SINGLES:
                 effects = _singles(scores, without, sources)
             else:
                 effects = effect({**without, **scores}, sources)
@@ -239,7 +244,7 @@ def surrogate_info(runs: Sequence[Run], target: str, method: str) -> SurrogateIn
         None where too few subsets are trained to tell the sources apart.
     """
     mine = [r for r in runs if r.target == target and r.method_name == method]
-    rows = subset_table(r for r in mine if r.method_name not in PLAIN)
+    rows = subset_table(r for r in mine if r.full_role.on_subset)
     rows = rows.dropna(subset=["validation"])
     order = tuple(dict.fromkeys(s for r in mine for s in r.sources))
     if not len(rows) or not order:

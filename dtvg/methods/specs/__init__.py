@@ -127,7 +127,10 @@ OWN_METHODS: dict[str, type[MethodConfig]] = {
 }
 """The transfer methods of this package by name, in the order lists and forms show them."""
 
-_TUNING = (PromptTuning, *(one for spec in OWN_METHODS.values() for one in spec.prepares))
+_TUNING: tuple[type[MethodConfig], ...] = (
+    PromptTuning,
+    *(one for spec in OWN_METHODS.values() for one in spec.prepares),
+)
 _found, PROBLEMS = found_methods({*OWN_METHODS, *map(_name_of, _TUNING)})
 """`PROBLEMS`: a sentence for each method of another package that cannot be used."""
 warn(PROBLEMS)

@@ -21,6 +21,7 @@ class AllSources(MethodConfig):
 
     name: Literal["all_sources"] = "all_sources"
 
-    def always_merges(self, sources: Subset) -> Subset | None:
+    @classmethod
+    def always_merges(cls, sources: Subset) -> Subset | None:
         """Every source."""
         return sources

@@ -209,16 +209,18 @@ class MethodConfig(BaseModel):
         """Return those of the target's sources that a run reads."""
         return sources if self.uses_sources else ()
 
-    def always_merges(self, sources: Subset) -> Subset | None:
+    @classmethod
+    def always_merges(cls, sources: Subset) -> Subset | None:
         """Return the sources a run merges from the first step to the last, whatever they are like.
 
-        Such runs, at their default settings, tell what a subset of sources is worth. None: the
-        run decides for itself, or differs from them in more than the subset.
+        Such runs, at their default settings, tell what a subset of sources is worth, beside those
+        that judge a subset (`subset_of_sources`). None: a run decides for itself, or differs from
+        them in more than the subset.
 
         Args:
             sources: those the run reads.
         """
-        return self.subset_of_sources
+        return None
 
     def chosen(self, sources: Subset) -> tuple[bool, ...] | None:
         """Return which sources the configuration itself chooses; None where it chooses none."""

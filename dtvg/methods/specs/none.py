@@ -21,6 +21,7 @@ class NoTransfer(MethodConfig):
 
     name: Literal["none"] = "none"
 
-    def always_merges(self, sources: Subset) -> Subset | None:
+    @classmethod
+    def always_merges(cls, sources: Subset) -> Subset | None:
         """No source."""
         return ()

@@ -7,21 +7,19 @@ Must not import torch. docs/methods.md "A method of your own package".
 
 from __future__ import annotations
 
+import logging
 import re
 import sys
-import warnings
 from collections.abc import Collection, Iterable
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
 from dtvg.methods.specs.base import MethodConfig
 
+log = logging.getLogger(__name__)
+
 GROUP = "dtvg.methods"
 NAME = r"[a-z][a-z0-9_]{0,39}"
-
-
-class MethodWarning(UserWarning):
-    """A method of another package cannot be used, or should be written otherwise."""
 
 
 def found_methods(
@@ -64,9 +62,9 @@ def found_methods(
 
 
 def warn(problems: Iterable[str]) -> None:
-    """Say what is wrong with other packages' methods, as warnings."""
+    """Log what is wrong with other packages' methods."""
     for sentence in problems:
-        warnings.warn(sentence, MethodWarning, stacklevel=3)
+        log.warning(sentence)
 
 
 def _package(point: EntryPoint) -> str:

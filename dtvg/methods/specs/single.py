@@ -43,7 +43,8 @@ class Single(MethodConfig):
         """One run per source, or one."""
         return sources if self.source is None else 1
 
-    def always_merges(self, sources: Subset) -> Subset | None:
+    @classmethod
+    def always_merges(cls, sources: Subset) -> Subset | None:
         """The one source."""
         return sources
 

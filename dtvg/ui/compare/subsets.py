@@ -58,7 +58,7 @@ def _walks(run: Run) -> bool:
         spec
         and spec.reads == "vectors"
         and "subset" not in spec.model_fields
-        and run.method_name not in ("none", "single", "all_sources")
+        and spec.always_merges(run.sources) is None
         and run.sources
         and (run.step or run.result is not None)
     )

@@ -7,8 +7,10 @@ from collections.abc import Callable
 import streamlit as st
 
 from dtvg.analysis.compare.confdiff import experiment_diff
+from dtvg.analysis.subsets.transfer import SINGLES
 from dtvg.figures.curves import curves_figure
 from dtvg.figures.subsets import coefficients_figure, transfer_figure
+from dtvg.methods.specs import Role
 from dtvg.ui import address, cache, runs, show
 from dtvg.ui import cache as compare_cache
 from dtvg.ui.compare.pick import Choice, full_name
@@ -22,7 +24,7 @@ def curves(choice: Choice, dark: bool) -> None:
     """Show validation scores, or the loss, over steps."""
     panels = [*choice.targets, "average"] if len(choice.targets) > 1 else choice.targets
     methods = tuple(r for r in choice.runs if r.subset is None)
-    singles = {r.method for r in methods if r.method_name == "single"}
+    singles = {r.method for r in methods if r.full_role is Role.SINGLE}
     with st.container(horizontal=True):
         target = runs.choose("Target", panels, "target", panels[-1]) or panels[-1]
         quantity = runs.choose("Quantity", ("score", "loss"), "quantity") or "score"
@@ -77,7 +79,7 @@ def transfer(choice: Choice, dark: bool) -> None:
     small = " Small print: what the truth table says." if rows["known"].ne("").any() else ""
     st.caption(f"▲ helpful, ▼ harmful, no sign: undecided. Numbers are percentage points.{small}")
     show.notes(info.notes)
-    if basis != "single":
+    if basis != SINGLES:
         _coefficients(choice, basis, dark)
 
 

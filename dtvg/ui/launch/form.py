@@ -12,7 +12,7 @@ from dtvg.backbones.specs import BACKBONES
 from dtvg.config import ExperimentConfig, settings_path
 from dtvg.config.settings_path import Leaf
 from dtvg.jobs.devices import Device, pick
-from dtvg.methods.specs import METHODS
+from dtvg.methods.specs import METHODS, PROBLEMS
 from dtvg.tasks.catalogue import all_tasks
 from dtvg.ui import forms
 from dtvg.ui.launch.draft import SECTIONS, Draft, Entry, method_leaves
@@ -124,6 +124,8 @@ def _methods(draft: Draft, problems: dict[str, str]) -> None:
             f"**{m.title}** {m.summary} :gray[{forms.escape(m.paper)}]" for m in METHODS.values()
         )
         st.markdown("\n\n".join(said))
+    for sentence in PROBLEMS:
+        forms.remark(note=sentence)
     for entry in draft.methods:
         made = method_leaves(entry)
         wrong = _count(problems, f"methods.{entry.number}")

@@ -9,6 +9,7 @@ import io
 import zipfile
 from collections.abc import Sequence
 
+import pandas as pd
 import streamlit as st
 
 from dtvg import paths
@@ -20,6 +21,7 @@ from dtvg.jobs.devices import Device
 from dtvg.jobs.readiness import Finding, findings
 from dtvg.plan import Plan, plan
 from dtvg.plan.estimate import Estimate, duration, estimate
+from dtvg.plan.words import cohort_rows
 from dtvg.ui import control, forms
 from dtvg.ui.launch import draft as launch_draft
 from dtvg.ui.launch.draft import Draft
@@ -53,12 +55,13 @@ def ready(config: ExperimentConfig) -> list[Finding]:
 
 
 @st.cache_data(max_entries=1024, show_spinner="Planning")
-def _plan(key: str, _config: ExperimentConfig) -> Plan:
-    return plan(_config)
+def _plan(key: str, _config: ExperimentConfig) -> tuple[Plan, Estimate]:
+    made = plan(_config)
+    return made, estimate(_config, made)
 
 
-def planned(config: ExperimentConfig) -> Plan:
-    """Return the plan for the device that `auto` stands for on this machine."""
+def planned(config: ExperimentConfig) -> tuple[Plan, Estimate]:
+    """Return the plan and its cost on the device that `auto` stands for on this machine."""
     device = machine.pick(config.device.name, devices())
     if device is not None and config.device.name != device.name:
         there = {**config.device.model_dump(), "name": device.name}
@@ -68,11 +71,10 @@ def planned(config: ExperimentConfig) -> Plan:
 
 def show(configs: Sequence[ExperimentConfig]) -> None:
     """Show runs, time, memory and parameters of what would start, and the device it takes."""
-    plans = [planned(config) for config in configs]
+    plans, costs = zip(*(planned(config) for config in configs), strict=True)
     transfer = sum(len(cohort.runs) for made in plans for cohort in made.transfer)
     first = sum(len(cohort.runs) for made in plans for cohort in made.stage_one)
     cohorts = sum(len(made.stage_one) + len(made.transfer) for made in plans)
-    costs = [estimate(config, made) for config, made in zip(configs, plans, strict=True)]
     times = [cost.seconds for cost in costs]
     known = [seconds for seconds in times if seconds is not None]
     with st.container(horizontal=True):
@@ -86,11 +88,27 @@ def show(configs: Sequence[ExperimentConfig]) -> None:
         f"{sum(made.run_steps for made in plans):,} steps in all, in {cohorts} "
         f"cohort{'s' * (cohorts != 1)} of runs that train together. {_parameters(costs)}"
     )
+    _cohorts(plans[0], configs[0].name if len(configs) > 1 else "")
     memory = [cost.memory_gib for cost in costs]
     most = max((gib for gib in memory if gib is not None), default=None)
     device = machine.pick(configs[0].device.name, devices())
     if device is not None:
         _device(device, configs[0], most)
+
+
+def _cohorts(made: Plan, of: str) -> None:
+    """List the cohorts and what each starts after.
+
+    Args:
+        made: the plan.
+        of: name of the experiment, where there are several.
+    """
+    rows = pd.DataFrame(cohort_rows(made))
+    rows.insert(3, "starts after", rows.pop("after").replace("", "at once"))
+    title = "What trains after what" + (f" in {of}" if of else "")
+    with st.expander(title, icon=":material/account_tree:"):
+        st.dataframe(rows, hide_index=True)
+        st.caption("A cohort starts once the cohorts it starts from have finished.")
 
 
 def _device(device: Device, config: ExperimentConfig, memory: float | None) -> None:

@@ -11,6 +11,7 @@ import streamlit as st
 from dtvg.analysis.overview.table import RunRow
 from dtvg.errors import DtvgError
 from dtvg.store import trash
+from dtvg.store.files import size_text
 from dtvg.store.labels import Labels, read_labels, with_tags, write_labels
 from dtvg.store.layout import ExperimentDir
 from dtvg.ui import cache
@@ -132,7 +133,10 @@ def delete_popover(rows: Sequence[RunRow], every: Sequence[RunRow]) -> None:
             word = "run" if len(single) == 1 else "runs"
             parts.append(f"{len(single)} {word}")
         st.markdown(f"Moves {' and '.join(parts)} to the trash.")
-        st.caption(f"Nothing is erased: `python -m dtvg runs trash` lists it, {trash.root()}.")
+        st.caption(
+            f"They can be put back for {trash.KEPT_DAYS} days; the list below the table and "
+            f"`python -m dtvg runs trash` show them. They lie in {trash.root()}."
+        )
         if st.button("Move to the trash", type="primary"):
             try:
                 for folder in whole:
@@ -143,11 +147,14 @@ def delete_popover(rows: Sequence[RunRow], every: Sequence[RunRow]) -> None:
                 st.error(str(error), icon=":material/error:")
                 return
             st.toast("In the trash; the list below the table puts it back.")
+            gone = trash.prune()
+            if gone:
+                st.toast(trash.pruned_text(gone))
             st.rerun()
 
 
 def restore_list() -> None:
-    """Show what is in the trash, each with a button that puts it back."""
+    """Show what is in the trash, each with a button that puts it back, and one that erases all."""
     found = trash.deleted()
     if not found:
         return
@@ -164,3 +171,21 @@ def restore_list() -> None:
                     st.rerun()
         if len(found) > 30:
             st.caption(f"and {len(found) - 30} more; `python -m dtvg runs trash` lists all.")
+        _empty_popover(found)
+
+
+def _empty_popover(found: Sequence[trash.Deleted]) -> None:
+    """Ask, then erase the entries that were shown."""
+    count = "1 entry" if len(found) == 1 else f"{len(found)} entries"
+    size = size_text(sum(one.size for one in found))
+    with st.popover("Empty the trash", icon=":material/delete_forever:"):
+        st.markdown(f"Erase {count} ({size}) for good? Nothing can put them back.")
+        st.caption(trash.RULE)
+        if st.button("Erase for good", type="primary"):
+            try:
+                gone = trash.empty([one.id for one in found])
+            except DtvgError as error:
+                st.error(str(error), icon=":material/error:")
+                return
+            st.toast(f"Erased: {'1 entry' if len(gone) == 1 else f'{len(gone)} entries'}.")
+            st.rerun()

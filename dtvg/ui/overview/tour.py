@@ -14,6 +14,7 @@ import streamlit as st
 from dtvg.figures.compare import compare_figure
 from dtvg.figures.explain import prefix_figure, ranking_figure
 from dtvg.figures.groups import timeline_figure
+from dtvg.methods.specs import Role
 from dtvg.store.reader import Experiment, Run
 from dtvg.ui import address, cache, runs, show
 from dtvg.ui.page import is_dark, link
@@ -130,7 +131,7 @@ def _helps(experiment: Experiment, run: Run) -> None:
     shown = tuple(
         r
         for r in experiment.runs
-        if r.role == "transfer" and r.target == run.target and not r.method.startswith("single")
+        if r.role == "transfer" and r.target == run.target and r.full_role is not Role.SINGLE
     )
     st.markdown(
         f"Whether it helped is measured against other ways on `{run.target}`: no transfer, all "
