@@ -77,7 +77,7 @@ def gram_matrix(
 
 
 def decide(
-    gram: Float[A, "... m m"],
+    gram: Float[A, " ..."],
     rule: str | RuleSettings = "greedy",
     previous: Grouping[A] | Bool[A, "... n"] | None = None,
     step: int | Int[A, " ..."] | None = None,
@@ -86,7 +86,7 @@ def decide(
     """Decide which sources form the group, for every leading index.
 
     Args:
-        gram: from `gram_matrix`, or a logged one.
+        gram: `[... m m]` from `gram_matrix`, or a logged one.
         rule: name of a rule (`dtvg.rule.rules.RULES` says what each one takes), or all settings.
         previous: the last decision, or its members; only rules with a memory (`fixed`,
             `regroup_every`, `hysteresis`) look at it (None: first step).

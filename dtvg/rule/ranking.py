@@ -13,8 +13,12 @@ from dtvg.rule.arrays import A, measured
 from dtvg.rule.types import Ranking, RuleSettings
 
 
-def rank_sources(gram: Float[A, "... m m"], settings: RuleSettings) -> Ranking[A]:
+def rank_sources(gram: Float[A, " ..."], settings: RuleSettings) -> Ranking[A]:
     """Rank the sources by similarity and compute what every rule chooses from.
+
+    Args:
+        gram: `[... m m]`, target first.
+        settings: their measure and threshold are read.
 
     Raises:
         ConfigError: a Gram matrix that is not square or has no target row.

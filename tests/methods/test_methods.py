@@ -20,6 +20,7 @@ from dtvg.methods.specs import (
     Ties,
     TpvSum,
 )
+from dtvg.rule.rules import RULE_NAMES
 from dtvg.testing.methods import MethodContract, pick, random_inputs
 
 CONFIGS: list[MethodConfig] = [

@@ -181,7 +181,7 @@ def test_a_new_rule_is_one_entry(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_outside_its_package_no_code_asks_for_a_rule_by_name() -> None:
     names = "|".join(RULES)
-    asked = re.compile(rf"""(==|!=|\bin\b)[ (\["',\w]*["']({names})["']""")
+    asked = re.compile(rf"""rule["')\]]*\s*(==|!=|in\b|not in\b).*["']({names})["']""")
     for path in PACKAGE.rglob("*.py"):
         if path.parent.name != "rule":
             found = [line for line in path.read_text("utf-8").splitlines() if asked.search(line)]
