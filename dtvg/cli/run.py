@@ -29,7 +29,9 @@ def add_options(command: argparse.ArgumentParser) -> None:
         metavar="A.B=VALUE",
         help="a setting that wins over the file, e.g. optim.steps=300 (repeatable)",
     )
-    command.add_argument("--runs-dir", type=Path, help="folder of experiments (default: <home>/runs)")
+    command.add_argument(
+        "--runs-dir", type=Path, help="folder of experiments (default: <home>/runs)"
+    )
     command.add_argument(
         "--dry-run", action="store_true", help="print the plan and its cost; train nothing"
     )
