@@ -1,4 +1,4 @@
-"""`python -m dtvg …`: hand over to the command line."""
+"""`dtvg …`: hand over to the command line."""
 
 import sys
 

@@ -79,8 +79,8 @@ def _links(experiment: Experiment, run: Run | None) -> None:
     where = experiment.name if run is None else f"{experiment.name}/{run.name}"
     st.markdown("Whole tables of the log, as Parquet or CSV, from the command line:")
     st.code(
-        f"python -m dtvg runs export {where} --table sources --out sources.parquet\n"
-        f"python -m dtvg runs report {where} --out report.html",
+        f"dtvg runs export {where} --table sources --out sources.parquet\n"
+        f"dtvg runs report {where} --out report.html",
         language="bash",
     )
     st.caption(

@@ -44,7 +44,7 @@ def _facts(info: TaskInfo) -> None:
         st.info(
             f"The rows of {info.spec.name} are not at hand ({info.offline}). Name a folder that "
             f"holds '{info.spec.folder}' above, or fetch them once: "
-            f"`python -m dtvg tasks show {info.spec.name}`.",
+            f"`dtvg tasks show {info.spec.name}`.",
             icon=":material/cloud_off:",
         )
     st.table(info.facts.set_index("fact"), border="horizontal")

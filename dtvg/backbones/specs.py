@@ -143,7 +143,7 @@ def location(name: str) -> str:
         folder = paths.demo() / "backbone"
         if not (folder / "config.json").exists():
             raise ConfigError(
-                f"The demo backbone is not at '{folder}'; `python -m dtvg demo build` makes it."
+                f"The demo backbone is not at '{folder}'; `dtvg demo build` makes it."
             )
         return str(folder)
     folder = Path(name).expanduser()
@@ -160,7 +160,7 @@ def location(name: str) -> str:
     match = tails.get(name.lower()) or tails.get(nearest(name, tails) or "")
     hint = f" Did you mean '{match}'?" if match else ""
     raise ConfigError(
-        f"Unknown backbone '{name}'.{hint} Allowed: a name that `python -m dtvg backbones list` "
+        f"Unknown backbone '{name}'.{hint} Allowed: a name that `dtvg backbones list` "
         "shows, another hub id OWNER/NAME, or a folder written by save_pretrained."
     )
 

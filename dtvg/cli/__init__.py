@@ -1,7 +1,7 @@
 """The command line: one module per group of commands, each with `add(commands)`.
 
 Only this package prints. Modules import what they need inside their functions, so that
-`python -m dtvg --help` is instant and needs no torch.
+`dtvg --help` is instant and needs no torch.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"dtvg: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print("dtvg: interrupted; `python -m dtvg runs resume` goes on.", file=sys.stderr)
+        print("dtvg: interrupted; `dtvg runs resume` goes on.", file=sys.stderr)
         return 130
     except BrokenPipeError:
         return 0

@@ -1,4 +1,4 @@
-"""`python -m dtvg backbones list|check`: which models there are, and whether one can be trusted."""
+"""`dtvg backbones list|check`: which models there are, and whether one can be trusted."""
 
 from __future__ import annotations
 

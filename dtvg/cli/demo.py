@@ -1,4 +1,4 @@
-"""`python -m dtvg demo build|run`: make the embedded default, or train its experiment."""
+"""`dtvg demo build|run`: make the embedded default, or train its experiment."""
 
 from __future__ import annotations
 

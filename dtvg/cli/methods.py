@@ -1,4 +1,4 @@
-"""`python -m dtvg methods list`: the transfer methods by name, title and paper."""
+"""`dtvg methods list`: the transfer methods by name, title and paper."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`python -m dtvg prompts list|show|verify|import|export`: the bank of tuned task prompts."""
+"""`dtvg prompts list|show|verify|import|export`: the bank of tuned task prompts."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def add(commands: Any) -> None:
     out.add_argument(
         "--which", default="best", help="of a run: best, final, initial or source:NAME"
     )
-    out.add_argument("--runs-dir", type=Path, help="folder of experiments (default data/runs)")
+    out.add_argument("--runs-dir", type=Path, help="folder of experiments (default: <home>/runs)")
     out.set_defaults(do=export_prompt)
 
 

@@ -1,4 +1,4 @@
-"""`python -m dtvg queue …`: what waits for a free device, in which order, and slots."""
+"""`dtvg queue …`: what waits for a free device, in which order, and slots."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def show(arguments: argparse.Namespace) -> int:
     queue.ensure()
     known = jobs()
     if not known:
-        print("The queue is empty; `python -m dtvg queue add FILE.yaml` adds to it.")
+        print("The queue is empty; `dtvg queue add FILE.yaml` adds to it.")
         return 0
     table = Table("job", "experiment", "state", "place", "device", "what")
     for job in known:
@@ -128,7 +128,7 @@ def set_slots(arguments: argparse.Namespace) -> int:
     from dtvg.jobs import queue, slots
 
     if arguments.device and arguments.count is None:
-        raise ConfigError("Give the number too, e.g. `python -m dtvg queue slots cuda:0 2`.")
+        raise ConfigError("Give the number too, e.g. `dtvg queue slots cuda:0 2`.")
     if arguments.device:
         slots.set_slots(arguments.device, arguments.count)
         queue.ensure()

@@ -1,4 +1,4 @@
-"""`python -m dtvg run FILE.yaml`: train an experiment in the foreground and print its table."""
+"""`dtvg run FILE.yaml`: train an experiment in the foreground and print its table."""
 
 from __future__ import annotations
 
@@ -29,7 +29,9 @@ def add_options(command: argparse.ArgumentParser) -> None:
         metavar="A.B=VALUE",
         help="a setting that wins over the file, e.g. optim.steps=300 (repeatable)",
     )
-    command.add_argument("--runs-dir", type=Path, help="folder of experiments (default data/runs)")
+    command.add_argument(
+        "--runs-dir", type=Path, help="folder of experiments (default: <home>/runs)"
+    )
     command.add_argument(
         "--dry-run", action="store_true", help="print the plan and its cost; train nothing"
     )
@@ -115,7 +117,7 @@ def print_outcome(experiment: Any) -> int:
     if open_ends:
         console.print(
             f"{len(open_ends)} of {len(runs)} runs did not finish; "
-            f"`python -m dtvg runs resume {experiment.name}` goes on with them."
+            f"`dtvg runs resume {experiment.name}` goes on with them."
         )
     console.print(f"Recorded in {experiment.path}")
     return 1 if open_ends else 0

@@ -1,4 +1,4 @@
-"""`python -m dtvg runs …`: list, show, verify, export, stop and resume what was trained."""
+"""`dtvg runs …`: list, show, verify, export, stop and resume what was trained."""
 
 from __future__ import annotations
 
@@ -102,7 +102,7 @@ def list_runs(arguments: argparse.Namespace) -> int:
             run.problem or run.message,
         )
     if not runs:
-        print(f"No runs in '{root}'. `python -m dtvg demo run` trains the demo experiment.")
+        print(f"No runs in '{root}'. `dtvg demo run` trains the demo experiment.")
         return 0
     Console().print(table)
     return 0
@@ -217,7 +217,7 @@ def fork_run(arguments: argparse.Namespace) -> int:
         raise ConfigError(f"'{arguments.place}' names no run; write {experiment.name}/RUN.")
     run = open_run(experiment.path / name)
     made = fork(run, arguments.name, arguments.changes, at=arguments.at)
-    print(f"'{made.name}' goes on from it: `python -m dtvg runs resume {made.path}`")
+    print(f"'{made.name}' goes on from it: `dtvg runs resume {made.path}`")
     return 0
 
 
@@ -283,7 +283,7 @@ def delete(arguments: argparse.Namespace) -> int:
 
     for place in arguments.places:
         made = trash.delete(*locate(place, arguments.runs_dir))
-        print(f"{made.name}: deleted; `python -m dtvg runs restore {made.id}` puts it back.")
+        print(f"{made.name}: deleted; `dtvg runs restore {made.id}` puts it back.")
     gone = trash.prune()
     if gone:
         print(trash.pruned_text(gone))

@@ -1,4 +1,4 @@
-"""`python -m dtvg tasks`: which tasks there are, where their rows lie, how they read.
+"""`dtvg tasks`: which tasks there are, where their rows lie, how they read.
 
 Prints tables; everything shown comes from `dtvg.tasks`.
 """

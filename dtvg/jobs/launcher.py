@@ -1,6 +1,6 @@
 """Starting experiments as processes that outlive the browser and the app, and stopping them.
 
-A started process is `python -m dtvg runs resume NAME`, in a session of its own, so that a
+A started process is `dtvg runs resume NAME`, in a session of its own, so that a
 start, a resume and a restart after a crash are one command.
 """
 
@@ -72,7 +72,7 @@ def resume(
     except OSError as error:
         raise JobError(
             f"The process for '{experiment.name}' could not be started "
-            f"({error.strerror or error}); try `python -m dtvg runs resume {experiment.name}`."
+            f"({error.strerror or error}); try `dtvg runs resume {experiment.name}`."
         ) from None
 
 
@@ -255,7 +255,7 @@ TIMEOUT = 120.0
 
 
 def run_import(path: Path, options: Sequence[str]) -> str:
-    """Run `python -m dtvg prompts import PATH OPTIONS` and return what it printed.
+    """Run `dtvg prompts import PATH OPTIONS` and return what it printed.
 
     Raises:
         StoreError: with the command's own sentence, where it refused.

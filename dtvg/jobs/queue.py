@@ -130,9 +130,7 @@ def remove(id: str) -> Job:
     with changing():
         job = _named(id)
         if job.state is JobState.RUNNING:
-            raise JobError(
-                f"Job {id} runs; stop it with `python -m dtvg runs stop {job.experiment.name}`."
-            )
+            raise JobError(f"Job {id} runs; stop it with `dtvg runs stop {job.experiment.name}`.")
         (folder() / "jobs" / f"{job.id}.json").unlink(missing_ok=True)
     say_place(replace(job, place=0))
     return job

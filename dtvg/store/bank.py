@@ -151,7 +151,7 @@ class PromptBank:
         if len(found) != 1:
             raise StoreError(
                 f"{len(found) or 'No'} prompts of the bank have an identity that starts with "
-                f"'{prefix}'; `python -m dtvg prompts list` shows them."
+                f"'{prefix}'; `dtvg prompts list` shows them."
             )
         return found[0]
 

@@ -157,7 +157,7 @@ class ExperimentDir:
                 holder = path.read_text(encoding="utf-8").strip() or "unknown"
                 raise JobError(
                     f"Experiment '{self.name}' is being trained by process {holder}; wait for "
-                    f"it, or stop it with `python -m dtvg runs stop {self.name}`."
+                    f"it, or stop it with `dtvg runs stop {self.name}`."
                 )
             yield
 
@@ -214,7 +214,7 @@ def load_experiment(path: Path) -> tuple[ExperimentDir, ExperimentConfig]:
     except FileNotFoundError:
         raise StoreError(
             f"There is no experiment in '{path}' (no experiment.yaml); "
-            "`python -m dtvg runs list` shows those there are."
+            "`dtvg runs list` shows those there are."
         ) from None
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise StoreError(

@@ -76,12 +76,11 @@ def delete(experiment: ExperimentDir, run: str | None = None) -> Deleted:
     origin = experiment.path if run is None else experiment.run(run).path
     name = experiment.name if run is None else f"{experiment.name}/{run}"
     if not origin.is_dir():
-        raise StoreError(f"There is no '{name}' to delete; `python -m dtvg runs list` shows all.")
+        raise StoreError(f"There is no '{name}' to delete; `dtvg runs list` shows all.")
     alive = [view.name for view in views if view.problem is None and view.state.alive]
     if alive:
         raise StoreError(
-            f"'{name}' trains ({', '.join(alive[:4])}); stop it first with "
-            f"`python -m dtvg runs stop {name}`."
+            f"'{name}' trains ({', '.join(alive[:4])}); stop it first with `dtvg runs stop {name}`."
         )
     made = Deleted(_free_id(name), name, origin, time.time(), _size(origin))
     place = root() / made.id

@@ -42,5 +42,5 @@ def find_task(name: str) -> TaskSpec:
         problem = described_tasks()[1].get(name)
         if problem:
             raise ConfigError(problem)
-        raise ConfigError(unknown("task", name, tasks, "`python -m dtvg tasks list` shows them."))
+        raise ConfigError(unknown("task", name, tasks, "`dtvg tasks list` shows them."))
     return tasks[name]

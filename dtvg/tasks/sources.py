@@ -128,7 +128,7 @@ class Demo(Source):
 
     prefixed = False
     on_hub = False
-    advice = "`python -m dtvg demo build` makes the demo's files"
+    advice = "`dtvg demo build` makes the demo's files"
 
     def places(self, spec: TaskSpec, folder: str | None) -> list[Path]:
         """Return the one place of the demo's files, whatever is configured."""

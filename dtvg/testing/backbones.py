@@ -1,6 +1,6 @@
 """Contract kit for backbones: what any model must satisfy before its numbers mean anything.
 
-`run_contract` measures every law on a loaded backbone; `python -m dtvg backbones check` prints
+`run_contract` measures every law on a loaded backbone; `dtvg backbones check` prints
 the results; `BackboneContract` runs them under pytest for extensions. Imports torch; must not
 import streamlit or plotly.
 """

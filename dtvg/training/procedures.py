@@ -103,7 +103,7 @@ def run_experiment(
     if unknown_names:
         raise StoreError(
             f"Experiment '{config.name}' has no transfer run '{unknown_names[0]}'; "
-            f"`python -m dtvg runs show {config.name}` lists its runs."
+            f"`dtvg runs show {config.name}` lists its runs."
         )
     with experiment.lock(), stop_on_signals() as stop:
         device = pick_device(config.device)

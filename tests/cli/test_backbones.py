@@ -1,4 +1,4 @@
-"""`python -m dtvg backbones`: a table, and an exit status one can build on."""
+"""`dtvg backbones`: a table, and an exit status one can build on."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`python -m dtvg queue …` prints what became of every job, and refuses in sentences."""
+"""`dtvg queue …` prints what became of every job, and refuses in sentences."""
 
 from __future__ import annotations
 

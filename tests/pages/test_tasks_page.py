@@ -56,7 +56,7 @@ def test_a_task_shows_sizes_answers_under_both_settings_and_rows(cb: str) -> Non
 
 def test_a_task_whose_rows_are_not_at_hand_says_how_to_get_them() -> None:
     made = draw(task="cb")
-    assert "python -m dtvg tasks show cb" in made.info[0].value
+    assert "dtvg tasks show cb" in made.info[0].value
     assert not made.metric
 
 

@@ -307,7 +307,7 @@ def test_a_demo_answer_outside_the_label_words_is_named(demo: Path) -> None:
 def test_a_demo_that_was_not_built_says_how_to_build_it(demo: Path) -> None:
     for path in demo.iterdir():
         path.unlink()
-    with pytest.raises(DataError, match="`python -m dtvg demo build` makes the demo's files"):
+    with pytest.raises(DataError, match="`dtvg demo build` makes the demo's files"):
         load_demo()
 
 

@@ -302,7 +302,7 @@ def _layout(
     if len(step) % n or (step.reshape(-1, n) != step[::n, None]).any():
         raise StoreError(
             f"The source rows of run '{name}' are not {n} per step (sources {', '.join(sources)}); "
-            f"`python -m dtvg runs verify {name}` says what is wrong."
+            f"`dtvg runs verify {name}` says what is wrong."
         )
     return sources, step[::n].copy(), order
 

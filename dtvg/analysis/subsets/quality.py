@@ -270,6 +270,6 @@ def read_truth(path: Path | None = None) -> Truth:
                 truth.setdefault(row["target"], {})[row["source"]] = row["relation"]
     except FileNotFoundError:
         raise DataError(
-            f"There is no truth table '{path}'; `python -m dtvg demo build` makes the demo's."
+            f"There is no truth table '{path}'; `dtvg demo build` makes the demo's."
         ) from None
     return truth

@@ -164,7 +164,7 @@ def _from_name(value: Any) -> Any:
         name = value.get("name")
         if name not in PREPARING and name not in METHODS:
             raise ValueError(
-                unknown("method", str(name), METHODS, "`python -m dtvg methods list` shows them.")
+                unknown("method", str(name), METHODS, "`dtvg methods list` shows them.")
             )
     return value
 

@@ -161,7 +161,7 @@ def actions(draft: Draft, configs: Sequence[ExperimentConfig], against: Sequence
     title = "YAML of this experiment" if len(configs) == 1 else "YAML of the first experiment"
     with st.expander(title):
         st.code(text, language="yaml", height=320)
-        st.caption(f"`python -m dtvg run {configs[0].name}.yaml` does the same without the app.")
+        st.caption(f"`dtvg run {configs[0].name}.yaml` does the same without the app.")
 
 
 def _zip(configs: Sequence[ExperimentConfig]) -> bytes:

@@ -52,7 +52,7 @@ def _draw() -> None:
     for job in [*open_ones, *reversed(ended)][:SHOWN]:
         _row(job, sum(j.state is JobState.WAITING for j in known))
     if len(known) > SHOWN:
-        st.caption(f"{len(known) - SHOWN} more; `python -m dtvg queue list` shows all.")
+        st.caption(f"{len(known) - SHOWN} more; `dtvg queue list` shows all.")
 
 
 def _row(job: Job, waiting: int) -> None:

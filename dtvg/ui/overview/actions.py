@@ -135,7 +135,7 @@ def delete_popover(rows: Sequence[RunRow], every: Sequence[RunRow]) -> None:
         st.markdown(f"Moves {' and '.join(parts)} to the trash.")
         st.caption(
             f"They can be put back for {trash.KEPT_DAYS} days; the list below the table and "
-            f"`python -m dtvg runs trash` show them. They lie in {trash.root()}."
+            f"`dtvg runs trash` show them. They lie in {trash.root()}."
         )
         if st.button("Move to the trash", type="primary"):
             try:
@@ -170,7 +170,7 @@ def restore_list() -> None:
                         return
                     st.rerun()
         if len(found) > 30:
-            st.caption(f"and {len(found) - 30} more; `python -m dtvg runs trash` lists all.")
+            st.caption(f"and {len(found) - 30} more; `dtvg runs trash` lists all.")
         _empty_popover(found)
 
 
