@@ -52,13 +52,24 @@ A = TypeVar("A", bound=Array)
 """The kind of array a function got and gives back."""
 
 
+_NAMESPACES: dict[type, Any] = {}
+
+
+def namespace(array: Array) -> Any:
+    """Return the array API of an array's library; looked up once for each type of array."""
+    kind = type(array)
+    if kind not in _NAMESPACES:
+        _NAMESPACES[kind] = array_namespace(array)
+    return _NAMESPACES[kind]
+
+
 def measured(gram: Float[A, "... m m"], measure: str = "dot") -> Float64[A, "... m m"]:
     """Return the inner products as they are, or as cosines (0 against a zero vector).
 
     Raises:
         ConfigError: a measure that is not one of `MEASURES`.
     """
-    xp = array_namespace(gram)
+    xp = namespace(gram)
     wide = xp.astype(gram, xp.float64)
     if measure == "dot":
         return wide
@@ -74,7 +85,7 @@ def mean_over_pairs(inner: Float64[A, "... n n"], member: Bool[A, "... n"]) -> F
 
     0 below two members.
     """
-    xp = array_namespace(inner)
+    xp = namespace(inner)
     weight = xp.astype(member, xp.float64)
     size = xp.sum(weight, axis=-1)
     total = xp.sum(xp.sum(inner * weight[..., None], axis=-2) * weight, axis=-1)

@@ -11,10 +11,10 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
-from array_api_compat import array_namespace, device
+from array_api_compat import device
 from jaxtyping import Float64
 
-from dtvg.rule.arrays import A
+from dtvg.rule.arrays import A, namespace
 from dtvg.rule.ranking import rank_sources
 from dtvg.rule.subsets import subset_table
 from dtvg.rule.types import Grouping, RuleSettings
@@ -22,13 +22,13 @@ from dtvg.rule.types import Grouping, RuleSettings
 
 def no_margin(grouping: Grouping[A]) -> Float64[A, "... n"]:
     """Return infinity: no change of one similarity changes the group."""
-    xp = array_namespace(grouping.gram)
+    xp = namespace(grouping.gram)
     return xp.full_like(grouping.similarity, xp.inf)
 
 
 def threshold_margin(grouping: Grouping[A]) -> Float64[A, "... n"]:
     """Return the distance to the threshold, which alone decides."""
-    xp = array_namespace(grouping.gram)
+    xp = namespace(grouping.gram)
     return xp.abs(grouping.similarity - grouping.settings.threshold)
 
 
@@ -36,7 +36,7 @@ def nearest_margin(grouping: Grouping[A]) -> Float64[A, "... n"]:
     """Return the distance to the most similar source; its own is its lead over the second."""
     if grouping.similarity.shape[-1] == 0:
         return no_margin(grouping)
-    xp = array_namespace(grouping.gram)
+    xp = namespace(grouping.gram)
     similarity, rank = grouping.similarity, grouping.rank
     first = xp.max(similarity, axis=-1)
     rest = xp.where(rank == 0, -xp.inf, similarity)
@@ -55,7 +55,7 @@ def prefix_margin(grouping: Grouping[A]) -> Float64[A, "... n"]:
     n = grouping.similarity.shape[-1]
     if n == 0:
         return no_margin(grouping)
-    xp, threshold = array_namespace(grouping.gram), grouping.settings.threshold
+    xp, threshold = namespace(grouping.gram), grouping.settings.threshold
     where = device(grouping.gram)
     gram = grouping.measured_gram()[..., 1:, 1:]
     similarity, order = grouping.similarity, grouping.order
@@ -133,7 +133,7 @@ def exact_margin(grouping: Grouping[A]) -> Float64[A, "... n"]:
     """Return the margin of `exact`, matrix by matrix, by all subsets."""
     if grouping.similarity.shape[-1] == 0:
         return no_margin(grouping)
-    xp = array_namespace(grouping.gram)
+    xp = namespace(grouping.gram)
     gram = np.asarray(grouping.measured_gram())
     flat = gram.reshape(-1, *gram.shape[-2:])
     member = np.asarray(grouping.member).reshape(len(flat), -1)

@@ -12,10 +12,10 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
-from array_api_compat import array_namespace, device
+from array_api_compat import device
 from jaxtyping import Bool, Float64
 
-from dtvg.rule.arrays import A
+from dtvg.rule.arrays import A, namespace
 from dtvg.rule.rules import rule_of
 from dtvg.rule.types import Grouping, RuleSettings
 
@@ -63,7 +63,7 @@ def holds(
         previous: members of the step before.
         step: number of this step, from 1; None: a step at which the group may change.
     """
-    xp = array_namespace(fresh.gram)
+    xp = namespace(fresh.gram)
     where = device(fresh.gram)
     member = fresh.member
     previous = xp.broadcast_to(xp.asarray(previous, device=where), member.shape)
@@ -84,7 +84,7 @@ def close_enough(
     fresh: Grouping[A], group: Bool[A, "... n"], best: Float64[A, " ..."]
 ) -> Bool[A, " ..."]:
     """Whether a group is admissible and within the hysteresis of the best objective."""
-    xp = array_namespace(fresh.gram)
+    xp = namespace(fresh.gram)
     own = objective(fresh, group)
     slack = fresh.settings.hysteresis or 0.0
     room = slack * xp.abs(best) if fresh.settings.hysteresis_unit == "relative" else slack

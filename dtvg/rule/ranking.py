@@ -5,11 +5,11 @@ What `decide` does first under every rule. docs/method.md, Stage II, steps 2 to 
 
 from __future__ import annotations
 
-from array_api_compat import array_namespace, device
+from array_api_compat import device
 from jaxtyping import Float, Float64, Int
 
 from dtvg.errors import ConfigError
-from dtvg.rule.arrays import A, measured
+from dtvg.rule.arrays import A, measured, namespace
 from dtvg.rule.types import Ranking, RuleSettings
 
 
@@ -27,7 +27,7 @@ def rank_sources(gram: Float[A, " ..."], settings: RuleSettings) -> Ranking[A]:
         raise ConfigError(
             f"A Gram matrix has shape [..., m, m] with the target first; got {tuple(gram.shape)}."
         )
-    xp = array_namespace(gram)
+    xp = namespace(gram)
     wide = measured(gram, settings.measure)
     similarity = wide[..., 0, 1:]
     order = xp.argsort(-similarity, axis=-1, stable=True)
@@ -41,7 +41,7 @@ def _consistency_by_prefix(
     inner: Float64[A, "... n n"], order: Int[A, "... n"], n_candidates: Int[A, " ..."]
 ) -> Float64[A, "... n"]:
     """Return KC(k) for k = 1..n, 0 beyond the candidates."""
-    xp, n = array_namespace(inner), order.shape[-1]
+    xp, n = namespace(inner), order.shape[-1]
     places = xp.arange(1, n + 1, device=device(order))
     rows = xp.broadcast_to(order[..., :, None], (*order.shape, n))
     pairs = xp.take_along_axis(inner, rows, axis=-2)

@@ -9,11 +9,11 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Literal
 
-from array_api_compat import array_namespace, device
+from array_api_compat import device
 from jaxtyping import Bool, Float64
 
 from dtvg.errors import ConfigError, unknown
-from dtvg.rule.arrays import A, mean_over_pairs
+from dtvg.rule.arrays import A, mean_over_pairs, namespace
 from dtvg.rule.margins import (
     exact_margin,
     exact_switch,
@@ -29,7 +29,7 @@ from dtvg.rule.types import Ranking, Rule, RuleSettings, Words
 
 def choose_prefix(ranking: Ranking[A]) -> tuple[Bool[A, "... n"], Float64[A, " ..."]]:
     """Take the prefix of the candidates with the highest consistency, the shortest of equals."""
-    xp = array_namespace(ranking.gram)
+    xp = namespace(ranking.gram)
     by_prefix, count = ranking.consistency_by_prefix, ranking.n_candidates
     n = by_prefix.shape[-1]
     if n == 0:
@@ -67,12 +67,12 @@ def choose_subset(ranking: Ranking[A]) -> tuple[Bool[A, "... n"], Float64[A, " .
 
 def choose_everybody(ranking: Ranking[A]) -> tuple[Bool[A, "... n"], Float64[A, " ..."]]:
     """Take every source."""
-    return array_namespace(ranking.gram).ones_like(ranking.candidate), _no_lead(ranking)
+    return namespace(ranking.gram).ones_like(ranking.candidate), _no_lead(ranking)
 
 
 def choose_nobody(ranking: Ranking[A]) -> tuple[Bool[A, "... n"], Float64[A, " ..."]]:
     """Take no source."""
-    return array_namespace(ranking.gram).zeros_like(ranking.candidate), _no_lead(ranking)
+    return namespace(ranking.gram).zeros_like(ranking.candidate), _no_lead(ranking)
 
 
 def choose_nearest(ranking: Ranking[A]) -> tuple[Bool[A, "... n"], Float64[A, " ..."]]:
@@ -82,13 +82,13 @@ def choose_nearest(ranking: Ranking[A]) -> tuple[Bool[A, "... n"], Float64[A, " 
 
 def _no_lead(ranking: Ranking[A]) -> Float64[A, " ..."]:
     """Return NaN for every leading index: there is no next best group."""
-    xp = array_namespace(ranking.gram)
+    xp = namespace(ranking.gram)
     return xp.full_like(xp.astype(ranking.n_candidates, xp.float64), xp.nan)
 
 
 def prefix_value(ranking: Ranking[A], member: Bool[A, "... n"]) -> Float64[A, " ..."]:
     """Return KC; −∞ with a member that is no candidate, or with nobody where somebody could be."""
-    xp = array_namespace(ranking.gram)
+    xp = namespace(ranking.gram)
     outside = xp.any(member & ~ranking.candidate, axis=-1)
     nobody = ~xp.any(member, axis=-1) & (ranking.n_candidates > 0)
     return xp.where(outside | nobody, -xp.inf, pair_value(ranking, member))
@@ -96,7 +96,7 @@ def prefix_value(ranking: Ranking[A], member: Bool[A, "... n"]) -> Float64[A, " 
 
 def threshold_value(ranking: Ranking[A], member: Bool[A, "... n"]) -> Float64[A, " ..."]:
     """Return Σ (TS − threshold) over the members."""
-    xp = array_namespace(ranking.gram)
+    xp = namespace(ranking.gram)
     above = ranking.similarity - ranking.settings.threshold
     return xp.sum(above * xp.astype(member, xp.float64), axis=-1)
 
@@ -108,7 +108,7 @@ def pair_value(ranking: Ranking[A], member: Bool[A, "... n"]) -> Float64[A, " ..
 
 def subset_value(ranking: Ranking[A], member: Bool[A, "... n"]) -> Float64[A, " ..."]:
     """Return similarity + λ · KC; −∞ for nobody, or for one who may not be searched."""
-    xp, settings = array_namespace(ranking.gram), ranking.settings
+    xp, settings = namespace(ranking.gram), ranking.settings
     weight = xp.astype(member, xp.float64)
     size = xp.sum(weight, axis=-1)
     similarity = xp.sum(ranking.similarity * weight, axis=-1)
@@ -123,14 +123,14 @@ def subset_value(ranking: Ranking[A], member: Bool[A, "... n"]) -> Float64[A, " 
 
 def nearest_value(ranking: Ranking[A], member: Bool[A, "... n"]) -> Float64[A, " ..."]:
     """Return TS of the member; −∞ for nobody."""
-    xp = array_namespace(ranking.gram)
+    xp = namespace(ranking.gram)
     similarity = xp.sum(ranking.similarity * xp.astype(member, xp.float64), axis=-1)
     return xp.where(xp.any(member, axis=-1), similarity, -xp.inf)
 
 
 def no_value(ranking: Ranking[A], member: Bool[A, "... n"]) -> Float64[A, " ..."]:
     """Return 0: no group is better than another."""
-    xp = array_namespace(ranking.gram)
+    xp = namespace(ranking.gram)
     return xp.zeros_like(xp.sum(xp.astype(member, xp.float64), axis=-1))
 
 

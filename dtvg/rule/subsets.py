@@ -10,11 +10,11 @@ from itertools import combinations
 from math import comb
 
 import numpy as np
-from array_api_compat import array_namespace, device
+from array_api_compat import device
 from jaxtyping import Bool, Float64
 
 from dtvg.errors import ConfigError
-from dtvg.rule.arrays import A
+from dtvg.rule.arrays import A, namespace
 from dtvg.rule.types import Ranking
 
 MAX_EXACT_SOURCES = 20
@@ -28,7 +28,7 @@ def best_subset(
 
     The lead is NaN where no second subset is allowed.
     """
-    xp = array_namespace(value)
+    xp = namespace(value)
     best = xp.argmax(value, axis=-1)
     top = xp.max(value, axis=-1)
     member = xp.take(subsets, xp.reshape(best, (-1,)), axis=0)
@@ -46,7 +46,7 @@ def pair_objective(ranking: Ranking[A]) -> tuple[Bool[A, "S n"], Float64[A, "...
     A mean over pairs cannot beat its best pair, so larger sets need no look.
     """
     gram = ranking.measured_gram()
-    xp = array_namespace(gram)
+    xp = namespace(gram)
     n = gram.shape[-1] - 1
     table = np.zeros((1 + comb(n, 2), n), dtype=bool)
     first, second = np.triu_indices(n, k=1)
@@ -80,7 +80,7 @@ def subset_table(n: int) -> np.ndarray:
 def subset_objective(ranking: Ranking[A]) -> tuple[Bool[A, "S n"], Float64[A, "... S"]]:
     """Return subsets and values of `exact`: similarity + λ · consistency; −inf if not allowed."""
     gram, settings = ranking.measured_gram(), ranking.settings
-    xp = array_namespace(gram)
+    xp = namespace(gram)
     table = subset_table(gram.shape[-1] - 1)
     where = device(gram)
     weight = xp.asarray(table.astype(np.float64), device=where)

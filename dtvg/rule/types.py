@@ -8,15 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any, Generic, Literal, get_args
 
 import numpy as np
-from array_api_compat import array_namespace
 from jaxtyping import Bool, Float, Float64, Int
 
 from dtvg.errors import ConfigError, unknown
-from dtvg.rule.arrays import A, consistency_of, measured
+from dtvg.rule.arrays import A, consistency_of, measured, namespace
 
 Measure = Literal["dot", "cosine"]
 Reach = Literal["sources", "candidates"]
@@ -82,9 +81,15 @@ class RuleSettings:
             for name in changes:
                 if name not in cls.names():
                     raise ConfigError(unknown("setting of the rule", name, cls.names()))
-        elif isinstance(rule, RuleSettings):
-            return rule
-        return replace(rule, **changes) if isinstance(rule, RuleSettings) else cls(rule, **changes)
+            given = rule if isinstance(rule, RuleSettings) else cls(rule)
+            return replace(given, **changes)
+        return rule if isinstance(rule, RuleSettings) else _named(rule)
+
+
+@lru_cache(maxsize=64)
+def _named(rule: str) -> RuleSettings:
+    """Return the default settings of a rule, one object for each name."""
+    return RuleSettings(rule)
 
 
 _CHOICES = (
@@ -143,7 +148,7 @@ class Grouping(Ranking[A]):
     @cached_property
     def group_size(self) -> Int[A, " ..."]:
         """Members of the group."""
-        xp = array_namespace(self.member)
+        xp = namespace(self.member)
         return xp.sum(xp.astype(self.member, xp.int64), axis=-1)
 
     @cached_property
@@ -161,7 +166,7 @@ class Grouping(Ranking[A]):
         where hysteresis compared the previous group with the best one: the margin is not
         defined there. Computed when first asked for.
         """
-        xp = array_namespace(self.gram)
+        xp = namespace(self.gram)
         if self.held is None:
             return self.entry.margin(self)
         if self.settings.hysteresis is not None and not self.entry.never_regroups:
