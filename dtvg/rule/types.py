@@ -71,7 +71,7 @@ class RuleSettings:
         return tuple(field.name for field in fields(cls))
 
     @classmethod
-    def of(cls, rule: str | RuleSettings, **changes: Any) -> RuleSettings:
+    def of(cls, rule: str | RuleSettings, /, **changes: Any) -> RuleSettings:
         """Return the settings of a rule given by name or by settings, with some changed.
 
         Raises:

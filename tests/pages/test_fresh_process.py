@@ -65,8 +65,8 @@ def test_what_pages_import_needs_no_torch(own_home: Path) -> None:
         "import json, sys, dtvg.ui.cache, dtvg.ui.forms\n"
         "import dtvg.ui.runs, dtvg.ui.show, dtvg.ui.page, dtvg.jobs.launcher, dtvg.jobs.devices\n"
         "import dtvg.figures.curves, dtvg.figures.groups, dtvg.figures.compare, dtvg.plan\n"
-        "import dtvg.figures.explain, dtvg.figures.groups, dtvg.tasks.spec\n"
-        "dtvg.tasks.spec.all_tasks()\n"
+        "import dtvg.figures.explain, dtvg.tasks.catalogue\n"
+        "dtvg.tasks.catalogue.all_tasks()\n"
         "print(json.dumps([m for m in json.loads(sys.argv[1]) if m in sys.modules]))\n"
     )
     assert _loaded(code, own_home, json.dumps(HEAVY)) == []
