@@ -81,7 +81,7 @@ def _facts(spec: TaskSpec, offline: str, data: TaskData | None) -> pd.DataFrame:
     facts = {
         "title": spec.title,
         "family": spec.family,
-        "at hand offline": offline,
+        "available offline": offline,
         "rows from": data.origin if data else "",
         "hub": hub if spec.dataset and source_of(spec).on_hub else "",
         "described in": spec.described_in,

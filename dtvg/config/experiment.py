@@ -129,7 +129,7 @@ class ExperimentConfig(_Shared):
         (0, 1, 2), min_length=1, description="Run seeds; verdicts pair runs by seed."
     )
     allow_self: bool = Field(
-        False, description="Keep a source that is the target task itself (normally left out)."
+        False, description="Keep a source that is the target task itself (it is normally left out)."
     )
 
     @model_validator(mode="after")

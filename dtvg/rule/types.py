@@ -46,7 +46,7 @@ class RuleSettings:
     exact_similarity: Total = "mean"
     """Rule `exact` takes the mean or the sum of the members' similarities."""
     regroup_every: int = 1
-    """k: the group may change at steps 1, 1 + k, 1 + 2k, … only."""
+    """k: the group may change only at steps 1, 1 + k, 1 + 2k, …"""
     hysteresis: float | None = None
     """Keep a group that is still admissible unless the best one's objective exceeds its own by
     more than this (see `dtvg.rule.memory.objective`); None: always take the best."""
@@ -59,11 +59,11 @@ class RuleSettings:
                 raise ConfigError(unknown(what, str(getattr(self, name)), allowed))
         if self.regroup_every < 1:
             raise ConfigError(
-                f"'regroup_every' counts steps and is at least 1; got {self.regroup_every}."
+                f"'regroup_every' counts steps and has to be at least 1; got {self.regroup_every}."
             )
         if self.hysteresis is not None and not self.hysteresis >= 0:
             raise ConfigError(
-                f"'hysteresis' is 0 or more, or None for none; got {self.hysteresis}."
+                f"'hysteresis' has to be 0 or more, or None to switch it off; got {self.hysteresis}."
             )
 
     @classmethod

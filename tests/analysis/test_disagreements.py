@@ -129,7 +129,7 @@ def test_runs_that_kept_no_answers_are_named(tmp_path: Path) -> None:
     pair = (runs["lake.dtvg.s0"], replace(runs["lake.none.s0"], path=tmp_path / "gone"))
     info = disagreement_info([pair], "a", "b")
     assert not len(info.examples) and not len(info.counts)
-    assert "lake.none.s0 kept no answers on test" in info.notes[0]
+    assert "lake.none.s0 stored no answers on test" in info.notes[0]
     assert not disagreement_figure(info).data
     assert not len(disagreement_info([pair], "a", "b", "validation").examples)
 

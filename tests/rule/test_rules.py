@@ -49,9 +49,9 @@ def grams(seed: int = 0, steps: int = 12, n: int = 4) -> np.ndarray:
         ),
         ({"exact_similarity": "max"}, "Allowed: mean, sum"),
         ({"hysteresis_unit": "percent"}, "Allowed: absolute, relative"),
-        ({"regroup_every": 0}, "'regroup_every' counts steps and is at least 1; got 0"),
-        ({"hysteresis": -0.1}, "'hysteresis' is 0 or more, or None for none; got -0.1"),
-        ({"hysteresis": float("nan")}, "'hysteresis' is 0 or more, or None for none; got nan"),
+        ({"regroup_every": 0}, "'regroup_every' counts steps and has to be at least 1; got 0"),
+        ({"hysteresis": -0.1}, "'hysteresis' has to be 0 or more, or None to switch it off; got -0.1"),
+        ({"hysteresis": float("nan")}, "'hysteresis' has to be 0 or more, or None to switch it off; got nan"),
     ],
     ids=str,
 )

@@ -228,8 +228,8 @@ def legend(lines: Lines, info: CompareInfo) -> list[str]:
     words: dict[Mark, str] = {
         "better": f"{whom} is better than this method",
         "worse": f"{whom} is worse than this method",
-        "better_on_runs": f"{whom} is better on other examples for these trained runs only",
-        "worse_on_runs": f"{whom} is worse on other examples for these trained runs only",
+        "better_on_runs": f"{whom} is better on new examples, but only for these trained runs",
+        "worse_on_runs": f"{whom} is worse on new examples, but only for these trained runs",
     }
     if lines.marks:
         said.append(

@@ -64,7 +64,7 @@ def published(targets: Sequence[str], folder: Path | None = None) -> PublishedIn
         "From papers, not run here: other backbones, budgets and data. They enter no mean, rank "
         f"or verdict. Sources: {'; '.join(sources)}."
         if sources
-        else "No published number at hand for these targets."
+        else "There is no published number for these targets."
     )
     return PublishedInfo(table, wide, sources, note)
 
@@ -93,8 +93,8 @@ def _read(path: Path, stamp: int) -> pd.DataFrame:
     if len(bad):
         raise DataError(
             f"'{path}', row {int(bad[0]) + 1}: got '{frame['value'][bad[0]]}' as a value; give "
-            "percent between -100 and 100, and leave out rows that are not at hand."
+            "percent between -100 and 100, and leave out rows without a number."
         )
     if frame["source"].isna().any():
-        raise DataError(f"'{path}' has a number without a source; name paper and table.")
+        raise DataError(f"'{path}' has a number without a source; name the paper and the table.")
     return frame.assign(value=values / 100)[list(COLUMNS)]

@@ -189,7 +189,7 @@ def _gram_at(run: Run, step: int | None) -> tuple[npt.NDArray[np.int64], npt.NDA
             return steps, grams
     there = read_table(run, "steps", ["step"]).column("step").to_numpy()
     if not len(there):
-        raise DataError(f"Run '{run.name}' has no committed step yet; look again in some seconds.")
+        raise DataError(f"Run '{run.name}' has no committed step yet; try again in a few seconds.")
     if step is not None:
         raise DataError(
             f"Run '{run.name}' has no step {step}; choose one from {there[0]} to {there[-1]}."
@@ -318,7 +318,7 @@ def headline(info: ExplainInfo) -> str:
         why = "no other is better by more than the hysteresis"
         why = "between two regroupings" if info.memory == "regroup_every" else why
         group = ", ".join(s for s, m in zip(info.sources, info.member, strict=True) if m)
-        return f"The group of the step before is kept ({why}): {group or 'no source'}."
+        return f"The group of the previous step is kept ({why}): {group or 'no source'}."
     if info.n_candidates == 0 and words.without_candidates:
         text = words.without_candidates
     elif info.n_candidates == 1 and words.only_candidate:
@@ -342,7 +342,7 @@ def _reason(info: ExplainInfo, s: int) -> str:
         f"similarity {digits(info.similarity[s])} (rank {info.rank[s] + 1} of {len(info.sources)})"
     )
     if info.held and not (info.rule in RULES and RULES[info.rule].never_regroups):
-        return f"{place} now, but the group of the step before is kept."
+        return f"{place} now, but the group of the previous step is kept."
     words, member = _words(info), bool(info.member[s])
     text = words.member if member else words.other
     if words.below and not info.candidate[s]:
@@ -368,7 +368,7 @@ def _change(info: ExplainInfo, s: int) -> str:
         return ""
     change, margin = info.switch_change[s], info.similarity_margin[s]
     if np.isnan(margin):
-        return " How far it is from a change is not defined where hysteresis compares groups."
+        return " With hysteresis, its distance from a change is not defined."
     if info.held:
         return " No similarity can change that at this step."
     verb = "leave" if info.member[s] else "join"

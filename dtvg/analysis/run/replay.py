@@ -32,7 +32,7 @@ Bools = npt.NDArray[np.bool_]
 Singles = npt.NDArray[np.float32]
 
 OWN_VECTORS = (
-    "Decided from this run's own vectors; a run trained under these settings would have moved "
+    "Decided from this run's own vectors. A run trained with these settings would have moved "
     "them differently."
 )
 _SUBSET_ROWS = 2_000_000

@@ -227,7 +227,7 @@ def _notes(
         notes.append(
             f"Best subset by mean validation score among {searched} {best.possible} subsets "
             f"({best.basis}): {name_of(best.subset, sources)}. Regret is its test score minus the "
-            "run's, paired by seed; below 0 the run did better than the best fixed subset."
+            "run's, paired by seed; below 0, the run did better than the best fixed subset."
         )
     if TRUTH in references:
         notes.append(

@@ -46,7 +46,7 @@ class Dtvg(MethodConfig):
         "mean", description="Rule exact takes the mean or the sum of the members' similarities."
     )
     regroup_every: int = Field(
-        1, ge=1, description="k: the group may change at steps 1, 1 + k, 1 + 2k, … only."
+        1, ge=1, description="k: the group may change only at steps 1, 1 + k, 1 + 2k, …"
     )
     hysteresis: float | None = Field(
         None,

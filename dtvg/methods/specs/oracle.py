@@ -26,7 +26,7 @@ class Oracle(SubsetConfig):
 
     name: Literal["oracle"] = "oracle"
     samples: int = Field(
-        64, ge=2, le=4096, description="Subsets tried where there are more than 6 sources."
+        64, ge=2, le=4096, description="Subsets to train where there are more than 6 sources."
     )
     draw_seed: int = Field(0, ge=0, description="Seed of that sample.")
 

@@ -25,7 +25,7 @@ class Relational(MethodConfig):
         16, ge=1, le=1024, description="h: width of the attention's queries and keys."
     )
     window: int = Field(
-        0, ge=0, description="Local context: source tokens at most so many places away."
+        0, ge=0, description="Local context: source tokens at most N places away."
     )
     sample: Literal["soft", "hard"] = Field(
         "soft", description="Relaxed choices in the search, or one-hot ones (straight through)."

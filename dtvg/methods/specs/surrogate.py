@@ -25,10 +25,10 @@ class Surrogate(SubsetConfig):
 
     name: Literal["surrogate"] = "surrogate"
     samples: int = Field(
-        16, ge=2, le=4096, description="Subsets trained; all where there are less."
+        16, ge=2, le=4096, description="Subsets to train; all of them where there are fewer."
     )
     include: float = Field(
-        0.5, ge=0.1, le=0.9, description="Chance of a source to be in a sampled subset."
+        0.5, ge=0.1, le=0.9, description="Probability that a source is in a sampled subset."
     )
     draw_seed: int = Field(0, ge=0, description="Seed of the sample, the same for every run seed.")
     threshold: float = Field(
