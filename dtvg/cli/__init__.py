@@ -26,7 +26,7 @@ class _Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Print the sentence and end with status 2."""
-        self.exit(2, f"{self.prog}: {message}; `{self.prog} --help` shows what it takes.\n")
+        self.exit(2, f"{self.prog}: {message}; `{self.prog} --help` shows what it accepts.\n")
 
 
 def parser() -> argparse.ArgumentParser:
@@ -35,7 +35,9 @@ def parser() -> argparse.ArgumentParser:
         prog="dtvg",
         description="Dynamic task vector grouping: train, inspect and compare prompt transfer.",
     )
-    top.add_argument("-v", "--verbose", action="store_true", help="log what happens inside")
+    top.add_argument(
+        "-v", "--verbose", action="store_true", help="write a detailed log to the terminal"
+    )
     top.add_argument("--version", action="version", version=f"dtvg {__version__}")
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for name in GROUPS:
@@ -67,7 +69,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"dtvg: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print("dtvg: interrupted; `dtvg runs resume` goes on.", file=sys.stderr)
+        print("dtvg: interrupted; `dtvg runs resume` continues.", file=sys.stderr)
         return 130
     except BrokenPipeError:
         return 0

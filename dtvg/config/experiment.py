@@ -137,7 +137,8 @@ class ExperimentConfig(_Shared):
         for row, method in enumerate(self.methods):
             if method.uses_sources and not self.sources:
                 raise _misfit(
-                    f"Method '{method.label}' needs sources and 'sources' is empty; list some.",
+                    f"Method '{method.label}' needs sources, but 'sources' is empty; list at "
+                    "least one.",
                     "sources",
                 )
             for name in method.named_sources():

@@ -93,7 +93,8 @@ class DataConfig(Section):
     )
     seed: int = Field(42, description="Seed of splits and batch order, apart from the run's.")
     split: Literal["plan", "official"] = Field(
-        "plan", description="Splits by the literature's rule, or the official splits that have labels."
+        "plan",
+        description="Splits by the literature's rule, or the official splits that have labels.",
     )
     max_train_examples: int | None = Field(
         None, ge=1, description="Use at most N training rows per task, drawn with the seed."
@@ -104,10 +105,13 @@ class DataConfig(Section):
         description="k: the target trains on k rows, drawn with the run seed (4, 16 and 32 in "
         "the paper); sources keep all of theirs.",
     )
-    few_shot_per_class: bool = Field(False, description="k rows of each class instead of k rows in total.")
+    few_shot_per_class: bool = Field(
+        False, description="k rows of each class instead of k rows in total."
+    )
     few_shot_validation: Literal["k", "full"] = Field(
         "k",
-        description="The best step is chosen on k validation rows (or as many as exist), or on all of them.",
+        description="The best step is chosen on k validation rows (or as many as exist), or on "
+        "all of them.",
     )
     max_source_tokens: int = Field(256, ge=8, le=4096, description="Longer inputs are truncated.")
     labels: Literal["numerals", "words"] = Field(
@@ -123,14 +127,17 @@ class EvaluationConfig(Section):
     """When and on how much a run is scored."""
 
     every: int = Field(1000, ge=1, description="Steps between evaluations on validation.")
-    max_examples: int = Field(500, ge=1, description="Score at most N rows (a sample drawn with the seed).")
+    max_examples: int = Field(
+        500, ge=1, description="Score at most N rows (a sample drawn with the seed)."
+    )
     at_end: Literal["test", "none"] = Field(
         "test", description="Score the best prompt on the test split at the end."
     )
     mode: Literal["generate", "labels"] = Field(
         "generate",
-        description="Generate an answer, or choose the label word with the highest log-likelihood, end "
-        "mark included (only tasks with label words; for the others an answer is generated).",
+        description="Generate an answer, or choose the label word with the highest "
+        "log-likelihood, end mark included (only tasks with label words; for the others an answer "
+        "is generated).",
     )
     constrained: bool = Field(
         False, description="Only label words can be answered; likelihoods are normalised over them."
@@ -149,7 +156,10 @@ class LoggingConfig(Section):
         10.0, gt=0, description="Seconds between commits, stretched to keep commit_share."
     )
     commit_share: float = Field(
-        0.01, gt=0, le=1, description="The largest share of the training time that commits may take."
+        0.01,
+        gt=0,
+        le=1,
+        description="The largest share of the training time that commits may take.",
     )
     compact_rows: int = Field(10_000, ge=100, description="Rows in a compacted part file.")
     keep_every: int | None = Field(

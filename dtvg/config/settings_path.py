@@ -233,7 +233,7 @@ def _put(values: Mapping[str, Any], parts: Sequence[str], value: Any, path: str)
         rows = list(child or ())
         chosen = _rows(rows, rest[0])
         if not chosen:
-            raise ConfigError(f"'{path}' varies method '{rest[0]}', which is not chosen.")
+            raise ConfigError(f"'{path}' varies method '{rest[0]}', but this method is not chosen.")
         for place in chosen:
             rows[place] = _put(_as_mapping(rows[place]), rest[1:], value, path)
         return {**values, head: rows}

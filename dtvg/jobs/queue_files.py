@@ -77,7 +77,7 @@ def changing() -> Iterator[None]:
     except OSError as error:
         raise StoreError(
             f"The queue in '{folder()}' cannot be changed ({error.strerror or error}); free "
-            "space there, or set DTVG_HOME to a folder that can be written."
+            "some space there, or set DTVG_HOME to a writable folder."
         ) from None
 
 

@@ -135,19 +135,20 @@ def no_value(ranking: Ranking[A], member: Bool[A, "... n"]) -> Float64[A, " ..."
 
 
 _PREFIX_WORDS = Words(
-    headline="{candidates} of {n} sources reach the cut at {cut}; consistency is highest for the "
-    "first {size} of them ({consistency}, {lead}): {group}.",
+    headline="{candidates} of {n} sources reach the cut at {cut}; consistency is highest for "
+    "{prefix} of them ({consistency}, {lead}): {group}.",
     lead="{margin} ahead of the next",
     tied="tied, so the fewest sources are taken",
     member="{place}, and consistency is highest for the first {size}: {consistency}, without it "
     "{switched}.",
     other="{place} reaches the cut at {cut}, but the first {k} together have consistency "
-    "{by_prefix}, the first {size} have {consistency}.",
+    "{by_prefix}, {chosen} {consistency}.",
     below="{place} lies below the cut at {cut}.",
     without_candidates="No source reaches the cut at {cut}, so the group is empty.",
     only_candidate="Only {group} reaches the cut at {cut}, so it alone is the group.",
     member_only_candidate="{place}; it is the only one to reach the cut at {cut}.",
-    member_alone="{place}; it is the most similar, and no longer prefix has a positive consistency.",
+    member_alone="{place}; it is the most similar, and no longer prefix has a positive "
+    "consistency.",
 )
 _CANDIDATES_WORDS = Words(
     headline="Every source with a similarity of at least {cut} is in: {group}.",
@@ -296,7 +297,7 @@ def idle_settings(settings: RuleSettings) -> str:
     regroups = settings.regroup_every > 1 or settings.hysteresis is not None
     if rule_of(settings).never_regroups and regroups:
         return (
-            f"rule '{settings.rule}' keeps the first step's group for the whole run, so 'regroup_every' "
-            "and 'hysteresis' have no effect; leave them out or use rule 'greedy'"
+            f"rule '{settings.rule}' keeps the first step's group for the whole run, so "
+            "'regroup_every' and 'hysteresis' have no effect; leave them out or use rule 'greedy'"
         )
     return ""

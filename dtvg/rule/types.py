@@ -63,7 +63,8 @@ class RuleSettings:
             )
         if self.hysteresis is not None and not self.hysteresis >= 0:
             raise ConfigError(
-                f"'hysteresis' has to be 0 or more, or None to switch it off; got {self.hysteresis}."
+                "'hysteresis' has to be 0 or more, or None to switch it off; got "
+                f"{self.hysteresis}."
             )
 
     @classmethod
@@ -188,9 +189,10 @@ class Words:
 
     In every sentence: {group} (names of the members), {n} sources, {cut} (the threshold). In
     headlines also {candidates} and {size} (how many there are, and how many are taken),
-    {consistency} of the group and {lead}. In reasons, which are about one source, also {place}
-    (its similarity and rank), {k} (its rank), {consistency} of the group, {switched} (that with
-    the source in or out), {by_prefix} (that of the first {k}) and {size}.
+    {consistency} of the group, {prefix} ("the first 2") and {lead}. In reasons, which are about
+    one source, also {place} (its similarity and rank), {k} (its rank), {consistency} of the
+    group, {switched} (that with the source in or out), {by_prefix} (that of the first {k}),
+    {size} and {chosen} ("the first 2 have", "the first alone has").
     """
 
     headline: str

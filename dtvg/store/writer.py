@@ -150,7 +150,7 @@ class CohortWriter:
             self._stale += [hidden for hidden, _ in pending]
             raise StoreError(
                 f"Rows cannot be written to '{self._root}' ({error.strerror or error}); free "
-                "space, then resume: what was committed stays."
+                "some space, then resume; what was committed is safe."
             ) from None
         except StoreError:
             self._stale += [hidden for hidden, _ in pending]

@@ -60,8 +60,8 @@ def _gold(answers: Answers) -> list[int]:
     labels = [e.label for e in examples if e.label is not None]
     if len(labels) != len(answers.target):
         raise DataError(
-            f"Task {answers.task} has answers without a class, so none of its metrics can be "
-            "f1, macro_f1 or matthews; give the task label words or use accuracy."
+            f"Task {answers.task} has answers without a class, so its metrics cannot be f1, "
+            "macro_f1 or matthews; give the task label words or use accuracy."
         )
     return labels
 

@@ -59,7 +59,8 @@ class Question:
         asked = self.mode == "labels" or self.constrained
         if not asked or self.task.spec.labels:
             return ""
-        return f"Task {self.task.spec.name} has no label words: it is answered freely."
+        name = self.task.spec.name
+        return f"Task {name} has no label words, so its answers are generated freely."
 
 
 @dataclass(frozen=True)

@@ -222,7 +222,7 @@ def _restart_events(
                 "kind": ["restarted"],
                 "detail": [
                     f"Restarts from the prompt of {source} instead of {before} "
-                    f"(cosine {cosine:.6f}); Adam begins anew."
+                    f"(cosine {cosine:.6f}); Adam starts again."
                 ],
             },
         )
@@ -246,7 +246,7 @@ def _failure(
     rows = ", ".join(str(int(r)) for r in record.rows[i][:16])
     sentence = (
         f"Loss {values['loss'][place, i]:g} and gradient norm {values['grad_norm'][place, i]:g} "
-        f"at step {step} ({group}; training rows {rows}); the run ends here. Try a smaller "
+        f"at step {step} ({group}; training rows {rows}); the run ends here. Try a lower "
         "learning rate, or precision float32."
     )
     return Failure(slot, step, sentence)

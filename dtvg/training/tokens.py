@@ -154,7 +154,7 @@ def _read(path: Path, rows: int) -> _Block | None:
     except (OSError, ValueError, EOFError):
         whole = False
     if not whole:
-        log.warning("the token cache '%s' is damaged and made anew", path)
+        log.warning("the token cache '%s' is damaged and is made again", path)
         return None
     return _Block(packed)
 

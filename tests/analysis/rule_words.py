@@ -43,9 +43,10 @@ def wanted_headline(asked: Asked) -> str:
     if len(values) == 1:
         return f"Only {group} reaches the cut at {cut}, so it alone is the group."
     size = int(np.sum(asked.grouping.member))
+    first = "the first" if size == 1 else f"the first {size}"
     return (
-        f"{len(values)} of {n} sources reach the cut at {cut}; consistency is highest for the "
-        f"first {size} of them ({number(values[0])}, {lead} ahead of the next): {group}."
+        f"{len(values)} of {n} sources reach the cut at {cut}; consistency is highest for "
+        f"{first} of them ({number(values[0])}, {lead} ahead of the next): {group}."
     )
 
 
@@ -84,9 +85,10 @@ def wanted_reason(asked: Asked, s: int) -> str:
             f"{start}, and consistency is highest for the first {len(group)}: {own}, without it "
             f"{number(asked.consistency(group - {s}))}."
         )
+    chosen = f"the first {len(group)} have" if len(group) > 1 else "the first alone has"
     return (
         f"{start} reaches the cut at {cut}, but the first {place} together have consistency "
-        f"{number(asked.consistency(asked.ranked[:place]))}, the first {len(group)} have {own}."
+        f"{number(asked.consistency(asked.ranked[:place]))}, {chosen} {own}."
     )
 
 

@@ -99,7 +99,8 @@ def test_greedy_with_one_candidate_or_none_or_a_tie() -> None:
         "its similarity were higher by 0.5."
     )
     tied = explained(gram_of((0.5, 0.25), {(0, 1): 0.0}))
-    assert "for the first 1 of them (0, tied, so the fewest sources are taken): amber." in tied.headline
+    lead = "for the first of them (0, tied, so the fewest sources are taken): amber."
+    assert lead in tied.headline
     assert explained(gram_of((), {})).headline == nobody.headline
 
 
@@ -109,7 +110,7 @@ def test_greedy_with_a_group_of_one_says_that_no_longer_prefix_is_consistent() -
         "amber is in: similarity 0.5 (rank 1 of 2); it is the most similar, and no longer prefix "
         "has a positive consistency. It would leave if its similarity were lower by 0.25.",
         "birch is out: similarity 0.25 (rank 2 of 2) reaches the cut at 0, but the first 2 "
-        "together have consistency −0.25, the first 1 have 0. It would join if its similarity "
+        "together have consistency −0.25, the first alone has 0. It would join if its similarity "
         "were higher by 0.25.",
     )
 
@@ -140,7 +141,7 @@ def test_a_source_that_no_change_moves_and_one_that_the_slightest_does() -> None
     )
     equal = explained(gram_of((0.25, 0.25), {(0, 1): -0.25}))
     assert equal.sentences[1].endswith(
-        "the first 1 have 0. The slightest change of its similarity could make it join."
+        "the first alone has 0. The slightest change of its similarity could make it join."
     )
 
 
@@ -254,8 +255,8 @@ def test_between_two_regroupings_no_similarity_matters() -> None:
         "The group of the previous step is kept (between two regroupings): cedar."
     )
     assert info.sentences[0] == (
-        "amber is out: similarity 0.5 (rank 1 of 4) now, but the group of the previous step is kept. "
-        "No similarity can change that at this step."
+        "amber is out: similarity 0.5 (rank 1 of 4) now, but the group of the previous step is "
+        "kept. No similarity can change that at this step."
     )
     anew = explained(gram_of(), step=5, previous=members("cedar"), regroup_every=4)
     assert anew.sentences == explained(gram_of()).sentences and not anew.held
@@ -269,8 +270,8 @@ def test_hysteresis_says_why_the_group_is_kept_and_that_its_distance_is_not_defi
         "amber."
     )
     assert info.sentences[1] == (
-        "birch is out: similarity 0.25 (rank 2 of 4) now, but the group of the previous step is kept."
-        + undefined
+        "birch is out: similarity 0.25 (rank 2 of 4) now, but the group of the previous step is "
+        "kept." + undefined
     )
     anew = explained(gram_of(), step=3, previous=members("amber"), hysteresis=0.4)
     assert not anew.held and anew.headline == explained(gram_of()).headline

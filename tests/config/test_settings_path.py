@@ -154,7 +154,7 @@ def test_a_method_is_reached_by_name_in_every_row_or_by_row() -> None:
         {"name": "dtvg", "rule": "exact", "threshold": 2.0},
     ]
     assert get(put(rows, "methods.2.rule", "greedy"), "methods.2.rule") == "greedy"
-    with pytest.raises(ConfigError, match="'ties', which is not chosen"):
+    with pytest.raises(ConfigError, match="'ties', but this method is not chosen"):
         put(rows, "methods.ties.density", 0.1)
 
 

@@ -215,7 +215,7 @@ def test_pasted_yaml_fills_the_form() -> None:
     ("text", "sentence"),
     [
         ("targets: [", "cannot be read"),
-        ("- a\n- b", "holds no settings"),
+        ("- a\n- b", "contains no settings"),
         ("targets: [rte]\nmethods: [none]\nbackbon: demo", "Did you mean 'backbone'?"),
         ("targets: [rte]\nmethods: [none]\noptim: {stepz: 3}", "Did you mean 'steps'?"),
         ("targets: [rte]\nmethods: [dtvgg]", "Unknown method 'dtvgg'. Did you mean 'dtvg'?"),

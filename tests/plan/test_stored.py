@@ -69,7 +69,7 @@ def test_a_stored_plan_holds_whatever_the_planner_would_do_now(
     ("change", "sentence"),
     [
         (lambda c: "{ half", "cannot be read"),
-        (lambda c: [], "holds something else than a plan"),
+        (lambda c: [], "contains something other than a plan"),
         (lambda c: {**c, "version": 2}, "newer dtvg"),
         (lambda c: {**c, "experiment": "other"}, "is the plan of experiment 'other'"),
         (lambda c: {**c, "slots": 0}, "has 0 slots"),

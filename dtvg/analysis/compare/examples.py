@@ -128,7 +128,7 @@ def read_answers(run: Run, split: str) -> StoredAnswers | None:
 def target_examples(sheet: Sheet, target: str, rows: Sequence[str]) -> TargetExamples:
     """Read the answers behind rows on one target, and check them against the scores.
 
-    A run is left out where it kept no answers, answered different examples from most runs runs, or
+    A run is left out where it kept no answers, answered different examples from most runs, or
     where its answers do not give the recorded score.
 
     Args:

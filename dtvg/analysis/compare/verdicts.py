@@ -52,9 +52,9 @@ NOTE = (
     "p of a verdict is the larger of two: exact two-sided sign flips over seeds, and 10,000 "
     "resamples of seeds and examples together where answers were kept. It is corrected by Holm "
     "over the baselines of the average, and over all targets and baselines for the single "
-    "targets; a verdict needs at most 0.05, which a few seeds can never reach, whatever their scores are. The "
-    "verdict on these runs asks less: whether these trained prompts would differ on new "
-    "examples (McNemar's test for accuracy, else resampled examples; Holm again)."
+    "targets; a verdict needs at most 0.05, which a few seeds can never reach, whatever their "
+    "scores are. The verdict on these runs asks less: whether these trained prompts would differ "
+    "on new examples (McNemar's test for accuracy, else resampled examples; Holm again)."
 )
 NOT_ENOUGH = "not enough seeds for a verdict"
 NONE_YET = "no seed in common yet"

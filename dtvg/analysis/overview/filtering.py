@@ -90,8 +90,8 @@ def _term(piece: str, fields: Collection[str], words: Mapping[str, Collection[st
     if made is None:
         if piece[0] in "<>=~!" or piece[-1] in "<>=~!":
             raise ConfigError(
-                f"'{piece}' is not a whole condition: write name, sign and value without spaces, e.g. "
-                "seed<2 or state=failed."
+                f"'{piece}' is not a whole condition: write name, sign and value without spaces, "
+                "e.g. seed<2 or state=failed."
             )
         return Term("", "", (piece.lower(),))
     name, sign, value = made.groups()

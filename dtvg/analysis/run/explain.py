@@ -301,11 +301,14 @@ def _words(info: ExplainInfo) -> Words:
 def _said(info: ExplainInfo, **more: str | int) -> dict[str, str | int]:
     """Return what can be filled into every sentence, and more."""
     names = [s for s, m in zip(info.sources, info.member, strict=True) if m]
+    size = info.group_size
     return {
         "group": ", ".join(names) or _words(info).nobody,
         "n": len(info.sources),
         "cut": digits(info.threshold),
-        "size": info.group_size,
+        "size": size,
+        "prefix": "the first" if size == 1 else f"the first {size}",
+        "chosen": "the first alone has" if size == 1 else f"the first {size} have",
         "consistency": digits(info.consistency),
         **more,
     }

@@ -1,4 +1,4 @@
-"""Who was in the group from when to when: exact intervals, changes and combinations.
+"""Which sources were in the group from when to when: exact intervals, changes and combinations.
 
 A membership history `[S n]` becomes run-length segments, so a single step in or out of the
 group is never lost to sampling. Pure arrays and tables.

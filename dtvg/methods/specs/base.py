@@ -27,7 +27,7 @@ class Role(StrEnum):
     SINGLE = auto()
     """One source alone; compared as the best of its kind and as their mean."""
     SUBSET = auto()
-    """One subset of an exhaustive search; together they are the yardstick of every grouping."""
+    """One subset of an exhaustive search; together they are the reference for every grouping."""
     TRIAL = auto()
     """One subset tried so that another run of its method can choose its sources."""
     STAGE_ONE = auto()

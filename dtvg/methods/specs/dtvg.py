@@ -26,7 +26,7 @@ class Dtvg(MethodConfig):
     name: Literal["dtvg"] = "dtvg"
     rule: RuleName = Field(
         "greedy",
-        description="How the group is decided: greedy is the paper's, the others its ablations. "
+        description="How the group is decided: greedy is the paper's, the others are ablations. "
         + "; ".join(f"{name}: {RULES[name].summary}" for name in RULE_NAMES)
         + ".",
     )

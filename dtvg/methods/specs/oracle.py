@@ -1,4 +1,4 @@
-"""Oracle: a run on every subset of the sources, the yardstick of every grouping.
+"""Oracle: a run on every subset of the sources, the reference for every grouping.
 
 Its settings; the code is `dtvg.methods.oracle`. Must not import torch.
 """
@@ -20,8 +20,8 @@ class Oracle(SubsetConfig):
     """Train on every subset of the sources: the best one is what a grouping could have found."""
 
     title = "Oracle (every subset)"
-    paper = "ours: exhaustive search, the yardstick of every grouping"
-    summary = "One run per subset of sources (sampled beyond 6); the best subset is the yardstick."
+    paper = "ours: exhaustive search, the reference for every grouping"
+    summary = "One run per subset of sources (sampled beyond 6); the best subset is the reference."
     role = Role.SUBSET
 
     name: Literal["oracle"] = "oracle"

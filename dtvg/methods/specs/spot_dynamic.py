@@ -20,7 +20,7 @@ class SpotDynamic(MethodConfig):
 
     title = "SPoT, choosing again"
     paper = "ours; SPoT is Vu et al. 2022, arXiv 2110.07904"
-    summary = "SPoT whose source is chosen again every k steps; a change restarts the prompt."
+    summary = "SPoT whose source is chosen again every k steps; a new source restarts the prompt."
     reads = "prompts"
     weights = "grouped"
     rates = "stage_one"

@@ -32,9 +32,12 @@ class Surrogate(SubsetConfig):
     )
     draw_seed: int = Field(0, ge=0, description="Seed of the sample, the same for every run seed.")
     threshold: float = Field(
-        0.0, description="A source is kept if its coefficient (in score, 0..1) is above this."
+        0.0,
+        description="A source is kept if its coefficient (on the score scale, 0..1) is above this.",
     )
-    interval: float = Field(0.95, gt=0, lt=1, description="Coverage of the logged intervals.")
+    interval: float = Field(
+        0.95, gt=0, lt=1, description="Confidence level of the logged intervals."
+    )
 
     def trials(self, sources: Subset) -> tuple[Surrogate, ...]:
         """Return the configurations of the runs the fit rests on."""

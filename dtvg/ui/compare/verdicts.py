@@ -265,7 +265,7 @@ def _over_targets(info: CompareInfo, key: str, dark: bool) -> None:
         f"{key}-ranks",
     )
     st.caption(info.ranks.note)
-    st.subheader("How often within a distance of the best", anchor=False)
+    st.subheader("How often a method is close to the best", anchor=False)
     show.figure(
         _profile_figure(info.profile, dark),
         f"profile-{key}",
