@@ -1,4 +1,4 @@
-"""The tasks: where their rows are, what a model reads and answers, and tasks of one's own."""
+"""The tasks: where their rows are, what a model reads and answers, and your own tasks."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ SHOWN = 3
 
 
 def body() -> None:
-    """Choose a task, show its facts, splits, answers and examples; then one's own tasks."""
+    """Choose a task, show its facts, splits, answers and examples; then your own tasks."""
     with st.container(horizontal=True):
         name = runs.choose("Task", list(all_tasks()), "task", "rte")
         folder = st.text_input(

@@ -31,7 +31,7 @@ class LabelSet:
     place: Int[Tensor, "L k"]
     """Place in `tokens` of each token of each label."""
     inside: Bool[Tensor, "L k"]
-    """Whether a label has so many tokens."""
+    """Whether a label has that many tokens."""
     choices: int
     """Tokens after which no label has a choice any more: what must be read to tell them apart."""
 

@@ -1,6 +1,6 @@
 """Prompts in torch's own files, as ATTEMPT and the published DTVG save them, read safely.
 
-Only tensors are unpickled (`weights_only=True`); a file that carries code is refused.
+Only tensors are unpickled (`weights_only=True`); a file that contains code is refused.
 """
 
 from __future__ import annotations

@@ -192,7 +192,7 @@ def facts(name: str) -> BackboneFacts | None:
 
 
 def on_disk(name: str) -> bool:
-    """Whether a backbone's configuration is at hand: its folder, or the hub's cache."""
+    """Whether a backbone's configuration is on disk: its folder, or the hub's cache."""
     return _config_on_disk(name) is not None
 
 
@@ -255,7 +255,7 @@ def token_counts(texts: Sequence[str], backbone: str = "demo", special: bool = T
         special: count the special tokens that the tokenizer adds (T5's end mark).
 
     Raises:
-        ConfigError: if the backbone has no fast tokenizer at hand.
+        ConfigError: if the backbone has no fast tokenizer on disk.
     """
     path = _tokenizer_file(backbone)
     found = _open(str(path), path.stat().st_mtime_ns)

@@ -46,7 +46,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command; return its exit status (2 for something a person can mend)."""
+    """Run one command; return its exit status (2 for something a person can fix)."""
     # two spinning threads on busy cores run many times slower; must be set before torch loads
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     argv = sys.argv[1:] if argv is None else list(argv)

@@ -213,8 +213,8 @@ def show_prepared(arguments: argparse.Namespace) -> int:
         print(f"  {what:12}{facts}" + (f"; {stale} made by other versions" if stale else ""))
     print(
         f"Beyond {size_text(prepared.bound())} ({prepared.BOUND}), entries of other versions are "
-        "removed first, then those that have not been used for longest. `dtvg tasks prepared --empty` "
-        "removes all of them."
+        "removed first, then those that have not been used for longest. "
+        "`dtvg tasks prepared --empty` removes all of them."
     )
     return 0
 
@@ -406,8 +406,8 @@ def check_file(arguments: argparse.Namespace) -> int:
     spec = find(arguments.file)
     if not spec.described_in:
         raise ConfigError(
-            f"Task '{spec.name}' comes with the workbench; `dtvg tasks show {spec.name}` prints it. "
-            "Give the YAML file of a task of your own."
+            f"Task '{spec.name}' comes with the workbench; `dtvg tasks show {spec.name}` prints "
+            "it. Give the YAML file of your own task."
         )
     done = check_task(spec, DataConfig(), arguments.problems)
     console = console_for_tables()

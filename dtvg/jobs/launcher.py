@@ -58,7 +58,7 @@ def resume(
         environment: variables of the process beside this one's.
 
     Raises:
-        JobError: a process is at it already, or none could be started.
+        JobError: a process is already training it, or none could be started.
     """
     if is_working(experiment):
         raise JobError(
@@ -239,7 +239,7 @@ def log_tail(experiment: ExperimentDir, lines: int = 200, search: str = "") -> s
 
     Args:
         experiment: whose.
-        lines: at most so many.
+        lines: the most lines to return.
         search: only lines that hold this text, whatever its case.
     """
     try:

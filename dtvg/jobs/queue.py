@@ -29,7 +29,7 @@ from dtvg.store.layout import ExperimentDir, load_experiment
 from dtvg.store.status import note_waiting, process_exists
 
 KEPT = 50
-"""So many ended jobs are remembered."""
+"""How many ended jobs are remembered."""
 
 
 def enter(config: ExperimentConfig, runs_dir: Path, now: bool = False) -> Job:
@@ -145,7 +145,7 @@ def move(id: str, by: int) -> Job:
 
     Args:
         id: the job's.
-        by: so many places, as far as there are any.
+        by: how many places, as far as there are any.
 
     Raises:
         JobError: there is none of that name, or it does not wait.

@@ -121,7 +121,7 @@ def _true(job: Job) -> Job:
 
 
 def lives(job: Job) -> bool:
-    """Whether a started job's process is at it."""
+    """Whether the process of a started job is running it."""
     if job.host != socket.gethostname():
         return any(r.state.alive for r in _transfers(job))
     if launcher.is_working(job.experiment):

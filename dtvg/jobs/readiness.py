@@ -35,7 +35,7 @@ class Finding(Problem):
 
 
 def findings(config: ExperimentConfig, runs_dir: Path, devices: list[Device]) -> list[Finding]:
-    """Return what stands against starting an experiment here, and what to know before.
+    """Return what prevents starting an experiment here, and what to know before.
 
     Args:
         config: valid settings.

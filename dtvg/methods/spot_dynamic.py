@@ -1,4 +1,4 @@
-"""SPoT that chooses again: every k steps, start anew from the source that is nearest now.
+"""SPoT that chooses again: every k steps, start again from the source that is nearest now.
 
 At steps 1, 1 + k, 1 + 2k, … the mean-pooled prompt as it is now is compared with the source
 prompts; if another than the one it came from is nearest, the prompt restarts there and Adam

@@ -2,7 +2,7 @@
 
 So neither another machine nor a newer planner moves a run into another cohort, where its commit
 would not be found. An experiment without the file keeps the cohorts that its folders show.
-Must not import torch. docs/run_files.md "plan.json".
+Must not import torch. docs/run_files.md.
 """
 
 from __future__ import annotations

@@ -149,7 +149,7 @@ class ExperimentDir:
         """Be the only process that trains this experiment.
 
         Raises:
-            JobError: another process is at it.
+            JobError: another process is already training it.
         """
         path = self.path / ".lock"
         with locked(path, wait=False) as mine:

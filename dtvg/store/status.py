@@ -28,7 +28,7 @@ WRITE_SECONDS = 1.0
 """Statuses are written this often; the promise is every 2 s."""
 
 HEARTBEAT_LIMIT = 30.0
-"""A process on another host is taken for dead after so many seconds without a heartbeat."""
+"""A process on another host is considered dead after this many seconds without a heartbeat."""
 
 
 @dataclass(frozen=True)

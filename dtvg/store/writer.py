@@ -206,7 +206,7 @@ class CohortWriter:
 
         Returns:
             Tensors and numbers of the commit; None before the first. A run whose rows are gone
-            (it was deleted) is left out, so that it is trained anew instead of going on without
+            (it was deleted) is left out, so that it is trained again instead of going on without
             its history: every run in a commit has at least the event of its start.
         """
         loaded = CohortWriter.load(cohort)

@@ -25,7 +25,7 @@ def predicted_label(prediction: str, words: Sequence[str]) -> int | None:
 
 
 def f1(answers: Answers) -> float:
-    """F1 of class 1 of two; an output that is no label counts as the opposite label."""
+    """F1 of class 1 of two; an output that is not a label counts as the opposite label."""
     from sklearn.metrics import f1_score
 
     gold = _gold(answers)

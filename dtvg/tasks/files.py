@@ -127,7 +127,7 @@ def _own_rows(table: pa.Table, spec: TaskSpec, where: str) -> pa.Table:
 
 
 def _refuse_no_text(values: pa.ChunkedArray, column: str, where: str) -> None:
-    """Refuse bytes that are no UTF-8, NULs, and texts no example has, naming the row."""
+    """Refuse bytes that are not UTF-8, NULs, and texts no example has, naming the row."""
     start = 1
     for chunk in values.chunks:
         try:

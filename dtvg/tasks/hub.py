@@ -1,4 +1,4 @@
-"""One split of a task from the hub, for tasks of which no files are at hand.
+"""One split of a task from the hub, for tasks whose files are not on disk.
 
 Data only, at a pinned commit; no code of a data set is ever executed. `datasets` is imported
 when first needed. docs/tasks.md "Where rows come from".

@@ -61,7 +61,7 @@ def plan_splits(
 
     Args:
         spec: the task; `spec.split` holds the rule and the official size.
-        train, validation: the official splits as they are at hand; of somebody's own task
+        train, validation: the official splits as they are available; of somebody's own task
             validation may be empty.
         test: the test split, where `reads_test` says that one is read.
         split: "plan" for the task's rule, "official" for the official splits.
@@ -143,7 +143,7 @@ RULES: Mapping[str, Callable[[TaskSpec, Rows, Rows, Rows | None, int], Planned]]
     "given": _as_given,
     "own": _own,
 }
-"""By `SplitPlan.rule`: (task, what is at hand of train, validation and test, data seed) → the
+"""By `SplitPlan.rule`: (task, what there is of train, validation and test, data seed) → the
 three splits, and what a reader should know about them."""
 
 

@@ -48,7 +48,7 @@ class StepLog:
 
     queue: list[_Queued] = field(default_factory=list)
     stacks: int = 1
-    """Stacks of the cohort: so many records make one step."""
+    """Stacks of the cohort: their number of records makes one step."""
     suspect: bool = False
     """Set when a value on the CPU is seen to be non-finite: drain at once."""
 
@@ -206,7 +206,7 @@ def _restart_events(
     i: int,
     slot: RunSlot,
 ) -> None:
-    """Write an event for each step at which the run began anew from another source's prompt."""
+    """Write an event for each step at which the run began again from another source's prompt."""
     count = len(columns["step"])
     for place in np.flatnonzero(values["restarted"][:count, i]):
         chosen = int(np.argmax(values["weight"][place, i]))

@@ -2,7 +2,7 @@
 
 Blocks of rows are tokenised when one of their rows is first read, so that a big split costs
 what is used of it. An entry belongs to (data fingerprint, tokenizer, limits, code); a damaged
-block is made anew, and of two processes one waits for the other.
+block is made again, and of two processes one waits for the other.
 """
 
 from __future__ import annotations

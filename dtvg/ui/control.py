@@ -21,7 +21,7 @@ START_SECONDS = 60.0
 
 
 def may_change(experiment: Experiment) -> bool:
-    """Whether looking again may show something new: a process is at it, or about to be."""
+    """Whether looking again may show something new: a process is running, or about to run."""
     folder = ExperimentDir(experiment.path)
     if _is_trained(experiment) or queue.place_of(folder):
         return True

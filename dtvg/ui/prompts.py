@@ -1,4 +1,4 @@
-"""The prompts page: the bank, read anew only when it changed; import and export of prompts."""
+"""The prompts page: the bank, read again only when it changed; import and export of prompts."""
 
 from __future__ import annotations
 

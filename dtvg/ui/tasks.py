@@ -1,4 +1,4 @@
-"""Tasks of one's own on the tasks page: those there are, and adding one without code."""
+"""Your own tasks on the tasks page: those there are, and adding one without code."""
 
 from __future__ import annotations
 

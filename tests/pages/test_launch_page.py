@@ -232,7 +232,7 @@ def test_yaml_no_form_can_show_is_refused_and_stays_where_it_was_pasted(
     assert page.text_area[0].value == text
 
 
-def test_yaml_with_wrong_values_fills_the_form_to_be_mended() -> None:
+def test_yaml_with_wrong_values_fills_the_form_to_be_fixed() -> None:
     page = _paste("targets: [rte]\nmethods: [none]\noptim: {steps: -5, schedule: cosine}")
     assert "'optim.steps': must be greater" in _said(page)
     assert "'optim.schedule': must be 'linear' or 'constant'" in _said(page)

@@ -1,4 +1,4 @@
-"""The hub is asked only when nothing is at hand, at a pinned commit, and fails in one sentence."""
+"""The hub is asked only when nothing is on disk, at a pinned commit, and fails in one sentence."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Label words: the same class answered by a numeral, a readable word, or one's own word."""
+"""Label words: the same class answered by a numeral, a readable word, or a word of your own."""
 
 from __future__ import annotations
 

@@ -130,7 +130,7 @@ def test_a_label_typo_names_file_row_column_and_the_nearest(own_home: Path) -> N
         (NLI.replace("{premise}", "{}"), "empty braces"),
         (NLI.replace("{premise}", "{premise!r}"), "may contain only the name of a column"),
         (NLI.replace("[entailment, neutral,", "[yes, 'true',"), "write them in quotes"),
-        (NLI.replace("[entailment, neutral, contradiction]", "[one]"), "a classification task needs at least two"),
+        (NLI.replace("[entailment, neutral, contradiction]", "[one]"), "task needs at least two"),
         (NLI + "hub: a/b\n", "either 'files' or 'hub'"),
         (NLI + "fields: [premise]\n", "either 'text'"),
         (NLI + "name: ../up\n", "'name': got '../up'"),

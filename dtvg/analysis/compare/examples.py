@@ -237,7 +237,7 @@ def input_texts(run: Run, split: str, rows: Sequence[int]) -> dict[str, str]:
         rows: within the split, as stored with the answers.
 
     Returns:
-        Only rows that can be read now; nothing where the task or its data are not at hand.
+        Only rows that can be read now; nothing where the task or its data are missing.
     """
     config = run.config
     if config is None:

@@ -38,7 +38,7 @@ class Cell:
     """One score: what is printed, and how it is set off."""
 
     mean: float
-    """0..1; NaN where nothing is at hand."""
+    """0..1; NaN where there is none."""
     std: float = float("nan")
     n_seeds: int = 0
     low: float = float("nan")
@@ -332,7 +332,7 @@ def verdicts_brief(info: CompareInfo) -> pd.DataFrame:
 
 
 def _seeds(needed: float, attainable: int, effect: float) -> str:
-    """How many seeds would show the difference: known, too many, or at least so many."""
+    """How many seeds would show the difference: known, too many, or a lower bound."""
     if np.isfinite(needed):
         return f"{int(needed)}"
     return f"> {MOST_SEEDS:,}" if np.isfinite(effect) else f"≥ {int(attainable)}"

@@ -70,7 +70,7 @@ def published(targets: Sequence[str], folder: Path | None = None) -> PublishedIn
 
 
 def load_published(folder: Path | None = None) -> pd.DataFrame:
-    """Read every published number that is at hand, values as 0..1.
+    """Read every published number there is, values as 0..1.
 
     Raises:
         DataError: as `published`.

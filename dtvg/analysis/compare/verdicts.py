@@ -136,7 +136,7 @@ def verdict(n: int, difference: float, p_holm: float, compared: int) -> str:
 
 
 def verdict_on_runs(difference: float, p_holm: float) -> str:
-    """Put one comparison of trained runs in words; empty where answers are not at hand."""
+    """Put one comparison of trained runs in words; empty where answers are not stored."""
     if np.isnan(p_holm):
         return ""
     if p_holm > ALPHA + SLACK:
@@ -195,7 +195,7 @@ class PairedInfo:
     family_sizes: dict[str, int]
     """Comparisons corrected together: on the average, and over the targets."""
     examples: dict[str, int]
-    """Target → examples that runs are paired on; 0 where answers are not at hand."""
+    """Target → examples that runs are paired on; 0 where answers are not stored."""
     note: str
     """What the verdicts rest on."""
     problems: tuple[str, ...]

@@ -118,14 +118,14 @@ def replay(
     every: int | None = None,
     **settings: Any,
 ) -> ReplayInfo:
-    """Decide a run's groups anew from its logged Gram matrices.
+    """Decide a run's groups again from its logged Gram matrices.
 
     Args:
         run: from `dtvg.store.reader`.
         leave_out: sources to replay without.
         first: first step to show; None from the start.
         last: last step to show; None to the newest.
-        every: replay every so many steps only; None for as many as is quick.
+        every: replay only every N steps; None for as many as is quick.
         **settings: fields of `RuleSettings` that differ from the run's own.
 
     Raises:

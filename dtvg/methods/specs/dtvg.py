@@ -1,4 +1,4 @@
-"""DTVG: the group of sources is decided anew at every step.
+"""DTVG: the group of sources is decided again at every step.
 
 Its settings; the code is `dtvg.methods.dtvg`. Must not import torch.
 arXiv 2503.18063, sections 3 and 4.
@@ -16,7 +16,7 @@ from dtvg.rule.types import RuleSettings
 
 
 class Dtvg(MethodConfig):
-    """Dynamic task vector grouping: the group is decided anew at every step."""
+    """Dynamic task vector grouping: the group is decided again at every step."""
 
     title = "DTVG"
     paper = "Dynamic Task Vector Grouping, arXiv 2503.18063"

@@ -162,7 +162,7 @@ def _printed(lines: Lines, group: str, choice: Choice) -> None:
 
 
 def _text(cell: Cell) -> str:
-    """One score as printed; nothing where nothing is at hand."""
+    """One score as printed; nothing where there is none."""
     if cell.empty:
         return ""
     spread = f" {cell.around}" if cell.around else ""

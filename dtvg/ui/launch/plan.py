@@ -1,4 +1,4 @@
-"""What Start would do, beside the form: runs, cost, devices, what stands against it, and Start.
+"""What Start would do, beside the form: runs, cost, devices, what prevents it, and Start.
 
 Processes are started by jobs/.
 """
@@ -49,7 +49,7 @@ def _findings(key: str, _config: ExperimentConfig, home: str) -> list[Finding]:
 
 
 def ready(config: ExperimentConfig) -> list[Finding]:
-    """Return what stands against a configuration on this machine, looked up now and then."""
+    """Return what prevents running a configuration on this machine, looked up now and then."""
     key = f"{config.name}/{config.fingerprint()}"
     return _findings(key, config, f"{paths.home()} {(paths.runs() / config.name).exists()}")
 
@@ -138,7 +138,7 @@ def _parameters(costs: Sequence[Estimate]) -> str:
 
 
 def actions(draft: Draft, configs: Sequence[ExperimentConfig], against: Sequence[str]) -> None:
-    """Draw Start or Queue, the YAML and its download; what stands against starting is said."""
+    """Draw Start or Queue, the YAML and its download; what prevents starting is said."""
     if against or not configs:
         st.button("Start", type="primary", icon=ICON, disabled=True, width="stretch")
         _reasons(against)

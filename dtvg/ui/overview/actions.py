@@ -19,7 +19,7 @@ from dtvg.ui.page import link
 
 RUNS, EXPERIMENTS = "These runs", "Their experiments"
 MOST = 60
-"""So many runs go into a link; an address has to stay one."""
+"""How many runs go into a link; an address must not become too long."""
 
 
 def panel(chosen: Sequence[RunRow], known: Sequence[str], every: Sequence[RunRow]) -> None:

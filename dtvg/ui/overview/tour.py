@@ -28,7 +28,7 @@ def tour(examples: Sequence[Experiment], newcomer: bool) -> None:
 
     Args:
         examples: recorded experiments; the first with a DTVG run is shown.
-        newcomer: whether nothing of one's own is recorded yet; then it opens by itself.
+        newcomer: whether nothing but the example is recorded yet; then it opens by itself.
     """
     found = _recorded(examples)
     if found is None:
