@@ -194,7 +194,7 @@ class Backbone(ABC):
         Args:
             length: prompt length r.
             seed: the draw is a pure function of it and the tokenizer.
-            vocabulary: tokens are drawn from the first so many ids, special ones left out.
+            vocabulary: tokens are drawn from that many first ids, special ones left out.
 
         Returns:
             float32 on the CPU: embeddings as the layers receive them, scaling included.

@@ -52,7 +52,7 @@ def load_backbone(
         precision: `float32`, `bfloat16`, `float16`, `float64`, `int8` or `int4`.
 
     Raises:
-        ConfigError: if the name means nothing, it is no model that writes answers, or loading
+        ConfigError: if the name means nothing, it is not a model that writes answers, or loading
             fails (with the library's reason).
     """
     import transformers

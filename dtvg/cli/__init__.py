@@ -79,7 +79,7 @@ def _check_command(argv: Sequence[str]) -> None:
     """Refuse a command there is not, with the nearest one.
 
     Raises:
-        ConfigError: the first word is no command.
+        ConfigError: the first word is not a command.
     """
     word = next((a for a in argv if not a.startswith("-")), None)
     if word is not None and word not in GROUPS:

@@ -59,7 +59,7 @@ def check_port(port: int) -> None:
     """Refuse a port that cannot be served.
 
     Raises:
-        ConfigError: it is no number of a port.
+        ConfigError: it is not a port number.
         JobError: another program has it.
     """
     from dtvg.errors import ConfigError, JobError

@@ -37,7 +37,7 @@ def list_backbones(arguments: argparse.Namespace) -> int:
     for spec in BACKBONES.values():
         sizes = facts(spec.name)
         numbers = (sizes.width, sizes.layers, sizes.vocabulary) if sizes else ("", "", "")
-        files = "at hand" if on_disk(spec.name) else "hub"
+        files = "on disk" if on_disk(spec.name) else "hub"
         shown = spec.parameters.replace(" ", "")
         table.add_row(spec.name, kinds[spec.family], shown, *map(str, numbers), files)
     Console().print(table)

@@ -158,7 +158,7 @@ def with_overrides(values: Mapping[str, Any], overrides: Iterable[str]) -> dict[
         overrides: path and value; the value is read by the setting's type.
 
     Raises:
-        ConfigError: a text has no `=`, or its path leads through a value that is no group.
+        ConfigError: a text has no `=`, or its path leads through a value that is not a group.
     """
     changed = dict(values)
     for override in overrides:

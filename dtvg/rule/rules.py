@@ -87,7 +87,7 @@ def _no_lead(ranking: Ranking[A]) -> Float64[A, " ..."]:
 
 
 def prefix_value(ranking: Ranking[A], member: Bool[A, "... n"]) -> Float64[A, " ..."]:
-    """Return KC; −∞ with a member that is no candidate, or with nobody where somebody could be."""
+    """Return KC; −∞ with a member that is not a candidate; −∞ for nobody where there is one."""
     xp = array_namespace(ranking.gram)
     outside = xp.any(member & ~ranking.candidate, axis=-1)
     nobody = ~xp.any(member, axis=-1) & (ranking.n_candidates > 0)

@@ -149,7 +149,7 @@ class Grouping(Ranking[A]):
 
     @cached_property
     def consistency(self) -> Float64[A, " ..."]:
-        """KC of the actual group, also where it is no prefix."""
+        """KC of the actual group, also where it is not a prefix."""
         return consistency_of(self.gram, self.member, self.settings.measure)
 
     @cached_property

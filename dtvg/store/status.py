@@ -151,7 +151,7 @@ def _is_alive(content: Mapping[str, Any]) -> bool:
 
 
 def process_exists(pid: int, started: float) -> bool:
-    """Whether a process with this pid and start time exists and is no zombie."""
+    """Whether a process with this pid and start time exists and is not a zombie."""
     return _process_exists(pid, round(started, 1), int(time.monotonic() * 2))
 
 

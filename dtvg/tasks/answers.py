@@ -76,7 +76,7 @@ def score_answers(
 
     Returns:
         `metrics` by name with `score`, their mean; `intervals` with the 95 % bootstrap interval
-        over examples of each; `no_label`: how many outputs are no label word
+        over examples of each; `no_label`: how many outputs are not a label word
         of a task that has some.
 
     Raises:

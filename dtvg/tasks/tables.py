@@ -53,7 +53,7 @@ def _report(problem: DataError, found: Found) -> None:
 
 
 def lines(path: Path, found: Found = None) -> Iterator[tuple[int, str]]:
-    """Yield number and text of each line, refusing what is no text.
+    """Yield number and text of each line, refusing what is not text.
 
     Raises:
         DataError: for a line that is too long, is no UTF-8 or holds a NUL.

@@ -301,7 +301,7 @@ def values_of(
 ) -> list[float]:
     """Return each example's own score, 0..1: the task's, else whether the answer is accepted."""
     hits = [float(hit) for hit in accepted(predictions, examples)]
-    # a metric that is no mean over examples (a correlation) has no value of a single one
+    # a metric that is not a mean over examples (a correlation) has no value of a single one
     values = per_example(spec, predictions, examples)
     return [
         hit if value is None or not math.isfinite(value) else float(value)

@@ -142,7 +142,7 @@ def test_values_are_apart_by_commas(text: str, values: list[Any]) -> None:
 
 @pytest.mark.parametrize("text", ["[1", "1]", "{", "'a, b", "1, , 2", "]1["])
 def test_values_without_an_end_are_refused(text: str) -> None:
-    with pytest.raises(ConfigError, match="no list of values"):
+    with pytest.raises(ConfigError, match="not a list of values"):
         settings_path.parse_several(None, text)
 
 

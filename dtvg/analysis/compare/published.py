@@ -37,7 +37,7 @@ class PublishedInfo:
     """`method, task, metric, value, backbone, source`, one number a row."""
     wide: pd.DataFrame
     """Method × task, in the order of the targets, then averages that contain one; NaN: not
-    at hand."""
+    available."""
     sources: tuple[str, ...]
     note: str
 

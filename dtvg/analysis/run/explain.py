@@ -79,7 +79,7 @@ class ExplainInfo:
 
     @property
     def chosen_prefix(self) -> int | None:
-        """k*: how many of the ranked candidates were taken; None where the group is no prefix."""
+        """k*: how many of the ranked candidates were taken; None if the group is no prefix."""
         size = self.group_size
         in_front = (self.rank[self.member] < size).all() if size else True
         known = self.rule in RULES and RULES[self.rule].takes_prefix

@@ -143,4 +143,6 @@ def _upload() -> None:
     try:
         st.session_state[AREA] = file.getvalue().decode("utf-8")
     except UnicodeDecodeError:
-        st.session_state["launch-file-problem"] = f"{file.name} is no text; give a YAML file."
+        st.session_state["launch-file-problem"] = (
+            f"{file.name} is not a text file; give a YAML file."
+        )
