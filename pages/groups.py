@@ -22,7 +22,7 @@ def body() -> None:
     runs.complain(run)
     info = cache.groups(run)
     if not len(info.steps):
-        st.info("No step of this run is committed yet; this page fills as it trains.")
+        st.info("No step of this run is committed yet; this page fills in while it trains.")
         return
     first, second, third, fourth = st.columns(4)
     first.metric("Steps recorded", f"{len(info.steps):,}")

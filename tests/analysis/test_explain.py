@@ -223,11 +223,11 @@ def test_rules_and_methods_that_do_not_choose_say_so() -> None:
     made = replace(decide(gram_of(), "all_sources"), rule="soft", member=members("amber", "dune"))
     soft = explain_grouping(made, NAMES[:4])
     assert soft.headline == (
-        "The method weighs sources instead of choosing; with weight: amber, dune."
+        "The method weighs sources instead of choosing them; sources with a weight: amber, dune."
     )
     assert soft.sentences[1] == (
         "birch is out: similarity 0.25 (rank 2 of 4), but this method weighs sources instead of "
-        "choosing."
+        "choosing them."
     )
     weightless = explain_grouping(replace(made, member=members()), NAMES[:4])
     assert weightless.headline.endswith("with weight: none.")

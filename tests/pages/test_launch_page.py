@@ -365,7 +365,7 @@ def test_a_grid_makes_one_experiment_for_each_combination_and_counts_runs() -> N
         ("optim.lr_scale", "", "has no values"),
         ("optim.lr_scale", "0.1, fast", "'optim.lr_scale': give a number"),
         ("optim.lr_scale", "0.1, 0.1", "takes 0.1 twice"),
-        ("optim.lr_scale", "[", "is no list of values"),
+        ("optim.lr_scale", "[", "is not a list of values"),
         ("sources", "film-mood, nobody", "demo-sourcesnobody: Unknown task 'nobody'"),
         ("prompt.length", ",".join(map(str, range(1, 600))), "at most 500"),
     ],

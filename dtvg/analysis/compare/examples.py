@@ -170,7 +170,7 @@ def _problems(split: str, runs: int, kept: int, other: int, odd: int) -> tuple[s
     told = []
     if kept < runs:
         told.append(
-            f"{runs - kept} of {runs} runs kept no {split} answers (evaluation.keep_predictions)"
+            f"{runs - kept} of {runs} runs stored no {split} answers (evaluation.keep_predictions)"
         )
     if other:
         told.append(f"{other} answered different examples from most runs")

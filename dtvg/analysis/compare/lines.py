@@ -242,11 +242,11 @@ def legend(lines: Lines, info: CompareInfo) -> list[str]:
     if waiting is not None and waiting.any():
         n = int(info.verdicts.loc[waiting, "seeds_attainable"].max())
         said.append(
-            f"{int(waiting.sum())} of {len(info.verdicts)} comparisons have not enough seeds for a "
-            f"verdict on the methods ({n} are the least that could give one)."
+            f"{int(waiting.sum())} of {len(info.verdicts)} comparisons do not have enough seeds for "
+            f"a verdict on the methods (at least {n} are needed)."
         )
     if lines.of("published"):
-        said.append(f"Published numbers stand apart. {info.published.note}")
+        said.append(f"Published numbers are shown separately. {info.published.note}")
     return said
 
 

@@ -26,10 +26,10 @@ from dtvg.store.reader import Run, read_grams, read_table
 Floats = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
 SOFT = Words(
-    headline="The method weighs sources instead of choosing; with weight: {group}.",
+    headline="The method weighs sources instead of choosing them; sources with a weight: {group}.",
     nobody="none",
-    member="{place}, but this method weighs sources instead of choosing.",
-    other="{place}, but this method weighs sources instead of choosing.",
+    member="{place}, but this method weighs sources instead of choosing them.",
+    other="{place}, but this method weighs sources instead of choosing them.",
     always=True,
 )
 """What is said of a method that weighs its sources, where no rule decides."""
@@ -212,7 +212,7 @@ def _checked(run: Run, info: ExplainInfo) -> ExplainInfo:
         return info
     note = (
         f"The run's log differs from rule '{info.rule}' for {', '.join(differing)}: a source was "
-        "pinned or banned by hand, or the method weights sources softly."
+        "pinned or banned by hand, or the method weighs its sources."
     )
     return ExplainInfo(**{**_fields(info), "notes": (*info.notes, note)})
 

@@ -271,7 +271,7 @@ def _info(
             table["first"] = steps[table["first"].to_numpy()]
             table["last"] = steps[table["last"].to_numpy()]
         timelines.append((table, exact))
-    sampled = (f"Of every {every} steps one is replayed.",) if every > 1 else ()
+    sampled = (f"Only one step in {every} is replayed.",) if every > 1 else ()
     return ReplayInfo(
         run=run.name,
         target=run.target,

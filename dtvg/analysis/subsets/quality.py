@@ -219,8 +219,8 @@ def _notes(
     notes = []
     if best is None:
         notes.append(
-            "No run trained on given subsets of the sources: add the method `oracle` to the "
-            "experiment to know the best subset and the regret."
+            "No run was trained on a given subset of the sources. Add the method `oracle` "
+            "to the experiment to find the best subset and the regret."
         )
     else:
         searched = "all" if best.trained >= best.possible else f"{best.trained} of"

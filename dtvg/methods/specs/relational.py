@@ -17,7 +17,7 @@ class Relational(MethodConfig):
 
     title = "Relational context"
     paper = "Exploring Relational Context (ATRC), arXiv 2104.13874"
-    summary = "Per source a searched kind of context: token by token, attended, or none."
+    summary = "For each source, a searched kind of context: token by token, attended, or none."
     weights = "learned"
 
     name: Literal["relational"] = "relational"

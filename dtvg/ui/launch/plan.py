@@ -105,7 +105,7 @@ def _cohorts(made: Plan, of: str) -> None:
     """
     rows = pd.DataFrame(cohort_rows(made))
     rows.insert(3, "starts after", rows.pop("after").replace("", "at once"))
-    title = "What trains after what" + (f" in {of}" if of else "")
+    title = "Order of the cohorts" + (f" in {of}" if of else "")
     with st.expander(title, icon=":material/account_tree:"):
         st.dataframe(rows, hide_index=True)
         st.caption("A cohort starts once the cohorts it starts from have finished.")
