@@ -26,7 +26,7 @@ from dtvg.training.step import cohort_step
 
 
 def measure(size: str, device: str, runs: int, seconds: float, pace: float) -> dict[str, Any]:
-    """Train so many DTVG runs for a while; return where processor time went.
+    """Train a number of DTVG runs for a while; return where processor time went.
 
     Args:
         size: of `work.SIZES`.

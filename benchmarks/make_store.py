@@ -27,7 +27,7 @@ CHUNK = 5000
 
 
 def experiment(name: str, runs: int, steps: int, sources: int) -> ExperimentConfig:
-    """Return an experiment of at least so many runs: DTVG and all sources by seeds."""
+    """Return an experiment of at least that many runs: DTVG and all sources by seeds."""
     seeds = max(1, -(-runs // 2))
     return build_config(
         {
@@ -82,7 +82,7 @@ def make(folder: Path, name: str, runs: int, steps: int, sources: int, distinct:
         runs: how many.
         steps: of each.
         sources: of each.
-        distinct: seeds whose rows are made anew; the rest copies their files.
+        distinct: seeds whose rows are made again; the rest copies their files.
     """
     config = experiment(name, runs, steps, sources)
     directory = create_experiment(config, folder)

@@ -94,7 +94,7 @@ def make_rows(shared: Path | None, count: int = 400, vocabulary: int = 32_128) -
 
 
 def runs(method: Any, count: int, length: int, batch: int, steps: int) -> Sequence[RunConfig]:
-    """Return configurations of so many runs over seeds."""
+    """Return configurations of that many runs over seeds."""
     return build_config(
         {
             "name": "bench",
@@ -142,7 +142,7 @@ def ours(
     budget: int,
     logged: bool = True,
 ) -> dict[str, float]:
-    """Train a cohort for so many steps; return what it took."""
+    """Train a cohort for that many steps; return what it took."""
     slots = [make_slot(c, rows, model.config.d_model) for c in configs]
     return ours_of(model, slots, steps, budget, logged)
 
@@ -150,7 +150,7 @@ def ours(
 def ours_of(
     model: Any, slots: Sequence[RunSlot], steps: int, budget: int, logged: bool = True
 ) -> dict[str, float]:
-    """Train new runs as a cohort for so many steps; return what it took."""
+    """Train new runs as a cohort for that many steps; return what it took."""
     backbone = EncoderDecoder(model, Numbers(), "bench", "0")
     stacks = build_stacks(slots, backbone.device, torch.float32)
     log = StepLog(stacks=len(stacks))

@@ -108,7 +108,7 @@ class Experiment:
         Args:
             split: `test` or `validation`.
             metric: "score" or one of the tasks' metrics.
-            subject: method set against the others.
+            subject: the method that is compared with the others.
             against: baselines; None: every other method.
         """
         from dtvg.analysis.compare.info import compare_info

@@ -30,7 +30,12 @@ TERMS: tuple[Term, ...] = (
     Term("source task", "s", "", "a task with plenty of data whose vector may help"),
     Term("target task", "t", "", "the task the run is for"),
     Term("similarity", "TS(s) = ⟨v_t, v_s⟩ / d", "[n]", "target similarity of a source"),
-    Term("rank", "", "[n]", "place of a source by falling similarity, 0 = most similar"),
+    Term(
+        "rank",
+        "",
+        "[n]",
+        "position of a source in the order of decreasing similarity, 0 = most similar",
+    ),
     Term("candidate", "TS(s) ≥ 0", "[n]", "a source that may enter the group"),
     Term("consistency", "KC", "", "mean of ⟨v_i, v_j⟩ / d over ordered pairs of a set of sources"),
     Term("consistency_by_prefix", "KC(k)", "[n]", "consistency of the first k candidates"),

@@ -81,7 +81,7 @@ def _membership(experiment: Experiment, run: Run | None, step: int | None) -> It
     loss, score = (curve_info([view], q, group_by="run") for q in ("loss", "score"))
     settled = "" if info.settling_step is None else f" It is unchanged from {info.settling_step:,}."
     yield View(
-        f"Who was in the group: {view.name}",
+        f"Membership of the group: {view.name}",
         f"{len(info.steps):,} steps, {len(info.combinations):,} distinct groups.{settled}",
         aligned_figure(info, loss, score, order=order),
         info.timeline,
@@ -101,9 +101,13 @@ def _combinations(experiment: Experiment, run: Run | None, step: int | None) -> 
 
     info = group_info(_needed(run))
     flow = transition_info(info)
-    yield View("Which combinations ruled", "", combinations_figure(info), info.combinations)
-    yield View("Which group followed which", "", transitions_figure(flow), flow.table)
-    yield View("Who was in together", "", together_figure(flow), flow.together_table)
+    yield View(
+        "Which groups were used, and how long", "", combinations_figure(info), info.combinations
+    )
+    yield View("Transitions between groups", "", transitions_figure(flow), flow.table)
+    yield View(
+        "Sources that were in the group together", "", together_figure(flow), flow.together_table
+    )
 
 
 def _weights(experiment: Experiment, run: Run | None, step: int | None) -> Iterator[View]:
@@ -114,10 +118,10 @@ def _weights(experiment: Experiment, run: Run | None, step: int | None) -> Itera
     info, order = group_info(view), _order(experiment, view)
     drawn = contribution_figure(info, order=order)
     said = "Frobenius norm of weight times scale times vector, at every step."
-    yield View("How much each source puts into the prompt", said, drawn, info.weight_table)
+    yield View("How much each source contributes to the prompt", said, drawn, info.weight_table)
     if info.weighs:
         drawn = weights_figure(info, order=order)
-        yield View("With which weight it is taken", "As the method decides it.", drawn, None)
+        yield View("Weight of each source in the merge", "As the method sets it.", drawn, None)
 
 
 def _explain(experiment: Experiment, run: Run | None, step: int | None) -> Iterator[View]:
@@ -167,7 +171,7 @@ def _subsets(experiment: Experiment, run: Run | None, step: int | None) -> Itera
     quality = quality_info([group], [view], experiment.runs, _truth())
     figure = overlap_figure(quality) if quality.references else None
     notes = " ".join(quality.notes)
-    yield View(f"Did {view.name} keep the right group?", notes, figure, quality.table)
+    yield View(f"Did {view.name} choose the right group?", notes, figure, quality.table)
 
 
 def _truth() -> Truth:
@@ -245,7 +249,7 @@ def typical_run(experiment: Experiment) -> Run | None:
 
 def _needed(run: Run | None) -> Run:
     if run is None:
-        raise DataError("This view shows one run's groups; choose a run.")
+        raise DataError("This view shows the groups of one run; choose a run.")
     return run
 
 

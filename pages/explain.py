@@ -20,7 +20,7 @@ def body() -> None:
     runs.complain(run)
     groups = cache.groups(run)
     if not len(groups.steps):
-        st.info("No step of this run is committed yet; this page fills as it trains.")
+        st.info("No step of this run is committed yet; this page fills in while it trains.")
         return
     dark, order = is_dark(), runs.order_of(experiment, run)
     step = explain.pick(groups, f"{experiment.name}-{run.name}", dark, order)

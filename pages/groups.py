@@ -22,14 +22,14 @@ def body() -> None:
     runs.complain(run)
     info = cache.groups(run)
     if not len(info.steps):
-        st.info("No step of this run is committed yet; this page fills as it trains.")
+        st.info("No step of this run is committed yet; this page fills in while it trains.")
         return
     first, second, third, fourth = st.columns(4)
     first.metric("Steps recorded", f"{len(info.steps):,}")
     second.metric("Distinct groups", f"{len(info.combinations):,}")
     third.metric("Changes", f"{int((info.churn > 0).sum()):,}", help="Steps that changed it.")
     settled = "not yet" if info.settling_step is None else f"step {info.settling_step:,}"
-    fourth.metric("Settled", settled, help="First step of the group that was never changed.")
+    fourth.metric("Settled", settled, help="First step of the group that never changed again.")
     view = runs.tabs("View", ("Timeline", *VIEWS), "view")
     if view == "Timeline":
         _timeline(experiment, run)
@@ -44,7 +44,7 @@ def _timeline(experiment: Experiment, run: Run) -> None:
     info, dark, order = cache.groups(run), is_dark(), runs.order_of(experiment, run)
     key = f"{experiment.name}-{run.name}"
     drawn = cache.drawer((cache.stamp(run, "sources", "steps", "evals"), dark, tuple(order)))
-    st.subheader("Who was in the group, and when", anchor=False)
+    st.subheader("Which sources were in the group, and when", anchor=False)
     show.figure(
         drawn(
             aligned_figure,
@@ -60,8 +60,8 @@ def _timeline(experiment: Experiment, run: Run) -> None:
         f"{run.name}-membership",
     )
     st.caption(
-        "A bar: the source is in the group; stronger colour: more similar. Dotted lines: the "
-        "group changed."
+        "A bar shows that the source is in the group; the stronger its colour, the "
+        "more similar it is. Dotted lines show changes of the group."
     )
     st.subheader("Similarity to the target, with the cut", anchor=False)
     show.figure(

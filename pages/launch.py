@@ -26,7 +26,7 @@ def body() -> None:
     wrong = {**blocking, **problems}
     made = grid.expand(draft, config)
     for row in draft.axes:
-        notes.setdefault(row["setting"], "The grid varies this.")
+        notes.setdefault(row["setting"], "The grid varies this setting.")
     form, side = st.columns([5, 3], gap="large")
     with form:
         st.subheader("What", anchor=False)
@@ -57,6 +57,6 @@ def body() -> None:
 
 page(
     "Launch",
-    "Train an experiment in a process of its own; closing the browser changes nothing.",
+    "Train an experiment in a process of its own; closing the browser does not stop it.",
     body,
 )

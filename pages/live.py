@@ -46,4 +46,4 @@ def body() -> None:
     control.messages(path)
 
 
-page("Live", "What is training now, step by step. Refreshes by itself.", body)
+page("Live", "What is training now, step by step. The page refreshes by itself.", body)

@@ -47,7 +47,7 @@ def _table(experiments: list[Experiment], rows: list[RunRow]) -> None:
             shown = [r for r in filter.filtered(listed, view) if passes(r)]
             broken = [e for e in found if e.problem] if view.level == "Experiments" else []
             if not shown and not broken:
-                st.info("No run matches; change the filter or the choices beside it.")
+                st.info("No run matches; change the filter or the choices next to it.")
                 return
             chosen = overview_table.draw(found, shown, view)
             if chosen:
@@ -60,4 +60,4 @@ def _table(experiments: list[Experiment], rows: list[RunRow]) -> None:
     restore_list()
 
 
-page("DTVG workbench", "Which sources help a target, decided anew at every training step.", body)
+page("DTVG workbench", "Which sources help a target, decided again at every training step.", body)

@@ -42,7 +42,7 @@ def _contents(info: BankInfo) -> None:
         more = f" and {len(weak) - 8} more" if len(weak) > 8 else ""
         reasons = " ".join(ADVICE[h] for h in dict.fromkeys(weak["health"]))
         st.warning(
-            f"{len(weak)} of {len(info.table)} prompts are of no use as a source: {names}{more}. "
+            f"{len(weak)} of {len(info.table)} prompts are not useful as a source: {names}{more}. "
             f"{reasons}",
             icon=":material/warning:",
         )
@@ -57,13 +57,13 @@ def _space(spaces: dict[str, tuple[TaskPrompt, ...]]) -> None:
     """Show matrix, map and norms of prompts that share an initial prompt."""
     if not spaces:
         return
-    st.subheader("How the task prompt vectors lie to each other", anchor=False)
+    st.subheader("How similar the task prompt vectors are", anchor=False)
     with st.container(horizontal=True):
         label = runs.choose(
             "Space",
             list(spaces),
             "space",
-            help_text="Vectors compare only where backbone, shape and initial prompt agree.",
+            help_text="Vectors can be compared only if backbone, shape and initial prompt agree.",
         )
         measure = runs.choose("Measure", ("cosine", "dot"), "measure") or "cosine"
     if label is None:

@@ -14,7 +14,7 @@ TITLES = {
     "curves": "Validation curves",
     "transfer": "What each source adds",
     "subsets": "Subsets and the right group",
-    "membership": "Who was in the group",
+    "membership": "Which sources were in the group",
     "combinations": "Combinations and transitions",
     "weights": "Weights and contributions",
     "explain": "One decision in full",
@@ -30,8 +30,8 @@ def body() -> None:
         return
     st.subheader("Report", anchor=False)
     st.caption(
-        "One HTML file with everything inside: figures to zoom and hover, their numbers, the "
-        "configuration. It opens offline in any browser."
+        "One HTML file that contains everything: figures to zoom and hover over, their numbers, "
+        "and the configuration. It opens offline in any browser."
     )
     every = list(report.VIEWS)
     address.recall("views", address.several(every), every)
@@ -84,10 +84,10 @@ def _links(experiment: Experiment, run: Run | None) -> None:
         language="bash",
     )
     st.caption(
-        "Every page's address holds what is chosen on it: copy it from the browser to reopen "
-        "exactly this view. Under every chart, *Download figure* saves it as SVG, PDF or PNG; "
-        "every table has its CSV."
+        "The address of every page contains what is chosen on it. Copy it from the browser to "
+        "open exactly this view again. Under every chart, *Download figure* saves it as SVG, PDF "
+        "or PNG; every table can be downloaded as CSV."
     )
 
 
-page("Share", "Take a view with you: report, tables, configuration.", body)
+page("Share", "Download a report, tables and the configuration.", body)

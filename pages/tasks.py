@@ -1,4 +1,4 @@
-"""The tasks: where their rows are, what a model reads and answers, and tasks of one's own."""
+"""The tasks: where their rows are, what a model reads and answers, and your own tasks."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ SHOWN = 3
 
 
 def body() -> None:
-    """Choose a task, show its facts, splits, answers and examples; then one's own tasks."""
+    """Choose a task, show its facts, splits, answers and examples; then your own tasks."""
     with st.container(horizontal=True):
         name = runs.choose("Task", list(all_tasks()), "task", "rte")
         folder = st.text_input(
@@ -24,7 +24,7 @@ def body() -> None:
             key="folder",
             bind="query-params",
             placeholder="<home>/datasets",
-            help="A folder with one sub-folder per data set (data.folder), looked at first.",
+            help="A folder with one sub-folder per data set (data.folder). It is searched first.",
         )
     if name is not None:
         info = cache.task(name, (folder or "").strip() or None)
@@ -42,8 +42,8 @@ def _facts(info: TaskInfo) -> None:
         st.error(info.problem, icon=":material/error:")
     elif info.data is None:
         st.info(
-            f"The rows of {info.spec.name} are not at hand ({info.offline}). Name a folder that "
-            f"holds '{info.spec.folder}' above, or fetch them once: "
+            f"The rows of {info.spec.name} are not on this machine ({info.offline}). Name a folder "
+            f"that contains '{info.spec.folder}' above, or fetch them once: "
             f"`dtvg tasks show {info.spec.name}`.",
             icon=":material/cloud_off:",
         )
@@ -60,8 +60,8 @@ def _splits(info: TaskInfo) -> None:
             f"majority score {show.percent(row['majority'])}",
             delta_color="off",
             delta_arrow="off",
-            help="Score of always giving the commonest training answer; a prompt that scores "
-            "no more has not learned.",
+            help="Score of always giving the commonest training answer. A prompt that does "
+            "not score more has not learned.",
         )
     if info.spec.labels:
         show.figure(
@@ -75,7 +75,7 @@ def _splits(info: TaskInfo) -> None:
 
 def _answers(info: TaskInfo) -> str:
     """Show each class's answer as numeral and as word; return the tokenizer chosen."""
-    st.subheader("Answers: numerals or words", anchor=False)
+    st.subheader("Label words: numerals or words", anchor=False)
     st.session_state.setdefault("with", "demo")
     given = st.text_input(
         "Tokenizer of",
@@ -117,4 +117,4 @@ def _examples(info: TaskInfo, backbone: str) -> None:
             right.code(row.word, language=None, wrap_lines=True)
 
 
-page("Tasks", "Where each task's rows are, how they read, and what guessing scores.", body)
+page("Tasks", "Where each task's rows are, what they look like, and what guessing scores.", body)

@@ -168,7 +168,7 @@ def compared(home: Path) -> dict[str, Any]:
 
 
 def decided(home: Path) -> dict[str, Any]:
-    """Decisions explained (numbers, not the sentences) and decided anew from the log."""
+    """Decisions explained (numbers, not the sentences) and decided again from the log."""
     from dtvg.analysis.run.replay import replay
 
     found: dict[str, Any] = {}

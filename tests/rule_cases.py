@@ -1,6 +1,6 @@
 """Every rule with its settings on drawn Gram matrices, and deciding again by brute force.
 
-`again` changes one source's similarity in the Gram matrix and asks the rule anew, with the same
+`again` changes one source's similarity in the Gram matrix and asks the rule again, with the same
 memory; nothing here uses a margin. Plain loops stand in for rank and consistency.
 """
 

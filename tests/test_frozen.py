@@ -24,7 +24,7 @@ from . import frozen_views as views
 FROZEN = Path(__file__).parent / "golden" / "frozen"
 EXPECTED = FROZEN / "expected"
 TOLERANCE = 1e-6
-"""Of what is read and computed anew from the log."""
+"""Of what is read and computed again from the log."""
 DRIFT = 1e-5
 """Of float32 training between processors; on an equal machine the bits are equal."""
 

@@ -46,7 +46,7 @@ def kind(room: str) -> str:
 
 
 def _lines(text: str, most: int) -> list[str]:
-    """Break a text into lines of at most so many letters."""
+    """Break a text into lines of at most that many letters."""
     lines = [""]
     for word in text.split():
         if len(lines[-1]) + len(word) + 1 > most and lines[-1]:

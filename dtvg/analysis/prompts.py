@@ -127,8 +127,8 @@ def space_info(prompts: Sequence[TaskPrompt]) -> SpaceInfo:
     """
     if len({p.init_fingerprint for p in prompts}) != 1:
         raise DataError(
-            "Vectors compare only where they share one initial prompt; choose prompts of one "
-            "backbone, length and seed."
+            "Vectors can be compared only if they share one initial prompt; choose prompts "
+            "of one backbone, length and seed."
         )
     names = _names(prompts)
     vectors = np.stack([p.vector for p in prompts]).astype(np.float64)

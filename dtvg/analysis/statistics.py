@@ -108,7 +108,7 @@ def holm(p: Sequence[float] | Floats) -> Floats:
 
 
 def smallest_p(seeds: int, comparisons: int = 1) -> float:
-    """Smallest Holm-adjusted p that sign flips over so many seeds can give."""
+    """Smallest Holm-adjusted p that sign flips over this number of seeds can give."""
     return min(1.0, comparisons * 2.0 ** (1 - seeds)) if seeds else 1.0
 
 

@@ -32,7 +32,7 @@ class TaskInfo:
     facts: pd.DataFrame
     """fact, value."""
     data: TaskData | None
-    """The rows; None where they are not at hand or cannot be used."""
+    """The rows; None where they are missing or cannot be used."""
     problem: str | None
     """Why the rows cannot be used."""
     splits: pd.DataFrame
@@ -81,7 +81,7 @@ def _facts(spec: TaskSpec, offline: str, data: TaskData | None) -> pd.DataFrame:
     facts = {
         "title": spec.title,
         "family": spec.family,
-        "at hand offline": offline,
+        "available offline": offline,
         "rows from": data.origin if data else "",
         "hub": hub if spec.dataset and source_of(spec).on_hub else "",
         "described in": spec.described_in,
@@ -116,7 +116,7 @@ def words_table(spec: TaskSpec, backbone: str = "demo") -> pd.DataFrame:
         class, numeral, numeral_tokens, word, word_tokens, word_pieces; without end marks.
 
     Raises:
-        ConfigError: if the backbone's tokenizer is not at hand.
+        ConfigError: if the backbone's tokenizer is not on disk.
     """
     words = label_words(spec, "words")
     counts = [token_counts(side, backbone, special=False) for side in (spec.labels, words)]

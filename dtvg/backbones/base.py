@@ -138,7 +138,7 @@ class Backbone(ABC):
         ids = [int(eos)] if eos is not None else self._configured_ends()
         if not ids:
             raise ConfigError(
-                f"Backbone '{self.name}' has no end-of-sequence token, so that answers cannot "
+                f"Backbone '{self.name}' has no end-of-sequence token, so answers could not "
                 "end; set eos_token in its tokenizer_config.json."
             )
         return ids[0]
@@ -175,8 +175,8 @@ class Backbone(ABC):
         if self.learned_positions is not None and length > self.learned_positions:
             raise ConfigError(
                 f"Prompt and text of {length} tokens exceed the {self.learned_positions} "
-                f"positions of backbone '{self.name}'; set data.max_source_tokens or "
-                "prompt.length lower."
+                f"positions of backbone '{self.name}'; lower data.max_source_tokens or "
+                "prompt.length."
             )
 
     def embed(self, ids: Int[Tensor, "b t"]) -> Float[Tensor, "b t d"]:
@@ -194,7 +194,7 @@ class Backbone(ABC):
         Args:
             length: prompt length r.
             seed: the draw is a pure function of it and the tokenizer.
-            vocabulary: tokens are drawn from the first so many ids, special ones left out.
+            vocabulary: tokens are drawn from that many first ids, special ones left out.
 
         Returns:
             float32 on the CPU: embeddings as the layers receive them, scaling included.
@@ -212,7 +212,7 @@ class Backbone(ABC):
             raise ConfigError(
                 f"Prompt length {length} is more than the {len(allowed)} tokens the initial "
                 f"prompt draws from (backbone '{self.name}', first {vocabulary} ids without "
-                "special tokens); set prompt.length lower or prompt.vocabulary higher."
+                "special tokens); lower prompt.length or raise prompt.vocabulary."
             )
         chosen = np.random.default_rng([7919, seed]).permutation(np.array(allowed))[:length]
         with torch.no_grad():
@@ -240,7 +240,7 @@ class Backbone(ABC):
         if highest >= self.vocabulary:
             raise ConfigError(
                 f"The tokenizer of backbone '{self.name}' makes token id {highest}, but the model "
-                f"has embeddings for {self.vocabulary}; they do not belong together."
+                f"has embeddings for {self.vocabulary}, so they do not belong together."
             )
         return [
             Encoded(np.asarray(source, dtype=np.int64), np.asarray(target, dtype=np.int64))

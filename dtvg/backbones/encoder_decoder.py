@@ -48,7 +48,8 @@ class EncoderDecoder(Backbone):
             start = first("bos_token_id")
         if start is None:
             raise ConfigError(
-                f"Backbone '{self.name}' says no decoder_start_token_id; set it in its config.json."
+                f"Backbone '{self.name}' names no decoder_start_token_id; set it in its "
+                "config.json."
             )
         forced = first("forced_bos_token_id")
         return [start] if forced is None else [start, forced]

@@ -31,7 +31,7 @@ class LabelSet:
     place: Int[Tensor, "L k"]
     """Place in `tokens` of each token of each label."""
     inside: Bool[Tensor, "L k"]
-    """Whether a label has so many tokens."""
+    """Whether a label has that many tokens."""
     choices: int
     """Tokens after which no label has a choice any more: what must be read to tell them apart."""
 
@@ -68,8 +68,8 @@ class LabelSet:
         for i, row in enumerate(rows):
             if row in rows[:i]:
                 raise ConfigError(
-                    f"Label words '{words[rows.index(row)]}' and '{words[i]}' are the same tokens "
-                    f"for backbone '{name}'; choose other label words or evaluation.mode generate."
+                    f"Label words '{words[rows.index(row)]}' and '{words[i]}' have the same tokens "
+                    f"with backbone '{name}'; choose other label words or evaluation.mode generate."
                 )
         tokens = sorted({token for row in rows for token in row})
         where = {token: i for i, token in enumerate(tokens)}

@@ -52,7 +52,7 @@ def load_backbone(
         precision: `float32`, `bfloat16`, `float16`, `float64`, `int8` or `int4`.
 
     Raises:
-        ConfigError: if the name means nothing, it is no model that writes answers, or loading
+        ConfigError: if the name means nothing, it is not a model that writes answers, or loading
             fails (with the library's reason).
     """
     import transformers
@@ -90,8 +90,8 @@ def load_backbone(
     backbone = family(model, tokenizer, config.name, revision, config.dropout)
     if "inputs_embeds" not in backbone.accepts:
         raise ConfigError(
-            f"Backbone '{config.name}' ({settings.model_type}) takes no input embeddings, so no "
-            "soft prompt; choose another."
+            f"Backbone '{config.name}' ({settings.model_type}) does not accept input embeddings, "
+            "so it cannot take a soft prompt; choose another backbone."
         )
     return backbone
 
@@ -115,7 +115,7 @@ def check_architecture(name: str, settings: Any) -> None:
         reason = "an encoder-decoder without a text output"
     elif kind not in auto.MODEL_FOR_CAUSAL_LM_MAPPING_NAMES:
         masked = kind in auto.MODEL_FOR_MASKED_LM_MAPPING_NAMES
-        reason = "an encoder-only model" if masked else "no language model that writes text"
+        reason = "an encoder-only model" if masked else "not a language model that generates text"
     elif kind in auto.MODEL_FOR_MASKED_LM_MAPPING_NAMES and not getattr(
         settings, "is_decoder", False
     ):
@@ -134,8 +134,8 @@ def _attempt(name: str, what: str, do: Any, *arguments: Any, **options: Any) -> 
         return do(*arguments, **options)
     except torch.OutOfMemoryError:
         raise ConfigError(
-            f"Backbone '{name}' does not fit into the device's memory; set device.precision to "
-            "bfloat16, int8 or int4, or choose a smaller one."
+            f"Backbone '{name}' does not fit into the memory of the device; set device.precision "
+            "to bfloat16, int8 or int4, or choose a smaller backbone."
         ) from None
     except FAULTS as error:
         raise ConfigError(_sentence(name, what, error)) from None
@@ -170,8 +170,8 @@ def _sentence(name: str, what: str, error: BaseException) -> str:
         )
     if "trust_remote_code" in text:
         return (
-            f"{start}it needs code of its own to be run, which is never done here. Choose a model "
-            "whose architecture is part of transformers."
+            f"{start}it needs its own code to run, and code from the hub is never run here. Choose "
+            "a model whose architecture is part of transformers."
         )
     reason = " ".join(str(error).split())[:300].rstrip(".")
     return (
@@ -202,8 +202,8 @@ def _check_complete(name: str, report: Any) -> None:
     if missing:
         shown = ", ".join(missing[:3])
         raise ConfigError(
-            f"Backbone '{name}' lacks {len(missing)} weight tensors ({shown}, ...); they would be "
-            "random. Give a folder with the whole language model."
+            f"Backbone '{name}' lacks {len(missing)} weight tensors ({shown}, ...); these weights "
+            "would be random. Give a folder with the whole language model."
         )
 
 

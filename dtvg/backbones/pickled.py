@@ -1,6 +1,6 @@
 """Prompts in torch's own files, as ATTEMPT and the published DTVG save them, read safely.
 
-Only tensors are unpickled (`weights_only=True`); a file that carries code is refused.
+Only tensors are unpickled (`weights_only=True`); a file that contains code is refused.
 """
 
 from __future__ import annotations
@@ -36,12 +36,12 @@ def read_pickled(path: Path) -> dict[str, np.ndarray]:
         raise StoreError(f"'{path}' is a folder; give the .pt file in it.") from None
     except pickle.UnpicklingError:
         raise StoreError(
-            f"'{path}' holds objects other than tensors, which could run code when read; it was "
-            "refused. Save the prompt alone: torch.save(prompt.detach(), 'prompt.pt')."
+            f"'{path}' holds objects other than tensors, which could run code when they are read, "
+            "so it was refused. Save the prompt alone: torch.save(prompt.detach(), 'prompt.pt')."
         ) from None
     except Exception as error:  # noqa: BLE001 - a stranger's bytes can break the reader anywhere
         reason = " ".join(str(error).split())[:160]
-        raise StoreError(f"'{path}' is no file of torch.save ({reason}).") from None
+        raise StoreError(f"'{path}' is not a file written by torch.save ({reason}).") from None
     tensors = found if isinstance(found, Mapping) else {"tensor": found}
     wrong = [f"{k} ({type(v).__name__})" for k, v in tensors.items() if not _is_tensor(v)]
     if wrong or not tensors:

@@ -143,14 +143,14 @@ def location(name: str) -> str:
         folder = paths.demo() / "backbone"
         if not (folder / "config.json").exists():
             raise ConfigError(
-                f"The demo backbone is not at '{folder}'; `dtvg demo build` makes it."
+                f"There is no demo backbone in '{folder}'; `dtvg demo build` makes it."
             )
         return str(folder)
     folder = Path(name).expanduser()
     if folder.is_dir():
         if not (folder / "config.json").exists():
             raise ConfigError(
-                f"Backbone folder '{name}' holds no config.json; give a folder written by "
+                f"Backbone folder '{name}' has no config.json; give a folder written by "
                 "save_pretrained, or a hub id."
             )
         return str(folder)
@@ -192,7 +192,7 @@ def facts(name: str) -> BackboneFacts | None:
 
 
 def on_disk(name: str) -> bool:
-    """Whether a backbone's configuration is at hand: its folder, or the hub's cache."""
+    """Whether a backbone's configuration is on disk: its folder, or the hub's cache."""
     return _config_on_disk(name) is not None
 
 
@@ -255,7 +255,7 @@ def token_counts(texts: Sequence[str], backbone: str = "demo", special: bool = T
         special: count the special tokens that the tokenizer adds (T5's end mark).
 
     Raises:
-        ConfigError: if the backbone has no fast tokenizer at hand.
+        ConfigError: if the backbone has no fast tokenizer on disk.
     """
     path = _tokenizer_file(backbone)
     found = _open(str(path), path.stat().st_mtime_ns)
@@ -278,7 +278,9 @@ def _open(path: str, changed: int) -> Any:
         found = tokenizers.Tokenizer.from_file(path)
     except Exception as error:  # noqa: BLE001 - the library raises plain Exception
         reason = " ".join(str(error).split())[:120]
-        raise ConfigError(f"'{path}' is no tokenizer ({reason}); save the backbone anew.") from None
+        raise ConfigError(
+            f"'{path}' is not a tokenizer ({reason}); save the backbone again."
+        ) from None
     found.no_truncation()
     found.no_padding()
     return found
@@ -301,5 +303,5 @@ def _tokenizer_file(backbone: str) -> Path:
         return Path(cached)
     raise ConfigError(
         f"The tokenizer of '{backbone}' is not in the hub's cache on this machine; load the "
-        "backbone once while online, or give a folder that holds it."
+        "backbone once while online, or give a folder that contains it."
     )

@@ -26,7 +26,7 @@ class _Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Print the sentence and end with status 2."""
-        self.exit(2, f"{self.prog}: {message}; `{self.prog} --help` shows what it takes.\n")
+        self.exit(2, f"{self.prog}: {message}; `{self.prog} --help` shows what it accepts.\n")
 
 
 def parser() -> argparse.ArgumentParser:
@@ -35,7 +35,9 @@ def parser() -> argparse.ArgumentParser:
         prog="dtvg",
         description="Dynamic task vector grouping: train, inspect and compare prompt transfer.",
     )
-    top.add_argument("-v", "--verbose", action="store_true", help="log what happens inside")
+    top.add_argument(
+        "-v", "--verbose", action="store_true", help="write a detailed log to the terminal"
+    )
     top.add_argument("--version", action="version", version=f"dtvg {__version__}")
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for name in GROUPS:
@@ -44,7 +46,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command; return its exit status (2 for something a person can mend)."""
+    """Run one command; return its exit status (2 for something a person can fix)."""
     # two spinning threads on busy cores run many times slower; must be set before torch loads
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     argv = sys.argv[1:] if argv is None else list(argv)
@@ -67,7 +69,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"dtvg: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print("dtvg: interrupted; `dtvg runs resume` goes on.", file=sys.stderr)
+        print("dtvg: interrupted; `dtvg runs resume` continues.", file=sys.stderr)
         return 130
     except BrokenPipeError:
         return 0
@@ -77,7 +79,7 @@ def _check_command(argv: Sequence[str]) -> None:
     """Refuse a command there is not, with the nearest one.
 
     Raises:
-        ConfigError: the first word is no command.
+        ConfigError: the first word is not a command.
     """
     word = next((a for a in argv if not a.startswith("-")), None)
     if word is not None and word not in GROUPS:

@@ -14,7 +14,7 @@ def add(commands: Any) -> None:
     """Add the `app` command to the command line."""
     command = commands.add_parser(
         "app",
-        help="start the app in this machine's browser",
+        help="start the app and open it in a browser on this machine",
         epilog="Further options go to `streamlit run`, e.g. --theme.base dark.",
     )
     command.add_argument(
@@ -41,7 +41,8 @@ def start(arguments: argparse.Namespace) -> int:
 
     if arguments.streamlit and not arguments.streamlit[0].startswith("--"):
         raise ConfigError(
-            f"`dtvg app` takes no '{arguments.streamlit[0]}', only options, e.g. --port 8502."
+            f"`dtvg app` does not accept '{arguments.streamlit[0]}'; it only accepts options, "
+            "e.g. --port 8502."
         )
     require("app", "The app")
     check_writable(paths.home())
@@ -58,13 +59,13 @@ def check_port(port: int) -> None:
     """Refuse a port that cannot be served.
 
     Raises:
-        ConfigError: it is no number of a port.
+        ConfigError: it is not a port number.
         JobError: another program has it.
     """
     from dtvg.errors import ConfigError, JobError
 
     if not 0 < port < 65536:
-        raise ConfigError(f"There is no port {port}. Allowed: 1 to 65535, e.g. --port 8502.")
+        raise ConfigError(f"Port {port} does not exist. Allowed: 1 to 65535, e.g. --port 8502.")
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:

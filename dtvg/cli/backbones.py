@@ -8,7 +8,7 @@ from typing import Any
 
 def add(commands: Any) -> None:
     """Add the `backbones` group to the command line."""
-    group = commands.add_parser("backbones", help="list backbones and check one")
+    group = commands.add_parser("backbones", help="list backbones, or check one")
     actions = group.add_subparsers(dest="action", required=True, metavar="ACTION")
     listing = actions.add_parser("list", help="well-known backbones with their sizes")
     listing.set_defaults(do=list_backbones)
@@ -37,7 +37,7 @@ def list_backbones(arguments: argparse.Namespace) -> int:
     for spec in BACKBONES.values():
         sizes = facts(spec.name)
         numbers = (sizes.width, sizes.layers, sizes.vocabulary) if sizes else ("", "", "")
-        files = "at hand" if on_disk(spec.name) else "hub"
+        files = "on disk" if on_disk(spec.name) else "hub"
         shown = spec.parameters.replace(" ", "")
         table.add_row(spec.name, kinds[spec.family], shown, *map(str, numbers), files)
     Console().print(table)
@@ -76,5 +76,6 @@ def check_backbone(arguments: argparse.Namespace) -> int:
     kind = backbone.model.config.model_type
     told = f"{arguments.name}: {backbone.family.replace('_', '-')} '{kind}', d = {backbone.width}"
     told += f", {arguments.precision} on {device}"
-    print(f"{told}: {'keeps the contract.' if not failed else 'FAILS ' + ', '.join(failed)}")
+    passed = "passes every check of the contract."
+    print(f"{told}: {passed if not failed else 'FAILS ' + ', '.join(failed)}")
     return 1 if failed else 0

@@ -20,14 +20,16 @@ ROOMY = 150
 def add(actions: Any) -> None:
     """Add the action to the group `runs`."""
     made = actions.add_parser(
-        "compare", help="methods side by side: scores, paired verdicts, ranks, cost"
+        "compare", help="compare methods: scores, paired verdicts, ranks, cost"
     )
     made.add_argument("places", nargs="+", metavar="EXPERIMENT")
     made.add_argument("--runs-dir", type=Path, help="folder of experiments")
     made.add_argument("--split", choices=("test", "validation"), default="test")
     made.add_argument("--metric", default="score", help="score (mean of the task's) or one metric")
-    made.add_argument("--subject", default="dtvg", help="method set against the others")
-    made.add_argument("--against", help="comma-separated baselines (default: all methods)")
+    made.add_argument(
+        "--subject", default="dtvg", help="the method that is compared with the others"
+    )
+    made.add_argument("--against", help="comma-separated baselines (default: all other methods)")
     made.add_argument(
         "--spread",
         choices=("std", "interval"),
@@ -157,12 +159,14 @@ def _row(line: Line) -> list[str]:
 def add_agreement(actions: Any) -> None:
     """Add the action to the group `runs`."""
     made = actions.add_parser(
-        "agreement", help="answer a finished run's rows by generation and by label scoring"
+        "agreement", help="compare a finished run's answers by generation and by label scoring"
     )
     made.add_argument("places", nargs="+", metavar="EXPERIMENT/RUN")
     made.add_argument("--runs-dir", type=Path, help="folder of experiments")
     made.add_argument("--split", choices=("validation", "test"), default="test")
-    made.add_argument("--max-examples", type=int, help="rows at most (default: the run's own)")
+    made.add_argument(
+        "--max-examples", type=int, help="number of rows at most (default: as the run)"
+    )
     made.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:0, ...")
     made.set_defaults(do=agree)
 
@@ -188,7 +192,8 @@ def agree(arguments: argparse.Namespace) -> int:
                 "examples/s",
                 *(f"= {name}" for name in result.names),
                 title=f"{run.name}: {result.task} {result.split}, {result.n_examples} examples",
-                caption="+ = evaluation.constrained; = X: share of examples answered as by X",
+                caption="+ = evaluation.constrained; = X: share of examples with the same answer "
+                "as X",
                 box=None,
             )
             for i, name in enumerate(result.names):
@@ -201,7 +206,7 @@ def agree(arguments: argparse.Namespace) -> int:
 
 def add_report(actions: Any) -> None:
     """Add the `report` action to the `runs` group."""
-    made = actions.add_parser("report", help="write chosen views as one HTML file")
+    made = actions.add_parser("report", help="write the chosen views as one HTML file")
     made.add_argument("place", metavar="EXPERIMENT[/RUN]")
     made.add_argument("--out", type=Path, required=True, help="the .html file to write")
     made.add_argument(

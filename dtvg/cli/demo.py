@@ -9,9 +9,11 @@ from typing import Any
 
 def add(commands: Any) -> None:
     """Add the `demo` group to the command line."""
-    group = commands.add_parser("demo", help="the embedded backbone, tasks and experiment")
+    group = commands.add_parser("demo", help="the demo's backbone, tasks and experiment")
     actions = group.add_subparsers(dest="action", required=True, metavar="ACTION")
-    build = actions.add_parser("build", help="make backbone, tasks and truth table again")
+    build = actions.add_parser(
+        "build", help="make the backbone, the tasks and the truth table again"
+    )
     build.add_argument("--into", type=Path, help="folder to write (default data/demo)")
     build.set_defaults(do=build_demo)
     run = actions.add_parser("run", help="train the demo experiment and print its table")
@@ -28,7 +30,7 @@ def build_demo(arguments: argparse.Namespace) -> int:
 
     if arguments.into is None and paths.checkout() is None:
         raise ConfigError(
-            "The demo of an installed package is not made again in place; give a folder, e.g. "
+            "The demo of an installed package cannot be replaced in place; give a folder, e.g. "
             "`dtvg demo build --into demo`."
         )
     from rich.console import Console

@@ -12,7 +12,7 @@ def add(commands: Any) -> None:
     actions = group.add_subparsers(dest="action", required=True, metavar="ACTION")
     listing = actions.add_parser("list", help="print every method's name, title and paper")
     form = listing.add_mutually_exclusive_group()
-    form.add_argument("--long", action="store_true", help="also what each does")
+    form.add_argument("--long", action="store_true", help="also say what each method does")
     form.add_argument("--names", action="store_true", help="only the names, for scripts")
     listing.set_defaults(do=list_methods)
 

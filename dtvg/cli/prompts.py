@@ -12,12 +12,12 @@ if TYPE_CHECKING:
 
 def add(commands: Any) -> None:
     """Add the `prompts` group to the command line."""
-    group = commands.add_parser("prompts", help="the bank of tuned task prompts; import, export")
+    group = commands.add_parser("prompts", help="list, check, import and export tuned task prompts")
     actions = group.add_subparsers(dest="action", required=True, metavar="ACTION")
     listing = actions.add_parser("list", help="every prompt with task, seed, score and health")
     listing.set_defaults(do=list_prompts)
     showing = actions.add_parser("show", help="one prompt in full")
-    showing.add_argument("identity", help="its identity, or how that begins")
+    showing.add_argument("identity", help="its identity, or the beginning of it")
     showing.set_defaults(do=show_prompt)
     checking = actions.add_parser("verify", help="check every entry of the bank")
     checking.set_defaults(do=verify_prompts)
@@ -35,11 +35,13 @@ def add(commands: Any) -> None:
 def _add_import(actions: Any) -> None:
     made = actions.add_parser(
         "import",
-        help="take a prompt into the bank: PEFT folder, .safetensors, or .pt (ATTEMPT, DTVG)",
+        help="import a prompt into the bank: PEFT folder, .safetensors, or .pt (ATTEMPT, DTVG)",
     )
     made.add_argument("path", type=Path, help="PEFT adapter folder, .safetensors or .pt file")
     made.add_argument("--task", required=True, help="task it was tuned on")
-    made.add_argument("--init", type=Path, help="its initial prompt; without: no vector")
+    made.add_argument(
+        "--init", type=Path, help="its initial prompt; without it the prompt has no vector"
+    )
     made.add_argument("--backbone", help="its backbone (default: what the adapter says)")
     made.add_argument("--revision", default="", help="the backbone's revision, where known")
     made.add_argument("--seed", type=int, default=0, help="seed it belongs to (default 0)")

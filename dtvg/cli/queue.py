@@ -14,7 +14,7 @@ def add(commands: Any) -> None:
     group = commands.add_parser("queue", help="experiments that wait for a free device")
     actions = group.add_subparsers(dest="action", required=True, metavar="ACTION")
 
-    listing = actions.add_parser("list", help="jobs with state and place")
+    listing = actions.add_parser("list", help="jobs with their state and place")
     listing.set_defaults(do=show)
 
     adding = actions.add_parser("add", help="queue experiments: YAML files, or unfinished ones")
@@ -25,19 +25,21 @@ def add(commands: Any) -> None:
         action="append",
         default=[],
         metavar="A.B=VALUE",
-        help="a setting that wins over the file (repeatable)",
+        help="a setting that overrides the file (repeatable)",
     )
     adding.add_argument("--runs-dir", type=Path, help="folder of experiments")
-    adding.add_argument("--now", action="store_true", help="start it whatever else runs")
+    adding.add_argument(
+        "--now", action="store_true", help="start it at once, whatever else is running"
+    )
     adding.set_defaults(do=enter)
 
     removing = actions.add_parser(
-        "remove", help="take waiting jobs out, or ended ones off the list"
+        "remove", help="remove waiting jobs, or clear ended ones from the list"
     )
     removing.add_argument("ids", nargs="+", metavar="JOB")
     removing.set_defaults(do=remove)
 
-    moving = actions.add_parser("move", help="change the order of those that wait")
+    moving = actions.add_parser("move", help="change the order of waiting jobs")
     moving.add_argument("id", metavar="JOB")
     moving.add_argument("where", choices=("up", "down", "first", "last"))
     moving.set_defaults(do=move)
@@ -48,7 +50,7 @@ def add(commands: Any) -> None:
     room.set_defaults(do=set_slots)
 
     serving = actions.add_parser(
-        "work", help="serve the queue until it is empty (started by itself)"
+        "work", help="serve the queue until it is empty (the workbench starts this itself)"
     )
     serving.set_defaults(do=work)
 
@@ -64,7 +66,7 @@ def show(arguments: argparse.Namespace) -> int:
     queue.ensure()
     known = jobs()
     if not known:
-        print("The queue is empty; `dtvg queue add FILE.yaml` adds to it.")
+        print("The queue is empty; `dtvg queue add FILE.yaml` adds an experiment.")
         return 0
     table = Table("job", "experiment", "state", "place", "device", "what")
     for job in known:

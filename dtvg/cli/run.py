@@ -27,7 +27,7 @@ def add_options(command: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="A.B=VALUE",
-        help="a setting that wins over the file, e.g. optim.steps=300 (repeatable)",
+        help="a setting that overrides the file, e.g. optim.steps=300 (repeatable)",
     )
     command.add_argument(
         "--runs-dir", type=Path, help="folder of experiments (default: <home>/runs)"
@@ -117,7 +117,7 @@ def print_outcome(experiment: Any) -> int:
     if open_ends:
         console.print(
             f"{len(open_ends)} of {len(runs)} runs did not finish; "
-            f"`dtvg runs resume {experiment.name}` goes on with them."
+            f"`dtvg runs resume {experiment.name}` continues them."
         )
     console.print(f"Recorded in {experiment.path}")
     return 1 if open_ends else 0

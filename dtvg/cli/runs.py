@@ -21,7 +21,7 @@ TABLES = ("steps", "sources", "evals", "events", "predictions")
 
 def add(commands: Any) -> None:
     """Add the `runs` group to the command line."""
-    group = commands.add_parser("runs", help="list, show, verify, export, stop and resume runs")
+    group = commands.add_parser("runs", help="list, show, check, export, stop and resume runs")
     actions = group.add_subparsers(dest="action", required=True, metavar="ACTION")
 
     def action(name: str, what: str, do: Any, many: str | None = None) -> Any:
@@ -35,33 +35,44 @@ def add(commands: Any) -> None:
     listing = action("list", "every run with its state, step and score", list_runs, "*")
     listing.add_argument("--all", action="store_true", help="Stage I runs too")
     action("show", "one run or experiment: settings, state, result, events", show, "+")
-    action("verify", "check run folders against the log's specification", verify, "+")
+    action("verify", "check run folders against the specification of the log", verify, "+")
     export = action("export", "write a table of a run or experiment", export_table, "+")
     export.add_argument("--table", choices=TABLES, default="steps")
     export.add_argument("--out", type=Path, required=True, help="a .csv or .parquet file")
     agreement.add_agreement(actions)
     compare.add(actions)
-    action("stop", "ask runs to commit and stop at their next step", stop, "+")
+    action("stop", "ask runs to commit and to stop after their next step", stop, "+")
     for kind, what in HOLDS.items():
-        hold = action(kind, f"{what} a source of a run that trains", hold_source)
+        hold = action(kind, what, hold_source)
         hold.add_argument("place", metavar="EXPERIMENT/RUN")
-        hold.add_argument("source", help="one of the run's sources")
+        hold.add_argument("source", help="a source of the run")
         hold.set_defaults(kind=kind)
-    split = action("fork", "a new experiment that goes on from a run's newest commit", fork_run)
+    split = action(
+        "fork", "make a new experiment that continues from a run's newest commit", fork_run
+    )
     split.add_argument("place", metavar="EXPERIMENT/RUN")
-    split.add_argument("--name", help="of the new experiment")
-    split.add_argument("--at", type=int, metavar="STEP", help="from a kept commit up to this step")
+    split.add_argument("--name", help="name of the new experiment")
+    split.add_argument(
+        "--at",
+        type=int,
+        metavar="STEP",
+        help="continue from the last kept commit at or before this step",
+    )
     split.add_argument(
         "--set", action="append", default=[], metavar="A.B=VALUE", dest="changes",
-        help="what differs, e.g. optim.lr_prompt=0.1 (repeatable)",
+        help="settings that differ, e.g. optim.lr_prompt=0.1 (repeatable)",
     )  # fmt: skip
     _add_trash(actions)
-    resume = action("resume", "go on with whatever is unfinished", resume_runs, "+")
+    resume = action("resume", "continue whatever is unfinished", resume_runs, "+")
     resume.add_argument("--quiet", action="store_true", help="no progress bars")
     report.add_report(actions)
 
 
-HOLDS = {"pin": "keep in the group", "ban": "keep out of the group", "free": "leave to the rule"}
+HOLDS = {
+    "pin": "always keep a source in the group of a training run",
+    "ban": "always keep a source out of the group of a training run",
+    "free": "let the rule decide again about a source of a training run",
+}
 
 
 def _runs(arguments: argparse.Namespace) -> list[Run]:
@@ -203,7 +214,7 @@ def stop(arguments: argparse.Namespace) -> int:
         if asked:
             print(f"{experiment.name}: asked {len(asked)} run(s) to stop after their next step.")
         else:
-            print(f"{experiment.name}: nothing is running there; nothing to stop.")
+            print(f"{experiment.name}: no run is training, so there is nothing to stop.")
     return 0
 
 
@@ -214,10 +225,10 @@ def fork_run(arguments: argparse.Namespace) -> int:
 
     experiment, name = locate(arguments.place, arguments.runs_dir)
     if name is None:
-        raise ConfigError(f"'{arguments.place}' names no run; write {experiment.name}/RUN.")
+        raise ConfigError(f"'{arguments.place}' does not name a run; write {experiment.name}/RUN.")
     run = open_run(experiment.path / name)
     made = fork(run, arguments.name, arguments.changes, at=arguments.at)
-    print(f"'{made.name}' goes on from it: `dtvg runs resume {made.path}`")
+    print(f"'{made.name}' continues from it: `dtvg runs resume {made.path}`")
     return 0
 
 
@@ -228,7 +239,7 @@ def hold_source(arguments: argparse.Namespace) -> int:
 
     experiment, name = locate(arguments.place, arguments.runs_dir)
     if name is None:
-        raise ConfigError(f"'{arguments.place}' names no run; write {experiment.name}/RUN.")
+        raise ConfigError(f"'{arguments.place}' does not name a run; write {experiment.name}/RUN.")
     holds.ask(open_run(experiment.path / name), arguments.source, arguments.kind)
     print(f"{experiment.name}/{name}: asked to {arguments.kind} {arguments.source}.")
     return 0
@@ -264,15 +275,15 @@ def _add_trash(actions: Any) -> None:
     remove.add_argument("places", nargs="+", metavar="EXPERIMENT[/RUN]")
     remove.add_argument("--runs-dir", type=Path, help="folder of experiments")
     remove.set_defaults(do=delete)
-    back = actions.add_parser("restore", help="put something back from the trash")
+    back = actions.add_parser("restore", help="restore something from the trash")
     back.add_argument("names", nargs="+", metavar="NAME")
     back.set_defaults(do=restore)
-    shown = actions.add_parser("trash", help="what is in the trash; erase it")
+    shown = actions.add_parser("trash", help="list the trash, or erase what is in it")
     shown.add_argument(
         "--empty",
         nargs="*",
         metavar="NAME",
-        help="erase what is in the trash for good: all of it, or what is named",
+        help="erase what is in the trash for good: everything, or the named entries",
     )
     shown.set_defaults(do=show_trash)
 
@@ -283,7 +294,7 @@ def delete(arguments: argparse.Namespace) -> int:
 
     for place in arguments.places:
         made = trash.delete(*locate(place, arguments.runs_dir))
-        print(f"{made.name}: deleted; `dtvg runs restore {made.id}` puts it back.")
+        print(f"{made.name}: deleted; `dtvg runs restore {made.id}` restores it.")
     gone = trash.prune()
     if gone:
         print(trash.pruned_text(gone))
@@ -319,5 +330,5 @@ def show_trash(arguments: argparse.Namespace) -> int:
     if not found:
         print(f"The trash ('{trash.root()}') is empty.")
         return 0
-    print(f"{trash.RULE} `runs trash --empty [NAME ...]` erases at once.")
+    print(f"{trash.RULE} `dtvg runs trash --empty [NAME ...]` erases immediately.")
     return 0

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 def add(commands: Any) -> None:
     """Add the `tasks` group to the command line."""
-    group = commands.add_parser("tasks", help="list, show, format, score or check tasks")
+    group = commands.add_parser("tasks", help="list, show, format, score and check tasks")
     actions = group.add_subparsers(dest="action", required=True, metavar="ACTION")
     listing = actions.add_parser("list", help="print a table of all tasks")
     showing = actions.add_parser("show", help="print one task: splits, labels, examples")
@@ -36,17 +36,17 @@ def add(commands: Any) -> None:
         action.add_argument(
             "--data",
             metavar="DIR",
-            help="folder of data sets, looked at first (data.folder)",
+            help="folder of data sets that is searched first (data.folder)",
         )
     showing.add_argument("--rows", type=_count, default=3, metavar="N", help="examples to print")
     showing.add_argument(
-        "--split", choices=("plan", "official"), default="plan", help="as data.split"
+        "--split", choices=("plan", "official"), default="plan", help="the splits, as in data.split"
     )
     prepared = actions.add_parser(
         "prepared",
-        help="say how much is kept of tasks as they were read, or remove it",
-        description="Rows and token ids are kept under <home>/cache, so that a second start reads "
-        "no data file. Whatever is removed is made again when it is next needed.",
+        help="show the size of the cache of prepared tasks, or empty it",
+        description="Rows and token ids are cached under <home>/cache, so a second start reads no "
+        "data file. What is removed is made again when it is next needed.",
     )
     prepared.add_argument("--empty", action="store_true", help="remove all of it")
     prepared.set_defaults(do=show_prepared)
@@ -179,7 +179,9 @@ def _print_splits(console: Console, data: TaskData) -> None:
     console.print(table)
     answer = commonest_answer(data.train)
     console.print(
-        _plain(f"majority score: metrics' mean in percent when always answering '{answer}'")
+        _plain(
+            f"majority score: mean of the metrics in percent when the answer is always '{answer}'"
+        )
     )
 
 
@@ -210,8 +212,9 @@ def show_prepared(arguments: argparse.Namespace) -> int:
         stale = sum(entry.place in old for entry in mine)
         print(f"  {what:12}{facts}" + (f"; {stale} made by other versions" if stale else ""))
     print(
-        f"Beyond {size_text(prepared.bound())} ({prepared.BOUND}), entries of other versions and "
-        "those not used for longest are removed. `tasks prepared --empty` removes all of them."
+        f"Beyond {size_text(prepared.bound())} ({prepared.BOUND}), entries of other versions are "
+        "removed first, then those that have not been used for longest. "
+        "`dtvg tasks prepared --empty` removes all of them."
     )
     return 0
 
@@ -234,9 +237,9 @@ def _add_rows(actions: Any) -> None:
     )
     scored = actions.add_parser(
         "score",
-        help="score answers from anywhere against a split",
+        help="score any answers against a split",
         description='Score a file of answers, one JSON string or {"prediction": ...} a line, in '
-        "the order that `tasks format` prints. A table on a terminal, else one JSON object.",
+        "the order that `dtvg tasks format` prints. A table on a terminal, else one JSON object.",
     )
     for action in (shown, scored):
         _row_options(action)
@@ -244,17 +247,19 @@ def _add_rows(actions: Any) -> None:
     scored.add_argument("--json", action="store_true", help="one JSON object, also on a terminal")
     checked = actions.add_parser(
         "check",
-        help="check a task described in YAML: examples, lengths, balance, every problem",
+        help="check a task described in YAML: examples, lengths, balance and all problems",
     )
     checked.add_argument("file", metavar="FILE", help="YAML file, or the name of a described task")
     checked.add_argument(
-        "--backbone", default="demo", help="whose tokenizer counts (demo, folder or hub id)"
+        "--backbone",
+        default="demo",
+        help="backbone whose tokenizer counts the tokens (demo, a folder or a hub id)",
     )
     checked.add_argument(
         "--max-source-tokens", type=int, default=256, metavar="N", help="data.max_source_tokens"
     )
     checked.add_argument(
-        "--problems", type=int, default=20, metavar="N", help="problems printed at most"
+        "--problems", type=int, default=20, metavar="N", help="number of problems to print at most"
     )
     shown.set_defaults(do=format_rows)
     scored.set_defaults(do=score_rows)
@@ -273,16 +278,18 @@ def _row_options(action: argparse.ArgumentParser) -> None:
         "--split",
         choices=SPLITS,
         default="validation",
-        help="which split; what it holds is decided by --split-rule (default validation)",
+        help="which split (default: validation); --split-rule decides which rows it holds",
     )
     action.add_argument(
         "--split-rule",
         choices=("plan", "official"),
         default="plan",
         help="plan: the split as a run uses it, by the literature's rule (the default); official: "
-        "the rows of the file of that name as they stand, also taken where no training file is",
+        "the rows of the file of that name, unchanged (also used where there is no training file)",
     )
-    action.add_argument("--rows", default=":", metavar="A:B", help="rows from A up to before B")
+    action.add_argument(
+        "--rows", default=":", metavar="A:B", help="rows from A up to, but not including, B"
+    )
     action.add_argument("--seed", type=int, default=42, help="data.seed (default 42)")
     action.add_argument(
         "--labels", choices=("numerals", "words"), default="numerals", help="data.labels"
@@ -319,7 +326,7 @@ def _rule(spec: TaskSpec, arguments: argparse.Namespace) -> str:
     except DataError:
         if folder.is_dir():
             note = f"'{folder}' holds no training rows, so no split can be planned; its"
-            print(f"dtvg: {note} {arguments.split} file is taken as it stands.", file=sys.stderr)
+            print(f"dtvg: {note} {arguments.split} file is used unchanged.", file=sys.stderr)
             return "official"
     return rule
 
@@ -355,7 +362,7 @@ def _range(text: str, count: int) -> tuple[int, int]:
     start = int(parts[0] or 0)
     end = (int(parts[1]) if parts[1] else count) if colon else start + 1
     if start >= min(end, count):
-        raise DataError(f"--rows {text} leaves no row; the split has {count} (0:{count}).")
+        raise DataError(f"--rows {text} selects no row; the split has {count} (0:{count}).")
     return start, min(end, count)
 
 
@@ -386,7 +393,7 @@ def score_rows(arguments: argparse.Namespace) -> int:
         spread = "" if low is None else f"   95 % interval {low:.4f} to {high:.4f}"
         print(f"  {name:12}{value:.4f}{spread}")
     if found.get("no_label"):
-        print(f"  {found['no_label']} answers are no label word")
+        print(f"  {found['no_label']} answers are not a label word")
     return 0
 
 
@@ -399,8 +406,8 @@ def check_file(arguments: argparse.Namespace) -> int:
     spec = find(arguments.file)
     if not spec.described_in:
         raise ConfigError(
-            f"Task '{spec.name}' comes with the workbench; `tasks show {spec.name}` prints it. "
-            "Give the YAML file of a task of your own."
+            f"Task '{spec.name}' comes with the workbench; `dtvg tasks show {spec.name}` prints "
+            "it. Give the YAML file of your own task."
         )
     done = check_task(spec, DataConfig(), arguments.problems)
     console = console_for_tables()
@@ -413,7 +420,10 @@ def check_file(arguments: argparse.Namespace) -> int:
     if done.more:
         print(f"and {done.more} more problems; --problems prints more of them.")
     if done.sound:
-        print(f"'{spec.name}' can be used: put its YAML into <home>/tasks and name it anywhere.")
+        print(
+            f"'{spec.name}' can be used: put its YAML into <home>/tasks, then you can use "
+            "its name anywhere."
+        )
     return 0 if done.sound else 1
 
 
@@ -437,14 +447,15 @@ def _print_lengths(done: Check, backbone: str, limit: int) -> None:
 
     rows = done.train[:LENGTH_ROWS]
     print(f"token lengths with the tokenizer of '{backbone}' (special tokens included):")
-    # an answer in label words is never cut: a run makes room for the longest of them
+    # an answer in label words is never truncated: a run makes room for the longest of them
     most = None if done.spec.labels else done.spec.max_target_tokens
     for side, texts, at in (
         ("source", [e.source for e in rows], limit),
         ("answer", [e.target for e in rows], most),
     ):
         found = length_summary(token_counts(texts, backbone), at)
-        cut = "never cut" if at is None else f"{found.cut} of {found.rows} rows are cut at {at}"
+        cut = f"{found.cut} of {found.rows} rows are truncated at {at}"
+        cut = "never truncated" if at is None else cut
         print(f"  {side:8}median {found.median:.0f}, longest {found.longest}; {cut}")
 
 
@@ -457,7 +468,7 @@ def _print_balance(done: Check) -> None:
             shares = [f"{w} {n} ({n / split.rows:.0%})" for w, n in split.balance.items()]
             print(
                 f"{split.name}: {split.rows} rows; {', '.join(shares) or 'free text'}; "
-                f"always the commonest answer scores {100 * split.majority['score']:.1f} %"
+                f"always giving the commonest answer scores {100 * split.majority['score']:.1f} %"
             )
         for note in done.data.notes:
             print(f"note: {note}")

@@ -129,7 +129,7 @@ class ExperimentConfig(_Shared):
         (0, 1, 2), min_length=1, description="Run seeds; verdicts pair runs by seed."
     )
     allow_self: bool = Field(
-        False, description="Keep a source that is the target task itself (normally left out)."
+        False, description="Keep a source that is the target task itself (it is normally left out)."
     )
 
     @model_validator(mode="after")
@@ -137,7 +137,8 @@ class ExperimentConfig(_Shared):
         for row, method in enumerate(self.methods):
             if method.uses_sources and not self.sources:
                 raise _misfit(
-                    f"Method '{method.label}' needs sources and 'sources' is empty; list some.",
+                    f"Method '{method.label}' needs sources, but 'sources' is empty; list at "
+                    "least one.",
                     "sources",
                 )
             for name in method.named_sources():

@@ -19,7 +19,7 @@ from dtvg.errors import ConfigError, unknown
 from dtvg.methods.specs import METHODS
 
 MOST = 500
-"""Experiments of one grid; more is a slip of the finger."""
+"""Experiments of one grid; more is most likely a mistake."""
 LISTS = ("sources", "targets", "seeds")
 EACH, EACH_LEFT_OUT = "each", "each left out"
 """Words for a list's values: every entry alone; all, and all but each entry."""
@@ -67,10 +67,10 @@ def parse(setting: str, text: str, base: dict[str, Any]) -> Axis:
         raise ConfigError(unknown("setting", setting, settings()))
     given = _values(leaf, text, get(base, setting))
     if not given:
-        raise ConfigError(f"'{setting}' has no values; write some, e.g. {_example(setting)}.")
+        raise ConfigError(f"'{setting}' has no values; give some, e.g. {_example(setting)}.")
     twice = [v for i, v in enumerate(given) if v in given[:i]]
     if twice:
-        raise ConfigError(f"'{setting}' takes {_said(twice[0])} twice; write each value once.")
+        raise ConfigError(f"'{setting}' takes {_said(twice[0])} twice; give each value once.")
     return Axis(setting, tuple(given))
 
 
@@ -85,7 +85,7 @@ def _values(leaf: Leaf, text: str, whole: Any) -> list[Any]:
         return settings_path.parse_several(leaf, text)
     except ConfigError:
         raise ConfigError(
-            f"'{leaf.path}': '{text}' is no list of values; write {_example(leaf.path)}."
+            f"'{leaf.path}': '{text}' is not a list of values; write {_example(leaf.path)}."
         ) from None
 
 
@@ -109,7 +109,9 @@ def expand(base: dict[str, Any], axes: Sequence[Axis]) -> list[dict[str, Any]]:
     for axis in axes:
         count *= len(axis.values)
     if count > MOST:
-        raise ConfigError(f"The grid has {count:,} experiments; at most {MOST} at once.")
+        raise ConfigError(
+            f"The grid has {count:,} experiments; at most {MOST} are allowed at once."
+        )
     made, names = [], set()
     for values in itertools.product(*(axis.values for axis in axes)):
         point = base

@@ -107,7 +107,7 @@ def clone(config: ExperimentConfig | RunConfig) -> dict[str, Any]:
         return values
     if config.role != "transfer":
         raise ConfigError(
-            f"'{config.name}' is a Stage I run, which experiments tune by themselves; clone the "
+            f"'{config.name}' is a Stage I run, which every experiment tunes by itself; clone the "
             "whole experiment, or one of its transfer runs."
         )
     kept = {key: values[key] for key in ExperimentConfig.model_fields if key in values}

@@ -144,7 +144,7 @@ def read_yaml(text: str, where: str) -> dict[str, Any]:
         raise ConfigError(f"{where} cannot be read; it is not valid YAML: {sentence}") from None
     if not isinstance(values, dict):
         raise ConfigError(
-            f"{where} holds no settings; a configuration is a mapping that starts with lines such "
+            f"{where} contains no settings; a configuration is a mapping with lines such "
             "as 'targets: [rte]'."
         )
     return values
@@ -158,7 +158,7 @@ def with_overrides(values: Mapping[str, Any], overrides: Iterable[str]) -> dict[
         overrides: path and value; the value is read by the setting's type.
 
     Raises:
-        ConfigError: a text has no `=`, or its path leads through a value that is no group.
+        ConfigError: a text has no `=`, or its path leads through a value that is not a group.
     """
     changed = dict(values)
     for override in overrides:
@@ -191,8 +191,8 @@ def _notes(config: ExperimentConfig) -> Iterable[Problem]:
             yield Problem(
                 ("targets", row),
                 "no_run",
-                f"No run of {', '.join(idle)} on target '{target}': its sources do not allow one. "
-                "A target is no source of itself unless allow_self is on.",
+                f"No run of {', '.join(idle)} on target '{target}': none of the listed sources can "
+                "be used. A target is not its own source unless allow_self is on.",
             )
 
 

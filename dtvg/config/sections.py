@@ -42,7 +42,7 @@ class PromptConfig(Section):
     vocabulary: int = Field(
         5000,
         ge=1,
-        description="The initial prompt draws from the first so many vocabulary ids.",
+        description="The initial prompt draws from the first N vocabulary ids.",
     )
     init_seed: int | None = Field(
         None, description="Seed of the initial prompt; empty: the run's own seed."
@@ -50,7 +50,7 @@ class PromptConfig(Section):
     given: dict[str, str] = Field(
         {},
         description="Task → identity (or its beginning) of a prompt in the bank to use instead of "
-        "tuning that task, e.g. an imported one. Its initial prompt becomes everyone's.",
+        "tuning that task, e.g. an imported one. All runs then start from its initial prompt.",
     )
 
 
@@ -73,13 +73,13 @@ class OptimConfig(Section):
         500, ge=0, description="Linear warm-up; never more than 6 % of a run's steps."
     )
     schedule: Literal["linear", "constant"] = Field(
-        "linear", description="After warm-up: fall linearly to 0, or stay."
+        "linear", description="After warm-up: fall linearly to 0, or stay constant."
     )
     clip_norm: float = Field(
         1.0, gt=0, description="Gradient norm limit over all of a run's parameters."
     )
     patience: int | None = Field(
-        None, ge=1, description="End a run after so many evaluations without a better score."
+        None, ge=1, description="End a run after N evaluations in a row without a better score."
     )
 
 
@@ -93,29 +93,33 @@ class DataConfig(Section):
     )
     seed: int = Field(42, description="Seed of splits and batch order, apart from the run's.")
     split: Literal["plan", "official"] = Field(
-        "plan", description="Splits by the literature's rule, or the official ones with labels."
+        "plan",
+        description="Splits by the literature's rule, or the official splits that have labels.",
     )
     max_train_examples: int | None = Field(
-        None, ge=1, description="Use at most so many training rows per task (seeded)."
+        None, ge=1, description="Use at most N training rows per task, drawn with the seed."
     )
     few_shot: int | None = Field(
         None,
         ge=1,
-        description="k: the target trains on so many rows, drawn by the run seed (4, 16 and 32 in "
+        description="k: the target trains on k rows, drawn with the run seed (4, 16 and 32 in "
         "the paper); sources keep all of theirs.",
     )
-    few_shot_per_class: bool = Field(False, description="k rows of each class instead of in all.")
+    few_shot_per_class: bool = Field(
+        False, description="k rows of each class instead of k rows in total."
+    )
     few_shot_validation: Literal["k", "full"] = Field(
         "k",
-        description="The best step is chosen on k validation rows (or what there are), or on all.",
+        description="The best step is chosen on k validation rows (or as many as exist), or on "
+        "all of them.",
     )
-    max_source_tokens: int = Field(256, ge=8, le=4096, description="Longer inputs are cut.")
+    max_source_tokens: int = Field(256, ge=8, le=4096, description="Longer inputs are truncated.")
     labels: Literal["numerals", "words"] = Field(
         "numerals",
         description="Classes are answered as in the literature ('0') or in words ('entailment').",
     )
     label_words: dict[Name, tuple[str, ...]] = Field(
-        {}, description="Own words of a task's classes, in order, e.g. {rte: ['yes', 'no']}."
+        {}, description="Your own label words of a task, in class order, e.g. {rte: ['yes', 'no']}."
     )
 
 
@@ -123,22 +127,25 @@ class EvaluationConfig(Section):
     """When and on how much a run is scored."""
 
     every: int = Field(1000, ge=1, description="Steps between evaluations on validation.")
-    max_examples: int = Field(500, ge=1, description="Rows scored at most (seeded sample).")
+    max_examples: int = Field(
+        500, ge=1, description="Score at most N rows (a sample drawn with the seed)."
+    )
     at_end: Literal["test", "none"] = Field(
         "test", description="Score the best prompt on the test split at the end."
     )
     mode: Literal["generate", "labels"] = Field(
         "generate",
-        description="Answer freely, or score the log-likelihood of each label word with its end "
-        "mark (tasks with label words; the others are answered freely).",
+        description="Generate an answer, or choose the label word with the highest "
+        "log-likelihood, end mark included (only tasks with label words; for the others an answer "
+        "is generated).",
     )
     constrained: bool = Field(
-        False, description="Only label words can be answered; likelihoods are shares among them."
+        False, description="Only label words can be answered; likelihoods are normalised over them."
     )
     keep_predictions: Literal["none", "test", "all"] = Field(
         "test",
-        description="Which answers are stored, example by example: none, of the final test, or "
-        "also of each best validation.",
+        description="Which answers are stored, example by example: none, those of the final test, "
+        "or also those of each best validation.",
     )
 
 
@@ -149,13 +156,16 @@ class LoggingConfig(Section):
         10.0, gt=0, description="Seconds between commits, stretched to keep commit_share."
     )
     commit_share: float = Field(
-        0.01, gt=0, le=1, description="Largest share of the time that commits may take."
+        0.01,
+        gt=0,
+        le=1,
+        description="The largest share of the training time that commits may take.",
     )
-    compact_rows: int = Field(10_000, ge=100, description="Rows a compacted part file holds.")
+    compact_rows: int = Field(10_000, ge=100, description="Rows in a compacted part file.")
     keep_every: int | None = Field(
         None,
         ge=1,
-        description="Keep a commit every so many steps, from which runs can be forked later; "
+        description="Keep a commit every N steps, from which runs can be forked later; "
         "empty: the newest only.",
     )
 

@@ -33,7 +33,7 @@ _BOUNDS = {"ge": "at least", "gt": "above", "le": "at most", "lt": "below"}
 
 @dataclass(frozen=True)
 class Leaf:
-    """One setting: a field of the configuration that is no group of settings itself."""
+    """One setting: a field of the configuration that is not a group of settings itself."""
 
     path: str
     """Dotted name, e.g. `optim.steps`."""
@@ -77,7 +77,7 @@ class Leaf:
 
     @property
     def entry(self) -> Any:
-        """The type of one entry of a list; None where it is no list."""
+        """The type of one entry of a list; None where it is not a list."""
         return _plain(get_args(self.kind)[0]) if get_origin(self.kind) is tuple else None
 
     def allowed(self) -> str:
@@ -218,7 +218,7 @@ def put(values: Mapping[str, Any], path: str, value: Any) -> dict[str, Any]:
     A method's setting is put into every row of that method.
 
     Raises:
-        ConfigError: the path leads through a value that is no group, or to a method that is
+        ConfigError: the path leads through a value that is not a group, or to a method that is
             not chosen.
     """
     return _put(values, path.split("."), value, path)
@@ -233,7 +233,7 @@ def _put(values: Mapping[str, Any], parts: Sequence[str], value: Any, path: str)
         rows = list(child or ())
         chosen = _rows(rows, rest[0])
         if not chosen:
-            raise ConfigError(f"'{path}' varies method '{rest[0]}', which is not chosen.")
+            raise ConfigError(f"'{path}' varies method '{rest[0]}', but this method is not chosen.")
         for place in chosen:
             rows[place] = _put(_as_mapping(rows[place]), rest[1:], value, path)
         return {**values, head: rows}
@@ -452,7 +452,7 @@ def _split(text: str) -> list[str]:
     if parts and not parts[-1]:
         parts.pop()
     if quote or depth or lowest < 0 or "" in parts:
-        raise ConfigError(f"'{text}' is no list of values.")
+        raise ConfigError(f"'{text}' is not a list of values.")
     return parts
 
 

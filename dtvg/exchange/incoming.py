@@ -74,7 +74,7 @@ def import_prompt(
     if init is not None and init.shape != prompt.shape:
         raise StoreError(
             f"The prompt is {list(prompt.shape)}, its initial prompt {list(init.shape)}; both "
-            "must have one shape. Give the initial prompt that this prompt was tuned from."
+            "must have the same shape. Give the initial prompt that this prompt was tuned from."
         )
     made = TaskPrompt(
         task=asked.task,
@@ -117,7 +117,7 @@ def _matrix(
     if not path.exists():
         raise StoreError(f"There is no '{path}'; give a PEFT folder, a .safetensors or a .pt file.")
     raise StoreError(
-        f"'{path}' is none of the formats read here; give a PEFT folder, a .safetensors or a .pt "
+        f"'{path}' has no format that can be read; give a PEFT folder, a .safetensors or a .pt "
         "file."
     )
 

@@ -111,9 +111,9 @@ def from_run(run: Run, which: str = "best") -> Outgoing:
         raise ConfigError(unknown("prompt of a run", which, [*WHICH, "source:NAME"]))
     if config.method.instance_wise:
         raise StoreError(
-            f"Method '{run.method}' makes another prompt for every example, so run '{run.name}' "
-            "has no single one to export (mixed_prompt in its files is their mean); export a "
-            "prompt it mixes with source:NAME."
+            f"Method '{run.method}' makes a different prompt for every example, so run "
+            f"'{run.name}' has no single one to export (mixed_prompt in its files is their mean); "
+            "export a prompt it mixes with source:NAME."
         )
     tensors = start if which == "initial" else read_prompts(run, which)
     result = run.result
@@ -144,7 +144,7 @@ def export(out: Outgoing, folder: Path) -> Path:
     if sizes is None and known is None:
         raise ConfigError(
             f"Backbone '{out.backbone}' is neither on this disk nor a known hub id, so PEFT's "
-            "task type cannot be told; put its config.json into a folder of that name."
+            "task type is not known; put its config.json into a folder of that name."
         )
     family = sizes.encoder_decoder if sizes else known is not None and "encoder" in known.family
     more = {"num_layers": sizes.layers} if sizes else {}

@@ -39,7 +39,7 @@ def read_adapter(folder: Path) -> tuple[np.ndarray, dict[str, Any]]:
     facts = read_json(folder / CONFIG)
     if facts is None:
         raise StoreError(
-            f"'{folder}' holds no readable {CONFIG}; give the folder that PEFT's "
+            f"'{folder}' has no readable {CONFIG}; give the folder that PEFT's "
             "save_pretrained wrote."
         )
     kind = str(facts.get("peft_type", "")).rsplit(".", 1)[-1]
@@ -60,7 +60,7 @@ def read_adapter(folder: Path) -> tuple[np.ndarray, dict[str, Any]]:
     if (length and prompt.shape[0] != length) or (width and prompt.shape[1] != width):
         raise StoreError(
             f"'{folder}' says {length} virtual tokens of width {width}, its tensor is "
-            f"{list(prompt.shape)}; the adapter is damaged, save it again."
+            f"{list(prompt.shape)}, so the adapter is damaged; save it again."
         )
     return prompt, facts
 
@@ -118,7 +118,7 @@ def read_safetensors(path: Path) -> dict[str, np.ndarray]:
         return {k: _wide(v) for k, v in load(_without_bfloat16(content)).items()}
     except (SafetensorError, ValueError, KeyError, TypeError) as error:
         raise StoreError(
-            f"'{path}' is no safetensors file ({error}); nothing was imported."
+            f"'{path}' is not a safetensors file ({error}); nothing was imported."
         ) from None
 
 

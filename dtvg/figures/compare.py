@@ -167,7 +167,7 @@ def forest_figure(
     table = info.table[info.table["n_seeds"] > 0] if len(info.table) else info.table
     panels = [t for t in dict.fromkeys(table.get("target", ())) if targets is None or t in targets]
     if not panels:
-        return message("No finished pair of runs with a common seed yet.", dark)
+        return message("No two finished runs have a common seed yet.", dark)
     subjects = list(dict.fromkeys(table["subject"]))
     names = list(dict.fromkeys(_name(row, len(subjects)) for row in table.itertuples(index=False)))
     columns = min(3, len(panels))
@@ -273,7 +273,7 @@ def _told(row: Any, name: str) -> str:
 
 
 AXES = {
-    "seconds_alone": "seconds of training (cohort shared out)",
+    "seconds_alone": "seconds of training (the cohort's time divided by its runs)",
     "trained_parameters": "trained parameters",
     "examples": "examples seen",
     "tokens": "tokens seen",
@@ -456,7 +456,7 @@ def disagreement_figure(info: DisagreementInfo, dark: bool = False) -> go.Figure
         dark: for a dark page.
     """
     if not len(info.counts):
-        return message("These runs kept no answers that could be matched.", dark)
+        return message("These runs stored no answers that could be matched.", dark)
     colours = {
         BOTH: style_at(2, dark).faded(0.35),
         ONLY_A: style_at(0, dark).colour,

@@ -226,7 +226,7 @@ def trajectory_figure(
         key=f"path {info.run}",
         dark=dark,
         height=540,
-        x=f"first main direction of the sources ({first} % of their length)",
+        x=f"first principal direction of the sources ({first} % of their length)",
         y=f"second ({second} %)",
         showlegend=False,
     )

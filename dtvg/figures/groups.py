@@ -13,7 +13,7 @@ from dtvg.analysis.run.groups import GroupInfo
 from dtvg.analysis.run.replay import ReplayInfo
 from dtvg.figures.theme import Style, cut_line, finish, ink, message, source_styles, style_at
 
-NOTHING = "This run has nothing to group, or no step is committed yet."
+NOTHING = "This run groups no sources, or has no committed step yet."
 ROW = 30
 """Pixels of a timeline row."""
 STEP = "optimiser step"
@@ -237,7 +237,7 @@ def churn_figure(info: GroupInfo, dark: bool = False, height: int = 220) -> go.F
         return message(NOTHING, dark)
     if not info.churn.any():
         last = f"{info.steps[-1]:,}"
-        return message(f"No source entered or left up to step {last}.", dark)
+        return message(f"No source entered or left the group up to step {last}.", dark)
     table = info.churn_table
     width = (table["last"] - table["first"] + 1).to_numpy()
     figure = go.Figure(

@@ -31,7 +31,8 @@ def missing() -> str:
         return "the package kaleido is not installed (pip install kaleido, or 'dtvg[images]')"
     given = os.environ.get("BROWSER_PATH")
     if given is not None:
-        return "" if os.access(given, os.X_OK) else f"BROWSER_PATH names no program: '{given}'"
+        lacking = f"BROWSER_PATH does not name a program: '{given}'"
+        return "" if os.access(given, os.X_OK) else lacking
     if not any(shutil.which(name) for name in BROWSERS):
         return "no Chromium or Chrome is installed (on Debian: apt install chromium)"
     return ""
@@ -50,7 +51,7 @@ def image(figure: go.Figure, form: str, width: int = WIDTH) -> bytes:
     """
     lacking = missing()
     if lacking:
-        raise JobError(f"No image can be made: {lacking}. Use the camera above the figure.")
+        raise JobError(f"An image cannot be made: {lacking}. Use the camera above the figure.")
     drawn = go.Figure(figure)
     drawn.update_layout(width=width, height=figure.layout.height or 480)
     scale = PNG_SCALE if form == "PNG" else 1

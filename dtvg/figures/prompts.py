@@ -50,7 +50,9 @@ def matrix_figure(info: SpaceInfo, measure: str = "cosine", dark: bool = False) 
 def map_figure(info: SpaceInfo, dark: bool = False) -> go.Figure:
     """Draw the vectors on their two main axes, with the initial prompt's zero vector absent."""
     if len(info.names) < 3:
-        return message("A map needs three prompts of one space.", dark)
+        return message(
+            "A map needs at least three prompts of the same backbone, length and seed.", dark
+        )
     styles = source_styles(info.names, dark=dark)
     figure = go.Figure()
     for name, x, y in info.map.itertuples(index=False):

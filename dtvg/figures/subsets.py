@@ -33,7 +33,7 @@ def lattice_figure(info: LatticeInfo, dark: bool = False) -> go.Figure:
         dark: for a dark page.
     """
     if not len(info.sources):
-        return message("This target has no sources to make subsets of.", dark)
+        return message("This target has no sources that could form subsets.", dark)
     figure = go.Figure()
     layers = sorted(info.nodes["size"].unique())
     places = pd.DataFrame(
@@ -259,7 +259,9 @@ def transfer_figure(info: TransferInfo, basis: str, dark: bool = False) -> go.Fi
     """
     rows = info.of(basis)
     if not len(rows):
-        return message("No source has been measured with and without yet.", dark)
+        return message(
+            "No source has been measured yet: this needs runs with and without it.", dark
+        )
     targets = [t for t in info.targets if t in set(rows["target"])]
     sources = [s for s in info.sources if s in set(rows["source"])]
     shape = (len(sources), len(targets))

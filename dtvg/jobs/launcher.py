@@ -58,11 +58,12 @@ def resume(
         environment: variables of the process beside this one's.
 
     Raises:
-        JobError: a process is at it already, or none could be started.
+        JobError: a process is already training it, or none could be started.
     """
     if is_working(experiment):
         raise JobError(
-            f"Experiment '{experiment.name}' is being trained already; stop it first, or wait."
+            f"Experiment '{experiment.name}' is being trained already. Stop it first, or wait "
+            "for it."
         )
     targets = [f"{experiment.name}/{name}" for name in runs] or [experiment.name]
     folder = str(experiment.path.parent)
@@ -174,7 +175,7 @@ def kill(cohort: CohortDir) -> list[str]:
     if not _is_here(content):
         raise JobError(
             f"Cohort '{cohort.id}' has no process on this machine (last seen on "
-            f"{content.get('host', 'no host')}); nothing was killed."
+            f"{content.get('host', 'no host')}), so nothing was killed."
         )
     psutil.Process(int(content["pid"])).kill()
     return [str(name) for name in content.get("runs", [])]
@@ -206,8 +207,8 @@ def kill_all(experiment: ExperimentDir) -> list[str]:
     cohorts = working_cohorts(experiment)
     if not cohorts:
         raise JobError(
-            f"No process on this machine trains '{experiment.name}'; nothing was killed. "
-            "It may have ended meanwhile: look at its state."
+            f"No process on this machine trains '{experiment.name}', so nothing was killed. "
+            "It may have ended in the meantime; check its state."
         )
     ended = ends_with_kill(experiment)
     for cohort in cohorts:
@@ -238,7 +239,7 @@ def log_tail(experiment: ExperimentDir, lines: int = 200, search: str = "") -> s
 
     Args:
         experiment: whose.
-        lines: at most so many.
+        lines: the most lines to return.
         search: only lines that hold this text, whatever its case.
     """
     try:
@@ -272,8 +273,10 @@ def run_import(path: Path, options: Sequence[str]) -> str:
             check=False,
         )
     except (OSError, subprocess.TimeoutExpired) as error:
-        raise JobError(f"The import could not be run ({error}); try the command line.") from None
+        raise JobError(
+            f"The import could not be started ({error}); try `dtvg prompts import`."
+        ) from None
     if done.returncode:
-        lines = done.stderr.strip().splitlines() or ["nothing was said"]
+        lines = done.stderr.strip().splitlines() or ["no message was written"]
         raise StoreError(lines[-1].removeprefix("dtvg: "))
     return done.stdout.strip()

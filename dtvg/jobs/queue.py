@@ -29,7 +29,7 @@ from dtvg.store.layout import ExperimentDir, load_experiment
 from dtvg.store.status import note_waiting, process_exists
 
 KEPT = 50
-"""So many ended jobs are remembered."""
+"""How many ended jobs are remembered."""
 
 
 def enter(config: ExperimentConfig, runs_dir: Path, now: bool = False) -> Job:
@@ -38,7 +38,7 @@ def enter(config: ExperimentConfig, runs_dir: Path, now: bool = False) -> Job:
     Args:
         config: what to train.
         runs_dir: folder of experiments.
-        now: start it whatever else runs.
+        now: start it at once, whatever else is running.
 
     Raises:
         ConfigError: the name is taken by another configuration.
@@ -59,7 +59,7 @@ def add(
     Args:
         experiment: its folder.
         runs: names of runs; empty: all.
-        now: start it whatever else runs.
+        now: start it at once, whatever else is running.
         device: as configured; None: read it.
 
     Raises:
@@ -71,11 +71,13 @@ def add(
         known = jobs()
         for job in known:
             if Path(job.path) == place and job.state is JobState.WAITING:
-                raise JobError(f"'{experiment.name}' waits in the queue already (job {job.id}).")
+                raise JobError(f"'{experiment.name}' is already in the queue (job {job.id}).")
         if launcher.is_working(experiment) or any(
             Path(j.path) == place and j.state is JobState.RUNNING for j in known
         ):
-            raise JobError(f"'{experiment.name}' is being trained already; stop it first, or wait.")
+            raise JobError(
+                f"'{experiment.name}' is being trained already. Stop it first, or wait for it."
+            )
         number = 1 + max((int(j.id) for j in known), default=0)
         last = max((j.order for j in known), default=0.0)
         job = Job(f"{number:06d}", str(place), tuple(runs), device, last + 1, added_at=time.time())
@@ -130,7 +132,9 @@ def remove(id: str) -> Job:
     with changing():
         job = _named(id)
         if job.state is JobState.RUNNING:
-            raise JobError(f"Job {id} runs; stop it with `dtvg runs stop {job.experiment.name}`.")
+            raise JobError(
+                f"Job {id} is running; stop it with `dtvg runs stop {job.experiment.name}`."
+            )
         (folder() / "jobs" / f"{job.id}.json").unlink(missing_ok=True)
     say_place(replace(job, place=0))
     return job
@@ -141,7 +145,7 @@ def move(id: str, by: int) -> Job:
 
     Args:
         id: the job's.
-        by: so many places, as far as there are any.
+        by: how many places, as far as there are any.
 
     Raises:
         JobError: there is none of that name, or it does not wait.
@@ -149,7 +153,7 @@ def move(id: str, by: int) -> Job:
     with changing():
         job = _named(id)
         if job.state is not JobState.WAITING:
-            raise JobError(f"Job {id} is {job.state.value}; only waiting ones can be moved.")
+            raise JobError(f"Job {id} is {job.state.value}; only waiting jobs can be moved.")
         others = [j for j in jobs() if j.state is JobState.WAITING and j.id != id]
         place = min(max(job.place - 1 + by, 0), len(others))
         before = others[place - 1].order if place else None

@@ -77,7 +77,7 @@ def changing() -> Iterator[None]:
     except OSError as error:
         raise StoreError(
             f"The queue in '{folder()}' cannot be changed ({error.strerror or error}); free "
-            "space there, or set DTVG_HOME to a folder that can be written."
+            "some space there, or set DTVG_HOME to a writable folder."
         ) from None
 
 
@@ -121,7 +121,7 @@ def _true(job: Job) -> Job:
 
 
 def lives(job: Job) -> bool:
-    """Whether a started job's process is at it."""
+    """Whether the process of a started job is running it."""
     if job.host != socket.gethostname():
         return any(r.state.alive for r in _transfers(job))
     if launcher.is_working(job.experiment):

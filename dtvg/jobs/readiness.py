@@ -20,7 +20,7 @@ from dtvg.tasks.metrics import check_packages
 from dtvg.tasks.sources import find_folder, look_for
 
 RUNS_LIMIT = 10_000
-"""Of one experiment; more is a slip of the finger, and lists of it help nobody."""
+"""Of one experiment; more is most likely a mistake."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class Finding(Problem):
 
 
 def findings(config: ExperimentConfig, runs_dir: Path, devices: list[Device]) -> list[Finding]:
-    """Return what stands against starting an experiment here, and what to know before.
+    """Return what prevents starting an experiment here, and what to know before.
 
     Args:
         config: valid settings.
@@ -76,7 +76,7 @@ def _name(name: str, runs_dir: Path) -> list[Finding]:
     if not (runs_dir / name).exists():
         return []
     free = free_name(name, runs_dir)
-    sentence = f"'{name}' exists already; take another name, e.g. '{free}'."
+    sentence = f"'{name}' exists already; choose another name, e.g. '{free}'."
     return [Finding(("name",), "taken", sentence, True)]
 
 
@@ -107,7 +107,7 @@ def _backbone(name: str) -> list[Finding]:
             Finding(
                 ("backbone", "name"),
                 "backbone",
-                f"Backbone '{name}' is not on this machine, and HF_HUB_OFFLINE forbids to fetch "
+                f"Backbone '{name}' is not on this machine, and HF_HUB_OFFLINE forbids downloading "
                 "it; give a folder, or start the app without that variable.",
                 True,
             )
@@ -116,7 +116,8 @@ def _backbone(name: str) -> list[Finding]:
         Finding(
             ("backbone", "name"),
             "backbone",
-            f"'{name}' is not on this machine yet; it is downloaded from the hub at the start.",
+            f"'{name}' is not on this machine yet; it will be downloaded from the hub when "
+            "training starts.",
             False,
         )
     ]
@@ -143,9 +144,10 @@ def _tasks(setting: str, names: Sequence[str], folder: str | None) -> list[Findi
         listed = ", ".join(absent)
         where = "name its folder in Data, or put the files into <home>/datasets"
         text = (
-            f"No data here for {listed}, and HF_HUB_OFFLINE forbids the hub; {where}."
+            f"No data here for {listed}, and HF_HUB_OFFLINE forbids downloading them; {where}."
             if _offline()
-            else f"No data here for {listed}: fetched from the hub at the start; or {where}."
+            else f"No data here for {listed}: they will be downloaded from the hub when training "
+            f"starts; or {where}."
         )
         found.append(Finding((setting,), "data", text, _offline()))
     return found
@@ -168,7 +170,7 @@ def _device(config: ExperimentConfig, devices: list[Device]) -> list[Finding]:
         return []
     slow = device.kind == "cpu" and precision in ("bfloat16", "float16")
     text = (
-        f"{device.title} has no {precision} of its own, which makes it slow; "
+        f"{device.title} does not support {precision} in hardware, which makes it slow; "
         if slow
         else f"{device.title} cannot compute in {precision}; "
     )

@@ -39,9 +39,9 @@ def set_slots(device: str, count: int) -> None:
     """
     known = slots()
     if device not in known:
-        raise ConfigError(f"Device '{device}' is not here. Allowed: {', '.join(known)}.")
+        raise ConfigError(f"Device '{device}' is not on this machine. Allowed: {', '.join(known)}.")
     if not 1 <= count <= MOST_SLOTS:
-        raise ConfigError(f"{count} slots make no sense; give 1 to {MOST_SLOTS}.")
+        raise ConfigError(f"{count} slots are not possible; give 1 to {MOST_SLOTS}.")
     with changing():
         content = _settings()
         given = content.get("slots", {})

@@ -27,6 +27,6 @@ class Method(PlainPrompt):
         if inputs.mixture_prompt is None:
             raise ConfigError(
                 "Method 'all_for_one' starts from a prompt tuned on the mixture of the sources, "
-                "and none was given; let the experiment tune it first."
+                "but none was given; let the experiment tune it first."
             )
         return inputs.mixture_prompt, []

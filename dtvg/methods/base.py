@@ -401,8 +401,8 @@ class InstanceWise(TransferMethod):
         """
         if batch is None or batch.examples is None:
             raise ConfigError(
-                f"Method '{self.config.name}' composes a prompt for each example; give it the "
-                "examples."
+                f"Method '{self.config.name}' composes a prompt for each example, so it needs "
+                "the examples."
             )
         return self.mix(state, batch.examples, batch)
 

@@ -46,7 +46,7 @@ def choose_thresholds(vectors: Float[Tensor, "*batch n r d"]) -> Float[Tensor, "
 def consensus_mask(
     masks: Bool[Tensor, "*batch n r d"], at_least: int
 ) -> Bool[Tensor, "*batch r d"]:
-    """Return the entries that at least so many sources use (all of them, where fewer exist)."""
+    """Return the entries that at least that many sources use (all of them, where fewer exist)."""
     return masks.sum(-3) >= min(at_least, masks.shape[-3])
 
 

@@ -152,7 +152,7 @@ class Method(TransferMethod):
         if self.config.distil == "backbone" and learned is None:
             raise ConfigError(
                 "Method 'mpt' with distil 'backbone' starts from a prompt trained on the mixture "
-                "of the sources, and none was given; let the experiment train it first, or set "
+                "of the sources, but none was given; let the experiment train it first, or set "
                 "distil to 'prompts'."
             )
         made = [

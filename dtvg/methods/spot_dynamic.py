@@ -1,8 +1,8 @@
-"""SPoT that chooses again: every k steps, start anew from the source that is nearest now.
+"""SPoT that chooses again: every k steps, start again from the source that is nearest now.
 
 At steps 1, 1 + k, 1 + 2k, … the mean-pooled prompt as it is now is compared with the source
 prompts; if another than the one it came from is nearest, the prompt restarts there and Adam
-begins anew. Ours; SPoT itself chooses once (arXiv 2110.07904).
+starts again. Ours; SPoT itself chooses once (arXiv 2110.07904).
 Must not import backbones or training.
 """
 

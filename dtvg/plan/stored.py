@@ -2,7 +2,7 @@
 
 So neither another machine nor a newer planner moves a run into another cohort, where its commit
 would not be found. An experiment without the file keeps the cohorts that its folders show.
-Must not import torch. docs/run_files.md "plan.json".
+Must not import torch. docs/run_files.md.
 """
 
 from __future__ import annotations
@@ -111,8 +111,8 @@ def _from_json(path: Path, config: ExperimentConfig, content: Any) -> Plan:
         version, owner, slots = content["version"], content["experiment"], content["slots"]
         if int(version) > VERSION:
             raise StoreError(
-                f"'{path}' was written by a newer dtvg (version {version} of the file, this one "
-                f"knows {VERSION}); update dtvg, then resume."
+                f"'{path}' was written by a newer dtvg (version {version} of the file, this "
+                f"program reads up to {VERSION}); update dtvg, then resume."
             )
         cohorts = {str(entry["id"]): dict(entry["runs"]) for entry in content["cohorts"]}
         names = [str(name) for runs in cohorts.values() for name in runs]
@@ -122,7 +122,7 @@ def _from_json(path: Path, config: ExperimentConfig, content: Any) -> Plan:
             for name, begun in runs.items()
         }
     except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise _refused(path, f"holds something else than a plan ({error!r})") from None
+        raise _refused(path, f"contains something other than a plan ({error!r})") from None
     if owner != config.name:
         raise _refused(path, f"is the plan of experiment '{owner}', not of '{config.name}'")
     if slots is not None and int(slots) < 1:
@@ -155,7 +155,10 @@ def _wrong(
     """
     loose = [start for begun in starts.values() for start in begun if start not in starts]
     for found, what in (
-        ([name for name in names if name not in known], "names a run that the experiment lacks"),
+        (
+            [name for name in names if name not in known],
+            "names a run that is not in the experiment",
+        ),
         ([name for name in transfers if name not in starts], "lacks a run of the experiment"),
         (loose, "starts a run from one that is in no cohort"),
         ([n for i, n in enumerate(names) if n in names[:i]], "lists a run in two cohorts"),
@@ -168,9 +171,9 @@ def _wrong(
 def _refused(path: Path, why: str) -> StoreError:
     """Say that a plan cannot be followed, and what to do."""
     return StoreError(
-        f"'{path}' {why}. Without it a run might be trained anew in another cohort, so nothing is "
-        f"started. Restore it from a copy, or delete it: then the plan is made again from the "
-        f"folders in '{path.parent / 'cohorts'}'."
+        f"'{path}' {why}. Without a valid plan a run might be trained again in another cohort, so "
+        "nothing was started. Restore the file from a copy, or delete it; the plan is then made "
+        f"again from the folders in '{path.parent / 'cohorts'}'."
     )
 
 

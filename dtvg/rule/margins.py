@@ -253,7 +253,7 @@ def _gaps(similarity: np.ndarray, threshold: float) -> tuple[np.ndarray, np.ndar
 
 
 def _moved(grouping: Grouping[np.ndarray], trial: np.ndarray) -> np.ndarray:
-    """Decide anew with TS(s) = trial[s, g]: `[n G]`, whether s changed sides."""
+    """Decide again with TS(s) = trial[s, g]: `[n G]`, whether s changed sides."""
     n, gaps = trial.shape
     grams = np.broadcast_to(np.asarray(grouping.measured_gram()), (n, gaps, n + 1, n + 1)).copy()
     rows = np.arange(n)

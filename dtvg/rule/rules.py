@@ -87,7 +87,7 @@ def _no_lead(ranking: Ranking[A]) -> Float64[A, " ..."]:
 
 
 def prefix_value(ranking: Ranking[A], member: Bool[A, "... n"]) -> Float64[A, " ..."]:
-    """Return KC; −∞ with a member that is no candidate, or with nobody where somebody could be."""
+    """Return KC; −∞ with a member that is not a candidate, or for nobody where there is one."""
     xp = namespace(ranking.gram)
     outside = xp.any(member & ~ranking.candidate, axis=-1)
     nobody = ~xp.any(member, axis=-1) & (ranking.n_candidates > 0)
@@ -135,22 +135,23 @@ def no_value(ranking: Ranking[A], member: Bool[A, "... n"]) -> Float64[A, " ..."
 
 
 _PREFIX_WORDS = Words(
-    headline="{candidates} of {n} sources reach the cut at {cut}; consistency is highest for the "
-    "first {size} of them ({consistency}, {lead}): {group}.",
+    headline="{candidates} of {n} sources reach the cut at {cut}; consistency is highest for "
+    "{prefix} of them ({consistency}, {lead}): {group}.",
     lead="{margin} ahead of the next",
-    tied="tied, fewest taken",
+    tied="tied, so the fewest sources are taken",
     member="{place}, and consistency is highest for the first {size}: {consistency}, without it "
     "{switched}.",
     other="{place} reaches the cut at {cut}, but the first {k} together have consistency "
-    "{by_prefix}, the first {size} have {consistency}.",
+    "{by_prefix}, {chosen} {consistency}.",
     below="{place} lies below the cut at {cut}.",
     without_candidates="No source reaches the cut at {cut}, so the group is empty.",
     only_candidate="Only {group} reaches the cut at {cut}, so it alone is the group.",
     member_only_candidate="{place}; it is the only one to reach the cut at {cut}.",
-    member_alone="{place}; it is the most similar, and no longer prefix has positive consistency.",
+    member_alone="{place}; it is the most similar, and no longer prefix has a positive "
+    "consistency.",
 )
 _CANDIDATES_WORDS = Words(
-    headline="Every source with similarity of at least {cut} is in: {group}.",
+    headline="Every source with a similarity of at least {cut} is in: {group}.",
     nobody="none is",
     member="{place} reaches the cut at {cut}.",
     other="{place} lies below the cut at {cut}.",
@@ -177,7 +178,7 @@ _NOBODY_WORDS = replace(
     headline="The method merges no source at every step, whatever their similarity.",
 )
 _FIXED_WORDS = Words(
-    headline="The group of the first step is kept for ever: {group}.",
+    headline="The group of the first step is kept for the whole run: {group}.",
     member="{place} now, but only the first step's group counts.",
     other="{place} now, but only the first step's group counts.",
     always=True,
@@ -240,7 +241,7 @@ _ALL = (
     ),
     Rule(
         name="fixed",
-        summary="the greedy group of the first step for ever",
+        summary="the greedy group of the first step, for the whole run",
         choose=choose_prefix,
         objective=prefix_value,
         margin=prefix_margin,
@@ -296,7 +297,7 @@ def idle_settings(settings: RuleSettings) -> str:
     regroups = settings.regroup_every > 1 or settings.hysteresis is not None
     if rule_of(settings).never_regroups and regroups:
         return (
-            f"rule '{settings.rule}' keeps the first step's group for ever, so 'regroup_every' "
-            "and 'hysteresis' have nothing to do; leave them out or use rule 'greedy'"
+            f"rule '{settings.rule}' keeps the first step's group for the whole run, so "
+            "'regroup_every' and 'hysteresis' have no effect; leave them out or use rule 'greedy'"
         )
     return ""

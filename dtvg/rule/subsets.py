@@ -64,7 +64,7 @@ def subset_table(n: int) -> np.ndarray:
     """Return all non-empty subsets of n sources `[2^n − 1, n]`: smaller first, then earlier."""
     if n > MAX_EXACT_SOURCES:
         raise ConfigError(
-            f"Rule 'exact' compares all subsets and takes at most {MAX_EXACT_SOURCES} sources; "
+            f"Rule 'exact' compares all subsets, so it takes at most {MAX_EXACT_SOURCES} sources; "
             f"got {n}. Use rule 'greedy', or fewer sources."
         )
     table = np.zeros((2**n - 1, n), dtype=bool)

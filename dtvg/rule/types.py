@@ -45,7 +45,7 @@ class RuleSettings:
     exact_similarity: Total = "mean"
     """Rule `exact` takes the mean or the sum of the members' similarities."""
     regroup_every: int = 1
-    """k: the group may change at steps 1, 1 + k, 1 + 2k, … only."""
+    """k: the group may change only at steps 1, 1 + k, 1 + 2k, …"""
     hysteresis: float | None = None
     """Keep a group that is still admissible unless the best one's objective exceeds its own by
     more than this (see `dtvg.rule.memory.objective`); None: always take the best."""
@@ -58,11 +58,12 @@ class RuleSettings:
                 raise ConfigError(unknown(what, str(getattr(self, name)), allowed))
         if self.regroup_every < 1:
             raise ConfigError(
-                f"'regroup_every' counts steps and is at least 1; got {self.regroup_every}."
+                f"'regroup_every' counts steps and has to be at least 1; got {self.regroup_every}."
             )
         if self.hysteresis is not None and not self.hysteresis >= 0:
             raise ConfigError(
-                f"'hysteresis' is 0 or more, or None for none; got {self.hysteresis}."
+                "'hysteresis' has to be 0 or more, or None to switch it off; got "
+                f"{self.hysteresis}."
             )
 
     @classmethod
@@ -153,7 +154,7 @@ class Grouping(Ranking[A]):
 
     @cached_property
     def consistency(self) -> Float64[A, " ..."]:
-        """KC of the actual group, also where it is no prefix."""
+        """KC of the actual group, also where it is not a prefix."""
         return consistency_of(self.gram, self.member, self.settings.measure)
 
     @cached_property
@@ -193,9 +194,10 @@ class Words:
 
     In every sentence: {group} (names of the members), {n} sources, {cut} (the threshold). In
     headlines also {candidates} and {size} (how many there are, and how many are taken),
-    {consistency} of the group and {lead}. In reasons, which are about one source, also {place}
-    (its similarity and rank), {k} (its rank), {consistency} of the group, {switched} (that with
-    the source in or out), {by_prefix} (that of the first {k}) and {size}.
+    {consistency} of the group, {prefix} ("the first 2") and {lead}. In reasons, which are about
+    one source, also {place} (its similarity and rank), {k} (its rank), {consistency} of the
+    group, {switched} (that with the source in or out), {by_prefix} (that of the first {k}),
+    {size} and {chosen} ("the first 2 have", "the first alone has").
     """
 
     headline: str

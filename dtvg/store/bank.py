@@ -60,8 +60,9 @@ class TaskPrompt:
         if self.init is None:
             raise StoreError(
                 f"Prompt '{self.task}' ({self.fingerprint}) came without its initial prompt, so "
-                "it has no task prompt vector; methods that use prompts themselves (spot, "
-                "attempt) take it. Import it again with --init to get its vector."
+                "it has no task prompt vector; only methods that use the prompts "
+                "themselves (spot, attempt) can use it. Import it again with --init to get its "
+                "vector."
             )
         difference: np.ndarray = self.prompt - self.init
         return difference
@@ -119,7 +120,7 @@ def check_compatible(target: TaskPrompt, source: TaskPrompt, vectors: bool = Tru
         if not (ours == theirs if same is None else same):
             raise StoreError(
                 f"Source prompt '{source.task}' has {what} {theirs}, target prompt "
-                f"'{target.task}' has {ours}; vectors can only be merged where both agree. Tune "
+                f"'{target.task}' has {ours}; vectors can be merged only if both agree. Tune "
                 "the source again with the target's backbone, length and seed."
             )
 
@@ -238,7 +239,7 @@ def _read(folder: Path) -> TaskPrompt:
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise StoreError(
             f"Prompt '{folder.name}' of the bank is damaged ({error}); delete its folder, and "
-            "the next experiment tunes it again."
+            "the next experiment will tune it again."
         ) from None
 
 
@@ -256,13 +257,14 @@ HEALTHY, AT_MAJORITY, NOT_MOVED, NO_VECTOR, UNKNOWN = (
 )
 ADVICE = {
     HEALTHY: "Scores above always giving the commonest answer.",
-    AT_MAJORITY: "Scores no better than always giving the commonest answer; as a source it adds "
-    "noise. Tune it longer or with another rate.",
-    NOT_MOVED: "Its best prompt is the initial one, so its vector is zero and adds nothing: no "
-    "step scored better on validation. Tune it longer or with another rate, or leave it out.",
+    AT_MAJORITY: "Scores no better than always giving the commonest answer, so as a source it "
+    "adds noise. Tune it longer or with another learning rate.",
+    NOT_MOVED: "Its best prompt is the initial one, because no step scored better on validation. "
+    "So its vector is zero and adds nothing. Tune it longer or with another learning rate, or "
+    "leave it out.",
     NO_VECTOR: "Imported without its initial prompt: only methods that use prompts themselves "
     "(spot, attempt) can take it.",
-    UNKNOWN: "Nothing says how well it scores.",
+    UNKNOWN: "Its score is not known.",
 }
 
 

@@ -50,8 +50,8 @@ def _runs_of(cohort: CohortDir) -> tuple[str, ...]:
                 committed = list(json.loads(file.metadata()["dtvg"])["meta"]["runs"])
         except (SafetensorError, OSError, ValueError, KeyError, TypeError) as error:
             raise StoreError(
-                f"'{cohort.state_path}' is damaged ({error}), so it cannot be told which runs "
-                "trained together there. Restore it from a copy, or delete the folder "
+                f"'{cohort.state_path}' is damaged ({error}), so the runs that trained together in "
+                "it are not known. Restore it from a copy, or delete the folder "
                 f"'{cohort.path}' and those of its runs to train them again."
             ) from None
     worked_on = (read_json(cohort.process_path) or {}).get("runs", ())

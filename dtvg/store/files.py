@@ -46,8 +46,8 @@ def replace_bytes(path: Path, content: bytes, durable: bool = True) -> None:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
         raise StoreError(
-            f"'{path}' cannot be written ({error.strerror or error}); free space or give "
-            "another --runs-dir, then resume."
+            f"'{path}' cannot be written ({error.strerror or error}); free some space or "
+            "give another --runs-dir, then resume."
         ) from None
 
 
@@ -64,7 +64,7 @@ def check_writable(folder: Path) -> None:
     except OSError as error:
         raise StoreError(
             f"The folder '{folder}' cannot be written ({error.strerror or error}); set DTVG_HOME "
-            "to a folder that can."
+            "to a writable folder."
         ) from None
 
 

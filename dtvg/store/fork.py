@@ -43,7 +43,7 @@ def fork(
 
     Args:
         run: unfinished, with a commit; finished ones only with `at`.
-        name: of the new experiment; None: the parent's with `-fork`.
+        name: name of the new experiment; None: the parent's with `-fork`.
         changes: settings such as `optim.lr_prompt=0.1` that differ from the parent's.
         runs_dir: folder of experiments; None: the parent's.
         at: go on from the last kept commit at or before this step (`logging.keep_every`) instead
@@ -58,10 +58,11 @@ def fork(
     """
     parent = run.config
     if parent is None or parent.role != "transfer" or run.problem is not None:
-        raise StoreError(f"'{run.name}' is no transfer run that can be read; nothing to fork.")
+        raise StoreError(f"'{run.name}' is not a readable transfer run, so it cannot be forked.")
     if parent.needs.trials:
         raise StoreError(
-            f"Run '{run.name}' rests on trials of its own experiment; clone the experiment instead."
+            f"Run '{run.name}' depends on trials of its own experiment; clone the experiment "
+            "instead."
         )
     folder = Path(runs_dir or run.path.parent.parent)
     tensors, meta, rows = _newest(run) if at is None else _kept(run, at)
@@ -72,11 +73,11 @@ def fork(
     _check(parent, child)
     if child.total_steps <= step:
         raise ConfigError(
-            f"The fork stands at step {step} and would end at {child.total_steps}; give it more "
-            "with --set optim.steps=..."
+            f"The fork stands at step {step} but would end at {child.total_steps}; give it more "
+            "steps with --set optim.steps=..."
         )
     if (folder / wanted).exists():
-        raise ConfigError(f"There is an experiment '{wanted}' already; choose another name.")
+        raise ConfigError(f"There is already an experiment '{wanted}'; choose another name.")
     experiment = create_experiment(config, folder)
     directory = experiment.run(child.name)
     if (run.directory.prompts_dir / "initial.safetensors").exists():
@@ -105,11 +106,11 @@ def _newest(run: Run) -> tuple[dict[str, np.ndarray], dict[str, Any], dict[str, 
         meta = (loaded[1]["runs"] if loaded else {}).get(run.name)
         if loaded is None or meta is None:
             raise StoreError(
-                f"Run '{run.name}' has no commit yet; wait some seconds, or clone its experiment."
+                f"Run '{run.name}' has no commit yet; wait a few seconds, or clone its experiment."
             )
         if meta["result"] is not None:
             raise StoreError(
-                f"Run '{run.name}' is finished, so there is nothing to go on from; fork it at a "
+                f"Run '{run.name}' is finished, so there is nothing to continue; fork it at a "
                 "kept commit, or clone its experiment with more steps."
             )
         step = int(meta["step"])
@@ -179,8 +180,9 @@ def _check(parent: RunConfig, child: RunConfig) -> None:
     for key in KEPT:
         if getattr(parent, key) != getattr(child, key):
             raise ConfigError(
-                f"A fork keeps its parent's '{key}', or its rows would not be one run's; change "
-                "optim, evaluation, logging or device only, pin or ban sources, or clone it."
+                f"A fork keeps its parent's '{key}', because its rows have to belong to one run; "
+                "change optim, evaluation, logging or device, pin or ban sources, or clone the "
+                "experiment instead."
             )
 
 
@@ -193,7 +195,7 @@ def _with_event(
         "step": [int(meta["step"])],
         "seconds": [float(meta["seconds"])],
         "kind": ["forked"],
-        "detail": [f"Goes on from {run.experiment}/{run.name} after step {meta['step']}{changed}."],
+        "detail": [f"Continues {run.experiment}/{run.name} after step {meta['step']}{changed}."],
     }
     return pa.concat_tables([_typed("events", events), to_arrow("events", row)])
 

@@ -47,13 +47,13 @@ def ask(run: Run, source: str, kind: Kind) -> None:
     """
     if run.state is not RunState.RUNNING:
         raise JobError(
-            f"Run '{run.name}' is {run.state.value.lower()}; only a run that trains can be "
-            "changed. Resume it first."
+            f"Run '{run.name}' is {run.state.value.lower()}; only a run that is training can "
+            "be changed. Resume it first."
         )
     if run.config is None or not run.config.method.can_hold:
         raise JobError(
-            f"Run '{run.name}' ({run.method}) decides no group by a rule, so nothing can be "
-            "pinned or banned; choose a run of 'dtvg' or 'all_sources'."
+            f"Run '{run.name}' ({run.method}) does not group sources by a rule, so sources cannot "
+            "be pinned or banned; choose a run of 'dtvg' or 'all_sources'."
         )
     if source not in run.sources:
         raise JobError(unknown(f"source of run '{run.name}'", source, run.sources))
@@ -78,9 +78,9 @@ def wanted(words: set[str]) -> list[tuple[Kind, str]]:
 def detail(source: str, kind: Kind, step: int) -> str:
     """Return the sentence of the event, for people; its `subject` is what `history` reads."""
     what = {
-        "pin": "is a member whatever the rule decides",
-        "ban": "is no member whatever the rule decides",
-        "free": "is left to the rule again",
+        "pin": "is in the group, whatever the rule decides",
+        "ban": "is not in the group, whatever the rule decides",
+        "free": "is decided by the rule again",
     }[kind]
     return f"{source}: {what}, from step {step + 1} on."
 

@@ -50,7 +50,7 @@ def write_labels(folder: Path, labels: Labels) -> None:
     if problem:
         raise StoreError(problem)
     if not folder.is_dir():
-        raise StoreError(f"'{folder}' is gone, so nothing was written; reload the page.")
+        raise StoreError(f"'{folder}' no longer exists, so nothing was written; reload the page.")
     replace_json(folder / FILE, {"tags": list(labels.tags), "note": labels.note})
 
 
@@ -59,13 +59,13 @@ def problem_of(labels: Labels) -> str | None:
     for tag in labels.tags:
         if not _TAG.fullmatch(tag):
             return (
-                f"'{tag[:60]}' cannot be a tag: use 1-40 characters without spaces, commas, quotes "
-                "or any of ; = < > ~ !"
+                f"'{tag[:60]}' cannot be used as a tag; use 1-40 characters without spaces, "
+                "commas, quotes or any of ; = < > ~ !"
             )
     if len(labels.tags) > MAX_TAGS:
-        return f"{len(labels.tags)} tags are too many; {MAX_TAGS} at most."
+        return f"{len(labels.tags)} tags are too many; at most {MAX_TAGS} are allowed."
     if len(labels.note) > MAX_NOTE:
-        return f"The note has {len(labels.note)} characters; {MAX_NOTE} at most."
+        return f"The note has {len(labels.note)} characters; at most {MAX_NOTE} are allowed."
     return None
 
 

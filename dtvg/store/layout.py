@@ -149,7 +149,7 @@ class ExperimentDir:
         """Be the only process that trains this experiment.
 
         Raises:
-            JobError: another process is at it.
+            JobError: another process is already training it.
         """
         path = self.path / ".lock"
         with locked(path, wait=False) as mine:
@@ -183,8 +183,7 @@ def create_experiment(config: ExperimentConfig, runs_dir: Path) -> ExperimentDir
             changed = ", ".join(differences(stored, config, ExperimentConfig))
             raise ConfigError(
                 f"Experiment '{config.name}' exists in '{experiment.path.parent}' with other "
-                f"settings ({changed}); choose another name "
-                "(--set name=...) or another --runs-dir."
+                f"settings ({changed}); choose another name (--set name=...) or another --runs-dir."
             )
     else:
         replace_bytes(experiment.config_path, config.to_yaml().encode())
@@ -214,7 +213,7 @@ def load_experiment(path: Path) -> tuple[ExperimentDir, ExperimentConfig]:
     except FileNotFoundError:
         raise StoreError(
             f"There is no experiment in '{path}' (no experiment.yaml); "
-            "`dtvg runs list` shows those there are."
+            "`dtvg runs list` shows all experiments."
         ) from None
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise StoreError(

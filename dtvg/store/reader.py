@@ -160,7 +160,7 @@ def _open_run(run: RunDir) -> Run:
         there = run.path.is_dir()
         why = "no readable status.json" if there else "the folder does not exist"
         if there and not run.config_path.exists():
-            why = "not a run's folder: neither status.json nor config.yaml"
+            why = "not the folder of a run: it has neither status.json nor config.yaml"
         return Run(**base, state=RunState.FAILED, problem=why)
     facts, state = status.facts, status.state
     result: RunResult | None = None
@@ -171,9 +171,9 @@ def _open_run(run: RunDir) -> Run:
             known = {k: v for k, v in content.items() if k in RunResult.__dataclass_fields__}
             result, state = RunResult(**known), RunState.FINISHED  # a newer version says more
         except TypeError:
-            problem = "result.json holds something else than a result"
+            problem = "result.json contains something other than a result"
     elif state is RunState.FINISHED:
-        problem = "says it finished, but has no result.json"
+        problem = "is marked as finished, but has no result.json"
     return Run(
         **base,
         state=state,
@@ -314,7 +314,9 @@ def read_table(
             break
         except FileNotFoundError:
             if attempt == TRIES - 1:
-                raise StoreError(f"Part files of '{run.path / table}' keep vanishing.") from None
+                raise StoreError(
+                    f"Part files of '{run.path / table}' keep disappearing; try again."
+                ) from None
     data = (
         concatenate(table, batches)
         if wanted is None or batches
@@ -333,7 +335,7 @@ def _read_part(part: Part, columns: list[str] | None, schema: pa.Schema) -> pa.T
         with pq.ParquetFile(part.path) as file:  # unlike a dataset, it skips columns it lacks
             data = file.read(columns)
     except (pa.ArrowInvalid, pa.ArrowKeyError) as error:
-        raise StoreError(f"'{part.path}' is no readable Parquet file ({error}).") from None
+        raise StoreError(f"'{part.path}' is not a readable Parquet file ({error}).") from None
     wanted = schema if columns is None else pa.schema([schema.field(c) for c in columns])
     arrays = [
         data.column(f.name).cast(f.type)

@@ -28,7 +28,7 @@ WRITE_SECONDS = 1.0
 """Statuses are written this often; the promise is every 2 s."""
 
 HEARTBEAT_LIMIT = 30.0
-"""A process on another host is taken for dead after so many seconds without a heartbeat."""
+"""A process on another host is considered dead after this many seconds without a heartbeat."""
 
 
 @dataclass(frozen=True)
@@ -151,7 +151,7 @@ def _is_alive(content: Mapping[str, Any]) -> bool:
 
 
 def process_exists(pid: int, started: float) -> bool:
-    """Whether a process with this pid and start time exists and is no zombie."""
+    """Whether a process with this pid and start time exists and is not a zombie."""
     return _process_exists(pid, round(started, 1), int(time.monotonic() * 2))
 
 

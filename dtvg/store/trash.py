@@ -80,7 +80,8 @@ def delete(experiment: ExperimentDir, run: str | None = None) -> Deleted:
     alive = [view.name for view in views if view.problem is None and view.state.alive]
     if alive:
         raise StoreError(
-            f"'{name}' trains ({', '.join(alive[:4])}); stop it first with `dtvg runs stop {name}`."
+            f"'{name}' is training ({', '.join(alive[:4])}); stop it first with `dtvg runs stop "
+            f"{name}`."
         )
     made = Deleted(_free_id(name), name, origin, time.time(), _size(origin))
     place = root() / made.id
@@ -130,18 +131,18 @@ def restore(wanted: str) -> Deleted:
     found = [one for one in deleted() if wanted in (one.id, one.name)]
     if not found:
         held = ", ".join(one.name for one in deleted()[:6]) or "nothing"
-        raise StoreError(f"There is no '{wanted}' in the trash, which holds {held}.")
+        raise StoreError(f"There is no '{wanted}' in the trash, which contains {held}.")
     one = found[0]
     if one.origin.exists():
         raise StoreError(
-            f"'{one.origin}' is there again, so '{one.name}' cannot go back; rename one of them."
+            f"'{one.origin}' exists again, so '{one.name}' cannot be restored; rename one of them."
         )
     try:
         one.origin.parent.mkdir(parents=True, exist_ok=True)
         shutil.move(root() / one.id / HELD, one.origin)
         shutil.rmtree(root() / one.id, ignore_errors=True)
     except OSError as error:
-        raise StoreError(f"'{one.name}' cannot be put back ({error.strerror}).") from None
+        raise StoreError(f"'{one.name}' cannot be restored ({error.strerror}).") from None
     return one
 
 
@@ -159,7 +160,7 @@ def empty(names: Sequence[str] = ()) -> list[Deleted]:
     for name in names:
         if not any(name in (one.id, one.name) for one in found):
             held = ", ".join(one.name for one in found[:6]) or "nothing"
-            raise StoreError(f"There is no '{name}' in the trash, which holds {held}.")
+            raise StoreError(f"There is no '{name}' in the trash, which contains {held}.")
     _clear_leftovers()
     chosen = [one for one in found if not names or one.id in names or one.name in names]
     return [one for one in chosen if _erase(one)]
@@ -213,8 +214,8 @@ def _erase(one: Deleted) -> bool:
         return False
     except OSError as error:
         raise StoreError(
-            f"'{one.name}' cannot be erased from the trash ({error.strerror}); remove "
-            f"'{error.filename or going}' by hand."
+            f"'{one.name}' cannot be erased from the trash ({error.strerror}); delete "
+            f"'{error.filename or going}' yourself."
         ) from None
     return True
 

@@ -42,7 +42,7 @@ def verify_run(path: Path | str) -> list[str]:
         return [f"{run.path}: {run.problem}."]
     config = run.config
     if config is None:
-        return [f"{run.directory.config_path} is absent or holds no run configuration."]
+        return [f"{run.directory.config_path} is missing or contains no run configuration."]
     problems: list[str] = check_file(run.path)
     for table in TABLES:
         problems += _check_files(run.directory, table)
@@ -67,7 +67,7 @@ def _check_files(run: RunDir, table: str) -> list[str]:
         try:
             schema = pq.read_schema(part.path)
         except (pa.ArrowInvalid, OSError) as error:
-            problems.append(f"{part.path} is no readable Parquet file ({error}).")
+            problems.append(f"{part.path} is not a readable Parquet file ({error}).")
             continue
         version = schema_version(schema)
         for column, field in zip(TABLES[table], wanted, strict=True):
@@ -78,8 +78,8 @@ def _check_files(run: RunDir, table: str) -> list[str]:
                 problems.append(f"{part.path} has no column '{field.name}'.")
             elif schema.field(place).type != field.type:
                 problems.append(
-                    f"{part.path}: column '{field.name}' is "
-                    f"{schema.field(place).type}, not {field.type}."
+                    f"{part.path}: column '{field.name}' is {schema.field(place).type}, not "
+                    f"{field.type}."
                 )
         data = pq.read_table(part.path)
         for field in wanted:

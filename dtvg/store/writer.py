@@ -150,7 +150,7 @@ class CohortWriter:
             self._stale += [hidden for hidden, _ in pending]
             raise StoreError(
                 f"Rows cannot be written to '{self._root}' ({error.strerror or error}); free "
-                "space, then resume: what was committed stays."
+                "some space, then resume; what was committed is safe."
             ) from None
         except StoreError:
             self._stale += [hidden for hidden, _ in pending]
@@ -206,7 +206,7 @@ class CohortWriter:
 
         Returns:
             Tensors and numbers of the commit; None before the first. A run whose rows are gone
-            (it was deleted) is left out, so that it is trained anew instead of going on without
+            (it was deleted) is left out, so that it is trained again instead of going on without
             its history: every run in a commit has at least the event of its start.
         """
         loaded = CohortWriter.load(cohort)

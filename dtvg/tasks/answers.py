@@ -26,7 +26,7 @@ def read_predictions(path: Path) -> list[str]:
         DataError: naming the line that is none of these.
     """
     if path.is_dir():
-        raise DataError(f"'{path}' is a folder; give a file with one answer a line.")
+        raise DataError(f"'{path}' is a folder; give a file with one answer per line.")
     try:
         rows = list(lines(path))
     except FileNotFoundError:
@@ -44,14 +44,16 @@ def _answer(text: str, path: Path, number: int) -> str:
         value: Any = json.loads(text)
     except (ValueError, RecursionError):
         raise DataError(
-            f"'{path}', line {number} is no JSON: got {text.strip()[:40]!r}; each line is a string "
+            f"'{path}', line {number} is not valid JSON: got {text.strip()[:40]!r}; each line is "
+            "a string "
             f'in double quotes or an object such as {{"{KEY}": "0"}}.'
         ) from None
     if isinstance(value, dict):
         if KEY not in value:
             held = ", ".join(f"'{key}'" for key in value)[:120] or "nothing"
             raise DataError(
-                f"'{path}', line {number} has no '{KEY}' (it holds {held}); name the answer so."
+                f"'{path}', line {number} has no '{KEY}' (it holds {held}); give the answer "
+                "under this name."
             )
         value = value[KEY]
     if isinstance(value, bool) or not isinstance(value, str | int | float):
@@ -74,7 +76,7 @@ def score_answers(
 
     Returns:
         `metrics` by name with `score`, their mean; `intervals` with the 95 % bootstrap interval
-        over examples of each; `no_label`: how many outputs are no label word
+        over examples of each; `no_label`: how many outputs are not a label word
         of a task that has some.
 
     Raises:
@@ -83,7 +85,7 @@ def score_answers(
     if len(predictions) != len(examples):
         raise DataError(
             f"Got {len(predictions)} predictions, but {what} has {len(examples)} rows; give one "
-            "answer for each, in the order that `tasks format` prints, or choose with --rows."
+            "answer for each, in the order that `dtvg tasks format` prints, or choose with --rows."
         )
     scored = score_with_intervals(spec, predictions, examples)
     found: dict[str, Any] = {

@@ -72,7 +72,7 @@ def check_task(spec: TaskSpec, data: DataSettings, limit: int = 20) -> Check:
         problems += found
     for split, rows in usable.items():
         if not rows and not problems:
-            problems.append(f"Split '{split}' holds no rows; give it at least one.")
+            problems.append(f"Split '{split}' has no rows; give it at least one.")
     problems += _missing_classes(spec, usable.get("train", []))
     loaded = None
     if not problems:
@@ -102,7 +102,7 @@ def _missing_classes(spec: TaskSpec, train: list[Example]) -> list[str]:
         return []
     held = {e.label for e in train}
     return [
-        f"Label '{value}' of '{spec.described_in}' occurs in no training row; is it spelt as in "
+        f"Label '{value}' of '{spec.described_in}' occurs in no training row; is it spelled as in "
         f"column '{spec.label_column}'?"
         for index, value in enumerate(spec.convert.values)
         if index not in held
@@ -205,10 +205,10 @@ def keep_given(name: str, text: str, uploads: Mapping[str, bytes], data: DataSet
     folder = paths.home() / "tasks"
     path = folder / f"{done.spec.name}.yaml"
     if done.spec.name in all_tasks() or path.exists():
-        raise ConfigError(f"There is a task '{done.spec.name}' already; give yours another name.")
+        raise ConfigError(f"A task '{done.spec.name}' exists already; give yours another name.")
     there = [file for file in uploads if (folder / file).exists()]
     if there:
-        raise ConfigError(f"'{folder / there[0]}' is there already; give your file another name.")
+        raise ConfigError(f"'{folder / there[0]}' exists already; give your file another name.")
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for file, content in uploads.items():
@@ -226,6 +226,6 @@ def _allowed(name: str, uploads: Mapping[str, bytes]) -> None:
     for file in uploads:
         if not FILE.fullmatch(file) or Path(file).suffix not in ENDINGS:
             raise DataError(
-                f"'{file[:100]}' cannot be taken; give files called like train.csv, of "
+                f"'{file[:100]}' cannot be used; give files with names such as train.csv, of type "
                 f"{', '.join(ENDINGS)}."
             )

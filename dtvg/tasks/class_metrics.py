@@ -1,7 +1,7 @@
 """Metrics of classes: F1 of class 1, macro F1, Matthews correlation.
 
 Each is given twice: its value by scikit-learn, and its weighted form from counts of classes
-(tests write samples out and compare the two). An output that is no label word is handled metric
+(tests write samples out and compare the two). An output that is not a label word is handled metric
 by metric. docs/tasks.md "Metrics".
 """
 
@@ -25,7 +25,7 @@ def predicted_label(prediction: str, words: Sequence[str]) -> int | None:
 
 
 def f1(answers: Answers) -> float:
-    """F1 of class 1 of two; an output that is no label counts as the opposite label."""
+    """F1 of class 1 of two; an output that is not a label counts as the opposite label."""
     from sklearn.metrics import f1_score
 
     gold = _gold(answers)
@@ -60,14 +60,14 @@ def _gold(answers: Answers) -> list[int]:
     labels = [e.label for e in examples if e.label is not None]
     if len(labels) != len(answers.target):
         raise DataError(
-            f"Task {answers.task} has answers without a class, so none of its metrics can be "
-            "f1, macro_f1 or matthews; give the task label words or use accuracy."
+            f"Task {answers.task} has answers without a class, so its metrics cannot be f1, "
+            "macro_f1 or matthews; give the task label words or use accuracy."
         )
     return labels
 
 
 def _with_invalid_class(answers: Answers) -> list[int]:
-    """Return predicted classes, with one more class for outputs that are no label."""
+    """Return predicted classes, with one more class for outputs that are not a label."""
     found = [predicted_label(p, answers.words) for p in answers.prediction]
     return [len(answers.words) if label is None else label for label in found]
 
@@ -76,7 +76,7 @@ def _classes(answers: Answers) -> tuple[Ints, Ints] | None:
     """Right and answered class of each example, the number of classes for no label.
 
     From the words alone, so that it can be told from stored answers too; None where a right
-    answer is no label word.
+    answer is not a label word.
     """
     at = {word: i for i, word in enumerate(answers.words)}
     gold = np.array([at.get(t.strip(), -1) for t in answers.target], dtype=np.int64)

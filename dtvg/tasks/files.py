@@ -26,8 +26,8 @@ def own_file(spec: TaskSpec, path: Path) -> Path:
     """Return a file that a description names, if there is such a file."""
     if path.suffix not in ENDINGS:
         raise DataError(
-            f"'{path}', named in '{spec.described_in}', is none of {', '.join(ENDINGS)}; write the "
-            "rows as one of these."
+            f"'{path}', named in '{spec.described_in}', is not one of {', '.join(ENDINGS)}; write "
+            "the rows in one of these formats."
         )
     if path.is_dir():
         raise DataError(f"'{path}', named in '{spec.described_in}', is a folder; name its files.")
@@ -50,14 +50,14 @@ def read_file(path: Path, spec: TaskSpec) -> pa.Table:
     """
     try:
         if not path.stat().st_size:
-            raise DataError(f"'{path}' is empty (0 bytes); write the file anew.")
+            raise DataError(f"'{path}' is empty (0 bytes); write the file again.")
         table = _parquet(path, spec) if path.suffix == ".parquet" else read_table(
             path, text_columns(spec)
         )  # fmt: skip
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         kind = {".parquet": "Parquet", ".jsonl": "JSON lines"}.get(path.suffix, "CSV")
         raise DataError(
-            f"'{path}' cannot be read as {kind} ({reason_of(error)}); write the file anew."
+            f"'{path}' cannot be read as {kind} ({reason_of(error)}); write the file again."
         ) from None
     return checked(table, spec, f"'{path}'")
 
@@ -94,10 +94,10 @@ def checked(table: pa.Table, spec: TaskSpec, where: str) -> pa.Table:
         hint = f"; '{match}' is the nearest to '{missing[0]}'" if match else ""
         raise DataError(
             f"{where} has no column {quoted(missing)}{hint}; task {spec.name} needs "
-            f"{quoted(spec.columns)} and the file holds {quoted(table.column_names)[:400]}."
+            f"{quoted(spec.columns)} and the file has {quoted(table.column_names)[:400]}."
         )
     if not table.num_rows:
-        raise DataError(f"{where} holds no rows; task {spec.name} needs at least one.")
+        raise DataError(f"{where} has no rows; task {spec.name} needs at least one.")
     table = _own_rows(table, spec, where).select(list(spec.columns))
     for index, column in enumerate(table.schema):
         if pa.types.is_dictionary(column.type):
@@ -120,14 +120,14 @@ def _own_rows(table: pa.Table, spec: TaskSpec, where: str) -> pa.Table:
     if not kept.num_rows:
         found = sorted({str(v) for v in pc.unique(table.column(column)).to_pylist()})
         raise DataError(
-            f"{where} holds no row of task {spec.name}: column '{column}' must be '{value}', and "
+            f"{where} has no row of task {spec.name}: column '{column}' must be '{value}', but "
             f"holds {quoted(found)[:200]}."
         )
     return kept
 
 
 def _refuse_no_text(values: pa.ChunkedArray, column: str, where: str) -> None:
-    """Refuse bytes that are no UTF-8, NULs, and texts no example has, naming the row."""
+    """Refuse bytes that are not UTF-8, NULs, and texts no example has, naming the row."""
     start = 1
     for chunk in values.chunks:
         try:
@@ -136,13 +136,14 @@ def _refuse_no_text(values: pa.ChunkedArray, column: str, where: str) -> None:
             number = re.search(r"index (\d+)", str(error))
             row = f", row {start + int(number[1])}" if number else ""
             raise DataError(
-                f"{where}{row}, column '{column}': this is no UTF-8; write the file anew."
+                f"{where}{row}, column '{column}': this is not valid UTF-8; write the file again."
             ) from None
         start += len(chunk)
     for found, what in (
-        (pc.match_substring(values, "\0"), "holds a NUL, which no text holds; remove it"),
+        (pc.match_substring(values, "\0"),
+         "contains a NUL character, which is not allowed in text; remove it"),
         (pc.greater(pc.binary_length(values), LIMIT),
-         f"is longer than {LIMIT >> 20} MiB, which no example is; cut it"),
+         f"is longer than {LIMIT >> 20} MiB, which is too long for an example; shorten it"),
     ):  # fmt: skip
         row = pc.index(found, True).as_py()
         if row >= 0:

@@ -1,4 +1,4 @@
-"""One split of a task from the hub, for tasks of which no files are at hand.
+"""One split of a task from the hub, for tasks whose files are not on disk.
 
 Data only, at a pinned commit; no code of a data set is ever executed. `datasets` is imported
 when first needed. docs/tasks.md "Where rows come from".
@@ -67,7 +67,7 @@ def _refusal(spec: TaskSpec, split: str, looked_in: Sequence[Path], error: Excep
     """Compose one sentence: what failed and why, and what to do instead."""
     place = f" (there is no folder {quoted(looked_in)})" if looked_in else ""
     what = (
-        f"Task {spec.name} is neither at hand{place} nor loaded from the hub as "
+        f"Task {spec.name} is neither on this machine{place} nor loaded from the hub as "
         f"{hub_name(spec)}, split {split} ({reason_of(error)})"
     )
     columns = quoted(spec.columns)
@@ -81,7 +81,7 @@ def _refusal(spec: TaskSpec, split: str, looked_in: Sequence[Path], error: Excep
     steps = {
         "gated": "accept its terms on its page and log in with `hf auth login` (or set HF_TOKEN), "
         f"or {files}",
-        "offline": f"go online once without HF_HUB_OFFLINE so that it is kept, or {files}",
+        "offline": f"go online once, without HF_HUB_OFFLINE, so that it is cached, or {files}",
         "unreachable": f"the hub cannot be reached from here; {files}",
         "other": files,
     }

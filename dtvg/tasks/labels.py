@@ -36,15 +36,17 @@ def _fitting(spec: TaskSpec, words: tuple[str, ...]) -> tuple[str, ...]:
     """Return own words, refusing a wrong number, empty ones and repeated ones."""
     key = f"data.label_words.{spec.name}"
     if not spec.labels:
-        raise ConfigError(f"'{key}': task {spec.name} answers in free text; leave its words out.")
+        raise ConfigError(
+            f"'{key}': task {spec.name} answers in free text; leave out its label words."
+        )
     if len(words) != len(spec.labels):
         titles = ", ".join(spec.label_titles or spec.labels)
         raise ConfigError(
             f"'{key}': got {len(words)} words, task {spec.name} has {len(spec.labels)} classes "
-            f"({titles}); give one word for each, in this order."
+            f"({titles}); give one word for each class, in this order."
         )
     if not all(words) or len(set(words)) != len(words):
-        raise ConfigError(f"'{key}': got {', '.join(words)}; no word may be empty or stand twice.")
+        raise ConfigError(f"'{key}': got {', '.join(words)}; no word may be empty or occur twice.")
     return words
 
 

@@ -109,7 +109,7 @@ def _asked(spec: TaskSpec, predictions: Sequence[str], examples: Sequence[Exampl
     if not examples or len(predictions) != len(examples):
         raise DataError(
             f"Task {spec.name}: got {len(predictions)} outputs for {len(examples)} examples; "
-            "scoring needs one output for each of at least one example."
+            "scoring needs at least one example and one output for each."
         )
     return answers_of(spec, *asked_once(predictions, examples))
 

@@ -1,7 +1,7 @@
 """Metrics of answers that are numbers: Pearson's and Spearman's correlation.
 
 Each is given twice: its value by scipy, and its weighted form from sums of products or from
-counts of values. An output that is no number counts as −1, an undefined correlation as 0.
+counts of values. An output that is not a number counts as −1, an undefined correlation as 0.
 docs/tasks.md "Metrics".
 """
 

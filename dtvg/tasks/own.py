@@ -151,7 +151,7 @@ def read_description(path: str | Path) -> TaskSpec:
         ) from None
     except UnicodeDecodeError as error:
         raise ConfigError(
-            f"'{path}' is no UTF-8 text (byte {error.start} is {error.object[error.start]:#04x}); "
+            f"'{path}' is not UTF-8 text (byte {error.start} is {error.object[error.start]:#04x}); "
             "save it as UTF-8."
         ) from None
     except OSError as error:
@@ -172,12 +172,14 @@ def parse_description(text: str, path: Path) -> TaskSpec:
     try:
         values = yaml.safe_load(text)
     except yaml.YAMLError as error:
-        raise ConfigError(f"'{path}' is no YAML: {' '.join(str(error).split())[:300]}.") from None
+        raise ConfigError(
+            f"'{path}' is not valid YAML: {' '.join(str(error).split())[:300]}."
+        ) from None
     except RecursionError:
-        raise ConfigError(f"'{path}' is no description: it is nested too deeply.") from None
+        raise ConfigError(f"'{path}' is not a task description: it is nested too deeply.") from None
     if not isinstance(values, dict):
         raise ConfigError(
-            f"'{path}' holds no keys; a description has lines such as 'files: {{train: my.csv}}', "
+            f"'{path}' has no keys; a description has lines such as 'files: {{train: my.csv}}', "
             "'text: \"premise: {premise}\"' and 'labels: [...]'."
         )
     try:
@@ -211,9 +213,9 @@ def _spec(given: Description, path: Path) -> TaskSpec:
     values, words = _classes(given.labels, wrong)
     _metrics(given.metrics, len(words), wrong)
     if (given.files is None) == (given.hub is None):
-        wrong.append("Give either 'files' or 'hub' (not both): where the rows are.")
+        wrong.append("Give either 'files' or 'hub', but not both, to say where the rows are.")
     elif given.files is not None and "train" not in given.files:
-        wrong.append("'files' has no 'train'; name its training file.")
+        wrong.append("'files' has no 'train'; name the training file.")
     if wrong:
         raise ConfigError(f"'{path}': {' '.join(wrong)}")
     hub = given.hub or Hub(id="files")
@@ -282,11 +284,11 @@ def _classes(labels: Any, wrong: list[str]) -> tuple[tuple[str, ...], tuple[str,
     yes_no = any(isinstance(one, bool) for pair in pairs for one in pair)
     hint = " (YAML reads yes and no as true and false: write them in quotes)" if yes_no else ""
     if len(values) < 2:
-        wrong.append(f"'labels': got {len(values)}, a classification has at least two.")
+        wrong.append(f"'labels': got {len(values)}, a classification task needs at least two.")
     for what in (values, words):
         twice = [one for one in dict.fromkeys(what) if what.count(one) > 1]
         if twice:
-            wrong.append(f"'labels': '{twice[0]}' stands there twice{hint}.")
+            wrong.append(f"'labels': '{twice[0]}' occurs twice{hint}.")
             break
     if any(not one or isinstance(v, dict | list) for pair in zip(values, words, strict=True)
            for one in pair for v in (one,)):  # fmt: skip
@@ -324,12 +326,12 @@ def parse_template(text: str) -> Pieces:
     pieces = []
     for literal, column, form, conversion in parsed:
         if form or conversion:
-            raise ValueError(f"'{{{column}}}' may hold only a column's name")
+            raise ValueError(f"'{{{column}}}' may contain only the name of a column")
         if column == "":
             raise ValueError("empty braces; write a column's name, such as {premise}")
         pieces.append((literal, column))
     if not any(column for _, column in pieces):
-        raise ValueError(f"'{text}' names no column; write one in braces, such as {{premise}}")
+        raise ValueError(f"'{text}' names no column; write a column in braces, such as {{premise}}")
     return tuple(pieces)
 
 

@@ -228,7 +228,7 @@ def keep_entry(place: Path, write: Callable[[Path], None], facts: dict[str, Any]
     except (OSError, ValueError) as error:
         shutil.rmtree(temporary, ignore_errors=True)
         if not (place / MANIFEST).is_file():
-            log.warning("nothing is kept in the cache '%s': %s", place, error)
+            log.warning("nothing can be kept in the cache '%s': %s", place, error)
             return False
     return True
 
@@ -246,7 +246,7 @@ def look(place: Path) -> dict[str, Any] | None:
             remove(place)
         return None
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        log.warning("the cache entry '%s' is damaged (%s) and made anew", place, error)
+        log.warning("the cache entry '%s' is damaged (%s) and is made again", place, error)
         remove(place)
         return None
     return facts

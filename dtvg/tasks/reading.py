@@ -284,6 +284,6 @@ def _notes(spec: TaskSpec, at_hand: int, splits: Splits) -> tuple[str, ...]:
     notes = list(splits.notes)
     official = spec.split.train_rows
     if spec.split.rule != "given" and official and at_hand != official:
-        notes.insert(0, f"{at_hand} of {official} official training rows at hand")
+        notes.insert(0, f"{at_hand} of {official} official training rows are available")
     leak = leak_note(splits)
     return tuple([*notes, leak] if leak else notes)

@@ -66,7 +66,7 @@ class Answers:
 
 
 def answers_of(spec: TaskSpec, predictions: Sequence[str], examples: Sequence[Example]) -> Answers:
-    """Return what was answered to examples that are at hand, one output for each."""
+    """Return what was answered to given examples, one output for each."""
     return Answers(
         target=tuple(e.target for e in examples),
         prediction=tuple(predictions),

@@ -33,7 +33,7 @@ class Source:
     on_hub = True
     """Whether `TaskSpec.dataset`, where it is given, is a data set of the hub."""
     advice = "put one there"
-    """What to do where a file is missing."""
+    """What to do if a file is missing."""
 
     def places(self, spec: TaskSpec, folder: str | None) -> list[Path]:
         """Return where the task's own folder is looked for, in this order.
@@ -73,7 +73,7 @@ class Source:
         looked_for = " or ".join(f"'{name}.parquet'" for name in names)
         found = ", ".join(sorted(p.name for p in folder.glob("*"))) if folder.is_dir() else ""
         raise DataError(
-            f"There is no file {looked_for} (or .csv, .jsonl) in '{folder}', which holds "
+            f"There is no file {looked_for} (or .csv, .jsonl) in '{folder}', which contains "
             f"{found or 'nothing'}; {self.advice}."
         )
 

@@ -39,7 +39,7 @@ class Example:
 
 @dataclass(frozen=True)
 class SplitPlan:
-    """Official sizes and names; the split rule works from these, never from what is at hand.
+    """Official sizes and names; the split rule works from these, never from what is available.
 
     What they become is said by `rule` (docs/tasks.md "Splits").
     """

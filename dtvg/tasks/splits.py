@@ -61,7 +61,7 @@ def plan_splits(
 
     Args:
         spec: the task; `spec.split` holds the rule and the official size.
-        train, validation: the official splits as they are at hand; of somebody's own task
+        train, validation: the official splits as they are available; of somebody's own task
             validation may be empty.
         test: the test split, where `reads_test` says that one is read.
         split: "plan" for the task's rule, "official" for the official splits.
@@ -82,7 +82,7 @@ def plan_splits(
         if not rows:
             raise DataError(
                 f"Task {spec.name} is left with no {which} rows ({len(train)} training and "
-                f"{len(validation)} validation rows at hand); give it more rows."
+                f"{len(validation)} validation rows are available); give it more rows."
             )
     first, second, third = (tuple(rows) for rows in parts)
     return Splits(first, second, third, (*notes, *more))
@@ -106,8 +106,8 @@ def _by_size(
     notes: tuple[str, ...] = ()
     if wanted < HELD_OUT_ROWS:
         notes = (
-            f"only {len(train)} training rows at hand: {wanted} of them, not {HELD_OUT_ROWS}, "
-            "are validation",
+            f"only {len(train)} training rows are available: {wanted} of them, not "
+            f"{HELD_OUT_ROWS}, are validation",
         )
     held_out, rest = divide(train, wanted, seed)
     return (rest, held_out, validation), notes
@@ -143,7 +143,7 @@ RULES: Mapping[str, Callable[[TaskSpec, Rows, Rows, Rows | None, int], Planned]]
     "given": _as_given,
     "own": _own,
 }
-"""By `SplitPlan.rule`: (task, what is at hand of train, validation and test, data seed) → the
+"""By `SplitPlan.rule`: (task, what there is of train, validation and test, data seed) → the
 three splits, and what a reader should know about them."""
 
 
@@ -193,6 +193,6 @@ def leak_note(splits: Splits) -> str | None:
     if not rows:
         return None
     return (
-        f"{len(rows)} of {len(splits.train)} train rows also stand in an evaluation split "
+        f"{len(rows)} of {len(splits.train)} train rows also occur in an evaluation split "
         f"(the first is train row {rows[0]})"
     )

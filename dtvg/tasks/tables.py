@@ -53,7 +53,7 @@ def _report(problem: DataError, found: Found) -> None:
 
 
 def lines(path: Path, found: Found = None) -> Iterator[tuple[int, str]]:
-    """Yield number and text of each line, refusing what is no text.
+    """Yield number and text of each line, refusing what is not text.
 
     Raises:
         DataError: for a line that is too long, is no UTF-8 or holds a NUL.
@@ -66,8 +66,8 @@ def lines(path: Path, found: Found = None) -> Iterator[tuple[int, str]]:
                 raw = _without_mark(raw, path)
             if len(raw) > LIMIT:
                 _report(DataError(
-                    f"'{path}', line {number} is longer than {LIMIT >> 20} MiB; an example that "
-                    "long is most likely a file without line breaks; cut it into lines."
+                    f"'{path}', line {number} is longer than {LIMIT >> 20} MiB; most likely the "
+                    "file has no line breaks; put each example on its own line."
                 ), found)  # fmt: skip
                 while raw and not raw.endswith(b"\n"):
                     raw = file.readline(LIMIT)
@@ -87,7 +87,7 @@ def _without_mark(raw: bytes, path: Path) -> bytes:
     if raw.startswith((b"\x1f\x8b", b"PK\x03\x04", b"PAR1")):
         kind = {b"\x1f": "gzip", b"PK": "zip or Excel", b"PA": "Parquet"}
         found = next(name for mark, name in kind.items() if raw.startswith(mark))
-        raise DataError(f"'{path}' is a {found} file whatever its name says; unpack or rename it.")
+        raise DataError(f"'{path}' is a {found} file, whatever its name says; unpack or rename it.")
     return raw.removeprefix(b"\xef\xbb\xbf")
 
 
@@ -97,12 +97,12 @@ def _decoded(raw: bytes, path: Path, number: int) -> str:
     except UnicodeDecodeError as error:
         raise DataError(
             f"'{path}', line {number}, byte {error.start + 1} is {raw[error.start]:#04x}, which is "
-            "no UTF-8 (Latin-1 or Windows-1252?); save the file as UTF-8."
+            "not UTF-8 (Latin-1 or Windows-1252?); save the file as UTF-8."
         ) from None
     if "\0" in text:
         raise DataError(
-            f"'{path}', line {number}, character {text.index(chr(0)) + 1} is a NUL, which no text "
-            "holds; remove it, or save the file as UTF-8 if it is UTF-16."
+            f"'{path}', line {number}, character {text.index(chr(0)) + 1} is a NUL character, "
+            "which is not allowed in text; remove it, or save the file as UTF-8 if it is UTF-16."
         )
     return text
 
@@ -118,7 +118,7 @@ def _csv(path: Path, delimiter: str, text_columns: frozenset[str], found: Found)
         elif len(row) != len(names):
             _report(DataError(
                 f"'{path}', line {line}: got {len(row)} cells, the header has {len(names)} "
-                f"({', '.join(names)[:200]}); quote a cell that holds a "
+                f"({', '.join(names)[:200]}); put a cell in quotes if it contains a "
                 f"{'tab' if delimiter != ',' else 'comma'}."
             ), found)  # fmt: skip
         else:
@@ -155,8 +155,8 @@ def _csv_rows(path: Path, delimiter: str, found: Found) -> Iterator[tuple[int, l
             except csv.Error as error:
                 reason = str(error)
                 if "unexpected end" in reason or "field limit" in reason:
-                    reason = "a quote that is opened here is never closed"
-                problem = f"'{path}', line {start}: {reason}; mend the quotes."
+                    reason = "a quotation mark that is opened here is never closed"
+                problem = f"'{path}', line {start}: {reason}; fix the quotation marks."
                 _report(DataError(problem), found)
                 continue
             if row is None:
@@ -214,7 +214,7 @@ def _json_lines(path: Path, found: Found) -> pa.Table:
             if len(values) < len(places[ROW]):
                 values.append(None)
     if not places[ROW]:
-        raise DataError(f"'{path}' is empty; it needs one JSON object a line.")
+        raise DataError(f"'{path}' is empty; it needs one JSON object per line.")
     arrays = {name: _array(path, name, values) for name, values in columns.items()}
     return pa.table(arrays if found is None else {**arrays, **places})
 
@@ -228,7 +228,8 @@ def _same_kinds(
         if kind and kinds.setdefault(name, (kind, number))[0] != kind:
             raise DataError(
                 f"'{path}', line {number}, column '{name}': got {kind} ({str(value)[:60]!r}), "
-                f"but line {kinds[name][1]} holds {kinds[name][0]}; write one kind."
+                f"but line {kinds[name][1]} holds {kinds[name][0]}; use one kind of value in a "
+                "column."
             )
 
 
@@ -237,11 +238,13 @@ def _object(text: str, path: Path, number: int) -> dict[str, Any]:
         row = json.loads(text)
     except json.JSONDecodeError as error:
         raise DataError(
-            f"'{path}', line {number}, character {error.pos + 1}: no JSON ({error.msg}); each line "
-            "holds one whole object."
+            f"'{path}', line {number}, character {error.pos + 1}: not valid JSON ({error.msg}); "
+            "each line has to be one whole object."
         ) from None
     except (RecursionError, ValueError) as error:
-        raise DataError(f"'{path}', line {number}: no usable JSON ({str(error)[:80]}).") from None
+        raise DataError(
+            f"'{path}', line {number}: this JSON cannot be used ({str(error)[:80]})."
+        ) from None
     if not isinstance(row, dict):
         raise DataError(
             f"'{path}', line {number}: got {_kind(row) or 'null'}, but each line holds one object "
@@ -271,6 +274,6 @@ def _array(path: Path, name: str, values: list[Any]) -> pa.Array:
     except (pa.ArrowException, OverflowError, UnicodeEncodeError) as error:
         reason = " ".join(str(error).split())[:120].removesuffix(".")
         raise DataError(
-            f"'{path}', column '{name}': its values do not fit one type ({reason}); write one kind "
-            "of value."
+            f"'{path}', column '{name}': its values do not have the same type ({reason}); use one "
+            "kind of value."
         ) from None

@@ -120,8 +120,8 @@ def _texts(table: pa.Table, column: str, where: str) -> list[str]:
     values = table.column(column)
     if not (pa.types.is_string(values.type) or pa.types.is_large_string(values.type)):
         raise DataError(
-            f"{where}, column '{column}' holds {values.type}, but text is needed; "
-            "write the column as strings."
+            f"{where}, column '{column}' holds {values.type}, but it has to "
+            "hold text; write the column as strings."
         )
     texts: list[str] = values.to_pylist()
     if values.null_count:

@@ -1,6 +1,6 @@
 """Contract kit for tasks: what every task must satisfy, shipped for extensions.
 
-Subclass `TaskContract` in a test module and give `name` and, where rows are at hand, `data`;
+Subclass `TaskContract` in a test module and give `name` and, where rows are available, `data`;
 pytest runs every law on it. Imports no torch.
 """
 
@@ -22,7 +22,7 @@ SAMPLE = 60
 
 
 class TaskContract:
-    """Laws of a task; those about rows are skipped where none are at hand."""
+    """Laws of a task; those about rows are skipped where there are none."""
 
     name: str
     data: DataConfig = DataConfig()
@@ -33,7 +33,7 @@ class TaskContract:
 
     def loaded(self) -> TaskData:
         if find_folder(self.spec, self.data.folder) is None:
-            pytest.skip(f"no rows of task {self.name} are at hand")
+            pytest.skip(f"no rows of task {self.name} are available")
         kept: dict[tuple[str, str], TaskData] = self.__class__.__dict__.get("_kept", {})
         key = (self.name, self.data.model_dump_json())
         if key not in kept:

@@ -107,7 +107,7 @@ def agreement(
         results.append(compare_answers(task.spec.name, split, answers))
     if not results:
         raise ConfigError(
-            f"The tasks of run '{run.name}' have no label words, so there is one way only to "
+            f"The tasks of run '{run.name}' have no label words, so there is only one way to "
             "evaluate them."
         )
     return results

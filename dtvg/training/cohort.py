@@ -110,8 +110,8 @@ class Cohort:
                 Failure(
                     worst,
                     worst.step + 1,
-                    "Out of memory with a single example; use a "
-                    "shorter data.max_source_tokens, a smaller precision or another device.",
+                    "Out of memory with a single example; lower data.max_source_tokens, "
+                    "choose a lower precision, or use another device.",
                 )
             ]
         )

@@ -59,7 +59,8 @@ class Question:
         asked = self.mode == "labels" or self.constrained
         if not asked or self.task.spec.labels:
             return ""
-        return f"Task {self.task.spec.name} has no label words: it is answered freely."
+        name = self.task.spec.name
+        return f"Task {name} has no label words, so its answers are generated freely."
 
 
 @dataclass(frozen=True)
@@ -300,7 +301,7 @@ def values_of(
 ) -> list[float]:
     """Return each example's own score, 0..1: the task's, else whether the answer is accepted."""
     hits = [float(hit) for hit in accepted(predictions, examples)]
-    # a metric that is no mean over examples (a correlation) has no value of a single one
+    # a metric that is not a mean over examples (a correlation) has no value of a single one
     values = per_example(spec, predictions, examples)
     return [
         hit if value is None or not math.isfinite(value) else float(value)

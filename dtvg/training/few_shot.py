@@ -85,7 +85,9 @@ def _rows(
     step = "use a smaller data.few_shot"
     if not by_class:
         if len(rows) < count and not fewer:
-            raise DataError(f"{what} has {len(rows)} rows, data.few_shot asks for {count}; {step}.")
+            raise DataError(
+                f"{what} has {len(rows)} rows, but data.few_shot asks for {count}; {step}."
+            )
         return tuple(sorted(order[:count]))
     if not loaded.spec.labels:
         raise DataError(

@@ -48,7 +48,7 @@ class StepLog:
 
     queue: list[_Queued] = field(default_factory=list)
     stacks: int = 1
-    """Stacks of the cohort: so many records make one step."""
+    """Stacks of the cohort: their number of records makes one step."""
     suspect: bool = False
     """Set when a value on the CPU is seen to be non-finite: drain at once."""
 
@@ -206,7 +206,7 @@ def _restart_events(
     i: int,
     slot: RunSlot,
 ) -> None:
-    """Write an event for each step at which the run began anew from another source's prompt."""
+    """Write an event for each step at which the run began again from another source's prompt."""
     count = len(columns["step"])
     for place in np.flatnonzero(values["restarted"][:count, i]):
         chosen = int(np.argmax(values["weight"][place, i]))
@@ -222,7 +222,7 @@ def _restart_events(
                 "kind": ["restarted"],
                 "detail": [
                     f"Restarts from the prompt of {source} instead of {before} "
-                    f"(cosine {cosine:.6f}); Adam begins anew."
+                    f"(cosine {cosine:.6f}); Adam starts again."
                 ],
             },
         )
@@ -246,7 +246,7 @@ def _failure(
     rows = ", ".join(str(int(r)) for r in record.rows[i][:16])
     sentence = (
         f"Loss {values['loss'][place, i]:g} and gradient norm {values['grad_norm'][place, i]:g} "
-        f"at step {step} ({group}; training rows {rows}); the run ends here. Try a smaller "
+        f"at step {step} ({group}; training rows {rows}); the run ends here. Try a lower "
         "learning rate, or precision float32."
     )
     return Failure(slot, step, sentence)

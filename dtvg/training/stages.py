@@ -71,13 +71,14 @@ def given_prompts(config: PromptConfig, bank: PromptBank) -> Given:
         told = ", ".join(f"{t}: {p.init_fingerprint or 'none'}" for t, p in found.items())
         raise StoreError(
             f"The prompts of prompt.given were tuned from different initial prompts ({told}), so "
-            "their vectors do not compare; give prompts of one origin."
+            "their vectors cannot be compared; give prompts that share one initial prompt."
         )
     for task, prompt in found.items():
         if prompt.prompt.shape[0] != config.length:
             raise StoreError(
                 f"Prompt '{task}' of prompt.given has length {prompt.prompt.shape[0]}, the "
-                f"experiment's prompt.length is {config.length}; set it to the former."
+                f"experiment's prompt.length is {config.length}; set prompt.length to the length "
+                "of the prompt."
             )
     return Given(found, next(iter(starts.values()), None))
 

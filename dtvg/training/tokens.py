@@ -2,7 +2,7 @@
 
 Blocks of rows are tokenised when one of their rows is first read, so that a big split costs
 what is used of it. An entry belongs to (data fingerprint, tokenizer, limits, code); a damaged
-block is made anew, and of two processes one waits for the other.
+block is made again, and of two processes one waits for the other.
 """
 
 from __future__ import annotations
@@ -154,7 +154,7 @@ def _read(path: Path, rows: int) -> _Block | None:
     except (OSError, ValueError, EOFError):
         whole = False
     if not whole:
-        log.warning("the token cache '%s' is damaged and made anew", path)
+        log.warning("the token cache '%s' is damaged and is made again", path)
         return None
     return _Block(packed)
 

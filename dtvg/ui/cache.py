@@ -2,7 +2,7 @@
 
 There is one way to remember: `remember` keeps a function's results, the newest few, under a key
 made of its arguments. A run among them stands for the state of its files, so a result is made
-anew when a file appears, goes or is replaced, and never only because time passed.
+again when a file appears, goes or is replaced, and never only because time passed.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ EVERY_TABLE = tuple(TABLES)
 def stamp(run: Run, *tables: str) -> Stamp:
     """Return what changes when a run's visible files change: the names of its part files.
 
-    A run that was deleted and trained anew may have equal names; its folder is another one.
+    A run that was deleted and trained again may have equal names; its folder is another one.
 
     Args:
         run: its folder is looked at, not what was read from it.

@@ -21,7 +21,7 @@ START_SECONDS = 60.0
 
 
 def may_change(experiment: Experiment) -> bool:
-    """Whether looking again may show something new: a process is at it, or about to be."""
+    """Whether looking again may show something new: a process is running, or about to run."""
     folder = ExperimentDir(experiment.path)
     if _is_trained(experiment) or queue.place_of(folder):
         return True
@@ -45,7 +45,7 @@ def started(name: str) -> None:
 def buttons(experiment: Experiment, example: bool) -> None:
     """Draw stop, kill and resume, each only where it would do something."""
     if example:
-        st.caption("A recorded example: it can be looked at, not changed.")
+        st.caption("This is a recorded example: you can look at it, but not change it.")
         link("launch", "Train it yourself", clone=experiment.name)
         return
     folder = ExperimentDir(experiment.path)
@@ -56,7 +56,7 @@ def buttons(experiment: Experiment, example: bool) -> None:
             "Stop",
             icon=":material/stop_circle:",
             disabled=not working,
-            help="Commits first; nothing trained is lost.",
+            help="The runs commit first, so nothing is lost.",
         ):
             asked = launcher.stop(folder)
             st.toast(f"Asked to commit and stop: {_names(asked)}.")
@@ -79,7 +79,7 @@ def _resume(folder: ExperimentDir) -> None:
         st.error(str(error), icon=":material/error:")
         return
     started(folder.name)
-    st.toast("Resumed; the first steps appear in some seconds.")
+    st.toast("Resumed; the first steps appear in a few seconds.")
     st.rerun()
 
 
@@ -87,8 +87,10 @@ def _kill(folder: ExperimentDir) -> None:
     """Ask before killing, naming every run that ends."""
     with st.popover("Kill", icon=":material/dangerous:"):
         ends = launcher.ends_with_kill(folder)
-        st.markdown(f"Ends the process at once, and with it: {_names(ends)}.")
-        st.caption("What was committed stays; Resume goes on from there. Stop loses nothing.")
+        st.markdown(f"Ends the process at once, and these runs with it: {_names(ends)}.")
+        st.caption(
+            "What was committed is kept, and Resume continues from there. Stop loses nothing."
+        )
         if st.button("Kill the process", type="primary"):
             try:
                 st.toast(f"Killed: {_names(launcher.kill_all(folder))}.")
@@ -104,13 +106,14 @@ def hold_source(run: Run) -> None:
         return
     with st.popover("Pin or ban a source", icon=":material/keep:"):
         st.caption(
-            "From the next step on the source is in the group, or out of it, whatever the rule "
-            "decides. It is logged as an event and the rule's own decision stays replayable."
+            "From the next step on, the source is always in the group, or never, whatever the "
+            "rule decides. This is logged as an event, and the rule's own decision can still be "
+            "replayed."
         )
         source = st.selectbox("Source", run.sources, key=f"hold-{run.experiment}-{run.name}")
         waiting = holds.asked(run)
         with st.container(horizontal=True):
-            for kind, label in (("pin", "Pin"), ("ban", "Ban"), ("free", "Leave to the rule")):
+            for kind, label in (("pin", "Pin"), ("ban", "Ban"), ("free", "Let the rule decide")):
                 if st.button(label, key=f"hold-{kind}-{run.experiment}-{run.name}"):
                     _hold(run, source, kind)
         now = holds.now_held(run)
@@ -127,8 +130,8 @@ def fork_popover(run: Run) -> None:
         return
     with st.popover("Fork", icon=":material/call_split:"):
         st.caption(
-            "A new experiment that goes on from a commit of this run; the run itself is left "
-            "as it is. One setting a line, e.g. optim.lr_prompt=0.1."
+            "Makes a new experiment that continues from a commit of this run; the run itself is "
+            "not changed. Write one setting per line, e.g. optim.lr_prompt=0.1."
         )
         name = st.text_input("Name", f"{run.experiment}-fork", key=f"fork-name-{run.name}")
         places = [*([None] if run.result is None else []), *kept]
@@ -140,7 +143,9 @@ def fork_popover(run: Run) -> None:
                 format_func=lambda step: "the newest commit" if step is None else f"step {step}",
                 key=f"fork-at-{run.name}",
             )
-        text = st.text_area("What differs", key=f"fork-set-{run.name}", placeholder="nothing")
+        text = st.text_area(
+            "Settings that differ", key=f"fork-set-{run.name}", placeholder="nothing"
+        )
         if st.button("Fork and train", type="primary", key=f"fork-{run.name}"):
             try:
                 changes = [line.strip() for line in text.splitlines() if line.strip()]
@@ -165,7 +170,7 @@ def _hold(run: Run, source: str, kind: str) -> None:
 def _names(names: list[str]) -> str:
     shown = ", ".join(f"`{name}`" for name in names[:8])
     more = f" and {len(names) - 8} more" if len(names) > 8 else ""
-    return shown + more or "no run that trains"
+    return shown + more or "no run that is training"
 
 
 def messages(path: Path) -> None:
@@ -178,6 +183,6 @@ def messages(path: Path) -> None:
         with st.expander("Messages of the process"):
             text = st.text_input("Search", key="log-search", placeholder="part of a line")
             tail = launcher.log_tail(folder, 200, text)
-            st.code(tail or "No line holds this text.", language=None, height=300)
+            st.code(tail or "No line contains this text.", language=None, height=300)
 
     guarded(draw)

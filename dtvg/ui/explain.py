@@ -74,11 +74,11 @@ def _jump(label: str, to: int | None, step: int, icon: str | None = None) -> Non
 
 
 def section(run: Run, dark: bool, order: tuple[str, ...]) -> None:
-    """Decide the whole timeline anew and show it beside what happened."""
+    """Decide the whole timeline again and show it beside what happened."""
     st.subheader("What another rule would have decided", anchor=False)
     st.caption(
-        "Every step is decided anew from its logged Gram matrix, without the model. A run trained "
-        "under these settings would have moved its vectors differently."
+        "Every step is decided again from its logged Gram matrix, without the model. A run trained "
+        "with these settings would have moved its vectors differently."
     )
     own = run.config.method.grouping_settings() if run.config else RuleSettings()
     settings, left_out = _settings(run, own)
@@ -86,9 +86,11 @@ def section(run: Run, dark: bool, order: tuple[str, ...]) -> None:
     info = cache.replayed(run, left_out, **settings)
     took = time.perf_counter() - started
     one, two, three = st.columns(3)
-    one.metric("Same group", show.percent(info.agreement), help="Share of the steps.")
+    one.metric(
+        "Same group", show.percent(info.agreement), help="Share of the steps with the same group."
+    )
     two.metric("Overlap", f"{info.mean_jaccard:.2f}", help="Mean Jaccard over steps; 1: the same.")
-    three.metric("Steps decided anew", f"{len(info.steps):,}", help=f"In {took:.2f} s.")
+    three.metric("Steps decided again", f"{len(info.steps):,}", help=f"In {took:.2f} s.")
     name = "-".join(str(v) for v in (*settings.values(), *left_out))
     show.figure(
         replay_figure(info, dark, order),
@@ -97,7 +99,7 @@ def section(run: Run, dark: bool, order: tuple[str, ...]) -> None:
         info.timeline,
         f"{run.name}-replay",
     )
-    with st.expander("By source, and which groups the replay chose"):
+    with st.expander("Numbers by source, and the groups that the replay chose"):
         show.numbers(info.table, f"{run.name}-replay-sources", f"replay-sources-{run.name}")
         show.numbers(info.combinations, f"{run.name}-replay-groups", f"replay-groups-{run.name}")
     show.notes(info.notes)
@@ -137,7 +139,7 @@ def _settings(run: Run, own: RuleSettings) -> tuple[dict[str, Any], tuple[str, .
             1.0,
             1.0,
             "%.0f",
-            help="Decide anew only every so many steps.",
+            help="Decide again only every N steps.",
         )
         out = _left_out(run)
     settings: dict[str, Any] = {

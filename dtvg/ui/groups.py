@@ -22,7 +22,7 @@ def combinations(experiment: Experiment, run: Run, dark: bool) -> None:
     info = cache.groups(run)
     flow = transition_info(info)
     key = f"{experiment.name}-{run.name}"
-    st.subheader("Which combinations ruled, how long", anchor=False)
+    st.subheader("Which groups were used, and how long", anchor=False)
     show.figure(
         combinations_figure(info, dark),
         f"combinations-{key}",
@@ -30,15 +30,15 @@ def combinations(experiment: Experiment, run: Run, dark: bool) -> None:
         info.combinations,
         f"{run.name}-combinations",
     )
-    st.subheader("Which group followed which", anchor=False)
+    st.subheader("Transitions between groups", anchor=False)
     show.figure(
         flows.transitions_figure(flow, dark),
         f"transitions-{key}",
-        "Flows from group to group; wide flows happened often",
+        "Flows from group to group; the wider a flow, the more often it happened",
         flow.table,
         f"{run.name}-transitions",
     )
-    st.subheader("Who was in together", anchor=False)
+    st.subheader("Sources that were in the group together", anchor=False)
     show.figure(
         flows.together_figure(flow, dark),
         f"together-{key}",
@@ -56,7 +56,7 @@ def seeds(experiment: Experiment, run: Run, dark: bool) -> None:
         if r.problem is None and r.step > 0 and (r.target, r.method) == (run.target, run.method)
     )
     if len(others) < 2:
-        st.info("This method ran with one seed only; agreement needs at least two.")
+        st.info("This method ran with only one seed; agreement needs at least two.")
         return
     info = cache.stability(others)
     key = f"{experiment.name}-{run.target}-{run.method}"
@@ -89,7 +89,7 @@ def seeds(experiment: Experiment, run: Run, dark: bool) -> None:
 
 def vectors(experiment: Experiment, run: Run, dark: bool) -> None:
     """Show the path of the target's vector among the source vectors."""
-    st.subheader("Where the target's vector went", anchor=False)
+    st.subheader("Path of the target's vector", anchor=False)
     try:
         info = trajectory_info(run)
     except DtvgError as error:
@@ -98,13 +98,13 @@ def vectors(experiment: Experiment, run: Run, dark: bool) -> None:
     show.figure(
         flows.trajectory_figure(info, dark, runs.order_of(experiment, run)),
         f"path-{experiment.name}-{run.name}",
-        "Path of the target's vector in the plane of the main directions of the sources",
+        "Path of the target's vector in the plane of the principal directions of the sources",
         info.table,
         f"{run.name}-path",
     )
     st.caption(
-        "Every point is the scaled, pooled task prompt vector of a step, projected exactly from "
-        "the logged Gram matrices on the two main directions of the sources at the newest step. "
+        "Every point is the scaled, pooled task prompt vector of a step, projected from the "
+        "logged Gram matrices onto the two principal directions of the sources at the newest step. "
         f"The plane shows {show.percent(float(info.in_plane[-1]), 0)} of the target's squared "
         "length there; what is orthogonal to all sources cannot be seen in it."
     )
@@ -114,7 +114,7 @@ def weights(experiment: Experiment, run: Run, dark: bool) -> None:
     """Show how strongly each source was taken, and how much that put into the prompt."""
     info, order = cache.groups(run), runs.order_of(experiment, run)
     key = f"{experiment.name}-{run.name}"
-    st.subheader("How much each source puts into the prompt", anchor=False)
+    st.subheader("How much each source contributes to the prompt", anchor=False)
     show.figure(
         contribution_figure(info, dark, order),
         f"contribution-{key}",
@@ -123,13 +123,14 @@ def weights(experiment: Experiment, run: Run, dark: bool) -> None:
         f"{run.name}-contributions",
     )
     st.caption(
-        "Weight times learned scale times vector, as a norm over all prompt tokens: what a member "
-        "really adds at a step. A source with a zero vector adds nothing, whatever its weight."
+        "Weight times learned scale times vector, as a norm over all prompt tokens: this is what "
+        "a member adds to the prompt at a step. A source with a zero vector adds nothing, "
+        "whatever its weight."
     )
-    st.subheader("With which weight it is taken", anchor=False)
+    st.subheader("Weight of each source in the merge", anchor=False)
     if not info.weighs:
         st.info(
-            "This method takes a source fully or not at all; the timeline shows which.",
+            "This method takes a source fully or not at all; the timeline shows when.",
             icon=":material/info:",
         )
         return
@@ -145,7 +146,7 @@ def weights(experiment: Experiment, run: Run, dark: bool) -> None:
 
 def scales(experiment: Experiment, run: Run, dark: bool) -> None:
     """Show the learned scale of every source and prompt token."""
-    st.subheader("How strongly each prompt token takes each source", anchor=False)
+    st.subheader("How much each prompt token takes from each source", anchor=False)
     which = runs.choose("Prompt", ("final", "best"), "which") or "final"
     try:
         info = scale_info(run, which)
@@ -163,7 +164,7 @@ def scales(experiment: Experiment, run: Run, dark: bool) -> None:
     at = run.step if which == "final" else best
     text = f"After step {at:,}. Scales start at 1." if at is not None else "Scales start at 1."
     if info.activation != "identity":
-        text += f" They pass through {info.activation} before use; shown are the raw ones."
+        text += f" They pass through {info.activation} before use; the raw scales are shown."
     st.caption(text)
 
 

@@ -61,7 +61,7 @@ def offer_going(experiment: Experiment, run: Run) -> None:
         st.session_state["run"] = chosen.name
 
     st.button(
-        f"{len(going)} of the others train now: show `{chosen.name}`",
+        f"{len(going)} other runs are training now: show `{chosen.name}`",
         icon=":material/visibility:",
         type="tertiary",
         key="follow",
@@ -76,7 +76,7 @@ def wait_for_runs(path: Path) -> None:
     def waiting() -> None:
         if open_experiment(path).runs:
             st.rerun()
-        st.info("No run yet: its process is starting, which takes some seconds.")
+        st.info("No run yet: its process is starting, which takes a few seconds.")
         control.messages(path)
 
     waiting()
@@ -150,7 +150,7 @@ def _group(experiment: Experiment, run: Run) -> None:
     dark, key = is_dark(), f"{experiment.name}-{run.name}"
     info = cache.groups(run)
     if run.sources and len(info.steps):
-        st.subheader("The group as it forms", anchor=False)
+        st.subheader("The group so far", anchor=False)
         order = experiment.config.sources if experiment.config else info.sources
         show.figure(
             timeline_figure(info, dark, order),

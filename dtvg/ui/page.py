@@ -58,8 +58,8 @@ def guarded(body: Callable[[], None]) -> None:
     except Exception:  # noqa: BLE001 - the one boundary between code and a person
         log.exception("a page failed")
         st.error(
-            "Something here did not work as it should. Nothing recorded is affected; the details "
-            "are in the terminal where the app was started. Reload the page to try again.",
+            "Something here did not work as it should. No recorded data is affected; the "
+            "details are in the terminal where the app was started. Reload the page to try again.",
             icon=":material/error:",
         )
 

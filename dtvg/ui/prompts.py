@@ -1,4 +1,4 @@
-"""The prompts page: the bank, read anew only when it changed; import and export of prompts."""
+"""The prompts page: the bank, read again only when it changed; import and export of prompts."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def download(prompts: Sequence[TaskPrompt]) -> None:
         "precision": prompt.precision,
         **{k.replace("_", " "): v for k, v in prompt.settings.items() if v is not None},
     }
-    with st.expander("Everything its numbers depend on"):
+    with st.expander("Everything that its numbers depend on"):
         st.dataframe(
             {"setting": list(facts), "value": [str(v) for v in facts.values()]},
             hide_index=True,
@@ -118,7 +118,7 @@ def upload() -> None:
         )
         left, right = st.columns(2)
         task = left.text_input("Task", help="The task it was tuned on, e.g. mnli.")
-        backbone = right.text_input("Backbone", help="Empty: what the adapter says.")
+        backbone = right.text_input("Backbone", help="Empty: the backbone that the adapter names.")
         sent = st.form_submit_button("Import", icon=":material/upload:")
     if not sent:
         return

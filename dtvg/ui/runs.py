@@ -117,7 +117,10 @@ def pick_run(
         show=lambda n: f"{n}  ·  {BADGES[runs[n].state][0].lower()}",
     )
     if asked in known and asked not in runs:
-        st.info(f"`{asked}` has no groups to show here; `{name}` is shown.", icon=":material/info:")
+        st.info(
+            f"`{asked}` has no groups to show here; `{name}` is shown instead.",
+            icon=":material/info:",
+        )
     return runs.get(name or "")
 
 
@@ -149,6 +152,6 @@ def complain(run: Run) -> None:
     elif run.state is RunState.LOST:
         st.warning(
             f"{run.name}: its process is gone (killed, or the machine restarted). Everything up "
-            "to its last commit is kept; press Resume on the live page to go on.",
+            "to its last commit is kept; press Resume on the live page to continue.",
             icon=":material/warning:",
         )

@@ -58,7 +58,7 @@ def _take_away(drawn: go.Figure, key: str, name: str) -> None:
         lacking = images.missing()
         if lacking:
             st.caption(
-                f"Image files are not at hand: {lacking}. The camera above the figure saves what "
+                f"Image files cannot be made: {lacking}. The camera above the figure saves what "
                 "your browser shows."
             )
             st.session_state.setdefault("camera", "SVG")
@@ -68,7 +68,7 @@ def _take_away(drawn: go.Figure, key: str, name: str) -> None:
                 st.session_state["camera"] = other
                 st.rerun()
             return
-        st.caption("Made by a browser on this machine; takes some seconds.")
+        st.caption("Made by a browser on this machine, which takes a few seconds.")
         with st.container(horizontal=True):
             for form, mime in images.FORMATS.items():
                 st.download_button(

@@ -1,4 +1,4 @@
-"""Tasks of one's own on the tasks page: those there are, and adding one without code."""
+"""Your own tasks on the tasks page: those there are, and adding one without code."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def section() -> None:
     else:
         st.caption(
             f"None yet. A task is a YAML file in {paths.home() / 'tasks'}; the form below checks "
-            "one and puts it there."
+            "one and saves it there."
         )
     with st.expander("Add a task", icon=":material/add:"):
         _form()
@@ -50,7 +50,8 @@ def _form() -> None:
         type=["csv", "tsv", "jsonl", "parquet", "yaml", "yml"],
         accept_multiple_files=True,
         key="own-files",
-        help="Files lie beside the description. A YAML file given here replaces the text above.",
+        help="The files are saved next to the description. A YAML file uploaded here replaces "
+        "the text above.",
     )
     uploads: dict[str, bytes] = {}
     for file in files or []:
@@ -66,7 +67,9 @@ def _form() -> None:
     try:
         if keep:
             path = keep_given(name.strip(), text, uploads, DataConfig())
-            st.success(f"Kept as {path}. It can be named everywhere now.", icon=":material/check:")
+            st.success(
+                f"Saved as {path}. You can now use its name everywhere.", icon=":material/check:"
+            )
             return
         _result(check_given(name.strip(), text, uploads, DataConfig()))
     except DtvgError as error:
@@ -78,13 +81,13 @@ def _result(done: Check) -> None:
     if done.problems:
         count = len(done.problems) + done.more
         st.error(
-            f"{count:,} problem{'s' if count > 1 else ''}; the task cannot be kept as it is.",
+            f"{count:,} problem{'s' if count > 1 else ''}; the task cannot be saved as it is.",
             icon=":material/error:",
         )
         problems = pd.DataFrame({"problem": done.problems})
         st.table(problems.set_index("problem"), border="horizontal")
     if done.sound:
-        st.success("Everything about this task can be used.", icon=":material/check:")
+        st.success("No problem was found; this task can be used.", icon=":material/check:")
     for example in done.train[:3]:
         st.code(
             f"{example.source}\n→ {' | '.join(example.references)}", language=None, wrap_lines=True

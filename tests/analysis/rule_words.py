@@ -20,13 +20,13 @@ def wanted_headline(asked: Asked) -> str:
     if rule == "empty":
         return "The method merges no source at every step, whatever their similarity."
     if rule == "fixed":
-        return f"The group of the first step is kept for ever: {some}."
+        return f"The group of the first step is kept for the whole run: {some}."
     if asked.held:
         why = "no other is better by more than the hysteresis"
         why = "between two regroupings" if asked.between else why
-        return f"The group of the step before is kept ({why}): {some}."
+        return f"The group of the previous step is kept ({why}): {some}."
     if rule == "similarity_only":
-        return f"Every source with similarity of at least {cut} is in: {group or 'none is'}."
+        return f"Every source with a similarity of at least {cut} is in: {group or 'none is'}."
     if rule == "nearest":
         return f"The most similar source alone is taken: {group}."
     values = sorted(values_compared(asked), reverse=True)
@@ -43,9 +43,10 @@ def wanted_headline(asked: Asked) -> str:
     if len(values) == 1:
         return f"Only {group} reaches the cut at {cut}, so it alone is the group."
     size = int(np.sum(asked.grouping.member))
+    first = "the first" if size == 1 else f"the first {size}"
     return (
-        f"{len(values)} of {n} sources reach the cut at {cut}; consistency is highest for the "
-        f"first {size} of them ({number(values[0])}, {lead} ahead of the next): {group}."
+        f"{len(values)} of {n} sources reach the cut at {cut}; consistency is highest for "
+        f"{first} of them ({number(values[0])}, {lead} ahead of the next): {group}."
     )
 
 
@@ -57,7 +58,7 @@ def wanted_reason(asked: Asked, s: int) -> str:
     if rule == "fixed":
         return f"{start} now, but only the first step's group counts."
     if asked.held:
-        return f"{start} now, but the group of the step before is kept."
+        return f"{start} now, but the group of the previous step is kept."
     if rule in ("all_sources", "empty"):
         return f"{start}, but this method does not choose."
     if rule == "nearest":
@@ -77,16 +78,17 @@ def wanted_reason(asked: Asked, s: int) -> str:
     if (asked.similarity >= asked.threshold).sum() == 1:
         return f"{start}; it is the only one to reach the cut at {cut}."
     if group == {s}:
-        return f"{start}; it is the most similar, and no longer prefix has positive consistency."
+        return f"{start}; it is the most similar, and no longer prefix has a positive consistency."
     own = number(asked.consistency(group))
     if s in group:
         return (
             f"{start}, and consistency is highest for the first {len(group)}: {own}, without it "
             f"{number(asked.consistency(group - {s}))}."
         )
+    chosen = f"the first {len(group)} have" if len(group) > 1 else "the first alone has"
     return (
         f"{start} reaches the cut at {cut}, but the first {place} together have consistency "
-        f"{number(asked.consistency(asked.ranked[:place]))}, the first {len(group)} have {own}."
+        f"{number(asked.consistency(asked.ranked[:place]))}, {chosen} {own}."
     )
 
 
@@ -97,7 +99,7 @@ def wanted_change(asked: Asked, s: int, change: float, margin: float) -> str:
     if asked.held and asked.between:
         return " No similarity can change that at this step."
     if asked.compares:
-        return " How far it is from a change is not defined where hysteresis compares groups."
+        return " With hysteresis, its distance from a change is not defined."
     verb = "leave" if asked.grouping.member[s] else "join"
     rest = margin < abs(change) - 1e-9 if np.isfinite(change) else np.isfinite(margin)
     if np.isnan(change):

@@ -121,7 +121,7 @@ def test_examples_of_one_run_only_are_left_out_and_named(tmp_path: Path) -> None
     runs = written(tmp_path, {"lake.dtvg.s0": MINE, "lake.none.s0": OTHER[:2]})
     info = disagreement_info([(runs["lake.dtvg.s0"], runs["lake.none.s0"])], "a", "b")
     assert len(info.examples) == 2
-    assert "2 examples were answered by one of them only" in info.notes[0]
+    assert "2 examples were answered by only one of them" in info.notes[0]
 
 
 def test_runs_that_kept_no_answers_are_named(tmp_path: Path) -> None:
@@ -129,7 +129,7 @@ def test_runs_that_kept_no_answers_are_named(tmp_path: Path) -> None:
     pair = (runs["lake.dtvg.s0"], replace(runs["lake.none.s0"], path=tmp_path / "gone"))
     info = disagreement_info([pair], "a", "b")
     assert not len(info.examples) and not len(info.counts)
-    assert "lake.none.s0 kept no answers on test" in info.notes[0]
+    assert "lake.none.s0 stored no answers on test" in info.notes[0]
     assert not disagreement_figure(info).data
     assert not len(disagreement_info([pair], "a", "b", "validation").examples)
 

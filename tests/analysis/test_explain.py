@@ -99,7 +99,8 @@ def test_greedy_with_one_candidate_or_none_or_a_tie() -> None:
         "its similarity were higher by 0.5."
     )
     tied = explained(gram_of((0.5, 0.25), {(0, 1): 0.0}))
-    assert "for the first 1 of them (0, tied, fewest taken): amber." in tied.headline
+    lead = "for the first of them (0, tied, so the fewest sources are taken): amber."
+    assert lead in tied.headline
     assert explained(gram_of((), {})).headline == nobody.headline
 
 
@@ -107,9 +108,9 @@ def test_greedy_with_a_group_of_one_says_that_no_longer_prefix_is_consistent() -
     info = explained(gram_of((0.5, 0.25), {(0, 1): -0.25}))
     assert info.sentences == (
         "amber is in: similarity 0.5 (rank 1 of 2); it is the most similar, and no longer prefix "
-        "has positive consistency. It would leave if its similarity were lower by 0.25.",
+        "has a positive consistency. It would leave if its similarity were lower by 0.25.",
         "birch is out: similarity 0.25 (rank 2 of 2) reaches the cut at 0, but the first 2 "
-        "together have consistency −0.25, the first 1 have 0. It would join if its similarity "
+        "together have consistency −0.25, the first alone has 0. It would join if its similarity "
         "were higher by 0.25.",
     )
 
@@ -140,13 +141,13 @@ def test_a_source_that_no_change_moves_and_one_that_the_slightest_does() -> None
     )
     equal = explained(gram_of((0.25, 0.25), {(0, 1): -0.25}))
     assert equal.sentences[1].endswith(
-        "the first 1 have 0. The slightest change of its similarity could make it join."
+        "the first alone has 0. The slightest change of its similarity could make it join."
     )
 
 
 def test_similarity_only_says_the_cut_alone() -> None:
     info = explained(gram_of(), "similarity_only", threshold=0.2)
-    assert info.headline == "Every source with similarity of at least 0.2 is in: amber, birch."
+    assert info.headline == "Every source with a similarity of at least 0.2 is in: amber, birch."
     assert info.sentences[1:3] == (
         "birch is in: similarity 0.25 (rank 2 of 4) reaches the cut at 0.2. It would leave if its "
         "similarity were lower by 0.05.",
@@ -154,7 +155,7 @@ def test_similarity_only_says_the_cut_alone() -> None:
         "its similarity were higher by 0.075.",
     )
     nobody = explained(gram_of(), "similarity_only", threshold=2.0)
-    assert nobody.headline == "Every source with similarity of at least 2 is in: none is."
+    assert nobody.headline == "Every source with a similarity of at least 2 is in: none is."
 
 
 def test_exact_says_its_lead_and_what_would_change_it() -> None:
@@ -222,11 +223,11 @@ def test_rules_and_methods_that_do_not_choose_say_so() -> None:
     made = replace(decide(gram_of(), "all_sources"), rule="soft", member=members("amber", "dune"))
     soft = explain_grouping(made, NAMES[:4])
     assert soft.headline == (
-        "The method weighs sources instead of choosing; with weight: amber, dune."
+        "The method weighs sources instead of choosing them; sources with a weight: amber, dune."
     )
     assert soft.sentences[1] == (
         "birch is out: similarity 0.25 (rank 2 of 4), but this method weighs sources instead of "
-        "choosing."
+        "choosing them."
     )
     weightless = explain_grouping(replace(made, member=members()), NAMES[:4])
     assert weightless.headline.endswith("with weight: none.")
@@ -237,7 +238,7 @@ def test_fixed_says_that_only_the_first_step_counts(step: int) -> None:
     before = None if step == 1 else members("cedar")
     info = explained(gram_of(), "fixed", step, previous=before)
     group = "amber, birch" if step == 1 else "cedar"
-    assert info.headline == f"The group of the first step is kept for ever: {group}."
+    assert info.headline == f"The group of the first step is kept for the whole run: {group}."
     state = "is in" if step == 7 else "is out"
     assert info.sentences[2] == (
         f"cedar {state}: similarity 0.125 (rank 3 of 4) now, but only the first step's group "
@@ -245,32 +246,32 @@ def test_fixed_says_that_only_the_first_step_counts(step: int) -> None:
     )
     assert info.memory == "fixed"
     empty = explained(gram_of(), "fixed", 7, previous=members())
-    assert empty.headline == "The group of the first step is kept for ever: no source."
+    assert empty.headline == "The group of the first step is kept for the whole run: no source."
 
 
 def test_between_two_regroupings_no_similarity_matters() -> None:
     info = explained(gram_of(), step=3, previous=members("cedar"), regroup_every=4)
     assert info.headline == (
-        "The group of the step before is kept (between two regroupings): cedar."
+        "The group of the previous step is kept (between two regroupings): cedar."
     )
     assert info.sentences[0] == (
-        "amber is out: similarity 0.5 (rank 1 of 4) now, but the group of the step before is kept. "
-        "No similarity can change that at this step."
+        "amber is out: similarity 0.5 (rank 1 of 4) now, but the group of the previous step is "
+        "kept. No similarity can change that at this step."
     )
     anew = explained(gram_of(), step=5, previous=members("cedar"), regroup_every=4)
     assert anew.sentences == explained(gram_of()).sentences and not anew.held
 
 
 def test_hysteresis_says_why_the_group_is_kept_and_that_its_distance_is_not_defined() -> None:
-    undefined = " How far it is from a change is not defined where hysteresis compares groups."
+    undefined = " With hysteresis, its distance from a change is not defined."
     info = explained(gram_of(), step=3, previous=members("amber"), hysteresis=0.6)
     assert info.headline == (
-        "The group of the step before is kept (no other is better by more than the hysteresis): "
+        "The group of the previous step is kept (no other is better by more than the hysteresis): "
         "amber."
     )
     assert info.sentences[1] == (
-        "birch is out: similarity 0.25 (rank 2 of 4) now, but the group of the step before is kept."
-        + undefined
+        "birch is out: similarity 0.25 (rank 2 of 4) now, but the group of the previous step is "
+        "kept." + undefined
     )
     anew = explained(gram_of(), step=3, previous=members("amber"), hysteresis=0.4)
     assert not anew.held and anew.headline == explained(gram_of()).headline
@@ -378,12 +379,12 @@ def test_without_sources_there_is_a_headline_and_nothing_else(rule: str) -> None
         info.headline
         == {
             "greedy": "No source reaches the cut at 0, so the group is empty.",
-            "similarity_only": "Every source with similarity of at least 0 is in: none is.",
+            "similarity_only": "Every source with a similarity of at least 0 is in: none is.",
             "consistency_only": "Best subset by consistency: no source.",
             "exact": "Best subset by similarity and consistency: no source.",
             "all_sources": "The method merges all 0 sources at every step, "
             "whatever their similarity.",
-            "fixed": "The group of the first step is kept for ever: no source.",
+            "fixed": "The group of the first step is kept for the whole run: no source.",
             "empty": "The method merges no source at every step, whatever their similarity.",
             "nearest": "The most similar source alone is taken: no source.",
         }[rule]

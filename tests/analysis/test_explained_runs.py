@@ -159,7 +159,7 @@ def test_a_source_held_by_hand_is_told_from_what_the_rule_gives(
         differ += 1
         assert info.notes == (
             f"The run's log differs from rule 'greedy' for {NAMES[source]}: a source was pinned "
-            "or banned by hand, or the method weights sources softly.",
+            "or banned by hand, or the method weighs its sources.",
         )
     assert differ > 0
 

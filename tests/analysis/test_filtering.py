@@ -81,8 +81,8 @@ def test_terms_are_joined_by_and_and_commas_mean_or(text: str, kept: bool) -> No
         ("seed<many", "no number"),
         ("state<failed", "no number"),
         ("state<3", "is text"),
-        ("=3", "half a condition"),
-        ("note='open", "never closes"),
+        ("=3", "not a whole condition"),
+        ("note='open", "never closed"),
     ],
 )
 def test_a_filter_that_cannot_be_read_says_why_and_what_was_meant(text: str, sentence: str) -> None:

@@ -104,7 +104,10 @@ def test_published_numbers_of_the_targets_asked_for() -> None:
     assert found.wide.loc["SPoT", "rte"] == pytest.approx(0.698)
     assert np.isnan(found.wide.loc["DTVG", "rte"])
     assert "enter no mean" in found.note
-    assert not len(published(["lake"]).table) and "No published" in published(["lake"]).note
+    assert (
+        not len(published(["lake"]).table)
+        and "There is no published number" in published(["lake"]).note
+    )
 
 
 @pytest.mark.parametrize(

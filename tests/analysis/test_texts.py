@@ -1,4 +1,4 @@
-"""Inputs behind stored answers: found by content, silent where the task is not at hand."""
+"""Inputs behind stored answers: found by content, silent where the task is missing."""
 
 from __future__ import annotations
 

@@ -78,7 +78,7 @@ def test_shares_among_labels_sum_to_one(name: str) -> None:
 
 def test_labels_that_are_the_same_tokens_are_refused() -> None:
     backbone = make_backbone("t5")
-    with pytest.raises(ConfigError, match=r"'\?' and '!' are the same tokens"):
+    with pytest.raises(ConfigError, match=r"'\?' and '!' have the same tokens"):
         backbone.label_set(("good", "?", "!"), 8)
 
 

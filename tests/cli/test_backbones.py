@@ -14,7 +14,7 @@ def test_a_folder_that_keeps_the_contract_exits_with_zero(tmp_path: Path, capsys
     folder = save_backbone("qwen3", tmp_path)
     assert main(["backbones", "check", str(folder), "--device", "cpu"]) == 0
     shown = capsys.readouterr().out
-    assert "keeps the contract" in shown and "FAIL" not in shown
+    assert "passes every check of the contract" in shown and "FAIL" not in shown
 
 
 def test_a_broken_backbone_exits_with_one(tmp_path: Path, capsys, monkeypatch) -> None:

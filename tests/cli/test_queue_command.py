@@ -52,8 +52,8 @@ def test_files_and_experiments_are_added_listed_moved_and_removed(
         (["remove", "9"], "There is no job '9' in the queue. Allowed: none."),
         (["add", "nothing"], "Unknown experiment 'nothing'"),
         (["add", "nothing.yaml"], "There is no configuration file 'nothing.yaml'"),
-        (["slots", "cuda:9", "1"], "Device 'cuda:9' is not here. Allowed:"),
-        (["slots", "cpu", "0"], "0 slots make no sense"),
+        (["slots", "cuda:9", "1"], "Device 'cuda:9' is not on this machine. Allowed:"),
+        (["slots", "cpu", "0"], "0 slots are not possible"),
         (["slots", "cpu"], "Give the number too"),
     ],
 )

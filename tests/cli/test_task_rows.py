@@ -101,7 +101,7 @@ def test_score_takes_strings_numbers_and_objects(
     ("lines", "part"),
     [
         (['"0"'] * 5, "Got 5 predictions, but cb validation .official. has 6 rows"),
-        (['"0"'] * 3 + ["entailment"], "line 4 is no JSON"),
+        (['"0"'] * 3 + ["entailment"], "line 4 is not valid JSON"),
         (['"0"', '{"answer": "0"}'], "line 2 has no 'prediction' .it holds 'answer'"),
         (['"0"', "null"], "line 2: got 'None' as an answer"),
         (['"0"', '{"prediction": [1]}'], "line 2: got '.1.' as an answer"),
@@ -147,10 +147,10 @@ def test_check_prints_examples_lengths_balance_and_majority(
     assert run("check", str(mine)) == 0
     out = capsys.readouterr().out
     assert out.count("  source  text: text") == 3 and "target  positive" in out
-    assert "tokenizer of 'demo'" in out and "0 of 40 rows are cut at 256" in out
-    assert "always the commonest answer scores" in out and "can be used" in out
+    assert "tokenizer of 'demo'" in out and "0 of 40 rows are truncated at 256" in out
+    assert "always giving the commonest answer scores" in out and "can be used" in out
     run("check", str(mine), "--max-source-tokens", "3")
-    assert "40 of 40 rows are cut at 3" in capsys.readouterr().out
+    assert "40 of 40 rows are truncated at 3" in capsys.readouterr().out
 
 
 def test_check_names_every_problem_with_file_row_and_column(
@@ -200,10 +200,9 @@ def test_a_described_task_is_formatted_and_scored_by_file_or_name(
 
 def test_the_three_commands_need_no_torch(mine: Path) -> None:
     code = (
-        "import sys; from dtvg.cli import main\n"
-        f"main(['tasks', 'check', {str(mine)!r}])\n"
-        f"main(['tasks', 'format', {str(mine)!r}, '--rows', '0:1'])\n"
-        "print([m for m in ('torch', 'transformers', 'datasets') if m in sys.modules])\n"
+        "import sys; from dtvg.cli import main\nmain(['tasks', 'check', "
+        f"{str(mine)!r}])\nmain(['tasks', 'format', {str(mine)!r}, '--rows', '0:1'])\nprint([m for "
+        "m in ('torch', 'transformers', 'datasets') if m in sys.modules])\n"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[-1] == "[]"

@@ -59,7 +59,7 @@ def test_show_prints_facts_splits_and_examples(
     assert run("show", "cola", "--data", data, "--rows", "2") == 0
     out = capsys.readouterr().out
     assert "cola: Corpus of Linguistic Acceptability" in out
-    assert "9 of 8551 official training rows at hand" in out
+    assert "9 of 8551 official training rows are available" in out
     assert "6 (67%)" in out and "3 (33%)" in out
     assert "cola sentence: [bold]train[/] sentence 1" in out
     assert "target  1 (acceptable)" in out

@@ -79,8 +79,8 @@ def test_seeds_are_numbers() -> None:
         ("optim.lr_scal", "1", "Did you mean 'optim.lr_scale'"),
         ("optim.lr_scale", " ", "has no values"),
         ("optim.lr_scale", "1, 1", "twice"),
-        ("optim.lr_scale", "{", "no list of values"),
-        ("methods.ties.density", "0.1, 0.2", "which is not chosen"),
+        ("optim.lr_scale", "{", "not a list of values"),
+        ("methods.ties.density", "0.1, 0.2", "but this method is not chosen"),
         ("prompt.length", ",".join(map(str, range(501))), "at most 500"),
     ],
 )

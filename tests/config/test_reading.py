@@ -127,9 +127,9 @@ def test_sections_and_runs_are_judged_with_the_same_words() -> None:
     ("text", "sentence"),
     [
         ("targets: [", "cannot be read; it is not valid YAML: "),
-        ("- a", "holds no settings; a configuration is a mapping"),
+        ("- a", "contains no settings; a configuration is a mapping"),
         ("2026-99-99", "not valid YAML"),
-        ("", "holds no settings"),
+        ("", "contains no settings"),
     ],
 )
 def test_a_file_that_is_no_configuration_says_so(tmp_path: Path, text: str, sentence: str) -> None:

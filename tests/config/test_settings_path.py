@@ -142,7 +142,7 @@ def test_values_are_apart_by_commas(text: str, values: list[Any]) -> None:
 
 @pytest.mark.parametrize("text", ["[1", "1]", "{", "'a, b", "1, , 2", "]1["])
 def test_values_without_an_end_are_refused(text: str) -> None:
-    with pytest.raises(ConfigError, match="no list of values"):
+    with pytest.raises(ConfigError, match="not a list of values"):
         settings_path.parse_several(None, text)
 
 
@@ -154,7 +154,7 @@ def test_a_method_is_reached_by_name_in_every_row_or_by_row() -> None:
         {"name": "dtvg", "rule": "exact", "threshold": 2.0},
     ]
     assert get(put(rows, "methods.2.rule", "greedy"), "methods.2.rule") == "greedy"
-    with pytest.raises(ConfigError, match="'ties', which is not chosen"):
+    with pytest.raises(ConfigError, match="'ties', but this method is not chosen"):
         put(rows, "methods.ties.density", 0.1)
 
 

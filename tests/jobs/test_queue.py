@@ -121,9 +121,9 @@ def test_a_waiting_job_is_moved_and_removed_and_a_running_one_is_neither(
     queue.remove(waiting[0].id)
     assert _names(JobState.WAITING) == ["c", "d"]
     assert (own_home / "runs" / "b" / "experiment.yaml").exists()
-    with pytest.raises(JobError, match="runs; stop it"):
+    with pytest.raises(JobError, match="is running; stop it"):
         queue.remove(first.id)
-    with pytest.raises(JobError, match="only waiting ones"):
+    with pytest.raises(JobError, match="only waiting jobs"):
         queue.move(first.id, 1)
     with pytest.raises(JobError, match=r"no job 'x'.*Allowed: 000001"):
         queue.remove("x")
@@ -149,7 +149,7 @@ def test_the_same_experiment_is_queued_once(own_home: Path, slow: list) -> None:
     queue.add(b)
     with pytest.raises(JobError, match="trained already"):
         queue.add(a)
-    with pytest.raises(JobError, match="waits in the queue already"):
+    with pytest.raises(JobError, match="is already in the queue"):
         queue.add(b)
 
 

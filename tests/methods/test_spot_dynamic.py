@@ -1,4 +1,4 @@
-"""SPoT that chooses again: when, from where it restarts, and that Adam really begins anew."""
+"""SPoT that chooses again: when, from where it restarts, and that Adam really starts again."""
 
 from __future__ import annotations
 

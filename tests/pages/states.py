@@ -113,7 +113,7 @@ class Recorded:
         return self.homes[state]
 
     def new(self, state: str, path: Path) -> Home:
-        """Make a home of one's own in a state."""
+        """Make a separate home in a state."""
         made = Home(path)
         origin = {"finished": "finished", "waiting": "untrained"}.get(state, "halfway")
         shutil.copytree(self.folder / origin / "runs", path / "runs")

@@ -115,7 +115,7 @@ def test_without_a_browser_on_the_server_figures_are_saved_by_the_camera(
     at(two, monkeypatch)
     monkeypatch.setenv("BROWSER_PATH", "/no/such/browser")
     made = draw(view="Transfer", experiment="trial")
-    assert any("Image files are not at hand" in c.value for c in made.caption)
+    assert any("Image files cannot be made" in c.value for c in made.caption)
     button = next(b for b in made.button if "Camera saves SVG" in b.label)
     button.click().run()
     assert not made.exception

@@ -63,7 +63,7 @@ def test_chosen_runs_go_to_the_trash_and_back(home: Path) -> None:
     assert len(trash.deleted()) == 2
     again = _page("overview", filter="experiment=made")
     assert len(again.dataframe[0].value) == 4
-    back = [b for b in again.button if b.label == "Put back"]
+    back = [b for b in again.button if b.label == "Restore"]
     assert len(back) == 2
     _sound(back[0].click().run())
     assert len(trash.deleted()) == 1

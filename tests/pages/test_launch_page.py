@@ -215,7 +215,7 @@ def test_pasted_yaml_fills_the_form() -> None:
     ("text", "sentence"),
     [
         ("targets: [", "cannot be read"),
-        ("- a\n- b", "holds no settings"),
+        ("- a\n- b", "contains no settings"),
         ("targets: [rte]\nmethods: [none]\nbackbon: demo", "Did you mean 'backbone'?"),
         ("targets: [rte]\nmethods: [none]\noptim: {stepz: 3}", "Did you mean 'steps'?"),
         ("targets: [rte]\nmethods: [dtvgg]", "Unknown method 'dtvgg'. Did you mean 'dtvg'?"),
@@ -232,7 +232,7 @@ def test_yaml_no_form_can_show_is_refused_and_stays_where_it_was_pasted(
     assert page.text_area[0].value == text
 
 
-def test_yaml_with_wrong_values_fills_the_form_to_be_mended() -> None:
+def test_yaml_with_wrong_values_fills_the_form_to_be_fixed() -> None:
     page = _paste("targets: [rte]\nmethods: [none]\noptim: {steps: -5, schedule: cosine}")
     assert "'optim.steps': must be greater" in _said(page)
     assert "'optim.schedule': must be 'linear' or 'constant'" in _said(page)
@@ -365,7 +365,7 @@ def test_a_grid_makes_one_experiment_for_each_combination_and_counts_runs() -> N
         ("optim.lr_scale", "", "has no values"),
         ("optim.lr_scale", "0.1, fast", "'optim.lr_scale': give a number"),
         ("optim.lr_scale", "0.1, 0.1", "takes 0.1 twice"),
-        ("optim.lr_scale", "[", "is no list of values"),
+        ("optim.lr_scale", "[", "is not a list of values"),
         ("sources", "film-mood, nobody", "demo-sourcesnobody: Unknown task 'nobody'"),
         ("prompt.length", ",".join(map(str, range(1, 600))), "at most 500"),
     ],

@@ -140,7 +140,7 @@ def test_a_tag_that_cannot_be_kept_is_told(home: Path) -> None:
     tags.set_value(["two words"])
     next(b for b in app.button if b.label == "Save").click()
     app.run()
-    assert "cannot be a tag" in app.error[0].value
+    assert "cannot be used as a tag" in app.error[0].value
     folder = home / "runs" / "made" / "rte.dtvg.s0"
     assert not (folder / "tags.json").exists()
     (folder / "tags.json").write_text("[]")

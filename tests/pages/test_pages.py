@@ -78,7 +78,7 @@ def test_a_page_draws_the_recorded_example(page: Path, own_home: Path) -> None:
         assert all(o.endswith("finished") for o in made.selectbox(key="run").options)
     if page.stem == "live":
         assert not {"Stop", "Resume", "Kill the process", "Pin"} & {b.label for b in made.button}
-        assert any("it can be looked at, not changed" in c.value for c in made.caption)
+        assert any("you can look at it, but not change it" in c.value for c in made.caption)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda p: p.stem)

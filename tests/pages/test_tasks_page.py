@@ -112,7 +112,7 @@ def test_a_task_typed_on_the_page_is_checked_and_kept(own_home: Path) -> None:
     made.button(key="own-keep").click().run()
     assert "my-own.yaml" in made.success[0].value and "my-own" in all_tasks()
     made.button(key="own-keep").click().run()
-    assert "There is a task 'my-own' already" in made.error[0].value
+    assert "A task 'my-own' exists already" in made.error[0].value
 
 
 def test_files_given_with_a_description_are_kept_with_it_or_not_at_all(own_home: Path) -> None:
@@ -122,7 +122,7 @@ def test_files_given_with_a_description_are_kept_with_it_or_not_at_all(own_home:
     assert not folder.exists()
     checking.keep_given("m", YAML, {"mine.csv": ROWS}, data)
     assert sorted(p.name for p in folder.iterdir()) == ["m.yaml", "mine.csv"]
-    with pytest.raises(ConfigError, match="mine.csv' is there already"):
+    with pytest.raises(ConfigError, match="mine.csv' exists already"):
         checking.keep_given("n", YAML, {"mine.csv": ROWS}, data)
 
 
@@ -130,7 +130,7 @@ def test_files_given_with_a_description_are_kept_with_it_or_not_at_all(own_home:
     "file", ["../up.csv", ".hidden.csv", "a/b.csv", "evil.py", "x" * 200 + ".csv"]
 )
 def test_a_file_whose_name_leaves_the_folder_is_refused(own_home: Path, file: str) -> None:
-    with pytest.raises(DataError, match="cannot be taken"):
+    with pytest.raises(DataError, match="cannot be used; give files with names"):
         checking.check_given("m", YAML, {file: ROWS}, DataConfig())
     with pytest.raises(ConfigError, match="cannot be used"):
         checking.check_given("../m", YAML, {}, DataConfig())

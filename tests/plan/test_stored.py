@@ -58,7 +58,7 @@ def test_a_stored_plan_holds_whatever_the_planner_would_do_now(
     other = plan(_config(3))  # as another planner, or another default of max_cohort, cut them
     experiment.plan_path.write_text(json.dumps(to_json(config, other)))
     before = experiment.plan_path.read_bytes()
-    monkeypatch.setattr(module, "plan", lambda *_: pytest.fail("planned anew"))
+    monkeypatch.setattr(module, "plan", lambda *_: pytest.fail("planned again"))
     kept = keep_plan(experiment, config, slots=7)
     assert [c.id for c in kept.cohorts] == [c.id for c in other.cohorts]
     assert len(kept.transfer) > 3 and kept.slots is None
@@ -69,7 +69,7 @@ def test_a_stored_plan_holds_whatever_the_planner_would_do_now(
     ("change", "sentence"),
     [
         (lambda c: "{ half", "cannot be read"),
-        (lambda c: [], "holds something else than a plan"),
+        (lambda c: [], "contains something other than a plan"),
         (lambda c: {**c, "version": 2}, "newer dtvg"),
         (lambda c: {**c, "experiment": "other"}, "is the plan of experiment 'other'"),
         (lambda c: {**c, "slots": 0}, "has 0 slots"),

@@ -49,9 +49,15 @@ def grams(seed: int = 0, steps: int = 12, n: int = 4) -> np.ndarray:
         ),
         ({"exact_similarity": "max"}, "Allowed: mean, sum"),
         ({"hysteresis_unit": "percent"}, "Allowed: absolute, relative"),
-        ({"regroup_every": 0}, "'regroup_every' counts steps and is at least 1; got 0"),
-        ({"hysteresis": -0.1}, "'hysteresis' is 0 or more, or None for none; got -0.1"),
-        ({"hysteresis": float("nan")}, "'hysteresis' is 0 or more, or None for none; got nan"),
+        ({"regroup_every": 0}, "'regroup_every' counts steps and has to be at least 1; got 0"),
+        (
+            {"hysteresis": -0.1},
+            "'hysteresis' has to be 0 or more, or None to switch it off; got -0.1",
+        ),
+        (
+            {"hysteresis": float("nan")},
+            "'hysteresis' has to be 0 or more, or None to switch it off; got nan",
+        ),
     ],
     ids=str,
 )
@@ -110,7 +116,9 @@ def test_the_configuration_takes_the_names_of_the_rules_from_their_list() -> Non
 
 @pytest.mark.parametrize("more", [{"regroup_every": 2}, {"hysteresis": 0.0}], ids=str)
 def test_settings_that_have_nothing_to_do_are_refused_in_a_configuration_only(more: dict) -> None:
-    with pytest.raises(ValueError, match="rule 'fixed' keeps the first step's group for ever"):
+    with pytest.raises(
+        ValueError, match="rule 'fixed' keeps the first step's group for the whole run"
+    ):
         Dtvg(rule="fixed", **more)
     decide_steps(grams(), np.arange(1, 13), "fixed", **more)
     assert idle_settings(RuleSettings("fixed")) == idle_settings(RuleSettings(**more)) == ""

@@ -37,7 +37,7 @@ def test_a_whole_experiment_deleted_twice_keeps_both(experiment: ExperimentDir) 
     first = trash.delete(experiment)
     assert not experiment.path.exists()
     experiment.path.mkdir()
-    with pytest.raises(StoreError, match="is there again"):
+    with pytest.raises(StoreError, match="exists again"):
         trash.restore(first.id)
     second = trash.delete(experiment)
     assert len({first.id, second.id}) == 2

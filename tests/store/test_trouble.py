@@ -84,7 +84,7 @@ def test_a_refused_write_leaves_the_old_file_whole_and_no_other(
 DAMAGE = {
     "status.json": "no readable status",
     "config.yaml": "configuration",
-    "steps": "no readable Parquet",
+    "steps": "not a readable Parquet",
 }
 
 
@@ -107,7 +107,7 @@ def test_a_damaged_file_is_named_and_the_other_runs_are_read(
 def test_a_damaged_result_does_not_pass_for_a_finished_run(runs: Path) -> None:
     run = runs / "trial" / "lake.dtvg.s0"
     (run / "result.json").write_text('{"best_step": 1}')
-    assert open_run(run).problem == "result.json holds something else than a result"
+    assert open_run(run).problem == "result.json contains something other than a result"
 
 
 def test_a_result_of_a_newer_version_is_read_without_what_it_adds(runs: Path) -> None:
@@ -133,7 +133,7 @@ def test_files_of_strangers_in_a_runs_folder_are_passed_over(runs: Path) -> None
 def test_a_folder_without_a_status_is_shown_as_no_run(runs: Path) -> None:
     (runs / "trial" / "photos").mkdir()
     seen = {r.name: r for r in list_runs(runs)}["photos"]
-    assert seen.state is RunState.FAILED and "not a run" in (seen.problem or "")
+    assert seen.state is RunState.FAILED and "not the folder of a run" in (seen.problem or "")
     assert verify_run(seen.path) and seen.config is None
 
 

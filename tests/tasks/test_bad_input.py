@@ -49,9 +49,9 @@ def refusal(folder: Path, name: str, content: bytes) -> str:
     [
         (HEAD + GOOD + b"only,two\n", "line 4: got 2 cells, the header has 3"),
         (HEAD + b'"two\nlines",b,0\na,b,c,0\n', "line 4: got 4 cells"),
-        (HEAD + GOOD + b'"open,b,0\n' + GOOD, "line 4: a quote that is opened here"),
+        (HEAD + GOOD + b'"open,b,0\n' + GOOD, "line 4: a quotation mark that is opened here"),
         (HEAD + b'"a" x,b,0\n', "line 2: ',' expected after"),
-        (HEAD + GOOD + b"caf\xe9,b,0\n", "line 4, byte 4 is 0xe9, which is no UTF-8"),
+        (HEAD + GOOD + b"caf\xe9,b,0\n", "line 4, byte 4 is 0xe9, which is not UTF-8"),
         (b"\xff\xfe" + (HEAD + GOOD).decode().encode("utf-16-le"), "is written in UTF-16"),
         (HEAD + b"a\x00b,c,0\n", "line 2, character 2 is a NUL"),
         (HEAD + GOOD + b"a,b,entailmnt\n", "row 3, column 'label': got 'entailmnt'"),
@@ -60,8 +60,8 @@ def refusal(folder: Path, name: str, content: bytes) -> str:
         (b"sentence1,label,label\na,0,0\n", "two columns 'label'"),
         (b"", "is empty (0 bytes)"),
         (b"\n\n", "is empty; it needs a header"),
-        (HEAD, "holds no rows"),
-        (b"\x1f\x8b\x08rest", "is a gzip file whatever its name says"),
+        (HEAD, "has no rows"),
+        (b"\x1f\x8b\x08rest", "is a gzip file, whatever its name says"),
         (b"PK\x03\x04rest", "is a zip or Excel file"),
     ],
 )  # fmt: skip
@@ -75,20 +75,20 @@ LINE = b'{"sentence1": "a", "sentence2": "b", "label": 0}\n'
 @pytest.mark.parametrize(
     ("content", "part"),
     [
-        (LINE + b"{'single': 1}\n", "line 2, character 2: no JSON"),
-        (LINE + LINE[:20] + b"\n", "line 2, character 21: no JSON"),
+        (LINE + b"{'single': 1}\n", "line 2, character 2: not valid JSON"),
+        (LINE + LINE[:20] + b"\n", "line 2, character 21: not valid JSON"),
         (LINE + b"[1, 2]\n", "line 2: got a list, but each line holds one object"),
         (LINE + b"null\n", "line 2: got null"),
         (LINE + LINE.replace(b"0", b'"0"'), "line 2, column 'label': got text ('0'), but line 1"),
-        (LINE.replace(b'"a"', b"7") * 2, "column 'sentence1' holds int64, but text is needed"),
+        (LINE.replace(b'"a"', b"7") * 2, "column 'sentence1' holds int64, but it has to hold text"),
         (LINE + LINE.replace(b'"a"', b"null"), "row 2, column 'sentence1': there is no text"),
         (LINE.replace(b"sentence2", b"sentense2"), "'sentense2' is the nearest"),
         (LINE + LINE.replace(b'"a"', b'"a\x00"'), "line 2, character 17 is a NUL"),
-        (LINE + LINE.replace(b'"a"', b'"a\\u0000"'), "row 2, column 'sentence1' holds a NUL"),
+        (LINE + LINE.replace(b'"a"', b'"a\\u0000"'), "row 2, column 'sentence1' contains a NUL"),
         (LINE + LINE.replace(b'"a"', b'"a\xe9"'), "line 2, byte 17 is 0xe9"),
-        (LINE + b"[" * 100_000 + b"\n", "line 2: no usable JSON"),
+        (LINE + b"[" * 100_000 + b"\n", "line 2: this JSON cannot be used"),
         (LINE.replace(b"0", b"9" * 40), "label"),
-        (b"\n", "is empty; it needs one JSON object a line"),
+        (b"\n", "is empty; it needs one JSON object per line"),
     ],
 )  # fmt: skip
 def test_a_faulty_json_lines_file_is_named_with_its_line(
@@ -120,7 +120,7 @@ def test_bytes_that_are_no_text_in_parquet_are_named_by_row(folder: Path) -> Non
     pq.write_table(table, folder / "x.parquet")
     content = (folder / "x.parquet").read_bytes()
     (folder / "x.parquet").unlink()
-    assert "row 2, column 'sentence1': this is no UTF-8" in refusal(
+    assert "row 2, column 'sentence1': this is not valid UTF-8" in refusal(
         folder, "train.parquet", content
     )
 

@@ -1,4 +1,4 @@
-"""The hub is asked only when nothing is at hand, at a pinned commit, and fails in one sentence."""
+"""The hub is asked only when nothing is on disk, at a pinned commit, and fails in one sentence."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ def test_a_host_that_does_not_resolve_fails_at_once(monkeypatch: pytest.MonkeyPa
     [
         (ValueError("Dataset 'x' is a gated dataset on the Hub"), "log in with `hf auth login`"),
         (OSError("401 Client Error: Access is restricted, gated"), "accept its terms"),
-        (ConnectionError("Offline mode is enabled"), "go online once without HF_HUB_OFFLINE"),
+        (ConnectionError("Offline mode is enabled"), "go online once, without HF_HUB_OFFLINE,"),
         (ConnectionError("no route"), "the hub cannot be reached from here"),
         (ValueError("no such split"), "name the folder around 'glue_rte' as data.folder"),
     ],

@@ -1,4 +1,4 @@
-"""Label words: the same class answered by a numeral, a readable word, or one's own word."""
+"""Label words: the same class answered by a numeral, a readable word, or a word of your own."""
 
 from __future__ import annotations
 
@@ -57,8 +57,8 @@ def test_a_task_whose_code_writes_the_answer_is_reworded_too() -> None:
     ("own", "part"),
     [
         ({"rte": ["yes"]}, "got 1 words, task rte has 2 classes"),
-        ({"rte": ["yes", "yes"]}, "no word may be empty or stand twice"),
-        ({"rte": ["yes", " "]}, "no word may be empty or stand twice"),
+        ({"rte": ["yes", "yes"]}, "no word may be empty or occur twice"),
+        ({"rte": ["yes", " "]}, "no word may be empty or occur twice"),
         ({"stsb": ["a", "b"]}, "answers in free text"),
     ],
 )

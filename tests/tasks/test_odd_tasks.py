@@ -85,7 +85,7 @@ def test_squad_and_mrqa_accept_every_answer_and_train_on_the_first() -> None:
     row = {"question": "Q", "context": "C", "answers": ["a", "b"], "qid": "1"}
     two = read("nq", {**row, "subset": "SQuAD"}, {**row, "subset": "NaturalQuestionsShort"})
     assert [e.references for e in two] == [("a", "b")] and two[0].source.startswith("nq question:")
-    with pytest.raises(DataError, match="holds no row of task hotpotqa"):
+    with pytest.raises(DataError, match="has no row of task hotpotqa"):
         read("hotpotqa", {**row, "subset": "SQuAD"})
     with pytest.raises(DataError, match="at least one accepted answer"):
         read("squad", {"question": "Q", "context": "C", "answers": {"text": []}})

@@ -128,15 +128,15 @@ def test_a_label_typo_names_file_row_column_and_the_nearest(own_home: Path) -> N
         (NLI.replace("[macro_f1, accuracy]", "[multirc_em]"), "needs answers that belong to"),
         (NLI.replace("{premise}", "{premise"), "the braces of"),
         (NLI.replace("{premise}", "{}"), "empty braces"),
-        (NLI.replace("{premise}", "{premise!r}"), "may hold only a column's name"),
+        (NLI.replace("{premise}", "{premise!r}"), "may contain only the name of a column"),
         (NLI.replace("[entailment, neutral,", "[yes, 'true',"), "write them in quotes"),
-        (NLI.replace("[entailment, neutral, contradiction]", "[one]"), "has at least two"),
+        (NLI.replace("[entailment, neutral, contradiction]", "[one]"), "task needs at least two"),
         (NLI + "hub: a/b\n", "either 'files' or 'hub'"),
         (NLI + "fields: [premise]\n", "either 'text'"),
         (NLI + "name: ../up\n", "'name': got '../up'"),
         (NLI.replace("train:", "tran:"), "tran"),
         ("[1, 2", "is no YAML"),
-        ("just words", "holds no keys"),
+        ("just words", "has no keys"),
         ("a: !!python/object/apply:os.system ['true']", "is no YAML"),
     ],
 )  # fmt: skip
@@ -148,7 +148,7 @@ def test_a_wrong_description_is_refused_with_what_to_write(
 
 def test_all_problems_of_a_description_are_named_at_once(own_home: Path) -> None:
     message = wrong(own_home, "name: Bad Name\nlabels: [a, a]\nmetrics: [rogue]\n")
-    parts = ("'name'", "stands there twice", "metric 'rogue'", "either 'files'", "either 'text'")
+    parts = ("'name'", "occurs twice", "metric 'rogue'", "either 'files'", "either 'text'")
     assert [part for part in parts if part not in message] == []
 
 

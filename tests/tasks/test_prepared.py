@@ -131,7 +131,7 @@ def entry(kind: str, name: str, version: str, hours_ago: float, size: int = 1000
 
 
 def holds(monkeypatch: pytest.MonkeyPatch, count: float) -> None:
-    """Let the bound be so many entries of 1,000 bytes."""
+    """Let the bound be that many entries of 1,000 bytes."""
     monkeypatch.setenv(prepared.BOUND, str(count * 1000 / (1 << 30)))
 
 

@@ -50,7 +50,7 @@ def test_a_small_task_is_read_and_split(rte_folder: Write) -> None:
     assert data.train[1].source == ("rte sentence1: train premise 1 sentence2: train hypothesis 1")
     assert data.train[1].target == "1"
     assert data.origin.endswith("glue_rte")
-    assert data.notes == ("8 of 2490 official training rows at hand",)
+    assert data.notes == ("8 of 2490 official training rows are available",)
     assert data.split("test") == data.test
     with pytest.raises(DataError, match="no split 'dev'"):
         data.split("dev")
@@ -138,7 +138,7 @@ def test_a_missing_column_is_named_with_its_file(rte_folder: Write) -> None:
     rows = rte_rows(4)
     message = refusal(rte_folder(train={"sentence1": rows["sentence1"], "label": rows["label"]}))
     assert "train.parquet' has no column 'sentence2'" in message
-    assert "the file holds 'sentence1', 'label'" in message
+    assert "the file has 'sentence1', 'label'" in message
 
 
 def test_a_column_missing_from_json_lines_is_named(tmp_path: Path) -> None:
@@ -152,7 +152,7 @@ def test_a_column_missing_from_json_lines_is_named(tmp_path: Path) -> None:
 def test_an_empty_split_is_named(rte_folder: Write) -> None:
     empty = {"sentence1": pa.array([], pa.string()), "sentence2": pa.array([], pa.string()),
              "label": pa.array([], pa.int64())}  # fmt: skip
-    assert "validation.parquet' holds no rows" in refusal(rte_folder(validation=empty))
+    assert "validation.parquet' has no rows" in refusal(rte_folder(validation=empty))
 
 
 def test_a_label_outside_the_set_is_named_by_row(rte_folder: Write) -> None:
@@ -174,12 +174,12 @@ def test_a_broken_csv_or_json_lines_file_is_named(tmp_path: Path) -> None:
     folder = tmp_path / "glue_rte"
     folder.mkdir()
     (folder / "train.jsonl").write_text('{"sentence1": ')
-    assert "train.jsonl', line 1, character 15: no JSON" in refusal(
+    assert "train.jsonl', line 1, character 15: not valid JSON" in refusal(
         DataConfig(folder=str(tmp_path))
     )
     (folder / "train.jsonl").unlink()
     (folder / "train.csv").write_bytes(b"sentence1,sentence2,label\n\xff,b,0\n")
-    assert "train.csv', line 2, byte 1 is 0xff, which is no UTF-8" in refusal(
+    assert "train.csv', line 2, byte 1 is 0xff, which is not UTF-8" in refusal(
         DataConfig(folder=str(tmp_path))
     )
 
@@ -260,7 +260,7 @@ def test_a_loaded_task_is_kept_until_its_file_changes(rte_folder: Write) -> None
 
 def test_a_train_row_that_is_also_tested_on_is_reported(rte_folder: Write) -> None:
     data = load_task("rte", rte_folder(train=rte_rows(6, "same"), validation=rte_rows(4, "same")))
-    assert "4 of 6 train rows also stand in an evaluation split" in data.notes[-1]
+    assert "4 of 6 train rows also occur in an evaluation split" in data.notes[-1]
 
 
 def demo_spec(labels: tuple[str, ...] = ("yes", "no")) -> TaskSpec:

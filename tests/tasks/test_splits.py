@@ -51,7 +51,7 @@ def test_the_official_size_decides_not_what_is_at_hand() -> None:
     assert len(plan_splits(spec(2_490), many, rows(8, "v"), None).train) == 12_000
     large = plan_splits(spec(67_349), few, rows(8, "v"), None)
     assert (len(large.train), len(large.validation), len(large.test)) == (20, 20, 8)
-    assert "only 40 training rows at hand" in large.notes[0]
+    assert "only 40 training rows are available" in large.notes[0]
 
 
 def test_a_labelled_test_set_is_used_only_when_official_splits_are_asked_for() -> None:
@@ -136,6 +136,6 @@ def test_a_train_row_in_an_evaluation_split_is_reported_by_its_number() -> None:
     train = [*rows(3, "t"), Example("v 1", "1", ("1",), 1)]
     splits = plan_splits(spec(100), train, rows(4, "v"), None)
     assert leak_note(splits) == (
-        "1 of 4 train rows also stand in an evaluation split (the first is train row 4)"
+        "1 of 4 train rows also occur in an evaluation split (the first is train row 4)"
     )
     assert leak_note(plan_splits(spec(100), rows(3, "t"), rows(4, "v"), None)) is None

@@ -136,7 +136,7 @@ def test_a_row_without_text_is_named_by_file_row_and_column() -> None:
 
 def test_a_text_column_of_numbers_is_refused() -> None:
     table = pa.table({"sentence": [1, 2], "label": [0, 1]})
-    with pytest.raises(DataError, match="column 'sentence' holds int64, but text is needed"):
+    with pytest.raises(DataError, match="column 'sentence' holds int64, but it has to hold text"):
         examples_from(find_task("sst2"), table, "f")
 
 

@@ -55,7 +55,7 @@ def test_multirc_by_hand() -> None:
     spec = find_task("boolq")
     examples = [judged("q1", 1), judged("q1", 0), judged("q2", 1), judged("q2", 1), judged("q3", 0)]
     said = ["1", "0", "1", "0", "maybe"]
-    # tp 2, fn 1, fp 1 (an output that is no label counts as the opposite): 4 / (4 + 1 + 1)
+    # tp 2, fn 1, fp 1 (an output that is not a label counts as the opposite): 4 / (4 + 1 + 1)
     assert METRICS["multirc_f1a"].score(answers_of(spec, said, examples)) == pytest.approx(4 / 6)
     assert METRICS["multirc_em"].score(answers_of(spec, said, examples)) == pytest.approx(1 / 3)
 

@@ -1,4 +1,4 @@
-"""A deleted run that its cohort's commit still holds is trained anew, never half restored."""
+"""A deleted run that its cohort's commit still holds is trained again, never half restored."""
 
 from __future__ import annotations
 

@@ -84,7 +84,9 @@ def test_rows_per_class_are_balanced_and_full_validation_stays(parts: Path) -> N
 
 
 def test_fewer_rows_than_asked_for_are_said(parts: Path) -> None:
-    with pytest.raises(DataError, match="rte, split train has 60 rows, data.few_shot asks for 99"):
+    with pytest.raises(
+        DataError, match="rte, split train has 60 rows, but data.few_shot asks for 99"
+    ):
         draw("rte", made(parts, few_shot=99).data, 0)
     config = made(parts, few_shot=50, few_shot_per_class=True, few_shot_validation="full")
     with pytest.raises(DataError, match=r"rows of class 'entailment', data.few_shot asks for 50"):

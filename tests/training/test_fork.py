@@ -123,7 +123,7 @@ def test_what_a_fork_cannot_do_is_said(tmp_path: Path, monkeypatch: pytest.Monke
     ):
         with pytest.raises(ConfigError, match=said):
             fork(parent, "x", [change])
-    with pytest.raises(ConfigError, match="There is an experiment 'tiny' already"):
+    with pytest.raises(ConfigError, match="There is already an experiment 'tiny'"):
         fork(parent, "tiny")
     assert not (parent.path.parent.parent / "x").exists()
     finished = _go_on(tmp_path, parent.path.parent)

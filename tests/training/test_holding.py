@@ -143,7 +143,7 @@ def test_runs_that_cannot_be_changed_say_why(parts: Path, tmp_path: Path) -> Non
     with pytest.raises(JobError, match="Did you mean 'cola'"):
         ask(running, "colas", "pin")
     plain = open_run(experiment.run("rte.none.s0").path)
-    with pytest.raises(JobError, match="decides no group by a rule"):
+    with pytest.raises(JobError, match="does not group sources by a rule"):
         ask(dataclasses.replace(plain, state=RunState.RUNNING), "cola", "ban")
     ask(running, "cola", "ban")
     assert requested(running.directory) == {"ban.cola"}

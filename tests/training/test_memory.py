@@ -55,7 +55,7 @@ def cohort(folder: Path, backbone: Any, configs: Any, budget: int = 4096) -> Coh
 
 
 class Small:
-    """Makes a backbone's loss fail beyond so many padded tokens, as a small device would."""
+    """Makes a backbone's loss fail beyond a number of padded tokens, as a small device would."""
 
     def __init__(self, backbone: Any, tokens: int) -> None:
         self.limit, self.refused, self.largest = tokens, 0, 0

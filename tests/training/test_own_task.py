@@ -1,4 +1,4 @@
-"""A task described in YAML trains like any other, in words of one's own, and starts warm."""
+"""A task described in YAML trains like any other, in words of its own, and starts warm."""
 
 from __future__ import annotations
 

@@ -114,7 +114,7 @@ def _diff(values: Mapping[str, Mapping[str, str]], unread: Sequence[str]) -> Dif
     if unread:
         notes.append(f"The configuration of {', '.join(unread)} cannot be read.")
     if len(names) > 1 and not differing:
-        notes.append("These have equal settings throughout.")
+        notes.append("All their settings are equal.")
     return DiffInfo(
         names=names,
         table=pd.DataFrame(differing, columns=["setting", *names]),

@@ -158,10 +158,11 @@ def _machines(runs: Sequence[Run]) -> tuple[tuple[str, ...], str]:
         name = name or f"{about.get('processor') or 'unknown processor'}"
         found.setdefault(name)
     note = (
-        "Means over the runs of a method, Stage I left out. Seconds are wall clock of the cohort; "
-        "runs of a cohort trained together, so 'seconds_alone' divides by their number. Memory is "
-        "the peak of the process, which a cohort shares."
+        "Means over the runs of a method, without Stage I. Seconds are the wall-clock time of the "
+        "cohort. The runs of a cohort trained together, so 'seconds_alone' divides that time by "
+        "their number. Memory is the peak of the process, which all runs of a cohort share."
     )
     if len(found) > 1:
-        note += f" Trained on different machines ({', '.join(found)}): seconds do not compare."
+        machines = ", ".join(found)
+        note += f" Trained on different machines ({machines}): their seconds cannot be compared."
     return tuple(found), note

@@ -63,7 +63,7 @@ def disagreement_info(
         silent = [r.name for r, t in ((first, mine), (second, other)) if not len(t)]
         if silent:
             notes.append(
-                f"{' and '.join(silent)} kept no answers on {split} "
+                f"{' and '.join(silent)} stored no answers on {split} "
                 "(evaluation.keep_predictions; runs of older versions have none)."
             )
             continue
@@ -71,8 +71,8 @@ def disagreement_info(
         lost = max(len(mine), len(other)) - len(joined)
         if lost:
             notes.append(
-                f"{first.name} and {second.name}: {lost} examples were answered by one of them "
-                "only and are left out."
+                f"{first.name} and {second.name}: {lost} examples were answered by only one of "
+                "them and are left out."
             )
         frames.append(joined)
     examples = _empty() if not frames else pd.concat(frames, ignore_index=True)

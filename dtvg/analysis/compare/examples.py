@@ -128,7 +128,7 @@ def read_answers(run: Run, split: str) -> StoredAnswers | None:
 def target_examples(sheet: Sheet, target: str, rows: Sequence[str]) -> TargetExamples:
     """Read the answers behind rows on one target, and check them against the scores.
 
-    A run is left out where it kept no answers, answered other examples than most runs, or
+    A run is left out where it kept no answers, answered different examples from most runs, or
     where its answers do not give the recorded score.
 
     Args:
@@ -170,10 +170,10 @@ def _problems(split: str, runs: int, kept: int, other: int, odd: int) -> tuple[s
     told = []
     if kept < runs:
         told.append(
-            f"{runs - kept} of {runs} runs kept no {split} answers (evaluation.keep_predictions)"
+            f"{runs - kept} of {runs} runs stored no {split} answers (evaluation.keep_predictions)"
         )
     if other:
-        told.append(f"{other} answered other examples than most")
+        told.append(f"{other} answered different examples from most runs")
     if odd:
         told.append(f"the score of {odd} cannot be recomputed from stored answers")
     return tuple(told)
@@ -237,7 +237,7 @@ def input_texts(run: Run, split: str, rows: Sequence[int]) -> dict[str, str]:
         rows: within the split, as stored with the answers.
 
     Returns:
-        Only rows that can be read now; nothing where the task or its data are not at hand.
+        Only rows that can be read now; nothing where the task or its data are missing.
     """
     config = run.config
     if config is None:

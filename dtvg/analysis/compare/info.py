@@ -215,7 +215,7 @@ def _notes(transfer: Sequence[Run], finished: Sequence[Run], split: str) -> tupl
     if done < len(transfer):
         notes.append(
             f"{len(transfer) - done} of {len(transfer)} runs have not finished; their "
-            "cells are empty or rest on fewer seeds."
+            "cells are empty or based on fewer seeds."
         )
     unscored = [
         r

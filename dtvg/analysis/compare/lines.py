@@ -38,7 +38,7 @@ class Cell:
     """One score: what is printed, and how it is set off."""
 
     mean: float
-    """0..1; NaN where nothing is at hand."""
+    """0..1; NaN where there is none."""
     std: float = float("nan")
     n_seeds: int = 0
     low: float = float("nan")
@@ -228,8 +228,8 @@ def legend(lines: Lines, info: CompareInfo) -> list[str]:
     words: dict[Mark, str] = {
         "better": f"{whom} is better than this method",
         "worse": f"{whom} is worse than this method",
-        "better_on_runs": f"{whom} is better on other examples for these trained runs only",
-        "worse_on_runs": f"{whom} is worse on other examples for these trained runs only",
+        "better_on_runs": f"{whom} is better on new examples, but only for these trained runs",
+        "worse_on_runs": f"{whom} is worse on new examples, but only for these trained runs",
     }
     if lines.marks:
         said.append(
@@ -242,11 +242,11 @@ def legend(lines: Lines, info: CompareInfo) -> list[str]:
     if waiting is not None and waiting.any():
         n = int(info.verdicts.loc[waiting, "seeds_attainable"].max())
         said.append(
-            f"{int(waiting.sum())} of {len(info.verdicts)} comparisons have not enough seeds for a "
-            f"verdict on the methods ({n} are the least that could give one)."
+            f"{int(waiting.sum())} of {len(info.verdicts)} comparisons do not have enough seeds for "
+            f"a verdict on the methods (at least {n} are needed)."
         )
     if lines.of("published"):
-        said.append(f"Published numbers stand apart. {info.published.note}")
+        said.append(f"Published numbers are shown separately. {info.published.note}")
     return said
 
 
@@ -332,7 +332,7 @@ def verdicts_brief(info: CompareInfo) -> pd.DataFrame:
 
 
 def _seeds(needed: float, attainable: int, effect: float) -> str:
-    """How many seeds would show the difference: known, too many, or at least so many."""
+    """How many seeds would show the difference: known, too many, or a lower bound."""
     if np.isfinite(needed):
         return f"{int(needed)}"
     return f"> {MOST_SEEDS:,}" if np.isfinite(effect) else f"≥ {int(attainable)}"

@@ -37,7 +37,7 @@ class PublishedInfo:
     """`method, task, metric, value, backbone, source`, one number a row."""
     wide: pd.DataFrame
     """Method × task, in the order of the targets, then averages that contain one; NaN: not
-    at hand."""
+    available."""
     sources: tuple[str, ...]
     note: str
 
@@ -64,13 +64,13 @@ def published(targets: Sequence[str], folder: Path | None = None) -> PublishedIn
         "From papers, not run here: other backbones, budgets and data. They enter no mean, rank "
         f"or verdict. Sources: {'; '.join(sources)}."
         if sources
-        else "No published number at hand for these targets."
+        else "There is no published number for these targets."
     )
     return PublishedInfo(table, wide, sources, note)
 
 
 def load_published(folder: Path | None = None) -> pd.DataFrame:
-    """Read every published number that is at hand, values as 0..1.
+    """Read every published number there is, values as 0..1.
 
     Raises:
         DataError: as `published`.
@@ -93,8 +93,8 @@ def _read(path: Path, stamp: int) -> pd.DataFrame:
     if len(bad):
         raise DataError(
             f"'{path}', row {int(bad[0]) + 1}: got '{frame['value'][bad[0]]}' as a value; give "
-            "percent between -100 and 100, and leave out rows that are not at hand."
+            "percent between -100 and 100, and leave out rows without a number."
         )
     if frame["source"].isna().any():
-        raise DataError(f"'{path}' has a number without a source; name paper and table.")
+        raise DataError(f"'{path}' has a number without a source; name the paper and the table.")
     return frame.assign(value=values / 100)[list(COLUMNS)]

@@ -194,7 +194,8 @@ def _note(info: RanksInfo, k: int, n: int) -> str:
     """Say what was ranked, and whether so few targets can tell anything apart."""
     if k < 2 or n < 1:
         return "Nothing to rank yet: two methods need a score on a common target."
-    out = f" Left out, for lack of targets: {', '.join(info.left_out)}." if info.left_out else ""
+    names = ", ".join(info.left_out)
+    out = f" Left out because they have too few targets: {names}." if names else ""
     if n < 2:
         return f"Ranks of {k} methods on one target; a test over targets needs at least two.{out}"
     text = (
@@ -204,12 +205,12 @@ def _note(info: RanksInfo, k: int, n: int) -> str:
     )
     if info.critical_difference >= k - 1:
         text += (
-            f" That is as much as the largest possible difference of {k - 1}: with so few targets "
-            "no two methods can be told apart by ranks, whatever their scores"
+            f" The largest possible difference is {k - 1}, so with this few targets ranks cannot "
+            "tell any two methods apart, whatever their scores are"
         )
-        text += f"; {info.targets_needed} targets could." if info.targets_needed else "."
+        text += f"; at least {info.targets_needed} targets are needed." if info.targets_needed else "."
     elif n < 10:
-        text += " Fewer than ten targets: prefer the permutation's p to the two others."
+        text += " With fewer than ten targets, prefer the p by permutation to the two others."
     return text + out
 
 
@@ -297,4 +298,6 @@ def _profile_note(methods: int, cells: int, left_out: Sequence[str]) -> str:
         f"{methods} methods on {cells} pairs of target and seed; a curve at τ is the share of "
         "them on which the method is at most τ behind the best of these methods."
     )
-    return text + (f" Left out, for lack of runs: {', '.join(left_out)}." if left_out else "")
+    return text + (
+        f" Left out because they have too few runs: {', '.join(left_out)}." if left_out else ""
+    )

@@ -267,7 +267,7 @@ def shared_targets(sheet: Sheet, rows: Sequence[str]) -> tuple[list[str], tuple[
 def complete_block(cells: Mapping[str, set[Cell]]) -> tuple[list[str], set[Cell]]:
     """Return the rows and cells of the largest full rectangle among the best covered rows.
 
-    Rows are taken in order of how many cells they have; of the so many best covered ones with
+    Rows are taken in order of how many cells they have; of the equally many best covered ones with
     the cells they share, the choice with the most numbers (rows times cells) is kept.
 
     Args:

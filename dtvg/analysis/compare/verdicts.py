@@ -52,9 +52,9 @@ NOTE = (
     "p of a verdict is the larger of two: exact two-sided sign flips over seeds, and 10,000 "
     "resamples of seeds and examples together where answers were kept. It is corrected by Holm "
     "over the baselines of the average, and over all targets and baselines for the single "
-    "targets; a verdict needs at most 0.05, which few seeds cannot reach whatever the scores. The "
-    "verdict on these runs asks less: whether the prompts as trained would differ on other "
-    "examples (McNemar's test for accuracy, else resampled examples; Holm again)."
+    "targets; a verdict needs at most 0.05, which a few seeds can never reach, whatever their "
+    "scores are. The verdict on these runs asks less: whether these trained prompts would differ "
+    "on new examples (McNemar's test for accuracy, else resampled examples; Holm again)."
 )
 NOT_ENOUGH = "not enough seeds for a verdict"
 NONE_YET = "no seed in common yet"
@@ -136,7 +136,7 @@ def verdict(n: int, difference: float, p_holm: float, compared: int) -> str:
 
 
 def verdict_on_runs(difference: float, p_holm: float) -> str:
-    """Put one comparison of trained runs in words; empty where answers are not at hand."""
+    """Put one comparison of trained runs in words; empty where answers are not stored."""
     if np.isnan(p_holm):
         return ""
     if p_holm > ALPHA + SLACK:
@@ -195,7 +195,7 @@ class PairedInfo:
     family_sizes: dict[str, int]
     """Comparisons corrected together: on the average, and over the targets."""
     examples: dict[str, int]
-    """Target → examples that runs are paired on; 0 where answers are not at hand."""
+    """Target → examples that runs are paired on; 0 where answers are not stored."""
     note: str
     """What the verdicts rest on."""
     problems: tuple[str, ...]

@@ -80,7 +80,7 @@ def parse(
         pieces = shlex.split(text)
     except ValueError:
         raise ConfigError(
-            f"The filter '{text}' opens a quotation mark and never closes it."
+            f"The filter '{text}' has a quotation mark that is never closed."
         ) from None
     return tuple(_term(piece, fields, words or {}) for piece in pieces)
 
@@ -90,8 +90,8 @@ def _term(piece: str, fields: Collection[str], words: Mapping[str, Collection[st
     if made is None:
         if piece[0] in "<>=~!" or piece[-1] in "<>=~!":
             raise ConfigError(
-                f"'{piece}' is half a condition: write name, sign and value without spaces, e.g. "
-                "seed<2 or state=failed."
+                f"'{piece}' is not a whole condition: write name, sign and value without spaces, "
+                "e.g. seed<2 or state=failed."
             )
         return Term("", "", (piece.lower(),))
     name, sign, value = made.groups()
@@ -101,9 +101,9 @@ def _term(piece: str, fields: Collection[str], words: Mapping[str, Collection[st
         raise ConfigError(f"'{piece}' has no value after '{sign}'; write e.g. {name}{sign}1.")
     if sign in _ORDER:
         if len(values) > 1 or _number(values[0]) is None:
-            raise ConfigError(f"'{piece}' compares with '{value}', which is no number.")
+            raise ConfigError(f"'{piece}' compares with '{value}', which is not a number.")
         if key in words:
-            raise ConfigError(f"'{key}' is text, so '{sign}' means nothing; use =, != or ~.")
+            raise ConfigError(f"'{key}' is text, so '{sign}' cannot be used; use =, != or ~.")
     elif sign != "~" and key in words:
         _check_words(key, values, words[key])
     return Term(key, sign, values)

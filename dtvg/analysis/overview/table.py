@@ -323,7 +323,7 @@ def spark(run: Run, quantity: Quantity, points: int = POINTS) -> tuple[float, ..
     Args:
         run: whose.
         quantity: `score` (validation, 0..1) or `loss` (means of stretches of steps).
-        points: at most so many.
+        points: the most points to return.
     """
     table = "evals" if quantity == "score" else "steps"
     found = tuple(cover(parts(run.directory.table_dir(table))))
@@ -337,7 +337,7 @@ def newest(run: Run, column: str) -> float | None:
 
 
 def _written(found: tuple[Part, ...]) -> int:
-    """When the newest part was written: a run trained anew has parts of the same names."""
+    """When the newest part was written: a run trained again has parts of the same names."""
     try:
         return found[-1].path.stat().st_mtime_ns
     except OSError:
@@ -387,7 +387,7 @@ def _means(values: Floats, points: int) -> Floats:
 
 
 def _thinned(values: Floats, points: int) -> Floats:
-    """Return at most so many values, first and last among them."""
+    """Return at most that many values, first and last among them."""
     if len(values) <= points:
         return values
     return values[np.linspace(0, len(values) - 1, points).round().astype(np.int64)]

@@ -235,7 +235,7 @@ def _read_evals(run: Run, metric: str, split: str, x: str) -> _Series | None:
 
 
 def _along(run: Run, steps: Floats, x: str) -> Floats:
-    """Return where evaluations made after so many steps stand on the x axis."""
+    """Return where evaluations made after that many steps lie on the x axis."""
     if x == "step":
         return steps
     rows = read_table(run, "steps", ["step", x])

@@ -26,10 +26,10 @@ from dtvg.store.reader import Run, read_grams, read_table
 Floats = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
 SOFT = Words(
-    headline="The method weighs sources instead of choosing; with weight: {group}.",
+    headline="The method weighs sources instead of choosing them; sources with a weight: {group}.",
     nobody="none",
-    member="{place}, but this method weighs sources instead of choosing.",
-    other="{place}, but this method weighs sources instead of choosing.",
+    member="{place}, but this method weighs sources instead of choosing them.",
+    other="{place}, but this method weighs sources instead of choosing them.",
     always=True,
 )
 """What is said of a method that weighs its sources, where no rule decides."""
@@ -79,7 +79,7 @@ class ExplainInfo:
 
     @property
     def chosen_prefix(self) -> int | None:
-        """k*: how many of the ranked candidates were taken; None where the group is no prefix."""
+        """k*: how many of the ranked candidates were taken; None if the group is no prefix."""
         size = self.group_size
         in_front = (self.rank[self.member] < size).all() if size else True
         known = self.rule in RULES and RULES[self.rule].takes_prefix
@@ -189,7 +189,7 @@ def _gram_at(run: Run, step: int | None) -> tuple[npt.NDArray[np.int64], npt.NDA
             return steps, grams
     there = read_table(run, "steps", ["step"]).column("step").to_numpy()
     if not len(there):
-        raise DataError(f"Run '{run.name}' has no committed step yet; look again in some seconds.")
+        raise DataError(f"Run '{run.name}' has no committed step yet; try again in a few seconds.")
     if step is not None:
         raise DataError(
             f"Run '{run.name}' has no step {step}; choose one from {there[0]} to {there[-1]}."
@@ -212,7 +212,7 @@ def _checked(run: Run, info: ExplainInfo) -> ExplainInfo:
         return info
     note = (
         f"The run's log differs from rule '{info.rule}' for {', '.join(differing)}: a source was "
-        "pinned or banned by hand, or the method weights sources softly."
+        "pinned or banned by hand, or the method weighs its sources."
     )
     return ExplainInfo(**{**_fields(info), "notes": (*info.notes, note)})
 
@@ -301,11 +301,14 @@ def _words(info: ExplainInfo) -> Words:
 def _said(info: ExplainInfo, **more: str | int) -> dict[str, str | int]:
     """Return what can be filled into every sentence, and more."""
     names = [s for s, m in zip(info.sources, info.member, strict=True) if m]
+    size = info.group_size
     return {
         "group": ", ".join(names) or _words(info).nobody,
         "n": len(info.sources),
         "cut": digits(info.threshold),
-        "size": info.group_size,
+        "size": size,
+        "prefix": "the first" if size == 1 else f"the first {size}",
+        "chosen": "the first alone has" if size == 1 else f"the first {size} have",
         "consistency": digits(info.consistency),
         **more,
     }
@@ -318,7 +321,7 @@ def headline(info: ExplainInfo) -> str:
         why = "no other is better by more than the hysteresis"
         why = "between two regroupings" if info.memory == "regroup_every" else why
         group = ", ".join(s for s, m in zip(info.sources, info.member, strict=True) if m)
-        return f"The group of the step before is kept ({why}): {group or 'no source'}."
+        return f"The group of the previous step is kept ({why}): {group or 'no source'}."
     if info.n_candidates == 0 and words.without_candidates:
         text = words.without_candidates
     elif info.n_candidates == 1 and words.only_candidate:
@@ -342,7 +345,7 @@ def _reason(info: ExplainInfo, s: int) -> str:
         f"similarity {digits(info.similarity[s])} (rank {info.rank[s] + 1} of {len(info.sources)})"
     )
     if info.held and not (info.rule in RULES and RULES[info.rule].never_regroups):
-        return f"{place} now, but the group of the step before is kept."
+        return f"{place} now, but the group of the previous step is kept."
     words, member = _words(info), bool(info.member[s])
     text = words.member if member else words.other
     if words.below and not info.candidate[s]:
@@ -368,7 +371,7 @@ def _change(info: ExplainInfo, s: int) -> str:
         return ""
     change, margin = info.switch_change[s], info.similarity_margin[s]
     if np.isnan(margin):
-        return " How far it is from a change is not defined where hysteresis compares groups."
+        return " With hysteresis, its distance from a change is not defined."
     if info.held:
         return " No similarity can change that at this step."
     verb = "leave" if info.member[s] else "join"

@@ -269,7 +269,7 @@ def _threshold(run: Run) -> float:
 
 def _notes(run: Run, steps: Ints, table: pd.DataFrame, exact: bool) -> tuple[str, ...]:
     if not len(steps):
-        return (f"Method '{run.method}' has nothing to group, or no step is committed yet.",)
+        return (f"Method '{run.method}' groups no sources, or no step is committed yet.",)
     if exact:
         return ()
     sentence = (

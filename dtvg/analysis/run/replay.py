@@ -32,7 +32,7 @@ Bools = npt.NDArray[np.bool_]
 Singles = npt.NDArray[np.float32]
 
 OWN_VECTORS = (
-    "Decided from this run's own vectors; a run trained under these settings would have moved "
+    "Decided from this run's own vectors. A run trained with these settings would have moved "
     "them differently."
 )
 _SUBSET_ROWS = 2_000_000
@@ -118,14 +118,14 @@ def replay(
     every: int | None = None,
     **settings: Any,
 ) -> ReplayInfo:
-    """Decide a run's groups anew from its logged Gram matrices.
+    """Decide a run's groups again from its logged Gram matrices.
 
     Args:
         run: from `dtvg.store.reader`.
         leave_out: sources to replay without.
         first: first step to show; None from the start.
         last: last step to show; None to the newest.
-        every: replay every so many steps only; None for as many as is quick.
+        every: replay only every N steps; None for as many as is quick.
         **settings: fields of `RuleSettings` that differ from the run's own.
 
     Raises:
@@ -271,7 +271,7 @@ def _info(
             table["first"] = steps[table["first"].to_numpy()]
             table["last"] = steps[table["last"].to_numpy()]
         timelines.append((table, exact))
-    sampled = (f"Of every {every} steps one is replayed.",) if every > 1 else ()
+    sampled = (f"Only one step in {every} is replayed.",) if every > 1 else ()
     return ReplayInfo(
         run=run.name,
         target=run.target,

@@ -1,4 +1,4 @@
-"""Who was in the group from when to when: exact intervals, changes and combinations.
+"""Which sources were in the group from when to when: exact intervals, changes and combinations.
 
 A membership history `[S n]` becomes run-length segments, so a single step in or out of the
 group is never lost to sampling. Pure arrays and tables.
@@ -173,7 +173,7 @@ def combinations(steps: Ints, sources: Sequence[str], member: Bools) -> pd.DataF
     Returns:
         `members` (names in source order joined by " + ", "(empty)" for none), `size, first,
         last, steps, share, stretches, longest` (`stretches`: how often the group came up
-        anew; `longest`: steps of its longest unbroken stretch).
+        again; `longest`: steps of its longest unbroken stretch).
     """
     columns = ["members", "size", "first", "last", "steps", "share", "stretches", "longest"]
     if not len(steps):

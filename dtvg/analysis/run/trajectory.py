@@ -1,8 +1,8 @@
 """The target's path among the source vectors, and the learned scales of the sources.
 
 The path comes from the logged Gram matrices. Its axes are fixed combinations of the source
-vectors: the two main directions of the sources at the newest step. A Gram matrix holds every inner
-product, so each step's vectors are projected on them exactly, without the model.
+vectors: the two principal directions of the sources at the newest step. A Gram matrix holds every
+inner product, so each step's vectors are projected on them exactly, without the model.
 """
 
 from __future__ import annotations

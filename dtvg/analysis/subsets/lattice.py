@@ -220,7 +220,9 @@ def _notes(
         hidden = len(set(walk.steps) - set(held))
         text = f"With {n} sources only subsets that were visited or trained on are drawn"
         notes.append(
-            f"{text}; {hidden:,} that were visited briefly are left out." if hidden else f"{text}."
+            f"{text}; {hidden:,} that were visited only briefly are left out."
+            if hidden
+            else f"{text}."
         )
     if kept < len(edges):
         notes.append(f"The {kept} most frequent of {len(edges):,} different changes are drawn.")

@@ -219,15 +219,15 @@ def _notes(
     notes = []
     if best is None:
         notes.append(
-            "No run trained on given subsets of the sources: add the method `oracle` to the "
-            "experiment to know the best subset and the regret."
+            "No run was trained on a given subset of the sources. Add the method `oracle` "
+            "to the experiment to find the best subset and the regret."
         )
     else:
         searched = "all" if best.trained >= best.possible else f"{best.trained} of"
         notes.append(
             f"Best subset by mean validation score among {searched} {best.possible} subsets "
             f"({best.basis}): {name_of(best.subset, sources)}. Regret is its test score minus the "
-            "run's, paired by seed; below 0 the run did better than the best fixed subset."
+            "run's, paired by seed; below 0, the run did better than the best fixed subset."
         )
     if TRUTH in references:
         notes.append(

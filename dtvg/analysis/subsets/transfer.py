@@ -26,9 +26,9 @@ SINGLES = Role.SINGLE.value
 HELPFUL, HARMFUL, UNDECIDED = "helpful", "harmful", "undecided"
 NOTE = (
     "Score with the source minus score without it, paired by seed: `single` against `none`; for "
-    "runs on subsets the mean over pairs of subsets that differ in this source alone (a linear "
-    "fit where subsets are a sample). Interval: 95 % percentile bootstrap over seeds, too narrow "
-    "with few of them. The verdict is stricter: Student's t over at least "
+    "runs on subsets the mean over pairs of subsets that differ only in this source (a linear fit "
+    "where only a sample of subsets was trained). Interval: 95 % percentile bootstrap over seeds, "
+    "too narrow with few of them. The verdict is stricter: Student's t over at least "
     f"{FEWEST_SEEDS} seeds, corrected by Holm over the sources of a target, at 0.05."
 )
 COLUMNS = [
@@ -204,8 +204,8 @@ def _notes(table: pd.DataFrame) -> tuple[str, ...]:
     few = int((table["n_seeds"] < FEWEST_SEEDS).sum())
     if few:
         notes.append(
-            f"{few} of {len(table)} cells rest on fewer than {FEWEST_SEEDS} seeds and stay "
-            "undecided whatever the scores."
+            f"{few} of {len(table)} cells are based on fewer than {FEWEST_SEEDS} seeds and stay "
+            "undecided, whatever their scores are."
         )
     return tuple(notes)
 
@@ -269,8 +269,9 @@ def surrogate_info(runs: Sequence[Run], target: str, method: str) -> SurrogateIn
     )
     note = (
         f"Least squares on the validation scores of {fit.n_trials} runs on subsets, an intercept "
-        f"for each of {len(set(seeds))} seeds; 95 % t intervals, one by one, not corrected for "
-        "their number. They take scores of one seed for independent, and sources to add up."
+        f"for each of {len(set(seeds))} seeds; 95 % t intervals, each on its own, not corrected "
+        "for their number. They assume that runs of one seed are independent and that the "
+        "effects of sources add up."
     )
     return SurrogateInfo(
         target, method, table, _of_seeds(mine, order), fit.r_squared, fit.n_trials, (note,)

@@ -26,7 +26,9 @@ class Attempt(MethodConfig):
 
     name: Literal["attempt"] = "attempt"
     temperature: float = Field(
-        math.e, gt=0, description="T / d: attention logits are divided by this times the width."
+        math.e,
+        gt=0,
+        description="T / d: attention logits are divided by this value times the width d.",
     )
     projection: int = Field(
         100, ge=1, le=4096, description="k: width of the attention network's projection."

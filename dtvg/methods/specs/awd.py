@@ -21,7 +21,7 @@ class Awd(MergingConfig):
 
     name: Literal["awd"] = "awd"
     norm_weight: float = Field(
-        0.1, ge=0, description="Weight of the redundant vector's length against orthogonality."
+        0.1, ge=0, description="Weight of the redundant vector's length relative to orthogonality."
     )
     iterations: int = Field(
         300, ge=0, le=10_000, description="Adam steps that learn the redundant vector."

@@ -27,7 +27,7 @@ class Role(StrEnum):
     SINGLE = auto()
     """One source alone; compared as the best of its kind and as their mean."""
     SUBSET = auto()
-    """One subset of an exhaustive search; together they are the yardstick of every grouping."""
+    """One subset of an exhaustive search; together they are the reference for every grouping."""
     TRIAL = auto()
     """One subset tried so that another run of its method can choose its sources."""
     STAGE_ONE = auto()
@@ -108,7 +108,7 @@ class MethodConfig(BaseModel):
     """How a run meets its sources: not at all, only through what was trained on their mixture, as
     prompts that are ranked by cosine, or as vectors whose Gram matrix is logged at every step."""
     weights: ClassVar[Literal["grouped", "all", "given", "learned"]] = "all"
-    """Who says how much of a source is merged: a rule that groups anew at every step and can be
+    """Who says how much of a source is merged: a rule that groups again at every step and can be
     told to hold sources, nobody since all are, a choice made before training, or training."""
     rates: ClassVar[Literal["stage_one", "transfer"]] = "transfer"
     """Whose learning rates are the default: plain tuning from another start takes Stage I's."""

@@ -24,9 +24,10 @@ class Dare(MergingConfig):
         0.5,
         ge=0,
         lt=1,
-        description="p: share of entries dropped; the paper goes to 0.9 for small weight changes.",
+        description="p: share of entries dropped; the paper uses up to 0.9 for small weight "
+        "changes.",
     )
     merge: Literal["sum", "mean", "ties"] = Field(
-        "sum", description="How what is left is merged: added up, averaged, or by TIES."
+        "sum", description="How the remaining entries are merged: added up, averaged, or by TIES."
     )
-    density: float = Field(0.2, gt=0, le=1, description="Density of TIES, where that merges.")
+    density: float = Field(0.2, gt=0, le=1, description="Density of TIES, if `merge` is ties.")

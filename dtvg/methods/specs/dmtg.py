@@ -22,7 +22,10 @@ class Dmtg(MethodConfig):
 
     name: Literal["dmtg"] = "dmtg"
     groups: int = Field(
-        2, ge=2, le=16, description="K: groups a source can be in; the first is the target's."
+        2,
+        ge=2,
+        le=16,
+        description="K: number of groups a source can be in; the first is the target's.",
     )
     sample: Literal["soft", "hard"] = Field(
         "soft", description="Relaxed assignments in training, or one-hot ones (straight through)."
@@ -37,7 +40,7 @@ class Dmtg(MethodConfig):
         0.5,
         ge=0,
         le=1,
-        description="Share of the steps in which the grouping is learned; then it is fixed.",
+        description="Share of the steps in which the grouping is learned; after them it is fixed.",
     )
 
     def gate_count(self, length: int, width: int, sources: int) -> int:

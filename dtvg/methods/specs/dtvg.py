@@ -1,4 +1,4 @@
-"""DTVG: the group of sources is decided anew at every step.
+"""DTVG: the group of sources is decided again at every step.
 
 Its settings; the code is `dtvg.methods.dtvg`. Must not import torch.
 arXiv 2503.18063, sections 3 and 4.
@@ -16,7 +16,7 @@ from dtvg.rule.types import RuleSettings
 
 
 class Dtvg(MethodConfig):
-    """Dynamic task vector grouping: the group is decided anew at every step."""
+    """Dynamic task vector grouping: the group is decided again at every step."""
 
     title = "DTVG"
     paper = "Dynamic Task Vector Grouping, arXiv 2503.18063"
@@ -26,7 +26,7 @@ class Dtvg(MethodConfig):
     name: Literal["dtvg"] = "dtvg"
     rule: RuleName = Field(
         "greedy",
-        description="How the group is decided: greedy is the paper's, the others its ablations. "
+        description="How the group is decided: greedy is the paper's, the others are ablations. "
         + "; ".join(f"{name}: {RULES[name].summary}" for name in RULE_NAMES)
         + ".",
     )
@@ -46,7 +46,7 @@ class Dtvg(MethodConfig):
         "mean", description="Rule exact takes the mean or the sum of the members' similarities."
     )
     regroup_every: int = Field(
-        1, ge=1, description="k: the group may change at steps 1, 1 + k, 1 + 2k, … only."
+        1, ge=1, description="k: the group may change only at steps 1, 1 + k, 1 + 2k, …"
     )
     hysteresis: float | None = Field(
         None,

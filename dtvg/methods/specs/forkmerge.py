@@ -28,10 +28,12 @@ class ForkMerge(MethodConfig):
     grid: tuple[Annotated[float, Field(gt=0, lt=1)], ...] = Field(
         (0.25, 0.5, 0.75),
         min_length=1,
-        description="Weights tried for a branch when it is mixed into what was found so far.",
+        description="Weights tried for a branch when it is mixed into the best mixture so far.",
     )
     search_examples: int = Field(
-        100, ge=1, description="Validation rows that decide; at most evaluation.max_examples."
+        100,
+        ge=1,
+        description="Validation rows used to choose the weights; at most evaluation.max_examples.",
     )
 
     def needs(self, sources: Subset, target: str, few_shot: bool = False) -> Needs:

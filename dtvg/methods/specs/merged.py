@@ -16,11 +16,11 @@ class MergingConfig(MethodConfig):
     """What the methods have in common whose merged vector is added to the target's."""
 
     coefficient: float = Field(
-        1.0, gt=0, description="λ: factor of the merged vector while its learned scale is 1."
+        1.0, gt=0, description="λ: factor of the merged vector (its learned scale starts at 1)."
     )
     scale: Literal["merged", "source"] = Field(
         "merged",
-        description="Learned per-token scale: one for the merged vector, or one per source.",
+        description="Learned scale per token: one for the merged vector, or one for each source.",
     )
 
     def scale_count(self, sources: int) -> int:

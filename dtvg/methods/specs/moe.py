@@ -23,7 +23,9 @@ class Moe(MethodConfig):
     instance_wise = True
 
     name: Literal["moe"] = "moe"
-    k: int = Field(2, ge=1, description="Sources chosen for an example; all where there are fewer.")
+    k: int = Field(
+        2, ge=1, description="Sources chosen for an example; all of them where there are fewer."
+    )
     noise: float = Field(
         0.1, ge=0, description="Standard deviation of the noise on the gate's logits in training."
     )
@@ -32,7 +34,8 @@ class Moe(MethodConfig):
     )
     softmax_over: Literal["chosen", "all"] = Field(
         "chosen",
-        description="Softmax over the chosen sources, or over all with the others cut off.",
+        description="Softmax over the chosen sources, or over all sources, with the others set "
+        "to 0.",
     )
     task_width: int = Field(16, ge=1, le=1024, description="Width of the learned task embedding.")
 

@@ -28,19 +28,19 @@ class Mpt(MethodConfig):
     name: Literal["mpt"] = "mpt"
     start: Literal["fit", "mean"] = Field(
         "fit",
-        description="The target's rank-one matrix starts as near as can be to its Stage I prompt, "
-        "or at the mean of the sources'.",
+        description="The target's rank-one matrix starts as close as possible to its Stage I "
+        "prompt, or at the mean of the sources' matrices.",
     )
     distil: Literal["backbone", "prompts"] = Field(
         "backbone",
-        description="The shared prompt is trained on the sources' data after their teachers, or "
+        description="The shared prompt is distilled from the teachers on the sources' data, or "
         "fitted to the teachers' prompts without data.",
     )
     distil_weight: float = Field(
         0.9, ge=0, description="λ: weight of the teachers' logits and hidden states in that loss."
     )
     iterations: int = Field(
-        20, ge=1, le=1000, description="Rounds of the least squares that fit prompts."
+        20, ge=1, le=1000, description="Rounds of the least squares that fit the prompts."
     )
 
     def needs(self, sources: Subset, target: str, few_shot: bool = False) -> Needs:

@@ -31,7 +31,7 @@ class MptSources(MethodConfig):
         0.9, ge=0, description="λ: weight of the teachers' logits and hidden states in the loss."
     )
     iterations: int = Field(
-        20, ge=1, le=1000, description="Rounds of the least squares that give the start."
+        20, ge=1, le=1000, description="Rounds of the least squares that give the starting point."
     )
 
     def needs(self, sources: Subset, target: str, few_shot: bool = False) -> Needs:

@@ -1,4 +1,4 @@
-"""Oracle: a run on every subset of the sources, the yardstick of every grouping.
+"""Oracle: a run on every subset of the sources, the reference for every grouping.
 
 Its settings; the code is `dtvg.methods.oracle`. Must not import torch.
 """
@@ -20,13 +20,13 @@ class Oracle(SubsetConfig):
     """Train on every subset of the sources: the best one is what a grouping could have found."""
 
     title = "Oracle (every subset)"
-    paper = "ours: exhaustive search, the yardstick of every grouping"
-    summary = "One run per subset of sources (sampled beyond 6); the best subset is the yardstick."
+    paper = "ours: exhaustive search, the reference for every grouping"
+    summary = "One run per subset of sources (sampled beyond 6); the best subset is the reference."
     role = Role.SUBSET
 
     name: Literal["oracle"] = "oracle"
     samples: int = Field(
-        64, ge=2, le=4096, description="Subsets tried where there are more than 6 sources."
+        64, ge=2, le=4096, description="Subsets to train where there are more than 6 sources."
     )
     draw_seed: int = Field(0, ge=0, description="Seed of that sample.")
 

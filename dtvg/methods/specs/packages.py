@@ -43,20 +43,20 @@ def found_methods(
         had_torch = "torch" in sys.modules
         spec, why = _load(point)
         if not why and point.name in taken:
-            why = "a method of that name is part of dtvg; it needs another name"
+            why = "a method of that name is part of dtvg; choose another name"
         if not why and point.name in owners:
             why = f"package '{owners[point.name]}' offers it already; uninstall one of them"
         if not why and spec is not None:
             why = _clash(spec, {*taken, *owners})
         if why or spec is None:
-            problems.append(f"{who}, which is left out: {why}.")
+            problems.append(f"{who}, which cannot be used: {why}.")
             continue
         found[point.name] = spec
         owners |= dict.fromkeys((point.name, *_prepared(spec)), _package(point))
         if not had_torch and "torch" in sys.modules:
             problems.append(
-                f"{who}, whose configuration imports torch and slows every page down; keep torch "
-                f"in '{spec.code}'."
+                f"{who}, whose configuration imports torch and slows every page down; import torch "
+                f"only in '{spec.code}'."
             )
     return found, tuple(problems)
 

@@ -26,5 +26,8 @@ class PrimalDual(MethodConfig):
         5.0, gt=0, description="η: how sharply the relation matrix follows the duals."
     )
     skip: float = Field(
-        0.0, ge=0, lt=1, description="Chance of a task to skip a round; its exchange waits."
+        0.0,
+        ge=0,
+        lt=1,
+        description="Probability that a task skips a round; its exchange is postponed.",
     )

@@ -17,16 +17,14 @@ class Relational(MethodConfig):
 
     title = "Relational context"
     paper = "Exploring Relational Context (ATRC), arXiv 2104.13874"
-    summary = "Per source a searched kind of context: token by token, attended, or none."
+    summary = "For each source, a searched kind of context: token by token, attended, or none."
     weights = "learned"
 
     name: Literal["relational"] = "relational"
     projection: int = Field(
         16, ge=1, le=1024, description="h: width of the attention's queries and keys."
     )
-    window: int = Field(
-        0, ge=0, description="Local context: source tokens at most so many places away."
-    )
+    window: int = Field(0, ge=0, description="Local context: source tokens at most N places away.")
     sample: Literal["soft", "hard"] = Field(
         "soft", description="Relaxed choices in the search, or one-hot ones (straight through)."
     )
@@ -37,7 +35,10 @@ class Relational(MethodConfig):
         0.1, gt=0, description="Temperature when the search ends; falls exponentially until then."
     )
     search_share: float = Field(
-        0.5, ge=0, le=1, description="Share of the steps that search; then the choices are kept."
+        0.5,
+        ge=0,
+        le=1,
+        description="Share of the steps spent on the search; after them the choices are kept.",
     )
 
     def gate_count(self, length: int, width: int, sources: int) -> int:

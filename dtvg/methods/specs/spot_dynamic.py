@@ -20,7 +20,7 @@ class SpotDynamic(MethodConfig):
 
     title = "SPoT, choosing again"
     paper = "ours; SPoT is Vu et al. 2022, arXiv 2110.07904"
-    summary = "SPoT whose source is chosen again every k steps; a change restarts the prompt."
+    summary = "SPoT whose source is chosen again every k steps; a new source restarts the prompt."
     reads = "prompts"
     weights = "grouped"
     rates = "stage_one"
@@ -28,7 +28,7 @@ class SpotDynamic(MethodConfig):
 
     name: Literal["spot_dynamic"] = "spot_dynamic"
     regroup_every: int = Field(
-        100, ge=1, description="k: the source is chosen anew at steps 1, 1 + k, 1 + 2k, …"
+        100, ge=1, description="k: the source is chosen again at steps 1, 1 + k, 1 + 2k, …"
     )
 
     def grouping_settings(self) -> RuleSettings:

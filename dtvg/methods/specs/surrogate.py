@@ -25,16 +25,19 @@ class Surrogate(SubsetConfig):
 
     name: Literal["surrogate"] = "surrogate"
     samples: int = Field(
-        16, ge=2, le=4096, description="Subsets trained; all where there are less."
+        16, ge=2, le=4096, description="Subsets to train; all of them where there are fewer."
     )
     include: float = Field(
-        0.5, ge=0.1, le=0.9, description="Chance of a source to be in a sampled subset."
+        0.5, ge=0.1, le=0.9, description="Probability that a source is in a sampled subset."
     )
     draw_seed: int = Field(0, ge=0, description="Seed of the sample, the same for every run seed.")
     threshold: float = Field(
-        0.0, description="A source is kept if its coefficient (in score, 0..1) is above this."
+        0.0,
+        description="A source is kept if its coefficient (on the score scale, 0..1) is above this.",
     )
-    interval: float = Field(0.95, gt=0, lt=1, description="Coverage of the logged intervals.")
+    interval: float = Field(
+        0.95, gt=0, lt=1, description="Confidence level of the logged intervals."
+    )
 
     def trials(self, sources: Subset) -> tuple[Surrogate, ...]:
         """Return the configurations of the runs the fit rests on."""

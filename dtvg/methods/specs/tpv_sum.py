@@ -31,9 +31,9 @@ def parse_coefficients(text: str) -> dict[str, float]:
         except ValueError:
             value = float("nan")
         if not equals or not name or value != value or abs(value) == float("inf"):
-            raise ValueError(f"'{entry}' is no coefficient; write mnli=1, qqp=-0.5")
+            raise ValueError(f"'{entry}' is not a coefficient; write mnli=1, qqp=-0.5")
         if name in found:
-            raise ValueError(f"'{name}' has two coefficients; give it one")
+            raise ValueError(f"'{name}' has two coefficients; give it only one")
         found[name] = value
     return found
 
@@ -67,7 +67,7 @@ class TpvSum(MethodConfig):
     coefficients: Annotated[str | None, BeforeValidator(_coefficients)] = Field(
         None,
         description="Given coefficients, e.g. mnli=1, qqp=-0.5; 'target' is the target's own "
-        "vector. Sources not named have 0.",
+        "vector. Sources that are not named get 0.",
     )
 
     @model_validator(mode="after")

@@ -24,7 +24,7 @@ def _names(value: Any) -> Any:
     if isinstance(value, str):
         value = [part for part in value.replace(",", " ").split() if part]
     if isinstance(value, list | tuple) and len(set(value)) < len(value):
-        raise ValueError("a source is named twice; name each once")
+        raise ValueError("a source is named twice; name each source once")
     return value
 
 
@@ -35,8 +35,8 @@ class SubsetConfig(MethodConfig):
 
     subset: Annotated[Subset | None, BeforeValidator(_names)] = Field(
         None,
-        description="Sources merged at every step, for one subset only; empty: the procedure "
-        "itself makes a run for each subset it needs.",
+        description="Sources merged at every step, for one given subset only; empty: the "
+        "method makes a run for each subset it needs.",
     )
 
     @property
@@ -184,9 +184,9 @@ def fit_surrogate(
     values = np.asarray(scores, dtype=float)
     if len(subsets) == 0 or np.linalg.matrix_rank(design) < design.shape[1]:
         raise NumericsError(
-            f"{len(subsets)} finished trials do not tell {len(sources)} sources apart; "
+            f"{len(subsets)} finished trials cannot tell {len(sources)} sources apart; "
             f"at least {len(sources) + len(labels)} different subsets are needed. Resume the "
-            "trials that are unfinished, or raise 'samples'."
+            "unfinished trials, or raise 'samples'."
         )
     solution = np.linalg.lstsq(design, values, rcond=None)[0]
     left = values - design @ solution

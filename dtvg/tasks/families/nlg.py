@@ -22,7 +22,7 @@ def _texts(row: Mapping[str, Any], column: str) -> list[str]:
     """Return a column's list of texts.
 
     Raises:
-        FieldProblem: it is no list of texts, or empty.
+        FieldProblem: it is not a list of texts, or empty.
     """
     value = row[column]
     if not isinstance(value, list) or not value or not all(isinstance(v, str) for v in value):

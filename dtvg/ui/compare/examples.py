@@ -44,14 +44,15 @@ def examples(choice: Choice, dark: bool) -> None:
     show.figure(
         disagreement_figure(info, dark),
         f"disagreements-{key}",
-        "Share of examples that both, one or none of the two got right",
+        "Share of examples that both, one or neither of the two got right",
         info.counts,
         f"{target}-disagreements",
     )
     if info.test:
         st.caption(
-            f"{info.test}: p = {info.p:.2g} that these two runs are equally often right on such "
-            "examples. Whether the methods differ is asked over seeds, under Verdicts."
+            f"{info.test}: p = {info.p:.2g} for the hypothesis that these two runs are right "
+            "equally often on such examples. Whether the methods differ is tested over seeds, "
+            "under Verdicts."
         )
     show.notes(info.notes)
     if len(info.examples):
@@ -104,7 +105,7 @@ def _table(info: DisagreementInfo, pairs: tuple[tuple[Run, Run], ...], key: str)
         return
     show.numbers(shown, f"{key}-examples", f"examples-{key}-{kind}")
     if "input" not in shown.columns:
-        st.caption("The task's rows are not at hand on this machine, so inputs are not shown.")
+        st.caption("The task's rows are not available on this machine, so inputs are not shown.")
 
 
 def _count(info: DisagreementInfo, kind: str) -> int:

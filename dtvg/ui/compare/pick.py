@@ -114,7 +114,9 @@ def _limited(transfer: list[Run], wanted: list[str]) -> list[Run]:
     held = set(wanted)
     kept = [r for r in transfer if full_name(r) in held]
     with st.container(horizontal=True, vertical_alignment="center"):
-        st.caption(f"Only {len(kept)} of {len(transfer)} runs, as chosen on the overview.")
+        st.caption(
+            f"Only the {len(kept)} runs (of {len(transfer)}) that were chosen on the overview."
+        )
         if st.button("Compare all runs", type="tertiary", key="all-runs"):
             st.query_params.pop("runs", None)
             st.rerun()
@@ -124,7 +126,7 @@ def _limited(transfer: list[Run], wanted: list[str]) -> list[Run]:
 def nothing_finished() -> None:
     """Say that there are no scores yet."""
     st.info(
-        "Nothing to compare yet: scores appear here as runs finish. The live page shows how far "
-        "they are."
+        "Nothing to compare yet: scores appear here as runs finish. The live page shows their "
+        "progress."
     )
     link("live", "Go to Live")

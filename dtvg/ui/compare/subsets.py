@@ -28,7 +28,7 @@ def subsets(choice: Choice, dark: bool) -> None:
         for r in choice.runs
         if r.target == target and (run is None or r.experiment == run.experiment)
     )
-    st.subheader("What each subset of sources scores, and the way over them", anchor=False)
+    st.subheader("The score of each subset of sources, and how the group moved", anchor=False)
     info = cache.lattice(same, target, run, choice.split)
     st.caption(" · ".join(f"**{letter}** {source}" for source, letter in info.letters.items()))
     show.figure(
@@ -39,9 +39,9 @@ def subsets(choice: Choice, dark: bool) -> None:
         f"{target}-subsets",
     )
     st.caption(
-        "Colour: score (hollow: no run was trained on this subset). Outlined and larger: the run's "
-        "group was this subset, the longer the larger. Arrows: changes of the group. Best: "
-        "the highest of these scores."
+        "Colour: score (hollow: no run was trained on this subset). Outlined: the run's group was "
+        "this subset at some steps; the larger the circle, the longer. Arrows: changes of the "
+        "group. Best: the highest of these scores."
     )
     show.notes(info.notes)
     if len(info.edges):
@@ -73,7 +73,7 @@ def _quality(run: Run, same: tuple[Run, ...], dark: bool) -> None:
     seeds = tuple(r for r in same if r.method == run.method and _walks(r))
     judged = seeds if run in seeds[:MOST_JUDGED] else (run, *seeds)
     info, agreement = cache.quality(judged[:MOST_JUDGED], same)
-    st.subheader(f"Did {run.method} keep the right group?", anchor=False)
+    st.subheader(f"Did {run.method} choose the right group?", anchor=False)
     if len(seeds) > MOST_JUDGED:
         st.caption(f"Over {MOST_JUDGED} of {len(seeds):,} seeds.")
     if not info.references:
@@ -101,7 +101,7 @@ def _numbers(info: QualityInfo, agreement: float) -> None:
         st.markdown(f"Against the **{reference}** ({members}), mean over steps and seeds:")
         with st.container(horizontal=True):
             for label, what in (
-                ("Precision", "Share of the group that is right."),
+                ("Precision", "Share of the group's sources that are right."),
                 ("Recall", "Share of the right sources that are in the group."),
                 ("Jaccard", "Sources in both, divided by sources in either."),
             ):

@@ -162,7 +162,7 @@ def _printed(lines: Lines, group: str, choice: Choice) -> None:
 
 
 def _text(cell: Cell) -> str:
-    """One score as printed; nothing where nothing is at hand."""
+    """One score as printed; nothing where there is none."""
     if cell.empty:
         return ""
     spread = f" {cell.around}" if cell.around else ""
@@ -181,7 +181,7 @@ def _published(info: CompareInfo, lines: Lines, choice: Choice) -> None:
     st.subheader("Published, not run here", anchor=False)
     st.caption(info.published.note)
     _printed(lines, "published", choice)
-    with st.expander(f"Where they stand ({len(info.published.table):,} numbers)"):
+    with st.expander(f"Where the numbers are from ({len(info.published.table):,} numbers)"):
         show.numbers(info.published.table, f"{choice.name}-published", f"published-{choice.name}")
 
 
@@ -246,8 +246,8 @@ def verdicts(choice: Choice, dark: bool) -> None:
         st.info(f"No pair of methods has a seed in common on {target} yet.")
     if across:
         st.caption(
-            "Seeds are paired across experiments, which is fair where both trained on the same "
-            "data; the view Settings shows in what else they differ."
+            "Seeds are paired across experiments, which is fair if both trained on the same "
+            "data; the view Settings shows how else they differ."
         )
     show.notes(tuple(verdict_notes(info)))
     _exports(info, choice.name)
@@ -265,7 +265,7 @@ def _over_targets(info: CompareInfo, key: str, dark: bool) -> None:
         f"{key}-ranks",
     )
     st.caption(info.ranks.note)
-    st.subheader("How often within a distance of the best", anchor=False)
+    st.subheader("How often a method is close to the best", anchor=False)
     show.figure(
         _profile_figure(info.profile, dark),
         f"profile-{key}",

@@ -57,8 +57,8 @@ def transfer(choice: Choice, dark: bool) -> None:
     info = compare_cache.transfer(choice.runs, choice.split)
     if not info.bases:
         st.info(
-            "What a source adds is measured with and without it: add the methods `none` and "
-            "`single` (or `oracle`, on every subset) to the experiment."
+            "What a source adds is measured by runs with and without it. Add the methods `none` "
+            "and `single` (or `oracle`, on every subset) to the experiment."
         )
         return
     basis = info.bases[0]
@@ -85,7 +85,7 @@ def transfer(choice: Choice, dark: bool) -> None:
 
 def _coefficients(choice: Choice, method: str, dark: bool) -> None:
     """Show the linear model of what subsets scored."""
-    st.subheader("A linear model of what subsets score", anchor=False)
+    st.subheader("A linear model of the scores of subsets", anchor=False)
     places = {
         f"{r.experiment}: {r.target}" if len(choice.experiments) > 1 else r.target: r
         for r in choice.runs
@@ -102,15 +102,15 @@ def _coefficients(choice: Choice, method: str, dark: bool) -> None:
     show.figure(
         coefficients_figure(info, dark, choice.order),
         f"coefficients-{key}",
-        "Coefficient of each source in a linear model of what subsets score, with interval",
+        "Coefficient of each source in a linear model of the scores of subsets, with interval",
         info.table,
         f"{key}-coefficients",
     )
     if len(info.seeds):
-        with st.expander(f"What each run had fitted ({len(info.seeds):,} rows)"):
+        with st.expander(f"The coefficients that each run fitted ({len(info.seeds):,} rows)"):
             show.numbers(info.seeds, f"{key}-seeds", f"coefficients-seeds-{key}")
     fitted = "–" if info.r_squared != info.r_squared else f"{info.r_squared:.2f}"
-    open_circles = " Open circles: fitted by the run of one seed when it chose."
+    open_circles = " Open circles: what the run of one seed had fitted when it chose its sources."
     st.caption(f"R² = {fitted}.{open_circles if len(info.seeds) else ''}")
     show.notes(info.notes)
 

@@ -55,7 +55,7 @@ class Draft:
     open: set[str] = field(default_factory=set)
     """Groups of settings that are unfolded."""
     wrong: dict[str, int] = field(default_factory=dict)
-    """How many settings of a group were to be mended when it was last drawn."""
+    """How many settings of a group had to be fixed when it was last drawn."""
 
     def key(self, path: str) -> str:
         """Return the key of a setting's widget."""
@@ -200,7 +200,7 @@ def _setting(draft: Draft, problem: Problem) -> str | None:
 def parse(text: str, where: str = "This YAML") -> dict[str, Any]:
     """Return complete values from YAML someone pasted or uploaded.
 
-    Settings with a value that is not allowed are kept, so that they can be mended in the form.
+    Settings with a value that is not allowed are kept, so that they can be fixed in the form.
 
     Raises:
         ConfigError: no YAML, no mapping, or a key or shape that no form can show.

@@ -163,7 +163,7 @@ def _method(draft: Draft, entry: Entry, problems: dict[str, str], wrong: int) ->
                 "Add a variant",
                 icon=":material/add:",
                 key=draft.key(f"methods.{number}:more"),
-                help="Another row of the same method, to set differently.",
+                help="Adds another row of the same method with its own settings.",
                 on_click=_vary,
                 args=(draft, entry),
             )
@@ -253,7 +253,7 @@ def fold(
     label = f"**{title}**" if is_open else f"**{title}** :gray[{forms.escape(said)}]"
     if wrong and not is_open:
         mistakes = "1 setting" if wrong == 1 else f"{wrong} settings"
-        label = f"**{title}** :red[:material/error: {mistakes} to mend]"
+        label = f"**{title}** :red[:material/error: {mistakes} to fix]"
     group = st.expander(
         label,
         is_open,

@@ -21,7 +21,7 @@ CHECKED = ("sources", "targets", "backbone", "device", "data")
 """Settings whose values may be valid and yet not be on this machine."""
 HELP = (
     "Comma-separated. For sources, targets and seeds, `+` joins entries: `mnli+qqp, mnli`; `each` "
-    "takes every entry alone, `each left out` all of them and all but each."
+    "takes every entry alone; `each left out` takes all entries, and then all but one each time."
 )
 
 
@@ -51,7 +51,7 @@ def expand(draft: Draft, config: ExperimentConfig | None) -> Grid:
             axes.append(grid.parse(row["setting"], row["text"], base))
             repeated = [r["setting"] for r in draft.axes[:place]]
             if row["setting"] in repeated:
-                raise ConfigError(f"'{row['setting']}' varies twice; give it one row.")
+                raise ConfigError(f"'{row['setting']}' is varied twice; give it only one row.")
         except ConfigError as error:
             made.problems[place] = str(error)
     if made.problems or config is None:
@@ -91,7 +91,7 @@ def show(draft: Draft, made: Grid) -> None:
     """Draw the rows of the grid, and the experiments they make."""
     said = "vary settings: one experiment for each value"
     if draft.axes:
-        said = f"{len(made.configs)} experiments" if made.configs else "once the form is mended"
+        said = f"{len(made.configs)} experiments" if made.configs else "once the form is fixed"
     form.fold(draft, "grid", "Grid", said, len(made.problems), lambda: _rows(draft, made))
 
 
@@ -130,7 +130,7 @@ def _row(draft: Draft, place: int, row: dict[str, str], options: list[str], prob
             icon=":material/close:",
             key=_key(draft, place, "away"),
             type="tertiary",
-            help="Vary this no more.",
+            help="Stop varying this setting.",
             on_click=_remove,
             args=(draft, place),
         )

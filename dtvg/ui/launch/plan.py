@@ -1,4 +1,4 @@
-"""What Start would do, beside the form: runs, cost, devices, what stands against it, and Start.
+"""What Start would do, beside the form: runs, cost, devices, what prevents it, and Start.
 
 Processes are started by jobs/.
 """
@@ -49,7 +49,7 @@ def _findings(key: str, _config: ExperimentConfig, home: str) -> list[Finding]:
 
 
 def ready(config: ExperimentConfig) -> list[Finding]:
-    """Return what stands against a configuration on this machine, looked up now and then."""
+    """Return what prevents running a configuration on this machine, looked up now and then."""
     key = f"{config.name}/{config.fingerprint()}"
     return _findings(key, config, f"{paths.home()} {(paths.runs() / config.name).exists()}")
 
@@ -84,8 +84,8 @@ def show(configs: Sequence[ExperimentConfig]) -> None:
         total = sum(known) if len(known) == len(times) else None
         st.metric("Time, roughly", duration(total, "unknown"), width="content")
     st.caption(
-        f"Before them at most {first:,} Stage I runs: prompts in the bank are not tuned again. "
-        f"{sum(made.run_steps for made in plans):,} steps in all, in {cohorts} "
+        f"Before them, at most {first:,} Stage I runs train; prompts in the bank are not tuned "
+        f"again. {sum(made.run_steps for made in plans):,} steps in all, in {cohorts} "
         f"cohort{'s' * (cohorts != 1)} of runs that train together. {_parameters(costs)}"
     )
     _cohorts(plans[0], configs[0].name if len(configs) > 1 else "")
@@ -105,7 +105,7 @@ def _cohorts(made: Plan, of: str) -> None:
     """
     rows = pd.DataFrame(cohort_rows(made))
     rows.insert(3, "starts after", rows.pop("after").replace("", "at once"))
-    title = "What trains after what" + (f" in {of}" if of else "")
+    title = "Order of the cohorts" + (f" in {of}" if of else "")
     with st.expander(title, icon=":material/account_tree:"):
         st.dataframe(rows, hide_index=True)
         st.caption("A cohort starts once the cohorts it starts from have finished.")
@@ -114,7 +114,7 @@ def _cohorts(made: Plan, of: str) -> None:
 def _device(device: Device, config: ExperimentConfig, memory: float | None) -> None:
     """Say what it trains on, who else does, and whether memory may be short."""
     users = machine.users(device)
-    needs = "" if memory is None else f"; about {memory:.1f} GiB wanted"
+    needs = "" if memory is None else f"; about {memory:.1f} GiB needed"
     lines = [
         f"On **{forms.escape(device.title)}** in {config.device.precision}, "
         f"{device.free_gib:.1f} of {device.memory_gib:.1f} GiB free{needs}."
@@ -124,21 +124,21 @@ def _device(device: Device, config: ExperimentConfig, memory: float | None) -> N
     st.caption(" ".join(lines))
     if memory is not None and memory > device.free_gib:
         forms.remark(
-            note=f"The estimate is above what is free; device.token_budget or max_cohort make it "
-            f"smaller. At most {device.free_gib:.1f} GiB now."
+            note=f"The estimate is above the free memory; lower device.token_budget or "
+            f"device.max_cohort. At most {device.free_gib:.1f} GiB now."
         )
 
 
 def _parameters(costs: Sequence[Estimate]) -> str:
     counts = sorted({count for cost in costs for count in cost.trained_parameters.values()})
     if not counts or not counts[-1]:
-        return "How many numbers a run trains is known once the backbone is here."
+        return "The number of trained parameters is known once the backbone is on this machine."
     low, high = f"{counts[0]:,}", f"{counts[-1]:,}"
-    return f"A run trains {low if low == high else f'{low} to {high}'} numbers."
+    return f"A run trains {low if low == high else f'{low} to {high}'} parameters."
 
 
 def actions(draft: Draft, configs: Sequence[ExperimentConfig], against: Sequence[str]) -> None:
-    """Draw Start or Queue, the YAML and its download; what stands against starting is said."""
+    """Draw Start or Queue, the YAML and its download; what prevents starting is said."""
     if against or not configs:
         st.button("Start", type="primary", icon=ICON, disabled=True, width="stretch")
         _reasons(against)
@@ -184,16 +184,19 @@ def _buttons(draft: Draft, configs: Sequence[ExperimentConfig]) -> None:
     if why:
         st.caption(f"No slot is free: {forms.escape(why)}.")
         if len(configs) == 1 and st.button(
-            "Start now", icon=ICON, width="stretch", help="Beside what runs, which slows both."
+            "Start now",
+            icon=ICON,
+            width="stretch",
+            help="Starts next to what is running, which slows both down.",
         ):
             _start(draft, configs, now=True)
     elif many:
-        st.caption("What finds no free slot waits in the queue.")
+        st.caption("Experiments that find no free slot wait in the queue.")
 
 
 def _reasons(against: Sequence[str]) -> None:
     count = len(against)
-    first = "Before it can start:" if count else "Fill the form to start."
+    first = "Before it can start:" if count else "Fill in the form to start."
     lines = [f"- {forms.escape(sentence)}" for sentence in against[:5]]
     if count > 5:
         lines.append(f"- and {count - 5} more")
@@ -203,15 +206,15 @@ def _reasons(against: Sequence[str]) -> None:
 def _start(draft: Draft, configs: Sequence[ExperimentConfig], now: bool) -> None:
     """Start or queue, and go to the page that shows it."""
     entered: list[str] = []
-    bar = st.progress(0.0, "Laying out the experiments") if len(configs) > 3 else None
+    bar = st.progress(0.0, "Creating the experiments") if len(configs) > 3 else None
     try:
         for config in configs:
             queue.enter(config, paths.runs(), now)
             entered.append(config.name)
             if bar is not None:
-                bar.progress(len(entered) / len(configs), f"Laid out {config.name}")
+                bar.progress(len(entered) / len(configs), f"Created {config.name}")
     except DtvgError as error:
-        done = f" Before it {len(entered)} were entered." if entered else ""
+        done = f" Before it, {len(entered)} experiments were added." if entered else ""
         st.error(f"{error}{done}", icon=":material/error:")
         return
     control.started(entered[0])

@@ -45,7 +45,7 @@ def _draw() -> None:
         _slots()
         ended = [job for job in known if job.state in (JobState.DONE, JobState.FAILED)]
         if ended:
-            st.button("Clear what ended", type="tertiary", on_click=_clear, args=(ended,))
+            st.button("Clear ended jobs", type="tertiary", on_click=_clear, args=(ended,))
     if "queue-problem" in st.session_state:
         st.warning(st.session_state.pop("queue-problem"), icon=":material/warning:")
     open_ones = [job for job in known if job not in ended]
@@ -77,7 +77,7 @@ def _button(job: Job, what: str, label: str, icon: str, disabled: bool = False) 
         label,
         icon=icon,
         key=f"queue-{what}-{job.id}",
-        help="Off the list; nothing is deleted." if what == "away" else None,
+        help="Removes the job from the list; no file is deleted." if what == "away" else None,
         type="tertiary",
         disabled=disabled,
         on_click=_change,
@@ -105,7 +105,7 @@ def _slots() -> None:
     room = slots.slots()
     said = ", ".join(f"{name} {count}" for name, count in room.items())
     with st.popover(f"Slots: {said}", icon=":material/tune:"):
-        st.caption("Jobs at once on each device; CPU cores are shared among its slots.")
+        st.caption("How many jobs run at once on each device. Slots of the CPU share its cores.")
         for name, count in room.items():
             key = f"slots-{name}"
             st.session_state[key] = count

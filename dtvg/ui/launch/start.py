@@ -65,18 +65,22 @@ def _clone(changes: dict[str, Any]) -> Draft | None:
     wanted = address.recall("clone", str, next(iter(found)))
     name, _, run = wanted.partition("/")
     if name not in found:
-        st.warning(f"There is no experiment '{name}' any more; choose another one.")
+        st.warning(f"Experiment '{name}' no longer exists; choose another one.")
         name, run = next(iter(found)), ""
     left, right = st.columns(2)
     with left:
         name = st.selectbox("Experiment", list(found), list(found).index(name), key="clone-name")
     experiment = cache.open_named(name)
     if experiment is None or experiment.config is None:
-        st.warning(experiment.problem if experiment else "It is gone.", icon=":material/warning:")
+        st.warning(
+            experiment.problem if experiment else "It no longer exists.", icon=":material/warning:"
+        )
         return None
     options = [WHOLE, *(r.name for r in experiment.runs if r.role == "transfer" and not r.problem)]
     if run and run not in options:
-        st.warning(f"Experiment '{name}' has no transfer run '{run}'; the whole of it is taken.")
+        st.warning(
+            f"Experiment '{name}' has no transfer run '{run}'; the whole experiment is cloned."
+        )
     with right:
         first = options.index(run) if run in options else 0
         run = st.selectbox("Run", options, first, key=f"clone-run-{name}")
@@ -119,7 +123,7 @@ def _yaml(changes: dict[str, Any]) -> Draft | None:
             return draft.start("yaml", draft.blank(), changes)
         if "yaml" in st.session_state.get("launch-drafts", {}):
             return draft.start("yaml", draft.blank())
-        st.info("Paste a configuration, e.g. one downloaded here; the form below is filled by it.")
+        st.info("Paste a configuration, e.g. one downloaded here; it fills the form below.")
         return None
     try:
         values = draft.parse(text, "Pasted YAML")
@@ -139,4 +143,6 @@ def _upload() -> None:
     try:
         st.session_state[AREA] = file.getvalue().decode("utf-8")
     except UnicodeDecodeError:
-        st.session_state["launch-file-problem"] = f"{file.name} is no text; give a YAML file."
+        st.session_state["launch-file-problem"] = (
+            f"{file.name} is not a text file; give a YAML file."
+        )

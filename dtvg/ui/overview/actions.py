@@ -19,7 +19,7 @@ from dtvg.ui.page import link
 
 RUNS, EXPERIMENTS = "These runs", "Their experiments"
 MOST = 60
-"""So many runs go into a link; an address has to stay one."""
+"""How many runs go into a link; an address must not become too long."""
 
 
 def panel(chosen: Sequence[RunRow], known: Sequence[str], every: Sequence[RunRow]) -> None:
@@ -40,7 +40,7 @@ def panel(chosen: Sequence[RunRow], known: Sequence[str], every: Sequence[RunRow
                 _labels(own, known)
             delete_popover(own, every)
         else:
-            st.caption("Recorded examples can be looked at, not changed.")
+            st.caption("You can look at recorded examples, but not change them.")
 
 
 def _links(fine: Sequence[RunRow]) -> None:
@@ -69,7 +69,7 @@ def _labels(rows: Sequence[RunRow], known: Sequence[str]) -> None:
     notes = {labels.note for labels in before}
     key = hashlib.sha256(repr((folders, common, sorted(notes))).encode()).hexdigest()[:12]
     tags = st.multiselect(
-        "Tags all of them have",
+        "Tags that all of them have",
         list(dict.fromkeys([*common, *known])),
         common,
         key=f"tags-{key}",
@@ -82,7 +82,9 @@ def _labels(rows: Sequence[RunRow], known: Sequence[str]) -> None:
         next(iter(notes)) if alike else "",
         key=f"note-{key}",
         max_chars=2000,
-        placeholder="" if alike else "Their notes differ; what is written here replaces them all.",
+        placeholder=""
+        if alike
+        else "Their notes differ; what you write here replaces all of them.",
     )
     if st.button("Save", type="primary", key=f"save-{key}"):
         change = note if alike or note.strip() else None
@@ -134,8 +136,8 @@ def delete_popover(rows: Sequence[RunRow], every: Sequence[RunRow]) -> None:
             parts.append(f"{len(single)} {word}")
         st.markdown(f"Moves {' and '.join(parts)} to the trash.")
         st.caption(
-            f"They can be put back for {trash.KEPT_DAYS} days; the list below the table and "
-            f"`dtvg runs trash` show them. They lie in {trash.root()}."
+            f"They can be restored for {trash.KEPT_DAYS} days; see the list below the table, "
+            f"or `dtvg runs trash`. They are kept in {trash.root()}."
         )
         if st.button("Move to the trash", type="primary"):
             try:
@@ -146,7 +148,7 @@ def delete_popover(rows: Sequence[RunRow], every: Sequence[RunRow]) -> None:
             except DtvgError as error:
                 st.error(str(error), icon=":material/error:")
                 return
-            st.toast("In the trash; the list below the table puts it back.")
+            st.toast("In the trash; the list below the table restores it.")
             gone = trash.prune()
             if gone:
                 st.toast(trash.pruned_text(gone))
@@ -162,7 +164,7 @@ def restore_list() -> None:
         for one in found[:30]:
             with st.container(horizontal=True, vertical_alignment="center"):
                 st.markdown(f"`{one.name}`")
-                if st.button("Put back", key=f"restore-{one.id}"):
+                if st.button("Restore", key=f"restore-{one.id}"):
                     try:
                         trash.restore(one.id)
                     except DtvgError as error:
@@ -179,7 +181,7 @@ def _empty_popover(found: Sequence[trash.Deleted]) -> None:
     count = "1 entry" if len(found) == 1 else f"{len(found)} entries"
     size = size_text(sum(one.size for one in found))
     with st.popover("Empty the trash", icon=":material/delete_forever:"):
-        st.markdown(f"Erase {count} ({size}) for good? Nothing can put them back.")
+        st.markdown(f"Erase {count} ({size}) for good? This cannot be undone.")
         st.caption(trash.RULE)
         if st.button("Erase for good", type="primary"):
             try:

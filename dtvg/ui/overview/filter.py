@@ -36,10 +36,10 @@ TITLES = {
     "message": "message",
 }
 HELP = (
-    "Conditions side by side, e.g. `method=dtvg seed<2 optim.lr_prompt>=0.1 state=failed tag=x`. "
-    "Signs: = != < <= > >= and ~ (holds the text); commas mean or, * stands for anything. A bare "
-    "word is looked for in names, tags and notes. Every setting can be named, also by its ending "
-    "(`lr_prompt`); `role=stage1` shows Stage I runs."
+    "Conditions separated by spaces, e.g. `method=dtvg seed<2 optim.lr_prompt>=0.1 state=failed "
+    "tag=x`. Signs: = != < <= > >= and ~ (contains the text); a comma means or, * stands for any "
+    "text. A bare word is searched for in names, tags and notes. Every setting can be named, also "
+    "by the last part of its name (`lr_prompt`); `role=stage1` shows Stage I runs."
 )
 
 
@@ -117,7 +117,10 @@ def filtered(rows: Sequence[RunRow], view: View) -> list[RunRow]:
     try:
         terms = parse(view.text, overview.names(), overview.known_words(rows))
     except ConfigError as error:
-        st.warning(f"{error} Until then the filter is left out.", icon=":material/filter_alt_off:")
+        st.warning(
+            f"{error} Until this is fixed, the filter is not applied.",
+            icon=":material/filter_alt_off:",
+        )
         terms = ()
     if not any(t.key == "role" for t in terms):
         found = [r for r in found if r.run.role == "transfer" or r.run.problem]

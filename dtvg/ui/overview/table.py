@@ -109,7 +109,9 @@ def _config(table: pd.DataFrame) -> dict[str, Any]:
         "score": kinds.LineChartColumn(
             help="Validation score over the run.", y_min=0, y_max=1, width=110
         ),
-        "loss": kinds.LineChartColumn(help="Training loss, means over stretches.", width=110),
+        "loss": kinds.LineChartColumn(
+            help="Training loss, averaged over intervals of steps.", width=110
+        ),
         "memory (GiB)": kinds.NumberColumn(format="%.2f"),
         "last loss": kinds.NumberColumn(format="%.3f"),
         "tags": kinds.ListColumn(width=110),

@@ -28,7 +28,7 @@ def tour(examples: Sequence[Experiment], newcomer: bool) -> None:
 
     Args:
         examples: recorded experiments; the first with a DTVG run is shown.
-        newcomer: whether nothing of one's own is recorded yet; then it opens by itself.
+        newcomer: whether nothing but the example is recorded yet; then it opens by itself.
     """
     found = _recorded(examples)
     if found is None:
@@ -77,11 +77,10 @@ def _tasks(experiment: Experiment, run: Run) -> None:
     st.markdown(
         f"You have one small **target** task, here `{run.target}`, and several **sources** with "
         f"plenty of data: {sources}. Some would help the target, some would harm it, and nobody "
-        "knows which.\n\n"
-        "Each task is a **soft prompt**: a few trained vectors in front of the input of a frozen "
-        "language model. What training added to the shared start is the task's **prompt vector** "
-        "(trained prompt − initial prompt): its direction says what the task taught the model. "
-        "So tasks can be compared, and added, before any transfer is trained."
+        "knows which.\n\nEach task is a **soft prompt**: a few trained vectors in front of the "
+        "input of a frozen language model. What training added to the shared start is the task's "
+        "**prompt vector** (trained prompt − initial prompt): its direction says what the task "
+        "taught the model. So tasks can be compared and added before any transfer is trained."
     )
 
 
@@ -90,7 +89,7 @@ def _ranks(experiment: Experiment, run: Run) -> None:
     st.markdown(
         "At **every** training step DTVG compares the target's vector with each source's. Those at "
         f"or above the cut ({info.threshold:g}) are candidates, most similar first. This is step "
-        f"{info.step} of `{run.name}`; filled bars made it into the group."
+        f"{info.step} of `{run.name}`; filled bars are in the group."
     )
     show.figure(
         ranking_figure(info, is_dark(), runs.order_of(experiment, run)),
@@ -103,7 +102,7 @@ def _agrees(experiment: Experiment, run: Run) -> None:
     info = cache.explain(run, _first_step(run))
     st.markdown(
         "Similar to the target is not enough: sources must also agree **with each other**. DTVG "
-        "takes the first candidate, the first two, the first three … and keeps the set with the "
+        "looks at the first candidate, the first two, the first three … and keeps the set with the "
         f"highest **knowledge consistency**. {info.headline}"
     )
     show.figure(
@@ -117,8 +116,9 @@ def _merges(experiment: Experiment, run: Run) -> None:
     info = cache.groups(run)
     st.markdown(
         "The group's vectors are added to the target's prompt and one training step is taken. "
-        "Scales and the target's prompt change, so the next step **decides anew**: sources enter "
-        "and leave while training goes on. Each row is a source, each bar a stretch in the group."
+        "Scales and the target's prompt change, so the next step **decides again**: sources enter "
+        "and leave the group during training. Each row is a source; each bar shows steps in "
+        "which it is in the group."
     )
     show.figure(
         timeline_figure(info, is_dark(), runs.order_of(experiment, run)),
@@ -134,10 +134,10 @@ def _helps(experiment: Experiment, run: Run) -> None:
         if r.role == "transfer" and r.target == run.target and r.full_role is not Role.SINGLE
     )
     st.markdown(
-        f"Whether it helped is measured against other ways on `{run.target}`: no transfer, all "
+        f"Whether it helped is measured against other methods on `{run.target}`: no transfer, all "
         "sources at once, the nearest source (SPoT). Open points are seeds, the diamond their "
-        "mean with its interval. Here a step of any group can be questioned, every decision "
-        "replayed, and the same be trained with your own tasks."
+        "mean with its interval. Here you can ask about any step, replay every decision, and "
+        "train the same with your own tasks."
     )
     show.figure(
         compare_figure(cache.compare(shown, "test", "dtvg"), is_dark()),
