@@ -13,7 +13,7 @@ from dtvg.plan import plan
 from dtvg.plan.estimate import estimate
 from dtvg.plan.words import contents, on
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def _real(**changes):
