@@ -242,7 +242,8 @@ def legend(lines: Lines, info: CompareInfo) -> list[str]:
     if waiting is not None and waiting.any():
         n = int(info.verdicts.loc[waiting, "seeds_attainable"].max())
         said.append(
-            f"{int(waiting.sum())} of {len(info.verdicts)} comparisons do not have enough seeds for "
+            f"{int(waiting.sum())} of {len(info.verdicts)} comparisons do not have enough seeds "
+            "for "
             f"a verdict on the methods (at least {n} are needed)."
         )
     if lines.of("published"):
