@@ -230,7 +230,7 @@ def test_rules_and_methods_that_do_not_choose_say_so() -> None:
         "choosing them."
     )
     weightless = explain_grouping(replace(made, member=members()), NAMES[:4])
-    assert weightless.headline.endswith("with weight: none.")
+    assert weightless.headline.endswith("sources with a weight: none.")
 
 
 @pytest.mark.parametrize("step", [1, 7])

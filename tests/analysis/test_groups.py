@@ -62,7 +62,7 @@ def test_a_missing_row_is_refused_with_the_run_named(tmp_path: Path) -> None:
 
 def test_a_run_without_sources_is_empty_and_says_why(experiment: Experiment) -> None:
     info = group_info(find(experiment, "none"))
-    assert len(info.steps) == 0 and "nothing to group" in info.notes[0]
+    assert len(info.steps) == 0 and "groups no sources" in info.notes[0]
     tables = (
         info.table,
         info.events,

@@ -180,7 +180,7 @@ def test_without_answers_runs_are_paired_by_seed_only(tmp_path: Path) -> None:
     assert np.isnan(row["p_both"]) and np.isnan(row["p_examples"]) and row["verdict_runs"] == ""
     assert row["p"] == row["p_seeds"] and row["n_examples"] == 0
     assert row_of(info.table, "all_sources", "lake")["n_examples"] == 60
-    assert any("3 of 9 runs kept no test answers" in text for text in info.problems)
+    assert any("3 of 9 runs stored no test answers" in text for text in info.problems)
 
 
 def test_answers_that_do_not_give_the_score_are_not_used(tmp_path: Path) -> None:

@@ -90,7 +90,7 @@ def test_a_word_after_app_is_refused(
     started: list[tuple[Path, list[str]]], capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["app", "hello"]) == 2
-    assert "takes no 'hello'" in sentence(capsys) and not started
+    assert "does not accept 'hello'" in sentence(capsys) and not started
 
 
 @pytest.mark.parametrize("words", [["app"], ["demo", "run"], ["queue", "add", "FILE"]])

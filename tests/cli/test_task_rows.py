@@ -70,7 +70,7 @@ def test_the_official_split_needs_no_other_file(
     assert len(rows(capsys, "--data", data, "--split-rule", "official")) == 6
     assert run("format", "cb", "--data", data) == 0
     printed = capsys.readouterr()
-    assert len(printed.out.splitlines()) == 6 and "taken as it stands" in printed.err
+    assert len(printed.out.splitlines()) == 6 and "file is used unchanged" in printed.err
 
 
 @pytest.mark.parametrize("given", ["9:", "2:1", "a:b", "-1", "", "1:2:3"])

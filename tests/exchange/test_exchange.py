@@ -154,7 +154,7 @@ def _evil_zip(path) -> None:
 @pytest.mark.parametrize("write", [_evil, _evil_zip], ids=["pickle", "zip"])
 def test_a_file_that_carries_code_is_refused_unread(write, bank, tmp_path, capsys) -> None:
     write(tmp_path / "bad.pt")
-    with pytest.raises(StoreError, match="refused|no file of torch"):
+    with pytest.raises(StoreError, match="refused|not a file written by torch"):
         import_prompt(Import(tmp_path / "bad.pt", "mnli", backbone="demo"), bank, read_pickled)
     assert "code ran" not in capsys.readouterr().out and bank.list() == []
 

@@ -212,7 +212,7 @@ def test_gpus_and_cores_have_slots_of_their_own(
 
 @pytest.mark.parametrize(("device", "count"), [("cuda:9", 1), ("cpu", 0), ("cpu", 1000)])
 def test_slots_that_make_no_sense_are_refused(own_home: Path, device: str, count: int) -> None:
-    with pytest.raises(ConfigError, match="not here|make no sense"):
+    with pytest.raises(ConfigError, match="is not on this machine|are not possible"):
         slots.set_slots(device, count)
 
 

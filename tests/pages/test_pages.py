@@ -185,6 +185,9 @@ def test_what_trains_on_another_host_can_be_stopped_and_is_not_started_twice(
     living, waiting = home.transfers()[:-1], home.transfers()[-1]
     for run in living:
         _write_status(run, state="running", host="elsewhere", updated_at=time.time())
+    for cohort in home.experiment.cohorts():  # recorded by this very process
+        there = {**(read_json(cohort.process_path) or {}), "host": "elsewhere"}
+        replace_json(cohort.process_path, there)
     _write_status(waiting, state="waiting")
     assert home.states() == {"running", "waiting"}
     made = _draw("live", experiment=NAME, run=RUN)

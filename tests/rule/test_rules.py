@@ -25,8 +25,19 @@ from dtvg.rule.types import RuleSettings, Words
 
 PACKAGE = Path(__file__).resolve().parents[2] / "dtvg"
 PLACES = {
-    "headline": {"group", "n", "cut", "candidates", "size", "consistency", "lead"},
-    "reason": {"group", "n", "cut", "place", "k", "consistency", "switched", "by_prefix", "size"},
+    "headline": {"group", "n", "cut", "candidates", "size", "prefix", "consistency", "lead"},
+    "reason": {
+        "group",
+        "n",
+        "cut",
+        "place",
+        "k",
+        "consistency",
+        "switched",
+        "by_prefix",
+        "size",
+        "chosen",
+    },
     "lead": {"margin"},
 }
 

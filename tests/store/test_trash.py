@@ -50,7 +50,7 @@ def test_what_trains_and_what_is_not_there_is_refused(
 ) -> None:
     with pytest.raises(StoreError, match="There is no 'mine/nothing' to delete"):
         trash.delete(experiment, "nothing")
-    with pytest.raises(StoreError, match="which holds nothing"):
+    with pytest.raises(StoreError, match="which contains nothing"):
         trash.restore("gone")
     monkeypatch.setattr(RunState, "alive", property(lambda self: True))
     with pytest.raises(StoreError, match="trains .*; stop it first"):

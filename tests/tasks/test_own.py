@@ -135,9 +135,9 @@ def test_a_label_typo_names_file_row_column_and_the_nearest(own_home: Path) -> N
         (NLI + "fields: [premise]\n", "either 'text'"),
         (NLI + "name: ../up\n", "'name': got '../up'"),
         (NLI.replace("train:", "tran:"), "tran"),
-        ("[1, 2", "is no YAML"),
+        ("[1, 2", "is not valid YAML"),
         ("just words", "has no keys"),
-        ("a: !!python/object/apply:os.system ['true']", "is no YAML"),
+        ("a: !!python/object/apply:os.system ['true']", "is not valid YAML"),
     ],
 )  # fmt: skip
 def test_a_wrong_description_is_refused_with_what_to_write(
@@ -159,14 +159,14 @@ def test_a_broken_description_hides_no_other_task_and_says_why_when_asked_for(
     (own_home / "tasks" / "broken.yaml").write_text("files: [")
     (own_home / "tasks" / "rte.yaml").write_text(NLI)
     assert "my-nli" in all_tasks() and find_task("rte").family == "GLUE"
-    with pytest.raises(ConfigError, match="is no YAML"):
+    with pytest.raises(ConfigError, match="is not valid YAML"):
         find_task("broken")
     assert "comes with the workbench" in own.described(("rte",))[1]["rte"]
 
 
 @pytest.mark.parametrize(("named", "part"), [
-    ("rows/tran.csv", "did you mean 'train.csv'"), ("rows", "is none of"),
-    ("rows/train.xlsx", "is none of"),
+    ("rows/tran.csv", "did you mean 'train.csv'"), ("rows", "is not one of"),
+    ("rows/train.xlsx", "is not one of"),
 ])  # fmt: skip
 def test_a_file_that_is_not_there_is_named_with_the_nearest(
     own_home: Path, named: str, part: str
@@ -179,7 +179,7 @@ def test_a_file_that_is_not_there_is_named_with_the_nearest(
 def test_descriptions_that_are_no_files_of_text_are_refused(tmp_path: Path) -> None:
     (tmp_path / "latin.yaml").write_bytes("title: caf\xe9".encode("latin-1"))
     for path, part in ((tmp_path, "is a folder"), (tmp_path / "none.yaml", "no file"),
-                       (tmp_path / "latin.yaml", "no UTF-8")):  # fmt: skip
+                       (tmp_path / "latin.yaml", "not UTF-8")):  # fmt: skip
         with pytest.raises(ConfigError, match=part):
             own.read_description(path)
 

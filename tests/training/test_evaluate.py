@@ -165,7 +165,7 @@ def test_a_task_without_label_words_is_answered_freely_and_the_log_says_so(asked
     task = replace(tasks[0], spec=spec)
     prompt = backbone.init_prompt(4, 0).double()
     question = Question(prompt, task, "validation", np.arange(8), "labels", True)
-    assert "answered freely" in question.note
+    assert "answers are generated freely" in question.note
     free = answer(backbone, [Question(prompt, task, "validation", np.arange(8))], 500)[0]
     found = answer(backbone, [question], 500)[0]
     assert found.predictions == free.predictions and found.margins is None

@@ -137,7 +137,7 @@ def test_runs_that_cannot_be_changed_say_why(parts: Path, tmp_path: Path) -> Non
     config = build_config(tiny_config(parts, methods=["dtvg", "none"]))
     experiment = create_experiment(config, tmp_path / "runs")
     waiting = open_run(experiment.run("rte.dtvg.s0").path)
-    with pytest.raises(JobError, match="is waiting; only a run that trains"):
+    with pytest.raises(JobError, match="is waiting; only a run that is training"):
         ask(waiting, "cola", "pin")
     running = dataclasses.replace(waiting, state=RunState.RUNNING)
     with pytest.raises(JobError, match="Did you mean 'cola'"):

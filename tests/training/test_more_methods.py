@@ -126,7 +126,7 @@ def test_an_instance_wise_run_is_composed_again_from_its_files(trained) -> None:
         assert torch.allclose(prompts.mean(0), torch.as_tensor(tensors["mixed_prompt"]), atol=1e-5)
         found = agreement(run, "test", 12, "cpu")[0]
         assert found.scores[0] == pytest.approx(run.result.test_score)
-        with pytest.raises(StoreError, match="another prompt for every example"):
+        with pytest.raises(StoreError, match="a different prompt for every example"):
             from_run(run, "best")
         assert from_run(run, "source:sst2").prompt.shape == (4, 16)
 

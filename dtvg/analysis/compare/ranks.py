@@ -205,8 +205,8 @@ def _note(info: RanksInfo, k: int, n: int) -> str:
     )
     if info.critical_difference >= k - 1:
         text += (
-            f" The largest possible difference is {k - 1}, so with this few targets ranks cannot "
-            "tell any two methods apart, whatever their scores are"
+            f" The largest possible difference is {k - 1}, so with this few targets no two "
+            "methods can be told apart by ranks, whatever their scores are"
         )
         needed = info.targets_needed
         text += f"; at least {needed} targets are needed." if needed else "."
