@@ -243,12 +243,8 @@ def legend(lines: Lines, info: CompareInfo) -> list[str]:
         n = int(info.verdicts.loc[waiting, "seeds_attainable"].max())
         said.append(
             f"{int(waiting.sum())} of {len(info.verdicts)} comparisons do not have enough seeds "
-<<<<<<< HEAD
-            f"for a verdict on the methods (at least {n} are needed)."
-=======
             "for "
             f"a verdict on the methods (at least {n} are needed)."
->>>>>>> english
         )
     if lines.of("published"):
         said.append(f"Published numbers are shown separately. {info.published.note}")
