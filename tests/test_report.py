@@ -31,7 +31,7 @@ def test_a_report_needs_nothing_from_outside(recorded: Path, tmp_path: Path) -> 
     assert "src=" not in re.sub(r'"src"', "", body).split("<h2")[0]
     for title in (
         "Scores of each method",
-        "Which sources were in the group",
+        "Membership of the group",
         "Gram matrix",
         "Configuration",
         "What each source adds",

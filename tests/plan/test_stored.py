@@ -90,8 +90,9 @@ def test_a_damaged_or_foreign_plan_is_refused_with_what_to_do(
     experiment.plan_path.write_text(text)
     with pytest.raises(StoreError, match=sentence) as refused:
         keep_plan(experiment, config)
-    assert "plan.json" in str(refused.value)
-    assert "update dtvg" in str(refused.value) or "Restore it from a copy" in str(refused.value)
+    told = str(refused.value)
+    assert "plan.json" in told
+    assert "update dtvg" in told or "Restore the file from a copy" in told
     assert experiment.plan_path.read_text() == text
 
 

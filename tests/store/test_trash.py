@@ -53,7 +53,7 @@ def test_what_trains_and_what_is_not_there_is_refused(
     with pytest.raises(StoreError, match="which contains nothing"):
         trash.restore("gone")
     monkeypatch.setattr(RunState, "alive", property(lambda self: True))
-    with pytest.raises(StoreError, match="trains .*; stop it first"):
+    with pytest.raises(StoreError, match="is training .*; stop it first"):
         trash.delete(experiment)
     assert experiment.path.is_dir()
 

@@ -49,7 +49,7 @@ def found_methods(
         if not why and spec is not None:
             why = _clash(spec, {*taken, *owners})
         if why or spec is None:
-            problems.append(f"{who}, which cannot be used: {why}.")
+            problems.append(f"{who}, which is left out: {why}.")
             continue
         found[point.name] = spec
         owners |= dict.fromkeys((point.name, *_prepared(spec)), _package(point))
