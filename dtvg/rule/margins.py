@@ -69,12 +69,7 @@ def prefix_margin(grouping: Grouping[A]) -> Float64[A, "... n"]:
     )
     allowed = own >= threshold
     count = xp.sum(xp.astype(allowed, xp.int64), axis=-1)
-    pair = _pairs(xp, gram, others)
-    zero = xp.zeros((*count.shape, 1), dtype=xp.float64, device=where)
-    added = xp.sum(xp.tril(pair, k=-1), axis=-1)
-    among = xp.concat([zero, xp.cumulative_sum(added, axis=-1)], axis=-1)
-    beside = xp.take_along_axis(gram, others, axis=-1)
-    beside = xp.concat([zero, xp.cumulative_sum(beside, axis=-1)], axis=-1)
+    among, beside = _sums(xp, gram, others, count)
     k = xp.arange(1, n + 1, device=where)
     places = xp.arange(0, n, device=where)
     pairs = xp.astype(xp.where(k > 1, k * (k - 1), 1), xp.float64)
@@ -295,3 +290,12 @@ def _first_change(
     if np.isfinite(cut) and member[s]:
         changes.append(t - cut)
     return float(min(changes))
+
+
+def _sums(xp: Any, gram: Any, others: Any, count: Any) -> tuple[Any, Any]:
+    """Return A(k) and B(k) for k = 0 … n − 1: sums among the others, and of s with them."""
+    zero = xp.zeros((*count.shape, 1), dtype=xp.float64, device=device(gram))
+    added = xp.sum(xp.tril(_pairs(xp, gram, others), k=-1), axis=-1)
+    among = xp.concat([zero, xp.cumulative_sum(added, axis=-1)], axis=-1)
+    beside = xp.take_along_axis(gram, others, axis=-1)
+    return among, xp.concat([zero, xp.cumulative_sum(beside, axis=-1)], axis=-1)

@@ -14,6 +14,7 @@ from dtvg.errors import DataError
 from dtvg.report import build_report
 from dtvg.rule.decide import decide, decide_steps
 from dtvg.store.reader import Experiment, Run, read_table
+from dtvg.testing import made_runs
 from tests.analysis import factory
 from tests.analysis.rule_words import wanted_change, wanted_headline, wanted_reason
 from tests.rule_cases import NAMES, Asked
@@ -136,7 +137,7 @@ def held_by_hand(
         logged.append(group)
         return replace(made, member=group)
 
-    patch.setattr(factory, "decide_steps", pinned)
+    patch.setattr(made_runs, "decide_steps", pinned)
     config = factory.config(methods=[{"name": "dtvg", **settings}], targets=["lake"], seeds=[3])
     made = factory.record(folder, config, steps=STEPS)
     return next(run for run in made.runs if run.config.method.name == "dtvg"), logged[0]

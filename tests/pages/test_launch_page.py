@@ -123,7 +123,7 @@ def test_every_transfer_run_clones_to_the_same_run(recorded: Path) -> None:
 
 def test_a_clone_of_what_is_gone_says_so_and_offers_the_others(recorded: Path) -> None:
     page = _open(clone="gone/x")
-    assert "no experiment 'gone'" in page.warning[0].value
+    assert "Experiment 'gone' no longer exists" in page.warning[0].value
     assert _yaml(page)["targets"] == ["rte", "cb"]
 
 
@@ -462,7 +462,8 @@ def test_gpus_are_offered_with_memory_users_and_their_own_precisions(
 
 
 @pytest.mark.parametrize(
-    ("content", "sentence"), [(b"\xff\xfe\x00", "is no text"), (b"targets: [", "cannot be read")]
+    ("content", "sentence"),
+    [(b"\xff\xfe\x00", "is not a text file"), (b"targets: [", "cannot be read")],
 )
 def test_a_file_that_is_no_yaml_is_said(content: bytes, sentence: str) -> None:
     page = _open(preset="yaml")
