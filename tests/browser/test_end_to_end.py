@@ -74,7 +74,10 @@ def test_launch_live_stop_resume_groups_explain_and_export(
     _no_trouble(other)
 
 
-@pytest.mark.parametrize("width", [390, 1280, 1920])
+@pytest.mark.parametrize(
+    "width",
+    [390, pytest.param(1280, marks=pytest.mark.slow), pytest.param(1920, marks=pytest.mark.slow)],
+)
 def test_no_page_is_wider_than_the_window(app: App, browser: Browser, width: int) -> None:
     page = browser.new_context(
         viewport={"width": width, "height": 900}, color_scheme="dark"
