@@ -1,8 +1,8 @@
 """All for one: start from one prompt tuned on the mixture of all sources.
 
 Stage I of the mixture draws each example from the union of the sources' training rows
-(examples-proportional); Stage II is plain prompt tuning on the target.
-Must not import backbones or training. arXiv 2503.18063, baselines.
+(examples-proportional); Stage II is plain prompt tuning on the target. arXiv 2503.18063,
+baselines.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """All sources: every source's scaled vector is merged at every step, without grouping.
 
-The Gram matrix is logged all the same, so that any rule can be replayed on it.
-Must not import backbones or training. arXiv 2503.18063, ablations.
+The Gram matrix is logged all the same, so that any rule can be replayed on it. arXiv
+2503.18063, ablations.
 """
 
 from __future__ import annotations

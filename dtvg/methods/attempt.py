@@ -1,8 +1,8 @@
 """ATTEMPT: for every example, attention over the source prompts and the target's own.
 
-`P(x) = P_t + Σ_j a_j(x) P_j` over the frozen source prompts and `P_t`; `a(x)` is a softmax of how a
-small network's answer to the max-pooled input fits the max-pooled prompts. Trained are `P_t` and
-that network. Must not import backbones or training. arXiv 2205.11961.
+`P(x) = P_t + Σ_j a_j(x) P_j` over the frozen source prompts and `P_t`; `a(x)` is a softmax of
+how a small network's answer to the max-pooled input fits the max-pooled prompts. Trained are
+`P_t` and that network. arXiv 2205.11961.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Adaptive weight disentanglement: subtract a learned redundant vector, then add the sources.
 
-One vector δ is learned from the source vectors alone, before Stage II, so that `T_s − δ` become
-near-orthogonal while δ stays small. Must not import backbones or training. arXiv 2411.18729.
+One vector δ is learned from the source vectors alone, before Stage II, so that `T_s − δ`
+become near-orthogonal while δ stays small. arXiv 2411.18729.
 """
 
 from __future__ import annotations

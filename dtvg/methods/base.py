@@ -3,7 +3,6 @@
 Runs of one method are stacked on a leading `R` axis. A method object holds no tensors: its
 state is an explicit, copyable `MethodState`, so that runs can be saved, resumed, forked and
 dropped from a cohort by indexing. Only `forward` (and what to `prepare`) is up to a method.
-Must not import backbones, training, streamlit or plotly.
 """
 
 from __future__ import annotations

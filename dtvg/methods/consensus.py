@@ -1,7 +1,7 @@
 """Consensus merging: drop the entries that fewer than k sources use, then add the vectors.
 
 Which entries a source uses is its TALL mask: those where its own vector is not small against
-what all the others add. Must not import backbones or training. arXiv 2405.07813.
+what all the others add. arXiv 2405.07813.
 """
 
 from __future__ import annotations

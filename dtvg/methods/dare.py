@@ -1,7 +1,7 @@
 """DARE: drop entries of every source vector at random, enlarge the rest, then merge.
 
-`m ⊙ T / (1 − p)` with `m` drawn once per run by its seed, so that each entry keeps its value on
-average. Must not import backbones or training. arXiv 2311.03099.
+`m ⊙ T / (1 − p)` with `m` drawn once per run by its seed, so that each entry keeps its value
+on average. arXiv 2311.03099.
 """
 
 from __future__ import annotations

@@ -2,8 +2,7 @@
 
 Each source has logits over K groups; the first is the target's. A relaxed sample weights the
 source's scaled vector, the temperature falls, and after `learn_share` of the steps the most
-likely assignment is kept: grouping and prompt are learned in one run.
-Must not import backbones or training. arXiv 2407.05082.
+likely assignment is kept: grouping and prompt are learned in one run. arXiv 2407.05082.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 Trainable are the target's prompt `P_t`, its scale `α_t` and the sources' scales `α_s`; source
 vectors are frozen and the grouping takes no gradient. Its rules are the paper's ablations.
-Must not import backbones or training. arXiv 2503.18063, section 3.2.
+arXiv 2503.18063, section 3.2.
 """
 
 from __future__ import annotations

@@ -1,11 +1,11 @@
 """ForkMerge: branches with no source and with one source each, merged by searched weights.
 
-Branch 0 trains `P_init + T_0`, branch s trains `P_init + T_s' + α_s ⊙ T_s` (its own copy of the
-target's vector with source s merged in), all on the same batches. Every K steps weights Λ on
-the branches are searched on validation; every branch goes on from `Σ_b Λ_b P_b`, and between
-merges the run's prompt is the mixture of its branches. The search is greedy: start from the best
-branch, then mix the others in, the better first, each with the weight of the grid that raises the
-score, if any does. Must not import backbones or training. arXiv 2301.12618, algorithm 1.
+Branch 0 trains `P_init + T_0`, branch s trains `P_init + T_s' + α_s ⊙ T_s` (its own copy of
+the target's vector with source s merged in), all on the same batches. Every K steps weights Λ
+on the branches are searched on validation; every branch goes on from `Σ_b Λ_b P_b`, and
+between merges the run's prompt is the mixture of its branches. The search is greedy: start
+from the best branch, then mix the others in, the better first, each with the weight of the
+grid that raises the score, if any does. arXiv 2301.12618, algorithm 1.
 """
 
 from __future__ import annotations

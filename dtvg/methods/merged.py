@@ -1,8 +1,8 @@
 """Common ground of the merging methods: sources merged once, by a formula, before Stage II.
 
-The merged vector `M = Σ_s M_s` replaces DTVG's group: `P_init + α_t ⊙ T_t + α ⊙ λ Σ_s M_s`, where
-`M_s` is the part of source s. Scales train as in DTVG: one for the merged vector, or one per
-source. Must not import backbones or training.
+The merged vector `M = Σ_s M_s` replaces DTVG's group: `P_init + α_t ⊙ T_t + α ⊙ λ Σ_s M_s`,
+where `M_s` is the part of source s. Scales train as in DTVG: one for the merged vector, or one
+per source.
 """
 
 from __future__ import annotations

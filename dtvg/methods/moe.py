@@ -1,8 +1,8 @@
 """Mixture of experts: for every example a sparse gate picks k source vectors and weighs them.
 
-`P(x) = P_t + Σ_s g_s(x) T_s`; the gate reads the mean-pooled input and a learned task embedding,
-keeps its k largest logits and is pushed towards using all sources by a load balance penalty.
-Must not import backbones or training. arXiv 2204.07689.
+`P(x) = P_t + Σ_s g_s(x) T_s`; the gate reads the mean-pooled input and a learned task
+embedding, keeps its k largest logits and is pushed towards using all sources by a load balance
+penalty. arXiv 2204.07689.
 """
 
 from __future__ import annotations

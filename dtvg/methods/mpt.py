@@ -1,8 +1,8 @@
 """Multitask prompt tuning: one shared prompt, times a rank-one matrix for each task.
 
-`P*` comes from source training (see `mpt_sources`) or a fit to the sources' prompts; the target
-trains `P = P* ∘ (u ⊗ vᵀ)`, shared prompt and its own rank-one matrix. A source's weight is its
-share of a shared prompt. Must not import backbones or training. arXiv 2303.02861.
+`P*` comes from source training (see `mpt_sources`) or a fit to the sources' prompts; the
+target trains `P = P* ∘ (u ⊗ vᵀ)`, shared prompt and its own rank-one matrix. A source's weight
+is its share of a shared prompt. arXiv 2303.02861.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Source training of multitask prompt tuning: what the sources share, learned after teachers.
 
-`P_k = P* ∘ (u_k ⊗ v_kᵀ)` trains on the mixture of the sources' data; every example gets its own
-task's prompt and is drawn to the logits and hidden states under that task's Stage I prompt. The
-run's mixed prompt is `P*`. Must not import backbones or training. arXiv 2303.02861.
+`P_k = P* ∘ (u_k ⊗ v_kᵀ)` trains on the mixture of the sources' data; every example gets its
+own task's prompt and is drawn to the logits and hidden states under that task's Stage I
+prompt. The run's mixed prompt is `P*`. arXiv 2303.02861.
 """
 
 from __future__ import annotations

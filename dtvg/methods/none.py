@@ -1,6 +1,6 @@
 """No transfer: the target's Stage I prompt, tuned on (arXiv 2104.08691).
 
-The start is the target's Stage I prompt. Must not import backbones or training.
+The start is the target's Stage I prompt.
 """
 
 from __future__ import annotations

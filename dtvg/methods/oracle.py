@@ -2,7 +2,7 @@
 
 `Oracle.expand` makes a run for every subset; together they show the best subset there was. The
 Gram matrix of all sources is logged, so that any rule can be replayed beside it.
-Must not import backbones or training. METHOD.md "Names".
+docs/methods.md.
 """
 
 from __future__ import annotations

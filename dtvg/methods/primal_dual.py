@@ -1,9 +1,8 @@
 """Primal-dual relations: an online task-relation matrix, learned in the dual, weighs the sources.
 
-Every task has a row of duals, sums of how far its loss falls along each task's vector; the relation
-matrix is their projection-free image, `Ω_i = softmax(η Y_i / √t)`. `P = P_t + Σ_s Ω_ts T_s`. Tasks
-may skip rounds; what they would have exchanged waits. Must not import backbones or training.
-arXiv 2004.01305.
+Every task has a row of duals, sums of how far its loss falls along each task's vector; the
+relation matrix is their projection-free image, `Ω_i = softmax(η Y_i / √t)`. `P = P_t + Σ_s
+Ω_ts T_s`. Tasks may skip rounds; what they would have exchanged waits. arXiv 2004.01305.
 """
 
 from __future__ import annotations

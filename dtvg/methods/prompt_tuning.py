@@ -1,7 +1,6 @@
 """Stage I: plain prompt tuning from the initial prompt (Lester et al. 2021).
 
 The start is the initial prompt, handed in as `target_prompt`.
-Must not import backbones or training.
 """
 
 from __future__ import annotations

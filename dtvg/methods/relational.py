@@ -1,9 +1,9 @@
 """Relational context: per source a search chooses what the target takes from it.
 
-`P = P_init + α_t ⊙ T_t + Σ_s α_s ⊙ (z_sl L_s + z_sg G_s)`: the local context `L_s` is the source's
-vector token by token, the global one `G_s` what the target's tokens attend to in it, and `z_s` a
-Gumbel-softmax over {local, global, none} whose temperature falls until the choices are kept.
-Must not import backbones or training. arXiv 2104.13874.
+`P = P_init + α_t ⊙ T_t + Σ_s α_s ⊙ (z_sl L_s + z_sg G_s)`: the local context `L_s` is the
+source's vector token by token, the global one `G_s` what the target's tokens attend to in it,
+and `z_s` a Gumbel-softmax over {local, global, none} whose temperature falls until the choices
+are kept. arXiv 2104.13874.
 """
 
 from __future__ import annotations

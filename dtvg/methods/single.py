@@ -1,7 +1,6 @@
 """Single source: DTVG's merge with exactly one given source at every step.
 
-The stack has one source per run; its vector is always a member.
-Must not import backbones or training. arXiv 2503.18063, ablations.
+The stack has one source per run; its vector is always a member. arXiv 2503.18063, ablations.
 """
 
 from __future__ import annotations

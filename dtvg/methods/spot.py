@@ -2,8 +2,7 @@
 
 Similarity is the cosine of mean-pooled prompts (not vectors), with the target's Stage I
 prompt; ties go to the earlier source. While tuning, the ranking by the prompt as it is now is
-logged, as the paper behind DTVG plots it. Must not import backbones or training.
-arXiv 2110.07904.
+logged, as the paper behind DTVG plots it. arXiv 2110.07904.
 """
 
 from __future__ import annotations

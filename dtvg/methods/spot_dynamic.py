@@ -3,7 +3,6 @@
 At steps 1, 1 + k, 1 + 2k, … the mean-pooled prompt as it is now is compared with the source
 prompts; if another than the one it came from is nearest, the prompt restarts there and Adam
 starts again. Ours; SPoT itself chooses once (arXiv 2110.07904).
-Must not import backbones or training.
 """
 
 from __future__ import annotations

@@ -1,8 +1,7 @@
 """Surrogate: the sources that a linear model of trained subsets shows to be helpful are merged.
 
 The trials and the final run train alike, on a given subset; the fit between them is
-`specs.trials`, made when the final run starts. Must not import backbones or training.
-arXiv 2303.14582.
+`specs.trials`, made when the final run starts. arXiv 2303.14582.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """TAPS: per token, either the shared prompt or the target's own, by a learned gate.
 
-`P = B + g ⊙ (P_t − B)` with `g = 1[s ≥ τ]` per token; scores `s` train straight through the step
-and are pushed towards the shared prompt by a sparsity penalty. `B` is the mean of the source
-prompts, or the initial prompt. Must not import backbones or training. arXiv 2203.16708.
+`P = B + g ⊙ (P_t − B)` with `g = 1[s ≥ τ]` per token; scores `s` train straight through the
+step and are pushed towards the shared prompt by a sparsity penalty. `B` is the mean of the
+source prompts, or the initial prompt. arXiv 2203.16708.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Target only: the target's vector with its learned per-token scale, no sources.
 
-`P = P_init + α_t ⊙ (P_t − P_init)`. The paper's ablation without transfer.
-Must not import backbones or training. arXiv 2503.18063, section 4.
+`P = P_init + α_t ⊙ (P_t − P_init)`. The paper's ablation without transfer. arXiv 2503.18063,
+section 4.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """TIES: trim every source vector, elect a sign per entry, average the entries that agree.
 
 The result is one merged vector; each source's part of it is what the log calls its
-contribution. Must not import backbones or training. arXiv 2306.01708.
+contribution. arXiv 2306.01708.
 """
 
 from __future__ import annotations

@@ -1,8 +1,7 @@
 """Task prompt vectors: start from the initial prompt plus a sum of vectors, then tune.
 
 `P = P_init + Σ_s c_s T_s`: the pair whose sum is most similar to the target's vector, all
-sources, or any given coefficients (prompt arithmetic). Must not import backbones or training.
-arXiv 2408.01119.
+sources, or any given coefficients (prompt arithmetic). arXiv 2408.01119.
 """
 
 from __future__ import annotations

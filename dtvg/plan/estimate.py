@@ -1,6 +1,6 @@
 """What a plan costs, roughly and before anything is loaded: time, memory, trained parameters.
 
-Also how long a time is, in words. Must not import torch: the launch page shows it.
+Also how long a time is, in words.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """What an experiment will do before it does it: cohorts of runs, and what each starts from.
 
 A pure function of the configuration and the number of slots. Runs say through their method's
-`needs` what must be there first; who trains only follows the edges. Must not import torch.
-docs/architecture.md "The plan".
+`needs` what must be there first; who trains only follows the edges. docs/architecture.md "The
+plan".
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """The plan in `plan.json`: written when an experiment is created, met again at every resume.
 
-So neither another machine nor a newer planner moves a run into another cohort, where its commit
-would not be found. An experiment without the file keeps the cohorts that its folders show.
-Must not import torch. docs/run_files.md.
+So neither another machine nor a newer planner moves a run into another cohort, where its
+commit would not be found. An experiment without the file keeps the cohorts that its folders
+show. docs/run_files.md.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """A plan in words: a row per cohort with what it starts after, on which tasks, and what it holds.
 
-The command line and the launch page show the same rows. Must not import torch.
+The command line and the launch page show the same rows.
 """
 
 from __future__ import annotations

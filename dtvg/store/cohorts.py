@@ -1,6 +1,6 @@
 """Which runs a cohort's folder shows: what the planner of a resumed experiment has to keep.
 
-Reads the head of the newest commit, no tensors. Must not import torch.
+Reads the head of the newest commit, no tensors.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Running a whole experiment: cohort after cohort of its plan, each after what it starts from.
 
 `run_experiment` is idempotent: it trains whatever is unfinished, from the newest commit, so
-starting, resuming after a stop and resuming after a crash are the same call. Which cohorts there
-are stands in the plan. Must not import streamlit or plotly. docs/architecture.md "The plan".
+starting, resuming after a stop and resuming after a crash are the same call. Which cohorts
+there are stands in the plan. docs/architecture.md "The plan".
 """
 
 from __future__ import annotations

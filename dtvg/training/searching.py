@@ -1,8 +1,7 @@
 """Searches between steps: candidate prompts of runs are scored on validation, in the loop.
 
-What is searched for, and what becomes of it, is the method's (`Search` in `methods/base.py`). All
-runs that are due search together, so that a level costs one evaluation. Must not import streamlit
-or plotly.
+What is searched for, and what becomes of it, is the method's (`Search` in `methods/base.py`).
+All runs that are due search together, so that a level costs one evaluation.
 """
 
 from __future__ import annotations

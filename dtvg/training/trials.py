@@ -1,6 +1,6 @@
 """What a run that waits for trials starts from: its method's choice by their validation scores.
 
-Must not import streamlit or plotly. docs/methods.md.
+docs/methods.md.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """One frozen configuration class per transfer method: name, title, paper, fields and needs.
 
 The same object is a row of a YAML `methods:` list, a group of widgets in the launch form, a
-part of a run's stored configuration and of its fingerprint. Each method has one file here, named
-as its code in `dtvg.methods`, and a row in `METHODS`. Must not import torch: the desk reads it.
+part of a run's stored configuration and of its fingerprint. Each method has one file here,
+named as its code in `dtvg.methods`, and a row in `METHODS`.
 """
 
 from __future__ import annotations

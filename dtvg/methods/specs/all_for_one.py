@@ -1,6 +1,6 @@
 """All for one: start from one prompt tuned on the mixture of all sources.
 
-Its settings; the code is `dtvg.methods.all_for_one`. Must not import torch. arXiv 2503.18063.
+Its settings; the code is `dtvg.methods.all_for_one`. arXiv 2503.18063.
 """
 
 from __future__ import annotations

@@ -1,7 +1,6 @@
 """All sources: every vector merged at every step, without grouping.
 
-Its settings; the code is `dtvg.methods.all_sources`. Must not import torch.
-arXiv 2503.18063, ablations.
+Its settings; the code is `dtvg.methods.all_sources`. arXiv 2503.18063, ablations.
 """
 
 from __future__ import annotations

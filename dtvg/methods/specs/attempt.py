@@ -1,6 +1,6 @@
 """ATTEMPT: for every example, attention over the source prompts.
 
-Its settings; the code is `dtvg.methods.attempt`. Must not import torch. arXiv 2205.11961.
+Its settings; the code is `dtvg.methods.attempt`. arXiv 2205.11961.
 """
 
 from __future__ import annotations

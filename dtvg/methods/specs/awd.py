@@ -1,6 +1,6 @@
 """Adaptive weight disentanglement: a redundant vector is subtracted.
 
-Its settings; the code is `dtvg.methods.awd`. Must not import torch. arXiv 2411.18729.
+Its settings; the code is `dtvg.methods.awd`. arXiv 2411.18729.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """What every transfer method's configuration has in common, and what methods may need.
 
 A method says here what its runs start from and wait for (`needs`), so that planning, training
-and pages name no method. Must not import torch: the desk reads it. docs/methods.md.
+and pages name no method. docs/methods.md.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Consensus merging: entries that few sources use are dropped.
 
-Its settings; the code is `dtvg.methods.consensus`. Must not import torch. arXiv 2405.07813.
+Its settings; the code is `dtvg.methods.consensus`. arXiv 2405.07813.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """DARE: entries dropped at random and the rest enlarged, then merged.
 
-Its settings; the code is `dtvg.methods.dare`. Must not import torch. arXiv 2311.03099.
+Its settings; the code is `dtvg.methods.dare`. arXiv 2311.03099.
 """
 
 from __future__ import annotations

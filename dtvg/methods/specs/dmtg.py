@@ -1,6 +1,6 @@
 """DMTG: which sources share the target's group, learned by Gumbel-softmax.
 
-Its settings; the code is `dtvg.methods.dmtg`. Must not import torch. arXiv 2407.05082.
+Its settings; the code is `dtvg.methods.dmtg`. arXiv 2407.05082.
 """
 
 from __future__ import annotations

@@ -1,7 +1,6 @@
 """DTVG: the group of sources is decided again at every step.
 
-Its settings; the code is `dtvg.methods.dtvg`. Must not import torch.
-arXiv 2503.18063, sections 3 and 4.
+Its settings; the code is `dtvg.methods.dtvg`. arXiv 2503.18063, sections 3 and 4.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """ForkMerge: branches with one source each, merged by searched weights.
 
-Its settings; the code is `dtvg.methods.forkmerge`. Must not import torch. arXiv 2301.12618.
+Its settings; the code is `dtvg.methods.forkmerge`. arXiv 2301.12618.
 """
 
 from __future__ import annotations

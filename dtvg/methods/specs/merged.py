@@ -1,6 +1,6 @@
 """Common settings of the merging methods: one merged vector is added to the target's.
 
-The code they share is `dtvg.methods.merged`. Must not import torch.
+The code they share is `dtvg.methods.merged`.
 """
 
 from __future__ import annotations

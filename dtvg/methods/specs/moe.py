@@ -1,6 +1,6 @@
 """Mixture of experts: for every example, a sparse gate over the source vectors.
 
-Its settings; the code is `dtvg.methods.moe`. Must not import torch. arXiv 2204.07689.
+Its settings; the code is `dtvg.methods.moe`. arXiv 2204.07689.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Multitask prompt tuning: a distilled shared prompt times a rank-one matrix.
 
-Its settings; the code is `dtvg.methods.mpt`. Must not import torch. arXiv 2303.02861.
+Its settings; the code is `dtvg.methods.mpt`. arXiv 2303.02861.
 """
 
 from __future__ import annotations

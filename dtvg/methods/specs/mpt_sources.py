@@ -1,6 +1,6 @@
 """Source training of `mpt`: what the sources share, learned after teachers.
 
-Its settings; the code is `dtvg.methods.mpt_sources`. Must not import torch. arXiv 2303.02861.
+Its settings; the code is `dtvg.methods.mpt_sources`. arXiv 2303.02861.
 """
 
 from __future__ import annotations

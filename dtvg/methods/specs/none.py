@@ -1,6 +1,6 @@
 """No transfer: the target alone, tuned on for the Stage II budget.
 
-Its settings; the code is `dtvg.methods.none`. Must not import torch. arXiv 2104.08691.
+Its settings; the code is `dtvg.methods.none`. arXiv 2104.08691.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Oracle: a run on every subset of the sources, the reference for every grouping.
 
-Its settings; the code is `dtvg.methods.oracle`. Must not import torch.
+Its settings; the code is `dtvg.methods.oracle`.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Methods of other packages: found through the entry-point group `dtvg.methods`.
 
-An entry point names a `MethodConfig` class; its `code` names the module that trains it, so that
-looking for methods imports no torch. What cannot be used is left out with one sentence.
-Must not import torch. docs/methods.md "A method of your own package".
+An entry point names a `MethodConfig` class; its `code` names the module that trains it, so
+that looking for methods imports no torch. What cannot be used is left out with one sentence.
+docs/methods.md "A method of your own package".
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Primal-dual relations: sources weighed by a task-relation matrix.
 
-Its settings; the code is `dtvg.methods.primal_dual`. Must not import torch. arXiv 2004.01305.
+Its settings; the code is `dtvg.methods.primal_dual`. arXiv 2004.01305.
 """
 
 from __future__ import annotations

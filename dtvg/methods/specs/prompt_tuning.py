@@ -1,6 +1,6 @@
 """Prompt tuning: Stage I of one task, or of a mixture of sources.
 
-Its settings; the code is `dtvg.methods.prompt_tuning`. Must not import torch. arXiv 2104.08691.
+Its settings; the code is `dtvg.methods.prompt_tuning`. arXiv 2104.08691.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Relational context: per source a searched kind of context.
 
-Its settings; the code is `dtvg.methods.relational`. Must not import torch. arXiv 2104.13874.
+Its settings; the code is `dtvg.methods.relational`. arXiv 2104.13874.
 """
 
 from __future__ import annotations

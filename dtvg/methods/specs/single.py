@@ -1,6 +1,6 @@
 """Single source: one given source, or one run for each.
 
-Its settings; the code is `dtvg.methods.single`. Must not import torch. arXiv 2503.18063, ablations.
+Its settings; the code is `dtvg.methods.single`. arXiv 2503.18063, ablations.
 """
 
 from __future__ import annotations

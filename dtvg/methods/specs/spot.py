@@ -1,6 +1,6 @@
 """SPoT: start from the source prompt most similar to the target's.
 
-Its settings; the code is `dtvg.methods.spot`. Must not import torch. arXiv 2110.07904.
+Its settings; the code is `dtvg.methods.spot`. arXiv 2110.07904.
 """
 
 from __future__ import annotations

@@ -1,7 +1,6 @@
 """SPoT that chooses its source again every k steps.
 
-Its settings; the code is `dtvg.methods.spot_dynamic`. Must not import torch.
-SPoT is arXiv 2110.07904.
+Its settings; the code is `dtvg.methods.spot_dynamic`. SPoT is arXiv 2110.07904.
 """
 
 from __future__ import annotations

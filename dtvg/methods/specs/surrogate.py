@@ -1,7 +1,6 @@
 """Surrogate: a linear model of trained subsets chooses the sources.
 
-Its settings; the code is `dtvg.methods.surrogate`. Must not import torch.
-arXiv 2303.14582, sections 3 and 4.
+Its settings; the code is `dtvg.methods.surrogate`. arXiv 2303.14582, sections 3 and 4.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """TAPS: per token the shared prompt or the target's own, by a learned gate.
 
-Its settings; the code is `dtvg.methods.taps`. Must not import torch. arXiv 2203.16708.
+Its settings; the code is `dtvg.methods.taps`. arXiv 2203.16708.
 """
 
 from __future__ import annotations

@@ -1,7 +1,6 @@
 """Target only: the target's vector with its learned scale, no sources.
 
-Its settings; the code is `dtvg.methods.target_only`. Must not import torch.
-arXiv 2503.18063, ablations.
+Its settings; the code is `dtvg.methods.target_only`. arXiv 2503.18063, ablations.
 """
 
 from __future__ import annotations

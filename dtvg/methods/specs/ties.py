@@ -1,6 +1,6 @@
 """TIES: trim, elect a sign per entry, average the entries that agree.
 
-Its settings; the code is `dtvg.methods.ties`. Must not import torch. arXiv 2306.01708.
+Its settings; the code is `dtvg.methods.ties`. arXiv 2306.01708.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Task prompt vectors: start from the initial prompt plus a sum of vectors.
 
-Its settings; the code is `dtvg.methods.tpv_sum`. Must not import torch. arXiv 2408.01119.
+Its settings; the code is `dtvg.methods.tpv_sum`. arXiv 2408.01119.
 """
 
 from __future__ import annotations

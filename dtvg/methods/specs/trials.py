@@ -1,7 +1,7 @@
 """Subsets of sources as trials: which are trained, and the linear fit of what they scored.
 
-Shared by the methods that search subsets, and read by pages. Must not import torch.
-arXiv 2303.14582, sections 3 and 4.
+Shared by the methods that search subsets, and read by pages. arXiv 2303.14582, sections 3 and
+4.
 """
 
 from __future__ import annotations

@@ -104,7 +104,7 @@ def _cohorts(made: Plan, of: str) -> None:
         of: name of the experiment, where there are several.
     """
     rows = pd.DataFrame(cohort_rows(made))
-    rows.insert(3, "starts after", rows.pop("after").replace("", "at once"))
+    rows.insert(1, "starts after", rows.pop("after").replace("", "at once"))
     title = "Order of the cohorts" + (f" in {of}" if of else "")
     with st.expander(title, icon=":material/account_tree:"):
         st.dataframe(rows, hide_index=True)
