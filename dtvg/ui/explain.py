@@ -17,7 +17,6 @@ from dtvg.store.reader import Run
 from dtvg.ui import address, cache, runs, show
 
 KEY = "step"
-CLICKED = "step-clicked"
 
 
 def pick(info: GroupInfo, key: str, dark: bool, order: tuple[str, ...]) -> int:
@@ -34,18 +33,14 @@ def pick(info: GroupInfo, key: str, dark: bool, order: tuple[str, ...]) -> int:
     """
     first, last = int(info.steps[0]), int(info.steps[-1])
     step = address.recall(KEY, address.whole(first, last), last)
-    event = show.figure(
+    point = show.figure(
         picker_figure(info, step, dark, order),
         f"picker-{key}",
         "Similarity of each source over steps; a click chooses the step to explain",
-        on_select="rerun",
-        selection_mode="points",
+        clicks=True,
     )
-    points = event["selection"]["points"] if event else []
-    clicked = (key, int(points[0]["x"])) if points else None
-    if clicked is not None and clicked != st.session_state.get(CLICKED):
-        st.session_state[CLICKED] = clicked
-        st.session_state[KEY] = min(max(clicked[1], first), last)
+    if point is not None:
+        st.session_state[KEY] = min(max(int(point.x), first), last)
         st.rerun()
     _jumps(info, step)
     if first == last:
