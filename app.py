@@ -29,10 +29,14 @@ ICON = """<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 24 24">
 <circle cx="12" cy="20.5" r="2.5"/></g></svg>"""
 # drawn here, so that no icon is fetched from another machine
 
+CLOSER = "<style>.stMainBlockContainer { padding-top: 3rem; }</style>"
+# without it a hand's breadth above every title is empty
+
 
 def main() -> None:
     """Choose the page and run it."""
     st.set_page_config(page_title="DTVG workbench", page_icon=ICON, layout="wide")
+    st.html(CLOSER)
     sections = {
         section: [
             st.Page(file, title=title, icon=icon, default=file == "pages/overview.py")
