@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, NamedTuple
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 """Stands in the metadata of every Parquet file; raised when a column is added."""
 
 
@@ -63,6 +63,13 @@ SOURCES: tuple[Column, ...] = (
     Column("weight", "float32", False, "weight of the source's scaled vector in the merge"),
     Column("scale_mean", "float32", True, "mean over tokens of the source's scale"),
     Column("contribution_norm", "float32", False, "Frobenius norm of what the source adds"),
+    Column(
+        "scale_negative",
+        "float32",
+        True,
+        "share of the source's scale entries below 0; null: no scale",
+        since=3,
+    ),
 )
 
 EVALS: tuple[Column, ...] = (

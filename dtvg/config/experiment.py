@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from dataclasses import replace
 from typing import Annotated, Any, Literal, Self
 
 import yaml
@@ -28,6 +29,7 @@ from dtvg.config.sections import (
 )
 from dtvg.errors import unknown
 from dtvg.methods.specs import STAGE_ONE, AnyMethod, MethodConfig, Needs, Role
+from dtvg.rule.types import RULE_VERSION, RuleSettings
 
 MISFIT = "settings_do_not_fit"
 """Pydantic's type of the errors that bring their own place and whole sentence."""
@@ -94,11 +96,18 @@ class RunConfig(_Shared):
         """Return the version of a numbered part that the run is trained with.
 
         Args:
-            part: `stage_one`, or `method.<name>` of its own method.
+            part: `stage_one`, `rule`, or `method.<name>` of its own method.
         """
         if self.versions is not None:
             return versions.number(self.versions, part)
+        if part == "rule":
+            return RULE_VERSION
         return self.method.version if part.startswith("method.") else versions.STAGE_ONE
+
+    @property
+    def rule_settings(self) -> RuleSettings:
+        """How its sources are ranked and grouped, in the version of the rule it was made with."""
+        return replace(self.method.grouping_settings(), version=self.version("rule"))
 
     @property
     def init_seed(self) -> int:

@@ -126,7 +126,7 @@ def trained_parameters(run: RunConfig, width: int) -> int:
     """
     length = run.prompt.length
     count = length * width * (len(run.needs.branches) or 1)
-    if run.method.trains_scales:
+    if run.method.has_scales:
         count += length
     count += run.method.gate_count(length, width, len(run.sources))
     return count + length * run.method.scale_count(len(run.sources))

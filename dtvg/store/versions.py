@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping
 
 from dtvg.config import ExperimentConfig, RunConfig
 from dtvg.methods.specs import METHODS, PREPARING, MethodConfig
+from dtvg.rule.types import RULE_VERSION, VERSIONS
 from dtvg.tasks.catalogue import all_tasks
 from dtvg.tasks.spec import TaskSpec
 from dtvg.versions import FIRST, STAGE_ONE, Version, Versions, words
@@ -27,6 +28,8 @@ def versions_of(run: RunConfig, tasks: Mapping[str, TaskSpec] | None = None) -> 
     """
     known = all_tasks() if tasks is None else tasks
     found: dict[str, Version] = {"stage_one": STAGE_ONE}
+    if run.method.logs_sources:
+        found["rule"] = RULE_VERSION
     methods = [run.method]
     mixture = run.needs.mixture
     if mixture is not None:
@@ -74,6 +77,8 @@ def can_go_on(part: str, recorded: Version) -> bool:
         recorded: its version, which is not today's.
     """
     kind, _, name = part.partition(".")
+    if kind == "rule":
+        return recorded in VERSIONS
     if kind == "method":
         spec: type[MethodConfig] | None = METHODS.get(name) or PREPARING.get(name)
         return spec is not None and recorded in spec.earlier
@@ -105,7 +110,7 @@ def sentence(run: RunConfig, differing: Mapping[str, tuple[Version, Version]], b
         begun: whether it has a commit that a fork can go on from.
     """
     told = ", ".join(
-        f"{words(part)} ({_said(before)}, now {now})"
+        f"{words(part)} ({_said(before)}, now {_said(now)})"
         for part, (before, now) in differing.items()
     )
     place = f"{run.experiment}/{run.name}"

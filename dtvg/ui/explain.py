@@ -75,7 +75,7 @@ def section(run: Run, dark: bool, order: tuple[str, ...]) -> None:
         "Every step is decided again from its logged Gram matrix, without the model. A run trained "
         "with these settings would have moved its vectors differently."
     )
-    own = run.config.method.grouping_settings() if run.config else RuleSettings()
+    own = run.config.rule_settings if run.config else RuleSettings()
     settings, left_out = _settings(run, own)
     started = time.perf_counter()
     info = cache.replayed(run, left_out, **settings)
