@@ -11,6 +11,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from dtvg.tasks.dialect import Dialect
+
 
 class FieldProblem(ValueError):
     """What a `convert` raises for a value it cannot use; reading adds file and row."""
@@ -118,6 +120,10 @@ class TaskSpec:
     """Pairs (split, absolute path) of a task described in YAML, empty for all others."""
     described_in: str = ""
     """The YAML file of a task without code."""
+    dialect: Dialect | None = None
+    """What that description says about how text files are written."""
+    label_values: tuple[str, ...] = ()
+    """Labels as its label column holds them, by class."""
 
     @property
     def columns(self) -> tuple[str, ...]:
