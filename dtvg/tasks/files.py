@@ -127,7 +127,7 @@ def checked(table: pa.Table, spec: TaskSpec, where: str, places: Sequence[str] =
         hint = f"; '{match}' is the nearest to '{missing[0]}'" if match else ""
         raise DataError(
             f"{where} has no column {quoted(missing)}{hint}; task {spec.name} needs "
-            f"{quoted(spec.columns)} and the file has {quoted(held)[:400]}{_read_as(table)}."
+            f"{quoted(spec.columns)} and the file has {_shown(held)}{_read_as(table)}."
         )
     if not table.num_rows:
         raise DataError(f"{where} has no rows; task {spec.name} needs at least one.")
@@ -135,6 +135,11 @@ def checked(table: pa.Table, spec: TaskSpec, where: str, places: Sequence[str] =
         table = columns.with_class_names(table, spec.label_column, spec.label_values)
     table = _own_rows(table, spec, where).select([*spec.columns, *places])
     return columns.as_plain(table, where)
+
+
+def _shown(names: Sequence[str]) -> str:
+    """Return the names of a file's columns, cut where they are long."""
+    return quoted([name[:60] for name in names])[:400]
 
 
 def _read_as(table: pa.Table) -> str:

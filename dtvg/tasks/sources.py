@@ -207,7 +207,8 @@ class Own(Source):
         """Name splits of a folder that the description does not use."""
         said, named = [], {one for one, _ in spec.files}
         for path in (Path(path) for one, path in spec.files if one == split):
-            more = [one for one in places.splits_in(path) if one not in named]
+            held = places.splits_in(path)
+            more = [one for one in GENERAL if one in held and one not in named]
             if more and split == "train":
                 said.append(
                     f"'{path}' also holds {' and '.join(more)}, not read here; 'files: "

@@ -252,7 +252,12 @@ class _Csv:
     def _wrong_width(self, row: _Row) -> DataError:
         names = ", ".join(name for name in self.names if name)[:200]
         place = f"'{self.path}', line {row.line}"
-        if len(row.cells) > len(self.names) and not self.style.quoted:
+        if row.lines:
+            advice = (
+                f"a quoted cell goes on to line {row.last}; close the quotation mark or double it"
+                f"{self._unquoted()}"
+            )
+        elif len(row.cells) > len(self.names) and not self.style.quoted:
             advice = f"a {self.style.delimiter_word} may not stand in a cell of an unquoted file"
         else:
             advice = f"put a cell in quotes if it contains a {self.style.delimiter_word}"
