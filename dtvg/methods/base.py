@@ -27,7 +27,7 @@ Role = Literal["prompt", "scale", "scale_target", "gate"]
 """Which of the learning rates a parameter takes."""
 
 ADAM_SINCE = "adam_since"
-"""Name in `MethodState.memory`: `[R]`, updates made before Adam was last reset."""
+"""Name in `MethodState.memory`: `[R]` or `[R B]`, updates made before Adam was last reset."""
 HELD = "held"
 """Name in `MethodState.memory`, of methods that can hold sources: `[R n]`, 1 for pinned sources,
 -1 for banned ones, else 0."""
@@ -195,8 +195,9 @@ class PromptStep:
     contribution_norm: Float[Tensor, "p n"] | None = None
     memory: dict[str, Tensor] = field(default_factory=dict)
     """What the next step will find in `MethodState.memory`."""
-    restarted: Bool[Tensor, " R"] | None = None
-    """Runs whose parameters are put to `restart` before the update, with fresh Adam moments."""
+    restarted: Bool[Tensor, " R"] | Bool[Tensor, "R B"] | None = None
+    """Runs, or branches, whose parameters are put to `restart` before the update, with fresh Adam
+    moments."""
     restart: dict[str, Tensor] = field(default_factory=dict)
     """`[R, ...]` by name of the parameter; `prompt` must already be composed from these."""
     terms: dict[str, Tensor] = field(default_factory=dict)
@@ -205,6 +206,12 @@ class PromptStep:
     """Prompts whose logits and hidden states each example's are drawn to."""
     teaching: float = 0.0
     """Weight of that in the loss."""
+    beside: tuple[tuple[int, ...], ...] = ()
+    """Per branch, places of the sources on whose data it trains as well: a batch of each, whose
+    mean loss is added to the target's. Empty: every branch trains on the target's data only."""
+    counted: int | None = None
+    """How many branches, the first ones, the logged loss and gradient norm are the mean of; None:
+    all of them."""
 
 
 @dataclass(frozen=True)

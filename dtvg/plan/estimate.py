@@ -84,7 +84,7 @@ def _seconds(
     each = sizes.matmul_parameters * tokens + answers
     trained = evaluated = 0
     for run in (run for cohort in cohorts for run in cohort.runs):
-        trained += run.total_steps * run.optim.batch_size * (len(run.needs.branches) or 1)
+        trained += run.total_steps * run.optim.batch_size * run.needs.batches
         evaluated += _evaluated(run)
     on_cpu = config.device.name in ("auto", "cpu")
     flops = each * (4.0 * trained + 2.0 * evaluated)

@@ -19,6 +19,7 @@ from torch import Tensor
 from dtvg.backbones.base import Encoded
 from dtvg.config import RunConfig
 from dtvg.methods.base import Inputs, MethodState, TransferMethod, find_method
+from dtvg.methods.specs import MethodConfig
 from dtvg.training.batches import TokenisedTask
 from dtvg.training.optim import AdamState, Rates
 
@@ -37,6 +38,8 @@ class RunData:
     """Evaluated tasks: the target, or every source of a mixture."""
     drawn: Drawn | None = None
     """Rows of a few-shot target."""
+    beside: tuple[TokenisedTask, ...] = ()
+    """The sources, in their order, where branches train on their data as well."""
 
 
 @dataclass
@@ -63,6 +66,8 @@ class RunSlot:
     note: dict[str, Any] = field(default_factory=dict)
     best: dict[str, Tensor] = field(default_factory=dict)
     """Tensors at the best step: mixed prompt and parameters."""
+    method_version: int | None = None
+    """Of its method when the run was made; None: the present one."""
 
     SAVED = (
         "step",
@@ -84,10 +89,16 @@ class RunSlot:
         return self.config.name
 
     @property
+    def method(self) -> MethodConfig:
+        """The method as the run was made with it."""
+        version = self.method_version
+        return self.config.method if version is None else self.config.method.as_of(version)
+
+    @property
     def rates(self) -> Rates:
         """Learning rates at full height and weight decay."""
         optim = self.config.optim
-        if self.config.role != "transfer" or self.config.method.rates == "stage_one":
+        if self.config.role != "transfer" or self.method.rates == "stage_one":
             return Rates(optim.lr_stage1, 0.0, 0.0, optim.weight_decay_stage1)
         return Rates(
             optim.lr_prompt,
@@ -171,7 +182,7 @@ class Stack:
 
 def stack_key(slot: RunSlot) -> tuple[Any, ...]:
     """Return what runs must share to be stacked: method settings and shapes."""
-    method = slot.config.method.stackable()
+    method = slot.method.stackable()
     shapes = tuple(sorted((k, v.shape) for k, v in slot.inputs.items()))
     return (slot.config.role == "transfer", method, shapes)
 
@@ -189,7 +200,7 @@ def build_stacks(slots: Sequence[RunSlot], device: torch.device, dtype: torch.dt
         groups.setdefault(stack_key(slot), []).append(slot)
     stacks = []
     for members in groups.values():
-        method = find_method(members[0].config.method)
+        method = find_method(members[0].method)
         gathered = {
             key: torch.as_tensor(
                 np.stack([slot.inputs[key] for slot in members]), dtype=dtype, device=device
