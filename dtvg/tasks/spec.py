@@ -118,6 +118,8 @@ class TaskSpec:
     """Pairs (split, absolute path) of a task described in YAML, empty for all others."""
     described_in: str = ""
     """The YAML file of a task without code."""
+    text_version: int = 1
+    """Raised when this task's text changes; part of its data fingerprint alone."""
 
     @property
     def columns(self) -> tuple[str, ...]:

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from dtvg import versions
 from dtvg.backbones.base import Backbone
 from dtvg.config import RunConfig
 from dtvg.config.sections import PromptConfig
@@ -27,7 +28,7 @@ from dtvg.training.evaluate import evaluation_rows
 from dtvg.training.few_shot import draw, few_shot
 from dtvg.training.state import RunData, RunSlot
 
-VERSION = 1
+VERSION = versions.STAGE_ONE
 """Raised when a change alters the numbers of Stage I; enters every identity."""
 
 
@@ -142,9 +143,12 @@ def prompt_identity(
     more: dict[str, Any] = {}
     if config.method != STAGE_ONE:
         more = {"method": config.method.model_dump(mode="json"), "teachers": list(teachers)}
+    of_method = config.version(f"method.{config.method.name}")
+    if of_method > versions.FIRST:
+        more["method_version"] = of_method
     return identity(
         **more,
-        version=VERSION,
+        version=VERSION if config.versions is None else config.version("stage_one"),
         backbone_revision=backbone.revision,
         task=config.target,
         data=data.fingerprint,

@@ -37,6 +37,6 @@ def choose_by_trials(
             trials.append(trial)
             scores.append(result.validation_score)
             names.append(name)
-    choice = run.method.choose(run.sources, trials, scores)
+    choice = run.trained.choose(run.sources, trials, scores)
     chosen = np.array(choice.chosen, dtype=np.float32)
     return chosen, {**choice.note, "trials": names}, choice.sentence

@@ -56,3 +56,7 @@ class VectorForkMerge(ForkMerge):
 
     code = "dtvg.methods.earlier.forkmerge_1"
     trains_scales = True
+
+    def needs(self, sources: Subset, target: str, few_shot: bool = False) -> Needs:
+        """The branches trained on the target's data only."""
+        return replace(super().needs(sources, target, few_shot), source_data=False)
