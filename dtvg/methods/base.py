@@ -45,6 +45,8 @@ class Inputs:
     mixture_prompt: Float[Tensor, "R r d"] | None = None
     chosen: Float[Tensor, "R n"] | None = None
     """1 for the sources chosen before training, for methods on given subsets."""
+    candidates: Float[Tensor, "R B n"] | None = None
+    """Subsets to be trained side by side, 1 for their sources, for methods that keep the best."""
     source_names: tuple[tuple[str, ...], ...] = ()
     """Per run, in the order of `source_vectors`."""
     seeds: tuple[int, ...] = ()
@@ -278,6 +280,8 @@ class TransferMethod(ABC):
 
     roles: ClassVar[dict[str, Role]] = {}
     """Learning rate of each trained tensor, by its name in `MethodState.parameters`."""
+    searches_at: ClassVar[Literal["any_step", "evaluations"]] = "any_step"
+    """When `search` is asked: before every step, or only where the run is evaluated next."""
     versions: Versions | None = None
     """What the runs were recorded with; None: everything as it is today."""
 

@@ -124,12 +124,11 @@ def trained_parameters(run: RunConfig, width: int) -> int:
         run: its method decides what is trained.
         width: the backbone's d.
     """
-    length = run.prompt.length
-    count = length * width * (len(run.needs.branches) or 1)
+    length, sources = run.prompt.length, len(run.sources)
+    count = length * width + run.method.gate_count(length, width, sources)
     if run.method.trains_scales:
-        count += length
-    count += run.method.gate_count(length, width, len(run.sources))
-    return count + length * run.method.scale_count(len(run.sources))
+        count += length * (1 + run.method.scale_count(sources))
+    return count * (len(run.needs.branches) or 1)
 
 
 def _evaluated(run: RunConfig) -> int:

@@ -94,6 +94,8 @@ class Choice:
     """For the run's events."""
     note: Mapping[str, Any]
     """For the run's result."""
+    candidates: tuple[tuple[bool, ...], ...] = ()
+    """Subsets that the run trains side by side to keep the best; empty: only the one chosen."""
 
 
 class MethodConfig(BaseModel):
@@ -107,6 +109,9 @@ class MethodConfig(BaseModel):
     title: ClassVar[str]
     paper: ClassVar[str]
     summary: ClassVar[str]
+    after: ClassVar[str] = ""
+    """Method and paper that this is an adaptation of, not that method as its authors run it; empty:
+    it is run as they do, or ours. Said wherever the method is named to people."""
     version: ClassVar[int] = 1
     """Raised when the same settings give other numbers than before; written into each run."""
     earlier: ClassVar[tuple[int, ...]] = ()
