@@ -192,7 +192,7 @@ def note_of(info: CompareInfo, table: str) -> str:
 
 
 def _markdown_line(line: Line) -> list[str]:
-    return [_plain(line.method), *(_markdown_cell(cell) for cell in line.cells)]
+    return [_plain(line.shown), *(_markdown_cell(cell) for cell in line.cells)]
 
 
 def _markdown_cell(cell: Cell) -> str:
@@ -324,7 +324,7 @@ def _latex_scores(info: CompareInfo, lines: Lines, name: str) -> str:
         of_group = lines.of(group)
         if not of_group:
             continue
-        rows = [[latex_text(e.method), *(_latex_cell(c) for c in e.cells)] for e in of_group]
+        rows = [[latex_text(e.shown), *(_latex_cell(c) for c in e.cells)] for e in of_group]
         if group in titles:
             title = rf"\multicolumn{{{width}}}{{l}}{{\emph{{{titles[group]}}}}}"
             rows.insert(0, [title])

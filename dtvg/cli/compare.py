@@ -152,7 +152,7 @@ def _row(line: Line) -> list[str]:
         number = f"[{style}]{cell.percent}[/]" if style else cell.percent
         spread = f" {cell.around}" if cell.around else ""
         cells.append(f"{number}{spread} {SYMBOLS[cell.mark]}".rstrip())
-    name = escape(line.method + (" (published)" if line.group == "published" else ""))
+    name = escape(line.shown + (" (published)" if line.group == "published" else ""))
     return [f"[dim]{x}[/]" if line.group == "published" else x for x in (name, *cells)]
 
 

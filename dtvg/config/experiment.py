@@ -107,7 +107,7 @@ class RunConfig(_Shared):
     @property
     def rule_settings(self) -> RuleSettings:
         """How its sources are ranked and grouped, in the version of the rule it was made with."""
-        return replace(self.method.grouping_settings(), version=self.version("rule"))
+        return replace(self.trained.grouping_settings(), version=self.version("rule"))
 
     @property
     def init_seed(self) -> int:
@@ -125,7 +125,12 @@ class RunConfig(_Shared):
     def needs(self) -> Needs:
         """What must be there before this run can start."""
         few_shot = self.data.few_shot is not None
-        return self.method.needs(self.sources, self.target, few_shot)
+        return self.trained.needs(self.sources, self.target, few_shot)
+
+    @property
+    def trained(self) -> MethodConfig:
+        """Its method, as the run was recorded with it."""
+        return self.method.as_of(self.version(f"method.{self.method.name}"))
 
     @property
     def full_role(self) -> Role:

@@ -30,7 +30,7 @@ Role = Literal["prompt", "scale", "scale_target", "gate"]
 """Which of the learning rates a parameter takes."""
 
 ADAM_SINCE = "adam_since"
-"""Name in `MethodState.memory`: `[R]`, updates made before Adam was last reset."""
+"""Name in `MethodState.memory`: `[R]` or `[R B]`, updates made before Adam was last reset."""
 HELD = "held"
 """Name in `MethodState.memory`, of methods that can hold sources: `[R n]`, 1 for pinned sources,
 -1 for banned ones, else 0."""
@@ -46,6 +46,8 @@ class Inputs:
     mixture_prompt: Float[Tensor, "R r d"] | None = None
     chosen: Float[Tensor, "R n"] | None = None
     """1 for the sources chosen before training, for methods on given subsets."""
+    candidates: Float[Tensor, "R B n"] | None = None
+    """Subsets to be trained side by side, 1 for their sources, for methods that keep the best."""
     source_names: tuple[tuple[str, ...], ...] = ()
     """Per run, in the order of `source_vectors`."""
     seeds: tuple[int, ...] = ()
@@ -198,8 +200,9 @@ class PromptStep:
     contribution_norm: Float[Tensor, "p n"] | None = None
     memory: dict[str, Tensor] = field(default_factory=dict)
     """What the next step will find in `MethodState.memory`."""
-    restarted: Bool[Tensor, " R"] | None = None
-    """Runs whose parameters are put to `restart` before the update, with fresh Adam moments."""
+    restarted: Bool[Tensor, " R"] | Bool[Tensor, "R B"] | None = None
+    """Runs, or branches, whose parameters are put to `restart` before the update, with fresh Adam
+    moments."""
     restart: dict[str, Tensor] = field(default_factory=dict)
     """`[R, ...]` by name of the parameter; `prompt` must already be composed from these."""
     terms: dict[str, Tensor] = field(default_factory=dict)
@@ -210,6 +213,12 @@ class PromptStep:
     """Weight of that in the loss."""
     scale_negative: Float[Tensor, "p n"] | None = None
     """Share of the entries of each source's scale that are below 0."""
+    beside: tuple[tuple[int, ...], ...] = ()
+    """Per branch, places of the sources on whose data it trains as well: a batch of each, whose
+    mean loss is added to the target's. Empty: every branch trains on the target's data only."""
+    counted: int | None = None
+    """How many branches, the first ones, the logged loss and gradient norm are the mean of; None:
+    all of them."""
 
 
 @dataclass(frozen=True)
@@ -274,6 +283,8 @@ class TransferMethod(ABC):
 
     roles: ClassVar[dict[str, Role]] = {}
     """Learning rate of each trained tensor, by its name in `MethodState.parameters`."""
+    searches_at: ClassVar[Literal["any_step", "evaluations"]] = "any_step"
+    """When `search` is asked: before every step, or only where the run is evaluated next."""
     versions: Versions | None = None
     """What the runs were recorded with; None: everything as it is today."""
 
@@ -388,6 +399,8 @@ def find_method(config: MethodConfig, recorded: Versions | None = None) -> Trans
     Raises:
         ConfigError: the module of another package's method cannot be imported.
     """
+    if recorded is not None:
+        config = config.as_of(versions.number(recorded, f"method.{config.name}"))
     name = config.module
     try:
         made = importlib.import_module(name).Method

@@ -80,7 +80,7 @@ class Method(PlainPrompt):
 
 
 def ranked_step(
-    prompt: Float[Tensor, "R r d"], state: MethodState, grouping: Any, chosen: Tensor
+    prompt: Float[Tensor, "R *branches r d"], state: MethodState, grouping: Any, chosen: Tensor
 ) -> PromptStep:
     """Return the step of a prompt that started from `chosen` `[R n]`: its weight is 1."""
     weights = chosen.to(prompt.dtype)

@@ -266,8 +266,7 @@ def _inputs_of(session: Session, run: RunConfig) -> dict[str, np.ndarray]:
     chosen: dict[str, np.ndarray] = {}
     told: list[Told] = []
     if run.needs.trials:
-        kept, session.notes[run.name], sentence = choose_by_trials(session.experiment, run)
-        chosen["chosen"] = kept
+        chosen, session.notes[run.name], sentence = choose_by_trials(session.experiment, run)
         told.append(("chose_source", sentence))
     if (directory.prompts_dir / "initial.safetensors").exists():
         stored = read_prompts(open_run(directory.path), "initial")

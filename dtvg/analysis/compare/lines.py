@@ -16,6 +16,7 @@ import pandas as pd
 from dtvg.analysis.compare.info import AVERAGE, CompareInfo
 from dtvg.analysis.compare.verdicts import NOT_ENOUGH, UNDECIDED
 from dtvg.analysis.statistics import MOST_SEEDS
+from dtvg.methods.specs import METHODS
 
 Group = Literal["compared", "reference", "published"]
 Spread = Literal["std", "interval"]
@@ -84,6 +85,13 @@ class Line:
     cells: tuple[Cell, ...]
     source: str = ""
     """Paper and table of published numbers."""
+    after: str = ""
+    """Method and paper that this line's is an adaptation of."""
+
+    @property
+    def shown(self) -> str:
+        """What stands in the first column."""
+        return f"{self.method} (after {self.after})" if self.after else self.method
 
 
 @dataclass(frozen=True)
@@ -141,6 +149,7 @@ def lines_of(info: CompareInfo, with_published: bool = True, spread: Spread = "s
                 ),
                 *(Cell(float("nan")) for _ in extra),
             ),
+            after=_after(info, row),
         )
         for row in (*headline, *rest)
     ]
@@ -149,6 +158,12 @@ def lines_of(info: CompareInfo, with_published: bool = True, spread: Spread = "s
     subjects = list(dict.fromkeys(mine for mine, _ in info.against))
     subject = subjects[0] if subjects else ""
     return Lines((*targets, *extra), tuple(made), subject, len(subjects) > 1, spread)
+
+
+def _after(info: CompareInfo, row: str) -> str:
+    """Return what a row's method is an adaptation of; empty: of nothing."""
+    spec = METHODS.get(info.sheet.kinds[row].method)
+    return "" if spec is None else spec.after
 
 
 def _cell(info: CompareInfo, row: str, target: str, place: int, mark: Mark) -> Cell:
@@ -222,6 +237,8 @@ def legend(lines: Lines, info: CompareInfo) -> list[str]:
         "interval": "mean over seeds and its 95 % bootstrap interval",
     }
     said = [f"{split[0].upper()}{split[1:]} in percent, {beside[lines.spread]}{_counts(lines)}."]
+    if any(line.after for line in lines.lines):
+        said.append("A method \"after\" a paper is an adaptation, not what its authors run.")
     if lines.of("compared"):
         said.append("Best compared method of a column in bold, second underlined.")
     whom = "the subject" if lines.several else lines.subject

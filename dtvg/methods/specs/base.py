@@ -74,6 +74,15 @@ class Needs:
     """Runs on the same target and seed that must have finished; `choose` reads their scores."""
     branches: tuple[Subset, ...] = ()
     """Sources of each branch that trains side by side within the run; empty: it does not branch."""
+    source_data: bool = False
+    """Whether a branch trains on its sources' data as well as on the target's."""
+
+    @property
+    def batches(self) -> int:
+        """Batches of examples that a step of the run trains on."""
+        if not self.branches:
+            return 1
+        return sum(1 + (len(branch) if self.source_data else 0) for branch in self.branches)
 
 
 @dataclass(frozen=True)
@@ -85,6 +94,8 @@ class Choice:
     """For the run's events."""
     note: Mapping[str, Any]
     """For the run's result."""
+    candidates: tuple[tuple[bool, ...], ...] = ()
+    """Subsets that the run trains side by side to keep the best; empty: only the one chosen."""
 
 
 class MethodConfig(BaseModel):
@@ -98,6 +109,9 @@ class MethodConfig(BaseModel):
     title: ClassVar[str]
     paper: ClassVar[str]
     summary: ClassVar[str]
+    after: ClassVar[str] = ""
+    """Method and paper that this is an adaptation of, not that method as its authors run it; empty:
+    it is run as they do, or ours. Said wherever the method is named to people."""
     version: ClassVar[int] = 1
     """Raised when the same settings give other numbers than before; written into each run."""
     earlier: ClassVar[tuple[int, ...]] = ()
@@ -283,6 +297,16 @@ class MethodConfig(BaseModel):
             NumericsError: the trials do not tell.
         """
         raise NotImplementedError(f"method '{self.name}' needs no trials")
+
+    def as_of(self, version: int) -> MethodConfig:
+        """Return the configuration under which a run of an earlier version goes on.
+
+        It has the same settings and name; only what they mean is what it was then.
+
+        Args:
+            version: that the run was made with.
+        """
+        return self
 
     # -- sizes and budgets -----------------------------------------------------------------------
 

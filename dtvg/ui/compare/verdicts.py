@@ -149,7 +149,7 @@ def _printed(lines: Lines, group: str, choice: Choice) -> None:
     places = [lines.columns.index(c) for c in columns]
     text = pd.DataFrame(
         [[_text(line.cells[i]) for i in places] for line in rows],
-        index=[line.method for line in rows],
+        index=[line.shown for line in rows],
         columns=columns,
     )
     look = pd.DataFrame(
