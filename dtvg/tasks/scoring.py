@@ -145,6 +145,11 @@ class Metric:
             groups: whether examples belong to questions (`Example.group`).
         """
         has = f"the task has {classes or 'none'}"
+        if self.range[1] > 1:
+            return (
+                f"{self.name} goes from 0 to {self.range[1]:g} and cannot be part of a mean of "
+                "metrics that end at 1"
+            )
         if self.fits == "classes" and not classes:
             return f"{self.name} needs a task with classes, and {has}"
         if self.fits == "two classes" and classes != 2:

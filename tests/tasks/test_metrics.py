@@ -205,7 +205,7 @@ def test_every_task_names_known_metrics_and_scores_its_own_answers_1(name: str) 
         for i, e in enumerate(examples)
     ]
     found = score(spec, [e.target for e in examples], examples)
-    assert set(found) == {*spec.metrics, "score"}
+    assert set(found) == {*spec.metrics, *spec.beside, "score"}
     # METEOR's penalty for one chunk of six words or so: 0.5 / 6³ or less
     assert found["score"] == pytest.approx(1.0, abs=1e-3)
 
