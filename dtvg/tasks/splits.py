@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import zip_longest
 
 from dtvg.errors import ConfigError, DataError
 from dtvg.tasks.spec import Example, Rule, TaskSpec
@@ -233,6 +234,27 @@ def draw_order(examples: Sequence[Example], seed: int) -> list[int]:
         return digest, example.source, example.target
 
     return sorted(range(len(examples)), key=key)
+
+
+def spread_order(examples: Sequence[Example], seed: int) -> list[int]:
+    """Return the positions of `examples` so that the first k are of as many groups as can be.
+
+    Groups come in the order of `draw_order`: first one row of each, then a second one of each
+    that has one, and so on; which row of a group comes first is drawn by the seed too. Rows
+    without a group stay as `draw_order` has them.
+    """
+    salt = hashlib.blake2b(f"{seed} rows".encode(), digest_size=16).digest()
+
+    def place(index: int) -> bytes:
+        text = f"{examples[index].source}\x1f{examples[index].target}"
+        return hashlib.blake2b(text.encode(), digest_size=12, key=salt).digest()
+
+    members: dict[str | int, list[int]] = {}
+    for index in draw_order(examples, seed):
+        group = examples[index].group
+        members.setdefault(index if group is None else group, []).append(index)
+    rounds = zip_longest(*(sorted(rows, key=place) for rows in members.values()))
+    return [index for drawn in rounds for index in drawn if index is not None]
 
 
 def _same_group(examples: Sequence[Example], first: int, second: int) -> bool:

@@ -94,6 +94,6 @@ TASKS: tuple[TaskSpec, ...] = (
         _glue("stsb", "Semantic Textual Similarity Benchmark", PAIR, (),
               ("pearson", "spearman"), SplitPlan(5_749, test="test"),
               "Cer et al. 2017, arXiv 1708.00055"),
-        convert=stsb_example,
+        convert=stsb_example, text_version=2,
     ),
 )  # fmt: skip
