@@ -21,7 +21,7 @@ from dtvg.config.sections import PromptConfig
 from dtvg.errors import StoreError
 from dtvg.methods.specs import STAGE_ONE
 from dtvg.store.bank import PromptBank, TaskPrompt, check_compatible, identity
-from dtvg.tasks.metrics import score
+from dtvg.tasks.metrics import score, versions
 from dtvg.training.batches import join, tokenise
 from dtvg.training.evaluate import evaluation_rows
 from dtvg.training.few_shot import draw, few_shot
@@ -137,9 +137,13 @@ def prompt_identity(
         teachers: identities of the prompts it learns from.
     """
     init = initial_prompt(config, backbone, given)
-    more: dict[str, Any] = {}
+    # what is as it was first enters nothing, so that identities of before stay
+    more: dict[str, Any] = {f"backbone_{k}": v for k, v in backbone.versions.items()}
+    scoring = {task.spec.name: found for task in data.tasks if (found := versions(task.spec))}
+    if scoring:
+        more["scoring"] = scoring
     if config.method != STAGE_ONE:
-        more = {"method": config.method.model_dump(mode="json"), "teachers": list(teachers)}
+        more |= {"method": config.method.model_dump(mode="json"), "teachers": list(teachers)}
     return identity(
         **more,
         version=VERSION,
