@@ -14,6 +14,7 @@ import yaml
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 from pydantic_core import PydanticCustomError
 
+from dtvg import versions
 from dtvg.config.sections import (
     BackboneConfig,
     DataConfig,
@@ -84,6 +85,20 @@ class RunConfig(_Shared):
     target: Name
     method: AnyMethod
     seed: Seed
+    versions: dict[str, int | str] | None = Field(
+        None,
+        description="What the run was recorded with, part by part; empty: as everything is today.",
+    )
+
+    def version(self, part: str) -> int:
+        """Return the version of a numbered part that the run is trained with.
+
+        Args:
+            part: `stage_one`, or `method.<name>` of its own method.
+        """
+        if self.versions is not None:
+            return versions.number(self.versions, part)
+        return self.method.version if part.startswith("method.") else versions.STAGE_ONE
 
     @property
     def init_seed(self) -> int:

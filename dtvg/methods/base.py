@@ -19,9 +19,11 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from dtvg import versions
 from dtvg.errors import ConfigError
 from dtvg.methods.specs import MethodConfig
 from dtvg.rule.types import Grouping
+from dtvg.versions import Versions
 
 Role = Literal["prompt", "scale", "scale_target", "gate"]
 """Which of the learning rates a parameter takes."""
@@ -269,9 +271,18 @@ class TransferMethod(ABC):
 
     roles: ClassVar[dict[str, Role]] = {}
     """Learning rate of each trained tensor, by its name in `MethodState.parameters`."""
+    versions: Versions | None = None
+    """What the runs were recorded with; None: everything as it is today."""
 
     def __init__(self, config: MethodConfig) -> None:
         self.config = config
+
+    @property
+    def version(self) -> int:
+        """The version of this method that the runs are trained with."""
+        if self.versions is None:
+            return self.config.version
+        return versions.number(self.versions, f"method.{self.config.name}")
 
     @abstractmethod
     def prepare(self, inputs: Inputs) -> MethodState:
@@ -356,8 +367,12 @@ def trainable(tensor: Tensor) -> Tensor:
     return tensor.detach().clone().requires_grad_()
 
 
-def find_method(config: MethodConfig) -> TransferMethod:
+def find_method(config: MethodConfig, recorded: Versions | None = None) -> TransferMethod:
     """Return the code of a configuration: class `Method` of the module of the same name.
+
+    Args:
+        config: the method's settings.
+        recorded: versions that the runs were made with; None: today's.
 
     Raises:
         ConfigError: the module of another package's method cannot be imported.
@@ -371,6 +386,7 @@ def find_method(config: MethodConfig) -> TransferMethod:
             f"imported ({error}); repair or reinstall its package."
         ) from None
     method: TransferMethod = made(config)
+    method.versions = recorded
     return method
 
 

@@ -21,6 +21,8 @@ from dtvg.names import check_name
 from dtvg.records import RunState
 from dtvg.store.files import locked, read_json, replace_bytes, replace_json
 from dtvg.store.provenance import provenance
+from dtvg.store.versions import of_run, versions_of_all
+from dtvg.versions import Version, Versions
 
 
 @dataclass(frozen=True)
@@ -41,7 +43,7 @@ class RunDir:
 
     @property
     def provenance_path(self) -> Path:
-        """Versions, hardware and command that made the run."""
+        """Packages, hardware and command that made the run."""
         return self.path / "provenance.json"
 
     @property
@@ -118,6 +120,16 @@ class ExperimentDir:
         return self.path / "plan.json"
 
     @property
+    def versions_path(self) -> Path:
+        """What its runs were made with, part by part."""
+        return self.path / "versions.json"
+
+    @property
+    def versions(self) -> dict[str, Version]:
+        """What its runs were made with; empty in folders of before that was recorded."""
+        return dict(read_json(self.versions_path) or {})
+
+    @property
     def log_path(self) -> Path:
         """What the process working on it printed."""
         return self.path / "log.txt"
@@ -162,12 +174,15 @@ class ExperimentDir:
             yield
 
 
-def create_experiment(config: ExperimentConfig, runs_dir: Path) -> ExperimentDir:
+def create_experiment(
+    config: ExperimentConfig, runs_dir: Path, versions: Versions | None = None
+) -> ExperimentDir:
     """Make an experiment's folder and one per transfer run, so that all show at once as waiting.
 
     Args:
         config: what to run.
         runs_dir: folder of experiments; made if absent.
+        versions: what its runs are made with; None: everything as it is today.
 
     Returns:
         The folder; the one that is there if it holds an equal configuration.
@@ -186,9 +201,12 @@ def create_experiment(config: ExperimentConfig, runs_dir: Path) -> ExperimentDir
                 f"settings ({changed}); choose another name (--set name=...) or another --runs-dir."
             )
     else:
+        made = versions_of_all(config) if versions is None else dict(versions)
+        replace_json(experiment.versions_path, made)
         replace_bytes(experiment.config_path, config.to_yaml().encode())
+    recorded = experiment.versions
     for run in config.runs():
-        add_run(experiment, run)
+        add_run(experiment, run, recorded)
     return experiment
 
 
@@ -226,10 +244,21 @@ def load_experiment(path: Path) -> tuple[ExperimentDir, ExperimentConfig]:
         raise StoreError(str(error)) from None
 
 
-def add_run(experiment: ExperimentDir, config: RunConfig) -> RunDir:
-    """Make a run's folder with its configuration; does nothing if it is there."""
+def add_run(
+    experiment: ExperimentDir, config: RunConfig, versions: Versions | None = None
+) -> RunDir:
+    """Make a run's folder with its configuration; does nothing if it is there.
+
+    Args:
+        experiment: its folder.
+        config: the run's settings.
+        versions: what the experiment's runs are made with; None: as its folder says.
+    """
     run = experiment.run(config.name)
     if not run.config_path.exists():
+        if config.versions is None:
+            recorded = experiment.versions if versions is None else versions
+            config = config.model_copy(update={"versions": of_run(recorded, config)})
         replace_bytes(run.config_path, config.to_yaml().encode(), durable=False)
         replace_json(run.provenance_path, provenance(), durable=False)
     if read_json(run.status_path) is None:

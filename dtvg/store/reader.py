@@ -121,6 +121,8 @@ def _stamp(path: Path) -> tuple[int, int]:
 @functools.lru_cache(maxsize=4096)
 def _config(path: Path, stamp: tuple[int, int]) -> RunConfig:
     values = yaml.load(path.read_text("utf-8"), Loader=yaml.CSafeLoader)
+    if isinstance(values, dict):
+        values.setdefault("versions", {})  # of before versions were recorded: 1 of everything
     try:
         return build(RunConfig, values, path.name)
     except ConfigError as error:

@@ -32,6 +32,7 @@ from dtvg.training.cohort import Cohort
 from dtvg.training.devices import pick_device, set_threads, token_budget
 from dtvg.training.loop import Report, train
 from dtvg.training.opening import Told, starting_events
+from dtvg.training.recorded import as_recorded, has_start, renew, why_not
 from dtvg.training.signals import StopWish, stop_on_signals
 from dtvg.training.stages import (
     Given,
@@ -45,7 +46,7 @@ from dtvg.training.stages import (
     to_task_prompt,
     transfer_inputs,
 )
-from dtvg.training.state import RunSlot, build_stacks
+from dtvg.training.state import RunSlot, best_of, build_stacks
 from dtvg.training.trials import choose_by_trials
 
 log = logging.getLogger(__name__)
@@ -71,6 +72,8 @@ class Session:
     """Per run: events of its start, known before: weak sources, what its trials chose."""
     notes: dict[str, dict[str, Any]] = field(default_factory=dict)
     """Per run: facts for its result, known before it starts."""
+    refused: dict[str, str] = field(default_factory=dict)
+    """Stage I runs that cannot go on: why, in one sentence."""
 
     def wanted(self, run: RunConfig) -> bool:
         """Whether this process works on a transfer run."""
@@ -112,10 +115,11 @@ def run_experiment(
         backbone = load_backbone(config.backbone, str(device), config.device.precision)
         chosen = None if only is None else frozenset(only)
         kept = bank or PromptBank()
+        renew(experiment, config)
         session = Session(
             experiment,
             config,
-            keep_plan(experiment, config),
+            as_recorded(experiment, keep_plan(experiment, config)),
             backbone,
             device,
             kept,
@@ -147,7 +151,8 @@ def _needed(session: Session) -> set[str]:
     A prompt that is in the bank asks for nothing that it started from itself.
     """
     needed: set[str] = set()
-    waiting = _unfinished(session)
+    runs = _unfinished(session)
+    waiting = [run for run in runs if not has_start(session.experiment.run(run.name))]
     while waiting:
         before = {
             other.name: other
@@ -178,10 +183,32 @@ def _stage_one(session: Session, cohort: CohortPlan) -> None:
         inputs = {}
         for run in todo:
             try:
+                _check_recorded(session, run, keys[run.name])
                 inputs[run.name] = _before(session, run)
+                session.notes[run.name] = {"identity": keys[run.name]}
             except StoreError as error:
+                session.refused[run.name] = str(error)
                 _mark_failed(session, cohort, run, str(error))
         _train_cohort(session, cohort, [r for r in todo if r.name in inputs], inputs, keep)
+
+
+def _check_recorded(session: Session, run: RunConfig, key: str) -> None:
+    """Refuse a Stage I run that would not end in the prompt of this identity.
+
+    Raises:
+        StoreError: it was begun with other versions, or has finished and its prompt is not the
+            one that is wanted.
+    """
+    why = why_not(session.experiment, run)
+    if why:
+        raise StoreError(why)
+    result = open_run(session.experiment.run(run.name).path).result
+    if result is not None and result.extra.get("identity") != key:
+        raise StoreError(
+            f"Run '{run.name}' has finished, but its prompt is not in the prompt bank, or its data "
+            f"changed since; `dtvg runs delete {run.experiment}/{run.name}` lets the next resume "
+            "tune it again."
+        )
 
 
 def _before(session: Session, run: RunConfig) -> dict[str, np.ndarray]:
@@ -222,6 +249,9 @@ def _transfer(session: Session, cohort: CohortPlan) -> None:
         if run.name not in names:
             continue
         try:
+            why = why_not(session.experiment, run)
+            if why:
+                raise StoreError(why)
             inputs[run.name] = _inputs_of(session, run)
             todo.append(run)
         except (StoreError, NumericsError) as error:
@@ -246,6 +276,8 @@ def _inputs_of(session: Session, run: RunConfig) -> dict[str, np.ndarray]:
     mixture: TaskPrompt | None = None
     own: TaskPrompt | None = None
     for other in session.plan.starts_from(run):
+        if other.name in session.refused:
+            raise StoreError(session.refused[other.name])
         if not other.full_role.in_stage_one:
             continue
         prompt = bank_get(session.bank, _identity(session, other))
@@ -286,9 +318,10 @@ def _train_cohort(
     run_dirs = {run.name: add_run(session.experiment, run) for run in runs}
     saved = CohortWriter.recover(directory, run_dirs)
     tensors, meta = saved if saved is not None else ({}, {"runs": {}})
+    known = meta["runs"]
     slots = [
-        _slot(session, run, RunWriter(run_dirs[run.name], run), inputs[run.name], meta["runs"])
-        for run in runs
+        _slot(session, r, RunWriter(run_dirs[r.name], r), inputs[r.name], known, tensors)
+        for r in runs
     ]
     cohort = _cohort(session, directory, run_dirs, slots, tensors, finished)
     names = {slot.name for slot in cohort.slots}
@@ -316,6 +349,7 @@ def _slot(
     rows: RunWriter,
     inputs: dict[str, np.ndarray],
     known: Mapping[str, Any],
+    tensors: Mapping[str, np.ndarray],
 ) -> RunSlot:
     """Make a run's bookkeeping, as its cohort's newest commit left it."""
     slot = RunSlot(run, run_data(run, session.backbone), rows, inputs)
@@ -324,6 +358,7 @@ def _slot(
         slot.note["few_shot"] = slot.data.drawn.to_json()
     if run.name in known:
         slot.restore({**known[run.name], "failure": None})
+    slot.best = best_of(tensors, run.name)
     return slot
 
 

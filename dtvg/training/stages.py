@@ -15,19 +15,21 @@ from typing import Any
 
 import numpy as np
 
+from dtvg import versions
 from dtvg.backbones.base import Backbone
 from dtvg.config import RunConfig
 from dtvg.config.sections import PromptConfig
 from dtvg.errors import StoreError
 from dtvg.methods.specs import STAGE_ONE
 from dtvg.store.bank import PromptBank, TaskPrompt, check_compatible, identity
-from dtvg.tasks.metrics import score, versions
+from dtvg.tasks.metrics import score
+from dtvg.tasks.metrics import versions as scoring_versions
 from dtvg.training.batches import join, tokenise
 from dtvg.training.evaluate import evaluation_rows
 from dtvg.training.few_shot import draw, few_shot
 from dtvg.training.state import RunData, RunSlot
 
-VERSION = 1
+VERSION = versions.STAGE_ONE
 """Raised when a change alters the numbers of Stage I; enters every identity."""
 
 
@@ -139,14 +141,17 @@ def prompt_identity(
     init = initial_prompt(config, backbone, given)
     # what is as it was first enters nothing, so that identities of before stay
     more: dict[str, Any] = {f"backbone_{k}": v for k, v in backbone.versions.items()}
-    scoring = {task.spec.name: found for task in data.tasks if (found := versions(task.spec))}
+    scoring = {task.spec.name: found for task in data.tasks if (found := scoring_versions(task.spec))}
     if scoring:
         more["scoring"] = scoring
     if config.method != STAGE_ONE:
         more |= {"method": config.method.model_dump(mode="json"), "teachers": list(teachers)}
+    of_method = config.version(f"method.{config.method.name}")
+    if of_method > versions.FIRST:
+        more["method_version"] = of_method
     return identity(
         **more,
-        version=VERSION,
+        version=VERSION if config.versions is None else config.version("stage_one"),
         backbone_revision=backbone.revision,
         task=config.target,
         data=data.fingerprint,

@@ -21,6 +21,7 @@ from dtvg.config import RunConfig
 from dtvg.methods.base import Inputs, MethodState, TransferMethod, find_method
 from dtvg.training.batches import TokenisedTask
 from dtvg.training.optim import AdamState, Rates
+from dtvg.versions import OF_DATA
 
 if TYPE_CHECKING:
     from dtvg.store.writer import RunWriter
@@ -161,19 +162,26 @@ class Stack:
                         if key in saved:
                             value = torch.from_numpy(np.array(saved[key]))
                             tensor[i].copy_(value.reshape(tensor[i].shape))
-                prefix = f"{slot.name}/best/"
-                slot.best = {
-                    key.removeprefix(prefix): torch.from_numpy(np.array(value))
-                    for key, value in saved.items()
-                    if key.startswith(prefix)
-                }
+                slot.best = best_of(saved, slot.name)
+
+
+def best_of(saved: Mapping[str, np.ndarray], run: str) -> dict[str, Tensor]:
+    """Return a run's tensors at its best step from a commit's; empty where it has none."""
+    prefix = f"{run}/best/"
+    return {
+        key.removeprefix(prefix): torch.from_numpy(np.array(value))
+        for key, value in saved.items()
+        if key.startswith(prefix)
+    }
 
 
 def stack_key(slot: RunSlot) -> tuple[Any, ...]:
     """Return what runs must share to be stacked: method settings and shapes."""
     method = slot.config.method.stackable()
     shapes = tuple(sorted((k, v.shape) for k, v in slot.inputs.items()))
-    return (slot.config.role == "transfer", method, shapes)
+    recorded = slot.config.versions or {}
+    made_with = [item for item in recorded.items() if item[0].partition(".")[0] not in OF_DATA]
+    return (slot.config.role == "transfer", method, shapes, tuple(sorted(made_with)))
 
 
 def build_stacks(slots: Sequence[RunSlot], device: torch.device, dtype: torch.dtype) -> list[Stack]:
@@ -189,7 +197,7 @@ def build_stacks(slots: Sequence[RunSlot], device: torch.device, dtype: torch.dt
         groups.setdefault(stack_key(slot), []).append(slot)
     stacks = []
     for members in groups.values():
-        method = find_method(members[0].config.method)
+        method = find_method(members[0].config.method, members[0].config.versions)
         gathered = {
             key: torch.as_tensor(
                 np.stack([slot.inputs[key] for slot in members]), dtype=dtype, device=device

@@ -98,6 +98,10 @@ class MethodConfig(BaseModel):
     title: ClassVar[str]
     paper: ClassVar[str]
     summary: ClassVar[str]
+    version: ClassVar[int] = 1
+    """Raised when the same settings give other numbers than before; written into each run."""
+    earlier: ClassVar[tuple[int, ...]] = ()
+    """Earlier versions whose half-trained runs the code can still go on with."""
     code: ClassVar[str] = ""
     """Module whose class `Method` trains it; empty: the one of the same name in `dtvg.methods`.
     Methods of other packages name theirs."""
