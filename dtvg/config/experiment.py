@@ -94,10 +94,12 @@ class RunConfig(_Shared):
         """Return the version of a numbered part that the run is trained with.
 
         Args:
-            part: `stage_one`, or `method.<name>` of its own method.
+            part: `stage_one`, `few_shot`, or `method.<name>` of its own method.
         """
         if self.versions is not None:
             return versions.number(self.versions, part)
+        if part == "few_shot":
+            return versions.FEW_SHOT
         return self.method.version if part.startswith("method.") else versions.STAGE_ONE
 
     @property

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from dtvg import versions
 from dtvg.config.sections import DataConfig
 from dtvg.errors import DataError
 from dtvg.tasks.reading import TaskData, load_task
@@ -19,8 +20,7 @@ from dtvg.tasks.spec import Example
 from dtvg.tasks.splits import draw_order, spread_order
 from dtvg.training.batches import TokenisedTask
 
-VERSION = 2
-"""Of the draw: 1 drew row by row, the rows of a group one after the other."""
+VERSION = versions.FEW_SHOT
 
 
 @dataclass(frozen=True)

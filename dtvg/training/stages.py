@@ -46,7 +46,7 @@ def run_data(config: RunConfig, backbone: Backbone) -> RunData:
     task = tokenise(config.target, backbone, config.data)
     if config.data.few_shot is None:
         return RunData(task.fingerprint, task.train, (task,))
-    drawn = draw(config.target, config.data, config.seed)
+    drawn = draw(config.target, config.data, config.seed, config.version("few_shot"))
     task = few_shot(task, drawn)
     return RunData(task.fingerprint, task.train, (task,), drawn)
 
@@ -141,9 +141,9 @@ def prompt_identity(
     init = initial_prompt(config, backbone, given)
     # what is as it was first enters nothing, so that identities of before stay
     more: dict[str, Any] = {f"backbone_{k}": v for k, v in backbone.versions.items()}
-    scoring = {task.spec.name: found for task in data.tasks if (found := scoring_versions(task.spec))}
-    if scoring:
-        more["scoring"] = scoring
+    scoring = {task.spec.name: scoring_versions(task.spec) for task in data.tasks}
+    if any(scoring.values()):
+        more["scoring"] = {name: found for name, found in scoring.items() if found}
     if config.method != STAGE_ONE:
         more |= {"method": config.method.model_dump(mode="json"), "teachers": list(teachers)}
     of_method = config.version(f"method.{config.method.name}")
