@@ -19,6 +19,7 @@ from dtvg.errors import DataError
 from dtvg.tasks import hub, prepared, sources
 from dtvg.tasks.catalogue import find_task
 from dtvg.tasks.labels import label_words, reworded, with_words
+from dtvg.tasks.remarks import single_classes
 from dtvg.tasks.spec import Example, Rule, TaskSpec
 from dtvg.tasks.splits import (
     Splits,
@@ -218,7 +219,8 @@ def _prepare(
     choice: _Choice,
 ) -> TaskData:
     """Read all splits a task needs and divide them."""
-    read = functools.partial(read_official, spec, folder, places, choice.words)
+    said: list[str] = []
+    read = functools.partial(read_official, spec, folder, places, choice.words, said=said)
     train, train_rows = read("train")
     validation: list[Example] = []
     if reads_validation(spec):
@@ -227,6 +229,9 @@ def _prepare(
     if _test_at_hand(spec, folder, choice):
         test, _ = read("test")
     splits = plan_splits(final, train, validation, test, choice.split, choice.seed)
+    if spec.described_in:
+        parts = (splits.train, splits.validation, splits.test)
+        said += single_classes(final, dict(zip(SPLIT_NAMES, parts, strict=True)))
     used = limit_train(splits.train, choice.max_train_examples, choice.seed)
     splits = replace(splits, train=used)
     return TaskData(
@@ -235,7 +240,7 @@ def _prepare(
         validation=splits.validation,
         test=splits.test,
         fingerprint=fingerprint_of(final, splits),
-        notes=_notes(spec, train_rows, splits),
+        notes=(*_notes(spec, train_rows, splits), *said),
         origin=str(folder) if folder else hub.hub_name(spec),
     )
 
@@ -255,6 +260,7 @@ def read_official(
     places: tuple[Path, ...],
     words: tuple[str, ...],
     split: str,
+    said: list[str] | None = None,
 ) -> tuple[list[Example], int]:
     """Read one official split as it stands, all of its files in order.
 
@@ -264,6 +270,7 @@ def read_official(
         places: where files were looked for.
         words: the words that answer for the classes.
         split: `train`, `validation` or `test`.
+        said: collects what a reader should know: how files were read, rows left out, remarks.
 
     Returns:
         Examples and the number of rows read.
@@ -271,6 +278,8 @@ def read_official(
     source = sources.source_of(spec)
     tables = source.tables(spec, folder, places, split)
     examples = [e for where, table in tables for e in source.examples(spec, table, where)]
+    if said is not None:
+        said += source.remarks(spec, split, tables, examples)
     if spec.shared_references:
         examples = sharing_references(examples)
     if words != spec.labels:

@@ -11,6 +11,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from dtvg.tasks.dialect import Dialect
+
 
 class FieldProblem(ValueError):
     """What a `convert` raises for a value it cannot use; reading adds file and row."""
@@ -127,6 +129,10 @@ class TaskSpec:
     """The YAML file of a task without code."""
     text_version: int = 1
     """Raised when this task's text changes; part of its data fingerprint alone."""
+    dialect: Dialect | None = None
+    """What that description says about how text files are written."""
+    label_values: tuple[str, ...] = ()
+    """Labels as its label column holds them, by class."""
 
     @property
     def columns(self) -> tuple[str, ...]:
