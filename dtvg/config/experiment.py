@@ -96,12 +96,14 @@ class RunConfig(_Shared):
         """Return the version of a numbered part that the run is trained with.
 
         Args:
-            part: `stage_one`, `rule`, or `method.<name>` of its own method.
+            part: `stage_one`, `rule`, `few_shot`, or `method.<name>` of its own method.
         """
         if self.versions is not None:
             return versions.number(self.versions, part)
         if part == "rule":
             return RULE_VERSION
+        if part == "few_shot":
+            return versions.FEW_SHOT
         return self.method.version if part.startswith("method.") else versions.STAGE_ONE
 
     @property

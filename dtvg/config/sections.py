@@ -96,6 +96,11 @@ class DataConfig(Section):
         "plan",
         description="Splits by the literature's rule, or the official splits that have labels.",
     )
+    split_rules: dict[Name, Literal["size", "halved", "official"]] = Field(
+        {},
+        description="Split rule of a task in place of its own, e.g. {multirc: size}: by official "
+        "size, validation halved, or the official splits.",
+    )
     max_train_examples: int | None = Field(
         None, ge=1, description="Use at most N training rows per task, drawn with the seed."
     )

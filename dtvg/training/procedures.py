@@ -199,7 +199,7 @@ def _check_recorded(session: Session, run: RunConfig, key: str) -> None:
         StoreError: it was begun with other versions, or has finished and its prompt is not the
             one that is wanted.
     """
-    why = why_not(session.experiment, run)
+    why = why_not(session.experiment, run, session.backbone)
     if why:
         raise StoreError(why)
     result = open_run(session.experiment.run(run.name).path).result
@@ -249,7 +249,7 @@ def _transfer(session: Session, cohort: CohortPlan) -> None:
         if run.name not in names:
             continue
         try:
-            why = why_not(session.experiment, run)
+            why = why_not(session.experiment, run, session.backbone)
             if why:
                 raise StoreError(why)
             inputs[run.name] = _inputs_of(session, run)
