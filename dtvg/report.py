@@ -157,6 +157,9 @@ def _transfer(experiment: Experiment, run: Run | None, step: int | None) -> Iter
             transfer_figure(info, basis),
             info.of(basis),
         )
+    if len(info.over_targets):
+        said = "Mean over these targets, and targets as random effects; scores 0..1."
+        yield View("What each source adds over all targets", said, None, info.over_targets)
 
 
 def _subsets(experiment: Experiment, run: Run | None, step: int | None) -> Iterator[View]:

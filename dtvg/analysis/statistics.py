@@ -206,7 +206,7 @@ class Crossed(NamedTuple):
         from scipy.special import stdtrit
 
         half = stdtrit(self.freedom, (1 + level) / 2) * np.sqrt(self.variance)
-        return self.difference - half, self.difference + half
+        return np.asarray(self.difference - half), np.asarray(self.difference + half)
 
 
 def crossed_effects(parts: Sequence[Floats]) -> Crossed:
@@ -238,7 +238,7 @@ def crossed_effects(parts: Sequence[Floats]) -> Crossed:
     floor = np.maximum(by_seed, by_example)
     variance = np.maximum(by_seed + by_example - rest, floor)
     freedom = np.divide(variance**2, terms, out=np.full_like(terms, np.nan), where=terms > 0)
-    return Crossed(means.mean(axis=-1), variance, freedom)
+    return Crossed(np.asarray(means.mean(axis=-1)), np.asarray(variance), freedom)
 
 
 def mcnemar_p(first_only: int, second_only: int) -> tuple[float, str]:

@@ -38,12 +38,14 @@ from dtvg.config.sections import (
 )
 
 __all__ = [
+    "AVERAGE",
     "BackboneConfig",
     "Checked",
     "DataConfig",
     "DeviceConfig",
     "EvaluationConfig",
     "ExperimentConfig",
+    "HypothesisConfig",
     "LoggingConfig",
     "Name",
     "OptimConfig",

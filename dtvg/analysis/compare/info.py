@@ -103,6 +103,18 @@ class CompareInfo:
         return tuple(hypothesis.primary(one, self.runs, several) for one in self.hypotheses)
 
     @property
+    def primary_table(self) -> pd.DataFrame:
+        """`experiment, better, than, on, margin, sentence`, then as in `PairedInfo.table`."""
+        rows = []
+        for one in self.primary:
+            told = one.declared
+            said = (told.experiment, told.better, told.than, told.on, told.margin, one.sentence)
+            names = ("experiment", "better", "than", "on", "margin", "sentence")
+            found = {} if one.row is None else one.row.to_dict()
+            rows.append({**dict(zip(names, said, strict=True)), **found})
+        return pd.DataFrame(rows)
+
+    @property
     def declared_note(self) -> str:
         """One sentence on what was declared, also where nothing was."""
         if self.primary:

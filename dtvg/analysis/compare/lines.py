@@ -13,8 +13,8 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
-from dtvg.analysis.compare.info import AVERAGE, CompareInfo
 from dtvg.analysis.compare.families import NO_ANSWERS, NOT_ENOUGH, WITHIN
+from dtvg.analysis.compare.info import AVERAGE, CompareInfo
 from dtvg.analysis.compare.verdicts import REFERENCE
 from dtvg.analysis.statistics import MOST_SEEDS
 
@@ -235,7 +235,7 @@ def legend(lines: Lines, info: CompareInfo) -> list[str]:
     if lines.marks:
         said.append(
             "; ".join(f"{SYMBOLS[m]} {words[m]}" for m in lines.marks)
-            + " (paired, p ≤ 0.05 after correction for the comparisons made)."
+            + " (paired, p ≤ 0.05 after correction by Holm or joint sign flips)."
         )
     elif (info.verdicts["family"] != "reference").any():
         said.append(f"No comparison with {whom} gives a verdict at 5 % after correction.")
@@ -319,6 +319,26 @@ def verdicts_shown(info: CompareInfo) -> pd.DataFrame:
     if not (table["n_targets"] > 1).any():
         shown = shown.drop(columns="over targets (random effects)")
     return shown
+
+
+def primary_shown(info: CompareInfo) -> pd.DataFrame:
+    """Return the declared comparisons as they are printed, a row each."""
+    rows = []
+    for one in info.primary:
+        made = dict.fromkeys(("points", "95 %", "p", "verdict", "seeds", "examples"), "")
+        if one.row is not None and one.row["n_seeds"]:
+            row = one.row
+            ends = _spans(pd.Series([row["low_corrected"]]), pd.Series([row["high_corrected"]]))
+            made |= {
+                "points": f"{100 * row['difference']:+.{PLACES}f}",
+                "95 %": ends[0],
+                "p": _p(row["p_corrected"]),
+                "verdict": _said(row["verdict"], row["statement"]),
+                "seeds": str(row["n_seeds"]),
+                "examples": f"{row['n_examples']:,.0f}" if row["n_examples"] else "",
+            }
+        rows.append({"hypothesis": one.declared.text(len(info.primary) > 1), **made})
+    return pd.DataFrame(rows)
 
 
 def _said(verdict: str, statement: str) -> str:

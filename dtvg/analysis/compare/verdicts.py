@@ -44,7 +44,7 @@ NOTE = (
     "Differences are subject minus baseline, paired by seed. The p of a verdict is the larger of "
     "two: Student's t over seeds, and 10,000 resamples of seeds and examples together; where "
     "simulations show more than 5 % errors at this number of seeds and examples it is multiplied "
-    f"with {limits.PENALTY:g}, or there is no verdict. The declared comparison is tested alone. All "
+    f"with {limits.PENALTY:g}, or there is no verdict. A declared comparison is tested alone; all "
     "others are exploratory and corrected together, those of the average and those of the single "
     "targets apart: by Holm below six seeds, from six seeds on by joint sign flips with the "
     "maximum statistic (Westfall and Young) for the seeds and Holm for the examples. The maximum "
