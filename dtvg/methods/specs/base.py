@@ -136,6 +136,8 @@ class MethodConfig(BaseModel):
     """Whether every example gets its own prompt; `mixed_prompt` in files is then their mean."""
     role: ClassVar[Role] = Role.HEADLINE
     """What its runs are for, where they do not judge a subset of sources."""
+    candidate: ClassVar[bool] = True
+    """Whether a person would choose it; a row that only explains others is in no family."""
 
     name: str
 
