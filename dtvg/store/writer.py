@@ -13,7 +13,7 @@ import json
 import logging
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -121,9 +121,22 @@ class Snapshot:
 class CohortWriter:
     """Commits rows and state of all runs of a cohort together."""
 
-    def __init__(self, cohort: CohortDir, writers: Mapping[str, RunWriter]) -> None:
+    def __init__(
+        self,
+        cohort: CohortDir,
+        writers: Mapping[str, RunWriter],
+        guard: Callable[[], None] = lambda: None,
+    ) -> None:
+        """Make it.
+
+        Args:
+            cohort: where the state goes.
+            writers: by run.
+            guard: called before each commit; raises a StoreError where it must not happen.
+        """
         self.cohort = cohort
         self.writers = dict(writers)
+        self.guard = guard
         self._stale: list[Path] = []
 
     def snapshot(self, tensors: Mapping[str, np.ndarray], meta: Mapping[str, Any]) -> Snapshot:
@@ -144,6 +157,7 @@ class CohortWriter:
                     final = self.writers[name].run.table_dir(table) / part_name(first, last)
                     pending.append((final.with_name(f".{final.name}"), final))
                     _write_hidden(data, pending[-1][0])
+            self.guard()
             self._put_state(snapshot, [final for _, final in pending])
             _reveal(pending)
         except OSError as error:

@@ -10,7 +10,9 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -24,9 +26,12 @@ from dtvg.plan.graph import CohortPlan, Plan
 from dtvg.plan.stored import keep_plan
 from dtvg.records import RunState
 from dtvg.store.bank import PromptBank, TaskPrompt, complaints
+from dtvg.store.files import read_json
 from dtvg.store.layout import CohortDir, ExperimentDir, RunDir, add_run, load_experiment
+from dtvg.store.lease import Lease, held_here
+from dtvg.store.processes import ProcessId
 from dtvg.store.reader import open_run, read_prompts
-from dtvg.store.status import StatusBoard
+from dtvg.store.status import StatusBoard, clear
 from dtvg.store.writer import CohortWriter, Committer, RunWriter
 from dtvg.training.cohort import Cohort
 from dtvg.training.devices import pick_device, set_threads, token_budget
@@ -105,7 +110,8 @@ def run_experiment(
             f"Experiment '{config.name}' has no transfer run '{unknown_names[0]}'; "
             f"`dtvg runs show {config.name}` lists its runs."
         )
-    with experiment.lock(), stop_on_signals() as stop:
+    with experiment.lock() as lease, stop_on_signals() as stop:
+        stop.watch = partial(_asked_to_stop, experiment, lease)
         device = pick_device(config.device)
         threads = set_threads(config.device)
         log.info("device %s, %d threads", device, threads)
@@ -126,9 +132,24 @@ def run_experiment(
         )
         before(session.plan)
         for cohort in session.plan.cohorts:
+            stop.look()
             if not stop:
                 work = _stage_one if cohort.in_stage_one else _transfer
                 work(session, cohort)
+        clear(experiment, "stop")
+        if stop.interrupted:
+            raise KeyboardInterrupt
+
+
+def _asked_to_stop(experiment: ExperimentDir, lease: Lease) -> bool:
+    """Whether this very process was asked to stop by a file, as from another host or container.
+
+    Raises:
+        LeaseLost: another process took over.
+    """
+    lease.check()
+    content = read_json(experiment.control_dir / "stop")
+    return content is not None and ProcessId.read(content).same(lease.file.holder)
 
 
 def _unfinished(session: Session) -> list[RunConfig]:
@@ -306,6 +327,9 @@ def _train_cohort(
     except DtvgError as error:
         _give_up(cohort, str(error))
         raise
+    except KeyboardInterrupt:
+        _interrupted(cohort)
+        raise
     finally:
         cohort.board.close()
 
@@ -341,7 +365,9 @@ def _cohort(
     stacks = build_stacks([s for s in slots if s.result is None], session.device, dtype)
     for stack in stacks:
         stack.load(tensors)
-    writer = CohortWriter(directory, {slot.name: slot.writer for slot in slots})
+    lease = held_here(session.experiment.path)
+    guard = (lambda: None) if lease is None else lease.check
+    writer = CohortWriter(directory, {slot.name: slot.writer for slot in slots}, guard)
     pace = session.config.logging
     return Cohort(
         directory,
@@ -378,6 +404,18 @@ def _open(cohort: Cohort, known: set[str], session: Session) -> None:
         )
         for kind, detail in starting_events(slot, method, session.told.get(slot.name, [])):
             cohort.event(slot, kind, detail)
+
+
+def _interrupted(cohort: Cohort) -> None:
+    """Let the commit in work end, then say on every run that it was interrupted."""
+    with suppress(StoreError):
+        cohort.committer.close()
+    for slot in cohort.slots:
+        cohort.board.update(
+            slot.name,
+            state=RunState.STOPPED,
+            message="interrupted; resuming continues from its last commit",
+        )
 
 
 def _give_up(cohort: Cohort, sentence: str) -> None:
