@@ -25,7 +25,7 @@ from dtvg.store.lease import note_start, release, wait_until_free
 from dtvg.store.liveness import Sign, look, look_at_all
 from dtvg.store.processes import ProcessId
 from dtvg.store.reader import open_run
-from dtvg.store.status import request
+from dtvg.store.status import clear, request
 
 log = logging.getLogger(__name__)
 
@@ -265,6 +265,8 @@ def kill_all(experiment: ExperimentDir) -> list[str]:
         )
     ended = ends_with_kill(experiment)
     _kill(processes, experiment.path)
+    for name in ended:  # who resumes them does not want them stopped
+        clear(experiment.run(name), "stop")
     return ended
 
 

@@ -351,6 +351,8 @@ def release(folder: Path) -> Sign:
             content = read_json(path) or {}
             if content.get("state") in ("running", "stopping") and not content.get("lease"):
                 replace_json(path, {**content, "state": "lost"}, durable=False)
+            with contextlib.suppress(OSError):  # who resumes it does not want it stopped
+                (path.parent / "control" / "stop").unlink()
     forget(place)
     return sign
 

@@ -266,6 +266,8 @@ def _of_start(folder: Path) -> Sign:
     if content is None:
         return FREE
     process = ProcessId.read(content)
+    if process.pid <= 0:
+        return FREE  # not the note of a process
     alive = process.exists()
     if alive is None:
         age = age_of(folder / STARTING)
