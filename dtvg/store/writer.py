@@ -234,12 +234,11 @@ class CohortWriter:
                 folder = run.table_dir(table)
                 for path in folder.glob(".*") if folder.is_dir() else ():
                     path.unlink(missing_ok=True)
-                if loaded is None:
-                    for part in parts(folder):
-                        part.path.unlink(missing_ok=True)
+            if loaded is None:
+                start_over(run)
         if loaded is None:
             return None
-        return _without(loaded[0], loaded[1], [n for n, run in runs.items() if not _has_rows(run)])
+        return without(loaded[0], loaded[1], [n for n, run in runs.items() if not _has_rows(run)])
 
 
 def _has_rows(run: RunDir) -> bool:
@@ -247,7 +246,17 @@ def _has_rows(run: RunDir) -> bool:
     return any(parts(run.table_dir(table)) for table in TABLES)
 
 
-def _without(
+def start_over(run: RunDir) -> None:
+    """Remove what a run wrote, so that it can be trained from its first step again."""
+    run.result_path.unlink(missing_ok=True)
+    for table in TABLES:
+        for part in parts(run.table_dir(table)):
+            part.path.unlink(missing_ok=True)
+    for which in ("best", "final"):
+        (run.prompts_dir / f"{which}.safetensors").unlink(missing_ok=True)
+
+
+def without(
     tensors: Mapping[str, np.ndarray], meta: Mapping[str, Any], gone: Sequence[str]
 ) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     """Return a commit's tensors and numbers without some of its runs."""

@@ -32,7 +32,7 @@ from dtvg.store.lease import Lease, held_here
 from dtvg.store.processes import ProcessId
 from dtvg.store.reader import open_run, read_prompts
 from dtvg.store.status import StatusBoard, clear
-from dtvg.store.writer import CohortWriter, Committer, RunWriter
+from dtvg.store.writer import CohortWriter, Committer, RunWriter, start_over, without
 from dtvg.training.cohort import Cohort
 from dtvg.training.devices import pick_device, set_threads, token_budget
 from dtvg.training.loop import Report, train
@@ -50,7 +50,7 @@ from dtvg.training.stages import (
     to_task_prompt,
     transfer_inputs,
 )
-from dtvg.training.state import RunSlot, build_stacks
+from dtvg.training.state import RunSlot, best_of, build_stacks
 from dtvg.training.trials import choose_by_trials
 
 log = logging.getLogger(__name__)
@@ -307,10 +307,18 @@ def _train_cohort(
     run_dirs = {run.name: add_run(session.experiment, run) for run in runs}
     saved = CohortWriter.recover(directory, run_dirs)
     tensors, meta = saved if saved is not None else ({}, {"runs": {}})
+    best = {run.name: _best_of(run_dirs[run.name], tensors, meta["runs"]) for run in runs}
+    again = [run.name for run in runs if run.full_role.in_stage_one and best[run.name] is None]
+    for name in again:  # it finished, but nothing is left of what it made
+        log.warning("%s is trained again: its prompt is neither in the bank nor in its files", name)
+        start_over(run_dirs[name])
+    tensors, meta = without(tensors, meta, again)
     slots = [
         _slot(session, run, RunWriter(run_dirs[run.name], run), inputs[run.name], meta["runs"])
         for run in runs
     ]
+    for slot in slots:
+        slot.best = best[slot.name] or {}
     cohort = _cohort(session, directory, run_dirs, slots, tensors, finished)
     names = {slot.name for slot in cohort.slots}
     for name, numbers in meta["runs"].items():
@@ -332,6 +340,23 @@ def _train_cohort(
         raise
     finally:
         cohort.board.close()
+
+
+def _best_of(
+    directory: RunDir, tensors: Mapping[str, np.ndarray], known: Mapping[str, Any]
+) -> dict[str, torch.Tensor] | None:
+    """Return a run's tensors at its best step, from the commit or else from its own files.
+
+    Empty before the first; None where a run has finished and they are nowhere.
+    """
+    found = best_of(directory.name, tensors)
+    if found or (known.get(directory.name) or {}).get("result") is None:
+        return found
+    try:
+        stored = read_prompts(open_run(directory.path), "best")
+    except StoreError:
+        return None
+    return {k: torch.from_numpy(v) for k, v in stored.items()} if "mixed_prompt" in stored else None
 
 
 def _slot(

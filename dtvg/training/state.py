@@ -161,12 +161,17 @@ class Stack:
                         if key in saved:
                             value = torch.from_numpy(np.array(saved[key]))
                             tensor[i].copy_(value.reshape(tensor[i].shape))
-                prefix = f"{slot.name}/best/"
-                slot.best = {
-                    key.removeprefix(prefix): torch.from_numpy(np.array(value))
-                    for key, value in saved.items()
-                    if key.startswith(prefix)
-                }
+                slot.best = best_of(slot.name, saved)
+
+
+def best_of(name: str, saved: Mapping[str, np.ndarray]) -> dict[str, Tensor]:
+    """Return a run's tensors at its best step from a commit; empty where it holds none."""
+    prefix = f"{name}/best/"
+    return {
+        key.removeprefix(prefix): torch.from_numpy(np.array(value))
+        for key, value in saved.items()
+        if key.startswith(prefix)
+    }
 
 
 def stack_key(slot: RunSlot) -> tuple[Any, ...]:
