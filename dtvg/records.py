@@ -127,13 +127,19 @@ class RunState(StrEnum):
     FINISHED = "finished"
     FAILED = "failed"
     LOST = "lost"
-    """Its files say it is alive, but no process with that pid and start time exists (on
-    another host: no heartbeat for 30 s)."""
+    """Its files say it is alive, but the lease of its experiment is proved free."""
+    UNKNOWN = "unknown"
+    """Its files say it is alive, and whether that is so cannot be told from here."""
 
     @property
     def alive(self) -> bool:
         """Whether a process is expected to be working on it."""
         return self in (RunState.RUNNING, RunState.STOPPING)
+
+    @property
+    def may_live(self) -> bool:
+        """Whether a process may be working on it, so that it must not be moved or started."""
+        return self.alive or self is RunState.UNKNOWN
 
     @property
     def resumable(self) -> bool:
