@@ -191,7 +191,7 @@ def create_experiment(
     """
     experiment = ExperimentDir(Path(runs_dir).expanduser().resolve() / check_name(config.name))
     with changing(experiment.path):
-        _create(experiment, config)
+        _create(experiment, config, versions)
     return experiment
 
 
@@ -209,7 +209,9 @@ def changing(path: Path) -> Iterator[None]:
         yield
 
 
-def _create(experiment: ExperimentDir, config: ExperimentConfig) -> None:
+def _create(
+    experiment: ExperimentDir, config: ExperimentConfig, versions: Versions | None
+) -> None:
     """Write an experiment's folder, or compare with the one that is there."""
     if experiment.config_path.exists():
         _, stored = load_experiment(experiment.path)
