@@ -412,6 +412,8 @@ def check_file(arguments: argparse.Namespace) -> int:
     done = check_task(spec, DataConfig(), arguments.problems)
     console = console_for_tables()
     _print_examples(console, done)
+    for words in done.found:
+        print(f"{words}.")
     if done.train:
         _print_lengths(done, arguments.backbone, arguments.max_source_tokens)
     _print_balance(done)

@@ -327,6 +327,11 @@ def contribution_figure(
     return _lines(info, "contribution", "Frobenius norm of what is added", dark, order)
 
 
+def negative_figure(info: GroupInfo, dark: bool = False, order: Sequence[str] = ()) -> go.Figure:
+    """Draw the share of each source's scale entries below 0; as `weights_figure`."""
+    return _lines(info, "negative", "share of negative scale entries", dark, order)
+
+
 def _lines(info: GroupInfo, column: str, title: str, dark: bool, order: Sequence[str]) -> go.Figure:
     if not len(info.steps):
         return message(NOTHING, dark)

@@ -7,6 +7,7 @@ dropped from a cohort by indexing. Only `forward` (and what to `prepare`) is up 
 
 from __future__ import annotations
 
+import dataclasses
 import importlib
 import zlib
 from abc import ABC, abstractmethod
@@ -22,7 +23,7 @@ from torch import Tensor
 from dtvg import versions
 from dtvg.errors import ConfigError
 from dtvg.methods.specs import MethodConfig
-from dtvg.rule.types import Grouping
+from dtvg.rule.types import RULE_VERSION, Grouping, RuleSettings
 from dtvg.versions import Versions
 
 Role = Literal["prompt", "scale", "scale_target", "gate"]
@@ -210,6 +211,8 @@ class PromptStep:
     """Prompts whose logits and hidden states each example's are drawn to."""
     teaching: float = 0.0
     """Weight of that in the loss."""
+    scale_negative: Float[Tensor, "p n"] | None = None
+    """Share of the entries of each source's scale that are below 0."""
     beside: tuple[tuple[int, ...], ...] = ()
     """Per branch, places of the sources on whose data it trains as well: a batch of each, whose
     mean loss is added to the target's. Empty: every branch trains on the target's data only."""
@@ -294,6 +297,14 @@ class TransferMethod(ABC):
         if self.versions is None:
             return self.config.version
         return versions.number(self.versions, f"method.{self.config.name}")
+
+    @property
+    def settings(self) -> RuleSettings:
+        """How sources are ranked and grouped, in the version the runs are trained with."""
+        version = RULE_VERSION
+        if self.versions is not None:
+            version = versions.number(self.versions, "rule")
+        return dataclasses.replace(self.config.grouping_settings(), version=version)
 
     @abstractmethod
     def prepare(self, inputs: Inputs) -> MethodState:
@@ -390,7 +401,7 @@ def find_method(config: MethodConfig, recorded: Versions | None = None) -> Trans
     """
     if recorded is not None:
         config = config.as_of(versions.number(recorded, f"method.{config.name}"))
-    name = config.code or f"dtvg.methods.{config.name}"
+    name = config.module
     try:
         made = importlib.import_module(name).Method
     except (ImportError, AttributeError) as error:

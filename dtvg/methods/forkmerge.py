@@ -74,7 +74,7 @@ class Method(TransferMethod):
             gram = gram_matrix(own, sources, ones, sources.new_ones(sources.shape[:-1]))
             apart = branches[:, 1:] - branches[:, :1]
             norms = apart.flatten(2).norm(dim=-1) * weights
-        grouping = decide_on_device(gram, self.config.grouping_settings())
+        grouping = decide_on_device(gram, self.settings)
         beside = ((), *((place,) for place in range(sources.shape[1])))
         return PromptStep(prompt, weights, grouping, scales, norms, beside=beside)
 

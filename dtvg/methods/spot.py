@@ -75,7 +75,7 @@ class Method(PlainPrompt):
         """The prompt itself, and how the sources rank by it now."""
         prompt = state.parameters["prompt"]
         gram = pooled_gram(prompt, state.frozen["pooled_sources"])
-        grouping = decide_on_device(gram, self.config.grouping_settings())
+        grouping = decide_on_device(gram, self.settings)
         return ranked_step(prompt.clone(), state, grouping, state.frozen["chosen"])
 
 

@@ -43,7 +43,7 @@ class Method(Spot):
         both, before = state.parameters["prompt"], state.memory["member"]
         done = state.memory["decided"]
         gram = pooled_gram(both[:, REFERENCE], state.frozen["pooled_sources"])
-        settings = self.config.grouping_settings()
+        settings = self.settings
         grouping = decide_on_device(gram, settings, before, done + 1)
         if batch is None:
             return ranked_step(both[:, TUNED].clone(), state, grouping, before)

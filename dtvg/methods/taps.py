@@ -77,7 +77,7 @@ class Method(TransferMethod):
             part = 1.0 / max(1, n) if self.config.base == "mean_sources" else 0.0
             weights = part * shared.mean(-1)
             norms = part * (shared[..., None] * sources).flatten(2).norm(dim=-1)
-        grouping = decide_on_device(gram, self.config.grouping_settings())
+        grouping = decide_on_device(gram, self.settings)
         return PromptStep(mixed, weights, grouping, shared.mean(-1), norms)
 
     def penalty(self, state: MethodState, step: PromptStep) -> Float[Tensor, " R"]:

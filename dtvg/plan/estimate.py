@@ -126,7 +126,7 @@ def trained_parameters(run: RunConfig, width: int) -> int:
     """
     length, sources = run.prompt.length, len(run.sources)
     count = length * width + run.method.gate_count(length, width, sources)
-    if run.method.trains_scales:
+    if run.method.has_scales:
         count += length * (1 + run.method.scale_count(sources))
     return count * (len(run.needs.branches) or 1)
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from dtvg.backbones.base import Backbone
 from dtvg.config import ExperimentConfig, RunConfig
 from dtvg.plan.graph import Plan
 from dtvg.store import versions
@@ -62,21 +63,24 @@ def has_start(directory: RunDir) -> bool:
     return (directory.prompts_dir / "initial.safetensors").exists()
 
 
-def why_not(experiment: ExperimentDir, run: RunConfig) -> str:
+def why_not(experiment: ExperimentDir, run: RunConfig, backbone: Backbone) -> str:
     """Return in one sentence why a run cannot go on as it was made; empty: it can.
 
     Args:
         experiment: its folder.
         run: as recorded.
+        backbone: loaded; most read and answer as they always did.
     """
     directory = experiment.run(run.name)
-    wanted = ["rule", f"method.{run.method.name}"]
+    wanted = ["rule", f"method.{run.method.name}", "few_shot"]
+    if backbone.versions:
+        wanted.append("backbone")
     tasks = [run.target]
     if run.role != "transfer" or not has_start(directory) or run.needs.source_data:
         tasks += run.sources
     if run.role != "transfer" and not directory.result_path.exists():
         wanted.append("stage_one")
-    wanted += [f"{kind}.{task}" for kind in ("text", "split") for task in tasks]
+    wanted += [f"{kind}.{task}" for kind in ("text", "split", "scoring") for task in tasks]
     differing = versions.in_the_way(run, today(run), wanted)
     if not differing:
         return ""

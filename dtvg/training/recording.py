@@ -61,7 +61,7 @@ class StepLog:
                 tensors["gram"] = step.grouping.gram
                 tensors["weight"] = step.weights
             if step.weights is not None:
-                for name in ("scale_mean", "contribution_norm"):
+                for name in ("scale_mean", "contribution_norm", "scale_negative"):
                     value = getattr(step, name)
                     if value is not None:
                         tensors[name] = value
@@ -100,7 +100,7 @@ def _write(items: list[_Queued]) -> list[Failure]:
     }
     grouping = None
     if "gram" in values:
-        grouping = decide(values["gram"], slots[0].method.grouping_settings())
+        grouping = decide(values["gram"], slots[0].config.rule_settings)
     failures = []
     for i, slot in enumerate(slots):
         finite = np.isfinite(values["loss"][:, i]) & np.isfinite(values["grad_norm"][:, i])
@@ -125,7 +125,7 @@ def _step_columns(
     items: list[_Queued], values: Mapping[str, np.ndarray], i: int, slot: RunSlot
 ) -> dict[str, Any]:
     rates = np.array([item.record.rates[i] for item in items], dtype=np.float32)
-    scaled = slot.method.trains_scales
+    scaled = slot.method.has_scales
     grouped = slot.method.has_source_vectors
     count = len(items)
     return {
@@ -196,7 +196,17 @@ def _source_columns(
         "weight": weight.ravel(),
         "scale_mean": values["scale_mean"][:count, i].astype(np.float32).ravel(),
         "contribution_norm": values["contribution_norm"][:count, i].astype(np.float32).ravel(),
+        "scale_negative": _shares(values, count, i, rank.size),
     }
+
+
+def _shares(
+    values: Mapping[str, np.ndarray], count: int, i: int, size: int
+) -> np.ndarray | list[None]:
+    """Return the share of negative scale entries of every row, or nulls where nothing scales."""
+    if "scale_negative" not in values:
+        return [None] * size
+    return values["scale_negative"][:count, i].astype(np.float32).ravel()
 
 
 def _restart_events(

@@ -170,12 +170,12 @@ class Stack:
                         if key in saved:
                             value = torch.from_numpy(np.array(saved[key]))
                             tensor[i].copy_(value.reshape(tensor[i].shape))
-                slot.best = best_of(saved, slot.name)
+                slot.best = best_of(slot.name, saved)
 
 
-def best_of(saved: Mapping[str, np.ndarray], run: str) -> dict[str, Tensor]:
-    """Return a run's tensors at its best step from a commit's; empty where it has none."""
-    prefix = f"{run}/best/"
+def best_of(name: str, saved: Mapping[str, np.ndarray]) -> dict[str, Tensor]:
+    """Return a run's tensors at its best step from a commit; empty where it holds none."""
+    prefix = f"{name}/best/"
     return {
         key.removeprefix(prefix): torch.from_numpy(np.array(value))
         for key, value in saved.items()

@@ -71,7 +71,7 @@ class Method(TransferMethod):
             ones, weights = torch.ones_like(own[..., 0]), mixture[:, 1:]
             gram = gram_matrix(own, sources, ones, scale[:, 1:])
             norms = (scale[:, 1:, :, None] * sources).flatten(2).norm(dim=-1) * weights
-            grouping = decide_on_device(gram, self.config.grouping_settings())
+            grouping = decide_on_device(gram, self.settings)
         return PromptStep(prompt, weights, grouping, scale[:, 1:].detach().mean(-1), norms)
 
     def search(self, state: MethodState, row: int, step: int, total: int) -> Search | None:

@@ -33,7 +33,7 @@ class Method(Spot):
         prompt, before = state.parameters["prompt"], state.memory["member"]
         done = state.memory["decided"]
         gram = pooled_gram(prompt, state.frozen["pooled_sources"])
-        settings = self.config.grouping_settings()
+        settings = self.settings
         grouping = decide_on_device(gram, settings, before, done + 1)
         if batch is None:
             return ranked_step(prompt.clone(), state, grouping, before)

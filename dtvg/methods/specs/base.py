@@ -136,6 +136,8 @@ class MethodConfig(BaseModel):
     """Whether every example gets its own prompt; `mixed_prompt` in files is then their mean."""
     role: ClassVar[Role] = Role.HEADLINE
     """What its runs are for, where they do not judge a subset of sources."""
+    candidate: ClassVar[bool] = True
+    """Whether a person would choose it; a row that only explains others is in no family."""
 
     name: str
 
@@ -171,6 +173,16 @@ class MethodConfig(BaseModel):
         """Whether sources can be pinned to the group, or banned from it, in mid-run."""
         return self.weights == "grouped" and self.has_source_vectors
 
+    @property
+    def module(self) -> str:
+        """The module whose class `Method` trains a run of this configuration."""
+        return self.code or f"dtvg.methods.{self.name}"
+
+    @property
+    def has_scales(self) -> bool:
+        """Whether a run of this configuration trains per-token scales."""
+        return self.trains_scales
+
     # -- what runs it stands for -------------------------------------------------------------
 
     @classmethod
@@ -200,9 +212,18 @@ class MethodConfig(BaseModel):
             value = getattr(self, key)
             if key == "name" or value == field.default or value is None:
                 continue
-            text = _in_letters(value)
-            parts.append(text if isinstance(value, str) else f"{key.replace('_', '')}{text}")
+            parts.append(self.part_of_label(key, value))
         return "-".join(parts)
+
+    def part_of_label(self, key: str, value: Any) -> str:
+        """Return how the label names a setting that is not at default.
+
+        Args:
+            key: the setting.
+            value: what it is set to.
+        """
+        text = _in_letters(value)
+        return text if isinstance(value, str) else f"{key.replace('_', '')}{text}"
 
     def named_sources(self) -> Subset:
         """Return sources this configuration names; they must be among the experiment's."""
@@ -302,7 +323,7 @@ class MethodConfig(BaseModel):
 
     def scale_count(self, sources: int) -> int:
         """Return how many learned scales `[r]` there are beside the target's."""
-        return sources if self.trains_scales and self.has_source_vectors else 0
+        return sources if self.has_scales and self.has_source_vectors else 0
 
     def gate_count(self, length: int, width: int, sources: int) -> int:
         """Return how many learned gates, assignment logits or attention weights there are."""
