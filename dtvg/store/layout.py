@@ -209,9 +209,7 @@ def changing(path: Path) -> Iterator[None]:
         yield
 
 
-def _create(
-    experiment: ExperimentDir, config: ExperimentConfig, versions: Versions | None
-) -> None:
+def _create(experiment: ExperimentDir, config: ExperimentConfig, versions: Versions | None) -> None:
     """Write an experiment's folder, or compare with the one that is there."""
     if experiment.config_path.exists():
         _, stored = load_experiment(experiment.path)

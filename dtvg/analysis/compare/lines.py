@@ -239,7 +239,7 @@ def legend(lines: Lines, info: CompareInfo) -> list[str]:
     }
     said = [f"{split[0].upper()}{split[1:]} in percent, {beside[lines.spread]}{_counts(lines)}."]
     if any(line.after for line in lines.lines):
-        said.append("A method \"after\" a paper is an adaptation, not what its authors run.")
+        said.append('A method "after" a paper is an adaptation, not what its authors run.')
     if lines.of("compared"):
         said.append("Best compared method of a column in bold, second underlined.")
     whom = "the subject" if lines.several else lines.subject
