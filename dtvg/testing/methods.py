@@ -69,9 +69,9 @@ def pick(inputs: Inputs, row: int) -> Inputs:
         inputs.source_vectors[row : row + 1],
         None if mixture is None else mixture[row : row + 1],
         None if chosen is None else chosen[row : row + 1],
-        None if inputs.candidates is None else inputs.candidates[row : row + 1],
         inputs.source_names[row : row + 1],
         inputs.seeds[row : row + 1],
+        None if inputs.candidates is None else inputs.candidates[row : row + 1],
     )
 
 

@@ -242,12 +242,9 @@ def _update(
         for name, role in stack.method.roles.items()
     }
     observed = stack.method.observe(stack.state, gradient, coming(slots))
-    updates = send(np.array([slot.step + 1.0 for slot in slots]), device)
     if step.restarted is not None:
         restart(stack, step.restarted, step.restart)
-    if ADAM_SINCE in step.memory:
-        since = step.memory[ADAM_SINCE]
-        updates = updates.view((-1,) + (1,) * (since.dim() - 1)) - since
+    updates = _updates(slots, step, device)
     decay = send(np.array([r.weight_decay for r in full]), device)
     adamw_update(stack.state.parameters, gradients, stack.moments, rates, decay, updates, finite)
     for name, value in {**step.memory, **observed}.items():
@@ -286,6 +283,15 @@ def clip(gradients: dict[str, Tensor], limits: Sequence[float], branches: int) -
     for name, g in gradients.items():
         gradients[name] = (flat[name] * factor.view((-1,) + (1,) * (g.dim() - lead))).view_as(g)
     return norm.view(len(limits), branches)
+
+
+def _updates(slots: Sequence[RunSlot], step: PromptStep, device: torch.device) -> Tensor:
+    """Return the number of this update since Adam began, per run `[R]` or branch `[R B]`."""
+    updates = send(np.array([slot.step + 1.0 for slot in slots]), device)
+    if ADAM_SINCE not in step.memory:
+        return updates
+    since = step.memory[ADAM_SINCE]
+    return updates.view((-1,) + (1,) * (since.dim() - 1)) - since
 
 
 def _logged(each: Tensor, step: PromptStep) -> Tensor:

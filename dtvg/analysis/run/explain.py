@@ -441,9 +441,10 @@ def _reason(info: ExplainInfo, s: int) -> str:
         f"similarity {digits(info.similarity[s])} (rank {info.rank[s] + 1} of {len(info.sources)})"
     )
     words, member = _words(info), bool(info.member[s])
-    if info.held and not words.always:
+    lasting = info.memory == "init_only" or (info.rule in RULES and RULES[info.rule].never_regroups)
+    if info.held and not lasting:
         return f"{place} now, but the group of the previous step is kept."
-    if info.aimless and not words.always:
+    if info.aimless and not lasting:
         return f"{place}, since the target's vector is zero."
     text = words.member if member else words.other
     if words.below and not info.candidate[s]:
