@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,10 +16,11 @@ import yaml
 
 from dtvg.config import ExperimentConfig, RunConfig, build_config
 from dtvg.config.settings_path import differences
-from dtvg.errors import ConfigError, JobError, StoreError
+from dtvg.errors import ConfigError, StoreError
 from dtvg.names import check_name
 from dtvg.records import RunState
 from dtvg.store.files import locked, read_json, replace_bytes, replace_json
+from dtvg.store.lease import Lease, hold
 from dtvg.store.provenance import provenance
 from dtvg.store.versions import of_run, versions_of_all
 from dtvg.versions import Version, Versions
@@ -156,22 +157,19 @@ class ExperimentDir:
         folder = self.path / "cohorts"
         return [CohortDir(p) for p in sorted(folder.iterdir())] if folder.is_dir() else []
 
-    @contextmanager
-    def lock(self) -> Iterator[None]:
-        """Be the only process that trains this experiment.
+    @property
+    def control_dir(self) -> Path:
+        """Requests to the process that trains it, as of a run."""
+        return self.path / ".control"
+
+    def lock(self) -> AbstractContextManager[Lease]:
+        """Be the only process that trains this experiment; see `lease.hold`.
 
         Raises:
-            JobError: another process is already training it.
+            JobError: another process is already training it, or may be.
+            StoreError: the folder cannot be written.
         """
-        path = self.path / ".lock"
-        with locked(path, wait=False) as mine:
-            if not mine:
-                holder = path.read_text(encoding="utf-8").strip() or "unknown"
-                raise JobError(
-                    f"Experiment '{self.name}' is being trained by process {holder}; wait for "
-                    f"it, or stop it with `dtvg runs stop {self.name}`."
-                )
-            yield
+        return hold(self.path)
 
 
 def create_experiment(
@@ -192,6 +190,27 @@ def create_experiment(
         StoreError: the folder cannot be written.
     """
     experiment = ExperimentDir(Path(runs_dir).expanduser().resolve() / check_name(config.name))
+    with changing(experiment.path):
+        _create(experiment, config, versions)
+    return experiment
+
+
+@contextmanager
+def changing(path: Path) -> Iterator[None]:
+    """Be the only one who creates, starts, moves or deletes an experiment.
+
+    Args:
+        path: the experiment's folder, which need not be there.
+
+    Raises:
+        StoreError: the folder of experiments cannot be written.
+    """
+    with locked(path.parent / ".locks" / path.name):
+        yield
+
+
+def _create(experiment: ExperimentDir, config: ExperimentConfig, versions: Versions | None) -> None:
+    """Write an experiment's folder, or compare with the one that is there."""
     if experiment.config_path.exists():
         _, stored = load_experiment(experiment.path)
         if stored != config:
@@ -207,7 +226,6 @@ def create_experiment(
     recorded = experiment.versions
     for run in config.runs():
         add_run(experiment, run, recorded)
-    return experiment
 
 
 def free_name(name: str, runs_dir: Path) -> str:

@@ -219,6 +219,15 @@ def open_experiment(path: Path | str) -> Experiment:
     return replace(made, runs=ordered)
 
 
+def experiment_config(path: Path | str) -> ExperimentConfig | None:
+    """Return the configuration of the experiment in a folder; None where it cannot be read."""
+    folder = ExperimentDir(Path(path))
+    try:
+        return _experiment_config(folder.path, _stamped(folder.config_path))
+    except StoreError:
+        return None
+
+
 @functools.lru_cache(maxsize=1024)
 def _experiment_config(path: Path, stamp: tuple[int, int] | None) -> ExperimentConfig:
     """Read an experiment's configuration once, until its file changes."""

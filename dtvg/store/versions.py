@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping
 
 from dtvg.config import ExperimentConfig, RunConfig
 from dtvg.methods.specs import METHODS, PREPARING, MethodConfig
+from dtvg.rule.types import RULE_VERSION, VERSIONS
 from dtvg.tasks import metrics
 from dtvg.tasks.catalogue import all_tasks
 from dtvg.tasks.spec import TaskSpec
@@ -29,6 +30,8 @@ def versions_of(run: RunConfig, tasks: Mapping[str, TaskSpec] | None = None) -> 
     """
     known = all_tasks() if tasks is None else tasks
     found: dict[str, Version] = {"stage_one": STAGE_ONE, "backbone": BACKBONE}
+    if run.method.logs_sources:
+        found["rule"] = RULE_VERSION
     if run.data.few_shot is not None:
         found["few_shot"] = FEW_SHOT
     methods = [run.method]
@@ -82,6 +85,8 @@ def can_go_on(part: str, recorded: Version) -> bool:
         recorded: its version, which is not today's.
     """
     kind, _, name = part.partition(".")
+    if kind == "rule":
+        return recorded in VERSIONS
     if kind == "few_shot":
         return recorded == FIRST
     if kind == "method":
@@ -115,7 +120,7 @@ def sentence(run: RunConfig, differing: Mapping[str, tuple[Version, Version]], b
         begun: whether it has a commit that a fork can go on from.
     """
     told = ", ".join(
-        f"{words(part)} ({_said(before)}, now {now})"
+        f"{words(part)} ({_said(before)}, now {_said(now)})"
         for part, (before, now) in differing.items()
     )
     place = f"{run.experiment}/{run.name}"

@@ -162,7 +162,7 @@ def mixed_prompts(backbone: Backbone, stack: Stack, budget: int) -> dict[str, Fl
         stack: not changed.
         budget: padded tokens per batch of composed prompts.
     """
-    if not stack.slots[0].config.method.instance_wise:
+    if not stack.slots[0].method.instance_wise:
         with torch.no_grad():
             mixed = stack.method.forward(stack.state).prompt
         return {slot.name: mixed[i] for i, slot in enumerate(stack.slots)}

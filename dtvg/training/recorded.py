@@ -76,7 +76,7 @@ def why_not(experiment: ExperimentDir, run: RunConfig, backbone: Backbone) -> st
     if backbone.versions:
         wanted.append("backbone")
     tasks = [run.target]
-    if run.role != "transfer" or not has_start(directory):
+    if run.role != "transfer" or not has_start(directory) or run.needs.source_data:
         tasks += run.sources
     if run.role != "transfer" and not directory.result_path.exists():
         wanted.append("stage_one")

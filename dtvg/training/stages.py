@@ -44,11 +44,13 @@ def run_data(config: RunConfig, backbone: Backbone) -> RunData:
         fingerprint, rows = join(tasks)
         return RunData(fingerprint, rows, tasks)
     task = tokenise(config.target, backbone, config.data)
-    if config.data.few_shot is None:
-        return RunData(task.fingerprint, task.train, (task,))
-    drawn = draw(config.target, config.data, config.seed, config.version("few_shot"))
-    task = few_shot(task, drawn)
-    return RunData(task.fingerprint, task.train, (task,), drawn)
+    drawn = None
+    if config.data.few_shot is not None:
+        drawn = draw(config.target, config.data, config.seed, config.version("few_shot"))
+        task = few_shot(task, drawn)
+    read = config.sources if config.needs.source_data else ()
+    beside = tuple(tokenise(name, backbone, config.data) for name in read)
+    return RunData(task.fingerprint, task.train, (task,), drawn, beside)
 
 
 @dataclass(frozen=True)
