@@ -297,6 +297,16 @@ def speech_of(backbone: str) -> Speech:
     return Speech(backbone, encode, decode, _unknown(str(path), changed), spaced, joined)
 
 
+def tokenizer_stamp(backbone: str) -> str:
+    """Return what changes when a backbone's tokenizer file does.
+
+    Raises:
+        ConfigError: as `speech_of`.
+    """
+    path = _tokenizer_file(backbone)
+    return f"{path} {path.stat().st_mtime_ns}"
+
+
 @functools.lru_cache(maxsize=4)
 def _unknown(path: str, changed: int) -> int | None:
     """Return the id of the token that stands for what cannot be written; None: there is none."""

@@ -400,6 +400,9 @@ def _slot(
     """Make a run's bookkeeping, as its cohort's newest commit left it."""
     slot = RunSlot(run, run_data(run, session.backbone), rows, inputs)
     slot.note = dict(session.notes.get(run.name, {}))
+    if len(slot.data.tasks) == 1:
+        (task,) = slot.data.tasks
+        slot.note["data"] = {"fingerprint": slot.data.fingerprint, "split": task.rule}
     if slot.data.drawn is not None:
         slot.note["few_shot"] = slot.data.drawn.to_json()
     if run.name in known:
@@ -458,7 +461,8 @@ def _open(cohort: Cohort, known: set[str], session: Session) -> None:
             f"In cohort {cohort.directory.id} on {session.device}, "
             f"process {os.getpid()}, {torch.get_num_threads()} threads.",
         )
-        for kind, detail in starting_events(slot, method, session.told.get(slot.name, [])):
+        told = session.told.get(slot.name, [])
+        for kind, detail in starting_events(slot, method, told, session.backbone):
             cohort.event(slot, kind, detail)
 
 

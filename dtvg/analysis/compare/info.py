@@ -27,6 +27,7 @@ from dtvg.analysis.compare.scores import (
     collect,
     row_name,
 )
+from dtvg.analysis.compare.split_rules import split_notes
 from dtvg.analysis.statistics import bootstrap_interval
 from dtvg.errors import DataError, unknown
 from dtvg.methods.specs import Role
@@ -269,4 +270,5 @@ def _notes(transfer: Sequence[Run], finished: Sequence[Run], split: str) -> tupl
             f"{len(unscored)} finished runs were not scored on the test split "
             "(evaluation.at_end: none)."
         )
+    notes += split_notes([r for r in finished if r.role == "transfer"])
     return tuple(notes)
