@@ -201,8 +201,8 @@ def _encoder_half(
     lost = (
         "PEFT computes with both halves, so answers will differ from PEFT's"
         if kind == MULTITASK
-        else "PEFT since version 0.4 does not read the decoder's half of this kind, so nothing that "
-        "it computes is lost"
+        else "PEFT since version 0.4 does not read the decoder's half of this kind, so nothing "
+        "that it computes is lost"
     )
     if not asked:
         raise StoreError(
