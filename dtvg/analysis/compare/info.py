@@ -101,7 +101,11 @@ class CompareInfo:
         if (self.split, self.metric) != (hypothesis.SPLIT, hypothesis.METRIC):
             return ()
         several = len(self.hypotheses) > 1 or self.sheet.several
-        return tuple(hypothesis.primary(one, self.runs, several) for one in self.hypotheses)
+        return tuple(
+            hypothesis.found_in(self.verdicts, one, several)
+            or hypothesis.primary(one, self.runs, several)
+            for one in self.hypotheses
+        )
 
     @property
     def primary_table(self) -> pd.DataFrame:
