@@ -141,6 +141,7 @@ class ExperimentDir:
     def versions(self) -> dict[str, Version]:
         """What its runs were made with; empty in folders of before that was recorded."""
         return dict(read_json(self.versions_path) or {})
+
     def digests_path(self) -> Path:
         """Digests of its settings, noted when they were written."""
         return self.path / "digests.json"
@@ -276,7 +277,12 @@ def check_unchanged(experiment: ExperimentDir, config: ExperimentConfig) -> None
                 "experiment.yaml. For other settings fork the run (`dtvg runs fork "
                 f"{experiment.name}/{run.name} --set ...`)."
             )
-        if content and noted is not None and noted != found and (keys := _changed_keys(content, run)):
+        if (
+            content
+            and noted is not None
+            and noted != found
+            and (keys := _changed_keys(content, run))
+        ):
             raise StoreError(
                 f"'{experiment.config_path}' was changed after its runs were made ({keys}), so "
                 "their rows would belong to other settings; nothing was trained. Put the old "
