@@ -142,6 +142,7 @@ class ExperimentDir:
         """What its runs were made with; empty in folders of before that was recorded."""
         return dict(read_json(self.versions_path) or {})
 
+    @property
     def digests_path(self) -> Path:
         """Digests of its settings, noted when they were written."""
         return self.path / "digests.json"
