@@ -416,7 +416,7 @@ def _by_rule(info: ExplainInfo) -> str:
         text = words.only_candidate
     margin = info.consistency_margin
     lead = "" if np.isnan(margin) else words.lead.format(margin=digits(margin))
-    if words.tied and not margin > 0:
+    if words.tied and margin <= 0:
         lead = words.tied
     return text.format_map(_said(info, candidates=info.n_candidates, lead=lead))
 
