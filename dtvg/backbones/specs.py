@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from dtvg import paths
+from dtvg.backbones.speech import Speech, needs_space
 from dtvg.errors import ConfigError, nearest
 
 
@@ -311,6 +312,42 @@ def token_pieces(text: str, backbone: str = "demo") -> list[str]:
     path = _tokenizer_file(backbone)
     found = _open(str(path), path.stat().st_mtime_ns)
     return [str(piece) for piece in found.encode(text, add_special_tokens=False).tokens]
+
+
+def speech_of(backbone: str) -> Speech:
+    """Return how a backbone's tokenizer writes answers and reads inputs, from its files.
+
+    Args:
+        backbone: 'demo', a folder, or a hub id whose tokenizer is in the hub's cache.
+
+    Raises:
+        ConfigError: if the backbone has no fast tokenizer on disk.
+    """
+    path = _tokenizer_file(backbone)
+    changed = path.stat().st_mtime_ns
+    found = _open(str(path), changed)
+    sizes = facts(backbone)
+    joined = sizes is not None and not sizes.encoder_decoder
+
+    def encode(texts: Sequence[str]) -> list[list[int]]:
+        encoded = found.encode_batch(list(texts), add_special_tokens=False)
+        return [list(one.ids) for one in encoded]
+
+    def decode(rows: list[list[int]]) -> list[str]:
+        return [str(text) for text in found.decode_batch(rows, skip_special_tokens=True)]
+
+    spaced = joined and needs_space(lambda text: encode([text])[0])
+    return Speech(backbone, encode, decode, _unknown(str(path), changed), spaced, joined)
+
+
+@functools.lru_cache(maxsize=4)
+def _unknown(path: str, changed: int) -> int | None:
+    """Return the id of the token that stands for what cannot be written; None: there is none."""
+    model = json.loads(Path(path).read_text(encoding="utf-8")).get("model", {})
+    if isinstance(model.get("unk_id"), int):
+        return int(model["unk_id"])
+    token = model.get("unk_token")
+    return None if token is None else _open(path, changed).token_to_id(token)
 
 
 @functools.lru_cache(maxsize=4)

@@ -62,10 +62,11 @@ def run_config(config: ExperimentConfig, runs_dir: Path | None, dry_run: bool) -
     from dtvg.cli.terminal import progress_bars
     from dtvg.plan.stored import lay_out
     from dtvg.store.reader import open_experiment
-    from dtvg.training.procedures import run_experiment
 
     experiment = lay_out(config, runs_dir or paths.runs())
-    with progress_bars() as report:
+    with experiment.lock(), progress_bars() as report:  # before torch is loaded
+        from dtvg.training.procedures import run_experiment
+
         run_experiment(experiment, report)
     return print_outcome(open_experiment(experiment.path))
 

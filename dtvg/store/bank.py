@@ -234,8 +234,9 @@ def _read(folder: Path) -> TaskPrompt:
         if facts is None or hashlib.sha256(content).hexdigest() != facts.pop("sha256"):
             raise ValueError("checksum differs")
         tensors = load(content)
-        facts["labels"] = tuple(facts["labels"])
-        return TaskPrompt(init=tensors.get("init"), prompt=tensors["prompt"], **facts)
+        known = {k: v for k, v in facts.items() if k in TaskPrompt.__dataclass_fields__}
+        known["labels"] = tuple(known["labels"])  # a newer version may say more
+        return TaskPrompt(init=tensors.get("init"), prompt=tensors["prompt"], **known)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise StoreError(
             f"Prompt '{folder.name}' of the bank is damaged ({error}); delete its folder, and "

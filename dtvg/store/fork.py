@@ -25,7 +25,9 @@ from dtvg.store.files import read_json, replace_json
 from dtvg.store.layout import CohortDir, ExperimentDir, create_experiment, free_name
 from dtvg.store.reader import Run, read_table
 from dtvg.store.tables import BY_STEP, schema_of, to_arrow
+from dtvg.store.versions import can_go_on, changed, versions_of
 from dtvg.store.writer import CohortWriter, RunWriter, Snapshot, load_state
+from dtvg.versions import Version
 
 KEPT = ("backbone", "prompt", "data", "sources", "target", "seed", "method")
 """What a fork shares with its parent: otherwise its rows would not be one trajectory."""
@@ -78,7 +80,7 @@ def fork(
         )
     if (folder / wanted).exists():
         raise ConfigError(f"There is already an experiment '{wanted}'; choose another name.")
-    experiment = create_experiment(config, folder)
+    experiment = create_experiment(config, folder, inherited(parent, child))
     directory = experiment.run(child.name)
     if (run.directory.prompts_dir / "initial.safetensors").exists():
         directory.prompts_dir.mkdir(exist_ok=True)
@@ -120,6 +122,13 @@ def _newest(run: Run) -> tuple[dict[str, np.ndarray], dict[str, Any], dict[str, 
             own = {k: v for k, v in loaded[0].items() if k.startswith(f"{run.name}/")}
             return own, {**meta, "failure": None}, rows
     raise StoreError(f"Run '{run.name}' commits faster than it can be read; stop it first.")
+
+
+def inherited(parent: RunConfig, child: RunConfig) -> dict[str, Version]:
+    """Return the versions a fork is made with: its parent's, today's where these cannot go on."""
+    now = versions_of(child)
+    was = changed(parent.versions or {}, now)
+    return now | {part: old for part, (old, _) in was.items() if can_go_on(part, old)}
 
 
 def keep_state(cohort: CohortDir, step: int) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,11 +16,14 @@ import yaml
 
 from dtvg.config import ExperimentConfig, RunConfig, build_config
 from dtvg.config.settings_path import differences
-from dtvg.errors import ConfigError, JobError, StoreError
+from dtvg.errors import ConfigError, StoreError
 from dtvg.names import check_name
 from dtvg.records import RunState
 from dtvg.store.files import locked, read_json, replace_bytes, replace_json
+from dtvg.store.lease import Lease, hold
 from dtvg.store.provenance import provenance
+from dtvg.store.versions import of_run, versions_of_all
+from dtvg.versions import Version, Versions
 
 
 @dataclass(frozen=True)
@@ -41,7 +44,7 @@ class RunDir:
 
     @property
     def provenance_path(self) -> Path:
-        """Versions, hardware and command that made the run."""
+        """Packages, hardware and command that made the run."""
         return self.path / "provenance.json"
 
     @property
@@ -118,6 +121,16 @@ class ExperimentDir:
         return self.path / "plan.json"
 
     @property
+    def versions_path(self) -> Path:
+        """What its runs were made with, part by part."""
+        return self.path / "versions.json"
+
+    @property
+    def versions(self) -> dict[str, Version]:
+        """What its runs were made with; empty in folders of before that was recorded."""
+        return dict(read_json(self.versions_path) or {})
+
+    @property
     def log_path(self) -> Path:
         """What the process working on it printed."""
         return self.path / "log.txt"
@@ -144,30 +157,30 @@ class ExperimentDir:
         folder = self.path / "cohorts"
         return [CohortDir(p) for p in sorted(folder.iterdir())] if folder.is_dir() else []
 
-    @contextmanager
-    def lock(self) -> Iterator[None]:
-        """Be the only process that trains this experiment.
+    @property
+    def control_dir(self) -> Path:
+        """Requests to the process that trains it, as of a run."""
+        return self.path / ".control"
+
+    def lock(self) -> AbstractContextManager[Lease]:
+        """Be the only process that trains this experiment; see `lease.hold`.
 
         Raises:
-            JobError: another process is already training it.
+            JobError: another process is already training it, or may be.
+            StoreError: the folder cannot be written.
         """
-        path = self.path / ".lock"
-        with locked(path, wait=False) as mine:
-            if not mine:
-                holder = path.read_text(encoding="utf-8").strip() or "unknown"
-                raise JobError(
-                    f"Experiment '{self.name}' is being trained by process {holder}; wait for "
-                    f"it, or stop it with `dtvg runs stop {self.name}`."
-                )
-            yield
+        return hold(self.path)
 
 
-def create_experiment(config: ExperimentConfig, runs_dir: Path) -> ExperimentDir:
+def create_experiment(
+    config: ExperimentConfig, runs_dir: Path, versions: Versions | None = None
+) -> ExperimentDir:
     """Make an experiment's folder and one per transfer run, so that all show at once as waiting.
 
     Args:
         config: what to run.
         runs_dir: folder of experiments; made if absent.
+        versions: what its runs are made with; None: everything as it is today.
 
     Returns:
         The folder; the one that is there if it holds an equal configuration.
@@ -177,6 +190,27 @@ def create_experiment(config: ExperimentConfig, runs_dir: Path) -> ExperimentDir
         StoreError: the folder cannot be written.
     """
     experiment = ExperimentDir(Path(runs_dir).expanduser().resolve() / check_name(config.name))
+    with changing(experiment.path):
+        _create(experiment, config, versions)
+    return experiment
+
+
+@contextmanager
+def changing(path: Path) -> Iterator[None]:
+    """Be the only one who creates, starts, moves or deletes an experiment.
+
+    Args:
+        path: the experiment's folder, which need not be there.
+
+    Raises:
+        StoreError: the folder of experiments cannot be written.
+    """
+    with locked(path.parent / ".locks" / path.name):
+        yield
+
+
+def _create(experiment: ExperimentDir, config: ExperimentConfig, versions: Versions | None) -> None:
+    """Write an experiment's folder, or compare with the one that is there."""
     if experiment.config_path.exists():
         _, stored = load_experiment(experiment.path)
         if stored != config:
@@ -186,10 +220,12 @@ def create_experiment(config: ExperimentConfig, runs_dir: Path) -> ExperimentDir
                 f"settings ({changed}); choose another name (--set name=...) or another --runs-dir."
             )
     else:
+        made = versions_of_all(config) if versions is None else dict(versions)
+        replace_json(experiment.versions_path, made)
         replace_bytes(experiment.config_path, config.to_yaml().encode())
+    recorded = experiment.versions
     for run in config.runs():
-        add_run(experiment, run)
-    return experiment
+        add_run(experiment, run, recorded)
 
 
 def free_name(name: str, runs_dir: Path) -> str:
@@ -226,10 +262,21 @@ def load_experiment(path: Path) -> tuple[ExperimentDir, ExperimentConfig]:
         raise StoreError(str(error)) from None
 
 
-def add_run(experiment: ExperimentDir, config: RunConfig) -> RunDir:
-    """Make a run's folder with its configuration; does nothing if it is there."""
+def add_run(
+    experiment: ExperimentDir, config: RunConfig, versions: Versions | None = None
+) -> RunDir:
+    """Make a run's folder with its configuration; does nothing if it is there.
+
+    Args:
+        experiment: its folder.
+        config: the run's settings.
+        versions: what the experiment's runs are made with; None: as its folder says.
+    """
     run = experiment.run(config.name)
     if not run.config_path.exists():
+        if config.versions is None:
+            recorded = experiment.versions if versions is None else versions
+            config = config.model_copy(update={"versions": of_run(recorded, config)})
         replace_bytes(run.config_path, config.to_yaml().encode(), durable=False)
         replace_json(run.provenance_path, provenance(), durable=False)
     if read_json(run.status_path) is None:

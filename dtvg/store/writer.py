@@ -13,7 +13,7 @@ import json
 import logging
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -121,9 +121,22 @@ class Snapshot:
 class CohortWriter:
     """Commits rows and state of all runs of a cohort together."""
 
-    def __init__(self, cohort: CohortDir, writers: Mapping[str, RunWriter]) -> None:
+    def __init__(
+        self,
+        cohort: CohortDir,
+        writers: Mapping[str, RunWriter],
+        guard: Callable[[], None] = lambda: None,
+    ) -> None:
+        """Make it.
+
+        Args:
+            cohort: where the state goes.
+            writers: by run.
+            guard: called before each commit; raises a StoreError where it must not happen.
+        """
         self.cohort = cohort
         self.writers = dict(writers)
+        self.guard = guard
         self._stale: list[Path] = []
 
     def snapshot(self, tensors: Mapping[str, np.ndarray], meta: Mapping[str, Any]) -> Snapshot:
@@ -144,6 +157,7 @@ class CohortWriter:
                     final = self.writers[name].run.table_dir(table) / part_name(first, last)
                     pending.append((final.with_name(f".{final.name}"), final))
                     _write_hidden(data, pending[-1][0])
+            self.guard()
             self._put_state(snapshot, [final for _, final in pending])
             _reveal(pending)
         except OSError as error:
@@ -220,12 +234,11 @@ class CohortWriter:
                 folder = run.table_dir(table)
                 for path in folder.glob(".*") if folder.is_dir() else ():
                     path.unlink(missing_ok=True)
-                if loaded is None:
-                    for part in parts(folder):
-                        part.path.unlink(missing_ok=True)
+            if loaded is None:
+                start_over(run)
         if loaded is None:
             return None
-        return _without(loaded[0], loaded[1], [n for n, run in runs.items() if not _has_rows(run)])
+        return without(loaded[0], loaded[1], [n for n, run in runs.items() if not _has_rows(run)])
 
 
 def _has_rows(run: RunDir) -> bool:
@@ -233,7 +246,17 @@ def _has_rows(run: RunDir) -> bool:
     return any(parts(run.table_dir(table)) for table in TABLES)
 
 
-def _without(
+def start_over(run: RunDir) -> None:
+    """Remove what a run wrote, so that it can be trained from its first step again."""
+    run.result_path.unlink(missing_ok=True)
+    for table in TABLES:
+        for part in parts(run.table_dir(table)):
+            part.path.unlink(missing_ok=True)
+    for which in ("best", "final"):
+        (run.prompts_dir / f"{which}.safetensors").unlink(missing_ok=True)
+
+
+def without(
     tensors: Mapping[str, np.ndarray], meta: Mapping[str, Any], gone: Sequence[str]
 ) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     """Return a commit's tensors and numbers without some of its runs."""

@@ -15,6 +15,7 @@ from decimal import Decimal
 from typing import Any
 
 from dtvg.errors import nearest
+from dtvg.tasks.scoring import normal
 from dtvg.tasks.spec import Example, FieldProblem
 
 Pieces = tuple[tuple[str, str | None], ...]
@@ -60,14 +61,17 @@ def key_of(value: Any) -> str:
 
 
 def same_key(value: Any) -> str:
-    """Return what labels of any type are compared by: 1, 1.0, "1.0", true and "True" are one."""
-    text = key_of(value).lower()
+    """Return what labels of any type are compared by: 1, 1.0, "1.0", true and "True" are one.
+
+    Texts are compared in their normal form (NFC, single spaces).
+    """
+    text = normal(key_of(value)).lower()
     if text in ("true", "false"):
         return "1" if text == "true" else "0"
     try:
         number = float(text)
     except ValueError:
-        return key_of(value)
+        return normal(key_of(value))
     return str(int(number)) if math.isfinite(number) and number.is_integer() else str(number)
 
 

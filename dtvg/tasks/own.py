@@ -38,8 +38,10 @@ from dtvg.tasks.converter import (
     parse_template,
 )
 from dtvg.tasks.dialect import DELIMITERS, Dialect
+from dtvg.tasks.labels import trimmed
 from dtvg.tasks.metrics import METRICS
 from dtvg.tasks.places import splits_in
+from dtvg.tasks.scoring import normal
 from dtvg.tasks.spec import SplitPlan, TaskSpec
 
 __all__ = ["Converter", "Description", "described", "parse_description", "parse_template",
@@ -386,12 +388,17 @@ def _pieces(given: Description, name: str, wrong: list[str]) -> Pieces:
     )
 
 
+def _word(value: Any) -> str:
+    """Return the word that is answered for a label; text keeps a space in front."""
+    return trimmed(value) if isinstance(value, str) else key_of(value)
+
+
 def _classes(labels: Any, wrong: list[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Return labels as the column holds them, and the words answered for them."""
     if labels is None:
         return (), ()
     pairs = list(labels.items()) if isinstance(labels, dict) else [(one, one) for one in labels]
-    values, words = tuple(key_of(a) for a, _ in pairs), tuple(key_of(b) for _, b in pairs)
+    values, words = tuple(key_of(a) for a, _ in pairs), tuple(_word(b) for _, b in pairs)
     yes_no = any(isinstance(one, bool) for pair in pairs for one in pair)
     hint = " (YAML reads yes and no as true and false: write them in quotes)" if yes_no else ""
     if len(values) < 2:
@@ -400,6 +407,15 @@ def _classes(labels: Any, wrong: list[str]) -> tuple[tuple[str, ...], tuple[str,
         twice = [one for one in dict.fromkeys(what) if what.count(one) > 1]
         if twice:
             wrong.append(f"'labels': '{twice[0]}' occurs twice{hint}.")
+            break
+        forms: dict[str, str] = {}
+        alike = [(forms.setdefault(normal(one), one), one) for one in what]
+        pair = next((pair for pair in alike if pair[0] != pair[1]), None)
+        if pair:
+            wrong.append(
+                f"'labels': '{pair[0]}' and '{pair[1]}' differ only in white space or in how their "
+                "letters are encoded (Unicode form), which answers are compared without."
+            )
             break
     if any(not one or isinstance(v, dict | list) for pair in zip(values, words, strict=True)
            for one in pair for v in (one,)):  # fmt: skip

@@ -73,9 +73,10 @@ class Source:
     def missing(self, spec: TaskSpec, folder: Path) -> list[str]:
         """Return the splits whose files are not in the folder."""
         wanted = zip((spec.split.train, spec.split.validation), GENERAL, strict=False)
-        return [which for name, which in wanted if not self._holds(spec, folder, (name, which))]
+        return [which for name, which in wanted if not self.holds(spec, folder, (name, which))]
 
-    def _holds(self, spec: TaskSpec, folder: Path, names: Sequence[str]) -> bool:
+    def holds(self, spec: TaskSpec, folder: Path, names: Sequence[str]) -> bool:
+        """Whether the folder has files of one split."""
         try:
             self.split_files(spec, folder, names)
         except DataError:
@@ -181,7 +182,7 @@ class Own(Source):
     def missing(self, spec: TaskSpec, folder: Path) -> list[str]:
         """Return the splits of which a named file is not there."""
         named = dict.fromkeys(split for split, _ in spec.files)
-        return [split for split in named if not self._holds(spec, folder, (split,))]
+        return [split for split in named if not self.holds(spec, folder, (split,))]
 
     def signature(self, spec: TaskSpec, folder: Path) -> Signature:
         """Return path, size and time of every named file; they may lie in any folders."""
@@ -274,6 +275,18 @@ def look_for(spec: TaskSpec, folder: Path | None) -> AtHand:
     if folder is None:
         return AtHand("cache" if hub.cached(spec) else "hub")
     return AtHand("folder", tuple(source_of(spec).missing(spec, folder)))
+
+
+def has_test(spec: TaskSpec, folder: Path | None) -> bool:
+    """Whether a published task's labelled official test split is at hand; the hub has those named.
+
+    Args:
+        spec: the task.
+        folder: as `find_folder` returns it.
+    """
+    if spec.split.test is None or folder is None:
+        return spec.split.test is not None
+    return source_of(spec).holds(spec, folder, (spec.split.test, "test"))
 
 
 def at_hand(spec: TaskSpec, folder: Path | None) -> str:

@@ -63,8 +63,7 @@ def _with_room(spec: TaskSpec, backbone: Backbone) -> TaskSpec:
     """Return the task with answers long enough for its longest label word and the end mark."""
     if not spec.labels:
         return spec
-    ids = backbone.tokenizer(list(spec.labels), add_special_tokens=False)["input_ids"]
-    longest = max(len(word) for word in ids) + 1
+    longest = max(len(word) for word in backbone.speech.answers(spec.labels)) + 1
     return replace(spec, max_target_tokens=max(spec.max_target_tokens, longest))
 
 

@@ -10,7 +10,9 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -24,14 +26,18 @@ from dtvg.plan.graph import CohortPlan, Plan
 from dtvg.plan.stored import keep_plan
 from dtvg.records import RunState
 from dtvg.store.bank import PromptBank, TaskPrompt, complaints
+from dtvg.store.files import read_json
 from dtvg.store.layout import CohortDir, ExperimentDir, RunDir, add_run, load_experiment
+from dtvg.store.lease import Lease, held_here
+from dtvg.store.processes import ProcessId
 from dtvg.store.reader import open_run, read_prompts
-from dtvg.store.status import StatusBoard
-from dtvg.store.writer import CohortWriter, Committer, RunWriter
+from dtvg.store.status import StatusBoard, clear
+from dtvg.store.writer import CohortWriter, Committer, RunWriter, start_over, without
 from dtvg.training.cohort import Cohort
 from dtvg.training.devices import pick_device, set_threads, token_budget
 from dtvg.training.loop import Report, train
 from dtvg.training.opening import Told, starting_events
+from dtvg.training.recorded import as_recorded, has_start, renew, why_not
 from dtvg.training.signals import StopWish, stop_on_signals
 from dtvg.training.stages import (
     Given,
@@ -45,7 +51,7 @@ from dtvg.training.stages import (
     to_task_prompt,
     transfer_inputs,
 )
-from dtvg.training.state import RunSlot, build_stacks
+from dtvg.training.state import RunSlot, best_of, build_stacks
 from dtvg.training.trials import choose_by_trials
 
 log = logging.getLogger(__name__)
@@ -71,6 +77,8 @@ class Session:
     """Per run: events of its start, known before: weak sources, what its trials chose."""
     notes: dict[str, dict[str, Any]] = field(default_factory=dict)
     """Per run: facts for its result, known before it starts."""
+    refused: dict[str, str] = field(default_factory=dict)
+    """Stage I runs that cannot go on: why, in one sentence."""
 
     def wanted(self, run: RunConfig) -> bool:
         """Whether this process works on a transfer run."""
@@ -105,17 +113,19 @@ def run_experiment(
             f"Experiment '{config.name}' has no transfer run '{unknown_names[0]}'; "
             f"`dtvg runs show {config.name}` lists its runs."
         )
-    with experiment.lock(), stop_on_signals() as stop:
+    with experiment.lock() as lease, stop_on_signals() as stop:
+        stop.watch = partial(_asked_to_stop, experiment, lease)
         device = pick_device(config.device)
         threads = set_threads(config.device)
         log.info("device %s, %d threads", device, threads)
         backbone = load_backbone(config.backbone, str(device), config.device.precision)
         chosen = None if only is None else frozenset(only)
         kept = bank or PromptBank()
+        renew(experiment, config)
         session = Session(
             experiment,
             config,
-            keep_plan(experiment, config),
+            as_recorded(experiment, keep_plan(experiment, config)),
             backbone,
             device,
             kept,
@@ -126,9 +136,24 @@ def run_experiment(
         )
         before(session.plan)
         for cohort in session.plan.cohorts:
+            stop.look()
             if not stop:
                 work = _stage_one if cohort.in_stage_one else _transfer
                 work(session, cohort)
+        clear(experiment, "stop")
+        if stop.interrupted:
+            raise KeyboardInterrupt
+
+
+def _asked_to_stop(experiment: ExperimentDir, lease: Lease) -> bool:
+    """Whether this very process was asked to stop by a file, as from another host or container.
+
+    Raises:
+        LeaseLost: another process took over.
+    """
+    lease.check()
+    content = read_json(experiment.control_dir / "stop")
+    return content is not None and ProcessId.read(content).same(lease.file.holder)
 
 
 def _unfinished(session: Session) -> list[RunConfig]:
@@ -147,7 +172,8 @@ def _needed(session: Session) -> set[str]:
     A prompt that is in the bank asks for nothing that it started from itself.
     """
     needed: set[str] = set()
-    waiting = _unfinished(session)
+    runs = _unfinished(session)
+    waiting = [run for run in runs if not has_start(session.experiment.run(run.name))]
     while waiting:
         before = {
             other.name: other
@@ -178,10 +204,32 @@ def _stage_one(session: Session, cohort: CohortPlan) -> None:
         inputs = {}
         for run in todo:
             try:
+                _check_recorded(session, run, keys[run.name])
                 inputs[run.name] = _before(session, run)
+                session.notes[run.name] = {"identity": keys[run.name]}
             except StoreError as error:
+                session.refused[run.name] = str(error)
                 _mark_failed(session, cohort, run, str(error))
         _train_cohort(session, cohort, [r for r in todo if r.name in inputs], inputs, keep)
+
+
+def _check_recorded(session: Session, run: RunConfig, key: str) -> None:
+    """Refuse a Stage I run that would not end in the prompt of this identity.
+
+    Raises:
+        StoreError: it was begun with other versions, or has finished and its prompt is not the
+            one that is wanted.
+    """
+    why = why_not(session.experiment, run, session.backbone)
+    if why:
+        raise StoreError(why)
+    result = open_run(session.experiment.run(run.name).path).result
+    if result is not None and result.extra.get("identity") != key:
+        raise StoreError(
+            f"Run '{run.name}' has finished, but its prompt is not in the prompt bank, or its data "
+            f"changed since; `dtvg runs delete {run.experiment}/{run.name}` lets the next resume "
+            "tune it again."
+        )
 
 
 def _before(session: Session, run: RunConfig) -> dict[str, np.ndarray]:
@@ -222,6 +270,9 @@ def _transfer(session: Session, cohort: CohortPlan) -> None:
         if run.name not in names:
             continue
         try:
+            why = why_not(session.experiment, run, session.backbone)
+            if why:
+                raise StoreError(why)
             inputs[run.name] = _inputs_of(session, run)
             todo.append(run)
         except (StoreError, NumericsError) as error:
@@ -236,8 +287,7 @@ def _inputs_of(session: Session, run: RunConfig) -> dict[str, np.ndarray]:
     chosen: dict[str, np.ndarray] = {}
     told: list[Told] = []
     if run.needs.trials:
-        kept, session.notes[run.name], sentence = choose_by_trials(session.experiment, run)
-        chosen["chosen"] = kept
+        chosen, session.notes[run.name], sentence = choose_by_trials(session.experiment, run)
         told.append(("chose_source", sentence))
     if (directory.prompts_dir / "initial.safetensors").exists():
         stored = read_prompts(open_run(directory.path), "initial")
@@ -246,6 +296,8 @@ def _inputs_of(session: Session, run: RunConfig) -> dict[str, np.ndarray]:
     mixture: TaskPrompt | None = None
     own: TaskPrompt | None = None
     for other in session.plan.starts_from(run):
+        if other.name in session.refused:
+            raise StoreError(session.refused[other.name])
         if not other.full_role.in_stage_one:
             continue
         prompt = bank_get(session.bank, _identity(session, other))
@@ -286,10 +338,18 @@ def _train_cohort(
     run_dirs = {run.name: add_run(session.experiment, run) for run in runs}
     saved = CohortWriter.recover(directory, run_dirs)
     tensors, meta = saved if saved is not None else ({}, {"runs": {}})
+    best = {run.name: _best_of(run_dirs[run.name], tensors, meta["runs"]) for run in runs}
+    again = [run.name for run in runs if run.full_role.in_stage_one and best[run.name] is None]
+    for name in again:  # it finished, but nothing is left of what it made
+        log.warning("%s is trained again: its prompt is neither in the bank nor in its files", name)
+        start_over(run_dirs[name])
+    tensors, meta = without(tensors, meta, again)
     slots = [
         _slot(session, run, RunWriter(run_dirs[run.name], run), inputs[run.name], meta["runs"])
         for run in runs
     ]
+    for slot in slots:
+        slot.best = best[slot.name] or {}
     cohort = _cohort(session, directory, run_dirs, slots, tensors, finished)
     names = {slot.name for slot in cohort.slots}
     for name, numbers in meta["runs"].items():
@@ -306,8 +366,28 @@ def _train_cohort(
     except DtvgError as error:
         _give_up(cohort, str(error))
         raise
+    except KeyboardInterrupt:
+        _interrupted(cohort)
+        raise
     finally:
         cohort.board.close()
+
+
+def _best_of(
+    directory: RunDir, tensors: Mapping[str, np.ndarray], known: Mapping[str, Any]
+) -> dict[str, torch.Tensor] | None:
+    """Return a run's tensors at its best step, from the commit or else from its own files.
+
+    Empty before the first; None where a run has finished and they are nowhere.
+    """
+    found = best_of(directory.name, tensors)
+    if found or (known.get(directory.name) or {}).get("result") is None:
+        return found
+    try:
+        stored = read_prompts(open_run(directory.path), "best")
+    except StoreError:
+        return None
+    return {k: torch.from_numpy(v) for k, v in stored.items()} if "mixed_prompt" in stored else None
 
 
 def _slot(
@@ -341,7 +421,9 @@ def _cohort(
     stacks = build_stacks([s for s in slots if s.result is None], session.device, dtype)
     for stack in stacks:
         stack.load(tensors)
-    writer = CohortWriter(directory, {slot.name: slot.writer for slot in slots})
+    lease = held_here(session.experiment.path)
+    guard = (lambda: None) if lease is None else lease.check
+    writer = CohortWriter(directory, {slot.name: slot.writer for slot in slots}, guard)
     pace = session.config.logging
     return Cohort(
         directory,
@@ -378,6 +460,18 @@ def _open(cohort: Cohort, known: set[str], session: Session) -> None:
         )
         for kind, detail in starting_events(slot, method, session.told.get(slot.name, [])):
             cohort.event(slot, kind, detail)
+
+
+def _interrupted(cohort: Cohort) -> None:
+    """Let the commit in work end, then say on every run that it was interrupted."""
+    with suppress(StoreError):
+        cohort.committer.close()
+    for slot in cohort.slots:
+        cohort.board.update(
+            slot.name,
+            state=RunState.STOPPED,
+            message="interrupted; resuming continues from its last commit",
+        )
 
 
 def _give_up(cohort: Cohort, sentence: str) -> None:

@@ -74,6 +74,15 @@ class Needs:
     """Runs on the same target and seed that must have finished; `choose` reads their scores."""
     branches: tuple[Subset, ...] = ()
     """Sources of each branch that trains side by side within the run; empty: it does not branch."""
+    source_data: bool = False
+    """Whether a branch trains on its sources' data as well as on the target's."""
+
+    @property
+    def batches(self) -> int:
+        """Batches of examples that a step of the run trains on."""
+        if not self.branches:
+            return 1
+        return sum(1 + (len(branch) if self.source_data else 0) for branch in self.branches)
 
 
 @dataclass(frozen=True)
@@ -85,6 +94,8 @@ class Choice:
     """For the run's events."""
     note: Mapping[str, Any]
     """For the run's result."""
+    candidates: tuple[tuple[bool, ...], ...] = ()
+    """Subsets that the run trains side by side to keep the best; empty: only the one chosen."""
 
 
 class MethodConfig(BaseModel):
@@ -98,6 +109,13 @@ class MethodConfig(BaseModel):
     title: ClassVar[str]
     paper: ClassVar[str]
     summary: ClassVar[str]
+    after: ClassVar[str] = ""
+    """Method and paper that this is an adaptation of, not that method as its authors run it; empty:
+    it is run as they do, or ours. Said wherever the method is named to people."""
+    version: ClassVar[int] = 1
+    """Raised when the same settings give other numbers than before; written into each run."""
+    earlier: ClassVar[tuple[int, ...]] = ()
+    """Earlier versions whose half-trained runs the code can still go on with."""
     code: ClassVar[str] = ""
     """Module whose class `Method` trains it; empty: the one of the same name in `dtvg.methods`.
     Methods of other packages name theirs."""
@@ -118,6 +136,8 @@ class MethodConfig(BaseModel):
     """Whether every example gets its own prompt; `mixed_prompt` in files is then their mean."""
     role: ClassVar[Role] = Role.HEADLINE
     """What its runs are for, where they do not judge a subset of sources."""
+    candidate: ClassVar[bool] = True
+    """Whether a person would choose it; a row that only explains others is in no family."""
 
     name: str
 
@@ -153,6 +173,16 @@ class MethodConfig(BaseModel):
         """Whether sources can be pinned to the group, or banned from it, in mid-run."""
         return self.weights == "grouped" and self.has_source_vectors
 
+    @property
+    def module(self) -> str:
+        """The module whose class `Method` trains a run of this configuration."""
+        return self.code or f"dtvg.methods.{self.name}"
+
+    @property
+    def has_scales(self) -> bool:
+        """Whether a run of this configuration trains per-token scales."""
+        return self.trains_scales
+
     # -- what runs it stands for -------------------------------------------------------------
 
     @classmethod
@@ -182,9 +212,18 @@ class MethodConfig(BaseModel):
             value = getattr(self, key)
             if key == "name" or value == field.default or value is None:
                 continue
-            text = _in_letters(value)
-            parts.append(text if isinstance(value, str) else f"{key.replace('_', '')}{text}")
+            parts.append(self.part_of_label(key, value))
         return "-".join(parts)
+
+    def part_of_label(self, key: str, value: Any) -> str:
+        """Return how the label names a setting that is not at default.
+
+        Args:
+            key: the setting.
+            value: what it is set to.
+        """
+        text = _in_letters(value)
+        return text if isinstance(value, str) else f"{key.replace('_', '')}{text}"
 
     def named_sources(self) -> Subset:
         """Return sources this configuration names; they must be among the experiment's."""
@@ -261,6 +300,16 @@ class MethodConfig(BaseModel):
         """
         raise NotImplementedError(f"method '{self.name}' needs no trials")
 
+    def as_of(self, version: int) -> MethodConfig:
+        """Return the configuration under which a run of an earlier version goes on.
+
+        It has the same settings and name; only what they mean is what it was then.
+
+        Args:
+            version: that the run was made with.
+        """
+        return self
+
     # -- sizes and budgets -----------------------------------------------------------------------
 
     def steps(self, stage_one: int, transfer: int) -> int:
@@ -274,7 +323,7 @@ class MethodConfig(BaseModel):
 
     def scale_count(self, sources: int) -> int:
         """Return how many learned scales `[r]` there are beside the target's."""
-        return sources if self.trains_scales and self.has_source_vectors else 0
+        return sources if self.has_scales and self.has_source_vectors else 0
 
     def gate_count(self, length: int, width: int, sources: int) -> int:
         """Return how many learned gates, assignment logits or attention weights there are."""
