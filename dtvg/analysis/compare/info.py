@@ -115,7 +115,9 @@ class CompareInfo:
             told = one.declared
             said = (told.experiment, told.better, told.than, told.on, told.margin, one.sentence)
             names = ("experiment", "better", "than", "on", "margin", "sentence")
-            found = {} if one.row is None else one.row.to_dict()
+            found: dict[str, object] = {}
+            if one.row is not None:
+                found = {str(k): v for k, v in one.row.items()}
             rows.append({**dict(zip(names, said, strict=True)), **found})
         return pd.DataFrame(rows)
 
