@@ -76,6 +76,7 @@ def print_plan(config: ExperimentConfig, made: Plan) -> None:
     from rich.console import Console
     from rich.table import Table
 
+    from dtvg.jobs.answers import task_notes
     from dtvg.plan.estimate import duration, estimate
     from dtvg.plan.words import CohortRow, cohort_rows
 
@@ -96,6 +97,8 @@ def print_plan(config: ExperimentConfig, made: Plan) -> None:
     trained = sorted(set(cost.trained_parameters.values()))
     if trained and trained[-1]:
         console.print(f"Trained parameters per run: {trained[0]:,} to {trained[-1]:,}.")
+    for note in task_notes(config):
+        console.print(f"Note: {note.sentence}", markup=False)
     if cost.seconds is None:
         console.print("Time and memory: not known before the backbone is loaded.")
     else:
@@ -106,12 +109,15 @@ def print_outcome(experiment: Any) -> int:
     """Print method × target with mean ± std over seeds, and what did not finish."""
     from rich.console import Console
 
+    from dtvg.analysis.compare.split_rules import split_notes
     from dtvg.cli.terminal import score_table
     from dtvg.records import RunState
 
     console = Console()
     runs = [run for run in experiment.runs if run.role == "transfer"]
     console.print(score_table(runs))
+    for note in split_notes(runs):
+        console.print(note, markup=False)
     open_ends = [run for run in runs if run.state is not RunState.FINISHED]
     for run in open_ends[:10]:
         console.print(f"{run.name}: {run.state.value}. {run.message or ''}")

@@ -71,8 +71,12 @@ def check_writable(folder: Path) -> None:
 
 def replace_json(path: Path, content: Any, durable: bool = True) -> None:
     """Write JSON as `replace_bytes` does; NaN is refused by writing null instead."""
-    text = json.dumps(_finite(content), indent=1, ensure_ascii=False, default=str)
-    replace_bytes(path, text.encode(), durable)
+    replace_bytes(path, json_text(content).encode(), durable)
+
+
+def json_text(content: Any) -> str:
+    """Return what `replace_json` writes."""
+    return json.dumps(_finite(content), indent=1, ensure_ascii=False, default=str)
 
 
 def read_json(path: Path) -> dict[str, Any] | None:

@@ -68,7 +68,7 @@ def changed(recorded: Versions, now: Versions) -> dict[str, tuple[Version, Versi
     """Return the parts of `now` that were recorded otherwise: (recorded, now)."""
     found = {}
     for part, version in now.items():
-        first = FIRST
+        first: Version = FIRST
         if isinstance(version, str):
             first = version if version in LONG_KNOWN else LONG_KNOWN[0]
         before = recorded.get(part, first)

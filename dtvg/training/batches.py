@@ -32,6 +32,8 @@ class TokenisedTask:
     texts: dict[str, Sequence[Example]]
     """Evaluation splits by name."""
     encoded: dict[str, Sequence[Encoded]]
+    rule: str = ""
+    """The split rule that was followed."""
 
 
 _CACHE: dict[tuple[str, str, str, int], TokenisedTask] = {}
@@ -55,7 +57,9 @@ def tokenise(name: str, backbone: Backbone, config: DataConfig) -> TokenisedTask
 
         texts: dict[str, Sequence[Example]] = {"validation": data.validation, "test": data.test}
         rows: dict[str, Sequence[Encoded]] = {split: encoded(split) for split in texts}
-        _CACHE[key] = TokenisedTask(spec, data.fingerprint, encoded("train"), texts, rows)
+        _CACHE[key] = TokenisedTask(
+            spec, data.fingerprint, encoded("train"), texts, rows, data.rule
+        )
     return _CACHE[key]
 
 

@@ -41,6 +41,13 @@ def test_a_given_threshold_and_version_1_search_nothing(config: Surrogate) -> No
     assert config.needs(SOURCES, "t").branches == ()
 
 
+def test_a_run_of_version_1_finds_its_trials_by_the_names_they_have() -> None:
+    now = Surrogate(samples=4)
+    assert now.as_of(1).label == now.label
+    names = [trial.label for trial in now.needs(SOURCES, "t").trials]
+    assert [trial.label for trial in now.as_of(1).needs(SOURCES, "t").trials] == names
+
+
 def test_the_run_that_chooses_has_a_branch_for_every_cut() -> None:
     assert len(Surrogate().needs(SOURCES, "t").branches) == 4
     assert Surrogate(subset=("a",)).needs(SOURCES, "t").branches == ()

@@ -27,6 +27,7 @@ from dtvg.analysis.compare.scores import (
     collect,
     row_name,
 )
+from dtvg.analysis.compare.split_rules import split_notes
 from dtvg.analysis.statistics import bootstrap_interval
 from dtvg.errors import DataError, unknown
 from dtvg.methods.specs import Role
@@ -100,7 +101,11 @@ class CompareInfo:
         if (self.split, self.metric) != (hypothesis.SPLIT, hypothesis.METRIC):
             return ()
         several = len(self.hypotheses) > 1 or self.sheet.several
-        return tuple(hypothesis.primary(one, self.runs, several) for one in self.hypotheses)
+        return tuple(
+            hypothesis.found_in(self.verdicts, one, several)
+            or hypothesis.primary(one, self.runs, several)
+            for one in self.hypotheses
+        )
 
     @property
     def primary_table(self) -> pd.DataFrame:
@@ -110,7 +115,9 @@ class CompareInfo:
             told = one.declared
             said = (told.experiment, told.better, told.than, told.on, told.margin, one.sentence)
             names = ("experiment", "better", "than", "on", "margin", "sentence")
-            found = {} if one.row is None else one.row.to_dict()
+            found: dict[str, object] = {}
+            if one.row is not None:
+                found = {str(k): v for k, v in one.row.items()}
             rows.append({**dict(zip(names, said, strict=True)), **found})
         return pd.DataFrame(rows)
 
@@ -269,4 +276,5 @@ def _notes(transfer: Sequence[Run], finished: Sequence[Run], split: str) -> tupl
             f"{len(unscored)} finished runs were not scored on the test split "
             "(evaluation.at_end: none)."
         )
+    notes += split_notes([r for r in finished if r.role == "transfer"])
     return tuple(notes)

@@ -105,5 +105,14 @@ class Surrogate(SubsetConfig):
         return Choice(chosen, sentence, note, cuts)
 
     def as_of(self, version: int) -> MethodConfig:
-        """Version 1 kept the sources above the threshold, without a search."""
-        return self.model_copy(update={"cut": "threshold"}) if version == 1 else self
+        """Version 1 kept the sources above the threshold."""
+        return SurrogateByThreshold.model_construct(**dict(self)) if version == 1 else self
+
+
+class SurrogateByThreshold(Surrogate):
+    """The surrogate as of version 1."""
+
+    @property
+    def searches(self) -> bool:
+        """It searched nothing."""
+        return False
