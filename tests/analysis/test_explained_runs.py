@@ -62,7 +62,7 @@ def asked_at(settings: dict[str, Any], step: int) -> Asked:
     remembers = settings["rule"] == "fixed" or settings.keys() & {"regroup_every", "hysteresis"}
     previous = groups[step - 2] if remembers and step > 1 else None
     made = decide(grams[step - 1], previous=previous, step=step, **settings)
-    return Asked(made, settings, previous, step)
+    return Asked(made, settings, previous, step, 3)
 
 
 @pytest.mark.parametrize("step", [1, 2, 5, 6, 7, 23, 24, None])

@@ -35,6 +35,8 @@ SOFT = Words(
 """What is said of a method that weighs its sources, where no rule decides."""
 
 
+SLIGHTEST = 1e-5
+"""A change below this share of the largest similarity is within the precision of ties."""
 HANDS = {"pin": "pinned", "ban": "banned"}
 
 
@@ -476,7 +478,7 @@ def _change(info: ExplainInfo, s: int) -> str:
     if info.held:
         return " No similarity can change that at this step."
     verb = "leave" if info.member[s] else "join"
-    if change == 0:
+    if abs(change) <= SLIGHTEST * np.abs(info.similarity).max():
         return f" The slightest change of its similarity could make it {verb}."
     if np.isfinite(change):
         direction = "higher" if change > 0 else "lower"
