@@ -95,7 +95,7 @@ def cells_of(hypotheses: Sequence[Declared], sheet: Sheet) -> frozenset[tuple[st
 
 def margins_of(hypotheses: Sequence[Declared], sheet: Sheet) -> dict[str, float]:
     """Return row → margin of its experiment."""
-    found = {}
+    found: dict[str, float] = {}
     for one in hypotheses:
         prefix = f"{one.experiment}: " if sheet.several else ""
         found |= {row: one.margin for row in sheet.rows if row.startswith(prefix)}
