@@ -212,6 +212,13 @@ class ExperimentConfig(_Shared):
             )
         return self
 
+    def fingerprint(self) -> str:
+        """Return 16 hex digits that identify the content; what is not declared changes nothing."""
+        content = self.model_dump(mode="json")
+        if not self.hypothesis.declared:
+            del content["hypothesis"]
+        return fingerprint(content)
+
     def row_of(self, method: str) -> str:
         """Return the label of the one method of this name or label.
 

@@ -110,15 +110,18 @@ class CompareInfo:
     @property
     def primary_table(self) -> pd.DataFrame:
         """`experiment, better, than, on, margin, sentence`, then as in `PairedInfo.table`."""
-        rows = []
+        rows: list[dict[str, object]] = []
         for one in self.primary:
             told = one.declared
-            said = (told.experiment, told.better, told.than, told.on, told.margin, one.sentence)
-            names = ("experiment", "better", "than", "on", "margin", "sentence")
-            found: dict[str, object] = {}
-            if one.row is not None:
-                found = {str(k): v for k, v in one.row.items()}
-            rows.append({**dict(zip(names, said, strict=True)), **found})
+            row: dict[str, object] = {
+                "experiment": told.experiment,
+                "better": told.better,
+                "than": told.than,
+                "on": told.on,
+                "margin": told.margin,
+                "sentence": one.sentence,
+            }
+            rows.append(row if one.row is None else {**row, **one.row.to_dict()})
         return pd.DataFrame(rows)
 
     @property
