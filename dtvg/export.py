@@ -20,6 +20,7 @@ from dtvg.analysis.compare.lines import (
     Line,
     Lines,
     Spread,
+    budgets_shown,
     costs_shown,
     legend,
     lines_of,
@@ -31,13 +32,14 @@ from dtvg.analysis.compare.published import TITLES
 from dtvg.errors import ConfigError, unknown
 from dtvg.version import __version__
 
-TABLES = ("scores", "verdicts", "ranks", "profile", "costs", "published")
+TABLES = ("scores", "verdicts", "ranks", "profile", "costs", "budgets", "published")
 FORMATS = ("csv", "md", "latex")
 HEADINGS = {
     "verdicts": "Verdicts",
     "ranks": "Ranks over targets",
     "profile": "Performance profile",
     "costs": "Cost",
+    "budgets": "Rates and budgets",
 }
 WIDE = 54
 """Letters and gaps of a line from which on a LaTeX table spans both columns of a page."""
@@ -57,8 +59,7 @@ def export(
     Args:
         info: from `compare_info`.
         form: `csv`, `md` or `latex`.
-        tables: of `TABLES`; None: scores in CSV; scores, verdicts, ranks, costs and published
-            numbers in the others.
+        tables: of `TABLES`; None: scores in CSV; all but the profile in the others.
         name: what is compared, for headings and labels.
         spread: what stands beside the means of scores; CSV has both.
 
@@ -78,7 +79,7 @@ def export(
                 "choose md or latex."
             )
         return to_csv(info, chosen[0])
-    chosen = tuple(tables or ("scores", "verdicts", "ranks", "costs", "published"))
+    chosen = tuple(tables or (table for table in TABLES if table != "profile"))
     return (to_markdown if form == "md" else to_latex)(info, chosen, name, spread)
 
 
@@ -91,6 +92,7 @@ def frame_of(info: CompareInfo, table: str) -> pd.DataFrame:
         "ranks": lambda: info.ranks.table,
         "profile": lambda: info.profile.table,
         "costs": lambda: info.costs.table,
+        "budgets": lambda: info.budgets.table,
         "published": lambda: info.published.table,
     }
     return made[table]()
@@ -145,7 +147,7 @@ def to_markdown(
         keep = [i for i, c in enumerate(head) if i in (0, len(head) - 1) or _any(rows, i)]
         shown = [[row[i] for i in keep] for row in rows]
         parts.append(f"### Published, not run here\n\n{_pipes([head[i] for i in keep], shown)}")
-    for table in ("verdicts", "ranks", "profile", "costs"):
+    for table in ("verdicts", "ranks", "profile", "costs", "budgets"):
         if table in tables and len(shown_frame(info, table)):
             frame = shown_frame(info, table)
             rows = [[_plain(x) for x in row] for row in printed(frame).to_numpy()]
@@ -164,6 +166,8 @@ def shown_frame(info: CompareInfo, table: str) -> pd.DataFrame:
         return verdicts_shown(info)
     if table == "costs":
         return costs_shown(info)
+    if table == "budgets":
+        return budgets_shown(info)
     if table == "ranks":
         frame = info.ranks.table
         shown = {"rank": frame["rank"].round(2), "mean %": (100 * frame["mean"]).round(1)}
@@ -186,6 +190,7 @@ def note_of(info: CompareInfo, table: str) -> str:
         "ranks": info.ranks.note,
         "profile": info.profile.note,
         "costs": info.costs.note,
+        "budgets": info.budgets.note,
         "published": info.published.note,
     }
     return notes[table]
@@ -303,7 +308,7 @@ def to_latex(
     lines = lines_of(info, "published" in tables, spread)
     if "scores" in tables:
         parts.append(_latex_scores(info, lines, name))
-    for table in ("verdicts", "ranks", "costs"):
+    for table in ("verdicts", "ranks", "costs", "budgets"):
         if table in tables and len(shown_frame(info, table)):
             frame = verdicts_brief(info) if table == "verdicts" else shown_frame(info, table)
             rows = [[latex_text(x) for x in row] for row in printed(frame).to_numpy()]

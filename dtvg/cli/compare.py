@@ -39,7 +39,7 @@ def add(actions: Any) -> None:
     made.add_argument("--format", choices=("table", "csv", "md", "latex"), default="table")
     made.add_argument(
         "--tables",
-        help="comma-separated: scores, verdicts, ranks, profile, costs, published "
+        help="comma-separated: scores, verdicts, ranks, profile, costs, budgets, published "
         "(csv: one of them, scores if none is named)",
     )
     made.add_argument("--out", type=Path, help="file to write (default: print)")
@@ -94,7 +94,7 @@ def _print(
     from dtvg import export
     from dtvg.errors import ConfigError, unknown
 
-    chosen = tables or ["scores", "verdicts", "ranks", "costs", "published"]
+    chosen = tables or [table for table in export.TABLES if table != "profile"]
     for table in chosen:
         if table not in export.TABLES:
             raise ConfigError(unknown("table of a comparison", table, export.TABLES))
@@ -126,7 +126,7 @@ def _tables(console: Any, info: CompareInfo, title: str, chosen: list[str], spre
                 table.add_row(*_row(line), end_section=i == len(of_group) - 1)
         console.print(table)
         console.print(escape("\n".join([*legend(lines, info), *info.notes])))
-    for name in ("verdicts", "ranks", "profile", "costs"):
+    for name in ("verdicts", "ranks", "profile", "costs", "budgets"):
         if name not in chosen:
             continue
         frame = export.shown_frame(info, name)

@@ -15,6 +15,7 @@ from pathlib import Path
 import yaml
 
 from dtvg.config import ExperimentConfig, RunConfig, build_config
+from dtvg.config.sections import OPEN
 from dtvg.config.settings_path import differences
 from dtvg.errors import ConfigError, JobError, StoreError
 from dtvg.names import check_name
@@ -194,8 +195,8 @@ def create_experiment(
     experiment = ExperimentDir(Path(runs_dir).expanduser().resolve() / check_name(config.name))
     if experiment.config_path.exists():
         _, stored = load_experiment(experiment.path)
-        if stored != config:
-            changed = ", ".join(differences(stored, config, ExperimentConfig))
+        changed = ", ".join(_differing(stored, config))
+        if changed:
             raise ConfigError(
                 f"Experiment '{config.name}' exists in '{experiment.path.parent}' with other "
                 f"settings ({changed}); choose another name (--set name=...) or another --runs-dir."
@@ -208,6 +209,16 @@ def create_experiment(
     for run in config.runs():
         add_run(experiment, run, recorded)
     return experiment
+
+
+def _differing(stored: ExperimentConfig, config: ExperimentConfig) -> list[str]:
+    """Return the settings that differ, and rates that methods take from elsewhere."""
+    if stored != config:
+        return list(differences(stored, config, ExperimentConfig))
+    if [run.optim for run in stored.runs()] == [run.optim for run in config.runs()]:
+        return []
+    here, there = (set(OPEN) & c.optim.model_fields_set for c in (stored, config))
+    return [f"optim.{name} named or left to the methods" for name in OPEN if name in here ^ there]
 
 
 def free_name(name: str, runs_dir: Path) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from dtvg.config import ExperimentConfig, RunConfig
+from dtvg.config.rates import kept
 from dtvg.plan.graph import Plan
 from dtvg.store import versions
 from dtvg.store.files import replace_bytes, replace_json
@@ -53,8 +54,12 @@ def _recorded(experiment: ExperimentDir, run: RunConfig, known: dict[str, Versio
     if run.role == "transfer" and directory.result_path.exists():
         return run
     stored = open_run(directory.path).config if directory.config_path.exists() else None
-    made_with = versions.of_run(known, run) if stored is None else stored.versions
-    return run.model_copy(update={"versions": made_with})
+    if stored is None:
+        return run.model_copy(update={"versions": versions.of_run(known, run)})
+    changes: dict[str, object] = {"versions": stored.versions}
+    if run.role == "transfer":
+        changes |= {"optim": kept(run, stored), "rates_from": stored.rates_from}
+    return run.model_copy(update=changes)
 
 
 def has_start(directory: RunDir) -> bool:

@@ -177,7 +177,7 @@ def best_of(saved: Mapping[str, np.ndarray], run: str) -> dict[str, Tensor]:
 
 def stack_key(slot: RunSlot) -> tuple[Any, ...]:
     """Return what runs must share to be stacked: method settings and shapes."""
-    method = slot.config.method.stackable()
+    method = slot.config.method.stackable().without_rates()
     shapes = tuple(sorted((k, v.shape) for k, v in slot.inputs.items()))
     recorded = slot.config.versions or {}
     made_with = [item for item in recorded.items() if item[0].partition(".")[0] not in OF_DATA]

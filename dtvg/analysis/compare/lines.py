@@ -16,6 +16,7 @@ import pandas as pd
 from dtvg.analysis.compare.info import AVERAGE, CompareInfo
 from dtvg.analysis.compare.verdicts import NOT_ENOUGH, UNDECIDED
 from dtvg.analysis.statistics import MOST_SEEDS
+from dtvg.config.rates import tuned_words
 
 Group = Literal["compared", "reference", "published"]
 Spread = Literal["std", "interval"]
@@ -276,6 +277,21 @@ def costs_shown(info: CompareInfo) -> pd.DataFrame:
             "seconds alone": table["seconds_alone"].round(2),
             "peak GiB": table["peak_mem_gib"].round(2),
             "runs": table["n_runs"],
+        }
+    )
+
+
+def budgets_shown(info: CompareInfo) -> pd.DataFrame:
+    """Return the table of rates and budgets as it is printed."""
+    table = info.budgets.table
+    return pd.DataFrame(
+        {
+            "method": table["method"],
+            "rates": table["rates"],
+            "from": table["origin"],
+            "tuned": [tuned_words(int(trials)) for trials in table["trials"]],
+            "steps": table["steps"].round(0),
+            "target steps": table["target_steps"].round(0),
         }
     )
 

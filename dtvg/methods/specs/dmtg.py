@@ -10,6 +10,7 @@ from typing import Literal
 from pydantic import Field
 
 from dtvg.methods.specs.base import MethodConfig
+from dtvg.methods.specs.rates import GATED
 
 
 class Dmtg(MethodConfig):
@@ -19,6 +20,7 @@ class Dmtg(MethodConfig):
     paper = "One-Shot Differentiable Multi-Task Grouping, arXiv 2407.05082"
     summary = "Sources assigned to groups by a learned Gumbel-softmax; one group is the target's."
     weights = "learned"
+    own = GATED
 
     name: Literal["dmtg"] = "dmtg"
     groups: int = Field(

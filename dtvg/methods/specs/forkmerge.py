@@ -11,6 +11,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from dtvg.methods.specs.base import MethodConfig, Needs, Subset
+from dtvg.methods.specs.rates import ADAPTED
 
 
 class ForkMerge(MethodConfig):
@@ -20,6 +21,7 @@ class ForkMerge(MethodConfig):
     paper = "ForkMerge, arXiv 2301.12618"
     summary = "Branches with no source and with one source each, merged by searched weights."
     weights = "learned"
+    own = ADAPTED
 
     name: Literal["forkmerge"] = "forkmerge"
     merge_every: int = Field(

@@ -10,6 +10,7 @@ from typing import Literal
 from pydantic import Field
 
 from dtvg.methods.specs.base import MethodConfig
+from dtvg.methods.specs.rates import ADAPTED
 
 
 class PrimalDual(MethodConfig):
@@ -20,6 +21,7 @@ class PrimalDual(MethodConfig):
     summary = "A task-relation matrix learned online from per-task duals weighs the sources."
     weights = "learned"
     trains_scales = False
+    own = ADAPTED
 
     name: Literal["primal_dual"] = "primal_dual"
     rate: float = Field(

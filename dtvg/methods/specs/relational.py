@@ -10,6 +10,7 @@ from typing import Literal
 from pydantic import Field
 
 from dtvg.methods.specs.base import MethodConfig
+from dtvg.methods.specs.rates import GATED
 
 
 class Relational(MethodConfig):
@@ -19,6 +20,7 @@ class Relational(MethodConfig):
     paper = "Exploring Relational Context (ATRC), arXiv 2104.13874"
     summary = "For each source, a searched kind of context: token by token, attended, or none."
     weights = "learned"
+    own = GATED
 
     name: Literal["relational"] = "relational"
     projection: int = Field(

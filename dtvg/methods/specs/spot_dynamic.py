@@ -11,6 +11,7 @@ from typing import Literal
 from pydantic import Field
 
 from dtvg.methods.specs.base import MethodConfig
+from dtvg.methods.specs.rates import PLAIN
 from dtvg.rule.types import RuleSettings
 
 
@@ -23,12 +24,18 @@ class SpotDynamic(MethodConfig):
     reads = "prompts"
     weights = "grouped"
     rates = "stage_one"
+    own = PLAIN
     trains_scales = False
 
     name: Literal["spot_dynamic"] = "spot_dynamic"
     regroup_every: int = Field(
         100, ge=1, description="k: the source is chosen again at steps 1, 1 + k, 1 + 2k, …"
     )
+
+    @property
+    def continues_target(self) -> bool:
+        """It goes on from a source's prompt."""
+        return False
 
     def grouping_settings(self) -> RuleSettings:
         """Settings of `decide` that give the logged choice: cosines of pooled prompts."""

@@ -10,6 +10,7 @@ from typing import Literal
 from pydantic import Field
 
 from dtvg.methods.specs.base import MethodConfig
+from dtvg.methods.specs.rates import GATED
 
 
 class Taps(MethodConfig):
@@ -20,6 +21,7 @@ class Taps(MethodConfig):
     summary = "Learned 0/1 gates per token: the shared prompt, or the target's own token."
     weights = "learned"
     trains_scales = False
+    own = GATED
 
     name: Literal["taps"] = "taps"
     base: Literal["mean_sources", "init"] = Field(
