@@ -123,6 +123,10 @@ class Experiment:
         """Return DTVG against each baseline, paired by seed and example, with what that shows."""
         return self.compare(split, subject=subject).verdicts
 
+    def primary(self) -> pd.DataFrame:
+        """Return the declared comparison (`hypothesis`), tested alone, with its sentence."""
+        return self.compare().primary_table
+
     def ranks(self, split: str = "test") -> pd.DataFrame:
         """Return average ranks over targets, best first."""
         return self.compare(split).ranks.table
@@ -148,7 +152,8 @@ class Experiment:
 
         Args:
             form: the format.
-            tables: of scores, verdicts, ranks, profile, costs, budgets, published; None: as usual.
+            tables: of scores, primary, verdicts, ranks, profile, costs, budgets, published; None:
+                as usual there.
         """
         from dtvg.export import export
 

@@ -10,8 +10,11 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, NamedTuple
 
-SCHEMA_VERSION = 2
-"""Stands in the metadata of every Parquet file; raised when a column is added."""
+SCHEMA_VERSION = 3
+"""Stands in the metadata of every Parquet file; raised when a column is added (2: `subject` of
+events; 3: `scale_negative`) or what a file carries beside its rows changes (3: digests)."""
+DIGESTS_SINCE = 3
+"""From this version on every file carries a digest."""
 
 
 class Column(NamedTuple):
@@ -63,6 +66,13 @@ SOURCES: tuple[Column, ...] = (
     Column("weight", "float32", False, "weight of the source's scaled vector in the merge"),
     Column("scale_mean", "float32", True, "mean over tokens of the source's scale"),
     Column("contribution_norm", "float32", False, "Frobenius norm of what the source adds"),
+    Column(
+        "scale_negative",
+        "float32",
+        True,
+        "share of the source's scale entries below 0; null: no scale",
+        since=3,
+    ),
 )
 
 EVALS: tuple[Column, ...] = (
@@ -120,13 +130,19 @@ class RunState(StrEnum):
     FINISHED = "finished"
     FAILED = "failed"
     LOST = "lost"
-    """Its files say it is alive, but no process with that pid and start time exists (on
-    another host: no heartbeat for 30 s)."""
+    """Its files say it is alive, but the lease of its experiment is proved free."""
+    UNKNOWN = "unknown"
+    """Its files say it is alive, and whether that is so cannot be told from here."""
 
     @property
     def alive(self) -> bool:
         """Whether a process is expected to be working on it."""
         return self in (RunState.RUNNING, RunState.STOPPING)
+
+    @property
+    def may_live(self) -> bool:
+        """Whether a process may be working on it, so that it must not be moved or started."""
+        return self.alive or self is RunState.UNKNOWN
 
     @property
     def resumable(self) -> bool:

@@ -33,6 +33,7 @@ from dtvg.store.bank import PromptBank
 from dtvg.store.provenance import provenance
 from dtvg.tasks.catalogue import find_task
 from dtvg.tasks.reading import load_task
+from tests.pages.charts import charts
 
 ROOT = Path(__file__).resolve().parents[1]
 TABLES = ("steps", "sources", "evals", "events", "predictions")
@@ -264,7 +265,7 @@ def opened(page: str, query: str) -> dict[str, Any]:
     found: dict[str, Any] = {
         "address": became,
         "chosen": {k: plain(state[k]) for k in sorted({*asked, *became}) if k in state},
-        "charts": len(app.get("plotly_chart")),
+        "charts": len(charts(app)),
     }
     if page == "overview" and app.dataframe:
         table = app.dataframe[0].value

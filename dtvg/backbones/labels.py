@@ -51,7 +51,12 @@ class LabelSet:
 
     @classmethod
     def of(
-        cls, words: Sequence[str], ids: Sequence[Sequence[int]], device: torch.device, name: str
+        cls,
+        words: Sequence[str],
+        ids: Sequence[Sequence[int]],
+        device: torch.device,
+        name: str,
+        lost: bool = False,
     ) -> LabelSet:
         """Build the trie.
 
@@ -60,6 +65,7 @@ class LabelSet:
             ids: their tokens, end marks included.
             device: where the tables live.
             name: the backbone's, for messages.
+            lost: whether the backbone cannot write a word, for messages.
 
         Raises:
             ConfigError: two words become the same tokens.
@@ -67,9 +73,15 @@ class LabelSet:
         rows = [tuple(int(i) for i in row) for row in ids]
         for i, row in enumerate(rows):
             if row in rows[:i]:
+                what = f"Label words '{words[rows.index(row)]}' and '{words[i]}'"
+                if lost:
+                    raise ConfigError(
+                        f"{what} have the same tokens with backbone '{name}', which cannot write "
+                        "them; choose other label words."
+                    )
                 raise ConfigError(
-                    f"Label words '{words[rows.index(row)]}' and '{words[i]}' have the same tokens "
-                    f"with backbone '{name}'; choose other label words or evaluation.mode generate."
+                    f"{what} have the same tokens with backbone '{name}'; choose other label "
+                    "words or evaluation.mode generate."
                 )
         tokens = sorted({token for row in rows for token in row})
         where = {token: i for i, token in enumerate(tokens)}

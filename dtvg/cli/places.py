@@ -31,10 +31,24 @@ def locate(text: str, runs_dir: Path | None) -> tuple[ExperimentDir, str | None]
         if (base.parent / "experiment.yaml").exists() and base.is_dir():
             return ExperimentDir(base.parent.resolve()), base.name
     name = text.split("/")[0]
-    known = [p.name for p in root.iterdir() if p.is_dir()] if root.is_dir() else []
+    folders, known = _known(root)
     if name in known and "/" in text:
-        runs = [p.name for p in (root / name).iterdir() if p.is_dir()]
+        runs = [run.name for run in ExperimentDir(root / name).runs()]
         raise StoreError(unknown("run", text.split("/", 1)[1], runs))
+    if name in folders:
+        raise StoreError(
+            f"The folder '{root / name}' has no experiment.yaml, so it is no experiment that can "
+            "be read. Restore the file from a copy; `dtvg runs trash` shows what was deleted."
+        )
     raise StoreError(
         unknown("experiment", name, known, f"Looked in '{root}'; --runs-dir names another folder.")
     )
+
+
+def _known(root: Path) -> tuple[set[str], list[str]]:
+    """Return the names of all folders in a folder of experiments, and of the experiments."""
+    try:
+        folders = {p.name for p in root.iterdir() if p.name[0] != "." and p.is_dir()}
+    except OSError:
+        return set(), []
+    return folders, sorted(n for n in folders if (root / n / "experiment.yaml").exists())

@@ -62,10 +62,11 @@ def run_config(config: ExperimentConfig, runs_dir: Path | None, dry_run: bool) -
     from dtvg.cli.terminal import progress_bars
     from dtvg.plan.stored import lay_out
     from dtvg.store.reader import open_experiment
-    from dtvg.training.procedures import run_experiment
 
     experiment = lay_out(config, runs_dir or paths.runs())
-    with progress_bars() as report:
+    with experiment.lock(), progress_bars() as report:  # before torch is loaded
+        from dtvg.training.procedures import run_experiment
+
         run_experiment(experiment, report)
     return print_outcome(open_experiment(experiment.path))
 
@@ -76,6 +77,7 @@ def print_plan(config: ExperimentConfig, made: Plan) -> None:
     from rich.markup import escape
     from rich.table import Table
 
+    from dtvg.jobs.answers import task_notes
     from dtvg.plan.estimate import duration, estimate
     from dtvg.plan.words import (
         RATE_COLUMNS,
@@ -110,6 +112,8 @@ def print_plan(config: ExperimentConfig, made: Plan) -> None:
     trained = sorted(set(cost.trained_parameters.values()))
     if trained and trained[-1]:
         console.print(f"Trained parameters per run: {trained[0]:,} to {trained[-1]:,}.")
+    for note in task_notes(config):
+        console.print(f"Note: {note.sentence}", markup=False)
     if cost.seconds is None:
         console.print("Time and memory: not known before the backbone is loaded.")
     else:
@@ -120,12 +124,15 @@ def print_outcome(experiment: Any) -> int:
     """Print method × target with mean ± std over seeds, and what did not finish."""
     from rich.console import Console
 
+    from dtvg.analysis.compare.split_rules import split_notes
     from dtvg.cli.terminal import score_table
     from dtvg.records import RunState
 
     console = Console()
     runs = [run for run in experiment.runs if run.role == "transfer"]
     console.print(score_table(runs))
+    for note in split_notes(runs):
+        console.print(note, markup=False)
     open_ends = [run for run in runs if run.state is not RunState.FINISHED]
     for run in open_ends[:10]:
         console.print(f"{run.name}: {run.state.value}. {run.message or ''}")

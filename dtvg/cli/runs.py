@@ -42,6 +42,10 @@ def add(commands: Any) -> None:
     agreement.add_agreement(actions)
     compare.add(actions)
     action("stop", "ask runs to commit and to stop after their next step", stop, "+")
+    action(
+        "release", "say that the process of an experiment has ended, where none can tell", release,
+        "+",
+    )  # fmt: skip
     for kind, what in HOLDS.items():
         hold = action(kind, what, hold_source)
         hold.add_argument("place", metavar="EXPERIMENT/RUN")
@@ -152,14 +156,17 @@ def show(arguments: argparse.Namespace) -> int:
 
 def verify(arguments: argparse.Namespace) -> int:
     """Print what is wrong with run folders; 1 if anything is."""
-    from dtvg.store.verify import verify_run
+    from dtvg.store.verify import verify_run, written_before_digests
 
     wrong = 0
     runs = _runs(arguments)
     for run in runs:
         problems = verify_run(run.path)
         wrong += bool(problems)
-        print(f"{run.experiment}/{run.name}: {'ok' if not problems else 'NOT ok'}")
+        said = "NOT ok" if problems else "ok"
+        if not problems and written_before_digests(run.path):
+            said = "ok, written before digests"
+        print(f"{run.experiment}/{run.name}: {said}")
         for problem in problems:
             print(f"  {problem}")
     print(f"{len(runs)} checked, {wrong} with problems.")
@@ -210,11 +217,26 @@ def stop(arguments: argparse.Namespace) -> int:
 
     for place in arguments.places:
         experiment, name = locate(place, arguments.runs_dir)
+        working = launcher.may_be_working(experiment)
         asked = launcher.stop(experiment, [name] if name else [])
         if asked:
             print(f"{experiment.name}: asked {len(asked)} run(s) to stop after their next step.")
+        elif working and name is None:
+            print(f"{experiment.name}: asked its process to stop; no run trains yet.")
         else:
             print(f"{experiment.name}: no run is training, so there is nothing to stop.")
+    return 0
+
+
+def release(arguments: argparse.Namespace) -> int:
+    """Count as lost what cannot be asked."""
+    from dtvg.jobs import launcher
+
+    for place in arguments.places:
+        experiment, _ = locate(place, arguments.runs_dir)
+        before = launcher.give_free(experiment)
+        known = f" ({before.last_sign})" if before.held is None else ""
+        print(f"{experiment.name}: counts as lost now{known}; `dtvg runs resume` continues it.")
     return 0
 
 
@@ -252,7 +274,6 @@ def resume_runs(arguments: argparse.Namespace) -> int:
     from dtvg.cli.run import print_outcome
     from dtvg.cli.terminal import progress_bars
     from dtvg.store.reader import open_experiment
-    from dtvg.training.procedures import run_experiment
 
     wanted: dict[Path, list[str]] = {}
     for place in arguments.places:
@@ -263,7 +284,9 @@ def resume_runs(arguments: argparse.Namespace) -> int:
     for path, names in wanted.items():
         experiment = locate(str(path), None)[0]
         bars = nullcontext(lambda progress: None) if arguments.quiet else progress_bars()
-        with bars as report:
+        with experiment.lock(), bars as report:  # before torch is loaded, which takes seconds
+            from dtvg.training.procedures import run_experiment
+
             run_experiment(experiment, report, only=names or None)
         status = max(status, print_outcome(open_experiment(path)))
     return status

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from dataclasses import replace
 from typing import Annotated, Any, Literal, Self
 
 import yaml
@@ -22,15 +23,19 @@ from dtvg.config.sections import (
     DataConfig,
     DeviceConfig,
     EvaluationConfig,
+    HypothesisConfig,
     LoggingConfig,
     Name,
     OptimConfig,
     PromptConfig,
     Section,
 )
-from dtvg.errors import unknown
+from dtvg.errors import ConfigError, unknown
 from dtvg.methods.specs import STAGE_ONE, AnyMethod, MethodConfig, Needs, Role
+from dtvg.rule.types import RULE_VERSION, RuleSettings
 
+AVERAGE = "average"
+"""What the mean over all targets is called."""
 MISFIT = "settings_do_not_fit"
 """Pydantic's type of the errors that bring their own place and whole sentence."""
 
@@ -103,11 +108,20 @@ class RunConfig(_Shared):
         """Return the version of a numbered part that the run is trained with.
 
         Args:
-            part: `stage_one`, or `method.<name>` of its own method.
+            part: `stage_one`, `rule`, `few_shot`, or `method.<name>` of its own method.
         """
         if self.versions is not None:
             return versions.number(self.versions, part)
+        if part == "rule":
+            return RULE_VERSION
+        if part == "few_shot":
+            return versions.FEW_SHOT
         return self.method.version if part.startswith("method.") else versions.STAGE_ONE
+
+    @property
+    def rule_settings(self) -> RuleSettings:
+        """How its sources are ranked and grouped, in the version of the rule it was made with."""
+        return replace(self.trained.grouping_settings(), version=self.version("rule"))
 
     @property
     def init_seed(self) -> int:
@@ -138,7 +152,12 @@ class RunConfig(_Shared):
     def needs(self) -> Needs:
         """What must be there before this run can start."""
         few_shot = self.data.few_shot is not None
-        return self.method.needs(self.sources, self.target, few_shot)
+        return self.trained.needs(self.sources, self.target, few_shot)
+
+    @property
+    def trained(self) -> MethodConfig:
+        """Its method, as the run was recorded with it."""
+        return self.method.as_of(self.version(f"method.{self.method.name}"))
 
     @property
     def full_role(self) -> Role:
@@ -168,6 +187,7 @@ class ExperimentConfig(_Shared):
     allow_self: bool = Field(
         False, description="Keep a source that is the target task itself (it is normally left out)."
     )
+    hypothesis: HypothesisConfig = HypothesisConfig()
 
     @model_validator(mode="after")
     def _methods_fit_sources(self) -> Self:
@@ -192,6 +212,46 @@ class ExperimentConfig(_Shared):
             if task not in known:
                 raise _misfit(unknown("task of prompt.given", task, known), "prompt", "given")
         return self
+
+    @model_validator(mode="after")
+    def _hypothesis_is_run(self) -> Self:
+        told = self.hypothesis
+        if not told.declared:
+            return self
+        if told.on != AVERAGE and told.on not in self.targets:
+            known = (AVERAGE, *self.targets)
+            raise _misfit(unknown("target of hypothesis.on", told.on, known), "hypothesis", "on")
+        for key in ("better", "than"):
+            try:
+                self.row_of(getattr(told, key))
+            except ConfigError as error:
+                raise _misfit(f"hypothesis.{key}: {error}", "hypothesis", key) from None
+        if self.row_of(told.better) == self.row_of(told.than):
+            raise _misfit(
+                f"hypothesis.than: '{told.than}' is hypothesis.better itself; name another method.",
+                "hypothesis",
+                "than",
+            )
+        return self
+
+    def row_of(self, method: str) -> str:
+        """Return the label of the one method of this name or label.
+
+        Raises:
+            ConfigError: there is none, or the name stands for several.
+        """
+        targets = [self.hypothesis.on] if self.hypothesis.on in self.targets else self.targets
+        found = [one for target in targets for one in self.methods_of(target)]
+        labels = list(dict.fromkeys(one.label for one in found))
+        if method in labels:
+            return method
+        named = list(dict.fromkeys(one.label for one in found if one.name == method))
+        if not named:
+            raise ConfigError(unknown("method of this experiment", method, labels))
+        if len(named) > 1:
+            several = ", ".join(named)
+            raise ConfigError(f"'{method}' stands for {several}; name one of them.")
+        return named[0]
 
     def sources_of(self, target: str) -> tuple[str, ...]:
         """Return the sources of `target`: all but itself, unless `allow_self`."""

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from dtvg import paths
+from dtvg.config.budgets import unnamed
 from dtvg.config.experiment import ExperimentConfig, RunConfig
-from dtvg.config.rates import unnamed
 from dtvg.config.reading import build_config, load_config
 from dtvg.errors import ConfigError
 

@@ -6,6 +6,7 @@ line are made of these. `experiment.py` composes them into runs and experiments.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, model_validator
@@ -157,6 +158,11 @@ class DataConfig(Section):
         "plan",
         description="Splits by the literature's rule, or the official splits that have labels.",
     )
+    split_rules: dict[Name, Literal["size", "halved", "official"]] = Field(
+        {},
+        description="Split rule of a task in place of its own, e.g. {multirc: size}: by official "
+        "size, validation halved, or the official splits.",
+    )
     max_train_examples: int | None = Field(
         None, ge=1, description="Use at most N training rows per task, drawn with the seed."
     )
@@ -249,3 +255,31 @@ class DeviceConfig(Section):
         None, ge=64, description="Tokens per micro-batch; empty: chosen for the device."
     )
     max_cohort: int = Field(64, ge=1, le=1024, description="Runs trained together at most.")
+
+
+class HypothesisConfig(Section):
+    """The one comparison that an experiment is made for; part of no run."""
+
+    better: str = Field(
+        "", description="Method that should be better, by its name or label; empty: none declared."
+    )
+    than: str = Field("", description="Method that it should be better than.")
+    on: str = Field("average", description="A target, or 'average' over all targets.")
+    margin: float = Field(
+        1.0, ge=0, le=100, description="Difference in points that would matter in practice."
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _read_on(cls, values: Any) -> Any:
+        """Take YAML's bare `on`, which it reads as true, for the key it is; null declares none."""
+        if values is None:
+            return {}
+        if not isinstance(values, Mapping) or True not in values:
+            return values
+        return {"on": values[True], **{k: v for k, v in values.items() if k is not True}}
+
+    @property
+    def declared(self) -> bool:
+        """Whether there is a hypothesis."""
+        return bool(self.better or self.than)

@@ -146,8 +146,8 @@ def _idle_rates(method: str) -> set[str]:
     spec = METHODS[method]
     if spec.code:  # of another package, which may train what its settings do not tell
         return set()
-    trained = spec.model_validate({"name": method}).trained
-    return {field for what, field in ENTRY_FIELDS.items() if what not in (*trained, "decay")}
+    rated = spec.model_validate({"name": method}).rated
+    return {field for what, field in ENTRY_FIELDS.items() if what not in (*rated, "decay")}
 
 
 def groups(model: type[BaseModel]) -> dict[str, type[BaseModel]]:

@@ -9,22 +9,23 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import psutil
-
 from dtvg import paths
 from dtvg.config import ExperimentConfig
 from dtvg.errors import JobError, StoreError
 from dtvg.plan.stored import lay_out
-from dtvg.records import RunState
-from dtvg.store.files import is_locked, read_json
-from dtvg.store.layout import CohortDir, ExperimentDir
+from dtvg.store.files import read_json
+from dtvg.store.layout import CohortDir, ExperimentDir, changing
+from dtvg.store.lease import note_start, release, wait_until_free
+from dtvg.store.liveness import Sign, look, look_at_all
+from dtvg.store.processes import ProcessId
 from dtvg.store.reader import open_run
-from dtvg.store.status import process_exists, request
+from dtvg.store.status import clear, request
 
 log = logging.getLogger(__name__)
 
@@ -58,23 +59,30 @@ def resume(
         environment: variables of the process beside this one's.
 
     Raises:
-        JobError: a process is already training it, or none could be started.
+        JobError: a process is already training it, or may be, or none could be started.
+        StoreError: its folder cannot be written.
     """
-    if is_working(experiment):
-        raise JobError(
-            f"Experiment '{experiment.name}' is being trained already. Stop it first, or wait "
-            "for it."
-        )
     targets = [f"{experiment.name}/{name}" for name in runs] or [experiment.name]
     folder = str(experiment.path.parent)
     arguments = ["runs", "resume", *targets, "--runs-dir", folder, "--quiet"]
-    try:
-        return detached(own_command(*arguments), experiment.log_path, environment)
-    except OSError as error:
-        raise JobError(
-            f"The process for '{experiment.name}' could not be started "
-            f"({error.strerror or error}); try `dtvg runs resume {experiment.name}`."
-        ) from None
+    with changing(experiment.path):
+        sign = look_at_all(experiment.path)
+        if sign.held:
+            raise JobError(
+                f"Experiment '{experiment.name}' is being trained already. Stop it first, or wait "
+                "for it."
+            )
+        if sign.held is None:
+            raise sign.refusal(experiment.name, "nothing was started")
+        try:
+            pid = detached(own_command(*arguments), experiment.log_path, environment)
+        except OSError as error:
+            raise JobError(
+                f"The process for '{experiment.name}' could not be started "
+                f"({error.strerror or error}); try `dtvg runs resume {experiment.name}`."
+            ) from None
+        note_start(experiment.path, pid)
+    return pid
 
 
 def own_command(*arguments: str) -> list[str]:
@@ -119,8 +127,13 @@ def detached(
 
 
 def is_working(experiment: ExperimentDir) -> bool:
-    """Whether a process trains this experiment right now (holds its lock)."""
-    return is_locked(experiment.path / ".lock")
+    """Whether a process trains this experiment right now, here or elsewhere, or is starting."""
+    return look_at_all(experiment.path).held is True
+
+
+def may_be_working(experiment: ExperimentDir) -> bool:
+    """Whether a process trains this experiment, or that cannot be told."""
+    return look_at_all(experiment.path).held is not False
 
 
 def stop(experiment: ExperimentDir, runs: Sequence[str] = ()) -> list[str]:
@@ -132,35 +145,55 @@ def stop(experiment: ExperimentDir, runs: Sequence[str] = ()) -> list[str]:
 
     Returns:
         Names of the runs that were asked; those not running have nothing to stop.
+
+    Raises:
+        StoreError: its folder cannot be written.
     """
     views = [open_run(run.path) for run in experiment.runs() if not runs or run.name in runs]
-    alive = [view for view in views if view.state in (RunState.RUNNING, RunState.STOPPING)]
+    alive = [view for view in views if view.problem is None and view.state.may_live]
     for view in alive:
         request(view.directory, "stop")
     if not runs:
-        for cohort in experiment.cohorts():
-            _ask_process(experiment, cohort)
+        _ask_process(experiment)
     return [view.name for view in alive]
 
 
-def _ask_process(experiment: ExperimentDir, cohort: CohortDir) -> None:
+def _ask_process(experiment: ExperimentDir) -> None:
     """Send SIGTERM once, which the process meets by committing and stopping all its runs.
 
-    A second signal would interrupt it before it commits; a process has several cohorts, and
-    several people may press Stop.
+    Several people may press Stop, and a process has several cohorts. One that cannot be signalled
+    from here, as in another container or on another host, finds a file instead.
     """
-    content = read_json(cohort.process_path) or {}
-    if not _is_here(content):
-        return
-    mark = f".stop-{content['pid']}-{content['process_started']}"
-    try:
-        (experiment.path / mark).touch(exist_ok=False)
-    except FileExistsError:
-        return
-    except OSError:
-        log.warning("no note of the stop could be left in %s", experiment.path)
-    with contextlib.suppress(psutil.NoSuchProcess):  # it ended meanwhile
-        psutil.Process(int(str(content["pid"]))).terminate()
+    sign = look(experiment.path, fresh=True)
+    here = _processes_here(experiment)
+    for process in here:
+        mark = f".stop-{process.pid}-{process.ticks or process.process_started}"
+        try:
+            (experiment.path / mark).touch(exist_ok=False)
+        except FileExistsError:
+            continue
+        except OSError:
+            log.warning("no note of the stop could be left in %s", experiment.path)
+        with contextlib.suppress(ProcessLookupError, PermissionError):  # it ended meanwhile
+            os.kill(process.pid, signal.SIGTERM)
+        for old in experiment.path.glob(".stop-*"):
+            if old.name != mark:
+                with contextlib.suppress(OSError):
+                    old.unlink()
+    if not here and sign.held is not False and sign.holder is not None:
+        request(experiment, "stop", **sign.holder.to_json())
+
+
+def _processes_here(experiment: ExperimentDir) -> list[ProcessId]:
+    """Return the processes that train an experiment and live where this one can signal them."""
+    sign = look(experiment.path, fresh=True)
+    found = [] if sign.holder is None or not sign.held else [sign.holder]
+    for cohort in experiment.cohorts():  # an earlier version notes itself only there
+        process = ProcessId.read(read_json(cohort.process_path) or {})
+        if sign.held and not any(process.pid == other.pid and other.boot for other in found):
+            found.append(process)
+    alive = {p.pid: p for p in found if p.exists()}
+    return list(alive.values())
 
 
 def kill(cohort: CohortDir) -> list[str]:
@@ -172,18 +205,36 @@ def kill(cohort: CohortDir) -> list[str]:
         JobError: no such process on this machine.
     """
     content = read_json(cohort.process_path) or {}
-    if not _is_here(content):
+    process = ProcessId.read(content)
+    if not process.exists():
         raise JobError(
             f"Cohort '{cohort.id}' has no process on this machine (last seen on "
-            f"{content.get('host', 'no host')}), so nothing was killed."
+            f"{process.place}), so nothing was killed."
         )
-    psutil.Process(int(content["pid"])).kill()
+    _kill([process], cohort.path.parent.parent)
     return [str(name) for name in content.get("runs", [])]
+
+
+def _kill(processes: Sequence[ProcessId], experiment: Path) -> None:
+    """Kill processes, and wait a moment until the system has let go of what they held."""
+    for process in processes:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(process.pid, signal.SIGKILL)
+    wait_until_free(experiment)
 
 
 def working_cohorts(experiment: ExperimentDir) -> list[CohortDir]:
     """Return the cohorts whose process lives on this machine."""
-    return [c for c in experiment.cohorts() if _is_here(read_json(c.process_path) or {})]
+    return [
+        cohort
+        for cohort in experiment.cohorts()
+        if ProcessId.read(read_json(cohort.process_path) or {}).exists()
+    ]
+
+
+def can_kill(experiment: ExperimentDir) -> bool:
+    """Whether a process trains an experiment, or is starting, that can be killed from here."""
+    return bool(_processes_here(experiment))
 
 
 def ends_with_kill(experiment: ExperimentDir) -> list[str]:
@@ -199,35 +250,29 @@ def ends_with_kill(experiment: ExperimentDir) -> list[str]:
 
 
 def kill_all(experiment: ExperimentDir) -> list[str]:
-    """Kill whatever process trains an experiment; return the runs that end with it.
+    """Kill whatever process trains an experiment, or is starting; return the runs that end with it.
 
     Raises:
         JobError: none is at it on this machine.
     """
-    cohorts = working_cohorts(experiment)
-    if not cohorts:
+    processes = _processes_here(experiment)
+    if not processes:
+        sign = look_at_all(experiment.path)
+        far = f" It is being trained on {sign.holder.place}." if sign.held and sign.holder else ""
         raise JobError(
-            f"No process on this machine trains '{experiment.name}', so nothing was killed. "
-            "It may have ended in the meantime; check its state."
+            f"No process that can be reached from here trains '{experiment.name}', so nothing was "
+            f"killed.{far or ' It may have ended in the meantime; check its state.'}"
         )
     ended = ends_with_kill(experiment)
-    for cohort in cohorts:
-        try:
-            kill(cohort)
-        except (JobError, psutil.NoSuchProcess):
-            continue  # several cohorts of one process: it is gone already
+    _kill(processes, experiment.path)
+    for name in ended:  # who resumes them does not want them stopped
+        clear(experiment.run(name), "stop")
     return ended
 
 
-def _is_here(content: dict[str, object]) -> bool:
-    import socket
-
-    started = content.get("process_started")
-    return (
-        content.get("host") == socket.gethostname()
-        and isinstance(started, float)
-        and process_exists(int(str(content.get("pid", 0))), started)
-    )
+def give_free(experiment: ExperimentDir) -> Sign:
+    """Declare on a person's word that nobody trains an experiment; see `lease.release`."""
+    return release(experiment.path)
 
 
 _TAIL_BYTES = 1_000_000

@@ -15,8 +15,6 @@ from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
-import psutil
-
 from dtvg import paths
 from dtvg.config import ExperimentConfig
 from dtvg.errors import DtvgError, JobError, StoreError
@@ -26,7 +24,9 @@ from dtvg.jobs.slots import free_device, may_use, slots, taken
 from dtvg.plan.stored import lay_out
 from dtvg.store.files import is_locked, locked, read_json, replace_json
 from dtvg.store.layout import ExperimentDir, load_experiment
-from dtvg.store.status import note_waiting, process_exists
+from dtvg.store.liveness import look_at_all
+from dtvg.store.processes import ProcessId, of_pid
+from dtvg.store.status import note_waiting
 
 KEPT = 50
 """How many ended jobs are remembered."""
@@ -72,9 +72,10 @@ def add(
         for job in known:
             if Path(job.path) == place and job.state is JobState.WAITING:
                 raise JobError(f"'{experiment.name}' is already in the queue (job {job.id}).")
-        if launcher.is_working(experiment) or any(
-            Path(j.path) == place and j.state is JobState.RUNNING for j in known
-        ):
+        sign = look_at_all(experiment.path)
+        if sign.held is None:
+            raise sign.refusal(experiment.name, "nothing was queued")
+        if sign.held or any(Path(j.path) == place and j.state is JobState.RUNNING for j in known):
             raise JobError(
                 f"'{experiment.name}' is being trained already. Stop it first, or wait for it."
             )
@@ -107,16 +108,14 @@ def launch(job: Job, on: str) -> Job:
     if len(may_use(job.device)) > 1:
         environment["CUDA_VISIBLE_DEVICES"] = on.partition(":")[2]
     pid = launcher.resume(job.experiment, job.runs, environment)
-    try:
-        began: float | None = psutil.Process(pid).create_time()
-    except psutil.Error:
-        began = None
+    process = of_pid(pid)
     return replace(
         job,
         state=JobState.RUNNING,
         on=on,
         pid=pid,
-        process_started=began,
+        process_started=process.process_started or None,
+        process=process.to_json(),
         started_at=time.time(),
         host=socket.gethostname(),
         message="",
@@ -217,15 +216,14 @@ def ensure() -> None:
     if not (folder() / "jobs").is_dir() or is_locked(folder() / ".worker"):
         return
     spawned = read_json(folder() / ".spawned.json") or {}
-    if process_exists(int(spawned.get("pid") or 0), float(spawned.get("started") or 0.0)):
+    if ProcessId.read(spawned).exists():
         return  # it is about to take its lock
     if not any(j.state in (JobState.WAITING, JobState.RUNNING) for j in stored()):
         return
     command = launcher.own_command("queue", "work")
-    with contextlib.suppress(OSError, psutil.Error):
+    with contextlib.suppress(OSError):
         pid = launcher.detached(command, folder() / "log.txt", {"DTVG_HOME": str(paths.home())})
-        content = {"pid": pid, "started": psutil.Process(pid).create_time()}
-        replace_json(folder() / ".spawned.json", content, durable=False)
+        replace_json(folder() / ".spawned.json", of_pid(pid).to_json(), durable=False)
 
 
 PAUSE, LONG_PAUSE = 1.0, 4.0

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field, replace
 from enum import StrEnum
 from pathlib import Path
+from typing import Any
 
 from dtvg import paths
 from dtvg.errors import StoreError
@@ -19,8 +20,8 @@ from dtvg.jobs import launcher
 from dtvg.records import RunState
 from dtvg.store.files import locked, read_json, replace_json
 from dtvg.store.layout import ExperimentDir
+from dtvg.store.processes import ProcessId
 from dtvg.store.reader import Run, open_run
-from dtvg.store.status import process_exists
 
 
 class JobState(StrEnum):
@@ -52,6 +53,8 @@ class Job:
     """The device it was started on."""
     pid: int | None = None
     process_started: float | None = None
+    process: dict[str, Any] | None = None
+    """Its process, as the lease names it; None in files of before that."""
     host: str = field(default_factory=socket.gethostname)
     message: str = ""
     place: int = 0
@@ -113,7 +116,7 @@ def write(job: Job) -> None:
 
 def _true(job: Job) -> Job:
     """Return a job with the state it is really in."""
-    if job.state is JobState.WAITING and launcher.is_working(job.experiment):
+    if job.state is JobState.WAITING and launcher.may_be_working(job.experiment):
         return replace(job, state=JobState.RUNNING)  # resumed by someone, or the note was lost
     if job.state is JobState.RUNNING and not lives(job):
         return ended(job)
@@ -122,12 +125,10 @@ def _true(job: Job) -> Job:
 
 def lives(job: Job) -> bool:
     """Whether the process of a started job is running it."""
-    if job.host != socket.gethostname():
-        return any(r.state.alive for r in _transfers(job))
-    if launcher.is_working(job.experiment):
+    if launcher.may_be_working(job.experiment):
         return True
-    started = job.process_started
-    return job.pid is not None and started is not None and process_exists(job.pid, started)
+    noted = {"host": job.host, "pid": job.pid, "process_started": job.process_started}
+    return bool(ProcessId.read(job.process or noted).exists())
 
 
 def ended(job: Job) -> Job:

@@ -14,8 +14,9 @@ from dtvg import paths
 from dtvg.errors import ConfigError, StoreError
 from dtvg.jobs import devices
 from dtvg.jobs.queue_files import Job, JobState, changing, folder, jobs
-from dtvg.store.files import is_locked, read_json, replace_json
+from dtvg.store.files import read_json, replace_json
 from dtvg.store.layout import load_experiment
+from dtvg.store.liveness import Sign, look
 
 MOST_SLOTS = 64
 
@@ -98,7 +99,13 @@ def _working(root: Path) -> list[Path]:
         folders = [Path(entry.path) for entry in os.scandir(root) if entry.is_dir()]
     except OSError:
         return []
-    return [path for path in folders if is_locked(path / ".lock")]
+    signs = {path: look(path) for path in folders if not path.name.startswith(".")}
+    return [path for path, sign in signs.items() if sign.held and _is_here(sign)]
+
+
+def _is_here(sign: Sign) -> bool:
+    """Whether what trains takes a device of this machine."""
+    return sign.holder is None or not sign.holder.host or sign.holder.on_this_boot
 
 
 def free_device(device: str, known: Sequence[Job]) -> str | None:

@@ -103,7 +103,7 @@ class Method(Dtvg):
             # what was added up, so that a chosen `none` is exactly 0
             weights = chosen[..., 0] + chosen[..., 1]
             norms = parts.flatten(2).norm(dim=-1)
-        grouping = decide_on_device(gram, self.config.grouping_settings())
+        grouping = decide_on_device(gram, self.settings)
         return PromptStep(prompt, weights.detach(), grouping, scales.mean(-1), norms, memory)
 
     def _choose(

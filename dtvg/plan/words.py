@@ -12,7 +12,7 @@ from dataclasses import replace
 from typing import NamedTuple
 
 from dtvg.config import RunConfig
-from dtvg.config.rates import RateRow, rate_row
+from dtvg.config.budgets import RateRow, rate_row
 from dtvg.plan.graph import Plan
 
 

@@ -8,12 +8,13 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import secrets
 import tempfile
 import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, TextIO
 
 from filelock import lock_descriptor, unlock_descriptor
 
@@ -31,7 +32,7 @@ def replace_bytes(path: Path, content: bytes, durable: bool = True) -> None:
     Raises:
         StoreError: if the disk refuses (full, read-only, gone).
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(6)}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with temporary.open("wb") as file:
@@ -70,15 +71,19 @@ def check_writable(folder: Path) -> None:
 
 def replace_json(path: Path, content: Any, durable: bool = True) -> None:
     """Write JSON as `replace_bytes` does; NaN is refused by writing null instead."""
-    text = json.dumps(_finite(content), indent=1, ensure_ascii=False, default=str)
-    replace_bytes(path, text.encode(), durable)
+    replace_bytes(path, json_text(content).encode(), durable)
+
+
+def json_text(content: Any) -> str:
+    """Return what `replace_json` writes."""
+    return json.dumps(_finite(content), indent=1, ensure_ascii=False, default=str)
 
 
 def read_json(path: Path) -> dict[str, Any] | None:
     """Return a JSON object, or None where there is no such file or it holds something else."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return None
     return content if isinstance(content, dict) else None
 
@@ -109,19 +114,35 @@ def locked(path: Path, wait: bool = True) -> Iterator[bool]:
     Yields:
         Whether the lock is held.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a+") as file:
+    with open_lock_file(path) as file:
         if not _lock(file.fileno(), wait):
             yield False
             return
-        file.seek(0)
-        file.truncate()
-        file.write(str(os.getpid()))
-        file.flush()
+        with contextlib.suppress(OSError):  # a full disk: the note is for people
+            file.seek(0)
+            file.truncate()
+            file.write(str(os.getpid()))
+            file.flush()
         try:
             yield True
         finally:
             unlock_descriptor(file.fileno())
+
+
+def open_lock_file(path: Path) -> TextIO:
+    """Open a lock file, made if absent.
+
+    Raises:
+        StoreError: the disk refuses.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return path.open("a+", encoding="utf-8")
+    except OSError as error:
+        raise StoreError(
+            f"'{path.parent}' cannot be written ({error.strerror or error}), so nothing was "
+            "started or changed; make it writable, or work on a copy in a folder of your own."
+        ) from None
 
 
 def _lock(handle: int, wait: bool) -> bool:
@@ -136,7 +157,12 @@ def _lock(handle: int, wait: bool) -> bool:
 
 
 def is_locked(path: Path) -> bool:
-    """Whether a process holds a lock file; never takes it from one that is about to.
+    """Whether a process holds a lock file; never takes it from one that is about to."""
+    return lock_state(path) is True
+
+
+def lock_state(path: Path) -> bool | None:
+    """Return whether a process holds a lock file; None where locks say nothing.
 
     A look holds the lock for some microseconds. So that two looks never take each other for a
     holder, they take turns; where they cannot, only a lock that is held at every look counts.
@@ -149,8 +175,10 @@ def is_locked(path: Path) -> bool:
                     return False
                 if alone:
                     return True
-        except OSError:  # no such file, or one that cannot be locked
+        except FileNotFoundError:
             return False
+        except OSError:  # a file system without locks, or a file that may not be opened
+            return None
         if pause is not None:
             time.sleep(pause)
     return True

@@ -27,9 +27,10 @@ from dtvg.records import TABLES
 from dtvg.store.files import read_json, replace_json
 from dtvg.store.layout import CohortDir, ExperimentDir, create_experiment, free_name
 from dtvg.store.reader import Run, read_table
+from dtvg.store.state_files import load_state
 from dtvg.store.tables import BY_STEP, schema_of, to_arrow
 from dtvg.store.versions import can_go_on, changed, versions_of
-from dtvg.store.writer import CohortWriter, RunWriter, Snapshot, load_state
+from dtvg.store.writer import CohortWriter, RunWriter, Snapshot
 from dtvg.versions import Version
 
 KEPT = ("backbone", "prompt", "data", "sources", "target", "seed", "method")
@@ -95,6 +96,7 @@ def fork(
     cohort = experiment.cohort("transfer-000")
     writer = CohortWriter(cohort, {child.name: RunWriter(directory, child)})
     renamed = {f"{child.name}/{key.partition('/')[2]}": value for key, value in tensors.items()}
+    meta = {**meta, "rows": {table: data.num_rows for table, data in rows.items()}}
     covered = {table: _covered(table, data) for table, data in rows.items() if data.num_rows}
     writer.commit(Snapshot({child.name: covered}, renamed, {"runs": {child.name: meta}}))
     return experiment

@@ -1,34 +1,30 @@
 """What a run is doing: status files written by a thread of its own, and the truth about them.
 
-A status may outlive its process; `read_status` checks that the process with that pid AND start
-time still exists (on another host: a heartbeat younger than 30 s) and says LOST if not.
-docs/run_files.md.
+A status may outlive its process; `read_status` asks the lease of the experiment and says LOST
+where it is proved free, UNKNOWN where that cannot be told. docs/run_files.md "Who trains it".
 """
 
 from __future__ import annotations
 
-import functools
+import contextlib
 import os
-import socket
 import threading
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-import psutil
-
 from dtvg.errors import StoreError
 from dtvg.names import check_name
 from dtvg.records import RunState
 from dtvg.store.files import read_json, replace_json
-from dtvg.store.layout import CohortDir, RunDir
+from dtvg.store.layout import CohortDir, ExperimentDir, RunDir
+from dtvg.store.lease import held_here
+from dtvg.store.liveness import look_at_run
+from dtvg.store.processes import this_process
 
 WRITE_SECONDS = 1.0
 """Statuses are written this often; the promise is every 2 s."""
-
-HEARTBEAT_LIMIT = 30.0
-"""A process on another host is considered dead after this many seconds without a heartbeat."""
 
 
 @dataclass(frozen=True)
@@ -62,11 +58,10 @@ class StatusBoard:
         self.runs = dict(runs)
         self._lock = threading.Lock()
         self._stop = threading.Event()
-        process = psutil.Process()
+        self._lease = held_here(cohort.path.parent.parent)
         self._process = {
-            "pid": process.pid,
-            "process_started": process.create_time(),
-            "host": socket.gethostname(),
+            **this_process().to_json(),
+            "lease": "" if self._lease is None else self._lease.token,
             "cohort": cohort.id,
         }
         now = time.time()
@@ -98,6 +93,8 @@ class StatusBoard:
             self._write()
 
     def _write(self, names: list[str] | None = None) -> None:
+        if self._lease is not None and self._lease.lost:
+            return  # another process took over
         now = time.time()
         with self._lock:
             chosen = {n: dict(self._status[n]) for n in (names or self._status)}
@@ -122,17 +119,22 @@ def read_status(run: RunDir) -> Status | None:
         state = RunState(content.get("state", ""))
     except ValueError:
         return None
-    if state.alive and not _is_alive(content):
-        state = RunState.LOST
-    elif state is RunState.RUNNING and "stop" in requested(run):
-        state = RunState.STOPPING
+    message = str(content.get("message") or "")
+    if state.alive:
+        sign = look_at_run(run.status_path, content)
+        if sign.held is None:
+            state, message = RunState.UNKNOWN, sign.advice
+        elif not sign.held:
+            state = RunState.LOST
+        elif state is RunState.RUNNING and "stop" in requested(run):
+            state = RunState.STOPPING
     return Status(
         state=state,
         step=int(content.get("step") or 0),
         total_steps=int(content.get("total_steps") or 0),
         loss=content.get("loss"),
         score=content.get("score"),
-        message=str(content.get("message") or ""),
+        message=message,
         cohort=content.get("cohort"),
         pid=content.get("pid"),
         host=content.get("host"),
@@ -142,31 +144,6 @@ def read_status(run: RunDir) -> Status | None:
     )
 
 
-def _is_alive(content: Mapping[str, Any]) -> bool:
-    """Whether the process that wrote a status still exists."""
-    if content.get("host") != socket.gethostname():
-        return time.time() - float(content.get("updated_at") or 0) < HEARTBEAT_LIMIT
-    started = content.get("process_started")
-    return started is not None and process_exists(int(content.get("pid") or 0), float(started))
-
-
-def process_exists(pid: int, started: float) -> bool:
-    """Whether a process with this pid and start time exists and is not a zombie."""
-    return _process_exists(pid, round(started, 1), int(time.monotonic() * 2))
-
-
-@functools.lru_cache(maxsize=256)
-def _process_exists(pid: int, started: float, moment: int) -> bool:
-    """Ask the system; `moment` (half seconds) spares a list of 1,000 runs asking 1,000 times."""
-    try:
-        process = psutil.Process(pid)
-        return (
-            abs(process.create_time() - started) < 1.0 and process.status() != psutil.STATUS_ZOMBIE
-        )
-    except (psutil.NoSuchProcess, psutil.AccessDenied, ValueError):
-        return False
-
-
 def note_waiting(run: RunDir, message: str) -> None:
     """Say with a run that waits what it waits for; does nothing to any other run."""
     content = read_json(run.status_path) or {}
@@ -174,7 +151,7 @@ def note_waiting(run: RunDir, message: str) -> None:
         replace_json(run.status_path, {**content, "message": message}, durable=False)
 
 
-def request(run: RunDir, word: str, **detail: Any) -> None:
+def request(run: RunDir | ExperimentDir, word: str, **detail: Any) -> None:
     """Ask the process that trains a run for something, e.g. `stop`, at its next step.
 
     Raises:
@@ -184,14 +161,16 @@ def request(run: RunDir, word: str, **detail: Any) -> None:
     replace_json(run.control_dir / check_name(word, "request"), content)
 
 
-def requested(run: RunDir) -> set[str]:
+def requested(run: RunDir | ExperimentDir) -> set[str]:
     """Return what has been asked for and not been done yet."""
     try:
-        return {entry.name for entry in os.scandir(run.control_dir) if entry.name[0] != "."}
+        with os.scandir(run.control_dir) as entries:
+            return {e.name for e in entries if e.name[0] != "." and e.is_file()}
     except OSError:
         return set()
 
 
-def clear(run: RunDir, word: str) -> None:
+def clear(run: RunDir | ExperimentDir, word: str) -> None:
     """Take a request back, or note that it was met."""
-    (run.control_dir / check_name(word, "request")).unlink(missing_ok=True)
+    with contextlib.suppress(IsADirectoryError, PermissionError):  # a folder of that name: not ours
+        (run.control_dir / check_name(word, "request")).unlink(missing_ok=True)

@@ -12,14 +12,18 @@ import re
 import shutil
 import time
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
 from dtvg import paths
 from dtvg.errors import StoreError
 from dtvg.names import check_name
+from dtvg.records import RunState
 from dtvg.store.files import read_json, replace_json
-from dtvg.store.layout import ExperimentDir
+from dtvg.store.layout import ExperimentDir, changing
+from dtvg.store.lease import keep_out
+from dtvg.store.liveness import look_at_all
 from dtvg.store.reader import open_run
 
 log = logging.getLogger(__name__)
@@ -72,17 +76,68 @@ def delete(experiment: ExperimentDir, run: str | None = None) -> Deleted:
     Raises:
         StoreError: it trains, is not there, or cannot be moved.
     """
-    views = [open_run(r.path) for r in experiment.runs() if run in (None, r.name)]
     origin = experiment.path if run is None else experiment.run(run).path
     name = experiment.name if run is None else f"{experiment.name}/{run}"
+    if run == "cohorts":
+        raise StoreError(
+            f"'{name}' is no run: it contains the newest state of all runs of '{experiment.name}', "
+            "which cannot be resumed without it. Delete the experiment or single runs."
+        )
     if not origin.is_dir():
         raise StoreError(f"There is no '{name}' to delete; `dtvg runs list` shows all.")
-    alive = [view.name for view in views if view.problem is None and view.state.alive]
+    with changing(experiment.path), ExitStack() as stack:
+        if _may_be_needed(experiment, run, name):
+            stack.enter_context(keep_out(experiment.path, "nothing was moved"))
+        return _move(name, origin)
+
+
+def set_aside(experiment: ExperimentDir, run: str) -> Deleted:
+    """Move a run to the trash that this very process is about to train again.
+
+    Raises:
+        StoreError: it cannot be moved.
+    """
+    return _move(f"{experiment.name}/{run}", experiment.run(run).path)
+
+
+def _may_be_needed(experiment: ExperimentDir, run: str | None, name: str) -> bool:
+    """Refuse what trains, or may; return whether it has to be kept from being started.
+
+    A run that has ended may be moved while others train on.
+    """
+    views = [open_run(r.path) for r in experiment.runs() if run in (None, r.name)]
+    known = [view for view in views if view.problem is None]
+    alive = [view.name for view in known if view.state.alive]
+    sign = look_at_all(experiment.path)
+    ended = run is not None and all(view.state in ENDED for view in known)
+    if sign.held and not alive and not ended and run is not None:
+        alive = [view.name for view in known]
     if alive:
         raise StoreError(
             f"'{name}' is training ({', '.join(alive[:4])}); stop it first with `dtvg runs stop "
             f"{name}`."
         )
+    if sign.held and not ended:
+        pid = sign.holder.pid if sign.holder else "unknown"
+        raise StoreError(
+            f"'{name}' is being started or trained by process {pid}; stop it first with `dtvg runs "
+            f"stop {experiment.name}`."
+        )
+    if sign.held is None and not ended:
+        raise StoreError(str(sign.refusal(name, "nothing was moved")))
+    return sign.held is False
+
+
+ENDED = (RunState.FINISHED, RunState.STOPPED, RunState.FAILED)
+"""Of these runs a process that trains others needs nothing more."""
+
+
+def _move(name: str, origin: Path) -> Deleted:
+    """Move a folder to the trash.
+
+    Raises:
+        StoreError: it cannot be moved.
+    """
     made = Deleted(_free_id(name), name, origin, time.time(), _size(origin))
     place = root() / made.id
     facts = {"name": name, "origin": str(origin), "time": made.time, "size": made.size}
@@ -91,6 +146,8 @@ def delete(experiment: ExperimentDir, run: str | None = None) -> Deleted:
         replace_json(place / ORIGIN, facts)
         shutil.move(origin, place / HELD)
     except OSError as error:
+        if not (place / HELD).exists():
+            shutil.rmtree(place, ignore_errors=True)
         raise StoreError(f"'{name}' cannot be moved to '{place}' ({error.strerror}).") from None
     return made
 

@@ -10,9 +10,12 @@ from collections.abc import Iterable, Mapping
 
 from dtvg.config import ExperimentConfig, RunConfig
 from dtvg.methods.specs import METHODS, PREPARING, MethodConfig
+from dtvg.rule.types import RULE_VERSION, VERSIONS
+from dtvg.tasks import metrics
 from dtvg.tasks.catalogue import all_tasks
 from dtvg.tasks.spec import TaskSpec
-from dtvg.versions import FIRST, STAGE_ONE, Version, Versions, words
+from dtvg.tasks.splits import with_rule
+from dtvg.versions import BACKBONE, FEW_SHOT, FIRST, STAGE_ONE, Version, Versions, words
 
 LONG_KNOWN = ("size", "given", "own")
 """Split rules that a folder need not name: they are what they always were."""
@@ -26,7 +29,11 @@ def versions_of(run: RunConfig, tasks: Mapping[str, TaskSpec] | None = None) -> 
         tasks: the catalogue; None: as it is. Names that are not in it have no version.
     """
     known = all_tasks() if tasks is None else tasks
-    found: dict[str, Version] = {"stage_one": STAGE_ONE}
+    found: dict[str, Version] = {"stage_one": STAGE_ONE, "backbone": BACKBONE}
+    if run.method.logs_sources:
+        found["rule"] = RULE_VERSION
+    if run.data.few_shot is not None:
+        found["few_shot"] = FEW_SHOT
     methods = [run.method]
     mixture = run.needs.mixture
     if mixture is not None:
@@ -34,8 +41,12 @@ def versions_of(run: RunConfig, tasks: Mapping[str, TaskSpec] | None = None) -> 
     found |= {f"method.{method.name}": method.version for method in methods}
     for name in (*run.sources, run.target):
         if name in known:
-            found[f"text.{name}"] = known[name].text_version
-            found[f"split.{name}"] = known[name].split.rule
+            spec = with_rule(known[name], run.data.split_rules)
+            found[f"text.{name}"] = spec.text_version
+            found[f"split.{name}"] = spec.split.rule
+            scoring = metrics.versions(spec)
+            if scoring:
+                found[f"scoring.{name}"] = max(scoring.values())
     return found
 
 
@@ -74,6 +85,10 @@ def can_go_on(part: str, recorded: Version) -> bool:
         recorded: its version, which is not today's.
     """
     kind, _, name = part.partition(".")
+    if kind == "rule":
+        return recorded in VERSIONS
+    if kind == "few_shot":
+        return recorded == FIRST
     if kind == "method":
         spec: type[MethodConfig] | None = METHODS.get(name) or PREPARING.get(name)
         return spec is not None and recorded in spec.earlier

@@ -63,8 +63,11 @@ def train(cohort: Cohort, stop: StopWish, report: Report = lambda progress: None
         search_between_steps(cohort)
         cohort.evaluate()
         if stop or time.monotonic() - looked > CONTROL_SECONDS:
+            stop.look()
             hold_sources(cohort)
+            stop.committing = bool(stop)
             cohort.obey(bool(stop))
+            stop.committing = False
             report(_progress(cohort, total))
             looked = time.monotonic()
         if cohort.committer.due():

@@ -10,7 +10,9 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -23,10 +25,23 @@ from dtvg.errors import DtvgError, NumericsError, StoreError
 from dtvg.plan.graph import CohortPlan, Plan
 from dtvg.plan.stored import keep_plan
 from dtvg.records import RunState
+from dtvg.store import trash
 from dtvg.store.bank import PromptBank, TaskPrompt, complaints
-from dtvg.store.layout import CohortDir, ExperimentDir, RunDir, add_run, load_experiment
-from dtvg.store.reader import open_run, read_prompts
-from dtvg.store.status import StatusBoard
+from dtvg.store.files import read_json, replace_json
+from dtvg.store.layout import (
+    CohortDir,
+    ExperimentDir,
+    RunDir,
+    add_run,
+    check_unchanged,
+    load_experiment,
+    make_durable,
+)
+from dtvg.store.lease import Lease, held_here
+from dtvg.store.processes import ProcessId
+from dtvg.store.reader import Run, open_run, read_prompts, read_provenance
+from dtvg.store.recovery import FELL_BACK, start_over, without
+from dtvg.store.status import StatusBoard, clear
 from dtvg.store.writer import CohortWriter, Committer, RunWriter
 from dtvg.training.cohort import Cohort
 from dtvg.training.devices import pick_device, set_threads, token_budget
@@ -108,7 +123,9 @@ def run_experiment(
             f"Experiment '{config.name}' has no transfer run '{unknown_names[0]}'; "
             f"`dtvg runs show {config.name}` lists its runs."
         )
-    with experiment.lock(), stop_on_signals() as stop:
+    with experiment.lock() as lease, stop_on_signals() as stop:
+        check_unchanged(experiment, config)
+        stop.watch = partial(_asked_to_stop, experiment, lease)
         device = pick_device(config.device)
         threads = set_threads(config.device)
         log.info("device %s, %d threads", device, threads)
@@ -130,9 +147,24 @@ def run_experiment(
         )
         before(session.plan)
         for cohort in session.plan.cohorts:
+            stop.look()
             if not stop:
                 work = _stage_one if cohort.in_stage_one else _transfer
                 work(session, cohort)
+        clear(experiment, "stop")
+        if stop.interrupted:
+            raise KeyboardInterrupt
+
+
+def _asked_to_stop(experiment: ExperimentDir, lease: Lease) -> bool:
+    """Whether this very process was asked to stop by a file, as from another host or container.
+
+    Raises:
+        LeaseLost: another process took over.
+    """
+    lease.check()
+    content = read_json(experiment.control_dir / "stop")
+    return content is not None and ProcessId.read(content).same(lease.file.holder)
 
 
 def _unfinished(session: Session) -> list[RunConfig]:
@@ -189,7 +221,57 @@ def _stage_one(session: Session, cohort: CohortPlan) -> None:
             except StoreError as error:
                 session.refused[run.name] = str(error)
                 _mark_failed(session, cohort, run, str(error))
-        _train_cohort(session, cohort, [r for r in todo if r.name in inputs], inputs, keep)
+        ready = [run for run in todo if run.name in inputs]
+        left = [r for r in ready if not _put_again(session, r, keys[r.name], inputs[r.name])]
+        for run in left:
+            _start_over_if_other(session, run, keys[run.name])
+        if left:
+            _train_cohort(session, cohort, left, inputs, keep)
+
+
+def _put_again(session: Session, run: RunConfig, key: str, inputs: dict[str, np.ndarray]) -> bool:
+    """Put the prompt of a finished Stage I run into the bank again, from the run's own files.
+
+    It was lost there by a crash between the run's end and the bank, or the entry was deleted or
+    damaged.
+
+    Returns:
+        Whether that was possible; otherwise the run has to be trained.
+    """
+    view = open_run(session.experiment.run(run.name).path)
+    if view.result is None or _identity_noted(view) != key:
+        return False
+    try:
+        stored = read_prompts(view, "best")
+        prompt = stored["mixed_prompt"]
+    except (StoreError, KeyError):
+        return False
+    rows = RunWriter(view.directory, run)
+    slot = RunSlot(run, run_data(run, session.backbone), rows, inputs)
+    slot.best = {"mixed_prompt": torch.from_numpy(prompt)}
+    slot.best_score, slot.result = view.result.validation_score, dict(view.result.__dict__)
+    session.bank.put(to_task_prompt(slot, session.backbone, key))
+    log.info("the prompt of %s was put into the bank again from its own files", run.name)
+    return True
+
+
+def _identity_noted(run: Run) -> str | None:
+    """Return the identity of the prompt that a Stage I run trains, noted when it began."""
+    noted = read_provenance(run).get("prompt_identity")
+    return None if noted is None else str(noted)
+
+
+def _start_over_if_other(session: Session, run: RunConfig, key: str) -> None:
+    """Note which prompt a Stage I run trains; what it has of another one is not gone on with."""
+    directory = add_run(session.experiment, run)
+    noted = _identity_noted(open_run(directory.path))
+    if noted is not None and noted != key:
+        log.warning("%s is trained again: its data or settings are others now", run.name)
+        trash.set_aside(session.experiment, run.name)
+        directory = add_run(session.experiment, run)
+    if noted != key:
+        known = read_json(directory.provenance_path) or {}
+        replace_json(directory.provenance_path, {**known, "prompt_identity": key})
 
 
 def _check_recorded(session: Session, run: RunConfig, key: str) -> None:
@@ -199,7 +281,7 @@ def _check_recorded(session: Session, run: RunConfig, key: str) -> None:
         StoreError: it was begun with other versions, or has finished and its prompt is not the
             one that is wanted.
     """
-    why = why_not(session.experiment, run)
+    why = why_not(session.experiment, run, session.backbone)
     if why:
         raise StoreError(why)
     result = open_run(session.experiment.run(run.name).path).result
@@ -249,7 +331,7 @@ def _transfer(session: Session, cohort: CohortPlan) -> None:
         if run.name not in names:
             continue
         try:
-            why = why_not(session.experiment, run)
+            why = why_not(session.experiment, run, session.backbone)
             if why:
                 raise StoreError(why)
             inputs[run.name] = _inputs_of(session, run)
@@ -266,12 +348,8 @@ def _inputs_of(session: Session, run: RunConfig) -> dict[str, np.ndarray]:
     chosen: dict[str, np.ndarray] = {}
     told: list[Told] = []
     if run.needs.trials:
-        kept, session.notes[run.name], sentence = choose_by_trials(session.experiment, run)
-        chosen["chosen"] = kept
+        chosen, session.notes[run.name], sentence = choose_by_trials(session.experiment, run)
         told.append(("chose_source", sentence))
-    if (directory.prompts_dir / "initial.safetensors").exists():
-        stored = read_prompts(open_run(directory.path), "initial")
-        return {k: v for k, v in stored.items() if k != "mixed_prompt"}
     found: dict[str, TaskPrompt] = dict(session.given.prompts)
     mixture: TaskPrompt | None = None
     own: TaskPrompt | None = None
@@ -287,15 +365,17 @@ def _inputs_of(session: Session, run: RunConfig) -> dict[str, np.ndarray]:
             own = prompt
         elif prompt is not None:
             found[other.target] = prompt
+    sources = {name: found[name] for name in run.sources if name in found}
+    session.told[run.name] = [*(("weak_source", s) for s in complaints(sources)), *told]
+    if (directory.prompts_dir / "initial.safetensors").exists():
+        stored = read_prompts(open_run(directory.path), "initial")
+        return {k: v for k, v in stored.items() if k != "mixed_prompt"}
     if run.needs.mixture is not None and mixture is None:
         raise StoreError(
             f"Run '{run.name}' starts from the prompt trained on the mixture of "
             f"{', '.join(run.sources)}, which did not finish; resume the experiment to tune it."
         )
-    inputs = transfer_inputs(run, found, mixture, own)
-    sources = {name: found[name] for name in run.sources if name in found}
-    session.told[run.name] = [*(("weak_source", s) for s in complaints(sources)), *told]
-    return {**inputs, **chosen}
+    return {**transfer_inputs(run, found, mixture, own), **chosen}
 
 
 def _mark_failed(session: Session, cohort: CohortPlan, run: RunConfig, sentence: str) -> None:
@@ -316,13 +396,22 @@ def _train_cohort(
     """Build a cohort from its newest commit (or afresh) and train it to the end."""
     directory = session.experiment.cohort(plan_of.id)
     run_dirs = {run.name: add_run(session.experiment, run) for run in runs}
+    for run_dir in run_dirs.values():
+        make_durable(run_dir)
     saved = CohortWriter.recover(directory, run_dirs)
     tensors, meta = saved if saved is not None else ({}, {"runs": {}})
-    known = meta["runs"]
+    best = {run.name: _best_of(run_dirs[run.name], tensors, meta["runs"]) for run in runs}
+    again = [run.name for run in runs if run.full_role.in_stage_one and best[run.name] is None]
+    for name in again:  # it finished, but nothing is left of what it made
+        log.warning("%s is trained again: its prompt is neither in the bank nor in its files", name)
+        start_over(run_dirs[name])
+    tensors, meta = without(tensors, meta, again)
     slots = [
-        _slot(session, r, RunWriter(run_dirs[r.name], r), inputs[r.name], known, tensors)
-        for r in runs
+        _slot(session, run, RunWriter(run_dirs[run.name], run), inputs[run.name], meta["runs"])
+        for run in runs
     ]
+    for slot in slots:
+        slot.best = best[slot.name] or {}
     cohort = _cohort(session, directory, run_dirs, slots, tensors, finished)
     names = {slot.name for slot in cohort.slots}
     for name, numbers in meta["runs"].items():
@@ -333,14 +422,34 @@ def _train_cohort(
         for slot in slots:
             if slot.result is not None:
                 cohort.conclude(slot)
-        _open(cohort, set(meta["runs"]), session)
+        _open(cohort, set(meta["runs"]), session, str(meta.get(FELL_BACK) or ""))
         train(cohort, session.stop, session.report)
         cohort.committer.close()
     except DtvgError as error:
         _give_up(cohort, str(error))
         raise
+    except KeyboardInterrupt:
+        _interrupted(cohort)
+        raise
     finally:
         cohort.board.close()
+
+
+def _best_of(
+    directory: RunDir, tensors: Mapping[str, np.ndarray], known: Mapping[str, Any]
+) -> dict[str, torch.Tensor] | None:
+    """Return a run's tensors at its best step, from the commit or else from its own files.
+
+    Empty before the first; None where a run has finished and they are nowhere.
+    """
+    found = best_of(directory.name, tensors)
+    if found or (known.get(directory.name) or {}).get("result") is None:
+        return found
+    try:
+        stored = read_prompts(open_run(directory.path), "best")
+    except StoreError:
+        return None
+    return {k: torch.from_numpy(v) for k, v in stored.items()} if "mixed_prompt" in stored else None
 
 
 def _slot(
@@ -349,16 +458,17 @@ def _slot(
     rows: RunWriter,
     inputs: dict[str, np.ndarray],
     known: Mapping[str, Any],
-    tensors: Mapping[str, np.ndarray],
 ) -> RunSlot:
     """Make a run's bookkeeping, as its cohort's newest commit left it."""
     slot = RunSlot(run, run_data(run, session.backbone), rows, inputs)
     slot.note = dict(session.notes.get(run.name, {}))
+    if len(slot.data.tasks) == 1:
+        (task,) = slot.data.tasks
+        slot.note["data"] = {"fingerprint": slot.data.fingerprint, "split": task.rule}
     if slot.data.drawn is not None:
         slot.note["few_shot"] = slot.data.drawn.to_json()
     if run.name in known:
         slot.restore({**known[run.name], "failure": None})
-    slot.best = best_of(tensors, run.name)
     return slot
 
 
@@ -376,7 +486,9 @@ def _cohort(
     stacks = build_stacks([s for s in slots if s.result is None], session.device, dtype)
     for stack in stacks:
         stack.load(tensors)
-    writer = CohortWriter(directory, {slot.name: slot.writer for slot in slots})
+    lease = held_here(session.experiment.path)
+    guard = (lambda: None) if lease is None else lease.check
+    writer = CohortWriter(directory, {slot.name: slot.writer for slot in slots}, guard)
     pace = session.config.logging
     return Cohort(
         directory,
@@ -391,8 +503,15 @@ def _cohort(
     )
 
 
-def _open(cohort: Cohort, known: set[str], session: Session) -> None:
-    """Write how each run starts: its initial prompts and a first event."""
+def _open(cohort: Cohort, known: set[str], session: Session, fell_back: str) -> None:
+    """Write how each run starts: its initial prompts and a first event.
+
+    Args:
+        cohort: the runs.
+        known: those that go on from a commit.
+        session: the process.
+        fell_back: why that was not the newest commit; empty: it was.
+    """
     prompts = cohort.compose()
     alone = session.only is not None
     for method, slot in ((s.method, slot) for s in cohort.stacks for slot in s.slots):
@@ -400,6 +519,8 @@ def _open(cohort: Cohort, known: set[str], session: Session) -> None:
             detail = f"Resumed after step {slot.step}"
             detail += " without the rest of its cohort." if alone else "."
             cohort.event(slot, "resumed", detail)
+            if fell_back:
+                cohort.event(slot, FELL_BACK, fell_back)
             continue
         mixed = prompts[slot.name].detach().cpu().float().numpy()
         slot.writer.write_prompts(
@@ -411,8 +532,21 @@ def _open(cohort: Cohort, known: set[str], session: Session) -> None:
             f"In cohort {cohort.directory.id} on {session.device}, "
             f"process {os.getpid()}, {torch.get_num_threads()} threads.",
         )
-        for kind, detail in starting_events(slot, method, session.told.get(slot.name, [])):
+        told = session.told.get(slot.name, [])
+        for kind, detail in starting_events(slot, method, told, session.backbone):
             cohort.event(slot, kind, detail)
+
+
+def _interrupted(cohort: Cohort) -> None:
+    """Let the commit in work end, then say on every run that it was interrupted."""
+    with suppress(StoreError):
+        cohort.committer.close()
+    for slot in cohort.slots:
+        cohort.board.update(
+            slot.name,
+            state=RunState.STOPPED,
+            message="interrupted; resuming continues from its last commit",
+        )
 
 
 def _give_up(cohort: Cohort, sentence: str) -> None:

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from dtvg.backbones.base import Backbone
 from dtvg.config import ExperimentConfig, RunConfig
-from dtvg.config.rates import kept
+from dtvg.config.budgets import kept
 from dtvg.plan.graph import Plan
 from dtvg.store import versions
-from dtvg.store.files import replace_bytes, replace_json
-from dtvg.store.layout import ExperimentDir, RunDir
+from dtvg.store.files import replace_json
+from dtvg.store.layout import ExperimentDir, RunDir, add_run
 from dtvg.store.reader import open_run
 from dtvg.store.tables import parts
 from dtvg.training import stages
@@ -35,8 +36,8 @@ def renew(experiment: ExperimentDir, config: ExperimentConfig) -> None:
     for run in config.runs():
         directory = experiment.run(run.name)
         if directory.config_path.exists():
-            made = run.model_copy(update={"versions": versions.of_run(now, run)})
-            replace_bytes(directory.config_path, made.to_yaml().encode(), durable=False)
+            directory.config_path.unlink()
+            add_run(experiment, run, now)
 
 
 def as_recorded(experiment: ExperimentDir, made: Plan) -> Plan:
@@ -67,21 +68,24 @@ def has_start(directory: RunDir) -> bool:
     return (directory.prompts_dir / "initial.safetensors").exists()
 
 
-def why_not(experiment: ExperimentDir, run: RunConfig) -> str:
+def why_not(experiment: ExperimentDir, run: RunConfig, backbone: Backbone) -> str:
     """Return in one sentence why a run cannot go on as it was made; empty: it can.
 
     Args:
         experiment: its folder.
         run: as recorded.
+        backbone: loaded; most read and answer as they always did.
     """
     directory = experiment.run(run.name)
-    wanted = ["rule", f"method.{run.method.name}"]
+    wanted = ["rule", f"method.{run.method.name}", "few_shot"]
+    if backbone.versions:
+        wanted.append("backbone")
     tasks = [run.target]
-    if run.role != "transfer" or not has_start(directory):
+    if run.role != "transfer" or not has_start(directory) or run.needs.source_data:
         tasks += run.sources
     if run.role != "transfer" and not directory.result_path.exists():
         wanted.append("stage_one")
-    wanted += [f"{kind}.{task}" for kind in ("text", "split") for task in tasks]
+    wanted += [f"{kind}.{task}" for kind in ("text", "split", "scoring") for task in tasks]
     differing = versions.in_the_way(run, today(run), wanted)
     if not differing:
         return ""

@@ -19,6 +19,7 @@ from torch import Tensor
 from dtvg.backbones.base import Encoded
 from dtvg.config import RunConfig
 from dtvg.methods.base import Inputs, MethodState, TransferMethod, find_method
+from dtvg.methods.specs import MethodConfig
 from dtvg.training.batches import TokenisedTask
 from dtvg.training.optim import AdamState, Rates
 from dtvg.versions import OF_DATA
@@ -38,6 +39,8 @@ class RunData:
     """Evaluated tasks: the target, or every source of a mixture."""
     drawn: Drawn | None = None
     """Rows of a few-shot target."""
+    beside: tuple[TokenisedTask, ...] = ()
+    """The sources, in their order, where branches train on their data as well."""
 
 
 @dataclass
@@ -85,10 +88,15 @@ class RunSlot:
         return self.config.name
 
     @property
+    def method(self) -> MethodConfig:
+        """The method as the run was made with it."""
+        return self.config.trained
+
+    @property
     def rates(self) -> Rates:
         """Learning rates at full height and weight decay."""
         optim = self.config.optim
-        if self.config.role != "transfer" or self.config.method.rates == "stage_one":
+        if self.config.role != "transfer" or self.method.rates == "stage_one":
             return Rates(optim.lr_stage1, 0.0, 0.0, optim.weight_decay_stage1)
         return Rates(
             optim.lr_prompt,
@@ -162,12 +170,12 @@ class Stack:
                         if key in saved:
                             value = torch.from_numpy(np.array(saved[key]))
                             tensor[i].copy_(value.reshape(tensor[i].shape))
-                slot.best = best_of(saved, slot.name)
+                slot.best = best_of(slot.name, saved)
 
 
-def best_of(saved: Mapping[str, np.ndarray], run: str) -> dict[str, Tensor]:
-    """Return a run's tensors at its best step from a commit's; empty where it has none."""
-    prefix = f"{run}/best/"
+def best_of(name: str, saved: Mapping[str, np.ndarray]) -> dict[str, Tensor]:
+    """Return a run's tensors at its best step from a commit; empty where it holds none."""
+    prefix = f"{name}/best/"
     return {
         key.removeprefix(prefix): torch.from_numpy(np.array(value))
         for key, value in saved.items()
@@ -177,7 +185,7 @@ def best_of(saved: Mapping[str, np.ndarray], run: str) -> dict[str, Tensor]:
 
 def stack_key(slot: RunSlot) -> tuple[Any, ...]:
     """Return what runs must share to be stacked: method settings and shapes."""
-    method = slot.config.method.stackable().without_rates()
+    method = slot.method.stackable().without_rates()
     shapes = tuple(sorted((k, v.shape) for k, v in slot.inputs.items()))
     recorded = slot.config.versions or {}
     made_with = [item for item in recorded.items() if item[0].partition(".")[0] not in OF_DATA]

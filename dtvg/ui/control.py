@@ -31,10 +31,8 @@ def may_change(experiment: Experiment) -> bool:
 
 
 def _is_trained(experiment: Experiment) -> bool:
-    """Whether a process trains an experiment, here or, as its runs say, on another host."""
-    if launcher.is_working(ExperimentDir(experiment.path)):
-        return True
-    return any(r.state.alive for r in experiment.runs if r.problem is None)
+    """Whether a process trains an experiment, here or on another host, or that cannot be told."""
+    return launcher.may_be_working(ExperimentDir(experiment.path))
 
 
 def started(name: str) -> None:
@@ -49,7 +47,7 @@ def buttons(experiment: Experiment, example: bool) -> None:
         link("launch", "Train it yourself", clone=experiment.name)
         return
     folder = ExperimentDir(experiment.path)
-    working, here = _is_trained(experiment), launcher.is_working(folder)
+    working, here = _is_trained(experiment), launcher.can_kill(folder)
     unfinished = any(r.state.resumable for r in experiment.runs if r.problem is None)
     with st.container(horizontal=True, vertical_alignment="center"):
         if st.button(
@@ -58,8 +56,7 @@ def buttons(experiment: Experiment, example: bool) -> None:
             disabled=not working,
             help="The runs commit first, so nothing is lost.",
         ):
-            asked = launcher.stop(folder)
-            st.toast(f"Asked to commit and stop: {_names(asked)}.")
+            _stop(folder)
         idle = not working and (unfinished or not experiment.runs)
         place = 0 if working else queue.place_of(folder)
         title = "Start now" if place else "Resume"
@@ -67,6 +64,8 @@ def buttons(experiment: Experiment, example: bool) -> None:
             _resume(folder)
         if here:
             _kill(folder)
+        elif working and not launcher.is_working(folder):
+            _give_free(folder)
         link("launch", "Clone", clone=experiment.name)
     if place:
         st.caption(f"Waits in the queue at place {place}; it starts when a slot is free.")
@@ -81,6 +80,31 @@ def _resume(folder: ExperimentDir) -> None:
     started(folder.name)
     st.toast("Resumed; the first steps appear in a few seconds.")
     st.rerun()
+
+
+def _stop(folder: ExperimentDir) -> None:
+    try:
+        asked = launcher.stop(folder)
+    except DtvgError as error:
+        st.error(str(error), icon=":material/error:")
+        return
+    st.toast(f"Asked to commit and stop: {_names(asked)}.")
+
+
+def _give_free(folder: ExperimentDir) -> None:
+    """Let a person say that a process has ended that cannot be asked from here."""
+    with st.popover("Its process has ended", icon=":material/help:"):
+        st.caption(
+            "Only say so if you know it, for example because its host is down or its job is over. "
+            "Should the process live after all, it ends without writing anything more."
+        )
+        if st.button("Count it as lost", type="primary"):
+            try:
+                launcher.give_free(folder)
+            except DtvgError as error:
+                st.error(str(error), icon=":material/error:")
+                return
+            st.rerun()
 
 
 def _kill(folder: ExperimentDir) -> None:

@@ -19,6 +19,7 @@ BADGES = {
     RunState.FINISHED: ("Finished", "green"),
     RunState.FAILED: ("Failed", "red"),
     RunState.LOST: ("Lost", "red"),
+    RunState.UNKNOWN: ("Unknown", "violet"),
 }
 
 
@@ -149,6 +150,8 @@ def complain(run: Run) -> None:
         st.warning(f"{run.name}: {run.problem}.", icon=":material/warning:")
     elif run.state is RunState.FAILED:
         st.error(f"{run.name} failed. {run.message}", icon=":material/error:")
+    elif run.state is RunState.UNKNOWN:
+        st.warning(f"{run.name}: {run.message}.", icon=":material/warning:")
     elif run.state is RunState.LOST:
         st.warning(
             f"{run.name}: its process is gone (killed, or the machine restarted). Everything up "

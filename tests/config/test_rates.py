@@ -9,8 +9,8 @@ import pytest
 import yaml
 
 from dtvg.config import build_config, grid, load_config, with_overrides
+from dtvg.config.budgets import rate_row
 from dtvg.config.presets import PRESETS, clone
-from dtvg.config.rates import rate_row
 from dtvg.config.sections import OPEN
 from dtvg.config.settings_path import method_leaves
 from dtvg.errors import ConfigError

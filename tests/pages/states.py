@@ -6,10 +6,12 @@ process still lives, a lost one's process was killed, a failed one's said so bef
 
 from __future__ import annotations
 
+import os
 import shutil
 import signal
 import subprocess
 import sys
+import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -19,6 +21,7 @@ from dtvg.config import build_config
 from dtvg.jobs import launcher
 from dtvg.records import RunState
 from dtvg.store.bank import PromptBank
+from dtvg.store.files import read_json, replace_json
 from dtvg.store.layout import ExperimentDir, create_experiment
 from dtvg.store.reader import Run, open_experiment
 from dtvg.store.status import request
@@ -125,6 +128,9 @@ class Recorded:
         elif state == "lost":
             assert made.holder is not None
             made.holder.kill()
+        elif state == "unknown":
+            for run in made.transfers():
+                _on_another_host(run)
         elif state == "failed":
             self._held(made, RunState.FAILED, WENT_WRONG).end()
         return made
@@ -139,6 +145,20 @@ class Recorded:
         holder = Holder.start(home.experiment, state, message)
         self.holders.append(holder)
         return holder
+
+
+def _on_another_host(run: Run) -> None:
+    """Leave what a process on a host that does not answer leaves."""
+    path = run.directory.status_path
+    there = {"state": "running", "host": "elsewhere", "pid": 999_999}
+    replace_json(path, {**(read_json(path) or {}), **there})
+    touch_back(path, 40)
+
+
+def touch_back(path: Path, seconds: float) -> None:
+    """Let a file have been written so long ago."""
+    then = time.time() - seconds
+    os.utime(path, (then, then))
 
 
 def _by_name(home: Home) -> list[Run]:

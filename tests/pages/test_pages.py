@@ -14,9 +14,18 @@ from dtvg import paths
 from dtvg.jobs import launcher
 from dtvg.store import trash
 from dtvg.store.files import read_json, replace_json
+from dtvg.store.liveness import EXPIRES_SECONDS_BEFORE, FRESH_SECONDS
 from dtvg.store.reader import Run, open_experiment
-from dtvg.store.status import HEARTBEAT_LIMIT, requested
-from tests.pages.states import NAME, ROOT, STATES, STOPPED_AFTER, WENT_WRONG, Recorded
+from dtvg.store.status import requested
+from tests.pages.states import (
+    NAME,
+    ROOT,
+    STATES,
+    STOPPED_AFTER,
+    WENT_WRONG,
+    Recorded,
+    touch_back,
+)
 
 PAGES = sorted((ROOT / "pages").glob("*.py"))
 RUN = "rte.dtvg.s0"
@@ -28,8 +37,13 @@ BADGES = {
     "finished": ":green-badge[Finished]",
     "failed": ":red-badge[Failed]",
     "lost": ":red-badge[Lost]",
+    "unknown": ":violet-badge[Unknown]",
 }
-COMPLAINTS = {"failed": WENT_WRONG, "lost": "its process is gone"}
+COMPLAINTS = {
+    "failed": WENT_WRONG,
+    "lost": "its process is gone",
+    "unknown": "s ago on host elsewhere",
+}
 """What pages that show one run say about it."""
 LIVING, RESUMABLE = ("running", "stopping"), ("waiting", "stopped", "failed", "lost")
 
@@ -125,7 +139,8 @@ def test_live_offers_what_would_do_something(
     steps = {"waiting": 0, "finished": 12}.get(state, STOPPED_AFTER)
     assert f"{BADGES[state]} step {steps} of 12" in line
     enabled = _enabled(made)
-    assert ("Stop" in enabled) == (state in LIVING)
+    assert ("Stop" in enabled) == (state in (*LIVING, "unknown"))
+    assert ("Count it as lost" in enabled) == (state == "unknown")
     assert ("Kill the process" in enabled) == (state in LIVING)
     assert ("Resume" in enabled) == (state in RESUMABLE)
     assert ("Pin" in enabled) == ("Ban" in enabled) == (state == "running")
@@ -196,7 +211,12 @@ def test_what_trains_on_another_host_can_be_stopped_and_is_not_started_twice(
     _sound(made)
     assert home.states() == {"stopping", "waiting"}
     for run in living:  # its process does not answer any more
-        _write_status(run, updated_at=time.time() - 2 * HEARTBEAT_LIMIT)
+        touch_back(run.directory.status_path, 2 * FRESH_SECONDS)
+    made = _draw("live", experiment=NAME, run=RUN)
+    assert home.states() == {"unknown", "waiting"}
+    assert "Stop" in _enabled(made) and not {"Resume", "Kill the process"} & _enabled(made)
+    for run in living:
+        touch_back(run.directory.status_path, 2 * EXPIRES_SECONDS_BEFORE)
     made = _draw("live", experiment=NAME, run=RUN)
     assert home.states() == {"lost", "waiting"}
     assert "Resume" in _enabled(made) and "Stop" not in _enabled(made)

@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+from dtvg.backbones.base import Backbone
+from dtvg.backbones.loading import load_backbone
 from dtvg.config import build_config
 from dtvg.methods.specs import METHODS
 from dtvg.records import RunState
@@ -78,6 +80,9 @@ def _forget(experiment: ExperimentDir) -> None:
         values = yaml.safe_load(run.config_path.read_text())
         del values["versions"]
         run.config_path.write_text(yaml.safe_dump(values, sort_keys=False))
+        about = json.loads(run.provenance_path.read_text())
+        about.pop("config_sha256", None)
+        run.provenance_path.write_text(json.dumps(about))
 
 
 def test_a_run_records_what_it_is_made_with(tmp_path: Path) -> None:
@@ -222,3 +227,48 @@ def test_a_stage_one_run_of_other_data_is_not_taken_for_the_wanted_prompt(
     _train(tmp_path, experiment)
     run = _run(experiment, DTVG)
     assert run.state is RunState.FAILED and f"dtvg runs delete tiny/{STAGE}" in run.message
+
+
+def test_a_task_s_own_split_rule_and_metrics_are_recorded(tmp_path: Path) -> None:
+    from dtvg.store.versions import versions_of
+
+    values = tiny_config(tmp_path / "parts", methods=["dtvg"])
+    values |= {"targets": ["multirc"], "sources": ["cb", "paws"]}
+    found = versions_of(build_config(values).runs()[0])
+    assert found["split.multirc"] == "halved" and found["split.paws"] == "official"
+    assert found["scoring.cb"] == found["scoring.multirc"] == 2 and "scoring.paws" not in found
+    assert found["backbone"] == 2 and "few_shot" not in found
+    few = {"few_shot": 4, "split_rules": {"multirc": "size"}}
+    values["data"] = {**values["data"], **few}
+    found = versions_of(build_config(values).runs()[0])
+    assert found["split.multirc"] == "size" and found["few_shot"] == 2
+
+
+def test_a_few_shot_run_of_before_keeps_the_rows_it_drew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from dtvg.training import few_shot
+
+    run = build_config(tiny_config(tmp_path / "parts", methods=["none"])).runs()[0]
+    data = run.data.model_copy(update={"few_shot": 4})
+    asked = []
+    monkeypatch.setattr(stages, "draw", lambda *a: asked.append(a[3]) or few_shot.draw(*a))
+    backbone = load_backbone(run.backbone)
+    for recorded in ({}, {"few_shot": 2}, None):
+        stages.run_data(run.model_copy(update={"data": data, "versions": recorded}), backbone)
+    assert asked == [1, 2, 2]
+
+
+def test_only_a_backbone_whose_answers_changed_stops_a_run_of_before(
+    half: ExperimentDir, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    experiment = half
+    _forget(experiment)
+    with monkeypatch.context() as patch:
+        patch.setattr(Backbone, "versions", {"answers": 2})
+        _train(tmp_path, experiment)
+    run = _run(experiment, DTVG)
+    assert run.state is RunState.FAILED
+    assert "how answers and inputs become tokens of this backbone (version 1, now 2)" in run.message
+    _train(tmp_path, experiment)
+    assert _run(experiment, DTVG).state is RunState.FINISHED

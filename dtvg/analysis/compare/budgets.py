@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from dtvg.analysis.compare.scores import Sheet
-from dtvg.config.rates import NOT_TUNED, rate_row
+from dtvg.config.budgets import NOT_TUNED, rate_row
 from dtvg.store.reader import Run
 
 COLUMNS = ["method", "rates", "origin", "trials", "steps", "target_steps"]

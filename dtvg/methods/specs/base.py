@@ -75,6 +75,15 @@ class Needs:
     """Runs on the same target and seed that must have finished; `choose` reads their scores."""
     branches: tuple[Subset, ...] = ()
     """Sources of each branch that trains side by side within the run; empty: it does not branch."""
+    source_data: bool = False
+    """Whether a branch trains on its sources' data as well as on the target's."""
+
+    @property
+    def batches(self) -> int:
+        """Batches of examples that a step of the run trains on."""
+        if not self.branches:
+            return 1
+        return sum(1 + (len(branch) if self.source_data else 0) for branch in self.branches)
 
 
 @dataclass(frozen=True)
@@ -86,6 +95,8 @@ class Choice:
     """For the run's events."""
     note: Mapping[str, Any]
     """For the run's result."""
+    candidates: tuple[tuple[bool, ...], ...] = ()
+    """Subsets that the run trains side by side to keep the best; empty: only the one chosen."""
 
 
 class MethodConfig(Rated):
@@ -97,6 +108,9 @@ class MethodConfig(Rated):
     title: ClassVar[str]
     paper: ClassVar[str]
     summary: ClassVar[str]
+    after: ClassVar[str] = ""
+    """Method and paper that this is an adaptation of, not that method as its authors run it; empty:
+    it is run as they do, or ours. Said wherever the method is named to people."""
     version: ClassVar[int] = 1
     """Raised when the same settings give other numbers than before; written into each run."""
     earlier: ClassVar[tuple[int, ...]] = ()
@@ -123,6 +137,8 @@ class MethodConfig(Rated):
     """Whether every example gets its own prompt; `mixed_prompt` in files is then their mean."""
     role: ClassVar[Role] = Role.HEADLINE
     """What its runs are for, where they do not judge a subset of sources."""
+    candidate: ClassVar[bool] = True
+    """Whether a person would choose it; a row that only explains others is in no family."""
 
     name: str
     tuned: Tuned | None = Field(
@@ -134,7 +150,7 @@ class MethodConfig(Rated):
         if self.code:  # of another package, which may train what its settings do not tell
             return self
         for what, name in ENTRY_FIELDS.items():
-            if getattr(self, name) is not None and what not in (*self.trained, "decay"):
+            if getattr(self, name) is not None and what not in (*self.rated, "decay"):
                 raise ValueError(
                     f"method '{self.name}' trains nothing at '{name}', so it has no effect; leave "
                     "it out"
@@ -174,10 +190,20 @@ class MethodConfig(Rated):
         return self.weights == "grouped" and self.has_source_vectors
 
     @property
-    def trained(self) -> tuple[str, ...]:
+    def module(self) -> str:
+        """The module whose class `Method` trains a run of this configuration."""
+        return self.code or f"dtvg.methods.{self.name}"
+
+    @property
+    def has_scales(self) -> bool:
+        """Whether a run of this configuration trains per-token scales."""
+        return self.trains_scales
+
+    @property
+    def rated(self) -> tuple[str, ...]:
         """What has a learning rate: prompt, scale_target, scale, gate."""
         found = ["prompt"]
-        if self.trains_scales:
+        if self.has_scales:
             found += ["scale_target", *(["scale"] if self.scale_count(1) else [])]
         return (*found, *(["gate"] if self.gate_count(1, 1, 1) else []))
 
@@ -226,9 +252,18 @@ class MethodConfig(Rated):
             value, field = getattr(self, key), fields[key]
             if key in ("name", TUNED) or value == field.default or value is None:
                 continue
-            text = _in_letters(value)
-            parts.append(text if isinstance(value, str) else f"{key.replace('_', '')}{text}")
+            parts.append(self.part_of_label(key, value))
         return "-".join(parts)
+
+    def part_of_label(self, key: str, value: Any) -> str:
+        """Return how the label names a setting that is not at default.
+
+        Args:
+            key: the setting.
+            value: what it is set to.
+        """
+        text = _in_letters(value)
+        return text if isinstance(value, str) else f"{key.replace('_', '')}{text}"
 
     def named_sources(self) -> Subset:
         """Return sources this configuration names; they must be among the experiment's."""
@@ -305,6 +340,16 @@ class MethodConfig(Rated):
         """
         raise NotImplementedError(f"method '{self.name}' needs no trials")
 
+    def as_of(self, version: int) -> MethodConfig:
+        """Return the configuration under which a run of an earlier version goes on.
+
+        It has the same settings and name; only what they mean is what it was then.
+
+        Args:
+            version: that the run was made with.
+        """
+        return self
+
     # -- sizes and budgets -----------------------------------------------------------------------
 
     def budget(self, stage_one: int, transfer: int, equal: bool = False) -> int:
@@ -319,7 +364,7 @@ class MethodConfig(Rated):
 
     def scale_count(self, sources: int) -> int:
         """Return how many learned scales `[r]` there are beside the target's."""
-        return sources if self.trains_scales and self.has_source_vectors else 0
+        return sources if self.has_scales and self.has_source_vectors else 0
 
     def gate_count(self, length: int, width: int, sources: int) -> int:
         """Return how many learned gates, assignment logits or attention weights there are."""

@@ -159,7 +159,7 @@ def _printed(lines: Lines, group: str, choice: Choice) -> None:
     places = [lines.columns.index(c) for c in columns]
     text = pd.DataFrame(
         [[_text(line.cells[i]) for i in places] for line in rows],
-        index=[line.method for line in rows],
+        index=[line.shown for line in rows],
         columns=columns,
     )
     look = pd.DataFrame(
@@ -220,6 +220,17 @@ def _exports(info: CompareInfo, name: str, spread: Spread = "std") -> None:
                     key=f"export-{table}-{name}",
                     on_click="ignore",
                 )
+        st.caption("The same as Parquet, with types:")
+        with st.container(horizontal=True):
+            for table in export.TABLES:
+                st.download_button(
+                    f"{table.capitalize()}, Parquet",
+                    partial(export.to_parquet, info, table),
+                    f"{name}-{table}.parquet",
+                    "application/vnd.apache.parquet",
+                    key=f"export-parquet-{table}-{name}",
+                    on_click="ignore",
+                )
 
 
 # -- verdicts ------------------------------------------------------------------------------
@@ -239,6 +250,8 @@ def verdicts(choice: Choice, dark: bool) -> None:
     key = f"{choice.name}-{choice.split}-{subject}-{across}"
     with st.spinner("Comparing, paired by seed and by example", show_time=True):
         shown = verdicts_shown(info)
+    for one in info.primary:
+        st.info(one.sentence, icon=":material/flag:")
     st.subheader(f"{subject} minus each baseline, paired", anchor=False)
     show.figure(
         _forest_figure(_pairs_drawn(info, target), dark, (target,)),
