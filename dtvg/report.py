@@ -61,6 +61,7 @@ def _scores(experiment: Experiment, run: Run | None, step: int | None) -> Iterat
         yield View("Ranks over targets", ranked.note, ranks_figure(ranked), ranked.table)
         yield View("Performance profile", shape.note, profile_figure(shape), shape.table)
     yield View("Cost of each method", info.costs.note, None, info.costs.table)
+    yield View("Rates and budgets", info.budgets.note, None, info.budgets.table)
     if len(info.published.table):
         yield View("Published, not run here", info.published.note, None, info.published.table)
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from dtvg import paths
+from dtvg.config.budgets import unnamed
 from dtvg.config.experiment import ExperimentConfig, RunConfig
 from dtvg.config.reading import build_config, load_config
 from dtvg.errors import ConfigError
@@ -102,7 +103,7 @@ def clone(config: ExperimentConfig | RunConfig) -> dict[str, Any]:
     Raises:
         ConfigError: a Stage I run, which is made by experiments and is none by itself.
     """
-    values = config.model_dump(mode="json")
+    values = config.to_values()
     if isinstance(config, ExperimentConfig):
         return values
     if config.role != "transfer":
@@ -111,8 +112,9 @@ def clone(config: ExperimentConfig | RunConfig) -> dict[str, Any]:
             "whole experiment, or one of its transfer runs."
         )
     kept = {key: values[key] for key in ExperimentConfig.model_fields if key in values}
+    kept["optim"] = {**kept["optim"], **dict.fromkeys(unnamed(config))}
     allow = config.target in config.sources
-    return _complete(
+    return _valid(
         {
             **kept,
             "name": config.experiment,
@@ -123,6 +125,10 @@ def clone(config: ExperimentConfig | RunConfig) -> dict[str, Any]:
             "allow_self": allow,
         }
     )
+
+
+def _valid(values: dict[str, Any]) -> dict[str, Any]:
+    return build_config(values, "clone").to_values()
 
 
 def _complete(values: dict[str, Any]) -> dict[str, Any]:

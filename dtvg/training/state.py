@@ -185,7 +185,7 @@ def best_of(name: str, saved: Mapping[str, np.ndarray]) -> dict[str, Tensor]:
 
 def stack_key(slot: RunSlot) -> tuple[Any, ...]:
     """Return what runs must share to be stacked: method settings and shapes."""
-    method = slot.method.stackable()
+    method = slot.method.stackable().without_rates()
     shapes = tuple(sorted((k, v.shape) for k, v in slot.inputs.items()))
     recorded = slot.config.versions or {}
     made_with = [item for item in recorded.items() if item[0].partition(".")[0] not in OF_DATA]

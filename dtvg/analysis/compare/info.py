@@ -34,6 +34,7 @@ from dtvg.methods.specs import Role
 from dtvg.store.reader import Run
 
 if TYPE_CHECKING:
+    from dtvg.analysis.compare.budgets import BudgetInfo
     from dtvg.analysis.compare.costs import CostInfo
     from dtvg.analysis.compare.hypothesis import PrimaryInfo
     from dtvg.analysis.compare.published import PublishedInfo
@@ -142,6 +143,13 @@ class CompareInfo:
     def verdict_note(self) -> str:
         """What the verdicts rest on."""
         return self.paired.note
+
+    @cached_property
+    def budgets(self) -> BudgetInfo:
+        """Rates, trials and steps of the runs behind each row."""
+        from dtvg.analysis.compare.budgets import budgets
+
+        return budgets(self.sheet)
 
     @cached_property
     def ranks(self) -> RanksInfo:

@@ -17,6 +17,7 @@ from dtvg.analysis.compare.families import NO_ANSWERS, NOT_ENOUGH, WITHIN
 from dtvg.analysis.compare.info import AVERAGE, CompareInfo
 from dtvg.analysis.compare.verdicts import REFERENCE
 from dtvg.analysis.statistics import MOST_SEEDS
+from dtvg.config.budgets import tuned_words
 from dtvg.methods.specs import METHODS
 
 Group = Literal["compared", "reference", "published"]
@@ -296,6 +297,21 @@ def costs_shown(info: CompareInfo) -> pd.DataFrame:
             "seconds alone": table["seconds_alone"].round(2),
             "peak GiB": table["peak_mem_gib"].round(2),
             "runs": table["n_runs"],
+        }
+    )
+
+
+def budgets_shown(info: CompareInfo) -> pd.DataFrame:
+    """Return the table of rates and budgets as it is printed."""
+    table = info.budgets.table
+    return pd.DataFrame(
+        {
+            "method": table["method"],
+            "rates": table["rates"],
+            "from": table["origin"],
+            "tuned": [tuned_words(int(trials)) for trials in table["trials"]],
+            "steps": table["steps"].round(0),
+            "target steps": table["target_steps"].round(0),
         }
     )
 
