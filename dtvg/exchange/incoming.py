@@ -85,13 +85,7 @@ def import_prompt(
         raise StoreError(
             f"'{asked.path}' does not say which backbone its prompt is for; give --backbone NAME."
         )
-    sizes = sizes_of(backbone)
-    if sizes is not None and sizes.width != prompt.shape[1]:
-        raise StoreError(
-            f"The prompt in '{asked.path}' has width {prompt.shape[1]}, the embeddings of backbone "
-            f"'{backbone}' have width {sizes.width}, so it cannot stand before its input; give the "
-            "backbone that it was tuned for with --backbone NAME."
-        )
+    _check_width(asked.path, prompt, backbone)
     if init is not None and init.shape != prompt.shape:
         raise StoreError(
             f"The prompt is {list(prompt.shape)}, its initial prompt {list(init.shape)}; both "
@@ -123,6 +117,17 @@ def import_prompt(
     )
     bank.put(made)
     return made
+
+
+def _check_width(path: Path, prompt: np.ndarray, backbone: str) -> None:
+    """Refuse a prompt that is not as wide as its backbone's embeddings, where they are known."""
+    sizes = sizes_of(backbone)
+    if sizes is not None and sizes.width != prompt.shape[1]:
+        raise StoreError(
+            f"The prompt in '{path}' has width {prompt.shape[1]}, the embeddings of backbone "
+            f"'{backbone}' have width {sizes.width}, so it cannot stand before its input; give the "
+            "backbone that it was tuned for with --backbone NAME."
+        )
 
 
 def _matrix(
