@@ -21,6 +21,26 @@ PAPER_TARGETS = ("mrpc", "cola", "rte", "stsb", "multirc", "boolq", "wic", "wsc"
 FEW_TARGETS = ("boolq", "cb", "scitail")
 METHODS = ("none", "spot", "all_sources", "dtvg")
 SHOTS = 16
+ABLATION_TARGETS = ("rte", "cb", "mrpc")
+ABLATIONS: tuple[dict[str, Any], ...] = (
+    {"rule": "similarity_only"},
+    {"rule": "consistency_only"},
+    {"rule": "fixed"},
+    {"scale_activation": "sigmoid"},
+    {"scale_activation": "relu"},
+)
+"""Settings of `dtvg` that the paper takes apart."""
+CONTROLS: tuple[dict[str, Any], ...] = (
+    {"rule": "random"},
+    {"rule": "largest"},
+    {"rule": "farthest"},
+    {"shuffled": True},
+    {"regroup_every": 100},
+    {"regroup_every": 100, "schedule": "random"},
+    {"init_only": True},
+    {"nonnegative_scale": True},
+)
+"""Settings of `dtvg` that take one thing away (docs/method.md "Controls")."""
 
 
 @dataclass(frozen=True)
@@ -69,6 +89,27 @@ def few_shot() -> dict[str, Any]:
     )
 
 
+def ablations() -> dict[str, Any]:
+    """Return DTVG with the paper's ablations and all controls, on three small targets."""
+    return _complete(
+        {
+            "name": "ablations",
+            "notes": "DTVG, the paper's ablations of it, and controls (docs/method.md).",
+            "backbone": "google-t5/t5-base",
+            "sources": list(PAPER_SOURCES),
+            "targets": list(ABLATION_TARGETS),
+            "methods": [
+                "none",
+                "target_only",
+                "all_sources",
+                "spot",
+                "dtvg",
+                *({"name": "dtvg", **settings} for settings in (*ABLATIONS, *CONTROLS)),
+            ],
+        }
+    )
+
+
 PRESETS: dict[str, Preset] = {
     p.name: p
     for p in (
@@ -77,6 +118,12 @@ PRESETS: dict[str, Preset] = {
             "Demo",
             "A tiny T5 and readable tasks whose relatedness is known; everything is included.",
             demo,
+        ),
+        Preset(
+            "ablations",
+            "Ablations",
+            "DTVG with the paper's ablations and controls, such as random groups of the same size.",
+            ablations,
         ),
         Preset(
             "few-shot",
