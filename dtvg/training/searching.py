@@ -94,5 +94,5 @@ def _scores(
         way = (evaluation.mode, evaluation.constrained)
         for prompt in prompts:
             questions.append(Question(prompt, task, "validation", rows, *way))
-    answers = iter(answer(cohort.backbone, questions, cohort.budget * 2))
+    answers = iter(cohort.answers(questions))
     return [[next(answers).metrics["score"] for _ in range(count)] for count in counts]
