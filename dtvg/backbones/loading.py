@@ -17,7 +17,9 @@ from safetensors import SafetensorError
 from dtvg.backbones.base import Backbone
 from dtvg.backbones.decoder_only import DecoderOnly
 from dtvg.backbones.encoder_decoder import EncoderDecoder
-from dtvg.backbones.specs import location
+from dtvg.backbones.faults import sentence
+from dtvg.backbones.gguf_loading import GgufFile
+from dtvg.backbones.specs import is_gguf, location
 from dtvg.config import BackboneConfig
 from dtvg.errors import ConfigError
 
@@ -42,14 +44,18 @@ FAULTS = (
 
 
 def load_backbone(
-    config: BackboneConfig, device: str = "cpu", precision: str = "float32"
+    config: BackboneConfig,
+    device: str = "cpu",
+    precision: str = "float32",
+    template: str = "plain",
 ) -> Backbone:
-    """Load a backbone from a folder or the hub, frozen, onto a device.
+    """Load a backbone from a folder, a GGUF file or the hub, frozen, onto a device.
 
     Args:
-        config: name ('demo', hub id or folder), revision and dropout.
+        config: name ('demo', hub id, folder or GGUF file), revision and dropout.
         device: a torch device name.
         precision: `float32`, `bfloat16`, `float16`, `float64`, `int8` or `int4`.
+        template: how inputs are put to it (`data.template`): `plain` or `chat`.
 
     Raises:
         ConfigError: if the name means nothing, it is not a model that writes answers, or loading
@@ -59,41 +65,63 @@ def load_backbone(
 
     weights = _weight_options(precision, device)
     place = location(config.name)
-    options: dict[str, Any] = {"trust_remote_code": False}
-    if config.revision:
-        options["revision"] = config.revision
     transformers.utils.logging.disable_progress_bar()
-    settings = _attempt(
-        config.name, "its config.json", transformers.AutoConfig.from_pretrained, place, **options
+    source: _Files | GgufFile = (
+        GgufFile(config.name, Path(place)) if is_gguf(place) else _Files(config, place)
     )
+    settings = _attempt(config.name, source.told_by, source.settings)
     check_architecture(config.name, settings)
-    tokenizer = _load_tokenizer(config.name, place, options)
+    tokenizer = _attempt(config.name, "its tokenizer", source.tokenizer)
+    _check_tokenizer(config.name, tokenizer)
     loader: Any = (
         transformers.AutoModelForSeq2SeqLM
         if settings.is_encoder_decoder
         else transformers.AutoModelForCausalLM
     )
-    model, report = _attempt(
-        config.name,
-        "its weights",
-        loader.from_pretrained,
-        place,
-        output_loading_info=True,
-        **weights,
-        **options,
-    )
+    model, report = _attempt(config.name, "its weights", source.model, loader, **weights)
     _check_complete(config.name, report)
     if precision not in QUANTISED:
         model = model.to(device)
     family = EncoderDecoder if settings.is_encoder_decoder else DecoderOnly
-    revision = config.revision or _revision(place, settings)
-    backbone = family(model, tokenizer, config.name, revision, config.dropout)
+    revision = source.revision(settings)
+    backbone = family(model, tokenizer, config.name, revision, config.dropout, template)
     if "inputs_embeds" not in backbone.accepts:
         raise ConfigError(
             f"Backbone '{config.name}' ({settings.model_type}) does not accept input embeddings, "
             "so it cannot take a soft prompt; choose another backbone."
         )
     return backbone
+
+
+class _Files:
+    """A folder written by save_pretrained, or a model of the hub."""
+
+    told_by = "its config.json"
+
+    def __init__(self, config: BackboneConfig, place: str) -> None:
+        self.given = config.revision
+        self.place = place
+        self.options: dict[str, Any] = {"trust_remote_code": False}
+        if config.revision:
+            self.options["revision"] = config.revision
+
+    def settings(self) -> Any:
+        import transformers
+
+        return transformers.AutoConfig.from_pretrained(self.place, **self.options)
+
+    def tokenizer(self) -> Any:
+        import transformers
+
+        return transformers.AutoTokenizer.from_pretrained(self.place, **self.options)
+
+    def model(self, loader: Any, **weights: Any) -> Any:
+        return loader.from_pretrained(
+            self.place, output_loading_info=True, **weights, **self.options
+        )
+
+    def revision(self, settings: Any) -> str:
+        return self.given or _revision(self.place, settings)
 
 
 def check_architecture(name: str, settings: Any) -> None:
@@ -138,62 +166,17 @@ def _attempt(name: str, what: str, do: Any, *arguments: Any, **options: Any) -> 
             "to bfloat16, int8 or int4, or choose a smaller backbone."
         ) from None
     except FAULTS as error:
-        raise ConfigError(_sentence(name, what, error)) from None
+        raise ConfigError(sentence(name, what, error)) from None
 
 
-def _sentence(name: str, what: str, error: BaseException) -> str:
-    """Say why a backbone cannot be loaded, and what to do about it."""
-    kinds: set[str] = set()
-    texts: list[str] = []
-    seen: BaseException | None = error
-    while seen is not None and len(texts) < 10:
-        kinds.add(type(seen).__name__)
-        texts.append(str(seen).lower())
-        seen = seen.__cause__ or seen.__context__
-    text = " ".join(texts)
-    start = f"Backbone '{name}' cannot be loaded: "
-    if "GatedRepoError" in kinds or "gated repo" in text:
-        return (
-            f"{start}it is gated. Accept its licence on https://huggingface.co/{name}, then log in "
-            "with `hf auth login`."
-        )
-    if "RepositoryNotFoundError" in kinds or "is not a valid model identifier" in text:
-        return (
-            f"{start}the hub has no such model, or it is private. Check the spelling; for a "
-            "private one log in with `hf auth login`."
-        )
-    unreachable = {"OfflineModeIsEnabled", "ConnectError", "ConnectionError", "ConnectTimeout"}
-    if kinds & unreachable or "couldn't connect to" in text or "offline mode" in text:
-        return (
-            f"{start}the hub cannot be reached and {what} is not in the cache of this machine. Go "
-            f"online once (`hf download {name}`), or give a folder written by save_pretrained."
-        )
-    if "trust_remote_code" in text:
-        return (
-            f"{start}it needs its own code to run, and code from the hub is never run here. Choose "
-            "a model whose architecture is part of transformers."
-        )
-    reason = " ".join(str(error).split())[:300].rstrip(".")
-    return (
-        f"{start}{what} cannot be read ({reason}). Give a folder written by save_pretrained, or a "
-        "hub id."
-    )
-
-
-def _load_tokenizer(name: str, place: str, options: dict[str, Any]) -> Any:
-    """Load the tokenizer; a folder without one is refused, not given an empty one."""
-    import transformers
-
-    tokenizer = _attempt(
-        name, "its tokenizer", transformers.AutoTokenizer.from_pretrained, place, **options
-    )
+def _check_tokenizer(name: str, tokenizer: Any) -> None:
+    """Refuse a place without tokenizer files, for which the library makes an empty one."""
     ordinary = tokenizer("a b c 1 2 3", add_special_tokens=False)["input_ids"]
     if not ordinary or set(ordinary) <= set(tokenizer.all_special_ids) - {tokenizer.unk_token_id}:
         raise ConfigError(
             f"Backbone '{name}' has no tokenizer files (tokenizer.json, or a sentencepiece model); "
             "save them into the same folder with tokenizer.save_pretrained."
         )
-    return tokenizer
 
 
 def _check_complete(name: str, report: Any) -> None:
