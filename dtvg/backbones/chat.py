@@ -6,17 +6,17 @@ docs/backbones.md "Chat templates".
 
 from __future__ import annotations
 
-import datetime
 import hashlib
-import json
 from collections.abc import Callable, Sequence
 from functools import cached_property
 from typing import Any
 
 from dtvg.errors import ConfigError
 
-DATE = datetime.date(2024, 7, 26)
+DATE = "26 Jul 2024"
 """The day that templates with a date are given, so that an input is the same on every day."""
+_NO_CLOCK = f"{{% macro strftime_now(form) %}}{DATE}{{% endmacro %}}\n"
+"""Put before a template: stands in for the library's clock, and itself writes nothing."""
 _MESSAGE, _ANSWER = "input", "answer"
 
 
@@ -41,6 +41,7 @@ class ChatTemplate:
                 "be chat; set it to plain, or choose an instruct model."
             )
         try:
+            self.template = str(tokenizer.get_chat_template())
             self.opening = self.texts([_MESSAGE])[0]
         except Exception as error:  # noqa: BLE001 - a template is a program and raises anything
             reason = " ".join(str(error).split())[:160]
@@ -52,8 +53,7 @@ class ChatTemplate:
     @property
     def identity(self) -> str:
         """What identifies the template, by its text."""
-        text = json.dumps(self.tokenizer.chat_template, sort_keys=True)
-        return hashlib.sha256(text.encode()).hexdigest()[:16]
+        return hashlib.sha256(self.template.encode()).hexdigest()[:16]
 
     def fingerprint(self, data: str) -> str:
         """Return the fingerprint of data that are read through this template.
@@ -83,11 +83,11 @@ class ChatTemplate:
     def _apply(self, conversations: list[list[dict[str, str]]], opened: bool) -> list[str]:
         found: list[str] = self.tokenizer.apply_chat_template(
             conversations,
+            chat_template=_NO_CLOCK + self.template,
             tokenize=False,
             add_generation_prompt=opened,
             enable_thinking=False,
-            strftime_now=DATE.strftime,
-            date_string=DATE.strftime("%d %b %Y"),
+            date_string=DATE,
         )
         return found
 

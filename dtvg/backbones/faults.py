@@ -3,23 +3,24 @@
 from __future__ import annotations
 
 
-def sentence(name: str, what: str, error: BaseException) -> str:
-    """Say why a backbone cannot be loaded, and what to do about it.
+def sentence(name: str, what: str, error: BaseException, verb: str = "loaded") -> str:
+    """Say why a backbone cannot be loaded (or fetched), and what to do about it.
 
     Args:
         name: the backbone's.
         what: the part that was being read, e.g. "its weights".
         error: what a library raised.
+        verb: what was tried.
     """
     kinds: set[str] = set()
     texts: list[str] = []
     seen: BaseException | None = error
     while seen is not None and len(texts) < 10:
-        kinds.add(type(seen).__name__)
+        kinds |= {kind.__name__ for kind in type(seen).__mro__}
         texts.append(str(seen).lower())
         seen = seen.__cause__ or seen.__context__
     text = " ".join(texts)
-    start = f"Backbone '{name}' cannot be loaded: "
+    start = f"Backbone '{name}' cannot be {verb}: "
     if "GatedRepoError" in kinds or "gated repo" in text:
         return (
             f"{start}it is gated. Accept its licence on https://huggingface.co/{name}, then log in "
@@ -30,7 +31,7 @@ def sentence(name: str, what: str, error: BaseException) -> str:
             f"{start}the hub has no such model, or it is private. Check the spelling; for a "
             "private one log in with `hf auth login`."
         )
-    unreachable = {"OfflineModeIsEnabled", "ConnectError", "ConnectionError", "ConnectTimeout"}
+    unreachable = {"OfflineModeIsEnabled", "ConnectError", "ConnectionError", "TimeoutException"}
     if kinds & unreachable or "couldn't connect to" in text or "offline mode" in text:
         return (
             f"{start}the hub cannot be reached and {what} is not in the cache of this machine. Go "
