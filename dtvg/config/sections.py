@@ -28,7 +28,8 @@ class BackboneConfig(Section):
     name: str = Field(
         "demo",
         min_length=1,
-        description="'demo', a hub id such as google-t5/t5-base, or a folder.",
+        description="'demo', a hub id such as google-t5/t5-base, a folder, a GGUF file, or a "
+        "name in <home>/models.",
     )
     revision: str | None = Field(None, description="Hub revision (commit, branch or tag).")
     dropout: float = Field(
@@ -184,6 +185,11 @@ class DataConfig(Section):
     labels: Literal["numerals", "words"] = Field(
         "numerals",
         description="Classes are answered as in the literature ('0') or in words ('entailment').",
+    )
+    template: Literal["plain", "chat"] = Field(
+        "plain",
+        description="Inputs as plain text, or as a user's message in the chat template of an "
+        "instruct model's tokenizer.",
     )
     label_words: dict[Name, tuple[str, ...]] = Field(
         {}, description="Your own label words of a task, in class order, e.g. {rte: ['yes', 'no']}."
