@@ -39,7 +39,9 @@ EASY, HARD, TASTE = 1.2, 1.0, 0.5
 """Log-odds of a right answer: mean, spread over examples, spread over examples by method."""
 CHUNK = 8_000_000
 """Answers simulated at once."""
-FOLDER = Path(__file__).resolve().parents[1] / "docs" / "verdicts.md"
+PAGE = Path(__file__).resolve().parents[1] / "docs" / "verdicts.md"
+EVERY_PATTERN = 12
+"""Seeds up to which sign flips are simulated: 2^12 patterns a trial."""
 LEVEL = ALPHA + 1e-12
 
 
@@ -121,11 +123,13 @@ def mcnemar_p(net: np.ndarray) -> np.ndarray:
 def tested(d: np.ndarray, draws: int, rng: np.random.Generator) -> dict[str, np.ndarray]:
     """Return p `[T]` of every test for single comparisons `[T 1 S E]`."""
     by_seed = d.mean(axis=3, dtype=np.float64)
+    every = d.shape[2] <= EVERY_PATTERN
+    flips = joint_sign_flips(by_seed)[:, 0] if every else np.ones(len(d))
     found = {
         "student": student_p(by_seed)[:, 0],
         "both": resampled_p(d, draws, rng)[:, 0],
-        "flips": joint_sign_flips(by_seed)[:, 0] if d.shape[2] <= 12 else np.ones(len(d)),
-        "crossed": np.nan_to_num(crossed_effects([d[:, 0]]).p, nan=1.0),
+        "flips": flips,
+        "crossed": np.nan_to_num(crossed_effects([d[:, 0].astype(np.float64)]).p, nan=1.0),
         "on_runs": mcnemar_p(d[:, 0].sum(axis=1)),
     }
     found["verdict"] = np.fmax(found["student"], found["both"])
@@ -213,6 +217,8 @@ def singles(trials: int, draws: int, more: int) -> pd.DataFrame:
         }
         for name in ("student", "both", "crossed", "verdict", "strict"):
             row |= {name: error[name], f"{name}_high": upper(error[name], done)}
+        if cell[0] > EVERY_PATTERN:
+            error["former"] = power["former"] = float("nan")
         row |= {name: error[name] for name in ("former", "on_runs")}
         row |= {
             f"power_{name}": power[name]
@@ -327,7 +333,7 @@ def main() -> None:
             singles(given.trials, given.draws, given.more).round(5).to_csv(limits.FILE, index=False)
             limits.table.cache_clear()
         families(given.trials, given.draws).round(5).to_csv(limits.FAMILIES, index=False)
-    FOLDER.write_text(written(FOLDER.read_text(encoding="utf-8")), encoding="utf-8")
+    PAGE.write_text(written(PAGE.read_text(encoding="utf-8")), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -20,6 +20,7 @@ from dtvg.analysis.compare.lines import (
     Line,
     Lines,
     Spread,
+    budgets_shown,
     costs_shown,
     legend,
     lines_of,
@@ -32,7 +33,7 @@ from dtvg.analysis.compare.published import TITLES
 from dtvg.errors import ConfigError, unknown
 from dtvg.version import __version__
 
-TABLES = ("scores", "primary", "verdicts", "ranks", "profile", "costs", "published")
+TABLES = ("scores", "primary", "verdicts", "ranks", "profile", "costs", "budgets", "published")
 FORMATS = ("csv", "md", "latex")
 USUAL = ("scores", "primary", "verdicts", "ranks", "costs", "published")
 """Tables where none is named and several fit."""
@@ -42,6 +43,7 @@ HEADINGS = {
     "ranks": "Ranks over targets",
     "profile": "Performance profile",
     "costs": "Cost",
+    "budgets": "Rates and budgets",
 }
 WIDE = 54
 """Letters and gaps of a line from which on a LaTeX table spans both columns of a page."""
@@ -104,6 +106,7 @@ def frame_of(info: CompareInfo, table: str) -> pd.DataFrame:
         "ranks": lambda: info.ranks.table,
         "profile": lambda: info.profile.table,
         "costs": lambda: info.costs.table,
+        "budgets": lambda: info.budgets.table,
         "published": lambda: info.published.table,
     }
     return made[table]()
@@ -170,7 +173,7 @@ def to_markdown(
         keep = [i for i, c in enumerate(head) if i in (0, len(head) - 1) or _any(rows, i)]
         shown = [[row[i] for i in keep] for row in rows]
         parts.append(f"### Published, not run here\n\n{_pipes([head[i] for i in keep], shown)}")
-    for table in ("primary", "verdicts", "ranks", "profile", "costs"):
+    for table in ("primary", "verdicts", "ranks", "profile", "costs", "budgets"):
         if table in tables and len(shown_frame(info, table)):
             frame = shown_frame(info, table)
             rows = [[_plain(x) for x in row] for row in printed(frame).to_numpy()]
@@ -191,6 +194,8 @@ def shown_frame(info: CompareInfo, table: str) -> pd.DataFrame:
         return verdicts_shown(info)
     if table == "costs":
         return costs_shown(info)
+    if table == "budgets":
+        return budgets_shown(info)
     if table == "ranks":
         frame = info.ranks.table
         shown = {"rank": frame["rank"].round(2), "mean %": (100 * frame["mean"]).round(1)}
@@ -214,6 +219,7 @@ def note_of(info: CompareInfo, table: str) -> str:
         "ranks": info.ranks.note,
         "profile": info.profile.note,
         "costs": info.costs.note,
+        "budgets": info.budgets.note,
         "published": info.published.note,
     }
     return notes[table]
@@ -331,7 +337,7 @@ def to_latex(
     lines = lines_of(info, "published" in tables, spread)
     if "scores" in tables:
         parts.append(_latex_scores(info, lines, name))
-    for table in ("primary", "verdicts", "ranks", "costs"):
+    for table in ("primary", "verdicts", "ranks", "costs", "budgets"):
         if table in tables and len(shown_frame(info, table)):
             frame = verdicts_brief(info) if table == "verdicts" else shown_frame(info, table)
             rows = [[latex_text(x) for x in row] for row in printed(frame).to_numpy()]

@@ -11,7 +11,10 @@ from enum import StrEnum
 from typing import Any, NamedTuple
 
 SCHEMA_VERSION = 3
-"""Stands in the metadata of every Parquet file; raised when a column is added."""
+"""Stands in the metadata of every Parquet file; raised when a column is added (2: `subject` of
+events; 3: `scale_negative`) or what a file carries beside its rows changes (3: digests)."""
+DIGESTS_SINCE = 3
+"""From this version on every file carries a digest."""
 
 
 class Column(NamedTuple):

@@ -26,6 +26,8 @@ class GgufFile:
     """Settings, tokenizer and weights of one GGUF file."""
 
     told_by = "its header"
+    silent = True
+    """Nothing is asked of the hub."""
 
     def __init__(self, name: str, path: Path) -> None:
         """Look at the file's header.
@@ -82,7 +84,7 @@ class GgufFile:
                 **more,
             )
 
-    def revision(self, settings: Any) -> str:
+    def identity(self) -> str:
         """Return what identifies the weights: a hash of the file's content."""
         return self._identity
 

@@ -71,18 +71,7 @@ class LabelSet:
             ConfigError: two words become the same tokens.
         """
         rows = [tuple(int(i) for i in row) for row in ids]
-        for i, row in enumerate(rows):
-            if row in rows[:i]:
-                what = f"Label words '{words[rows.index(row)]}' and '{words[i]}'"
-                if lost:
-                    raise ConfigError(
-                        f"{what} have the same tokens with backbone '{name}', which cannot write "
-                        "them; choose other label words."
-                    )
-                raise ConfigError(
-                    f"{what} have the same tokens with backbone '{name}'; choose other label "
-                    "words or evaluation.mode generate."
-                )
+        _refuse_equal(words, rows, name, lost)
         tokens = sorted({token for row in rows for token in row})
         where = {token: i for i, token in enumerate(tokens)}
         children: list[dict[int, int]] = [{}]
@@ -119,3 +108,21 @@ class LabelSet:
             torch.tensor(inside, device=device),
             choices,
         )
+
+
+def _refuse_equal(
+    words: Sequence[str], rows: Sequence[tuple[int, ...]], name: str, lost: bool
+) -> None:
+    """Refuse two words that become the same tokens."""
+    for i, row in enumerate(rows):
+        if row in rows[:i]:
+            what = f"Label words '{words[rows.index(row)]}' and '{words[i]}' have the same tokens"
+            if lost:
+                raise ConfigError(
+                    f"{what} with backbone '{name}', which cannot write them; choose other label "
+                    "words."
+                )
+            raise ConfigError(
+                f"{what} with backbone '{name}'; choose other label words or evaluation.mode "
+                "generate."
+            )

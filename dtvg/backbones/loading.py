@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+from contextlib import nullcontext
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -19,9 +20,10 @@ from dtvg.backbones.decoder_only import DecoderOnly
 from dtvg.backbones.encoder_decoder import EncoderDecoder
 from dtvg.backbones.faults import sentence
 from dtvg.backbones.gguf_loading import GgufFile
-from dtvg.backbones.specs import is_gguf, location
+from dtvg.backbones.specs import is_gguf, location, whole_in_cache
 from dtvg.config import BackboneConfig
 from dtvg.errors import ConfigError
+from dtvg.network import hub_left_alone, refuse_unreachable_hub
 
 DTYPES = {
     "float32": torch.float32,
@@ -61,29 +63,14 @@ def load_backbone(
         ConfigError: if the name means nothing, it is not a model that writes answers, or loading
             fails (with the library's reason).
     """
-    import transformers
-
     weights = _weight_options(precision, device)
-    place = location(config.name)
-    transformers.utils.logging.disable_progress_bar()
-    source: _Files | GgufFile = (
-        GgufFile(config.name, Path(place)) if is_gguf(place) else _Files(config, place)
-    )
-    settings = _attempt(config.name, source.told_by, source.settings)
-    check_architecture(config.name, settings)
-    tokenizer = _attempt(config.name, "its tokenizer", source.tokenizer)
-    _check_tokenizer(config.name, tokenizer)
-    loader: Any = (
-        transformers.AutoModelForSeq2SeqLM
-        if settings.is_encoder_decoder
-        else transformers.AutoModelForCausalLM
-    )
-    model, report = _attempt(config.name, "its weights", source.model, loader, **weights)
-    _check_complete(config.name, report)
+    source = _source(config)
+    with hub_left_alone() if source.silent else nullcontext():
+        settings, tokenizer, model = _load(config.name, source, weights)
     if precision not in QUANTISED:
         model = model.to(device)
     family = EncoderDecoder if settings.is_encoder_decoder else DecoderOnly
-    revision = source.revision(settings)
+    revision = source.identity()
     backbone = family(model, tokenizer, config.name, revision, config.dropout, template)
     if "inputs_embeds" not in backbone.accepts:
         raise ConfigError(
@@ -98,12 +85,16 @@ class _Files:
 
     told_by = "its config.json"
 
-    def __init__(self, config: BackboneConfig, place: str) -> None:
-        self.given = config.revision
+    def __init__(
+        self, config: BackboneConfig, place: str, revision: str | None, silent: bool
+    ) -> None:
+        """Remember where to load from, at which revision, and whether to ask nobody."""
+        self.config = config
         self.place = place
+        self.silent = silent
         self.options: dict[str, Any] = {"trust_remote_code": False}
-        if config.revision:
-            self.options["revision"] = config.revision
+        if revision:
+            self.options["revision"] = revision
 
     def settings(self) -> Any:
         import transformers
@@ -120,8 +111,48 @@ class _Files:
             self.place, output_loading_info=True, **weights, **self.options
         )
 
-    def revision(self, settings: Any) -> str:
-        return self.given or _revision(self.place, settings)
+    def identity(self) -> str:
+        return self.config.revision or _revision(location(self.config.name))
+
+
+def _source(config: BackboneConfig) -> _Files | GgufFile:
+    """Return what to load from: a folder, a GGUF file or the hub.
+
+    A model that lies whole in the hub's cache is loaded from there, without a request. Where the
+    hub cannot be reached nothing is asked of it either: its client would repeat every request.
+    """
+    place = location(config.name)
+    if is_gguf(place):
+        return GgufFile(config.name, Path(place))
+    if Path(place).is_dir():
+        return _Files(config, place, config.revision, False)
+    folder = whole_in_cache(place, config.revision)
+    if folder is not None:
+        return _Files(config, str(folder), None, True)
+    try:
+        refuse_unreachable_hub()
+    except ConnectionError:
+        return _Files(config, place, config.revision, True)
+    return _Files(config, place, config.revision, False)
+
+
+def _load(name: str, source: _Files | GgufFile, weights: dict[str, Any]) -> tuple[Any, Any, Any]:
+    """Return a model's configuration, tokenizer and the model, as the library loads them."""
+    import transformers
+
+    transformers.utils.logging.disable_progress_bar()
+    settings = _attempt(name, source.told_by, source.settings)
+    check_architecture(name, settings)
+    tokenizer = _attempt(name, "its tokenizer", source.tokenizer)
+    _check_tokenizer(name, tokenizer)
+    loader: Any = (
+        transformers.AutoModelForSeq2SeqLM
+        if settings.is_encoder_decoder
+        else transformers.AutoModelForCausalLM
+    )
+    model, report = _attempt(name, "its weights", source.model, loader, **weights)
+    _check_complete(name, report)
+    return settings, tokenizer, model
 
 
 def check_architecture(name: str, settings: Any) -> None:
@@ -223,11 +254,14 @@ def _weight_options(precision: str, device: str) -> dict[str, Any]:
     return {"dtype": half, "quantization_config": quantised, "device_map": {"": device}}
 
 
-def _revision(place: str, settings: Any) -> str:
-    """Return what identifies the weights: the hub's commit, or a hash of a folder's files."""
+def _revision(place: str) -> str:
+    """Return what identifies the weights: a hash of a folder's files.
+
+    Of a hub id without `revision` nothing is known: prompts in the bank carry the word.
+    """
     folder = Path(place)
     if not folder.is_dir():
-        return str(getattr(settings, "_commit_hash", None) or "unknown")
+        return "unknown"
     digest = hashlib.sha256()
     for path in sorted(folder.iterdir()):
         if path.suffix not in (".safetensors", ".bin", ".json", ".model"):

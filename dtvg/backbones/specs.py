@@ -335,6 +335,49 @@ def _folder_on_disk(name: str) -> Path | None:
     return Path(cached).parent if isinstance(cached, str) else None
 
 
+WEIGHTS = ("model.safetensors", "pytorch_model.bin")
+TOKENIZERS = ("tokenizer.json", "spiece.model", "tokenizer.model", "vocab.json", "vocab.txt",
+              "tokenizer_config.json")  # fmt: skip
+
+
+def whole_in_cache(name: str, revision: str | None = None) -> Path | None:
+    """Return the folder of the hub's cache that holds a model as a whole.
+
+    Args:
+        name: a hub id.
+        revision: commit, tag or branch; None: the newest that was fetched.
+
+    Returns:
+        None where its configuration, its tokenizer or a part of its weights is not there.
+    """
+    from huggingface_hub import try_to_load_from_cache
+    from huggingface_hub.errors import HFValidationError
+
+    try:
+        cached = try_to_load_from_cache(name, "config.json", revision=revision)
+    except (HFValidationError, OSError):
+        return None
+    if not isinstance(cached, str):
+        return None
+    folder = Path(cached).parent
+    tokenizer = any((folder / one).exists() for one in TOKENIZERS)
+    return folder if tokenizer and _has_weights(folder) else None
+
+
+def _has_weights(folder: Path) -> bool:
+    """Whether all weights are there: one file, or every part that an index lists."""
+    if any((folder / one).exists() for one in WEIGHTS):
+        return True
+    for one in WEIGHTS:
+        try:
+            listed = json.loads((folder / f"{one}.index.json").read_text(encoding="utf-8"))
+            parts = set(listed["weight_map"].values())
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+            continue
+        return bool(parts) and all((folder / part).exists() for part in parts)
+    return False
+
+
 _WIDTH = ("word_embed_proj_dim", "embedding_size", "d_model", "hidden_size", "n_embd", "n_embed")
 _HIDDEN = ("d_model", "hidden_size", "n_embd", "n_embed")
 _LAYERS = ("num_layers", "num_hidden_layers", "n_layer", "n_layers", "encoder_layers")
@@ -418,6 +461,16 @@ def speech_of(backbone: str) -> Speech:
 
     spaced = joined and needs_space(lambda text: encode([text])[0])
     return Speech(backbone, encode, decode, _unknown(str(path), changed), spaced, joined)
+
+
+def tokenizer_stamp(backbone: str) -> str:
+    """Return what changes when a backbone's tokenizer file does.
+
+    Raises:
+        ConfigError: as `speech_of`.
+    """
+    path = _tokenizer_file(backbone)
+    return f"{path} {path.stat().st_mtime_ns}"
 
 
 @functools.lru_cache(maxsize=4)

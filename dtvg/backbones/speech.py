@@ -126,7 +126,7 @@ class RoundTrip:
             told = ", ".join(f"'{word}' becomes '{back}'" for word, back in self.words)
             return [
                 f"Backbone '{self.backbone}' cannot write the label words of task {self.task} "
-                f"({told}), so no answer in them can be right; choose other label words."
+                f"({told}), so no generated answer can be right; choose other label words."
             ]
         if self.alike:
             told = ", ".join(f"'{one}' and '{other}'" for one, other in self.alike)
@@ -193,7 +193,7 @@ def _on_rows(
     unknown = [row.count(speech.unknown) if speech.unknown is not None else 0 for row in inputs]
     return replace(
         found,
-        reachable=score(spec, backs, sample)["score"],
+        reachable=score(spec, backs, sample)["score"] if changed else 1.0,
         changed=0 if spec.labels else len(changed),
         example=changed[0] if changed else ("", ""),
         rows=len(sample),

@@ -156,14 +156,17 @@ def show(arguments: argparse.Namespace) -> int:
 
 def verify(arguments: argparse.Namespace) -> int:
     """Print what is wrong with run folders; 1 if anything is."""
-    from dtvg.store.verify import verify_run
+    from dtvg.store.verify import verify_run, written_before_digests
 
     wrong = 0
     runs = _runs(arguments)
     for run in runs:
         problems = verify_run(run.path)
         wrong += bool(problems)
-        print(f"{run.experiment}/{run.name}: {'ok' if not problems else 'NOT ok'}")
+        said = "NOT ok" if problems else "ok"
+        if not problems and written_before_digests(run.path):
+            said = "ok, written before digests"
+        print(f"{run.experiment}/{run.name}: {said}")
         for problem in problems:
             print(f"  {problem}")
     print(f"{len(runs)} checked, {wrong} with problems.")

@@ -15,8 +15,11 @@ from typing import Any
 
 import numpy as np
 
+from dtvg.backbones.specs import facts as sizes_of
 from dtvg.errors import StoreError
 from dtvg.exchange.peft_adapter import (
+    CONFIG,
+    WEIGHTS,
     find_adapter,
     read_adapter,
     read_config,
@@ -24,6 +27,7 @@ from dtvg.exchange.peft_adapter import (
     refuse_pointer,
     single_matrix,
 )
+from dtvg.exchange.peft_adapter import PICKLED as OLD_WEIGHTS
 from dtvg.names import check_name
 from dtvg.store.bank import PromptBank, TaskPrompt, array_digest, identity
 from dtvg.store.files import read_json
@@ -81,6 +85,7 @@ def import_prompt(
         raise StoreError(
             f"'{asked.path}' does not say which backbone its prompt is for; give --backbone NAME."
         )
+    _check_width(asked.path, prompt, backbone)
     if init is not None and init.shape != prompt.shape:
         raise StoreError(
             f"The prompt is {list(prompt.shape)}, its initial prompt {list(init.shape)}; both "
@@ -114,6 +119,17 @@ def import_prompt(
     return made
 
 
+def _check_width(path: Path, prompt: np.ndarray, backbone: str) -> None:
+    """Refuse a prompt that is not as wide as its backbone's embeddings, where they are known."""
+    sizes = sizes_of(backbone)
+    if sizes is not None and sizes.width != prompt.shape[1]:
+        raise StoreError(
+            f"The prompt in '{path}' has width {prompt.shape[1]}, the embeddings of backbone "
+            f"'{backbone}' have width {sizes.width}, so it cannot stand before its input; give the "
+            "backbone that it was tuned for with --backbone NAME."
+        )
+
+
 def _matrix(
     path: Path, read_pickled: Callable[[Path], Tensors] | None, part: str | None
 ) -> tuple[np.ndarray, str]:
@@ -121,6 +137,8 @@ def _matrix(
     if path.is_dir():
         found = read_adapter(find_adapter(path), read_pickled, part)
         return found.prompt, found.said
+    if path.name in (WEIGHTS, OLD_WEIGHTS) and (path.parent / CONFIG).exists():
+        return _matrix(path.parent, read_pickled, part)
     ending = path.suffix.lower()
     if ending == ".safetensors":
         return single_matrix(read_safetensors(path), path, "prompt", part), ""

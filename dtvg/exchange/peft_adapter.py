@@ -117,6 +117,7 @@ def read_adapter(
             "instead."
         )
     tensors, where = _tensors(folder, read_pickled)
+    _refuse_trained(tensors, facts, kind, where)
     asked = [one.strip() for one in part.split(",")] if part else []
     half = ENCODER in asked
     task = next((one for one in asked if one != ENCODER), None)
@@ -149,6 +150,40 @@ def _tensors(folder: Path, read_pickled: Reader | None) -> tuple[Tensors, Path]:
         refuse_pointer((folder / PICKLED).read_bytes()[:64], folder / PICKLED)
         return read_pickled(folder / PICKLED), folder / PICKLED
     return read_safetensors(folder / WEIGHTS), folder / WEIGHTS
+
+
+HELD = {MULTITASK: (TENSOR, "prefix_task_cols", "prefix_task_rows")}
+"""Names of all tensors that a kind of adapter holds beside the prompt itself."""
+
+
+def _refuse_trained(tensors: Tensors, facts: Mapping[str, Any], kind: str, where: Path) -> None:
+    """Refuse an adapter that trained more than its prompt: without the rest it answers otherwise.
+
+    Raises:
+        StoreError: naming the tensors, and what `modules_to_save` lists.
+    """
+    allowed = HELD.get(kind, (TENSOR,))
+    others = [name for name in tensors if name not in allowed]
+    if kind in PLAIN and len(tensors) == 1:
+        others = []  # the one matrix is the prompt, whatever it is called
+    saved = facts.get("modules_to_save") or []
+    if others or saved:
+        held = ", ".join(f"{name} {list(tensors[name].shape)}" for name in others[:5])
+        more = f" and {len(others) - 5} more" if len(others) > 5 else ""
+        listed = ", ".join(map(str, saved if isinstance(saved, list) else [saved]))
+        why = " and ".join(
+            part
+            for part in (
+                f"holds {held}{more}" if others else "",
+                f"lists modules_to_save: {listed}" if saved else "",
+            )
+            if part
+        )
+        raise StoreError(
+            f"'{where.parent}' {why}: layers that were trained with the prompt, without which it "
+            "gives other answers. Only the prompt can be imported; train an adapter without "
+            "modules_to_save."
+        )
 
 
 def _of_task(tensors: Tensors, where: Path, task: str | None) -> tuple[np.ndarray, str]:
@@ -201,8 +236,8 @@ def _encoder_half(
     lost = (
         "PEFT computes with both halves, so answers will differ from PEFT's"
         if kind == MULTITASK
-        else "PEFT since version 0.4 does not read the decoder's half of this kind, so nothing that "
-        "it computes is lost"
+        else "PEFT since version 0.4 does not read the decoder's half of this kind, so nothing "
+        "that it computes is lost"
     )
     if not asked:
         raise StoreError(
@@ -299,6 +334,12 @@ def single_matrix(
         StoreError: none or several fit, or it is not finite; all names and shapes are listed.
     """
     shown = ", ".join(f"{k} {list(v.shape)}" for k, v in tensors.items()) or "nothing"
+    model = [name for name in tensors if name.startswith("base_model.")]
+    if model:
+        raise StoreError(
+            f"'{where}' holds tensors of the model beside a prompt ({', '.join(model[:5])}), "
+            "without which the prompt gives other answers; nothing was imported."
+        )
     chosen = dict(tensors)
     if part is not None and part in chosen:
         chosen = {part: chosen[part]}

@@ -46,12 +46,12 @@ class Inputs:
     mixture_prompt: Float[Tensor, "R r d"] | None = None
     chosen: Float[Tensor, "R n"] | None = None
     """1 for the sources chosen before training, for methods on given subsets."""
-    candidates: Float[Tensor, "R B n"] | None = None
-    """Subsets to be trained side by side, 1 for their sources, for methods that keep the best."""
     source_names: tuple[tuple[str, ...], ...] = ()
     """Per run, in the order of `source_vectors`."""
     seeds: tuple[int, ...] = ()
     """Per run: the run seed, for methods that draw at random once."""
+    candidates: Float[Tensor, "R B n"] | None = None
+    """Subsets to be trained side by side, 1 for their sources, for methods that keep the best."""
 
 
 @dataclass

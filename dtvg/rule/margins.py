@@ -56,9 +56,8 @@ def _one(grouping: Grouping[Any], at: tuple[int, ...]) -> Grouping[np.ndarray]:
     """Return one of many decisions, in NumPy."""
     names = [f.name for f in fields(Grouping) if f.name not in ("settings", "entry", "rule")]
     values = {name: getattr(grouping, name) for name in names}
-    return replace(
-        grouping, **{k: None if v is None else np.asarray(v)[at] for k, v in values.items()}
-    )
+    one: dict[str, Any] = {k: None if v is None else np.asarray(v)[at] for k, v in values.items()}
+    return replace(grouping, **one)
 
 
 def _tried(grouping: Grouping[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:

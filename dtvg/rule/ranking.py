@@ -44,7 +44,7 @@ def rank_sources(gram: Float[A, " ..."], settings: RuleSettings) -> Ranking[A]:
         n_candidates = xp.sum(xp.astype(similarity >= settings.threshold, xp.int64), axis=-1)
         by_prefix = _consistency_by_prefix(wide[..., 1:, 1:], order, n_candidates)
     else:
-        length = lengths_of(wide)
+        length = lengths_of(gram, settings.measure)
         spread = (ROUNDINGS * UNIT) * length[..., :1] * length[..., 1:]
         order, chain = chained_order(similarity, spread)
         n_candidates = _reaching(similarity + spread >= settings.threshold, order, chain)

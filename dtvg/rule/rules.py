@@ -112,7 +112,8 @@ def choose_largest(ranking: Ranking[A]) -> tuple[Bool[A, "... n"], Float64[A, " 
     if ranking.settings.version == 1 or squares.shape[-1] == 0:
         order = xp.argsort(-squares, axis=-1, stable=True)
     else:
-        order, _ = chained_order(squares, ROUNDINGS * UNIT * squares)
+        spread = xp.asarray(squares) * (ROUNDINGS * UNIT)
+        order, _ = chained_order(squares, spread)
     place = xp.argsort(order, axis=-1, stable=True)
     return place < _greedy_size(ranking)[..., None], _no_lead(ranking)
 

@@ -155,15 +155,13 @@ class Ranking(Generic[A]):
     @cached_property
     def lengths(self) -> Float64[A, "... m"]:
         """√G_ii of the target and the sources, as compared."""
-        return lengths_of(self.measured_gram())
+        return lengths_of(self.gram, self.settings.measure)
 
     @cached_property
     def spread(self) -> Float64[A, "... m m"]:
         """How far rounding may have moved each inner product compared; 0 in version 1."""
-        inner = self.measured_gram()
-        if self.settings.version == 1:
-            return namespace(inner).zeros_like(inner)
-        return spread_of(inner)
+        spread = spread_of(self.lengths)
+        return namespace(spread).zeros_like(spread) if self.settings.version == 1 else spread
 
     @cached_property
     def zero_target(self) -> Bool[A, " ..."]:

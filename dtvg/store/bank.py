@@ -15,11 +15,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
 from dtvg import paths
 from dtvg.errors import StoreError
-from dtvg.store.files import locked, read_json, replace_bytes, replace_json
+from dtvg.store import digests
+from dtvg.store.files import json_text, locked, read_json, replace_bytes, replace_json
 
 
 @dataclass(frozen=True, eq=False)
@@ -139,7 +141,14 @@ class PromptBank:
         """
         for folder in self.root.glob(f"*-{key}"):
             if (folder / "prompt.json").exists():
-                return _read(folder)
+                found = _read(folder)
+                if found.fingerprint != key or folder.name != f"{found.task}-{key}":
+                    raise StoreError(
+                        f"The folder '{folder.name}' of the bank contains the prompt "
+                        f"'{found.task}-{found.fingerprint}'; delete the folder, and the next "
+                        "experiment will tune its own prompt again."
+                    )
+                return found
         return None
 
     def get(self, prefix: str) -> TaskPrompt:
@@ -170,7 +179,7 @@ class PromptBank:
         replace_bytes(folder / "prompt.safetensors", content)
         facts = {k: v for k, v in prompt.__dict__.items() if k not in ("init", "prompt")}
         facts["sha256"] = hashlib.sha256(content).hexdigest()
-        replace_json(folder / "prompt.json", facts)
+        replace_json(folder / "prompt.json", digests.with_digest(json.loads(json_text(facts))))
 
     def list(self) -> list[TaskPrompt]:
         """Return every readable prompt, by task and seed; damaged entries are left out."""
@@ -231,13 +240,15 @@ def _read(folder: Path) -> TaskPrompt:
     facts = read_json(folder / "prompt.json")
     try:
         content = (folder / "prompt.safetensors").read_bytes()
-        if facts is None or hashlib.sha256(content).hexdigest() != facts.pop("sha256"):
+        if facts is None or not digests.is_whole(facts):
+            raise ValueError("checksum of prompt.json differs")
+        if hashlib.sha256(content).hexdigest() != facts.pop("sha256"):
             raise ValueError("checksum differs")
         tensors = load(content)
         known = {k: v for k, v in facts.items() if k in TaskPrompt.__dataclass_fields__}
         known["labels"] = tuple(known["labels"])  # a newer version may say more
         return TaskPrompt(init=tensors.get("init"), prompt=tensors["prompt"], **known)
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
         raise StoreError(
             f"Prompt '{folder.name}' of the bank is damaged ({error}); delete its folder, and "
             "the next experiment will tune it again."

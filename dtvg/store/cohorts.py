@@ -6,12 +6,14 @@ Reads the head of the newest commit, no tensors.
 from __future__ import annotations
 
 import json
+import os
 
 from safetensors import SafetensorError, safe_open
 
 from dtvg.errors import StoreError
 from dtvg.store.files import read_json
-from dtvg.store.layout import CohortDir, ExperimentDir
+from dtvg.store.layout import CohortDir, ExperimentDir, RunDir
+from dtvg.store.tables import Part, parts
 
 
 def shown_cohorts(experiment: ExperimentDir) -> dict[str, tuple[str, ...]]:
@@ -35,6 +37,34 @@ def shown_cohorts(experiment: ExperimentDir) -> dict[str, tuple[str, ...]]:
             home[run] = str(named) if named in ids else ids[0]
     kept = {id_: tuple(run for run in runs if home[run] == id_) for id_, runs in claims.items()}
     return {id_: runs for id_, runs in kept.items() if runs}
+
+
+def pending_parts(run: RunDir, table: str) -> frozenset[str]:
+    """Return the names of a table's parts that a run's newest commits hold.
+
+    Between the commit and the moment in which its files get their names they lie hidden: with
+    these names a reader sees all tables of a commit at once.
+    """
+    prefix = f"{run.name}/{table}/"
+    found: set[str] = set()
+    for cohort in ExperimentDir(run.path.parent).cohorts():
+        try:
+            with safe_open(cohort.state_path, framework="np") as file:
+                named = json.loads(file.metadata()["dtvg"])["pending"]
+        except (SafetensorError, OSError, ValueError, KeyError, TypeError):
+            continue
+        found |= {str(n).removeprefix(prefix) for n in named if str(n).startswith(prefix)}
+    return frozenset(found)
+
+
+def visible_parts(run: RunDir, table: str) -> list[Part]:
+    """Return a table's committed part files, those included that are about to get their names."""
+    folder = run.table_dir(table)
+    try:
+        hidden = any(name.startswith(".part-") for name in os.listdir(folder))
+    except OSError:
+        return []
+    return parts(folder, pending_parts(run, table) if hidden else ())
 
 
 def _is_cohort(cohort: CohortDir) -> bool:

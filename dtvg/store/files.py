@@ -71,8 +71,12 @@ def check_writable(folder: Path) -> None:
 
 def replace_json(path: Path, content: Any, durable: bool = True) -> None:
     """Write JSON as `replace_bytes` does; NaN is refused by writing null instead."""
-    text = json.dumps(_finite(content), indent=1, ensure_ascii=False, default=str)
-    replace_bytes(path, text.encode(), durable)
+    replace_bytes(path, json_text(content).encode(), durable)
+
+
+def json_text(content: Any) -> str:
+    """Return what `replace_json` writes."""
+    return json.dumps(_finite(content), indent=1, ensure_ascii=False, default=str)
 
 
 def read_json(path: Path) -> dict[str, Any] | None:
@@ -137,7 +141,7 @@ def open_lock_file(path: Path) -> TextIO:
     except OSError as error:
         raise StoreError(
             f"'{path.parent}' cannot be written ({error.strerror or error}), so nothing was "
-            "started or changed; make it writable, or work on a copy in a folder of your own."
+            "started or changed; make it writable, or give another --runs-dir with a copy."
         ) from None
 
 

@@ -6,6 +6,7 @@ docs/run_files.md.
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -14,12 +15,14 @@ from pathlib import Path
 
 import yaml
 
-from dtvg.config import ExperimentConfig, RunConfig, build_config
+from dtvg.config import ExperimentConfig, RunConfig, build, build_config
+from dtvg.config.sections import OPEN
 from dtvg.config.settings_path import differences
 from dtvg.errors import ConfigError, StoreError
 from dtvg.names import check_name
 from dtvg.records import RunState
-from dtvg.store.files import locked, read_json, replace_bytes, replace_json
+from dtvg.store import digests
+from dtvg.store.files import locked, read_json, replace_bytes, replace_json, sync_file
 from dtvg.store.lease import Lease, hold
 from dtvg.store.provenance import provenance
 from dtvg.store.versions import of_run, versions_of_all
@@ -58,6 +61,11 @@ class RunDir:
         return self.path / "result.json"
 
     @property
+    def digests_path(self) -> Path:
+        """Rows and result of a finished run, noted just before its result."""
+        return self.path / "digests.json"
+
+    @property
     def control_dir(self) -> Path:
         """Requests to the process: files named by what is wanted."""
         return self.path / "control"
@@ -92,6 +100,11 @@ class CohortDir:
     def state_path(self) -> Path:
         """THE commit: tensors, numbers, and which part files belong to it."""
         return self.path / "state.safetensors"
+
+    @property
+    def before_path(self) -> Path:
+        """The commit before, for the case that the newest is damaged."""
+        return self.path / "before.safetensors"
 
     @property
     def log_path(self) -> Path:
@@ -129,6 +142,11 @@ class ExperimentDir:
     def versions(self) -> dict[str, Version]:
         """What its runs were made with; empty in folders of before that was recorded."""
         return dict(read_json(self.versions_path) or {})
+
+    @property
+    def digests_path(self) -> Path:
+        """Digests of its settings, noted when they were written."""
+        return self.path / "digests.json"
 
     @property
     def log_path(self) -> Path:
@@ -209,14 +227,12 @@ def changing(path: Path) -> Iterator[None]:
         yield
 
 
-def _create(
-    experiment: ExperimentDir, config: ExperimentConfig, versions: Versions | None
-) -> None:
+def _create(experiment: ExperimentDir, config: ExperimentConfig, versions: Versions | None) -> None:
     """Write an experiment's folder, or compare with the one that is there."""
     if experiment.config_path.exists():
         _, stored = load_experiment(experiment.path)
-        if stored != config:
-            changed = ", ".join(differences(stored, config, ExperimentConfig))
+        changed = ", ".join(_differing(stored, config))
+        if changed:
             raise ConfigError(
                 f"Experiment '{config.name}' exists in '{experiment.path.parent}' with other "
                 f"settings ({changed}); choose another name (--set name=...) or another --runs-dir."
@@ -224,10 +240,96 @@ def _create(
     else:
         made = versions_of_all(config) if versions is None else dict(versions)
         replace_json(experiment.versions_path, made)
-        replace_bytes(experiment.config_path, config.to_yaml().encode())
+        content = config.to_yaml().encode()
+        replace_bytes(experiment.config_path, content)
+        _note_digest(experiment, hashlib.sha256(content).hexdigest())
     recorded = experiment.versions
     for run in config.runs():
         add_run(experiment, run, recorded)
+
+
+def _note_digest(experiment: ExperimentDir, digest: str) -> None:
+    replace_json(experiment.digests_path, {experiment.config_path.name: digest})
+
+
+def check_unchanged(experiment: ExperimentDir, config: ExperimentConfig) -> None:
+    """Refuse to train on where settings were changed in the files under runs that were made.
+
+    Args:
+        experiment: its folder; one of before digests is noted as it is now.
+        config: what its file says now.
+
+    Raises:
+        StoreError: a file differs from what was written, with the keys and the way out.
+    """
+    found = digests.of_file(experiment.config_path)
+    noted = (read_json(experiment.digests_path) or {}).get(experiment.config_path.name)
+    for run in config.runs():
+        directory = experiment.run(run.name)
+        try:
+            content = directory.config_path.read_bytes()
+        except OSError:
+            continue  # not made yet, or to be written again
+        wanted = (read_json(directory.provenance_path) or {}).get("config_sha256")
+        digest = hashlib.sha256(content).hexdigest()
+        if content and wanted is not None and digest != wanted:
+            raise StoreError(
+                f"'{directory.config_path}' was changed after the run was made, so nothing was "
+                "trained. Restore it, or delete it: it is then written again from "
+                "experiment.yaml. For other settings fork the run (`dtvg runs fork "
+                f"{experiment.name}/{run.name} --set ...`)."
+            )
+        if (
+            content
+            and noted is not None
+            and noted != found
+            and (keys := _changed_keys(content, run))
+        ):
+            raise StoreError(
+                f"'{experiment.config_path}' was changed after its runs were made ({keys}), so "
+                "their rows would belong to other settings; nothing was trained. Put the old "
+                "value back. To train with the new one, fork a run (`dtvg runs fork "
+                f"{experiment.name}/{run.name} --set ...`), or start the file under a new name "
+                f"(`dtvg run {experiment.config_path} --set name=...`)."
+            )
+    if noted != found:
+        _note_digest(experiment, found)
+
+
+def _changed_keys(content: bytes, run: RunConfig) -> str:
+    """Name the settings in which a run's file differs from what its experiment says now."""
+    try:
+        stored = build(RunConfig, yaml.load(content.decode(), Loader=yaml.CSafeLoader), run.name)
+    except (ConfigError, ValueError, yaml.YAMLError):
+        return "its settings"
+    now = run.model_copy(update={"versions": stored.versions, "rates_from": stored.rates_from})
+    return ", ".join(differences(stored, now, RunConfig))
+
+
+def make_durable(run: RunDir) -> None:
+    """Wait until a run's settings and provenance are on disk, before its first commit.
+
+    Raises:
+        StoreError: the disk refuses.
+    """
+    try:
+        for path in (run.config_path, run.provenance_path, run.path):
+            sync_file(path)
+    except OSError as error:
+        raise StoreError(
+            f"'{run.path}' cannot be written ({error.strerror or error}); free some space, then "
+            "resume."
+        ) from None
+
+
+def _differing(stored: ExperimentConfig, config: ExperimentConfig) -> list[str]:
+    """Return the settings that differ, and rates that methods take from elsewhere."""
+    if stored != config:
+        return list(differences(stored, config, ExperimentConfig))
+    if [run.optim for run in stored.runs()] == [run.optim for run in config.runs()]:
+        return []
+    here, there = (set(OPEN) & c.optim.model_fields_set for c in (stored, config))
+    return [f"optim.{name} named or left to the methods" for name in OPEN if name in here ^ there]
 
 
 def free_name(name: str, runs_dir: Path) -> str:
@@ -275,11 +377,15 @@ def add_run(
         versions: what the experiment's runs are made with; None: as its folder says.
     """
     run = experiment.run(config.name)
-    if not run.config_path.exists():
+    if not run.config_path.exists() or not run.config_path.stat().st_size:  # cut off by power loss
         if config.versions is None:
             recorded = experiment.versions if versions is None else versions
             config = config.model_copy(update={"versions": of_run(recorded, config)})
-        replace_bytes(run.config_path, config.to_yaml().encode(), durable=False)
+        content = config.to_yaml().encode()
+        replace_bytes(run.config_path, content, durable=False)
+        made = {**provenance(), "config_sha256": hashlib.sha256(content).hexdigest()}
+        replace_json(run.provenance_path, made, durable=False)
+    elif read_json(run.provenance_path) is None:
         replace_json(run.provenance_path, provenance(), durable=False)
     if read_json(run.status_path) is None:
         replace_json(

@@ -16,19 +16,27 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 import yaml
-from safetensors import SafetensorError
-from safetensors.numpy import load_file
+from safetensors import SafetensorError, safe_open
 
 from dtvg.config import ExperimentConfig, RunConfig, build
 from dtvg.errors import ConfigError, StoreError
 from dtvg.methods.specs import METHODS, Role, role_of
 from dtvg.records import TABLES, RunResult, RunState
+from dtvg.store import digests
+from dtvg.store.cohorts import visible_parts
 from dtvg.store.files import read_json
 from dtvg.store.layout import ExperimentDir, RunDir, load_experiment
 from dtvg.store.status import read_status
-from dtvg.store.tables import BY_STEP, Part, concatenate, cover, parts, schema_of
+from dtvg.store.tables import (
+    BY_STEP,
+    READING_ERRORS,
+    Part,
+    concatenate,
+    cover,
+    read_parquet,
+    schema_of,
+)
 
 TRIES = 5
 """A file may vanish by compaction between listing and reading: list again so often."""
@@ -313,7 +321,7 @@ def read_table(
         raise StoreError(f"Table '{table}' has no column '{strange[0]}'; it has {schema.names}.")
     wanted = columns if columns is None else list(dict.fromkeys([*columns, "step"]))
     for attempt in range(TRIES):
-        chosen = cover(parts(run.directory.table_dir(table)))
+        chosen = cover(visible_parts(run.directory, table))
         if table in BY_STEP:
             chosen = [
                 p
@@ -342,18 +350,19 @@ def read_table(
 
 def _read_part(part: Part, columns: list[str] | None, schema: pa.Schema) -> pa.Table:
     """Read one part file under today's schema; columns it does not have are null."""
-    try:
-        with pq.ParquetFile(part.path) as file:  # unlike a dataset, it skips columns it lacks
-            data = file.read(columns)
-    except (pa.ArrowInvalid, pa.ArrowKeyError) as error:
-        raise StoreError(f"'{part.path}' is not a readable Parquet file ({error}).") from None
+    data = read_parquet(part.path, columns)  # skips columns it lacks
     wanted = schema if columns is None else pa.schema([schema.field(c) for c in columns])
-    arrays = [
-        data.column(f.name).cast(f.type)
-        if f.name in data.column_names
-        else pa.nulls(data.num_rows, f.type)
-        for f in wanted
-    ]
+    try:
+        arrays = [
+            data.column(f.name).cast(f.type)
+            if f.name in data.column_names
+            else pa.nulls(data.num_rows, f.type)
+            for f in wanted
+        ]
+    except READING_ERRORS as error:
+        raise StoreError(
+            f"'{part.path}' contains other columns than it should ({error})."
+        ) from None
     return pa.Table.from_arrays(arrays, schema=wanted)
 
 
@@ -396,13 +405,17 @@ def read_prompts(run: Run, which: str) -> dict[str, np.ndarray]:
     """
     path = run.directory.prompts_dir / f"{which}.safetensors"
     try:
-        return dict(load_file(path))
+        with safe_open(path, framework="np") as file:
+            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+            metadata = file.metadata() or {}
+        digests.check_tensors(path, tensors, metadata)
+        return tensors
     except FileNotFoundError:
         raise StoreError(
             f"Run '{run.name}' has no '{which}' prompts yet; initial ones are written at its "
             "start, best and final ones when it finishes."
         ) from None
-    except (SafetensorError, OSError) as error:
+    except (SafetensorError, OSError, ValueError, TypeError, MemoryError) as error:
         raise StoreError(f"'{path}' is damaged ({error}).") from None
 
 

@@ -7,7 +7,7 @@ numbers (from 1) for `evals` and `events`.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from dtvg.errors import StoreError
-from dtvg.records import SCHEMA_VERSION, TABLES
+from dtvg.records import DIGESTS_SINCE, SCHEMA_VERSION, TABLES
+from dtvg.store import digests
 
 BY_STEP = ("steps", "sources")
 """Tables whose parts are named by steps."""
@@ -100,15 +101,23 @@ def part_name(first: int, last: int) -> str:
     return f"part-{first:09d}-{last:09d}.parquet"
 
 
-def parts(folder: Path) -> list[Part]:
-    """Return the visible part files of a table's folder; other files are passed over."""
+def parts(folder: Path, hidden: Container[str] = ()) -> list[Part]:
+    """Return the visible part files of a table's folder; other files are passed over.
+
+    Args:
+        folder: the table's; a symbolic link is nobody's folder.
+        hidden: names of files that are committed and have not got their names yet.
+    """
     try:
-        names = [path for path in folder.iterdir()]
+        names = [] if folder.is_symlink() else [path for path in folder.iterdir()]
     except OSError:
         return []
     found = []
     for path in names:
-        match = _PART.fullmatch(path.name)
+        name = path.name
+        if name.startswith(".part-") and name[1:] in hidden:
+            name = name[1:]
+        match = _PART.fullmatch(name)
         if match:
             found.append(Part(int(match[1]), int(match[2]), path))
     return sorted(found)
@@ -124,8 +133,60 @@ def cover(found: Iterable[Part]) -> list[Part]:
 
 
 def write_parquet(data: pa.Table, path: Path) -> None:
-    """Write a table as one zstd Parquet file; the caller renames and syncs."""
-    pq.write_table(data, path, compression="zstd", compression_level=1)
+    """Write a table as one zstd Parquet file with its digest; the caller renames and syncs."""
+    metadata = {**(data.schema.metadata or {}), b"dtvg_digest": digests.of_table(data).encode()}
+    made = data.replace_schema_metadata(metadata)
+    pq.write_table(made, path, compression="zstd", compression_level=1, write_page_checksum=True)
+
+
+READING_ERRORS = (pa.ArrowException, OSError, ValueError, KeyError, MemoryError, OverflowError)
+"""What Arrow raises on a damaged file, beside a missing one."""
+
+
+def read_parquet(path: Path, columns: list[str] | None = None) -> pa.Table:
+    """Read a part file as it is; pages are compared with their checksums.
+
+    Raises:
+        FileNotFoundError: it is not there.
+        StoreError: it is damaged.
+    """
+    try:
+        with pq.ParquetFile(path, page_checksum_verification=True) as file:
+            return file.read(columns)
+    except FileNotFoundError:
+        raise
+    except READING_ERRORS as error:
+        why = " ".join(str(error).split())[:200]
+        raise StoreError(f"'{path}' is not a readable Parquet file ({why}).") from None
+
+
+def read_checked(path: Path) -> pa.Table:
+    """Read a part file and compare its rows with the digest it carries.
+
+    Raises:
+        FileNotFoundError: it is not there.
+        StoreError: it is damaged.
+    """
+    data = read_parquet(path)
+    metadata = data.schema.metadata or {}
+    try:
+        version = schema_version(data.schema)
+    except ValueError:
+        raise StoreError(f"'{path}' is damaged (its schema version is no number).") from None
+    given = metadata.get(b"dtvg_digest", b"").decode("ascii", "replace")
+    if not given and version < DIGESTS_SINCE:
+        return data
+    if given != digests.of_table(data):
+        raise StoreError(f"'{path}' is damaged (its rows differ from its digest).")
+    return data
+
+
+def has_digest(path: Path) -> bool:
+    """Whether a part file carries a digest; those written before digests carry none."""
+    try:
+        return b"dtvg_digest" in (pq.read_schema(path).metadata or {})
+    except READING_ERRORS:
+        return True
 
 
 def concatenate(table: str, batches: Sequence[pa.Table]) -> pa.Table:

@@ -91,6 +91,15 @@ def delete(experiment: ExperimentDir, run: str | None = None) -> Deleted:
         return _move(name, origin)
 
 
+def set_aside(experiment: ExperimentDir, run: str) -> Deleted:
+    """Move a run to the trash that this very process is about to train again.
+
+    Raises:
+        StoreError: it cannot be moved.
+    """
+    return _move(f"{experiment.name}/{run}", experiment.run(run).path)
+
+
 def _may_be_needed(experiment: ExperimentDir, run: str | None, name: str) -> bool:
     """Refuse what trains, or may; return whether it has to be kept from being started.
 

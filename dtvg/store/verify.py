@@ -6,12 +6,12 @@ similarity, rank, candidates, consistency and members. docs/run_files.md.
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from dtvg.config import RunConfig
 from dtvg.errors import StoreError
@@ -19,11 +19,14 @@ from dtvg.records import TABLES, RunState
 from dtvg.rule.arrays import consistency_of
 from dtvg.rule.decide import decide_steps
 from dtvg.rule.types import Grouping
+from dtvg.store import digests
+from dtvg.store.cohorts import visible_parts
+from dtvg.store.files import read_json
 from dtvg.store.holds import history, overlay
 from dtvg.store.labels import check_file
 from dtvg.store.layout import RunDir
-from dtvg.store.reader import Run, open_run, read_grams, read_table
-from dtvg.store.tables import cover, parts, schema_of, schema_version
+from dtvg.store.reader import Run, open_run, read_grams, read_prompts, read_table
+from dtvg.store.tables import cover, has_digest, parts, read_checked, schema_of, schema_version
 
 TOLERANCE = 1e-6
 
@@ -43,7 +46,7 @@ def verify_run(path: Path | str) -> list[str]:
     config = run.config
     if config is None:
         return [f"{run.directory.config_path} is missing or contains no run configuration."]
-    problems: list[str] = check_file(run.path)
+    problems: list[str] = [*check_file(run.path), *_check_written(run)]
     for table in TABLES:
         problems += _check_files(run.directory, table)
     if problems:
@@ -58,17 +61,68 @@ def verify_run(path: Path | str) -> list[str]:
     return problems
 
 
+def written_before_digests(path: Path | str) -> bool:
+    """Whether files of a run were written before files carried digests."""
+    run = RunDir(Path(path))
+    if run.result_path.exists() and not run.digests_path.exists():
+        return True
+    return any(not has_digest(p.path) for table in TABLES for p in parts(run.table_dir(table)))
+
+
+def _check_written(run: Run) -> list[str]:
+    """Compare settings, prompts and the result with what was noted when they were written."""
+    problems = []
+    noted = read_json(run.directory.provenance_path) or {}
+    digest = noted.get("config_sha256")
+    if digest is not None and digest != digests.of_file(run.directory.config_path):
+        problems.append(f"{run.directory.config_path} was changed after the run was made.")
+    for path in sorted(run.directory.prompts_dir.glob("*.safetensors")):
+        try:
+            read_prompts(run, path.stem)
+        except StoreError as error:
+            problems.append(str(error))
+    whole = read_json(run.path.parent / "digests.json") or {}
+    path = run.path.parent / "experiment.yaml"
+    if path.name in whole and whole[path.name] != digests.of_file(path):
+        problems.append(f"{path} was changed after the experiment was made.")
+    return problems + _check_noted(run)
+
+
+def _check_noted(run: Run) -> list[str]:
+    """Compare a finished run with what was noted just before its result was written."""
+    problems = []
+    result = read_json(run.directory.result_path)
+    noted = read_json(run.directory.digests_path)
+    if result is None or noted is None:
+        return []
+    if not digests.is_whole(noted):
+        return [f"{run.directory.digests_path} is damaged: its content differs from its digest."]
+    if noted.get("result") != digests.of_json(result):
+        problems.append(
+            f"{run.directory.result_path} was changed: its content differs from its digest."
+        )
+    for table in TABLES:
+        with contextlib.suppress(StoreError):  # told with its file
+            rows, count = read_table(run, table, ["step"]).num_rows, noted["rows"].get(table, 0)
+            if rows != count:
+                problems.append(f"{run.path}/{table}: {rows} rows, but {count} were written.")
+    return problems
+
+
 def _check_files(run: RunDir, table: str) -> list[str]:
     """Check schemas and nulls of every part file, and that no two claim the same rows."""
     problems = []
-    found = parts(run.table_dir(table))
+    found = visible_parts(run, table)
     wanted = schema_of(table)
     for part in found:
         try:
-            schema = pq.read_schema(part.path)
-        except (pa.ArrowInvalid, OSError) as error:
-            problems.append(f"{part.path} is not a readable Parquet file ({error}).")
+            data = read_checked(part.path)
+        except StoreError as error:
+            problems.append(str(error))
             continue
+        except FileNotFoundError:
+            continue  # merged with others in this moment
+        schema = data.schema
         version = schema_version(schema)
         for column, field in zip(TABLES[table], wanted, strict=True):
             place = schema.get_field_index(field.name)
@@ -81,7 +135,6 @@ def _check_files(run: RunDir, table: str) -> list[str]:
                     f"{part.path}: column '{field.name}' is {schema.field(place).type}, not "
                     f"{field.type}."
                 )
-        data = pq.read_table(part.path)
         for field in wanted:
             if not field.nullable and field.name in data.column_names:
                 nulls = data.column(field.name).null_count

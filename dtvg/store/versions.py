@@ -68,7 +68,7 @@ def changed(recorded: Versions, now: Versions) -> dict[str, tuple[Version, Versi
     """Return the parts of `now` that were recorded otherwise: (recorded, now)."""
     found = {}
     for part, version in now.items():
-        first = FIRST
+        first: Version = FIRST
         if isinstance(version, str):
             first = version if version in LONG_KNOWN else LONG_KNOWN[0]
         before = recorded.get(part, first)
@@ -120,8 +120,7 @@ def sentence(run: RunConfig, differing: Mapping[str, tuple[Version, Version]], b
         begun: whether it has a commit that a fork can go on from.
     """
     told = ", ".join(
-        f"{words(part)} ({_said(before)}, now {_said(now)})"
-        for part, (before, now) in differing.items()
+        f"{words(part)} ({_said(before)}, now {now})" for part, (before, now) in differing.items()
     )
     place = f"{run.experiment}/{run.name}"
     if begun:

@@ -11,6 +11,8 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
+import os
+import secrets
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -21,21 +23,25 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save as safetensors_bytes
 
 from dtvg.config import RunConfig
 from dtvg.errors import StoreError
 from dtvg.records import TABLES, RunResult
-from dtvg.store.files import replace_bytes, replace_json, sync_file, sync_folder
+from dtvg.store import digests
+from dtvg.store.files import json_text, replace_bytes, replace_json, sync_file, sync_folder
 from dtvg.store.layout import CohortDir, RunDir
+from dtvg.store.recovery import recover
+from dtvg.store.state_files import read_state, reveal
 from dtvg.store.tables import (
     BY_STEP,
+    READING_ERRORS,
     Part,
     concatenate,
     cover,
     part_name,
     parts,
+    read_checked,
     schema_of,
     to_arrow,
     write_parquet,
@@ -55,11 +61,14 @@ class RunWriter:
         self.compact_rows = config.logging.compact_rows
         self._lock = threading.Lock()
         self._batches: dict[str, list[pa.Table]] = {table: [] for table in TABLES}
+        found = {table: parts(run.table_dir(table)) for table in TABLES}
         self._next = {
-            table: max((p.last for p in parts(run.table_dir(table))), default=0) + 1
+            table: max((p.last for p in found[table]), default=0) + 1
             for table in TABLES
             if table not in BY_STEP
         }
+        self.rows = {table: count_rows(cover(found[table])) for table in TABLES}
+        """Rows of each table, those included that were taken and are not committed yet."""
 
     def extend(self, table: str, columns: Mapping[str, Any]) -> None:
         """Add rows; columns not given are null.
@@ -91,6 +100,7 @@ class RunWriter:
                     last = first + data.num_rows - 1
                     self._next[table] = last + 1
                 taken[table] = (first, last, data)
+                self.rows[table] += data.num_rows
                 batches.clear()
         return taken
 
@@ -99,14 +109,23 @@ class RunWriter:
     ) -> None:
         """Write `prompts/<which>.safetensors` (initial, best or final), atomically."""
         arrays = {k: np.asarray(v, order="C") for k, v in tensors.items()}
-        content = safetensors_bytes(arrays, metadata=dict(metadata))
+        text = {k: v for k, v in metadata.items() if k != digests.KEY}
+        text[digests.KEY] = digests.of_tensors(arrays, digests.of_metadata(text))
+        content = safetensors_bytes(arrays, metadata=text)
         replace_bytes(self.run.prompts_dir / f"{which}.safetensors", content)
 
     def finish(self, result: RunResult) -> None:
         """Compact the run's files, then write `result.json`, last of all."""
         for table in TABLES:
             compact(self.run, table, self.compact_rows, everything=True)
-        replace_json(self.run.result_path, result.__dict__)
+        content = json.loads(json_text(result.__dict__))
+        noted = {"result": digests.of_json(content), "rows": self.rows}
+        replace_json(self.run.digests_path, digests.with_digest(noted))
+        replace_json(self.run.result_path, content)
+
+
+MOST_WAITING = 64 << 20
+"""Bytes of rows that wait in memory for a disk that refuses, before training waits."""
 
 
 @dataclass(frozen=True)
@@ -116,6 +135,11 @@ class Snapshot:
     rows: Mapping[str, Mapping[str, tuple[int, int, pa.Table]]]
     tensors: Mapping[str, np.ndarray]
     meta: Mapping[str, Any]
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of its rows."""
+        return sum(data.nbytes for tables in self.rows.values() for *_, data in tables.values())
 
 
 class CohortWriter:
@@ -142,7 +166,11 @@ class CohortWriter:
     def snapshot(self, tensors: Mapping[str, np.ndarray], meta: Mapping[str, Any]) -> Snapshot:
         """Take all rows gathered so far, with the state they lead to (main thread, cheap)."""
         rows = {name: writer.take() for name, writer in self.writers.items()}
-        return Snapshot(rows, tensors, meta)
+        runs = dict(meta.get("runs", {}))
+        for name, writer in self.writers.items():
+            if name in runs:
+                runs[name] = {**runs[name], "rows": dict(writer.rows)}
+        return Snapshot(rows, tensors, {**meta, "runs": runs} if runs else meta)
 
     def commit(self, snapshot: Snapshot) -> None:
         """Make a snapshot durable and visible; see the module's first lines.
@@ -159,7 +187,7 @@ class CohortWriter:
                     _write_hidden(data, pending[-1][0])
             self.guard()
             self._put_state(snapshot, [final for _, final in pending])
-            _reveal(pending)
+            reveal(pending)
         except OSError as error:
             self._stale += [hidden for hidden, _ in pending]
             raise StoreError(
@@ -180,7 +208,10 @@ class CohortWriter:
         meta = {"meta": snapshot.meta, "pending": names, "time": time.time()}
         text = {"dtvg": json.dumps(meta)}
         arrays = {k: np.asarray(v, order="C") for k, v in snapshot.tensors.items()}
-        replace_bytes(self.cohort.state_path, safetensors_bytes(arrays, metadata=text))
+        text[digests.KEY] = digests.of_tensors(arrays, digests.of_metadata(text))
+        content = safetensors_bytes(arrays, metadata=text)
+        _keep_before(self.cohort)
+        replace_bytes(self.cohort.state_path, content)
 
     def _tidy(self) -> None:
         """Remove what failed commits left, now that a later one holds their rows.
@@ -205,87 +236,35 @@ class CohortWriter:
         """
         if not cohort.state_path.exists():
             return None
-        tensors, content = _read_state(cohort.state_path)
+        tensors, content = read_state(cohort.state_path)
         return tensors, content["meta"], content["pending"]
 
     @staticmethod
     def recover(
         cohort: CohortDir, runs: Mapping[str, RunDir]
     ) -> tuple[dict[str, np.ndarray], dict[str, Any]] | None:
-        """Bring the files to the newest commit: finish its renames, drop what lies beyond.
-
-        Args:
-            cohort: whose commit counts.
-            runs: runs about to be resumed.
-
-        Returns:
-            Tensors and numbers of the commit; None before the first. A run whose rows are gone
-            (it was deleted) is left out, so that it is trained again instead of going on without
-            its history: every run in a commit has at least the event of its start.
-        """
-        loaded = CohortWriter.load(cohort)
-        root = cohort.path.parent.parent
-        if loaded is not None:
-            finals = [root / name for name in loaded[2]]
-            hidden = [path.with_name(f".{path.name}") for path in finals]
-            _reveal([(h, f) for h, f in zip(hidden, finals, strict=True) if h.exists()])
-        for run in runs.values():
-            for table in TABLES:
-                folder = run.table_dir(table)
-                for path in folder.glob(".*") if folder.is_dir() else ():
-                    path.unlink(missing_ok=True)
-            if loaded is None:
-                start_over(run)
-        if loaded is None:
-            return None
-        return without(loaded[0], loaded[1], [n for n, run in runs.items() if not _has_rows(run)])
+        """Bring the files to the newest commit; see `recovery.recover`."""
+        return recover(cohort, runs)
 
 
-def _has_rows(run: RunDir) -> bool:
-    """Whether any row of a run is there."""
-    return any(parts(run.table_dir(table)) for table in TABLES)
+def _keep_before(cohort: CohortDir) -> None:
+    """Keep the commit that is about to be replaced, for the case that the new one is damaged."""
+    if not cohort.state_path.exists():
+        return
+    link = cohort.path / f".{cohort.before_path.name}.{secrets.token_hex(6)}.tmp"
+    with contextlib.suppress(OSError):  # without links the newest commit is the only one
+        os.link(cohort.state_path, link)
+        os.replace(link, cohort.before_path)
+        link.unlink(missing_ok=True)  # stays where both are the same file already
 
 
-def start_over(run: RunDir) -> None:
-    """Remove what a run wrote, so that it can be trained from its first step again."""
-    run.result_path.unlink(missing_ok=True)
-    for table in TABLES:
-        for part in parts(run.table_dir(table)):
-            part.path.unlink(missing_ok=True)
-    for which in ("best", "final"):
-        (run.prompts_dir / f"{which}.safetensors").unlink(missing_ok=True)
-
-
-def without(
-    tensors: Mapping[str, np.ndarray], meta: Mapping[str, Any], gone: Sequence[str]
-) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
-    """Return a commit's tensors and numbers without some of its runs."""
-    kept = {k: v for k, v in tensors.items() if k.partition("/")[0] not in gone}
-    runs = {name: its for name, its in meta.get("runs", {}).items() if name not in gone}
-    return kept, {**meta, "runs": runs}
-
-
-def load_state(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
-    """Return tensors and numbers of a commit's file.
-
-    Raises:
-        StoreError: it is damaged.
-    """
-    tensors, content = _read_state(path)
-    return tensors, content["meta"]
-
-
-def _read_state(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
-    try:
-        with safe_open(path, framework="np") as file:
-            content = json.loads(file.metadata()["dtvg"])
-            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
-    except (SafetensorError, OSError, ValueError, KeyError, TypeError) as error:
-        raise StoreError(
-            f"'{path}' is damaged ({error}); its runs cannot be resumed. "
-            "Delete their folders to train them again."
-        ) from None
-    return tensors, content
+def count_rows(found: Sequence[Part]) -> int:
+    """Return how many rows part files hold; a damaged one counts as none."""
+    total = 0
+    for part in found:
+        with contextlib.suppress(*READING_ERRORS):
+            total += pq.read_metadata(part.path).num_rows
+    return total
 
 
 def _write_hidden(data: pa.Table, hidden: Path) -> None:
@@ -293,14 +272,6 @@ def _write_hidden(data: pa.Table, hidden: Path) -> None:
     hidden.parent.mkdir(parents=True, exist_ok=True)
     write_parquet(data, hidden)
     sync_file(hidden)
-
-
-def _reveal(pending: list[tuple[Path, Path]]) -> None:
-    """Give committed part files their names."""
-    for hidden, final in pending:
-        hidden.replace(final)
-    for folder in {final.parent for _, final in pending}:
-        sync_folder(folder)
 
 
 class Committer:
@@ -314,6 +285,7 @@ class Committer:
         self.writer = writer
         self.seconds = seconds
         self.share = share
+        self.most_waiting = MOST_WAITING
         self.seconds_spent = 0.0
         """CPU seconds all commits took so far."""
         self.commits = 0
@@ -322,6 +294,7 @@ class Committer:
         self._thread: threading.Thread | None = None
         self._error: StoreError | None = None
         self._unwritten: list[Snapshot] = []
+        self._waiting = 0
 
     def due(self) -> bool:
         """Whether it is time for another commit and none is in work."""
@@ -330,11 +303,18 @@ class Committer:
         pause = max(self.seconds, self._last_cost / self.share)
         return time.monotonic() - self._last_end >= pause
 
+    @property
+    def full(self) -> bool:
+        """Whether so many rows wait for a disk that refuses that training should wait too."""
+        return self._error is not None and self._waiting > self.most_waiting
+
     def submit(self, snapshot: Snapshot) -> None:
         """Commit a snapshot in the background, after the one in work."""
         if self._thread is not None:
             self._thread.join()
+        self._unwritten = [Snapshot(s.rows, {}, {}) for s in self._unwritten]  # newest state only
         self._unwritten.append(snapshot)
+        self._waiting = sum(s.nbytes for s in self._unwritten)
         self._thread = threading.Thread(target=self._work, name="commit", daemon=False)
         self._thread.start()
 
@@ -343,6 +323,7 @@ class Committer:
         try:
             self.writer.commit(_joined(self._unwritten))
             self._unwritten.clear()
+            self._waiting = 0
             self._error = None
             self.commits += 1
         except StoreError as error:
@@ -398,7 +379,7 @@ def compact(run: RunDir, table: str, rows: int, everything: bool = False) -> int
     """
     try:
         return _compact(run.table_dir(table), table, rows, everything)
-    except OSError as error:
+    except (OSError, StoreError, pa.ArrowException) as error:
         log.warning("'%s' stays in small files (%s)", run.table_dir(table), error)
         return 0
 
@@ -430,13 +411,24 @@ def _compact(folder: Path, table: str, rows: int, everything: bool) -> int:
     return merged
 
 
+def _typed(data: pa.Table, schema: pa.Schema) -> pa.Table:
+    """Return rows under today's schema; columns that an older file lacks are null."""
+    arrays = [
+        data.column(f.name).cast(f.type)
+        if f.name in data.column_names
+        else pa.nulls(data.num_rows, f.type)
+        for f in schema
+    ]
+    return pa.Table.from_arrays(arrays, schema=schema)
+
+
 def _merge(table: str, group: list[Part]) -> int:
     """Write one file for a group of neighbours, then remove them."""
     if len(group) < 2:
         return 0
     folder = group[0].path.parent
     schema = schema_of(table)
-    data = pa.concat_tables([pq.read_table(p.path, schema=schema) for p in group])
+    data = pa.concat_tables([_typed(read_checked(p.path), schema) for p in group])
     final = folder / part_name(group[0].first, group[-1].last)
     hidden = folder / f".merge-{final.name}"
     try:

@@ -197,7 +197,8 @@ def check_given(
             raise ConfigError(str(error).replace(f"{folder}/", "")) from None
         done = check_task(spec, data, limit)
         named = tuple(problem.replace(f"{folder}/", "") for problem in done.problems)
-        return replace(done, problems=named)
+        found = tuple(words.replace(f"{folder}/", "") for words in done.found)
+        return replace(done, problems=named, found=found)
 
 
 def keep_given(name: str, text: str, uploads: Mapping[str, bytes], data: DataSettings) -> Path:

@@ -10,6 +10,7 @@ import csv
 import re
 from collections.abc import Collection
 from dataclasses import dataclass
+from typing import Literal
 
 DELIMITERS = {",": "comma", ";": "semicolon", "\t": "tab", "|": "pipe", " ": "space"}
 """Delimiters and their names, in the order in which they are tried."""
@@ -135,7 +136,7 @@ def _named(column: str, cells: Collection[str]) -> bool:
 
 def _cells(line: str, delimiter: str, given: Dialect) -> list[str]:
     """Return a header's cells under a delimiter."""
-    quoting = csv.QUOTE_NONE if given.quoting == "none" else csv.QUOTE_MINIMAL
+    quoting: Literal[0, 3] = csv.QUOTE_NONE if given.quoting == "none" else csv.QUOTE_MINIMAL
     try:
         row = next(csv.reader([line], delimiter=delimiter, quotechar=given.quote, quoting=quoting))
     except (csv.Error, StopIteration):

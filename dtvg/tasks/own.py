@@ -276,9 +276,8 @@ def _sentences(error: ValidationError) -> list[str]:
     for item in error.errors():
         key = ".".join(str(part) for part in item["loc"] if "[" not in str(part))
         if item["type"] == "extra_forbidden":
-            within: type[BaseModel] = {"hub": Hub, "dialect": Written}.get(
-                key.partition(".")[0] if "." in key else "", Description
-            )
+            parts: dict[str, type[BaseModel]] = {"hub": Hub, "dialect": Written}
+            within = parts.get(key.partition(".")[0] if "." in key else "", Description)
             sentences.append(unknown("key", key.rpartition(".")[2], within.model_fields))
             continue
         message = item["msg"].removeprefix("Value error, ")

@@ -82,6 +82,8 @@ class TaskData:
     """What a reader should know: rows missing against the official size, leaks, ..."""
     origin: str = ""
     """The folder or hub data set the rows come from."""
+    rule: str = ""
+    """The split rule that was followed, a key of `dtvg.tasks.splits.RULES`."""
 
     def split(self, name: str) -> Sequence[Example]:
         """Return the examples of `train`, `validation` or `test`.
@@ -203,11 +205,12 @@ def _load(
     final = with_words(spec, choice.words)
     kept = prepared.find(key) if key else None
     if kept is not None:
-        return TaskData(final, *kept.splits, kept.fingerprint, kept.notes, kept.origin)
+        return TaskData(final, *kept.splits, kept.fingerprint, kept.notes, kept.origin, kept.rule)
     data = _prepare(spec, final, folder, places, choice)
     if key:
         splits = (data.train, data.validation, data.test)
-        prepared.keep(key, prepared.Prepared(splits, data.fingerprint, data.notes, data.origin))
+        made = prepared.Prepared(splits, data.fingerprint, data.notes, data.origin, data.rule)
+        prepared.keep(key, made)
     return data
 
 
@@ -242,6 +245,7 @@ def _prepare(
         fingerprint=fingerprint_of(final, splits),
         notes=(*_notes(spec, train_rows, splits), *said),
         origin=str(folder) if folder else hub.hub_name(spec),
+        rule=splits.rule,
     )
 
 
@@ -301,7 +305,10 @@ def fingerprint_of(spec: TaskSpec, splits: Splits) -> str:
     task gets a new fingerprint.
     """
     head: list[Any] = [TEXT_VERSION, spec.name, list(spec.labels)]
-    own = {"text": spec.text_version if spec.text_version > 1 else None, "split": splits.rule}
+    own = {
+        "text": spec.text_version if spec.text_version > 1 else None,
+        "split": splits.rule if splits.rule in ("halved", "official") else None,
+    }
     if any(own.values()):
         head.append({key: value for key, value in own.items() if value})
     digest = hashlib.sha256(json.dumps(head).encode())

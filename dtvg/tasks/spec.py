@@ -97,8 +97,6 @@ class TaskSpec:
     metrics: tuple[str, ...]
     """Names of `dtvg.tasks.metrics.METRICS`; the task's score is their mean."""
     split: SplitPlan
-    beside: tuple[str, ...] = ()
-    """Metrics that are shown beside the score and are no part of it."""
     label_column: str = "label"
     max_target_tokens: int = 8
     revision: str | None = None
@@ -129,6 +127,8 @@ class TaskSpec:
     """The YAML file of a task without code."""
     text_version: int = 1
     """Raised when this task's text changes; part of its data fingerprint alone."""
+    beside: tuple[str, ...] = ()
+    """Metrics that are shown beside the score and are no part of it."""
     dialect: Dialect | None = None
     """What that description says about how text files are written."""
     label_values: tuple[str, ...] = ()

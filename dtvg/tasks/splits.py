@@ -35,8 +35,7 @@ class Splits:
     test: tuple[Example, ...]
     notes: tuple[str, ...] = ()
     rule: str = ""
-    """The task's own rule where it was followed (`halved`, `official`), else empty; part of the
-    data fingerprint."""
+    """The rule that was followed, one of `RULES`; empty: rows as they stand in their files."""
 
 
 def reads_validation(spec: TaskSpec) -> bool:
@@ -91,14 +90,12 @@ def plan_splits(
                 f"{len(validation)} validation rows are available); give it more rows."
             )
     first, second, third = (tuple(rows) for rows in parts)
-    own = rule if rule in ("halved", "official") else ""
-    return Splits(first, second, third, (*notes, *more), own)
+    return Splits(first, second, third, (*notes, *more), rule)
 
 
 PLANNED = ("size", "halved", "official")
 """Rules of published tasks, any of which `data.split_rules` can name."""
 RULE_WORDS = {
-    "": "split by its official size",
     "size": "split by its official size",
     "halved": "the validation split is halved into validation and test, as in ATTEMPT",
     "official": "official train, validation and test splits, as in ATTEMPT",

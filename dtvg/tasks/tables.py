@@ -315,7 +315,7 @@ class _Csv:
             if not start:
                 body = b""
                 break
-        body, odd = memoryview(body)[start:], []
+        rest, odd = memoryview(body)[start:], []
 
         def count(row: pa_csv.InvalidRow) -> str:
             odd.append(row)
@@ -323,13 +323,13 @@ class _Csv:
 
         names = self._unique()
         types = dict.fromkeys(names, pa.string())
-        if not bytes(body[:1024]).strip() and not bytes(body).strip():
+        if not bytes(rest[:1024]).strip() and not bytes(rest).strip():
             return pa.table({name: pa.array([], pa.string()) for name in names})
         try:
             table = pa_csv.read_csv(
-                pa.py_buffer(body),
+                pa.py_buffer(rest),
                 read_options=pa_csv.ReadOptions(
-                    column_names=names, use_threads=False, block_size=min(BLOCK, len(body) + 1)
+                    column_names=names, use_threads=False, block_size=min(BLOCK, len(rest) + 1)
                 ),
                 parse_options=pa_csv.ParseOptions(
                     delimiter=self.style.delimiter,

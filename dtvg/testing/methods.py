@@ -69,9 +69,9 @@ def pick(inputs: Inputs, row: int) -> Inputs:
         inputs.source_vectors[row : row + 1],
         None if mixture is None else mixture[row : row + 1],
         None if chosen is None else chosen[row : row + 1],
-        None if inputs.candidates is None else inputs.candidates[row : row + 1],
         inputs.source_names[row : row + 1],
         inputs.seeds[row : row + 1],
+        None if inputs.candidates is None else inputs.candidates[row : row + 1],
     )
 
 
@@ -120,6 +120,7 @@ class MethodContract:
         assert set(find_method(self.config).roles) == set(state.parameters)
         scaled = {"scale", "scale_target"} & set(find_method(self.config).roles.values())
         assert bool(scaled) == self.config.has_scales
+        assert set(find_method(self.config).roles.values()) <= set(self.config.rated)
 
     def test_the_prompt_has_its_shape_and_reaches_every_parameter(self) -> None:
         inputs, state = self._made()

@@ -117,7 +117,7 @@ def make_tokenizer_of(kind: str) -> Any:
         core.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
         core.decoder = decoders.ByteLevel()
         letters = pre_tokenizers.ByteLevel.alphabet()
-        trainer = trainers.BpeTrainer(vocab_size=500, initial_alphabet=letters, **common)
+        trainer: Any = trainers.BpeTrainer(vocab_size=500, initial_alphabet=letters, **common)
     else:
         core = Tokenizer(models.Unigram())
         bare = kind == "sentencepiece-bare"

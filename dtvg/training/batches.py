@@ -33,6 +33,8 @@ class TokenisedTask:
     texts: dict[str, Sequence[Example]]
     """Evaluation splits by name."""
     encoded: dict[str, Sequence[Encoded]]
+    rule: str = ""
+    """The split rule that was followed."""
 
 
 _CACHE: dict[tuple[str, str, str, int], TokenisedTask] = {}
@@ -63,7 +65,7 @@ def tokenise(name: str, backbone: Backbone, config: DataConfig) -> TokenisedTask
 
         texts: dict[str, Sequence[Example]] = {"validation": data.validation, "test": data.test}
         rows: dict[str, Sequence[Encoded]] = {split: encoded(split) for split in texts}
-        _CACHE[key] = TokenisedTask(spec, fingerprint, encoded("train"), texts, rows)
+        _CACHE[key] = TokenisedTask(spec, fingerprint, encoded("train"), texts, rows, data.rule)
     return _CACHE[key]
 
 

@@ -21,18 +21,28 @@ import torch
 from dtvg.backbones.base import Backbone
 from dtvg.backbones.loading import load_backbone
 from dtvg.config import ExperimentConfig, RunConfig
-from dtvg.errors import DtvgError, NumericsError, StoreError
+from dtvg.errors import DtvgError, JobError, NumericsError, StoreError
 from dtvg.plan.graph import CohortPlan, Plan
 from dtvg.plan.stored import keep_plan
 from dtvg.records import RunState
+from dtvg.store import trash
 from dtvg.store.bank import PromptBank, TaskPrompt, complaints
-from dtvg.store.files import read_json
-from dtvg.store.layout import CohortDir, ExperimentDir, RunDir, add_run, load_experiment
+from dtvg.store.files import read_json, replace_json
+from dtvg.store.layout import (
+    CohortDir,
+    ExperimentDir,
+    RunDir,
+    add_run,
+    check_unchanged,
+    load_experiment,
+    make_durable,
+)
 from dtvg.store.lease import Lease, held_here
 from dtvg.store.processes import ProcessId
-from dtvg.store.reader import open_run, read_prompts
+from dtvg.store.reader import Run, open_run, read_prompts, read_provenance
+from dtvg.store.recovery import FELL_BACK, start_over, without
 from dtvg.store.status import StatusBoard, clear
-from dtvg.store.writer import CohortWriter, Committer, RunWriter, start_over, without
+from dtvg.store.writer import CohortWriter, Committer, RunWriter
 from dtvg.training.cohort import Cohort
 from dtvg.training.devices import pick_device, set_threads, token_budget
 from dtvg.training.loop import Report, train
@@ -114,6 +124,7 @@ def run_experiment(
             f"`dtvg runs show {config.name}` lists its runs."
         )
     with experiment.lock() as lease, stop_on_signals() as stop:
+        check_unchanged(experiment, config)
         stop.watch = partial(_asked_to_stop, experiment, lease)
         device = pick_device(config.device)
         threads = set_threads(config.device)
@@ -212,7 +223,57 @@ def _stage_one(session: Session, cohort: CohortPlan) -> None:
             except StoreError as error:
                 session.refused[run.name] = str(error)
                 _mark_failed(session, cohort, run, str(error))
-        _train_cohort(session, cohort, [r for r in todo if r.name in inputs], inputs, keep)
+        ready = [run for run in todo if run.name in inputs]
+        left = [r for r in ready if not _put_again(session, r, keys[r.name], inputs[r.name])]
+        for run in left:
+            _start_over_if_other(session, run, keys[run.name])
+        if left:
+            _train_cohort(session, cohort, left, inputs, keep)
+
+
+def _put_again(session: Session, run: RunConfig, key: str, inputs: dict[str, np.ndarray]) -> bool:
+    """Put the prompt of a finished Stage I run into the bank again, from the run's own files.
+
+    It was lost there by a crash between the run's end and the bank, or the entry was deleted or
+    damaged.
+
+    Returns:
+        Whether that was possible; otherwise the run has to be trained.
+    """
+    view = open_run(session.experiment.run(run.name).path)
+    if view.result is None or _identity_noted(view) != key:
+        return False
+    try:
+        stored = read_prompts(view, "best")
+        prompt = stored["mixed_prompt"]
+    except (StoreError, KeyError):
+        return False
+    rows = RunWriter(view.directory, run)
+    slot = RunSlot(run, run_data(run, session.backbone), rows, inputs)
+    slot.best = {"mixed_prompt": torch.from_numpy(prompt)}
+    slot.best_score, slot.result = view.result.validation_score, dict(view.result.__dict__)
+    session.bank.put(to_task_prompt(slot, session.backbone, key))
+    log.info("the prompt of %s was put into the bank again from its own files", run.name)
+    return True
+
+
+def _identity_noted(run: Run) -> str | None:
+    """Return the identity of the prompt that a Stage I run trains, noted when it began."""
+    noted = read_provenance(run).get("prompt_identity")
+    return None if noted is None else str(noted)
+
+
+def _start_over_if_other(session: Session, run: RunConfig, key: str) -> None:
+    """Note which prompt a Stage I run trains; what it has of another one is not gone on with."""
+    directory = add_run(session.experiment, run)
+    noted = _identity_noted(open_run(directory.path))
+    if noted is not None and noted != key:
+        log.warning("%s is trained again: its data or settings are others now", run.name)
+        trash.set_aside(session.experiment, run.name)
+        directory = add_run(session.experiment, run)
+    if noted != key:
+        known = read_json(directory.provenance_path) or {}
+        replace_json(directory.provenance_path, {**known, "prompt_identity": key})
 
 
 def _check_recorded(session: Session, run: RunConfig, key: str) -> None:
@@ -291,9 +352,6 @@ def _inputs_of(session: Session, run: RunConfig) -> dict[str, np.ndarray]:
     if run.needs.trials:
         chosen, session.notes[run.name], sentence = choose_by_trials(session.experiment, run)
         told.append(("chose_source", sentence))
-    if (directory.prompts_dir / "initial.safetensors").exists():
-        stored = read_prompts(open_run(directory.path), "initial")
-        return {k: v for k, v in stored.items() if k != "mixed_prompt"}
     found: dict[str, TaskPrompt] = dict(session.given.prompts)
     mixture: TaskPrompt | None = None
     own: TaskPrompt | None = None
@@ -309,15 +367,17 @@ def _inputs_of(session: Session, run: RunConfig) -> dict[str, np.ndarray]:
             own = prompt
         elif prompt is not None:
             found[other.target] = prompt
+    sources = {name: found[name] for name in run.sources if name in found}
+    session.told[run.name] = [*(("weak_source", s) for s in complaints(sources)), *told]
+    if (directory.prompts_dir / "initial.safetensors").exists():
+        stored = read_prompts(open_run(directory.path), "initial")
+        return {k: v for k, v in stored.items() if k != "mixed_prompt"}
     if run.needs.mixture is not None and mixture is None:
         raise StoreError(
             f"Run '{run.name}' starts from the prompt trained on the mixture of "
             f"{', '.join(run.sources)}, which did not finish; resume the experiment to tune it."
         )
-    inputs = transfer_inputs(run, found, mixture, own)
-    sources = {name: found[name] for name in run.sources if name in found}
-    session.told[run.name] = [*(("weak_source", s) for s in complaints(sources)), *told]
-    return {**inputs, **chosen}
+    return {**transfer_inputs(run, found, mixture, own), **chosen}
 
 
 def _mark_failed(session: Session, cohort: CohortPlan, run: RunConfig, sentence: str) -> None:
@@ -338,6 +398,8 @@ def _train_cohort(
     """Build a cohort from its newest commit (or afresh) and train it to the end."""
     directory = session.experiment.cohort(plan_of.id)
     run_dirs = {run.name: add_run(session.experiment, run) for run in runs}
+    for run_dir in run_dirs.values():
+        make_durable(run_dir)
     saved = CohortWriter.recover(directory, run_dirs)
     tensors, meta = saved if saved is not None else ({}, {"runs": {}})
     best = {run.name: _best_of(run_dirs[run.name], tensors, meta["runs"]) for run in runs}
@@ -362,7 +424,7 @@ def _train_cohort(
         for slot in slots:
             if slot.result is not None:
                 cohort.conclude(slot)
-        _open(cohort, set(meta["runs"]), session)
+        _open(cohort, set(meta["runs"]), session, str(meta.get(FELL_BACK) or ""))
         train(cohort, session.stop, session.report)
         cohort.committer.close()
     except DtvgError as error:
@@ -371,6 +433,11 @@ def _train_cohort(
     except KeyboardInterrupt:
         _interrupted(cohort)
         raise
+    except Exception as error:  # noqa: BLE001 - of a device or a library; said with every run
+        log.debug("cohort %s", plan_of.id, exc_info=True)
+        sentence = _said_of(error, plan_of.id)
+        _give_up(cohort, sentence)
+        raise JobError(sentence) from None
     finally:
         cohort.board.close()
 
@@ -402,6 +469,9 @@ def _slot(
     """Make a run's bookkeeping, as its cohort's newest commit left it."""
     slot = RunSlot(run, run_data(run, session.backbone), rows, inputs)
     slot.note = dict(session.notes.get(run.name, {}))
+    if len(slot.data.tasks) == 1:
+        (task,) = slot.data.tasks
+        slot.note["data"] = {"fingerprint": slot.data.fingerprint, "split": task.rule}
     if slot.data.drawn is not None:
         slot.note["few_shot"] = slot.data.drawn.to_json()
     if run.name in known:
@@ -440,8 +510,15 @@ def _cohort(
     )
 
 
-def _open(cohort: Cohort, known: set[str], session: Session) -> None:
-    """Write how each run starts: its initial prompts and a first event."""
+def _open(cohort: Cohort, known: set[str], session: Session, fell_back: str) -> None:
+    """Write how each run starts: its initial prompts and a first event.
+
+    Args:
+        cohort: the runs.
+        known: those that go on from a commit.
+        session: the process.
+        fell_back: why that was not the newest commit; empty: it was.
+    """
     prompts = cohort.compose()
     alone = session.only is not None
     for method, slot in ((s.method, slot) for s in cohort.stacks for slot in s.slots):
@@ -449,6 +526,8 @@ def _open(cohort: Cohort, known: set[str], session: Session) -> None:
             detail = f"Resumed after step {slot.step}"
             detail += " without the rest of its cohort." if alone else "."
             cohort.event(slot, "resumed", detail)
+            if fell_back:
+                cohort.event(slot, FELL_BACK, fell_back)
             continue
         mixed = prompts[slot.name].detach().cpu().float().numpy()
         slot.writer.write_prompts(
@@ -460,8 +539,19 @@ def _open(cohort: Cohort, known: set[str], session: Session) -> None:
             f"In cohort {cohort.directory.id} on {session.device}, "
             f"process {os.getpid()}, {torch.get_num_threads()} threads.",
         )
-        for kind, detail in starting_events(slot, method, session.told.get(slot.name, [])):
+        told = session.told.get(slot.name, [])
+        for kind, detail in starting_events(slot, method, told, session.backbone):
             cohort.event(slot, kind, detail)
+
+
+def _said_of(error: Exception, cohort: str) -> str:
+    """Say in one sentence what ended a cohort that nobody foresaw."""
+    text = " ".join(str(error).split())[:300]
+    return (
+        f"Training of cohort '{cohort}' ended: {type(error).__name__}: {text or 'no message'}. "
+        "What was committed is safe, and resuming continues from there; `dtvg -v runs resume` "
+        "shows where it happened."
+    )
 
 
 def _interrupted(cohort: Cohort) -> None:

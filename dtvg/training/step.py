@@ -233,6 +233,9 @@ def _update(
     loss, gradients = _gradients(stack, step, loss, gradient)
     norm = _logged(clip(gradients, [s.config.optim.clip_norm for s in slots], count), step)
     finite = torch.isfinite(loss) & torch.isfinite(norm)
+    if stack.ended is not None:
+        finite = finite & ~stack.ended
+    stack.ended = ~finite
     factors = [
         rate_factor(slot.step + 1, slot.config.total_steps, slot.config.optim) for slot in slots
     ]
@@ -242,15 +245,15 @@ def _update(
         for name, role in stack.method.roles.items()
     }
     observed = stack.method.observe(stack.state, gradient, coming(slots))
-    updates = send(np.array([slot.step + 1.0 for slot in slots]), device)
     if step.restarted is not None:
         restart(stack, step.restarted, step.restart)
-    if ADAM_SINCE in step.memory:
-        since = step.memory[ADAM_SINCE]
-        updates = updates.view((-1,) + (1,) * (since.dim() - 1)) - since
+    updates = _updates(slots, step, device)
     decay = send(np.array([r.weight_decay for r in full]), device)
     adamw_update(stack.state.parameters, gradients, stack.moments, rates, decay, updates, finite)
     for name, value in {**step.memory, **observed}.items():
+        before = stack.state.memory.get(name)
+        if before is not None and before.shape == value.shape:
+            value = _kept(finite, value, before)
         stack.state.memory[name] = value
     if isinstance(stack.method, InstanceWise):
         step = averaged(step, [len(examples) for _, examples in parts])
@@ -272,6 +275,11 @@ def _update(
     )
 
 
+def _kept(finite: Tensor, value: Tensor, before: Tensor) -> Tensor:
+    """Return a method's memory with that of ended runs as it was."""
+    return torch.where(finite.view((-1,) + (1,) * (value.dim() - 1)), value, before)
+
+
 def clip(gradients: dict[str, Tensor], limits: Sequence[float], branches: int) -> Tensor:
     """Clip each run's (and each of its branches') gradient jointly over all parameters, in place.
 
@@ -286,6 +294,15 @@ def clip(gradients: dict[str, Tensor], limits: Sequence[float], branches: int) -
     for name, g in gradients.items():
         gradients[name] = (flat[name] * factor.view((-1,) + (1,) * (g.dim() - lead))).view_as(g)
     return norm.view(len(limits), branches)
+
+
+def _updates(slots: Sequence[RunSlot], step: PromptStep, device: torch.device) -> Tensor:
+    """Return the number of this update since Adam began, per run `[R]` or branch `[R B]`."""
+    updates = send(np.array([slot.step + 1.0 for slot in slots]), device)
+    if ADAM_SINCE not in step.memory:
+        return updates
+    since = step.memory[ADAM_SINCE]
+    return updates.view((-1,) + (1,) * (since.dim() - 1)) - since
 
 
 def _logged(each: Tensor, step: PromptStep) -> Tensor:

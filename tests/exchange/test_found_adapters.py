@@ -46,7 +46,7 @@ def backbones(tmp_path: Path) -> dict[str, Path]:
 
 
 def adapter(folder: Path, prompt: np.ndarray, **changes: object) -> Path:
-    write_adapter(folder, prompt, "demo", True)
+    write_adapter(folder, prompt, "tiny", True)
     path = folder / "adapter_config.json"
     path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
     return folder
@@ -108,7 +108,7 @@ def test_what_peft_saved_gives_the_same_logits_here(
     kind: str, family: str, part: str | None, backbones, bank, tmp_path: Path
 ) -> None:
     backbone, model = _saved_by_peft(kind, family, backbones[family], tmp_path / "a")
-    made = import_prompt(Import(tmp_path / "a", "x", backbone="demo", part=part), bank)
+    made = import_prompt(Import(tmp_path / "a", "x", backbone="tiny", part=part), bank)
     options = {"task_ids": torch.tensor([int(part or 0)])} if kind == "mpt" else {}
     ours, theirs = _both(backbone, model, made.prompt, family, **options)
     assert torch.allclose(ours, theirs, atol=1e-5)
@@ -119,7 +119,7 @@ def test_what_peft_saved_gives_the_same_logits_here(
 def test_a_prompt_of_cpt_is_its_saved_tensor(backbones, bank, tmp_path: Path) -> None:
     peft = pytest.importorskip("peft")
     backbone, _ = _saved_by_peft("cpt", "llama", backbones["llama"], tmp_path / "a")
-    made = import_prompt(Import(tmp_path / "a", "x", backbone="demo"), bank)
+    made = import_prompt(Import(tmp_path / "a", "x", backbone="tiny"), bank)
     fresh = load_backbone(BackboneConfig(name=str(backbones["llama"])))
     model = peft.PeftModel.from_pretrained(fresh.model, tmp_path / "a").eval()
     weight = model.prompt_encoder["default"].embedding.weight.detach().numpy()
@@ -181,15 +181,15 @@ def test_a_mark_before_the_configuration_does_not_matter(bank, tmp_path: Path) -
     folder = adapter(tmp_path / "a", np.ones((4, 16)))
     path = folder / "adapter_config.json"
     path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())
-    assert import_prompt(Import(folder, "x"), bank).backbone == "demo"
+    assert import_prompt(Import(folder, "x"), bank).backbone == "tiny"
 
 
 @pytest.mark.parametrize("name", ["a.ckpt", "a.CKPT"])
 def test_checkpoints_are_torchs_own_files(name: str, bank, tmp_path: Path) -> None:
     torch.save({"soft_embeds": torch.ones(4, 16)}, tmp_path / name)
-    assert import_prompt(Import(tmp_path / name, "x", backbone="demo"), bank, read_pickled)
+    assert import_prompt(Import(tmp_path / name, "x", backbone="tiny"), bank, read_pickled)
     torch.save({"state_dict": {"soft_embeds": torch.ones(4, 16)}, "epoch": 3}, tmp_path / name)
-    assert import_prompt(Import(tmp_path / name, "x", backbone="demo"), bank, read_pickled)
+    assert import_prompt(Import(tmp_path / name, "x", backbone="tiny"), bank, read_pickled)
 
 
 @pytest.mark.parametrize("name", ["adapter_model.safetensors", "adapter_config.json",
@@ -207,7 +207,7 @@ def test_a_git_lfs_pointer_is_named_in_an_adapter(name: str, bank, tmp_path: Pat
 def test_a_git_lfs_pointer_is_named(name: str, bank, tmp_path: Path) -> None:
     (tmp_path / name).write_bytes(POINTER)
     with pytest.raises(StoreError, match=f"{name}' is a Git LFS pointer.*git lfs pull"):
-        import_prompt(Import(tmp_path / name, "x", backbone="demo"), bank, read_pickled)
+        import_prompt(Import(tmp_path / name, "x", backbone="tiny"), bank, read_pickled)
 
 
 def test_the_command_says_what_was_taken(tmp_path: Path, capsys) -> None:

@@ -95,7 +95,7 @@ def cells_of(hypotheses: Sequence[Declared], sheet: Sheet) -> frozenset[tuple[st
 
 def margins_of(hypotheses: Sequence[Declared], sheet: Sheet) -> dict[str, float]:
     """Return row → margin of its experiment."""
-    found = {}
+    found: dict[str, float] = {}
     for one in hypotheses:
         prefix = f"{one.experiment}: " if sheet.several else ""
         found |= {row: one.margin for row in sheet.rows if row.startswith(prefix)}
@@ -119,7 +119,8 @@ def primary(one: Declared, runs: Sequence[Run], several: bool = False) -> Primar
     finished = [r for r in transfer if r.result is not None and r.full_role is not Role.MIXTURE]
     targets = tuple(dict.fromkeys(r.target for r in transfer))
     mine = [r for r in finished if r.method in wanted]
-    if {r.method for r in mine} != set(wanted) or not set(one.targets) <= set(targets):
+    needed = set(one.targets) if one.on == AVERAGE else {one.on}
+    if {r.method for r in mine} != set(wanted) or not needed <= set(targets):
         return PrimaryInfo(one, None, sentence(one, None, several))
     sheet = collect([r for r in transfer if r.method in wanted], mine, SPLIT, METRIC, one.targets)
     margin = margins_of((one,), sheet)
@@ -127,6 +128,15 @@ def primary(one: Declared, runs: Sequence[Run], several: bool = False) -> Primar
     found = table[table["family"] == "primary"]
     row = found.iloc[0] if len(found) else None
     return PrimaryInfo(one, row, sentence(one, row, several))
+
+
+def found_in(table: pd.DataFrame, one: Declared, several: bool = False) -> PrimaryInfo | None:
+    """Return a declared comparison from a comparison's own table; None where it is not there."""
+    if several or not len(table):
+        return None
+    wanted = (table["subject"] == one.better) & (table["baseline"] == one.than)
+    rows = table[wanted & (table["target"] == one.on) & (table["family"] == "primary")]
+    return PrimaryInfo(one, rows.iloc[0], sentence(one, rows.iloc[0])) if len(rows) else None
 
 
 def sentence(one: Declared, row: pd.Series | None, several: bool = False) -> str:
@@ -142,7 +152,7 @@ def sentence(one: Declared, row: pd.Series | None, several: bool = False) -> str
         p = row["p"] if np.isnan(row["p_corrected"]) else row["p_corrected"]
         numbers += ", p < 0.001" if p < 0.001 else f", p = {p:.3f}"
     examples = f", {row['n_examples']:,.0f} examples" if row["n_examples"] else ""
-    seeds = f"{row['n_seeds']} seed{'s' * (row['n_seeds'] > 1)}"
+    seeds = f"{row['n_seeds']} seed{'' if row['n_seeds'] == 1 else 's'}"
     found = ", ".join(filter(None, (row["verdict"], row["statement"])))
     return f"{said} Tested alone at 5 %: {found}; {numbers}; {seeds}{examples}.{_beyond(one, row)}"
 

@@ -27,12 +27,14 @@ from dtvg.analysis.compare.scores import (
     collect,
     row_name,
 )
+from dtvg.analysis.compare.split_rules import split_notes
 from dtvg.analysis.statistics import bootstrap_interval
 from dtvg.errors import DataError, unknown
 from dtvg.methods.specs import Role
 from dtvg.store.reader import Run
 
 if TYPE_CHECKING:
+    from dtvg.analysis.compare.budgets import BudgetInfo
     from dtvg.analysis.compare.costs import CostInfo
     from dtvg.analysis.compare.hypothesis import PrimaryInfo
     from dtvg.analysis.compare.published import PublishedInfo
@@ -100,18 +102,29 @@ class CompareInfo:
         if (self.split, self.metric) != (hypothesis.SPLIT, hypothesis.METRIC):
             return ()
         several = len(self.hypotheses) > 1 or self.sheet.several
-        return tuple(hypothesis.primary(one, self.runs, several) for one in self.hypotheses)
+        return tuple(
+            hypothesis.found_in(self.verdicts, one, several)
+            or hypothesis.primary(one, self.runs, several)
+            for one in self.hypotheses
+        )
 
     @property
     def primary_table(self) -> pd.DataFrame:
         """`experiment, better, than, on, margin, sentence`, then as in `PairedInfo.table`."""
-        rows = []
+        rows: list[dict[str, object]] = []
         for one in self.primary:
             told = one.declared
-            said = (told.experiment, told.better, told.than, told.on, told.margin, one.sentence)
-            names = ("experiment", "better", "than", "on", "margin", "sentence")
-            found = {} if one.row is None else one.row.to_dict()
-            rows.append({**dict(zip(names, said, strict=True)), **found})
+            row: dict[str, object] = {
+                "experiment": told.experiment,
+                "better": told.better,
+                "than": told.than,
+                "on": told.on,
+                "margin": told.margin,
+                "sentence": one.sentence,
+            }
+            if one.row is not None:
+                row |= {str(name): value for name, value in one.row.items()}
+            rows.append(row)
         return pd.DataFrame(rows)
 
     @property
@@ -132,6 +145,13 @@ class CompareInfo:
     def verdict_note(self) -> str:
         """What the verdicts rest on."""
         return self.paired.note
+
+    @cached_property
+    def budgets(self) -> BudgetInfo:
+        """Rates, trials and steps of the runs behind each row."""
+        from dtvg.analysis.compare.budgets import budgets
+
+        return budgets(self.sheet)
 
     @cached_property
     def ranks(self) -> RanksInfo:
@@ -269,4 +289,5 @@ def _notes(transfer: Sequence[Run], finished: Sequence[Run], split: str) -> tupl
             f"{len(unscored)} finished runs were not scored on the test split "
             "(evaluation.at_end: none)."
         )
+    notes += split_notes([r for r in finished if r.role == "transfer"])
     return tuple(notes)

@@ -20,6 +20,7 @@ from dtvg.rule.decide import decide
 from dtvg.rule.memory import has_memory
 from dtvg.rule.rules import INIT_ONLY_WORDS, RULES
 from dtvg.rule.types import Grouping, Words
+from dtvg.store.holds import Stretch, history, in_force
 from dtvg.store.reader import Run, read_grams, read_table
 
 Floats = npt.NDArray[np.float64]
@@ -32,6 +33,11 @@ SOFT = Words(
     always=True,
 )
 """What is said of a method that weighs its sources, where no rule decides."""
+
+
+SLIGHTEST = 1e-5
+"""A change below this share of the largest similarity is within the precision of ties."""
+HANDS = {"pin": "pinned", "ban": "banned"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,6 +63,7 @@ class ExplainInfo:
     rank: npt.NDArray[np.int64]
     candidate: Bools
     member: Bools
+    """The rule's group; `trained` is the one that was merged."""
     n_candidates: int
     consistency_by_prefix: Floats
     """`[n]`: entry k − 1 is KC(k); 0 beyond the candidates."""
@@ -74,6 +81,17 @@ class ExplainInfo:
     notes: tuple[str, ...]
     scale_negative: Floats | None = None
     """`[n]`: share of each source's scale entries below 0; None where it was not logged."""
+    by_hand: tuple[Stretch | None, ...] = ()
+    """Per source, what was decided by hand at this step instead of by the rule; empty: nothing."""
+
+    @cached_property
+    def trained(self) -> Bools:
+        """`[n]`: the group that was merged: the rule's, but for what was decided by hand."""
+        found = self.member.copy()
+        for s, held in enumerate(self.by_hand):
+            if held is not None:
+                found[s] = held.kind == "pin"
+        return found
 
     @property
     def group_size(self) -> int:
@@ -88,9 +106,14 @@ class ExplainInfo:
         known = self.rule in RULES and RULES[self.rule].takes_prefix
         return size if in_front and known and size <= self.n_candidates else None
 
+    def hand(self, s: int) -> str:
+        """Return "pinned" or "banned" for a source decided by hand, else nothing."""
+        held = self.by_hand[s] if self.by_hand else None
+        return "" if held is None else HANDS[held.kind]
+
     @cached_property
     def headline(self) -> str:
-        """One sentence about the whole decision."""
+        """What was decided by hand, then one sentence about the rule's whole decision."""
         return headline(self)
 
     @cached_property
@@ -107,7 +130,9 @@ class ExplainInfo:
                 "source": self.sources,
                 "similarity": self.similarity,
                 "candidate": self.candidate,
-                "member": self.member,
+                "member": self.trained,
+                "by_rule": self.member,
+                "by_hand": [self.hand(s) for s in range(len(self.sources))],
                 "consistency": np.where(
                     self.candidate, self.consistency_by_prefix[self.rank], np.nan
                 ),
@@ -172,6 +197,9 @@ def explain_step(run: Run, step: int | None = None) -> ExplainInfo:
     info = explain_grouping(
         grouping, tuple(run.config.sources), run=run.name, target=run.target, step=number
     )
+    held = in_force(history(run), number)
+    if held:
+        info = replace(info, by_hand=tuple(held.get(source) for source in info.sources))
     return _checked(run, _with_scales(run, info))
 
 
@@ -182,7 +210,7 @@ def _with_scales(run: Run, info: ExplainInfo) -> ExplainInfo:
     shares = np.array([found.get(s) for s in info.sources], dtype=np.float64)
     if np.isnan(shares).all():
         return info
-    inside = shares[info.member]
+    inside = shares[info.trained]
     notes = info.notes
     if len(inside) and inside.mean() > 0:
         notes = (
@@ -220,21 +248,21 @@ def _gram_at(run: Run, step: int | None) -> tuple[npt.NDArray[np.int64], npt.NDA
 
 
 def _checked(run: Run, info: ExplainInfo) -> ExplainInfo:
-    """Say so where the log holds another group than the rule gives (a pinned source, ...)."""
+    """Say so where the log holds another group than the rule and the hand give."""
     rows = read_table(run, "sources", ["source", "member"], info.step, info.step)
     logged = dict(
         zip(rows.column("source").to_pylist(), rows.column("member").to_pylist(), strict=True)
     )
     differing = [
         s
-        for s, m in zip(info.sources, info.member, strict=True)
+        for s, m in zip(info.sources, info.trained, strict=True)
         if logged.get(s, bool(m)) != bool(m)
     ]
     if not differing:
         return info
     note = (
-        f"The run's log differs from rule '{info.rule}' for {', '.join(differing)}: a source was "
-        "pinned or banned by hand, or the method weighs its sources."
+        f"The run's log holds another decision for {', '.join(differing)} than rule '{info.rule}' "
+        "gives; `dtvg runs verify` says which steps differ."
     )
     return replace(info, notes=(*info.notes, note))
 
@@ -356,7 +384,23 @@ def _said(info: ExplainInfo, **more: str | int) -> dict[str, str | int]:
 
 
 def headline(info: ExplainInfo) -> str:
-    """Say in one sentence which group the rule chose at this step, and why."""
+    """Say what was decided by hand, and in one sentence which group the rule chose, and why."""
+    if not any(info.by_hand):
+        return _by_rule(info)
+    said = [
+        f"{source} was {info.hand(s)} by hand at step {held.first:,}."
+        for s, (source, held) in enumerate(zip(info.sources, info.by_hand, strict=True))
+        if held is not None
+    ]
+    names = [s for s, m in zip(info.sources, info.trained, strict=True) if m]
+    said.append(f"The group that was merged: {', '.join(names) or 'no source'}.")
+    if (info.trained == info.member).all():
+        said.append("The rule decided the same.")
+    return " ".join([*said, f"The rule alone: {_by_rule(info)}"])
+
+
+def _by_rule(info: ExplainInfo) -> str:
+    """Say which group the rule chose at this step, and why."""
     words, text = _words(info), _words(info).headline
     if info.held and not words.always:
         why = "no other is better by more than the hysteresis"
@@ -374,15 +418,23 @@ def headline(info: ExplainInfo) -> str:
         text = words.only_candidate
     margin = info.consistency_margin
     lead = "" if np.isnan(margin) else words.lead.format(margin=digits(margin))
-    if words.tied and not margin > 0:
+    if words.tied and margin <= 0:
         lead = words.tied
     return text.format_map(_said(info, candidates=info.n_candidates, lead=lead))
 
 
 def sentence(info: ExplainInfo, s: int) -> str:
     """Say why one source is in the group or not, and what would change that."""
-    state = "is in" if info.member[s] else "is out"
-    return f"{info.sources[s]} {state}: {_reason(info, s)}{_change(info, s)}"
+    state = "is in" if info.trained[s] else "is out"
+    held = info.by_hand[s] if info.by_hand else None
+    if held is None:
+        return f"{info.sources[s]} {state}: {_reason(info, s)}{_change(info, s)}"
+    alone = "in" if info.member[s] else "out"
+    also = " as well" if info.member[s] == info.trained[s] else ""
+    return (
+        f"{info.sources[s]} {state}: {info.hand(s)} by hand at step {held.first:,}. By the rule "
+        f"alone it would be {alone}{also}: {_reason(info, s)}"
+    )
 
 
 def _reason(info: ExplainInfo, s: int) -> str:
@@ -391,9 +443,10 @@ def _reason(info: ExplainInfo, s: int) -> str:
         f"similarity {digits(info.similarity[s])} (rank {info.rank[s] + 1} of {len(info.sources)})"
     )
     words, member = _words(info), bool(info.member[s])
-    if info.held and not words.always:
+    lasting = info.memory == "init_only" or (info.rule in RULES and RULES[info.rule].never_regroups)
+    if info.held and not lasting:
         return f"{place} now, but the group of the previous step is kept."
-    if info.aimless and not words.always:
+    if info.aimless and not lasting:
         return f"{place}, since the target's vector is zero."
     text = words.member if member else words.other
     if words.below and not info.candidate[s]:
@@ -425,7 +478,7 @@ def _change(info: ExplainInfo, s: int) -> str:
     if info.held:
         return " No similarity can change that at this step."
     verb = "leave" if info.member[s] else "join"
-    if change == 0:
+    if abs(change) <= SLIGHTEST * np.abs(info.similarity).max():
         return f" The slightest change of its similarity could make it {verb}."
     if np.isfinite(change):
         direction = "higher" if change > 0 else "lower"

@@ -20,6 +20,7 @@ from dtvg.analysis.downsample import MAX_POINTS, bucket_edges, thin_index
 from dtvg.analysis.run import segments
 from dtvg.analysis.run.segments import breaks_of, group_name
 from dtvg.errors import StoreError
+from dtvg.store.holds import Stretch, history, stretches
 from dtvg.store.reader import Run, read_grams, read_table
 
 Ints = npt.NDArray[np.int64]
@@ -89,6 +90,8 @@ class GroupInfo:
     """Membership: one row per source and unbroken interval (or bucket, see `exact`)."""
     exact: bool
     """Whether every row of `timeline` is an exact interval."""
+    held: tuple[Stretch, ...] = ()
+    """What was pinned or banned by hand, and when."""
 
     @property
     def table(self) -> pd.DataFrame:
@@ -256,6 +259,7 @@ def group_info(run: Run, first: int | None = None, last: int | None = None) -> G
         notes=(*_notes(run, steps, table, exact), *_zero_vectors(run, steps, sources, columns)),
         timeline=table,
         exact=exact,
+        held=tuple(stretches(history(run))),
     )
 
 

@@ -196,8 +196,8 @@ def _unthinned(
     needed = _affordable(run, settings, n, None, last)
     if max(every or 1, needed) > 1:
         raise DataError(
-            "A rule with a memory (fixed, init_only, regroup_every, hysteresis) is replayed step by "
-            f"step from the first step, and here only one step in {max(every or 1, needed)} would be "
+            "A rule with a memory (fixed, init_only, regroup_every, hysteresis) is replayed step "
+            f"by step from the first one, and here only one in {max(every or 1, needed)} would be "
             "decided; replay it with every=1 and, for rule 'exact', up to an earlier last step."
         )
     return 1

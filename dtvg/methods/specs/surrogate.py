@@ -12,6 +12,7 @@ from typing import Literal
 from pydantic import Field
 
 from dtvg.methods.specs.base import Choice, MethodConfig, Needs, Subset
+from dtvg.methods.specs.rates import ADAPTED
 from dtvg.methods.specs.trials import SubsetConfig, drawn_count, drawn_subsets, fit_surrogate
 
 
@@ -21,6 +22,7 @@ class Surrogate(SubsetConfig):
     title = "Surrogate model"
     paper = "Surrogate models for negative transfer, arXiv 2303.14582"
     summary = "Runs on sampled subsets, a linear fit of their scores, then the best cut of it."
+    own = ADAPTED
     version = 2
     earlier = (1,)
 
@@ -105,5 +107,14 @@ class Surrogate(SubsetConfig):
         return Choice(chosen, sentence, note, cuts)
 
     def as_of(self, version: int) -> MethodConfig:
-        """Version 1 kept the sources above the threshold, without a search."""
-        return self.model_copy(update={"cut": "threshold"}) if version == 1 else self
+        """Version 1 kept the sources above the threshold."""
+        return SurrogateByThreshold.model_construct(**dict(self)) if version == 1 else self
+
+
+class SurrogateByThreshold(Surrogate):
+    """The surrogate as of version 1."""
+
+    @property
+    def searches(self) -> bool:
+        """It searched nothing."""
+        return False
