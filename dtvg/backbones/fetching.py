@@ -27,7 +27,7 @@ from dtvg import paths
 from dtvg.backbones.faults import sentence
 from dtvg.backbones.specs import BACKBONES
 from dtvg.errors import ConfigError, StoreError, nearest
-from dtvg.tasks.hub import refuse_unknown_host
+from dtvg.network import refuse_unreachable_hub
 
 PART = 1 << 20
 FULL = (errno.ENOSPC, errno.EDQUOT)
@@ -249,7 +249,7 @@ def _fetch_from_hub(name: str) -> Fetched:
 
     try:
         if not constants.HF_HUB_OFFLINE:
-            refuse_unknown_host()
+            refuse_unreachable_hub()
         info = huggingface_hub.HfApi().model_info(name)
         files = [str(one.rfilename) for one in info.siblings or ()]
         kind = next((k for k in WEIGHTS if any(f.endswith(k[1:]) for f in files)), WEIGHTS[0])

@@ -245,7 +245,7 @@ def test_a_hub_model_is_fetched_into_the_hub_s_cache(shop: Path, monkeypatch) ->
 
     monkeypatch.setattr(huggingface_hub.HfApi, "model_info", lambda self, name: info)
     monkeypatch.setattr(huggingface_hub, "snapshot_download", download)
-    monkeypatch.setattr(fetching, "refuse_unknown_host", lambda: None)
+    monkeypatch.setattr(fetching, "refuse_unreachable_hub", lambda: None)
     done = fetching.fetch("someone/model")
     assert (done.place, done.licence) == ("/somewhere", "mit")
     assert done.source == "https://huggingface.co/someone/model"
@@ -260,7 +260,7 @@ def test_a_hub_that_cannot_be_reached_is_one_sentence(shop: Path, monkeypatch, c
     from huggingface_hub import constants
 
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
-    monkeypatch.setattr(fetching, "refuse_unknown_host", refuse)
+    monkeypatch.setattr(fetching, "refuse_unreachable_hub", refuse)
     assert main(["backbones", "fetch", "someone/model"]) == 2
     said = capsys.readouterr().err
     assert "cannot be fetched: the hub cannot be reached" in said and said.count("\n") == 1
