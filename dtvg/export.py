@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -20,6 +21,7 @@ from dtvg.analysis.compare.lines import (
     Line,
     Lines,
     Spread,
+    budgets_shown,
     costs_shown,
     legend,
     lines_of,
@@ -32,7 +34,7 @@ from dtvg.analysis.compare.published import TITLES
 from dtvg.errors import ConfigError, unknown
 from dtvg.version import __version__
 
-TABLES = ("scores", "primary", "verdicts", "ranks", "profile", "costs", "published")
+TABLES = ("scores", "primary", "verdicts", "ranks", "profile", "costs", "budgets", "published")
 FORMATS = ("csv", "md", "latex")
 USUAL = ("scores", "primary", "verdicts", "ranks", "costs", "published")
 """Tables where none is named and several fit."""
@@ -42,6 +44,7 @@ HEADINGS = {
     "ranks": "Ranks over targets",
     "profile": "Performance profile",
     "costs": "Cost",
+    "budgets": "Rates and budgets",
 }
 WIDE = 54
 """Letters and gaps of a line from which on a LaTeX table spans both columns of a page."""
@@ -104,9 +107,31 @@ def frame_of(info: CompareInfo, table: str) -> pd.DataFrame:
         "ranks": lambda: info.ranks.table,
         "profile": lambda: info.profile.table,
         "costs": lambda: info.costs.table,
+        "budgets": lambda: info.budgets.table,
         "published": lambda: info.published.table,
     }
     return made[table]()
+
+
+def plain_cell(value: Any) -> Any:
+    """Return a cell that no spreadsheet takes for a formula: a text gets a quote before it."""
+    if not isinstance(value, str) or value[:1] not in FORMULA:
+        return value
+    try:
+        float(value)
+    except ValueError:
+        return f"'{value}"
+    return value
+
+
+FORMULA = ("=", "+", "-", "@", "\t", "\r")
+"""With these a spreadsheet's formula begins."""
+
+
+def plain_cells(frame: pd.DataFrame) -> pd.DataFrame:
+    """Return a table for a CSV file, without formulas; see `plain_cell`."""
+    named = frame.rename(columns={c: plain_cell(c) for c in frame.columns})
+    return named.map(plain_cell)
 
 
 def to_csv(info: CompareInfo, table: str = "scores") -> str:
@@ -115,7 +140,7 @@ def to_csv(info: CompareInfo, table: str = "scores") -> str:
     In `scores` the column `origin` tells ours from published ones, and columns that begin with
     `subject_` say what the subject is against the row.
     """
-    return str(frame_of(info, table).to_csv(index=False))
+    return str(plain_cells(frame_of(info, table)).to_csv(index=False))
 
 
 def to_parquet(info: CompareInfo, table: str = "scores") -> bytes:
@@ -170,7 +195,7 @@ def to_markdown(
         keep = [i for i, c in enumerate(head) if i in (0, len(head) - 1) or _any(rows, i)]
         shown = [[row[i] for i in keep] for row in rows]
         parts.append(f"### Published, not run here\n\n{_pipes([head[i] for i in keep], shown)}")
-    for table in ("primary", "verdicts", "ranks", "profile", "costs"):
+    for table in ("primary", "verdicts", "ranks", "profile", "costs", "budgets"):
         if table in tables and len(shown_frame(info, table)):
             frame = shown_frame(info, table)
             rows = [[_plain(x) for x in row] for row in printed(frame).to_numpy()]
@@ -191,6 +216,8 @@ def shown_frame(info: CompareInfo, table: str) -> pd.DataFrame:
         return verdicts_shown(info)
     if table == "costs":
         return costs_shown(info)
+    if table == "budgets":
+        return budgets_shown(info)
     if table == "ranks":
         frame = info.ranks.table
         shown = {"rank": frame["rank"].round(2), "mean %": (100 * frame["mean"]).round(1)}
@@ -214,6 +241,7 @@ def note_of(info: CompareInfo, table: str) -> str:
         "ranks": info.ranks.note,
         "profile": info.profile.note,
         "costs": info.costs.note,
+        "budgets": info.budgets.note,
         "published": info.published.note,
     }
     return notes[table]
@@ -331,7 +359,7 @@ def to_latex(
     lines = lines_of(info, "published" in tables, spread)
     if "scores" in tables:
         parts.append(_latex_scores(info, lines, name))
-    for table in ("primary", "verdicts", "ranks", "costs"):
+    for table in ("primary", "verdicts", "ranks", "costs", "budgets"):
         if table in tables and len(shown_frame(info, table)):
             frame = verdicts_brief(info) if table == "verdicts" else shown_frame(info, table)
             rows = [[latex_text(x) for x in row] for row in printed(frame).to_numpy()]

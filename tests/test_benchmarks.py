@@ -61,11 +61,11 @@ def test_equal_methods_seldom_get_a_verdict() -> None:
 def test_simulated_tests_are_those_of_the_analysis() -> None:
     rng = np.random.default_rng(0)
     d = verdicts.simulate(5, 60, 0.3, 20, rng, 0.5)
-    found = verdicts.tested(d, 4_000, rng)
+    found = verdicts.tested(d, 20_000, rng)
     for trial in range(20):
         one = d[trial, 0].astype(float)
-        weights = rng.multinomial(60, np.full(60, 1 / 60), 4_000) / 60
-        seeds = rng.integers(0, 5, (4_000, 5))
+        weights = rng.multinomial(60, np.full(60, 1 / 60), 20_000) / 60
+        seeds = rng.integers(0, 5, (20_000, 5))
         both = np.take_along_axis(weights @ one.T, seeds, axis=1).mean(axis=1)
         p, _ = mcnemar_p(int((one.sum(0) > 0).sum()), int((one.sum(0) < 0).sum()))
         assert found["on_runs"][trial] == pytest.approx(p)

@@ -178,11 +178,11 @@ def joint_sign_flips(differences: Floats, seed: int = 0) -> Floats:
 def _patterns(n: int, seed: int) -> Floats:
     """Signs `[P n]`, the first all positive: every pattern, or 2^16 random ones."""
     if n <= EXACT_PAIRS:
-        bits = (np.arange(2**n)[:, None] >> np.arange(n)) & 1
-        return np.asarray(1.0 - 2.0 * bits, dtype=np.float64)
+        every = (np.arange(2**n)[:, None] >> np.arange(n)) & 1
+        return 1.0 - 2.0 * every.astype(np.float64)
     drawn = np.random.default_rng(seed).integers(0, 2, (2**EXACT_PAIRS, n), dtype=np.int8)
     drawn[0] = 0
-    return np.asarray(1.0 - 2.0 * drawn, dtype=np.float64)
+    return 1.0 - 2.0 * drawn.astype(np.float64)
 
 
 class Crossed(NamedTuple):

@@ -41,8 +41,8 @@ def add(actions: Any) -> None:
     )
     made.add_argument(
         "--tables",
-        help="comma-separated: scores, primary, verdicts, ranks, profile, costs, published "
-        "(csv and parquet: one of them, scores if none is named)",
+        help="comma-separated: scores, primary, verdicts, ranks, profile, costs, budgets, "
+        "published (csv and parquet: one of them, scores if none is named)",
     )
     made.add_argument("--out", type=Path, help="file to write (default: print)")
     made.set_defaults(do=compare)
@@ -134,7 +134,7 @@ def _tables(console: Any, info: CompareInfo, title: str, chosen: list[str], spre
                 table.add_row(*_row(line), end_section=i == len(of_group) - 1)
         console.print(table)
         console.print(escape("\n".join([*legend(lines, info), *info.notes])))
-    for name in ("primary", "verdicts", "ranks", "profile", "costs"):
+    for name in ("primary", "verdicts", "ranks", "profile", "costs", "budgets"):
         if name not in chosen:
             continue
         frame = export.shown_frame(info, name)

@@ -74,11 +74,19 @@ def run_config(config: ExperimentConfig, runs_dir: Path | None, dry_run: bool) -
 def print_plan(config: ExperimentConfig, made: Plan) -> None:
     """Print cohorts, runs, steps, parameters, estimated time and memory."""
     from rich.console import Console
+    from rich.markup import escape
     from rich.table import Table
 
     from dtvg.jobs.answers import task_notes
     from dtvg.plan.estimate import duration, estimate
-    from dtvg.plan.words import CohortRow, cohort_rows
+    from dtvg.plan.words import (
+        RATE_COLUMNS,
+        CohortRow,
+        budget_note,
+        cohort_rows,
+        rate_cells,
+        rate_rows,
+    )
 
     console, cost = Console(), estimate(config, made)
     table = Table(*CohortRow._fields, title=f"Plan of '{config.name}'")
@@ -88,6 +96,13 @@ def print_plan(config: ExperimentConfig, made: Plan) -> None:
         table.add_row(*map(str, row._replace(what=shown)))
         above = row.what
     console.print(table)
+    rates = rate_rows(made)
+    table = Table(*RATE_COLUMNS, title="Rates and budgets")
+    for rated in rates:
+        table.add_row(*(f"{x:,}" if isinstance(x, int) else escape(x) for x in rate_cells(rated)))
+    console.print(table)
+    if budget_note(rates):
+        console.print(escape(budget_note(rates)))
     runs = sum(len(c.runs) for c in made.transfer)
     first = sum(len(c.runs) for c in made.stage_one)
     console.print(

@@ -16,7 +16,9 @@ from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from dtvg import versions
+from dtvg.config.rates import Origin, resolved
 from dtvg.config.sections import (
+    OPEN,
     BackboneConfig,
     DataConfig,
     DeviceConfig,
@@ -37,7 +39,7 @@ AVERAGE = "average"
 MISFIT = "settings_do_not_fit"
 """Pydantic's type of the errors that bring their own place and whole sentence."""
 
-Seed = Annotated[int, Field(ge=0)]
+Seed = Annotated[int, Field(ge=0, le=2**63 - 1)]
 
 
 def _no_duplicates(values: tuple[Any, ...]) -> tuple[Any, ...]:
@@ -68,13 +70,17 @@ class _Shared(Section):
     logging: LoggingConfig = LoggingConfig()
     device: DeviceConfig = DeviceConfig()
 
+    def to_values(self) -> dict[str, Any]:
+        """Return this configuration as plain values that mean the same when they are read."""
+        return self.model_dump(mode="json")
+
     def fingerprint(self) -> str:
         """Return 16 hex digits that identify this configuration's content."""
         return fingerprint(self.model_dump(mode="json"))
 
     def to_yaml(self) -> str:
         """Return this configuration as YAML that loads back to an equal object."""
-        return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+        return yaml.safe_dump(self.to_values(), sort_keys=False, allow_unicode=True)
 
 
 class RunConfig(_Shared):
@@ -90,6 +96,9 @@ class RunConfig(_Shared):
     target: Name
     method: AnyMethod
     seed: Seed
+    rates_from: dict[str, Origin] = Field(
+        {}, description="Where each of its rates in `optim` came from; empty: from optim."
+    )
     versions: dict[str, int | str] | None = Field(
         None,
         description="What the run was recorded with, part by part; empty: as everything is today.",
@@ -124,7 +133,20 @@ class RunConfig(_Shared):
         """Optimiser steps of this run."""
         if self.role != "transfer":
             return self.optim.stage1_steps
-        return self.method.steps(self.optim.stage1_steps, self.optim.steps)
+        optim = self.optim
+        return self.method.budget(optim.stage1_steps, optim.steps, optim.equal_target_steps)
+
+    @property
+    def target_steps(self) -> int:
+        """Steps on the target that the tuned prompt has at the end of the run.
+
+        Stage I's are among them where the prompt goes on from the target's; those of a prompt
+        that the experiment was given are not known and not counted.
+        """
+        if self.role != "transfer":
+            return self.total_steps
+        before = self.method.continues_target and self.target not in self.prompt.given
+        return self.total_steps + (self.optim.stage1_steps if before else 0)
 
     @property
     def needs(self) -> Needs:
@@ -246,10 +268,13 @@ class ExperimentConfig(_Shared):
         shared = {key: getattr(self, key) for key in _Shared.model_fields}
         runs = []
         for target in self.targets:
+            methods = self.methods_of(target)
+            rates = [resolved(self.optim, method) for method in methods]
             for seed in self.seeds:
-                for method in self.methods_of(target):
+                for method, (optim, came) in zip(methods, rates, strict=True):
                     sources = method.takes(self.sources_of(target))
                     name = run_name(target, method.label, seed)
+                    shared["optim"] = optim
                     runs.append(
                         RunConfig(
                             experiment=self.name,
@@ -258,10 +283,33 @@ class ExperimentConfig(_Shared):
                             target=target,
                             method=method,
                             seed=seed,
+                            rates_from=came,
                             **shared,
                         )
                     )
         return tuple(runs)
+
+    def fingerprint(self) -> str:
+        """Return 16 hex digits of the content, with the rates that methods take from elsewhere.
+
+        What is not declared changes nothing.
+        """
+        content = self.model_dump(mode="json")
+        if not self.hypothesis.declared:
+            del content["hypothesis"]
+        own = {}
+        for method in self.methods:
+            optim, _ = resolved(self.optim, method.without_rates())
+            if optim != self.optim:
+                own[method.label] = optim.model_dump(mode="json", include=set(OPEN))
+        return fingerprint({**content, "rates": own} if own else content)
+
+    def to_values(self) -> dict[str, Any]:
+        """Return plain values; rates that were not named stay so, as null."""
+        values = self.model_dump(mode="json")
+        left_open = [name for name in OPEN if name not in self.optim.model_fields_set]
+        values["optim"].update(dict.fromkeys(left_open))
+        return values
 
     def stage_one(self, task: str, seed: int, few_shot: bool = False) -> RunConfig:
         """Return the Stage I run that tunes `task` for `seed`, as a few-shot target or whole."""

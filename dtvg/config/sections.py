@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, model_validator
 
 from dtvg.names import NAME_PATTERN
 
@@ -28,7 +28,8 @@ class BackboneConfig(Section):
     name: str = Field(
         "demo",
         min_length=1,
-        description="'demo', a hub id such as google-t5/t5-base, or a folder.",
+        description="'demo', a hub id such as google-t5/t5-base, a folder, a GGUF file, or a "
+        "name in <home>/models.",
     )
     revision: str | None = Field(None, description="Hub revision (commit, branch or tag).")
     dropout: float = Field(
@@ -46,7 +47,10 @@ class PromptConfig(Section):
         description="The initial prompt draws from the first N vocabulary ids.",
     )
     init_seed: int | None = Field(
-        None, description="Seed of the initial prompt; empty: the run's own seed."
+        None,
+        ge=0,
+        le=2**63 - 1,
+        description="Seed of the initial prompt; empty: the run's own seed.",
     )
     given: dict[str, str] = Field(
         {},
@@ -55,21 +59,74 @@ class PromptConfig(Section):
     )
 
 
+OR_OWN = " Null: each method's own."
+LEFT_OPEN: dict[str, JsonValue] = {"empty": "each method's own"}
+"""Of rates that may be left to the methods; what a form shows in an empty field."""
+
+
 class OptimConfig(Section):
-    """Budgets, learning rates and the schedule of both stages."""
+    """Budgets, learning rates and the schedule of both stages.
+
+    Which rates were named decides what methods take (`dtvg.config.rates`): null names none.
+    """
+
+    @model_validator(mode="before")
+    @classmethod
+    def _null_names_no_rate(cls, values: Any) -> Any:
+        if not isinstance(values, dict):
+            return values
+        return {k: v for k, v in values.items() if v is not None or k not in OPEN}
 
     stage1_steps: int = Field(30_000, ge=1, description="Stage I optimiser steps per task.")
     steps: int = Field(30_000, ge=1, description="Stage II optimiser steps per run.")
     batch_size: int = Field(16, ge=1, le=4096, description="Examples per optimiser step.")
-    lr_stage1: float = Field(0.3, gt=0, description="Learning rate of plain prompt tuning.")
-    lr_prompt: float = Field(1e-3, gt=0, description="Stage II rate of the target's prompt.")
-    lr_scale_target: float = Field(1e-3, gt=0, description="Stage II rate of the target's scale.")
-    lr_scale: float = Field(1e-3, gt=0, description="Stage II rate of the sources' scales.")
-    lr_gate: float = Field(
-        1e-2, gt=0, description="Stage II rate of learned gates and assignments (taps, dmtg)."
+    lr_stage1: float = Field(
+        0.3,
+        gt=0,
+        description="Learning rate of plain prompt tuning.",
+        json_schema_extra={"empty": "0.3, the literature's"},
     )
-    weight_decay_stage1: float = Field(1e-5, ge=0, description="Weight decay of Stage I.")
-    weight_decay: float = Field(0.0, ge=0, description="Weight decay of Stage II.")
+    lr_prompt: float = Field(
+        1e-3,
+        gt=0,
+        description="Stage II rate of the target's prompt." + OR_OWN,
+        json_schema_extra=LEFT_OPEN,
+    )
+    lr_scale_target: float = Field(
+        1e-3,
+        gt=0,
+        description="Stage II rate of the target's scale." + OR_OWN,
+        json_schema_extra=LEFT_OPEN,
+    )
+    lr_scale: float = Field(
+        1e-3,
+        gt=0,
+        description="Stage II rate of the sources' scales." + OR_OWN,
+        json_schema_extra=LEFT_OPEN,
+    )
+    lr_gate: float = Field(
+        1e-2,
+        gt=0,
+        description="Stage II rate of learned gates, assignments and attention." + OR_OWN,
+        json_schema_extra=LEFT_OPEN,
+    )
+    weight_decay_stage1: float = Field(
+        1e-5,
+        ge=0,
+        description="Weight decay of Stage I.",
+        json_schema_extra={"empty": "1e-5, the literature's"},
+    )
+    weight_decay: float = Field(
+        0.0,
+        ge=0,
+        description="Weight decay of Stage II." + OR_OWN,
+        json_schema_extra=LEFT_OPEN,
+    )
+    equal_target_steps: bool = Field(
+        False,
+        description="Methods whose prompt does not go on from the target's Stage I prompt get the "
+        "Stage I steps too, so that every scored prompt had as many steps on the target.",
+    )
     warmup_steps: int = Field(
         500, ge=0, description="Linear warm-up; never more than 6 % of a run's steps."
     )
@@ -84,6 +141,14 @@ class OptimConfig(Section):
     )
 
 
+OPEN = tuple(
+    name
+    for name, info in OptimConfig.model_fields.items()
+    if isinstance(info.json_schema_extra, dict) and "empty" in info.json_schema_extra
+)
+"""Rates that need not be named, or are null."""
+
+
 class DataConfig(Section):
     """Where examples come from and how many are used."""
 
@@ -92,7 +157,12 @@ class DataConfig(Section):
         description="Folder with one sub-folder of Parquet files per data set; "
         "empty: <home>/datasets, then the hub.",
     )
-    seed: int = Field(42, description="Seed of splits and batch order, apart from the run's.")
+    seed: int = Field(
+        42,
+        ge=-(2**63),
+        le=2**63 - 1,
+        description="Seed of splits and batch order, apart from the run's.",
+    )
     split: Literal["plan", "official"] = Field(
         "plan",
         description="Splits by the literature's rule, or the official splits that have labels.",
@@ -123,6 +193,11 @@ class DataConfig(Section):
     labels: Literal["numerals", "words"] = Field(
         "numerals",
         description="Classes are answered as in the literature ('0') or in words ('entailment').",
+    )
+    template: Literal["plain", "chat"] = Field(
+        "plain",
+        description="Inputs as plain text, or as a user's message in the chat template of an "
+        "instruct model's tokenizer.",
     )
     label_words: dict[Name, tuple[str, ...]] = Field(
         {}, description="Your own label words of a task, in class order, e.g. {rte: ['yes', 'no']}."
@@ -189,7 +264,7 @@ class DeviceConfig(Section):
         description="Precision of the backbone; prompts and decisions stay float32. int8 and int4 "
         "need CUDA and the extra `quantized`.",
     )
-    threads: int | None = Field(None, ge=1, description="CPU threads; empty: all cores.")
+    threads: int | None = Field(None, ge=1, le=4096, description="CPU threads; empty: all cores.")
     token_budget: int | None = Field(
         None, ge=64, description="Tokens per micro-batch; empty: chosen for the device."
     )

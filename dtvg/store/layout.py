@@ -16,6 +16,8 @@ from pathlib import Path
 import yaml
 
 from dtvg.config import ExperimentConfig, RunConfig, build, build_config
+from dtvg.config.sections import OPEN
+from dtvg.config.reading import YAML_ERRORS
 from dtvg.config.settings_path import differences
 from dtvg.errors import ConfigError, StoreError
 from dtvg.names import check_name
@@ -230,8 +232,8 @@ def _create(experiment: ExperimentDir, config: ExperimentConfig, versions: Versi
     """Write an experiment's folder, or compare with the one that is there."""
     if experiment.config_path.exists():
         _, stored = load_experiment(experiment.path)
-        if stored != config:
-            changed = ", ".join(differences(stored, config, ExperimentConfig))
+        changed = ", ".join(_differing(stored, config))
+        if changed:
             raise ConfigError(
                 f"Experiment '{config.name}' exists in '{experiment.path.parent}' with other "
                 f"settings ({changed}); choose another name (--set name=...) or another --runs-dir."
@@ -299,9 +301,9 @@ def _changed_keys(content: bytes, run: RunConfig) -> str:
     """Name the settings in which a run's file differs from what its experiment says now."""
     try:
         stored = build(RunConfig, yaml.load(content.decode(), Loader=yaml.CSafeLoader), run.name)
-    except (ConfigError, ValueError, yaml.YAMLError):
+    except (ConfigError, *YAML_ERRORS):
         return "its settings"
-    now = run.model_copy(update={"versions": stored.versions})
+    now = run.model_copy(update={"versions": stored.versions, "rates_from": stored.rates_from})
     return ", ".join(differences(stored, now, RunConfig))
 
 
@@ -319,6 +321,16 @@ def make_durable(run: RunDir) -> None:
             f"'{run.path}' cannot be written ({error.strerror or error}); free some space, then "
             "resume."
         ) from None
+
+
+def _differing(stored: ExperimentConfig, config: ExperimentConfig) -> list[str]:
+    """Return the settings that differ, and rates that methods take from elsewhere."""
+    if stored != config:
+        return list(differences(stored, config, ExperimentConfig))
+    if [run.optim for run in stored.runs()] == [run.optim for run in config.runs()]:
+        return []
+    here, there = (set(OPEN) & c.optim.model_fields_set for c in (stored, config))
+    return [f"optim.{name} named or left to the methods" for name in OPEN if name in here ^ there]
 
 
 def free_name(name: str, runs_dir: Path) -> str:
@@ -344,7 +356,7 @@ def load_experiment(path: Path) -> tuple[ExperimentDir, ExperimentConfig]:
             f"There is no experiment in '{path}' (no experiment.yaml); "
             "`dtvg runs list` shows all experiments."
         ) from None
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+    except (OSError, *YAML_ERRORS) as error:
         raise StoreError(
             f"'{experiment.config_path}' cannot be read ({' '.join(str(error).split())}); "
             "restore it from a copy, or start a new experiment."

@@ -120,8 +120,7 @@ def sentence(run: RunConfig, differing: Mapping[str, tuple[Version, Version]], b
         begun: whether it has a commit that a fork can go on from.
     """
     told = ", ".join(
-        f"{words(part)} ({_said(before)}, now {_said(now)})"
-        for part, (before, now) in differing.items()
+        f"{words(part)} ({_said(before)}, now {now})" for part, (before, now) in differing.items()
     )
     place = f"{run.experiment}/{run.name}"
     if begun:

@@ -120,6 +120,7 @@ class MethodContract:
         assert set(find_method(self.config).roles) == set(state.parameters)
         scaled = {"scale", "scale_target"} & set(find_method(self.config).roles.values())
         assert bool(scaled) == self.config.has_scales
+        assert set(find_method(self.config).roles.values()) <= set(self.config.rated)
 
     def test_the_prompt_has_its_shape_and_reaches_every_parameter(self) -> None:
         inputs, state = self._made()

@@ -9,10 +9,11 @@ from dataclasses import replace
 
 from dtvg.backbones.base import Backbone
 from dtvg.config import ExperimentConfig, RunConfig
+from dtvg.config.budgets import kept
 from dtvg.plan.graph import Plan
 from dtvg.store import versions
-from dtvg.store.files import replace_bytes, replace_json
-from dtvg.store.layout import ExperimentDir, RunDir
+from dtvg.store.files import replace_json
+from dtvg.store.layout import ExperimentDir, RunDir, add_run
 from dtvg.store.reader import open_run
 from dtvg.store.tables import parts
 from dtvg.training import stages
@@ -35,8 +36,8 @@ def renew(experiment: ExperimentDir, config: ExperimentConfig) -> None:
     for run in config.runs():
         directory = experiment.run(run.name)
         if directory.config_path.exists():
-            made = run.model_copy(update={"versions": versions.of_run(now, run)})
-            replace_bytes(directory.config_path, made.to_yaml().encode(), durable=False)
+            directory.config_path.unlink()
+            add_run(experiment, run, now)
 
 
 def as_recorded(experiment: ExperimentDir, made: Plan) -> Plan:
@@ -54,8 +55,12 @@ def _recorded(experiment: ExperimentDir, run: RunConfig, known: dict[str, Versio
     if run.role == "transfer" and directory.result_path.exists():
         return run
     stored = open_run(directory.path).config if directory.config_path.exists() else None
-    made_with = versions.of_run(known, run) if stored is None else stored.versions
-    return run.model_copy(update={"versions": made_with})
+    if stored is None:
+        return run.model_copy(update={"versions": versions.of_run(known, run)})
+    changes: dict[str, object] = {"versions": stored.versions}
+    if run.role == "transfer":
+        changes |= {"optim": kept(run, stored), "rates_from": stored.rates_from}
+    return run.model_copy(update=changes)
 
 
 def has_start(directory: RunDir) -> bool:

@@ -80,6 +80,9 @@ def _forget(experiment: ExperimentDir) -> None:
         values = yaml.safe_load(run.config_path.read_text())
         del values["versions"]
         run.config_path.write_text(yaml.safe_dump(values, sort_keys=False))
+        about = json.loads(run.provenance_path.read_text())
+        about.pop("config_sha256", None)
+        run.provenance_path.write_text(json.dumps(about))
 
 
 def test_a_run_records_what_it_is_made_with(tmp_path: Path) -> None:

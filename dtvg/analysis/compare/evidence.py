@@ -64,11 +64,16 @@ def _summed(weights: Weights, known: Mapping[Path, Floats]) -> Floats | None:
     """Weighted sums of runs, a column a seed in order; None where a run is not known."""
     if not weights or any(path not in known for each in weights.values() for path in each):
         return None
-    columns = [
-        np.sum([weight * known[path] for path, weight in weights[seed].items()], axis=0)
-        for seed in sorted(weights)
-    ]
-    return np.stack(columns, axis=1)
+    return np.stack([_weighed(weights[seed], known) for seed in sorted(weights)], axis=1)
+
+
+def _weighed(weights: Mapping[Path, float], known: Mapping[Path, Floats]) -> Floats:
+    """One weighted sum, as means of the runs that weigh alike: equal scores then cancel out."""
+    groups: dict[float, list[Floats]] = {}
+    for path, weight in weights.items():
+        groups.setdefault(weight, []).append(known[path])
+    sums = [w * len(each) * np.mean(each, axis=0) for w, each in groups.items()]
+    return np.asarray(np.sum(sums, axis=0))
 
 
 @dataclass(frozen=True, eq=False)

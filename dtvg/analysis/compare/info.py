@@ -34,6 +34,7 @@ from dtvg.methods.specs import Role
 from dtvg.store.reader import Run
 
 if TYPE_CHECKING:
+    from dtvg.analysis.compare.budgets import BudgetInfo
     from dtvg.analysis.compare.costs import CostInfo
     from dtvg.analysis.compare.hypothesis import PrimaryInfo
     from dtvg.analysis.compare.published import PublishedInfo
@@ -110,15 +111,20 @@ class CompareInfo:
     @property
     def primary_table(self) -> pd.DataFrame:
         """`experiment, better, than, on, margin, sentence`, then as in `PairedInfo.table`."""
-        rows = []
+        rows: list[dict[str, object]] = []
         for one in self.primary:
             told = one.declared
-            said = (told.experiment, told.better, told.than, told.on, told.margin, one.sentence)
-            names = ("experiment", "better", "than", "on", "margin", "sentence")
-            found: dict[str, object] = {}
+            row: dict[str, object] = {
+                "experiment": told.experiment,
+                "better": told.better,
+                "than": told.than,
+                "on": told.on,
+                "margin": told.margin,
+                "sentence": one.sentence,
+            }
             if one.row is not None:
-                found = {str(k): v for k, v in one.row.items()}
-            rows.append({**dict(zip(names, said, strict=True)), **found})
+                row |= {str(name): value for name, value in one.row.items()}
+            rows.append(row)
         return pd.DataFrame(rows)
 
     @property
@@ -139,6 +145,13 @@ class CompareInfo:
     def verdict_note(self) -> str:
         """What the verdicts rest on."""
         return self.paired.note
+
+    @cached_property
+    def budgets(self) -> BudgetInfo:
+        """Rates, trials and steps of the runs behind each row."""
+        from dtvg.analysis.compare.budgets import budgets
+
+        return budgets(self.sheet)
 
     @cached_property
     def ranks(self) -> RanksInfo:

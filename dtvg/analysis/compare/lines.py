@@ -17,6 +17,7 @@ from dtvg.analysis.compare.families import NO_ANSWERS, NOT_ENOUGH, WITHIN
 from dtvg.analysis.compare.info import AVERAGE, CompareInfo
 from dtvg.analysis.compare.verdicts import REFERENCE
 from dtvg.analysis.statistics import MOST_SEEDS
+from dtvg.config.budgets import tuned_words
 from dtvg.methods.specs import METHODS
 
 Group = Literal["compared", "reference", "published"]
@@ -92,7 +93,7 @@ class Line:
     @property
     def shown(self) -> str:
         """What stands in the first column."""
-        return f"{self.method} (after {self.after})" if self.after else self.method
+        return _with_after(self.method, self.after)
 
 
 @dataclass(frozen=True)
@@ -161,9 +162,18 @@ def lines_of(info: CompareInfo, with_published: bool = True, spread: Spread = "s
     return Lines((*targets, *extra), tuple(made), subject, len(subjects) > 1, spread)
 
 
+def shown_name(info: CompareInfo, row: str) -> str:
+    """Return a row's name with what its method is an adaptation of."""
+    return _with_after(row, _after(info, row))
+
+
+def _with_after(name: str, after: str) -> str:
+    return f"{name} (after {after})" if after else name
+
+
 def _after(info: CompareInfo, row: str) -> str:
     """Return what a row's method is an adaptation of; empty: of nothing."""
-    spec = METHODS.get(info.sheet.kinds[row].method)
+    spec = METHODS.get(info.sheet.kinds[row].method) if row in info.sheet.kinds else None
     return "" if spec is None else spec.after
 
 
@@ -296,6 +306,21 @@ def costs_shown(info: CompareInfo) -> pd.DataFrame:
             "seconds alone": table["seconds_alone"].round(2),
             "peak GiB": table["peak_mem_gib"].round(2),
             "runs": table["n_runs"],
+        }
+    )
+
+
+def budgets_shown(info: CompareInfo) -> pd.DataFrame:
+    """Return the table of rates and budgets as it is printed."""
+    table = info.budgets.table
+    return pd.DataFrame(
+        {
+            "method": table["method"],
+            "rates": table["rates"],
+            "from": table["origin"],
+            "tuned": [tuned_words(int(trials)) for trials in table["trials"]],
+            "steps": table["steps"].round(0),
+            "target steps": table["target_steps"].round(0),
         }
     )
 

@@ -48,7 +48,8 @@ def over_targets(each: Sequence[Evidence], level: float = COVERAGE) -> RandomEff
         return RandomEffects()
     effects = np.array([one.difference for one in known])
     variances = np.array([_variance(one) for one in known])
-    made = combine_effects(effects, variances, method_re="iterated", use_t=True)
+    with np.errstate(divide="ignore"):  # I², which is not used, where all effects are equal
+        made = combine_effects(effects, variances, method_re="iterated", use_t=True)
     error = max(float(made.sd_eff_w_re), float(made.sd_eff_w_re_hksj))
     mean, half = float(made.mean_effect_re), float(stdtrit(len(effects) - 1, (1 + level) / 2))
     between = float(np.sqrt(max(float(made.tau2), 0.0)))

@@ -356,8 +356,8 @@ def _table(sheet: Sheet, made: Sequence[_Comparison], margin: Mapping[str, float
         known = judge([made[i].evidence for i in group], [margin.get(made[i].mine) for i in group])
         corrected[group] = holm([rows[i]["p_examples"] for i in group])
         # planning counts every comparison shown: those without seeds yet will join the family
-        for i, found in zip(group, known, strict=True):
-            judged[i], shown[i] = found, len(group)
+        judged |= dict(zip(group, known, strict=True))
+        shown |= dict.fromkeys(group, len(group))
     for i, (row, one) in enumerate(zip(rows, made, strict=True)):
         row["p_examples_holm"] = corrected[i]
         row["verdict_runs"] = verdict_on_runs(row["difference"], float(corrected[i]))

@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from enum import StrEnum, auto
 from typing import Any, ClassVar, Literal, Self
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import Field, model_validator
 
+from dtvg.methods.specs.rates import ENTRY_FIELDS, RATE_FIELDS, TUNED, OwnRates, Rated, Tuned
 from dtvg.rule.types import RuleSettings
 
 Subset = tuple[str, ...]
@@ -98,13 +99,11 @@ class Choice:
     """Subsets that the run trains side by side to keep the best; empty: only the one chosen."""
 
 
-class MethodConfig(BaseModel):
+class MethodConfig(Rated):
     """What every transfer method's configuration has in common.
 
     Class variables say what kind of method it is; subclasses override those that differ.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     title: ClassVar[str]
     paper: ClassVar[str]
@@ -129,7 +128,9 @@ class MethodConfig(BaseModel):
     """Who says how much of a source is merged: a rule that groups again at every step and can be
     told to hold sources, nobody since all are, a choice made before training, or training."""
     rates: ClassVar[Literal["stage_one", "transfer"]] = "transfer"
-    """Whose learning rates are the default: plain tuning from another start takes Stage I's."""
+    """Which rates of `optim` it takes: plain tuning from another start takes Stage I's."""
+    own: ClassVar[OwnRates] = OwnRates()
+    """Its rates where neither its entry nor `optim` names any."""
     trains_scales: ClassVar[bool] = True
     """Whether there are learned per-token scales."""
     instance_wise: ClassVar[bool] = False
@@ -140,6 +141,21 @@ class MethodConfig(BaseModel):
     """Whether a person would choose it; a row that only explains others is in no family."""
 
     name: str
+    tuned: Tuned | None = Field(
+        None, description="How its rates were chosen, where `dtvg tune` chose them."
+    )
+
+    @model_validator(mode="after")
+    def _rates_have_an_effect(self) -> Self:
+        if self.code:  # of another package, which may train what its settings do not tell
+            return self
+        for what, name in ENTRY_FIELDS.items():
+            if getattr(self, name) is not None and what not in (*self.rated, "decay"):
+                raise ValueError(
+                    f"method '{self.name}' trains nothing at '{name}', so it has no effect; leave "
+                    "it out"
+                )
+        return self
 
     # -- what follows from the class variables ----------------------------------------------
 
@@ -183,6 +199,29 @@ class MethodConfig(BaseModel):
         """Whether a run of this configuration trains per-token scales."""
         return self.trains_scales
 
+    @property
+    def rated(self) -> tuple[str, ...]:
+        """What has a learning rate: prompt, scale_target, scale, gate."""
+        found = ["prompt"]
+        if self.has_scales:
+            found += ["scale_target", *(["scale"] if self.scale_count(1) else [])]
+        return (*found, *(["gate"] if self.gate_count(1, 1, 1) else []))
+
+    @property
+    def continues_target(self) -> bool:
+        """Whether the prompt it tunes goes on from the target's own Stage I prompt."""
+        return True
+
+    @property
+    def proven(self) -> Tuned | None:
+        """How its rates were chosen; None where they were not, or were changed since."""
+        tuned = self.tuned
+        return tuned if tuned is not None and tuned.belongs_to(self.given) else None
+
+    def without_rates(self) -> Self:
+        """Return the same settings without rates and budget of its own."""
+        return self.model_copy(update=dict.fromkeys((*RATE_FIELDS, TUNED)))
+
     # -- what runs it stands for -------------------------------------------------------------
 
     @classmethod
@@ -208,9 +247,10 @@ class MethodConfig(BaseModel):
     def label(self) -> str:
         """Short name that tells variants apart: the name and every setting not at default."""
         parts = [self.name]
-        for key, field in type(self).model_fields.items():
-            value = getattr(self, key)
-            if key == "name" or value == field.default or value is None:
+        fields = type(self).model_fields
+        for key in (*(k for k in fields if k not in RATE_FIELDS), *RATE_FIELDS):
+            value, field = getattr(self, key), fields[key]
+            if key in ("name", TUNED) or value == field.default or value is None:
                 continue
             parts.append(self.part_of_label(key, value))
         return "-".join(parts)
@@ -312,14 +352,15 @@ class MethodConfig(BaseModel):
 
     # -- sizes and budgets -----------------------------------------------------------------------
 
-    def steps(self, stage_one: int, transfer: int) -> int:
+    def budget(self, stage_one: int, transfer: int, equal: bool = False) -> int:
         """Return the optimiser steps of a transfer run.
 
         Args:
             stage_one: steps of Stage I.
             transfer: steps of Stage II.
+            equal: whether a prompt that does not go on from the target's gets Stage I's steps too.
         """
-        return transfer
+        return transfer + (stage_one if equal and not self.continues_target else 0)
 
     def scale_count(self, sources: int) -> int:
         """Return how many learned scales `[r]` there are beside the target's."""

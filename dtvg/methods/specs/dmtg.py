@@ -10,6 +10,7 @@ from typing import Literal
 from pydantic import Field
 
 from dtvg.methods.specs.base import MethodConfig
+from dtvg.methods.specs.rates import GATED
 
 
 class Dmtg(MethodConfig):
@@ -20,6 +21,7 @@ class Dmtg(MethodConfig):
     summary = "Sources assigned to groups by a learned Gumbel-softmax; one group is the target's."
     after = "DMTG (2407.05082)"
     weights = "learned"
+    own = GATED
 
     name: Literal["dmtg"] = "dmtg"
     groups: int = Field(

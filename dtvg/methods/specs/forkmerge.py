@@ -11,6 +11,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from dtvg.methods.specs.base import MethodConfig, Needs, Subset
+from dtvg.methods.specs.rates import ADAPTED
 
 
 class ForkMerge(MethodConfig):
@@ -22,6 +23,7 @@ class ForkMerge(MethodConfig):
     version = 2
     earlier = (1,)
     weights = "learned"
+    own = ADAPTED
     trains_scales = False
 
     name: Literal["forkmerge"] = "forkmerge"

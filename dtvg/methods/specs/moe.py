@@ -10,6 +10,7 @@ from typing import Literal, Self
 from pydantic import Field, model_validator
 
 from dtvg.methods.specs.base import MethodConfig
+from dtvg.methods.specs.rates import GATED
 
 
 class Moe(MethodConfig):
@@ -22,6 +23,7 @@ class Moe(MethodConfig):
     weights = "learned"
     trains_scales = False
     instance_wise = True
+    own = GATED
 
     name: Literal["moe"] = "moe"
     k: int = Field(

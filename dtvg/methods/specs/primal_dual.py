@@ -10,6 +10,7 @@ from typing import Literal
 from pydantic import Field
 
 from dtvg.methods.specs.base import MethodConfig
+from dtvg.methods.specs.rates import ADAPTED
 
 
 class PrimalDual(MethodConfig):
@@ -21,6 +22,7 @@ class PrimalDual(MethodConfig):
     after = "primal-dual online MTL (2004.01305)"
     weights = "learned"
     trains_scales = False
+    own = ADAPTED
 
     name: Literal["primal_dual"] = "primal_dual"
     rate: float = Field(

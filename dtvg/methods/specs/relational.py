@@ -10,6 +10,7 @@ from typing import Literal
 from pydantic import Field
 
 from dtvg.methods.specs.base import MethodConfig
+from dtvg.methods.specs.rates import GATED
 
 
 class Relational(MethodConfig):
@@ -20,6 +21,7 @@ class Relational(MethodConfig):
     summary = "For each source, a searched kind of context: token by token, attended, or none."
     after = "ATRC (2104.13874)"
     weights = "learned"
+    own = GATED
 
     name: Literal["relational"] = "relational"
     projection: int = Field(

@@ -11,6 +11,7 @@ from typing import Literal
 from pydantic import Field
 
 from dtvg.methods.specs.base import MethodConfig, Needs, Subset
+from dtvg.methods.specs.rates import PLAIN
 from dtvg.rule.types import RuleSettings
 
 
@@ -25,12 +26,18 @@ class SpotDynamic(MethodConfig):
     reads = "prompts"
     weights = "grouped"
     rates = "stage_one"
+    own = PLAIN
     trains_scales = False
 
     name: Literal["spot_dynamic"] = "spot_dynamic"
     regroup_every: int = Field(
         100, ge=1, description="k: the source is chosen again at steps 1, 1 + k, 1 + 2k, …"
     )
+
+    @property
+    def continues_target(self) -> bool:
+        """It goes on from a source's prompt."""
+        return False
 
     def needs(self, sources: Subset, target: str, few_shot: bool = False) -> Needs:
         """Every task's prompt; the prompt and the reference are two branches."""

@@ -10,6 +10,7 @@ from typing import Literal
 from pydantic import Field
 
 from dtvg.methods.specs.base import MethodConfig
+from dtvg.methods.specs.rates import GATED
 
 
 class Taps(MethodConfig):
@@ -22,6 +23,7 @@ class Taps(MethodConfig):
     earlier = (1,)
     weights = "learned"
     trains_scales = False
+    own = GATED
 
     name: Literal["taps"] = "taps"
     base: Literal["mean_sources", "init"] = Field(

@@ -119,7 +119,17 @@ def scores(choice: Choice, dark: bool) -> None:
     )
     st.caption(f"Interval: {info.interval}.")
     show.notes(info.notes)
+    _budgets(info, choice)
     _published(info, lines, choice)
+
+
+def _budgets(info: CompareInfo, choice: Choice) -> None:
+    """Show what each row was trained with."""
+    with st.expander("Rates and budgets", icon=":material/speed:"):
+        frame = export.shown_frame(info, "budgets")
+        st.dataframe(frame, hide_index=True, key=f"budget-table-{choice.name}")
+    if info.budgets.note:
+        st.caption(info.budgets.note)
 
 
 @cache.once(32)

@@ -8,14 +8,14 @@ from typing import Any
 
 import streamlit as st
 
-from dtvg.backbones.specs import BACKBONES
+from dtvg.backbones.specs import BACKBONES, kept_here
 from dtvg.config import ExperimentConfig, settings_path
 from dtvg.config.settings_path import Leaf
 from dtvg.jobs.devices import Device, pick
 from dtvg.methods.specs import METHODS, PROBLEMS
 from dtvg.tasks.catalogue import all_tasks
 from dtvg.ui import forms
-from dtvg.ui.launch.draft import SECTIONS, Draft, Entry, method_leaves
+from dtvg.ui.launch.draft import SECTIONS, Draft, Entry, defaults, method_leaves, own_rates
 
 HOW = {
     "prompt": "Prompt",
@@ -47,7 +47,7 @@ def what(draft: Draft, problems: dict[str, str], notes: dict[str, str]) -> None:
             backbone,
             problems,
             notes,
-            options=list(BACKBONES),
+            options=list(dict.fromkeys((*kept_here(), *BACKBONES))),
             show=_backbone,
             title="Backbone",
         )
@@ -139,7 +139,7 @@ def _choose_methods(draft: Draft, key: str) -> None:
     there = {e.values["name"] for e in draft.methods}
     for name in chosen:
         if name not in there:
-            draft.add(name)
+            draft.add(name, {**defaults(name), **own_rates(name, draft.values["optim"])})
 
 
 def _method(draft: Draft, entry: Entry, problems: dict[str, str], wrong: int) -> None:
