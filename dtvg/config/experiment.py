@@ -39,7 +39,7 @@ AVERAGE = "average"
 MISFIT = "settings_do_not_fit"
 """Pydantic's type of the errors that bring their own place and whole sentence."""
 
-Seed = Annotated[int, Field(ge=0)]
+Seed = Annotated[int, Field(ge=0, le=2**63 - 1)]
 
 
 def _no_duplicates(values: tuple[Any, ...]) -> tuple[Any, ...]:
@@ -234,13 +234,6 @@ class ExperimentConfig(_Shared):
             )
         return self
 
-    def fingerprint(self) -> str:
-        """Return 16 hex digits that identify the content; what is not declared changes nothing."""
-        content = self.model_dump(mode="json")
-        if not self.hypothesis.declared:
-            del content["hypothesis"]
-        return fingerprint(content)
-
     def row_of(self, method: str) -> str:
         """Return the label of the one method of this name or label.
 
@@ -297,8 +290,13 @@ class ExperimentConfig(_Shared):
         return tuple(runs)
 
     def fingerprint(self) -> str:
-        """Return 16 hex digits of the content, with the rates that methods take from elsewhere."""
+        """Return 16 hex digits of the content, with the rates that methods take from elsewhere.
+
+        What is not declared changes nothing.
+        """
         content = self.model_dump(mode="json")
+        if not self.hypothesis.declared:
+            del content["hypothesis"]
         own = {}
         for method in self.methods:
             optim, _ = resolved(self.optim, method.without_rates())

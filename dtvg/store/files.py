@@ -141,7 +141,7 @@ def open_lock_file(path: Path) -> TextIO:
     except OSError as error:
         raise StoreError(
             f"'{path.parent}' cannot be written ({error.strerror or error}), so nothing was "
-            "started or changed; make it writable, or work on a copy in a folder of your own."
+            "started or changed; make it writable, or give another --runs-dir with a copy."
         ) from None
 
 

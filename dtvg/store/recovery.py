@@ -129,13 +129,14 @@ def _before(cohort: CohortDir, runs: Mapping[str, RunDir], why: str) -> Commit:
                 _cut(run, table, int(kept[name][table]) if name in kept else 0)
         os.link(cohort.before_path, link)
         os.replace(link, cohort.state_path)
+        link.unlink(missing_ok=True)
         sync_folder(cohort.path)
     except OSError as error:
         raise StoreError(
             f"The commit before the newest cannot be put back in '{cohort.path}' "
             f"({error.strerror or error}); free some space, then resume."
         ) from None
-    said = f"The newest commit was damaged, so the one before it counts. {why}"
+    said = f"The newest commit was damaged, so the one before it counts: {why.partition('; ')[0]}."
     log.warning("%s", said)
     return tensors, {**meta, FELL_BACK: said}
 

@@ -124,6 +124,10 @@ class RunWriter:
         replace_json(self.run.result_path, content)
 
 
+MOST_WAITING = 64 << 20
+"""Bytes of rows that wait in memory for a disk that refuses, before training waits."""
+
+
 @dataclass(frozen=True)
 class Snapshot:
     """What one commit will write: rows by run and table, tensors and numbers."""
@@ -131,6 +135,11 @@ class Snapshot:
     rows: Mapping[str, Mapping[str, tuple[int, int, pa.Table]]]
     tensors: Mapping[str, np.ndarray]
     meta: Mapping[str, Any]
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of its rows."""
+        return sum(data.nbytes for tables in self.rows.values() for *_, data in tables.values())
 
 
 class CohortWriter:
@@ -246,6 +255,7 @@ def _keep_before(cohort: CohortDir) -> None:
     with contextlib.suppress(OSError):  # without links the newest commit is the only one
         os.link(cohort.state_path, link)
         os.replace(link, cohort.before_path)
+        link.unlink(missing_ok=True)  # stays where both are the same file already
 
 
 def count_rows(found: Sequence[Part]) -> int:
@@ -275,6 +285,7 @@ class Committer:
         self.writer = writer
         self.seconds = seconds
         self.share = share
+        self.most_waiting = MOST_WAITING
         self.seconds_spent = 0.0
         """CPU seconds all commits took so far."""
         self.commits = 0
@@ -283,6 +294,7 @@ class Committer:
         self._thread: threading.Thread | None = None
         self._error: StoreError | None = None
         self._unwritten: list[Snapshot] = []
+        self._waiting = 0
 
     def due(self) -> bool:
         """Whether it is time for another commit and none is in work."""
@@ -291,11 +303,18 @@ class Committer:
         pause = max(self.seconds, self._last_cost / self.share)
         return time.monotonic() - self._last_end >= pause
 
+    @property
+    def full(self) -> bool:
+        """Whether so many rows wait for a disk that refuses that training should wait too."""
+        return self._error is not None and self._waiting > self.most_waiting
+
     def submit(self, snapshot: Snapshot) -> None:
         """Commit a snapshot in the background, after the one in work."""
         if self._thread is not None:
             self._thread.join()
+        self._unwritten = [Snapshot(s.rows, {}, {}) for s in self._unwritten]  # newest state only
         self._unwritten.append(snapshot)
+        self._waiting = sum(s.nbytes for s in self._unwritten)
         self._thread = threading.Thread(target=self._work, name="commit", daemon=False)
         self._thread.start()
 
@@ -304,6 +323,7 @@ class Committer:
         try:
             self.writer.commit(_joined(self._unwritten))
             self._unwritten.clear()
+            self._waiting = 0
             self._error = None
             self.commits += 1
         except StoreError as error:

@@ -6,7 +6,9 @@ commit); `loop.py` says in which order they happen. docs/architecture.md.
 
 from __future__ import annotations
 
+import contextlib
 import logging
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -16,6 +18,7 @@ import torch
 from torch import Tensor
 
 from dtvg.backbones.base import Backbone
+from dtvg.errors import StoreError
 from dtvg.records import RunResult, RunState
 from dtvg.store.layout import CohortDir, RunDir
 from dtvg.store.status import StatusBoard, clear, requested
@@ -36,6 +39,11 @@ from dtvg.training.state import RunSlot, Stack
 from dtvg.training.step import StackStep, cohort_step, gather
 
 log = logging.getLogger(__name__)
+
+LEAST_BUDGET = 16
+"""Padded tokens below which a smaller batch helps nobody."""
+PAUSE_SECONDS = 2.0
+"""A disk that refuses is tried again so often while training waits for it."""
 
 
 @dataclass
@@ -104,7 +112,11 @@ class Cohort:
             self.budget //= 2
             log.warning("out of memory: token budget halved to %d", self.budget)
             return
-        worst = max(self.slots, key=lambda slot: needs[slot.name])
+        self.write_rows()  # what was trained so far belongs to the run that fails
+        left = [slot for slot in self.slots if slot.name in needs]
+        if not left:
+            return
+        worst = max(left, key=lambda slot: needs[slot.name])
         self.fail(
             [
                 Failure(
@@ -207,8 +219,37 @@ class Cohort:
                 if questions[-1].note and slot.evaluated < 0:
                     self.event(slot, "evaluation", questions[-1].note)
             counts.append(len(slot.data.tasks))
-        answers = iter(answer(self.backbone, questions, self.budget * 2))
+        answers = iter(self.answers(questions))
         return [[next(answers) for _ in range(count)] for count in counts]
+
+    def answers(self, questions: Sequence[Question]) -> list[Answer]:
+        """Score questions; out of memory halves the token budget and tries again."""
+        while True:
+            try:
+                return answer(self.backbone, questions, self.budget * 2)
+            except RuntimeError as error:
+                if not is_out_of_memory(error) or self.budget <= LEAST_BUDGET:
+                    raise
+            self.budget //= 2  # after the error is gone, whose traceback holds on to memory
+            if self.backbone.device.type == "cuda":
+                torch.cuda.empty_cache()
+            log.warning("out of memory while scoring: token budget halved to %d", self.budget)
+
+    def pause(self, stop: Callable[[], bool]) -> None:
+        """Wait, without training on, until the disk takes the rows that wait in memory.
+
+        Args:
+            stop: whether somebody asked to stop meanwhile.
+        """
+        for slot in self.slots:
+            self.board.update(slot.name, message="waits until the disk can be written again")
+        while self.committer.full and not stop():
+            time.sleep(PAUSE_SECONDS)
+            self.commit()
+            with contextlib.suppress(StoreError):
+                self.committer.wait()
+        for slot in self.slots:
+            self.board.update(slot.name, message="")
 
     def _record(self, slot: RunSlot, answers: list[Answer], split: str, step: int) -> float:
         """Write the rows of an evaluation; return the run's score."""

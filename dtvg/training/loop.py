@@ -10,6 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 from dtvg.methods.base import HELD
 from dtvg.records import RunState
@@ -72,9 +73,17 @@ def train(cohort: Cohort, stop: StopWish, report: Report = lambda progress: None
             looked = time.monotonic()
         if cohort.committer.due():
             cohort.commit()
+        if cohort.committer.full:
+            cohort.pause(partial(_asked, stop))
+            continue
         cohort.step()
         keep_commit(cohort)
     report(Progress(cohort.directory.id, total, total, 0, None))
+
+
+def _asked(stop: StopWish) -> bool:
+    stop.look()
+    return bool(stop)
 
 
 def _progress(cohort: Cohort, total: int) -> Progress:

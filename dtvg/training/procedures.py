@@ -21,7 +21,7 @@ import torch
 from dtvg.backbones.base import Backbone
 from dtvg.backbones.loading import load_backbone
 from dtvg.config import ExperimentConfig, RunConfig
-from dtvg.errors import DtvgError, NumericsError, StoreError
+from dtvg.errors import DtvgError, JobError, NumericsError, StoreError
 from dtvg.plan.graph import CohortPlan, Plan
 from dtvg.plan.stored import keep_plan
 from dtvg.records import RunState
@@ -129,7 +129,9 @@ def run_experiment(
         device = pick_device(config.device)
         threads = set_threads(config.device)
         log.info("device %s, %d threads", device, threads)
-        backbone = load_backbone(config.backbone, str(device), config.device.precision)
+        backbone = load_backbone(
+            config.backbone, str(device), config.device.precision, config.data.template
+        )
         chosen = None if only is None else frozenset(only)
         kept = bank or PromptBank()
         renew(experiment, config)
@@ -431,6 +433,11 @@ def _train_cohort(
     except KeyboardInterrupt:
         _interrupted(cohort)
         raise
+    except Exception as error:  # noqa: BLE001 - of a device or a library; said with every run
+        log.debug("cohort %s", plan_of.id, exc_info=True)
+        sentence = _said_of(error, plan_of.id)
+        _give_up(cohort, sentence)
+        raise JobError(sentence) from None
     finally:
         cohort.board.close()
 
@@ -535,6 +542,16 @@ def _open(cohort: Cohort, known: set[str], session: Session, fell_back: str) -> 
         told = session.told.get(slot.name, [])
         for kind, detail in starting_events(slot, method, told, session.backbone):
             cohort.event(slot, kind, detail)
+
+
+def _said_of(error: Exception, cohort: str) -> str:
+    """Say in one sentence what ended a cohort that nobody foresaw."""
+    text = " ".join(str(error).split())[:300]
+    return (
+        f"Training of cohort '{cohort}' ended: {type(error).__name__}: {text or 'no message'}. "
+        "What was committed is safe, and resuming continues from there; `dtvg -v runs resume` "
+        "shows where it happened."
+    )
 
 
 def _interrupted(cohort: Cohort) -> None:

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 from dtvg.methods.base import Search
 from dtvg.training.cohort import Cohort, is_due
-from dtvg.training.evaluate import Question, answer, evaluation_rows
+from dtvg.training.evaluate import Question, evaluation_rows
 from dtvg.training.state import RunSlot, Stack
 
 
@@ -94,5 +94,5 @@ def _scores(
         way = (evaluation.mode, evaluation.constrained)
         for prompt in prompts:
             questions.append(Question(prompt, task, "validation", rows, *way))
-    answers = iter(answer(cohort.backbone, questions, cohort.budget * 2))
+    answers = iter(cohort.answers(questions))
     return [[next(answers).metrics["score"] for _ in range(count)] for count in counts]

@@ -124,6 +124,9 @@ class Stack:
     slots: list[RunSlot]
     state: MethodState
     moments: AdamState
+    ended: Tensor | None = None
+    """`[R]` bool on the device: runs with a non-finite step, which nothing changes any more until
+    the row of that step has been read."""
 
     def keep(self, names: set[str]) -> Stack:
         """Return the stack without the runs not named."""
@@ -133,6 +136,7 @@ class Stack:
             [self.slots[i] for i in rows],
             self.state.keep(rows),
             self.moments.keep(rows),
+            None if self.ended is None else self.ended[rows],
         )
 
     def tensors(self) -> dict[str, Tensor]:

@@ -233,6 +233,9 @@ def _update(
     loss, gradients = _gradients(stack, step, loss, gradient)
     norm = _logged(clip(gradients, [s.config.optim.clip_norm for s in slots], count), step)
     finite = torch.isfinite(loss) & torch.isfinite(norm)
+    if stack.ended is not None:
+        finite = finite & ~stack.ended
+    stack.ended = ~finite
     factors = [
         rate_factor(slot.step + 1, slot.config.total_steps, slot.config.optim) for slot in slots
     ]
@@ -248,6 +251,9 @@ def _update(
     decay = send(np.array([r.weight_decay for r in full]), device)
     adamw_update(stack.state.parameters, gradients, stack.moments, rates, decay, updates, finite)
     for name, value in {**step.memory, **observed}.items():
+        before = stack.state.memory.get(name)
+        if before is not None and before.shape == value.shape:
+            value = _kept(finite, value, before)
         stack.state.memory[name] = value
     if isinstance(stack.method, InstanceWise):
         step = averaged(step, [len(examples) for _, examples in parts])
@@ -267,6 +273,11 @@ def _update(
         tokens=[sum(e.tokens for lot in run for e in lot.examples) for run in lots],
         rows=[rows for rows, _ in parts],
     )
+
+
+def _kept(finite: Tensor, value: Tensor, before: Tensor) -> Tensor:
+    """Return a method's memory with that of ended runs as it was."""
+    return torch.where(finite.view((-1,) + (1,) * (value.dim() - 1)), value, before)
 
 
 def clip(gradients: dict[str, Tensor], limits: Sequence[float], branches: int) -> Tensor:
