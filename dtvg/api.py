@@ -123,6 +123,10 @@ class Experiment:
         """Return DTVG against each baseline, paired by seed and example, with what that shows."""
         return self.compare(split, subject=subject).verdicts
 
+    def primary(self) -> pd.DataFrame:
+        """Return the declared comparison (`hypothesis`), tested alone, with its sentence."""
+        return self.compare().primary_table
+
     def ranks(self, split: str = "test") -> pd.DataFrame:
         """Return average ranks over targets, best first."""
         return self.compare(split).ranks.table
@@ -135,6 +139,10 @@ class Experiment:
         """Return what each method trained and took, beside its score."""
         return self.compare().costs.table
 
+    def budgets(self) -> pd.DataFrame:
+        """Return each row's rates, where they came from, trials, steps and target steps."""
+        return self.compare().budgets.table
+
     def published(self) -> pd.DataFrame:
         """Return results from papers on the same targets, with their source."""
         return self.compare().published.table
@@ -144,7 +152,8 @@ class Experiment:
 
         Args:
             form: the format.
-            tables: of scores, verdicts, ranks, profile, costs, published; None: as usual there.
+            tables: of scores, primary, verdicts, ranks, profile, costs, budgets, published; None:
+                as usual there.
         """
         from dtvg.export import export
 

@@ -21,9 +21,11 @@ from dtvg.analysis.compare.lines import (
     Line,
     Lines,
     Spread,
+    budgets_shown,
     costs_shown,
     legend,
     lines_of,
+    primary_shown,
     verdict_notes,
     verdicts_brief,
     verdicts_shown,
@@ -32,13 +34,17 @@ from dtvg.analysis.compare.published import TITLES
 from dtvg.errors import ConfigError, unknown
 from dtvg.version import __version__
 
-TABLES = ("scores", "verdicts", "ranks", "profile", "costs", "published")
+TABLES = ("scores", "primary", "verdicts", "ranks", "profile", "costs", "budgets", "published")
 FORMATS = ("csv", "md", "latex")
+USUAL = ("scores", "primary", "verdicts", "ranks", "costs", "published")
+"""Tables where none is named and several fit."""
 HEADINGS = {
+    "primary": "Primary comparison",
     "verdicts": "Verdicts",
     "ranks": "Ranks over targets",
     "profile": "Performance profile",
     "costs": "Cost",
+    "budgets": "Rates and budgets",
 }
 WIDE = 54
 """Letters and gaps of a line from which on a LaTeX table spans both columns of a page."""
@@ -58,8 +64,7 @@ def export(
     Args:
         info: from `compare_info`.
         form: `csv`, `md` or `latex`.
-        tables: of `TABLES`; None: scores in CSV; scores, verdicts, ranks, costs and published
-            numbers in the others.
+        tables: of `TABLES`; None: scores in CSV, `USUAL` in the others.
         name: what is compared, for headings and labels.
         spread: what stands beside the means of scores; CSV has both.
 
@@ -72,15 +77,24 @@ def export(
         if table not in TABLES:
             raise ConfigError(unknown("table of a comparison", table, TABLES))
     if form == "csv":
-        chosen = tuple(tables or ("scores",))
-        if len(chosen) > 1:
-            raise ConfigError(
-                f"A CSV file holds one table, got {', '.join(chosen)}; name one of them, or "
-                "choose md or latex."
-            )
-        return to_csv(info, chosen[0])
-    chosen = tuple(tables or ("scores", "verdicts", "ranks", "costs", "published"))
+        return to_csv(info, one_table("CSV", tables))
+    chosen = tuple(tables or USUAL)
     return (to_markdown if form == "md" else to_latex)(info, chosen, name, spread)
+
+
+def one_table(what: str, tables: Sequence[str] | None) -> str:
+    """Return the one table of a format that holds no more; scores where none is named.
+
+    Raises:
+        ConfigError: several are named.
+    """
+    chosen = tuple(tables or ("scores",))
+    if len(chosen) > 1:
+        raise ConfigError(
+            f"A {what} file holds one table, got {', '.join(chosen)}; name one of them, or "
+            "choose md or latex."
+        )
+    return chosen[0]
 
 
 def frame_of(info: CompareInfo, table: str) -> pd.DataFrame:
@@ -88,10 +102,12 @@ def frame_of(info: CompareInfo, table: str) -> pd.DataFrame:
     if table == "scores":
         return _scores(info)
     made: dict[str, Callable[[], pd.DataFrame]] = {
+        "primary": lambda: info.primary_table,
         "verdicts": lambda: info.verdicts,
         "ranks": lambda: info.ranks.table,
         "profile": lambda: info.profile.table,
         "costs": lambda: info.costs.table,
+        "budgets": lambda: info.budgets.table,
         "published": lambda: info.published.table,
     }
     return made[table]()
@@ -127,10 +143,22 @@ def to_csv(info: CompareInfo, table: str = "scores") -> str:
     return str(plain_cells(frame_of(info, table)).to_csv(index=False))
 
 
+def to_parquet(info: CompareInfo, table: str = "scores") -> bytes:
+    """Return one table as Parquet, with its types.
+
+    Raises:
+        ConfigError: an unknown table.
+    """
+    if table not in TABLES:
+        raise ConfigError(unknown("table of a comparison", table, TABLES))
+    return bytes(frame_of(info, table).to_parquet(index=False))
+
+
 def _scores(info: CompareInfo) -> pd.DataFrame:
     """Scores with what the subject is against each row, then published numbers apart."""
     ours = info.table.assign(origin="ours", metric=info.metric, split=info.split, source="")
-    columns = ["difference", "low", "high", "p_holm", "verdict", "verdict_runs", "seeds_needed"]
+    columns = ["family", "difference", "low", "high", "p_holm", "p_corrected", "low_corrected"]
+    columns += ["high_corrected", "verdict", "statement", "verdict_runs", "seeds_needed"]
     against = info.verdicts[["baseline", "target", "subject", *columns]].rename(
         columns={"baseline": "method", **{c: f"subject_{c}" for c in columns}}
     )
@@ -167,7 +195,7 @@ def to_markdown(
         keep = [i for i, c in enumerate(head) if i in (0, len(head) - 1) or _any(rows, i)]
         shown = [[row[i] for i in keep] for row in rows]
         parts.append(f"### Published, not run here\n\n{_pipes([head[i] for i in keep], shown)}")
-    for table in ("verdicts", "ranks", "profile", "costs"):
+    for table in ("primary", "verdicts", "ranks", "profile", "costs", "budgets"):
         if table in tables and len(shown_frame(info, table)):
             frame = shown_frame(info, table)
             rows = [[_plain(x) for x in row] for row in printed(frame).to_numpy()]
@@ -182,10 +210,14 @@ def _any(rows: Sequence[Sequence[str]], column: int) -> bool:
 
 def shown_frame(info: CompareInfo, table: str) -> pd.DataFrame:
     """Return one of the smaller tables as it is printed."""
+    if table == "primary":
+        return primary_shown(info)
     if table == "verdicts":
         return verdicts_shown(info)
     if table == "costs":
         return costs_shown(info)
+    if table == "budgets":
+        return budgets_shown(info)
     if table == "ranks":
         frame = info.ranks.table
         shown = {"rank": frame["rank"].round(2), "mean %": (100 * frame["mean"]).round(1)}
@@ -204,17 +236,19 @@ def shown_frame(info: CompareInfo, table: str) -> pd.DataFrame:
 def note_of(info: CompareInfo, table: str) -> str:
     """Return the sentences that belong to a table."""
     notes = {
+        "primary": info.declared_note,
         "verdicts": " ".join(verdict_notes(info)),
         "ranks": info.ranks.note,
         "profile": info.profile.note,
         "costs": info.costs.note,
+        "budgets": info.budgets.note,
         "published": info.published.note,
     }
     return notes[table]
 
 
 def _markdown_line(line: Line) -> list[str]:
-    return [_plain(line.method), *(_markdown_cell(cell) for cell in line.cells)]
+    return [_plain(line.shown), *(_markdown_cell(cell) for cell in line.cells)]
 
 
 def _markdown_cell(cell: Cell) -> str:
@@ -325,7 +359,7 @@ def to_latex(
     lines = lines_of(info, "published" in tables, spread)
     if "scores" in tables:
         parts.append(_latex_scores(info, lines, name))
-    for table in ("verdicts", "ranks", "costs"):
+    for table in ("primary", "verdicts", "ranks", "costs", "budgets"):
         if table in tables and len(shown_frame(info, table)):
             frame = verdicts_brief(info) if table == "verdicts" else shown_frame(info, table)
             rows = [[latex_text(x) for x in row] for row in printed(frame).to_numpy()]
@@ -346,7 +380,7 @@ def _latex_scores(info: CompareInfo, lines: Lines, name: str) -> str:
         of_group = lines.of(group)
         if not of_group:
             continue
-        rows = [[latex_text(e.method), *(_latex_cell(c) for c in e.cells)] for e in of_group]
+        rows = [[latex_text(e.shown), *(_latex_cell(c) for c in e.cells)] for e in of_group]
         if group in titles:
             title = rf"\multicolumn{{{width}}}{{l}}{{\emph{{{titles[group]}}}}}"
             rows.insert(0, [title])

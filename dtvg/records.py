@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 SCHEMA_VERSION = 3
 """Stands in the metadata of every Parquet file; raised when a column is added (2: `subject` of
-events) or what a file carries beside its rows changes (3: digests)."""
+events; 3: `scale_negative`) or what a file carries beside its rows changes (3: digests)."""
 DIGESTS_SINCE = 3
 """From this version on every file carries a digest."""
 
@@ -66,6 +66,13 @@ SOURCES: tuple[Column, ...] = (
     Column("weight", "float32", False, "weight of the source's scaled vector in the merge"),
     Column("scale_mean", "float32", True, "mean over tokens of the source's scale"),
     Column("contribution_norm", "float32", False, "Frobenius norm of what the source adds"),
+    Column(
+        "scale_negative",
+        "float32",
+        True,
+        "share of the source's scale entries below 0; null: no scale",
+        since=3,
+    ),
 )
 
 EVALS: tuple[Column, ...] = (

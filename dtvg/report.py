@@ -41,6 +41,7 @@ Maker = Callable[[Experiment, Run | None, int | None], Iterator[View]]
 
 def _scores(experiment: Experiment, run: Run | None, step: int | None) -> Iterator[View]:
     from dtvg.analysis.compare.info import compare_info
+    from dtvg.analysis.compare.lines import shown_name, verdict_notes, verdicts_shown
     from dtvg.figures.compare import compare_figure, forest_figure, profile_figure, ranks_figure
 
     info = compare_info([r for r in experiment.runs if r.role == "transfer"])
@@ -48,15 +49,19 @@ def _scores(experiment: Experiment, run: Run | None, step: int | None) -> Iterat
         "Scores of each method",
         f"Test score at the best validation step. Interval: {info.interval}.",
         compare_figure(info),
-        info.table,
+        info.table.assign(method=[shown_name(info, m) for m in info.table["method"]]),
     )
+    for one in info.primary:
+        yield View("Primary comparison", one.sentence, None, None)
     if len(info.verdicts):
-        yield View("Verdicts", info.verdict_note, forest_figure(info.paired), info.verdicts)
+        said = " ".join(verdict_notes(info))
+        yield View("Verdicts", said, forest_figure(info.paired), verdicts_shown(info))
     ranked, shape = info.ranks, info.profile
     if len(ranked.table):
         yield View("Ranks over targets", ranked.note, ranks_figure(ranked), ranked.table)
         yield View("Performance profile", shape.note, profile_figure(shape), shape.table)
     yield View("Cost of each method", info.costs.note, None, info.costs.table)
+    yield View("Rates and budgets", info.budgets.note, None, info.budgets.table)
     if len(info.published.table):
         yield View("Published, not run here", info.published.note, None, info.published.table)
 
@@ -153,6 +158,9 @@ def _transfer(experiment: Experiment, run: Run | None, step: int | None) -> Iter
             transfer_figure(info, basis),
             info.of(basis),
         )
+    if len(info.over_targets):
+        said = "Mean over these targets, and targets as random effects; scores 0..1."
+        yield View("What each source adds over all targets", said, None, info.over_targets)
 
 
 def _subsets(experiment: Experiment, run: Run | None, step: int | None) -> Iterator[View]:

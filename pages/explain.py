@@ -35,6 +35,8 @@ def _decision(info: ExplainInfo, dark: bool, order: tuple[str, ...], key: str, n
     st.markdown(f"**{info.headline}**")
     for row in info.table.to_dict("records"):
         mark = ":green-badge[in the group]" if row["member"] else ":gray-badge[left out]"
+        if row["by_hand"]:
+            mark = f":orange-badge[{row['by_hand']} by hand] {mark}"
         st.markdown(f"{row['rank']}. **{row['source']}** {mark}  {row['why']}")
     stem = f"{name}-step{info.step}"
     left, right = st.columns(2)

@@ -33,6 +33,7 @@ from dtvg.store.bank import PromptBank
 from dtvg.store.provenance import provenance
 from dtvg.tasks.catalogue import find_task
 from dtvg.tasks.reading import load_task
+from tests.pages.charts import charts
 
 ROOT = Path(__file__).resolve().parents[1]
 TABLES = ("steps", "sources", "evals", "events", "predictions")
@@ -195,8 +196,28 @@ def decided(home: Path) -> dict[str, Any]:
     return found
 
 
-def configured(home: Path) -> dict[str, Any]:
-    """Every YAML file as it is understood: settings, runs, cohorts; presets, grids, tasks."""
+def only_known(values: Any, then: Any) -> Any:
+    """Return plain settings without the keys that came since, so that digests can be compared.
+
+    Args:
+        values: of an experiment, or part of it.
+        then: the same as it was frozen; lists of methods are matched by the method's name.
+    """
+    if isinstance(values, dict) and isinstance(then, dict):
+        return {k: only_known(v, then[k]) for k, v in values.items() if k in then}
+    if isinstance(values, list) and isinstance(then, list):
+        known = {v["name"]: v for v in then if isinstance(v, dict) and "name" in v}
+        return [only_known(v, known.get(v["name"])) if isinstance(v, dict) else v for v in values]
+    return values
+
+
+def configured(home: Path, then: dict[str, Any] | None = None) -> dict[str, Any]:
+    """Every YAML file as it is understood: settings, runs, cohorts; presets, grids, tasks.
+
+    Args:
+        home: with the fixtures.
+        then: settings of the demo as frozen; digests leave out what came since. None: nothing.
+    """
     files = {}
     for path in sorted(Path("yaml").glob("*.yaml")):
         files[path.name] = _planned(load_config(path))
@@ -207,9 +228,10 @@ def configured(home: Path) -> dict[str, Any]:
         parse("sources", "each left out", base),
         parse("methods.dtvg.threshold", "0, 0.1", base),
     ]
-    grid = [
-        [v["name"], digest(build_config(v).model_dump(mode="json"))] for v in expand(base, axes)
-    ]
+    grid = []
+    for values in expand(base, axes):
+        made = build_config(values).model_dump(mode="json")
+        grid.append([values["name"], digest(made if then is None else only_known(made, then))])
     tasks = {}
     for name in ("my-nli", "reviews"):
         spec, data = find_task(name), load_task(name, DataConfig())
@@ -264,7 +286,7 @@ def opened(page: str, query: str) -> dict[str, Any]:
     found: dict[str, Any] = {
         "address": became,
         "chosen": {k: plain(state[k]) for k in sorted({*asked, *became}) if k in state},
-        "charts": len(app.get("plotly_chart")),
+        "charts": len(charts(app)),
     }
     if page == "overview" and app.dataframe:
         table = app.dataframe[0].value

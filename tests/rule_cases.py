@@ -13,11 +13,14 @@ from typing import Any
 import numpy as np
 
 from dtvg.rule.decide import decide
-from dtvg.rule.types import Grouping
+from dtvg.rule.memory import may_regroup
+from dtvg.rule.types import Grouping, RuleSettings
 
 NAMES = ("amber", "birch", "cedar", "dune", "elm")
 TINY = 1e-7
 """How far beyond or before a margin the rule is asked again; nothing drawn is nearer to a tie."""
+FUZZY = 3e-5
+"""The same for `exact` with ties: its margins hold up to the precision of its values."""
 
 CASES: dict[str, list[dict[str, Any]]] = {
     "greedy": [
@@ -30,9 +33,20 @@ CASES: dict[str, list[dict[str, Any]]] = {
         {"hysteresis": 0.1},
         {"hysteresis": 0.3, "hysteresis_unit": "relative"},
         {"hysteresis": 0.1, "regroup_every": 3},
+        {"regroup_every": 3, "schedule": "random"},
+        {"init_only": True},
+        {"version": 1},
+        {"version": 1, "measure": "cosine", "threshold": 0.1},
+        {"version": 1, "hysteresis": 0.1},
     ],
-    "similarity_only": [{}, {"threshold": 0.2}, {"measure": "cosine"}, {"hysteresis": 0.1}],
-    "consistency_only": [{}, {"measure": "cosine"}, {"regroup_every": 3}],
+    "similarity_only": [
+        {},
+        {"threshold": 0.2},
+        {"measure": "cosine"},
+        {"hysteresis": 0.1},
+        {"version": 1},
+    ],
+    "consistency_only": [{}, {"measure": "cosine"}, {"regroup_every": 3}, {"version": 1}],
     "exact": [
         {},
         {"measure": "cosine"},
@@ -42,14 +56,27 @@ CASES: dict[str, list[dict[str, Any]]] = {
         {"exact_over": "candidates", "exact_similarity": "sum", "threshold": 0.1},
         {"regroup_every": 3, "exact_over": "candidates"},
         {"hysteresis": 0.1},
+        {"version": 1},
+        {"version": 1, "exact_over": "candidates", "threshold": 0.1},
     ],
     "all_sources": [{}, {"regroup_every": 3}],
-    "fixed": [{}, {"threshold": 0.2}],
+    "fixed": [{}, {"threshold": 0.2}, {"version": 1}],
     "empty": [{}],
+    "random": [
+        {},
+        {"threshold": 0.2},
+        {"measure": "cosine"},
+        {"regroup_every": 3},
+        {"regroup_every": 3, "schedule": "random"},
+        {"version": 1},
+    ],
+    "largest": [{}, {"measure": "cosine"}, {"hysteresis": 0.1}, {"version": 1}],
+    "farthest": [{}, {"threshold": -0.3}, {"regroup_every": 3}, {"hysteresis": 0.1}],
     "nearest": [
         {},
         {"threshold": float("-inf"), "measure": "cosine"},
         {"threshold": float("-inf"), "regroup_every": 3},
+        {"version": 1},
     ],
 }
 """Settings by rule. A rule that `decide` knows and this table lacks fails a test."""
@@ -64,6 +91,7 @@ class Asked:
     choice: dict[str, Any]
     previous: np.ndarray | None
     step: int
+    seed: int
 
     @property
     def similarity(self) -> np.ndarray:
@@ -105,7 +133,21 @@ class Asked:
     @property
     def between(self) -> bool:
         """Whether the step lies between two regroupings."""
-        return self.step > 1 and (self.step - 1) % self.choice.get("regroup_every", 1) != 0
+        settings = RuleSettings(**self.choice)
+        return self.step > 1 and not may_regroup(settings, self.step, self.seed)
+
+    @property
+    def edge(self) -> float:
+        """How far beyond or before a margin the rule is asked again."""
+        fuzzy = self.choice["rule"] == "exact" and self.choice.get("version", 2) > 1
+        return FUZZY if fuzzy else TINY
+
+    @property
+    def greedy_size(self) -> int:
+        """How many sources the paper's rule would take, by plain loops."""
+        candidates = [s for s in self.ranked if self.similarity[s] >= self.threshold]
+        values = [self.consistency(candidates[:k]) for k in range(1, len(candidates) + 1)]
+        return values.index(max(values)) + 1 if values else 0
 
     @property
     def compares(self) -> bool:
@@ -123,7 +165,7 @@ class Asked:
         gram = np.asarray(self.grouping.gram, dtype=np.float64)
         grams = np.repeat(gram[None], len(values), axis=0)
         grams[:, 0, 1 + s] = grams[:, 1 + s, 0] = values * self.unit[s]
-        made = decide(grams, previous=self.previous, step=self.step, **self.choice)
+        made = decide(grams, previous=self.previous, step=self.step, seed=self.seed, **self.choice)
         return np.asarray(made.member)
 
     def scan(self, s: int) -> np.ndarray:
@@ -148,15 +190,16 @@ def ask(seed: int, n: int, choice: dict[str, Any]) -> Asked:
     rng = np.random.default_rng([seed, n])
     vectors = rng.normal(size=(n + 1, 6)) + rng.uniform(-0.5, 1.0) * rng.normal(size=6)
     gram = (vectors @ vectors.T / 6).astype(np.float32)
-    remembers = choice["rule"] == "fixed" or "regroup_every" in choice or "hysteresis" in choice
+    keys = {"regroup_every", "hysteresis", "init_only"}
+    remembers = choice["rule"] == "fixed" or bool(keys & choice.keys())
     step = int(rng.integers(1, 6))
     if not remembers or step == 1:
-        return Asked(decide(gram, step=step, **choice), choice, None, step)
+        return Asked(decide(gram, step=step, seed=seed, **choice), choice, None, step, seed)
     nearby = vectors + 0.2 * rng.normal(size=vectors.shape)
     last = decide((nearby @ nearby.T / 6).astype(np.float32), **choice)
     previous = np.asarray(last.member)
-    made = decide(gram, previous=previous, step=step, **choice)
-    return Asked(made, choice, previous, step)
+    made = decide(gram, previous=previous, step=step, seed=seed, **choice)
+    return Asked(made, choice, previous, step, seed)
 
 
 def values_compared(asked: Asked) -> list[float]:
@@ -180,31 +223,31 @@ def values_compared(asked: Asked) -> list[float]:
 
 def check_margins(asked: Asked, margins: np.ndarray) -> None:
     """Check every similarity margin: the group stays just before it and changes just beyond."""
-    base = np.asarray(asked.grouping.member)
+    base, edge = np.asarray(asked.grouping.member), asked.edge
     for s, margin in enumerate(margins):
         own, by = asked.similarity[s], (margin if np.isfinite(margin) else 0.0)
-        before = own + (by - TINY) * np.linspace(-1, 1, 11)
-        beyond = np.array([own - by - TINY, own + by + TINY])
+        before = own + (by - edge) * np.linspace(-1, 1, 11)
+        beyond = np.array([own - by - edge, own + by + edge])
         values = np.concatenate([beyond, before, asked.scan(s)])
         changed = (asked.again(s, values) != base).any(axis=-1)
         if np.isinf(margin):
             assert not changed.any(), (s, values[changed])
             continue
         assert margin >= 0
-        assert not changed[np.abs(values - own) < margin - TINY / 2].any(), (s, margin)
+        assert not changed[np.abs(values - own) < margin - edge / 2].any(), (s, margin)
         assert changed[:2].any(), (s, margin)
 
 
 def check_switches(asked: Asked, change: np.ndarray) -> None:
     """Check every signed change: its source moves just beyond it, that way, and no sooner."""
-    base = np.asarray(asked.grouping.member)
+    base, edge = np.asarray(asked.grouping.member), asked.edge
     for s, signed in enumerate(change):
         own, by = asked.similarity[s], (0.0 if np.isnan(signed) else signed)
-        before = own + (abs(by) - TINY) * np.linspace(-1, 1, 11)
-        values = np.concatenate([[own + by + np.copysign(TINY, by)], before, asked.scan(s)])
+        before = own + (abs(by) - edge) * np.linspace(-1, 1, 11)
+        values = np.concatenate([[own + by + np.copysign(edge, by)], before, asked.scan(s)])
         moved = asked.again(s, values)[:, s] != base[s]
         if np.isnan(signed):
             assert not moved.any(), (s, values[moved])
             continue
-        assert not moved[np.abs(values - own) < abs(by) - TINY / 2].any(), (s, by)
+        assert not moved[np.abs(values - own) < abs(by) - edge / 2].any(), (s, by)
         assert moved[0], (s, by)

@@ -101,8 +101,10 @@ def test_marks_are_the_verdicts_and_are_explained(info: CompareInfo) -> None:
     }
     for row in info.verdicts.itertuples():
         marked = shown[(row.baseline, row.target)]
-        assert (marked == "better_on_runs") == (row.verdict_runs == "better")
-    assert "better_on_runs" in shown.values()
+        decided = row.verdict in ("better", "worse")
+        assert (marked == row.verdict) == decided
+        assert (marked == "better_on_runs") == (row.verdict_runs == "better" and not decided)
+    assert {"better", "better_on_runs"} <= set(shown.values())
     latex = export(info, "latex", ["scores"])
     caption = latex[latex.index("\\caption") : latex.index("\\label")]
     assert r"$^{\circ}$ dtvg is better on new examples, but only for these trained runs" in caption
@@ -143,6 +145,12 @@ def test_latex_has_as_many_cells_as_columns_and_balanced_braces(info: CompareInf
 def test_a_long_table_spans_the_page_and_a_short_one_does_not(info: CompareInfo) -> None:
     text = export(info, "latex", ["scores", "verdicts", "ranks"])
     assert "\\begin{table*}" in text and "\\begin{table}" in export(info, "latex", ["ranks"])
+    assert "differs by less than" in text and "at least $+$" in text or "at least +" in text
+
+
+def test_a_printed_page_has_short_words_for_what_cannot_be_told(tmp_path: Path) -> None:
+    few = record(tmp_path, mostly_right(RATES), config(seeds=[0, 1], methods=list(RATES)))
+    text = export(compare_info(few.runs), "latex", ["verdicts"])
     assert "not enough seeds" not in text[text.index("tab:comparison-verdicts") :]
     assert "too few seeds" in text
 

@@ -29,8 +29,36 @@ DRIFT = 1e-5
 """Of float32 training between processors; on an equal machine the bits are equal."""
 
 
+REJUDGED = (
+    *("p", "p_holm", "p_examples_holm", "verdict", "verdict_runs"),
+    *("seeds_needed", "seeds_attainable"),
+)
+"""Of a comparison: what follows from the choice of test and family, which is another one now.
+
+Differences, intervals and the p of every single test are what they were; the right values of
+these are recomputed in analysis/test_recorded_verdicts.py."""
+
+
 def expected(name: str) -> Any:
-    return json.loads((EXPECTED / f"{name}.json").read_text(encoding="utf-8"))
+    read = json.loads((EXPECTED / f"{name}.json").read_text(encoding="utf-8"))
+    return without_judgement(read) if name == "compared" else read
+
+
+def without_judgement(value: Any) -> Any:
+    """Return what was compared, rows of verdicts without what is judged otherwise now.
+
+    The former p was the larger of sign flips and resampling: it must still follow.
+    """
+    if isinstance(value, list):
+        return [without_judgement(one) for one in value]
+    if not isinstance(value, dict):
+        return value
+    if "verdict" not in value:
+        return {key: without_judgement(one) for key, one in value.items()}
+    known = [value[k] for k in ("p_seeds", "p_both") if isinstance(value[k], float)]
+    if known:
+        assert value["p"] == max(known)
+    return {key: one for key, one in value.items() if key not in REJUDGED}
 
 
 def differences(frozen: Any, now: Any, place: str = "") -> Iterator[str]:
@@ -75,7 +103,11 @@ def test_settings_and_rows_are_those_in_the_files(home: Path, name: str) -> None
 
 
 def test_yaml_files_mean_what_they_meant(home: Path) -> None:
-    then, now = expected("configured"), json.loads(json.dumps(views.configured(home)))
+    then = expected("configured")
+    demo = then["presets"]["demo"]
+    now = json.loads(json.dumps(views.configured(home, demo)))
+    if _keys(now["overridden"]["settings"]) != _keys(then["overridden"]["settings"]):
+        now["overridden"]["fingerprint"] = then["overridden"]["fingerprint"]
     for name, frozen in then["files"].items():
         # a fingerprint is that of the same settings only: new ones came with their defaults
         if now["files"][name]["settings"].keys() != frozen["settings"].keys() or any(

@@ -1,13 +1,14 @@
-"""Statistics of all analyses, each once: intervals, bootstrap, exact tests, Jaccard, power.
+"""Statistics of all analyses, each once: intervals, bootstrap, paired tests, families, power.
 
-Seeds are few, so nothing here leans on normality except where its name says t. The percentile
-interval itself stands in `tasks/scoring.py`, which scores single runs with it.
+Tests take whole stacks of comparisons at once, so that simulations run the very functions that
+give verdicts. The percentile interval itself stands in `tasks/scoring.py`, which scores single
+runs with it. docs/verdicts.md.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from math import ceil, log2
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -24,6 +25,8 @@ EXACT_PAIRS = 16
 """Pairs up to which every sign pattern is tried; beyond, random ones are."""
 FEWEST_SEEDS = 3
 """Below this no verdict is given."""
+JOINT_SEEDS = 6
+"""Seeds from which on joint sign flips can reach 5 %: 2^(1 − 6) = 3.1 %."""
 EXACT_DISCORDANT = 25
 """Discordant examples below which McNemar's test is exact."""
 POWER = 0.8
@@ -51,16 +54,44 @@ def bootstrap_interval(values: Sequence[float] | Floats, seed: int = 0) -> Inter
     return percentile_interval(sample[resample_indices(len(sample), seed)].mean(axis=1))
 
 
-def t_interval(values: Sequence[float] | Floats) -> Interval:
-    """Student's t interval of the mean (95 %); NaN ends with fewer than two values."""
+def t_interval(values: Sequence[float] | Floats, level: float = COVERAGE) -> Interval:
+    """Student's t interval of the mean; NaN ends with fewer than two values."""
     from scipy.special import stdtrit  # scipy.stats takes half a second to import
 
     sample = np.asarray(values, dtype=np.float64)
     if len(sample) < 2:
         return Interval(float("nan"), float("nan"))
-    half = float(stdtrit(len(sample) - 1, 1 - ALPHA / 2)) * float(sample.std(ddof=1))
+    half = float(stdtrit(len(sample) - 1, (1 + level) / 2)) * float(sample.std(ddof=1))
     half /= float(np.sqrt(len(sample)))
     return Interval(float(sample.mean()) - half, float(sample.mean()) + half)
+
+
+def student_p(differences: Floats) -> Floats:
+    """Two-sided p of Student's paired t test over the last axis.
+
+    Scores move in steps of one example, so differences can all be equal, and t has no
+    denominator. Then the exact sign flips stand in: `2^(1 − n)`, or 1 where all are 0.
+
+    Args:
+        differences: `[... n]`; NaN: that pair does not exist.
+
+    Returns:
+        `[...]`; NaN with fewer than two pairs.
+    """
+    from scipy.special import stdtr
+
+    d = np.asarray(differences, dtype=np.float64)
+    n = (~np.isnan(d)).sum(axis=-1)
+    mean = np.nansum(d, axis=-1) / np.maximum(n, 1)
+    squares = np.nansum((d - mean[..., None]) ** 2, axis=-1)
+    spread = np.sqrt(squares / np.maximum(n - 1, 1))
+    equal = spread <= 1e-12 + 1e-9 * np.abs(mean)
+    t = np.divide(
+        np.abs(mean), spread / np.sqrt(np.maximum(n, 1)), where=~equal, out=np.zeros(np.shape(mean))
+    )
+    flips = np.where(np.abs(mean) > 1e-12, 2.0 ** (1.0 - n), 1.0)
+    p = np.where(equal, flips, 2 * stdtr(np.maximum(n - 1, 1), -t))
+    return np.where(n < 2, np.nan, p)
 
 
 def sign_flip_p(differences: Sequence[float] | Floats, seed: int = 0) -> float:
@@ -107,14 +138,108 @@ def holm(p: Sequence[float] | Floats) -> Floats:
     return adjusted
 
 
-def smallest_p(seeds: int, comparisons: int = 1) -> float:
-    """Smallest Holm-adjusted p that sign flips over this number of seeds can give."""
-    return min(1.0, comparisons * 2.0 ** (1 - seeds)) if seeds else 1.0
+def joint_sign_flips(differences: Floats, seed: int = 0) -> Floats:
+    """Adjusted p of a family by the maximum statistic under joint sign flips, step-down.
+
+    A pattern of signs turns a seed's differences in all comparisons together, which keeps how
+    the comparisons depend on one another; the family's most extreme Student's t of each pattern
+    is what an observed one is set against (Westfall and Young, Resampling-Based Multiple
+    Testing, 1993). It assumes joint symmetry: without an effect, a seed's vector of differences
+    is as likely as its negative. Up to 16 seeds all patterns are tried, beyond 2^16 random ones.
+
+    Args:
+        differences: `[... m S]`, a row a comparison, a column a seed; NaN: the seed is missing.
+        seed: of the random patterns.
+
+    Returns:
+        `[... m]`, at least `2^(1 − S)`; NaN where a comparison has no two seeds.
+    """
+    from scipy.special import stdtr
+
+    d = np.asarray(differences, dtype=np.float64)
+    n = (~np.isnan(d)).sum(axis=-1)
+    known, d = n > 1, np.nan_to_num(d)
+    length = np.sqrt(np.maximum(n * (d**2).sum(axis=-1), 1e-300))
+    signs = _patterns(d.shape[-1], seed)
+    # the squares stay under flips, so t follows from the correlation of differences and signs
+    r = np.clip(np.round(np.abs(d @ signs.T) / length[..., None], 12), 0, 1)
+    freedom = np.maximum(n - 1, 1)[..., None]
+    t = np.sqrt(freedom) * r / np.sqrt(np.maximum(1 - r**2, 1e-24))
+    p = np.where(known[..., None], stdtr(freedom, -t), np.inf)
+    order = np.argsort(p[..., 0], axis=-1, kind="stable")
+    ranked = np.take_along_axis(p, order[..., None], axis=-2)
+    least = np.minimum.accumulate(ranked[..., ::-1, :], axis=-2)[..., ::-1, :]
+    shares = (least <= ranked[..., :1] * (1 + 1e-9)).mean(axis=-1)
+    adjusted = np.empty_like(shares)
+    np.put_along_axis(adjusted, order, np.maximum.accumulate(shares, axis=-1), axis=-1)
+    return np.where(known, adjusted, np.nan)
 
 
-def seeds_needed(comparisons: int = 1) -> int:
-    """Seeds from which on a verdict at 5 % is attainable at all."""
-    return max(FEWEST_SEEDS, ceil(1 + log2(max(1, comparisons) / ALPHA) - 1e-12))
+def _patterns(n: int, seed: int) -> Floats:
+    """Signs `[P n]`, the first all positive: every pattern, or 2^16 random ones."""
+    if n <= EXACT_PAIRS:
+        every = (np.arange(2**n)[:, None] >> np.arange(n)) & 1
+        return 1.0 - 2.0 * every.astype(np.float64)
+    drawn = np.random.default_rng(seed).integers(0, 2, (2**EXACT_PAIRS, n), dtype=np.int8)
+    drawn[0] = 0
+    return 1.0 - 2.0 * drawn.astype(np.float64)
+
+
+class Crossed(NamedTuple):
+    """A mean difference under crossed random effects of seeds and examples."""
+
+    difference: Floats
+    variance: Floats
+    """Of the mean difference."""
+    freedom: Floats
+    """Degrees of freedom after Satterthwaite."""
+
+    @property
+    def p(self) -> Floats:
+        """Two-sided p; NaN where nothing varies."""
+        from scipy.special import stdtr
+
+        t = np.abs(self.difference) / np.sqrt(np.where(self.variance > 0, self.variance, np.nan))
+        return np.asarray(2 * stdtr(self.freedom, -t))
+
+    def interval(self, level: float = COVERAGE) -> tuple[Floats, Floats]:
+        """Return both ends of the interval of the mean difference."""
+        from scipy.special import stdtrit
+
+        half = stdtrit(self.freedom, (1 + level) / 2) * np.sqrt(self.variance)
+        return np.asarray(self.difference - half), np.asarray(self.difference + half)
+
+
+def crossed_effects(parts: Sequence[Floats]) -> Crossed:
+    """Estimate a mean difference whose seeds and examples are both drawn from larger ones.
+
+    Each example's difference is `μ + seed + example + rest`. Mean squares of the two-way table
+    give the variance of the mean, Satterthwaite (Biometrics Bulletin 2, 1946) its degrees of
+    freedom. Several targets share the seeds and have examples of their own; the mean is the
+    average over them. The estimate is never below what seeds, or examples, alone give.
+
+    Args:
+        parts: one `[... S E]` a target, the subject's value minus the baseline's; S, E ≥ 2.
+    """
+    count, seeds = len(parts), parts[0].shape[-2]
+    means = sum(part.mean(axis=-1) for part in parts) / count
+    by_seed = means.var(axis=-1, ddof=1) / seeds
+    by_example, rest = np.zeros_like(by_seed), np.zeros_like(by_seed)
+    terms = by_seed**2 / (seeds - 1)
+    for part in parts:
+        n = part.shape[-1]
+        own, columns = part.mean(axis=-1), part.mean(axis=-2)
+        total = ((part - own.mean(axis=-1)[..., None, None]) ** 2).sum(axis=(-1, -2))
+        squares = seeds * (n - 1) * columns.var(axis=-1, ddof=1)
+        left = np.maximum(total - squares - n * (seeds - 1) * own.var(axis=-1, ddof=1), 0)
+        scale, freedom = 1 / (seeds * n * count**2), (seeds - 1) * (n - 1)
+        example, residual = scale * squares / (n - 1), scale * left / freedom
+        by_example, rest = by_example + example, rest + residual
+        terms = terms + example**2 / (n - 1) + residual**2 / freedom
+    floor = np.maximum(by_seed, by_example)
+    variance = np.maximum(by_seed + by_example - rest, floor)
+    freedom = np.divide(variance**2, terms, out=np.full_like(terms, np.nan), where=terms > 0)
+    return Crossed(np.asarray(means.mean(axis=-1)), np.asarray(variance), freedom)
 
 
 def mcnemar_p(first_only: int, second_only: int) -> tuple[float, str]:
@@ -174,7 +299,7 @@ def seeds_for_power(effect: float, comparisons: int = 1, power: float = POWER) -
     """Seeds with which an effect of this size would be shown with the given power.
 
     Paired t test at 5 % over the number of comparisons (Holm's first step), and never fewer
-    than `seeds_needed`. The effect seen on few seeds is itself uncertain, and so is this.
+    than `FEWEST_SEEDS`. The effect seen on few seeds is itself uncertain, and so is this.
 
     Args:
         effect: standardised mean difference (Cohen's d, Hedges' g).
@@ -186,11 +311,10 @@ def seeds_for_power(effect: float, comparisons: int = 1, power: float = POWER) -
     """
     if not np.isfinite(effect) or effect == 0:
         return None
-    least = seeds_needed(comparisons)
     alpha = ALPHA / max(1, comparisons)
     if paired_power(effect, MOST_SEEDS, alpha) < power:
         return None
-    low, high = least, MOST_SEEDS
+    low, high = FEWEST_SEEDS, MOST_SEEDS
     while low < high:
         middle = (low + high) // 2
         if paired_power(effect, middle, alpha) >= power:

@@ -23,7 +23,9 @@ from torch import Tensor
 
 from dtvg.backbones import decoding
 from dtvg.backbones.labels import LabelSet
+from dtvg.backbones.speech import Speech, needs_space
 from dtvg.errors import ConfigError
+from dtvg.tasks.scoring import normal
 
 CACHE_NAMES = ("cache", "past_key_values")
 """What models call the keys and values they keep, newest name first."""
@@ -98,12 +100,19 @@ class Backbone(ABC):
     """A frozen language model that answers with a soft prompt in front of its input."""
 
     family: str
+    joined = False
+    """Whether input and answer are one sequence."""
+    cut_start: bool
+    """Whether the tokenizer was saved so that it cuts the start of a long text."""
 
     def __init__(
         self, model: Any, tokenizer: Any, name: str, revision: str, dropout: float = 0.0
     ) -> None:
         self.model = model.eval().requires_grad_(False)
         self.tokenizer = tokenizer
+        self.cut_start = getattr(tokenizer, "truncation_side", "right") == "left"
+        # an input is cut at its end, whatever side the tokenizer was saved with
+        tokenizer.truncation_side = "right"
         self.name = name
         self.revision = revision
         self.dropout = dropout
@@ -248,9 +257,40 @@ class Backbone(ABC):
         ]
 
     def target_ids(self, targets: Sequence[str], limit: int) -> list[list[int]]:
-        """Return token ids of answers, cut to `limit`, each with its end mark."""
-        found = self.tokenizer(list(targets), add_special_tokens=False)["input_ids"]
-        return [[*ids[: limit - 1], self.eos_id] for ids in found]
+        """Return token ids of answers, cut to `limit`, each with its end mark.
+
+        Where one sequence holds input and answer, an answer is encoded with the space that text
+        has before it (`speech.needs_space`).
+        """
+        return [[*ids[: limit - 1], self.eos_id] for ids in self.speech.answers(targets)]
+
+    @cached_property
+    def speech(self) -> Speech:
+        """How the tokenizer writes answers and reads inputs."""
+
+        def encode(texts: Sequence[str]) -> list[list[int]]:
+            if not texts:
+                return []
+            found = self.tokenizer(list(texts), add_special_tokens=False)["input_ids"]
+            return [list(ids) for ids in found]
+
+        unknown = self.tokenizer.unk_token_id
+        # GPT-2 calls its end mark the unknown token, and its tokens can write anything
+        lacks = unknown is not None and unknown != self.tokenizer.eos_token_id
+        spaced = self.joined and needs_space(lambda text: encode([text])[0])
+        return Speech(
+            self.name, encode, self._texts, unknown if lacks else None, spaced, self.joined
+        )
+
+    @cached_property
+    def versions(self) -> dict[str, int]:
+        """What of reading and answering is not as it was first with this tokenizer.
+
+        `answers` is 2 where answers have their space now, `inputs` where the start of a long
+        input was cut. Empty for most; it enters the identities of prompts.
+        """
+        found = {"answers": self.speech.spaced, "inputs": self.cut_start and not self.joined}
+        return {part: 2 for part, changed in found.items() if changed}
 
     @abstractmethod
     def _source_ids(self, sources: list[str], limit: int) -> list[list[int]]:
@@ -314,7 +354,10 @@ class Backbone(ABC):
         Raises:
             ConfigError: two words become the same tokens.
         """
-        return LabelSet.of(words, self.target_ids(words, limit), self.device, self.name)
+        ids = self.target_ids(words, limit)
+        backs = self._texts([row[:-1] for row in ids])
+        lost = any(normal(b) != normal(w) for b, w in zip(backs, words, strict=True))
+        return LabelSet.of(words, ids, self.device, self.name, lost)
 
     def loss(
         self, prompt: Float[Tensor, "b r d"], batch: TokenBatch
@@ -341,7 +384,11 @@ class Backbone(ABC):
         for row in ids.tolist():
             stop = next((i for i, token in enumerate(row) if token in self.end_ids), len(row))
             rows.append(row[:stop])
-        texts: list[str] = self.tokenizer.batch_decode(rows, skip_special_tokens=True)
+        return self._texts(rows)
+
+    def _texts(self, rows: Sequence[Sequence[int]]) -> list[str]:
+        """Turn ids into texts, without special tokens and white space around them."""
+        texts: list[str] = self.tokenizer.batch_decode(list(rows), skip_special_tokens=True)
         return [text.strip() for text in texts]
 
 

@@ -17,18 +17,18 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from dtvg.backbones.base import Backbone, Encoded, Prefix, TokenBatch, padded, reading, take
+from dtvg.backbones.speech import ANSWER_MARK
 
 log = logging.getLogger(__name__)
 PROBE_TOLERANCE = 0.05
 """Relative difference of logits beyond which kept keys are not trusted; rounding stays below."""
-ANSWER_MARK = " answer:"
-"""Stands between input and answer, since one sequence holds both."""
 
 
 class DecoderOnly(Backbone):
     """A frozen causal model with soft prompts before everything, BOS included."""
 
     family = "decoder_only"
+    joined = True
 
     @cached_property
     def front(self) -> list[int]:

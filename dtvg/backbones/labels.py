@@ -51,7 +51,12 @@ class LabelSet:
 
     @classmethod
     def of(
-        cls, words: Sequence[str], ids: Sequence[Sequence[int]], device: torch.device, name: str
+        cls,
+        words: Sequence[str],
+        ids: Sequence[Sequence[int]],
+        device: torch.device,
+        name: str,
+        lost: bool = False,
     ) -> LabelSet:
         """Build the trie.
 
@@ -60,17 +65,13 @@ class LabelSet:
             ids: their tokens, end marks included.
             device: where the tables live.
             name: the backbone's, for messages.
+            lost: whether the backbone cannot write a word, for messages.
 
         Raises:
             ConfigError: two words become the same tokens.
         """
         rows = [tuple(int(i) for i in row) for row in ids]
-        for i, row in enumerate(rows):
-            if row in rows[:i]:
-                raise ConfigError(
-                    f"Label words '{words[rows.index(row)]}' and '{words[i]}' have the same tokens "
-                    f"with backbone '{name}'; choose other label words or evaluation.mode generate."
-                )
+        _refuse_equal(words, rows, name, lost)
         tokens = sorted({token for row in rows for token in row})
         where = {token: i for i, token in enumerate(tokens)}
         children: list[dict[int, int]] = [{}]
@@ -107,3 +108,21 @@ class LabelSet:
             torch.tensor(inside, device=device),
             choices,
         )
+
+
+def _refuse_equal(
+    words: Sequence[str], rows: Sequence[tuple[int, ...]], name: str, lost: bool
+) -> None:
+    """Refuse two words that become the same tokens."""
+    for i, row in enumerate(rows):
+        if row in rows[:i]:
+            what = f"Label words '{words[rows.index(row)]}' and '{words[i]}' have the same tokens"
+            if lost:
+                raise ConfigError(
+                    f"{what} with backbone '{name}', which cannot write them; choose other label "
+                    "words."
+                )
+            raise ConfigError(
+                f"{what} with backbone '{name}'; choose other label words or evaluation.mode "
+                "generate."
+            )

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+from contextlib import nullcontext
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -17,9 +18,10 @@ from safetensors import SafetensorError
 from dtvg.backbones.base import Backbone
 from dtvg.backbones.decoder_only import DecoderOnly
 from dtvg.backbones.encoder_decoder import EncoderDecoder
-from dtvg.backbones.specs import location
+from dtvg.backbones.specs import location, whole_in_cache
 from dtvg.config import BackboneConfig
 from dtvg.errors import ConfigError
+from dtvg.network import hub_left_alone, refuse_unreachable_hub
 
 DTYPES = {
     "float32": torch.float32,
@@ -55,38 +57,14 @@ def load_backbone(
         ConfigError: if the name means nothing, it is not a model that writes answers, or loading
             fails (with the library's reason).
     """
-    import transformers
-
     weights = _weight_options(precision, device)
-    place = location(config.name)
-    options: dict[str, Any] = {"trust_remote_code": False}
-    if config.revision:
-        options["revision"] = config.revision
-    transformers.utils.logging.disable_progress_bar()
-    settings = _attempt(
-        config.name, "its config.json", transformers.AutoConfig.from_pretrained, place, **options
-    )
-    check_architecture(config.name, settings)
-    tokenizer = _load_tokenizer(config.name, place, options)
-    loader: Any = (
-        transformers.AutoModelForSeq2SeqLM
-        if settings.is_encoder_decoder
-        else transformers.AutoModelForCausalLM
-    )
-    model, report = _attempt(
-        config.name,
-        "its weights",
-        loader.from_pretrained,
-        place,
-        output_loading_info=True,
-        **weights,
-        **options,
-    )
-    _check_complete(config.name, report)
+    place, revision, silent = _place(config)
+    with hub_left_alone() if silent else nullcontext():
+        settings, tokenizer, model = _load(config.name, place, revision, weights)
     if precision not in QUANTISED:
         model = model.to(device)
     family = EncoderDecoder if settings.is_encoder_decoder else DecoderOnly
-    revision = config.revision or _revision(place, settings)
+    revision = config.revision or _revision(location(config.name))
     backbone = family(model, tokenizer, config.name, revision, config.dropout)
     if "inputs_embeds" not in backbone.accepts:
         raise ConfigError(
@@ -94,6 +72,58 @@ def load_backbone(
             "so it cannot take a soft prompt; choose another backbone."
         )
     return backbone
+
+
+def _place(config: BackboneConfig) -> tuple[str, str | None, bool]:
+    """Return the folder or hub id to load from, the revision, and whether to ask nobody.
+
+    A model that lies whole in the hub's cache is loaded from there, without a request. Where the
+    hub cannot be reached nothing is asked of it either: its client would repeat every request.
+    """
+    place = location(config.name)
+    if Path(place).is_dir():
+        return place, config.revision, False
+    folder = whole_in_cache(place, config.revision)
+    if folder is not None:
+        return str(folder), None, True
+    try:
+        refuse_unreachable_hub()
+    except ConnectionError:
+        return place, config.revision, True
+    return place, config.revision, False
+
+
+def _load(
+    name: str, place: str, revision: str | None, weights: dict[str, Any]
+) -> tuple[Any, Any, Any]:
+    """Return a model's configuration, tokenizer and the model, as the library loads them."""
+    import transformers
+
+    options: dict[str, Any] = {"trust_remote_code": False}
+    if revision:
+        options["revision"] = revision
+    transformers.utils.logging.disable_progress_bar()
+    settings = _attempt(
+        name, "its config.json", transformers.AutoConfig.from_pretrained, place, **options
+    )
+    check_architecture(name, settings)
+    tokenizer = _load_tokenizer(name, place, options)
+    loader: Any = (
+        transformers.AutoModelForSeq2SeqLM
+        if settings.is_encoder_decoder
+        else transformers.AutoModelForCausalLM
+    )
+    model, report = _attempt(
+        name,
+        "its weights",
+        loader.from_pretrained,
+        place,
+        output_loading_info=True,
+        **weights,
+        **options,
+    )
+    _check_complete(name, report)
+    return settings, tokenizer, model
 
 
 def check_architecture(name: str, settings: Any) -> None:
@@ -240,11 +270,14 @@ def _weight_options(precision: str, device: str) -> dict[str, Any]:
     return {"dtype": half, "quantization_config": quantised, "device_map": {"": device}}
 
 
-def _revision(place: str, settings: Any) -> str:
-    """Return what identifies the weights: the hub's commit, or a hash of a folder's files."""
+def _revision(place: str) -> str:
+    """Return what identifies the weights: a hash of a folder's files.
+
+    Of a hub id without `revision` nothing is known: prompts in the bank carry the word.
+    """
     folder = Path(place)
     if not folder.is_dir():
-        return str(getattr(settings, "_commit_hash", None) or "unknown")
+        return "unknown"
     digest = hashlib.sha256()
     for path in sorted(folder.iterdir()):
         if path.suffix not in (".safetensors", ".bin", ".json", ".model"):

@@ -42,6 +42,8 @@ def read_pickled(path: Path) -> dict[str, np.ndarray]:
     except Exception as error:  # noqa: BLE001 - a stranger's bytes can break the reader anywhere
         reason = " ".join(str(error).split())[:160]
         raise StoreError(f"'{path}' is not a file written by torch.save ({reason}).") from None
+    if isinstance(found, Mapping) and isinstance(found.get("state_dict"), Mapping):
+        found = found["state_dict"]  # a checkpoint of a trainer
     tensors = found if isinstance(found, Mapping) else {"tensor": found}
     wrong = [f"{k} ({type(v).__name__})" for k, v in tensors.items() if not _is_tensor(v)]
     if wrong or not tensors:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from dtvg import paths
+from dtvg.backbones.speech import Speech, needs_space
 from dtvg.errors import ConfigError, nearest
 
 
@@ -213,6 +214,49 @@ def _config_on_disk(name: str) -> dict[str, Any] | None:
     return values if isinstance(values, dict) else None
 
 
+WEIGHTS = ("model.safetensors", "pytorch_model.bin")
+TOKENIZERS = ("tokenizer.json", "spiece.model", "tokenizer.model", "vocab.json", "vocab.txt",
+              "tokenizer_config.json")  # fmt: skip
+
+
+def whole_in_cache(name: str, revision: str | None = None) -> Path | None:
+    """Return the folder of the hub's cache that holds a model as a whole.
+
+    Args:
+        name: a hub id.
+        revision: commit, tag or branch; None: the newest that was fetched.
+
+    Returns:
+        None where its configuration, its tokenizer or a part of its weights is not there.
+    """
+    from huggingface_hub import try_to_load_from_cache
+    from huggingface_hub.errors import HFValidationError
+
+    try:
+        cached = try_to_load_from_cache(name, "config.json", revision=revision)
+    except (HFValidationError, OSError):
+        return None
+    if not isinstance(cached, str):
+        return None
+    folder = Path(cached).parent
+    tokenizer = any((folder / one).exists() for one in TOKENIZERS)
+    return folder if tokenizer and _has_weights(folder) else None
+
+
+def _has_weights(folder: Path) -> bool:
+    """Whether all weights are there: one file, or every part that an index lists."""
+    if any((folder / one).exists() for one in WEIGHTS):
+        return True
+    for one in WEIGHTS:
+        try:
+            listed = json.loads((folder / f"{one}.index.json").read_text(encoding="utf-8"))
+            parts = set(listed["weight_map"].values())
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+            continue
+        return bool(parts) and all((folder / part).exists() for part in parts)
+    return False
+
+
 _WIDTH = ("word_embed_proj_dim", "embedding_size", "d_model", "hidden_size", "n_embd", "n_embed")
 _HIDDEN = ("d_model", "hidden_size", "n_embd", "n_embed")
 _LAYERS = ("num_layers", "num_hidden_layers", "n_layer", "n_layers", "encoder_layers")
@@ -268,6 +312,52 @@ def token_pieces(text: str, backbone: str = "demo") -> list[str]:
     path = _tokenizer_file(backbone)
     found = _open(str(path), path.stat().st_mtime_ns)
     return [str(piece) for piece in found.encode(text, add_special_tokens=False).tokens]
+
+
+def speech_of(backbone: str) -> Speech:
+    """Return how a backbone's tokenizer writes answers and reads inputs, from its files.
+
+    Args:
+        backbone: 'demo', a folder, or a hub id whose tokenizer is in the hub's cache.
+
+    Raises:
+        ConfigError: if the backbone has no fast tokenizer on disk.
+    """
+    path = _tokenizer_file(backbone)
+    changed = path.stat().st_mtime_ns
+    found = _open(str(path), changed)
+    sizes = facts(backbone)
+    joined = sizes is not None and not sizes.encoder_decoder
+
+    def encode(texts: Sequence[str]) -> list[list[int]]:
+        encoded = found.encode_batch(list(texts), add_special_tokens=False)
+        return [list(one.ids) for one in encoded]
+
+    def decode(rows: list[list[int]]) -> list[str]:
+        return [str(text) for text in found.decode_batch(rows, skip_special_tokens=True)]
+
+    spaced = joined and needs_space(lambda text: encode([text])[0])
+    return Speech(backbone, encode, decode, _unknown(str(path), changed), spaced, joined)
+
+
+def tokenizer_stamp(backbone: str) -> str:
+    """Return what changes when a backbone's tokenizer file does.
+
+    Raises:
+        ConfigError: as `speech_of`.
+    """
+    path = _tokenizer_file(backbone)
+    return f"{path} {path.stat().st_mtime_ns}"
+
+
+@functools.lru_cache(maxsize=4)
+def _unknown(path: str, changed: int) -> int | None:
+    """Return the id of the token that stands for what cannot be written; None: there is none."""
+    model = json.loads(Path(path).read_text(encoding="utf-8")).get("model", {})
+    if isinstance(model.get("unk_id"), int):
+        return int(model["unk_id"])
+    token = model.get("unk_token")
+    return None if token is None else _open(path, changed).token_to_id(token)
 
 
 @functools.lru_cache(maxsize=4)

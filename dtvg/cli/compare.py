@@ -36,11 +36,13 @@ def add(actions: Any) -> None:
         default="std",
         help="beside each mean: standard deviation over seeds, or the mean's 95 %% interval",
     )
-    made.add_argument("--format", choices=("table", "csv", "md", "latex"), default="table")
+    made.add_argument(
+        "--format", choices=("table", "csv", "parquet", "md", "latex"), default="table"
+    )
     made.add_argument(
         "--tables",
-        help="comma-separated: scores, verdicts, ranks, profile, costs, published "
-        "(csv: one of them, scores if none is named)",
+        help="comma-separated: scores, primary, verdicts, ranks, profile, costs, budgets, "
+        "published (csv and parquet: one of them, scores if none is named)",
     )
     made.add_argument("--out", type=Path, help="file to write (default: print)")
     made.set_defaults(do=compare)
@@ -50,7 +52,7 @@ def compare(arguments: argparse.Namespace) -> int:
     """Compare the methods of experiments and print or write the result."""
     from dtvg.analysis.compare.info import compare_info
     from dtvg.analysis.compare.verdicts import check_subject
-    from dtvg.export import export
+    from dtvg.export import export, one_table, to_parquet
     from dtvg.store.files import replace_bytes
     from dtvg.store.reader import open_experiment
 
@@ -71,12 +73,18 @@ def compare(arguments: argparse.Namespace) -> int:
     title = ", ".join(dict.fromkeys(r.experiment for r in found))
     if arguments.format == "table":
         return _print(info, title, tables, arguments.out, arguments.spread)
-    text = export(info, arguments.format, tables, title, arguments.spread)
-    if arguments.out is None:
-        print(text, end="")
-        return 0
+    if arguments.format == "parquet":
+        if arguments.out is None:
+            raise ConfigError("Parquet is not text; name the file to write with --out.")
+        content = to_parquet(info, one_table("Parquet", tables))
+    else:
+        text = export(info, arguments.format, tables, title, arguments.spread)
+        if arguments.out is None:
+            print(text, end="")
+            return 0
+        content = text.encode()
     arguments.out.parent.mkdir(parents=True, exist_ok=True)
-    replace_bytes(arguments.out, text.encode())
+    replace_bytes(arguments.out, content)
     print(f"Comparison of {title} is in {arguments.out}.")
     return 0
 
@@ -94,7 +102,7 @@ def _print(
     from dtvg import export
     from dtvg.errors import ConfigError, unknown
 
-    chosen = tables or ["scores", "verdicts", "ranks", "costs", "published"]
+    chosen = tables or list(export.USUAL)
     for table in chosen:
         if table not in export.TABLES:
             raise ConfigError(unknown("table of a comparison", table, export.TABLES))
@@ -126,7 +134,7 @@ def _tables(console: Any, info: CompareInfo, title: str, chosen: list[str], spre
                 table.add_row(*_row(line), end_section=i == len(of_group) - 1)
         console.print(table)
         console.print(escape("\n".join([*legend(lines, info), *info.notes])))
-    for name in ("verdicts", "ranks", "profile", "costs"):
+    for name in ("primary", "verdicts", "ranks", "profile", "costs", "budgets"):
         if name not in chosen:
             continue
         frame = export.shown_frame(info, name)
@@ -152,7 +160,7 @@ def _row(line: Line) -> list[str]:
         number = f"[{style}]{cell.percent}[/]" if style else cell.percent
         spread = f" {cell.around}" if cell.around else ""
         cells.append(f"{number}{spread} {SYMBOLS[cell.mark]}".rstrip())
-    name = escape(line.method + (" (published)" if line.group == "published" else ""))
+    name = escape(line.shown + (" (published)" if line.group == "published" else ""))
     return [f"[dim]{x}[/]" if line.group == "published" else x for x in (name, *cells)]
 
 

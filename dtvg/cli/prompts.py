@@ -7,6 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    import numpy as np
+
     from dtvg.exchange.outgoing import Outgoing
 
 
@@ -46,7 +50,11 @@ def _add_import(actions: Any) -> None:
     made.add_argument("--revision", default="", help="the backbone's revision, where known")
     made.add_argument("--seed", type=int, default=0, help="seed it belongs to (default 0)")
     made.add_argument("--score", type=float, help="validation score, 0..1")
-    made.add_argument("--part", help="name of the tensor, or place in a stack [n, r, d]")
+    made.add_argument(
+        "--part",
+        help="name of the tensor, place in a stack [n, r, d], place of a task (multi-task "
+        "prompt tuning), or 'encoder' for that half of a prompt for encoder and decoder",
+    )
     made.set_defaults(do=import_prompt)
 
 
@@ -123,20 +131,22 @@ def import_prompt(arguments: argparse.Namespace) -> int:
         part=arguments.part,
     )
     bank = PromptBank()
-    suffixes = {p.suffix for p in (asked.path, asked.init) if p is not None}
-    reader = None
-    if suffixes & {".pt", ".pth", ".bin"}:
-        from dtvg.backbones.pickled import read_pickled
-
-        reader = read_pickled
-    made = take(asked, bank, reader)
+    made = take(asked, bank, _read_pickled)
     vector = "with its vector" if made.init is not None else "without a vector (no --init)"
     length, width = made.prompt.shape
     print(
         f"{made.task}: {length} tokens of width {width} for {made.backbone}, {vector}; "
         f"identity {made.fingerprint}"
     )
+    print(f"{made.origin[:1].upper()}{made.origin[1:]}.")
     return 0
+
+
+def _read_pickled(path: Path) -> Mapping[str, np.ndarray]:
+    """Read a file of torch's own; torch is loaded only for that."""
+    from dtvg.backbones.pickled import read_pickled
+
+    return read_pickled(path)
 
 
 def export_prompt(arguments: argparse.Namespace) -> int:

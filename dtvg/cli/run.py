@@ -74,10 +74,19 @@ def run_config(config: ExperimentConfig, runs_dir: Path | None, dry_run: bool) -
 def print_plan(config: ExperimentConfig, made: Plan) -> None:
     """Print cohorts, runs, steps, parameters, estimated time and memory."""
     from rich.console import Console
+    from rich.markup import escape
     from rich.table import Table
 
+    from dtvg.jobs.answers import task_notes
     from dtvg.plan.estimate import duration, estimate
-    from dtvg.plan.words import CohortRow, cohort_rows
+    from dtvg.plan.words import (
+        RATE_COLUMNS,
+        CohortRow,
+        budget_note,
+        cohort_rows,
+        rate_cells,
+        rate_rows,
+    )
 
     console, cost = Console(), estimate(config, made)
     table = Table(*CohortRow._fields, title=f"Plan of '{config.name}'")
@@ -87,6 +96,13 @@ def print_plan(config: ExperimentConfig, made: Plan) -> None:
         table.add_row(*map(str, row._replace(what=shown)))
         above = row.what
     console.print(table)
+    rates = rate_rows(made)
+    table = Table(*RATE_COLUMNS, title="Rates and budgets")
+    for rated in rates:
+        table.add_row(*(f"{x:,}" if isinstance(x, int) else escape(x) for x in rate_cells(rated)))
+    console.print(table)
+    if budget_note(rates):
+        console.print(escape(budget_note(rates)))
     runs = sum(len(c.runs) for c in made.transfer)
     first = sum(len(c.runs) for c in made.stage_one)
     console.print(
@@ -96,6 +112,8 @@ def print_plan(config: ExperimentConfig, made: Plan) -> None:
     trained = sorted(set(cost.trained_parameters.values()))
     if trained and trained[-1]:
         console.print(f"Trained parameters per run: {trained[0]:,} to {trained[-1]:,}.")
+    for note in task_notes(config):
+        console.print(f"Note: {note.sentence}", markup=False)
     if cost.seconds is None:
         console.print("Time and memory: not known before the backbone is loaded.")
     else:
@@ -106,12 +124,15 @@ def print_outcome(experiment: Any) -> int:
     """Print method × target with mean ± std over seeds, and what did not finish."""
     from rich.console import Console
 
+    from dtvg.analysis.compare.split_rules import split_notes
     from dtvg.cli.terminal import score_table
     from dtvg.records import RunState
 
     console = Console()
     runs = [run for run in experiment.runs if run.role == "transfer"]
     console.print(score_table(runs))
+    for note in split_notes(runs):
+        console.print(note, markup=False)
     open_ends = [run for run in runs if run.state is not RunState.FINISHED]
     for run in open_ends[:10]:
         console.print(f"{run.name}: {run.state.value}. {run.message or ''}")

@@ -384,9 +384,12 @@ def score_rows(arguments: argparse.Namespace) -> int:
     found = score_answers(data.spec, predictions, rows, what)
     if arguments.json or not sys.stdout.isatty():
         facts = {"task": data.spec.name, "split": arguments.split, "rule": arguments.split_rule}
+        facts["split_rule"] = data.rule
         print(json.dumps({**facts, "rows": len(rows), **found}, ensure_ascii=False))
         return 0
     print(f"{what}: {len(rows)} rows")
+    for note in data.notes:
+        print(f"  note: {note}")
     intervals = found.get("intervals", {})
     for name, value in found["metrics"].items():
         low, high = intervals.get(name, (None, None))
@@ -412,8 +415,11 @@ def check_file(arguments: argparse.Namespace) -> int:
     done = check_task(spec, DataConfig(), arguments.problems)
     console = console_for_tables()
     _print_examples(console, done)
+    for words in done.found:
+        print(f"{words}.")
     if done.train:
         _print_lengths(done, arguments.backbone, arguments.max_source_tokens)
+        _print_round_trip(done, arguments.backbone)
     _print_balance(done)
     for problem in done.problems:
         print(f"problem: {problem}")
@@ -457,6 +463,22 @@ def _print_lengths(done: Check, backbone: str, limit: int) -> None:
         cut = f"{found.cut} of {found.rows} rows are truncated at {at}"
         cut = "never truncated" if at is None else cut
         print(f"  {side:8}median {found.median:.0f}, longest {found.longest}; {cut}")
+
+
+def _print_round_trip(done: Check, backbone: str) -> None:
+    """Print what becomes of label words, answers and inputs in the tokenizer."""
+    from dtvg.backbones.specs import speech_of
+    from dtvg.backbones.speech import round_trip
+
+    spec = done.data.spec if done.data is not None else done.spec
+    found = round_trip(spec, speech_of(backbone), done.train)
+    for sentence in found.sentences(least=0.0):
+        print(f"note: {sentence}")
+    if found.reachable is not None:
+        print(
+            f"best reachable score with the tokenizer of '{backbone}': {100 * found.reachable:.1f} "
+            f"% (right answers of {found.rows} rows, written and read again)"
+        )
 
 
 def _print_balance(done: Check) -> None:

@@ -8,6 +8,7 @@ jobs and pages build on it.
 """
 
 from dtvg.config.experiment import (
+    AVERAGE,
     ExperimentConfig,
     RunConfig,
     Seed,
@@ -28,6 +29,7 @@ from dtvg.config.sections import (
     DataConfig,
     DeviceConfig,
     EvaluationConfig,
+    HypothesisConfig,
     LoggingConfig,
     Name,
     OptimConfig,
@@ -36,12 +38,14 @@ from dtvg.config.sections import (
 )
 
 __all__ = [
+    "AVERAGE",
     "BackboneConfig",
     "Checked",
     "DataConfig",
     "DeviceConfig",
     "EvaluationConfig",
     "ExperimentConfig",
+    "HypothesisConfig",
     "LoggingConfig",
     "Name",
     "OptimConfig",

@@ -8,26 +8,34 @@ from __future__ import annotations
 
 import hashlib
 import json
+from dataclasses import replace
 from typing import Annotated, Any, Literal, Self
 
 import yaml
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 from pydantic_core import PydanticCustomError
 
+from dtvg import versions
+from dtvg.config.rates import Origin, resolved
 from dtvg.config.sections import (
+    OPEN,
     BackboneConfig,
     DataConfig,
     DeviceConfig,
     EvaluationConfig,
+    HypothesisConfig,
     LoggingConfig,
     Name,
     OptimConfig,
     PromptConfig,
     Section,
 )
-from dtvg.errors import unknown
+from dtvg.errors import ConfigError, unknown
 from dtvg.methods.specs import STAGE_ONE, AnyMethod, MethodConfig, Needs, Role
+from dtvg.rule.types import RULE_VERSION, RuleSettings
 
+AVERAGE = "average"
+"""What the mean over all targets is called."""
 MISFIT = "settings_do_not_fit"
 """Pydantic's type of the errors that bring their own place and whole sentence."""
 
@@ -62,13 +70,17 @@ class _Shared(Section):
     logging: LoggingConfig = LoggingConfig()
     device: DeviceConfig = DeviceConfig()
 
+    def to_values(self) -> dict[str, Any]:
+        """Return this configuration as plain values that mean the same when they are read."""
+        return self.model_dump(mode="json")
+
     def fingerprint(self) -> str:
         """Return 16 hex digits that identify this configuration's content."""
         return fingerprint(self.model_dump(mode="json"))
 
     def to_yaml(self) -> str:
         """Return this configuration as YAML that loads back to an equal object."""
-        return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+        return yaml.safe_dump(self.to_values(), sort_keys=False, allow_unicode=True)
 
 
 class RunConfig(_Shared):
@@ -84,6 +96,32 @@ class RunConfig(_Shared):
     target: Name
     method: AnyMethod
     seed: Seed
+    rates_from: dict[str, Origin] = Field(
+        {}, description="Where each of its rates in `optim` came from; empty: from optim."
+    )
+    versions: dict[str, int | str] | None = Field(
+        None,
+        description="What the run was recorded with, part by part; empty: as everything is today.",
+    )
+
+    def version(self, part: str) -> int:
+        """Return the version of a numbered part that the run is trained with.
+
+        Args:
+            part: `stage_one`, `rule`, `few_shot`, or `method.<name>` of its own method.
+        """
+        if self.versions is not None:
+            return versions.number(self.versions, part)
+        if part == "rule":
+            return RULE_VERSION
+        if part == "few_shot":
+            return versions.FEW_SHOT
+        return self.method.version if part.startswith("method.") else versions.STAGE_ONE
+
+    @property
+    def rule_settings(self) -> RuleSettings:
+        """How its sources are ranked and grouped, in the version of the rule it was made with."""
+        return replace(self.trained.grouping_settings(), version=self.version("rule"))
 
     @property
     def init_seed(self) -> int:
@@ -95,13 +133,31 @@ class RunConfig(_Shared):
         """Optimiser steps of this run."""
         if self.role != "transfer":
             return self.optim.stage1_steps
-        return self.method.steps(self.optim.stage1_steps, self.optim.steps)
+        optim = self.optim
+        return self.method.budget(optim.stage1_steps, optim.steps, optim.equal_target_steps)
+
+    @property
+    def target_steps(self) -> int:
+        """Steps on the target that the tuned prompt has at the end of the run.
+
+        Stage I's are among them where the prompt goes on from the target's; those of a prompt
+        that the experiment was given are not known and not counted.
+        """
+        if self.role != "transfer":
+            return self.total_steps
+        before = self.method.continues_target and self.target not in self.prompt.given
+        return self.total_steps + (self.optim.stage1_steps if before else 0)
 
     @property
     def needs(self) -> Needs:
         """What must be there before this run can start."""
         few_shot = self.data.few_shot is not None
-        return self.method.needs(self.sources, self.target, few_shot)
+        return self.trained.needs(self.sources, self.target, few_shot)
+
+    @property
+    def trained(self) -> MethodConfig:
+        """Its method, as the run was recorded with it."""
+        return self.method.as_of(self.version(f"method.{self.method.name}"))
 
     @property
     def full_role(self) -> Role:
@@ -131,6 +187,7 @@ class ExperimentConfig(_Shared):
     allow_self: bool = Field(
         False, description="Keep a source that is the target task itself (it is normally left out)."
     )
+    hypothesis: HypothesisConfig = HypothesisConfig()
 
     @model_validator(mode="after")
     def _methods_fit_sources(self) -> Self:
@@ -156,6 +213,46 @@ class ExperimentConfig(_Shared):
                 raise _misfit(unknown("task of prompt.given", task, known), "prompt", "given")
         return self
 
+    @model_validator(mode="after")
+    def _hypothesis_is_run(self) -> Self:
+        told = self.hypothesis
+        if not told.declared:
+            return self
+        if told.on != AVERAGE and told.on not in self.targets:
+            known = (AVERAGE, *self.targets)
+            raise _misfit(unknown("target of hypothesis.on", told.on, known), "hypothesis", "on")
+        for key in ("better", "than"):
+            try:
+                self.row_of(getattr(told, key))
+            except ConfigError as error:
+                raise _misfit(f"hypothesis.{key}: {error}", "hypothesis", key) from None
+        if self.row_of(told.better) == self.row_of(told.than):
+            raise _misfit(
+                f"hypothesis.than: '{told.than}' is hypothesis.better itself; name another method.",
+                "hypothesis",
+                "than",
+            )
+        return self
+
+    def row_of(self, method: str) -> str:
+        """Return the label of the one method of this name or label.
+
+        Raises:
+            ConfigError: there is none, or the name stands for several.
+        """
+        targets = [self.hypothesis.on] if self.hypothesis.on in self.targets else self.targets
+        found = [one for target in targets for one in self.methods_of(target)]
+        labels = list(dict.fromkeys(one.label for one in found))
+        if method in labels:
+            return method
+        named = list(dict.fromkeys(one.label for one in found if one.name == method))
+        if not named:
+            raise ConfigError(unknown("method of this experiment", method, labels))
+        if len(named) > 1:
+            several = ", ".join(named)
+            raise ConfigError(f"'{method}' stands for {several}; name one of them.")
+        return named[0]
+
     def sources_of(self, target: str) -> tuple[str, ...]:
         """Return the sources of `target`: all but itself, unless `allow_self`."""
         return tuple(s for s in self.sources if self.allow_self or s != target)
@@ -171,10 +268,13 @@ class ExperimentConfig(_Shared):
         shared = {key: getattr(self, key) for key in _Shared.model_fields}
         runs = []
         for target in self.targets:
+            methods = self.methods_of(target)
+            rates = [resolved(self.optim, method) for method in methods]
             for seed in self.seeds:
-                for method in self.methods_of(target):
+                for method, (optim, came) in zip(methods, rates, strict=True):
                     sources = method.takes(self.sources_of(target))
                     name = run_name(target, method.label, seed)
+                    shared["optim"] = optim
                     runs.append(
                         RunConfig(
                             experiment=self.name,
@@ -183,10 +283,33 @@ class ExperimentConfig(_Shared):
                             target=target,
                             method=method,
                             seed=seed,
+                            rates_from=came,
                             **shared,
                         )
                     )
         return tuple(runs)
+
+    def fingerprint(self) -> str:
+        """Return 16 hex digits of the content, with the rates that methods take from elsewhere.
+
+        What is not declared changes nothing.
+        """
+        content = self.model_dump(mode="json")
+        if not self.hypothesis.declared:
+            del content["hypothesis"]
+        own = {}
+        for method in self.methods:
+            optim, _ = resolved(self.optim, method.without_rates())
+            if optim != self.optim:
+                own[method.label] = optim.model_dump(mode="json", include=set(OPEN))
+        return fingerprint({**content, "rates": own} if own else content)
+
+    def to_values(self) -> dict[str, Any]:
+        """Return plain values; rates that were not named stay so, as null."""
+        values = self.model_dump(mode="json")
+        left_open = [name for name in OPEN if name not in self.optim.model_fields_set]
+        values["optim"].update(dict.fromkeys(left_open))
+        return values
 
     def stage_one(self, task: str, seed: int, few_shot: bool = False) -> RunConfig:
         """Return the Stage I run that tunes `task` for `seed`, as a few-shot target or whole."""

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from dtvg import paths
+from dtvg.config.budgets import unnamed
 from dtvg.config.experiment import ExperimentConfig, RunConfig
 from dtvg.config.reading import build_config, load_config
 from dtvg.errors import ConfigError
@@ -20,6 +21,26 @@ PAPER_TARGETS = ("mrpc", "cola", "rte", "stsb", "multirc", "boolq", "wic", "wsc"
 FEW_TARGETS = ("boolq", "cb", "scitail")
 METHODS = ("none", "spot", "all_sources", "dtvg")
 SHOTS = 16
+ABLATION_TARGETS = ("rte", "cb", "mrpc")
+ABLATIONS: tuple[dict[str, Any], ...] = (
+    {"rule": "similarity_only"},
+    {"rule": "consistency_only"},
+    {"rule": "fixed"},
+    {"scale_activation": "sigmoid"},
+    {"scale_activation": "relu"},
+)
+"""Settings of `dtvg` that the paper takes apart."""
+CONTROLS: tuple[dict[str, Any], ...] = (
+    {"rule": "random"},
+    {"rule": "largest"},
+    {"rule": "farthest"},
+    {"shuffled": True},
+    {"regroup_every": 100},
+    {"regroup_every": 100, "schedule": "random"},
+    {"init_only": True},
+    {"nonnegative_scale": True},
+)
+"""Settings of `dtvg` that take one thing away (docs/method.md "Controls")."""
 
 
 @dataclass(frozen=True)
@@ -68,6 +89,27 @@ def few_shot() -> dict[str, Any]:
     )
 
 
+def ablations() -> dict[str, Any]:
+    """Return DTVG with the paper's ablations and all controls, on three small targets."""
+    return _complete(
+        {
+            "name": "ablations",
+            "notes": "DTVG, the paper's ablations of it, and controls (docs/method.md).",
+            "backbone": "google-t5/t5-base",
+            "sources": list(PAPER_SOURCES),
+            "targets": list(ABLATION_TARGETS),
+            "methods": [
+                "none",
+                "target_only",
+                "all_sources",
+                "spot",
+                "dtvg",
+                *({"name": "dtvg", **settings} for settings in (*ABLATIONS, *CONTROLS)),
+            ],
+        }
+    )
+
+
 PRESETS: dict[str, Preset] = {
     p.name: p
     for p in (
@@ -76,6 +118,12 @@ PRESETS: dict[str, Preset] = {
             "Demo",
             "A tiny T5 and readable tasks whose relatedness is known; everything is included.",
             demo,
+        ),
+        Preset(
+            "ablations",
+            "Ablations",
+            "DTVG with the paper's ablations and controls, such as random groups of the same size.",
+            ablations,
         ),
         Preset(
             "few-shot",
@@ -102,7 +150,7 @@ def clone(config: ExperimentConfig | RunConfig) -> dict[str, Any]:
     Raises:
         ConfigError: a Stage I run, which is made by experiments and is none by itself.
     """
-    values = config.model_dump(mode="json")
+    values = config.to_values()
     if isinstance(config, ExperimentConfig):
         return values
     if config.role != "transfer":
@@ -111,8 +159,9 @@ def clone(config: ExperimentConfig | RunConfig) -> dict[str, Any]:
             "whole experiment, or one of its transfer runs."
         )
     kept = {key: values[key] for key in ExperimentConfig.model_fields if key in values}
+    kept["optim"] = {**kept["optim"], **dict.fromkeys(unnamed(config))}
     allow = config.target in config.sources
-    return _complete(
+    return _valid(
         {
             **kept,
             "name": config.experiment,
@@ -123,6 +172,10 @@ def clone(config: ExperimentConfig | RunConfig) -> dict[str, Any]:
             "allow_self": allow,
         }
     )
+
+
+def _valid(values: dict[str, Any]) -> dict[str, Any]:
+    return build_config(values, "clone").to_values()
 
 
 def _complete(values: dict[str, Any]) -> dict[str, Any]:

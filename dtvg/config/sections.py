@@ -6,9 +6,10 @@ line are made of these. `experiment.py` composes them into runs and experiments.
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, model_validator
 
 from dtvg.names import NAME_PATTERN
 
@@ -57,21 +58,74 @@ class PromptConfig(Section):
     )
 
 
+OR_OWN = " Null: each method's own."
+LEFT_OPEN: dict[str, JsonValue] = {"empty": "each method's own"}
+"""Of rates that may be left to the methods; what a form shows in an empty field."""
+
+
 class OptimConfig(Section):
-    """Budgets, learning rates and the schedule of both stages."""
+    """Budgets, learning rates and the schedule of both stages.
+
+    Which rates were named decides what methods take (`dtvg.config.rates`): null names none.
+    """
+
+    @model_validator(mode="before")
+    @classmethod
+    def _null_names_no_rate(cls, values: Any) -> Any:
+        if not isinstance(values, dict):
+            return values
+        return {k: v for k, v in values.items() if v is not None or k not in OPEN}
 
     stage1_steps: int = Field(30_000, ge=1, description="Stage I optimiser steps per task.")
     steps: int = Field(30_000, ge=1, description="Stage II optimiser steps per run.")
     batch_size: int = Field(16, ge=1, le=4096, description="Examples per optimiser step.")
-    lr_stage1: float = Field(0.3, gt=0, description="Learning rate of plain prompt tuning.")
-    lr_prompt: float = Field(1e-3, gt=0, description="Stage II rate of the target's prompt.")
-    lr_scale_target: float = Field(1e-3, gt=0, description="Stage II rate of the target's scale.")
-    lr_scale: float = Field(1e-3, gt=0, description="Stage II rate of the sources' scales.")
-    lr_gate: float = Field(
-        1e-2, gt=0, description="Stage II rate of learned gates and assignments (taps, dmtg)."
+    lr_stage1: float = Field(
+        0.3,
+        gt=0,
+        description="Learning rate of plain prompt tuning.",
+        json_schema_extra={"empty": "0.3, the literature's"},
     )
-    weight_decay_stage1: float = Field(1e-5, ge=0, description="Weight decay of Stage I.")
-    weight_decay: float = Field(0.0, ge=0, description="Weight decay of Stage II.")
+    lr_prompt: float = Field(
+        1e-3,
+        gt=0,
+        description="Stage II rate of the target's prompt." + OR_OWN,
+        json_schema_extra=LEFT_OPEN,
+    )
+    lr_scale_target: float = Field(
+        1e-3,
+        gt=0,
+        description="Stage II rate of the target's scale." + OR_OWN,
+        json_schema_extra=LEFT_OPEN,
+    )
+    lr_scale: float = Field(
+        1e-3,
+        gt=0,
+        description="Stage II rate of the sources' scales." + OR_OWN,
+        json_schema_extra=LEFT_OPEN,
+    )
+    lr_gate: float = Field(
+        1e-2,
+        gt=0,
+        description="Stage II rate of learned gates, assignments and attention." + OR_OWN,
+        json_schema_extra=LEFT_OPEN,
+    )
+    weight_decay_stage1: float = Field(
+        1e-5,
+        ge=0,
+        description="Weight decay of Stage I.",
+        json_schema_extra={"empty": "1e-5, the literature's"},
+    )
+    weight_decay: float = Field(
+        0.0,
+        ge=0,
+        description="Weight decay of Stage II." + OR_OWN,
+        json_schema_extra=LEFT_OPEN,
+    )
+    equal_target_steps: bool = Field(
+        False,
+        description="Methods whose prompt does not go on from the target's Stage I prompt get the "
+        "Stage I steps too, so that every scored prompt had as many steps on the target.",
+    )
     warmup_steps: int = Field(
         500, ge=0, description="Linear warm-up; never more than 6 % of a run's steps."
     )
@@ -84,6 +138,14 @@ class OptimConfig(Section):
     patience: int | None = Field(
         None, ge=1, description="End a run after N evaluations in a row without a better score."
     )
+
+
+OPEN = tuple(
+    name
+    for name, info in OptimConfig.model_fields.items()
+    if isinstance(info.json_schema_extra, dict) and "empty" in info.json_schema_extra
+)
+"""Rates that need not be named, or are null."""
 
 
 class DataConfig(Section):
@@ -103,6 +165,11 @@ class DataConfig(Section):
     split: Literal["plan", "official"] = Field(
         "plan",
         description="Splits by the literature's rule, or the official splits that have labels.",
+    )
+    split_rules: dict[Name, Literal["size", "halved", "official"]] = Field(
+        {},
+        description="Split rule of a task in place of its own, e.g. {multirc: size}: by official "
+        "size, validation halved, or the official splits.",
     )
     max_train_examples: int | None = Field(
         None, ge=1, description="Use at most N training rows per task, drawn with the seed."
@@ -196,3 +263,31 @@ class DeviceConfig(Section):
         None, ge=64, description="Tokens per micro-batch; empty: chosen for the device."
     )
     max_cohort: int = Field(64, ge=1, le=1024, description="Runs trained together at most.")
+
+
+class HypothesisConfig(Section):
+    """The one comparison that an experiment is made for; part of no run."""
+
+    better: str = Field(
+        "", description="Method that should be better, by its name or label; empty: none declared."
+    )
+    than: str = Field("", description="Method that it should be better than.")
+    on: str = Field("average", description="A target, or 'average' over all targets.")
+    margin: float = Field(
+        1.0, ge=0, le=100, description="Difference in points that would matter in practice."
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _read_on(cls, values: Any) -> Any:
+        """Take YAML's bare `on`, which it reads as true, for the key it is; null declares none."""
+        if values is None:
+            return {}
+        if not isinstance(values, Mapping) or True not in values:
+            return values
+        return {"on": values[True], **{k: v for k, v in values.items() if k is not True}}
+
+    @property
+    def declared(self) -> bool:
+        """Whether there is a hypothesis."""
+        return bool(self.better or self.than)

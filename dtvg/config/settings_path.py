@@ -20,6 +20,7 @@ from pydantic.fields import FieldInfo
 
 from dtvg.errors import ConfigError, unknown
 from dtvg.methods.specs import METHODS
+from dtvg.methods.specs.rates import ENTRY_FIELDS, RATE_FIELDS
 
 METHOD_ROWS = "methods"
 _NULL = ("null", "Null", "NULL", "~")
@@ -80,6 +81,14 @@ class Leaf:
         """The type of one entry of a list; None where it is not a list."""
         return _plain(get_args(self.kind)[0]) if get_origin(self.kind) is tuple else None
 
+    @property
+    def empty(self) -> str | None:
+        """What an empty value means, in two or three words; None where it must not be empty."""
+        extra = self.info.json_schema_extra
+        if isinstance(extra, dict) and "empty" in extra:
+            return str(extra["empty"])
+        return "automatic" if self.optional else None
+
     def allowed(self) -> str:
         """Say what it takes, e.g. `a whole number, at least 1`."""
         if self.options is not None:
@@ -92,7 +101,7 @@ class Leaf:
         limits = [f"{_BOUNDS[key]} {limit:g}" for key, limit in self.bounds.items()]
         kind = _KINDS.get(self.kind, "a value")
         return ", ".join([kind, " and ".join(limits)] if limits else [kind]) + (
-            ", or null" if self.optional else ""
+            ", or null" if self.empty else ""
         )
 
 
@@ -119,14 +128,26 @@ def leaves(model: type[BaseModel], prefix: str = "") -> tuple[Leaf, ...]:
 
 
 def method_leaves(method: str, prefix: str | None = None) -> tuple[Leaf, ...]:
-    """Return the settings of a method, its name left out.
+    """Return the settings of a method, its rates last; its name and how they were tuned left out.
 
     Args:
         method: its name.
         prefix: of their paths; None: `methods.<method>`.
     """
-    made = leaves(METHODS[method], prefix or f"{METHOD_ROWS}.{method}")
-    return tuple(leaf for leaf in made if leaf.name != "name")
+    prefix = prefix or f"{METHOD_ROWS}.{method}"
+    made = [leaf for leaf in leaves(METHODS[method], prefix) if leaf.group == prefix]
+    idle = _idle_rates(method)
+    shown = [leaf for leaf in made if leaf.name != "name" and leaf.name not in idle]
+    return tuple(sorted(shown, key=lambda leaf: leaf.name in RATE_FIELDS))
+
+
+def _idle_rates(method: str) -> set[str]:
+    """Return the fields for rates of what a method does not train."""
+    spec = METHODS[method]
+    if spec.code:  # of another package, which may train what its settings do not tell
+        return set()
+    rated = spec.model_validate({"name": method}).rated
+    return {field for what, field in ENTRY_FIELDS.items() if what not in (*rated, "decay")}
 
 
 def groups(model: type[BaseModel]) -> dict[str, type[BaseModel]]:

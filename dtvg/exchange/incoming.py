@@ -15,8 +15,19 @@ from typing import Any
 
 import numpy as np
 
+from dtvg.backbones.specs import facts as sizes_of
 from dtvg.errors import StoreError
-from dtvg.exchange.peft_adapter import read_adapter, read_safetensors, single_matrix
+from dtvg.exchange.peft_adapter import (
+    CONFIG,
+    WEIGHTS,
+    find_adapter,
+    read_adapter,
+    read_config,
+    read_safetensors,
+    refuse_pointer,
+    single_matrix,
+)
+from dtvg.exchange.peft_adapter import PICKLED as OLD_WEIGHTS
 from dtvg.names import check_name
 from dtvg.store.bank import PromptBank, TaskPrompt, array_digest, identity
 from dtvg.store.files import read_json
@@ -24,6 +35,8 @@ from dtvg.store.files import read_json
 SIDECAR = "dtvg_prompt.json"
 """What an export of this workbench adds to a PEFT folder; PEFT ignores it."""
 TENSORS = "dtvg_prompt.safetensors"
+PICKLED = (".pt", ".pth", ".bin", ".ckpt")
+"""Endings of torch's own files."""
 Tensors = Mapping[str, np.ndarray]
 
 
@@ -41,7 +54,7 @@ class Import:
     seed: int = 0
     score: float | None = None
     part: str | None = None
-    """Which tensor, or which place in a stack of prompts."""
+    """Which tensor, which place in a stack of prompts, which task, or `encoder`."""
 
 
 def import_prompt(
@@ -62,15 +75,17 @@ def import_prompt(
         StoreError: anything about the files; nothing is written then.
     """
     check_name(asked.task, "task")
-    facts = _facts(asked.path)
-    own = _sidecar(asked.path)
-    prompt = _matrix(asked.path, read_pickled, asked.part)
-    init = own.get("init") if asked.init is None else _matrix(asked.init, read_pickled, None)
+    path = find_adapter(asked.path) if asked.path.is_dir() else asked.path
+    facts = _facts(path)
+    own = _sidecar(path)
+    prompt, said = _matrix(path, read_pickled, asked.part)
+    init = own.get("init") if asked.init is None else _matrix(asked.init, read_pickled, None)[0]
     backbone = asked.backbone or str(facts.get("base_model_name_or_path") or "")
     if not backbone:
         raise StoreError(
             f"'{asked.path}' does not say which backbone its prompt is for; give --backbone NAME."
         )
+    _check_width(asked.path, prompt, backbone)
     if init is not None and init.shape != prompt.shape:
         raise StoreError(
             f"The prompt is {list(prompt.shape)}, its initial prompt {list(init.shape)}; both "
@@ -98,22 +113,40 @@ def import_prompt(
         created=time.time(),
         majority=facts.get("majority"),
         n_examples=facts.get("n_examples"),
-        origin=f"imported from {asked.path.name or asked.path.resolve().name}",
+        origin=f"imported from {path.name or path.resolve().name}" + (f" ({said})" if said else ""),
     )
     bank.put(made)
     return made
 
 
+def _check_width(path: Path, prompt: np.ndarray, backbone: str) -> None:
+    """Refuse a prompt that is not as wide as its backbone's embeddings, where they are known."""
+    sizes = sizes_of(backbone)
+    if sizes is not None and sizes.width != prompt.shape[1]:
+        raise StoreError(
+            f"The prompt in '{path}' has width {prompt.shape[1]}, the embeddings of backbone "
+            f"'{backbone}' have width {sizes.width}, so it cannot stand before its input; give the "
+            "backbone that it was tuned for with --backbone NAME."
+        )
+
+
 def _matrix(
     path: Path, read_pickled: Callable[[Path], Tensors] | None, part: str | None
-) -> np.ndarray:
-    """Return the prompt `[r d]` in a folder or file of any known format."""
+) -> tuple[np.ndarray, str]:
+    """Return the prompt `[r d]` in a folder or file of any known format, and what was taken."""
     if path.is_dir():
-        return read_adapter(path)[0]
-    if path.suffix == ".safetensors":
-        return single_matrix(read_safetensors(path), path, "prompt", part)
-    if path.suffix in (".pt", ".pth", ".bin") and read_pickled is not None:
-        return single_matrix(read_pickled(path), path, "pr", part)
+        found = read_adapter(find_adapter(path), read_pickled, part)
+        return found.prompt, found.said
+    if path.name in (WEIGHTS, OLD_WEIGHTS) and (path.parent / CONFIG).exists():
+        return _matrix(path.parent, read_pickled, part)
+    ending = path.suffix.lower()
+    if ending == ".safetensors":
+        return single_matrix(read_safetensors(path), path, "prompt", part), ""
+    if ending in PICKLED and read_pickled is not None:
+        if path.is_file():
+            with path.open("rb") as file:
+                refuse_pointer(file.read(64), path)
+        return single_matrix(read_pickled(path), path, "pr", part), ""
     if not path.exists():
         raise StoreError(f"There is no '{path}'; give a PEFT folder, a .safetensors or a .pt file.")
     raise StoreError(
@@ -126,7 +159,7 @@ def _facts(path: Path) -> dict[str, Any]:
     """Return what an adapter's files say about themselves."""
     if not path.is_dir():
         return {}
-    return {**(read_json(path / "adapter_config.json") or {}), **(read_json(path / SIDECAR) or {})}
+    return {**read_config(path), **(read_json(path / SIDECAR) or {})}
 
 
 def _sidecar(path: Path) -> dict[str, np.ndarray]:

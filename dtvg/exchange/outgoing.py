@@ -16,6 +16,7 @@ import numpy as np
 from safetensors.numpy import save
 
 from dtvg.backbones.specs import BACKBONES, facts
+from dtvg.backbones.speech import ANSWER_MARK
 from dtvg.errors import ConfigError, StoreError, unknown
 from dtvg.exchange.incoming import SIDECAR, TENSORS
 from dtvg.exchange.peft_adapter import write_adapter
@@ -220,6 +221,7 @@ def model_card(out: Outgoing, encoder_decoder: bool) -> str:
         backbone=out.backbone,
         revision=out.backbone_revision,
         encoder_decoder=encoder_decoder,
+        mark=ANSWER_MARK,
         loader="AutoModelForSeq2SeqLM" if encoder_decoder else "AutoModelForCausalLM",
         task=out.task,
         title=spec.title if spec else out.task,

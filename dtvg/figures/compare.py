@@ -157,7 +157,8 @@ def forest_figure(
     """Draw every comparison, one panel per target, the average first.
 
     A filled diamond is a verdict on the methods; an open one in colour a verdict on these
-    trained runs only.
+    trained runs only. The thin line is the interval that goes with the verdict, corrected for
+    the comparisons of its family; the thick one that of this comparison alone.
 
     Args:
         info: from `paired.paired`.
@@ -207,7 +208,8 @@ def forest_figure(
 
 def _reach(rows: Any) -> list[float]:
     """From where to where a panel reaches: every interval and zero, with room on both sides."""
-    ends = rows[["difference", "low", "high", "low_both", "high_both"]].to_numpy(dtype=float)
+    columns = ["difference", "low_corrected", "high_corrected", "low_both", "high_both"]
+    ends = rows[columns].to_numpy(dtype=float)
     low, high = min(0.0, float(np.nanmin(ends))), max(0.0, float(np.nanmax(ends)))
     room = 0.06 * (high - low) or 0.01
     return [low - room, high + room]
@@ -224,7 +226,7 @@ def _marks(row: Any, name: str, dark: bool) -> list[go.Scatter]:
     colour = ink(dark).muted if place is None else style_at(place, dark).colour
     found = []
     for low, high, width, what in (
-        (row.low, row.high, 1.5, "over seeds"),
+        (row.low_corrected, row.high_corrected, 1.5, "corrected"),
         (row.low_both, row.high_both, 5, "over seeds and examples"),
     ):
         if np.isfinite(low):
@@ -260,9 +262,12 @@ def _marks(row: Any, name: str, dark: bool) -> list[go.Scatter]:
 
 def _told(row: Any, name: str) -> str:
     """What a person reads when pointing at a comparison."""
-    lines = [f"<b>{row.subject} − {name}</b>", f"%{{x:+.1%}} ({row.n_seeds} seeds)", row.verdict]
-    if np.isfinite(row.p_holm):
-        lines.append(f"p = {row.p_holm:.3g} after Holm")
+    said = ", ".join(filter(None, (row.verdict, row.statement)))
+    lines = [f"<b>{row.subject} − {name}</b>", f"%{{x:+.1%}} ({row.n_seeds} seeds)", said]
+    if row.family == "primary":
+        lines.append("the primary comparison, tested alone")
+    if np.isfinite(row.p_corrected):
+        lines.append(f"p = {row.p_corrected:.3g} ({row.correction})")
     if row.verdict_runs:
         lines.append(f"on these runs: {row.verdict_runs} (p = {row.p_examples_holm:.3g})")
     if np.isfinite(row.seeds_needed):

@@ -12,7 +12,16 @@ from plotly.subplots import make_subplots
 from dtvg.analysis.run.curves import Curve, CurveInfo
 from dtvg.analysis.run.groups import GroupInfo
 from dtvg.figures.groups import NOTHING, ROW, STEP, category_rows, timeline_figure
-from dtvg.figures.theme import SCORE_LIMITS, Style, finish, ink, message, method_styles, style_at
+from dtvg.figures.theme import (
+    SCORE_LIMITS,
+    Style,
+    finish,
+    ink,
+    message,
+    method_styles,
+    score_range,
+    style_at,
+)
 
 X_TITLES = {
     "step": "optimiser step",
@@ -72,7 +81,10 @@ def curves_figure(
     )
     if score:
         title = y.replace(" (%)", "")
-        figure.update_yaxes(tickformat=".1~%", title_text=title, **SCORE_LIMITS)
+        drawn = [v for c in info.curves for v in (*c.y, *c.lower, *c.upper)]
+        figure.update_yaxes(
+            tickformat=".1~%", title_text=title, range=score_range(drawn), **SCORE_LIMITS
+        )
     return figure
 
 

@@ -45,6 +45,7 @@ def timeline_figure(
         mine = (rows["source"] == source).to_numpy()
         shades = shaded(styles[source], values[mine], scale, 0.1 if by_share else 0.35)
         figure.add_trace(_bars(source, rows[mine], shades))
+    figure.add_traces(_by_hand(info, dark))
     finish(
         figure,
         key=f"timeline {info.run}",
@@ -60,6 +61,46 @@ def timeline_figure(
     figure.update_xaxes(range=[info.steps[0] - 0.5, info.steps[-1] + 0.5])
     category_rows(figure, info.sources)
     return figure
+
+
+BY_HAND = {"pin": "pinned", "ban": "banned"}
+
+
+def _by_hand(info: GroupInfo, dark: bool) -> list[go.Bar]:
+    """Hatch what was pinned or banned by hand: there the rule's decision did not count."""
+    traces = []
+    for kind, said in BY_HAND.items():
+        mine = [held for held in info.held if held.kind == kind and held.source in info.sources]
+        if not mine:
+            continue
+        last = [min(held.last, float(info.steps[-1])) for held in mine]
+        first = [held.first for held in mine]
+        colour = ink(dark).text
+        traces.append(
+            go.Bar(
+                orientation="h",
+                name=f"{said} by hand",
+                y=[held.source for held in mine],
+                base=[f - 0.5 for f in first],
+                x=[max(e - f + 1, 1) for f, e in zip(first, last, strict=True)],
+                marker={
+                    "color": "rgba(0,0,0,0)",
+                    "line": {"color": colour, "width": 1.2},
+                    "pattern": {
+                        "shape": "/" if kind == "pin" else "x",
+                        "fgcolor": colour,
+                        "size": 7,
+                    },
+                },
+                text=[said] * len(mine),
+                textposition="inside",
+                insidetextanchor="start",
+                customdata=[[f, e] for f, e in zip(first, last, strict=True)],
+                hovertemplate=f"<b>%{{y}}</b>: {said} by hand"
+                "<br>steps %{customdata[0]:,.0f}–%{customdata[1]:,.0f}<extra></extra>",
+            )
+        )
+    return traces
 
 
 def shaded(
@@ -325,6 +366,11 @@ def contribution_figure(
 ) -> go.Figure:
     """Draw the norm of what each source adds to the prompt; as `weights_figure`."""
     return _lines(info, "contribution", "Frobenius norm of what is added", dark, order)
+
+
+def negative_figure(info: GroupInfo, dark: bool = False, order: Sequence[str] = ()) -> go.Figure:
+    """Draw the share of each source's scale entries below 0; as `weights_figure`."""
+    return _lines(info, "negative", "share of negative scale entries", dark, order)
 
 
 def _lines(info: GroupInfo, column: str, title: str, dark: bool, order: Sequence[str]) -> go.Figure:

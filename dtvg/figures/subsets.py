@@ -273,8 +273,9 @@ def transfer_figure(info: TransferInfo, basis: str, dark: bool = False) -> go.Fi
         text[at] = f"{100 * float(value[at]):+.1f} {SIGNS[str(row.verdict)]}".strip()
         known = f"<br>truth: {row.known!s}" if row.known else ""
         if row.known:
-            text[at] += f"<br><span style='font-size:10px'>{row.known!s}</span>"
-        about[at] = [row.low, row.high, row.n_seeds, row.verdict, known]
+            text[at] += f"<br><span style='font-size:10px'>truth: {row.known!s}</span>"
+        said = f"{row.verdict}: {row.statement}"
+        about[at] = [row.low_corrected, row.high_corrected, row.n_seeds, said, known]
     reach = max(0.01, float(np.nanmax(np.abs(value))))
     figure = go.Figure(
         go.Heatmap(

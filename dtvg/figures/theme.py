@@ -1,8 +1,8 @@
 """One look for every figure: templates, a fixed colour per source and per method.
 
 Colours are Okabe and Ito's and Tol's, chosen so that people with any colour vision tell them
-apart; a source keeps its colour on every page because it goes by its place in the experiment's
-list.
+apart, with a dash from the fifth on; a source keeps its colour on every page because it goes by
+its place in the experiment's list.
 """
 
 from __future__ import annotations
@@ -40,6 +40,8 @@ DARK_COLOURS = (
     "#7AD1C4",
 )
 DASHES = ("solid", "dash", "dot", "dashdot", "longdash")
+SURE = 4
+"""So many colours are told apart with any colour vision."""
 SYMBOLS = ("circle", "square", "diamond", "triangle-up", "x", "cross", "star")
 FONT = "Source Sans Pro, Inter, Segoe UI, Helvetica, Arial, sans-serif"
 
@@ -79,12 +81,13 @@ def ink(dark: bool) -> Ink:
 
 
 def style_at(place: int, dark: bool = False) -> Style:
-    """Return the style of the place-th thing; beyond ten, colours return with another dash."""
+    """Return the style of the place-th thing.
+
+    Four colours can be told apart with any colour vision; from the fifth thing on a dash helps.
+    """
     colours = DARK_COLOURS if dark else LIGHT_COLOURS
-    turn = place // len(colours)
-    return Style(
-        colours[place % len(colours)], DASHES[turn % len(DASHES)], SYMBOLS[turn % len(SYMBOLS)]
-    )
+    turn = 0 if place < SURE else 1 + (place - SURE) % (len(DASHES) - 1)
+    return Style(colours[place % len(colours)], DASHES[turn], SYMBOLS[turn])
 
 
 def source_styles(
@@ -180,6 +183,24 @@ def finish(
 
 
 SCORE_LIMITS = {"minallowed": -1, "maxallowed": 1.02}
+
+
+def score_range(values: Sequence[float]) -> list[float] | None:
+    """Return the ends of a score axis: at least ten points apart, below 0 only for scores there.
+
+    Args:
+        values: scores as shares; those that are no number do not count.
+    """
+    known = [v for v in values if v == v]
+    if not known:
+        return None
+    low, high = min(known), max(known)
+    half = max(high - low, 0.1) * 0.55
+    middle = (low + high) / 2
+    bottom = -0.02 if low >= 0 else -1.0
+    return [max(middle - half, bottom), min(middle + half, 1.02)]
+
+
 """Of an axis of scores, so that a single point is not drawn on an axis up to 150 %."""
 
 

@@ -1,6 +1,6 @@
 """What would fail, or surprise, after Start: looked up before it, setting by setting.
 
-Reads names and folders only; nothing is loaded or downloaded.
+Reads names, folders, the tokenizer's file and small data files; nothing is downloaded.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from pathlib import Path
 from dtvg.backbones.specs import location, on_disk
 from dtvg.config import ExperimentConfig, Problem
 from dtvg.errors import ConfigError, DataError
+from dtvg.jobs.answers import task_notes
 from dtvg.jobs.devices import Device, pick
 from dtvg.store.layout import free_name
 from dtvg.tasks.catalogue import find_task
@@ -27,7 +28,8 @@ RUNS_LIMIT = 10_000
 class Finding(Problem):
     """One thing to know about a configuration on this machine.
 
-    Its kind is `taken`, `too_many`, `backbone`, `task`, `data`, `folder`, `device` or `precision`.
+    Its kind is `taken`, `too_many`, `backbone`, `task`, `data`, `folder`, `answers`, `device` or
+    `precision`.
     """
 
     blocks: bool
@@ -48,6 +50,7 @@ def findings(config: ExperimentConfig, runs_dir: Path, devices: list[Device]) ->
         *_backbone(config.backbone.name),
         *_tasks("sources", config.sources, config.data.folder),
         *_tasks("targets", config.targets, config.data.folder),
+        *_notes(config),
         *_device(config, devices),
     ]
 
@@ -151,6 +154,14 @@ def _tasks(setting: str, names: Sequence[str], folder: str | None) -> list[Findi
         )
         found.append(Finding((setting,), "data", text, _offline()))
     return found
+
+
+def _notes(config: ExperimentConfig) -> list[Finding]:
+    """What tasks and backbone do to each other, and splits that differ from the literature's."""
+    return [
+        Finding((note.setting, note.place), "answers", note.sentence, False)
+        for note in task_notes(config)
+    ]
 
 
 def _device(config: ExperimentConfig, devices: list[Device]) -> list[Finding]:

@@ -115,9 +115,7 @@ class Method(InstanceWise):
         weights = attention(keys, answers, self.config.temperature * own.shape[-1])
         everything = torch.cat([sources, own[:, None]], dim=1)
         mixed = own[:, None] + torch.einsum("rcm,rmld->rcld", weights, everything)
-        grouping = decide_on_device(
-            pooled_gram(own, state.frozen["pooled_sources"]), self.config.grouping_settings()
-        )
+        grouping = decide_on_device(pooled_gram(own, state.frozen["pooled_sources"]), self.settings)
         taken = examples.flat(weights[..., :-1].detach())
         norms = taken * state.frozen["prompt_norms"][examples.owner]
         return PromptStep(examples.flat(mixed), taken, grouping, torch.ones_like(taken), norms)

@@ -7,6 +7,7 @@ dropped from a cohort by indexing. Only `forward` (and what to `prepare`) is up 
 
 from __future__ import annotations
 
+import dataclasses
 import importlib
 import zlib
 from abc import ABC, abstractmethod
@@ -19,15 +20,17 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from dtvg import versions
 from dtvg.errors import ConfigError
 from dtvg.methods.specs import MethodConfig
-from dtvg.rule.types import Grouping
+from dtvg.rule.types import RULE_VERSION, Grouping, RuleSettings
+from dtvg.versions import Versions
 
 Role = Literal["prompt", "scale", "scale_target", "gate"]
 """Which of the learning rates a parameter takes."""
 
 ADAM_SINCE = "adam_since"
-"""Name in `MethodState.memory`: `[R]`, updates made before Adam was last reset."""
+"""Name in `MethodState.memory`: `[R]` or `[R B]`, updates made before Adam was last reset."""
 HELD = "held"
 """Name in `MethodState.memory`, of methods that can hold sources: `[R n]`, 1 for pinned sources,
 -1 for banned ones, else 0."""
@@ -47,6 +50,8 @@ class Inputs:
     """Per run, in the order of `source_vectors`."""
     seeds: tuple[int, ...] = ()
     """Per run: the run seed, for methods that draw at random once."""
+    candidates: Float[Tensor, "R B n"] | None = None
+    """Subsets to be trained side by side, 1 for their sources, for methods that keep the best."""
 
 
 @dataclass
@@ -195,8 +200,9 @@ class PromptStep:
     contribution_norm: Float[Tensor, "p n"] | None = None
     memory: dict[str, Tensor] = field(default_factory=dict)
     """What the next step will find in `MethodState.memory`."""
-    restarted: Bool[Tensor, " R"] | None = None
-    """Runs whose parameters are put to `restart` before the update, with fresh Adam moments."""
+    restarted: Bool[Tensor, " R"] | Bool[Tensor, "R B"] | None = None
+    """Runs, or branches, whose parameters are put to `restart` before the update, with fresh Adam
+    moments."""
     restart: dict[str, Tensor] = field(default_factory=dict)
     """`[R, ...]` by name of the parameter; `prompt` must already be composed from these."""
     terms: dict[str, Tensor] = field(default_factory=dict)
@@ -205,6 +211,14 @@ class PromptStep:
     """Prompts whose logits and hidden states each example's are drawn to."""
     teaching: float = 0.0
     """Weight of that in the loss."""
+    scale_negative: Float[Tensor, "p n"] | None = None
+    """Share of the entries of each source's scale that are below 0."""
+    beside: tuple[tuple[int, ...], ...] = ()
+    """Per branch, places of the sources on whose data it trains as well: a batch of each, whose
+    mean loss is added to the target's. Empty: every branch trains on the target's data only."""
+    counted: int | None = None
+    """How many branches, the first ones, the logged loss and gradient norm are the mean of; None:
+    all of them."""
 
 
 @dataclass(frozen=True)
@@ -269,9 +283,28 @@ class TransferMethod(ABC):
 
     roles: ClassVar[dict[str, Role]] = {}
     """Learning rate of each trained tensor, by its name in `MethodState.parameters`."""
+    searches_at: ClassVar[Literal["any_step", "evaluations"]] = "any_step"
+    """When `search` is asked: before every step, or only where the run is evaluated next."""
+    versions: Versions | None = None
+    """What the runs were recorded with; None: everything as it is today."""
 
     def __init__(self, config: MethodConfig) -> None:
         self.config = config
+
+    @property
+    def version(self) -> int:
+        """The version of this method that the runs are trained with."""
+        if self.versions is None:
+            return self.config.version
+        return versions.number(self.versions, f"method.{self.config.name}")
+
+    @property
+    def settings(self) -> RuleSettings:
+        """How sources are ranked and grouped, in the version the runs are trained with."""
+        version = RULE_VERSION
+        if self.versions is not None:
+            version = versions.number(self.versions, "rule")
+        return dataclasses.replace(self.config.grouping_settings(), version=version)
 
     @abstractmethod
     def prepare(self, inputs: Inputs) -> MethodState:
@@ -356,13 +389,19 @@ def trainable(tensor: Tensor) -> Tensor:
     return tensor.detach().clone().requires_grad_()
 
 
-def find_method(config: MethodConfig) -> TransferMethod:
+def find_method(config: MethodConfig, recorded: Versions | None = None) -> TransferMethod:
     """Return the code of a configuration: class `Method` of the module of the same name.
+
+    Args:
+        config: the method's settings.
+        recorded: versions that the runs were made with; None: today's.
 
     Raises:
         ConfigError: the module of another package's method cannot be imported.
     """
-    name = config.code or f"dtvg.methods.{config.name}"
+    if recorded is not None:
+        config = config.as_of(versions.number(recorded, f"method.{config.name}"))
+    name = config.module
     try:
         made = importlib.import_module(name).Method
     except (ImportError, AttributeError) as error:
@@ -371,6 +410,7 @@ def find_method(config: MethodConfig) -> TransferMethod:
             f"imported ({error}); repair or reinstall its package."
         ) from None
     method: TransferMethod = made(config)
+    method.versions = recorded
     return method
 
 

@@ -1,11 +1,11 @@
-"""ForkMerge: branches with no source and with one source each, merged by searched weights.
+"""ForkMerge: branches that train on the target with or without a source, merged by search.
 
-Branch 0 trains `P_init + T_0`, branch s trains `P_init + T_s' + α_s ⊙ T_s` (its own copy of
-the target's vector with source s merged in), all on the same batches. Every K steps weights Λ
-on the branches are searched on validation; every branch goes on from `Σ_b Λ_b P_b`, and
-between merges the run's prompt is the mixture of its branches. The search is greedy: start
-from the best branch, then mix the others in, the better first, each with the weight of the
-grid that raises the score, if any does. arXiv 2301.12618, algorithm 1.
+All branches start from one prompt. Branch 0 trains on the target's batches, branch s on the sum
+of the target's loss and source s's, each on a batch of its own data. Every K steps weights Λ on
+the branches are searched on validation and every branch goes on from `Σ_b Λ_b P_b`; between
+merges the run's prompt is the mixture of its branches. The search is greedy: start from the
+best branch, then mix the others in, the better first, each with the weight that raises the
+score, if any does. arXiv 2301.12618, algorithms 1 and 2.
 """
 
 from __future__ import annotations
@@ -41,55 +41,56 @@ class Method(TransferMethod):
     """`forkmerge`: see the module's first lines."""
 
     config: Any
-    roles: ClassVar[dict[str, Role]] = {"prompt": "prompt", "scale_sources": "scale"}
+    roles: ClassVar[dict[str, Role]] = {"prompt": "prompt"}
 
     def prepare(self, inputs: Inputs) -> MethodState:
         """Fork the target's Stage I prompt; until a merge only the branch without source counts."""
-        runs, n, length, _ = inputs.source_vectors.shape
         vectors = inputs.source_vectors
-        none = torch.zeros_like(vectors[:, :1])
+        runs, n = vectors.shape[:2]
         mixture = vectors.new_zeros((runs, n + 1))
         mixture[:, 0] = 1.0
         forked = inputs.target_prompt[:, None].expand(-1, n + 1, -1, -1)
+        merged_at = torch.zeros(runs, dtype=torch.int64, device=mixture.device)
         return MethodState(
-            {
-                "prompt": trainable(forked),
-                "scale_sources": trainable(vectors.new_ones((runs, n + 1, length))),
-            },
-            {"init": inputs.init, "branch_vectors": torch.cat([none, vectors], dim=1)},
-            {
-                MIXTURE: mixture,
-                MERGED_AT: torch.zeros(runs, dtype=torch.int64, device=mixture.device),
-            },
+            {"prompt": trainable(forked)},
+            {"init": inputs.init, "source_vectors": vectors},
+            {MIXTURE: mixture, MERGED_AT: merged_at},
         )
 
     def branches(self, state: MethodState) -> Float[Tensor, "R B r d"]:
         """Return every branch's prompt."""
-        scale = state.parameters["scale_sources"][..., None]
-        return state.parameters["prompt"] + scale * state.frozen["branch_vectors"]
+        return state.parameters["prompt"]
 
     def forward(self, state: MethodState, batch: StepBatch | None = None) -> PromptStep:
         """All branches' prompts to train; their mixture to evaluate."""
         branches, mixture = self.branches(state), state.memory[MIXTURE]
-        prompt = branches if batch is not None else mix(branches, mixture)
-        sources, scale = state.frozen["branch_vectors"][:, 1:], state.parameters["scale_sources"]
+        sources = state.frozen["source_vectors"]
+        prompt = branches.clone() if batch is not None else mix(branches, mixture)
         with torch.no_grad():
-            own = mix(state.parameters["prompt"], mixture) - state.frozen["init"]
-            ones, weights = torch.ones_like(own[..., 0]), mixture[:, 1:]
-            gram = gram_matrix(own, sources, ones, scale[:, 1:])
-            norms = (scale[:, 1:, :, None] * sources).flatten(2).norm(dim=-1) * weights
-            grouping = decide_on_device(gram, self.config.grouping_settings())
-        return PromptStep(prompt, weights, grouping, scale[:, 1:].detach().mean(-1), norms)
+            own = mix(branches, mixture) - state.frozen["init"]
+            weights = mixture[:, 1:]
+            ones = torch.ones_like(own[..., 0])
+            scales = torch.ones_like(weights)
+            gram = gram_matrix(own, sources, ones, sources.new_ones(sources.shape[:-1]))
+            apart = branches[:, 1:] - branches[:, :1]
+            norms = apart.flatten(2).norm(dim=-1) * weights
+        grouping = decide_on_device(gram, self.settings)
+        beside = ((), *((place,) for place in range(sources.shape[1])))
+        return PromptStep(prompt, weights, grouping, scales, norms, beside=beside)
 
     def search(self, state: MethodState, row: int, step: int, total: int) -> Search | None:
         """Merge the branches of a run that has just ended a round and has not merged yet."""
-        if step == 0 or (step % self.config.merge_every and step < total):
+        if not due(self.config.merge_every, state, row, step, total):
             return None
-        if int(state.memory[MERGED_AT][row]) >= step:
-            return None
-        with torch.no_grad():
-            branches = self.branches(state)[row]
+        branches = self.branches(state)[row].detach().clone()
         return Merge(branches, row, step, self.config.grid, self.config.search_examples)
+
+
+def due(every: int, state: MethodState, row: int, step: int, total: int) -> bool:
+    """Return whether a run has just ended a round and has not merged yet."""
+    if step == 0 or (step % every and step < total):
+        return False
+    return int(state.memory[MERGED_AT][row]) < step
 
 
 @dataclass
@@ -98,12 +99,17 @@ class WeightSearch:
 
     branches: int
     grid: tuple[float, ...]
+    bounded: bool = True
+    """Whether the grid's numbers are shares of the mean weight of the branches before, as in
+    algorithm 2; else they are shares of the mixture."""
     weights: np.ndarray = field(default_factory=lambda: np.zeros(0))
     """`[B]`, the best found so far; they sum to 1."""
     score: float = float("-inf")
     order: list[int] = field(default_factory=list)
     """Branches still to be mixed in, the best first."""
     tried: int = 0
+    judged: int = 1
+    """Branches that were mixed in or left out, the best one included."""
     _asked: np.ndarray = field(default_factory=lambda: np.zeros((0, 0)))
 
     @property
@@ -118,6 +124,9 @@ class WeightSearch:
             self._asked = alone
         else:
             share = np.array(self.grid)[:, None]
+            if self.bounded:
+                # weights α/j beside those that sum to 1, brought to sum 1 again
+                share = share / (self.judged + share)
             self._asked = (1 - share) * self.weights + share * alone[self.order[0]]
         return self._asked
 
@@ -133,6 +142,7 @@ class WeightSearch:
             self.order = ranked[1:]
         else:
             self.order.pop(0)
+            self.judged += 1
 
 
 class Merge(Search):
@@ -142,7 +152,7 @@ class Merge(Search):
         branches: the branches' prompts.
         row: the run's in its stack.
         step: updates made.
-        grid: weights tried for a branch.
+        grid: tried for a branch.
         examples: validation rows that decide.
     """
 
@@ -196,23 +206,21 @@ def apply_weights(
     weights: np.ndarray,
     step: int,
 ) -> None:
-    """Let every branch of a run go on from the mixture, Adam's moments mixed alike.
+    """Let every branch of a run go on from the merged prompt `Σ_b Λ_b P_b`.
 
-    The run's mixed prompt is the same before and after: prompts are mixed without their
-    source's part, which the weights keep.
+    Each branch keeps its own Adam moments, as the authors' branches keep their optimisers.
 
     Args:
         state: of the stack.
-        moments: both of Adam.
+        moments: both of Adam; not changed.
         row: the run's in the stack.
         weights: `[B]`.
         step: updates made.
     """
     share = torch.as_tensor(weights).to(state.memory[MIXTURE])
     with torch.no_grad():
-        for tensors in (state.parameters, *moments):
-            own = tensors["prompt"][row]
-            own.copy_((share[:, None, None] * own).sum(0).expand_as(own))
+        own = state.parameters["prompt"][row]
+        own.copy_((share[:, None, None] * own).sum(0).expand_as(own))
         state.memory[MIXTURE][row] = share
         state.memory[MERGED_AT][row] = step
 

@@ -125,7 +125,7 @@ class Method(InstanceWise):
         return PromptStep(
             examples.flat(mixed),
             taken,
-            decide_on_device(gram, self.config.grouping_settings()),
+            decide_on_device(gram, self.settings),
             torch.ones_like(taken),
             taken * state.frozen["source_norms"][examples.owner],
             terms={"balance": balance(use, likely, k)},

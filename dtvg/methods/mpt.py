@@ -211,6 +211,6 @@ class Method(TransferMethod):
         prompt = product(*(state.parameters[name] for name in names))
         share = state.frozen["share"]
         gram = pooled_gram(prompt, state.frozen["pooled_sources"])
-        grouping = decide_on_device(gram, self.config.grouping_settings())
+        grouping = decide_on_device(gram, self.settings)
         norms = state.frozen["part_norms"]
         return PromptStep(prompt, share, grouping, torch.ones_like(share), norms)

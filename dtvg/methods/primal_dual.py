@@ -101,7 +101,7 @@ class Method(TransferMethod):
             one = vector.new_ones(vector.shape[:-1])
             scales = one[:, None].expand(*sources.shape[:-1])
             gram = gram_matrix(vector, sources, one, scales)
-        grouping = decide_on_device(gram, self.config.grouping_settings())
+        grouping = decide_on_device(gram, self.settings)
         norms = weights * state.frozen["source_norms"]
         return PromptStep(prompt, weights, grouping, ones, norms)
 

@@ -103,8 +103,17 @@ class Method(Dtvg):
             # what was added up, so that a chosen `none` is exactly 0
             weights = chosen[..., 0] + chosen[..., 1]
             norms = parts.flatten(2).norm(dim=-1)
-        grouping = decide_on_device(gram, self.config.grouping_settings())
-        return PromptStep(prompt, weights.detach(), grouping, scales.mean(-1), norms, memory)
+            negative = (scales < 0).to(scales.dtype).mean(-1)
+        grouping = decide_on_device(gram, self.settings)
+        return PromptStep(
+            prompt,
+            weights.detach(),
+            grouping,
+            scales.mean(-1),
+            norms,
+            memory,
+            scale_negative=negative,
+        )
 
     def _choose(
         self, state: MethodState, batch: StepBatch | None

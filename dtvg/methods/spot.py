@@ -75,12 +75,12 @@ class Method(PlainPrompt):
         """The prompt itself, and how the sources rank by it now."""
         prompt = state.parameters["prompt"]
         gram = pooled_gram(prompt, state.frozen["pooled_sources"])
-        grouping = decide_on_device(gram, self.config.grouping_settings())
+        grouping = decide_on_device(gram, self.settings)
         return ranked_step(prompt.clone(), state, grouping, state.frozen["chosen"])
 
 
 def ranked_step(
-    prompt: Float[Tensor, "R r d"], state: MethodState, grouping: Any, chosen: Tensor
+    prompt: Float[Tensor, "R *branches r d"], state: MethodState, grouping: Any, chosen: Tensor
 ) -> PromptStep:
     """Return the step of a prompt that started from `chosen` `[R n]`: its weight is 1."""
     weights = chosen.to(prompt.dtype)

@@ -2,7 +2,7 @@
 
 `P = B + g ⊙ (P_t − B)` with `g = 1[s ≥ τ]` per token; scores `s` train straight through the
 step and are pushed towards the shared prompt by a sparsity penalty. `B` is the mean of the
-source prompts, or the initial prompt. arXiv 2203.16708.
+source prompts, or the initial prompt, and `P_t` starts there: no change. arXiv 2203.16708.
 """
 
 from __future__ import annotations
@@ -48,16 +48,20 @@ class Method(TransferMethod):
     roles: ClassVar[dict[str, Role]] = {"prompt": "prompt", "scores": "gate"}
 
     def prepare(self, inputs: Inputs) -> MethodState:
-        """Start from the target's Stage I prompt with all gates open."""
+        """Start without a change, all gates open: tokens train until their gate closes."""
         vectors = inputs.source_vectors
         n = max(1, vectors.shape[1])
         shared = self.config.base == "mean_sources"
         base = inputs.init + (vectors.sum(1) / n if shared else 0)
         scores = inputs.init.new_full(inputs.init.shape[:-1], self.config.score_start)
         return MethodState(
-            {"prompt": trainable(inputs.target_prompt), "scores": trainable(scores)},
+            {"prompt": trainable(self.start(inputs, base)), "scores": trainable(scores)},
             {"init": inputs.init, "base": base, "source_vectors": vectors},
         )
+
+    def start(self, inputs: Inputs, base: Float[Tensor, "R r d"]) -> Float[Tensor, "R r d"]:
+        """Return what the target's own tokens start from: the shared prompt."""
+        return base
 
     def forward(self, state: MethodState, batch: StepBatch | None = None) -> PromptStep:
         """Mix; a source's weight is its share of the shared prompt, its scale 1 − g."""
@@ -73,7 +77,7 @@ class Method(TransferMethod):
             part = 1.0 / max(1, n) if self.config.base == "mean_sources" else 0.0
             weights = part * shared.mean(-1)
             norms = part * (shared[..., None] * sources).flatten(2).norm(dim=-1)
-        grouping = decide_on_device(gram, self.config.grouping_settings())
+        grouping = decide_on_device(gram, self.settings)
         return PromptStep(mixed, weights, grouping, shared.mean(-1), norms)
 
     def penalty(self, state: MethodState, step: PromptStep) -> Float[Tensor, " R"]:

@@ -99,7 +99,7 @@ class Method(PlainPrompt):
             vector = prompt - state.frozen["init"]
             gram = gram_matrix(vector, vectors, vector.new_ones(vector.shape[:-1]), ones)
             norms = coefficients.abs() * vectors.flatten(2).norm(dim=-1)
-        grouping = decide_on_device(gram, self.config.grouping_settings())
+        grouping = decide_on_device(gram, self.settings)
         return PromptStep(prompt.clone(), coefficients, grouping, ones.mean(-1), norms)
 
     def _coefficients(self, inputs: Inputs) -> list[dict[int, float]]:

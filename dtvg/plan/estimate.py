@@ -84,7 +84,7 @@ def _seconds(
     each = sizes.matmul_parameters * tokens + answers
     trained = evaluated = 0
     for run in (run for cohort in cohorts for run in cohort.runs):
-        trained += run.total_steps * run.optim.batch_size * (len(run.needs.branches) or 1)
+        trained += run.total_steps * run.optim.batch_size * run.needs.batches
         evaluated += _evaluated(run)
     on_cpu = config.device.name in ("auto", "cpu")
     flops = each * (4.0 * trained + 2.0 * evaluated)
@@ -124,12 +124,11 @@ def trained_parameters(run: RunConfig, width: int) -> int:
         run: its method decides what is trained.
         width: the backbone's d.
     """
-    length = run.prompt.length
-    count = length * width * (len(run.needs.branches) or 1)
-    if run.method.trains_scales:
-        count += length
-    count += run.method.gate_count(length, width, len(run.sources))
-    return count + length * run.method.scale_count(len(run.sources))
+    length, sources = run.prompt.length, len(run.sources)
+    count = length * width + run.method.gate_count(length, width, sources)
+    if run.method.has_scales:
+        count += length * (1 + run.method.scale_count(sources))
+    return count * (len(run.needs.branches) or 1)
 
 
 def _evaluated(run: RunConfig) -> int:

@@ -1,4 +1,5 @@
-"""A plan in words: a row per cohort with what it starts after, on which tasks, and what it holds.
+"""A plan in words: a row per cohort with what it starts after, on which tasks, and what it holds;
+a row per method with its rates and budget.
 
 The command line and the launch page show the same rows.
 """
@@ -7,9 +8,11 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 from dtvg.config import RunConfig
+from dtvg.config.budgets import RateRow, rate_row
 from dtvg.plan.graph import Plan
 
 
@@ -31,6 +34,35 @@ def cohort_rows(made: Plan) -> list[CohortRow]:
         CohortRow(c.id, len(c.runs), c.steps, shortened(c.after), on(c.runs), contents(c.runs))
         for c in made.cohorts
     ]
+
+
+RATE_COLUMNS = ("method", "rates", "from", "tuned", "steps", "target steps")
+"""Of the table of rates and budgets."""
+
+
+def rate_rows(made: Plan) -> list[RateRow]:
+    """Return a row per method of a plan, runs on single sources and subsets taken together."""
+    found: dict[RateRow, None] = {}
+    for run in (run for cohort in made.transfer for run in cohort.runs):
+        found[replace(rate_row(run), method=run.method.stackable().label)] = None
+    return list(found)
+
+
+def rate_cells(row: RateRow) -> tuple[str, str, str, str, int, int]:
+    """Return what stands in a row of the table, in the order of `RATE_COLUMNS`."""
+    return row.method, row.rates, row.origin, row.tuned, row.steps, row.target_steps
+
+
+def budget_note(rows: Sequence[RateRow]) -> str:
+    """Say that methods differ in how many steps their prompts had on the target; else empty."""
+    steps = sorted({row.target_steps for row in rows})
+    if len(steps) < 2:
+        return ""
+    fewer = ", ".join(dict.fromkeys(row.method for row in rows if row.target_steps < steps[-1]))
+    return (
+        f"The tuned prompt of {fewer} has fewer steps on the target than the others' "
+        f"{steps[-1]:,}; optim.equal_target_steps, or a method's own steps, makes them equal."
+    )
 
 
 def on(runs: Sequence[RunConfig]) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any, Protocol, TypeVar, runtime_checkable
 
-from array_api_compat import array_namespace
+from array_api_compat import array_namespace, is_numpy_array
 from jaxtyping import Bool, Float, Float64
 
 from dtvg.errors import ConfigError, unknown
@@ -63,6 +63,27 @@ def namespace(array: Array) -> Any:
     return _NAMESPACES[kind]
 
 
+def root(square: Float64[A, " ..."]) -> Float64[A, " ..."]:
+    """Return the correctly rounded square root, the same bits in every library.
+
+    NumPy's is; torch's is off by one bit now and then, which one step of Newton's mends when the
+    residual is exact (Dekker's product).
+    """
+    xp = namespace(square)
+    found = xp.sqrt(square)
+    if is_numpy_array(square):
+        return found
+    split = found * 134217729.0  # 2^27 + 1
+    high = split - (split - found)
+    low = found - high
+    product = found * found
+    missed = ((high * high - product) + 2.0 * high * low) + low * low
+    residual = (square - product) - missed
+    usable = (found > 0) & (found < xp.inf)
+    step = residual / xp.where(usable, 2.0 * found, 1.0)
+    return xp.where(usable, found + step, found)
+
+
 def measured(gram: Float[A, "... m m"], measure: str = "dot") -> Float64[A, "... m m"]:
     """Return the inner products as they are, or as cosines (0 against a zero vector).
 
@@ -75,7 +96,7 @@ def measured(gram: Float[A, "... m m"], measure: str = "dot") -> Float64[A, "...
         return wide
     if measure != "cosine":
         raise ConfigError(unknown("similarity measure", measure, MEASURES))
-    norm = xp.sqrt(xp.clip(xp.linalg.diagonal(wide), 0.0, None))
+    norm = root(xp.clip(xp.linalg.diagonal(wide), 0.0, None))
     inverse = xp.where(norm > 0, 1.0 / xp.where(norm > 0, norm, 1.0), 0.0)
     return wide * inverse[..., :, None] * inverse[..., None, :]
 

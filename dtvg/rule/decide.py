@@ -15,7 +15,8 @@ from array_api_compat import array_namespace
 from jaxtyping import Bool, Float, Float32, Int
 
 from dtvg.rule.arrays import A
-from dtvg.rule.memory import has_memory, holds, joined, regrouped_at
+from dtvg.rule.draws import draw_places
+from dtvg.rule.memory import has_memory, holds, joined, may_regroup, regrouped_at
 from dtvg.rule.ranking import rank_sources
 from dtvg.rule.rules import rule_of
 from dtvg.rule.types import Grouping, RuleSettings
@@ -81,6 +82,7 @@ def decide(
     rule: str | RuleSettings = "greedy",
     previous: Grouping[A] | Bool[A, "... n"] | None = None,
     step: int | Int[A, " ..."] | None = None,
+    seed: int | Int[A, " ..."] = 0,
     **settings: Any,
 ) -> Grouping[A]:
     """Decide which sources form the group, for every leading index.
@@ -92,6 +94,7 @@ def decide(
             `regroup_every`, `hysteresis`) look at it (None: first step).
         step: number of the step decided for, from 1, one for all or one each; step 1 has no
             previous group. None: a later step at which the group may change.
+        seed: of the run, one for all or one each; only rules and schedules that draw look at it.
         **settings: fields of `RuleSettings` that differ from `rule`'s.
 
     Raises:
@@ -101,6 +104,10 @@ def decide(
     chosen = RuleSettings.of(rule, **settings)
     entry = rule_of(chosen)
     ranking = rank_sources(gram, chosen)
+    if entry.draws:
+        number = 1 if step is None else step
+        shape = tuple(ranking.similarity.shape)
+        ranking = replace(ranking, draws=draw_places(gram, shape, seed, number))
     member, margin = entry.choose(ranking)
     made = Grouping(
         gram=gram,
@@ -114,11 +121,14 @@ def decide(
         member=member,
         consistency_margin=margin,
         rule=entry.name,
+        squares=ranking.squares,
+        draws=ranking.draws,
     )
     if previous is None or not has_memory(chosen):
         return made
-    held = holds(made, previous.member if isinstance(previous, Grouping) else previous, step)
-    return replace(made, member=held[1], held=held[0])
+    before = previous.member if isinstance(previous, Grouping) else previous
+    held, between, member = holds(made, before, step, seed)
+    return replace(made, member=member, held=held, between=between)
 
 
 def decide_steps(
@@ -126,6 +136,7 @@ def decide_steps(
     steps: Int[np.ndarray, " S"],
     rule: str | RuleSettings = "greedy",
     chunk: int = CHUNK,
+    seed: int = 0,
     **settings: Any,
 ) -> Grouping[np.ndarray]:
     """Decide every step of one run's log, each with the group of the step before.
@@ -138,17 +149,21 @@ def decide_steps(
         steps: their numbers.
         rule: as in `decide`.
         chunk: steps decided at once (rule `exact` holds all subsets for each).
+        seed: of the run.
         **settings: as in `decide`.
     """
-    chosen = RuleSettings.of(rule, **settings)
+    chosen, steps = RuleSettings.of(rule, **settings), np.asarray(steps)
     starts = range(0, max(1, len(grams)), chunk)
-    parts = [decide(grams[i : i + chunk], chosen) for i in starts]
+    parts = [
+        decide(grams[i : i + chunk], chosen, step=steps[i : i + chunk], seed=seed) for i in starts
+    ]
     fresh = parts[0] if len(parts) == 1 else joined(parts)
     if not has_memory(chosen) or not len(grams):
         return fresh
-    source = regrouped_at(fresh, np.asarray(steps))
+    source = regrouped_at(fresh, steps, seed)
     member = np.asarray(fresh.member)[source]
-    return replace(fresh, member=member, held=source != np.arange(len(steps)))
+    between = ~may_regroup(chosen, steps, seed)
+    return replace(fresh, member=member, held=source != np.arange(len(steps)), between=between)
 
 
 def merge(

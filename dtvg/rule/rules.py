@@ -10,20 +10,25 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Literal
 
 from array_api_compat import device
-from jaxtyping import Bool, Float64
+from jaxtyping import Bool, Float64, Int
 
 from dtvg.errors import ConfigError, unknown
 from dtvg.rule.arrays import A, mean_over_pairs, namespace
 from dtvg.rule.margins import (
     exact_margin,
     exact_switch,
-    nearest_margin,
     no_margin,
+    place_margin,
     place_switch,
-    prefix_margin,
-    threshold_margin,
 )
-from dtvg.rule.subsets import best_subset, pair_objective, subset_objective
+from dtvg.rule.precision import ROUNDINGS, UNIT, chained_order, first_near_best, prefix_spread
+from dtvg.rule.subsets import (
+    best_subset,
+    pair_objective,
+    pair_spread,
+    subset_objective,
+    subset_spread,
+)
 from dtvg.rule.types import Ranking, Rule, RuleSettings, Words
 
 
@@ -36,9 +41,12 @@ def choose_prefix(ranking: Ranking[A]) -> tuple[Bool[A, "... n"], Float64[A, " .
         return xp.astype(ranking.rank, xp.bool), _no_lead(ranking)
     places = xp.arange(n, device=device(ranking.gram))
     value = xp.where(places < count[..., None], by_prefix, -xp.inf)
+    if ranking.settings.version > 1:
+        spread = prefix_spread(ranking.lengths[..., 1:], ranking.order)
+        best, lead = first_near_best(value, spread)
+        return ranking.rank < xp.minimum(best + 1, count)[..., None], lead
     best = xp.argmax(value, axis=-1)
-    size = xp.minimum(best + 1, count)
-    member = ranking.rank < size[..., None]
+    member = ranking.rank < xp.minimum(best + 1, count)[..., None]
     others = xp.where(places == best[..., None], -xp.inf, value)
     known = count > 1
     lead = xp.where(known, xp.max(value, axis=-1), 0.0)
@@ -55,14 +63,21 @@ def choose_pair(ranking: Ranking[A]) -> tuple[Bool[A, "... n"], Float64[A, " ...
     """Take the pair of sources with the highest consistency, or nobody if none is positive."""
     if ranking.rank.shape[-1] == 0:
         return choose_nobody(ranking)
-    return best_subset(*pair_objective(ranking))
+    subsets, value = pair_objective(ranking)
+    if ranking.settings.version == 1:
+        return best_subset(subsets, value)
+    return best_subset(subsets, value, pair_spread(ranking))
 
 
 def choose_subset(ranking: Ranking[A]) -> tuple[Bool[A, "... n"], Float64[A, " ..."]]:
     """Take the subset with the highest similarity + λ · consistency."""
     if ranking.rank.shape[-1] == 0:
         return choose_nobody(ranking)
-    return best_subset(*subset_objective(ranking))
+    subsets, value = subset_objective(ranking)
+    if ranking.settings.version == 1:
+        return best_subset(subsets, value)
+    value = namespace(value).where(ranking.zero_target[..., None], -namespace(value).inf, value)
+    return best_subset(subsets, value, subset_spread(ranking))
 
 
 def choose_everybody(ranking: Ranking[A]) -> tuple[Bool[A, "... n"], Float64[A, " ..."]]:
@@ -78,6 +93,41 @@ def choose_nobody(ranking: Ranking[A]) -> tuple[Bool[A, "... n"], Float64[A, " .
 def choose_nearest(ranking: Ranking[A]) -> tuple[Bool[A, "... n"], Float64[A, " ..."]]:
     """Take the most similar source, whatever the threshold."""
     return ranking.rank < 1, _no_lead(ranking)
+
+
+def choose_drawn(ranking: Ranking[A]) -> tuple[Bool[A, "... n"], Float64[A, " ..."]]:
+    """Take as many sources as `greedy` would, at places of the ranking that are drawn."""
+    xp = namespace(ranking.gram)
+    draws = ranking.draws
+    if draws is None:
+        raise ConfigError("A rule that draws is decided by `decide`, which knows step and seed.")
+    turn = xp.argsort(xp.argsort(draws, axis=-1, stable=True), axis=-1, stable=True)
+    own = xp.take_along_axis(turn, ranking.rank, axis=-1)
+    return own < _greedy_size(ranking)[..., None], _no_lead(ranking)
+
+
+def choose_largest(ranking: Ranking[A]) -> tuple[Bool[A, "... n"], Float64[A, " ..."]]:
+    """Take as many sources as `greedy` would, those with the longest vectors."""
+    xp, squares = namespace(ranking.gram), ranking.squares
+    if ranking.settings.version == 1 or squares.shape[-1] == 0:
+        order = xp.argsort(-squares, axis=-1, stable=True)
+    else:
+        spread = xp.asarray(squares) * (ROUNDINGS * UNIT)
+        order, _ = chained_order(squares, spread)
+    place = xp.argsort(order, axis=-1, stable=True)
+    return place < _greedy_size(ranking)[..., None], _no_lead(ranking)
+
+
+def choose_farthest(ranking: Ranking[A]) -> tuple[Bool[A, "... n"], Float64[A, " ..."]]:
+    """Take as many sources as `greedy` would, the last of the ranking."""
+    n = ranking.rank.shape[-1]
+    return ranking.rank >= n - _greedy_size(ranking)[..., None], _no_lead(ranking)
+
+
+def _greedy_size(ranking: Ranking[A]) -> Int[A, " ..."]:
+    """Return how many sources `greedy` would take."""
+    xp = namespace(ranking.gram)
+    return xp.sum(xp.astype(choose_prefix(ranking)[0], xp.int64), axis=-1)
 
 
 def _no_lead(ranking: Ranking[A]) -> Float64[A, " ..."]:
@@ -117,6 +167,7 @@ def subset_value(ranking: Ranking[A], member: Bool[A, "... n"]) -> Float64[A, " 
     barred = size == 0
     if settings.exact_over == "candidates":
         barred = barred | xp.any(member & ~ranking.candidate, axis=-1)
+    barred = barred | ranking.aimless
     value = similarity + pair_value(ranking, member) * settings.consistency_weight
     return xp.where(barred, -xp.inf, value)
 
@@ -128,10 +179,59 @@ def nearest_value(ranking: Ranking[A], member: Bool[A, "... n"]) -> Float64[A, "
     return xp.where(xp.any(member, axis=-1), similarity, -xp.inf)
 
 
+def sized_value(ranking: Ranking[A], member: Bool[A, "... n"]) -> Float64[A, " ..."]:
+    """Return 0 for a group as large as the one `greedy` would take; −∞ for any other."""
+    xp = namespace(ranking.gram)
+    size = xp.sum(xp.astype(member, xp.int64), axis=-1)
+    return xp.where(size == _greedy_size(ranking), 0.0, -xp.inf)
+
+
+def largest_value(ranking: Ranking[A], member: Bool[A, "... n"]) -> Float64[A, " ..."]:
+    """Return Σ ⟨v_s, v_s⟩ / d over the members; −∞ for a group of another size."""
+    xp = namespace(ranking.gram)
+    total = xp.sum(ranking.squares * xp.astype(member, xp.float64), axis=-1)
+    return total + sized_value(ranking, member)
+
+
+def farthest_value(ranking: Ranking[A], member: Bool[A, "... n"]) -> Float64[A, " ..."]:
+    """Return −Σ TS over the members; −∞ for a group of another size."""
+    xp = namespace(ranking.gram)
+    total = xp.sum(ranking.similarity * xp.astype(member, xp.float64), axis=-1)
+    return sized_value(ranking, member) - total
+
+
 def no_value(ranking: Ranking[A], member: Bool[A, "... n"]) -> Float64[A, " ..."]:
     """Return 0: no group is better than another."""
     xp = namespace(ranking.gram)
     return xp.zeros_like(xp.sum(xp.astype(member, xp.float64), axis=-1))
+
+
+def pair_blur(ranking: Ranking[A], member: Bool[A, "... n"]) -> Float64[A, " ..."]:
+    """Return the spread of KC."""
+    return mean_over_pairs(ranking.spread[..., 1:, 1:], member)
+
+
+def similarity_blur(ranking: Ranking[A], member: Bool[A, "... n"]) -> Float64[A, " ..."]:
+    """Return the spread of a sum of the members' similarities."""
+    xp = namespace(ranking.gram)
+    return xp.sum(ranking.spread[..., 0, 1:] * xp.astype(member, xp.float64), axis=-1)
+
+
+def subset_blur(ranking: Ranking[A], member: Bool[A, "... n"]) -> Float64[A, " ..."]:
+    """Return the spread of similarity + λ · KC."""
+    xp, settings = namespace(ranking.gram), ranking.settings
+    similarity = similarity_blur(ranking, member)
+    if settings.exact_similarity == "mean":
+        size = xp.sum(xp.astype(member, xp.float64), axis=-1)
+        similarity = similarity / xp.where(size > 0, size, 1.0)
+    return similarity + pair_blur(ranking, member) * settings.consistency_weight
+
+
+def norm_blur(ranking: Ranking[A], member: Bool[A, "... n"]) -> Float64[A, " ..."]:
+    """Return the spread of Σ ⟨v_s, v_s⟩ / d."""
+    xp = namespace(ranking.gram)
+    total = xp.sum(ranking.squares * xp.astype(member, xp.float64), axis=-1)
+    return total * (ROUNDINGS * UNIT)
 
 
 _PREFIX_WORDS = Words(
@@ -159,6 +259,7 @@ _CANDIDATES_WORDS = Words(
 _PAIR_WORDS = Words(
     headline="Best subset by consistency{lead}: {group}.",
     lead=", {margin} ahead of the second best of the pairs and the empty group",
+    tied=", tied with another, so the smaller and then the earlier is taken",
     member="{place}; the group's consistency is {consistency}, without it {switched}.",
     other="{place}; the group's consistency is {consistency}, with it {switched}.",
 )
@@ -188,6 +289,30 @@ _NEAREST_WORDS = Words(
     member="{place}; it is the most similar.",
     other="{place}; another source is more similar.",
 )
+_SIZED = "As many sources as greedy would take ({size}), "
+_DRAWN_WORDS = Words(
+    headline=_SIZED + "drawn at random: {group}.",
+    member="{place}, but only chance decides: its place in the ranking was drawn.",
+    other="{place}, but only chance decides: its place in the ranking was not drawn.",
+)
+_LARGEST_WORDS = Words(
+    headline=_SIZED + "those with the longest vectors: {group}.",
+    member="{place}, but only the length of its vector decides: it is among the longest.",
+    other="{place}, but only the length of its vector decides: longer ones fill the group.",
+)
+_FARTHEST_WORDS = Words(
+    headline=_SIZED + "the least similar ones: {group}.",
+    member="{place}; it is among the least similar.",
+    other="{place}; less similar ones fill the group.",
+)
+INIT_ONLY_WORDS = Words(
+    headline="The prompt was started with the group of the first step and is tuned alone since: "
+    "{group}.",
+    member="{place} now, but its vector was only added to the start.",
+    other="{place} now, but only the first step's group counts.",
+    always=True,
+)
+"""Said of any rule under `init_only`."""
 
 _ALL = (
     Rule(
@@ -196,20 +321,22 @@ _ALL = (
         "consistency (the paper's)",
         choose=choose_prefix,
         objective=prefix_value,
-        margin=prefix_margin,
+        margin=place_margin,
         switch=place_switch,
         words=_PREFIX_WORDS,
         takes_prefix=True,
+        blur=pair_blur,
     ),
     Rule(
         name="similarity_only",
         summary="every candidate",
         choose=choose_candidates,
         objective=threshold_value,
-        margin=threshold_margin,
+        margin=place_margin,
         switch=place_switch,
         words=_CANDIDATES_WORDS,
         takes_prefix=True,
+        blur=similarity_blur,
     ),
     Rule(
         name="consistency_only",
@@ -218,6 +345,8 @@ _ALL = (
         objective=pair_value,
         margin=no_margin,
         words=_PAIR_WORDS,
+        blur=pair_blur,
+        asks_target=False,
     ),
     Rule(
         name="exact",
@@ -230,6 +359,7 @@ _ALL = (
         words=_SUBSET_WORDS,
         searches_subsets=True,
         own_settings=("consistency_weight", "exact_over", "exact_similarity"),
+        blur=subset_blur,
     ),
     Rule(
         name="all_sources",
@@ -238,16 +368,18 @@ _ALL = (
         objective=no_value,
         margin=no_margin,
         words=_EVERYBODY_WORDS,
+        asks_target=False,
     ),
     Rule(
         name="fixed",
         summary="the greedy group of the first step, for the whole run",
         choose=choose_prefix,
         objective=prefix_value,
-        margin=prefix_margin,
+        margin=place_margin,
         words=_FIXED_WORDS,
         takes_prefix=True,
         never_regroups=True,
+        blur=pair_blur,
     ),
     Rule(
         name="empty",
@@ -256,16 +388,52 @@ _ALL = (
         objective=no_value,
         margin=no_margin,
         words=_NOBODY_WORDS,
+        asks_target=False,
+    ),
+    Rule(
+        name="random",
+        summary="as many sources as greedy would take, drawn anew at every step (a control)",
+        choose=choose_drawn,
+        objective=sized_value,
+        margin=place_margin,
+        switch=place_switch,
+        words=_DRAWN_WORDS,
+        draws=True,
+        control=True,
+    ),
+    Rule(
+        name="largest",
+        summary="as many sources as greedy would take, those with the longest vectors (a control)",
+        choose=choose_largest,
+        objective=largest_value,
+        margin=place_margin,
+        switch=place_switch,
+        words=_LARGEST_WORDS,
+        blur=norm_blur,
+        control=True,
+    ),
+    Rule(
+        name="farthest",
+        summary="as many sources as greedy would take, the least similar ones (a control)",
+        choose=choose_farthest,
+        objective=farthest_value,
+        margin=place_margin,
+        switch=place_switch,
+        words=_FARTHEST_WORDS,
+        blur=similarity_blur,
+        control=True,
     ),
     Rule(
         name="nearest",
         summary="the most similar source alone, whatever the threshold (SPoT's)",
         choose=choose_nearest,
         objective=nearest_value,
-        margin=nearest_margin,
+        margin=place_margin,
         switch=place_switch,
         words=_NEAREST_WORDS,
         offered=False,
+        blur=similarity_blur,
+        asks_target=False,
     ),
 )
 
@@ -294,10 +462,27 @@ def rule_of(settings: RuleSettings) -> Rule:
 
 def idle_settings(settings: RuleSettings) -> str:
     """Say which settings contradict the rule because they have nothing to do; "" if none does."""
+    entry = rule_of(settings)
     regroups = settings.regroup_every > 1 or settings.hysteresis is not None
-    if rule_of(settings).never_regroups and regroups:
+    if entry.never_regroups and regroups:
         return (
             f"rule '{settings.rule}' keeps the first step's group for the whole run, so "
             "'regroup_every' and 'hysteresis' have no effect; leave them out or use rule 'greedy'"
+        )
+    if settings.init_only and regroups:
+        return (
+            "with 'init_only' only the first step's group counts, so 'regroup_every' and "
+            "'hysteresis' have no effect; leave them out"
+        )
+    if entry.draws and settings.hysteresis is not None:
+        return (
+            f"rule '{settings.rule}' prefers no group to another, so 'hysteresis' would keep the "
+            "first one for ever; leave it out or use 'regroup_every'"
+        )
+    if settings.schedule == "random" and settings.regroup_every == 1:
+        return (
+            "'schedule: random' draws one of every 'regroup_every' steps to regroup at, so with "
+            "regroup_every: 1 it has no effect; give the mean number of steps between two changes "
+            "of the run that it is a control for (the Groups page counts its changes)"
         )
     return ""

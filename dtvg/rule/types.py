@@ -7,7 +7,7 @@ sources, `m = n + 1` the target first. docs/method.md, Stage II.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from functools import cached_property, lru_cache
 from typing import Any, Generic, Literal, get_args
 
@@ -16,11 +16,16 @@ from jaxtyping import Bool, Float, Float64, Int
 
 from dtvg.errors import ConfigError, unknown
 from dtvg.rule.arrays import A, consistency_of, measured, namespace
+from dtvg.rule.precision import lengths_of, spread_of, zero_target
 
 Measure = Literal["dot", "cosine"]
 Reach = Literal["sources", "candidates"]
 Total = Literal["mean", "sum"]
 Unit = Literal["absolute", "relative"]
+Schedule = Literal["regular", "random"]
+RULE_VERSION = 2
+"""Of new runs; see `RuleSettings.version`."""
+VERSIONS = (1, 2)
 
 
 @dataclass(frozen=True)
@@ -51,6 +56,15 @@ class RuleSettings:
     more than this (see `dtvg.rule.memory.objective`); None: always take the best."""
     hysteresis_unit: Unit = "absolute"
     """Hysteresis in units of the objective, or as a share of the best objective's size."""
+    schedule: Schedule = "regular"
+    """Regroup at the first of every k steps, or at one of every k that is drawn by the run's
+    seed."""
+    init_only: bool = False
+    """Keep the first step's group: it has made the start, and no source is merged later."""
+    version: int = RULE_VERSION
+    """1: numbers are compared as they are, and where the target's vector is zero the first of the
+    equal sources is taken. 2: numbers equal within the Gram matrix's precision tie, and a zero
+    target vector makes the group empty."""
 
     def __post_init__(self) -> None:
         for name, what, allowed in _CHOICES:
@@ -59,6 +73,11 @@ class RuleSettings:
         if self.regroup_every < 1:
             raise ConfigError(
                 f"'regroup_every' counts steps and has to be at least 1; got {self.regroup_every}."
+            )
+        if self.version not in VERSIONS:
+            raise ConfigError(
+                f"The rule has versions {', '.join(map(str, VERSIONS))}; got {self.version}. A run "
+                "made by a newer version of dtvg needs that version."
             )
         if self.hysteresis is not None and not self.hysteresis >= 0:
             raise ConfigError(
@@ -98,6 +117,7 @@ _CHOICES = (
     ("exact_over", "value of 'exact_over'", get_args(Reach)),
     ("exact_similarity", "value of 'exact_similarity'", get_args(Total)),
     ("hysteresis_unit", "value of 'hysteresis_unit'", get_args(Unit)),
+    ("schedule", "value of 'schedule'", get_args(Schedule)),
 )
 
 
@@ -118,6 +138,10 @@ class Ranking(Generic[A]):
     consistency_by_prefix: Float64[A, "... n"]
     """Entry k − 1 is KC(k); 0 beyond the candidates."""
     settings: RuleSettings
+    squares: Float64[A, "... n"] = field(kw_only=True)
+    """⟨v_s, v_s⟩ / d of every source, whatever the measure."""
+    draws: Int[A, "... n"] | None = field(default=None, kw_only=True)
+    """For each place of the ranking a number drawn at random; None where the rule draws none."""
 
     @cached_property
     def candidate(self) -> Bool[A, "... n"]:
@@ -127,6 +151,27 @@ class Ranking(Generic[A]):
     def measured_gram(self) -> Float64[A, "... m m"]:
         """Return the inner products the decision compared (cosines if asked)."""
         return measured(self.gram, self.settings.measure)
+
+    @cached_property
+    def lengths(self) -> Float64[A, "... m"]:
+        """√G_ii of the target and the sources, as compared."""
+        return lengths_of(self.gram, self.settings.measure)
+
+    @cached_property
+    def spread(self) -> Float64[A, "... m m"]:
+        """How far rounding may have moved each inner product compared; 0 in version 1."""
+        spread = spread_of(self.lengths)
+        return namespace(spread).zeros_like(spread) if self.settings.version == 1 else spread
+
+    @cached_property
+    def zero_target(self) -> Bool[A, " ..."]:
+        """Whether the target's vector is zero."""
+        return zero_target(self.gram)
+
+    @property
+    def aimless(self) -> Bool[A, " ..."]:
+        """Whether no source may be chosen by its similarity, since the target's vector is zero."""
+        return self.zero_target & (self.settings.version > 1)
 
 
 @dataclass(frozen=True, eq=False)
@@ -145,6 +190,8 @@ class Grouping(Ranking[A]):
     held: Bool[A, " ..."] | None = None
     """Whether the group is the previous one, kept by `fixed`, between two regroupings or by
     hysteresis; None where no previous group was given."""
+    between: Bool[A, " ..."] | None = None
+    """Whether the step lies between two regroupings; None as for `held`."""
 
     @cached_property
     def group_size(self) -> Int[A, " ..."]:
@@ -164,15 +211,25 @@ class Grouping(Ranking[A]):
         Only TS(s) moves; inner products between sources stay. The value is an infimum: any change
         larger than it (in the better direction) gives another group. Infinite where no change
         of that one similarity matters, as where a group is kept between two regroupings; NaN
-        where hysteresis compared the previous group with the best one: the margin is not
-        defined there. Computed when first asked for.
+        where hysteresis compared the previous group with the best one, and where the target's
+        vector is zero, so that no similarity can change: the margin is not defined there.
+        Computed when first asked for.
         """
         xp = namespace(self.gram)
-        if self.held is None:
-            return self.entry.margin(self)
-        if self.settings.hysteresis is not None and not self.entry.never_regroups:
+        undefined = self.held is not None and self.settings.hysteresis is not None
+        if undefined and not self.keeps_first:
             return xp.full_like(self.similarity, xp.nan)
-        return xp.where(xp.asarray(self.held)[..., None], xp.inf, self.entry.margin(self))
+        margin = self.entry.margin(self)
+        if self.entry.asks_target:
+            margin = xp.where(self.aimless[..., None], xp.nan, margin)
+        if self.held is None:
+            return margin
+        return xp.where(xp.asarray(self.held)[..., None], xp.inf, margin)
+
+    @property
+    def keeps_first(self) -> bool:
+        """Whether the first step's group stays for ever."""
+        return self.entry.never_regroups or self.settings.init_only
 
     @cached_property
     def switch_change(self) -> Float64[np.ndarray, " n"]:
@@ -183,6 +240,7 @@ class Grouping(Ranking[A]):
         """
         compared = self.settings.hysteresis is not None
         kept = self.held is not None and (bool(self.held) or compared)
+        kept = kept or (self.entry.asks_target and bool(self.aimless))
         if self.entry.switch is None or kept or self.similarity.shape[-1] == 0:
             return np.full(self.similarity.shape, np.nan)
         return np.asarray(self.entry.switch(self))
@@ -240,6 +298,8 @@ class Rule:
     margin: Callable[[Grouping[Any]], Any]
     """`Grouping.similarity_margin` `[... n]` of a group it took afresh."""
     words: Words
+    blur: Callable[[Ranking[Any], Any], Any] | None = None
+    """How far rounding may have moved `objective` `[...]` of a group; None: not at all."""
     switch: Callable[[Grouping[Any]], Any] | None = None
     """`Grouping.switch_change` `[n]` of a group it took afresh; None: no source's own similarity
     moves it in or out."""
@@ -251,5 +311,11 @@ class Rule:
     """Whether all 2^n subsets are compared: how many sources and steps fit is limited."""
     never_regroups: bool = False
     """Whether the first step's group stays for ever."""
+    asks_target: bool = True
+    """Whether it depends on the similarities: without a target vector it takes no source."""
+    draws: bool = False
+    """Whether chance decides, from the run's seed and the step."""
+    control: bool = False
+    """Whether it is a control for the paper's rule rather than a way to choose well."""
     own_settings: tuple[str, ...] = ()
     """Settings that no other rule reads."""

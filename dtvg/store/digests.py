@@ -65,7 +65,7 @@ def of_tensors(tensors: Mapping[str, np.ndarray], text: str = "") -> str:
     for name in sorted(tensors):
         value = np.asarray(tensors[name], order="C")
         digest.update(f"{name}:{value.dtype.str}:{value.shape};".encode())
-        digest.update(memoryview(value.reshape(-1).view(np.uint8)) if value.size else b"")
+        digest.update(value.tobytes())
     return digest.hexdigest()
 
 

@@ -19,14 +19,19 @@ import pyarrow.compute as pc
 
 from dtvg.config import ExperimentConfig, RunConfig, build_config, with_overrides
 from dtvg.config.presets import clone
+from dtvg.config.rates import settings_of
 from dtvg.errors import ConfigError, StoreError
+from dtvg.methods.specs import MethodConfig
+from dtvg.methods.specs.rates import ENTRY_FIELDS
 from dtvg.records import TABLES
 from dtvg.store.files import read_json, replace_json
 from dtvg.store.layout import CohortDir, ExperimentDir, create_experiment, free_name
 from dtvg.store.reader import Run, read_table
 from dtvg.store.state_files import load_state
 from dtvg.store.tables import BY_STEP, schema_of, to_arrow
+from dtvg.store.versions import can_go_on, changed, versions_of
 from dtvg.store.writer import CohortWriter, RunWriter, Snapshot
+from dtvg.versions import Version
 
 KEPT = ("backbone", "prompt", "data", "sources", "target", "seed", "method")
 """What a fork shares with its parent: otherwise its rows would not be one trajectory."""
@@ -71,15 +76,15 @@ def fork(
     wanted = name or free_name(f"{run.experiment}-fork"[:76], folder)
     config = _config(parent, wanted, changes, f"Fork of {run.experiment}/{run.name} at {step}.")
     (child,) = config.runs()
-    _check(parent, child)
+    _check(parent, child, changes)
     if child.total_steps <= step:
         raise ConfigError(
             f"The fork stands at step {step} but would end at {child.total_steps}; give it more "
-            "steps with --set optim.steps=..."
+            f"steps with --set {_budget_of(child)}=..."
         )
     if (folder / wanted).exists():
         raise ConfigError(f"There is already an experiment '{wanted}'; choose another name.")
-    experiment = create_experiment(config, folder)
+    experiment = create_experiment(config, folder, inherited(parent, child))
     directory = experiment.run(child.name)
     if (run.directory.prompts_dir / "initial.safetensors").exists():
         directory.prompts_dir.mkdir(exist_ok=True)
@@ -122,6 +127,13 @@ def _newest(run: Run) -> tuple[dict[str, np.ndarray], dict[str, Any], dict[str, 
             own = {k: v for k, v in loaded[0].items() if k.startswith(f"{run.name}/")}
             return own, {**meta, "failure": None}, rows
     raise StoreError(f"Run '{run.name}' commits faster than it can be read; stop it first.")
+
+
+def inherited(parent: RunConfig, child: RunConfig) -> dict[str, Version]:
+    """Return the versions a fork is made with: its parent's, today's where these cannot go on."""
+    now = versions_of(child)
+    was = changed(parent.versions or {}, now)
+    return now | {part: old for part, (old, _) in was.items() if can_go_on(part, old)}
 
 
 def keep_state(cohort: CohortDir, step: int) -> None:
@@ -177,14 +189,32 @@ def _config(parent: RunConfig, name: str, changes: Sequence[str], notes: str) ->
     return build_config(with_overrides(values, changes), "fork")
 
 
-def _check(parent: RunConfig, child: RunConfig) -> None:
+def _budget_of(child: RunConfig) -> str:
+    """Return the setting that says how many steps a run has."""
+    own = child.rates_from.get("steps") == "entry"
+    return f"methods.{child.method.name}.steps" if own else "optim.steps"
+
+
+def _check(parent: RunConfig, child: RunConfig, changes: Sequence[str]) -> None:
     """Refuse changes that would make another trajectory of it."""
     for key in KEPT:
-        if getattr(parent, key) != getattr(child, key):
+        was, now = getattr(parent, key), getattr(child, key)
+        if isinstance(was, MethodConfig):
+            was, now = was.without_rates(), now.without_rates()
+        if was != now:
             raise ConfigError(
                 f"A fork keeps its parent's '{key}', because its rows have to belong to one run; "
-                "change optim, evaluation, logging or device, pin or ban sources, or clone the "
-                "experiment instead."
+                "change optim, a method's rates, evaluation, logging or device, pin or ban "
+                "sources, or clone the experiment instead."
+            )
+    for change in changes:
+        name = change.partition("=")[0].strip().removeprefix("optim.")
+        what = next((w for w, s in settings_of(child.method).items() if s == name), name)
+        if child.rates_from.get(what) == "entry" and change.strip().startswith("optim."):
+            field = ENTRY_FIELDS.get(what, what)
+            raise ConfigError(
+                f"'optim.{name}' has no effect on this run, whose method entry gives '{field}'; "
+                f"change methods.{child.method.name}.{field} instead."
             )
 
 

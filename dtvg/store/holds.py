@@ -110,6 +110,38 @@ def now_held(run: Run) -> dict[str, Kind]:
     return found
 
 
+@dataclass(frozen=True)
+class Stretch:
+    """One source pinned or banned without a break."""
+
+    source: str
+    kind: Kind
+    first: int
+    """First step at which it is in force."""
+    last: float
+    """Last step; infinite while nothing ended it."""
+
+
+def stretches(holds: Sequence[Hold]) -> list[Stretch]:
+    """Return when which source was pinned or banned.
+
+    Args:
+        holds: from `history`, in order.
+    """
+    found = []
+    for i, hold in enumerate(holds):
+        ends = [later.step for later in holds[i + 1 :] if later.source == hold.source]
+        last = ends[0] if ends else np.inf
+        if hold.kind != "free" and last > hold.step:
+            found.append(Stretch(hold.source, hold.kind, hold.step + 1, last))
+    return found
+
+
+def in_force(holds: Sequence[Hold], step: int) -> dict[str, Stretch]:
+    """Return what is pinned or banned at a step, by source."""
+    return {s.source: s for s in stretches(holds) if s.first <= step <= s.last}
+
+
 def overlay(
     member: npt.NDArray[np.bool_],
     steps: npt.NDArray[np.int64],
@@ -125,11 +157,9 @@ def overlay(
         holds: from `history`, in order.
     """
     found = np.array(member, dtype=bool)
-    for place, source in enumerate(sources):
-        own = [hold for hold in holds if hold.source == source]
-        for i, hold in enumerate(own):
-            end = own[i + 1].step if i + 1 < len(own) else np.inf
-            inside = (steps > hold.step) & (steps <= end)
-            if hold.kind != "free":
-                found[inside, place] = hold.kind == "pin"
+    places = {source: place for place, source in enumerate(sources)}
+    for held in stretches(holds):
+        if held.source in places:
+            inside = (steps >= held.first) & (steps <= held.last)
+            found[inside, places[held.source]] = held.kind == "pin"
     return found

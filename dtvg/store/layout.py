@@ -17,6 +17,7 @@ import yaml
 
 from dtvg.config import ExperimentConfig, RunConfig, build, build_config
 from dtvg.config.reading import YAML_ERRORS
+from dtvg.config.sections import OPEN
 from dtvg.config.settings_path import differences
 from dtvg.errors import ConfigError, StoreError
 from dtvg.names import check_name
@@ -25,6 +26,8 @@ from dtvg.store import digests
 from dtvg.store.files import locked, read_json, replace_bytes, replace_json, sync_file
 from dtvg.store.lease import Lease, hold
 from dtvg.store.provenance import provenance
+from dtvg.store.versions import of_run, versions_of_all
+from dtvg.versions import Version, Versions
 
 
 @dataclass(frozen=True)
@@ -45,7 +48,7 @@ class RunDir:
 
     @property
     def provenance_path(self) -> Path:
-        """Versions, hardware and command that made the run."""
+        """Packages, hardware and command that made the run."""
         return self.path / "provenance.json"
 
     @property
@@ -132,6 +135,16 @@ class ExperimentDir:
         return self.path / "plan.json"
 
     @property
+    def versions_path(self) -> Path:
+        """What its runs were made with, part by part."""
+        return self.path / "versions.json"
+
+    @property
+    def versions(self) -> dict[str, Version]:
+        """What its runs were made with; empty in folders of before that was recorded."""
+        return dict(read_json(self.versions_path) or {})
+
+    @property
     def digests_path(self) -> Path:
         """Digests of its settings, noted when they were written."""
         return self.path / "digests.json"
@@ -178,12 +191,15 @@ class ExperimentDir:
         return hold(self.path)
 
 
-def create_experiment(config: ExperimentConfig, runs_dir: Path) -> ExperimentDir:
+def create_experiment(
+    config: ExperimentConfig, runs_dir: Path, versions: Versions | None = None
+) -> ExperimentDir:
     """Make an experiment's folder and one per transfer run, so that all show at once as waiting.
 
     Args:
         config: what to run.
         runs_dir: folder of experiments; made if absent.
+        versions: what its runs are made with; None: everything as it is today.
 
     Returns:
         The folder; the one that is there if it holds an equal configuration.
@@ -194,7 +210,7 @@ def create_experiment(config: ExperimentConfig, runs_dir: Path) -> ExperimentDir
     """
     experiment = ExperimentDir(Path(runs_dir).expanduser().resolve() / check_name(config.name))
     with changing(experiment.path):
-        _create(experiment, config)
+        _create(experiment, config, versions)
     return experiment
 
 
@@ -212,22 +228,25 @@ def changing(path: Path) -> Iterator[None]:
         yield
 
 
-def _create(experiment: ExperimentDir, config: ExperimentConfig) -> None:
+def _create(experiment: ExperimentDir, config: ExperimentConfig, versions: Versions | None) -> None:
     """Write an experiment's folder, or compare with the one that is there."""
     if experiment.config_path.exists():
         _, stored = load_experiment(experiment.path)
-        if stored != config:
-            changed = ", ".join(differences(stored, config, ExperimentConfig))
+        changed = ", ".join(_differing(stored, config))
+        if changed:
             raise ConfigError(
                 f"Experiment '{config.name}' exists in '{experiment.path.parent}' with other "
                 f"settings ({changed}); choose another name (--set name=...) or another --runs-dir."
             )
     else:
+        made = versions_of_all(config) if versions is None else dict(versions)
+        replace_json(experiment.versions_path, made)
         content = config.to_yaml().encode()
         replace_bytes(experiment.config_path, content)
         _note_digest(experiment, hashlib.sha256(content).hexdigest())
+    recorded = experiment.versions
     for run in config.runs():
-        add_run(experiment, run)
+        add_run(experiment, run, recorded)
 
 
 def _note_digest(experiment: ExperimentDir, digest: str) -> None:
@@ -261,8 +280,12 @@ def check_unchanged(experiment: ExperimentDir, config: ExperimentConfig) -> None
                 "experiment.yaml. For other settings fork the run (`dtvg runs fork "
                 f"{experiment.name}/{run.name} --set ...`)."
             )
-        if content and noted is not None and noted != found and digest != _digest_of(run):
-            keys = _changed_keys(content, run)
+        if (
+            content
+            and noted is not None
+            and noted != found
+            and (keys := _changed_keys(content, run))
+        ):
             raise StoreError(
                 f"'{experiment.config_path}' was changed after its runs were made ({keys}), so "
                 "their rows would belong to other settings; nothing was trained. Put the old "
@@ -274,17 +297,14 @@ def check_unchanged(experiment: ExperimentDir, config: ExperimentConfig) -> None
         _note_digest(experiment, found)
 
 
-def _digest_of(run: RunConfig) -> str:
-    return hashlib.sha256(run.to_yaml().encode()).hexdigest()
-
-
 def _changed_keys(content: bytes, run: RunConfig) -> str:
     """Name the settings in which a run's file differs from what its experiment says now."""
     try:
         stored = build(RunConfig, yaml.load(content.decode(), Loader=yaml.CSafeLoader), run.name)
     except (ConfigError, *YAML_ERRORS):
         return "its settings"
-    return ", ".join(differences(stored, run, RunConfig)) or "its settings"
+    now = run.model_copy(update={"versions": stored.versions, "rates_from": stored.rates_from})
+    return ", ".join(differences(stored, now, RunConfig))
 
 
 def make_durable(run: RunDir) -> None:
@@ -301,6 +321,16 @@ def make_durable(run: RunDir) -> None:
             f"'{run.path}' cannot be written ({error.strerror or error}); free some space, then "
             "resume."
         ) from None
+
+
+def _differing(stored: ExperimentConfig, config: ExperimentConfig) -> list[str]:
+    """Return the settings that differ, and rates that methods take from elsewhere."""
+    if stored != config:
+        return list(differences(stored, config, ExperimentConfig))
+    if [run.optim for run in stored.runs()] == [run.optim for run in config.runs()]:
+        return []
+    here, there = (set(OPEN) & c.optim.model_fields_set for c in (stored, config))
+    return [f"optim.{name} named or left to the methods" for name in OPEN if name in here ^ there]
 
 
 def free_name(name: str, runs_dir: Path) -> str:
@@ -337,11 +367,22 @@ def load_experiment(path: Path) -> tuple[ExperimentDir, ExperimentConfig]:
         raise StoreError(str(error)) from None
 
 
-def add_run(experiment: ExperimentDir, config: RunConfig) -> RunDir:
-    """Make a run's folder with its configuration; does nothing if it is there."""
+def add_run(
+    experiment: ExperimentDir, config: RunConfig, versions: Versions | None = None
+) -> RunDir:
+    """Make a run's folder with its configuration; does nothing if it is there.
+
+    Args:
+        experiment: its folder.
+        config: the run's settings.
+        versions: what the experiment's runs are made with; None: as its folder says.
+    """
     run = experiment.run(config.name)
-    content = config.to_yaml().encode()
     if not run.config_path.exists() or not run.config_path.stat().st_size:  # cut off by power loss
+        if config.versions is None:
+            recorded = experiment.versions if versions is None else versions
+            config = config.model_copy(update={"versions": of_run(recorded, config)})
+        content = config.to_yaml().encode()
         replace_bytes(run.config_path, content, durable=False)
         made = {**provenance(), "config_sha256": hashlib.sha256(content).hexdigest()}
         replace_json(run.provenance_path, made, durable=False)

@@ -131,6 +131,8 @@ def _stamp(path: Path) -> tuple[int, int]:
 @functools.lru_cache(maxsize=4096)
 def _config(path: Path, stamp: tuple[int, int]) -> RunConfig:
     values = yaml.load(path.read_text("utf-8"), Loader=yaml.CSafeLoader)
+    if isinstance(values, dict):
+        values.setdefault("versions", {})  # of before versions were recorded: 1 of everything
     try:
         return build(RunConfig, values, path.name)
     except ConfigError as error:
@@ -234,6 +236,15 @@ def open_experiment(path: Path | str) -> Experiment:
     place = {name: i for i, name in enumerate(run_configs(made))}
     ordered = tuple(sorted(runs, key=lambda r: (place.get(r.name, len(place)), r.name)))
     return replace(made, runs=ordered)
+
+
+def experiment_config(path: Path | str) -> ExperimentConfig | None:
+    """Return the configuration of the experiment in a folder; None where it cannot be read."""
+    folder = ExperimentDir(Path(path))
+    try:
+        return _experiment_config(folder.path, _stamped(folder.config_path))
+    except StoreError:
+        return None
 
 
 @functools.lru_cache(maxsize=1024)

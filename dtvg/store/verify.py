@@ -184,8 +184,8 @@ def _check_replay(run: Run, config: RunConfig, data: pa.Table) -> list[str]:
     steps, grams = read_grams(run)
     if not len(steps):
         return []
-    settings = config.method.grouping_settings()
-    again = decide_steps(grams, steps, settings)
+    settings = config.rule_settings
+    again = decide_steps(grams, steps, settings, seed=config.seed)
     member = overlay(np.asarray(again.member), steps, config.sources, history(run))
     sources = read_table(run, "sources")
     n = len(config.sources)

@@ -14,7 +14,7 @@ from collections import Counter
 import numpy as np
 
 from dtvg.errors import DataError
-from dtvg.tasks.scoring import Answers, Scorer
+from dtvg.tasks.scoring import Answers, Scorer, normal
 
 _ARTICLES = re.compile(r"\b(a|an|the)\b")
 _PUNCTUATION = str.maketrans("", "", string.punctuation)
@@ -22,7 +22,7 @@ _PUNCTUATION = str.maketrans("", "", string.punctuation)
 
 def normalise(answer: str) -> str:
     """Lower-case, drop punctuation, then articles, then extra white space: SQuAD's rule."""
-    bare = answer.lower().translate(_PUNCTUATION)
+    bare = normal(answer).lower().translate(_PUNCTUATION)
     return " ".join(_ARTICLES.sub(" ", bare).split())
 
 
@@ -69,7 +69,7 @@ def _questions(answers: Answers) -> dict[str, float]:
                 f"Task {answers.task}: multirc_em needs the question of every answer, and an "
                 "example has no group; use accuracy for a task without questions."
             )
-        hit = float(" ".join(p.split()) in e.references)
+        hit = float(normal(p) in {normal(reference) for reference in e.references})
         right[e.group] = min(right.get(e.group, 1.0), hit)
     return right
 

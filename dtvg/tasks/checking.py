@@ -13,18 +13,16 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import pyarrow as pa
-
 from dtvg import paths
 from dtvg.errors import ConfigError, DataError, DtvgError
 from dtvg.names import NAME_RULE, is_name
 from dtvg.tasks import files, hub
 from dtvg.tasks.catalogue import all_tasks
-from dtvg.tasks.files import ENDINGS
 from dtvg.tasks.own import Converter, parse_description
+from dtvg.tasks.places import ENDINGS, ending_of
 from dtvg.tasks.reading import DataSettings, TaskData, load_fresh
 from dtvg.tasks.spec import Example, TaskSpec
-from dtvg.tasks.tables import LINE, ROW, read_table
+from dtvg.tasks.tables import LINE, ROW, finding_of
 
 
 @dataclass(frozen=True)
@@ -44,6 +42,8 @@ class Check:
     """Usable training rows."""
     data: TaskData | None
     """The task as it would be used; None where there are problems."""
+    found: tuple[str, ...] = ()
+    """How each file was read and how many of its rows can be used, a sentence each."""
 
     @property
     def sound(self) -> bool:
@@ -61,15 +61,23 @@ def check_task(spec: TaskSpec, data: DataSettings, limit: int = 20) -> Check:
     """
     problems: list[str] = []
     usable: dict[str, list[Example]] = {}
-    for split, where, read in _parts(spec):
-        found: list[str] = []
+    said: list[str] = []
+    for split, name in _named(spec):
         rows = usable.setdefault(split, [])
         try:
-            for example in _examples(spec, where, read, found):
-                rows.append(example)
+            for where, read in _parts(spec, split, name):
+                found: list[str] = []
+                before = len(rows)
+                try:
+                    for example in _examples(spec, where, read, found, said):
+                        rows.append(example)
+                except DtvgError as error:
+                    found.append(str(error))
+                if found and said:
+                    said[-1] += f", {len(rows) - before} usable"
+                problems += found
         except DtvgError as error:
-            found.append(str(error))
-        problems += found
+            problems.append(str(error))
     for split, rows in usable.items():
         if not rows and not problems:
             problems.append(f"Split '{split}' has no rows; give it at least one.")
@@ -88,6 +96,7 @@ def check_task(spec: TaskSpec, data: DataSettings, limit: int = 20) -> Check:
         balance={split: _balance(spec, rows) for split, rows in usable.items()},
         train=tuple(usable.get("train", [])),
         data=loaded,
+        found=tuple(said),
     )
 
 
@@ -109,50 +118,51 @@ def _missing_classes(spec: TaskSpec, train: list[Example]) -> list[str]:
     ]
 
 
-def _parts(spec: TaskSpec) -> Iterator[tuple[str, str, Path | str]]:
-    """Yield split, name for messages, and file or hub split of everything a task reads."""
+def _named(spec: TaskSpec) -> list[tuple[str, str]]:
+    """Return split and file, glob, folder or hub split of everything a task reads."""
     if spec.files:
-        for split, path in spec.files:
-            yield split, f"'{path}'", Path(path)
-        return
+        return list(spec.files)
     names = {"train": spec.split.train, "validation": spec.split.validation}
     if spec.split.test:
         names["test"] = spec.split.test
-    for split, name in names.items():
-        yield split, f"{hub.hub_name(spec)}, split {name}", name
+    return list(names.items())
 
 
-def _examples(spec: TaskSpec, where: str, place: Path | str, found: list[str]) -> Iterator[Example]:
+def _parts(spec: TaskSpec, split: str, name: str) -> Iterator[tuple[str, Path | str]]:
+    """Yield name for messages, and file or hub split, of all that a name stands for."""
+    if not spec.files:
+        yield f"{hub.hub_name(spec)}, split {name}", name
+        return
+    for path in files.own_files(spec, Path(name), split):
+        yield f"'{path}'", path
+
+
+def _examples(
+    spec: TaskSpec, where: str, place: Path | str, found: list[str], said: list[str]
+) -> Iterator[Example]:
     """Yield the usable rows of one file; add what is wrong with the others to `found`."""
     if isinstance(place, str):
-        table, stands = hub.read_hub(spec, place, ()), None
+        table = hub.read_hub(spec, place, ())
     else:
-        table, stands = _table(spec, place, found)
+        collected: list[DataError] = []
+        try:
+            table = files.read_file(place, spec, collected)
+        finally:
+            found += [str(problem) for problem in collected]
+    words = finding_of(table) or "a data set of the hub"
+    said.append(f"{where} is read as {words}: {table.num_rows} rows")
     convert = spec.convert
     if not isinstance(convert, Converter):
         return
-    for number, row in enumerate(table.to_pylist()):
+    for number, row in enumerate(table.to_pylist(), start=1):
         wrong = convert.problems(row)
-        at = stands[number] if stands else f"row {number + 1}"
+        at = f"row {row.get(ROW, number)}" + (f" (line {row[LINE]})" if LINE in row else "")
         found += [
             f"{where}, {at}, column '{p.column}': got {p.got!r}, allowed: {p.allowed}."
             for p in wrong
         ]
         if not wrong:
             yield from convert(row)
-
-
-def _table(spec: TaskSpec, path: Path, found: list[str]) -> tuple[pa.Table, list[str] | None]:
-    """Read one file as far as it can be read; return where each row stands, if in lines."""
-    path = files.own_file(spec, path)
-    if path.suffix == ".parquet" or not path.stat().st_size:
-        return files.read_file(path, spec), None
-    collected: list[DataError] = []
-    table = read_table(path, files.text_columns(spec), collected)
-    found += [str(problem) for problem in collected]
-    places = zip(table.column(ROW).to_pylist(), table.column(LINE).to_pylist(), strict=True)
-    stands = [f"row {row} (line {line})" for row, line in places]
-    return files.checked(table.drop_columns([LINE, ROW]), spec, f"'{path}'"), stands
 
 
 FILE = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._ -]{0,99}")
@@ -179,7 +189,7 @@ def check_given(
             (Path(folder) / file).write_bytes(content)
         # what is not given now may lie in the folder of descriptions already
         for there in (paths.home() / "tasks").glob("*"):
-            if there.suffix in ENDINGS and there.name not in uploads:
+            if (ending_of(there) or there.is_dir()) and there.name not in uploads:
                 (Path(folder) / there.name).symlink_to(there)
         try:
             spec = parse_description(text, Path(folder) / f"{name}.yaml")
@@ -187,7 +197,8 @@ def check_given(
             raise ConfigError(str(error).replace(f"{folder}/", "")) from None
         done = check_task(spec, data, limit)
         named = tuple(problem.replace(f"{folder}/", "") for problem in done.problems)
-        return replace(done, problems=named)
+        found = tuple(words.replace(f"{folder}/", "") for words in done.found)
+        return replace(done, problems=named, found=found)
 
 
 def keep_given(name: str, text: str, uploads: Mapping[str, bytes], data: DataSettings) -> Path:
@@ -224,7 +235,7 @@ def _allowed(name: str, uploads: Mapping[str, bytes]) -> None:
     if not is_name(name):
         raise ConfigError(f"Task name '{name}' cannot be used; {NAME_RULE}.")
     for file in uploads:
-        if not FILE.fullmatch(file) or Path(file).suffix not in ENDINGS:
+        if not FILE.fullmatch(file) or not ending_of(Path(file)):
             raise DataError(
                 f"'{file[:100]}' cannot be used; give files with names such as train.csv, of type "
                 f"{', '.join(ENDINGS)}."

@@ -13,15 +13,19 @@ import numpy as np
 import numpy.typing as npt
 
 from dtvg.errors import DataError
-from dtvg.tasks.scoring import Answers, Floats, Scorer, columns, ratio
+from dtvg.tasks.scoring import Answers, Floats, Scorer, columns, normal, ratio
 
 Ints = npt.NDArray[np.int64]
 
 
 def predicted_label(prediction: str, words: Sequence[str]) -> int | None:
     """Return the class an output names, None if it is none of the label words."""
-    word = prediction.strip()
-    return words.index(word) if word in words else None
+    return _places(words).get(normal(prediction))
+
+
+def _places(words: Sequence[str]) -> dict[str, int]:
+    """Return the class of each label word, in the form in which words are compared."""
+    return {normal(word): i for i, word in enumerate(words)}
 
 
 def f1(answers: Answers) -> float:
@@ -35,12 +39,15 @@ def f1(answers: Answers) -> float:
 
 
 def macro_f1(answers: Answers) -> float:
-    """Mean over all of the task's classes of their F1; an invalid output hits no class."""
+    """Mean of the F1 of the task's classes; an invalid output hits no class.
+
+    A class that is neither right nor answered anywhere has no F1 and does not count, as in
+    SuperGLUE's own script: right answers score 1 on rows that lack a class.
+    """
     from sklearn.metrics import f1_score
 
-    found = _with_invalid_class(answers)
-    classes = list(range(len(answers.words)))
-    gold = _gold(answers)
+    found, gold = _with_invalid_class(answers), _gold(answers)
+    classes = sorted({*gold, *found} - {len(answers.words)})
     return float(f1_score(gold, found, labels=classes, average="macro", zero_division=0))
 
 
@@ -78,9 +85,9 @@ def _classes(answers: Answers) -> tuple[Ints, Ints] | None:
     From the words alone, so that it can be told from stored answers too; None where a right
     answer is not a label word.
     """
-    at = {word: i for i, word in enumerate(answers.words)}
-    gold = np.array([at.get(t.strip(), -1) for t in answers.target], dtype=np.int64)
-    found = np.array([at.get(p.strip(), len(at)) for p in answers.prediction], dtype=np.int64)
+    at = _places(answers.words)
+    gold = np.array([at.get(normal(t), -1) for t in answers.target], dtype=np.int64)
+    found = np.array([at.get(normal(p), len(at)) for p in answers.prediction], dtype=np.int64)
     return None if not at or (gold < 0).any() else (gold, found)
 
 
@@ -100,7 +107,7 @@ def f1_scorer(answers: Answers) -> Scorer | None:
 
 
 def macro_f1_scorer(answers: Answers) -> Scorer | None:
-    """Return `macro_f1` under weights: as `f1`, class by class."""
+    """Return `macro_f1` under weights: as `f1`, over the classes that occur in the sample."""
     made = _classes(answers)
     if made is None:
         return None
@@ -110,10 +117,12 @@ def macro_f1_scorer(answers: Answers) -> Scorer | None:
     hit = (of_gold & of_found).astype(np.float64)
     named = of_gold.astype(np.float64) + of_found
     k = len(classes)
-    return Scorer(
-        columns(hit, named),
-        lambda sums, _: ratio(2 * sums[:, 1 : k + 1], sums[:, k + 1 :]).mean(axis=1),
-    )
+
+    def finish(sums: Floats, weights: Floats) -> Floats:
+        each = ratio(2 * sums[:, 1 : k + 1], sums[:, k + 1 :])
+        return ratio(each.sum(axis=1), (sums[:, k + 1 :] > 0).sum(axis=1).astype(np.float64))
+
+    return Scorer(columns(hit, named), finish)
 
 
 def matthews_scorer(answers: Answers) -> Scorer | None:

@@ -1,12 +1,11 @@
-"""One file's columns: Parquet, CSV, TSV or JSON lines, or what is wrong with it in one sentence.
+"""One file's columns: Parquet, Arrow, CSV, TSV or JSON, or what is wrong with it in one sentence.
 
-Reads only the columns that a task needs. Where its files lie is the business of `sources.py`.
-docs/tasks.md "Where rows come from".
+Reads only the columns that a task needs. Where its files lie is the business of `sources.py`
+and `places.py`. docs/tasks.md "Where rows come from".
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -15,51 +14,62 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from dtvg.errors import DataError, nearest
+from dtvg.tasks import columns
+from dtvg.tasks.contents import Found
+from dtvg.tasks.dialect import Dialect
+from dtvg.tasks.places import ENDINGS, ending_of, expanded
 from dtvg.tasks.spec import TaskSpec
-from dtvg.tasks.tables import LIMIT, read_table
+from dtvg.tasks.tables import FINDING, LINE, NOTED, ROW, read_table
 
-ENDINGS = (".parquet", ".csv", ".jsonl", ".tsv")
-"""What a task's rows may be written as."""
-
-
-def own_file(spec: TaskSpec, path: Path) -> Path:
-    """Return a file that a description names, if there is such a file."""
-    if path.suffix not in ENDINGS:
-        raise DataError(
-            f"'{path}', named in '{spec.described_in}', is not one of {', '.join(ENDINGS)}; write "
-            "the rows in one of these formats."
-        )
-    if path.is_dir():
-        raise DataError(f"'{path}', named in '{spec.described_in}', is a folder; name its files.")
-    if not path.is_file():
-        beside = [p.name for p in path.parent.glob("*")] if path.parent.is_dir() else []
-        match = nearest(path.name, beside)
-        hint = f"did you mean '{match}'?" if match else "put it there"
-        raise DataError(
-            f"There is no file '{path}', which '{spec.described_in}' names; {hint.rstrip('?')}."
-        )
-    return path
+__all__ = ["ENDINGS", "checked", "own_files", "quoted", "read_file", "reason_of", "text_columns"]
+KINDS = {".parquet": "Parquet", ".arrow": "Arrow", ".feather": "Arrow"}
+"""Formats of typed columns by ending; all others are text."""
 
 
-def read_file(path: Path, spec: TaskSpec) -> pa.Table:
+def own_files(spec: TaskSpec, path: Path, split: str) -> list[Path]:
+    """Return the files that a name in a description stands for; see `places.expanded`."""
+    return expanded(path, split, spec.described_in)
+
+
+def read_file(path: Path, spec: TaskSpec, found: Found = None) -> pa.Table:
     """Read the columns `spec` needs from one file.
+
+    Args:
+        path: the file.
+        spec: the task.
+        found: collects what is wrong with single lines of a text file, which are left out; the
+            columns `LINE` and `ROW` then say where each row stood.
 
     Raises:
         DataError: if the file cannot be read as what its name says, lacks a column or holds
             no rows.
     """
+    kind = KINDS.get(ending_of(path))
     try:
         if not path.stat().st_size:
             raise DataError(f"'{path}' is empty (0 bytes); write the file again.")
-        table = _parquet(path, spec) if path.suffix == ".parquet" else read_table(
-            path, text_columns(spec)
-        )  # fmt: skip
+        if kind == "Parquet":
+            table = _parquet(path, spec)
+        elif kind == "Arrow":
+            table = _arrow(path, spec)
+        else:
+            table = _text(path, spec, found)
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
-        kind = {".parquet": "Parquet", ".jsonl": "JSON lines"}.get(path.suffix, "CSV")
+        kind = kind or ("JSON lines" if "jsonl" in ending_of(path) else "CSV")
+        kind = "JSON" if ending_of(path).startswith(".json") and kind == "CSV" else kind
         raise DataError(
             f"'{path}' cannot be read as {kind} ({reason_of(error)}); write the file again."
         ) from None
-    return checked(table, spec, f"'{path}'")
+    places = [name for name in (ROW, LINE) if name in table.column_names]
+    if found and not table.num_rows:
+        return table
+    return checked(table, spec, f"'{path}'", places)
+
+
+def _text(path: Path, spec: TaskSpec, found: Found) -> pa.Table:
+    wanted = [column for column in spec.columns]
+    dialect = (spec.dialect or Dialect()) if spec.described_in else None
+    return read_table(path, text_columns(spec), found, dialect, wanted)
 
 
 def text_columns(spec: TaskSpec) -> frozenset[str]:
@@ -70,45 +80,72 @@ def text_columns(spec: TaskSpec) -> frozenset[str]:
 
 def _parquet(path: Path, spec: TaskSpec) -> pa.Table:
     """Read the needed columns, or all where one is missing (to name those there are)."""
-    held = pq.read_schema(path).names
-    wanted = [column for column in spec.columns if column in held]
-    if spec.flatten is not None and len(wanted) < len(spec.columns):
+    schema = pq.read_schema(path)
+    held = schema.names
+    wanted = list(dict.fromkeys(columns.base_of(column, held) for column in spec.columns))
+    there = [column for column in wanted if column in held]
+    if spec.flatten is not None and len(there) < len(wanted):
         return spec.flatten(pq.read_table(path))
-    return pq.read_table(path, columns=wanted if len(wanted) == len(spec.columns) else None)
+    table = pq.read_table(path, columns=there if len(there) == len(wanted) else None)
+    return table.replace_schema_metadata({**(schema.metadata or {}), FINDING: b"Parquet"})
 
 
-def checked(table: pa.Table, spec: TaskSpec, where: str) -> pa.Table:
-    """Return the needed columns of `table`, with dictionary-coded ones as plain values.
+def _arrow(path: Path, spec: TaskSpec) -> pa.Table:
+    """Read an Arrow file, a stream (as `datasets` writes it) or a Feather file."""
+    with pa.memory_map(str(path)) as source:
+        if source.read(6) == b"ARROW1":
+            table = pa.ipc.open_file(source).read_all()
+        else:
+            source.seek(0)
+            table = pa.ipc.open_stream(source).read_all()
+    held = table.column_names
+    wanted = list(dict.fromkeys(columns.base_of(column, held) for column in spec.columns))
+    if all(column in held for column in wanted):
+        table = table.select(wanted)
+    elif spec.flatten is not None:
+        table = spec.flatten(table)
+    return table.replace_schema_metadata({**(table.schema.metadata or {}), FINDING: b"Arrow"})
+
+
+def checked(table: pa.Table, spec: TaskSpec, where: str, places: Sequence[str] = ()) -> pa.Table:
+    """Return the needed columns of `table`: text as strings, dictionaries as plain values.
 
     Args:
         table: what was read.
         spec: the task.
         where: how messages name the file.
+        places: columns that say where rows stood, which stay.
 
     Raises:
         DataError: if a column is missing or there are no rows.
     """
+    table = columns.with_nested(table, spec.columns)
     missing = [column for column in spec.columns if column not in table.column_names]
     if missing:
-        match = nearest(missing[0], table.column_names)
+        held = [name for name in columns.members(table) if name not in places]
+        match = nearest(missing[0], held)
         hint = f"; '{match}' is the nearest to '{missing[0]}'" if match else ""
         raise DataError(
             f"{where} has no column {quoted(missing)}{hint}; task {spec.name} needs "
-            f"{quoted(spec.columns)} and the file has {quoted(table.column_names)[:400]}."
+            f"{quoted(spec.columns)} and the file has {_shown(held)}{_read_as(table)}."
         )
     if not table.num_rows:
         raise DataError(f"{where} has no rows; task {spec.name} needs at least one.")
-    table = _own_rows(table, spec, where).select(list(spec.columns))
-    for index, column in enumerate(table.schema):
-        if pa.types.is_dictionary(column.type):
-            plain = table.column(index).cast(column.type.value_type)
-            table = table.set_column(index, column.name, plain)
-        elif pa.types.is_string_view(column.type):
-            table = table.set_column(index, column.name, table.column(index).cast(pa.string()))
-    for column in table.schema:
-        if pa.types.is_string(column.type) or pa.types.is_large_string(column.type):
-            _refuse_no_text(table.column(column.name), column.name, where)
-    return table
+    if spec.label_values:
+        table = columns.with_class_names(table, spec.label_column, spec.label_values)
+    table = _own_rows(table, spec, where).select([*spec.columns, *places])
+    return columns.as_plain(table, where)
+
+
+def _shown(names: Sequence[str]) -> str:
+    """Return the names of a file's columns, cut where they are long."""
+    return quoted([name[:60] for name in names])[:400]
+
+
+def _read_as(table: pa.Table) -> str:
+    """Say how a text file was read where that is not what its name says."""
+    noted = (table.schema.metadata or {}).get(NOTED, b"").decode()
+    return f" (read as {noted})" if noted else ""
 
 
 def _own_rows(table: pa.Table, spec: TaskSpec, where: str) -> pa.Table:
@@ -124,30 +161,6 @@ def _own_rows(table: pa.Table, spec: TaskSpec, where: str) -> pa.Table:
             f"holds {quoted(found)[:200]}."
         )
     return kept
-
-
-def _refuse_no_text(values: pa.ChunkedArray, column: str, where: str) -> None:
-    """Refuse bytes that are not UTF-8, NULs, and texts no example has, naming the row."""
-    start = 1
-    for chunk in values.chunks:
-        try:
-            chunk.validate(full=True)
-        except pa.ArrowInvalid as error:
-            number = re.search(r"index (\d+)", str(error))
-            row = f", row {start + int(number[1])}" if number else ""
-            raise DataError(
-                f"{where}{row}, column '{column}': this is not valid UTF-8; write the file again."
-            ) from None
-        start += len(chunk)
-    for found, what in (
-        (pc.match_substring(values, "\0"),
-         "contains a NUL character, which is not allowed in text; remove it"),
-        (pc.greater(pc.binary_length(values), LIMIT),
-         f"is longer than {LIMIT >> 20} MiB, which is too long for an example; shorten it"),
-    ):  # fmt: skip
-        row = pc.index(found, True).as_py()
-        if row >= 0:
-            raise DataError(f"{where}, row {row + 1}, column '{column}' {what}.")
 
 
 def reason_of(error: Exception) -> str:

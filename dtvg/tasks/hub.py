@@ -7,15 +7,15 @@ when first needed. docs/tasks.md "Where rows come from".
 from __future__ import annotations
 
 import os
-import socket
-import urllib.request
 from collections.abc import Sequence
 from pathlib import Path
-from urllib.parse import urlsplit
+from typing import Any
 
 import pyarrow as pa
 
 from dtvg.errors import DataError
+from dtvg.network import hub_left_alone
+from dtvg.network import refuse_unreachable_hub as refuse_unknown_host
 from dtvg.tasks.files import checked, quoted, reason_of
 from dtvg.tasks.spec import TaskSpec
 
@@ -50,17 +50,35 @@ def read_hub(spec: TaskSpec, split: str, looked_in: Sequence[Path]) -> pa.Table:
             may be put instead, and which columns they need.
     """
     try:
-        import datasets
-
-        if not cached(spec):
+        rows = _kept(spec, split)
+        if rows is None:
             refuse_unknown_host()
-        rows = datasets.load_dataset(spec.dataset, spec.config, split=split, revision=spec.revision)
+            rows = _load(spec, split)
         table = rows.with_format("arrow")[:]
         if spec.flatten is not None:
             table = spec.flatten(table)
     except Exception as error:  # noqa: BLE001 - the client raises errors of several libraries
         raise DataError(_refusal(spec, split, looked_in, error)) from None
     return checked(table, spec, f"{hub_name(spec)}, split {split}")
+
+
+def _load(spec: TaskSpec, split: str) -> Any:
+    import datasets
+
+    return datasets.load_dataset(spec.dataset, spec.config, split=split, revision=spec.revision)
+
+
+def _kept(spec: TaskSpec, split: str) -> Any | None:
+    """Return the split from the client's cache at a pinned commit, without asking the hub."""
+    if spec.revision is None or not cached(spec):
+        return None
+    import datasets  # noqa: F401 - loaded first, so that it too is left alone
+
+    try:
+        with hub_left_alone():
+            return _load(spec, split)
+    except Exception:  # noqa: BLE001 - whatever the cache lacks, the hub has it
+        return None
 
 
 def _refusal(spec: TaskSpec, split: str, looked_in: Sequence[Path], error: Exception) -> str:
@@ -102,18 +120,3 @@ def _kind(error: Exception) -> str:
         return "offline"
     unreachable = {"ConnectionError", "ConnectError", "Timeout", "TimeoutException", "gaierror"}
     return "unreachable" if names & unreachable else "other"
-
-
-def refuse_unknown_host() -> None:
-    """Fail at once where the hub's name cannot be resolved, instead of after many retries.
-
-    Raises:
-        ConnectionError: naming the host; never behind a proxy, which resolves by itself.
-    """
-    host = urlsplit(os.environ.get("HF_ENDPOINT", "https://huggingface.co")).hostname
-    if urllib.request.getproxies() or not host:
-        return
-    try:
-        socket.getaddrinfo(host, None)
-    except OSError:
-        raise ConnectionError(f"{host} cannot be reached from here") from None

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from dtvg.errors import ConfigError
+from dtvg.tasks.scoring import normal
 from dtvg.tasks.spec import Example, TaskSpec
 
 
@@ -28,8 +29,18 @@ def label_words(
     """
     given = (own or {}).get(spec.name)
     if given is not None:
-        return _fitting(spec, tuple(word.strip() for word in given))
+        return _fitting(spec, tuple(trimmed(word) for word in given))
     return spec.label_titles or spec.labels if labels == "words" else spec.labels
+
+
+def trimmed(word: str) -> str:
+    """Return a label word without white space around it, but for one space in front.
+
+    A leading space belongs to a word's first token in many tokenizers; where input and answer are
+    one sequence it is there by itself.
+    """
+    bare = word.strip()
+    return f" {bare}" if bare and word[:1].isspace() else bare
 
 
 def _fitting(spec: TaskSpec, words: tuple[str, ...]) -> tuple[str, ...]:
@@ -45,7 +56,7 @@ def _fitting(spec: TaskSpec, words: tuple[str, ...]) -> tuple[str, ...]:
             f"'{key}': got {len(words)} words, task {spec.name} has {len(spec.labels)} classes "
             f"({titles}); give one word for each class, in this order."
         )
-    if not all(words) or len(set(words)) != len(words):
+    if not all(words) or len({normal(word) for word in words}) != len(words):
         raise ConfigError(f"'{key}': got {', '.join(words)}; no word may be empty or occur twice.")
     return words
 

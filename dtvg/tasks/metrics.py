@@ -23,6 +23,7 @@ from dtvg.tasks.scoring import (
     Scorer,
     answers_of,
     mean_metric,
+    normal,
     percentile_interval,
 )
 from dtvg.tasks.spec import Example, TaskSpec
@@ -54,7 +55,7 @@ METRICS: dict[str, Metric] = {
         Metric("f1", "F1 of class 1", class_metrics.f1, class_metrics.f1_scorer,
                fits="two classes"),
         Metric("macro_f1", "Macro F1", class_metrics.macro_f1, class_metrics.macro_f1_scorer,
-               fits="classes"),
+               fits="classes", version=2),
         Metric("matthews", "Matthews correlation", class_metrics.matthews,
                class_metrics.matthews_scorer, fits="classes", range=CORRELATION),
         Metric("pearson", "Pearson correlation", number_metrics.pearson,
@@ -64,16 +65,19 @@ METRICS: dict[str, Metric] = {
         mean_metric("squad_f1", "F1 of words (SQuAD)", answer_metrics.squad_f1_values),
         mean_metric("squad_em", "Exact match (SQuAD)", answer_metrics.squad_em_values),
         Metric("multirc_f1a", "F1 over all answers (MultiRC)", class_metrics.f1,
-               _f1_of_questions, fits="two classes"),
+               _f1_of_questions, fits="two classes", version=2),
         Metric("multirc_em", "Exact match of questions (MultiRC)", answer_metrics.multirc_em,
-               answer_metrics.multirc_em_scorer, fits="questions"),
+               answer_metrics.multirc_em_scorer, fits="questions", version=2),
         _of_text("rouge1", "ROUGE-1"),
         _of_text("rouge2", "ROUGE-2"),
         _of_text("rougeL", "ROUGE-L"),
         _of_corpus("bleu", "BLEU-4"),
+        _of_corpus("bleu_lower", "BLEU-4, lower case"),
         mean_metric("meteor_stem", "METEOR without WordNet", text_metrics.meteor_values,
                     text_metrics.mean_of, extra="nlg"),
         _of_corpus("chrf", "chrF2"),
+        mean_metric("cider", "CIDEr-D (0 to 10)", text_metrics.cider_values,
+                    text_metrics.mean_of, range=(0.0, 10.0)),
     )
 }  # fmt: skip
 
@@ -84,7 +88,7 @@ def check_packages(spec: TaskSpec) -> None:
     Raises:
         ConfigError: it is scored by a metric whose package is not installed.
     """
-    for extra in {METRICS[name].extra for name in spec.metrics} - {""}:
+    for extra in {METRICS[name].extra for name in (*spec.metrics, *spec.beside)} - {""}:
         require(extra, f"Scoring task '{spec.name}'")
 
 
@@ -92,6 +96,8 @@ def score(
     spec: TaskSpec, predictions: Sequence[str], examples: Sequence[Example]
 ) -> dict[str, float]:
     """Score outputs with every metric of the task, plus `score`, their mean.
+
+    Metrics that the task only shows (`TaskSpec.beside`) are there too, and not in the mean.
 
     Args:
         spec: the task.
@@ -116,7 +122,8 @@ def _asked(spec: TaskSpec, predictions: Sequence[str], examples: Sequence[Exampl
 
 def _scores(spec: TaskSpec, answers: Answers) -> dict[str, float]:
     values = {name: METRICS[name].score(answers) for name in spec.metrics}
-    return {**values, "score": sum(values.values()) / len(values)}
+    beside = {name: METRICS[name].score(answers) for name in spec.beside}
+    return {**values, **beside, "score": sum(values.values()) / len(values)}
 
 
 def asked_once(
@@ -124,16 +131,37 @@ def asked_once(
 ) -> tuple[list[str], list[Example]]:
     """Drop examples of a group that ask what another one asks: ReCoRD's and generation's.
 
-    Such rows differ only in which accepted answer is trained on; the first one counts.
+    Such rows differ only in which accepted answer is trained on; the first one counts. Answers
+    to be judged (MultiRC's) are rows of their own, also where two of a question are equal.
     """
+    kept = first_asked(examples)
+    return [predictions[i] for i in kept], [examples[i] for i in kept]
+
+
+def first_asked(examples: Sequence[Example]) -> list[int]:
+    """Return the places of examples without those that ask what one before them asks."""
     seen: set[tuple[str, str]] = set()
     kept = []
-    for p, e in zip(predictions, examples, strict=True):
-        key = (e.group or "", e.source)
-        if e.group is None or key not in seen:
-            kept.append((p, e))
-        seen.add(key)
-    return [p for p, _ in kept], [e for _, e in kept]
+    for place, e in enumerate(examples):
+        again = e.group is not None and e.label is None
+        if again and (e.group or "", e.source) in seen:
+            continue
+        seen.add((e.group or "", e.source))
+        kept.append(place)
+    return kept
+
+
+def versions(spec: TaskSpec) -> dict[str, int]:
+    """Return what of a task's scores is not as it was first: metrics by their version.
+
+    `normal` is 2 where a label word was compared as it stood and is compared in its normal form
+    now. Empty for most tasks; it enters the identities of prompts that are chosen by such a score.
+    """
+    found = {name: METRICS[name].version for name in spec.metrics if METRICS[name].version > 1}
+    by_word = {"f1", "macro_f1", "matthews", "multirc_f1a", "multirc_em"} & set(spec.metrics)
+    if any(normal(word) != word for word in spec.labels) and by_word:
+        found["normal"] = 2
+    return found
 
 
 def per_example(
@@ -207,7 +235,7 @@ def score_with_intervals(
     values = _scores(spec, answers)
     weights = _weights(answers.examples or (), seed, resamples)
     drawn: dict[str, Floats] = {}
-    for name in spec.metrics:
+    for name in (*spec.metrics, *spec.beside):
         made = METRICS[name].scorer(answers)
         if made is None:
             raise ValueError(f"metric '{name}' has no weighted form for task '{spec.name}'")

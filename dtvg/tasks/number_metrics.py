@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import numpy.typing as npt
 
-from dtvg.tasks.scoring import Answers, Floats, Scorer, columns, ratio
+from dtvg.tasks.scoring import Answers, Floats, Scorer, columns, normal, ratio
 
 Ints = npt.NDArray[np.int64]
 
@@ -45,7 +45,7 @@ def _correlation(measure: Callable[..., object], answers: Answers) -> float:
 def _number(text: str, otherwise: float) -> float:
     """Return `text` as a finite number, or `otherwise` where it is none."""
     try:
-        value = float(text)
+        value = float(normal(text))
     except ValueError:
         return otherwise
     return value if math.isfinite(value) else otherwise

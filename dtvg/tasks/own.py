@@ -8,22 +8,44 @@ docs/tasks.md "Your own task".
 
 from __future__ import annotations
 
+import codecs
 import functools
-import string
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+import os
+import re
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+)
 
 from dtvg import paths
-from dtvg.errors import ConfigError, nearest, unknown
+from dtvg.errors import ConfigError, unknown
 from dtvg.names import NAME_RULE, is_name
+from dtvg.tasks.converter import (
+    UNLABELLED,
+    Converter,
+    Pieces,
+    columns_of,
+    key_of,
+    parse_template,
+)
+from dtvg.tasks.dialect import DELIMITERS, Dialect
+from dtvg.tasks.labels import trimmed
 from dtvg.tasks.metrics import METRICS
-from dtvg.tasks.spec import Example, FieldProblem, SplitPlan, TaskSpec
+from dtvg.tasks.places import splits_in
+from dtvg.tasks.scoring import normal
+from dtvg.tasks.spec import SplitPlan, TaskSpec
 
+__all__ = ["Converter", "Description", "described", "parse_description", "parse_template",
+           "read_description"]  # fmt: skip
 FAMILY = "your own"
 SPLITS = ("train", "validation", "test")
 Split = Literal["train", "validation", "test"]
@@ -54,6 +76,56 @@ def _hub(value: Any) -> Any:
     return {"id": value} if isinstance(value, str) else value
 
 
+def _delimiter(value: Any) -> Any:
+    names = {name: sign for sign, name in DELIMITERS.items()}
+    return names.get(value, value) if isinstance(value, str) else value
+
+
+class Written(BaseModel):
+    """How text files are written; what is not given is found in the file."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    delimiter: Annotated[str, BeforeValidator(_delimiter)] = Field(
+        "", max_length=1, description="A character, or comma, semicolon, tab, pipe, space."
+    )
+    quoting: Literal["standard", "none"] | None = Field(
+        None, description="none: quotation marks are ordinary characters."
+    )
+    quote: str = Field('"', min_length=1, max_length=1, description="The quotation mark.")
+    escape: str = Field("", max_length=1, description="Character before one meant as it stands.")
+    header: list[str] | Literal[True] = Field(
+        True, description="Names of the columns, in order, where no line gives them."
+    )
+    encoding: str = Field("", description="Such as utf-8, utf-16, windows-1252.")
+
+    @field_validator("encoding")
+    @classmethod
+    def known(cls, value: str) -> str:
+        """Refuse an encoding that Python does not know."""
+        try:
+            return codecs.lookup(value).name if value else ""
+        except LookupError:
+            raise ValueError(
+                "not an encoding; allowed are utf-8, utf-16, windows-1252, latin-1 and others"
+            ) from None
+
+    @field_validator("delimiter", "quote", "escape")
+    @classmethod
+    def one_byte(cls, value: str) -> str:
+        """Refuse what cannot separate cells."""
+        if value and (ord(value) > 127 or value in "\r\n\0"):
+            raise ValueError("one ASCII character, which is no line break")
+        return value
+
+    def as_dialect(self) -> Dialect:
+        """Return the same as plain data."""
+        header = () if self.header is True else tuple(self.header)
+        return Dialect(
+            self.delimiter, self.quoting or "", self.quote, self.escape, header, self.encoding
+        )
+
+
 class Description(BaseModel):
     """The keys of a task's YAML."""
 
@@ -64,7 +136,11 @@ class Description(BaseModel):
     files: Annotated[
         dict[Split, Annotated[list[str], BeforeValidator(_as_list)]] | None,
         BeforeValidator(_one_file),
-    ] = Field(None, description="Parquet, CSV or JSON-lines files by split, or only one file.")
+    ] = Field(
+        None,
+        description="Files by split, or only one; a glob, or a folder such as save_to_disk writes.",
+    )
+    dialect: Written | None = Field(None, description="How text files are written.")
     hub: Annotated[Hub | None, BeforeValidator(_hub)] = Field(
         None, description="A hub data set in place of files."
     )
@@ -75,6 +151,11 @@ class Description(BaseModel):
     label: str = Field("label", description="Column of the answer.")
     labels: dict[Any, Any] | list[Any] | None = Field(
         None, description="Labels in class order, or 'label: word' pairs; none: free text."
+    )
+    unlabelled: Literal["refuse", "leave_out"] | list[Any] = Field(
+        "refuse",
+        description="leave_out: rows without a label (empty, null, -1) are left out; a list of "
+        "further values that stand for no label.",
     )
     metrics: list[str] = Field(["accuracy"], min_length=1, description="Names of metrics.")
     max_target_tokens: int | None = Field(None, ge=2, le=1024)
@@ -189,7 +270,7 @@ def parse_description(text: str, path: Path) -> TaskSpec:
         description = Description.model_validate(values)
     except ValidationError as error:
         raise ConfigError(f"'{path}': {' '.join(_sentences(error))}") from None
-    return _spec(description, path)
+    return _spec(description, path, bare=isinstance(values.get("files"), str))
 
 
 def _sentences(error: ValidationError) -> list[str]:
@@ -198,16 +279,17 @@ def _sentences(error: ValidationError) -> list[str]:
     for item in error.errors():
         key = ".".join(str(part) for part in item["loc"] if "[" not in str(part))
         if item["type"] == "extra_forbidden":
-            known = Hub.model_fields if key.startswith("hub.") else Description.model_fields
-            sentences.append(unknown("key", key.rpartition(".")[2], known))
+            parts: dict[str, type[BaseModel]] = {"hub": Hub, "dialect": Written}
+            within = parts.get(key.partition(".")[0] if "." in key else "", Description)
+            sentences.append(unknown("key", key.rpartition(".")[2], within.model_fields))
             continue
         message = item["msg"].removeprefix("Value error, ")
         sentences.append(f"'{key}': {message} (got {str(item.get('input'))[:80]!r}).")
     return list(dict.fromkeys(sentences))
 
 
-def _spec(given: Description, path: Path) -> TaskSpec:
-    """Check what pydantic cannot, and build the task."""
+def _spec(given: Description, path: Path, bare: bool) -> TaskSpec:
+    """Check what pydantic cannot, and build the task; `bare`: one file or folder for all splits."""
     wrong: list[str] = []
     name = given.name or path.stem.lower()
     if not is_name(name):
@@ -219,6 +301,7 @@ def _spec(given: Description, path: Path) -> TaskSpec:
         wrong.append("Give either 'files' or 'hub', but not both, to say where the rows are.")
     elif given.files is not None and "train" not in given.files:
         wrong.append("'files' has no 'train'; name the training file.")
+    files = _files(given.files or {}, path.parent, bare, wrong)
     if wrong:
         raise ConfigError(f"'{path}': {' '.join(wrong)}")
     hub = given.hub or Hub(id="files")
@@ -239,20 +322,49 @@ def _spec(given: Description, path: Path) -> TaskSpec:
         revision=hub.revision,
         paper=given.paper,
         licence=given.licence,
-        convert=Converter(pieces, given.label, values, words),
+        convert=Converter(pieces, given.label, values, words, _unlabelled(given, values)),
         reader="own",
-        files=_files(given.files or {}, path.parent),
+        files=files,
         described_in=str(path),
+        dialect=given.dialect.as_dialect() if given.dialect else None,
+        label_values=values,
     )
 
 
-def _files(files: Mapping[Split, list[str]], folder: Path) -> tuple[tuple[str, str], ...]:
-    """Return (split, absolute path) for each file."""
-    return tuple(
-        (split, str((folder / Path(one).expanduser()).absolute()))
+def _unlabelled(given: Description, values: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the values that stand for no label; a label of the task is none of them."""
+    if given.unlabelled == "refuse":
+        return ()
+    more = given.unlabelled if isinstance(given.unlabelled, list) else []
+    return tuple(dict.fromkeys([*[v for v in UNLABELLED if v not in values], *map(key_of, more)]))
+
+
+def _files(
+    files: Mapping[Split, list[str]], folder: Path, bare: bool, wrong: list[str]
+) -> tuple[tuple[str, str], ...]:
+    """Return (split, absolute path) for each name; a bare folder gives every split it holds."""
+    named = [
+        (split, str((folder / Path(_place(one, wrong)).expanduser()).absolute()))
         for split, several in files.items()
         for one in several
-    )
+    ]
+    if bare and len(named) == 1:
+        held = splits_in(Path(named[0][1]))
+        if "train" in held:
+            return tuple((split, str(path)) for split in SPLITS for path in held.get(split, []))
+    return tuple(named)
+
+
+def _place(name: str, wrong: list[str]) -> str:
+    """Return a file's name with environment variables put in."""
+    put_in = os.path.expandvars(name)
+    left = re.search(r"\$\{?(\w+)\}?", put_in)
+    if left and not Path(put_in).exists():
+        wrong.append(
+            f"'files': '{name}' names the environment variable {left[1]}, which is not set; set "
+            "it, or write the folder out."
+        )
+    return put_in
 
 
 def _pieces(given: Description, name: str, wrong: list[str]) -> Pieces:
@@ -278,12 +390,17 @@ def _pieces(given: Description, name: str, wrong: list[str]) -> Pieces:
     )
 
 
+def _word(value: Any) -> str:
+    """Return the word that is answered for a label; text keeps a space in front."""
+    return trimmed(value) if isinstance(value, str) else key_of(value)
+
+
 def _classes(labels: Any, wrong: list[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Return labels as the column holds them, and the words answered for them."""
     if labels is None:
         return (), ()
     pairs = list(labels.items()) if isinstance(labels, dict) else [(one, one) for one in labels]
-    values, words = tuple(key_of(a) for a, _ in pairs), tuple(key_of(b) for _, b in pairs)
+    values, words = tuple(key_of(a) for a, _ in pairs), tuple(_word(b) for _, b in pairs)
     yes_no = any(isinstance(one, bool) for pair in pairs for one in pair)
     hint = " (YAML reads yes and no as true and false: write them in quotes)" if yes_no else ""
     if len(values) < 2:
@@ -292,6 +409,15 @@ def _classes(labels: Any, wrong: list[str]) -> tuple[tuple[str, ...], tuple[str,
         twice = [one for one in dict.fromkeys(what) if what.count(one) > 1]
         if twice:
             wrong.append(f"'labels': '{twice[0]}' occurs twice{hint}.")
+            break
+        forms: dict[str, str] = {}
+        alike = [(forms.setdefault(normal(one), one), one) for one in what]
+        pair = next((pair for pair in alike if pair[0] != pair[1]), None)
+        if pair:
+            wrong.append(
+                f"'labels': '{pair[0]}' and '{pair[1]}' differ only in white space or in how their "
+                "letters are encoded (Unicode form), which answers are compared without."
+            )
             break
     if any(not one or isinstance(v, dict | list) for pair in zip(values, words, strict=True)
            for one in pair for v in (one,)):  # fmt: skip
@@ -308,125 +434,3 @@ def _metrics(names: list[str], classes: int, wrong: list[str]) -> None:
         misfit = METRICS[name].misfit(classes, groups=False)
         if misfit:
             wrong.append(f"'metrics': {misfit}; choose another metric, such as accuracy.")
-
-
-Pieces = tuple[tuple[str, str | None], ...]
-"""Literal text, then the column that follows it (None at the end)."""
-
-
-def parse_template(text: str) -> Pieces:
-    """Cut `premise: {premise} hypothesis: {hypothesis}` into literal text and columns.
-
-    A column's name is taken as it stands, spaces and dots included; `{{` is a brace.
-
-    Raises:
-        ValueError: one sentence without its full stop.
-    """
-    try:
-        parsed = list(string.Formatter().parse(text))
-    except ValueError as error:
-        raise ValueError(f"the braces of '{text}' do not match ({error})") from None
-    pieces = []
-    for literal, column, form, conversion in parsed:
-        if form or conversion:
-            raise ValueError(f"'{{{column}}}' may contain only the name of a column")
-        if column == "":
-            raise ValueError("empty braces; write a column's name, such as {premise}")
-        pieces.append((literal, column))
-    if not any(column for _, column in pieces):
-        raise ValueError(f"'{text}' names no column; write a column in braces, such as {{premise}}")
-    return tuple(pieces)
-
-
-def columns_of(pieces: Pieces) -> tuple[str, ...]:
-    """Return the columns a template needs, each once."""
-    return tuple(dict.fromkeys(column for _, column in pieces if column))
-
-
-def key_of(value: Any) -> str:
-    """Return a label as it is compared: 1, 1.0 and " 1 " are one label, true is `true`."""
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, float) and value.is_integer():
-        return str(int(value))
-    return str(value).strip()
-
-
-@dataclass(frozen=True)
-class Converter:
-    """What a described task does with a row; called as `TaskSpec.convert`."""
-
-    pieces: Pieces
-    label: str
-    """Column of the answer."""
-    values: tuple[str, ...] = ()
-    """Labels as the column holds them, by class; empty: free text."""
-    words: tuple[str, ...] = ()
-    """What is answered for each class."""
-
-    def __call__(self, row: Mapping[str, Any]) -> list[Example]:
-        """Turn one row into its example.
-
-        Raises:
-            FieldProblem: the first of `problems`.
-        """
-        found = self.problems(row)
-        if found:
-            raise found[0]
-        source = "".join(
-            literal + (_text(row[column]) or "" if column else "")
-            for literal, column in self.pieces
-        )
-        if not self.values:
-            answers = tuple(_answers(row[self.label]))
-            return [Example(source, answers[0], answers)]
-        index = self.values.index(key_of(row[self.label]))
-        word = self.words[index]
-        return [Example(source, word, (word,), index)]
-
-    def problems(self, row: Mapping[str, Any]) -> list[FieldProblem]:
-        """Return everything in a row that cannot be used."""
-        found = []
-        for column in columns_of(self.pieces):
-            if _text(row[column]) is None:
-                found.append(FieldProblem(column, _shown(row[column]), "text"))
-        value = row[self.label]
-        if not self.values:
-            if not _answers(value):
-                found.append(FieldProblem(self.label, _shown(value), "an answer in words"))
-        elif value is None or key_of(value) not in self.values:
-            found.append(
-                FieldProblem(self.label, _shown(value), allowed_labels(value, self.values))
-            )
-        return found
-
-
-def allowed_labels(value: Any, values: Sequence[str]) -> str:
-    """List the labels there are, the nearest one to what was found asked for first."""
-    listing = ", ".join(values)
-    match = nearest(key_of(value), values) if isinstance(value, str) else None
-    return f"{listing} (did you mean '{match}'?)" if match else listing
-
-
-def _shown(value: Any) -> Any:
-    """Return a value short enough for a message."""
-    return value[:60] + "…" if isinstance(value, str) and len(value) > 61 else value
-
-
-def _text(value: Any) -> str | None:
-    """Return a value as it is read in a text, None where it is none."""
-    if isinstance(value, str):
-        return value
-    if isinstance(value, bool | int | float):
-        return key_of(value) if value == value else None
-    if isinstance(value, list | tuple) and all(isinstance(v, str) for v in value):
-        return ", ".join(value)
-    return None
-
-
-def _answers(value: Any) -> list[str]:
-    """Return all accepted answers of a free-text column, empty where there is none."""
-    if isinstance(value, list | tuple):
-        return [v for v in value if isinstance(v, str) and v.strip()]
-    text = _text(value)
-    return [text] if text and text.strip() else []

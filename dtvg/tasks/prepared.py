@@ -104,6 +104,7 @@ class Prepared:
     fingerprint: str
     notes: tuple[str, ...]
     origin: str
+    rule: str = ""
 
 
 def key_of(spec: TaskSpec, folder: Path | None, choice: Any, signature: Any) -> str | None:
@@ -147,7 +148,13 @@ def find(key: str) -> Prepared | None:
     try:
         first, second, third = (_open(place / f"{split}.arrow") for split in SPLITS)
         notes = tuple(str(note) for note in facts["notes"])
-        return Prepared((first, second, third), facts["fingerprint"], notes, facts["origin"])
+        return Prepared(
+            (first, second, third),
+            facts["fingerprint"],
+            notes,
+            facts["origin"],
+            facts["rule"],
+        )
     except (OSError, KeyError, pa.ArrowException):
         remove(place)
         return None
@@ -172,7 +179,12 @@ def keep(key: str, data: Prepared) -> bool:
                 writer.write_table(table)
         (folder / VERSION_FILE).write_text(code(), encoding="utf-8")
 
-    facts = {"fingerprint": data.fingerprint, "notes": data.notes, "origin": data.origin}
+    facts = {
+        "fingerprint": data.fingerprint,
+        "notes": data.notes,
+        "origin": data.origin,
+        "rule": data.rule,
+    }
     place = place_of(key)
     made = keep_entry(place, write, facts)
     prune(place)

@@ -11,15 +11,16 @@ import functools
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from dtvg.errors import DataError
 from dtvg.tasks import hub, prepared, sources
 from dtvg.tasks.catalogue import find_task
 from dtvg.tasks.labels import label_words, reworded, with_words
-from dtvg.tasks.spec import Example, TaskSpec
+from dtvg.tasks.remarks import single_classes
+from dtvg.tasks.spec import Example, Rule, TaskSpec
 from dtvg.tasks.splits import (
     Splits,
     draw_order,
@@ -27,6 +28,7 @@ from dtvg.tasks.splits import (
     plan_splits,
     reads_test,
     reads_validation,
+    with_rule,
 )
 from dtvg.tasks.text import TEXT_VERSION, sharing_references
 
@@ -60,6 +62,10 @@ class DataSettings(Protocol):
     def label_words(self) -> Mapping[str, Sequence[str]]:
         """Own label words by task."""
 
+    @property
+    def split_rules(self) -> Mapping[str, Rule]:
+        """Split rules by task, in place of the task's own."""
+
 
 @dataclass(frozen=True)
 class TaskData:
@@ -76,6 +82,8 @@ class TaskData:
     """What a reader should know: rows missing against the official size, leaks, ..."""
     origin: str = ""
     """The folder or hub data set the rows come from."""
+    rule: str = ""
+    """The split rule that was followed, a key of `dtvg.tasks.splits.RULES`."""
 
     def split(self, name: str) -> Sequence[Example]:
         """Return the examples of `train`, `validation` or `test`.
@@ -115,6 +123,7 @@ def load_task(name: str, data: DataSettings) -> TaskData:
 
 def load_spec(spec: TaskSpec, data: DataSettings) -> TaskData:
     """Load a task; see `load_task`."""
+    spec = with_rule(spec, data.split_rules)
     folder = sources.find_folder(spec, data.folder)
     return _load(
         spec,
@@ -127,6 +136,7 @@ def load_spec(spec: TaskSpec, data: DataSettings) -> TaskData:
 
 def load_fresh(spec: TaskSpec, data: DataSettings) -> TaskData:
     """Load a task from its rows as they are now, past every cache; see `load_task`."""
+    spec = with_rule(spec, data.split_rules)
     folder = sources.find_folder(spec, data.folder)
     choice = _choice(spec, data)
     final = with_words(spec, choice.words)
@@ -146,6 +156,7 @@ def _choice(spec: TaskSpec, data: DataSettings) -> _Choice:
 
 def is_kept(spec: TaskSpec, data: DataSettings) -> bool:
     """Whether the cache on disk has the task, so that loading it asks nobody."""
+    spec = with_rule(spec, data.split_rules)
     folder = sources.find_folder(spec, data.folder)
     key = prepared.key_of(spec, folder, _choice(spec, data), sources.signature(spec, folder))
     return key is not None and prepared.place_of(key).is_dir()
@@ -194,11 +205,12 @@ def _load(
     final = with_words(spec, choice.words)
     kept = prepared.find(key) if key else None
     if kept is not None:
-        return TaskData(final, *kept.splits, kept.fingerprint, kept.notes, kept.origin)
+        return TaskData(final, *kept.splits, kept.fingerprint, kept.notes, kept.origin, kept.rule)
     data = _prepare(spec, final, folder, places, choice)
     if key:
         splits = (data.train, data.validation, data.test)
-        prepared.keep(key, prepared.Prepared(splits, data.fingerprint, data.notes, data.origin))
+        made = prepared.Prepared(splits, data.fingerprint, data.notes, data.origin, data.rule)
+        prepared.keep(key, made)
     return data
 
 
@@ -210,26 +222,40 @@ def _prepare(
     choice: _Choice,
 ) -> TaskData:
     """Read all splits a task needs and divide them."""
-    read = functools.partial(read_official, spec, folder, places, choice.words)
+    said: list[str] = []
+    read = functools.partial(read_official, spec, folder, places, choice.words, said=said)
     train, train_rows = read("train")
     validation: list[Example] = []
     if reads_validation(spec):
         validation, _ = read("validation")
     test: list[Example] | None = None
-    if reads_test(spec, choice.split) and (folder or not spec.split.on_hub):
+    if _test_at_hand(spec, folder, choice):
         test, _ = read("test")
     splits = plan_splits(final, train, validation, test, choice.split, choice.seed)
+    if spec.described_in:
+        parts = (splits.train, splits.validation, splits.test)
+        said += single_classes(final, dict(zip(SPLIT_NAMES, parts, strict=True)))
     used = limit_train(splits.train, choice.max_train_examples, choice.seed)
-    splits = Splits(used, splits.validation, splits.test, splits.notes)
+    splits = replace(splits, train=used)
     return TaskData(
         spec=final,
         train=splits.train,
         validation=splits.validation,
         test=splits.test,
         fingerprint=fingerprint_of(final, splits),
-        notes=_notes(spec, train_rows, splits),
+        notes=(*_notes(spec, train_rows, splits), *said),
         origin=str(folder) if folder else hub.hub_name(spec),
+        rule=splits.rule,
     )
+
+
+def _test_at_hand(spec: TaskSpec, folder: Path | None, choice: _Choice) -> bool:
+    """Whether a test split is to be read; one that only the task's rule asks for may be absent."""
+    if not reads_test(spec, choice.split) or (folder is None and spec.split.on_hub):
+        return False
+    if spec.split.rule != "official" or choice.split == "official":
+        return True
+    return sources.has_test(spec, folder)
 
 
 def read_official(
@@ -238,6 +264,7 @@ def read_official(
     places: tuple[Path, ...],
     words: tuple[str, ...],
     split: str,
+    said: list[str] | None = None,
 ) -> tuple[list[Example], int]:
     """Read one official split as it stands, all of its files in order.
 
@@ -247,6 +274,7 @@ def read_official(
         places: where files were looked for.
         words: the words that answer for the classes.
         split: `train`, `validation` or `test`.
+        said: collects what a reader should know: how files were read, rows left out, remarks.
 
     Returns:
         Examples and the number of rows read.
@@ -254,6 +282,8 @@ def read_official(
     source = sources.source_of(spec)
     tables = source.tables(spec, folder, places, split)
     examples = [e for where, table in tables for e in source.examples(spec, table, where)]
+    if said is not None:
+        said += source.remarks(spec, split, tables, examples)
     if spec.shared_references:
         examples = sharing_references(examples)
     if words != spec.labels:
@@ -269,8 +299,19 @@ def limit_train(examples: tuple[Example, ...], limit: int | None, seed: int) -> 
 
 
 def fingerprint_of(spec: TaskSpec, splits: Splits) -> str:
-    """Identify what a model sees: texts and answers by split, label words, text version."""
-    digest = hashlib.sha256(json.dumps([TEXT_VERSION, spec.name, list(spec.labels)]).encode())
+    """Identify what a model sees: texts and answers by split, label words, versions, split rule.
+
+    What a task has of its own (text version, split rule) enters only there, so that no other
+    task gets a new fingerprint.
+    """
+    head: list[Any] = [TEXT_VERSION, spec.name, list(spec.labels)]
+    own = {
+        "text": spec.text_version if spec.text_version > 1 else None,
+        "split": splits.rule if splits.rule in ("halved", "official") else None,
+    }
+    if any(own.values()):
+        head.append({key: value for key, value in own.items() if value})
+    digest = hashlib.sha256(json.dumps(head).encode())
     for rows in (splits.train, splits.validation, splits.test):
         digest.update(f"\x1d{len(rows)}".encode())
         for e in rows:

@@ -8,6 +8,7 @@ metrics there are. docs/tasks.md "Metrics", docs/verdicts.md "By example".
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -39,10 +40,19 @@ def percentile_interval(resampled: Floats) -> Interval:
     return Interval(float(low), float(high))
 
 
+def normal(text: str) -> str:
+    """Return the form in which every metric compares texts: NFC, single spaces, none at the ends.
+
+    A tokenizer may write a letter with its accent in one character or in two, and white space
+    in its own way; neither makes an answer another one.
+    """
+    return " ".join(unicodedata.normalize("NFC", text).split())
+
+
 def accepted(predictions: Sequence[str], examples: Sequence[Example]) -> list[bool]:
-    """Whether each answer equals an accepted one, white space aside."""
+    """Whether each answer equals an accepted one, both in their `normal` form."""
     return [
-        " ".join(p.split()) in {" ".join(r.split()) for r in e.references}
+        normal(p) in {normal(r) for r in e.references}
         for p, e in zip(predictions, examples, strict=True)
     ]
 
@@ -124,6 +134,8 @@ class Metric:
     higher_is_better: bool = True
     extra: str = ""
     """The extra of `dtvg.extras` whose packages compute it; empty: none is needed."""
+    version: int = 1
+    """Raised when a change alters its values; see `dtvg.tasks.metrics.versions`."""
 
     def misfit(self, classes: int, groups: bool) -> str | None:
         """Say why the metric cannot score a task, None if it can.
@@ -133,6 +145,11 @@ class Metric:
             groups: whether examples belong to questions (`Example.group`).
         """
         has = f"the task has {classes or 'none'}"
+        if self.range[1] > 1:
+            return (
+                f"{self.name} goes from 0 to {self.range[1]:g} and cannot be part of a mean of "
+                "metrics that end at 1"
+            )
         if self.fits == "classes" and not classes:
             return f"{self.name} needs a task with classes, and {has}"
         if self.fits == "two classes" and classes != 2:
@@ -154,6 +171,7 @@ def mean_metric(
     aggregate: Callable[[list[float]], float] = plain_mean,
     fits: Fits = "any",
     extra: str = "",
+    range: tuple[float, float] = (0.0, 1.0),
 ) -> Metric:
     """Return a metric that is the mean of a value of each example.
 
@@ -164,6 +182,7 @@ def mean_metric(
         aggregate: how the mean is taken.
         fits: the kind of tasks it can score.
         extra: whose packages compute it.
+        range: lowest and highest value.
     """
 
     def score(answers: Answers) -> float:
@@ -176,7 +195,7 @@ def mean_metric(
         mean = share(np.array(found, dtype=np.float64))
         return MeanScorer(mean.features, mean.finish)
 
-    return Metric(name, title, score, scorer, values, fits, extra=extra)
+    return Metric(name, title, score, scorer, values, fits, range, extra=extra)
 
 
 def columns(*values: Floats) -> Floats:

@@ -17,8 +17,10 @@ import pyarrow as pa
 
 from dtvg import paths
 from dtvg.errors import DataError
-from dtvg.tasks import files, hub
+from dtvg.tasks import files, hub, places
+from dtvg.tasks.remarks import remarks_on
 from dtvg.tasks.spec import Example, TaskSpec
+from dtvg.tasks.tables import finding_of
 from dtvg.tasks.text import examples_from, verbatim_examples
 
 Signature = tuple[tuple[str, int, int], ...]
@@ -43,7 +45,7 @@ class Source:
         """
         around = [paths.datasets()]
         if folder:
-            given = Path(folder).expanduser()
+            given = Path(os.path.expandvars(folder)).expanduser()
             if not given.is_dir():
                 raise DataError(
                     f"There is no data folder '{folder}'; give data.folder a folder with one "
@@ -58,31 +60,23 @@ class Source:
 
     def split_files(self, spec: TaskSpec, folder: Path, names: Sequence[str]) -> list[Path]:
         """Return the files of one split; see the function of this name."""
-        for name in names:
-            for ending in files.ENDINGS:
-                single = folder / f"{name}{ending}"
-                if single.is_file():
-                    return [single]
-                if single.is_dir():
-                    raise DataError(
-                        f"'{single}' is a folder, not a file; put the file in its place."
-                    )
-                parts = sorted(folder.glob(f"{name}-*-of-*{ending}"))
-                if parts:
-                    return parts
+        found = places.named_in(folder, names)
+        if found:
+            return found
         looked_for = " or ".join(f"'{name}.parquet'" for name in names)
-        found = ", ".join(sorted(p.name for p in folder.glob("*"))) if folder.is_dir() else ""
+        held = ", ".join(sorted(p.name for p in folder.glob("*"))) if folder.is_dir() else ""
         raise DataError(
             f"There is no file {looked_for} (or .csv, .jsonl) in '{folder}', which contains "
-            f"{found or 'nothing'}; {self.advice}."
+            f"{held or 'nothing'}; {self.advice}."
         )
 
     def missing(self, spec: TaskSpec, folder: Path) -> list[str]:
         """Return the splits whose files are not in the folder."""
         wanted = zip((spec.split.train, spec.split.validation), GENERAL, strict=False)
-        return [which for name, which in wanted if not self._holds(spec, folder, (name, which))]
+        return [which for name, which in wanted if not self.holds(spec, folder, (name, which))]
 
-    def _holds(self, spec: TaskSpec, folder: Path, names: Sequence[str]) -> bool:
+    def holds(self, spec: TaskSpec, folder: Path, names: Sequence[str]) -> bool:
+        """Whether the folder has files of one split."""
         try:
             self.split_files(spec, folder, names)
         except DataError:
@@ -94,6 +88,9 @@ class Source:
         try:
             with os.scandir(folder) as entries:
                 found = [(e.name, e.stat().st_size, e.stat().st_mtime_ns) for e in entries]
+            for name, _, _ in tuple(found):
+                if (folder / name / places.STATE).is_file():
+                    found += places.stamps(folder / name)
         except OSError as error:
             if error.errno not in (errno.ENOENT, errno.ENOTDIR):
                 raise DataError(f"'{folder}' cannot be listed ({error.strerror}).") from None
@@ -104,6 +101,8 @@ class Source:
         self, spec: TaskSpec, folder: Path | None, places: Sequence[Path], split: str
     ) -> list[tuple[str, pa.Table]]:
         """Read one official split: how messages name each part, and its columns.
+
+        How a text file was read stands in its table's metadata (`finding`).
 
         Args:
             spec: the task.
@@ -121,6 +120,21 @@ class Source:
     def examples(self, spec: TaskSpec, table: pa.Table, where: str) -> list[Example]:
         """Turn the columns of one part into examples."""
         return examples_from(spec, table, where)
+
+    def remarks(
+        self,
+        spec: TaskSpec,
+        split: str,
+        tables: Sequence[tuple[str, pa.Table]],
+        examples: Sequence[Example],
+    ) -> list[str]:
+        """Say how files were read where that is not what their names say."""
+        words = {where: finding_of(table, noted=True) for where, table in tables}
+        return [
+            f"{where} is read as {words[where]}: {table.num_rows} rows"
+            for where, table in tables
+            if words[where]
+        ]
 
 
 class Demo(Source):
@@ -158,24 +172,50 @@ class Own(Source):
 
     def split_files(self, spec: TaskSpec, folder: Path, names: Sequence[str]) -> list[Path]:
         """Return the files that the description names for a split."""
-        return [files.own_file(spec, Path(path)) for split, path in spec.files if split in names]
+        return [
+            one
+            for split, path in spec.files
+            if split in names
+            for one in files.own_files(spec, Path(path), split)
+        ]
 
     def missing(self, spec: TaskSpec, folder: Path) -> list[str]:
         """Return the splits of which a named file is not there."""
         named = dict.fromkeys(split for split, _ in spec.files)
-        return [split for split in named if not self._holds(spec, folder, (split,))]
+        return [split for split in named if not self.holds(spec, folder, (split,))]
 
     def signature(self, spec: TaskSpec, folder: Path) -> Signature:
         """Return path, size and time of every named file; they may lie in any folders."""
-        return tuple(_stamp(path) for _, path in spec.files)
+        return tuple(stamp for _, path in spec.files for stamp in places.stamps(Path(path)))
 
+    def remarks(
+        self,
+        spec: TaskSpec,
+        split: str,
+        tables: Sequence[tuple[str, pa.Table]],
+        examples: Sequence[Example],
+    ) -> list[str]:
+        """Say how files were read, how many rows are left out, and what stands out in the rest."""
+        said = super().remarks(spec, split, tables, examples)
+        rows = sum(table.num_rows for _, table in tables)
+        if len(examples) < rows:
+            said.append(
+                f"{rows - len(examples)} of {rows} {split} rows have no label and are left out"
+            )
+        return [*said, *self._not_named(spec, split), *remarks_on(spec, split, examples)]
 
-def _stamp(path: str) -> tuple[str, int, int]:
-    try:
-        stat = os.stat(path)
-    except OSError:
-        return (path, -1, 0)
-    return (path, stat.st_size, stat.st_mtime_ns)
+    def _not_named(self, spec: TaskSpec, split: str) -> list[str]:
+        """Name splits of a folder that the description does not use."""
+        said, named = [], {one for one, _ in spec.files}
+        for path in (Path(path) for one, path in spec.files if one == split):
+            held = places.splits_in(path)
+            more = [one for one in GENERAL if one in held and one not in named]
+            if more and split == "train":
+                said.append(
+                    f"'{path}' also holds {' and '.join(more)}, not read here; 'files: "
+                    f"{path.name}' reads every split"
+                )
+        return said
 
 
 SOURCES: Mapping[str, Source] = {"published": Source(), "demo": Demo(), "own": Own()}
@@ -235,6 +275,18 @@ def look_for(spec: TaskSpec, folder: Path | None) -> AtHand:
     if folder is None:
         return AtHand("cache" if hub.cached(spec) else "hub")
     return AtHand("folder", tuple(source_of(spec).missing(spec, folder)))
+
+
+def has_test(spec: TaskSpec, folder: Path | None) -> bool:
+    """Whether a published task's labelled official test split is at hand; the hub has those named.
+
+    Args:
+        spec: the task.
+        folder: as `find_folder` returns it.
+    """
+    if spec.split.test is None or folder is None:
+        return spec.split.test is not None
+    return source_of(spec).holds(spec, folder, (spec.split.test, "test"))
 
 
 def at_hand(spec: TaskSpec, folder: Path | None) -> str:

@@ -11,6 +11,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from dtvg.tasks.dialect import Dialect
+
 
 class FieldProblem(ValueError):
     """What a `convert` raises for a value it cannot use; reading adds file and row."""
@@ -37,6 +39,9 @@ class Example:
     """Rows scored together (MultiRC's question), else None."""
 
 
+Rule = Literal["size", "halved", "official", "given", "own"]
+
+
 @dataclass(frozen=True)
 class SplitPlan:
     """Official sizes and names; the split rule works from these, never from what is available.
@@ -51,11 +56,13 @@ class SplitPlan:
     """Name of a labelled official test split, used only with `data.split: official`."""
     on_hub: tuple[tuple[str, str], ...] = ()
     """Pairs (split, the hub's name of it) where the hub has no split of that name."""
-    rule: Literal["size", "given", "own"] = "size"
+    rule: Rule = "size"
     """`size`: under 10,000 official training rows the validation split is halved (seeded) into
     validation and test, otherwise 1,000 training rows become validation and the original
-    validation split becomes test. `given`: the three splits as they stand. `own`: what is
-    given is taken, what is not is drawn from the rest."""
+    validation split becomes test. `halved`: the validation split is halved whatever the size.
+    `official`: the official train, validation and test splits, or `size` where the test split is
+    not at hand. `given`: the three splits as they stand. `own`: what is given is taken, what is
+    not is drawn from the rest."""
 
     def names(self, split: str) -> tuple[str, ...]:
         """Return what the files or the hub may call a split, in order of preference."""
@@ -118,6 +125,14 @@ class TaskSpec:
     """Pairs (split, absolute path) of a task described in YAML, empty for all others."""
     described_in: str = ""
     """The YAML file of a task without code."""
+    text_version: int = 1
+    """Raised when this task's text changes; part of its data fingerprint alone."""
+    beside: tuple[str, ...] = ()
+    """Metrics that are shown beside the score and are no part of it."""
+    dialect: Dialect | None = None
+    """What that description says about how text files are written."""
+    label_values: tuple[str, ...] = ()
+    """Labels as its label column holds them, by class."""
 
     @property
     def columns(self) -> tuple[str, ...]:

@@ -11,9 +11,10 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import zip_longest
 
-from dtvg.errors import DataError
-from dtvg.tasks.spec import Example, TaskSpec
+from dtvg.errors import ConfigError, DataError
+from dtvg.tasks.spec import Example, Rule, TaskSpec
 
 SMALL_TASK_ROWS = 10_000
 """Official training rows below which validation is halved."""
@@ -33,6 +34,8 @@ class Splits:
     validation: tuple[Example, ...]
     test: tuple[Example, ...]
     notes: tuple[str, ...] = ()
+    rule: str = ""
+    """The rule that was followed, one of `RULES`; empty: rows as they stand in their files."""
 
 
 def reads_validation(spec: TaskSpec) -> bool:
@@ -42,7 +45,7 @@ def reads_validation(spec: TaskSpec) -> bool:
 
 def reads_test(spec: TaskSpec, split: str) -> bool:
     """Whether a test split is read: one that is given, or on request a labelled official one."""
-    if spec.split.rule == "given":
+    if spec.split.rule in ("given", "official"):
         return True
     if spec.split.rule == "own":
         return "test" in dict(spec.files) if spec.files else spec.split.test is not None
@@ -63,7 +66,7 @@ def plan_splits(
         spec: the task; `spec.split` holds the rule and the official size.
         train, validation: the official splits as they are available; of somebody's own task
             validation may be empty.
-        test: the test split, where `reads_test` says that one is read.
+        test: the test split, where `reads_test` says that one is read and it is at hand.
         split: "plan" for the task's rule, "official" for the official splits.
         seed: the data seed.
 
@@ -72,11 +75,13 @@ def plan_splits(
     """
     notes: tuple[str, ...] = ()
     rule: str = spec.split.rule
-    if rule == "size" and split == "official":
+    if rule in PLANNED and split == "official":
         if test is not None:
             rule = "given"
         else:
             notes = (f"{spec.name} has no labelled official test split; split by the plan",)
+    elif rule == "official" and test is None:
+        rule, notes = "size", (without_test(spec),)
     parts, more = RULES[rule](spec, train, validation, test, seed)
     for rows, which in zip(parts, ("train", "validation", "test"), strict=True):
         if not rows:
@@ -85,7 +90,47 @@ def plan_splits(
                 f"{len(validation)} validation rows are available); give it more rows."
             )
     first, second, third = (tuple(rows) for rows in parts)
-    return Splits(first, second, third, (*notes, *more))
+    return Splits(first, second, third, (*notes, *more), rule)
+
+
+PLANNED = ("size", "halved", "official")
+"""Rules of published tasks, any of which `data.split_rules` can name."""
+RULE_WORDS = {
+    "size": "split by its official size",
+    "halved": "the validation split is halved into validation and test, as in ATTEMPT",
+    "official": "official train, validation and test splits, as in ATTEMPT",
+    "given": "the three splits as they are given",
+    "own": "the splits of its description",
+}
+
+
+def without_test(spec: TaskSpec) -> str:
+    """Say that a task cannot follow the literature's rule, and what it does instead."""
+    return (
+        f"the official test split of {spec.name} is not at hand, so {spec.name} is split by its "
+        "official size; published scores are on the official test split and do not compare"
+    )
+
+
+def with_rule(spec: TaskSpec, rules: Mapping[str, Rule]) -> TaskSpec:
+    """Return the task under the rule that `data.split_rules` names for it.
+
+    Raises:
+        ConfigError: the task's splits are given, or it has no labelled official test split.
+    """
+    rule = rules.get(spec.name)
+    if rule is None or rule == spec.split.rule:
+        return spec
+    key = f"data.split_rules.{spec.name}"
+    if spec.split.rule not in PLANNED:
+        raise ConfigError(
+            f"'{key}': the splits of task {spec.name} are those of its files; leave this out."
+        )
+    if rule == "official" and spec.split.test is None:
+        raise ConfigError(
+            f"'{key}': task {spec.name} has no labelled official test split; choose size or halved."
+        )
+    return replace(spec, split=replace(spec.split, rule=rule))
 
 
 def _as_given(
@@ -95,13 +140,18 @@ def _as_given(
     return (train, validation, test or ()), ()
 
 
+def _halved(spec: TaskSpec, train: Rows, validation: Rows, test: Rows | None, seed: int) -> Planned:
+    """Halve the validation split."""
+    first, second = divide(validation, len(validation) // 2, seed)
+    return (train, first, second), ()
+
+
 def _by_size(
     spec: TaskSpec, train: Rows, validation: Rows, test: Rows | None, seed: int
 ) -> Planned:
     """Halve the validation split of a small task; hold out training rows of a large one."""
     if spec.split.train_rows < SMALL_TASK_ROWS:
-        first, second = divide(validation, len(validation) // 2, seed)
-        return (train, first, second), ()
+        return _halved(spec, train, validation, test, seed)
     wanted = min(HELD_OUT_ROWS, len(train) // 2)
     notes: tuple[str, ...] = ()
     if wanted < HELD_OUT_ROWS:
@@ -140,6 +190,8 @@ def _own(spec: TaskSpec, train: Rows, validation: Rows, test: Rows | None, seed:
 
 RULES: Mapping[str, Callable[[TaskSpec, Rows, Rows, Rows | None, int], Planned]] = {
     "size": _by_size,
+    "halved": _halved,
+    "official": _as_given,
     "given": _as_given,
     "own": _own,
 }
@@ -179,6 +231,27 @@ def draw_order(examples: Sequence[Example], seed: int) -> list[int]:
         return digest, example.source, example.target
 
     return sorted(range(len(examples)), key=key)
+
+
+def spread_order(examples: Sequence[Example], seed: int) -> list[int]:
+    """Return the positions of `examples` so that the first k are of as many groups as can be.
+
+    Groups come in the order of `draw_order`: first one row of each, then a second one of each
+    that has one, and so on; which row of a group comes first is drawn by the seed too. Rows
+    without a group stay as `draw_order` has them.
+    """
+    salt = hashlib.blake2b(f"{seed} rows".encode(), digest_size=16).digest()
+
+    def place(index: int) -> bytes:
+        text = f"{examples[index].source}\x1f{examples[index].target}"
+        return hashlib.blake2b(text.encode(), digest_size=12, key=salt).digest()
+
+    members: dict[str | int, list[int]] = {}
+    for index in draw_order(examples, seed):
+        group = examples[index].group
+        members.setdefault(index if group is None else group, []).append(index)
+    rounds = zip_longest(*(sorted(rows, key=place) for rows in members.values()))
+    return [index for drawn in rounds for index in drawn if index is not None]
 
 
 def _same_group(examples: Sequence[Example], first: int, second: int) -> bool:

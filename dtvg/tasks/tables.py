@@ -1,178 +1,396 @@
-"""CSV and JSON lines, read line by line so that what is wrong is named by line and column.
+"""Delimited text and JSON as columns; what is wrong with a file is named by line and column.
 
-A line or value beyond `LIMIT` bytes is refused before it is parsed: a text of that size is no
-example but a broken file. docs/tasks.md "Where rows come from".
+pyarrow reads. Where quotation marks, or rows of another width, leave a doubt, the lines are
+walked with the standard library's strict reader: it names the line, and sees cells that swallow
+the rows after a stray quotation mark. docs/tasks.md "Files as people have them".
 """
 
 from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
+import pyarrow.csv as pa_csv
 
 from dtvg.errors import DataError
+from dtvg.tasks.contents import LIMIT, Content, Found, lines, load, report
+from dtvg.tasks.dialect import Dialect, Style, settle
+from dtvg.tasks.json_rows import LINE, ROW, read_json
 
-LIMIT = 4 << 20
-"""Bytes a line (and so a value) may have."""
-LINE, ROW = " line", " row"
-"""Columns of line and row numbers where problems are collected; no header can hold these."""
+__all__ = ["FINDING", "LIMIT", "LINE", "ROW", "finding_of", "lines", "read_table"]
+
+FINDING = b"dtvg.finding"
+"""Key of a table's metadata: how its file was read, in words."""
+NOTED = b"dtvg.noted"
+"""Key of what a reader should know about it; absent where the file is as its name says."""
+USUAL = {".tsv": "\t"}
+"""Delimiter by a file's ending; the others: a comma."""
+BLOCK = 1 << 28
+"""Bytes that pyarrow parses at once: more than a row can have."""
+FEW = 50
+"""Different values up to which a column counts as one of a few values."""
+LONG_CELL = 5
+"""Lines of one cell beyond which it is mentioned."""
 
 
-Found = list[DataError] | None
-"""Where problems are collected, so that reading goes on; None: the first one is raised."""
-
-
-def read_table(path: Path, text_columns: frozenset[str], found: Found = None) -> pa.Table:
-    """Read a CSV, TSV or JSON-lines file.
+def read_table(
+    path: Path,
+    text_columns: frozenset[str],
+    found: Found = None,
+    dialect: Dialect | None = None,
+    wanted: Collection[str] = (),
+) -> pa.Table:
+    """Read a delimited or a JSON file.
 
     Args:
         path: the file; its ending says what it is.
         text_columns: columns that stay text however they look (CSV holds nothing but text).
         found: collects what is wrong line by line; such lines are left out, and the columns
-            `LINE` and `ROW` say where each
-            row stood.
+            `LINE` and `ROW` say where each row stood.
+        dialect: what a description says about the file; None: nothing describes it.
+        wanted: columns that are needed; they decide how the file is read.
+
+    Returns:
+        The columns; the schema's metadata says how they were read (`FINDING`).
 
     Raises:
         DataError: naming line, and byte or column, of the first thing that cannot be read; with
             `found` only where nothing at all can be read.
     """
-    if path.suffix == ".jsonl":
-        return _json_lines(path, found)
-    return _csv(path, "\t" if path.suffix == ".tsv" else ",", text_columns, found)
+    described = dialect is not None
+    given = dialect or Dialect()
+    content = load(path, given.encoding, described)
+    ending = next((s for s in reversed([s.lower() for s in path.suffixes])
+                   if s in (".json", ".jsonl", ".ndjson", ".csv", ".tsv")), ".csv")  # fmt: skip
+    if not content.data.strip():
+        needs = "at least one object" if "js" in ending else "a header and at least one row"
+        if ending in (".jsonl", ".ndjson"):
+            needs = "one JSON object per line"
+        raise DataError(f"'{path}' is empty; it needs {needs}.")
+    if ending in (".json", ".jsonl", ".ndjson"):
+        table, words = read_json(content, ending == ".json", found, described)
+        noted = "" if ending != ".json" or words == "a JSON array" else words
+    else:
+        style = settle(content.head, given, USUAL.get(ending, ","), wanted, content.encoding)
+        style, table, more = _Csv(content, style, given, described).read(text_columns, found)
+        words = style.words + more
+        noted = "" if style.expected and not more else words
+    facts = {FINDING: words.encode()} | ({NOTED: noted.encode()} if noted else {})
+    return table.replace_schema_metadata(facts)
 
 
-def _report(problem: DataError, found: Found) -> None:
-    """Keep a problem, or raise it where nobody collects."""
-    if found is None:
-        raise problem
-    found.append(problem)
+def finding_of(table: pa.Table, noted: bool = False) -> str:
+    """Return how a table's file was read, in words.
 
-
-def lines(path: Path, found: Found = None) -> Iterator[tuple[int, str]]:
-    """Yield number and text of each line, refusing what is not text.
-
-    Raises:
-        DataError: for a line that is too long, is no UTF-8 or holds a NUL.
+    Args:
+        table: as `read_table` returns it.
+        noted: only what is not as the file's name says.
     """
-    with path.open("rb") as file:
-        number = 0
-        while raw := file.readline(LIMIT + 1):
-            number += 1
-            if number == 1:
-                raw = _without_mark(raw, path)
-            if len(raw) > LIMIT:
-                _report(DataError(
-                    f"'{path}', line {number} is longer than {LIMIT >> 20} MiB; most likely the "
-                    "file has no line breaks; put each example on its own line."
-                ), found)  # fmt: skip
-                while raw and not raw.endswith(b"\n"):
-                    raw = file.readline(LIMIT)
+    metadata = table.schema.metadata or {}
+    return str(metadata.get(NOTED if noted else FINDING, b"").decode())
+
+
+@dataclass
+class _Row:
+    """A row as the strict reader sees it."""
+
+    line: int
+    last: int
+    cells: list[str]
+    lines: tuple[str, ...] = ()
+    """Its lines, where there are several."""
+
+
+@dataclass
+class _Walk:
+    """What walking a file's lines found."""
+
+    rows: list[_Row] = field(default_factory=list)
+    numbers: list[int] = field(default_factory=list)
+    """The number of each row, counted with those that cannot be read."""
+    problems: list[DataError] = field(default_factory=list)
+    longest: _Row | None = None
+
+
+class _Csv:
+    """One delimited file being read."""
+
+    def __init__(self, content: Content, style: Style, given: Dialect, described: bool) -> None:
+        """Take the file, how it seems to be written, and what its description says."""
+        self.content, self.style, self.given, self.described = content, style, given, described
+        self.path = content.path
+        self.names: list[str] = []
+        self.first = 0
+        """Line of the header, 0 where there is none."""
+
+    def read(self, text_columns: frozenset[str], found: Found) -> tuple[Style, pa.Table, str]:
+        """Return the style that fits, the columns, and what else is to be said."""
+        doubtful = self.style.quoted and self.style.quote.encode() in self.content.data
+        if found is None and not doubtful and self.content.clean():
+            self._take_header()
+            table = self._arrow()
+            if table is not None:
+                return self.style, self._typed(table, text_columns), ""
+        walk = self._best()
+        for problem in walk.problems:
+            report(problem, found)
+        table = None if walk.problems else self._arrow()
+        if table is None or table.num_rows != len(walk.rows):
+            columns = zip(*[row.cells for row in walk.rows], strict=True)
+            cells = list(columns) or [()] * len(self.names)
+            table = pa.table([pa.array(list(c), pa.string()) for c in cells], self._unique())
+        table = self._typed(table, text_columns)
+        if found is not None:
+            table = table.append_column(LINE, pa.array([r.line for r in walk.rows], pa.int64()))
+            table = table.append_column(ROW, pa.array(walk.numbers, pa.int64()))
+        return self.style, table, _on_length(walk.longest)
+
+    def _best(self) -> _Walk:
+        """Walk the lines quoted; unquoted where that fits and quoting does not."""
+        walk = self._walk()
+        may_be_plain = self.style.quoted and self.style.delimiter in ("\t", "|")
+        if walk.problems and may_be_plain and not self.given.quoting:
+            quoted, names = self.style, self.names
+            self.style = replace(quoted, quoted=False)
+            plain = self._walk()
+            if len(plain.problems) < len(walk.problems) or not plain.problems:
+                return plain
+            self.style, self.names = quoted, names
+        return walk
+
+    def _take_header(self) -> None:
+        """Read the names of the columns from the first line that is not blank."""
+        if self.style.header:
+            self.names, self.first = list(self.style.header), self.style.skipped
+            return
+        for row in self._rows(_Walk()):
+            self.names, self.first = self._header(row.cells), row.last
+            return
+        raise DataError(f"'{self.path}' is empty; it needs a header and at least one row.")
+
+    def _header(self, row: list[str]) -> list[str]:
+        names = [name.strip() for name in row]
+        while len(names) > 1 and not names[-1]:
+            names.pop()
+        twice = [name for name in names if name and names.count(name) > 1]
+        if twice:
+            raise DataError(f"'{self.path}' has two columns '{twice[0]}'; rename one.")
+        return names
+
+    def _unique(self) -> list[str]:
+        """Return the columns' names; those without one are called by their place."""
+        return [name or f" {place}" for place, name in enumerate(self.names)]
+
+    def _walk(self) -> _Walk:
+        """Walk all rows; collect those that can be used and what is wrong with the others."""
+        walk, values = _Walk(), _Values()
+        self.names = list(self.style.header)
+        spans: list[_Row] = []
+        for number, row in enumerate(self._rows(walk), start=1 if self.names else 0):
+            if not self.names:
+                self.names, self.first = self._header(row.cells), row.last
                 continue
-            try:
-                text = _decoded(raw, path, number)
-            except DataError as problem:
-                _report(problem, found)
+            if not self._fit(row.cells):
+                walk.problems.append(self._wrong_width(row))
                 continue
-            yield number, text
+            if row.lines:
+                spans.append(row)
+            else:
+                values.add(row.cells)
+            walk.rows.append(row)
+            walk.numbers.append(number)
+        if not self.names and not walk.problems:
+            raise DataError(f"'{self.path}' is empty; it needs a header and at least one row.")
+        for row in spans:
+            if self._swallows(row, values):
+                walk.problems.append(self._swallowed(row))
+        walk.longest = max(spans, key=lambda row: row.last - row.line, default=None)
+        return walk
 
+    def _rows(self, walk: _Walk) -> Iterator[_Row]:
+        """Yield each row that is not blank; add lines that cannot be read to the problems."""
+        start, last, taken = 0, 0, list[str]()
 
-def _without_mark(raw: bytes, path: Path) -> bytes:
-    """Drop a UTF-8 byte-order mark; refuse UTF-16 and compressed files by their first bytes."""
-    if raw.startswith((b"\xff\xfe", b"\xfe\xff")):
-        raise DataError(f"'{path}' is written in UTF-16; save it as UTF-8.")
-    if raw.startswith((b"\x1f\x8b", b"PK\x03\x04", b"PAR1")):
-        kind = {b"\x1f": "gzip", b"PK": "zip or Excel", b"PA": "Parquet"}
-        found = next(name for mark, name in kind.items() if raw.startswith(mark))
-        raise DataError(f"'{path}' is a {found} file, whatever its name says; unpack or rename it.")
-    return raw.removeprefix(b"\xef\xbb\xbf")
+        def texts() -> Iterator[str]:
+            nonlocal start, last
+            for number, text in self.content.lines(walk.problems, described=self.described):
+                if number <= self.style.skipped:
+                    continue
+                start, last = start or number, number
+                taken.append(text)
+                yield text
 
+        earlier = csv.field_size_limit(LIMIT)
+        rows = csv.reader(texts(), **self.style.reader_options())  # type: ignore[arg-type]
+        try:
+            while True:
+                start = 0
+                taken.clear()
+                try:
+                    row = next(rows, None)
+                except csv.Error as error:
+                    walk.problems.append(self._broken(start, str(error)))
+                    continue
+                if row is None:
+                    return
+                if row:
+                    yield _Row(start, last, row, tuple(taken) if len(taken) > 1 else ())
+        finally:
+            csv.field_size_limit(earlier)
 
-def _decoded(raw: bytes, path: Path, number: int) -> str:
-    try:
-        text = raw.decode("utf-8")
-    except UnicodeDecodeError as error:
-        raise DataError(
-            f"'{path}', line {number}, byte {error.start + 1} is {raw[error.start]:#04x}, which is "
-            "not UTF-8 (Latin-1 or Windows-1252?); save the file as UTF-8."
-        ) from None
-    if "\0" in text:
-        raise DataError(
-            f"'{path}', line {number}, character {text.index(chr(0)) + 1} is a NUL character, "
-            "which is not allowed in text; remove it, or save the file as UTF-8 if it is UTF-16."
-        )
-    return text
+    def _fit(self, cells: list[str]) -> bool:
+        """Cut empty cells that belong to no column; return whether each column has one."""
+        width = len(self.names)
+        while len(cells) > width and not cells[-1].strip():
+            cells.pop()
+        return len(cells) == width
 
-
-def _csv(path: Path, delimiter: str, text_columns: frozenset[str], found: Found) -> pa.Table:
-    """Read CSV with a header; quoted cells may span lines."""
-    names: list[str] = []
-    columns: list[list[str]] = []
-    places: dict[str, list[int]] = {LINE: [], ROW: []}
-    for number, (line, row) in enumerate(_csv_rows(path, delimiter, found)):
-        if not names:
-            names, columns = _header(row, path), [[] for _ in row]
-        elif len(row) != len(names):
-            _report(DataError(
-                f"'{path}', line {line}: got {len(row)} cells, the header has {len(names)} "
-                f"({', '.join(names)[:200]}); put a cell in quotes if it contains a "
-                f"{'tab' if delimiter != ',' else 'comma'}."
-            ), found)  # fmt: skip
+    def _wrong_width(self, row: _Row) -> DataError:
+        names = ", ".join(name for name in self.names if name)[:200]
+        place = f"'{self.path}', line {row.line}"
+        if row.lines:
+            advice = (
+                f"a quoted cell goes on to line {row.last}; close the quotation mark or double it"
+                f"{self._unquoted()}"
+            )
+        elif len(row.cells) > len(self.names) and not self.style.quoted:
+            advice = f"a {self.style.delimiter_word} may not stand in a cell of an unquoted file"
         else:
-            places[LINE].append(line)
-            places[ROW].append(number)  # the header is row 0
-            for column, cell in zip(columns, row, strict=True):
-                column.append(cell)
-    if not names:
-        raise DataError(f"'{path}' is empty; it needs a header and at least one row.")
-    arrays = {
-        name: pa.array(cells, pa.string()) if name in text_columns else _typed(cells)
-        for name, cells in zip(names, columns, strict=True)
-    }
-    return pa.table(arrays if found is None else {**arrays, **places})
+            advice = f"put a cell in quotes if it contains a {self.style.delimiter_word}"
+        return DataError(
+            f"{place}: got {len(row.cells)} cells, the header has {len(self.names)} "
+            f"({names}); {advice}."
+        )
+
+    def _broken(self, line: int, reason: str) -> DataError:
+        if "unexpected end" in reason or "field limit" in reason:
+            reason = "a quotation mark that is opened here is never closed"
+        return DataError(
+            f"'{self.path}', line {line}: {reason}; fix the quotation marks{self._unquoted()}."
+        )
+
+    def _unquoted(self) -> str:
+        if not self.described or not self.style.quoted:
+            return ""
+        return (
+            ", or write 'dialect: {quoting: none}' in the task's YAML if they are ordinary "
+            "characters"
+        )
+
+    def _swallows(self, row: _Row, values: _Values) -> bool:
+        """Whether the lines of a row with a long cell look like rows themselves."""
+        width = len(self.names)
+        if width < 2 or not self.style.quoted:
+            return False
+        plain = [line.rstrip("\r\n").split(self.style.delimiter) for line in row.lines]
+        fitting = [cells for cells in plain if self._fit(cells)]
+        if len(fitting) < len(plain) and (
+            len(plain) < LONG_CELL or len(fitting) < 0.8 * len(plain)
+        ):
+            return False
+        known = values.of_few()
+        if known:
+            return all(cells[place] in few for cells in fitting for place, few in known.items())
+        return len(plain) > 2
+
+    def _swallowed(self, row: _Row) -> DataError:
+        place = next((i for i, cell in enumerate(row.cells) if "\n" in cell), 0)
+        return DataError(
+            f"'{self.path}', line {row.line}: a quoted cell of column '{self.names[place]}' goes "
+            f"on to line {row.last}, and these {len(row.lines)} lines look like rows of their own, "
+            f"which would be lost; close the quotation mark or double it{self._unquoted()}."
+        )
+
+    def _arrow(self) -> pa.Table | None:
+        """Read all rows as text; None where a row has another number of cells."""
+        body = self.content.data
+        skipped = max(self.first, self.style.skipped)
+        start = 0
+        for _ in range(skipped):
+            start = body.find(b"\n", start) + 1
+            if not start:
+                body = b""
+                break
+        rest, odd = memoryview(body)[start:], []
+
+        def count(row: pa_csv.InvalidRow) -> str:
+            odd.append(row)
+            return "skip"
+
+        names = self._unique()
+        types = dict.fromkeys(names, pa.string())
+        if not bytes(rest[:1024]).strip() and not bytes(rest).strip():
+            return pa.table({name: pa.array([], pa.string()) for name in names})
+        try:
+            table = pa_csv.read_csv(
+                pa.py_buffer(rest),
+                read_options=pa_csv.ReadOptions(
+                    column_names=names, use_threads=False, block_size=min(BLOCK, len(rest) + 1)
+                ),
+                parse_options=pa_csv.ParseOptions(
+                    delimiter=self.style.delimiter,
+                    quote_char=self.style.quote if self.style.quoted else False,
+                    escape_char=self.style.escape or False,
+                    newlines_in_values=self.style.quoted,
+                    invalid_row_handler=count,
+                ),
+                convert_options=pa_csv.ConvertOptions(
+                    column_types=types, strings_can_be_null=False, null_values=[]
+                ),
+            )
+        except pa.ArrowInvalid:
+            return None
+        return None if odd else table
+
+    def _typed(self, table: pa.Table, text_columns: frozenset[str]) -> pa.Table:
+        """Return the named columns, numbers as numbers; text as it stands."""
+        return pa.table({
+            name: table.column(place) if name in text_columns
+            else _typed(table.column(place).to_pylist())
+            for place, name in enumerate(self.names)
+            if name or self.names.count("") == 1
+        })  # fmt: skip
 
 
-def _csv_rows(path: Path, delimiter: str, found: Found) -> Iterator[tuple[int, list[str]]]:
-    """Yield each row that is not blank with the line on which it starts."""
-    start: int | None = None
+def _on_length(row: _Row | None) -> str:
+    """Mention a cell that spans many lines."""
+    lines = 0 if row is None else row.last - row.line + 1
+    if row is None or lines <= LONG_CELL:
+        return ""
+    return f"; the row in line {row.line} has a cell of {lines} lines"
 
-    def texts() -> Iterator[str]:
-        nonlocal start
-        for number, text in lines(path, found):
-            start = start or number
-            yield text
 
-    earlier = csv.field_size_limit(LIMIT)
-    rows = csv.reader(texts(), delimiter=delimiter, strict=True)
-    try:
-        while True:
-            start = None
-            try:
-                row = next(rows, None)
-            except csv.Error as error:
-                reason = str(error)
-                if "unexpected end" in reason or "field limit" in reason:
-                    reason = "a quotation mark that is opened here is never closed"
-                problem = f"'{path}', line {start}: {reason}; fix the quotation marks."
-                _report(DataError(problem), found)
+class _Values:
+    """The different values of each column, while they are few."""
+
+    def __init__(self) -> None:
+        """Start without any."""
+        self.rows = 0
+        self.seen: dict[int, set[str]] = {}
+        self.many: set[int] = set()
+
+    def add(self, cells: list[str]) -> None:
+        """Count a row's cells."""
+        self.rows += 1
+        for place, cell in enumerate(cells):
+            if place in self.many:
                 continue
-            if row is None:
-                return
-            if row:
-                yield start or 0, row
-    finally:
-        csv.field_size_limit(earlier)
+            few = self.seen.setdefault(place, set())
+            few.add(cell)
+            if len(few) > FEW:
+                self.many.add(place)
 
-
-def _header(row: list[str], path: Path) -> list[str]:
-    names = [name.strip() for name in row]
-    twice = [name for name in names if names.count(name) > 1]
-    if twice:
-        raise DataError(f"'{path}' has two columns '{twice[0]}'; rename one.")
-    return names
+    def of_few(self) -> dict[int, set[str]]:
+        """Return the columns whose rows repeat a few values, such as labels."""
+        return {
+            place: few
+            for place, few in self.seen.items()
+            if place not in self.many and 3 * len(few) <= self.rows
+        }
 
 
 def _typed(cells: list[str]) -> pa.Array:
@@ -188,92 +406,3 @@ def _typed(cells: list[str]) -> pa.Array:
         except (ValueError, RecursionError, pa.ArrowException):
             pass
     return pa.array(cells, pa.string())
-
-
-def _json_lines(path: Path, found: Found) -> pa.Table:
-    """Read one JSON object a line; blank lines are left out."""
-    columns: dict[str, list[Any]] = {}
-    kinds: dict[str, tuple[str, int]] = {}
-    places: dict[str, list[int]] = {LINE: [], ROW: []}
-    count = 0
-    for number, text in lines(path, found):
-        if not text.strip():
-            continue
-        count += 1
-        try:
-            row = _object(text, path, number)
-            _same_kinds(row, kinds, path, number)
-        except DataError as problem:
-            _report(problem, found)
-            continue
-        for name, value in row.items():
-            columns.setdefault(name, [None] * len(places[ROW])).append(value)
-        places[LINE].append(number)
-        places[ROW].append(count)
-        for values in columns.values():
-            if len(values) < len(places[ROW]):
-                values.append(None)
-    if not places[ROW]:
-        raise DataError(f"'{path}' is empty; it needs one JSON object per line.")
-    arrays = {name: _array(path, name, values) for name, values in columns.items()}
-    return pa.table(arrays if found is None else {**arrays, **places})
-
-
-def _same_kinds(
-    row: dict[str, Any], kinds: dict[str, tuple[str, int]], path: Path, number: int
-) -> None:
-    """Refuse a value of another kind than its column holds so far."""
-    for name, value in row.items():
-        kind = _kind(value)
-        if kind and kinds.setdefault(name, (kind, number))[0] != kind:
-            raise DataError(
-                f"'{path}', line {number}, column '{name}': got {kind} ({str(value)[:60]!r}), "
-                f"but line {kinds[name][1]} holds {kinds[name][0]}; use one kind of value in a "
-                "column."
-            )
-
-
-def _object(text: str, path: Path, number: int) -> dict[str, Any]:
-    try:
-        row = json.loads(text)
-    except json.JSONDecodeError as error:
-        raise DataError(
-            f"'{path}', line {number}, character {error.pos + 1}: not valid JSON ({error.msg}); "
-            "each line has to be one whole object."
-        ) from None
-    except (RecursionError, ValueError) as error:
-        raise DataError(
-            f"'{path}', line {number}: this JSON cannot be used ({str(error)[:80]})."
-        ) from None
-    if not isinstance(row, dict):
-        raise DataError(
-            f"'{path}', line {number}: got {_kind(row) or 'null'}, but each line holds one object "
-            'such as {"label": 0}.'
-        )
-    return row
-
-
-def _kind(value: Any) -> str | None:
-    """Name what a JSON value is; None for null."""
-    if value is None:
-        return None
-    if isinstance(value, bool):
-        return "true or false"
-    if isinstance(value, int | float):
-        return "a number"
-    if isinstance(value, str):
-        return "text"
-    return "a list" if isinstance(value, list) else "an object"
-
-
-def _array(path: Path, name: str, values: list[Any]) -> pa.Array:
-    try:
-        if any(isinstance(v, float) for v in values):
-            values = [float(v) if isinstance(v, int) else v for v in values]
-        return pa.array(values)
-    except (pa.ArrowException, OverflowError, UnicodeEncodeError) as error:
-        reason = " ".join(str(error).split())[:120].removesuffix(".")
-        raise DataError(
-            f"'{path}', column '{name}': its values do not have the same type ({reason}); use one "
-            "kind of value."
-        ) from None

@@ -17,7 +17,8 @@ from dtvg.errors import DataError, nearest
 from dtvg.tasks.spec import Example, FieldProblem, TaskSpec
 
 TEXT_VERSION = 1
-"""Raised whenever the text of an existing task changes; part of every data fingerprint."""
+"""Raised when the text of all tasks changes; part of every data fingerprint. Where the text of one
+task changes, its own `TaskSpec.text_version` is raised."""
 
 
 def source_text(name: str, fields: Sequence[tuple[str, str]], row: Mapping[str, Any]) -> str:

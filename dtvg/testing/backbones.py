@@ -17,6 +17,8 @@ import torch
 from torch import Tensor
 
 from dtvg.backbones.base import Backbone, Encoded
+from dtvg.backbones.speech import ANSWER_MARK
+from dtvg.tasks.scoring import normal
 
 SOURCES = (
     "sentence: a great film",
@@ -205,6 +207,25 @@ def loss_counts_answers_only(subject: Subject) -> Result:
             worst = max(worst, _difference(nll[row], direct))
             worst = max(worst, float(int(tokens[row]) != len(example.target)))
     return _judge(subject, worst, "loss against the answer's log-likelihood by hand")
+
+
+@check
+def answers_as_in_text(subject: Subject) -> Result:
+    """An answer has the tokens it has in the text it stands in, and comes back as it is."""
+    backbone = subject.backbone
+    words = (*TARGETS, *LABELS)
+    answers = [ids[:-1] for ids in backbone.target_ids(words, 64)]
+    texts, start = list(words), 0
+    if backbone.joined:
+        start = len(backbone.speech.encode([ANSWER_MARK])[0])
+        texts = [f"{ANSWER_MARK} {word}" for word in words]
+    whole = backbone.speech.encode(texts)
+    wrong = sum(ids[start:] != own for ids, own in zip(whole, answers, strict=True))
+    backs = backbone.speech.decode(answers)
+    lost = sum(normal(b) != normal(w) for b, w in zip(backs, words, strict=True))
+    how = "with" if backbone.speech.spaced else "without"
+    detail = f"answers with other tokens than in text ({how} a space before them); {lost} lost"
+    return _count(wrong + lost, detail)
 
 
 @check

@@ -72,7 +72,7 @@ def write_steps(
         "device_mem_gib": np.full(count, 0.5, dtype=np.float32),
     }
     if grams is not None:
-        made = decide_steps(grams, steps, run.method.grouping_settings())
+        made = decide_steps(grams, steps, run.rule_settings, seed=run.seed)
         upper = np.triu_indices(grams.shape[-1])
         usual |= {
             "n_candidates": made.n_candidates.astype(np.int32),
@@ -100,6 +100,7 @@ def _source_columns(steps: np.ndarray, sources: Sequence[str], made: Grouping) -
         "weight": made.member.astype(np.float32).ravel(),
         "scale_mean": np.ones(n * len(steps), dtype=np.float32),
         "contribution_norm": np.ones(n * len(steps), dtype=np.float32),
+        "scale_negative": np.zeros(n * len(steps), dtype=np.float32),
     }
 
 

@@ -71,6 +71,7 @@ def pick(inputs: Inputs, row: int) -> Inputs:
         None if chosen is None else chosen[row : row + 1],
         inputs.source_names[row : row + 1],
         inputs.seeds[row : row + 1],
+        None if inputs.candidates is None else inputs.candidates[row : row + 1],
     )
 
 
@@ -118,7 +119,8 @@ class MethodContract:
         _, state = self._made()
         assert set(find_method(self.config).roles) == set(state.parameters)
         scaled = {"scale", "scale_target"} & set(find_method(self.config).roles.values())
-        assert bool(scaled) == self.config.trains_scales
+        assert bool(scaled) == self.config.has_scales
+        assert set(find_method(self.config).roles.values()) <= set(self.config.rated)
 
     def test_the_prompt_has_its_shape_and_reaches_every_parameter(self) -> None:
         inputs, state = self._made()

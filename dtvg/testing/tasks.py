@@ -46,7 +46,11 @@ class TaskContract:
         assert is_name(spec.name) and spec.name == self.name
         assert spec.title and spec.family and spec.fields and spec.paper and spec.licence
         assert spec.metrics and set(spec.metrics) <= set(METRICS)
-        for name in spec.metrics:  # whether examples have groups is seen in the rows only
+        assert set(spec.beside) <= set(METRICS) - set(spec.metrics)
+        for name in (
+            *spec.metrics,
+            *spec.beside,
+        ):  # whether examples have groups is seen in the rows only
             assert METRICS[name].misfit(len(spec.labels), groups=True) is None
         assert len(set(spec.labels)) == len(spec.labels) != 1
         assert len(spec.label_titles) in (0, len(spec.labels))
@@ -85,8 +89,9 @@ class TaskContract:
         # METEOR's penalty is never 0, and articles alone are no words to SQuAD's F1
         assert best["score"] > 0.93
         worst = score(loaded.spec, ["~"] * len(rows), rows)
-        assert worst["score"] < 0.6 and set(worst) == {*loaded.spec.metrics, "score"}
-        for name in loaded.spec.metrics:
+        shown = (*loaded.spec.metrics, *loaded.spec.beside)
+        assert worst["score"] < 0.6 and set(worst) == {*shown, "score"}
+        for name in shown:
             low, high = METRICS[name].range
             assert low <= worst[name] <= best[name] <= high + 1e-12
             assert METRICS[name].higher_is_better

@@ -97,6 +97,42 @@ def make_tokenizer(adds_end: bool, pad: bool = True) -> Any:
     return transformers.PreTrainedTokenizerFast(tokenizer_object=core, **marks)
 
 
+TOKENIZERS = ("wordpiece", "byte-level", "sentencepiece", "sentencepiece-bare")
+"""Families of tokenizers: WordPiece; byte-level BPE (GPT-2, Llama 3); sentencepiece that puts a
+space before every text (T5, Llama 2), and one that does not (Gemma)."""
+
+
+def make_tokenizer_of(kind: str) -> Any:
+    """Train a small tokenizer of one of the `TOKENIZERS`, with the marks of `make_tokenizer`."""
+    import transformers
+    from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
+
+    if kind == "wordpiece":
+        return make_tokenizer(adds_end=False)
+    sentences = [TEXT, f"{TEXT} answer: yes", "premise: no answer: 1", "0 answer: 0 yes yes no"] * 8
+    marks = {"eos_token": "</s>", "bos_token": "<s>", "unk_token": "<unk>", "pad_token": "<pad>"}
+    common: dict[str, Any] = {"special_tokens": list(SPECIAL), "show_progress": False}
+    if kind == "byte-level":
+        core = Tokenizer(models.BPE())
+        core.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+        core.decoder = decoders.ByteLevel()
+        letters = pre_tokenizers.ByteLevel.alphabet()
+        trainer: Any = trainers.BpeTrainer(vocab_size=500, initial_alphabet=letters, **common)
+    else:
+        core = Tokenizer(models.Unigram())
+        bare = kind == "sentencepiece-bare"
+        scheme = "never" if bare else "always"
+        core.normalizer = normalizers.NFKC()
+        core.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme=scheme)
+        core.decoder = decoders.Metaspace(prepend_scheme=scheme)
+        letters = sorted({*"".join(sentences), *"abcdefghijklmnopqrstuvwxyz0123456789", "▁"})
+        trainer = trainers.UnigramTrainer(
+            vocab_size=220, unk_token="<unk>", initial_alphabet=letters, **common
+        )
+    core.train_from_iterator(sentences, trainer)
+    return transformers.PreTrainedTokenizerFast(tokenizer_object=core, **marks)
+
+
 def make_model(architecture: str, vocabulary: int, spread: float = 0.4, **changes: Any) -> Any:
     """Build a random model of one of `TINY`'s architectures, float32 on the CPU.
 
@@ -130,12 +166,15 @@ def make_model(architecture: str, vocabulary: int, spread: float = 0.4, **change
     return model
 
 
-def make_backbone(architecture: str, dtype: Any = None, **changes: Any) -> Any:
+def make_backbone(
+    architecture: str, dtype: Any = None, tokenizer: Any = None, **changes: Any
+) -> Any:
     """Build a tiny random backbone, ready for `run_contract`.
 
     Args:
         architecture: a name of `TINY`, or a `model_type` of transformers.
         dtype: None: float32.
+        tokenizer: None: the word tokenizer that fits the architecture.
         changes: settings that replace the defaults.
     """
     import torch
@@ -145,7 +184,7 @@ def make_backbone(architecture: str, dtype: Any = None, **changes: Any) -> Any:
 
     kind = TINY.get(architecture, (architecture, {}))[0]
     joined = kind in ("t5", "mt5", "umt5", "bart", "pegasus", "longt5", "t5gemma")
-    tokenizer = make_tokenizer(adds_end=joined)
+    tokenizer = tokenizer or make_tokenizer(adds_end=joined)
     model = make_model(architecture, len(tokenizer) + 3, **changes).to(dtype or torch.float32)
     family = EncoderDecoder if model.config.is_encoder_decoder else DecoderOnly
     return family(model, tokenizer, architecture, "0")

@@ -118,7 +118,7 @@ def asked_of(
 ) -> Tensor | Composer:
     """Return the run's one prompt, or its instance-wise method as its files left it."""
     moved = {name: torch.as_tensor(value).to(device) for name, value in tensors.items()}
-    method = find_method(config.method)
+    method = find_method(config.method, config.versions)
     if not isinstance(method, InstanceWise):
         return moved["mixed_prompt"]
     dtype = moved["mixed_prompt"].dtype

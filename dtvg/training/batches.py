@@ -32,6 +32,8 @@ class TokenisedTask:
     texts: dict[str, Sequence[Example]]
     """Evaluation splits by name."""
     encoded: dict[str, Sequence[Encoded]]
+    rule: str = ""
+    """The split rule that was followed."""
 
 
 _CACHE: dict[tuple[str, str, str, int], TokenisedTask] = {}
@@ -55,7 +57,9 @@ def tokenise(name: str, backbone: Backbone, config: DataConfig) -> TokenisedTask
 
         texts: dict[str, Sequence[Example]] = {"validation": data.validation, "test": data.test}
         rows: dict[str, Sequence[Encoded]] = {split: encoded(split) for split in texts}
-        _CACHE[key] = TokenisedTask(spec, data.fingerprint, encoded("train"), texts, rows)
+        _CACHE[key] = TokenisedTask(
+            spec, data.fingerprint, encoded("train"), texts, rows, data.rule
+        )
     return _CACHE[key]
 
 
@@ -63,8 +67,7 @@ def _with_room(spec: TaskSpec, backbone: Backbone) -> TaskSpec:
     """Return the task with answers long enough for its longest label word and the end mark."""
     if not spec.labels:
         return spec
-    ids = backbone.tokenizer(list(spec.labels), add_special_tokens=False)["input_ids"]
-    longest = max(len(word) for word in ids) + 1
+    longest = max(len(word) for word in backbone.speech.answers(spec.labels)) + 1
     return replace(spec, max_target_tokens=max(spec.max_target_tokens, longest))
 
 

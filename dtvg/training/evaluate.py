@@ -20,7 +20,7 @@ from torch import Tensor
 
 from dtvg.backbones.base import Backbone, Encoded
 from dtvg.backbones.labels import LabelSet
-from dtvg.tasks.metrics import per_example, score, score_with_intervals
+from dtvg.tasks.metrics import first_asked, per_example, score, score_with_intervals
 from dtvg.tasks.scoring import accepted
 from dtvg.tasks.spec import Example, TaskSpec, example_fingerprint
 from dtvg.tasks.splits import draw_order
@@ -100,15 +100,7 @@ def evaluation_rows(task: TokenisedTask, split: str, at_most: int, data_seed: in
 
 def _once(texts: Sequence[Example], order: Sequence[int]) -> list[int]:
     """Keep the first of the rows of a group that ask the same (ReCoRD, generation)."""
-    seen: set[tuple[str, str]] = set()
-    kept = []
-    for row in order:
-        e = texts[row]
-        if e.group is None or (e.group, e.source) not in seen:
-            kept.append(row)
-        if e.group is not None:
-            seen.add((e.group, e.source))
-    return kept
+    return [order[place] for place in first_asked([texts[row] for row in order])]
 
 
 def _together(one: Example, other: Example) -> bool:
@@ -170,7 +162,7 @@ def mixed_prompts(backbone: Backbone, stack: Stack, budget: int) -> dict[str, Fl
         stack: not changed.
         budget: padded tokens per batch of composed prompts.
     """
-    if not stack.slots[0].config.method.instance_wise:
+    if not stack.slots[0].method.instance_wise:
         with torch.no_grad():
             mixed = stack.method.forward(stack.state).prompt
         return {slot.name: mixed[i] for i, slot in enumerate(stack.slots)}

@@ -1,7 +1,8 @@
 """Few-shot targets: k rows drawn by the run seed, for both stages of the target only.
 
 The draw depends on the rows' content and the run seed, so every method of a seed sees the same
-rows. Sources and the test split stay whole. docs/method.md "Settings of the paper".
+rows. Groups (questions, inputs with several references) are drawn first, then one row of each.
+Sources and the test split stay whole. docs/method.md "Settings of the paper".
 """
 
 from __future__ import annotations
@@ -11,12 +12,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from dtvg import versions
 from dtvg.config.sections import DataConfig
 from dtvg.errors import DataError
 from dtvg.tasks.reading import TaskData, load_task
 from dtvg.tasks.spec import Example
-from dtvg.tasks.splits import draw_order
+from dtvg.tasks.splits import draw_order, spread_order
 from dtvg.training.batches import TokenisedTask
+
+VERSION = versions.FEW_SHOT
 
 
 @dataclass(frozen=True)
@@ -33,13 +37,14 @@ class Drawn:
         return {"train_rows": list(self.train), "validation_rows": kept}
 
 
-def draw(name: str, data: DataConfig, seed: int) -> Drawn:
+def draw(name: str, data: DataConfig, seed: int, version: int = VERSION) -> Drawn:
     """Draw the rows of a few-shot target.
 
     Args:
         name: the task.
         data: with `few_shot` set.
         seed: the run seed.
+        version: of the draw; an earlier one gives the rows that earlier runs recorded.
 
     The validation split gives what it has where that is fewer (CB has 28 rows there, k is 32).
 
@@ -48,10 +53,10 @@ def draw(name: str, data: DataConfig, seed: int) -> Drawn:
     """
     loaded = load_task(name, data)
     count, by_class = data.few_shot or 0, data.few_shot_per_class
-    train = _rows(loaded, "train", count, by_class, seed)
+    train = _rows(loaded, "train", count, by_class, seed, version)
     if data.few_shot_validation == "full":
         return Drawn(train, None)
-    return Drawn(train, _rows(loaded, "validation", count, by_class, seed, fewer=True))
+    return Drawn(train, _rows(loaded, "validation", count, by_class, seed, version, fewer=True))
 
 
 def few_shot(task: TokenisedTask, drawn: Drawn) -> TokenisedTask:
@@ -76,11 +81,17 @@ def few_shot(task: TokenisedTask, drawn: Drawn) -> TokenisedTask:
 
 
 def _rows(
-    loaded: TaskData, split: str, count: int, by_class: bool, seed: int, fewer: bool = False
+    loaded: TaskData,
+    split: str,
+    count: int,
+    by_class: bool,
+    seed: int,
+    version: int,
+    fewer: bool = False,
 ) -> tuple[int, ...]:
     """Draw rows of a split: `count` in total, or of each class; maybe fewer where there are."""
     rows = loaded.split(split)
-    order = _order(loaded.fingerprint, split, seed, rows)
+    order = _order(loaded.fingerprint, split, seed, version, rows)
     what = f"Task {loaded.spec.name}, split {split}"
     step = "use a smaller data.few_shot"
     if not by_class:
@@ -107,12 +118,14 @@ def _rows(
     return tuple(sorted(row for found in chosen.values() for row in found))
 
 
-_ORDERS: dict[tuple[str, str, int], list[int]] = {}
+_ORDERS: dict[tuple[str, str, int, int], list[int]] = {}
 
 
-def _order(fingerprint: str, split: str, seed: int, rows: Sequence[Example]) -> list[int]:
+def _order(
+    fingerprint: str, split: str, seed: int, version: int, rows: Sequence[Example]
+) -> list[int]:
     """Return the order in which a seed draws rows, worked out once per process."""
-    key = (fingerprint, split, seed)
+    key = (fingerprint, split, seed, version)
     if key not in _ORDERS:
-        _ORDERS[key] = draw_order(rows, seed)
+        _ORDERS[key] = (draw_order if version == 1 else spread_order)(rows, seed)
     return _ORDERS[key]

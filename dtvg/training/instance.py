@@ -101,6 +101,7 @@ def averaged(step: PromptStep, counts: Sequence[int]) -> PromptStep:
         weights=mean(step.weights),
         scale_mean=mean(step.scale_mean),
         contribution_norm=mean(step.contribution_norm),
+        scale_negative=mean(step.scale_negative),
         terms={},
         teachers=None,
     )

@@ -99,7 +99,7 @@ def adamw_update(
     moments: AdamState,
     rates: Mapping[str, Float[Tensor, " R"]],
     decay: Float[Tensor, " R"],
-    steps: Float[Tensor, " R"],
+    steps: Float[Tensor, " R"] | Float[Tensor, "R B"],
     finite: Bool[Tensor, " R"],
 ) -> None:
     """Update stacked parameters in place, run by run as `torch.optim.AdamW` would.
@@ -110,7 +110,8 @@ def adamw_update(
         moments: updated in place.
         rates: learning rate per run and parameter.
         decay: decoupled weight decay per run.
-        steps: number of this update per run, from 1.
+        steps: number of this update per run, from 1; or per run and branch, where parameters
+            are `[R B ...]`.
         finite: runs to update; the others keep parameters and moments.
     """
     correction1 = 1 - torch.pow(torch.full_like(steps, BETA1), steps)
@@ -124,10 +125,11 @@ def adamw_update(
             second = moments.second[name] * BETA2 + gradient.square() * (1 - BETA2)
             rate = rates[name].to(parameter.dtype).view(shape)
             shrink = 1 - rate * decay.to(parameter.dtype).view(shape)
-            denominator = second.sqrt() / correction2.to(parameter.dtype).view(shape) + EPS
+            number = tuple(steps.shape) + (1,) * (parameter.dim() - steps.dim())
+            denominator = second.sqrt() / correction2.to(parameter.dtype).view(number) + EPS
             moved = (
                 parameter * shrink
-                - rate * (first / correction1.to(parameter.dtype).view(shape)) / denominator
+                - rate * (first / correction1.to(parameter.dtype).view(number)) / denominator
             )
             parameter.copy_(torch.where(alive, moved, parameter))
             moments.first[name] = torch.where(alive, first, moments.first[name])

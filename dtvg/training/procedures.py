@@ -47,6 +47,7 @@ from dtvg.training.cohort import Cohort
 from dtvg.training.devices import pick_device, set_threads, token_budget
 from dtvg.training.loop import Report, train
 from dtvg.training.opening import Told, starting_events
+from dtvg.training.recorded import as_recorded, has_start, renew, why_not
 from dtvg.training.signals import StopWish, stop_on_signals
 from dtvg.training.stages import (
     Given,
@@ -86,6 +87,8 @@ class Session:
     """Per run: events of its start, known before: weak sources, what its trials chose."""
     notes: dict[str, dict[str, Any]] = field(default_factory=dict)
     """Per run: facts for its result, known before it starts."""
+    refused: dict[str, str] = field(default_factory=dict)
+    """Stage I runs that cannot go on: why, in one sentence."""
 
     def wanted(self, run: RunConfig) -> bool:
         """Whether this process works on a transfer run."""
@@ -129,10 +132,11 @@ def run_experiment(
         backbone = load_backbone(config.backbone, str(device), config.device.precision)
         chosen = None if only is None else frozenset(only)
         kept = bank or PromptBank()
+        renew(experiment, config)
         session = Session(
             experiment,
             config,
-            keep_plan(experiment, config),
+            as_recorded(experiment, keep_plan(experiment, config)),
             backbone,
             device,
             kept,
@@ -179,7 +183,8 @@ def _needed(session: Session) -> set[str]:
     A prompt that is in the bank asks for nothing that it started from itself.
     """
     needed: set[str] = set()
-    waiting = _unfinished(session)
+    runs = _unfinished(session)
+    waiting = [run for run in runs if not has_start(session.experiment.run(run.name))]
     while waiting:
         before = {
             other.name: other
@@ -210,8 +215,11 @@ def _stage_one(session: Session, cohort: CohortPlan) -> None:
         inputs = {}
         for run in todo:
             try:
+                _check_recorded(session, run, keys[run.name])
                 inputs[run.name] = _before(session, run)
+                session.notes[run.name] = {"identity": keys[run.name]}
             except StoreError as error:
+                session.refused[run.name] = str(error)
                 _mark_failed(session, cohort, run, str(error))
         ready = [run for run in todo if run.name in inputs]
         left = [r for r in ready if not _put_again(session, r, keys[r.name], inputs[r.name])]
@@ -266,6 +274,25 @@ def _start_over_if_other(session: Session, run: RunConfig, key: str) -> None:
         replace_json(directory.provenance_path, {**known, "prompt_identity": key})
 
 
+def _check_recorded(session: Session, run: RunConfig, key: str) -> None:
+    """Refuse a Stage I run that would not end in the prompt of this identity.
+
+    Raises:
+        StoreError: it was begun with other versions, or has finished and its prompt is not the
+            one that is wanted.
+    """
+    why = why_not(session.experiment, run, session.backbone)
+    if why:
+        raise StoreError(why)
+    result = open_run(session.experiment.run(run.name).path).result
+    if result is not None and result.extra.get("identity") != key:
+        raise StoreError(
+            f"Run '{run.name}' has finished, but its prompt is not in the prompt bank, or its data "
+            f"changed since; `dtvg runs delete {run.experiment}/{run.name}` lets the next resume "
+            "tune it again."
+        )
+
+
 def _before(session: Session, run: RunConfig) -> dict[str, np.ndarray]:
     """Return what a Stage I run starts from: the initial prompt, and teachers where it has some."""
     if not run.needs.stage_one:
@@ -304,6 +331,9 @@ def _transfer(session: Session, cohort: CohortPlan) -> None:
         if run.name not in names:
             continue
         try:
+            why = why_not(session.experiment, run, session.backbone)
+            if why:
+                raise StoreError(why)
             inputs[run.name] = _inputs_of(session, run)
             todo.append(run)
         except (StoreError, NumericsError) as error:
@@ -318,13 +348,14 @@ def _inputs_of(session: Session, run: RunConfig) -> dict[str, np.ndarray]:
     chosen: dict[str, np.ndarray] = {}
     told: list[Told] = []
     if run.needs.trials:
-        kept, session.notes[run.name], sentence = choose_by_trials(session.experiment, run)
-        chosen["chosen"] = kept
+        chosen, session.notes[run.name], sentence = choose_by_trials(session.experiment, run)
         told.append(("chose_source", sentence))
     found: dict[str, TaskPrompt] = dict(session.given.prompts)
     mixture: TaskPrompt | None = None
     own: TaskPrompt | None = None
     for other in session.plan.starts_from(run):
+        if other.name in session.refused:
+            raise StoreError(session.refused[other.name])
         if not other.full_role.in_stage_one:
             continue
         prompt = bank_get(session.bank, _identity(session, other))
@@ -436,6 +467,9 @@ def _slot(
     """Make a run's bookkeeping, as its cohort's newest commit left it."""
     slot = RunSlot(run, run_data(run, session.backbone), rows, inputs)
     slot.note = dict(session.notes.get(run.name, {}))
+    if len(slot.data.tasks) == 1:
+        (task,) = slot.data.tasks
+        slot.note["data"] = {"fingerprint": slot.data.fingerprint, "split": task.rule}
     if slot.data.drawn is not None:
         slot.note["few_shot"] = slot.data.drawn.to_json()
     if run.name in known:
@@ -503,7 +537,8 @@ def _open(cohort: Cohort, known: set[str], session: Session, fell_back: str) -> 
             f"In cohort {cohort.directory.id} on {session.device}, "
             f"process {os.getpid()}, {torch.get_num_threads()} threads.",
         )
-        for kind, detail in starting_events(slot, method, session.told.get(slot.name, [])):
+        told = session.told.get(slot.name, [])
+        for kind, detail in starting_events(slot, method, told, session.backbone):
             cohort.event(slot, kind, detail)
 
 

@@ -61,12 +61,12 @@ class StepLog:
                 tensors["gram"] = step.grouping.gram
                 tensors["weight"] = step.weights
             if step.weights is not None:
-                for name in ("scale_mean", "contribution_norm"):
+                for name in ("scale_mean", "contribution_norm", "scale_negative"):
                     value = getattr(step, name)
                     if value is not None:
                         tensors[name] = value
             if step.restarted is not None:
-                tensors["restarted"] = step.restarted
+                tensors["restarted"] = step.restarted.view(len(record.slots), -1).any(1)
             moved = {k: v.detach().to("cpu", non_blocking=True) for k, v in tensors.items()}
             if record.loss.device.type == "cpu":
                 finite = torch.isfinite(record.loss) & torch.isfinite(record.grad_norm)
@@ -100,7 +100,7 @@ def _write(items: list[_Queued]) -> list[Failure]:
     }
     grouping = None
     if "gram" in values:
-        grouping = decide(values["gram"], slots[0].config.method.grouping_settings())
+        grouping = decide(values["gram"], slots[0].config.rule_settings)
     failures = []
     for i, slot in enumerate(slots):
         finite = np.isfinite(values["loss"][:, i]) & np.isfinite(values["grad_norm"][:, i])
@@ -109,7 +109,7 @@ def _write(items: list[_Queued]) -> list[Failure]:
             columns = _step_columns(items[:good], values, i, slot)
             if grouping is not None:
                 member = values["weight"][:good, i] > 0
-                _add_grouping(columns, grouping, values, i, member, slot.config.method.soft)
+                _add_grouping(columns, grouping, values, i, member, slot.method.soft)
                 slot.writer.extend("sources", _source_columns(columns, grouping, values, i, slot))
                 if "restarted" in values:
                     _restart_events(columns, grouping, values, i, slot)
@@ -125,8 +125,8 @@ def _step_columns(
     items: list[_Queued], values: Mapping[str, np.ndarray], i: int, slot: RunSlot
 ) -> dict[str, Any]:
     rates = np.array([item.record.rates[i] for item in items], dtype=np.float32)
-    scaled = slot.config.method.trains_scales
-    grouped = slot.config.method.has_source_vectors
+    scaled = slot.method.has_scales
+    grouped = slot.method.has_source_vectors
     count = len(items)
     return {
         "step": np.array([item.record.steps[i] for item in items], dtype=np.int64),
@@ -181,7 +181,7 @@ def _source_columns(
     prefix = np.take_along_axis(grouping.consistency_by_prefix[:count, i], rank, axis=-1)
     prefix = prefix.astype(np.float32)
     weight = values["weight"][:count, i].astype(np.float32)
-    soft = slot.config.method.soft
+    soft = slot.method.soft
     return {
         "step": np.repeat(columns["step"], len(names)),
         "source": list(names) * count,
@@ -196,7 +196,17 @@ def _source_columns(
         "weight": weight.ravel(),
         "scale_mean": values["scale_mean"][:count, i].astype(np.float32).ravel(),
         "contribution_norm": values["contribution_norm"][:count, i].astype(np.float32).ravel(),
+        "scale_negative": _shares(values, count, i, rank.size),
     }
+
+
+def _shares(
+    values: Mapping[str, np.ndarray], count: int, i: int, size: int
+) -> np.ndarray | list[None]:
+    """Return the share of negative scale entries of every row, or nulls where nothing scales."""
+    if "scale_negative" not in values:
+        return [None] * size
+    return values["scale_negative"][:count, i].astype(np.float32).ravel()
 
 
 def _restart_events(

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 from dtvg.methods.base import Search
-from dtvg.training.cohort import Cohort
+from dtvg.training.cohort import Cohort, is_due
 from dtvg.training.evaluate import Question, evaluation_rows
 from dtvg.training.state import RunSlot, Stack
 
@@ -51,6 +51,8 @@ def _due(cohort: Cohort) -> list[tuple[Stack, RunSlot, Search]]:
     found = []
     for stack in cohort.stacks:
         for row, slot in enumerate(stack.slots):
+            if stack.method.searches_at == "evaluations" and not is_due(slot):
+                continue
             search = stack.method.search(stack.state, row, slot.step, slot.config.total_steps)
             if search is not None:
                 found.append((stack, slot, search))

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from dtvg import versions
 from dtvg.backbones.base import Backbone
 from dtvg.config import RunConfig
 from dtvg.config.sections import PromptConfig
@@ -22,12 +23,13 @@ from dtvg.errors import StoreError
 from dtvg.methods.specs import STAGE_ONE
 from dtvg.store.bank import PromptBank, TaskPrompt, check_compatible, identity
 from dtvg.tasks.metrics import score
+from dtvg.tasks.metrics import versions as scoring_versions
 from dtvg.training.batches import join, tokenise
 from dtvg.training.evaluate import evaluation_rows
 from dtvg.training.few_shot import draw, few_shot
 from dtvg.training.state import RunData, RunSlot
 
-VERSION = 1
+VERSION = versions.STAGE_ONE
 """Raised when a change alters the numbers of Stage I; enters every identity."""
 
 
@@ -42,11 +44,13 @@ def run_data(config: RunConfig, backbone: Backbone) -> RunData:
         fingerprint, rows = join(tasks)
         return RunData(fingerprint, rows, tasks)
     task = tokenise(config.target, backbone, config.data)
-    if config.data.few_shot is None:
-        return RunData(task.fingerprint, task.train, (task,))
-    drawn = draw(config.target, config.data, config.seed)
-    task = few_shot(task, drawn)
-    return RunData(task.fingerprint, task.train, (task,), drawn)
+    drawn = None
+    if config.data.few_shot is not None:
+        drawn = draw(config.target, config.data, config.seed, config.version("few_shot"))
+        task = few_shot(task, drawn)
+    read = config.sources if config.needs.source_data else ()
+    beside = tuple(tokenise(name, backbone, config.data) for name in read)
+    return RunData(task.fingerprint, task.train, (task,), drawn, beside)
 
 
 @dataclass(frozen=True)
@@ -137,12 +141,19 @@ def prompt_identity(
         teachers: identities of the prompts it learns from.
     """
     init = initial_prompt(config, backbone, given)
-    more: dict[str, Any] = {}
+    # what is as it was first enters nothing, so that identities of before stay
+    more: dict[str, Any] = {f"backbone_{k}": v for k, v in backbone.versions.items()}
+    scoring = {task.spec.name: scoring_versions(task.spec) for task in data.tasks}
+    if any(scoring.values()):
+        more["scoring"] = {name: found for name, found in scoring.items() if found}
     if config.method != STAGE_ONE:
-        more = {"method": config.method.model_dump(mode="json"), "teachers": list(teachers)}
+        more |= {"method": config.method.model_dump(mode="json"), "teachers": list(teachers)}
+    of_method = config.version(f"method.{config.method.name}")
+    if of_method > versions.FIRST:
+        more["method_version"] = of_method
     return identity(
         **more,
-        version=VERSION,
+        version=VERSION if config.versions is None else config.version("stage_one"),
         backbone_revision=backbone.revision,
         task=config.target,
         data=data.fingerprint,

@@ -19,8 +19,10 @@ from torch import Tensor
 from dtvg.backbones.base import Encoded
 from dtvg.config import RunConfig
 from dtvg.methods.base import Inputs, MethodState, TransferMethod, find_method
+from dtvg.methods.specs import MethodConfig
 from dtvg.training.batches import TokenisedTask
 from dtvg.training.optim import AdamState, Rates
+from dtvg.versions import OF_DATA
 
 if TYPE_CHECKING:
     from dtvg.store.writer import RunWriter
@@ -37,6 +39,8 @@ class RunData:
     """Evaluated tasks: the target, or every source of a mixture."""
     drawn: Drawn | None = None
     """Rows of a few-shot target."""
+    beside: tuple[TokenisedTask, ...] = ()
+    """The sources, in their order, where branches train on their data as well."""
 
 
 @dataclass
@@ -84,10 +88,15 @@ class RunSlot:
         return self.config.name
 
     @property
+    def method(self) -> MethodConfig:
+        """The method as the run was made with it."""
+        return self.config.trained
+
+    @property
     def rates(self) -> Rates:
         """Learning rates at full height and weight decay."""
         optim = self.config.optim
-        if self.config.role != "transfer" or self.config.method.rates == "stage_one":
+        if self.config.role != "transfer" or self.method.rates == "stage_one":
             return Rates(optim.lr_stage1, 0.0, 0.0, optim.weight_decay_stage1)
         return Rates(
             optim.lr_prompt,
@@ -180,9 +189,11 @@ def best_of(name: str, saved: Mapping[str, np.ndarray]) -> dict[str, Tensor]:
 
 def stack_key(slot: RunSlot) -> tuple[Any, ...]:
     """Return what runs must share to be stacked: method settings and shapes."""
-    method = slot.config.method.stackable()
+    method = slot.method.stackable().without_rates()
     shapes = tuple(sorted((k, v.shape) for k, v in slot.inputs.items()))
-    return (slot.config.role == "transfer", method, shapes)
+    recorded = slot.config.versions or {}
+    made_with = [item for item in recorded.items() if item[0].partition(".")[0] not in OF_DATA]
+    return (slot.config.role == "transfer", method, shapes, tuple(sorted(made_with)))
 
 
 def build_stacks(slots: Sequence[RunSlot], device: torch.device, dtype: torch.dtype) -> list[Stack]:
@@ -198,7 +209,7 @@ def build_stacks(slots: Sequence[RunSlot], device: torch.device, dtype: torch.dt
         groups.setdefault(stack_key(slot), []).append(slot)
     stacks = []
     for members in groups.values():
-        method = find_method(members[0].config.method)
+        method = find_method(members[0].config.method, members[0].config.versions)
         gathered = {
             key: torch.as_tensor(
                 np.stack([slot.inputs[key] for slot in members]), dtype=dtype, device=device

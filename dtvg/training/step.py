@@ -28,6 +28,17 @@ Part = tuple[np.ndarray, list[Encoded]]
 """Training rows of a run's step, and the examples."""
 
 
+@dataclass(frozen=True)
+class Lot:
+    """Examples whose mean loss is one term of a run's step, or of one of its branches'."""
+
+    examples: list[Encoded]
+    branch: int = 0
+    """Of the run; the prompt that the examples get."""
+    own: bool = True
+    """Whether they are the target's: a source's count in no logged loss."""
+
+
 @dataclass
 class StackStep:
     """What a stack's step leaves behind for the log; tensors still on the device."""
@@ -36,7 +47,7 @@ class StackStep:
     steps: list[int]
     prompt_step: PromptStep
     loss: Tensor
-    """`[R]`: Σ nll / Σ tokens, the mean over a run's branches."""
+    """`[R]`: Σ nll / Σ tokens on the target's data, the mean over a run's branches."""
     grad_norm: Tensor
     """`[R]`, before clipping."""
     rates: np.ndarray
@@ -44,7 +55,7 @@ class StackStep:
     examples: list[int]
     tokens: list[int]
     rows: list[np.ndarray]
-    """Training rows of each run's batch."""
+    """Training rows of each run's batch, of the target's data."""
     step_ms: float = 0.0
 
 
@@ -60,6 +71,26 @@ def gather(slot: RunSlot) -> Part:
         len(slot.data.train),
     )
     return rows, [slot.data.train[int(row)] for row in rows]
+
+
+def gather_beside(slot: RunSlot, place: int) -> list[Encoded]:
+    """Return a source's examples of a run's next step, for branches that train on its data."""
+    config, task = slot.config, slot.data.beside[place]
+    seeds, size = (config.data.seed, config.seed), config.optim.batch_size
+    rows = batch_rows(task.fingerprint, *seeds, size, slot.step + 1, len(task.train))
+    return [task.train[int(row)] for row in rows]
+
+
+def lots_of(slot: RunSlot, step: PromptStep, part: Part) -> list[Lot]:
+    """Return what a run's step is made of, branch by branch."""
+    places = sorted({place for branch in step.beside for place in branch})
+    read = {place: gather_beside(slot, place) for place in places}
+    lots = []
+    for branch in range(branches_of(step)):
+        lots.append(Lot(part[1], branch))
+        for place in step.beside[branch] if step.beside else ():
+            lots.append(Lot(read[place], branch, own=False))
+    return lots
 
 
 def coming(slots: Sequence[RunSlot]) -> StepBatch:
@@ -94,22 +125,26 @@ def cohort_step(backbone: Backbone, stacks: Sequence[Stack], budget: int) -> lis
     ]
     leaf = torch.cat([as_rows(step.prompt) for step in composed]).detach().requires_grad_()
     lots = [
-        [part for _, part in parts for _ in range(branches_of(step))]
-        for parts, step in zip(batches, composed, strict=True)
+        [lots_of(*each) for each in zip(stack.slots, [step] * len(parts), parts, strict=True)]
+        for stack, step, parts in zip(stacks, composed, batches, strict=True)
     ]
-    examples = [e for mine in lots for lot in mine for e in lot]
-    counts = [len(lot) for mine in lots for lot in mine]
+    flat = [lot for mine in lots for run in mine for lot in run]
+    counts = [len(lot.examples) for lot in flat]
+    examples = [example for lot in flat for example in lot.examples]
     owner = np.repeat(np.arange(len(counts)), counts)
     targets = np.bincount(owner, [len(e.target) for e in examples], minlength=len(counts))
-    places, lessons = _places(stacks, lots), lessons_of(composed, [sum(map(len, m)) for m in lots])
+    sizes = [sum(len(lot.examples) for run in mine for lot in run) for mine in lots]
+    places, lessons = _places(stacks, composed, lots), lessons_of(composed, sizes)
     loss = accumulate(backbone, leaf, examples, owner, targets, budget, places, lessons)
+    if not all(lot.own for lot in flat):
+        loss = loss[send(np.flatnonzero([lot.own for lot in flat]), loss.device)]
     gradient = leaf.grad if leaf.grad is not None else torch.zeros_like(leaf)
     records, run, row = [], 0, 0
-    for stack, step, parts in zip(stacks, composed, batches, strict=True):
+    for stack, step, parts, mine in zip(stacks, composed, batches, lots, strict=True):
         runs = slice(run, run + len(stack.slots) * branches_of(step))
         rows = slice(row, row + len(as_rows(step.prompt)))
         run, row = runs.stop, rows.stop
-        records.append(_update(stack, step, loss[runs], gradient[rows], parts))
+        records.append(_update(stack, step, loss[runs], gradient[rows], parts, mine))
     elapsed = (time.perf_counter() - started) * 1e3
     for record in records:
         record.step_ms = elapsed
@@ -126,15 +161,17 @@ def as_rows(tensor: Tensor) -> Tensor:
     return tensor.flatten(0, -3)
 
 
-def _places(stacks: Sequence[Stack], lots: Sequence[Sequence[list[Encoded]]]) -> np.ndarray:
+def _places(
+    stacks: Sequence[Stack], steps: Sequence[PromptStep], lots: Sequence[Sequence[Sequence[Lot]]]
+) -> np.ndarray:
     """Return which of the composed prompts each example gets: its branch's, or its own."""
     places, start = [], 0
-    for stack, mine in zip(stacks, lots, strict=True):
-        counts = [len(lot) for lot in mine]
-        own = isinstance(stack.method, InstanceWise)
-        rows = np.arange(sum(counts)) if own else np.repeat(np.arange(len(counts)), counts)
-        places.append(start + rows)
-        start += sum(counts) if own else len(counts)
+    for stack, step, mine in zip(stacks, steps, lots, strict=True):
+        own, branches = isinstance(stack.method, InstanceWise), branches_of(step)
+        which = [run * branches + lot.branch for run, each in enumerate(mine) for lot in each]
+        counts = [len(lot.examples) for each in mine for lot in each]
+        places.append(start + (np.arange(sum(counts)) if own else np.repeat(which, counts)))
+        start += len(as_rows(step.prompt))
     return np.concatenate(places)
 
 
@@ -186,14 +223,15 @@ def _update(
     loss: Tensor,
     gradient: Tensor,
     parts: list[Part],
+    lots: Sequence[Sequence[Lot]],
 ) -> StackStep:
     """Take the prompts' gradient back through composition, clip, and update the parameters."""
     count = branches_of(step)
-    loss = loss.view(len(stack.slots), count).mean(1)
+    slots, device = stack.slots, loss.device
+    loss = _logged(loss.view(len(slots), count), step)
     gradient = gradient.view_as(step.prompt)
     loss, gradients = _gradients(stack, step, loss, gradient)
-    slots, device = stack.slots, loss.device
-    norm = clip(gradients, [s.config.optim.clip_norm for s in slots], count)
+    norm = _logged(clip(gradients, [s.config.optim.clip_norm for s in slots], count), step)
     finite = torch.isfinite(loss) & torch.isfinite(norm)
     if stack.ended is not None:
         finite = finite & ~stack.ended
@@ -207,17 +245,16 @@ def _update(
         for name, role in stack.method.roles.items()
     }
     observed = stack.method.observe(stack.state, gradient, coming(slots))
-    updates = send(np.array([slot.step + 1.0 for slot in slots]), device)
     if step.restarted is not None:
         restart(stack, step.restarted, step.restart)
-    if ADAM_SINCE in step.memory:
-        updates = updates - step.memory[ADAM_SINCE]
+    updates = _updates(slots, step, device)
     decay = send(np.array([r.weight_decay for r in full]), device)
     adamw_update(stack.state.parameters, gradients, stack.moments, rates, decay, updates, finite)
     for name, value in {**step.memory, **observed}.items():
         before = stack.state.memory.get(name)
-        alike = before is not None and before.shape == value.shape
-        stack.state.memory[name] = _kept(finite, value, before) if alike else value
+        if before is not None and before.shape == value.shape:
+            value = _kept(finite, value, before)
+        stack.state.memory[name] = value
     if isinstance(stack.method, InstanceWise):
         step = averaged(step, [len(examples) for _, examples in parts])
     return StackStep(
@@ -232,8 +269,8 @@ def _update(
                 for r, f in zip(full, factors, strict=True)
             ]
         ),
-        examples=[count * len(examples) for _, examples in parts],
-        tokens=[count * sum(e.tokens for e in examples) for _, examples in parts],
+        examples=[sum(len(lot.examples) for lot in run) for run in lots],
+        tokens=[sum(e.tokens for lot in run for e in lot.examples) for run in lots],
         rows=[rows for rows, _ in parts],
     )
 
@@ -247,7 +284,7 @@ def clip(gradients: dict[str, Tensor], limits: Sequence[float], branches: int) -
     """Clip each run's (and each of its branches') gradient jointly over all parameters, in place.
 
     Returns:
-        `[R]` norms before clipping, the mean over branches.
+        `[R B]` norms before clipping; B is 1 without branches.
     """
     lead = 1 if branches == 1 else 2
     flat = {name: g.flatten(0, lead - 1) for name, g in gradients.items()}
@@ -256,7 +293,27 @@ def clip(gradients: dict[str, Tensor], limits: Sequence[float], branches: int) -
     norm, factor = clip_factor(flat, send(each, some.device, some.dtype))
     for name, g in gradients.items():
         gradients[name] = (flat[name] * factor.view((-1,) + (1,) * (g.dim() - lead))).view_as(g)
-    return norm.view(len(limits), branches).mean(1)
+    return norm.view(len(limits), branches)
+
+
+def _updates(slots: Sequence[RunSlot], step: PromptStep, device: torch.device) -> Tensor:
+    """Return the number of this update since Adam began, per run `[R]` or branch `[R B]`."""
+    updates = send(np.array([slot.step + 1.0 for slot in slots]), device)
+    if ADAM_SINCE not in step.memory:
+        return updates
+    since = step.memory[ADAM_SINCE]
+    return updates.view((-1,) + (1,) * (since.dim() - 1)) - since
+
+
+def _logged(each: Tensor, step: PromptStep) -> Tensor:
+    """Return what is logged of a number of every branch `[R B]`: the mean over those that count.
+
+    It is not a number where another branch's is none, so that the run ends there.
+    """
+    if step.counted is None:
+        return each.mean(1)
+    mean = each[:, : step.counted].mean(1)
+    return torch.where(torch.isfinite(each).all(1), mean, float("nan"))
 
 
 def _gradients(
@@ -279,10 +336,10 @@ def _gradients(
 
 
 def restart(stack: Stack, restarted: Tensor, values: Mapping[str, Tensor]) -> None:
-    """Put the restarted runs' parameters to new values and forget their Adam moments."""
+    """Put the restarted runs', or branches', parameters to new values and forget their moments."""
     with torch.no_grad():
         for name, parameter in stack.state.parameters.items():
-            mask = restarted.view((-1,) + (1,) * (parameter.dim() - 1))
+            mask = restarted.view(restarted.shape + (1,) * (parameter.dim() - restarted.dim()))
             if name in values:
                 parameter.copy_(torch.where(mask, values[name], parameter))
             for moments in (stack.moments.first, stack.moments.second):

@@ -16,7 +16,7 @@ from dtvg.store.reader import open_run
 
 def choose_by_trials(
     experiment: ExperimentDir, run: RunConfig
-) -> tuple[np.ndarray, dict[str, Any], str]:
+) -> tuple[dict[str, np.ndarray], dict[str, Any], str]:
     """Let a run's method choose among its sources, by the finished trials of its target and seed.
 
     Args:
@@ -24,7 +24,8 @@ def choose_by_trials(
         run: whose method needs trials.
 
     Returns:
-        `chosen [n]`, 1 for the sources kept, the facts for the run's result, and a sentence.
+        Inputs of the run: `chosen [n]`, 1 for the sources kept, and `candidates [B n]` where it
+        trains several subsets; the facts for its result; and a sentence.
 
     Raises:
         NumericsError: too few trials have finished to tell the sources apart.
@@ -37,6 +38,8 @@ def choose_by_trials(
             trials.append(trial)
             scores.append(result.validation_score)
             names.append(name)
-    choice = run.method.choose(run.sources, trials, scores)
-    chosen = np.array(choice.chosen, dtype=np.float32)
-    return chosen, {**choice.note, "trials": names}, choice.sentence
+    choice = run.trained.choose(run.sources, trials, scores)
+    inputs = {"chosen": np.array(choice.chosen, dtype=np.float32)}
+    if choice.candidates:
+        inputs["candidates"] = np.array(choice.candidates, dtype=np.float32)
+    return inputs, {**choice.note, "trials": names}, choice.sentence

@@ -17,7 +17,6 @@ from dtvg.store.reader import Run
 from dtvg.ui import address, cache, runs, show
 
 KEY = "step"
-CLICKED = "step-clicked"
 
 
 def pick(info: GroupInfo, key: str, dark: bool, order: tuple[str, ...]) -> int:
@@ -34,18 +33,14 @@ def pick(info: GroupInfo, key: str, dark: bool, order: tuple[str, ...]) -> int:
     """
     first, last = int(info.steps[0]), int(info.steps[-1])
     step = address.recall(KEY, address.whole(first, last), last)
-    event = show.figure(
+    point = show.figure(
         picker_figure(info, step, dark, order),
         f"picker-{key}",
         "Similarity of each source over steps; a click chooses the step to explain",
-        on_select="rerun",
-        selection_mode="points",
+        clicks=True,
     )
-    points = event["selection"]["points"] if event else []
-    clicked = (key, int(points[0]["x"])) if points else None
-    if clicked is not None and clicked != st.session_state.get(CLICKED):
-        st.session_state[CLICKED] = clicked
-        st.session_state[KEY] = min(max(clicked[1], first), last)
+    if point is not None:
+        st.session_state[KEY] = min(max(int(point.x), first), last)
         st.rerun()
     _jumps(info, step)
     if first == last:
@@ -80,7 +75,7 @@ def section(run: Run, dark: bool, order: tuple[str, ...]) -> None:
         "Every step is decided again from its logged Gram matrix, without the model. A run trained "
         "with these settings would have moved its vectors differently."
     )
-    own = run.config.method.grouping_settings() if run.config else RuleSettings()
+    own = run.config.rule_settings if run.config else RuleSettings()
     settings, left_out = _settings(run, own)
     started = time.perf_counter()
     info = cache.replayed(run, left_out, **settings)

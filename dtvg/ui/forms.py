@@ -85,7 +85,7 @@ def draw(
     elif leaf.kind is bool and isinstance(state, bool):
         st.toggle(above, key=key, help=help_text)
     else:
-        empty = "automatic" if leaf.optional else None
+        empty = leaf.empty
         st.text_input(above, key=key, help=help_text, placeholder=empty)
     remark(problem, note)
 

@@ -6,11 +6,16 @@ from collections.abc import Callable
 
 import streamlit as st
 
-from dtvg.analysis.run.groups import transition_info
+from dtvg.analysis.run.groups import GroupInfo, transition_info
 from dtvg.analysis.run.trajectory import scale_info, trajectory_info
 from dtvg.errors import DtvgError
 from dtvg.figures import flows
-from dtvg.figures.groups import combinations_figure, contribution_figure, weights_figure
+from dtvg.figures.groups import (
+    combinations_figure,
+    contribution_figure,
+    negative_figure,
+    weights_figure,
+)
 from dtvg.store.reader import Experiment, Run
 from dtvg.ui import cache, runs, show
 
@@ -127,6 +132,7 @@ def weights(experiment: Experiment, run: Run, dark: bool) -> None:
         "a member adds to the prompt at a step. A source with a zero vector adds nothing, "
         "whatever its weight."
     )
+    _negative(info, key, dark, order)
     st.subheader("Weight of each source in the merge", anchor=False)
     if not info.weighs:
         st.info(
@@ -142,6 +148,25 @@ def weights(experiment: Experiment, run: Run, dark: bool) -> None:
         f"{run.name}-weights",
     )
     st.caption(f"As `{run.method_name}` decides it: attention, gate or learned weight.")
+
+
+def _negative(info: GroupInfo, key: str, dark: bool, order: tuple[str, ...]) -> None:
+    """Show how much of a source is subtracted, since its learned scale is negative there."""
+    share = info.negative_share
+    if not share > 0:
+        return
+    st.subheader("How much of a source is subtracted", anchor=False)
+    st.markdown(
+        f"**{show.percent(share)}** of the members' scale entries are negative over all steps: for "
+        "these prompt tokens the source is subtracted, not added."
+    )
+    show.figure(
+        negative_figure(info, dark, order),
+        f"negative-{key}",
+        "Share of negative entries of each source's learned scale, over steps",
+        info.weight_table,
+        f"{info.run}-negative-scales",
+    )
 
 
 def scales(experiment: Experiment, run: Run, dark: bool) -> None:

@@ -131,6 +131,7 @@ def _charts(experiment: Experiment, run: Run, view: View) -> None:
             Y_TITLES[view.quantity],
             made.table,
             f"{name}-{view.quantity}",
+            link=f"over-{view.x}",
         )
         show.notes(made.notes)
     with right:
@@ -141,6 +142,7 @@ def _charts(experiment: Experiment, run: Run, view: View) -> None:
             "Validation score",
             score.table,
             f"{name}-score",
+            link=f"over-{view.x}",
         )
     _group(experiment, run)
 
@@ -158,4 +160,5 @@ def _group(experiment: Experiment, run: Run) -> None:
             "Membership of each source over steps",
             info.timeline,
             f"{run.name}-group",
+            link="over-step",
         )

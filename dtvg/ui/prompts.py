@@ -54,7 +54,7 @@ def _space(prompts: tuple[TaskPrompt, ...]) -> SpaceInfo:
     return space_info(prompts)
 
 
-KINDS = ["safetensors", "json", "pt", "pth", "bin"]
+KINDS = ["safetensors", "json", "pt", "pth", "bin", "ckpt"]
 
 
 def download(prompts: Sequence[TaskPrompt]) -> None:
@@ -113,12 +113,17 @@ def upload() -> None:
         )
         initial = st.file_uploader(
             "Its initial prompt (optional)",
-            type=["safetensors", "pt", "pth", "bin"],
+            type=["safetensors", "pt", "pth", "bin", "ckpt"],
             help="Without it the prompt has no task prompt vector.",
         )
-        left, right = st.columns(2)
+        left, right, third = st.columns(3)
         task = left.text_input("Task", help="The task it was tuned on, e.g. mnli.")
         backbone = right.text_input("Backbone", help="Empty: the backbone that the adapter names.")
+        part = third.text_input(
+            "Part",
+            help="Empty, or: the name of a tensor, the place of a prompt or task among several, or "
+            "encoder for that half of a prompt for encoder and decoder.",
+        )
         sent = st.form_submit_button("Import", icon=":material/upload:")
     if not sent:
         return
@@ -136,6 +141,8 @@ def upload() -> None:
             options = ["--task", task.strip()]
             if backbone.strip():
                 options += ["--backbone", backbone.strip()]
+            if part.strip():
+                options += ["--part", part.strip()]
             if initial is not None:
                 start = Path(place) / f"initial{Path(initial.name).suffix}"
                 start.write_bytes(initial.getvalue())

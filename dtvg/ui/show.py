@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import Any
 
 import pandas as pd
 import plotly.graph_objects as go
@@ -11,6 +10,7 @@ import streamlit as st
 
 from dtvg.export import plain_cells
 from dtvg.figures import images
+from dtvg.ui.chart import Click, chart
 
 CHART = {"displaylogo": False}
 
@@ -21,8 +21,9 @@ def figure(
     alt: str,
     table: pd.DataFrame | None = None,
     name: str = "",
-    **options: Any,
-) -> Any:
+    clicks: bool = False,
+    link: str = "",
+) -> Click | None:
     """Show a figure; below it, folded away, its numbers with a CSV download.
 
     Args:
@@ -31,19 +32,20 @@ def figure(
         alt: what the figure shows, for those who do not see it.
         table: the plotted numbers.
         name: file name of the download, without ending.
-        **options: of `st.plotly_chart`.
+        clicks: whether a click on a point reruns the page.
+        link: charts of one name share their horizontal range and what is hovered.
 
     Returns:
-        What `st.plotly_chart` returns.
+        The point that was clicked just now, else None.
     """
     drawn.layout.uirevision = key
     config = CHART | {"toImageButtonOptions": {"format": _camera(), "filename": name or key}}
-    made = st.plotly_chart(drawn, key=f"chart-{key}", theme=None, config=config, alt=alt, **options)
+    clicked = chart(drawn, f"chart-{key}", alt, config, clicks, link)
     _take_away(drawn, key, name or key)
     if table is not None:
         with st.expander(f"Numbers ({len(table):,} rows)"):
             numbers(table, name or key, f"table-{key}")
-    return made
+    return clicked
 
 
 def _camera() -> str:

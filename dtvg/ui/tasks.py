@@ -10,11 +10,12 @@ from dtvg.config import DataConfig
 from dtvg.errors import DtvgError
 from dtvg.tasks.catalogue import described_tasks
 from dtvg.tasks.checking import Check, check_given, keep_given
+from dtvg.tasks.places import ALL_ENDINGS
 from dtvg.ui import show
 
 EXAMPLE = """\
 title: Is the review kind?
-files: {train: reviews.csv}          # Parquet, CSV or JSON lines; beside this file
+files: {train: reviews.csv}          # Parquet, CSV, JSON, ...; beside this file
 text: "review: {review}"             # columns in braces
 label: verdict                       # column of the answer
 labels: {bad: negative, good: positive}   # what the column holds: what is answered
@@ -47,7 +48,7 @@ def _form() -> None:
     text = st.text_area("Description (YAML)", EXAMPLE, height=220, key="own-text")
     files = st.file_uploader(
         "Data files, or a description",
-        type=["csv", "tsv", "jsonl", "parquet", "yaml", "yml"],
+        type=[*(ending.removeprefix(".") for ending in ALL_ENDINGS), "yaml", "yml"],
         accept_multiple_files=True,
         key="own-files",
         help="The files are saved next to the description. A YAML file uploaded here replaces "
@@ -88,6 +89,8 @@ def _result(done: Check) -> None:
         st.table(problems.set_index("problem"), border="horizontal")
     if done.sound:
         st.success("No problem was found; this task can be used.", icon=":material/check:")
+    for words in (*done.found, *(done.data.notes if done.data else ())):
+        st.caption(f"{words[:1].upper()}{words[1:]}.")
     for example in done.train[:3]:
         st.code(
             f"{example.source}\n→ {' | '.join(example.references)}", language=None, wrap_lines=True

@@ -19,6 +19,11 @@ def wanted_headline(asked: Asked) -> str:
         return f"The method merges all {n} sources at every step, whatever their similarity."
     if rule == "empty":
         return "The method merges no source at every step, whatever their similarity."
+    if asked.choice.get("init_only"):
+        return (
+            "The prompt was started with the group of the first step and is tuned alone since: "
+            f"{some}."
+        )
     if rule == "fixed":
         return f"The group of the first step is kept for the whole run: {some}."
     if asked.held:
@@ -29,6 +34,14 @@ def wanted_headline(asked: Asked) -> str:
         return f"Every source with a similarity of at least {cut} is in: {group or 'none is'}."
     if rule == "nearest":
         return f"The most similar source alone is taken: {group}."
+    controls = {
+        "random": "drawn at random",
+        "largest": "those with the longest vectors",
+        "farthest": "the least similar ones",
+    }
+    if rule in controls:
+        size = asked.greedy_size
+        return f"As many sources as greedy would take ({size}), {controls[rule]}: {some}."
     values = sorted(values_compared(asked), reverse=True)
     lead = number(values[0] - values[1]) if len(values) > 1 else ""
     if rule == "exact":
@@ -55,7 +68,9 @@ def wanted_reason(asked: Asked, s: int) -> str:
     group = set(np.flatnonzero(asked.grouping.member).tolist())
     place = asked.ranked.index(s) + 1
     start = f"similarity {number(asked.similarity[s])} (rank {place} of {n})"
-    if rule == "fixed":
+    if asked.choice.get("init_only") and s in group:
+        return f"{start} now, but its vector was only added to the start."
+    if rule == "fixed" or asked.choice.get("init_only"):
         return f"{start} now, but only the first step's group counts."
     if asked.held:
         return f"{start} now, but the group of the previous step is kept."
@@ -65,6 +80,17 @@ def wanted_reason(asked: Asked, s: int) -> str:
         return f"{start}; {'it is the' if s in group else 'another source is more'}" + (
             " most similar." if s in group else " similar."
         )
+    if rule == "random":
+        drawn = "was drawn" if s in group else "was not drawn"
+        return f"{start}, but only chance decides: its place in the ranking {drawn}."
+    if rule == "largest":
+        why = "it is among the longest" if s in group else "longer ones fill the group"
+        return f"{start}, but only the length of its vector decides: {why}."
+    if rule == "farthest":
+        alike = (
+            "it is among the least similar" if s in group else "less similar ones fill the group"
+        )
+        return f"{start}; {alike}."
     if rule in ("exact", "consistency_only"):
         other = "without it" if s in group else "with it"
         return (
@@ -95,6 +121,8 @@ def wanted_reason(asked: Asked, s: int) -> str:
 def wanted_change(asked: Asked, s: int, change: float, margin: float) -> str:
     """From a change and a margin that `check_switches` and `check_margins` have found true."""
     if asked.choice["rule"] in ("all_sources", "empty", "fixed", "consistency_only"):
+        return ""
+    if asked.choice.get("init_only"):
         return ""
     if asked.held and asked.between:
         return " No similarity can change that at this step."

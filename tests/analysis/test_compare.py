@@ -16,7 +16,11 @@ from dtvg.analysis.compare.info import (
     CompareInfo,
     compare_info,
 )
+from dtvg.analysis.compare.lines import legend, lines_of
+from dtvg.cli.terminal import score_table
 from dtvg.errors import DataError
+from dtvg.export import export
+from dtvg.report import build_report
 from dtvg.store.reader import Experiment, open_experiment
 from tests.analysis.factory import SOURCES, config, record
 
@@ -119,6 +123,22 @@ def test_several_experiments_keep_their_rows_apart(tmp_path: Path) -> None:
     across = compare_info([*one.runs, *two.runs], subject="one: dtvg", baselines=["two: dtvg"])
     assert set(across.verdicts["baseline"]) == {"two: dtvg"}
     assert (across.verdicts["difference"] == 0).all()
+
+
+def test_adaptations_stand_in_tables_after_what_they_adapt(tmp_path: Path) -> None:
+    made = record(tmp_path, config(methods=["none", "dmtg", "dtvg"], seeds=[0, 1]))
+    found = compare_info(made.runs)
+    lines = lines_of(found)
+    shown = [line.shown for line in lines.lines]
+    assert "dmtg (after DMTG (2407.05082))" in shown and "dtvg" in shown and "none" in shown
+    assert any("adaptation" in sentence for sentence in legend(lines, found))
+    for form in ("md", "latex"):
+        assert "(after DMTG (2407.05082))" in export(found, form)
+    printed = score_table(made.runs).columns[0]._cells
+    assert "dmtg (after DMTG (2407.05082))" in printed and "dtvg" in printed
+    assert "dmtg (after DMTG (2407.05082))" in build_report(made, views=["scores"])
+    plain = compare_info([r for r in made.runs if r.method != "dmtg"])
+    assert not any("adaptation" in sentence for sentence in legend(lines_of(plain), plain))
 
 
 def test_subject_and_baselines_can_be_chosen(experiment: Experiment) -> None:

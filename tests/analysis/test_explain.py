@@ -386,6 +386,11 @@ def test_without_sources_there_is_a_headline_and_nothing_else(rule: str) -> None
             "whatever their similarity.",
             "fixed": "The group of the first step is kept for the whole run: no source.",
             "empty": "The method merges no source at every step, whatever their similarity.",
+            "random": "As many sources as greedy would take (0), drawn at random: no source.",
+            "largest": "As many sources as greedy would take (0), those with the longest vectors: "
+            "no source.",
+            "farthest": "As many sources as greedy would take (0), the least similar ones: "
+            "no source.",
             "nearest": "The most similar source alone is taken: no source.",
         }[rule]
     )

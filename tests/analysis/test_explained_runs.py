@@ -8,11 +8,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from dtvg.analysis.run.explain import ExplainInfo, explain_step
+from dtvg.analysis.run.explain import ExplainInfo, explain_grouping, explain_step
+from dtvg.analysis.run.groups import group_info
 from dtvg.api import Run as ApiRun
 from dtvg.errors import DataError
 from dtvg.report import build_report
 from dtvg.rule.decide import decide, decide_steps
+from dtvg.store import holds
 from dtvg.store.reader import Experiment, Run, read_table
 from dtvg.testing import made_runs
 from tests.analysis import factory
@@ -60,7 +62,7 @@ def asked_at(settings: dict[str, Any], step: int) -> Asked:
     remembers = settings["rule"] == "fixed" or settings.keys() & {"regroup_every", "hysteresis"}
     previous = groups[step - 2] if remembers and step > 1 else None
     made = decide(grams[step - 1], previous=previous, step=step, **settings)
-    return Asked(made, settings, previous, step)
+    return Asked(made, settings, previous, step, 3)
 
 
 @pytest.mark.parametrize("step", [1, 2, 5, 6, 7, 23, 24, None])
@@ -144,7 +146,7 @@ def held_by_hand(
 
 
 @pytest.mark.parametrize("member", [True, False], ids=["pinned", "banned"])
-def test_a_source_held_by_hand_is_told_from_what_the_rule_gives(
+def test_a_group_that_neither_the_rule_nor_a_hand_made_is_named(
     tmp_path: Any, monkeypatch: pytest.MonkeyPatch, member: bool
 ) -> None:
     fresh = decide(factory.drifting_grams(STEPS, 4, 3)).member
@@ -159,10 +161,55 @@ def test_a_source_held_by_hand_is_told_from_what_the_rule_gives(
             continue
         differ += 1
         assert info.notes == (
-            f"The run's log differs from rule 'greedy' for {NAMES[source]}: a source was pinned "
-            "or banned by hand, or the method weighs its sources.",
+            f"The run's log holds another decision for {NAMES[source]} than rule 'greedy' gives; "
+            "`dtvg runs verify` says which steps differ.",
         )
     assert differ > 0
+
+
+@pytest.mark.parametrize("kind", ["pin", "ban"])
+def test_what_was_decided_by_hand_comes_first_and_the_rule_after_it(
+    tmp_path: Any, monkeypatch: pytest.MonkeyPatch, kind: holds.Kind
+) -> None:
+    member, said = kind == "pin", {"pin": "pinned", "ban": "banned"}[kind]
+    fresh = decide(factory.drifting_grams(STEPS, 4, 3)).member
+    source = int(np.argmax((fresh[9:] != member).sum(axis=0)))
+    run, logged = held_by_hand(tmp_path, monkeypatch, source, member)
+    by_hand = [holds.Hold(9, NAMES[source], kind)]
+    monkeypatch.setattr("dtvg.analysis.run.explain.history", lambda run: by_hand)
+    monkeypatch.setattr("dtvg.analysis.run.groups.history", lambda run: by_hand)
+    assert group_info(run).held == (holds.Stretch(NAMES[source], kind, 10, np.inf),)
+    against = 0
+    for step in range(1, STEPS + 1):
+        info = explain_step(run, step)
+        rows = info.table.set_index("source")
+        assert info.notes == ()
+        assert np.array_equal(info.member, fresh[step - 1])
+        assert rows["member"][list(run.sources)].tolist() == logged[step - 1].tolist()
+        assert rows["by_rule"][list(run.sources)].tolist() == fresh[step - 1].tolist()
+        alone = explain_grouping(decide(factory.drifting_grams(STEPS, 4, 3)[step - 1]), run.sources)
+        if step < 10:
+            assert info.headline == alone.headline and info.sentences == alone.sentences
+            assert not rows["by_hand"].any()
+            continue
+        group = ", ".join(n for n, m in zip(run.sources, logged[step - 1], strict=True) if m)
+        agrees = bool(fresh[step - 1, source]) == member
+        assert info.headline == (
+            f"{NAMES[source]} was {said} by hand at step 10. The group that was merged: "
+            f"{group or 'no source'}. {'The rule decided the same. ' if agrees else ''}"
+            f"The rule alone: {alone.headline}"
+        )
+        state, other = ("in", "out") if member else ("out", "in")
+        by_rule = f"{state} as well" if agrees else other
+        assert info.sentences[source].startswith(
+            f"{NAMES[source]} is {state}: {said} by hand at step 10. By the rule alone it would "
+            f"be {by_rule}: similarity "
+        )
+        assert info.table.set_index("source")["by_hand"][NAMES[source]] == said
+        others = [s for s in range(4) if s != source]
+        assert [info.sentences[s] for s in others] == [alone.sentences[s] for s in others]
+        against += not agrees
+    assert against > 0
 
 
 def test_a_kept_group_is_the_logged_one_of_the_step_before(

@@ -11,17 +11,20 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from dtvg.analysis.statistics import (
+    FEWEST_SEEDS,
+    JOINT_SEEDS,
     bootstrap_interval,
     bootstrap_p,
     cohen_dz,
+    crossed_effects,
     hedges_correction,
     holm,
+    joint_sign_flips,
     mcnemar_p,
     paired_power,
     seeds_for_power,
-    seeds_needed,
     sign_flip_p,
-    smallest_p,
+    student_p,
     t_interval,
 )
 
@@ -40,12 +43,94 @@ def test_sign_flips_beyond_sixteen_pairs_are_near_the_t_test() -> None:
     assert sign_flip_p(d) == pytest.approx(stats.ttest_1samp(d, 0).pvalue, abs=0.01)
 
 
-def test_the_least_p_over_few_seeds_decides_how_many_are_needed() -> None:
-    assert smallest_p(3) == sign_flip_p([0.1, 0.2, 0.3]) == 0.25
-    assert (seeds_needed(1), seeds_needed(2), seeds_needed(8)) == (6, 7, 9)
-    for m in (1, 2, 5, 13):
-        n = seeds_needed(m)
-        assert smallest_p(n, m) <= 0.05 < smallest_p(n - 1, m)
+def test_students_t_is_that_of_scipy_for_stacks_with_missing_seeds() -> None:
+    d = np.random.default_rng(0).normal(0.4, 1, (3, 2, 7))
+    want = stats.ttest_1samp(d, 0, axis=-1).pvalue
+    assert student_p(d) == pytest.approx(want)
+    d[1, 0, 2] = np.nan
+    assert student_p(d)[1, 0] == pytest.approx(stats.ttest_1samp(d[1, 0], 0, nan_policy="omit")[1])
+    assert np.isnan(student_p(np.array([0.3])))
+
+
+def test_equal_differences_are_no_certainty_but_sign_flips() -> None:
+    assert student_p(np.full(3, 0.1)) == sign_flip_p([0.1] * 3) == 0.25
+    assert student_p(np.full(8, -0.1)) == 2.0**-7
+    assert student_p(np.zeros(5)) == 1
+
+
+def test_joint_sign_flips_try_every_pattern_on_all_comparisons_together() -> None:
+    rng = np.random.default_rng(1)
+    d = rng.normal(0, 1, (4, 7)) + np.array([[2.0], [0.8], [0.0], [-1.0]])
+
+    def most(signs: tuple[int, ...], rows: list[int]) -> float:
+        return max(abs(stats.ttest_1samp(np.array(signs) * d[r], 0).statistic) for r in rows)
+
+    t = [most((1,) * 7, [r]) for r in range(4)]
+    order = sorted(range(4), key=lambda r: -t[r])
+    patterns = list(itertools.product((1, -1), repeat=7))
+    least, want = 0.0, {}
+    for place, row in enumerate(order):  # step-down: the rest of the family, p never falls
+        hits = [most(signs, order[place:]) >= t[row] - 1e-9 for signs in patterns]
+        least = max(least, float(np.mean(hits)))
+        want[row] = least
+    assert joint_sign_flips(d) == pytest.approx([want[r] for r in range(4)])
+    assert joint_sign_flips(d[:1])[0] == sign_flip_p(d[0])
+    stacked = joint_sign_flips(np.stack([d, d[::-1]]))
+    assert stacked[1][::-1] == pytest.approx(stacked[0])
+
+
+def test_six_seeds_suffice_for_a_family_of_any_size() -> None:
+    d = np.abs(np.random.default_rng(2).normal(1, 0.1, (200, JOINT_SEEDS)))
+    assert joint_sign_flips(d).max() <= 2 ** (1 - JOINT_SEEDS) * 1.0001 <= 0.05
+    assert joint_sign_flips(d[:, 1:]).min() > 0.05
+    d[0, 2:] = np.nan
+    assert joint_sign_flips(d)[0] >= 0.5 and joint_sign_flips(d)[1] <= 0.05
+
+
+def test_joint_sign_flips_keep_the_family_wise_error() -> None:
+    rng = np.random.default_rng(3)
+    common = rng.normal(0, 1, (1500, 1, 8))  # one subject against six baselines
+    p = joint_sign_flips(common + rng.normal(0, 1, (1500, 6, 8)))
+    rate = (p <= 0.05).any(axis=1).mean()
+    assert 0.02 <= rate <= 0.06
+    holm_rate = np.mean([(holm(one) <= 0.05).any() for one in student_p(common + 0 * p[..., None])])
+    assert holm_rate < 0.05
+
+
+def test_crossed_effects_are_those_of_the_two_way_table() -> None:
+    rng = np.random.default_rng(4)
+    d = rng.normal(0, 1, (5, 40)) + rng.normal(0, 0.5, (5, 1)) + rng.normal(0.3, 0.5, (1, 40))
+    seeds, n = d.shape
+    rows, columns = d.mean(axis=1, keepdims=True), d.mean(axis=0, keepdims=True)
+    rest = ((d - rows - columns + d.mean()) ** 2).sum() / ((seeds - 1) * (n - 1))
+    of_seeds = n * ((rows - d.mean()) ** 2).sum() / (seeds - 1)
+    of_examples = seeds * ((columns - d.mean()) ** 2).sum() / (n - 1)
+    squares = np.array([of_seeds, of_examples, rest])
+    freedom = np.array([seeds - 1, n - 1, (seeds - 1) * (n - 1)])
+    variance = (of_seeds + of_examples - rest) / d.size
+    df = variance**2 / ((squares / d.size) ** 2 / freedom).sum()
+    found = crossed_effects([d])
+    assert float(found.variance) == pytest.approx(variance)
+    assert float(found.freedom) == pytest.approx(df)
+    assert float(found.p) == pytest.approx(2 * stats.t.sf(abs(d.mean()) / np.sqrt(variance), df))
+    low, high = found.interval()
+    assert (low, high) == pytest.approx(stats.t.interval(0.95, df, d.mean(), np.sqrt(variance)))
+    twice = crossed_effects([d, d])  # the same seeds, other examples
+    assert float(twice.variance) == pytest.approx(
+        of_seeds / d.size + (of_examples - rest) / d.size / 2
+    )
+
+
+def test_crossed_effects_hold_their_level_where_seeds_alone_do_not() -> None:
+    rng = np.random.default_rng(5)
+    shape = (2000, 8, 30)
+    d = (
+        rng.normal(0, 1, shape)
+        + rng.normal(0, 0.6, (2000, 1, 30))
+        + rng.normal(0, 0.1, (2000, 8, 1))
+    )
+    assert (student_p(d.mean(axis=2)) <= 0.05).mean() > 0.1
+    assert (crossed_effects([d]).p <= 0.05).mean() <= 0.06
 
 
 def test_intervals_of_the_mean() -> None:
@@ -103,7 +188,7 @@ def test_power_of_the_paired_t_test_against_tables_and_simulation() -> None:
 
 def test_seeds_for_power_is_the_fewest_and_never_below_the_attainable() -> None:
     assert seeds_for_power(0.5) == 34
-    assert seeds_for_power(9.0, 8) == seeds_needed(8)
+    assert seeds_for_power(20.0, 1) == FEWEST_SEEDS
     n = seeds_for_power(-0.7, 4)
     assert n is not None and paired_power(0.7, n, 0.0125) >= 0.8 > paired_power(0.7, n - 1, 0.0125)
     assert seeds_for_power(0.001) is None and seeds_for_power(float("nan")) is None

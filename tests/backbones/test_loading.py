@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import shutil
+import socket
+import time
+import urllib.request
 from pathlib import Path
 
 import pytest
@@ -11,6 +14,7 @@ import torch
 import transformers
 
 from dtvg.backbones.loading import load_backbone
+from dtvg.backbones.specs import whole_in_cache
 from dtvg.config import BackboneConfig
 from dtvg.errors import ConfigError
 from dtvg.testing.tiny_backbones import make_backbone, make_tokenizer, save_backbone
@@ -184,3 +188,71 @@ def test_gated_and_absent_models_are_told_apart(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(transformers.AutoConfig, "from_pretrained", absent)
     with pytest.raises(ConfigError, match="the hub has no such model"):
         load_backbone(BackboneConfig(name="nobody/nothing"))
+
+
+@pytest.fixture
+def cached(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A tiny model in the hub's cache as `acme/tiny`, and no network; the folder it lies in."""
+    from huggingface_hub import constants
+
+    from dtvg.testing.tiny_run import make_backbone as write
+
+    commit = "a" * 40
+    folder = tmp_path / "models--acme--tiny" / "snapshots" / commit
+    folder.parent.mkdir(parents=True)
+    write(folder)
+    (folder.parent.parent / "refs").mkdir()
+    (folder.parent.parent / "refs" / "main").write_text(commit)
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    monkeypatch.setattr(urllib.request, "getproxies", dict)
+
+    def refuse(*arguments: object, **options: object) -> None:
+        raise OSError("there is no network")
+
+    monkeypatch.setattr(socket, "getaddrinfo", refuse)
+    monkeypatch.setattr(socket.socket, "connect", refuse)
+    return folder
+
+
+def test_a_model_in_the_hubs_cache_is_loaded_without_a_request(cached: Path) -> None:
+    began = time.perf_counter()
+    backbone = load_backbone(BackboneConfig(name="acme/tiny"))
+    assert time.perf_counter() - began < 20  # the client's retries take 200 s
+    assert (backbone.name, backbone.revision) == ("acme/tiny", "unknown")
+    pinned = load_backbone(BackboneConfig(name="acme/tiny", revision=cached.name))
+    assert pinned.revision == cached.name
+
+
+@pytest.mark.parametrize(
+    ("gone", "part"),
+    [
+        ("model.safetensors", "its weights cannot be read"),
+        ("config.json", "the hub cannot be reached and its config.json is not in the cache"),
+    ],
+)
+def test_what_the_cache_lacks_is_named_at_once_where_the_network_refuses(
+    cached: Path, gone: str, part: str
+) -> None:
+    (cached / gone).unlink()
+    assert whole_in_cache("acme/tiny") is None
+    began = time.perf_counter()
+    with pytest.raises(ConfigError, match=part):
+        load_backbone(BackboneConfig(name="acme/tiny"))
+    assert time.perf_counter() - began < 20
+
+
+def test_a_cache_without_a_tokenizer_is_not_whole(cached: Path) -> None:
+    for path in list(cached.glob("tokenizer*")):
+        path.unlink()
+    assert whole_in_cache("acme/tiny") is None
+
+
+def test_weights_in_parts_are_whole_when_every_part_is_there(cached: Path) -> None:
+    index = {"weight_map": {"a": "model-1.safetensors", "b": "model-2.safetensors"}}
+    (cached / "model.safetensors").rename(cached / "model-1.safetensors")
+    (cached / "model.safetensors.index.json").write_text(json.dumps(index))
+    assert whole_in_cache("acme/tiny") is None
+    (cached / "model-2.safetensors").write_bytes(b"")
+    assert whole_in_cache("acme/tiny") == cached
+    assert whole_in_cache("acme/other") is None and whole_in_cache("no name") is None

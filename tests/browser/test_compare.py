@@ -11,7 +11,7 @@ from dtvg.figures import images
 from tests.analysis.factory import config, record
 from tests.browser.conftest import App
 
-pytestmark = [pytest.mark.browser, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(1200)]
 
 
 @pytest.fixture
@@ -26,20 +26,20 @@ def page(app: App, browser: Browser) -> Page:
 def _chosen(page: Page, names: list[str]) -> None:
     box = page.get_by_test_id("stMultiSelect").first
     for name in names:
-        expect(box.get_by_text(name, exact=True)).to_be_visible(timeout=30_000)
+        expect(box.get_by_text(name, exact=True)).to_be_visible(timeout=120_000)
 
 
 def test_a_view_of_two_experiments_opens_again_in_a_new_tab(app: App, page: Page) -> None:
     page.goto(f"{app.url}/compare?experiment=trial,other")
     _chosen(page, ["trial", "other"])
     page.get_by_role("radio", name="Transfer").click()
-    expect(page.get_by_text("What each source adds")).to_be_visible(timeout=30_000)
+    expect(page.get_by_text("What each source adds")).to_be_visible(timeout=120_000)
     address = page.url
     assert "view=Transfer" in address
     again = page.context.new_page()
     again.goto(address)
     _chosen(again, ["trial", "other"])
-    expect(again.get_by_text("What each source adds")).to_be_visible(timeout=30_000)
+    expect(again.get_by_text("What each source adds")).to_be_visible(timeout=120_000)
 
 
 def test_another_page_shows_the_first_experiment_and_both_are_back_on_return(
@@ -48,7 +48,7 @@ def test_another_page_shows_the_first_experiment_and_both_are_back_on_return(
     page.goto(f"{app.url}/compare?experiment=other,trial")
     _chosen(page, ["trial", "other"])
     page.get_by_role("link", name="Groups").click()
-    expect(page.get_by_text("Steps recorded")).to_be_visible(timeout=30_000)
+    expect(page.get_by_text("Steps recorded")).to_be_visible(timeout=120_000)
     assert "experiment=other" in page.url and "trial" not in page.url
     page.get_by_role("link", name="Compare").click()
     _chosen(page, ["trial", "other"])
@@ -57,8 +57,8 @@ def test_another_page_shows_the_first_experiment_and_both_are_back_on_return(
 @pytest.mark.skipif(bool(images.missing()), reason="needs kaleido and an installed Chromium")
 def test_a_figure_is_downloaded_as_svg_when_asked_for(app: App, page: Page, tmp_path: Path) -> None:
     page.goto(f"{app.url}/compare?experiment=trial&view=Transfer")
-    page.get_by_role("button", name="Download figure").first.click(timeout=30_000)
-    with page.expect_download(timeout=60_000) as asked:
+    page.get_by_role("button", name="Download figure").first.click(timeout=120_000)
+    with page.expect_download(timeout=240_000) as asked:
         page.get_by_role("button", name="SVG", exact=True).click()
     asked.value.save_as(tmp_path / "figure.svg")
     assert asked.value.suggested_filename == "trial-transfer-single.svg"

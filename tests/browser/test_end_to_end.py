@@ -14,7 +14,7 @@ from dtvg.store.reader import open_experiment
 from dtvg.testing.tiny_run import tiny_config
 from tests.browser.conftest import App
 
-pytestmark = [pytest.mark.browser, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(1200)]
 
 
 def _settings(folder: Path) -> str:
@@ -25,7 +25,7 @@ def _settings(folder: Path) -> str:
 
 
 def _no_trouble(page: Page) -> None:
-    expect(page.locator("h1").first).to_be_visible(timeout=30_000)
+    expect(page.locator("h1").first).to_be_visible(timeout=120_000)
     assert page.get_by_text("did not work as it should").count() == 0
     assert page.get_by_text("Traceback").count() == 0
 
@@ -36,27 +36,27 @@ def test_launch_live_stop_resume_groups_explain_and_export(
     page = browser.new_context(viewport={"width": 1280, "height": 900}).new_page()
     page.goto(f"{app.url}/launch?from=pasted+YAML")
     area = page.get_by_label("YAML of an experiment")
-    area.fill(_settings(tmp_path), timeout=30_000)
+    area.fill(_settings(tmp_path), timeout=120_000)
     area.press("Control+Enter")
-    page.get_by_role("button", name="Start", exact=False).last.click(timeout=30_000)
+    page.get_by_role("button", name="Start", exact=False).last.click(timeout=120_000)
 
-    page.wait_for_url("**/live?**", timeout=30_000)
-    expect(page.get_by_text("1 running").first).to_be_visible(timeout=60_000)
-    page.locator(".js-plotly-plot").first.wait_for(timeout=60_000)
+    page.wait_for_url("**/live?**", timeout=120_000)
+    expect(page.get_by_text("1 running").first).to_be_visible(timeout=240_000)
+    page.locator(".js-plotly-plot").first.wait_for(timeout=240_000)
     page.get_by_role("button", name="Stop").click()
-    expect(page.get_by_text("1 stopped").first).to_be_visible(timeout=30_000)
+    expect(page.get_by_text("1 stopped").first).to_be_visible(timeout=120_000)
     folder = app.home / "runs" / "walk"
     stopped = [r for r in open_experiment(folder).runs if r.role == "transfer"][0]
     assert 0 < stopped.step < stopped.total_steps
 
     page.reload()
-    page.get_by_role("button", name="Resume").click(timeout=30_000)
+    page.get_by_role("button", name="Resume").click(timeout=120_000)
     expect(page.get_by_text("2,524 of 2,524 run steps").first).to_be_visible(timeout=400_000)
     page.goto(f"{app.url}/groups?experiment=walk")
-    page.locator(".js-plotly-plot").first.wait_for(timeout=30_000)
+    page.locator(".js-plotly-plot").first.wait_for(timeout=120_000)
     _no_trouble(page)
     page.get_by_text("Numbers (").first.click()
-    with page.expect_download(timeout=30_000) as waiting:
+    with page.expect_download(timeout=120_000) as waiting:
         page.get_by_role("button", name="Download CSV").first.click()
     with Path(waiting.value.path()).open() as file:
         rows = list(csv.DictReader(file))
@@ -64,13 +64,13 @@ def test_launch_live_stop_resume_groups_explain_and_export(
     assert [int(r["first"]) for r in rows] == info.timeline["first"].tolist()
 
     page.goto(f"{app.url}/explain?experiment=walk&step=7")
-    expect(page.get_by_text("The decision at step 7")).to_be_visible(timeout=30_000)
+    expect(page.get_by_text("The decision at step 7")).to_be_visible(timeout=120_000)
     page.get_by_role("button", name="Newest step").click()
-    expect(page.get_by_text("The decision at step 2,500")).to_be_visible(timeout=30_000)
-    page.wait_for_url("**step=2500**", timeout=10_000)
+    expect(page.get_by_text("The decision at step 2,500")).to_be_visible(timeout=120_000)
+    page.wait_for_url("**step=2500**", timeout=240_000)
     other = page.context.new_page()
     other.goto(page.url)
-    expect(other.get_by_text("The decision at step 2,500")).to_be_visible(timeout=30_000)
+    expect(other.get_by_text("The decision at step 2,500")).to_be_visible(timeout=120_000)
     _no_trouble(other)
 
 

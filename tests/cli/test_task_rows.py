@@ -206,3 +206,34 @@ def test_the_three_commands_need_no_torch(mine: Path) -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[-1] == "[]"
+
+
+def test_check_says_what_the_backbone_cannot_write_and_the_best_reachable_score(
+    mine: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run("check", str(mine))
+    out = capsys.readouterr().out
+    assert "best reachable score with the tokenizer of 'demo': 100.0 %" in out
+    assert "note: " not in out.split("best reachable")[0]
+    table = mine.parent / "mine.csv"
+    table.write_text(table.read_text().replace("text 1,", "\u4e00 1,"))
+    mine.write_text(YAML.replace("negative", "'\u2639'").replace("positive", "'\u263a'"))
+    assert run("check", str(mine)) == 0
+    out = capsys.readouterr().out
+    assert "cannot write the label words of task mine ('\u2639' becomes ''" in out
+    assert "best reachable score with the tokenizer of 'demo': 0.0 %" in out
+    assert "input tokens of task mine become the unknown token" in out
+    assert "evaluation.mode generate" not in out
+
+
+def test_label_words_that_differ_only_in_their_form_are_refused_and_values_match_in_any(
+    mine: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    mine.write_text(YAML.replace("negative", "'e\u0301te'").replace("positive", "'\u00e9te'"))
+    with pytest.raises(ConfigError, match="differ only in white space or in how their letters"):
+        run("check", str(mine))
+    mine.write_text(YAML.replace("{neg:", "{'ne\u0301g':").replace("positive", "' yes'"))
+    table = mine.parent / "mine.csv"
+    table.write_text(table.read_text().replace("neg", "n\u00e9g"))
+    assert run("check", str(mine)) == 0
+    assert "target   yes" in capsys.readouterr().out

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import os
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pyarrow as pa
@@ -21,14 +23,19 @@ def own_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def data(tmp_path: Path) -> str:
-    folder = tmp_path / "d" / "glue_cola"
+def data(tmp_path: Path) -> Iterator[str]:
+    """A data folder with a short name: a long one is cut in a table of eighty columns."""
+    with tempfile.TemporaryDirectory(prefix="d") as home:
+        _write(Path(home) / "d" / "glue_cola")
+        yield str(Path(home) / "d")
+
+
+def _write(folder: Path) -> None:
     folder.mkdir(parents=True)
     for split, count in {"train": 9, "validation": 6}.items():
         rows = {"sentence": [f"[bold]{split}[/] sentence {i}" for i in range(count)],
                 "label": [1, 1, 0] * (count // 3)}  # fmt: skip
         pq.write_table(pa.table(rows), folder / f"{split}.parquet")
-    return str(tmp_path / "d")
 
 
 def run(*words: str) -> int:

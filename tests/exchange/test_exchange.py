@@ -9,6 +9,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from safetensors.numpy import save_file as save_numpy
 
 from dtvg.backbones.loading import load_backbone
 from dtvg.backbones.pickled import read_pickled
@@ -25,7 +26,7 @@ RNG = np.random.default_rng(0)
 
 
 def _prompt(**changes) -> TaskPrompt:
-    init = RNG.normal(size=(4, 16)).astype(np.float32)
+    init = RNG.normal(size=(4, 128)).astype(np.float32)
     values = {
         "task": "mnli", "labels": ("0", "1", "2"), "backbone": "demo", "backbone_revision": "abc",
         "seed": 0, "init": init, "prompt": init + 1, "score": 0.8, "metric_values": {},
@@ -107,7 +108,7 @@ def test_an_adapter_that_peft_saved_is_imported(bank, tmp_path) -> None:
     )
     model = peft.get_peft_model(backbone.model, config)
     model.save_pretrained(tmp_path / "theirs")
-    made = import_prompt(Import(tmp_path / "theirs", "sst2", backbone="demo"), bank)
+    made = import_prompt(Import(tmp_path / "theirs", "sst2", backbone="tiny"), bank)
     weight = model.prompt_encoder["default"].embedding.weight.detach().numpy()
     assert np.array_equal(made.prompt, weight) and made.init is None
     with pytest.raises(StoreError, match="spot"):
@@ -127,14 +128,14 @@ def test_an_adapter_that_peft_saved_is_imported(bank, tmp_path) -> None:
 def test_published_tensor_files_are_read_with_their_initial_prompt(saved, bank, tmp_path) -> None:
     torch.save(saved, tmp_path / "prefix_embeddings.pt")
     torch.save(torch.zeros(4, 16), tmp_path / "init.pt")
-    asked = Import(tmp_path / "prefix_embeddings.pt", "mnli", tmp_path / "init.pt", "demo")
+    asked = Import(tmp_path / "prefix_embeddings.pt", "mnli", tmp_path / "init.pt", "tiny")
     made = import_prompt(asked, bank, read_pickled)
     assert np.array_equal(made.vector, np.ones((4, 16), dtype=np.float32))
 
 
 def test_one_prompt_of_a_stack_is_named_by_its_place(bank, tmp_path) -> None:
     torch.save(torch.arange(3.0)[:, None, None].expand(3, 4, 16).clone(), tmp_path / "all.pt")
-    asked = Import(tmp_path / "all.pt", "mnli", backbone="demo", part="2")
+    asked = Import(tmp_path / "all.pt", "mnli", backbone="tiny", part="2")
     assert (import_prompt(asked, bank, read_pickled).prompt == 2).all()
 
 
@@ -155,12 +156,12 @@ def _evil_zip(path) -> None:
 def test_a_file_that_carries_code_is_refused_unread(write, bank, tmp_path, capsys) -> None:
     write(tmp_path / "bad.pt")
     with pytest.raises(StoreError, match="refused|not a file written by torch"):
-        import_prompt(Import(tmp_path / "bad.pt", "mnli", backbone="demo"), bank, read_pickled)
+        import_prompt(Import(tmp_path / "bad.pt", "mnli", backbone="tiny"), bank, read_pickled)
     assert "code ran" not in capsys.readouterr().out and bank.list() == []
 
 
 def _config(tmp_path, **changes):
-    write_adapter(tmp_path / "a", np.ones((4, 16)), "demo", True)
+    write_adapter(tmp_path / "a", np.ones((4, 16)), "tiny", True)
     path = tmp_path / "a" / "adapter_config.json"
     path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
     return tmp_path / "a"
@@ -191,13 +192,13 @@ def test_what_is_wrong_with_a_file_is_one_sentence_and_nothing_is_imported(bank,
     (tmp_path / "x.safetensors").write_bytes(b"\x00" * 40)
     for name in ("number.pt", "row.pt", "nan.pt", "text.pt", "x.safetensors", "absent.pt", "a.zip"):
         with pytest.raises(StoreError) as caught:
-            import_prompt(Import(tmp_path / name, "mnli", backbone="demo"), bank, read_pickled)
+            import_prompt(Import(tmp_path / name, "mnli", backbone="tiny"), bank, read_pickled)
         assert name in str(caught.value) and "\n" not in str(caught.value)
     fine = tmp_path / "fine.pt"
     for asked in (
-        Import(fine, "mnli", tmp_path / "long.pt", "demo"),
+        Import(fine, "mnli", tmp_path / "long.pt", "tiny"),
         Import(fine, "mnli"),
-        Import(fine, "../mnli", backbone="demo"),
+        Import(fine, "../mnli", backbone="tiny"),
     ):
         with pytest.raises(DtvgError):
             import_prompt(asked, bank, read_pickled)
@@ -212,6 +213,99 @@ def test_bfloat16_adapters_are_read(tmp_path) -> None:
     found = read_safetensors(tmp_path / "x.safetensors")
     assert np.array_equal(found["prompt_embeddings"], values.numpy())
     assert np.array_equal(found["other"], values.numpy())
+
+
+@pytest.mark.parametrize("part", [None, "prompt_embeddings"])
+def test_an_adapter_that_trained_more_than_its_prompt_is_refused_by_name(part, bank, tmp_path):
+    """With `modules_to_save` PEFT keeps a trained head beside the prompt."""
+    import transformers
+
+    peft = pytest.importorskip("peft")
+    config = transformers.GPT2Config(
+        n_embd=16, n_layer=1, n_head=2, vocab_size=50, bos_token_id=1, eos_token_id=1
+    )
+    head = peft.PromptTuningConfig(
+        task_type="CAUSAL_LM", num_virtual_tokens=4, modules_to_save=["ln_f"]
+    )
+    model = peft.get_peft_model(transformers.GPT2LMHeadModel(config), head)
+    model.save_pretrained(tmp_path / "head")
+    for path in (tmp_path / "head", tmp_path / "head" / "adapter_model.safetensors"):
+        with pytest.raises(StoreError) as caught:
+            import_prompt(Import(path, "mnli", backbone="b", part=part), bank)
+        told = str(caught.value)
+        assert "ln_f.weight [16]" in told and "modules_to_save: ln_f" in told
+    alone = tmp_path / "alone.safetensors"
+    (tmp_path / "head" / "adapter_model.safetensors").rename(alone)
+    with pytest.raises(StoreError, match=r"tensors of the model beside a prompt \(base_model"):
+        import_prompt(Import(alone, "mnli", backbone="b", part=part), bank)
+    assert not bank.root.exists()
+
+
+def test_other_tensors_and_a_listed_head_are_refused_each_for_itself(bank, tmp_path) -> None:
+    folder = _config(tmp_path, modules_to_save=["classifier"])
+    with pytest.raises(StoreError, match="lists modules_to_save: classifier: layers that were"):
+        import_prompt(Import(folder, "mnli", backbone="b"), bank)
+    folder = _config(tmp_path, modules_to_save=None)
+    tensors = {"prompt_embeddings": np.ones((4, 16), np.float32), "bias": np.ones(3, np.float32)}
+    save_numpy(tensors, folder / "adapter_model.safetensors")
+    with pytest.raises(StoreError, match=r"holds bias \[3\]: layers"):
+        import_prompt(Import(folder, "mnli", backbone="b"), bank)
+
+
+def test_the_width_is_checked_against_the_backbone(bank, tmp_path) -> None:
+    folder = _config(tmp_path, base_model_name_or_path="demo")
+    with pytest.raises(
+        StoreError, match=r"width 16, the embeddings of backbone 'demo' have .* 128"
+    ):
+        import_prompt(Import(folder, "mnli"), bank)
+    for name in ("google-t5/t5-base", str(_t5(tmp_path))):
+        fits = name != "google-t5/t5-base"
+        asked = Import(folder, "mnli", backbone=name)
+        if fits:
+            assert import_prompt(asked, bank).backbone == name
+        else:
+            with pytest.raises(StoreError, match="have width 768"):
+                import_prompt(asked, bank)
+
+
+def test_only_a_decoders_card_warns_of_cached_generation_and_left_padding() -> None:
+    out = Outgoing("t", np.zeros((4, 16)), None, "b", "r1", "dtvg", None, "not known", facts={})
+    card = model_card(out, encoder_decoder=False)
+    assert "use_cache=False" in card and "**Padding at the left**" in card
+    assert "` answer:`" in card
+    assert "use_cache" not in model_card(out, encoder_decoder=True)
+
+
+def test_what_the_card_warns_of_gives_other_logits_and_what_it_advises_the_same(tmp_path) -> None:
+    peft = pytest.importorskip("peft")
+    from dtvg.backbones.decoding import greedy
+    from dtvg.testing.tiny_backbones import save_backbone
+
+    folder = save_backbone("llama", tmp_path / "llama")
+    backbone = load_backbone(BackboneConfig(name=str(folder)))
+    prompt = backbone.init_prompt(4, 0, 30)
+    write_adapter(tmp_path / "a", prompt.numpy(), str(folder), False, num_layers=2)
+    rows = backbone.encode(["a great film", "once upon a time there was"], ["1", "0"], 48, 8)
+    wanted = greedy(backbone, prompt[None], [rows[0].source], 6)[0].tolist()
+    model = peft.PeftModel.from_pretrained(backbone.model, tmp_path / "a").eval()
+    ids = torch.tensor(rows[0].source)[None]
+    common = {"max_new_tokens": 6, "do_sample": False, "pad_token_id": 0, "eos_token_id": 1}
+    found = {
+        cached: model.generate(
+            input_ids=ids, attention_mask=torch.ones_like(ids), use_cache=cached, **common
+        )[0, ids.shape[1] :].tolist()
+        for cached in (True, False)
+    }
+    assert found[False] == wanted != found[True]
+    gap = len(rows[1].source) - len(rows[0].source)
+    alone = model(input_ids=ids).logits[0, -1]
+    for left in (True, False):
+        padding = torch.zeros((1, gap), dtype=torch.long)
+        parts = [padding, ids] if left else [ids, padding]
+        mask = torch.cat([torch.ones_like(p) if p is ids else p for p in parts], 1)
+        logits = model(input_ids=torch.cat(parts, 1), attention_mask=mask).logits[0]
+        last = logits[-1] if left else logits[-1 - gap]
+        assert torch.allclose(last, alone, atol=1e-4) is not left
 
 
 def test_a_prompt_without_start_serves_prompts_but_not_vectors() -> None:

@@ -55,12 +55,18 @@ def test_the_forest_shows_both_intervals_and_colours_only_verdicts(info: Compare
     diamonds = {t.name: t for t in figure.data if t.mode == "markers"}
     rows = info.paired.of("average")
     assert [float(t.x[0]) for t in diamonds.values()] == rows["difference"].tolist()
-    seeds = [t.x for t in figure.data if t.name == "over seeds"]
+    together = [t.x for t in figure.data if t.name == "corrected"]
     both = [t.x for t in figure.data if t.name == "over seeds and examples"]
-    assert np.array(seeds) == pytest.approx(rows[["low", "high"]].to_numpy())
+    ends = rows[["low_corrected", "high_corrected"]].to_numpy()
+    assert np.array(together) == pytest.approx(ends)
+    # beside a corrected p stands an interval of the same level
+    assert (ends[:, 0] <= rows["low_both"]).all() and (ends[:, 1] >= rows["high_both"]).all()
     assert np.array(both) == pytest.approx(rows[["low_both", "high_both"]].to_numpy())
-    assert all(t.marker.symbol == "diamond-open" for t in diamonds.values())
-    assert "not enough seeds" in diamonds["none"].hovertemplate
+    for row in rows.itertuples():
+        decided = row.verdict in ("better", "worse")
+        drawn = diamonds[row.baseline]
+        assert drawn.marker.symbol == ("diamond" if decided else "diamond-open")
+        assert row.statement in drawn.hovertemplate and "p = " in drawn.hovertemplate
     assert "on these runs: better" in diamonds["none"].hovertemplate
 
 

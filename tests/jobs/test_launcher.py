@@ -20,7 +20,7 @@ from dtvg.store.layout import ExperimentDir
 from dtvg.store.reader import Run, open_experiment
 from dtvg.testing.tiny_run import tiny_config
 
-pytestmark = pytest.mark.timeout(180)
+pytestmark = pytest.mark.timeout(1500)
 
 
 @pytest.fixture(autouse=True)
@@ -50,7 +50,7 @@ def _started(own_home: Path, steps: int) -> ExperimentDir:
     values["optim"] = {**values["optim"], "steps": steps}
     values["evaluation"] = {"every": 500, "max_examples": 4}
     folder = launcher.start(build_config(values), own_home / "runs")
-    _until(lambda: (run := _transfer(folder)) and run.step > 20, 90)
+    _until(lambda: (run := _transfer(folder)) and run.step > 20, 300)
     return folder
 
 
@@ -62,7 +62,7 @@ def test_a_killed_process_reads_as_lost_within_ten_seconds_and_resumes_to_the_en
     os.kill(int((read_json(cohort.process_path) or {})["pid"]), signal.SIGKILL)
     _until(lambda: (run := _transfer(folder)) and run.state is RunState.LOST, 10)
     launcher.resume(folder)
-    _until(lambda: (run := _transfer(folder)) and run.state is RunState.FINISHED, 90)
+    _until(lambda: (run := _transfer(folder)) and run.state is RunState.FINISHED, 500)
 
 
 def test_two_people_may_stop_the_same_run_and_kill_names_what_ends(own_home: Path) -> None:
@@ -70,12 +70,12 @@ def test_two_people_may_stop_the_same_run_and_kill_names_what_ends(own_home: Pat
     assert launcher.ends_with_kill(folder) == ["rte.dtvg.s0"]
     assert launcher.stop(folder) == ["rte.dtvg.s0"]
     launcher.stop(folder)
-    _until(lambda: (run := _transfer(folder)) and run.state is RunState.STOPPED, 30)
+    _until(lambda: (run := _transfer(folder)) and run.state is RunState.STOPPED, 120)
     assert launcher.stop(folder) == []
-    _until(lambda: not launcher.is_working(folder), 30)
+    _until(lambda: not launcher.is_working(folder), 120)
     launcher.resume(folder)
-    _until(lambda: (run := _transfer(folder)) and run.state is RunState.RUNNING, 60)
+    _until(lambda: (run := _transfer(folder)) and run.state is RunState.RUNNING, 300)
     assert launcher.kill_all(folder) == ["rte.dtvg.s0"]
-    _until(lambda: not launcher.working_cohorts(folder), 5)
+    _until(lambda: not launcher.working_cohorts(folder), 30)
     with pytest.raises(JobError, match="nothing was killed"):
         launcher.kill_all(folder)

@@ -28,7 +28,7 @@ from dtvg.store.reader import open_experiment
 from dtvg.testing.tiny_run import tiny_config
 from dtvg.training.devices import set_threads
 
-pytestmark = pytest.mark.timeout(180)
+pytestmark = pytest.mark.timeout(1500)
 
 
 @pytest.fixture(autouse=True)
@@ -298,8 +298,8 @@ def test_killing_the_queue_or_a_job_loses_nothing_and_the_rest_goes_on(own_home:
     for config in made:
         queue.enter(config, own_home / "runs")
     assert _names(JobState.WAITING) == ["two", "three"]
-    _until(lambda: _worker() is not None, 30)
-    _until(lambda: launcher.is_working(ExperimentDir(own_home / "runs" / "one")), 60)
+    _until(lambda: _worker() is not None, 400)
+    _until(lambda: launcher.is_working(ExperimentDir(own_home / "runs" / "one")), 240)
     worker = _worker()
     one = next(j for j in jobs() if j.experiment.name == "one")
     # in sessions of their own: nothing that ends a terminal, a browser or the app ends them
@@ -310,15 +310,15 @@ def test_killing_the_queue_or_a_job_loses_nothing_and_the_rest_goes_on(own_home:
     assert _names(JobState.WAITING) == ["two", "three"]
     out = _command("move", jobs()[-1].id, "up")  # this call brings it back
     assert "'three' waits at place 1" in out
-    _until(lambda: _worker() is not None and _worker().pid != worker.pid, 30)
+    _until(lambda: _worker() is not None and _worker().pid != worker.pid, 400)
     os.kill(one.pid, signal.SIGKILL)
-    _until(lambda: not any(j.state is not JobState.DONE for j in jobs()[1:]), 120)
+    _until(lambda: not any(j.state is not JobState.DONE for j in jobs()[1:]), 400)
     ended = {j.experiment.name: j for j in jobs()}
     assert [ended[n].state.value for n in ("one", "two", "three")] == ["failed", "done", "done"]
     assert "killed" in ended["one"].message
     assert ended["three"].started_at < ended["two"].started_at
     assert "1 of 1 runs finished" in ended["two"].message
-    _until(lambda: _worker() is None, 30)  # nothing is left to do, so nobody stays
+    _until(lambda: _worker() is None, 400)  # nothing is left to do, so nobody stays
     assert all(read_json(p)["state"] != "running" for p in (folder() / "jobs").glob("*.json"))
 
 

@@ -36,11 +36,12 @@ def test_the_prompt_and_both_gradients_are_the_formula_token_by_token(base: str)
     inputs = random_inputs(2, 4)
     method = find_method(Taps(base=base))
     state = method.prepare(inputs)
-    assert torch.allclose(method.forward(state).prompt, inputs.target_prompt)
+    shared = inputs.init + (inputs.source_vectors.mean(1) if base == "mean_sources" else 0)
+    assert torch.allclose(method.forward(state).prompt, shared)  # open gates, no change yet
     with torch.no_grad():
+        state.parameters["prompt"].copy_(inputs.target_prompt)
         state.parameters["scores"].copy_(SCORES.expand(2, 4))
     step = method.forward(state)
-    shared = inputs.init + (inputs.source_vectors.mean(1) if base == "mean_sources" else 0)
     loss_weight = torch.randn_like(step.prompt)
     (step.prompt * loss_weight).sum().backward()
     for run in range(2):
@@ -79,3 +80,9 @@ def test_a_source_s_weight_is_its_part_of_the_tokens_taken_from_the_shared_promp
     assert torch.allclose(step.contribution_norm, lengths)
     alone = find_method(Taps(base="init"))
     assert not alone.forward(alone.prepare(inputs)).weights.any()
+
+
+def test_a_run_of_version_1_goes_on_from_the_target_s_own_prompt() -> None:
+    inputs = random_inputs(2, 4)
+    method = find_method(Taps().as_of(1))
+    assert torch.allclose(method.forward(method.prepare(inputs)).prompt, inputs.target_prompt)

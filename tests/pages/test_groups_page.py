@@ -18,6 +18,7 @@ from dtvg.store.reader import open_run
 from dtvg.testing.tiny_run import tiny_config
 from dtvg.training import procedures
 from dtvg.ui import cache
+from tests.pages.charts import charts
 from tests.training.settings import moved_prompt
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -59,7 +60,7 @@ def test_weights_are_drawn_for_methods_that_weigh_only(home, monkeypatch) -> Non
     for method in ("attempt", "moe", "dtvg", "spot"):
         made = _draw(home, monkeypatch, "groups", run=f"rte.{method}.s0", view="Weights")
         whole = any("fully or not" in said.value for said in made.info)
-        titles[method] = len(made.get("plotly_chart")), whole
+        titles[method] = len(charts(made)), whole
     assert titles["attempt"] == titles["moe"] == (2, False)
     assert titles["dtvg"] == titles["spot"] == (1, True)
 

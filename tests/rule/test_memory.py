@@ -31,6 +31,13 @@ MEMORIES = [
     {"rule": "nearest", "regroup_every": 5, "measure": "cosine", "threshold": -np.inf},
     {"rule": "nearest", "hysteresis": 0.2},
     {"rule": "all_sources", "regroup_every": 2},
+    {"rule": "greedy", "init_only": True},
+    {"rule": "greedy", "regroup_every": 4, "schedule": "random"},
+    {"rule": "greedy", "hysteresis": 0.1, "version": 1},
+    {"rule": "random", "regroup_every": 3},
+    {"rule": "random", "regroup_every": 3, "schedule": "random"},
+    {"rule": "largest", "hysteresis": 0.1},
+    {"rule": "farthest", "hysteresis": 0.1},
 ]
 
 

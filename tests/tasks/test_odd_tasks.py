@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pyarrow as pa
@@ -38,13 +39,42 @@ def test_wsc_marks_the_span_at_its_word_also_where_it_occurs_twice() -> None:
 def test_wsc_marks_spans_of_several_words_in_either_order_and_leaves_the_full_stop() -> None:
     made = wsc("He sold it to the old man.", ("the old man", 4), ("it", 2), 0)
     assert made.source == "wsc text: He sold # it # to * the old man *."
-    made = wsc("It  was it , not the cat", ("the cat", 5), ("It", 0))
-    assert made.source == "wsc text: # It #  was it , not * the cat *"
 
 
-def test_wsc_takes_the_nearest_occurrence_where_the_index_is_off_by_one() -> None:
+def test_wsc_is_marked_by_t5s_expression_also_where_it_misses_a_span() -> None:
+    """As in T5 and ATTEMPT: an index that is off, and spans that overlap."""
     made = wsc("you use it , but it breaks", ("you", 0), ("it", 3))
-    assert made.source == "wsc text: * you * use # it # , but it breaks"
+    assert made.source == "wsc text: * you * use it , but it breaks"
+    made = wsc("She met their mothers there", ("their mothers", 2), ("their", 2))
+    assert made.source == "wsc text: She met * their mothers * there"
+    made = wsc("It  was it , not the cat", ("the cat", 5), ("It", 0))
+    assert made.source == "wsc text: # It #  was it , not the cat"
+
+
+def _attempts_marks(text: str, first: tuple[str, int], second: tuple[str, int]) -> str:
+    """The two substitutions of ATTEMPT's processor, written out."""
+
+    def marked(text: str, span: str, index: int, mark: str) -> str:
+        pattern = r"^((?:\S+\s){N})(W)".replace("N", str(index)).replace("W", span)
+        return re.sub(pattern, rf"\1{mark} \2 {mark}", text)
+
+    text = marked(text, *first, "*")
+    return marked(text, second[0], second[1] + 2 * int(first[1] < second[1]), "#")
+
+
+@pytest.mark.parametrize(
+    ("text", "first", "second"),
+    [
+        ("Mr. Lee saw the U.S. team and it won.", ("Mr. Lee", 0), ("it", 7)),
+        ("Was it Ann? Yes, it was her?", ("Ann?", 2), ("her?", 6)),
+        ("a b a b a", ("a", 4), ("a", 0)),
+        ("a (b) c d", ("(b)", 1), ("d", 3)),
+        ("one two three", ("two three", 1), ("three", 2)),
+        ("one two three", ("three", 2), ("two three", 1)),
+    ],
+)
+def test_wsc_reads_as_attempts_processor_writes_it(text, first, second) -> None:
+    assert wsc(text, first, second).source == f"wsc text: {_attempts_marks(text, first, second)}"
 
 
 def test_wsc_with_a_span_that_is_not_there_is_refused() -> None:
@@ -69,12 +99,40 @@ def test_record_has_an_example_per_answer_and_is_scored_against_all_of_them_once
             "entities": ["Bo", "Al"], "answers": ["Bo", "Bob", "Bo"]}  # fmt: skip
     first, second = read("record", rows)
     assert first.source == (
-        "record query: @placeholder left entities: Bo, Al passage: Bo met Al.\n@highlight\nBo left"
+        "record query: @placeholder left entities: Bo, Al passage: Bo met Al. Bo left"
     )
     assert (first.target, second.target) == ("Bo", "Bob")
     assert first.references == second.references == ("Bo", "Bob")
     spec = find_task("record")
     assert score(spec, ["bob!", "nobody"], [first, second])["score"] == 1.0
+
+
+@pytest.mark.parametrize(
+    ("passage", "text"),
+    [
+        ("They ate.\n@highlight\nAnn slept\n@highlight\nBob \"left\"",
+         'They ate. Ann slept. Bob "left"'),
+        ("Who?\n@highlight\nShe said 'no'\n@highlight\nNo!\n@highlight\nEnd",
+         "Who? She said 'no' No! End"),
+        ("A @highlight here\n@highlight \nstays", "A @highlight here\n@highlight \nstays"),
+    ],
+)  # fmt: skip
+def test_record_turns_the_summarys_marks_into_ends_of_sentences(passage: str, text: str) -> None:
+    row = {"passage": passage, "query": "Q", "entities": ["Bo"], "answers": ["Bo"]}
+    (one,) = read("record", row)
+    assert one.source == f"record query: Q entities: Bo passage: {text}"
+
+
+@pytest.mark.parametrize("width", [pa.float32(), pa.float64()])
+@pytest.mark.parametrize(
+    ("score", "word"),
+    # halves of a fifth in T5's float32: 0.7 * 5 and 1.7 * 5 are halves, and halves go to even
+    [(0.7, "0.8"), (1.7, "1.6"), (3.1, "3.2"), (0.1, "0.0"), (0.3, "0.4"), (4.9, "4.8")],
+)
+def test_stsb_reads_the_same_from_single_and_double_width(width, score, word) -> None:
+    columns = {"sentence1": ["a"], "sentence2": ["b"], "label": pa.array([score], width)}
+    (one,) = examples_from(find_task("stsb"), pa.table(columns), "f")
+    assert one.target == word
 
 
 def test_squad_and_mrqa_accept_every_answer_and_train_on_the_first() -> None:

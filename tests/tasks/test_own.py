@@ -165,7 +165,7 @@ def test_a_broken_description_hides_no_other_task_and_says_why_when_asked_for(
 
 
 @pytest.mark.parametrize(("named", "part"), [
-    ("rows/tran.csv", "did you mean 'train.csv'"), ("rows", "is not one of"),
+    ("rows/tran.csv", "did you mean 'train.csv'"), ("../tasks", "holds no file that ends with"),
     ("rows/train.xlsx", "is not one of"),
 ])  # fmt: skip
 def test_a_file_that_is_not_there_is_named_with_the_nearest(

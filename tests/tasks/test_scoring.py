@@ -76,7 +76,8 @@ def test_the_mean_of_several_metrics_is_their_mean_under_every_weighting() -> No
 
 @pytest.mark.parametrize("metric", METRICS.values(), ids=METRICS)
 def test_every_metric_says_what_it_is(metric: Metric) -> None:
-    assert metric.title and metric.range in ((0.0, 1.0), (-1.0, 1.0)) and metric.higher_is_better
+    ranges = ((0.0, 10.0),) if metric.name == "cider" else ((0.0, 1.0), (-1.0, 1.0))
+    assert metric.title and metric.range in ranges and metric.higher_is_better
     assert METRICS[metric.name] is metric
 
 
@@ -87,6 +88,7 @@ def test_a_metric_says_which_tasks_it_does_not_fit() -> None:
     assert "the task has none" in METRICS["matthews"].misfit(0, False)
     assert "belong to questions" in METRICS["multirc_em"].misfit(2, False)
     assert METRICS["multirc_em"].misfit(2, True) is None
+    assert "goes from 0 to 10" in METRICS["cider"].misfit(0, False)
 
 
 def test_a_mean_is_added_up_as_recorded_intervals_were_to_the_last_digit() -> None:

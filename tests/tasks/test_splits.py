@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dtvg.errors import DataError
+from dtvg.errors import ConfigError, DataError
 from dtvg.tasks.catalogue import find_task
 from dtvg.tasks.spec import Example, SplitPlan, TaskSpec
-from dtvg.tasks.splits import divide, draw_order, leak_note, plan_splits
+from dtvg.tasks.splits import divide, draw_order, leak_note, plan_splits, with_rule
 
 
 def rows(count: int, stem: str) -> list[Example]:
@@ -139,3 +139,39 @@ def test_a_train_row_in_an_evaluation_split_is_reported_by_its_number() -> None:
         "1 of 4 train rows also occur in an evaluation split (the first is train row 4)"
     )
     assert leak_note(plan_splits(spec(100), rows(3, "t"), rows(4, "v"), None)) is None
+
+
+def test_multirc_and_scitail_halve_validation_whatever_their_size() -> None:
+    for name in ("multirc", "scitail"):
+        task = find_task(name)
+        assert task.split.train_rows > 10_000 and task.split.rule == "halved"
+        splits = plan_splits(task, rows(30, "t"), rows(8, "v"), None)
+        assert (len(splits.train), len(splits.validation), len(splits.test)) == (30, 4, 4)
+        assert splits.rule == "halved" and splits.notes == ()
+
+
+def test_paws_takes_its_official_test_split_and_says_where_it_is_not_at_hand() -> None:
+    task = find_task("paws")
+    train, validation, test = rows(2_500, "t"), rows(8, "v"), rows(5, "x")
+    there = plan_splits(task, train, validation, test)
+    assert (there.train, there.validation) == (tuple(train), tuple(validation))
+    assert there.test == tuple(test) and there.rule == "official" and not there.notes
+    absent = plan_splits(task, train, validation, None)
+    former = plan_splits(
+        replace(task, split=replace(task.split, rule="size")), train, validation, None
+    )
+    assert (absent.train, absent.validation, absent.test, absent.rule) == (
+        former.train, former.validation, former.test, "",
+    )  # fmt: skip
+    assert "official test split of paws is not at hand" in absent.notes[0]
+
+
+def test_a_setting_names_another_rule_where_the_task_can_follow_it() -> None:
+    multirc = with_rule(find_task("multirc"), {"multirc": "size", "rte": "halved"})
+    assert multirc.split.rule == "size" and find_task("multirc").split.rule == "halved"
+    assert with_rule(find_task("cola"), {"rte": "halved"}) == find_task("cola")
+    with pytest.raises(ConfigError, match=r"'data.split_rules.rte'.* no labelled official test"):
+        with_rule(find_task("rte"), {"rte": "official"})
+    demo = replace(spec(100), split=SplitPlan(100, rule="given"))
+    with pytest.raises(ConfigError, match="are those of its files"):
+        with_rule(demo, {"rte": "size"})

@@ -103,8 +103,47 @@ def test_chrf_of_equal_texts_is_1_and_of_disjoint_ones_0() -> None:
     assert value("chrf", ["aaaa"], [free("bbbb")]) == 0.0
 
 
+def test_bleu_lower_does_not_mind_the_case() -> None:
+    said, right = ["The Mill is near the river."], [free("the mill is near the River.")]
+    assert value("bleu", said, right) < 0.6
+    assert value("bleu_lower", said, right) == pytest.approx(1.0)
+
+
+def test_cider_by_hand() -> None:
+    # three inputs: each n-gram of the first stands in one of them, so that it weighs log 3
+    examples = [free("a b"), free("c d"), free("e f")]
+    # "a b": both orders it has have cosine 1, those of 3 and 4 words are empty: 10 · 2 / 4
+    assert value("cider", ["a b", "x", "y"], examples) == pytest.approx(5.0 / 3)
+    # "a a" has a twice, clipped to once: log²3 / (2 log 3 · √2 log 3); one bigram, not shared
+    twice = 10 * (1 / (2 * math.sqrt(2))) / 4
+    assert value("cider", ["a a", "x", "y"], examples) == pytest.approx(twice / 3)
+    # two words too many: the penalty exp(−2² / (2 · 6²)); unigrams a b of four, bigram 1 of 3
+    longer = 10 * math.exp(-4 / 72) * (2 / math.sqrt(2 * 4) + 1 / math.sqrt(3)) / 4
+    assert value("cider", ["a b x y", "x", "y"], examples) == pytest.approx(longer / 3)
+
+
+def test_cider_weighs_what_many_inputs_have_less_and_means_over_references() -> None:
+    examples = [free("the cat"), free("the dog"), free("a cow", "the calf")]
+    # "the" stands in all three: log 1 = 0; "cat" and "the cat" in one
+    assert value("cider", ["the", "the", "the"], examples) == 0.0
+    # one of two references is met: unigrams calf (the weighs 0) and the bigram, cosine 1
+    assert value("cider", ["x", "x", "the calf"], examples) == pytest.approx(10 * 2 / 4 / 2 / 3)
+    repeated = [examples[0], *examples]
+    assert value("cider", ["the cat", "the cat", "x", "x"], repeated) == pytest.approx(2.5)
+
+
+@pytest.mark.parametrize("metric", ["rouge1", "rougeL", "bleu", "meteor_stem", "chrf", "squad_em",
+                                    "squad_f1", "accuracy"])  # fmt: skip
+def test_texts_compare_in_one_unicode_form_and_with_single_spaces(metric: str) -> None:
+    composed, apart = "caf\u00e9 d\u00e9j\u00e0 vu ici", "cafe\u0301  de\u0301ja\u0300 vu\nici "
+    for said, right in ((composed, apart), (apart, composed)):
+        found = value(metric, [said], [free(right)])
+        assert found == value(metric, [composed], [free(composed)]) > 0.9, metric
+
+
 TEXT = st.text(alphabet="ab c.The1", max_size=12)
-FREE = ("squad_f1", "squad_em", "rouge1", "rouge2", "rougeL", "bleu", "meteor_stem", "chrf")
+FREE = ("squad_f1", "squad_em", "rouge1", "rouge2", "rougeL", "bleu", "bleu_lower", "meteor_stem",
+        "chrf", "cider")  # fmt: skip
 
 
 @settings(max_examples=40, deadline=None)
@@ -113,5 +152,6 @@ def test_every_value_is_from_0_to_1_and_the_order_of_examples_does_not_matter(pa
     said, right = [p for p, _ in pairs], [free(r) for _, r in pairs]
     for metric in FREE:
         found = value(metric, said, right)
-        assert 0 <= found <= 1, metric
+        low, high = METRICS[metric].range
+        assert low <= found <= high + 1e-9, metric
         assert value(metric, said[::-1], right[::-1]) == pytest.approx(found), metric

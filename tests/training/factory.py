@@ -12,6 +12,7 @@ from dtvg.backbones.base import Encoded
 from dtvg.backbones.encoder_decoder import EncoderDecoder
 from dtvg.config import ExperimentConfig, RunConfig, build_config
 from dtvg.methods.base import InstanceWise
+from dtvg.training.batches import TokenisedTask
 from dtvg.training.instance import composer_of
 from dtvg.training.state import RunData, RunSlot, Stack, build_stacks
 from dtvg.training.step import cohort_step
@@ -96,7 +97,12 @@ def slot(config: RunConfig, seed: int | None = None) -> RunSlot:
         "target_prompt": init + own,
         "source_vectors": np.stack(chosen) if chosen else np.zeros((0, LENGTH, WIDTH), np.float32),
     }
-    data = RunData(f"data-{config.target}", rows(40, 1), ())
+    read = config.sources if config.needs.source_data else ()
+    beside = tuple(
+        TokenisedTask(None, f"data-{name}", rows(30, 50 + SOURCES.index(name)), {}, {})  # type: ignore[arg-type]
+        for name in read
+    )
+    data = RunData(f"data-{config.target}", rows(40, 1), (), beside=beside)
     return RunSlot(config, data, None, inputs)  # type: ignore[arg-type]
 
 

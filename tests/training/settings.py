@@ -15,6 +15,15 @@ MEMORIES = [
     {"name": "dtvg", "hysteresis": 0.02},
     {"name": "dtvg", "rule": "exact", "hysteresis": 0.3, "hysteresis_unit": "relative"},
 ]
+CONTROLS = [
+    {"name": "dtvg", "rule": "random"},
+    {"name": "dtvg", "rule": "largest"},
+    {"name": "dtvg", "rule": "farthest", "hysteresis": 0.02},
+    {"name": "dtvg", "rule": "random", "regroup_every": 4, "schedule": "random"},
+    {"name": "dtvg", "shuffled": True},
+    {"name": "dtvg", "init_only": True},
+    {"name": "dtvg", "nonnegative_scale": True},
+]
 MERGING = [
     "consensus",
     {"name": "consensus", "mask_threshold": 0.4, "scale": "source"},
@@ -42,7 +51,7 @@ STARTS = [
     "tpv_sum",
     {"name": "tpv_sum", "combine": "given", "coefficients": {"sst2": 1, "mrpc": -0.5}},
 ]
-EVERY_METHOD = [*MEMORIES, *MERGING, *STARTS, *LEARNED, *INSTANCE_WISE]
+EVERY_METHOD = [*MEMORIES, *CONTROLS, *MERGING, *STARTS, *LEARNED, *INSTANCE_WISE]
 
 
 def moved_prompt(slot, backbone, key=None) -> TaskPrompt:

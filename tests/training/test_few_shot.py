@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from dtvg.backbones.loading import load_backbone
-from dtvg.config import ExperimentConfig, build_config
+from dtvg.config import DataConfig, ExperimentConfig, build_config
 from dtvg.errors import DataError
 from dtvg.plan import plan
 from dtvg.records import RunState
@@ -17,6 +18,8 @@ from dtvg.store.layout import create_experiment
 from dtvg.store.reader import list_runs, read_table
 from dtvg.store.verify import verify_run
 from dtvg.tasks.reading import load_task
+from dtvg.tasks.spec import Example
+from dtvg.tasks.splits import draw_order, spread_order
 from dtvg.testing.tiny_run import tiny_config
 from dtvg.training.few_shot import draw
 from dtvg.training.procedures import run_experiment
@@ -31,6 +34,11 @@ def parts(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def made(parts: Path, **data) -> ExperimentConfig:
     values = tiny_config(parts, methods=["none", "dtvg"], seeds=[0, 1])
     return build_config({**values, "data": {**values["data"], **data}})
+
+
+@pytest.fixture
+def shared_data(shared_dir: Path) -> DataConfig:
+    return DataConfig(folder=str(shared_dir / "datasets"))
 
 
 @pytest.fixture(scope="module")
@@ -91,6 +99,44 @@ def test_fewer_rows_than_asked_for_are_said(parts: Path) -> None:
     config = made(parts, few_shot=50, few_shot_per_class=True, few_shot_validation="full")
     with pytest.raises(DataError, match=r"rows of class 'entailment', data.few_shot asks for 50"):
         draw("rte", config.data, 0)
+
+
+@pytest.mark.parametrize(
+    ("task", "groups"), [("multirc", 16), ("e2e", 16), ("web_nlg", 16), ("record", 16)]
+)
+def test_k_rows_are_of_k_groups(task: str, groups: int, shared_data) -> None:
+    config = shared_data.model_copy(update={"few_shot": 16})
+    loaded = load_task(task, config)
+    for seed in (0, 1):
+        drawn = draw(task, config, seed)
+        for split, rows in (("train", drawn.train), ("validation", drawn.validation)):
+            found = {loaded.split(split)[row].group for row in rows}
+            assert len(rows) == 16 and len(found) == groups, (task, split)
+        early = draw(task, config, seed, version=1)
+        assert len({loaded.train[row].group for row in early.train}) < 16 or task == "record"
+    assert draw(task, config, 0) != draw(task, config, 1)
+
+
+def test_where_there_are_fewer_groups_each_gives_as_many_rows_as_the_others() -> None:
+    rows = [Example(f"q{i // 5} {i}", str(i % 2), (str(i % 2),), i % 2, f"q{i // 5}")
+            for i in range(20)]  # fmt: skip
+    order = spread_order(rows, 3)
+    assert sorted(order) == list(range(20))
+    for k in (4, 8, 12):
+        assert set(Counter(rows[i].group for i in order[:k]).values()) == {k // 4}
+    assert spread_order(rows, 3) == order != spread_order(rows, 4)
+    again = [rows[i] for i in reversed(range(20))]
+    assert [again[i] for i in spread_order(again, 3)] == [rows[i] for i in order]
+    alone = [replace(e, group=None) for e in rows]
+    assert spread_order(alone, 3) == draw_order(alone, 3)
+
+
+def test_rows_per_class_come_from_different_questions(shared_data) -> None:
+    config = shared_data.model_copy(update={"few_shot": 8, "few_shot_per_class": True})
+    rows = load_task("multirc", config).train
+    drawn = draw("multirc", config, 0).train
+    assert Counter(rows[i].label for i in drawn) == {0: 8, 1: 8}
+    assert len({rows[i].group for i in drawn}) >= 15
 
 
 def test_a_short_validation_split_gives_what_it_has(parts: Path) -> None:

@@ -9,8 +9,11 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
+from dtvg.analysis.run.explain import explain_step
+from dtvg.analysis.run.groups import group_info
 from dtvg.config import build_config
 from dtvg.errors import JobError
+from dtvg.figures.groups import timeline_figure
 from dtvg.records import RunState
 from dtvg.store.bank import PromptBank
 from dtvg.store.holds import Hold, ask, history, overlay, wanted
@@ -69,6 +72,15 @@ def test_a_source_is_pinned_banned_and_freed_from_the_step_after_it_was_asked(
     assert requested(run.directory) == set()
     assert run.result is not None
     assert run.result.extra["held"] == {"cola": "free", "mrpc": "pin"}
+    assert explain_step(run, 4).headline.startswith("cola was pinned by hand at step 4. ")
+    held = {(s.source, s.kind, s.first, s.last) for s in group_info(run).held}
+    assert held == {("cola", "pin", 4, 8), ("mrpc", "pin", 6, np.inf)}
+    drawn = timeline_figure(group_info(run)).data[-1]
+    assert drawn.name == "pinned by hand"
+    assert list(zip(drawn.y, drawn.base, drawn.x, strict=True)) == [
+        ("cola", 3.5, 5),
+        ("mrpc", 5.5, 7),
+    ]
 
 
 def test_verify_finds_a_member_that_nobody_pinned(

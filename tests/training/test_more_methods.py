@@ -9,11 +9,13 @@ import pytest
 import torch
 
 from dtvg.analysis.run.explain import explain_step
+from dtvg.analysis.run.groups import group_info
 from dtvg.analysis.run.replay import replay
 from dtvg.backbones.loading import load_backbone
 from dtvg.config import build_config
 from dtvg.errors import DataError, StoreError
 from dtvg.exchange.outgoing import from_run
+from dtvg.methods.specs import Dtvg
 from dtvg.plan.estimate import trained_parameters
 from dtvg.records import RunState
 from dtvg.store.bank import PromptBank
@@ -27,7 +29,7 @@ from dtvg.training.evaluate import evaluation_rows
 from dtvg.training.procedures import run_experiment
 from dtvg.training.stages import run_data
 
-from .settings import EVERY_METHOD, moved_prompt
+from .settings import CONTROLS, EVERY_METHOD, moved_prompt
 
 
 @pytest.fixture(scope="module")
@@ -67,6 +69,49 @@ def test_a_rule_with_memory_replays_to_the_logged_groups(trained, setting: str) 
         assert late.steps.tolist() == list(range(7, 13)) and late.agreement == 1.0
         for step in (1, 5, 6, 12):
             assert explain_step(run, step).notes == ()
+
+
+def _controls(trained: dict[str, Run]) -> list[Run]:
+    labels = [Dtvg(**{k: v for k, v in c.items() if k != "name"}).label for c in CONTROLS]
+    found = [run for run in trained.values() if run.method in labels]
+    assert {run.method for run in found} == set(labels)
+    return found
+
+
+def test_controls_replay_to_the_logged_groups_and_are_explained(trained) -> None:
+    for run in _controls(trained):
+        assert replay(run).agreement == 1.0, run.name
+        assert replay(run, first=7).agreement == 1.0, run.name
+        for step in (1, 5, 12):
+            info = explain_step(run, step)
+            assert not any("differs" in note for note in info.notes), (run.name, step)
+            assert len(info.sentences) == len(run.sources)
+    drawn = [r for r in _controls(trained) if r.method == "dtvg-random"]
+    one, other = (read_table(run, "sources").column("member").to_pylist() for run in drawn)
+    assert one != other, "seeds draw their own groups"
+
+
+def test_every_method_with_scales_logs_the_share_that_is_negative(trained) -> None:
+    for run in trained.values():
+        rows = read_table(run, "sources")
+        if run.config.method.scale_count(len(run.sources)):
+            shares = rows.column("scale_negative").to_numpy()
+            assert ((shares >= 0) & (shares <= 1)).all(), run.name
+        else:
+            assert rows.column("scale_negative").null_count == rows.num_rows, run.name
+
+
+def test_a_run_started_with_a_group_is_tuned_alone(trained) -> None:
+    for run in (r for r in trained.values() if r.method == "dtvg-init_only"):
+        kept = group_info(run)
+        assert (kept.member == kept.member[0]).all() and kept.churn.sum() == 0
+        events = read_table(run, "events").to_pandas()
+        said = events.loc[events["kind"] == "chose_source", "detail"].item()
+        group = ", ".join(run.result.extra["started_with"])
+        assert said.startswith(f"Starts with the group of the first step ({group})")
+        steps = read_table(run, "steps")
+        assert steps.column("lr_scale").null_count == steps.num_rows
+        assert explain_step(run, 12).headline.startswith("The prompt was started with the group")
 
 
 def test_any_log_replays_under_a_rule_with_memory(trained: dict[str, Run]) -> None:

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from dtvg.config import build_config
-from dtvg.methods.base import find_method
+from dtvg.methods.base import StepBatch, find_method
 from dtvg.methods.forkmerge import WeightSearch, apply_weights
 from dtvg.methods.specs import ForkMerge, Oracle
 from dtvg.methods.specs.trials import fit_surrogate
@@ -24,9 +24,11 @@ from dtvg.store.verify import verify_run
 from dtvg.testing.methods import random_inputs
 from dtvg.testing.tiny_run import tiny_config
 from dtvg.training import procedures
+from dtvg.training.batches import batch_rows
 from dtvg.training.procedures import run_experiment
 from dtvg.training.searching import search_together
 from dtvg.training.state import build_stacks
+from dtvg.training.step import cohort_step
 from tests.training import factory
 from tests.training.settings import moved_prompt
 
@@ -39,36 +41,75 @@ def backbone():
 # -- forkmerge ---------------------------------------------------------------------------------
 
 
-def test_branches_are_the_prompt_alone_and_with_one_source_each() -> None:
+def test_all_branches_start_at_the_target_s_prompt_and_read_one_source_s_data_each() -> None:
     inputs = random_inputs(2, 3)
     method = find_method(ForkMerge())
-    branches = method.branches(method.prepare(inputs))
+    state = method.prepare(inputs)
+    branches = method.branches(state)
     assert branches.shape == (2, 4, 4, 6)
-    assert torch.equal(branches[:, 0], inputs.target_prompt)
-    for s in range(3):
-        assert torch.equal(branches[:, s + 1], inputs.target_prompt + inputs.source_vectors[:, s])
+    assert torch.equal(branches, inputs.target_prompt[:, None].expand(-1, 4, -1, -1))
+    step = method.forward(state, StepBatch((1, 1), (9, 9), (0, 1)))
+    assert step.beside == ((), (0,), (1,), (2,))
 
 
-def test_the_mixed_prompt_is_the_weighted_sum_of_the_branches_and_a_merge_keeps_it(
-    backbone,
-) -> None:
+def test_every_branch_goes_on_from_the_merged_prompt_which_the_merge_keeps(backbone) -> None:
     config = factory.experiment(methods=["forkmerge"]).runs()[0]
     stacks, _ = factory.train(backbone, [factory.slot(config)], steps=4)
     (stack,) = stacks
     weights = np.array([0.5, 0.25, 0.0, 0.125, 0.125])
-    branches = stack.method.branches(stack.state)[0].detach()
+    branches = stack.method.branches(stack.state)[0].detach().clone()
     assert len({float(b.sum()) for b in branches}) == 5
     by_hand = sum(w * branch for w, branch in zip(weights, branches, strict=True))
-    own = stack.state.parameters["prompt"][0].detach().clone()
     moments = (stack.moments.first, stack.moments.second)
+    kept = [moment["prompt"].clone() for moment in moments]
     apply_weights(stack.state, moments, 0, weights, 4)
-    assert torch.allclose(stack.method.forward(stack.state).prompt[0], by_hand, atol=1e-12)
-    merged = stack.state.parameters["prompt"][0]
-    expected = sum(w * prompt for w, prompt in zip(weights, own, strict=True))
-    assert all(torch.allclose(prompt, expected, atol=1e-12) for prompt in merged)
+    run = stack.method.forward(stack.state).prompt[0]
+    assert torch.allclose(run, by_hand, atol=1e-12)
+    for branch in stack.method.branches(stack.state)[0]:
+        assert float((branch - run).norm().detach()) == pytest.approx(0.0, abs=1e-12)
+    assert all(torch.equal(m["prompt"], k) for m, k in zip(moments, kept, strict=True))
     assert stack.state.memory["merged_at"].tolist() == [4]
-    assert merged.requires_grad and merged.is_leaf is False
     assert stack.state.parameters["prompt"].is_leaf
+
+
+def test_the_loss_does_not_jump_when_branches_merge_to_the_best(backbone) -> None:
+    config = factory.experiment(methods=["forkmerge"]).runs()[0]
+    slot = factory.slot(config)
+    (stack,) = build_stacks([slot], backbone.device, backbone.dtype)
+    for _ in range(12):
+        cohort_step(backbone, [stack], 400)
+        slot.step += 1
+    before = stack.method.branches(stack.state)[0, 1].detach().clone()
+    apply_weights(stack.state, (), 0, np.array([0.0, 1, 0, 0, 0]), slot.step)
+    record = cohort_step(backbone, [stack], 400)[0]
+    assert torch.allclose(record.prompt_step.prompt[0], before.expand(5, -1, -1))
+    own = [e for e in record.rows[0]]
+    examples = [slot.data.train[int(row)] for row in own]
+    batch = backbone.collate(examples)
+    nll = backbone.loss(before.expand(len(examples), -1, -1), batch)[0].sum()
+    assert float(record.loss[0]) == pytest.approx(float(nll) / sum(len(e.target) for e in examples))
+
+
+def test_a_branch_trains_on_the_target_s_loss_plus_its_source_s(backbone) -> None:
+    """The gradient of a branch, by hand: both means, each over its own batch's answer tokens."""
+    config = factory.experiment(methods=["forkmerge"]).runs()[0]
+    slot = factory.slot(config)
+    (stack,) = build_stacks([slot], backbone.device, backbone.dtype)
+    seen = {}
+    observe = stack.method.observe
+    stack.method.observe = lambda state, g, batch: seen.update(g=g) or observe(state, g, batch)
+    start = stack.state.parameters["prompt"][0, 2].detach().clone().requires_grad_()
+    record = cohort_step(backbone, [stack], 10_000)[0]
+    target = [slot.data.train[int(row)] for row in record.rows[0]]
+    task = slot.data.beside[1]
+    rows = batch_rows(task.fingerprint, config.data.seed, config.seed, 6, 1, len(task.train))
+    total = 0.0
+    for examples in (target, [task.train[int(row)] for row in rows]):
+        nll = backbone.loss(start.expand(len(examples), -1, -1), backbone.collate(examples))[0]
+        total = total + nll.sum() / sum(len(e.target) for e in examples)
+    total.backward()
+    assert torch.allclose(seen["g"][0, 2], start.grad, atol=1e-12)
+    assert record.examples == [6 * (5 + 4)]
 
 
 def test_the_branch_without_source_trains_as_a_run_without_sources(backbone) -> None:
@@ -95,7 +136,7 @@ def _value(weights: np.ndarray) -> float:
 
 
 def test_the_greedy_search_finds_a_mixture_by_the_rule_done_by_hand() -> None:
-    search, seen = WeightSearch(4, (0.25, 0.5, 0.75)), []
+    search, seen = WeightSearch(4, (0.25, 0.5, 0.75), bounded=False), []
 
     def score(asked):
         seen.append(asked[0])
@@ -191,7 +232,7 @@ def test_branches_merge_after_every_round_and_the_weights_are_logged(folder: Pat
     assert (rows[rows["step"] <= 5]["weight"] == 0).all()
     assert rows[rows["step"].between(6, 10)].groupby("source")["weight"].nunique().max() == 1
     steps = read_table(run, "steps").to_pandas()
-    assert (steps["examples"] == 4 * 4).all()
+    assert (steps["examples"] == 4 * (4 + 3)).all()  # batches of the target and of each source
 
 
 def test_a_surrogate_merges_what_the_fit_of_its_trials_keeps(folder: Path) -> None:

@@ -62,6 +62,29 @@ class TargetExamples:
         Returns:
             Run's folder → `[B]`.
         """
+        return self._weighted(runs, _weights(self.n_examples, draw))
+
+    def values(self, runs: Sequence[Run]) -> dict[Path, Floats]:
+        """Return what each example contributes to the score of each run.
+
+        The jackknife's pseudo-values: `E` times the score minus `E − 1` times the score without
+        the example. Of a mean over examples they are the examples' own values.
+
+        Args:
+            runs: those wanted; others than `answers` are skipped.
+
+        Returns:
+            Run's folder → `[E]`; nothing with fewer than two examples.
+        """
+        n = self.n_examples
+        if n < 2:
+            return {}
+        whole = self._weighted(runs, iter([np.ones((1, n))]))
+        without = self._weighted(runs, _one_left_out(n))
+        return {path: n * whole[path] - (n - 1) * one for path, one in without.items()}
+
+    def _weighted(self, runs: Sequence[Run], weightings: Iterator[Floats]) -> dict[Path, Floats]:
+        """Score each run under weights of the examples, given in blocks `[b E]`."""
         wanted = list(dict.fromkeys(r.path for r in runs if r.path in self.scorers))
         made = [self.scorers[path] for path in wanted]
         if not made:
@@ -69,7 +92,7 @@ class TargetExamples:
         features = np.concatenate([one.features for one in made], axis=1)
         ends = np.cumsum([one.features.shape[1] for one in made])
         blocks: list[list[Floats]] = [[] for _ in made]
-        for weights in _weights(self.n_examples, draw):
+        for weights in weightings:
             sums = np.split(weights @ features, ends[:-1], axis=1)
             for block, one, own in zip(blocks, made, sums, strict=True):
                 block.append(one.finish(own, weights))
@@ -83,6 +106,15 @@ def _weights(n: int, draw: int) -> Iterator[Floats]:
         drawn = rng.integers(0, n, (BLOCK, n)) + np.arange(BLOCK)[:, None] * n
         counts = np.bincount(drawn.ravel(), minlength=BLOCK * n).reshape(BLOCK, n)
         yield counts.astype(np.float64)
+
+
+def _one_left_out(n: int) -> Iterator[Floats]:
+    """Weights that leave each example out once, `[block n]`, block by block."""
+    for first in range(0, n, BLOCK):
+        count = min(BLOCK, n - first)
+        weights = np.ones((count, n))
+        weights[np.arange(count), first + np.arange(count)] = 0
+        yield weights
 
 
 @dataclass(frozen=True)
@@ -126,23 +158,38 @@ def read_answers(run: Run, split: str) -> StoredAnswers | None:
 
 
 def target_examples(sheet: Sheet, target: str, rows: Sequence[str]) -> TargetExamples:
-    """Read the answers behind rows on one target, and check them against the scores.
-
-    A run is left out where it kept no answers, answered different examples from most runs, or
-    where its answers do not give the recorded score.
+    """Read the answers behind rows on one target, as `examples_of` their runs.
 
     Args:
         sheet: from `scores.collect`.
         target: the target.
         rows: rows wanted.
     """
-    runs = {
-        run.path: run
+    runs = [
+        run
         for row in rows
         for behind in sheet.behind.get((row, target), {}).values()
         for run in behind
-    }
-    read = {path: read_answers(run, sheet.split) for path, run in runs.items()}
+    ]
+    return examples_of(runs, target, sheet.split, sheet.metric)
+
+
+def examples_of(
+    wanted: Sequence[Run], target: str, split: str, metric: str = "score"
+) -> TargetExamples:
+    """Read the answers of finished runs on one target, and check them against the scores.
+
+    A run is left out where it kept no answers, answered different examples from most runs, or
+    where its answers do not give the recorded score.
+
+    Args:
+        wanted: the runs; each counts once.
+        target: the target.
+        split: `validation` or `test`.
+        metric: "score" or one of the task's metrics.
+    """
+    runs = {run.path: run for run in wanted}
+    read = {path: read_answers(run, split) for path, run in runs.items()}
     stored = {path: one for path, one in read.items() if one is not None}
     counted = Counter(one.keys for one in stored.values()).most_common(1)
     common = counted[0][0] if counted else ()
@@ -154,14 +201,14 @@ def target_examples(sheet: Sheet, target: str, rows: Sequence[str]) -> TargetExa
         if path.parent not in words:
             words[path.parent] = _words(run)
         mine = _answers(stored[path], words[path.parent])
-        made = _checked(run, sheet, mine)
+        made = _checked(run, split, metric, mine)
         if made is None:
             odd += 1
             continue
         answers[path], scorers[path] = mine, made
-        plain &= set(_metrics(run, sheet.metric)) == {"accuracy"}
+        plain &= set(_metrics(run, metric)) == {"accuracy"}
     other = sum(one.keys != common for one in stored.values())
-    problems = _problems(sheet.split, len(runs), len(stored), other, odd)
+    problems = _problems(split, len(runs), len(stored), other, odd)
     return TargetExamples(target, len(common), answers, scorers, plain and bool(scorers), problems)
 
 
@@ -208,11 +255,11 @@ def _metrics(run: Run, metric: str) -> tuple[str, ...]:
     return tuple(m for m in known if m != "score")
 
 
-def _checked(run: Run, sheet: Sheet, answers: Answers) -> Scorer | None:
+def _checked(run: Run, split: str, metric: str, answers: Answers) -> Scorer | None:
     """Return the scorer that gives the run's recorded score from its answers; None: neither."""
-    recorded = value_of(run, sheet.split, sheet.metric)
+    recorded = value_of(run, split, metric)
     once = np.ones((1, len(answers.target)))
-    for made in (mean_scorer(_metrics(run, sheet.metric), answers), value_scorer(answers)):
+    for made in (mean_scorer(_metrics(run, metric), answers), value_scorer(answers)):
         if made is not None and recorded is not None:
             if abs(float(made(once)[0]) - recorded) <= SAME:
                 return made

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 import pandas as pd
 
-from dtvg.analysis.compare import verdicts
+from dtvg.analysis.compare import hypothesis, verdicts
 from dtvg.analysis.compare.scores import (
     AVERAGE,
     BEST_SINGLE,
@@ -27,13 +27,16 @@ from dtvg.analysis.compare.scores import (
     collect,
     row_name,
 )
+from dtvg.analysis.compare.split_rules import split_notes
 from dtvg.analysis.statistics import bootstrap_interval
 from dtvg.errors import DataError, unknown
 from dtvg.methods.specs import Role
 from dtvg.store.reader import Run
 
 if TYPE_CHECKING:
+    from dtvg.analysis.compare.budgets import BudgetInfo
     from dtvg.analysis.compare.costs import CostInfo
+    from dtvg.analysis.compare.hypothesis import PrimaryInfo
     from dtvg.analysis.compare.published import PublishedInfo
     from dtvg.analysis.compare.ranks import ProfileInfo, RanksInfo
     from dtvg.analysis.compare.verdicts import PairedInfo
@@ -74,6 +77,12 @@ class CompareInfo:
     """The scores with the runs behind them."""
     against: tuple[tuple[str, str], ...]
     """(subject row, baseline row): what is set against what."""
+    explored: frozenset[tuple[str, str]]
+    """Those of them that are tested as a family; the others are for reference."""
+    hypotheses: tuple[hypothesis.Declared, ...]
+    """What the experiments declare."""
+    runs: tuple[Run, ...]
+    """What was given."""
 
     @cached_property
     def wide(self) -> pd.DataFrame:
@@ -83,9 +92,49 @@ class CompareInfo:
     @cached_property
     def paired(self) -> PairedInfo:
         """The subject against each baseline, paired by seed and by example, with verdicts."""
-        from dtvg.analysis.compare.verdicts import paired
+        primary = hypothesis.cells_of(self.hypotheses, self.sheet)
+        margins = hypothesis.margins_of(self.hypotheses, self.sheet)
+        return verdicts.paired(self.sheet, self.against, self.explored, primary, margins)
 
-        return paired(self.sheet, self.against)
+    @cached_property
+    def primary(self) -> tuple[PrimaryInfo, ...]:
+        """Each declared comparison, tested alone, whatever is shown; none but on test scores."""
+        if (self.split, self.metric) != (hypothesis.SPLIT, hypothesis.METRIC):
+            return ()
+        several = len(self.hypotheses) > 1 or self.sheet.several
+        return tuple(
+            hypothesis.found_in(self.verdicts, one, several)
+            or hypothesis.primary(one, self.runs, several)
+            for one in self.hypotheses
+        )
+
+    @property
+    def primary_table(self) -> pd.DataFrame:
+        """`experiment, better, than, on, margin, sentence`, then as in `PairedInfo.table`."""
+        rows: list[dict[str, object]] = []
+        for one in self.primary:
+            told = one.declared
+            row: dict[str, object] = {
+                "experiment": told.experiment,
+                "better": told.better,
+                "than": told.than,
+                "on": told.on,
+                "margin": told.margin,
+                "sentence": one.sentence,
+            }
+            if one.row is not None:
+                row |= {str(name): value for name, value in one.row.items()}
+            rows.append(row)
+        return pd.DataFrame(rows)
+
+    @property
+    def declared_note(self) -> str:
+        """One sentence on what was declared, also where nothing was."""
+        if self.primary:
+            return " ".join(one.sentence for one in self.primary)
+        if self.hypotheses:
+            return "The declared comparison is about test scores; here everything is exploratory."
+        return "No comparison is declared (`hypothesis`), so everything here is exploratory."
 
     @property
     def verdicts(self) -> pd.DataFrame:
@@ -96,6 +145,13 @@ class CompareInfo:
     def verdict_note(self) -> str:
         """What the verdicts rest on."""
         return self.paired.note
+
+    @cached_property
+    def budgets(self) -> BudgetInfo:
+        """Rates, trials and steps of the runs behind each row."""
+        from dtvg.analysis.compare.budgets import budgets
+
+        return budgets(self.sheet)
 
     @cached_property
     def ranks(self) -> RanksInfo:
@@ -154,11 +210,14 @@ def compare_info(
     """
     if split not in ("test", "validation"):
         raise DataError(unknown("split", split, ("test", "validation")))
+    runs = tuple(runs)
     finished = [r for r in runs if r.result is not None and r.full_role is not Role.MIXTURE]
     transfer = [r for r in runs if r.role == "transfer"]
     targets = tuple(dict.fromkeys(r.target for r in transfer))
     sheet = collect(transfer, finished, split, metric, targets)
     shown = (*targets, AVERAGE) if len(targets) > 1 else targets
+    against = verdicts.pairs(sheet.rows, sheet.kinds, subject, baselines)
+    explored = frozenset(pair for pair in against if verdicts.explores(sheet, pair, baselines))
     return CompareInfo(
         metric=metric,
         split=split,
@@ -170,7 +229,10 @@ def compare_info(
         "too narrow with very few seeds",
         notes=_notes(transfer, finished, split),
         sheet=sheet,
-        against=tuple(verdicts.pairs(sheet.rows, sheet.kinds, subject, baselines)),
+        against=tuple(against),
+        explored=explored,
+        hypotheses=hypothesis.declared(transfer),
+        runs=runs,
     )
 
 
@@ -227,4 +289,5 @@ def _notes(transfer: Sequence[Run], finished: Sequence[Run], split: str) -> tupl
             f"{len(unscored)} finished runs were not scored on the test split "
             "(evaluation.at_end: none)."
         )
+    notes += split_notes([r for r in finished if r.role == "transfer"])
     return tuple(notes)

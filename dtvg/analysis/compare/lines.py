@@ -13,9 +13,12 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
+from dtvg.analysis.compare.families import NO_ANSWERS, NOT_ENOUGH, WITHIN
 from dtvg.analysis.compare.info import AVERAGE, CompareInfo
-from dtvg.analysis.compare.verdicts import NOT_ENOUGH, UNDECIDED
+from dtvg.analysis.compare.verdicts import REFERENCE
 from dtvg.analysis.statistics import MOST_SEEDS
+from dtvg.config.budgets import tuned_words
+from dtvg.methods.specs import METHODS
 
 Group = Literal["compared", "reference", "published"]
 Spread = Literal["std", "interval"]
@@ -84,6 +87,13 @@ class Line:
     cells: tuple[Cell, ...]
     source: str = ""
     """Paper and table of published numbers."""
+    after: str = ""
+    """Method and paper that this line's is an adaptation of."""
+
+    @property
+    def shown(self) -> str:
+        """What stands in the first column."""
+        return _with_after(self.method, self.after)
 
 
 @dataclass(frozen=True)
@@ -141,6 +151,7 @@ def lines_of(info: CompareInfo, with_published: bool = True, spread: Spread = "s
                 ),
                 *(Cell(float("nan")) for _ in extra),
             ),
+            after=_after(info, row),
         )
         for row in (*headline, *rest)
     ]
@@ -149,6 +160,21 @@ def lines_of(info: CompareInfo, with_published: bool = True, spread: Spread = "s
     subjects = list(dict.fromkeys(mine for mine, _ in info.against))
     subject = subjects[0] if subjects else ""
     return Lines((*targets, *extra), tuple(made), subject, len(subjects) > 1, spread)
+
+
+def shown_name(info: CompareInfo, row: str) -> str:
+    """Return a row's name with what its method is an adaptation of."""
+    return _with_after(row, _after(info, row))
+
+
+def _with_after(name: str, after: str) -> str:
+    return f"{name} (after {after})" if after else name
+
+
+def _after(info: CompareInfo, row: str) -> str:
+    """Return what a row's method is an adaptation of; empty: of nothing."""
+    spec = METHODS.get(info.sheet.kinds[row].method) if row in info.sheet.kinds else None
+    return "" if spec is None else spec.after
 
 
 def _cell(info: CompareInfo, row: str, target: str, place: int, mark: Mark) -> Cell:
@@ -222,6 +248,8 @@ def legend(lines: Lines, info: CompareInfo) -> list[str]:
         "interval": "mean over seeds and its 95 % bootstrap interval",
     }
     said = [f"{split[0].upper()}{split[1:]} in percent, {beside[lines.spread]}{_counts(lines)}."]
+    if any(line.after for line in lines.lines):
+        said.append('A method "after" a paper is an adaptation, not what its authors run.')
     if lines.of("compared"):
         said.append("Best compared method of a column in bold, second underlined.")
     whom = "the subject" if lines.several else lines.subject
@@ -234,18 +262,20 @@ def legend(lines: Lines, info: CompareInfo) -> list[str]:
     if lines.marks:
         said.append(
             "; ".join(f"{SYMBOLS[m]} {words[m]}" for m in lines.marks)
-            + " (paired, p ≤ 0.05 after Holm's correction over the comparisons shown)."
+            + " (paired, p ≤ 0.05 after correction by Holm or joint sign flips)."
         )
-    elif len(info.verdicts):
-        said.append(f"No comparison with {whom} gives a verdict at 5 % after Holm's correction.")
-    waiting = info.verdicts["verdict"].str.startswith("not enough") if len(info.verdicts) else None
-    if waiting is not None and waiting.any():
-        n = int(info.verdicts.loc[waiting, "seeds_attainable"].max())
+    elif (info.verdicts["family"] != "reference").any():
+        said.append(f"No comparison with {whom} gives a verdict at 5 % after correction.")
+    tested = info.verdicts[info.verdicts["family"] != "reference"]
+    few = int((tested["verdict"] == NOT_ENOUGH).sum())
+    if few:
+        n = int(tested["seeds_attainable"].max())
         said.append(
-            f"{int(waiting.sum())} of {len(info.verdicts)} comparisons do not have enough seeds "
-            "for "
-            f"a verdict on the methods (at least {n} are needed)."
+            f"{few} of {len(tested)} comparisons do not have enough seeds for a verdict on the "
+            f"methods (at least {n} are needed)."
         )
+    if info.hypotheses:
+        said.append(info.declared_note)
     if lines.of("published"):
         said.append(f"Published numbers are shown separately. {info.published.note}")
     return said
@@ -280,6 +310,21 @@ def costs_shown(info: CompareInfo) -> pd.DataFrame:
     )
 
 
+def budgets_shown(info: CompareInfo) -> pd.DataFrame:
+    """Return the table of rates and budgets as it is printed."""
+    table = info.budgets.table
+    return pd.DataFrame(
+        {
+            "method": table["method"],
+            "rates": table["rates"],
+            "from": table["origin"],
+            "tuned": [tuned_words(int(trials)) for trials in table["trials"]],
+            "steps": table["steps"].round(0),
+            "target steps": table["target_steps"].round(0),
+        }
+    )
+
+
 def verdicts_shown(info: CompareInfo) -> pd.DataFrame:
     """Return the verdicts as they are printed: differences in points, the rest in words.
 
@@ -287,17 +332,22 @@ def verdicts_shown(info: CompareInfo) -> pd.DataFrame:
     """
     table = info.verdicts[info.verdicts["n_seeds"] > 0]
     points = [f"{100 * d:+.{PLACES}f}" if np.isfinite(d) else "" for d in table["difference"]]
-    return pd.DataFrame(
+    shown = pd.DataFrame(
         {
             "target": table["target"],
             "baseline": table["baseline"],
+            "tested": table["family"],
             "seeds": table["n_seeds"],
             "points": points,
-            "95 % (seeds)": _spans(table["low"], table["high"]),
-            "95 % (seeds and examples)": _spans(table["low_both"], table["high_both"]),
+            "95 % (corrected)": _spans(table["low_corrected"], table["high_corrected"]),
             "g": [f"{g:+.2f}" if np.isfinite(g) else "" for g in table["hedges_g"]],
-            "p (Holm)": [_p(p) for p in table["p_holm"]],
-            "verdict": table["verdict"],
+            "p (corrected)": [_p(p) for p in table["p_corrected"]],
+            "verdict": [
+                _said(verdict, statement)
+                for verdict, statement in zip(table["verdict"], table["statement"], strict=True)
+            ],
+            "p (crossed effects, alone)": [_p(p) for p in table["p_crossed"]],
+            "over targets (random effects)": _over_targets(table),
             "p of the runs (Holm)": [_p(p) for p in table["p_examples_holm"]],
             "on these runs": table["verdict_runs"],
             "seeds needed": [
@@ -308,20 +358,67 @@ def verdicts_shown(info: CompareInfo) -> pd.DataFrame:
             ],
         }
     )
+    if not (table["n_targets"] > 1).any():
+        shown = shown.drop(columns="over targets (random effects)")
+    return shown
+
+
+def primary_shown(info: CompareInfo) -> pd.DataFrame:
+    """Return the declared comparisons as they are printed, a row each."""
+    rows = []
+    for one in info.primary:
+        made = dict.fromkeys(("points", "95 %", "p", "verdict", "seeds", "examples"), "")
+        if one.row is not None and one.row["n_seeds"]:
+            row = one.row
+            ends = _spans(pd.Series([row["low_corrected"]]), pd.Series([row["high_corrected"]]))
+            made |= {
+                "points": f"{100 * row['difference']:+.{PLACES}f}",
+                "95 %": ends[0],
+                "p": _p(row["p_corrected"]),
+                "verdict": _said(row["verdict"], row["statement"]),
+                "seeds": str(row["n_seeds"]),
+                "examples": f"{row['n_examples']:,.0f}" if row["n_examples"] else "",
+            }
+        rows.append({"hypothesis": one.declared.text(len(info.primary) > 1), **made})
+    return pd.DataFrame(rows)
+
+
+def _said(verdict: str, statement: str) -> str:
+    """One verdict with what the interval shows; where nothing is decided, the latter alone."""
+    if verdict in ("better", "worse"):
+        return f"{verdict}, {statement}"
+    return f"{statement} (the margin)" if verdict == WITHIN else statement or verdict
+
+
+def _over_targets(table: pd.DataFrame) -> list[str]:
+    """Mean over targets as random effects with its interval, and how much targets differ."""
+    columns = ("random_effect", "low_random", "high_random", "random_between")
+    made = []
+    for values in zip(*(100 * table[c] for c in columns), strict=True):
+        mean, low, high, between = values
+        said = f"{mean:+.{PLACES}f} ({low:+.1f} … {high:+.1f}), τ {between:.1f}"
+        made.append(said if np.isfinite(mean) else "")
+    return made
 
 
 def verdict_notes(info: CompareInfo) -> list[str]:
     """Return the sentences below the verdicts; pairs without a seed in common are counted."""
-    said = [info.verdict_note, *info.paired.problems]
+    said = [info.declared_note, info.verdict_note, *info.paired.problems]
     waiting = info.verdicts[info.verdicts["n_seeds"] == 0]
     if len(waiting):
         where = ", ".join(dict.fromkeys(waiting["target"]))
         pairs = f"{len(waiting)} of {len(info.verdicts)} comparisons"
-        said.insert(1, f"{pairs} have no seed in common yet ({where}).")
+        said.insert(2, f"{pairs} have no seed in common yet ({where}).")
     return said
 
 
-IN_FULL = ("seeds", "95 % (seeds and examples)", "p of the runs (Holm)")
+IN_FULL = (
+    "seeds",
+    "g",
+    "p (crossed effects, alone)",
+    "over targets (random effects)",
+    "p of the runs (Holm)",
+)
 """Columns of `verdicts_shown` that only wide tables have."""
 
 
@@ -329,7 +426,8 @@ def verdicts_brief(info: CompareInfo) -> pd.DataFrame:
     """Return the verdicts for narrow terminals and printed pages: fewer columns, short words."""
     shown = verdicts_shown(info)
     brief = shown[[c for c in shown.columns if c not in IN_FULL]]
-    return brief.replace({NOT_ENOUGH: "too few seeds", UNDECIDED: "none shown"})
+    short = {NOT_ENOUGH: "too few seeds", NO_ANSWERS: "no answers stored", REFERENCE: ""}
+    return brief.replace(short).rename(columns={"95 % (corrected)": "95 %", "p (corrected)": "p"})
 
 
 def _seeds(needed: float, attainable: int, effect: float) -> str:

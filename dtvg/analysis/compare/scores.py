@@ -11,6 +11,7 @@ from typing import NamedTuple, TypeVar
 
 import numpy as np
 
+from dtvg.config import AVERAGE as AVERAGE
 from dtvg.errors import DataError, unknown
 from dtvg.methods.specs import Role
 from dtvg.methods.specs.trials import best_subset_of
@@ -18,8 +19,6 @@ from dtvg.store.reader import Run, read_table
 
 SUBJECT = "dtvg"
 """Method that is set against the others where none is named; its rows stand last."""
-AVERAGE = "average"
-"""Name of the column that averages over targets."""
 BEST_SINGLE = "single (best by validation)"
 MEAN_SINGLE = "single (mean)"
 STAGE_ONE = "stage I prompt"

@@ -1,65 +1,60 @@
 """Is the subject better than a baseline? Paired by seed and by example, in words one may use.
 
-docs/verdicts.md "Paired verdicts".
+`evidence` tests one difference, `families` corrects those that are tested together and finds
+the words; here are the rows that are compared and the table. docs/verdicts.md.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
+from dtvg.analysis.compare import limits
+from dtvg.analysis.compare.evidence import Answered, Evidence, gather
 from dtvg.analysis.compare.examples import TargetExamples, net_correct, target_examples
+from dtvg.analysis.compare.families import NOT_ENOUGH as NOT_ENOUGH
+from dtvg.analysis.compare.families import SLACK, UNDECIDED, Judged, judge
+from dtvg.analysis.compare.over_targets import RandomEffects, over_targets
 from dtvg.analysis.compare.scores import AVERAGE, Kind, Sheet
 from dtvg.analysis.statistics import (
     ALPHA,
-    FEWEST_SEEDS,
+    COVERAGE,
     bootstrap_p,
     cohen_dz,
     hedges_correction,
     holm,
     mcnemar_p,
     percentile_interval,
-    resample_indices,
     seeds_for_power,
-    seeds_needed,
-    sign_flip_p,
-    smallest_p,
     t_interval,
 )
 from dtvg.errors import DataError, unknown
-from dtvg.methods.specs import Role
+from dtvg.methods.specs import METHODS, Role
 from dtvg.store.reader import Run
 
-__all__ = [
-    "NOTE",
-    "NOT_ENOUGH",
-    "UNDECIDED",
-    "check_subject",
-    "holm",
-    "pairs",
-    "verdict",
-    "verdict_on_runs",
-]
+Pair = tuple[str, str]
+"""(subject row, baseline row)."""
+Family = Literal["primary", "exploratory", "reference"]
 
 NOTE = (
-    "Differences are paired by seed (subject minus baseline) with Student's 95 % t interval. The "
-    "p of a verdict is the larger of two: exact two-sided sign flips over seeds, and 10,000 "
-    "resamples of seeds and examples together where answers were kept. It is corrected by Holm "
-    "over the baselines of the average, and over all targets and baselines for the single "
-    "targets; a verdict needs at most 0.05, which a few seeds can never reach, whatever their "
-    "scores are. The verdict on these runs asks less: whether these trained prompts would differ "
-    "on new examples (McNemar's test for accuracy, else resampled examples; Holm again)."
+    "Differences are subject minus baseline, paired by seed. The p of a verdict is the larger of "
+    "two: Student's t over seeds, and 10,000 resamples of seeds and examples together; where "
+    "simulations show more than 5 % errors at this number of seeds and examples it is multiplied "
+    f"with {limits.PENALTY:g}, or there is no verdict. A declared comparison is tested alone; all "
+    "others are exploratory and corrected together, those of the average and those of the single "
+    "targets apart: by Holm below six seeds, from six seeds on by joint sign flips with the "
+    "maximum statistic (Westfall and Young) for the seeds and Holm for the examples. The maximum "
+    "statistic assumes joint symmetry: without an effect, the differences of a seed in all "
+    "comparisons are together as likely as with all signs turned. Intervals beside corrected p "
+    "are corrected too. Rows for reference are not tested. The verdict on these runs asks less: "
+    "whether these trained prompts would differ on new examples (McNemar's test for accuracy, "
+    "else resampled examples; Holm over the same comparisons)."
 )
-NOT_ENOUGH = "not enough seeds for a verdict"
-NONE_YET = "no seed in common yet"
-UNDECIDED = "no difference shown"
-SLACK = 1e-12
+REFERENCE = "for reference, not tested"
 
 
 def pairs(
@@ -117,22 +112,18 @@ def check_subject(sheet: Sheet, subject: str, baselines: Sequence[str] | None = 
             raise DataError(unknown(f"method among finished runs ({kind})", name, known))
 
 
-def verdict(n: int, difference: float, p_holm: float, compared: int) -> str:
-    """Put one comparison of methods in words; never what no scores could have reached.
+def explores(sheet: Sheet, pair: Pair, baselines: Sequence[str] | None) -> bool:
+    """Whether a pair is in the family of exploratory comparisons.
 
-    Args:
-        n: common seeds.
-        difference: subject minus baseline.
-        p_holm: corrected p; NaN: none.
-        compared: comparisons of the family.
+    Rows that nobody would choose are not: sums over single sources, exhaustive searches, and
+    methods that only explain others. Named by a person, every row is.
     """
-    if n == 0:
-        return NONE_YET
-    if n < FEWEST_SEEDS or smallest_p(n, max(1, compared)) > ALPHA + SLACK:
-        return NOT_ENOUGH
-    if np.isnan(p_holm) or p_holm > ALPHA + SLACK:
-        return UNDECIDED
-    return "better" if difference > 0 else "worse"
+    kind = sheet.kinds[pair[1]]
+    if baselines is not None:
+        return True
+    spec = METHODS.get(kind.method)
+    chosen = kind.role is Role.HEADLINE and not kind.summary
+    return chosen and (spec is None or spec.candidate)
 
 
 def verdict_on_runs(difference: float, p_holm: float) -> str:
@@ -144,28 +135,38 @@ def verdict_on_runs(difference: float, p_holm: float) -> str:
     return "better" if difference > 0 else "worse"
 
 
-Floats = npt.NDArray[np.float64]
-
 COLUMNS = (
     "subject",
     "baseline",
     "target",
+    "family",
     "n_seeds",
     "difference",
     "low",
     "high",
     "p",
-    "p_holm",
+    "p_corrected",
+    "correction",
+    "low_corrected",
+    "high_corrected",
     "verdict",
+    "statement",
+    "test",
     "seeds_needed",
     "seeds_attainable",
     "cohen_d",
     "hedges_g",
+    "p_student",
     "p_seeds",
+    "p_holm",
+    "p_joint",
     "n_examples",
     "low_both",
     "high_both",
     "p_both",
+    "low_crossed",
+    "high_crossed",
+    "p_crossed",
     "low_examples",
     "high_examples",
     "only_subject",
@@ -174,7 +175,13 @@ COLUMNS = (
     "p_examples",
     "p_examples_holm",
     "verdict_runs",
+    "n_targets",
+    "random_effect",
+    "low_random",
+    "high_random",
+    "random_between",
 )
+WORDS = ("family", "correction", "verdict", "statement", "test", "examples_test", "verdict_runs")
 
 
 @dataclass(frozen=True, eq=False)
@@ -184,14 +191,20 @@ class PairedInfo:
     table: pd.DataFrame
     """`COLUMNS`, one row per pair and target, the average first. `difference` is subject minus
     baseline, mean over common seeds, with `low, high` Student's t interval over seeds.
-    `p` = max(`p_seeds`, `p_both`), `p_holm` that corrected; `verdict` on the method:
-    better, worse, no difference shown, not enough seeds for a verdict, no seed in common yet.
-    `low_both, high_both, p_both`: seeds and examples resampled. `low_examples, high_examples,
-    p_examples`: these runs as trained, examples resampled or McNemar's test (`examples_test`);
-    `only_subject, only_baseline`: examples that more seeds of the one got right; `verdict_runs`
-    on the trained runs. `seeds_needed`: for 80 % power at the effect seen, at least
-    `seeds_attainable`; NaN: beyond 1,000, or no effect known yet. NaN wherever it cannot be
-    known."""
+    `family`: primary (declared, tested alone), exploratory (corrected together) or reference
+    (not tested). `p` = max(`p_student`, `p_both`); `p_corrected` is what the verdict rests on,
+    after `correction` and with the `test` that may be used here (`limits`); `low_corrected,
+    high_corrected` are in line with it, and `statement` says in points what they show. `verdict`
+    on the method: better, worse, within the margin, undecided, or why there is none.
+    `low_both, high_both, p_both`: seeds and examples resampled; `low_crossed, high_crossed,
+    p_crossed`: both as crossed random effects; `p_seeds`: exact sign flips; `p_holm`, `p_joint`:
+    corrected by Holm, by joint sign flips. `low_examples, high_examples, p_examples`: these runs
+    as trained, examples resampled or McNemar's test (`examples_test`); `only_subject,
+    only_baseline`: examples that more seeds of the one got right; `verdict_runs` on the trained
+    runs. `seeds_needed`: for 80 % power at the effect seen, at least `seeds_attainable`; NaN:
+    beyond 1,000, or no effect known yet. On the average `random_effect, low_random, high_random,
+    random_between`: the mean over `n_targets` targets as random effects, and their standard
+    deviation. NaN wherever it cannot be known."""
     family_sizes: dict[str, int]
     """Comparisons corrected together: on the average, and over the targets."""
     examples: dict[str, int]
@@ -206,134 +219,247 @@ class PairedInfo:
         return self.table[self.table["target"] == target].reset_index(drop=True)
 
 
-def paired(sheet: Sheet, against: Sequence[tuple[str, str]]) -> PairedInfo:
+def paired(
+    sheet: Sheet,
+    against: Sequence[Pair],
+    explored: Collection[Pair] | None = None,
+    primary: Collection[tuple[str, str, str]] = (),
+    margin: Mapping[str, float] | None = None,
+) -> PairedInfo:
     """Set each pair of rows against each other, per target and on average.
 
     Args:
         sheet: from `scores.collect`.
         against: (subject row, baseline row), e.g. from `verdicts.pairs`.
+        explored: those tested as a family; None: all. The others are for reference.
+        primary: (subject row, baseline row, target) of declared comparisons, tested alone.
+        margin: subject row → difference, 0..1, that would matter.
     """
     rows = list(dict.fromkeys(row for pair in against for row in pair))
-    found = {t: _Resampled.of(sheet, t, rows, i) for i, t in enumerate(sheet.targets)}
+    answered = {t: _answered(sheet, t, rows, i) for i, t in enumerate(sheet.targets)}
     families = [[AVERAGE]] if len(sheet.targets) > 1 else []
     families.append(list(sheet.targets))
     frames, sizes = [], {}
-    for family in families:
-        cells = [(mine, other, target) for target in family for mine, other in against]
-        frame = _family([_compare(sheet, found, *cell) for cell in cells])
-        sizes["average" if family == [AVERAGE] else "targets"] = int(frame["p"].notna().sum())
+    for targets in families:
+        cells = [(mine, other, target) for target in targets for mine, other in against]
+        made = [_Comparison.of(sheet, answered, *cell) for cell in cells]
+        for one in made:
+            one.family = _family_of(one, explored, primary)
+        frame = _table(sheet, made, margin or {})
+        tried = (frame["family"] == "exploratory") & frame["p_corrected"].notna()
+        sizes["average" if targets == [AVERAGE] else "targets"] = int(tried.sum())
         frames.append(frame)
     frames = [frame for frame in frames if len(frame)]
     table = pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=list(COLUMNS))
     return PairedInfo(
         table=table,
         family_sizes=sizes,
-        examples={t: one.examples.n_examples for t, one in found.items()},
+        examples={t: one.examples.n_examples for t, one in answered.items()},
         note=NOTE,
         problems=tuple(
             f"{t}: {'; '.join(one.examples.problems)}; those are paired by seed only."
-            for t, one in found.items()
+            for t, one in answered.items()
             if one.examples.problems
         ),
     )
 
 
-@dataclass(frozen=True, eq=False)
-class _Resampled:
-    """One target's answers with every run's score on the same resamples of its examples."""
+def _answered(sheet: Sheet, target: str, rows: Sequence[str], draw: int) -> Answered:
+    runs = [
+        run
+        for row in rows
+        for behind in sheet.behind.get((row, target), {}).values()
+        for run in behind
+    ]
+    return Answered(target_examples(sheet, target, rows), tuple(runs), draw)
 
-    examples: TargetExamples
-    scores: dict[Path, Floats]
+
+def _family_of(
+    one: _Comparison, explored: Collection[Pair] | None, primary: Collection[tuple[str, str, str]]
+) -> Family:
+    """Return the family of a comparison; turned round it is the same one."""
+    ways = ((one.mine, one.other, one.target), (one.other, one.mine, one.target))
+    if any(way in primary for way in ways):
+        return "primary"
+    if explored is None or (one.mine, one.other) in explored:
+        return "exploratory"
+    return "reference"
+
+
+@dataclass(eq=False)
+class _Comparison:
+    """Two rows on one target, or on the average of all, before its family is judged."""
+
+    mine: str
+    other: str
+    target: str
+    evidence: Evidence
+    each: tuple[Evidence, ...]
+    """By target, on the average."""
+    examples: TargetExamples | None
+    """Of the one target; None on the average."""
+    family: Family = "exploratory"
 
     @staticmethod
-    def of(sheet: Sheet, target: str, rows: Sequence[str], draw: int) -> _Resampled:
-        examples = target_examples(sheet, target, rows)
-        runs = [
-            run
-            for row in rows
-            for behind in sheet.behind.get((row, target), {}).values()
-            for run in behind
-        ]
-        return _Resampled(examples, examples.resampled(runs, draw))
+    def of(
+        sheet: Sheet, answered: Mapping[str, Answered], mine: str, other: str, target: str
+    ) -> _Comparison:
+        targets = sheet.targets if target == AVERAGE else (target,)
+        whole = _evidence(sheet, answered, mine, other, target, targets)
+        each: tuple[Evidence, ...] = ()
+        if target == AVERAGE:
+            each = tuple(_evidence(sheet, answered, mine, other, t, (t,)) for t in targets)
+        examples = None if target == AVERAGE else answered[target].examples
+        return _Comparison(mine, other, target, whole, each, examples)
 
-    def differences(self, sheet: Sheet, mine: str, other: str, seeds: list[int]) -> Floats | None:
-        """Differences `[B S]` on resampled examples; None where a run has no answers."""
-        columns = []
-        for seed in seeds:
-            sides = [sheet.behind[(row, self.examples.target)][seed] for row in (mine, other)]
-            if any(run.path not in self.scores for side in sides for run in side):
-                return None
-            a, b = (np.mean([self.scores[r.path] for r in side], axis=0) for side in sides)
-            columns.append(a - b)
-        return np.stack(columns, axis=1) if columns else None
+    def seeds(self) -> list[int]:
+        """Common seeds."""
+        return sorted(self.evidence.differences)
 
 
-def _compare(
-    sheet: Sheet, found: dict[str, _Resampled], mine: str, other: str, target: str
-) -> dict[str, Any]:
-    """One row before correction."""
+def _evidence(
+    sheet: Sheet,
+    answered: Mapping[str, Answered],
+    mine: str,
+    other: str,
+    target: str,
+    targets: Sequence[str],
+) -> Evidence:
+    """Test one row against another on the targets behind a column of the sheet."""
     a, b = sheet.scores.get((mine, target), {}), sheet.scores.get((other, target), {})
-    seeds = sorted(set(a) & set(b))
-    d = np.array([a[s] - b[s] for s in seeds])
-    interval, dz = t_interval(d), cohen_dz(d)
-    row: dict[str, Any] = dict.fromkeys(COLUMNS, np.nan)
+    differences = {s: a[s] - b[s] for s in sorted(set(a) & set(b))}
+    parts = [
+        (answered[t], {s: _weights(sheet, mine, other, t, s) for s in differences}) for t in targets
+    ]
+    return gather(differences, parts)
+
+
+def _weights(sheet: Sheet, mine: str, other: str, target: str, seed: int) -> dict[Any, float]:
+    """Runs behind both rows for a seed with their weight, a row being the mean of its runs."""
+    made: dict[Any, float] = {}
+    for row, sign in ((mine, 1.0), (other, -1.0)):
+        behind = sheet.behind[(row, target)][seed]
+        for run in behind:
+            made[run.path] = made.get(run.path, 0.0) + sign / len(behind)
+    return made
+
+
+def _table(sheet: Sheet, made: Sequence[_Comparison], margin: Mapping[str, float]) -> pd.DataFrame:
+    """Judge primary comparisons one by one, exploratory ones together, and put all in rows."""
+    judged: dict[int, Judged] = {}
+    shown: dict[int, int] = {}
+    groups = [[i] for i, one in enumerate(made) if one.family == "primary"]
+    groups.append([i for i, one in enumerate(made) if one.family == "exploratory"])
+    corrected = np.full(len(made), np.nan)
+    rows = [_row(sheet, one) for one in made]
+    for group in filter(None, groups):
+        known = judge([made[i].evidence for i in group], [margin.get(made[i].mine) for i in group])
+        corrected[group] = holm([rows[i]["p_examples"] for i in group])
+        # planning counts every comparison shown: those without seeds yet will join the family
+        judged |= dict(zip(group, known, strict=True))
+        shown |= dict.fromkeys(group, len(group))
+    for i, (row, one) in enumerate(zip(rows, made, strict=True)):
+        row["p_examples_holm"] = corrected[i]
+        row["verdict_runs"] = verdict_on_runs(row["difference"], float(corrected[i]))
+        row["seeds_attainable"] = limits.fewest_seeds()
+        row |= _planned(row["hedges_g"], shown.get(i, 1))
+        row |= _judged(one, judged.get(i))
+    return pd.DataFrame(rows, columns=list(COLUMNS))
+
+
+def _planned(effect: float, comparisons: int) -> dict[str, float]:
+    needed = seeds_for_power(float(effect), comparisons)
+    return {"seeds_needed": np.nan if needed is None else max(needed, limits.fewest_seeds())}
+
+
+def _judged(one: _Comparison, judged: Judged | None) -> dict[str, Any]:
+    """What the family adds to a row; without one the plain intervals, and no verdict."""
+    level = COVERAGE if judged is None else judged.level
+    found: dict[str, Any] = {"family": one.family}
+    if judged is None:
+        interval = one.evidence.interval(level)
+        found |= {"verdict": REFERENCE, "statement": "", "test": "", "correction": ""}
+        found |= {"low_corrected": interval.low, "high_corrected": interval.high}
+    else:
+        found |= {
+            "verdict": judged.verdict,
+            "statement": judged.statement,
+            "test": judged.test,
+            "correction": judged.correction,
+            "p_corrected": judged.p,
+            "p_holm": judged.p_holm,
+            "p_joint": judged.p_joint,
+            "low_corrected": judged.interval.low,
+            "high_corrected": judged.interval.high,
+        }
+    summed = over_targets(one.each, level) if one.each else RandomEffects()
+    return found | {
+        "n_targets": summed.n_targets,
+        "random_effect": summed.mean,
+        "low_random": summed.low,
+        "high_random": summed.high,
+        "random_between": summed.between,
+    }
+
+
+def _row(sheet: Sheet, one: _Comparison) -> dict[str, Any]:
+    """One comparison as it is by itself."""
+    known = one.evidence
+    interval, dz = t_interval(known.d), cohen_dz(known.d)
+    row: dict[str, Any] = dict.fromkeys(COLUMNS, np.nan) | dict.fromkeys(WORDS, "")
     row |= {
-        "subject": mine,
-        "baseline": other,
-        "target": target,
-        "n_seeds": len(seeds),
-        "difference": d.mean() if len(d) else np.nan,
+        "subject": one.mine,
+        "baseline": one.other,
+        "target": one.target,
+        "n_seeds": len(known.d),
+        "difference": known.difference,
         "low": interval.low,
         "high": interval.high,
         "cohen_d": dz,
-        "hedges_g": dz * hedges_correction(len(d)) if np.isfinite(dz) else np.nan,
-        "p_seeds": sign_flip_p(d) if len(d) > 1 else np.nan,
-        "examples_test": "",
-        "n_examples": 0,
+        "hedges_g": dz * hedges_correction(len(known.d)) if np.isfinite(dz) else np.nan,
+        "p_student": known.p_student,
+        "p_seeds": known.p_seeds,
+        "p": known.p,
+        "n_examples": known.n_examples,
     }
-    targets = sheet.targets if target == AVERAGE else (target,)
-    each = [found[t].differences(sheet, mine, other, seeds) for t in targets]
-    known = [one for one in each if one is not None]
-    if seeds and len(known) == len(targets):
-        row |= _by_example(np.mean(known, axis=0))
-        row["n_examples"] = sum(found[t].examples.n_examples for t in targets)
-        one_each = all(
-            len(sheet.behind[(r, t)][s]) == 1 for r in (mine, other) for t in targets for s in seeds
-        )
-        if target != AVERAGE and found[target].examples.accuracy and one_each:
-            row |= _mcnemar(sheet, found[target].examples, mine, other, seeds)
-    row["p"] = np.fmax(row["p_seeds"], row["p_both"]) if len(seeds) > 1 else np.nan
-    return row
+    return row | _by_example(known) | _on_runs(sheet, one)
 
 
-def _by_example(differences: Floats) -> dict[str, Any]:
-    """Intervals and p from differences `[B S]`: seeds as they are, and seeds resampled too."""
-    count = differences.shape[1]
-    fixed = differences.mean(axis=1)
-    interval = percentile_interval(fixed)
+def _by_example(known: Evidence) -> dict[str, Any]:
+    """Intervals and p from resampled examples: seeds as they are, drawn too, and as effects."""
+    if known.fixed is None:
+        return {}
+    interval = percentile_interval(known.fixed)
     made: dict[str, Any] = {
         "low_examples": interval.low,
         "high_examples": interval.high,
         "examples_test": "bootstrap",
-        "p_examples": bootstrap_p(fixed),
+        "p_examples": bootstrap_p(known.fixed),
     }
-    if count > 1:
-        drawn = resample_indices(count, [1, count])
-        both = np.take_along_axis(differences, drawn, axis=1).mean(axis=1)
-        interval = percentile_interval(both)
-        made |= {"low_both": interval.low, "high_both": interval.high, "p_both": bootstrap_p(both)}
+    if known.both is not None:
+        interval = percentile_interval(known.both)
+        made |= {"low_both": interval.low, "high_both": interval.high, "p_both": known.p_both}
+    if known.crossed is not None:
+        low, high = known.crossed.interval()
+        made |= {"low_crossed": float(low), "high_crossed": float(high)}
+        made["p_crossed"] = float(known.crossed.p)
     return made
 
 
-def _mcnemar(
-    sheet: Sheet, examples: TargetExamples, mine: str, other: str, seeds: Sequence[int]
-) -> dict[str, Any]:
-    """Count examples that more seeds of the one got right than of the other, and test them."""
+def _on_runs(sheet: Sheet, one: _Comparison) -> dict[str, Any]:
+    """McNemar's test on examples that more seeds of the one got right than of the other."""
+    examples, seeds = one.examples, one.seeds()
+    if examples is None or not examples.accuracy or one.evidence.fixed is None:
+        return {}
 
     def runs(row: str, seed: int) -> Sequence[Run]:
         return sheet.behind[(row, examples.target)][seed]
 
-    net = np.sum([net_correct(examples, runs(mine, s), runs(other, s)) for s in seeds], axis=0)
+    if any(len(runs(row, s)) != 1 for row in (one.mine, one.other) for s in seeds):
+        return {}
+    net = np.sum(
+        [net_correct(examples, runs(one.mine, s), runs(one.other, s)) for s in seeds], axis=0
+    )
     first, second = int((net > 1e-9).sum()), int((net < -1e-9).sum())
     p, name = mcnemar_p(first, second)
     return {
@@ -342,26 +468,3 @@ def _mcnemar(
         "examples_test": name,
         "p_examples": p,
     }
-
-
-def _family(made: Sequence[dict[str, Any]]) -> pd.DataFrame:
-    """Correct a family of comparisons together and put each in words."""
-    table = pd.DataFrame(list(made), columns=list(COLUMNS))
-    for p, corrected in (("p", "p_holm"), ("p_examples", "p_examples_holm")):
-        table[corrected] = holm(table[p].to_numpy(dtype=np.float64))
-    compared = max(1, int(table["p"].notna().sum()))
-    table["verdict"] = [
-        verdict(int(n), float(d), float(p), compared)
-        for n, d, p in zip(table["n_seeds"], table["difference"], table["p_holm"], strict=True)
-    ]
-    table["verdict_runs"] = [
-        verdict_on_runs(float(d), float(p))
-        for d, p in zip(table["difference"], table["p_examples_holm"], strict=True)
-    ]
-    # planning counts every comparison shown: those without seeds yet will join the family
-    shown = max(1, len(table))
-    table["seeds_attainable"] = seeds_needed(shown)
-    table["seeds_needed"] = [
-        np.nan if (n := seeds_for_power(float(g), shown)) is None else n for g in table["hedges_g"]
-    ]
-    return table

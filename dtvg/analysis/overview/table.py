@@ -23,6 +23,7 @@ import pyarrow.parquet as pq
 
 from dtvg.config import RunConfig, settings_path
 from dtvg.methods.specs import METHODS
+from dtvg.methods.specs.rates import RATE_FIELDS
 from dtvg.records import RunState
 from dtvg.store.labels import NONE, Labels, read_labels
 from dtvg.store.reader import Experiment, Run, run_configs
@@ -136,7 +137,10 @@ def settings() -> tuple[str, ...]:
     """Return the dotted path of every setting a run has."""
     shared = [leaf.path for leaf in settings_path.leaves(RunConfig)]
     of_methods = [
-        leaf.path for spec in METHODS.values() for leaf in settings_path.leaves(spec, "method")
+        leaf.path
+        for name in METHODS
+        for leaf in settings_path.method_leaves(name, "method")
+        if leaf.name not in RATE_FIELDS  # a run's rates stand in optim, whoever gave them
     ]
     own = {*_OWN, "method"}
     return (*(path for path in shared if path not in own), *dict.fromkeys(of_methods))

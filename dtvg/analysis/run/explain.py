@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -19,8 +18,9 @@ from dtvg.errors import DataError
 from dtvg.rule.arrays import consistency_of
 from dtvg.rule.decide import decide
 from dtvg.rule.memory import has_memory
-from dtvg.rule.rules import RULES
+from dtvg.rule.rules import INIT_ONLY_WORDS, RULES
 from dtvg.rule.types import Grouping, Words
+from dtvg.store.holds import Stretch, history, in_force
 from dtvg.store.reader import Run, read_grams, read_table
 
 Floats = npt.NDArray[np.float64]
@@ -33,6 +33,11 @@ SOFT = Words(
     always=True,
 )
 """What is said of a method that weighs its sources, where no rule decides."""
+
+
+SLIGHTEST = 1e-5
+"""A change below this share of the largest similarity is within the precision of ties."""
+HANDS = {"pin": "pinned", "ban": "banned"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,7 +53,9 @@ class ExplainInfo:
     held: bool
     """Whether the group is the step before's, kept by a rule with a memory."""
     memory: str
-    """What keeps it: "", "fixed", "regroup_every" or "hysteresis"."""
+    """What keeps it: "", "fixed", "init_only", "regroup_every" or "hysteresis"."""
+    aimless: bool
+    """Whether the target's vector is zero, so that the rule takes no source."""
     sources: tuple[str, ...]
     gram: Floats
     """`[m m]`, target first: inner products as compared (cosines where `measure` says so)."""
@@ -56,6 +63,7 @@ class ExplainInfo:
     rank: npt.NDArray[np.int64]
     candidate: Bools
     member: Bools
+    """The rule's group; `trained` is the one that was merged."""
     n_candidates: int
     consistency_by_prefix: Floats
     """`[n]`: entry k − 1 is KC(k); 0 beyond the candidates."""
@@ -71,6 +79,19 @@ class ExplainInfo:
     """`[n]`: signed smallest change of a source's similarity that takes it out of the group
     (member) or brings it in (others); NaN where no change does."""
     notes: tuple[str, ...]
+    scale_negative: Floats | None = None
+    """`[n]`: share of each source's scale entries below 0; None where it was not logged."""
+    by_hand: tuple[Stretch | None, ...] = ()
+    """Per source, what was decided by hand at this step instead of by the rule; empty: nothing."""
+
+    @cached_property
+    def trained(self) -> Bools:
+        """`[n]`: the group that was merged: the rule's, but for what was decided by hand."""
+        found = self.member.copy()
+        for s, held in enumerate(self.by_hand):
+            if held is not None:
+                found[s] = held.kind == "pin"
+        return found
 
     @property
     def group_size(self) -> int:
@@ -85,9 +106,14 @@ class ExplainInfo:
         known = self.rule in RULES and RULES[self.rule].takes_prefix
         return size if in_front and known and size <= self.n_candidates else None
 
+    def hand(self, s: int) -> str:
+        """Return "pinned" or "banned" for a source decided by hand, else nothing."""
+        held = self.by_hand[s] if self.by_hand else None
+        return "" if held is None else HANDS[held.kind]
+
     @cached_property
     def headline(self) -> str:
-        """One sentence about the whole decision."""
+        """What was decided by hand, then one sentence about the rule's whole decision."""
         return headline(self)
 
     @cached_property
@@ -104,11 +130,14 @@ class ExplainInfo:
                 "source": self.sources,
                 "similarity": self.similarity,
                 "candidate": self.candidate,
-                "member": self.member,
+                "member": self.trained,
+                "by_rule": self.member,
+                "by_hand": [self.hand(s) for s in range(len(self.sources))],
                 "consistency": np.where(
                     self.candidate, self.consistency_by_prefix[self.rank], np.nan
                 ),
                 "consistency_switched": self.consistency_switched,
+                "scale_negative": np.nan if self.scale_negative is None else self.scale_negative,
                 "similarity_margin": self.similarity_margin,
                 "switch_change": self.switch_change,
                 "why": self.sentences,
@@ -157,18 +186,39 @@ def explain_step(run: Run, step: int | None = None) -> ExplainInfo:
             "to explain; choose a run of 'dtvg'."
         )
     steps, grams = _gram_at(run, step)
-    settings = run.config.method.grouping_settings()
+    settings, seed = run.config.rule_settings, run.config.seed
     number = int(steps[0])
     previous = None
     if has_memory(settings) and number > 1:
         previous = _logged_group(run, number - 1)
-    grouping = decide(grams[0], settings, previous, number)
+    grouping = decide(grams[0], settings, previous, number, seed)
     if run.config.method.soft:
         grouping = replace(grouping, rule="soft", member=_logged_group(run, number))
     info = explain_grouping(
         grouping, tuple(run.config.sources), run=run.name, target=run.target, step=number
     )
-    return _checked(run, info)
+    held = in_force(history(run), number)
+    if held:
+        info = replace(info, by_hand=tuple(held.get(source) for source in info.sources))
+    return _checked(run, _with_scales(run, info))
+
+
+def _with_scales(run: Run, info: ExplainInfo) -> ExplainInfo:
+    """Add the share of negative scale entries at the step, where it was logged."""
+    rows = read_table(run, "sources", ["source", "scale_negative"], info.step, info.step)
+    found = dict(zip(*(rows.column(name).to_pylist() for name in rows.column_names), strict=True))
+    shares = np.array([found.get(s) for s in info.sources], dtype=np.float64)
+    if np.isnan(shares).all():
+        return info
+    inside = shares[info.trained]
+    notes = info.notes
+    if len(inside) and inside.mean() > 0:
+        notes = (
+            *notes,
+            f"Of the group's scale entries {100 * inside.mean():.1f} % are negative: for these "
+            "prompt tokens a member is subtracted, not added.",
+        )
+    return replace(info, scale_negative=shares, notes=notes)
 
 
 def _logged_group(run: Run, step: int) -> Bools:
@@ -198,27 +248,23 @@ def _gram_at(run: Run, step: int | None) -> tuple[npt.NDArray[np.int64], npt.NDA
 
 
 def _checked(run: Run, info: ExplainInfo) -> ExplainInfo:
-    """Say so where the log holds another group than the rule gives (a pinned source, ...)."""
+    """Say so where the log holds another group than the rule and the hand give."""
     rows = read_table(run, "sources", ["source", "member"], info.step, info.step)
     logged = dict(
         zip(rows.column("source").to_pylist(), rows.column("member").to_pylist(), strict=True)
     )
     differing = [
         s
-        for s, m in zip(info.sources, info.member, strict=True)
+        for s, m in zip(info.sources, info.trained, strict=True)
         if logged.get(s, bool(m)) != bool(m)
     ]
     if not differing:
         return info
     note = (
-        f"The run's log differs from rule '{info.rule}' for {', '.join(differing)}: a source was "
-        "pinned or banned by hand, or the method weighs its sources."
+        f"The run's log holds another decision for {', '.join(differing)} than rule '{info.rule}' "
+        "gives; `dtvg runs verify` says which steps differ."
     )
-    return ExplainInfo(**{**_fields(info), "notes": (*info.notes, note)})
-
-
-def _fields(info: ExplainInfo) -> dict[str, Any]:
-    return {name: getattr(info, name) for name in ExplainInfo.__dataclass_fields__}
+    return replace(info, notes=(*info.notes, note))
 
 
 def explain_grouping(
@@ -239,7 +285,7 @@ def explain_grouping(
         step: step number.
     """
     measured = np.asarray(grouping.measured_gram())
-    memory = _memory(grouping, step)
+    memory = _memory(grouping)
     member = np.asarray(grouping.member, dtype=bool)
     n = len(sources)
     switched = np.tile(member, (n, 1))
@@ -254,6 +300,7 @@ def explain_grouping(
         measure=grouping.settings.measure,
         held=grouping.held is not None and bool(grouping.held),
         memory=memory,
+        aimless=grouping.entry.asks_target and bool(grouping.aimless),
         sources=sources,
         gram=measured,
         similarity=np.asarray(grouping.similarity),
@@ -271,17 +318,37 @@ def explain_grouping(
             else np.asarray(grouping.similarity_margin)
         ),
         switch_change=grouping.switch_change,
-        notes=(),
+        notes=_zero_vectors(grouping, sources),
     )
 
 
-def _memory(grouping: Grouping[np.ndarray], step: int) -> str:
+def _zero_vectors(grouping: Grouping[np.ndarray], sources: tuple[str, ...]) -> tuple[str, ...]:
+    """Say which vectors are zero, since what the rule makes of them may surprise."""
+    found = []
+    if grouping.entry.asks_target and bool(grouping.zero_target) and grouping.settings.version == 1:
+        found.append(
+            "The target's vector is zero, so every similarity is 0; in version 1 of the rule, "
+            "which made this run, the sources then rank as they are listed."
+        )
+    lost = np.asarray(grouping.candidate) & (np.asarray(grouping.squares) == 0)
+    names = ", ".join(s for s, zero in zip(sources, lost, strict=True) if zero)
+    if names:
+        found.append(
+            f"The vector of {names} is zero: it learned nothing in Stage I. A similarity of 0 is "
+            "at the cut or above, so it is a candidate, but merging it adds nothing."
+        )
+    return tuple(found)
+
+
+def _memory(grouping: Grouping[np.ndarray]) -> str:
     """Return which setting keeps a group at this step; between two regroupings nothing else
     takes part."""
+    if grouping.settings.init_only:
+        return "init_only"
     if grouping.entry.never_regroups:
         return grouping.entry.name
     every = grouping.settings.regroup_every
-    between = step > 1 and (step - 1) % every != 0
+    between = grouping.between is not None and bool(grouping.between)
     if grouping.settings.hysteresis is not None and not between:
         return "hysteresis"
     return "regroup_every" if every > 1 else ""
@@ -295,6 +362,8 @@ def digits(value: float) -> str:
 
 
 def _words(info: ExplainInfo) -> Words:
+    if info.memory == "init_only" and info.rule in RULES:
+        return INIT_ONLY_WORDS
     return RULES[info.rule].words if info.rule in RULES else SOFT
 
 
@@ -315,28 +384,57 @@ def _said(info: ExplainInfo, **more: str | int) -> dict[str, str | int]:
 
 
 def headline(info: ExplainInfo) -> str:
-    """Say in one sentence which group the rule chose at this step, and why."""
+    """Say what was decided by hand, and in one sentence which group the rule chose, and why."""
+    if not any(info.by_hand):
+        return _by_rule(info)
+    said = [
+        f"{source} was {info.hand(s)} by hand at step {held.first:,}."
+        for s, (source, held) in enumerate(zip(info.sources, info.by_hand, strict=True))
+        if held is not None
+    ]
+    names = [s for s, m in zip(info.sources, info.trained, strict=True) if m]
+    said.append(f"The group that was merged: {', '.join(names) or 'no source'}.")
+    if (info.trained == info.member).all():
+        said.append("The rule decided the same.")
+    return " ".join([*said, f"The rule alone: {_by_rule(info)}"])
+
+
+def _by_rule(info: ExplainInfo) -> str:
+    """Say which group the rule chose at this step, and why."""
     words, text = _words(info), _words(info).headline
     if info.held and not words.always:
         why = "no other is better by more than the hysteresis"
         why = "between two regroupings" if info.memory == "regroup_every" else why
         group = ", ".join(s for s, m in zip(info.sources, info.member, strict=True) if m)
         return f"The group of the previous step is kept ({why}): {group or 'no source'}."
+    if info.aimless and not words.always:
+        return (
+            "The target's vector is zero, so no source is more similar to it than another: the "
+            "group is empty."
+        )
     if info.n_candidates == 0 and words.without_candidates:
         text = words.without_candidates
     elif info.n_candidates == 1 and words.only_candidate:
         text = words.only_candidate
     margin = info.consistency_margin
     lead = "" if np.isnan(margin) else words.lead.format(margin=digits(margin))
-    if words.tied and not margin > 0:
+    if words.tied and margin <= 0:
         lead = words.tied
     return text.format_map(_said(info, candidates=info.n_candidates, lead=lead))
 
 
 def sentence(info: ExplainInfo, s: int) -> str:
     """Say why one source is in the group or not, and what would change that."""
-    state = "is in" if info.member[s] else "is out"
-    return f"{info.sources[s]} {state}: {_reason(info, s)}{_change(info, s)}"
+    state = "is in" if info.trained[s] else "is out"
+    held = info.by_hand[s] if info.by_hand else None
+    if held is None:
+        return f"{info.sources[s]} {state}: {_reason(info, s)}{_change(info, s)}"
+    alone = "in" if info.member[s] else "out"
+    also = " as well" if info.member[s] == info.trained[s] else ""
+    return (
+        f"{info.sources[s]} {state}: {info.hand(s)} by hand at step {held.first:,}. By the rule "
+        f"alone it would be {alone}{also}: {_reason(info, s)}"
+    )
 
 
 def _reason(info: ExplainInfo, s: int) -> str:
@@ -344,9 +442,12 @@ def _reason(info: ExplainInfo, s: int) -> str:
     place = (
         f"similarity {digits(info.similarity[s])} (rank {info.rank[s] + 1} of {len(info.sources)})"
     )
-    if info.held and not (info.rule in RULES and RULES[info.rule].never_regroups):
-        return f"{place} now, but the group of the previous step is kept."
     words, member = _words(info), bool(info.member[s])
+    lasting = info.memory == "init_only" or (info.rule in RULES and RULES[info.rule].never_regroups)
+    if info.held and not lasting:
+        return f"{place} now, but the group of the previous step is kept."
+    if info.aimless and not lasting:
+        return f"{place}, since the target's vector is zero."
     text = words.member if member else words.other
     if words.below and not info.candidate[s]:
         text = words.below
@@ -367,15 +468,17 @@ def _reason(info: ExplainInfo, s: int) -> str:
 
 def _change(info: ExplainInfo, s: int) -> str:
     """The second sentence: the change of its similarity that would move the source."""
-    if info.rule not in RULES or RULES[info.rule].switch is None:
+    if info.rule not in RULES or RULES[info.rule].switch is None or info.memory == "init_only":
         return ""
+    if info.aimless and not info.held:
+        return " No single similarity can change while it is."
     change, margin = info.switch_change[s], info.similarity_margin[s]
     if np.isnan(margin):
         return " With hysteresis, its distance from a change is not defined."
     if info.held:
         return " No similarity can change that at this step."
     verb = "leave" if info.member[s] else "join"
-    if change == 0:
+    if abs(change) <= SLIGHTEST * np.abs(info.similarity).max():
         return f" The slightest change of its similarity could make it {verb}."
     if np.isfinite(change):
         direction = "higher" if change > 0 else "lower"

@@ -6,7 +6,7 @@ thinned. arXiv 2503.18063, figures on grouping.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -20,7 +20,8 @@ from dtvg.analysis.downsample import MAX_POINTS, bucket_edges, thin_index
 from dtvg.analysis.run import segments
 from dtvg.analysis.run.segments import breaks_of, group_name
 from dtvg.errors import StoreError
-from dtvg.store.reader import Run, read_table
+from dtvg.store.holds import Stretch, history, stretches
+from dtvg.store.reader import Run, read_grams, read_table
 
 Ints = npt.NDArray[np.int64]
 Bools = npt.NDArray[np.bool_]
@@ -39,6 +40,7 @@ SOURCE_COLUMNS = (
     "consistency",
     "weight",
     "contribution_norm",
+    "scale_negative",
 )
 STEP_COLUMNS = ("step", "n_candidates", "group_size", "consistency", "consistency_margin")
 
@@ -67,6 +69,8 @@ class GroupInfo:
     """Weight of the source's scaled vector (or prompt) in the merge; 0 or 1 for groups."""
     contribution: Singles
     """Frobenius norm of what the source adds to the prompt."""
+    negative: Singles
+    """Share of the source's scale entries below 0, where it is subtracted; NaN: not logged."""
     consistency_by_source: Singles
     """`[S n]`: consistency of the prefix that ends at the source; NaN: no candidate."""
     group_size: Ints
@@ -86,6 +90,8 @@ class GroupInfo:
     """Membership: one row per source and unbroken interval (or bucket, see `exact`)."""
     exact: bool
     """Whether every row of `timeline` is an exact interval."""
+    held: tuple[Stretch, ...] = ()
+    """What was pinned or banned by hand, and when."""
 
     @property
     def table(self) -> pd.DataFrame:
@@ -129,7 +135,8 @@ class GroupInfo:
 
     @cached_property
     def weight_table(self) -> pd.DataFrame:
-        """Weights as plotted: `source, step, weight, contribution`, thinned by both."""
+        """Weights as plotted: `source, step, weight, contribution`, thinned by both, and the
+        `negative` share of the scale's entries."""
         both = np.stack([self.weight, self.contribution], axis=-1)
         rows, codes = _thinned(both)
         return pd.DataFrame(
@@ -138,8 +145,15 @@ class GroupInfo:
                 "step": self.steps[rows],
                 "weight": self.weight[rows, codes],
                 "contribution": self.contribution[rows, codes],
+                "negative": self.negative[rows, codes],
             }
         )
+
+    @property
+    def negative_share(self) -> float:
+        """Share of the members' scale entries below 0, over all steps; NaN: not logged, or no
+        member."""
+        return _mean(self.negative[self.member])
 
     @cached_property
     def size_table(self) -> pd.DataFrame:
@@ -191,6 +205,7 @@ class GroupInfo:
                 "similarity_last": self.similarity[-1] if not empty else np.nan,
                 "candidate_share": [_mean(self.candidate[:, s]) for s in rows],
                 "rank_mean": [_mean(self.rank[:, s]) + (0 if empty else 1) for s in rows],
+                "negative_share": [_mean(self.negative[self.member[:, s], s]) for s in rows],
             }
         )
 
@@ -233,6 +248,7 @@ def group_info(run: Run, first: int | None = None, last: int | None = None) -> G
         member=member,
         weight=columns["weight"].astype(np.float32),
         contribution=columns["contribution_norm"].astype(np.float32),
+        negative=columns["scale_negative"].astype(np.float32),
         consistency_by_source=columns["consistency"].astype(np.float32),
         group_size=member.sum(axis=1),
         n_candidates=np.nan_to_num(extra["n_candidates"], nan=-1).astype(np.int64),
@@ -240,9 +256,10 @@ def group_info(run: Run, first: int | None = None, last: int | None = None) -> G
         consistency_margin=extra["consistency_margin"].astype(np.float32),
         churn=segments.churn(steps, member),
         settling_step=segments.settling_step(steps, member),
-        notes=_notes(run, steps, table, exact),
+        notes=(*_notes(run, steps, table, exact), *_zero_vectors(run, steps, sources, columns)),
         timeline=table,
         exact=exact,
+        held=tuple(stretches(history(run))),
     )
 
 
@@ -255,7 +272,7 @@ def _similarity_of(run: Run) -> str:
         return "similarity"
     if run.config.method.ranks_prompts:
         return "cosine of the prompts"
-    cosine = run.config.method.grouping_settings().measure == "cosine"
+    cosine = run.config.rule_settings.measure == "cosine"
     return "cosine(v_t, v_s)" if cosine else "similarity ⟨v_t, v_s⟩ / d"
 
 
@@ -264,7 +281,7 @@ def _threshold(run: Run) -> float:
         return 0.0
     if run.config.method.soft:
         return float("nan")
-    return run.config.method.grouping_settings().threshold
+    return run.config.rule_settings.threshold
 
 
 def _notes(run: Run, steps: Ints, table: pd.DataFrame, exact: bool) -> tuple[str, ...]:
@@ -277,6 +294,33 @@ def _notes(run: Run, steps: Ints, table: pd.DataFrame, exact: bool) -> tuple[str
         "each with the share of its steps in which the source was in the group."
     )
     return (sentence,)
+
+
+def _zero_vectors(
+    run: Run, steps: Ints, sources: tuple[str, ...], columns: Mapping[str, npt.NDArray[Any]]
+) -> tuple[str, ...]:
+    """Say where the target's vector is zero, and which candidate's vector is."""
+    if not len(steps) or run.config is None or not run.config.method.can_hold:
+        return ()
+    candidate = columns["candidate"].astype(bool)
+    found = []
+    _, grams = read_grams(run, int(steps[-1]), int(steps[-1]))
+    lost = (
+        candidate[-1] & (np.diagonal(grams[-1])[1:] == 0) if len(grams) else candidate[-1] & False
+    )
+    names = ", ".join(s for s, zero in zip(sources, lost, strict=True) if zero)
+    if names:
+        found.append(
+            f"The vector of {names} is zero: it learned nothing in Stage I. A similarity of 0 is "
+            "at the cut or above, so it is a candidate, but merging it adds nothing."
+        )
+    idle = (columns["similarity"] == 0).all(axis=1) & ~candidate.any(axis=1)
+    if idle.any():
+        found.append(
+            f"At {int(idle.sum()):,} steps the target's vector was zero (first at step "
+            f"{int(steps[idle.argmax()]):,}), so no source was a candidate."
+        )
+    return tuple(found)
 
 
 def _layout(

@@ -133,7 +133,7 @@ def replay(
         ConfigError: a setting `decide` refuses.
     """
     config = _checked(run, leave_out, settings)
-    used = RuleSettings.of(config.method.grouping_settings(), **settings)
+    used = RuleSettings.of(config.rule_settings, **settings)
     kept = [i for i, s in enumerate(config.sources) if s not in set(leave_out)]
     rows = np.array([0, *(i + 1 for i in kept)])
     if used.rule not in RULE_NAMES:
@@ -142,7 +142,7 @@ def replay(
         every = _unthinned(run, used, len(kept), last, every)
     elif every is None:
         every = _affordable(run, used, len(kept), first, last)
-    steps, decided = _decide_all(run, rows, used, first, last, every)
+    steps, decided = _decide_all(run, rows, used, first, last, every, config.seed)
     logged = _logged(run, config.sources, steps, first, last)[:, kept]
     sources = tuple(config.sources[i] for i in kept)
     return _info(run, used, tuple(leave_out), sources, steps, logged, decided, every)
@@ -196,8 +196,8 @@ def _unthinned(
     needed = _affordable(run, settings, n, None, last)
     if max(every or 1, needed) > 1:
         raise DataError(
-            "A rule with a memory (fixed, regroup_every, hysteresis) is replayed step by step "
-            f"from the first step, and here only one step in {max(every or 1, needed)} would be "
+            "A rule with a memory (fixed, init_only, regroup_every, hysteresis) is replayed step "
+            f"by step from the first one, and here only one in {max(every or 1, needed)} would be "
             "decided; replay it with every=1 and, for rule 'exact', up to an earlier last step."
         )
     return 1
@@ -210,6 +210,7 @@ def _decide_all(
     first: int | None,
     last: int | None,
     every: int,
+    seed: int,
 ) -> tuple[Ints, _Decided]:
     """Decide every step of the range; rules with a memory start at the run's first step."""
     n = len(rows) - 1
@@ -222,7 +223,7 @@ def _decide_all(
     chunk = 4096
     if rule_of(settings).searches_subsets:
         chunk = max(1, min(chunk, _SUBSET_ROWS // 2 ** min(n, MAX_EXACT_SOURCES)))
-    made = decide_steps(grams, steps, settings, chunk)
+    made = decide_steps(grams, steps, settings, chunk, seed)
     shown = np.flatnonzero(steps >= (first or 0))
     return steps[shown], _Decided(
         made.member[shown],

@@ -148,5 +148,5 @@ def scale_info(run: Run, which: str = "best") -> ScaleInfo:
         raise DataError(f"Method '{run.method}' learns no scale per source and token.")
     scale = np.concatenate([tensors[TARGET][None], tensors[SOURCES]]).astype(np.float64)
     names = (f"{run.target} (target)", *run.config.sources)
-    activation = str(getattr(run.config.method, "scale_activation", "identity"))
+    activation = str(getattr(run.config.method, "scales_pass", "identity"))
     return ScaleInfo(run.name, which, names, scale, activation)

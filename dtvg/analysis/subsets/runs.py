@@ -100,10 +100,6 @@ def _default_labels(method_name: str, sources: tuple[str, ...]) -> frozenset[str
 def effect(scores: Mapping[Subset, float], sources: Sequence[str]) -> dict[str, tuple[float, int]]:
     """Return what each source adds: its effect and the number of pairs of subsets behind it.
 
-    The effect is the mean difference over all pairs of subsets that differ in the source alone.
-    Where subsets are only a sample and the design allows it, it is the coefficient of a
-    least-squares fit of the score on the sources; on all 2^n subsets both are the same.
-
     Args:
         scores: subset → score of one seed.
         sources: all sources.
@@ -112,27 +108,49 @@ def effect(scores: Mapping[Subset, float], sources: Sequence[str]) -> dict[str, 
         Source → (effect, pairs); NaN and 0 where the subsets do not tell.
     """
     found = {}
-    fitted = None if len(scores) >= 2 ** len(sources) else _fit(scores, sources)
-    for place, source in enumerate(sources):
-        pairs = [
-            value - scores[subset - {source}]
-            for subset, value in scores.items()
-            if source in subset and subset - {source} in scores
-        ]
-        value = float(np.mean(pairs)) if pairs else float("nan")
-        if fitted is not None:
-            value = float(fitted[place])
-        found[source] = (value, len(pairs))
+    for source, (weights, pairs) in contrasts(list(scores), sources).items():
+        value = sum(w * scores[s] for s, w in weights.items()) if weights else float("nan")
+        found[source] = (float(value), pairs)
     return found
 
 
-def _fit(scores: Mapping[Subset, float], sources: Sequence[str]) -> np.ndarray | None:
-    """Coefficients of a linear fit; None where the subsets do not determine it."""
-    design = np.array([[1.0, *(float(s in subset) for s in sources)] for subset in scores])
-    if len(scores) < len(sources) + 2 or np.linalg.matrix_rank(design) < design.shape[1]:
+def contrasts(
+    subsets: Sequence[Subset], sources: Sequence[str]
+) -> dict[str, tuple[dict[Subset, float], int]]:
+    """Return the weighted sum of scores that is each source's effect, and its pairs of subsets.
+
+    The effect is the mean difference over all pairs of subsets that differ in the source alone.
+    Where subsets are only a sample and the design allows it, it is the coefficient of a
+    least-squares fit of the score on the sources; on all 2^n subsets both are the same.
+
+    Args:
+        subsets: those that have a score.
+        sources: all sources.
+
+    Returns:
+        Source → (subset → weight, pairs); no weights where the subsets do not tell.
+    """
+    there, found = set(subsets), {}
+    fitted = None if len(subsets) >= 2 ** len(sources) else _fit(subsets, sources)
+    for place, source in enumerate(sources):
+        pairs = [(s, s - {source}) for s in subsets if source in s and s - {source} in there]
+        weights: dict[Subset, float] = {}
+        if fitted is not None:
+            weights = dict(zip(subsets, map(float, fitted[place]), strict=True))
+        else:
+            for with_it, without in pairs:
+                weights[with_it] = weights.get(with_it, 0.0) + 1 / len(pairs)
+                weights[without] = weights.get(without, 0.0) - 1 / len(pairs)
+        found[source] = (weights, len(pairs))
+    return found
+
+
+def _fit(subsets: Sequence[Subset], sources: Sequence[str]) -> np.ndarray | None:
+    """Weights `[n S]` of scores in a linear fit's coefficients; None where it is not determined."""
+    design = np.array([[1.0, *(float(s in subset) for s in sources)] for subset in subsets])
+    if len(subsets) < len(sources) + 2 or np.linalg.matrix_rank(design) < design.shape[1]:
         return None
-    solution = np.linalg.lstsq(design, np.array(list(scores.values())), rcond=None)[0]
-    return np.asarray(solution[1:], dtype=np.float64)
+    return np.asarray(np.linalg.pinv(design)[1:], dtype=np.float64)
 
 
 def name_of(subset: Iterable[str], order: Sequence[str]) -> str:

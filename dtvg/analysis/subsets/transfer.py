@@ -1,7 +1,8 @@
 """Does a source help or harm a target? Its score with it minus without it, and linear fits.
 
 From `single` runs (against `none`) and from runs on subsets of the sources (`oracle`,
-`surrogate`), paired by seed. docs/compare.md.
+`surrogate`), paired by seed and by example and judged as the compare page judges methods.
+docs/compare.md.
 """
 
 from __future__ import annotations
@@ -13,9 +14,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from dtvg.analysis.statistics import ALPHA, FEWEST_SEEDS, bootstrap_interval, holm
+from dtvg.analysis.compare.evidence import Answered, Evidence, gather
+from dtvg.analysis.compare.examples import examples_of
+from dtvg.analysis.compare.families import Judged, judge
+from dtvg.analysis.compare.over_targets import over_targets
+from dtvg.analysis.statistics import ALPHA, FEWEST_SEEDS, bootstrap_interval
 from dtvg.analysis.subsets.quality import Truth
-from dtvg.analysis.subsets.runs import Subset, effect, searched, subset_table
+from dtvg.analysis.subsets.runs import Subset, contrasts, searched, subset_table
 from dtvg.errors import NumericsError
 from dtvg.methods.specs import Role
 from dtvg.methods.specs.trials import fit_surrogate
@@ -27,9 +32,9 @@ HELPFUL, HARMFUL, UNDECIDED = "helpful", "harmful", "undecided"
 NOTE = (
     "Score with the source minus score without it, paired by seed: `single` against `none`; for "
     "runs on subsets the mean over pairs of subsets that differ only in this source (a linear fit "
-    "where only a sample of subsets was trained). Interval: 95 % percentile bootstrap over seeds, "
-    "too narrow with few of them. The verdict is stricter: Student's t over at least "
-    f"{FEWEST_SEEDS} seeds, corrected by Holm over the sources of a target, at 0.05."
+    "where only a sample of subsets was trained). Verdicts follow the rule of the compare page: "
+    "the larger p of Student's t over seeds and of resampled seeds and examples, corrected over "
+    "the sources of a target, at 0.05. Intervals are corrected too."
 )
 COLUMNS = [
     "experiment",
@@ -37,14 +42,34 @@ COLUMNS = [
     "target",
     "source",
     "n_seeds",
+    "n_examples",
     "pairs",
     "difference",
     "low",
     "high",
+    "p_student",
+    "p_both",
     "p",
     "p_holm",
+    "p_joint",
+    "p_corrected",
+    "correction",
+    "low_corrected",
+    "high_corrected",
     "verdict",
+    "statement",
+    "test",
     "known",
+]
+OVER_TARGETS = [
+    "basis",
+    "source",
+    "n_targets",
+    "mean",
+    "random_effect",
+    "low",
+    "high",
+    "between",
 ]
 
 
@@ -60,7 +85,13 @@ class TransferInfo:
     """Where numbers come from: `single`, then the methods that train on subsets."""
     table: pd.DataFrame
     """`COLUMNS`, one row per basis, target and source; `pairs`: pairs of subsets over all
-    seeds; `known`: the truth table's relation, empty where it says nothing."""
+    seeds; `low, high`: percentile bootstrap over seeds, of this cell alone; p, corrected interval
+    and `statement` as in a comparison's `PairedInfo`; `known`: the truth table's relation, empty
+    where it says nothing."""
+    over_targets: pd.DataFrame
+    """`OVER_TARGETS`, one row per basis and source with several targets: the mean of its
+    differences, and their summary as random effects with its interval, corrected over the
+    sources, and the standard deviation between targets."""
     points: pd.DataFrame
     """`basis, target, source, seed, difference`: what means and intervals rest on."""
     notes: tuple[str, ...]
@@ -83,15 +114,14 @@ def transfer_info(
     rows = subset_table(runs).dropna(subset=[split])
     several = rows["experiment"].nunique() > 1
     order = tuple(dict.fromkeys(s for r in runs if r.role == "transfer" for s in r.sources))
-    points = pd.concat(
-        [
-            _seed_differences(cell, str(experiment), str(target), order, split)
-            for (experiment, target), cell in rows.groupby(["experiment", "target"], sort=False)
-        ]
-        or [pd.DataFrame(columns=["experiment", "basis", "target", "source", "seed"])],
-        ignore_index=True,
-    )
-    table = _table(points, truth or {})
+    by_name = {(r.experiment, r.name): r for r in runs}
+    cells = rows.groupby(["experiment", "target"], sort=False)
+    families: list[_Family] = []
+    for draw, ((experiment, target), cell) in enumerate(cells):
+        mine = [by_name[(str(experiment), str(name))] for name in cell["run"]]
+        answered = Answered(examples_of(mine, str(target), split), tuple(mine), draw)
+        families += _families(cell, answered, str(experiment), order, split)
+    table, points = _table(families, truth or {}), _points(families)
     if several:
         for frame in (points, table):
             frame["target"] = frame["experiment"] + ": " + frame["target"]
@@ -101,99 +131,133 @@ def transfer_info(
         targets=tuple(dict.fromkeys(table["target"])),
         bases=tuple(dict.fromkeys(table["basis"])),
         table=table,
+        over_targets=_over_targets(families, order),
         points=points,
         notes=_notes(table),
     )
 
 
-def _seed_differences(
-    cell: pd.DataFrame, experiment: str, target: str, order: Sequence[str], split: str
-) -> pd.DataFrame:
-    """One row per basis, seed and source of one target of one experiment."""
-    found = []
-    bases = [SINGLES, *dict.fromkeys(searched(cell)["method"])]
-    by_seed: dict[int, dict[str, dict[Subset, float]]] = {}
+@dataclass
+class _Family:
+    """The sources of one target by one way of measuring, judged together."""
+
+    experiment: str
+    basis: str
+    target: str
+    evidence: dict[str, Evidence]
+    """By source."""
+    pairs: dict[str, dict[int, int]]
+    """Source → seed → pairs of subsets."""
+
+
+def _families(
+    cell: pd.DataFrame, answered: Answered, experiment: str, order: Sequence[str], split: str
+) -> list[_Family]:
+    """Measure the sources of one target of one experiment, basis by basis."""
+    by_seed: dict[int, dict[str, dict[Subset, tuple[float, Run]]]] = {}
     read = (cell[c] for c in ("seed", "method", "role", "subset", split))
-    for seed, method, role, subset, score in zip(*read, strict=True):
+    for seed, method, role, subset, score, run in zip(*read, answered.runs, strict=True):
         kind = method if Role(role).on_subset else SINGLES if role == Role.SINGLE else ""
         if kind or not subset:  # of the other plain methods only those without any source
-            by_seed.setdefault(int(seed), {}).setdefault(kind, {})[subset] = float(score)
-    for seed, of_seed in sorted(by_seed.items()):
-        without = of_seed.get("", {})
-        for basis in bases:
-            scores = of_seed.get(basis, {})
-            sources = [s for s in order if any(s in subset for subset in scores)]
-            if basis == SINGLES:
-                effects = _singles(scores, without, sources)
-            else:
-                effects = effect({**without, **scores}, sources)
-            for source, (value, pairs) in effects.items():
-                if not np.isnan(value):
-                    found.append((experiment, basis, target, source, seed, value, pairs))
+            by_seed.setdefault(int(seed), {}).setdefault(kind, {})[subset] = (float(score), run)
+    made = []
+    for basis in [SINGLES, *dict.fromkeys(searched(cell)["method"])]:
+        weighed: dict[str, dict[int, dict[Any, float]]] = {}
+        found: dict[str, dict[int, float]] = {}
+        pairs: dict[str, dict[int, int]] = {}
+        for seed, of_seed in sorted(by_seed.items()):
+            scored = {**of_seed.get("", {}), **of_seed.get(basis, {})}
+            for source, (weights, count) in _contrasts(of_seed, basis, order).items():
+                value = sum(w * scored[s][0] for s, w in weights.items())
+                found.setdefault(source, {})[seed] = float(value)
+                runs = {scored[s][1].path: w for s, w in weights.items()}
+                weighed.setdefault(source, {})[seed] = runs
+                pairs.setdefault(source, {})[seed] = count
+        evidence = {s: gather(found[s], [(answered, weighed[s])]) for s in order if s in found}
+        if evidence:
+            made.append(_Family(experiment, basis, answered.examples.target, evidence, pairs))
+    return made
+
+
+def _contrasts(
+    of_seed: dict[str, dict[Subset, tuple[float, Run]]], basis: str, order: Sequence[str]
+) -> dict[str, tuple[dict[Subset, float], int]]:
+    """Weights of subsets in each source's effect, for the sources that a seed tells about."""
+    without, mine = of_seed.get("", {}), of_seed.get(basis, {})
+    sources = [s for s in order if any(s in subset for subset in mine)]
+    if basis == SINGLES:
+        none: Subset = frozenset()
+        alone = [s for s in sources if none in without and frozenset([s]) in mine]
+        return {s: ({frozenset([s]): 1.0, none: -1.0}, 1) for s in alone}
+    found = contrasts(list({**without, **mine}), sources)
+    return {source: made for source, made in found.items() if made[0]}
+
+
+def _points(families: Sequence[_Family]) -> pd.DataFrame:
+    """One row per basis, target, source and seed."""
     columns = ["experiment", "basis", "target", "source", "seed", "difference", "pairs"]
+    found = [
+        (one.experiment, one.basis, one.target, source, seed, value, one.pairs[source][seed])
+        for one in families
+        for source, evidence in one.evidence.items()
+        for seed, value in sorted(evidence.differences.items())
+    ]
     return pd.DataFrame(found, columns=columns)
 
 
-def _singles(
-    scores: dict[Subset, float],
-    without: dict[Subset, float],
-    sources: Sequence[str],
-) -> dict[str, tuple[float, int]]:
-    """Each source alone against no source; nothing where `none` has not finished."""
-    if frozenset() not in without:
-        return {}
-    base = without[frozenset()]
-    return {s: (scores[frozenset([s])] - base, 1) for s in sources if frozenset([s]) in scores}
-
-
-def _table(points: pd.DataFrame, truth: Truth) -> pd.DataFrame:
+def _table(families: Sequence[_Family], truth: Truth) -> pd.DataFrame:
     """Means, intervals and verdicts, corrected within each target."""
     made = []
-    for _, family in points.groupby(["basis", "experiment", "target"], sort=False):
-        rows = [_row(cell) for _, cell in family.groupby("source", sort=False)]
-        for row, p in zip(rows, holm([r["p"] for r in rows]), strict=True):
-            relation = truth.get(row["target"], {}).get(row["source"], "")
-            made.append({**row, "p_holm": p, "verdict": _verdict(row, p), "known": relation})
+    for one in families:
+        for source, judged in zip(one.evidence, judge(list(one.evidence.values())), strict=True):
+            known = truth.get(one.target, {}).get(source, "")
+            made.append({**_row(one, source, judged), "known": known})
     return pd.DataFrame(made, columns=COLUMNS)
 
 
-def _row(cell: pd.DataFrame) -> dict[str, Any]:
-    """One source on one target: mean difference over seeds with interval and p."""
-    values = cell["difference"].to_numpy(dtype=np.float64)
-    interval = bootstrap_interval(values)
-    first = cell.iloc[0]
+def _row(family: _Family, source: str, judged: Judged) -> dict[str, Any]:
+    """One source on one target."""
+    evidence = family.evidence[source]
+    interval = bootstrap_interval(evidence.d)
     return {
-        "experiment": first["experiment"],
-        "basis": first["basis"],
-        "target": first["target"],
-        "source": first["source"],
-        "n_seeds": len(values),
-        "pairs": int(cell["pairs"].sum()),
-        "difference": float(values.mean()),
+        "experiment": family.experiment,
+        "basis": family.basis,
+        "target": family.target,
+        "source": source,
+        "n_seeds": len(evidence.d),
+        "n_examples": evidence.n_examples,
+        "pairs": sum(family.pairs[source].values()),
+        "difference": evidence.difference,
         "low": interval.low,
         "high": interval.high,
-        "p": _student_p(values),
+        "p_student": evidence.p_student,
+        "p_both": evidence.p_both,
+        "p": evidence.p,
+        "p_holm": judged.p_holm,
+        "p_joint": judged.p_joint,
+        "p_corrected": judged.p,
+        "correction": judged.correction,
+        "low_corrected": judged.interval.low,
+        "high_corrected": judged.interval.high,
+        "verdict": {"better": HELPFUL, "worse": HARMFUL}.get(judged.verdict, UNDECIDED),
+        "statement": judged.statement or judged.verdict,
+        "test": judged.test,
     }
 
 
-def _student_p(values: np.ndarray) -> float:
-    """Two-sided p of Student's t over seeds; NaN below `FEWEST_SEEDS` or without any spread.
-
-    Scores move in steps of one example, so equal differences are no sign of certainty.
-    """
-    from scipy.special import stdtr  # scipy.stats takes half a second to import
-
-    n = len(values)
-    spread = float(values.std(ddof=1)) if n > 1 else 0.0
-    if n < FEWEST_SEEDS or spread < 1e-12:
-        return float("nan")
-    return float(2 * stdtr(n - 1, -abs(float(values.mean())) / (spread / np.sqrt(n))))
-
-
-def _verdict(row: dict[str, Any], p: float) -> str:
-    if np.isnan(p) or p > ALPHA:
-        return UNDECIDED
-    return HELPFUL if row["difference"] > 0 else HARMFUL
+def _over_targets(families: Sequence[_Family], order: Sequence[str]) -> pd.DataFrame:
+    """Each source over the targets it was measured on, where there are several."""
+    made = []
+    for basis in dict.fromkeys(one.basis for one in families):
+        mine = [one.evidence for one in families if one.basis == basis]
+        sources = [s for s in order if sum(s in evidence for evidence in mine) > 1]
+        for source in sources:
+            each = [evidence[source] for evidence in mine if source in evidence]
+            summed = over_targets(each, 1 - ALPHA / len(sources))
+            mean = float(np.mean([one.difference for one in each]))
+            ends = (summed.low, summed.high, summed.between)
+            made.append([basis, source, len(each), mean, summed.mean, *ends])
+    return pd.DataFrame(made, columns=OVER_TARGETS)
 
 
 def _notes(table: pd.DataFrame) -> tuple[str, ...]:
@@ -206,6 +270,12 @@ def _notes(table: pd.DataFrame) -> tuple[str, ...]:
         notes.append(
             f"{few} of {len(table)} cells are based on fewer than {FEWEST_SEEDS} seeds and stay "
             "undecided, whatever their scores are."
+        )
+    blind = int((table["n_examples"] == 0).sum())
+    if blind:
+        notes.append(
+            f"{blind} of {len(table)} cells have no stored answers to resample and stay undecided "
+            "(evaluation.keep_predictions)."
         )
     return tuple(notes)
 

@@ -9,6 +9,7 @@ from typing import Literal
 
 from dtvg.methods.specs.base import MethodConfig, Mixture, Needs, Subset
 from dtvg.methods.specs.prompt_tuning import PromptTuning
+from dtvg.methods.specs.rates import PLAIN
 
 
 class AllForOne(MethodConfig):
@@ -19,6 +20,7 @@ class AllForOne(MethodConfig):
     summary = "One prompt tuned on the mixture of all sources, then on the target."
     reads = "mixture"
     rates = "stage_one"
+    own = PLAIN
     trains_scales = False
 
     name: Literal["all_for_one"] = "all_for_one"
@@ -27,7 +29,12 @@ class AllForOne(MethodConfig):
         """Only the prompt tuned on the mixture."""
         return Needs(mixture=Mixture(sources, PromptTuning()))
 
-    def steps(self, stage_one: int, transfer: int) -> int:
+    @property
+    def continues_target(self) -> bool:
+        """It goes on from the mixture's prompt."""
+        return False
+
+    def budget(self, stage_one: int, transfer: int, equal: bool = False) -> int:
         """Both budgets on the target, which has no Stage I of its own.
 
         So every row of a comparison has seen the same number of target steps.

@@ -11,6 +11,7 @@ from typing import Literal
 from pydantic import Field
 
 from dtvg.methods.specs.base import MethodConfig
+from dtvg.methods.specs.rates import OwnRates
 
 
 class Attempt(MethodConfig):
@@ -23,6 +24,7 @@ class Attempt(MethodConfig):
     weights = "learned"
     trains_scales = False
     instance_wise = True
+    own = OwnRates(0.3, gate=0.3, decay=1e-5, source="Asai et al. 2022, 0.3 for both")
 
     name: Literal["attempt"] = "attempt"
     temperature: float = Field(

@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from enum import StrEnum, auto
 from typing import Any, ClassVar, Literal, Self
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import Field, model_validator
 
+from dtvg.methods.specs.rates import ENTRY_FIELDS, RATE_FIELDS, TUNED, OwnRates, Rated, Tuned
 from dtvg.rule.types import RuleSettings
 
 Subset = tuple[str, ...]
@@ -74,6 +75,15 @@ class Needs:
     """Runs on the same target and seed that must have finished; `choose` reads their scores."""
     branches: tuple[Subset, ...] = ()
     """Sources of each branch that trains side by side within the run; empty: it does not branch."""
+    source_data: bool = False
+    """Whether a branch trains on its sources' data as well as on the target's."""
+
+    @property
+    def batches(self) -> int:
+        """Batches of examples that a step of the run trains on."""
+        if not self.branches:
+            return 1
+        return sum(1 + (len(branch) if self.source_data else 0) for branch in self.branches)
 
 
 @dataclass(frozen=True)
@@ -85,19 +95,26 @@ class Choice:
     """For the run's events."""
     note: Mapping[str, Any]
     """For the run's result."""
+    candidates: tuple[tuple[bool, ...], ...] = ()
+    """Subsets that the run trains side by side to keep the best; empty: only the one chosen."""
 
 
-class MethodConfig(BaseModel):
+class MethodConfig(Rated):
     """What every transfer method's configuration has in common.
 
     Class variables say what kind of method it is; subclasses override those that differ.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
     title: ClassVar[str]
     paper: ClassVar[str]
     summary: ClassVar[str]
+    after: ClassVar[str] = ""
+    """Method and paper that this is an adaptation of, not that method as its authors run it; empty:
+    it is run as they do, or ours. Said wherever the method is named to people."""
+    version: ClassVar[int] = 1
+    """Raised when the same settings give other numbers than before; written into each run."""
+    earlier: ClassVar[tuple[int, ...]] = ()
+    """Earlier versions whose half-trained runs the code can still go on with."""
     code: ClassVar[str] = ""
     """Module whose class `Method` trains it; empty: the one of the same name in `dtvg.methods`.
     Methods of other packages name theirs."""
@@ -111,15 +128,34 @@ class MethodConfig(BaseModel):
     """Who says how much of a source is merged: a rule that groups again at every step and can be
     told to hold sources, nobody since all are, a choice made before training, or training."""
     rates: ClassVar[Literal["stage_one", "transfer"]] = "transfer"
-    """Whose learning rates are the default: plain tuning from another start takes Stage I's."""
+    """Which rates of `optim` it takes: plain tuning from another start takes Stage I's."""
+    own: ClassVar[OwnRates] = OwnRates()
+    """Its rates where neither its entry nor `optim` names any."""
     trains_scales: ClassVar[bool] = True
     """Whether there are learned per-token scales."""
     instance_wise: ClassVar[bool] = False
     """Whether every example gets its own prompt; `mixed_prompt` in files is then their mean."""
     role: ClassVar[Role] = Role.HEADLINE
     """What its runs are for, where they do not judge a subset of sources."""
+    candidate: ClassVar[bool] = True
+    """Whether a person would choose it; a row that only explains others is in no family."""
 
     name: str
+    tuned: Tuned | None = Field(
+        None, description="How its rates were chosen, where `dtvg tune` chose them."
+    )
+
+    @model_validator(mode="after")
+    def _rates_have_an_effect(self) -> Self:
+        if self.code:  # of another package, which may train what its settings do not tell
+            return self
+        for what, name in ENTRY_FIELDS.items():
+            if getattr(self, name) is not None and what not in (*self.rated, "decay"):
+                raise ValueError(
+                    f"method '{self.name}' trains nothing at '{name}', so it has no effect; leave "
+                    "it out"
+                )
+        return self
 
     # -- what follows from the class variables ----------------------------------------------
 
@@ -153,6 +189,39 @@ class MethodConfig(BaseModel):
         """Whether sources can be pinned to the group, or banned from it, in mid-run."""
         return self.weights == "grouped" and self.has_source_vectors
 
+    @property
+    def module(self) -> str:
+        """The module whose class `Method` trains a run of this configuration."""
+        return self.code or f"dtvg.methods.{self.name}"
+
+    @property
+    def has_scales(self) -> bool:
+        """Whether a run of this configuration trains per-token scales."""
+        return self.trains_scales
+
+    @property
+    def rated(self) -> tuple[str, ...]:
+        """What has a learning rate: prompt, scale_target, scale, gate."""
+        found = ["prompt"]
+        if self.has_scales:
+            found += ["scale_target", *(["scale"] if self.scale_count(1) else [])]
+        return (*found, *(["gate"] if self.gate_count(1, 1, 1) else []))
+
+    @property
+    def continues_target(self) -> bool:
+        """Whether the prompt it tunes goes on from the target's own Stage I prompt."""
+        return True
+
+    @property
+    def proven(self) -> Tuned | None:
+        """How its rates were chosen; None where they were not, or were changed since."""
+        tuned = self.tuned
+        return tuned if tuned is not None and tuned.belongs_to(self.given) else None
+
+    def without_rates(self) -> Self:
+        """Return the same settings without rates and budget of its own."""
+        return self.model_copy(update=dict.fromkeys((*RATE_FIELDS, TUNED)))
+
     # -- what runs it stands for -------------------------------------------------------------
 
     @classmethod
@@ -178,13 +247,23 @@ class MethodConfig(BaseModel):
     def label(self) -> str:
         """Short name that tells variants apart: the name and every setting not at default."""
         parts = [self.name]
-        for key, field in type(self).model_fields.items():
-            value = getattr(self, key)
-            if key == "name" or value == field.default or value is None:
+        fields = type(self).model_fields
+        for key in (*(k for k in fields if k not in RATE_FIELDS), *RATE_FIELDS):
+            value, field = getattr(self, key), fields[key]
+            if key in ("name", TUNED) or value == field.default or value is None:
                 continue
-            text = _in_letters(value)
-            parts.append(text if isinstance(value, str) else f"{key.replace('_', '')}{text}")
+            parts.append(self.part_of_label(key, value))
         return "-".join(parts)
+
+    def part_of_label(self, key: str, value: Any) -> str:
+        """Return how the label names a setting that is not at default.
+
+        Args:
+            key: the setting.
+            value: what it is set to.
+        """
+        text = _in_letters(value)
+        return text if isinstance(value, str) else f"{key.replace('_', '')}{text}"
 
     def named_sources(self) -> Subset:
         """Return sources this configuration names; they must be among the experiment's."""
@@ -261,20 +340,31 @@ class MethodConfig(BaseModel):
         """
         raise NotImplementedError(f"method '{self.name}' needs no trials")
 
+    def as_of(self, version: int) -> MethodConfig:
+        """Return the configuration under which a run of an earlier version goes on.
+
+        It has the same settings and name; only what they mean is what it was then.
+
+        Args:
+            version: that the run was made with.
+        """
+        return self
+
     # -- sizes and budgets -----------------------------------------------------------------------
 
-    def steps(self, stage_one: int, transfer: int) -> int:
+    def budget(self, stage_one: int, transfer: int, equal: bool = False) -> int:
         """Return the optimiser steps of a transfer run.
 
         Args:
             stage_one: steps of Stage I.
             transfer: steps of Stage II.
+            equal: whether a prompt that does not go on from the target's gets Stage I's steps too.
         """
-        return transfer
+        return transfer + (stage_one if equal and not self.continues_target else 0)
 
     def scale_count(self, sources: int) -> int:
         """Return how many learned scales `[r]` there are beside the target's."""
-        return sources if self.trains_scales and self.has_source_vectors else 0
+        return sources if self.has_scales and self.has_source_vectors else 0
 
     def gate_count(self, length: int, width: int, sources: int) -> int:
         """Return how many learned gates, assignment logits or attention weights there are."""

@@ -10,15 +10,18 @@ from typing import Literal
 from pydantic import Field
 
 from dtvg.methods.specs.base import MethodConfig
+from dtvg.methods.specs.rates import GATED
 
 
 class Dmtg(MethodConfig):
     """Which sources share the target's group, learned by Gumbel-softmax in one run."""
 
-    title = "DMTG"
+    title = "After DMTG (2407.05082)"
     paper = "One-Shot Differentiable Multi-Task Grouping, arXiv 2407.05082"
     summary = "Sources assigned to groups by a learned Gumbel-softmax; one group is the target's."
+    after = "DMTG (2407.05082)"
     weights = "learned"
+    own = GATED
 
     name: Literal["dmtg"] = "dmtg"
     groups: int = Field(

@@ -5,7 +5,7 @@ Its settings; the code is `dtvg.methods.dtvg`. arXiv 2503.18063, sections 3 and 
 
 from __future__ import annotations
 
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -25,9 +25,8 @@ class Dtvg(MethodConfig):
     name: Literal["dtvg"] = "dtvg"
     rule: RuleName = Field(
         "greedy",
-        description="How the group is decided: greedy is the paper's, the others are ablations. "
-        + "; ".join(f"{name}: {RULES[name].summary}" for name in RULE_NAMES)
-        + ".",
+        description="How the group is decided: greedy is the paper's, the others are ablations "
+        "and controls. " + "; ".join(f"{name}: {RULES[name].summary}" for name in RULE_NAMES) + ".",
     )
     measure: Literal["dot", "cosine"] = Field(
         "dot", description="Inner product of the pooled vectors (the paper's), or their cosine."
@@ -57,17 +56,71 @@ class Dtvg(MethodConfig):
         "absolute",
         description="Hysteresis in units of the objective, or as a share of the best objective.",
     )
+    schedule: Literal["regular", "random"] = Field(
+        "regular",
+        description="Regroup at the first of every k steps, or (a control) at one of every k that "
+        "is drawn by the run's seed: as many regroupings, at random times.",
+    )
+    shuffled: bool = Field(
+        False,
+        description="A control: one random order of the d entries for all source vectors. Norms "
+        "and products between sources stay, the relation to the target goes.",
+    )
+    init_only: bool = Field(
+        False,
+        description="A control: start where the first step composes the prompt, then tune it "
+        "alone, without sources.",
+    )
+    nonnegative_scale: bool = Field(
+        False,
+        description="A control: scales are the sizes of the learned numbers, so that no source is "
+        "subtracted.",
+    )
     scale_activation: Literal["identity", "sigmoid", "relu"] = Field(
         "identity", description="What the learned scales pass through; the paper's is identity."
     )
 
     def grouping_settings(self) -> RuleSettings:
         """Settings of `decide` that reproduce this method's decisions."""
-        return RuleSettings(**{name: getattr(self, name) for name in RuleSettings.names()})
+        names = [name for name in RuleSettings.names() if name != "version"]
+        return RuleSettings(**{name: getattr(self, name) for name in names})
+
+    @property
+    def module(self) -> str:
+        """Tuning from a start is code of its own."""
+        return "dtvg.methods.init_only" if self.init_only else super().module
+
+    @property
+    def has_scales(self) -> bool:
+        """After a start there is nothing to scale."""
+        return not self.init_only
+
+    @property
+    def can_hold(self) -> bool:
+        """After a start no group is merged that a source could be held in."""
+        return not self.init_only and super().can_hold
+
+    @property
+    def scales_pass(self) -> str:
+        """What the learned scales pass through: `scale_activation`, or their size."""
+        return "absolute value" if self.nonnegative_scale else self.scale_activation
+
+    def part_of_label(self, key: str, value: Any) -> str:
+        """Switches by their names alone; a random schedule is not a random rule."""
+        if key == "schedule":
+            return f"{key}_{value}"
+        return key if value is True else super().part_of_label(key, value)
 
     @model_validator(mode="after")
     def _every_setting_has_an_effect(self) -> Self:
         idle = idle_settings(self.grouping_settings())
+        if self.nonnegative_scale and self.init_only:
+            idle = "with 'init_only' no scale is trained, so 'nonnegative_scale' has no effect"
+        elif self.nonnegative_scale and self.scale_activation != "identity":
+            idle = (
+                f"scales through {self.scale_activation} are never negative, so "
+                "'nonnegative_scale' has no effect; leave one of them out"
+            )
         if idle:
             raise ValueError(idle)
         return self

@@ -10,10 +10,13 @@ from typing import Literal
 from pydantic import Field
 
 from dtvg.methods.specs.base import MethodConfig
+from dtvg.methods.specs.rates import ADAPTED
 
 
 class MergingConfig(MethodConfig):
     """What the methods have in common whose merged vector is added to the target's."""
+
+    own = ADAPTED
 
     coefficient: float = Field(
         1.0, gt=0, description="λ: factor of the merged vector (its learned scale starts at 1)."

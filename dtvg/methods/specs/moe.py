@@ -10,17 +10,20 @@ from typing import Literal, Self
 from pydantic import Field, model_validator
 
 from dtvg.methods.specs.base import MethodConfig
+from dtvg.methods.specs.rates import GATED
 
 
 class Moe(MethodConfig):
     """For every example, a sparse gate over the source vectors as experts."""
 
-    title = "Mixture of experts"
+    title = "After sparse mixture of experts (2204.07689)"
     paper = "Sparsely Activated Mixture-of-Experts, arXiv 2204.07689"
     summary = "A task-aware gate picks k source vectors for every example, with load balance."
+    after = "sparse mixture of experts (2204.07689)"
     weights = "learned"
     trains_scales = False
     instance_wise = True
+    own = GATED
 
     name: Literal["moe"] = "moe"
     k: int = Field(

@@ -12,6 +12,7 @@ from pydantic import Field
 
 from dtvg.methods.specs.base import MethodConfig, Mixture, Needs, Subset
 from dtvg.methods.specs.mpt_sources import MptSources
+from dtvg.methods.specs.rates import OwnRates
 
 
 class Mpt(MethodConfig):
@@ -23,6 +24,7 @@ class Mpt(MethodConfig):
     reads = "prompts"
     weights = "learned"
     trains_scales = False
+    own = OwnRates(0.3, gate=0.4, decay=1e-5, source="Wang et al. 2023, 0.4 for u and v")
     prepares = (MptSources,)
 
     name: Literal["mpt"] = "mpt"
@@ -50,6 +52,11 @@ class Mpt(MethodConfig):
             return plain
         method = MptSources(distil_weight=self.distil_weight, iterations=self.iterations)
         return replace(plain, mixture=Mixture(sources, method))
+
+    @property
+    def continues_target(self) -> bool:
+        """Where the product starts as close as possible to the target's Stage I prompt."""
+        return self.start == "fit"
 
     def gate_count(self, length: int, width: int, sources: int) -> int:
         """The target's rank-one matrix."""

@@ -10,16 +10,19 @@ from typing import Literal
 from pydantic import Field
 
 from dtvg.methods.specs.base import MethodConfig
+from dtvg.methods.specs.rates import ADAPTED
 
 
 class PrimalDual(MethodConfig):
     """An online task-relation matrix, learned in the dual, weighs the sources."""
 
-    title = "Primal-dual relations"
+    title = "After primal-dual online MTL (2004.01305)"
     paper = "Distributed Primal-Dual Online Multi-Task Learning, arXiv 2004.01305"
     summary = "A task-relation matrix learned online from per-task duals weighs the sources."
+    after = "primal-dual online MTL (2004.01305)"
     weights = "learned"
     trains_scales = False
+    own = ADAPTED
 
     name: Literal["primal_dual"] = "primal_dual"
     rate: float = Field(

@@ -10,15 +10,18 @@ from typing import Literal
 from pydantic import Field
 
 from dtvg.methods.specs.base import MethodConfig
+from dtvg.methods.specs.rates import GATED
 
 
 class Relational(MethodConfig):
     """Per source one kind of context, chosen by differentiable search."""
 
-    title = "Relational context"
+    title = "After ATRC (2104.13874)"
     paper = "Exploring Relational Context (ATRC), arXiv 2104.13874"
     summary = "For each source, a searched kind of context: token by token, attended, or none."
+    after = "ATRC (2104.13874)"
     weights = "learned"
+    own = GATED
 
     name: Literal["relational"] = "relational"
     projection: int = Field(

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Literal
 
 from dtvg.methods.specs.base import MethodConfig
+from dtvg.methods.specs.rates import PLAIN
 
 
 class Spot(MethodConfig):
@@ -19,6 +20,12 @@ class Spot(MethodConfig):
     reads = "prompts"
     weights = "given"
     rates = "stage_one"
+    own = PLAIN
     trains_scales = False
 
     name: Literal["spot"] = "spot"
+
+    @property
+    def continues_target(self) -> bool:
+        """It goes on from a source's prompt."""
+        return False

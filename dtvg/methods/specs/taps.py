@@ -10,6 +10,7 @@ from typing import Literal
 from pydantic import Field
 
 from dtvg.methods.specs.base import MethodConfig
+from dtvg.methods.specs.rates import GATED
 
 
 class Taps(MethodConfig):
@@ -18,8 +19,11 @@ class Taps(MethodConfig):
     title = "TAPS"
     paper = "Task Adaptive Parameter Sharing, arXiv 2203.16708"
     summary = "Learned 0/1 gates per token: the shared prompt, or the target's own token."
+    version = 2
+    earlier = (1,)
     weights = "learned"
     trains_scales = False
+    own = GATED
 
     name: Literal["taps"] = "taps"
     base: Literal["mean_sources", "init"] = Field(
@@ -34,3 +38,13 @@ class Taps(MethodConfig):
     def gate_count(self, length: int, width: int, sources: int) -> int:
         """One score per token."""
         return length
+
+    def as_of(self, version: int) -> MethodConfig:
+        """Version 1 started at the target's Stage I prompt."""
+        return TapsFromTarget.model_construct(**dict(self)) if version == 1 else self
+
+
+class TapsFromTarget(Taps):
+    """TAPS as of version 1."""
+
+    code = "dtvg.methods.earlier.taps_1"

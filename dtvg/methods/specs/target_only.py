@@ -17,5 +17,6 @@ class TargetOnly(MethodConfig):
     paper = "DTVG ablation, arXiv 2503.18063"
     summary = "The target's vector with its per-token scale, no sources."
     reads = "nothing"
+    candidate = False
 
     name: Literal["target_only"] = "target_only"

@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BeforeValidator, Field, model_validator
 
 from dtvg.methods.specs.base import MethodConfig
+from dtvg.methods.specs.rates import PLAIN
 
 OWN = "target"
 """Stands for the target's own vector among the coefficients."""
@@ -56,6 +57,7 @@ class TpvSum(MethodConfig):
     summary = "Prompt tuning started from the initial prompt plus a sum of source vectors."
     weights = "given"
     rates = "stage_one"
+    own = PLAIN
     trains_scales = False
 
     name: Literal["tpv_sum"] = "tpv_sum"
@@ -84,10 +86,16 @@ class TpvSum(MethodConfig):
         return parse_coefficients(self.coefficients or "")
 
     @property
+    def continues_target(self) -> bool:
+        """Only where the target's own vector is among those that are added."""
+        return OWN in self.parsed
+
+    @property
     def label(self) -> str:
-        """The name, how vectors are combined, and each coefficient, in a name's letters."""
-        parts = [self.name, *([self.combine] if self.combine != "best_pair" else [])]
-        return "-".join([*parts, *(f"{name}{value:g}" for name, value in self.parsed.items())])
+        """The name, how vectors are combined, each coefficient and rate, in a name's letters."""
+        parts: list[str] = [self.name, *([self.combine] if self.combine != "best_pair" else [])]
+        parts += [f"{name}{value:g}" for name, value in self.parsed.items()]
+        return "-".join([*parts, *(f"{k.replace('_', '')}{v:g}" for k, v in self.given.items())])
 
     def named_sources(self) -> tuple[str, ...]:
         """Sources that must be among the experiment's."""

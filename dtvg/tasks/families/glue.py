@@ -11,6 +11,8 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
+
 from dtvg.tasks.spec import Example, FieldProblem, SplitPlan, TaskSpec
 from dtvg.tasks.text import source_text
 
@@ -58,7 +60,9 @@ def stsb_example(row: Mapping[str, Any]) -> list[Example]:
     score = row["label"]
     if not isinstance(score, int | float) or not 0 <= score <= 5:
         raise FieldProblem("label", score, "a score from 0 to 5")
-    target = f"{round(score * 5) / 5:.1f}"
+    # in float32 as in T5, so that a score reads the same from a file of either width
+    fifths = np.rint(np.float32(score) * np.float32(5))
+    target = f"{fifths / 5:.1f}"
     return [Example(source_text("stsb", PAIR, row), target, (target,))]
 
 
@@ -90,6 +94,6 @@ TASKS: tuple[TaskSpec, ...] = (
         _glue("stsb", "Semantic Textual Similarity Benchmark", PAIR, (),
               ("pearson", "spearman"), SplitPlan(5_749, test="test"),
               "Cer et al. 2017, arXiv 1708.00055"),
-        convert=stsb_example,
+        convert=stsb_example, text_version=2,
     ),
 )  # fmt: skip

@@ -16,6 +16,8 @@ from dtvg.tasks.spec import Example, FieldProblem, SplitPlan, TaskSpec
 PARQUET = "refs/convert/parquet"
 """The hub's own Parquet copy of a data set whose original is a script, which is never run."""
 METRICS = ("rouge1", "rouge2", "rougeL", "bleu", "meteor_stem")
+BESIDE = ("bleu_lower", "cider")
+"""What the scripts of E2E and WebNLG print; the score stays the mean of METRICS."""
 
 
 def _texts(row: Mapping[str, Any], column: str) -> list[str]:
@@ -106,6 +108,7 @@ def _nlg(
         labels=(),
         metrics=METRICS,
         split=split,
+        beside=BESIDE,
         label_column=target,
         max_target_tokens=tokens,
         paper=paper,

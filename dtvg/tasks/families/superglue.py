@@ -59,45 +59,53 @@ def without_markup(text: str) -> str:
     return _TAG.sub("", _BREAK.sub(" ", text))
 
 
-def span_place(text: str, span: str, index: int, column: str) -> tuple[int, int]:
-    """Return where a span stands: begin and end in characters.
+def mark_span(text: str, span: str, index: int, mark: str) -> str:
+    """Mark a span where its first word stands, by T5's expression (arXiv 1910.10683).
 
     Args:
-        text: words separated by white space.
+        text: words, each followed by one white space character.
         span: one or more words; what follows in the last word (a full stop) is not part of it.
-        index: number of its first word, from 0, which tells repeated words apart; where another
-            word stands there, the nearest occurrence counts.
-        column: for the message.
+        index: number of its first word, from 0; where another word stands there, the text stays
+            as it is.
+        mark: put before and behind the span.
+    """
+    place = rf"^((?:\S+\s){{{index}}})"
+    try:
+        pattern = re.compile(f"{place}({span})")  # T5 takes the span itself as an expression
+    except re.error:
+        pattern = re.compile(f"{place}({re.escape(span)})")
+    found = pattern.match(text)
+    if found is None:
+        return text
+    return f"{found[1]}{mark} {found[2]} {mark}{text[found.end() :]}"
+
+
+def _span(row: Mapping[str, Any], number: int) -> tuple[str, int]:
+    """Return a span and the number of its first word.
 
     Raises:
         FieldProblem: the text does not hold the span.
     """
-    begins = [match.start() for match in re.finditer(r"\S+", text)]
-    words = span.split()
-    pattern = re.compile(r"\s+".join(re.escape(word) for word in words)) if words else None
-    found = [i for i, at in enumerate(begins) if pattern is not None and pattern.match(text, at)]
-    if pattern is None or not found:
-        raise FieldProblem(column, span, "words that stand in the text")
-    begin = begins[min(found, key=lambda i: abs(i - index))]
-    match = pattern.match(text, begin)
-    return begin, begin if match is None else match.end()
+    column = f"span{number}_text"
+    words = str(row[column]).split()
+    pattern = r"(?<!\S)" + r"\s+".join(re.escape(word) for word in words)
+    if not words or re.search(pattern, row["text"]) is None:
+        raise FieldProblem(column, row[column], "words that stand in the text")
+    return str(row[column]), int(row[f"span{number}_index"])
 
 
 def wsc_example(row: Mapping[str, Any]) -> list[Example]:
-    """Turn a row of WSC into text: `* span1 *` and `# span2 #` marked where they stand.
+    """Turn a row of WSC into text as T5 does: `* span1 *` and `# span2 #` where they stand.
+
+    The second span is looked for in the text with the first one's marks, which are two more
+    words where the first span comes first; a span that overlaps the first stays unmarked.
 
     Raises:
         FieldProblem: a span is not in the text, or the label is neither 0 nor 1.
     """
-    text = row["text"]
-    marks: list[tuple[int, int, str]] = []
-    for number, mark in ((1, "*"), (2, "#")):
-        column = f"span{number}_text"
-        place = span_place(text, str(row[column]), int(row[f"span{number}_index"]), column)
-        # at one place, what ends stands before what begins
-        marks += [(place[0], 1, f"{mark} "), (place[1], 0, f" {mark}")]
-    for at, _, mark in sorted(marks, reverse=True):
-        text = text[:at] + mark + text[at:]
+    (first, at), (second, then) = _span(row, 1), _span(row, 2)
+    text = mark_span(row["text"], first, at, "*")
+    text = mark_span(text, second, then + 2 * (at < then), "#")
     label = _binary(row["label"])
     return [Example(f"wsc text: {text}", str(label), (str(label),), label)]
 
@@ -115,6 +123,15 @@ def multirc_example(row: Mapping[str, Any]) -> list[Example]:
     return [Example(source, str(label), (str(label),), label, question)]
 
 
+_ENDED = re.compile(r"([.?!\"'])\n@highlight\n")
+_NOT_ENDED = re.compile(r"\n@highlight\n")
+
+
+def with_sentences(passage: str) -> str:
+    """Turn a passage's marks of its summary's sentences into ends of sentences, as T5 does."""
+    return _NOT_ENDED.sub(". ", _ENDED.sub(r"\1 ", passage))
+
+
 def record_example(row: Mapping[str, Any]) -> list[Example]:
     """Turn a row of ReCoRD into one example per gold answer, each scored against all of them.
 
@@ -124,7 +141,11 @@ def record_example(row: Mapping[str, Any]) -> list[Example]:
     if not isinstance(row["entities"], list):
         raise FieldProblem("entities", row["entities"], "a list of texts")
     answers = accepted_answers(row["answers"])
-    shown = {**row, "entities": ", ".join(row["entities"])}
+    shown = {
+        **row,
+        "entities": ", ".join(row["entities"]),
+        "passage": with_sentences(row["passage"]),
+    }
     source = source_text("record", RECORD_FIELDS, shown)
     query = group_name(row["passage"], row["query"])
     return [Example(source, answer, answers, None, query) for answer in answers]
@@ -153,12 +174,13 @@ TASKS: tuple[TaskSpec, ...] = (
     replace(
         _superglue("wsc", "Winograd Schema Challenge", ("text",), ("false", "true"),
                    ("accuracy",), SplitPlan(554), "Levesque et al. 2012"),
-        config="wsc.fixed", folder="superglue_wsc.fixed", convert=wsc_example,
+        config="wsc.fixed", folder="superglue_wsc.fixed", convert=wsc_example, text_version=2,
         more_columns=("span1_text", "span1_index", "span2_text", "span2_index"),
     ),
     replace(
         _superglue("multirc", "Multi-Sentence Reading Comprehension", (), ("false", "true"),
-                   ("multirc_f1a", "multirc_em"), SplitPlan(27_243), "Khashabi et al. 2018"),
+                   ("multirc_f1a", "multirc_em"), SplitPlan(27_243, rule="halved"),
+                   "Khashabi et al. 2018"),
         fields=MULTIRC_FIELDS, convert=multirc_example,
     ),
     replace(
@@ -166,6 +188,6 @@ TASKS: tuple[TaskSpec, ...] = (
                    ("squad_f1", "squad_em"), SplitPlan(100_730),
                    "Zhang et al. 2018, arXiv 1810.12885"),
         fields=RECORD_FIELDS, label_column="answers", max_target_tokens=32,
-        list_columns=("entities",), convert=record_example,
+        list_columns=("entities",), convert=record_example, text_version=2,
     ),
 )  # fmt: skip

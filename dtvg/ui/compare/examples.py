@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pandas as pd
 import streamlit as st
 
@@ -95,17 +96,21 @@ def _table(info: DisagreementInfo, pairs: tuple[tuple[Run, Run], ...], key: str)
         rows = rows[rows["kind"].isin([ONLY_A, ONLY_B])]
     elif kind != EVERY:
         rows = info.of(kind)
-    shown = _readable(rows, info, pairs)
-    if text:
-        joined = shown[[c for c in shown if shown[c].dtype == object or c == "input"]]
-        held = joined.astype(str).agg(" ".join, axis=1).str.lower()
-        shown = shown[held.str.contains(text.lower(), regex=False)]
+    shown = holding(_readable(rows, info, pairs), text)
     if not len(shown):
         st.info("No example of this kind; choose another, or clear the text.")
         return
     show.numbers(shown, f"{key}-examples", f"examples-{key}-{kind}")
     if "input" not in shown.columns:
         st.caption("The task's rows are not available on this machine, so inputs are not shown.")
+
+
+def holding(shown: pd.DataFrame, text: str) -> pd.DataFrame:
+    """Return the rows in which a text occurs, whatever its case, in a column of texts."""
+    texts = [c for c in shown if not pd.api.types.is_numeric_dtype(shown[c])]
+    wanted = text.lower()
+    held = [wanted in " ".join(map(str, row)).lower() for row in shown[texts].to_numpy()]
+    return shown[np.array(held, dtype=bool)] if text else shown
 
 
 def _count(info: DisagreementInfo, kind: str) -> int:

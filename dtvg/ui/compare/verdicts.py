@@ -119,7 +119,17 @@ def scores(choice: Choice, dark: bool) -> None:
     )
     st.caption(f"Interval: {info.interval}.")
     show.notes(info.notes)
+    _budgets(info, choice)
     _published(info, lines, choice)
+
+
+def _budgets(info: CompareInfo, choice: Choice) -> None:
+    """Show what each row was trained with."""
+    with st.expander("Rates and budgets", icon=":material/speed:"):
+        frame = export.shown_frame(info, "budgets")
+        st.dataframe(frame, hide_index=True, key=f"budget-table-{choice.name}")
+    if info.budgets.note:
+        st.caption(info.budgets.note)
 
 
 @cache.once(32)
@@ -149,7 +159,7 @@ def _printed(lines: Lines, group: str, choice: Choice) -> None:
     places = [lines.columns.index(c) for c in columns]
     text = pd.DataFrame(
         [[_text(line.cells[i]) for i in places] for line in rows],
-        index=[line.method for line in rows],
+        index=[line.shown for line in rows],
         columns=columns,
     )
     look = pd.DataFrame(
@@ -210,6 +220,17 @@ def _exports(info: CompareInfo, name: str, spread: Spread = "std") -> None:
                     key=f"export-{table}-{name}",
                     on_click="ignore",
                 )
+        st.caption("The same as Parquet, with types:")
+        with st.container(horizontal=True):
+            for table in export.TABLES:
+                st.download_button(
+                    f"{table.capitalize()}, Parquet",
+                    partial(export.to_parquet, info, table),
+                    f"{name}-{table}.parquet",
+                    "application/vnd.apache.parquet",
+                    key=f"export-parquet-{table}-{name}",
+                    on_click="ignore",
+                )
 
 
 # -- verdicts ------------------------------------------------------------------------------
@@ -229,6 +250,8 @@ def verdicts(choice: Choice, dark: bool) -> None:
     key = f"{choice.name}-{choice.split}-{subject}-{across}"
     with st.spinner("Comparing, paired by seed and by example", show_time=True):
         shown = verdicts_shown(info)
+    for one in info.primary:
+        st.info(one.sentence, icon=":material/flag:")
     st.subheader(f"{subject} minus each baseline, paired", anchor=False)
     show.figure(
         _forest_figure(_pairs_drawn(info, target), dark, (target,)),

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import streamlit as st
 
 from dtvg.analysis.compare.confdiff import experiment_diff
-from dtvg.analysis.subsets.transfer import SINGLES
+from dtvg.analysis.subsets.transfer import SINGLES, TransferInfo
 from dtvg.figures.curves import curves_figure
 from dtvg.figures.subsets import coefficients_figure, transfer_figure
 from dtvg.methods.specs import Role
@@ -78,9 +78,29 @@ def transfer(choice: Choice, dark: bool) -> None:
     )
     small = " Small print: what the truth table says." if rows["known"].ne("").any() else ""
     st.caption(f"▲ helpful, ▼ harmful, no sign: undecided. Numbers are percentage points.{small}")
+    _over_targets(info, basis, choice)
     show.notes(info.notes)
     if basis != SINGLES:
         _coefficients(choice, basis, dark)
+
+
+def _over_targets(info: TransferInfo, basis: str, choice: Choice) -> None:
+    """Show each source over several targets: the mean, and targets as random effects."""
+    rows = info.over_targets[info.over_targets["basis"] == basis]
+    if not len(rows):
+        return
+    st.subheader("Over all targets", anchor=False)
+    points = rows.drop(columns="basis")
+    numbers = ["mean", "random_effect", "low", "high", "between"]
+    points[numbers] = (100 * points[numbers]).round(1)
+    names = {"n_targets": "targets", "random_effect": "random effects", "between": "τ"}
+    key = f"transfer-targets-{choice.name}-{choice.split}-{basis}"
+    st.dataframe(points.rename(columns=names), hide_index=True, key=key)
+    st.caption(
+        "Points. Mean: over these targets. Random effects: what to expect of another target of "
+        "their kind, with an interval corrected over the sources; τ is the standard deviation "
+        "between targets."
+    )
 
 
 def _coefficients(choice: Choice, method: str, dark: bool) -> None:

@@ -17,15 +17,19 @@ import yaml
 
 from dtvg import paths
 from dtvg.config import ExperimentConfig, Problem, check, settings_path
+from dtvg.config.rates import settings_of
 from dtvg.config.reading import read_yaml, summary
 from dtvg.config.settings_path import Leaf
 from dtvg.errors import ConfigError
-from dtvg.methods.specs import METHODS
+from dtvg.methods.specs import METHODS, MethodConfig
+from dtvg.methods.specs.rates import ENTRY_FIELDS, RATE_FIELDS
 from dtvg.store.layout import free_name
 from dtvg.ui import address, forms
 
 URL_LIMIT = 3_000
 """Characters of changes an address may carry; longer ones are shared as YAML."""
+FAR = 10
+"""Times that a rate of optim may be from a method's own before a new entry states its own."""
 SECTIONS = settings_path.groups(ExperimentConfig)
 """Groups of settings by name: backbone, prompt, optim, ..."""
 
@@ -79,6 +83,27 @@ class Draft:
 def defaults(name: str) -> dict[str, Any]:
     """Return a method's settings as they are where nothing is given."""
     return METHODS[name].model_validate({"name": name}).model_dump(mode="json")
+
+
+def own_rates(name: str, optim: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a newly chosen method's own rates where its paper's are far from those of optim.
+
+    Args:
+        name: the method's.
+        optim: that section as entered; where a rate is empty, methods take their own anyway.
+    """
+    method = METHODS[name].model_validate({"name": name})
+    own = {
+        ENTRY_FIELDS[what]: (getattr(method.own, what), optim.get(setting))
+        for what, setting in settings_of(method).items()
+        if what != "decay"
+    }
+    far = any(
+        isinstance(given, int | float) and max(rate, given) >= FAR * min(rate, given)
+        for rate, given in own.values()
+    )
+    papers = method.own is not MethodConfig.own
+    return {field: rate for field, (rate, _) in own.items()} if far and papers else {}
 
 
 def start(source: str, base: dict[str, Any], changes: dict[str, Any] | None = None) -> Draft:
@@ -140,6 +165,8 @@ def collect(draft: Draft) -> None:
     for entry in draft.methods:
         for leaf in method_leaves(entry):
             entry.values[leaf.name] = _entered(draft, leaf, entry.values.get(leaf.name))
+            if leaf.name in RATE_FIELDS and entry.values[leaf.name] is None:
+                del entry.values[leaf.name]
 
 
 def method_leaves(entry: Entry) -> tuple[Leaf, ...]:
@@ -208,7 +235,7 @@ def parse(text: str, where: str = "This YAML") -> dict[str, Any]:
     found = read_yaml(text, where)
     checked = check(found)
     if checked.config is not None:
-        return checked.config.model_dump(mode="json")
+        return checked.config.to_values()
     values = _completed(found)
     if values is None:
         raise ConfigError(summary(checked.problems, where))
@@ -221,6 +248,8 @@ def blank() -> dict[str, Any]:
     for leaf in settings_path.leaves(ExperimentConfig):
         default = [] if leaf.info.is_required() else leaf.default
         value = list(default) if isinstance(default, tuple) else copy.deepcopy(default)
+        if leaf.empty and not leaf.optional:
+            value = None
         found = settings_path.put(found, leaf.path, value)
     return found
 

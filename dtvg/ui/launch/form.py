@@ -15,7 +15,7 @@ from dtvg.jobs.devices import Device, pick
 from dtvg.methods.specs import METHODS, PROBLEMS
 from dtvg.tasks.catalogue import all_tasks
 from dtvg.ui import forms
-from dtvg.ui.launch.draft import SECTIONS, Draft, Entry, method_leaves
+from dtvg.ui.launch.draft import SECTIONS, Draft, Entry, defaults, method_leaves, own_rates
 
 HOW = {
     "prompt": "Prompt",
@@ -139,7 +139,7 @@ def _choose_methods(draft: Draft, key: str) -> None:
     there = {e.values["name"] for e in draft.methods}
     for name in chosen:
         if name not in there:
-            draft.add(name)
+            draft.add(name, {**defaults(name), **own_rates(name, draft.values["optim"])})
 
 
 def _method(draft: Draft, entry: Entry, problems: dict[str, str], wrong: int) -> None:

@@ -21,7 +21,7 @@ from dtvg.jobs.devices import Device
 from dtvg.jobs.readiness import Finding, findings
 from dtvg.plan import Plan, plan
 from dtvg.plan.estimate import Estimate, duration, estimate
-from dtvg.plan.words import cohort_rows
+from dtvg.plan.words import RATE_COLUMNS, budget_note, cohort_rows, rate_cells, rate_rows
 from dtvg.ui import control, forms
 from dtvg.ui.launch import draft as launch_draft
 from dtvg.ui.launch.draft import Draft
@@ -66,7 +66,8 @@ def planned(config: ExperimentConfig) -> tuple[Plan, Estimate]:
     if device is not None and config.device.name != device.name:
         there = {**config.device.model_dump(), "name": device.name}
         config = config.model_copy(update={"device": DeviceConfig(**there)})
-    return _plan(config.fingerprint(), config)
+    named = ",".join(sorted(config.optim.model_fields_set))
+    return _plan(f"{config.fingerprint()}/{named}", config)
 
 
 def show(configs: Sequence[ExperimentConfig]) -> None:
@@ -89,6 +90,7 @@ def show(configs: Sequence[ExperimentConfig]) -> None:
         f"cohort{'s' * (cohorts != 1)} of runs that train together. {_parameters(costs)}"
     )
     _cohorts(plans[0], configs[0].name if len(configs) > 1 else "")
+    _rates(plans[0], configs[0].name if len(configs) > 1 else "")
     memory = [cost.memory_gib for cost in costs]
     most = max((gib for gib in memory if gib is not None), default=None)
     device = machine.pick(configs[0].device.name, devices())
@@ -109,6 +111,24 @@ def _cohorts(made: Plan, of: str) -> None:
     with st.expander(title, icon=":material/account_tree:"):
         st.dataframe(rows, hide_index=True)
         st.caption("A cohort starts once the cohorts it starts from have finished.")
+
+
+def _rates(made: Plan, of: str) -> None:
+    """List each method's rates and budget, and where they come from.
+
+    Args:
+        made: the plan.
+        of: name of the experiment, where there are several.
+    """
+    rows = rate_rows(made)
+    title = "Rates and budgets" + (f" in {of}" if of else "")
+    with st.expander(title, icon=":material/speed:"):
+        frame = pd.DataFrame([rate_cells(row) for row in rows], columns=list(RATE_COLUMNS))
+        st.dataframe(frame, hide_index=True)
+        st.caption(
+            "A method's entry comes first, then what optim names, then the method's own rates. "
+            f"Target steps are those of the tuned prompt. {budget_note(rows)}"
+        )
 
 
 def _device(device: Device, config: ExperimentConfig, memory: float | None) -> None:

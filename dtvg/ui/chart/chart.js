@@ -1,0 +1,115 @@
+// One Plotly figure that is updated in place, so that zoom, pan and legend choices survive a redraw.
+// The library itself is served by the app; nothing is asked of another machine.
+
+let library = null;
+
+function plotly(path) {
+  if (window.Plotly) return Promise.resolve(window.Plotly);
+  library ??= new Promise((done, failed) => {
+    const script = document.createElement("script");
+    script.src = new URL(path, document.baseURI).href;
+    script.onload = () => done(window.Plotly);
+    script.onerror = () => {
+      library = null;
+      failed(new Error("the chart library did not load"));
+    };
+    document.head.append(script);
+  });
+  return library;
+}
+
+const FULL = {
+  width: 24,
+  height: 24,
+  path: "M7 14H5v5h5v-2H7v-3zM5 10h2V7h3V5H5v5zm12 7h-3v2h5v-5h-2v3zM14 5v2h3v3h2V5h-5z",
+};
+
+function fullscreen(place) {
+  return {
+    name: "Full screen",
+    title: "Full screen",
+    icon: FULL,
+    click: () => (document.fullscreenElement ? document.exitFullscreen() : place.requestFullscreen()),
+  };
+}
+
+// Charts of one link group share their horizontal range and show the same x when hovered.
+function follow(place, name) {
+  place.on("plotly_relayout", (change) => {
+    const range = change["xaxis.range"] ?? [change["xaxis.range[0]"], change["xaxis.range[1]"]];
+    const free = change["xaxis.autorange"];
+    if (place.dataset.led || (range[0] === undefined && !free)) return;
+    for (const other of companions(place, name)) {
+      other.dataset.led = "1";
+      const to = free ? { "xaxis.autorange": true } : { "xaxis.range": [...range] };
+      window.Plotly.relayout(other, to).finally(() => delete other.dataset.led);
+    }
+  });
+  place.on("plotly_hover", (event) => {
+    const x = event.points?.[0]?.x;
+    if (place.dataset.led || x === undefined) return;
+    for (const other of companions(place, name)) {
+      other.dataset.led = "1";
+      try {
+        window.Plotly.Fx.hover(other, { xval: x });
+      } catch {
+        // the other chart has nothing there
+      }
+      delete other.dataset.led;
+    }
+  });
+  place.on("plotly_unhover", () => {
+    for (const other of companions(place, name)) window.Plotly.Fx.unhover(other);
+  });
+}
+
+function companions(place, name) {
+  const all = document.querySelectorAll(`.dtvg-chart[data-link="${CSS.escape(name)}"]`);
+  return [...all].filter((other) => other !== place && other.data);
+}
+
+function draw(Plotly, place, data, setTriggerValue) {
+  const figure = JSON.parse(data.figure);
+  const config = {
+    responsive: true,
+    displaylogo: false,
+    ...data.config,
+    modeBarButtonsToAdd: (place.buttons ??= [fullscreen(place)]), // another object would be a new plot
+  };
+  const layout = { ...figure.layout, autosize: true };
+  place.style.height = `${figure.layout.height ?? 450}px`;
+  return Plotly.react(place, figure.data, layout, config).then(() => {
+    if (place.dataset.heard) return;
+    place.dataset.heard = "1";
+    place.on("plotly_click", (event) => {
+      if (!place.dataset.clicks) return;
+      const point = event.points[0];
+      setTriggerValue("clicked", { x: point.x, y: point.y, custom: point.customdata ?? null });
+    });
+    if (data.link) follow(place, data.link);
+  });
+}
+
+export default function (component) {
+  const { data, parentElement, setTriggerValue } = component;
+  let place = parentElement.querySelector(".dtvg-chart");
+  if (!place) {
+    place = document.createElement("div");
+    place.className = "dtvg-chart";
+    parentElement.append(place);
+  }
+  place.setAttribute("role", "figure");
+  place.setAttribute("aria-label", data.alt);
+  if (data.link) place.dataset.link = data.link;
+  if (data.clicks) place.dataset.clicks = "1";
+  if (place.figure === data.figure) return undefined;
+  place.figure = data.figure;
+  plotly(data.library)
+    .then((Plotly) => draw(Plotly, place, data, setTriggerValue))
+    .catch((error) => {
+      place.textContent = `This chart could not be drawn: ${error.message}.`;
+    });
+  return () => {
+    if (!place.isConnected && window.Plotly) window.Plotly.purge(place);
+  };
+}

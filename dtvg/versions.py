@@ -1,0 +1,51 @@
+"""Versions of what a run's numbers depend on: written when a run is made, checked at resume.
+
+Each covers one thing, so that only what changed is trained anew. A part that a folder does not
+name is of version 1. Who can go on with what is said by `dtvg.store.versions`. docs/run_files.md.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+Version = int | str
+"""A number that is raised, or the name of a rule (`split.<task>`)."""
+Versions = Mapping[str, Version]
+"""Part → version: `stage_one`, `rule`, `method.<name>`, `text.<task>`, `split.<task>`,
+`scoring.<task>`, `few_shot`, `backbone`."""
+
+FIRST = 1
+"""Version of every part that a folder does not name."""
+STAGE_ONE = 1
+"""Of Stage I: raised when the same settings tune another prompt; enters every identity."""
+FEW_SHOT = 2
+"""Of the few-shot draw: 1 drew the rows of a group one after the other, 2 draws groups first."""
+BACKBONE = 2
+"""Of how answers and inputs become tokens: since 2, an answer after its input has the space that
+text has there, and no tokenizer cuts the start of an input. Most tokenizers do both anyway."""
+OF_DATA = ("text", "split")
+"""Kinds of parts that belong to a task, not to how it is trained."""
+
+_WORDS = {
+    "stage_one": "Stage I",
+    "rule": "the rule",
+    "few_shot": "the few-shot draw",
+    "backbone": "how answers and inputs become tokens of this backbone",
+}
+_PARTS = {
+    "method": "method {}",
+    "text": "the text of {}",
+    "split": "the splits of {}",
+    "scoring": "how {} is scored",
+}
+
+
+def number(versions: Versions, part: str) -> int:
+    """Return the version of a part that is numbered."""
+    return int(versions.get(part, FIRST))
+
+
+def words(part: str) -> str:
+    """Return what a part is called in a sentence: `method dtvg`, `the text of rte`."""
+    kind, _, name = part.partition(".")
+    return _PARTS[kind].format(name) if kind in _PARTS else _WORDS.get(part, part)

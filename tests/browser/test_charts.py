@@ -1,0 +1,68 @@
+"""Charts in a browser: what a reader zoomed or hid survives a redraw; clicks are heard."""
+
+from __future__ import annotations
+
+import pytest
+from playwright.sync_api import Browser, Page, expect
+
+from tests.browser.conftest import App
+
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(600)]
+RANGE = "chart => chart._fullLayout.xaxis.range.map(Number)"
+DRAWN_LINE = "chart => chart.layout.shapes.map(s => s.x0).join()"
+HIDDEN = "chart => chart._fullData.filter(t => t.visible === 'legendonly').map(t => t.name)"
+
+
+@pytest.fixture
+def page(app: App, browser: Browser) -> Page:
+    """The recorded example's decisions."""
+    made = browser.new_context(viewport={"width": 1280, "height": 1000}).new_page()
+    made.goto(f"{app.url}/explain?experiment=demo-recorded&step=150")
+    made.locator(".js-plotly-plot .legend").first.wait_for(timeout=120_000)
+    return made
+
+
+def test_zoom_and_legend_survive_a_redraw(page: Page) -> None:
+    chart = page.locator(".js-plotly-plot").first
+    plot = chart.locator(".nsewdrag").first.bounding_box()
+    assert plot is not None
+    middle = plot["y"] + plot["height"] / 2
+    page.mouse.move(plot["x"] + 100, middle)
+    page.mouse.down()
+    page.mouse.move(plot["x"] + 400, middle, steps=5)
+    page.mouse.up()
+    chart.locator(".legendtoggle").nth(1).click()
+    page.wait_for_timeout(1000)  # a second click within this time would be a double click
+    zoomed, line = chart.evaluate(RANGE), chart.evaluate(DRAWN_LINE)
+    assert zoomed[1] - zoomed[0] < 100
+    hidden = chart.evaluate(HIDDEN)
+    assert len(hidden) == 1
+    page.get_by_role("button", name="First step").click()
+    expect(page.get_by_text("The decision at step 1", exact=True)).to_be_visible(timeout=120_000)
+    for _ in range(100):
+        if chart.evaluate(DRAWN_LINE) != line:
+            break
+        page.wait_for_timeout(100)
+    assert chart.evaluate(DRAWN_LINE) != line, "the chart shows the old step"
+    assert chart.evaluate(RANGE) == zoomed
+    assert chart.evaluate(HIDDEN) == hidden
+
+
+def test_a_click_on_the_chart_goes_to_that_step(page: Page) -> None:
+    chart = page.locator(".js-plotly-plot").first
+    plot = chart.locator(".nsewdrag").first.bounding_box()
+    assert plot is not None
+    page.mouse.move(plot["x"] + plot["width"] / 2, plot["y"] + 12)
+    page.mouse.click(plot["x"] + plot["width"] / 2, plot["y"] + 12)
+    page.wait_for_url(lambda url: "step=150" not in url, timeout=120_000)
+    expect(page.get_by_text("The decision at step", exact=False).first).to_be_visible()
+
+
+def test_no_request_leaves_the_machine(app: App, browser: Browser) -> None:
+    page = browser.new_context().new_page()
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    page.goto(f"{app.url}/explain?experiment=demo-recorded")
+    page.locator(".js-plotly-plot").first.wait_for(timeout=120_000)
+    own = (app.url, app.url.replace("http", "ws"), "data:", "blob:")
+    assert [url for url in asked if not url.startswith(own)] == []
