@@ -145,10 +145,11 @@ def _library_reads_once() -> Iterator[None]:
     """
     import gguf
 
-    reader, names = gguf.GGUFReader, gguf.get_tensor_name_map
-    gguf.GGUFReader = functools.lru_cache(maxsize=1)(reader)
-    gguf.get_tensor_name_map = functools.lru_cache(maxsize=8)(names)
+    library: Any = gguf
+    reader, names = library.GGUFReader, library.get_tensor_name_map
+    library.GGUFReader = functools.lru_cache(maxsize=1)(reader)
+    library.get_tensor_name_map = functools.lru_cache(maxsize=8)(names)
     try:
         yield
     finally:
-        gguf.GGUFReader, gguf.get_tensor_name_map = reader, names
+        library.GGUFReader, library.get_tensor_name_map = reader, names

@@ -252,7 +252,8 @@ def save_gguf(path: Any, quantised: bool = False, architecture: str = "llama") -
         if quantised and ".mlp." in name:
             kind = gguf.GGMLQuantizationType.Q8_0
             values = gguf.quants.quantize(values, kind)
-        writer.add_tensor(names.get_name(name, (".weight",)), values, raw_dtype=kind)
+        called = str(names.get_name(name, (".weight",)))
+        writer.add_tensor(called, values, raw_dtype=kind)
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()
