@@ -39,7 +39,7 @@ AVERAGE = "average"
 MISFIT = "settings_do_not_fit"
 """Pydantic's type of the errors that bring their own place and whole sentence."""
 
-Seed = Annotated[int, Field(ge=0)]
+Seed = Annotated[int, Field(ge=0, le=2**63 - 1)]
 
 
 def _no_duplicates(values: tuple[Any, ...]) -> tuple[Any, ...]:
