@@ -12,6 +12,7 @@ import logging
 import os
 import shutil
 from collections.abc import Iterator
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -26,8 +27,6 @@ class GgufFile:
     """Settings, tokenizer and weights of one GGUF file."""
 
     told_by = "its header"
-    silent = True
-    """Nothing is asked of the hub."""
 
     def __init__(self, name: str, path: Path) -> None:
         """Look at the file's header.
@@ -40,6 +39,10 @@ class GgufFile:
         self.header = check_usable(name, path)
         self._identity = content_hash(path)[:16]
         self._kept = beside(path)
+
+    def hub(self) -> AbstractContextManager[None]:
+        """A file needs no hub."""
+        return nullcontext()
 
     def settings(self) -> Any:
         """Return the configuration that transformers makes of the header."""
@@ -84,7 +87,7 @@ class GgufFile:
                 **more,
             )
 
-    def identity(self) -> str:
+    def revision(self, settings: Any) -> str:
         """Return what identifies the weights: a hash of the file's content."""
         return self._identity
 

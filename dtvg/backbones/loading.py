@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -64,13 +64,16 @@ def load_backbone(
             fails (with the library's reason).
     """
     weights = _weight_options(precision, device)
-    source = _source(config)
-    with hub_left_alone() if source.silent else nullcontext():
+    place = location(config.name)
+    source: _Files | GgufFile = (
+        GgufFile(config.name, Path(place)) if is_gguf(place) else _Files(config)
+    )
+    with source.hub():
         settings, tokenizer, model = _load(config.name, source, weights)
     if precision not in QUANTISED:
         model = model.to(device)
     family = EncoderDecoder if settings.is_encoder_decoder else DecoderOnly
-    revision = source.identity()
+    revision = source.revision(settings)
     backbone = family(model, tokenizer, config.name, revision, config.dropout, template)
     if "inputs_embeds" not in backbone.accepts:
         raise ConfigError(
@@ -78,62 +81,6 @@ def load_backbone(
             "so it cannot take a soft prompt; choose another backbone."
         )
     return backbone
-
-
-class _Files:
-    """A folder written by save_pretrained, or a model of the hub."""
-
-    told_by = "its config.json"
-
-    def __init__(
-        self, config: BackboneConfig, place: str, revision: str | None, silent: bool
-    ) -> None:
-        """Remember where to load from, at which revision, and whether to ask nobody."""
-        self.config = config
-        self.place = place
-        self.silent = silent
-        self.options: dict[str, Any] = {"trust_remote_code": False}
-        if revision:
-            self.options["revision"] = revision
-
-    def settings(self) -> Any:
-        import transformers
-
-        return transformers.AutoConfig.from_pretrained(self.place, **self.options)
-
-    def tokenizer(self) -> Any:
-        import transformers
-
-        return transformers.AutoTokenizer.from_pretrained(self.place, **self.options)
-
-    def model(self, loader: Any, **weights: Any) -> Any:
-        return loader.from_pretrained(
-            self.place, output_loading_info=True, **weights, **self.options
-        )
-
-    def identity(self) -> str:
-        return self.config.revision or _revision(location(self.config.name))
-
-
-def _source(config: BackboneConfig) -> _Files | GgufFile:
-    """Return what to load from: a folder, a GGUF file or the hub.
-
-    A model that lies whole in the hub's cache is loaded from there, without a request. Where the
-    hub cannot be reached nothing is asked of it either: its client would repeat every request.
-    """
-    place = location(config.name)
-    if is_gguf(place):
-        return GgufFile(config.name, Path(place))
-    if Path(place).is_dir():
-        return _Files(config, place, config.revision, False)
-    folder = whole_in_cache(place, config.revision)
-    if folder is not None:
-        return _Files(config, str(folder), None, True)
-    try:
-        refuse_unreachable_hub()
-    except ConnectionError:
-        return _Files(config, place, config.revision, True)
-    return _Files(config, place, config.revision, False)
 
 
 def _load(name: str, source: _Files | GgufFile, weights: dict[str, Any]) -> tuple[Any, Any, Any]:
@@ -153,6 +100,60 @@ def _load(name: str, source: _Files | GgufFile, weights: dict[str, Any]) -> tupl
     model, report = _attempt(name, "its weights", source.model, loader, **weights)
     _check_complete(name, report)
     return settings, tokenizer, model
+
+
+def _place(config: BackboneConfig) -> tuple[str, str | None, bool]:
+    """Return the folder or hub id to load from, the revision, and whether to ask nobody.
+
+    A model that lies whole in the hub's cache is loaded from there, without a request. Where the
+    hub cannot be reached nothing is asked of it either: its client would repeat every request.
+    """
+    place = location(config.name)
+    if Path(place).is_dir():
+        return place, config.revision, False
+    folder = whole_in_cache(place, config.revision)
+    if folder is not None:
+        return str(folder), None, True
+    try:
+        refuse_unreachable_hub()
+    except ConnectionError:
+        return place, config.revision, True
+    return place, config.revision, False
+
+
+class _Files:
+    """A folder written by save_pretrained, or a model of the hub."""
+
+    told_by = "its config.json"
+
+    def __init__(self, config: BackboneConfig) -> None:
+        self.config = config
+        self.place, revision, self.silent = _place(config)
+        self.options: dict[str, Any] = {"trust_remote_code": False}
+        if revision:
+            self.options["revision"] = revision
+
+    def hub(self) -> AbstractContextManager[None]:
+        """Ask the hub nothing while loading, where that would be in vain."""
+        return hub_left_alone() if self.silent else nullcontext()
+
+    def settings(self) -> Any:
+        import transformers
+
+        return transformers.AutoConfig.from_pretrained(self.place, **self.options)
+
+    def tokenizer(self) -> Any:
+        import transformers
+
+        return transformers.AutoTokenizer.from_pretrained(self.place, **self.options)
+
+    def model(self, loader: Any, **weights: Any) -> Any:
+        return loader.from_pretrained(
+            self.place, output_loading_info=True, **weights, **self.options
+        )
+
+    def revision(self, settings: Any) -> str:
+        return self.config.revision or _revision(location(self.config.name))
 
 
 def check_architecture(name: str, settings: Any) -> None:

@@ -322,19 +322,6 @@ def _config_on_disk(name: str) -> dict[str, Any] | None:
     return values if isinstance(values, dict) else None
 
 
-def _folder_on_disk(name: str) -> Path | None:
-    """Return the folder with a backbone's config.json: its own, or in the hub's cache."""
-    place = location(name)
-    if is_gguf(place):
-        return None
-    if Path(place).is_dir():
-        return Path(place)
-    from huggingface_hub import try_to_load_from_cache
-
-    cached = try_to_load_from_cache(name, "config.json")
-    return Path(cached).parent if isinstance(cached, str) else None
-
-
 WEIGHTS = ("model.safetensors", "pytorch_model.bin")
 TOKENIZERS = ("tokenizer.json", "spiece.model", "tokenizer.model", "vocab.json", "vocab.txt",
               "tokenizer_config.json")  # fmt: skip
@@ -376,6 +363,19 @@ def _has_weights(folder: Path) -> bool:
             continue
         return bool(parts) and all((folder / part).exists() for part in parts)
     return False
+
+
+def _folder_on_disk(name: str) -> Path | None:
+    """Return the folder with a backbone's config.json: its own, or in the hub's cache."""
+    place = location(name)
+    if is_gguf(place):
+        return None
+    if Path(place).is_dir():
+        return Path(place)
+    from huggingface_hub import try_to_load_from_cache
+
+    cached = try_to_load_from_cache(name, "config.json")
+    return Path(cached).parent if isinstance(cached, str) else None
 
 
 _WIDTH = ("word_embed_proj_dim", "embedding_size", "d_model", "hidden_size", "n_embd", "n_embed")

