@@ -211,7 +211,7 @@ def export_table(arguments: argparse.Namespace) -> int:
             data = data.set_column(place, "gram", pa.array(texts, pa.string()))
         for place, field in enumerate(data.schema):
             if pa.types.is_string(field.type):
-                texts = map(plain_cell, data.column(place).to_pylist())
+                texts = [plain_cell(cell) for cell in data.column(place).to_pylist()]
                 data = data.set_column(place, field.name, pa.array(texts, pa.string()))
         _written(lambda: arrow_csv.write_csv(data, arguments.out), arguments.out)
     print(f"{data.num_rows} rows of '{arguments.table}' written to {arguments.out}")

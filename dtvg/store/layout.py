@@ -16,8 +16,8 @@ from pathlib import Path
 import yaml
 
 from dtvg.config import ExperimentConfig, RunConfig, build, build_config
-from dtvg.config.sections import OPEN
 from dtvg.config.reading import YAML_ERRORS
+from dtvg.config.sections import OPEN
 from dtvg.config.settings_path import differences
 from dtvg.errors import ConfigError, StoreError
 from dtvg.names import check_name
