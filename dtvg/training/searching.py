@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 from dtvg.methods.base import Search
 from dtvg.training.cohort import Cohort, is_due
-from dtvg.training.evaluate import Question, answer, evaluation_rows
+from dtvg.training.evaluate import Question, evaluation_rows
 from dtvg.training.state import RunSlot, Stack
 
 
