@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -112,13 +113,34 @@ def frame_of(info: CompareInfo, table: str) -> pd.DataFrame:
     return made[table]()
 
 
+def plain_cell(value: Any) -> Any:
+    """Return a cell that no spreadsheet takes for a formula: a text gets a quote before it."""
+    if not isinstance(value, str) or value[:1] not in FORMULA:
+        return value
+    try:
+        float(value)
+    except ValueError:
+        return f"'{value}"
+    return value
+
+
+FORMULA = ("=", "+", "-", "@", "\t", "\r")
+"""With these a spreadsheet's formula begins."""
+
+
+def plain_cells(frame: pd.DataFrame) -> pd.DataFrame:
+    """Return a table for a CSV file, without formulas; see `plain_cell`."""
+    named = frame.rename(columns={c: plain_cell(c) for c in frame.columns})
+    return named.map(plain_cell)
+
+
 def to_csv(info: CompareInfo, table: str = "scores") -> str:
     """Return one table as CSV, every digit kept.
 
     In `scores` the column `origin` tells ours from published ones, and columns that begin with
     `subject_` say what the subject is against the row.
     """
-    return str(frame_of(info, table).to_csv(index=False))
+    return str(plain_cells(frame_of(info, table)).to_csv(index=False))
 
 
 def to_parquet(info: CompareInfo, table: str = "scores") -> bytes:

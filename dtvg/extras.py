@@ -14,6 +14,7 @@ EXTRAS = {
     "images": ("kaleido", "plotly"),
     "nlg": ("rouge_score", "sacrebleu", "nltk"),
     "quantized": ("bitsandbytes", "accelerate"),
+    "gguf": ("gguf", "accelerate"),
 }
 """Extra of `pyproject.toml` → the modules that come with it."""
 

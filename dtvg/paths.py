@@ -67,6 +67,11 @@ def datasets() -> Path:
     return home() / "datasets"
 
 
+def models() -> Path:
+    """Return the folder of backbones kept on this machine (`<home>/models`)."""
+    return home() / "models"
+
+
 def demo() -> Path:
     """Return the embedded default: the demo's backbone, tasks and truth table."""
     return shipped() / "demo"

@@ -41,7 +41,7 @@ Maker = Callable[[Experiment, Run | None, int | None], Iterator[View]]
 
 def _scores(experiment: Experiment, run: Run | None, step: int | None) -> Iterator[View]:
     from dtvg.analysis.compare.info import compare_info
-    from dtvg.analysis.compare.lines import verdict_notes, verdicts_shown
+    from dtvg.analysis.compare.lines import shown_name, verdict_notes, verdicts_shown
     from dtvg.figures.compare import compare_figure, forest_figure, profile_figure, ranks_figure
 
     info = compare_info([r for r in experiment.runs if r.role == "transfer"])
@@ -49,7 +49,7 @@ def _scores(experiment: Experiment, run: Run | None, step: int | None) -> Iterat
         "Scores of each method",
         f"Test score at the best validation step. Interval: {info.interval}.",
         compare_figure(info),
-        info.table,
+        info.table.assign(method=[shown_name(info, m) for m in info.table["method"]]),
     )
     for one in info.primary:
         yield View("Primary comparison", one.sentence, None, None)

@@ -22,6 +22,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from dtvg.backbones import decoding
+from dtvg.backbones.chat import ChatTemplate
 from dtvg.backbones.labels import LabelSet
 from dtvg.backbones.speech import Speech, needs_space
 from dtvg.errors import ConfigError
@@ -106,7 +107,13 @@ class Backbone(ABC):
     """Whether the tokenizer was saved so that it cuts the start of a long text."""
 
     def __init__(
-        self, model: Any, tokenizer: Any, name: str, revision: str, dropout: float = 0.0
+        self,
+        model: Any,
+        tokenizer: Any,
+        name: str,
+        revision: str,
+        dropout: float = 0.0,
+        template: str = "plain",
     ) -> None:
         self.model = model.eval().requires_grad_(False)
         self.tokenizer = tokenizer
@@ -116,6 +123,8 @@ class Backbone(ABC):
         self.name = name
         self.revision = revision
         self.dropout = dropout
+        self.chat = ChatTemplate(tokenizer, name) if template == "chat" else None
+        """How inputs are put to it; None: as plain text."""
         embeddings = self._input_embeddings()
         # quantised weights have no floating type of their own; embeddings always do
         self.device: torch.device = embeddings.weight.device
@@ -129,6 +138,11 @@ class Backbone(ABC):
     def _input_embeddings(self) -> Any:
         """Return the module that looks up input embeddings, with whatever scaling it applies."""
         return self.model.get_input_embeddings()
+
+    @property
+    def template(self) -> str:
+        """How inputs are put to it, as `data.template` calls it."""
+        return "plain" if self.chat is None else "chat"
 
     @cached_property
     def pad_id(self) -> int:
@@ -243,7 +257,8 @@ class Backbone(ABC):
 
         Special tokens count towards the limits, the end mark always stays.
         """
-        source_ids = self._source_ids(list(sources), max_source_tokens)
+        read = self._source_ids if self.chat is None else self.chat.ids
+        source_ids = read(list(sources), max_source_tokens)
         answers = self.target_ids(targets, max_target_tokens)
         highest = max((max(ids, default=0) for ids in (*source_ids, *answers)), default=0)
         if highest >= self.vocabulary:
@@ -277,10 +292,16 @@ class Backbone(ABC):
         unknown = self.tokenizer.unk_token_id
         # GPT-2 calls its end mark the unknown token, and its tokens can write anything
         lacks = unknown is not None and unknown != self.tokenizer.eos_token_id
-        spaced = self.joined and needs_space(lambda text: encode([text])[0])
+        spaced = self.joined and self._answers_spaced(lambda text: encode([text])[0])
         return Speech(
             self.name, encode, self._texts, unknown if lacks else None, spaced, self.joined
         )
+
+    def _answers_spaced(self, ids: Callable[[str], Sequence[int]]) -> bool:
+        """Whether an answer's first token holds the space before it."""
+        if self.chat is None:
+            return needs_space(ids)
+        return self.chat.spaced and needs_space(ids, self.chat.opening)
 
     @cached_property
     def versions(self) -> dict[str, int]:
@@ -289,7 +310,8 @@ class Backbone(ABC):
         `answers` is 2 where answers have their space now, `inputs` where the start of a long
         input was cut. Empty for most; it enters the identities of prompts.
         """
-        found = {"answers": self.speech.spaced, "inputs": self.cut_start and not self.joined}
+        answers = self.speech.spaced and self.chat is None
+        found = {"answers": answers, "inputs": self.cut_start and not self.joined}
         return {part: 2 for part, changed in found.items() if changed}
 
     @abstractmethod

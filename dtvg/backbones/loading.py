@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,9 @@ from safetensors import SafetensorError
 from dtvg.backbones.base import Backbone
 from dtvg.backbones.decoder_only import DecoderOnly
 from dtvg.backbones.encoder_decoder import EncoderDecoder
-from dtvg.backbones.specs import location, whole_in_cache
+from dtvg.backbones.faults import sentence
+from dtvg.backbones.gguf_loading import GgufFile
+from dtvg.backbones.specs import is_gguf, location, whole_in_cache
 from dtvg.config import BackboneConfig
 from dtvg.errors import ConfigError
 from dtvg.network import hub_left_alone, refuse_unreachable_hub
@@ -44,34 +46,60 @@ FAULTS = (
 
 
 def load_backbone(
-    config: BackboneConfig, device: str = "cpu", precision: str = "float32"
+    config: BackboneConfig,
+    device: str = "cpu",
+    precision: str = "float32",
+    template: str = "plain",
 ) -> Backbone:
-    """Load a backbone from a folder or the hub, frozen, onto a device.
+    """Load a backbone from a folder, a GGUF file or the hub, frozen, onto a device.
 
     Args:
-        config: name ('demo', hub id or folder), revision and dropout.
+        config: name ('demo', hub id, folder or GGUF file), revision and dropout.
         device: a torch device name.
         precision: `float32`, `bfloat16`, `float16`, `float64`, `int8` or `int4`.
+        template: how inputs are put to it (`data.template`): `plain` or `chat`.
 
     Raises:
         ConfigError: if the name means nothing, it is not a model that writes answers, or loading
             fails (with the library's reason).
     """
     weights = _weight_options(precision, device)
-    place, revision, silent = _place(config)
-    with hub_left_alone() if silent else nullcontext():
-        settings, tokenizer, model = _load(config.name, place, revision, weights)
+    place = location(config.name)
+    source: _Files | GgufFile = (
+        GgufFile(config.name, Path(place)) if is_gguf(place) else _Files(config)
+    )
+    with source.hub():
+        settings, tokenizer, model = _load(config.name, source, weights)
     if precision not in QUANTISED:
         model = model.to(device)
     family = EncoderDecoder if settings.is_encoder_decoder else DecoderOnly
-    revision = config.revision or _revision(location(config.name))
-    backbone = family(model, tokenizer, config.name, revision, config.dropout)
+    revision = source.revision(settings)
+    backbone = family(model, tokenizer, config.name, revision, config.dropout, template)
     if "inputs_embeds" not in backbone.accepts:
         raise ConfigError(
             f"Backbone '{config.name}' ({settings.model_type}) does not accept input embeddings, "
             "so it cannot take a soft prompt; choose another backbone."
         )
     return backbone
+
+
+def _load(name: str, source: _Files | GgufFile, weights: dict[str, Any]) -> tuple[Any, Any, Any]:
+    """Return a model's configuration, tokenizer and the model, as the library loads them."""
+    import transformers
+
+    transformers.utils.logging.disable_progress_bar()
+    settings = _attempt(name, source.told_by, source.settings)
+    check_architecture(name, settings)
+    tokenizer = _attempt(name, "its tokenizer", source.tokenizer)
+    _check_tokenizer(name, tokenizer)
+    loader: Any = (
+        transformers.AutoModelForSeq2SeqLM
+        if settings.is_encoder_decoder
+        else transformers.AutoModelForCausalLM
+    )
+    model, report = _attempt(name, "its weights", source.model, loader, **weights)
+    _check_complete(name, report)
+    return settings, tokenizer, model
 
 
 def _place(config: BackboneConfig) -> tuple[str, str | None, bool]:
@@ -93,37 +121,39 @@ def _place(config: BackboneConfig) -> tuple[str, str | None, bool]:
     return place, config.revision, False
 
 
-def _load(
-    name: str, place: str, revision: str | None, weights: dict[str, Any]
-) -> tuple[Any, Any, Any]:
-    """Return a model's configuration, tokenizer and the model, as the library loads them."""
-    import transformers
+class _Files:
+    """A folder written by save_pretrained, or a model of the hub."""
 
-    options: dict[str, Any] = {"trust_remote_code": False}
-    if revision:
-        options["revision"] = revision
-    transformers.utils.logging.disable_progress_bar()
-    settings = _attempt(
-        name, "its config.json", transformers.AutoConfig.from_pretrained, place, **options
-    )
-    check_architecture(name, settings)
-    tokenizer = _load_tokenizer(name, place, options)
-    loader: Any = (
-        transformers.AutoModelForSeq2SeqLM
-        if settings.is_encoder_decoder
-        else transformers.AutoModelForCausalLM
-    )
-    model, report = _attempt(
-        name,
-        "its weights",
-        loader.from_pretrained,
-        place,
-        output_loading_info=True,
-        **weights,
-        **options,
-    )
-    _check_complete(name, report)
-    return settings, tokenizer, model
+    told_by = "its config.json"
+
+    def __init__(self, config: BackboneConfig) -> None:
+        self.config = config
+        self.place, revision, self.silent = _place(config)
+        self.options: dict[str, Any] = {"trust_remote_code": False}
+        if revision:
+            self.options["revision"] = revision
+
+    def hub(self) -> AbstractContextManager[None]:
+        """Ask the hub nothing while loading, where that would be in vain."""
+        return hub_left_alone() if self.silent else nullcontext()
+
+    def settings(self) -> Any:
+        import transformers
+
+        return transformers.AutoConfig.from_pretrained(self.place, **self.options)
+
+    def tokenizer(self) -> Any:
+        import transformers
+
+        return transformers.AutoTokenizer.from_pretrained(self.place, **self.options)
+
+    def model(self, loader: Any, **weights: Any) -> Any:
+        return loader.from_pretrained(
+            self.place, output_loading_info=True, **weights, **self.options
+        )
+
+    def revision(self, settings: Any) -> str:
+        return self.config.revision or _revision(location(self.config.name))
 
 
 def check_architecture(name: str, settings: Any) -> None:
@@ -168,62 +198,17 @@ def _attempt(name: str, what: str, do: Any, *arguments: Any, **options: Any) -> 
             "to bfloat16, int8 or int4, or choose a smaller backbone."
         ) from None
     except FAULTS as error:
-        raise ConfigError(_sentence(name, what, error)) from None
+        raise ConfigError(sentence(name, what, error)) from None
 
 
-def _sentence(name: str, what: str, error: BaseException) -> str:
-    """Say why a backbone cannot be loaded, and what to do about it."""
-    kinds: set[str] = set()
-    texts: list[str] = []
-    seen: BaseException | None = error
-    while seen is not None and len(texts) < 10:
-        kinds.add(type(seen).__name__)
-        texts.append(str(seen).lower())
-        seen = seen.__cause__ or seen.__context__
-    text = " ".join(texts)
-    start = f"Backbone '{name}' cannot be loaded: "
-    if "GatedRepoError" in kinds or "gated repo" in text:
-        return (
-            f"{start}it is gated. Accept its licence on https://huggingface.co/{name}, then log in "
-            "with `hf auth login`."
-        )
-    if "RepositoryNotFoundError" in kinds or "is not a valid model identifier" in text:
-        return (
-            f"{start}the hub has no such model, or it is private. Check the spelling; for a "
-            "private one log in with `hf auth login`."
-        )
-    unreachable = {"OfflineModeIsEnabled", "ConnectError", "ConnectionError", "ConnectTimeout"}
-    if kinds & unreachable or "couldn't connect to" in text or "offline mode" in text:
-        return (
-            f"{start}the hub cannot be reached and {what} is not in the cache of this machine. Go "
-            f"online once (`hf download {name}`), or give a folder written by save_pretrained."
-        )
-    if "trust_remote_code" in text:
-        return (
-            f"{start}it needs its own code to run, and code from the hub is never run here. Choose "
-            "a model whose architecture is part of transformers."
-        )
-    reason = " ".join(str(error).split())[:300].rstrip(".")
-    return (
-        f"{start}{what} cannot be read ({reason}). Give a folder written by save_pretrained, or a "
-        "hub id."
-    )
-
-
-def _load_tokenizer(name: str, place: str, options: dict[str, Any]) -> Any:
-    """Load the tokenizer; a folder without one is refused, not given an empty one."""
-    import transformers
-
-    tokenizer = _attempt(
-        name, "its tokenizer", transformers.AutoTokenizer.from_pretrained, place, **options
-    )
+def _check_tokenizer(name: str, tokenizer: Any) -> None:
+    """Refuse a place without tokenizer files, for which the library makes an empty one."""
     ordinary = tokenizer("a b c 1 2 3", add_special_tokens=False)["input_ids"]
     if not ordinary or set(ordinary) <= set(tokenizer.all_special_ids) - {tokenizer.unk_token_id}:
         raise ConfigError(
             f"Backbone '{name}' has no tokenizer files (tokenizer.json, or a sentencepiece model); "
             "save them into the same folder with tokenizer.save_pretrained."
         )
-    return tokenizer
 
 
 def _check_complete(name: str, report: Any) -> None:

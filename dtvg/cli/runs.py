@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +11,7 @@ from dtvg.cli import compare
 from dtvg.cli import compare as agreement
 from dtvg.cli import compare as report
 from dtvg.cli.places import locate
-from dtvg.errors import ConfigError
+from dtvg.errors import ConfigError, StoreError
 
 if TYPE_CHECKING:
     from dtvg.store.reader import Run
@@ -96,6 +97,7 @@ def _runs(arguments: argparse.Namespace) -> list[Run]:
 def list_runs(arguments: argparse.Namespace) -> int:
     """Print one line per run."""
     from rich.console import Console
+    from rich.markup import escape
     from rich.table import Table
 
     from dtvg import paths
@@ -114,7 +116,7 @@ def list_runs(arguments: argparse.Namespace) -> int:
             f"{run.step}/{run.total_steps}",
             "" if run.score is None else f"{run.score:.4f}",
             "" if run.test_score is None else f"{run.test_score:.4f}",
-            run.problem or run.message,
+            escape(run.problem or run.message),
         )
     if not runs:
         print(f"No runs in '{root}'. `dtvg demo run` trains the demo experiment.")
@@ -179,6 +181,7 @@ def export_table(arguments: argparse.Namespace) -> int:
     import pyarrow.csv as arrow_csv
     import pyarrow.parquet as pq
 
+    from dtvg.export import plain_cell
     from dtvg.store.reader import read_table
 
     kind = arguments.out.suffix.lower()
@@ -197,7 +200,7 @@ def export_table(arguments: argparse.Namespace) -> int:
         raise ConfigError(f"None of {', '.join(arguments.places)} has a table to export.")
     data = pa.concat_tables(parts)
     if kind == ".parquet":
-        pq.write_table(data, arguments.out)
+        _written(lambda: pq.write_table(data, arguments.out), arguments.out)
     else:
         if "gram" in data.column_names:
             texts = [
@@ -206,9 +209,28 @@ def export_table(arguments: argparse.Namespace) -> int:
             ]
             place = data.column_names.index("gram")
             data = data.set_column(place, "gram", pa.array(texts, pa.string()))
-        arrow_csv.write_csv(data, arguments.out)
+        for place, field in enumerate(data.schema):
+            if pa.types.is_string(field.type):
+                texts = [plain_cell(cell) for cell in data.column(place).to_pylist()]
+                data = data.set_column(place, field.name, pa.array(texts, pa.string()))
+        _written(lambda: arrow_csv.write_csv(data, arguments.out), arguments.out)
     print(f"{data.num_rows} rows of '{arguments.table}' written to {arguments.out}")
     return 0
+
+
+def _written(write: Callable[[], object], path: Path) -> None:
+    """Write a file.
+
+    Raises:
+        StoreError: the disk refuses.
+    """
+    try:
+        write()
+    except OSError as error:
+        raise StoreError(
+            f"'{path}' cannot be written ({error.strerror or error}); free some space, or give "
+            "another --out."
+        ) from None
 
 
 def stop(arguments: argparse.Namespace) -> int:
@@ -300,6 +322,7 @@ def _add_trash(actions: Any) -> None:
     remove.set_defaults(do=delete)
     back = actions.add_parser("restore", help="restore something from the trash")
     back.add_argument("names", nargs="+", metavar="NAME")
+    back.add_argument("--runs-dir", type=Path, help="folder of experiments it lay in")
     back.set_defaults(do=restore)
     shown = actions.add_parser("trash", help="list the trash, or erase what is in it")
     shown.add_argument(
@@ -329,7 +352,7 @@ def restore(arguments: argparse.Namespace) -> int:
     from dtvg.store import trash
 
     for name in arguments.names:
-        made = trash.restore(name)
+        made = trash.restore(name, arguments.runs_dir)
         print(f"{made.name}: back in '{made.origin}'.")
     return 0
 

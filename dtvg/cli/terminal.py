@@ -24,6 +24,7 @@ def score_table(runs: Sequence[Run]) -> Table:
     from rich.table import Table
 
     from dtvg.analysis.compare.info import compare_info
+    from dtvg.analysis.compare.lines import shown_name
 
     info = compare_info(list(runs))
     shown = info.table
@@ -39,7 +40,7 @@ def score_table(runs: Sequence[Run]) -> Table:
             first = row.iloc[0]
             spread = "" if first["n_seeds"] < 2 else f" ± {100 * first['std']:.1f}"
             cells.append(f"{100 * first['mean']:.1f}{spread} (n={int(first['n_seeds'])})")
-        table.add_row(str(method), *cells)
+        table.add_row(shown_name(info, str(method)), *cells)
     return table
 
 

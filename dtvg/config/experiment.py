@@ -42,7 +42,7 @@ MISFIT = "settings_do_not_fit"
 LATER = (("optim", "equal_target_steps"), ("evaluation", "count_start"))
 """Settings that came later: at their defaults they leave a fingerprint as it was."""
 
-Seed = Annotated[int, Field(ge=0)]
+Seed = Annotated[int, Field(ge=0, le=2**63 - 1)]
 
 
 def _no_duplicates(values: tuple[Any, ...]) -> tuple[Any, ...]:

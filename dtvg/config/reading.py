@@ -127,6 +127,13 @@ def load_config(path: str | Path, overrides: Iterable[str] = ()) -> ExperimentCo
     return build_config(with_overrides(values, overrides), str(path))
 
 
+YAML_ERRORS = (
+    yaml.YAMLError, ValueError, TypeError, KeyError, AttributeError, OverflowError,
+    RecursionError,
+)  # fmt: skip
+"""What PyYAML raises on text that is none: also for values such as `!!int x` or 2024-02-30."""
+
+
 def read_yaml(text: str, where: str) -> dict[str, Any]:
     """Return the mapping that a YAML text holds.
 
@@ -139,8 +146,8 @@ def read_yaml(text: str, where: str) -> dict[str, Any]:
     """
     try:
         values = yaml.safe_load(text)
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        sentence = " ".join(str(error).split())
+    except YAML_ERRORS as error:
+        sentence = " ".join(str(error).split())[:300] or type(error).__name__
         raise ConfigError(f"{where} cannot be read; it is not valid YAML: {sentence}") from None
     if not isinstance(values, dict):
         raise ConfigError(

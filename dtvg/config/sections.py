@@ -28,7 +28,8 @@ class BackboneConfig(Section):
     name: str = Field(
         "demo",
         min_length=1,
-        description="'demo', a hub id such as google-t5/t5-base, or a folder.",
+        description="'demo', a hub id such as google-t5/t5-base, a folder, a GGUF file, or a "
+        "name in <home>/models.",
     )
     revision: str | None = Field(None, description="Hub revision (commit, branch or tag).")
     dropout: float = Field(
@@ -46,7 +47,10 @@ class PromptConfig(Section):
         description="The initial prompt draws from the first N vocabulary ids.",
     )
     init_seed: int | None = Field(
-        None, description="Seed of the initial prompt; empty: the run's own seed."
+        None,
+        ge=0,
+        le=2**63 - 1,
+        description="Seed of the initial prompt; empty: the run's own seed.",
     )
     given: dict[str, str] = Field(
         {},
@@ -153,7 +157,12 @@ class DataConfig(Section):
         description="Folder with one sub-folder of Parquet files per data set; "
         "empty: <home>/datasets, then the hub.",
     )
-    seed: int = Field(42, description="Seed of splits and batch order, apart from the run's.")
+    seed: int = Field(
+        42,
+        ge=-(2**63),
+        le=2**63 - 1,
+        description="Seed of splits and batch order, apart from the run's.",
+    )
     split: Literal["plan", "official"] = Field(
         "plan",
         description="Splits by the literature's rule, or the official splits that have labels.",
@@ -184,6 +193,11 @@ class DataConfig(Section):
     labels: Literal["numerals", "words"] = Field(
         "numerals",
         description="Classes are answered as in the literature ('0') or in words ('entailment').",
+    )
+    template: Literal["plain", "chat"] = Field(
+        "plain",
+        description="Inputs as plain text, or as a user's message in the chat template of an "
+        "instruct model's tokenizer.",
     )
     label_words: dict[Name, tuple[str, ...]] = Field(
         {}, description="Your own label words of a task, in class order, e.g. {rte: ['yes', 'no']}."
@@ -255,7 +269,7 @@ class DeviceConfig(Section):
         description="Precision of the backbone; prompts and decisions stay float32. int8 and int4 "
         "need CUDA and the extra `quantized`.",
     )
-    threads: int | None = Field(None, ge=1, description="CPU threads; empty: all cores.")
+    threads: int | None = Field(None, ge=1, le=4096, description="CPU threads; empty: all cores.")
     token_budget: int | None = Field(
         None, ge=64, description="Tokens per micro-batch; empty: chosen for the device."
     )

@@ -14,6 +14,8 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
+from pydantic import TypeAdapter, ValidationError
+
 from dtvg import paths
 from dtvg.errors import StoreError
 from dtvg.jobs import launcher
@@ -66,6 +68,9 @@ class Job:
         return ExperimentDir(Path(self.path))
 
 
+_JOB = TypeAdapter(Job)
+
+
 def folder() -> Path:
     """Return the queue's folder."""
     return paths.home() / "queue"
@@ -101,11 +106,20 @@ def stored() -> list[Job]:
     found = []
     for path in (folder() / "jobs").glob("[0-9]*.json"):
         content = read_json(path) or {}
-        with contextlib.suppress(TypeError, ValueError, KeyError):
-            known = {k: v for k, v in content.items() if k in Job.__dataclass_fields__}
-            runs, state = tuple(known.pop("runs", ())), JobState(known.pop("state"))
-            found.append(Job(**known, runs=runs, state=state))
+        known = {k: v for k, v in content.items() if k in Job.__dataclass_fields__}
+        with contextlib.suppress(ValidationError, OSError, ValueError):
+            found.append(_JOB.validate_python(known))
     return sorted(found, key=lambda j: (j.order, j.id))
+
+
+def unreadable() -> list[str]:
+    """Return one sentence for each file of the queue that holds no job."""
+    known = {job.id for job in stored()}
+    return [
+        f"'{path}' contains no job that can be read, so it is passed over; delete it."
+        for path in sorted((folder() / "jobs").glob("[0-9]*.json"))
+        if path.stem not in known
+    ]
 
 
 def write(job: Job) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from dtvg.backbones.specs import location, on_disk
+from dtvg.backbones.specs import check, has_chat_template, on_disk
 from dtvg.config import ExperimentConfig, Problem
 from dtvg.errors import ConfigError, DataError
 from dtvg.jobs.answers import task_notes
@@ -28,8 +28,8 @@ RUNS_LIMIT = 10_000
 class Finding(Problem):
     """One thing to know about a configuration on this machine.
 
-    Its kind is `taken`, `too_many`, `backbone`, `task`, `data`, `folder`, `answers`, `device` or
-    `precision`.
+    Its kind is `taken`, `too_many`, `backbone`, `task`, `data`, `template`, `folder`, `answers`,
+    `device` or `precision`.
     """
 
     blocks: bool
@@ -48,6 +48,7 @@ def findings(config: ExperimentConfig, runs_dir: Path, devices: list[Device]) ->
         *_name(config.name, runs_dir),
         *_size(config),
         *_backbone(config.backbone.name),
+        *_template(config),
         *_tasks("sources", config.sources, config.data.folder),
         *_tasks("targets", config.targets, config.data.folder),
         *_notes(config),
@@ -100,7 +101,7 @@ def _size(config: ExperimentConfig) -> list[Finding]:
 
 def _backbone(name: str) -> list[Finding]:
     try:
-        location(name)
+        check(name)
     except ConfigError as error:
         return [Finding(("backbone", "name"), "backbone", str(error), True)]
     if on_disk(name):
@@ -124,6 +125,14 @@ def _backbone(name: str) -> list[Finding]:
             False,
         )
     ]
+
+
+def _template(config: ExperimentConfig) -> list[Finding]:
+    name = config.backbone.name
+    if config.data.template == "plain" or has_chat_template(name) is not False:
+        return []
+    sentence = f"Backbone '{name}' has no chat template; choose plain, or an instruct model."
+    return [Finding(("data", "template"), "template", sentence, True)]
 
 
 def _tasks(setting: str, names: Sequence[str], folder: str | None) -> list[Finding]:

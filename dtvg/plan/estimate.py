@@ -17,9 +17,9 @@ GPU_FLOPS = 6e13
 """Sustained matmul rates assumed for the rough estimate: two CPU cores, one data-centre GPU."""
 CPU_STEP, GPU_STEP = 0.02, 0.05
 """Seconds a cohort's step takes however small the model."""
-MEAN_TOKENS, DEMO_TOKENS, ANSWER_TOKENS = 60, 14, 3
-"""Input (of the demo: short sentences) and answer of a usual example; limits on length are rarely
-reached."""
+MEAN_TOKENS, DEMO_TOKENS, ANSWER_TOKENS, CHAT_TOKENS = 60, 14, 3, 30
+"""Input (of the demo: short sentences), answer and chat template of a usual example; limits on
+length are rarely reached."""
 PROCESS_BYTES = 6e8
 """Of Python with its libraries."""
 
@@ -94,10 +94,9 @@ def _seconds(
 
 def _mean_tokens(config: ExperimentConfig) -> int:
     """Tokens the encoder sees of a usual example, the prompt's included."""
-    demo = config.backbone.name == "demo"
-    return config.prompt.length + min(
-        config.data.max_source_tokens, DEMO_TOKENS if demo else MEAN_TOKENS
-    )
+    usual = DEMO_TOKENS if config.backbone.name == "demo" else MEAN_TOKENS
+    usual += CHAT_TOKENS if config.data.template == "chat" else 0
+    return config.prompt.length + min(config.data.max_source_tokens, usual)
 
 
 def _memory_gib(config: ExperimentConfig, sizes: BackboneFacts, runs: int) -> float:

@@ -16,6 +16,7 @@ from pathlib import Path
 import yaml
 
 from dtvg.config import ExperimentConfig, RunConfig, build, build_config
+from dtvg.config.reading import YAML_ERRORS
 from dtvg.config.sections import OPEN
 from dtvg.config.settings_path import differences
 from dtvg.errors import ConfigError, StoreError
@@ -300,7 +301,7 @@ def _changed_keys(content: bytes, run: RunConfig) -> str:
     """Name the settings in which a run's file differs from what its experiment says now."""
     try:
         stored = build(RunConfig, yaml.load(content.decode(), Loader=yaml.CSafeLoader), run.name)
-    except (ConfigError, ValueError, yaml.YAMLError):
+    except (ConfigError, *YAML_ERRORS):
         return "its settings"
     now = run.model_copy(update={"versions": stored.versions, "rates_from": stored.rates_from})
     return ", ".join(differences(stored, now, RunConfig))
@@ -355,7 +356,7 @@ def load_experiment(path: Path) -> tuple[ExperimentDir, ExperimentConfig]:
             f"There is no experiment in '{path}' (no experiment.yaml); "
             "`dtvg runs list` shows all experiments."
         ) from None
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+    except (OSError, *YAML_ERRORS) as error:
         raise StoreError(
             f"'{experiment.config_path}' cannot be read ({' '.join(str(error).split())}); "
             "restore it from a copy, or start a new experiment."

@@ -20,12 +20,14 @@ import yaml
 from safetensors import SafetensorError, safe_open
 
 from dtvg.config import ExperimentConfig, RunConfig, build
+from dtvg.config.reading import YAML_ERRORS
 from dtvg.errors import ConfigError, StoreError
 from dtvg.methods.specs import METHODS, Role, role_of
 from dtvg.records import TABLES, RunResult, RunState
 from dtvg.store import digests
 from dtvg.store.cohorts import visible_parts
 from dtvg.store.files import read_json
+from dtvg.store.formats import read_result
 from dtvg.store.layout import ExperimentDir, RunDir, load_experiment
 from dtvg.store.status import read_status
 from dtvg.store.tables import (
@@ -91,7 +93,7 @@ class Run:
         """The stored configuration; None where it is absent or cannot be read."""
         try:
             return _config(self.path / "config.yaml", _stamp(self.path / "config.yaml"))
-        except (OSError, ValueError, yaml.YAMLError):
+        except (OSError, *YAML_ERRORS):
             return None
 
     @property
@@ -164,8 +166,18 @@ def _stamped(path: Path) -> tuple[int, int] | None:
 
 
 def _open_run(run: RunDir) -> Run:
-    status = read_status(run)
     base: dict[str, Any] = {"experiment": run.path.parent.name, "name": run.name, "path": run.path}
+    try:
+        return _viewed(run, base)
+    except StoreError as error:
+        return Run(**base, state=RunState.FAILED, problem=str(error).rstrip("."))
+    except OSError as error:  # a folder of somebody else
+        why = f"cannot be read ({error.strerror or error})"
+        return Run(**base, state=RunState.FAILED, problem=why)
+
+
+def _viewed(run: RunDir, base: dict[str, Any]) -> Run:
+    status = read_status(run)
     if status is None:
         there = run.path.is_dir()
         why = "no readable status.json" if there else "the folder does not exist"
@@ -178,9 +190,8 @@ def _open_run(run: RunDir) -> Run:
     content = read_json(run.result_path)
     if content is not None:
         try:
-            known = {k: v for k, v in content.items() if k in RunResult.__dataclass_fields__}
-            result, state = RunResult(**known), RunState.FINISHED  # a newer version says more
-        except TypeError:
+            result, state = read_result(run.result_path, content), RunState.FINISHED
+        except StoreError:
             problem = "result.json contains something other than a result"
     elif state is RunState.FINISHED:
         problem = "is marked as finished, but has no result.json"
@@ -267,7 +278,7 @@ def list_experiments(runs_dir: Path | str, with_runs: bool = True) -> list[Exper
         folders = [p for p in Path(runs_dir).iterdir() if p.is_dir() and p.name[0] != "."]
     except OSError:
         return []
-    made = sorted(folders, key=lambda p: p.stat().st_mtime, reverse=True)
+    made = sorted(folders, key=lambda p: (_stamped(p) or (0, 0))[0], reverse=True)
     if with_runs:
         return [open_experiment(path) for path in made]
     found = []

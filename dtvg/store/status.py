@@ -18,6 +18,7 @@ from dtvg.errors import StoreError
 from dtvg.names import check_name
 from dtvg.records import RunState
 from dtvg.store.files import read_json, replace_json
+from dtvg.store.formats import StatusFile, read_model
 from dtvg.store.layout import CohortDir, ExperimentDir, RunDir
 from dtvg.store.lease import held_here
 from dtvg.store.liveness import look_at_run
@@ -111,15 +112,16 @@ class StatusBoard:
 
 
 def read_status(run: RunDir) -> Status | None:
-    """Return a run's status, or None where there is no readable status file."""
-    content = read_json(run.status_path)
-    if content is None:
+    """Return a run's status, or None where there is no readable status file.
+
+    Raises:
+        StoreError: a field of it holds something else than it should.
+    """
+    read = read_model(run.status_path, StatusFile)
+    if read is None:
         return None
-    try:
-        state = RunState(content.get("state", ""))
-    except ValueError:
-        return None
-    message = str(content.get("message") or "")
+    content = read.model_dump(mode="json")
+    state, message = read.state, read.message
     if state.alive:
         sign = look_at_run(run.status_path, content)
         if sign.held is None:
@@ -130,16 +132,16 @@ def read_status(run: RunDir) -> Status | None:
             state = RunState.STOPPING
     return Status(
         state=state,
-        step=int(content.get("step") or 0),
-        total_steps=int(content.get("total_steps") or 0),
-        loss=content.get("loss"),
-        score=content.get("score"),
+        step=read.step,
+        total_steps=read.total_steps,
+        loss=read.loss,
+        score=read.score,
         message=message,
-        cohort=content.get("cohort"),
-        pid=content.get("pid"),
-        host=content.get("host"),
-        started_at=content.get("started_at"),
-        updated_at=content.get("updated_at"),
+        cohort=read.cohort,
+        pid=read.pid,
+        host=read.host,
+        started_at=read.started_at,
+        updated_at=read.updated_at,
         facts=content,
     )
 

@@ -20,7 +20,8 @@ from dtvg import paths
 from dtvg.errors import StoreError
 from dtvg.names import check_name
 from dtvg.records import RunState
-from dtvg.store.files import read_json, replace_json
+from dtvg.store.files import replace_json
+from dtvg.store.formats import OriginFile, read_model
 from dtvg.store.layout import ExperimentDir, changing
 from dtvg.store.lease import keep_out
 from dtvg.store.liveness import look_at_all
@@ -164,37 +165,50 @@ def _entry(place: Path) -> Deleted | None:
     named, held = _ID.fullmatch(place.name), place / HELD
     if named is None or place.is_symlink() or not (held.is_dir() or held.is_symlink()):
         return None
-    facts = read_json(place / ORIGIN) or {}
     try:
-        name, origin, when = str(facts["name"]), str(facts["origin"]), float(facts["time"])
-        size = int(facts["size"]) if "size" in facts else _size(held)
-    except (KeyError, TypeError, ValueError):
+        facts = read_model(place / ORIGIN, OriginFile)
+    except StoreError:
         return None
+    if facts is None:
+        return None
+    name, origin, when = facts.name, facts.origin, facts.time
+    size = _size(held) if facts.size is None else facts.size
     stem = name.replace("/", "-")[: _STEM - len("YYYYMMDD-HHMMSS-")]
     if not named["what"].startswith(stem):
         return None
-    return Deleted(place.name, name, Path(origin), when, size)
+    return Deleted(place.name, name, origin, when, size)
 
 
-def restore(wanted: str) -> Deleted:
+def restore(wanted: str, runs_dir: Path | None = None) -> Deleted:
     """Put something back where it lay.
 
     Args:
         wanted: its id, or its name (the newest of that name).
+        runs_dir: the folder of experiments it lay in; None: the default.
 
     Raises:
-        StoreError: nothing of that name is in the trash, or its place is taken.
+        StoreError: nothing of that name is in the trash, its place is taken, or it lay elsewhere.
     """
     found = [one for one in deleted() if wanted in (one.id, one.name)]
     if not found:
         held = ", ".join(one.name for one in deleted()[:6]) or "nothing"
         raise StoreError(f"There is no '{wanted}' in the trash, which contains {held}.")
     one = found[0]
+    root_of_runs = (runs_dir or paths.runs()).expanduser().resolve()
+    if one.origin != root_of_runs / one.name:
+        raise StoreError(
+            f"'{one.name}' lay in '{one.origin}', not in '{root_of_runs}'; to restore it there, "
+            "name that folder of experiments with --runs-dir."
+        )
     if one.origin.exists():
         raise StoreError(
             f"'{one.origin}' exists again, so '{one.name}' cannot be restored; rename one of them."
         )
     try:
+        if "/" in one.name and not one.origin.parent.is_dir():
+            raise StoreError(
+                f"The experiment of '{one.name}' is not there; restore it first, then its run."
+            )
         one.origin.parent.mkdir(parents=True, exist_ok=True)
         shutil.move(root() / one.id / HELD, one.origin)
         shutil.rmtree(root() / one.id, ignore_errors=True)

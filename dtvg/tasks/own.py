@@ -258,6 +258,9 @@ def parse_description(text: str, path: Path) -> TaskSpec:
         ) from None
     except RecursionError:
         raise ConfigError(f"'{path}' is not a task description: it is nested too deeply.") from None
+    except (ValueError, TypeError, KeyError, AttributeError, OverflowError) as error:
+        why = " ".join(str(error).split())[:200]  # such as `!!int x` or 2024-02-30
+        raise ConfigError(f"'{path}' contains a value that cannot be read ({why}).") from None
     if not isinstance(values, dict):
         raise ConfigError(
             f"'{path}' has no keys; a description has lines such as 'files: {{train: my.csv}}', "

@@ -129,7 +129,9 @@ class _Csv:
 
     def read(self, text_columns: frozenset[str], found: Found) -> tuple[Style, pa.Table, str]:
         """Return the style that fits, the columns, and what else is to be said."""
-        doubtful = self.style.quoted and self.style.quote.encode() in self.content.data
+        data = self.content.data
+        doubtful = self.style.quoted and self.style.quote.encode() in data
+        doubtful = doubtful or data.count(b"\r") != data.count(b"\r\n")
         if found is None and not doubtful and self.content.clean():
             self._take_header()
             table = self._arrow()
@@ -269,6 +271,11 @@ class _Csv:
     def _broken(self, line: int, reason: str) -> DataError:
         if "unexpected end" in reason or "field limit" in reason:
             reason = "a quotation mark that is opened here is never closed"
+        if "new-line character" in reason:
+            return DataError(
+                f"'{self.path}', line {line}: a carriage return stands in a cell without quotation "
+                "marks; remove it, or put the cell in quotes."
+            )
         return DataError(
             f"'{self.path}', line {line}: {reason}; fix the quotation marks{self._unquoted()}."
         )

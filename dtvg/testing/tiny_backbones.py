@@ -196,3 +196,87 @@ def save_backbone(architecture: str, folder: Any, **changes: Any) -> Any:
     made.model.save_pretrained(folder)
     made.tokenizer.save_pretrained(folder)
     return folder
+
+
+CHAT = (
+    "{% for message in messages %}<s>{{ message['role'] }}\n{{ message['content'] }}</s>\n"
+    "{% endfor %}{% if add_generation_prompt %}<s>assistant\n{% endif %}"
+)
+"""A chat template with the marks of `make_tokenizer`."""
+
+
+def save_gguf(path: Any, quantised: bool = False, architecture: str = "llama") -> Any:
+    """Write a tiny random Llama with a byte-level BPE as llama.cpp does; returns the backbone.
+
+    Args:
+        path: of the file.
+        quantised: store the feed-forward weights as Q8_0; otherwise all are float32.
+        architecture: what the file says it holds.
+    """
+    import gguf
+    import numpy as np
+
+    made = make_backbone(
+        "llama",
+        tokenizer=make_tokenizer_of("byte-level"),
+        hidden_size=32,
+        intermediate_size=64,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        tie_word_embeddings=True,
+    )
+    config = made.model.config
+    writer = gguf.GGUFWriter(path, architecture)
+    writer.add_name("tiny")
+    writer.add_block_count(config.num_hidden_layers)
+    writer.add_context_length(config.max_position_embeddings)
+    writer.add_embedding_length(config.hidden_size)
+    writer.add_feed_forward_length(config.intermediate_size)
+    writer.add_head_count(config.num_attention_heads)
+    writer.add_head_count_kv(config.num_key_value_heads)
+    writer.add_layer_norm_rms_eps(config.rms_norm_eps)
+    writer.add_rope_freq_base(config.rope_parameters["rope_theta"])
+    writer.add_vocab_size(config.vocab_size)
+    _write_tokenizer(writer, made.tokenizer, config.vocab_size)
+    names = gguf.get_tensor_name_map(gguf.MODEL_ARCH.LLAMA, config.num_hidden_layers)
+    for name, weight in made.model.state_dict().items():
+        if name == "lm_head.weight":
+            continue
+        values = weight.numpy()
+        for part, heads in (("q", config.num_attention_heads), ("k", config.num_key_value_heads)):
+            if f".{part}_proj." in name:  # llama.cpp keeps the two halves of a head interleaved
+                halves = values.reshape(heads, 2, -1, values.shape[1])
+                values = halves.swapaxes(1, 2).reshape(values.shape)
+        values = np.ascontiguousarray(values, dtype=np.float32)
+        kind = gguf.GGMLQuantizationType.F32
+        if quantised and ".mlp." in name:
+            kind = gguf.GGMLQuantizationType.Q8_0
+            values = gguf.quants.quantize(values, kind)
+        called = str(names.get_name(name, (".weight",)))
+        writer.add_tensor(called, values, raw_dtype=kind)
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    return made
+
+
+def _write_tokenizer(writer: Any, tokenizer: Any, rows: int) -> None:
+    """Write a byte-level BPE; embeddings without a token get one that is never used."""
+    import json
+
+    model = json.loads(tokenizer.backend_tokenizer.to_str())["model"]
+    tokens = [token for token, _ in sorted(model["vocab"].items(), key=lambda pair: pair[1])]
+    tokens += [f"<unused{i}>" for i in range(rows - len(tokens))]
+    merges = [m if isinstance(m, str) else " ".join(m) for m in model["merges"]]
+    writer.add_tokenizer_model("gpt2")
+    writer.add_tokenizer_pre("default")
+    writer.add_token_list(tokens)
+    writer.add_token_types([3 if t in SPECIAL or t.startswith("<unused") else 1 for t in tokens])
+    writer.add_token_merges(merges)
+    writer.add_pad_token_id(0)
+    writer.add_eos_token_id(1)
+    writer.add_bos_token_id(2)
+    writer.add_unk_token_id(3)
+    writer.add_add_bos_token(False)
+    writer.add_chat_template(CHAT)

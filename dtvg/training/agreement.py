@@ -92,7 +92,8 @@ def agreement(
     place = device_named(device, config.device.precision)
     found = pick_device(place)
     set_threads(place)
-    backbone = load_backbone(config.backbone, str(found), config.device.precision)
+    precision = config.device.precision
+    backbone = load_backbone(config.backbone, str(found), precision, config.data.template)
     prompt = asked_of(run, config, tensors, found)
     results = []
     for number, task in enumerate(run_data(config, backbone).tasks):

@@ -17,6 +17,7 @@ import numpy as np
 
 from dtvg.backbones.base import Backbone, Encoded
 from dtvg.config import DataConfig
+from dtvg.errors import ConfigError
 from dtvg.tasks.reading import load_task
 from dtvg.tasks.spec import Example, TaskSpec
 from dtvg.training.tokens import EncodedRows, place_for
@@ -43,23 +44,28 @@ def tokenise(name: str, backbone: Backbone, config: DataConfig) -> TokenisedTask
     """Read and tokenise a task once per process, and once per machine where nothing changes.
 
     Raises:
-        ConfigError, DataError: as `load_task`.
+        ConfigError, DataError: as `load_task`; the backbone was loaded for another template.
     """
+    if config.template != backbone.template:
+        raise ConfigError(
+            f"data.template is {config.template}, but backbone '{backbone.name}' was loaded for "
+            f"{backbone.template} inputs; load it with template='{config.template}'."
+        )
     data = load_task(name, config)
-    key = (name, data.fingerprint, backbone.name + backbone.revision, config.max_source_tokens)
+    chat = backbone.chat
+    fingerprint = data.fingerprint if chat is None else chat.fingerprint(data.fingerprint)
+    key = (name, fingerprint, backbone.name + backbone.revision, config.max_source_tokens)
     if key not in _CACHE:
         spec = _with_room(data.spec, backbone)
         limits = (config.max_source_tokens, spec.max_target_tokens)
 
         def encoded(split: str) -> EncodedRows:
-            place = place_for(data.fingerprint, split, backbone, limits)
+            place = place_for(fingerprint, split, backbone, limits)
             return EncodedRows(data.split(split), backbone, *limits, place)
 
         texts: dict[str, Sequence[Example]] = {"validation": data.validation, "test": data.test}
         rows: dict[str, Sequence[Encoded]] = {split: encoded(split) for split in texts}
-        _CACHE[key] = TokenisedTask(
-            spec, data.fingerprint, encoded("train"), texts, rows, data.rule
-        )
+        _CACHE[key] = TokenisedTask(spec, fingerprint, encoded("train"), texts, rows, data.rule)
     return _CACHE[key]
 
 

@@ -129,7 +129,9 @@ def run_experiment(
         device = pick_device(config.device)
         threads = set_threads(config.device)
         log.info("device %s, %d threads", device, threads)
-        backbone = load_backbone(config.backbone, str(device), config.device.precision)
+        backbone = load_backbone(
+            config.backbone, str(device), config.device.precision, config.data.template
+        )
         chosen = None if only is None else frozenset(only)
         kept = bank or PromptBank()
         renew(experiment, config)

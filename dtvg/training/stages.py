@@ -121,6 +121,7 @@ def tuning_settings(config: RunConfig) -> dict[str, Any]:
         "init_vocabulary": config.prompt.vocabulary,
         # the way of scoring decides which step was the best; identities of the default stay
         **({} if way == ("generate", False) else {"evaluation_way": way}),
+        **({} if data.template == "plain" else {"template": data.template}),
     }
 
 

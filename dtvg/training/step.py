@@ -252,8 +252,9 @@ def _update(
     adamw_update(stack.state.parameters, gradients, stack.moments, rates, decay, updates, finite)
     for name, value in {**step.memory, **observed}.items():
         before = stack.state.memory.get(name)
-        alike = before is not None and before.shape == value.shape
-        stack.state.memory[name] = _kept(finite, value, before) if alike else value
+        if before is not None and before.shape == value.shape:
+            value = _kept(finite, value, before)
+        stack.state.memory[name] = value
     if isinstance(stack.method, InstanceWise):
         step = averaged(step, [len(examples) for _, examples in parts])
     return StackStep(

@@ -100,6 +100,12 @@ def _archive(prompt: TaskPrompt) -> bytes:
         return as_zip(export(from_bank(prompt), folder))
 
 
+def _options(task: str, backbone: str, part: str) -> list[str]:
+    """Return the command's options for what was entered; what is empty is left out."""
+    given = {"--task": task, "--backbone": backbone, "--part": part}
+    return [word for key, value in given.items() if value.strip() for word in (key, value.strip())]
+
+
 def upload() -> None:
     """Let one import a prompt: the files of an adapter, a .safetensors or a .pt file."""
     st.subheader("Import", anchor=False)
@@ -138,11 +144,7 @@ def upload() -> None:
                 (folder / Path(file.name).name).write_bytes(file.getvalue())
             single = len(files) == 1
             path = folder / Path(files[0].name).name if single else folder
-            options = ["--task", task.strip()]
-            if backbone.strip():
-                options += ["--backbone", backbone.strip()]
-            if part.strip():
-                options += ["--part", part.strip()]
+            options = _options(task, backbone, part)
             if initial is not None:
                 start = Path(place) / f"initial{Path(initial.name).suffix}"
                 start.write_bytes(initial.getvalue())

@@ -8,6 +8,7 @@ import pandas as pd
 import plotly.graph_objects as go
 import streamlit as st
 
+from dtvg.export import plain_cells
 from dtvg.figures import images
 from dtvg.ui.chart import Click, chart
 
@@ -104,7 +105,7 @@ def numbers(shown: pd.DataFrame, name: str, key: str) -> None:
 
 def _csv(shown: pd.DataFrame) -> bytes:
     """Return a table as CSV; written when it is asked for."""
-    return shown.to_csv(index=False).encode()
+    return plain_cells(shown).to_csv(index=False).encode()
 
 
 def percent(value: float | None, digits: int = 1) -> str:

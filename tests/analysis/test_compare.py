@@ -17,8 +17,10 @@ from dtvg.analysis.compare.info import (
     compare_info,
 )
 from dtvg.analysis.compare.lines import legend, lines_of
+from dtvg.cli.terminal import score_table
 from dtvg.errors import DataError
 from dtvg.export import export
+from dtvg.report import build_report
 from dtvg.store.reader import Experiment, open_experiment
 from tests.analysis.factory import SOURCES, config, record
 
@@ -132,6 +134,9 @@ def test_adaptations_stand_in_tables_after_what_they_adapt(tmp_path: Path) -> No
     assert any("adaptation" in sentence for sentence in legend(lines, found))
     for form in ("md", "latex"):
         assert "(after DMTG (2407.05082))" in export(found, form)
+    printed = score_table(made.runs).columns[0]._cells
+    assert "dmtg (after DMTG (2407.05082))" in printed and "dtvg" in printed
+    assert "dmtg (after DMTG (2407.05082))" in build_report(made, views=["scores"])
     plain = compare_info([r for r in made.runs if r.method != "dmtg"])
     assert not any("adaptation" in sentence for sentence in legend(lines_of(plain), plain))
 

@@ -35,6 +35,11 @@ SETTINGS: list[dict[str, Any]] = [
     {"rule": "similarity_only"},
     {"rule": "all_sources"},
     {"rule": "empty"},
+    {"rule": "greedy", "regroup_every": 5, "schedule": "random"},
+    {"rule": "greedy", "init_only": True},
+    {"rule": "random"},
+    {"rule": "largest"},
+    {"rule": "farthest"},
 ]
 
 
@@ -58,10 +63,11 @@ def run_of(experiment: Experiment, settings: dict[str, Any]) -> Run:
 def asked_at(settings: dict[str, Any], step: int) -> Asked:
     """The decision of a step, from the very matrices that were recorded."""
     grams = factory.drifting_grams(STEPS, 4, 3)
-    groups = decide_steps(grams, np.arange(1, STEPS + 1), **settings).member
-    remembers = settings["rule"] == "fixed" or settings.keys() & {"regroup_every", "hysteresis"}
+    groups = decide_steps(grams, np.arange(1, STEPS + 1), seed=3, **settings).member
+    keys = {"regroup_every", "hysteresis", "init_only"}
+    remembers = settings["rule"] == "fixed" or settings.keys() & keys
     previous = groups[step - 2] if remembers and step > 1 else None
-    made = decide(grams[step - 1], previous=previous, step=step, **settings)
+    made = decide(grams[step - 1], previous=previous, step=step, seed=3, **settings)
     return Asked(made, settings, previous, step, 3)
 
 
@@ -219,3 +225,92 @@ def test_a_kept_group_is_the_logged_one_of_the_step_before(
     for step in (10, 12, 15):
         info: ExplainInfo = explain_step(run, step)
         assert info.held and np.array_equal(info.member, logged[step - 2])
+
+
+# ---- what a learned scale subtracts --------------------------------------------------------------
+
+
+def scaled(folder: Any, patch: pytest.MonkeyPatch, shares: Any) -> Run:
+    """A run in whose log every source has this share of negative scale entries; None: no column."""
+    columns = made_runs._source_columns
+
+    def with_shares(steps: np.ndarray, sources: Any, made: Any) -> dict[str, Any]:
+        logged = [None] * (len(steps) * len(sources)) if shares is None else shares * len(steps)
+        return columns(steps, sources, made) | {"scale_negative": logged}
+
+    patch.setattr(made_runs, "_source_columns", with_shares)
+    config = factory.config(methods=["dtvg"], targets=["lake"], seeds=[3])
+    made = factory.record(folder, config, steps=STEPS)
+    return next(run for run in made.runs if run.config.method.name == "dtvg")
+
+
+def test_explain_and_groups_say_how_much_of_the_members_is_subtracted(
+    tmp_path: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shares = [0.25, 0.5, 0.0, 0.75]
+    run = scaled(tmp_path, monkeypatch, shares)
+    info = explain_step(run, 7)
+    inside = np.array(shares)[info.member]
+    assert len(inside) and inside.mean() > 0
+    assert info.notes[-1] == (
+        f"Of the group's scale entries {100 * inside.mean():.1f} % are negative: for these prompt "
+        "tokens a member is subtracted, not added."
+    )
+    assert info.scale_negative.tolist() == shares
+    by_name = dict(zip(info.table["source"], info.table["scale_negative"], strict=True))
+    assert by_name == dict(zip(info.sources, shares, strict=True))
+    groups = group_info(run)
+    rows = np.tile(shares, (STEPS, 1))
+    assert groups.negative_share == pytest.approx(rows[groups.member].mean())
+    for s, share in enumerate(groups.source_table["negative_share"]):
+        assert np.isnan(share) if not groups.member[:, s].any() else share == shares[s]
+    shown = groups.weight_table.groupby("source")["negative"].unique()
+    assert [shown[name].tolist() for name in groups.sources] == [[share] for share in shares]
+
+
+def test_without_negative_scales_or_in_older_logs_nothing_is_said(
+    tmp_path: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, shares in (("none", [0.0] * 4), ("older", None)):
+        with monkeypatch.context() as patch:
+            run = scaled(tmp_path / name, patch, shares)
+        info = explain_step(run, 7)
+        assert info.notes == () and (info.scale_negative is None) == (shares is None)
+        assert not group_info(run).negative_share > 0
+        assert len(info.table["scale_negative"]) == 4
+
+
+def zeroed(folder: Any, patch: pytest.MonkeyPatch, place: int, version: int = 2) -> Run:
+    """A run whose target (0) or source has a zero vector."""
+    grams = factory.drifting_grams
+
+    def without(*given: Any) -> np.ndarray:
+        made = grams(*given)
+        made[:, place, :] = made[:, :, place] = 0.0
+        return made
+
+    patch.setattr(factory, "drifting_grams", without)
+    config = factory.config(methods=["dtvg"], targets=["lake"], seeds=[3])
+    made = factory.record(folder, config, steps=STEPS)
+    run = next(run for run in made.runs if run.config.method.name == "dtvg")
+    assert run.config.version("rule") == version
+    return run
+
+
+def test_groups_names_a_candidate_that_learned_nothing_and_a_target_that_is_zero(
+    tmp_path: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        source = zeroed(tmp_path / "source", patch, 2)
+    with monkeypatch.context() as patch:
+        target = zeroed(tmp_path / "target", patch, 0)
+    said = "The vector of birch is zero: it learned nothing in Stage I."
+    assert [note[: len(said)] for note in group_info(source).notes] == [said]
+    assert explain_step(source, 3).notes[0].startswith(said)
+    groups = group_info(target)
+    assert not groups.member.any() and (groups.n_candidates == 0).all()
+    assert groups.notes == (
+        f"At {STEPS} steps the target's vector was zero (first at step 1), so no source was a "
+        "candidate.",
+    )
+    assert explain_step(target, 3).headline.startswith("The target's vector is zero, so no source")

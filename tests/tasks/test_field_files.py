@@ -247,6 +247,14 @@ def test_line_ends_of_old_macintosh_files_are_line_ends(tmp_path: Path) -> None:
     assert rows_of(load(tmp_path, "a.csv")) == set(ROWS)
 
 
+def test_a_carriage_return_within_a_line_makes_no_row(tmp_path: Path) -> None:
+    rows = [("one,dull\rtwo", "bright"), *ROWS]
+    (tmp_path / "a.csv").write_bytes(table(",", rows=rows).encode())
+    with pytest.raises(DataError, match="line 2: a carriage return stands in a cell"):
+        load(tmp_path, "a.csv")
+    assert "line 2: a carriage return" in check(tmp_path, "a.csv").problems[0]
+
+
 def test_columns_under_another_delimiter_are_named(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_text(table(";", head="txt{}mood\n"))
     with pytest.raises(DataError, match=r"'txt' is the nearest.*read as semicolon-separated"):

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from dtvg.errors import ConfigError, DataError
 from dtvg.tasks.catalogue import find_task
+from dtvg.tasks.reading import fingerprint_of
 from dtvg.tasks.spec import Example, SplitPlan, TaskSpec
 from dtvg.tasks.splits import divide, draw_order, leak_note, plan_splits, with_rule
 
@@ -161,8 +162,13 @@ def test_paws_takes_its_official_test_split_and_says_where_it_is_not_at_hand() -
         replace(task, split=replace(task.split, rule="size")), train, validation, None
     )
     assert (absent.train, absent.validation, absent.test, absent.rule) == (
-        former.train, former.validation, former.test, "",
-    )  # fmt: skip
+        former.train,
+        former.validation,
+        former.test,
+        "size",
+    )
+    assert fingerprint_of(task, absent) == fingerprint_of(task, former)
+    assert fingerprint_of(task, there) != fingerprint_of(task, replace(there, rule="given"))
     assert "official test split of paws is not at hand" in absent.notes[0]
 
 

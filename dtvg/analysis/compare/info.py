@@ -122,7 +122,9 @@ class CompareInfo:
                 "margin": told.margin,
                 "sentence": one.sentence,
             }
-            rows.append(row if one.row is None else {**row, **one.row.to_dict()})
+            if one.row is not None:
+                row |= {str(name): value for name, value in one.row.items()}
+            rows.append(row)
         return pd.DataFrame(rows)
 
     @property

@@ -93,7 +93,7 @@ class Line:
     @property
     def shown(self) -> str:
         """What stands in the first column."""
-        return f"{self.method} (after {self.after})" if self.after else self.method
+        return _with_after(self.method, self.after)
 
 
 @dataclass(frozen=True)
@@ -162,9 +162,18 @@ def lines_of(info: CompareInfo, with_published: bool = True, spread: Spread = "s
     return Lines((*targets, *extra), tuple(made), subject, len(subjects) > 1, spread)
 
 
+def shown_name(info: CompareInfo, row: str) -> str:
+    """Return a row's name with what its method is an adaptation of."""
+    return _with_after(row, _after(info, row))
+
+
+def _with_after(name: str, after: str) -> str:
+    return f"{name} (after {after})" if after else name
+
+
 def _after(info: CompareInfo, row: str) -> str:
     """Return what a row's method is an adaptation of; empty: of nothing."""
-    spec = METHODS.get(info.sheet.kinds[row].method)
+    spec = METHODS.get(info.sheet.kinds[row].method) if row in info.sheet.kinds else None
     return "" if spec is None else spec.after
 
 

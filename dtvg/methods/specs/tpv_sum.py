@@ -93,7 +93,7 @@ class TpvSum(MethodConfig):
     @property
     def label(self) -> str:
         """The name, how vectors are combined, each coefficient and rate, in a name's letters."""
-        parts = [self.name, *([self.combine] if self.combine != "best_pair" else [])]
+        parts: list[str] = [self.name, *([self.combine] if self.combine != "best_pair" else [])]
         parts += [f"{name}{value:g}" for name, value in self.parsed.items()]
         return "-".join([*parts, *(f"{k.replace('_', '')}{v:g}" for k, v in self.given.items())])
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import streamlit as st
 
-from dtvg.backbones.specs import BACKBONES
+from dtvg.backbones.specs import BACKBONES, kept_here
 from dtvg.config import ExperimentConfig, settings_path
 from dtvg.config.settings_path import Leaf
 from dtvg.jobs.devices import Device, pick
@@ -47,7 +47,7 @@ def what(draft: Draft, problems: dict[str, str], notes: dict[str, str]) -> None:
             backbone,
             problems,
             notes,
-            options=list(BACKBONES),
+            options=list(dict.fromkeys((*kept_here(), *BACKBONES))),
             show=_backbone,
             title="Backbone",
         )

@@ -15,6 +15,7 @@ import streamlit as st
 
 from dtvg.analysis.overview import table as overview
 from dtvg.analysis.overview.table import ExperimentRow, Group, RunRow
+from dtvg.export import plain_cells
 from dtvg.plan.estimate import duration
 from dtvg.store.reader import Experiment
 from dtvg.ui import address, cache, runs
@@ -77,7 +78,9 @@ def _page(
     with st.container(horizontal=True, vertical_alignment="center"):
         st.download_button(
             "Download CSV",
-            lambda: pd.DataFrame([record(i, view, False) for i in items]).to_csv(index=False),
+            lambda: plain_cells(pd.DataFrame([record(i, view, False) for i in items])).to_csv(
+                index=False
+            ),
             "runs.csv",
             "text/csv",
             icon=":material/download:",
