@@ -30,6 +30,9 @@ class Column(NamedTuple):
     since: int = 1
 
 
+LOSS = "loss"
+"""Metric of `evals`: Σ nll / Σ target tokens on validation, which decides between equal scores."""
+
 STEPS: tuple[Column, ...] = (
     Column("step", "int64", False, "optimiser step, counted from 1; values are before update"),
     Column("seconds", "float64", False, "wall-clock seconds the run has trained so far"),
@@ -79,8 +82,13 @@ EVALS: tuple[Column, ...] = (
     Column("step", "int64", False, "steps trained when evaluated; 0 = before the first"),
     Column("split", "string", False, "validation or test"),
     Column("task", "string", False, "task evaluated"),
-    Column("metric", "string", False, "metric name; 'score' is the mean of the task's metrics"),
-    Column("value", "float64", False, "0..1 (correlations -1..1)"),
+    Column(
+        "metric",
+        "string",
+        False,
+        "metric name; 'score' is the mean of the task's metrics, 'loss' the loss on validation",
+    ),
+    Column("value", "float64", False, "0..1 (correlations -1..1; loss: nats per target token)"),
     Column("n_examples", "int32", False, "rows scored"),
     Column("seconds", "float32", False, "seconds the evaluation took"),
 )

@@ -11,11 +11,14 @@ from collections.abc import Mapping
 Version = int | str
 """A number that is raised, or the name of a rule (`split.<task>`)."""
 Versions = Mapping[str, Version]
-"""Part → version: `stage_one`, `rule`, `method.<name>`, `text.<task>`, `split.<task>`,
+"""Part → version: `stage_one`, `rule`, `selection`, `method.<name>`, `text.<task>`, `split.<task>`,
 `scoring.<task>`, `few_shot`, `backbone`."""
 
 FIRST = 1
 """Version of every part that a folder does not name."""
+SELECTION = 2
+"""Of the best step of a transfer run: 1 kept the earlier of equal scores, 2 takes the lower
+validation loss, then the later step."""
 STAGE_ONE = 1
 """Of Stage I: raised when the same settings tune another prompt; enters every identity."""
 FEW_SHOT = 2
@@ -23,12 +26,13 @@ FEW_SHOT = 2
 BACKBONE = 2
 """Of how answers and inputs become tokens: since 2, an answer after its input has the space that
 text has there, and no tokenizer cuts the start of an input. Most tokenizers do both anyway."""
-OF_DATA = ("text", "split")
+OF_DATA = ("text", "split", "scoring")
 """Kinds of parts that belong to a task, not to how it is trained."""
 
 _WORDS = {
     "stage_one": "Stage I",
     "rule": "the rule",
+    "selection": "how the best step is chosen",
     "few_shot": "the few-shot draw",
     "backbone": "how answers and inputs become tokens of this backbone",
 }

@@ -39,6 +39,9 @@ AVERAGE = "average"
 MISFIT = "settings_do_not_fit"
 """Pydantic's type of the errors that bring their own place and whole sentence."""
 
+LATER = (("optim", "equal_target_steps"), ("evaluation", "count_start"))
+"""Settings that came later: at their defaults they leave a fingerprint as it was."""
+
 Seed = Annotated[int, Field(ge=0, le=2**63 - 1)]
 
 
@@ -108,7 +111,8 @@ class RunConfig(_Shared):
         """Return the version of a numbered part that the run is trained with.
 
         Args:
-            part: `stage_one`, `rule`, `few_shot`, or `method.<name>` of its own method.
+            part: `stage_one`, `rule`, `selection`, `few_shot`, or `method.<name>` of its own
+                method.
         """
         if self.versions is not None:
             return versions.number(self.versions, part)
@@ -116,6 +120,8 @@ class RunConfig(_Shared):
             return RULE_VERSION
         if part == "few_shot":
             return versions.FEW_SHOT
+        if part == "selection":
+            return versions.SELECTION
         return self.method.version if part.startswith("method.") else versions.STAGE_ONE
 
     @property
@@ -234,6 +240,25 @@ class ExperimentConfig(_Shared):
             )
         return self
 
+    def fingerprint(self) -> str:
+        """Return 16 hex digits of the content, with the rates that methods take from elsewhere.
+
+        What is not declared, or came later and is at its default, changes nothing.
+        """
+        content = self.model_dump(mode="json")
+        if not self.hypothesis.declared:
+            del content["hypothesis"]
+        for group, name in LATER:
+            section = getattr(self, group)
+            if getattr(section, name) == type(section).model_fields[name].default:
+                del content[group][name]
+        own = {}
+        for method in self.methods:
+            optim, _ = resolved(self.optim, method.without_rates())
+            if optim != self.optim:
+                own[method.label] = optim.model_dump(mode="json", include=set(OPEN))
+        return fingerprint({**content, "rates": own} if own else content)
+
     def row_of(self, method: str) -> str:
         """Return the label of the one method of this name or label.
 
@@ -288,21 +313,6 @@ class ExperimentConfig(_Shared):
                         )
                     )
         return tuple(runs)
-
-    def fingerprint(self) -> str:
-        """Return 16 hex digits of the content, with the rates that methods take from elsewhere.
-
-        What is not declared changes nothing.
-        """
-        content = self.model_dump(mode="json")
-        if not self.hypothesis.declared:
-            del content["hypothesis"]
-        own = {}
-        for method in self.methods:
-            optim, _ = resolved(self.optim, method.without_rates())
-            if optim != self.optim:
-                own[method.label] = optim.model_dump(mode="json", include=set(OPEN))
-        return fingerprint({**content, "rates": own} if own else content)
 
     def to_values(self) -> dict[str, Any]:
         """Return plain values; rates that were not named stay so, as null."""

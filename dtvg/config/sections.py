@@ -211,6 +211,11 @@ class EvaluationConfig(Section):
     max_examples: int = Field(
         500, ge=1, description="Score at most N rows (a sample drawn with the seed)."
     )
+    count_start: bool = Field(
+        True,
+        description="Whether the untouched start (step 0) can be the best step; it is scored and "
+        "logged in any case.",
+    )
     at_end: Literal["test", "none"] = Field(
         "test", description="Score the best prompt on the test split at the end."
     )

@@ -15,7 +15,7 @@ from dtvg.tasks import metrics
 from dtvg.tasks.catalogue import all_tasks
 from dtvg.tasks.spec import TaskSpec
 from dtvg.tasks.splits import with_rule
-from dtvg.versions import BACKBONE, FEW_SHOT, FIRST, STAGE_ONE, Version, Versions, words
+from dtvg.versions import BACKBONE, FEW_SHOT, FIRST, SELECTION, STAGE_ONE, Version, Versions, words
 
 LONG_KNOWN = ("size", "given", "own")
 """Split rules that a folder need not name: they are what they always were."""
@@ -30,6 +30,8 @@ def versions_of(run: RunConfig, tasks: Mapping[str, TaskSpec] | None = None) -> 
     """
     known = all_tasks() if tasks is None else tasks
     found: dict[str, Version] = {"stage_one": STAGE_ONE, "backbone": BACKBONE}
+    if run.role == "transfer":
+        found["selection"] = SELECTION
     if run.method.logs_sources:
         found["rule"] = RULE_VERSION
     if run.data.few_shot is not None:
@@ -87,6 +89,8 @@ def can_go_on(part: str, recorded: Version) -> bool:
     kind, _, name = part.partition(".")
     if kind == "rule":
         return recorded in VERSIONS
+    if kind == "selection":
+        return True
     if kind == "few_shot":
         return recorded == FIRST
     if kind == "method":

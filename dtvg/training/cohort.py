@@ -19,7 +19,7 @@ from torch import Tensor
 
 from dtvg.backbones.base import Backbone
 from dtvg.errors import StoreError
-from dtvg.records import RunResult, RunState
+from dtvg.records import LOSS, RunResult, RunState
 from dtvg.store.layout import CohortDir, RunDir
 from dtvg.store.status import StatusBoard, clear, requested
 from dtvg.store.writer import CohortWriter, Committer
@@ -156,13 +156,14 @@ class Cohort:
         for slot, answers in zip(due, self._ask(due, asked, "validation"), strict=True):
             slot.evaluated = slot.step
             slot.score = self._record(slot, answers, "validation", slot.step)
-            if slot.score > slot.best_score:
-                slot.best_score, slot.best_step, slot.since_best = slot.score, slot.step, 0
+            loss = _mean_loss(answers)
+            better = slot.score > slot.best_score
+            slot.since_best = 0 if better else slot.since_best + 1
+            if slot.would_be_best(slot.score, loss):
+                slot.best_score, slot.best_step, slot.best_loss = slot.score, slot.step, loss
                 slot.best = self._tensors_of(slot, prompts[slot.name])
                 if slot.config.evaluation.keep_predictions == "all":
                     self._keep(slot, answers, "validation", slot.step)
-            else:
-                slot.since_best += 1
             self.board.update(slot.name, step=slot.step, score=slot.score)
         self._tell(due)
         ended = [s for s in due if self._ends(s)]
@@ -215,7 +216,8 @@ class Cohort:
                 prompt = prompts[slot.name]
                 if isinstance(prompt, Composer):
                     prompt = replace(prompt, task=place)
-                questions.append(Question(prompt, task, split, rows, *asked))
+                with_loss = split == "validation" and slot.breaks_ties
+                questions.append(Question(prompt, task, split, rows, *asked, with_loss))
                 if questions[-1].note and slot.evaluated < 0:
                     self.event(slot, "evaluation", questions[-1].note)
             counts.append(len(slot.data.tasks))
@@ -256,7 +258,7 @@ class Cohort:
         rows = [
             (task.spec.name, metric, value, result)
             for task, result in zip(slot.data.tasks, answers, strict=True)
-            for metric, value in result.metrics.items()
+            for metric, value in _logged(result).items()
         ]
         score = float(np.mean([result.metrics["score"] for result in answers]))
         if slot.config.role == "mixture":
@@ -440,6 +442,17 @@ class Cohort:
         self.committer.submit(self.writer.snapshot(tensors, {"runs": runs}))
         if wait:
             self.committer.wait()
+
+
+def _logged(result: Answer) -> dict[str, float]:
+    """Return what `evals` holds of an answer: its metrics, and the loss where it was asked for."""
+    return result.metrics if result.loss is None else {**result.metrics, LOSS: result.loss}
+
+
+def _mean_loss(answers: Sequence[Answer]) -> float | None:
+    """Return the mean loss over a run's tasks; None where it was not asked for."""
+    losses = [result.loss for result in answers if result.loss is not None]
+    return float(np.mean(losses)) if losses else None
 
 
 def is_due(slot: RunSlot) -> bool:

@@ -26,6 +26,7 @@ from dtvg.tasks.spec import Example, TaskSpec, example_fingerprint
 from dtvg.tasks.splits import draw_order
 from dtvg.training.batches import TokenisedTask, cut
 from dtvg.training.instance import Composer, composer_of
+from dtvg.training.losses import mean_losses
 from dtvg.training.state import Stack
 
 
@@ -41,6 +42,8 @@ class Question:
     mode: str = "generate"
     """`generate` or `labels`, as `evaluation.mode`."""
     constrained: bool = False
+    with_loss: bool = False
+    """Whether the loss on the rows is wanted as well."""
 
     @property
     def way(self) -> tuple[int, str, bool, tuple[str, ...]]:
@@ -75,6 +78,8 @@ class Answer:
     rows: np.ndarray
     margins: np.ndarray | None = None
     """Log-likelihood of the answered label minus the next best, where labels were scored."""
+    loss: float | None = None
+    """Σ nll / Σ target tokens over the rows, where it was asked for."""
 
 
 CPU_BUDGET = 2048
@@ -136,6 +141,7 @@ def answer(backbone: Backbone, questions: Sequence[Question], budget: int) -> li
         _answer_alike(
             backbone, {i: questions[i] for i in found if questions[i].way == way}, found, budget
         )
+    losses = _losses(backbone, {i: questions[i] for i in found if questions[i].with_loss}, budget)
     elapsed = time.perf_counter() - started
     total = max(1, sum(len(q.rows) for q in questions))
     answers = []
@@ -147,7 +153,15 @@ def answer(backbone: Backbone, questions: Sequence[Question], budget: int) -> li
         share = elapsed * len(examples) / total
         margins = np.array(part.margins, dtype=np.float32) if part.margins else None
         answers.append(
-            Answer(metrics, len(examples), share, tuple(part.texts), question.rows, margins)
+            Answer(
+                metrics,
+                len(examples),
+                share,
+                tuple(part.texts),
+                question.rows,
+                margins,
+                losses.get(same[i]),
+            )
         )
     return answers
 
@@ -193,7 +207,20 @@ def _identity(question: Question) -> tuple[object, ...]:
     else:
         prompt = question.prompt.detach().float().cpu().numpy().tobytes()
         key = hashlib.blake2b(prompt, digest_size=16).digest()
-    return (key, question.task.fingerprint, question.split, question.rows.tobytes(), question.way)
+    task, rows = question.task.fingerprint, question.rows.tobytes()
+    return (key, task, question.split, rows, question.way, question.with_loss)
+
+
+def _losses(backbone: Backbone, questions: dict[int, Question], budget: int) -> dict[int, float]:
+    """Return the loss of each question, by its number."""
+    if not questions:
+        return {}
+    prompts = _Prompts(backbone, [question.prompt for question in questions.values()])
+    asked = {
+        i: [question.task.encoded[question.split][int(row)] for row in question.rows]
+        for i, question in questions.items()
+    }
+    return mean_losses(backbone, asked, prompts.of, prompts.length, budget)
 
 
 def _answer_alike(

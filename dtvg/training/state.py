@@ -8,6 +8,7 @@ any set of runs can be rebuilt into a new cohort.
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -58,6 +59,8 @@ class RunSlot:
     """Last step evaluated on validation; −1 before the first."""
     best_step: int = -1
     best_score: float = float("-inf")
+    best_loss: float | None = None
+    """Validation loss at the best step; None where it is not asked for."""
     since_best: int = 0
     score: float | None = None
     loss: float | None = None
@@ -74,6 +77,7 @@ class RunSlot:
         "evaluated",
         "best_step",
         "best_score",
+        "best_loss",
         "since_best",
         "score",
         "loss",
@@ -106,6 +110,24 @@ class RunSlot:
             optim.lr_gate,
         )
 
+    @property
+    def breaks_ties(self) -> bool:
+        """Whether the loss decides between steps with equal scores, as it does since version 2."""
+        return self.config.role == "transfer" and self.config.version("selection") > 1
+
+    def would_be_best(self, score: float, loss: float | None) -> bool:
+        """Whether an evaluation makes its step the best so far.
+
+        The higher score wins, then the lower loss, then the later step; the start only where it
+        counts. Runs of version 1, and Stage I, keep the earlier step.
+        """
+        if self.step == 0 and not self.config.evaluation.count_start and self.breaks_ties:
+            return False
+        if score != self.best_score or not self.breaks_ties:
+            return score > self.best_score
+        lower = _or_worst(loss)
+        return lower <= _or_worst(self.best_loss)
+
     def meta(self) -> dict[str, Any]:
         """Return the plain numbers a commit keeps."""
         return {key: getattr(self, key) for key in self.SAVED}
@@ -113,7 +135,13 @@ class RunSlot:
     def restore(self, meta: Mapping[str, Any]) -> None:
         """Take over the numbers of a commit."""
         for key in self.SAVED:
-            setattr(self, key, meta[key])
+            if key in meta:  # a commit of before may lack what came later
+                setattr(self, key, meta[key])
+
+
+def _or_worst(loss: float | None) -> float:
+    """Return a loss that can be compared; none, or no number, is the worst."""
+    return float("inf") if loss is None or math.isnan(loss) else loss
 
 
 @dataclass

@@ -1,6 +1,6 @@
-"""What each row of a comparison was trained with: rates, where they came from, trials, steps.
+"""What each row of a comparison was trained with, and which of its steps was the best.
 
-docs/methods.md "Rates and budgets".
+docs/methods.md "Rates and budgets", docs/method.md "Which step is the best".
 """
 
 from __future__ import annotations
@@ -10,12 +10,18 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
+import pyarrow.compute as pc
 
 from dtvg.analysis.compare.scores import Sheet
 from dtvg.config.budgets import NOT_TUNED, rate_row
-from dtvg.store.reader import Run
+from dtvg.store.reader import Run, read_table
 
-COLUMNS = ["method", "rates", "origin", "trials", "steps", "target_steps"]
+COLUMNS = [
+    *("method", "rates", "origin", "trials", "steps", "target_steps"),
+    *("best_step", "at_start", "saturated"),
+]
+OFTEN = 0.5
+"""Share of a row's runs from which on a sentence names it."""
 UNKNOWN = "not readable"
 """Of a run whose configuration cannot be read."""
 
@@ -27,7 +33,9 @@ class BudgetInfo:
     table: pd.DataFrame
     """`COLUMNS`, a method a row. `origin` says where the rates came from; `trials` how many tuning
     trials they were chosen from (0: not tuned); `target_steps` how many steps on the target the
-    tuned prompt had at the end, Stage I's included (the mean where runs differ)."""
+    tuned prompt had at the end, Stage I's included (the mean where runs differ); `best_step` the
+    mean over runs, `at_start` the share of runs whose best step is 0, the untouched start, and
+    `saturated` the share whose best validation score several steps reached."""
     note: str
 
 
@@ -38,9 +46,11 @@ def budgets(sheet: Sheet) -> BudgetInfo:
         seeds = (sheet.behind.get((row, target), {}) for target in sheet.targets)
         runs = {r.path: r for by_seed in seeds for behind in by_seed.values() for r in behind}
         if runs:
-            made.append({"method": row, **_of_runs(list(runs.values()))})
+            found = list(runs.values())
+            made.append({"method": row, **_of_runs(found), **_of_steps(found)})
     table = pd.DataFrame(made, columns=COLUMNS)
-    return BudgetInfo(table, _note(table, sheet))
+    compared = table[table["method"].isin(sheet.headline)]
+    return BudgetInfo(table, " ".join([*_note(compared), *_note_of_steps(compared)]))
 
 
 def _of_runs(runs: Sequence[Run]) -> dict[str, object]:
@@ -73,9 +83,51 @@ def _mean(numbers: Sequence[int]) -> float:
     return float(np.mean(numbers))
 
 
-def _note(table: pd.DataFrame, sheet: Sheet) -> str:
+def _of_steps(runs: Sequence[Run]) -> dict[str, float]:
+    """Return where the best steps of some runs lie, and how often several were the best."""
+    best = [run.result.best_step for run in runs if run.result is not None]
+    tied = [_tied(run) for run in runs if run.result is not None]
+    if not best:
+        return dict.fromkeys(COLUMNS[6:], float("nan"))
+    return {
+        "best_step": float(np.mean(best)),
+        "at_start": float(np.mean([step == 0 for step in best])),
+        "saturated": float(np.mean(tied)),
+    }
+
+
+def _tied(run: Run) -> bool:
+    """Whether several evaluations of a run reached its best validation score."""
+    data = read_table(run, "evals", ["split", "task", "metric", "value"])
+    wanted = (("metric", "score"), ("split", "validation"), ("task", run.target))
+    for column, value in wanted:
+        data = data.filter(pc.equal(data.column(column), value))
+    values = data.column("value").to_numpy()
+    return len(values) > 1 and int((values == values.max()).sum()) > 1
+
+
+def _note_of_steps(compared: pd.DataFrame) -> list[str]:
+    """Say which rows are often their untouched start, and where validation cannot choose."""
+    said = []
+    start = compared[compared["at_start"] >= OFTEN]
+    if len(start):
+        rows = (f"{r.method} {100 * r.at_start:.0f} %" for r in start.itertuples())
+        said.append(
+            f"The best step is often 0, the untouched start: {', '.join(rows)} of the runs; "
+            "evaluation.count_start: false leaves it out."
+        )
+    flat = compared[compared["saturated"] >= OFTEN]
+    if len(flat):
+        said.append(
+            f"Validation is saturated for {', '.join(flat['method'])}: several steps reach the "
+            "best score, so the loss, not the score, chose among them. A larger "
+            "evaluation.max_examples tells them apart."
+        )
+    return said
+
+
+def _note(compared: pd.DataFrame) -> list[str]:
     """Say which rows were tuned, and which prompts had fewer steps on the target."""
-    compared = table[table["method"].isin(sheet.headline)]
     said = []
     tuned = compared[compared["trials"] > 0]
     if not len(tuned):
@@ -92,4 +144,4 @@ def _note(table: pd.DataFrame, sheet: Sheet) -> str:
             f"The tuned prompt of {', '.join(fewer['method'])} had fewer steps on the target than "
             f"the {most:,.0f} of the others."
         )
-    return " ".join(said)
+    return said

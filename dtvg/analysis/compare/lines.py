@@ -321,6 +321,8 @@ def budgets_shown(info: CompareInfo) -> pd.DataFrame:
             "tuned": [tuned_words(int(trials)) for trials in table["trials"]],
             "steps": table["steps"].round(0),
             "target steps": table["target_steps"].round(0),
+            "best step": table["best_step"].round(0),
+            "at step 0 %": (100 * table["at_start"]).round(0),
         }
     )
 
