@@ -7,12 +7,18 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from tests import shapes
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+EXAMPLES = int(os.environ.get("DTVG_EXAMPLES", "20"))
+"""Random examples of each law; DTVG_EXAMPLES=200 searches longer."""
+settings.register_profile("dtvg", deadline=None, derandomize=True, max_examples=EXAMPLES)
+settings.load_profile("dtvg")
 
 shapes.install()  # before anything of the package is imported
 

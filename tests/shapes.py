@@ -6,13 +6,14 @@ Only array annotations are checked, so that a test may hand anything else a doub
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, get_args, get_origin
 
 import numpy as np
 from beartype import beartype
-from jaxtyping import AbstractArray, install_import_hook
+from jaxtyping import AbstractArray, config, install_import_hook
 
 ROOT = Path(__file__).resolve().parent.parent
 MENTION = re.compile(r"^(from jaxtyping import|import numpy\.typing|from numpy\.typing)", re.M)
@@ -27,6 +28,16 @@ def modules() -> list[str]:
 def install() -> None:
     """Check arrays from now on, in every module that is imported after this."""
     install_import_hook(modules(), "tests.shapes.checked")
+
+
+@contextmanager
+def unchecked(off: bool = True) -> Iterator[None]:
+    """Check no shapes where a law is tried over and over: it made those tests a hundred times
+    slower."""
+    before = config.jaxtyping_disable
+    config.update("jaxtyping_disable", before or off)
+    yield
+    config.update("jaxtyping_disable", before)
 
 
 def checked(function: Callable[..., Any]) -> Callable[..., Any]:

@@ -16,9 +16,6 @@ from dtvg.rule.rules import RULES
 from tests.analysis.rule_words import wanted_change, wanted_headline, wanted_reason
 from tests.rule_cases import CHOICES, NAMES, ask, check_margins, check_switches, clear
 
-settings.register_profile("dtvg", deadline=None, derandomize=True, max_examples=60)
-settings.load_profile("dtvg")
-
 SIMILARITY = (0.5, 0.25, 0.125, -0.25)
 PAIRS = {(0, 1): 0.5, (0, 2): -0.25, (1, 2): 0.0, (0, 3): 0.25, (1, 3): 1.0, (2, 3): -0.5}
 

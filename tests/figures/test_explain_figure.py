@@ -12,9 +12,6 @@ from dtvg.figures.explain import gram_figure, prefix_figure, ranking_figure
 from dtvg.rule.decide import decide
 from tests.rule_cases import NAMES, Asked, ask, clear
 
-settings.register_profile("dtvg", deadline=None, derandomize=True, max_examples=60)
-settings.load_profile("dtvg")
-
 
 def drawn(seed: int, n: int, **choice) -> tuple[Asked, object]:
     asked = ask(seed, n, {"rule": "greedy", **choice})

@@ -6,16 +6,13 @@ from collections.abc import Callable
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
 from dtvg.methods.awd import disentangle, redundant_vector
 from dtvg.methods.consensus import choose_thresholds, consensus_mask, tall_masks
 from dtvg.methods.ties import elect_and_share, trim
-
-settings.register_profile("dtvg", deadline=None, derandomize=True, max_examples=30)
-settings.load_profile("dtvg")
 
 
 def ties(vectors: Tensor) -> Tensor:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from jaxtyping import config
+
+from tests import shapes
 
 PLAIN = ("test_decide", "test_rules")
 """Files whose calls are few: there every array's shape is checked."""
@@ -13,10 +14,6 @@ PLAIN = ("test_decide", "test_rules")
 
 @pytest.fixture(autouse=True)
 def shapes_where_calls_are_few(request: pytest.FixtureRequest) -> Iterator[None]:
-    """Check no shapes where a law is tried over and over: it made those tests a hundred times
-    slower."""
-    few = request.path.stem in PLAIN
-    before = config.jaxtyping_disable
-    config.update("jaxtyping_disable", before or not few)
-    yield
-    config.update("jaxtyping_disable", before)
+    """Check shapes in the plain files only."""
+    with shapes.unchecked(request.path.stem not in PLAIN):
+        yield

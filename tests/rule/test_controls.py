@@ -8,7 +8,7 @@ from itertools import combinations
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import chisquare
 
@@ -18,8 +18,6 @@ from dtvg.rule.memory import may_regroup
 from dtvg.rule.rules import RULES
 from dtvg.rule.types import RuleSettings
 
-settings.register_profile("dtvg", deadline=None, derandomize=True, max_examples=60)
-settings.load_profile("dtvg")
 CONTROLS = [name for name, rule in RULES.items() if rule.control]
 
 

@@ -6,14 +6,11 @@ from itertools import combinations, product
 
 import numpy as np
 import torch
-from hypothesis import assume, given, settings
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from dtvg.rule.decide import decide
 from dtvg.rule.rules import RULES
-
-settings.register_profile("dtvg", deadline=None, derandomize=True, max_examples=60)
-settings.load_profile("dtvg")
 
 
 @st.composite

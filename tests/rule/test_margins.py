@@ -24,8 +24,6 @@ from tests.rule_cases import (
     values_compared,
 )
 
-settings.register_profile("dtvg", deadline=None, derandomize=True, max_examples=60)
-settings.load_profile("dtvg")
 FEW = settings(max_examples=10)
 SIZES = st.integers(1, 5)
 SEEDS = st.integers(0, 2**32 - 1)

@@ -7,15 +7,12 @@ from itertools import pairwise
 import numpy as np
 import pytest
 import torch
-from hypothesis import assume, given, settings
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from dtvg.rule.decide import decide, decide_steps
 from dtvg.rule.memory import objective
 from dtvg.rule.rules import RULES
-
-settings.register_profile("dtvg", deadline=None, derandomize=True, max_examples=60)
-settings.load_profile("dtvg")
 
 MEMORIES = [
     {"rule": "fixed"},

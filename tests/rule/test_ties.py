@@ -14,8 +14,6 @@ from dtvg.rule.decide import decide, decide_steps, gram_matrix
 from dtvg.rule.precision import ROUNDINGS, UNIT, chained_order
 from dtvg.rule.rules import RULES
 
-settings.register_profile("dtvg", deadline=None, derandomize=True, max_examples=60)
-settings.load_profile("dtvg")
 SEEDS = st.integers(0, 2**32 - 1)
 ASKS_TARGET = [name for name, rule in RULES.items() if rule.asks_target]
 
