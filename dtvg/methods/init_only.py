@@ -2,7 +2,7 @@
 
 The prompt starts where DTVG's first step composes it, `P_init + α_t ⊙ T_t + Σ_group α_s ⊙ T_s`, and
 is tuned alone from there: no source is merged and no scale is trained. It tells what grouping
-again at every step adds to a good start. Ours; docs/methods.md, "Controls".
+again at every step adds to a good start. Ours; docs/method.md, "Controls".
 """
 
 from __future__ import annotations

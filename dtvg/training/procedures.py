@@ -415,11 +415,7 @@ def _train_cohort(
     for slot in slots:
         slot.best = best[slot.name] or {}
     cohort = _cohort(session, directory, run_dirs, slots, tensors, finished)
-    names = {slot.name for slot in cohort.slots}
-    for name, numbers in meta["runs"].items():
-        if name not in names:
-            own = {k: v for k, v in tensors.items() if k.startswith(f"{name}/")}
-            cohort.parked[name] = (own, numbers)
+    _park(cohort, tensors, meta["runs"])
     try:
         for slot in slots:
             if slot.result is not None:
@@ -440,6 +436,15 @@ def _train_cohort(
         raise JobError(sentence) from None
     finally:
         cohort.board.close()
+
+
+def _park(cohort: Cohort, tensors: Mapping[str, np.ndarray], known: Mapping[str, Any]) -> None:
+    """Carry along what a commit holds of runs that are not trained now."""
+    names = {slot.name for slot in cohort.slots}
+    for name, numbers in known.items():
+        if name not in names:
+            own = {k: v for k, v in tensors.items() if k.startswith(f"{name}/")}
+            cohort.parked[name] = (own, numbers)
 
 
 def _best_of(

@@ -250,11 +250,7 @@ def _update(
     updates = _updates(slots, step, device)
     decay = send(np.array([r.weight_decay for r in full]), device)
     adamw_update(stack.state.parameters, gradients, stack.moments, rates, decay, updates, finite)
-    for name, value in {**step.memory, **observed}.items():
-        before = stack.state.memory.get(name)
-        if before is not None and before.shape == value.shape:
-            value = _kept(finite, value, before)
-        stack.state.memory[name] = value
+    _remember(stack, {**step.memory, **observed}, finite)
     if isinstance(stack.method, InstanceWise):
         step = averaged(step, [len(examples) for _, examples in parts])
     return StackStep(
@@ -273,6 +269,15 @@ def _update(
         tokens=[sum(e.tokens for lot in run for e in lot.examples) for run in lots],
         rows=[rows for rows, _ in parts],
     )
+
+
+def _remember(stack: Stack, memory: Mapping[str, Tensor], finite: Tensor) -> None:
+    """Take over a method's memory, but for that of ended runs."""
+    for name, value in memory.items():
+        before = stack.state.memory.get(name)
+        if before is not None and before.shape == value.shape:
+            value = _kept(finite, value, before)
+        stack.state.memory[name] = value
 
 
 def _kept(finite: Tensor, value: Tensor, before: Tensor) -> Tensor:

@@ -111,7 +111,8 @@ def _note_of_steps(compared: pd.DataFrame) -> list[str]:
     said = []
     start = compared[compared["at_start"] >= OFTEN]
     if len(start):
-        rows = (f"{r.method} {100 * r.at_start:.0f} %" for r in start.itertuples())
+        shares = start["at_start"].to_numpy(dtype=float)
+        rows = (f"{m} {100 * s:.0f} %" for m, s in zip(start["method"], shares, strict=True))
         said.append(
             f"The best step is often 0, the untouched start: {', '.join(rows)} of the runs; "
             "evaluation.count_start: false leaves it out."
