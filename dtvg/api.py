@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from dtvg.config import ExperimentConfig, build_config, load_config
 from dtvg.errors import ConfigError, unknown
@@ -22,7 +22,16 @@ if TYPE_CHECKING:
     from dtvg.analysis.compare.info import CompareInfo
     from dtvg.store import reader
 
-__all__ = ["Experiment", "Run", "build_config", "load_config", "open_experiment", "open_run", "run"]
+__all__ = [
+    "Experiment",
+    "Run",
+    "build_config",
+    "load_config",
+    "open_experiment",
+    "open_run",
+    "run",
+    "tune",
+]
 
 RUN_FIGURES = ("membership", "similarity", "group_size", "weights", "contribution", "loss", "score")
 EXPERIMENT_FIGURES = ("scores", "verdicts", "forest", "ranks", "profile", "curves")
@@ -216,6 +225,35 @@ def run(
     with progress_bars() if progress else nullcontext(lambda report: None) as report:
         run_experiment(made, report)
     return open_experiment(made.path)
+
+
+def tune(
+    config: ExperimentConfig,
+    on: Sequence[str],
+    trials: int = 8,
+    runs_dir: str | Path | None = None,
+    progress: bool = True,
+    **options: Any,
+) -> tuple[ExperimentConfig, pd.DataFrame]:
+    """Choose every method's rates on development targets, with as many trials for each.
+
+    Args:
+        config: the experiment to be tuned.
+        on: development targets, none of its own.
+        trials: of each method.
+        runs_dir: folder of experiments; None: the default.
+        progress: show progress bars.
+        options: `span`, `grid`, `seeds`, `name` of `dtvg.tuning.trials_of`.
+
+    Returns:
+        The experiment with the chosen rates and where they came from, and a row per trial.
+    """
+    from dtvg import tuning
+    from dtvg.cli.tune import run_trials
+
+    tried = tuning.trials_of(config, on, trials, **options)
+    made = run_trials(tried, Path(runs_dir) if runs_dir else None, progress)
+    return made.applied(config), made.table
 
 
 def open_run(path: str | Path) -> Run:

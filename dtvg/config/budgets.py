@@ -97,7 +97,7 @@ def _origins(run: RunConfig) -> str:
     proven = run.method.proven
     entry = "method entry"
     if proven is not None:
-        entry = f"tuned on {', '.join(proven.on)} ({proven.experiment}, {proven.date})"
+        entry = f"tuned on {', '.join(proven.targets)} ({proven.experiment}, {proven.date})"
     words = {
         "entry": entry,
         "optim": "optim",

@@ -15,7 +15,9 @@ ABSENT = "–"
 """Shown where a configuration has no such setting (another method, an older version)."""
 NOT_COMPARED = ("experiment", "name")
 MADE_BY = "made by: "
-_PROVENANCE_SKIPPED = ("time", "argv")
+OF_PARTS = ("versions.", "rates_from.")
+"""Settings that only say how runs with the same task or rate differ."""
+_PROVENANCE_SKIPPED = ("time", "argv", "config_sha256")
 
 
 @dataclass(frozen=True, eq=False)
@@ -106,6 +108,8 @@ def _diff(values: Mapping[str, Mapping[str, str]], unread: Sequence[str]) -> Dif
         if key in NOT_COMPARED:
             continue
         row = [flat.get(key, ABSENT) for flat in values.values()]
+        if key.startswith(OF_PARTS) and ABSENT in row:
+            continue  # of a task or method that the other run does not have
         if len(set(row)) > 1:
             differing.append([key, *row])
         else:

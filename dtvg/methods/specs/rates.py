@@ -93,7 +93,7 @@ OPTIONAL = (*RATE_FIELDS, TUNED)
 class Tuned(Rated):
     """How the rates of an entry were chosen: on which development target, by how many trials."""
 
-    on: tuple[str, ...] = Field(min_length=1, description="Development targets.")
+    targets: tuple[str, ...] = Field(min_length=1, description="Development targets.")
     trials: int = Field(ge=1, description="Trials that the choice was made from.")
     date: str = Field(description="When: year, month, day.")
     experiment: str = Field(description="Name of the tuning experiment.")

@@ -248,8 +248,6 @@ def blank() -> dict[str, Any]:
     for leaf in settings_path.leaves(ExperimentConfig):
         default = [] if leaf.info.is_required() else leaf.default
         value = list(default) if isinstance(default, tuple) else copy.deepcopy(default)
-        if leaf.empty and not leaf.optional:
-            value = None
         found = settings_path.put(found, leaf.path, value)
     return found
 

@@ -1,0 +1,139 @@
+"""Every method gets the same number of trials on a development target, and the file says so."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+import dtvg
+from dtvg import tuning
+from dtvg.cli import main
+from dtvg.config import build_config, load_config
+from dtvg.config.budgets import rate_row
+from dtvg.errors import ConfigError, StoreError
+from dtvg.methods.specs import METHODS
+from dtvg.store.layout import create_experiment
+from dtvg.store.reader import open_experiment, read_table
+from dtvg.testing.tiny_run import tiny_config
+
+METHODS_TUNED = ["none", {"name": "attempt", "projection": 4}]
+
+
+def made(*methods, **more):
+    values = {"sources": ["sst2", "mnli"], "targets": ["rte"], "methods": list(methods)}
+    return build_config({**values, "seeds": [0, 1], **more})
+
+
+@pytest.fixture(scope="module")
+def tuned(tmp_path_factory: pytest.TempPathFactory):
+    """A file before and after `dtvg tune` on the command line, and the folder of runs."""
+    folder = tmp_path_factory.mktemp("tune")
+    values = tiny_config(folder / "parts", methods=METHODS_TUNED, name="small")
+    file = folder / "small.yaml"
+    text = "# kept\n" + yaml.safe_dump(values, sort_keys=False)
+    file.write_text(text)
+    command = ["tune", str(file), "--on", "mrpc", "--trials", "3", "--runs-dir"]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("DTVG_HOME", str(folder / "home"))
+        assert main([*command, str(folder / "runs")]) == 0
+    return text, file, folder
+
+
+def test_every_method_has_the_same_number_of_trials() -> None:
+    config = made(*(name for name in METHODS))
+    trials = tuning.trials_of(config, ["cb"], 6)
+    assert {len(entries) for entries in trials.of} == {6} and trials.count == 6
+    labels = [method.label for method in trials.config.methods]
+    assert len(set(labels)) == len(labels) == 6 * len(METHODS)
+    assert trials.config.targets == ("cb",) and trials.config.seeds == (0,)
+    assert trials.config.evaluation.at_end == "none"
+
+
+def test_the_first_trials_are_the_rates_there_are_and_the_method_s_own() -> None:
+    own = tuning.trials_of(made("attempt"), ["cb"], 3).of[0]
+    assert own[0].given == {"lr": 0.3, "lr_gate": 0.3} and own[1].given != own[0].given
+    named = tuning.trials_of(made("attempt", optim={"lr_prompt": 0.01}), ["cb"], 3, span=2).of[0]
+    assert named[0].given == {"lr": 0.01, "lr_gate": 0.01}
+    assert named[1].given == {"lr": 0.3, "lr_gate": 0.3}
+    assert 0.005 <= named[2].lr <= 0.02
+    scales = tuning.trials_of(made("dtvg"), ["cb"], 5).of[0]
+    assert all(entry.lr_scale == entry.lr_scale_target for entry in scales)
+
+
+def test_what_cannot_be_tuned_is_said() -> None:
+    config = made("none", "attempt")
+    with pytest.raises(ConfigError, match="'rte' is a target"):
+        tuning.trials_of(config, ["cb", "rte"])
+    with pytest.raises(ConfigError, match="the grid gives none 2, attempt 1"):
+        tuning.trials_of(config, ["cb"], grid={"none": {"lr": [0.1, 0.2]}})
+    with pytest.raises(ConfigError, match="has no rate 'lr_gate'; it has lr"):
+        tuning.trials_of(config, ["cb"], grid={"none": {"lr_gate": [0.1]}})
+    even = {"none": {"lr": [0.1, 0.2]}, "attempt": {"lr_gate": [0.1, 0.2]}}
+    assert tuning.trials_of(config, ["cb"], grid=even).count == 2
+
+
+def test_the_chosen_rates_stand_in_the_file_with_where_they_came_from(tuned) -> None:
+    text, file, folder = tuned
+    after = file.read_text()
+    assert after.startswith("# kept\n") and text.split("seeds:")[1] == after.split("seeds:")[1]
+    config = load_config(file)
+    experiment = open_experiment(folder / "runs" / "small-tune")
+    for method in config.methods:
+        proof = method.proven
+        assert proof is not None and proof.targets == ("mrpc",) and proof.trials == 3
+        assert proof.experiment == "small-tune"
+        assert proof.fingerprint == experiment.config.fingerprint()
+        rows = [r for r in experiment.runs if r.method_name == method.name]
+        assert len(rows) == 3
+        best = max(r.result.validation_score for r in rows)
+        chosen = next(r for r in rows if r.config.method.given == method.given)
+        assert chosen.result.validation_score == best
+    assert config.methods[1].projection == 4
+    row = rate_row(config.runs()[0])
+    assert row.tuned == "3 trials" and row.origin.startswith("tuned on mrpc (small-tune, ")
+
+
+def test_the_tuning_experiment_never_scores_a_test_row(tuned) -> None:
+    experiment = open_experiment(tuned[2] / "runs" / "small-tune")
+    runs = [run for run in experiment.runs if run.role == "transfer"]
+    assert runs and {run.target for run in runs} == {"mrpc"}
+    assert all(run.test_score is None for run in runs)
+    assert all("test" not in read_table(r, "evals")["split"].to_pylist() for r in runs)
+
+
+def test_a_rate_changed_after_tuning_is_not_tuned_any_more(tuned) -> None:
+    config = load_config(tuned[1], ["methods.none.lr=0.7"])
+    assert rate_row(config.runs()[0]).tuned == "rates not tuned"
+    assert rate_row(config.runs()[1]).tuned == "3 trials"
+
+
+def test_the_same_command_chooses_again_without_training(
+    tuned, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text, _, folder = tuned
+    monkeypatch.setenv("DTVG_HOME", str(folder / "home"))
+    config = build_config(yaml.safe_load(text))
+    applied, table = dtvg.tune(config, ["mrpc"], 3, folder / "runs", progress=False)
+    assert applied.methods == load_config(tuned[1]).methods
+    assert table["chosen"].sum() == 2 and table.groupby("method")["trial"].count().eq(3).all()
+
+
+def test_nothing_is_chosen_before_the_trials_have_finished(tmp_path: Path) -> None:
+    trials = tuning.trials_of(made("none"), ["cb"], 2)
+    experiment = create_experiment(trials.config, tmp_path)
+    with pytest.raises(StoreError, match="2 of 2 runs .* have not finished"):
+        tuning.choose(trials, open_experiment(experiment.path))
+
+
+def test_only_the_list_of_methods_is_rewritten() -> None:
+    entries = made({"name": "none", "lr": 0.5}).methods
+    before = "name: x\nmethods:\n- none  # old\n\n# next\nseeds: [0]\n"
+    assert tuning.written_into(before, entries) == (
+        "name: x\nmethods:\n  - {name: none, lr: 0.5}\n\n# next\nseeds: [0]\n"
+    )
+    flow = tuning.written_into("methods: [none]\ntargets: [rte]\n", entries)
+    assert flow == "methods:\n  - {name: none, lr: 0.5}\ntargets: [rte]\n"
+    with pytest.raises(ConfigError, match="no list 'methods'"):
+        tuning.written_into("name: x\n", entries)
