@@ -14,8 +14,9 @@ from dtvg.config import build_config, load_config
 from dtvg.config.budgets import rate_row
 from dtvg.errors import ConfigError, StoreError
 from dtvg.methods.specs import METHODS
+from dtvg.records import RunResult, RunState
 from dtvg.store.layout import create_experiment
-from dtvg.store.reader import open_experiment, read_table
+from dtvg.store.reader import Experiment, Run, open_experiment, read_table
 from dtvg.testing.tiny_run import tiny_config
 
 METHODS_TUNED = ["none", {"name": "attempt", "projection": 4}]
@@ -118,6 +119,28 @@ def test_the_same_command_chooses_again_without_training(
     applied, table = dtvg.tune(config, ["mrpc"], 3, folder / "runs", progress=False)
     assert applied.methods == load_config(tuned[1]).methods
     assert table["chosen"].sum() == 2 and table.groupby("method")["trial"].count().eq(3).all()
+
+
+def _finished(run, score: float) -> Run:
+    result = RunResult(5, score, None, {}, 10, 1.0, 1, {})
+    facts = {"method": run.method.label, "method_name": run.method.name, "seed": run.seed}
+    where = {"experiment": "x", "name": run.name, "path": Path(run.name), "target": run.target}
+    return Run(**where, **facts, state=RunState.FINISHED, result=result)
+
+
+def test_the_highest_mean_score_wins_then_the_lower_loss(monkeypatch: pytest.MonkeyPatch) -> None:
+    trials = tuning.trials_of(made("none", "attempt"), ["cb", "mrpc"], 3, seeds=[0, 1])
+    order = {entry.label: i for entries in trials.of for i, entry in enumerate(entries)}
+    scores = {"none": (0.2, 0.9, 0.5), "attempt": (0.7, 0.1, 0.7)}
+    losses = {"none": (1.0, 1.0, 1.0), "attempt": (2.0, 0.1, 1.0)}
+    monkeypatch.setattr(tuning, "_loss", lambda run: losses[run.method_name][order[run.method]])
+    runs = [
+        _finished(r, scores[r.method.name][order[r.method.label]]) for r in trials.config.runs()
+    ]
+    found = tuning.choose(trials, Experiment("x", Path("x"), trials.config, tuple(runs)))
+    assert found.chosen[0].given == trials.of[0][1].given
+    assert found.chosen[1].given == trials.of[1][2].given
+    assert found.table["runs"].eq(4).all()
 
 
 def test_nothing_is_chosen_before_the_trials_have_finished(tmp_path: Path) -> None:
