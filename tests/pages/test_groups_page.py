@@ -13,7 +13,7 @@ from streamlit.testing.v1 import AppTest
 from dtvg.config import build_config
 from dtvg.store.bank import PromptBank
 from dtvg.store.files import read_json, replace_json
-from dtvg.store.layout import create_experiment
+from dtvg.store.layout import ExperimentDir, create_experiment
 from dtvg.store.reader import open_run
 from dtvg.testing.tiny_run import tiny_config
 from dtvg.training import procedures
@@ -87,12 +87,14 @@ def test_live_opens_at_what_trains_and_offers_it_elsewhere(home, monkeypatch, tm
     run = tmp_path / "runs" / "tiny" / "rte.moe.s0"
     (run / "result.json").unlink()
     status = read_json(run / "status.json") or {}
-    replace_json(run / "status.json", {**status, "state": "running", **_myself()})
-    made = _draw(tmp_path, monkeypatch, "live")
-    assert made.selectbox(key="run").value == "rte.moe.s0"
-    made.selectbox(key="run").set_value("rte.none.s0").run()
-    made.button(key="follow").click().run()
-    assert made.selectbox(key="run").value == "rte.moe.s0" and not made.exception
+    with ExperimentDir(tmp_path / "runs" / "tiny").lock() as lease:  # held, as while it trains
+        now = {**status, "state": "running", "lease": lease.token, **_myself()}
+        replace_json(run / "status.json", now)
+        made = _draw(tmp_path, monkeypatch, "live")
+        assert made.selectbox(key="run").value == "rte.moe.s0"
+        made.selectbox(key="run").set_value("rte.none.s0").run()
+        made.button(key="follow").click().run()
+        assert made.selectbox(key="run").value == "rte.moe.s0" and not made.exception
 
 
 def _myself() -> dict[str, object]:
