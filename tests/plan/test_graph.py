@@ -99,7 +99,7 @@ def _covered(config: ExperimentConfig, run: RunConfig, starts: list[RunConfig]) 
 @settings(max_examples=15, deadline=None)
 @given(configs)
 def test_a_plan_is_a_pure_function_of_the_configuration(config: ExperimentConfig) -> None:
-    again = build_config(config.model_dump(mode="json"))
+    again = build_config(config.to_values())
     assert plan(again) == plan(config) and plan(again, 3) == plan(config, 3)
 
 
