@@ -16,7 +16,7 @@ import torch
 from dtvg.backbones.base import Encoded
 from dtvg.backbones.encoder_decoder import EncoderDecoder
 from dtvg.config import RunConfig, build_config
-from dtvg.training.batches import batch_rows
+from dtvg.training.batches import TokenisedTask, batch_rows
 from dtvg.training.recording import StepLog
 from dtvg.training.state import RunData, RunSlot, build_stacks
 from dtvg.training.step import cohort_step
@@ -115,7 +115,10 @@ def make_slot(config: RunConfig, rows: list[Encoded], width: int) -> RunSlot:
     init, own = (rng.normal(size=shape).astype(np.float32) for _ in range(2))
     sources = rng.normal(size=(len(config.sources), *shape)).astype(np.float32)
     inputs = {"init": init, "target_prompt": init + own, "source_vectors": sources}
-    return RunSlot(config, RunData("bench", rows, ()), Silent(), inputs)  # type: ignore[arg-type]
+    read = config.sources if config.needs.source_data else ()
+    beside = tuple(TokenisedTask(None, name, rows, {}, {}) for name in read)  # type: ignore[arg-type]
+    data = RunData("bench", rows, (), beside=beside)
+    return RunSlot(config, data, Silent(), inputs)  # type: ignore[arg-type]
 
 
 @contextlib.contextmanager

@@ -62,6 +62,7 @@ class Lease:
         self.folder = folder
         self.file = file
         self.lost = False
+        self.thread = threading.get_ident()
         self._handle = handle
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._work, name="lease", daemon=True)
@@ -130,7 +131,7 @@ def held_here(folder: Path) -> Lease | None:
 
 @contextmanager
 def hold(folder: Path) -> Iterator[Lease]:
-    """Take an experiment's lease, or take part in the one that this process holds already.
+    """Take an experiment's lease, or take part in the one that this thread holds already.
 
     Raises:
         JobError: somebody trains it, or it cannot be told whether somebody does.
@@ -138,6 +139,8 @@ def hold(folder: Path) -> Iterator[Lease]:
     """
     place = folder.resolve()
     if place in _held:
+        if _held[place].thread != threading.get_ident():
+            raise Sign(True, _held[place].file.holder).refusal(place.name, "nothing was started")
         yield _held[place]
         return
     with ExitStack() as stack:

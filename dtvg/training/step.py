@@ -236,9 +236,7 @@ def _update(
     if stack.ended is not None:
         finite = finite & ~stack.ended
     stack.ended = ~finite
-    factors = [
-        rate_factor(slot.step + 1, slot.config.total_steps, slot.config.optim) for slot in slots
-    ]
+    factors = [rate_factor(s.step + 1, s.config.total_steps, s.config.optim) for s in slots]
     full = [slot.rates for slot in slots]
     rates = {
         name: send(np.array([r.of(role) * f for r, f in zip(full, factors, strict=True)]), device)

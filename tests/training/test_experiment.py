@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -229,8 +230,12 @@ def test_a_non_finite_loss_ends_that_run_only_and_says_where(parts: Path, tmp_pa
 def test_two_processes_cannot_train_one_experiment(parts: Path, tmp_path: Path) -> None:
     config = build_config(tiny_config(parts))
     experiment = create_experiment(config, tmp_path / "runs")
-    with experiment.lock(), pytest.raises(JobError, match="is being trained by process"):
-        run_experiment(experiment, bank=PromptBank(tmp_path / "bank"))
+    bank = PromptBank(tmp_path / "bank")
+    with experiment.lock(), ThreadPoolExecutor(1) as other:
+        with pytest.raises(JobError, match="is being trained by process"):
+            other.submit(run_experiment, experiment, bank=bank).result()
+        with experiment.lock():  # who holds it may go in again
+            pass
 
 
 def test_prompts_of_the_bank_stand_in_for_tuning_and_lend_their_start(
