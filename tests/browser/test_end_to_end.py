@@ -51,7 +51,7 @@ def test_launch_live_stop_resume_groups_explain_and_export(
 
     page.reload()
     page.get_by_role("button", name="Resume").click(timeout=120_000)
-    expect(page.get_by_text("2,524 of 2,524 run steps").first).to_be_visible(timeout=400_000)
+    expect(page.get_by_text("2,524 of 2,524 run steps").first).to_be_visible(timeout=900_000)
     page.goto(f"{app.url}/groups?experiment=walk")
     page.locator(".js-plotly-plot").first.wait_for(timeout=120_000)
     _no_trouble(page)
