@@ -27,6 +27,7 @@ ADDRESSES = {
     "compare-subsets": "compare?view=Subsets",
     "tasks": "tasks",
 }
+SETTLED = "!document.querySelector('[data-testid=stSpinner], [data-testid=stSkeleton]')"
 DARK = ("groups", "explain", "compare")
 
 
@@ -58,6 +59,8 @@ def main(folder: Path, names: tuple[str, ...] = tuple(ADDRESSES)) -> None:
                             time.sleep(0.5)
                     view.wait_for_selector("[data-testid=stMarkdown], h1", timeout=30_000)
                     time.sleep(3.5)
+                    view.wait_for_function(SETTLED, timeout=60_000)
+                    time.sleep(1)
                     tall = "?view=" in address
                     view.set_viewport_size({"width": 1280, "height": 1250 if tall else 900})
                     time.sleep(1.0 if tall else 0.0)
