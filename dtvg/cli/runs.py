@@ -370,6 +370,8 @@ def show_trash(arguments: argparse.Namespace) -> int:
             print(f"The trash ('{trash.root()}') is empty.")
         return 0
     found = trash.deleted()
+    for sentence in trash.unreadable():
+        print(sentence)
     for one in found:
         when = time.strftime("%Y-%m-%d %H:%M", time.localtime(one.time))
         print(f"{one.id:<60} {one.name}  deleted {when}, {size_text(one.size)}")
