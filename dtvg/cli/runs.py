@@ -110,8 +110,8 @@ def list_runs(arguments: argparse.Namespace) -> int:
         if run.role != "transfer" and not arguments.all and run.problem is None:
             continue
         table.add_row(
-            run.experiment,
-            run.name,
+            escape(run.experiment),
+            escape(run.name),
             run.state.value,
             f"{run.step}/{run.total_steps}",
             "" if run.score is None else f"{run.score:.4f}",
