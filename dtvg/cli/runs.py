@@ -110,8 +110,8 @@ def list_runs(arguments: argparse.Namespace) -> int:
         if run.role != "transfer" and not arguments.all and run.problem is None:
             continue
         table.add_row(
-            run.experiment,
-            run.name,
+            escape(run.experiment),
+            escape(run.name),
             run.state.value,
             f"{run.step}/{run.total_steps}",
             "" if run.score is None else f"{run.score:.4f}",
@@ -370,6 +370,8 @@ def show_trash(arguments: argparse.Namespace) -> int:
             print(f"The trash ('{trash.root()}') is empty.")
         return 0
     found = trash.deleted()
+    for sentence in trash.unreadable():
+        print(sentence)
     for one in found:
         when = time.strftime("%Y-%m-%d %H:%M", time.localtime(one.time))
         print(f"{one.id:<60} {one.name}  deleted {when}, {size_text(one.size)}")

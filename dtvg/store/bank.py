@@ -22,6 +22,7 @@ from dtvg import paths
 from dtvg.errors import StoreError
 from dtvg.store import digests
 from dtvg.store.files import json_text, locked, read_json, replace_bytes, replace_json
+from dtvg.store.formats import PromptFacts, checked
 
 
 @dataclass(frozen=True, eq=False)
@@ -245,13 +246,13 @@ def _read(folder: Path) -> TaskPrompt:
         if hashlib.sha256(content).hexdigest() != facts.pop("sha256"):
             raise ValueError("checksum differs")
         tensors = load(content)
-        known = {k: v for k, v in facts.items() if k in TaskPrompt.__dataclass_fields__}
-        known["labels"] = tuple(known["labels"])  # a newer version may say more
-        return TaskPrompt(init=tensors.get("init"), prompt=tensors["prompt"], **known)
-    except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
+        known = checked(folder / "prompt.json", facts, PromptFacts)
+        values = {k: getattr(known, k) for k in PromptFacts.model_fields}
+        return TaskPrompt(init=tensors.get("init"), prompt=tensors["prompt"], **values)
+    except (OSError, ValueError, KeyError, TypeError, SafetensorError, StoreError) as error:
         raise StoreError(
-            f"Prompt '{folder.name}' of the bank is damaged ({error}); delete its folder, and "
-            "the next experiment will tune it again."
+            f"Prompt '{folder.name}' of the bank is damaged ({str(error).rstrip('.')}); delete its "
+            "folder, and the next experiment will tune it again."
         ) from None
 
 

@@ -27,7 +27,7 @@ from dtvg.records import TABLES, RunResult, RunState
 from dtvg.store import digests
 from dtvg.store.cohorts import visible_parts
 from dtvg.store.files import read_json
-from dtvg.store.formats import read_result
+from dtvg.store.formats import ProvenanceFile, read_model, read_result
 from dtvg.store.layout import ExperimentDir, RunDir, load_experiment
 from dtvg.store.status import read_status
 from dtvg.store.tables import (
@@ -431,8 +431,13 @@ def read_prompts(run: Run, which: str) -> dict[str, np.ndarray]:
 
 
 def read_provenance(run: Run) -> dict[str, Any]:
-    """Return what made a run; empty where it is not known."""
-    return read_json(run.directory.provenance_path) or {}
+    """Return what made a run; empty where it is not known or not as written."""
+    path = run.directory.provenance_path
+    try:
+        known = read_model(path, ProvenanceFile)
+    except StoreError:  # `verify` says what is wrong
+        return {}
+    return {} if known is None else read_json(path) or {}
 
 
 def to_json(run: Run) -> str:

@@ -21,7 +21,7 @@ from dtvg.errors import StoreError
 from dtvg.names import check_name
 from dtvg.records import RunState
 from dtvg.store.files import replace_json
-from dtvg.store.formats import OriginFile, read_model
+from dtvg.store.formats import OriginFile, read_model, read_whole
 from dtvg.store.layout import ExperimentDir, changing
 from dtvg.store.lease import keep_out
 from dtvg.store.liveness import look_at_all
@@ -158,6 +158,24 @@ def deleted() -> list[Deleted]:
     places = root().iterdir() if root().is_dir() else ()
     found = [one for one in map(_entry, places) if one is not None]
     return sorted(found, key=lambda one: -one.time)
+
+
+def unreadable() -> list[str]:
+    """Return one sentence for each entry of the trash whose note cannot be read."""
+    found = []
+    for place in sorted(root().iterdir()) if root().is_dir() else ():
+        if _ID.fullmatch(place.name) is None or place.is_symlink() or _entry(place) is not None:
+            continue
+        try:
+            noted = read_whole(place / ORIGIN, OriginFile, "")
+            why = "has no origin.json" if noted is None else "has a note of something else"
+        except StoreError as error:
+            why = f"cannot be read ({str(error).strip().rstrip('.')})"
+        found.append(
+            f"The entry '{place}' of the trash {why}, so it is neither restored nor erased; what "
+            f"was deleted lies in '{place / HELD}'."
+        )
+    return found
 
 
 def _entry(place: Path) -> Deleted | None:

@@ -28,6 +28,7 @@ from dtvg.records import RunState
 from dtvg.store import trash
 from dtvg.store.bank import PromptBank, TaskPrompt, complaints
 from dtvg.store.files import read_json, replace_json
+from dtvg.store.formats import read_result
 from dtvg.store.layout import (
     CohortDir,
     ExperimentDir,
@@ -175,8 +176,18 @@ def _unfinished(session: Session) -> list[RunConfig]:
         run
         for cohort in session.plan.transfer
         for run in cohort.runs
-        if session.wanted(run) and not session.experiment.run(run.name).result_path.exists()
+        if session.wanted(run) and not _has_result(session.experiment.run(run.name))
     ]
+
+
+def _has_result(directory: RunDir) -> bool:
+    """Whether a run has a result that can be read; a damaged one is written again."""
+    if not directory.result_path.exists():
+        return False
+    content = read_json(directory.result_path)
+    with suppress(StoreError):
+        return content is not None and bool(read_result(directory.result_path, content).steps)
+    return False
 
 
 def _needed(session: Session) -> set[str]:
