@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -12,9 +13,17 @@ from tests.analysis.factory import config, record
 ROOT = Path(__file__).resolve().parents[2]
 
 
+@pytest.fixture(scope="module")
+def recorded(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    runs = tmp_path_factory.mktemp("recorded")
+    record(runs, config(targets=["lake"], seeds=[0, 1]), steps=20)
+    record(runs, config("other", targets=["lake"], seeds=[0]), steps=20)
+    return runs
+
+
 @pytest.fixture
-def home(own_home: Path) -> Path:
-    record(own_home / "runs", config(targets=["lake"], seeds=[0, 1]), steps=20)
+def home(own_home: Path, recorded: Path) -> Path:
+    shutil.copytree(recorded / "trial", own_home / "runs" / "trial")
     return own_home
 
 
@@ -54,9 +63,9 @@ def test_an_experiment_that_is_not_there_is_said_and_its_address_stays(
 
 
 def test_a_run_that_is_not_there_is_said_and_another_experiment_begins_at_its_own(
-    home: Path,
+    home: Path, recorded: Path
 ) -> None:
-    record(home / "runs", config("other", targets=["lake"], seeds=[0]), steps=20)
+    shutil.copytree(recorded / "other", home / "runs" / "other")
     asked = {"experiment": "trial", "run": "lake.dtvg.s7"}
     made = opened("groups", **asked)
     assert "has no run 'lake.dtvg.s7'" in said(made) and query(made) == asked

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import streamlit as st
 
+from dtvg.analysis.pools import pool
 from dtvg.store.reader import Experiment, Run
 from dtvg.ui import address, cache, runs
 from dtvg.ui.page import link
@@ -24,6 +25,8 @@ class Choice:
     runs: tuple[Run, ...]
     """Readable transfer runs of any state."""
     split: str
+    notes: tuple[str, ...] = ()
+    """Which experiments count as one, and what to know of it."""
 
     @property
     def done(self) -> tuple[Run, ...]:
@@ -53,7 +56,7 @@ class Choice:
 
 def full_name(run: Run) -> str:
     """Return how a run is named in URLs."""
-    return f"{run.experiment}/{run.name}"
+    return f"{run.path.parent.name}/{run.name}"
 
 
 def pick() -> Choice | None:
@@ -70,7 +73,8 @@ def pick() -> Choice | None:
     for experiment in opened:
         if experiment.problem:
             st.warning(experiment.problem, icon=":material/warning:")
-    transfer = [r for e in opened for r in e.runs if r.role == "transfer" and r.problem is None]
+    made = pool(opened, len(opened) > 1 and not _together())
+    transfer = [r for r in made.runs if r.role == "transfer" and r.problem is None]
     if wanted:
         transfer = _limited(transfer, wanted)
     if not opened:
@@ -78,7 +82,21 @@ def pick() -> Choice | None:
             st.info("Choose at least one experiment above.")
         address.leave()
         return None
-    return Choice(tuple(opened), tuple(transfer), split)
+    together = tuple(one.experiment for one in made.pools)
+    return Choice(together, tuple(transfer), split, made.notes)
+
+
+def _together() -> bool:
+    """Let one choose whether experiments with equal settings count as one."""
+    address.recall("pool", address.truth, True)
+    chosen = st.toggle(
+        "Pool",
+        key="pool",
+        help="Experiments that differ only in seeds, targets or methods count as one. A run that "
+        "is there twice counts once.",
+    )
+    address.keep("pool", chosen, True)
+    return chosen
 
 
 def _experiments(names: list[str], first: list[str]) -> list[str]:

@@ -165,6 +165,6 @@ def _some_runs(choice: Choice) -> list[str]:
     """One run of each experiment, or of the first methods of the only one."""
     found: dict[tuple[str, str], str] = {}
     for run in choice.runs:
-        place = run.experiment if len(choice.experiments) > 1 else run.method_name
+        place = run.path.parent.name if len(choice.experiments) > 1 else run.method_name
         found.setdefault((run.experiment, place), full_name(run))
     return list(found.values())[:4]
