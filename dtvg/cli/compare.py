@@ -168,7 +168,7 @@ def _tables(console: Any, info: CompareInfo, title: str, chosen: list[str], spre
             for i, line in enumerate(of_group):
                 table.add_row(*_row(line), end_section=i == len(of_group) - 1)
         console.print(table)
-        console.print(escape("\n".join([*legend(lines, info), *info.notes])))
+        console.print(escape("\n".join([*legend(lines, info), *info.notes, *info.health.notes])))
     for name in ("primary", "verdicts", "ranks", "profile", "costs", "budgets"):
         if name not in chosen:
             continue
@@ -187,14 +187,12 @@ def _row(line: Line) -> list[str]:
     """One line of scores: bold best, underlined second, marks behind; published ones dim."""
     from rich.markup import escape
 
-    from dtvg.analysis.compare.lines import SYMBOLS
-
     cells = []
     for cell in line.cells:
         style = {1: "bold", 2: "underline"}.get(cell.place)
         number = f"[{style}]{cell.percent}[/]" if style else cell.percent
         spread = f" {cell.around}" if cell.around else ""
-        cells.append(f"{number}{spread} {SYMBOLS[cell.mark]}".rstrip())
+        cells.append(f"{number}{spread} {cell.signs}".rstrip())
     name = escape(line.shown + (" (published)" if line.group == "published" else ""))
     return [f"[dim]{x}[/]" if line.group == "published" else x for x in (name, *cells)]
 

@@ -44,6 +44,8 @@ class StatusFile(BaseModel):
     seed: int = 0
     sources: tuple[str, ...] = ()
     subset: tuple[str, ...] | None = None
+    health: dict[str, str] | None = None
+    guessing: dict[str, float | None] | None = None
 
 
 class OriginFile(BaseModel):
