@@ -255,7 +255,7 @@ def _markdown_cell(cell: Cell) -> str:
     if cell.empty:
         return ""
     number = {1: f"**{cell.percent}**", 2: f"<u>{cell.percent}</u>"}.get(cell.place, cell.percent)
-    mark = SYMBOLS[cell.mark].replace("*", "\\*")
+    mark = cell.signs.replace("*", "\\*")
     return number + (f" {cell.around}" if cell.around else "") + (f" {mark}" if mark else "")
 
 
@@ -403,7 +403,7 @@ def _latex_cell(cell: Cell) -> str:
         number = rf"\{'textbf' if cell.place == 1 else 'underline'}{{{number}}}"
     beside = cell.around.replace("±", r"$\pm$")
     spread = rf" {{\scriptsize{' ' * (beside[:1] == '(')}{beside}}}" if beside else ""
-    return number + spread + latex_text(SYMBOLS[cell.mark])
+    return number + spread + latex_text(cell.signs)
 
 
 def _line_length(head: Sequence[str], groups: Sequence[Sequence[Sequence[str]]]) -> int:

@@ -52,10 +52,11 @@ def run_config(config: ExperimentConfig, runs_dir: Path | None, dry_run: bool) -
         0 if every run finished, 1 if some did not.
     """
     from dtvg import paths
-    from dtvg.jobs.readiness import require_tasks
+    from dtvg.jobs.readiness import require_given, require_tasks
     from dtvg.plan import plan
 
     require_tasks(config)
+    require_given(config)
     if dry_run:
         print_plan(config, plan(config))
         return 0

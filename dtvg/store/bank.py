@@ -297,15 +297,15 @@ def health(prompt: TaskPrompt) -> str:
     return UNKNOWN if prompt.score is None or prompt.majority is None else HEALTHY
 
 
-def complaints(sources: dict[str, TaskPrompt]) -> list[str]:
-    """Return one sentence for each source whose prompt did not learn.
+def complaints(sources: dict[str, TaskPrompt]) -> dict[str, str]:
+    """Return one sentence for each source whose prompt did not learn, by its name.
 
     Args:
         sources: prompts by the name of their task.
     """
     found = {name: health(prompt) for name, prompt in sources.items()}
-    return [
-        f"Source {name}: {state}. {ADVICE[state]}"
+    return {
+        name: f"Source {name}: {state}. {ADVICE[state]}"
         for name, state in found.items()
         if state in (AT_MAJORITY, NOT_MOVED)
-    ]
+    }

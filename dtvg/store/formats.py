@@ -57,6 +57,8 @@ class StatusFile(_Kept):
     seed: int = 0
     sources: tuple[str, ...] = ()
     subset: tuple[str, ...] | None = None
+    health: dict[str, str] | None = None
+    guessing: dict[str, float | None] | None = None
 
 
 class ProcessFile(_Kept):

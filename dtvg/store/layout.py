@@ -257,6 +257,7 @@ def _create(experiment: ExperimentDir, config: ExperimentConfig, versions: Versi
             raise ConfigError(
                 f"Experiment '{config.name}' exists in '{experiment.path.parent}' with other "
                 f"settings ({changed}); choose another name (--set name=...) or another --runs-dir."
+                f"{_one_of_many(changed)}"
             )
     else:
         made = versions_of_all(config) if versions is None else dict(versions)
@@ -267,6 +268,17 @@ def _create(experiment: ExperimentDir, config: ExperimentConfig, versions: Versi
     recorded = experiment.versions
     for run in config.runs():
         add_run(experiment, run, recorded)
+
+
+def _one_of_many(changed: str) -> str:
+    """Name the other way, where nothing keeps experiments from counting as one."""
+    parts = {key.partition(".")[0] for key in changed.split(", ")}
+    if not parts <= {"seeds", "targets", "methods", "notes"}:
+        return ""
+    return (
+        " Experiments of different names that differ only in seeds, targets or methods are "
+        "compared as one."
+    )
 
 
 def _note_digest(experiment: ExperimentDir, digest: str) -> None:

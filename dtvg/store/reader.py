@@ -80,6 +80,11 @@ class Run:
     pid: int | None = None
     host: str | None = None
     message: str = ""
+    health: Mapping[str, str] | None = None
+    """What is wrong with its training, by kind, as it noted (`dtvg.store.health`); None: nothing
+    noted."""
+    guessing: Mapping[str, float | None] | None = None
+    """What always giving the commonest answer scores, as it noted."""
     problem: str | None = None
     """Why this folder is no whole run; None for one that is."""
 
@@ -220,6 +225,8 @@ def _viewed(run: RunDir, base: dict[str, Any]) -> Run:
         pid=status.pid,
         host=status.host,
         message=status.message,
+        health=facts.get("health"),
+        guessing=facts.get("guessing"),
         problem=problem,
     )
 

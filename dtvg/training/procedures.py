@@ -29,6 +29,7 @@ from dtvg.store import trash
 from dtvg.store.bank import PromptBank, TaskPrompt, complaints
 from dtvg.store.files import read_json, replace_json
 from dtvg.store.formats import read_result
+from dtvg.store.given import Given, given_prompts
 from dtvg.store.layout import (
     CohortDir,
     ExperimentDir,
@@ -51,9 +52,8 @@ from dtvg.training.opening import Told, starting_events
 from dtvg.training.recorded import as_recorded, has_start, renew, why_not
 from dtvg.training.signals import StopWish, stop_on_signals
 from dtvg.training.stages import (
-    Given,
     bank_get,
-    given_prompts,
+    guessing,
     initial_prompt,
     prompt_identity,
     pupil_inputs,
@@ -379,7 +379,10 @@ def _inputs_of(session: Session, run: RunConfig) -> dict[str, np.ndarray]:
         elif prompt is not None:
             found[other.target] = prompt
     sources = {name: found[name] for name in run.sources if name in found}
-    session.told[run.name] = [*(("weak_source", s) for s in complaints(sources)), *told]
+    session.told[run.name] = [
+        *(("weak_source", s, name) for name, s in complaints(sources).items()),
+        *told,
+    ]
     if (directory.prompts_dir / "initial.safetensors").exists():
         stored = read_prompts(open_run(directory.path), "initial")
         return {k: v for k, v in stored.items() if k != "mixed_prompt"}
@@ -492,6 +495,9 @@ def _slot(
         slot.note["few_shot"] = slot.data.drawn.to_json()
     if run.name in known:
         slot.restore({**known[run.name], "failure": None})
+    if slot.result is None:
+        told = guessing(slot)
+        slot.note |= {"guessing": told} if told else {}
     return slot
 
 
@@ -556,8 +562,8 @@ def _open(cohort: Cohort, known: set[str], session: Session, fell_back: str) -> 
             f"process {os.getpid()}, {torch.get_num_threads()} threads.",
         )
         told = session.told.get(slot.name, [])
-        for kind, detail in starting_events(slot, method, told, session.backbone):
-            cohort.event(slot, kind, detail)
+        for one in starting_events(slot, method, told, session.backbone):
+            cohort.event(slot, *one)
 
 
 def _said_of(error: Exception, cohort: str) -> str:

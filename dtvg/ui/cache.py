@@ -131,9 +131,22 @@ def experiment_paths() -> dict[str, Path]:
             folders = [p for p in root.iterdir() if p.is_dir() and p.name[0] != "."]
         except OSError:
             continue
-        for path in sorted(folders, key=lambda p: p.stat().st_mtime, reverse=True):
+        for path in sorted(folders, key=_newest_first):
             found.setdefault(path.name, path)
     return found
+
+
+def _newest_first(path: Path) -> tuple[bool, float]:
+    """Order folders by age, but those of somebody else come last."""
+    try:
+        return not is_experiment(path), -path.stat().st_mtime
+    except OSError:
+        return True, 0.0
+
+
+def is_experiment(path: Path) -> bool:
+    """Whether a folder among the experiments is one, not somebody else's or one that is damaged."""
+    return (path / "experiment.yaml").exists()
 
 
 def is_example(path: Path) -> bool:

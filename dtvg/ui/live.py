@@ -46,7 +46,7 @@ def choose_view() -> View:
         smooth = runs.choose("Smoothing", ("0", "0.6", "0.9", "0.97"), "smooth", "0.6")
     address.recall("log", address.truth, False)
     log = st.toggle("Logarithmic axis", key="log")
-    address.keep("log", log)
+    address.keep("log", log, False)
     return View(quantity or "loss", x or "step", series or "run", float(smooth or 0), log)
 
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 
 import streamlit as st
 
+from dtvg.errors import nearest
 from dtvg.records import RunState
 from dtvg.store.reader import Experiment, Run
 from dtvg.ui import address, cache
@@ -30,8 +31,9 @@ def choose(
     default: str | None = None,
     show: Callable[[str], str] = str,
     help_text: str | None = None,
+    written: bool = False,
 ) -> str | None:
-    """Show a select box whose value always stands in the URL under `key`.
+    """Show a select box whose value stands in the URL under `key`, unless it is the default.
 
     A value that is no longer there gives way to the default; the last choice is kept when one
     moves to another page and comes back.
@@ -43,24 +45,76 @@ def choose(
         default: chosen at first; None: the first option.
         show: turns an option into what is read.
         help_text: shown on hover.
+        written: write the default too, since it may be another one tomorrow.
     """
     if not options:
         return None
     first = default if default in options else options[0]
     address.recall(key, address.one_of(options), first)
     chosen = st.selectbox(label, options, key=key, format_func=show, help=help_text)
-    address.keep(key, chosen)
+    address.keep(key, chosen, None if written else first)
     return chosen
 
 
+def choose_there(
+    what: str,
+    options: Sequence[str],
+    key: str,
+    default: str | None = None,
+    show: Callable[[str], str] = str,
+    within: str = "",
+) -> str | None:
+    """Show a select box of things that an address may name although they are not there.
+
+    Then this is said, nothing else is shown in its place, and the address stays.
+
+    Args:
+        what: what is chosen, in one word, e.g. "run".
+        options: those there are.
+        key: name in the URL.
+        default: chosen at first; None: the first option.
+        show: turns an option into what is read.
+        within: the experiment that runs belong to.
+
+    Returns:
+        The choice; None where the address names what is not there.
+    """
+    asked = address.absent(key, options, within)
+    if asked is None:
+        return choose(what.capitalize(), options, key, default, show, written=True)
+    st.selectbox(
+        what.capitalize(),
+        options,
+        index=None,
+        key=key,
+        format_func=show,
+        placeholder=f"Choose another {what}",
+    )
+    say_absent(what, asked, options, within)
+    return None
+
+
+def say_absent(what: str, asked: str, options: Sequence[str], within: str = "") -> None:
+    """Say that an address names what is not there, with the nearest name."""
+    where = f"Experiment '{within}' has no {what}" if within else f"There is no {what}"
+    near = nearest(asked, options)
+    hint = f" Did you mean '{near}'?" if near else ""
+    st.warning(
+        f"{where} '{asked[:120]}' here, so nothing is shown in its place.{hint} It may have been "
+        "deleted, renamed, or recorded on another machine.",
+        icon=":material/search_off:",
+    )
+    address.leave()
+
+
 def tabs(label: str, options: Sequence[str], key: str) -> str:
-    """Show one of several views, chosen by buttons; the choice stands in the URL.
+    """Show one of several views, chosen by buttons; a choice but the first stands in the URL.
 
     Only the chosen one is drawn, so that a page costs what one sees.
     """
     kept = address.recall(key, address.one_of(options), options[0])
     chosen = st.segmented_control(label, options, key=key, label_visibility="collapsed")
-    address.keep(key, chosen or kept)
+    address.keep(key, chosen or kept, options[0])
     return str(chosen or kept)
 
 
@@ -83,7 +137,8 @@ def pick_experiment() -> Experiment | None:
     def show(name: str) -> str:
         return f"{name} (recorded example)" if cache.is_example(found[name]) else name
 
-    name = choose("Experiment", list(found), "experiment", show=show)
+    default = next((n for n, path in found.items() if cache.is_experiment(path)), None)
+    name = choose_there("experiment", list(found), "experiment", default, show)
     experiment = cache.open_named(name) if name else None
     if experiment is not None and experiment.problem:
         st.warning(experiment.problem, icon=":material/warning:")
@@ -109,14 +164,16 @@ def pick_run(
     if not runs:
         st.info("This experiment has no run with sources to group.", icon=":material/info:")
         return None
-    asked = st.query_params.get(key)
-    name = choose(
-        "Run",
-        list(runs),
-        key,
-        min(runs, key=lambda n: _order(runs[n], grouped)),
-        show=lambda n: f"{n}  ·  {BADGES[runs[n].state][0].lower()}",
-    )
+    asked = address.given(key)
+    first = min(runs, key=lambda n: _order(runs[n], grouped))
+
+    def show(name: str) -> str:
+        return f"{name}  ·  {BADGES[runs[name].state][0].lower()}"
+
+    if asked in known and asked not in runs:
+        name = choose("Run", list(runs), key, first, show, written=True)
+    else:
+        name = choose_there("run", list(runs), key, first, show, experiment.name)
     if asked in known and asked not in runs:
         st.info(
             f"`{asked}` has no groups to show here; `{name}` is shown instead.",

@@ -34,8 +34,9 @@ def tour(examples: Sequence[Experiment], newcomer: bool) -> None:
     if found is None:
         return
     options = (*map(str, range(1, len(STEPS) + 1)), OFF)
-    now = address.recall("tour", address.one_of(options), "1" if newcomer else OFF)
-    address.keep("tour", now)
+    first = "1" if newcomer else OFF
+    now = address.recall("tour", address.one_of(options), first)
+    address.keep("tour", now, first)
     if now == OFF:
         _go("What does DTVG do? A tour in a minute", "1", ":material/tour:")
         return
