@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from dtvg.analysis.claims.blocks import NONE, Block
+from dtvg.analysis.claims.blocks import ALL, FIXED, NONE, Block, plain_label
 from dtvg.analysis.claims.claim import (
     CORRELATION,
     Claim,
@@ -29,10 +29,10 @@ from dtvg.analysis.claims.claim import (
     where,
 )
 from dtvg.analysis.claims.effects import Effect, Part, of_seeds, summed
-from dtvg.analysis.compare.scores import value_of
+from dtvg.analysis.compare.scores import SUBJECT
 from dtvg.analysis.statistics import Interval, t_interval
 from dtvg.errors import StoreError
-from dtvg.store.reader import Run, read_prompts
+from dtvg.store.reader import Run, read_grams, read_prompts
 
 Floats = npt.NDArray[np.float64]
 WORDING = Wording(
@@ -51,12 +51,15 @@ WHOLE = 7
 """Sources up to which every order is tried."""
 ORDERS = 5_000
 """Random orders beyond."""
+PLAIN = (SUBJECT, FIXED, ALL)
+"""Rows whose first Gram matrix is that of the vectors as they are."""
 NOTES = (
     "Correlations are within a target and seed, over its sources, averaged over seeds. On one "
     "target the interval is the wider of two: over seeds (Student's t), and over sources, from "
     "all orders of the gains (the same order in every seed), which are equally likely where "
     "neither similarity tells anything.",
-    "Similarities are those of the Stage I prompts, as stored with each run (`initial`).",
+    "Similarities are those of the Stage I prompts, as stored with each single run (`initial`), "
+    "else from the Gram matrices of the first step.",
 )
 
 
@@ -127,38 +130,64 @@ def measure(block: Block) -> tuple[Measured | None, str]:
         return None, f"single runs of at least {FEWEST_SOURCES} sources"
     seeds, rows = [], []
     for seed in sorted(none):
-        runs = [singles[s].get(seed) for s in sources]
-        if any(run is None for run in runs):
+        alone = [singles[s][seed] for s in sources if seed in singles[s]]
+        if len(alone) < len(sources):
             continue
-        found = [_similarity(run) for run in runs if run is not None]
-        scores = [value_of(run, "test", "score") for run in (none[seed], *runs) if run is not None]
-        if all(one is not None for one in found):
-            base, *alone = (np.nan if v is None else v for v in scores)
-            pairs = np.array([one for one in found if one is not None])
+        pairs = _from_prompts(alone) or _from_grams(block, seed, sources)
+        if pairs is not None:
+            base = none[seed].test_score or 0.0
             seeds.append(seed)
-            rows.append([pairs[:, 0], pairs[:, 1], np.array(alone) - base])
+            rows.append([*pairs, np.array([(run.test_score or 0.0) - base for run in alone])])
     if not seeds:
-        return None, "the initial prompts of the single runs (`prompts/initial.safetensors`)"
+        return None, "the prompts that runs started from (`prompts/initial.safetensors`)"
     vectors, prompts, gains = (np.array([row[i] for row in rows]) for i in range(3))
     return Measured(block.name, sources, tuple(seeds), vectors, prompts, gains), ""
 
 
-def _similarity(run: Run) -> tuple[float, float] | None:
-    """Return similarity of vectors and cosine of prompts at a run's start; None: not stored."""
-    try:
-        tensors = read_prompts(run, "initial")
-        init, target = tensors["init"], tensors["target_prompt"]
-        vectors = tensors["source_vectors"]
-    except (StoreError, KeyError):
-        return None
-    if len(vectors) != 1:
-        return None
-    own, start = target.astype(np.float64).mean(0), init.astype(np.float64).mean(0)
-    source = vectors[0].astype(np.float64).mean(0)
-    there = start + source
-    length = float(np.linalg.norm(own) * np.linalg.norm(there))
-    cosine = float(own @ there) / length if length else 0.0
-    return float((own - start) @ source) / len(start), cosine
+def _from_prompts(alone: Sequence[Run]) -> tuple[Floats, Floats] | None:
+    """Return both similarities `[n]` from the prompts that single runs started from."""
+    found = []
+    for run in alone:
+        try:
+            tensors = read_prompts(run, "initial")
+            init, target = tensors["init"], tensors["target_prompt"]
+            (vector,) = tensors["source_vectors"]
+        except (StoreError, KeyError, ValueError):
+            return None
+        own, start, moved = (x.astype(np.float64).mean(0) for x in (target, init, vector))
+        there = start + moved
+        length = float(np.linalg.norm(own) * np.linalg.norm(there))
+        cosine = float(own @ there) / length if length else 0.0
+        found.append((float((own - start) @ moved) / len(start), cosine))
+    vectors, prompts = np.array(found).T
+    return vectors, prompts
+
+
+def _from_grams(block: Block, seed: int, sources: Sequence[str]) -> tuple[Floats, Floats] | None:
+    """Return both similarities `[n]` from Gram matrices of the first step, where both are logged.
+
+    A method that starts from a source's prompt does not log the target's, and is passed over.
+    """
+    found: dict[bool, Floats] = {}
+    for run in block.finished:
+        config = run.config
+        whole = run.seed == seed and set(sources) <= set(run.sources)
+        if config is None or not whole or not config.method.logs_sources:
+            continue
+        of_prompts = config.method.ranks_prompts
+        if of_prompts in found or not (of_prompts or plain_label(run) in PLAIN):
+            continue
+        steps, grams = read_grams(run, last=1)
+        if not len(steps):
+            continue
+        gram = grams[0].astype(np.float64)
+        length = np.sqrt(np.diag(gram))
+        cosine = gram / np.where(length > 0, length, 1) / np.where(length > 0, length, 1)[:, None]
+        if of_prompts and cosine[0, 1:].max() > 1 - 1e-6:
+            continue
+        at = [1 + run.sources.index(s) for s in sources]
+        found[of_prompts] = (cosine if of_prompts else gram)[0, at]
+    return (found[False], found[True]) if len(found) == 2 else None
 
 
 def correlations(similarity: Floats, gains: Floats) -> Floats:
