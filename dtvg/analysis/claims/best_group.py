@@ -55,14 +55,11 @@ def claim(blocks: Sequence[Block], margin: float) -> Claim:
     found = [search(block) for block in blocks]
     there = [one for one, _ in found if one is not None]
     lacks = [] if there else [what for _, what in found]
-    made = [_effects(one) for one in there if _complete(one)]
+    made = [effects_of(one) for one in there if _complete(one)]
     if there and not made:
         lacks.append("oracle runs over at least three sources, the single sources and all of them")
-    parts = [
-        Part(name, [effects[name] for effects in made if name in effects])
-        for name in dict.fromkeys(name for effects in made for name in effects)
-    ]
-    summary = _summary({part.name: part for part in parts}, all(one.whole for one in there))
+    parts = gathered(made)
+    summary = summary_of({part.name: part for part in parts}, all(one.whole for one in there))
     missing = missing_everywhere(lacks)
     verdict = judged(summary, margin)
     sentence = ""
@@ -88,13 +85,13 @@ def claim(blocks: Sequence[Block], margin: float) -> Claim:
 
 def _complete(one: Searched) -> bool:
     """Whether there are groups, and everything that they are compared with."""
-    n = len(one.block.sources)
+    n = len(one.sources)
     sizes = [len(s) for s in one.subsets]
     others = sum(k in (0, 1, n) for k in sizes)
     return n > 2 and others == n + 2 and bool(len(one.places(proper=True)))
 
 
-def _effects(one: Searched) -> dict[str, Effect]:
+def effects_of(one: Searched) -> dict[str, Effect]:
     """Return the chosen group against the chosen other, both bounds, and against each other."""
     groups, others = one.places(proper=True), one.places(proper=False)
     group, _ = one.best(groups)
@@ -106,15 +103,21 @@ def _effects(one: Searched) -> dict[str, Effect]:
         AT_LEAST: group - one.values[:, top_rival],
         AT_MOST: one.values[:, top_group] - rival,
     }
-    order = one.block.sources
+    order = one.sources
     for place in others:
         name = f"best group − {name_of(one.subsets[place], order)}"
         tables[name] = group - one.values[:, place]
-    known = evidences(tables, one.seeds, one.block.draw)
-    return {name: of_evidence(one.block.name, e) for name, e in known.items()}
+    known = evidences(tables, one.seeds, one.draw)
+    return {name: of_evidence(one.name, e) for name, e in known.items()}
 
 
-def _summary(parts: Mapping[str, Part], whole: bool) -> Summary:
+def gathered(made: Sequence[Mapping[str, Effect]]) -> list[Part]:
+    """Return the comparisons of several targets by name."""
+    names = dict.fromkeys(name for effects in made for name in effects)
+    return [Part(name, [effects[name] for effects in made if name in effects]) for name in names]
+
+
+def summary_of(parts: Mapping[str, Part], whole: bool) -> Summary:
     """Return the difference with an interval that holds for the truly best of both."""
     if BOTH not in parts:
         return Summary()
@@ -128,13 +131,13 @@ def _evidence(there: Sequence[Searched]) -> pd.DataFrame:
     """Return a row per target and subset: its mean score, and how often it was chosen as best."""
     rows = []
     for one in there:
-        n = len(one.block.sources)
+        n = len(one.sources)
         _, choice = one.best(np.arange(len(one.subsets)))
         for place, subset in enumerate(one.subsets):
             rows.append(
                 {
-                    "target": one.block.name,
-                    "subset": name_of(subset, one.block.sources),
+                    "target": one.name,
+                    "subset": name_of(subset, one.sources),
                     "size": len(subset),
                     "kind": _kind(subset, n),
                     "score": float(one.values[:, place].mean()),

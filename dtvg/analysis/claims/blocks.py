@@ -71,8 +71,9 @@ class Block:
 
     @cached_property
     def answered(self) -> Answered:
-        """The answers with every run's score on the same resamples."""
-        return Answered(self.examples, self.finished, self.draw)
+        """The answers with the score of every run that is a row on the same resamples."""
+        rows = [r for r in self.finished if not r.full_role.on_subset]
+        return Answered(self.examples, tuple(rows), self.draw)
 
     @cached_property
     def values(self) -> dict[Path, Floats]:

@@ -28,6 +28,7 @@ from dtvg.analysis.claims.claim import (
 )
 from dtvg.analysis.claims.effects import Part, Summary, of_seeds, summed
 from dtvg.analysis.compare.scores import SUBJECT
+from dtvg.analysis.statistics import average_ranks, rank_correlation
 from dtvg.store.reader import Run, read_grams
 
 Floats = npt.NDArray[np.float64]
@@ -97,7 +98,7 @@ def claim(blocks: Sequence[Block], margin: float) -> Claim:
         for measure in MEASURES
         for noise in (FORGOTTEN, ADDED)
     ]
-    summary = _between([summed(part.effects) for part in parts[:2]])
+    summary = between_extremes([summed(part.effects) for part in parts[:2]])
     steps = FEWEST_BLOCKS * BLOCK
     needed = f"{SUBJECT} runs over two or more sources with at least {steps} logged steps"
     missing = missing_everywhere([] if there else [needed])
@@ -129,7 +130,7 @@ def _walks(block: Block) -> list[Walk]:
     return [walk for walk in made if walk is not None]
 
 
-def _between(ends: Sequence[Summary]) -> Summary:
+def between_extremes(ends: Sequence[Summary]) -> Summary:
     """Return the middle of both extremes of noise, with an interval that covers either."""
     first, second = ends
     return replace(
@@ -142,26 +143,34 @@ def _between(ends: Sequence[Summary]) -> Summary:
     )
 
 
-def walk_of(run: Run, draws: int = DRAWS) -> Walk | None:
-    """Measure how a run's similarities moved; None where too few steps are logged.
-
-    Args:
-        run: with Gram matrices.
-        draws: runs with noise alone.
-    """
+def walk_of(run: Run) -> Walk | None:
+    """Measure how a run's similarities moved; None where too few steps are logged."""
     _, grams = read_grams(run)
     if grams.shape[-1] < 3:
         return None
-    edges = block_edges(len(grams))
+    return walk(grams[:, 0, 1:].astype(np.float64), run.seed)
+
+
+def walk(similarity: Floats, seed: int, draws: int = DRAWS) -> Walk | None:
+    """Measure how similarities moved from block to block, and what noise alone shows.
+
+    Args:
+        similarity: `[S n]` to the target, at the logged steps.
+        seed: the run's.
+        draws: runs with noise alone.
+
+    Returns:
+        None with too few steps.
+    """
+    edges = block_edges(len(similarity))
     if len(edges) - 1 < FEWEST_BLOCKS:
         return None
-    similarity = grams[:, 0, 1:].astype(np.float64)
     places = np.add.reduceat(similarity, edges[:-1]) / np.diff(edges)[:, None]
     start, moves = places[0], np.diff(places, axis=0)
-    rng = np.random.default_rng([3, run.seed])
+    rng = np.random.default_rng([3, seed])
     signs = rng.choice([-1.0, 1.0], size=(draws, len(moves), 1))
     return Walk(
-        run.seed,
+        seed,
         edges[2:] / edges[-1],
         changes(start, places[1:]),
         changes(places[:-1], places[1:]),
@@ -185,16 +194,10 @@ def changes(start: Floats, later: Floats) -> dict[str, Floats]:
     Returns:
         Measure → `[...]`, from 0 (as they were) to 1.
     """
-    from scipy.stats import rankdata
-
-    middle = (start.shape[-1] + 1) / 2
-    first, ranks = (rankdata(x, axis=-1) - middle for x in (start, later))
-    length = np.sqrt((first**2).sum(axis=-1) * (ranks**2).sum(axis=-1))
-    product = (ranks * first).sum(axis=-1)
-    rho = np.divide(product, length, out=np.zeros_like(product), where=length > 0)
-    same = (ranks == first).all(axis=-1)
+    turned = (1 - rank_correlation(start, later)) / 2
+    same = (average_ranks(start) == average_ranks(later)).all(axis=-1)
     return {
-        RANKING: np.where(same, 0.0, (1 - rho) / 2),
+        RANKING: np.where(same, 0.0, turned),
         SIGNS: ((later >= 0) != (start >= 0)).mean(axis=-1),
         TOP: (later.argmax(axis=-1) != start.argmax(axis=-1)).astype(np.float64),
     }

@@ -30,7 +30,7 @@ from dtvg.analysis.claims.claim import (
 )
 from dtvg.analysis.claims.effects import Effect, Part, of_seeds, summed
 from dtvg.analysis.compare.scores import SUBJECT
-from dtvg.analysis.statistics import Interval, t_interval
+from dtvg.analysis.statistics import Interval, average_ranks, rank_correlation, t_interval
 from dtvg.errors import StoreError
 from dtvg.store.reader import Run, read_grams, read_prompts
 
@@ -82,7 +82,7 @@ def claim(blocks: Sequence[Block], margin: float) -> Claim:
     """Compute the claim; see `WORDING`."""
     found = [measure(block) for block in blocks]
     there = [one for one, _ in found if one is not None]
-    effects = [_effects(one) for one in there]
+    effects = [effects_of(one) for one in there]
     parts = [
         Part(name, [made[name] for made in effects]) for name in (DIFFERENCE, VECTORS, PROMPTS)
     ]
@@ -190,26 +190,12 @@ def _from_grams(block: Block, seed: int, sources: Sequence[str]) -> tuple[Floats
     return (found[False], found[True]) if len(found) == 2 else None
 
 
-def correlations(similarity: Floats, gains: Floats) -> Floats:
-    """Return Spearman's correlation over the last axis; 0 where one of both does not vary."""
-    from scipy.stats import rankdata
-
-    a, b = (rankdata(x, axis=-1) for x in (similarity, gains))
-    a, b = (x - x.mean(axis=-1, keepdims=True) for x in (a, b))
-    length = np.sqrt((a**2).sum(axis=-1) * (b**2).sum(axis=-1))
-    product = (a * b).sum(axis=-1)
-    return np.divide(product, length, out=np.zeros_like(product), where=length > 0)
-
-
-def _effects(one: Measured) -> dict[str, Effect]:
+def effects_of(one: Measured) -> dict[str, Effect]:
     """Return both correlations and their difference on one target."""
     orders = _orders(len(one.sources))
     drawn = {}
     for name, similarity in ((VECTORS, one.vectors), (PROMPTS, one.prompts)):
-        every = [
-            correlations(np.broadcast_to(s, orders.shape), g[orders])
-            for s, g in zip(similarity, one.gains, strict=True)
-        ]
+        every = [rank_correlation(s, g[orders]) for s, g in zip(similarity, one.gains, strict=True)]
         drawn[name] = np.array(every)  # [S orders], the first as it is
     drawn[DIFFERENCE] = drawn[VECTORS] - drawn[PROMPTS]
     return {name: _effect(one, values) for name, values in drawn.items()}
@@ -253,18 +239,11 @@ def _evidence(there: Sequence[Measured]) -> pd.DataFrame:
                     "source": source,
                     "vectors": float(one.vectors[:, place].mean()),
                     "prompts": float(one.prompts[:, place].mean()),
-                    "rank_vectors": float(_ranks(one.vectors)[:, place].mean()),
-                    "rank_prompts": float(_ranks(one.prompts)[:, place].mean()),
+                    "rank_vectors": float(average_ranks(-one.vectors)[:, place].mean()),
+                    "rank_prompts": float(average_ranks(-one.prompts)[:, place].mean()),
                     "gain": float(one.gains[:, place].mean()),
                     "n_seeds": len(one.seeds),
                 }
             )
     columns = ["target", "source", "vectors", "prompts", "rank_vectors", "rank_prompts"]
     return pd.DataFrame(rows, columns=[*columns, "gain", "n_seeds"])
-
-
-def _ranks(values: Floats) -> Floats:
-    """Return ranks `[S n]` over sources, 1 the most similar."""
-    from scipy.stats import rankdata
-
-    return np.asarray(rankdata(-values, axis=-1))

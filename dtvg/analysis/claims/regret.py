@@ -126,7 +126,8 @@ def _effects(block: Block) -> tuple[dict[str, Effect], str]:
     seeds = [s for s in sizes if runs[s].path in block.values]
     if not seeds:
         return found, f"stored test answers of {SUBJECT} runs"
-    tables = _tables(one, runs, seeds, {s: shares for s, shares in sizes.items()})
+    own = np.array([block.values[runs[s].path] for s in seeds])
+    tables = tables_of(one, own, seeds, sizes)
     if tables is None:
         return found, "oracle runs of every size that the group had"
     evidence = evidences(tables, seeds, block.draw)
@@ -143,10 +144,17 @@ def _sizes(run: Run, n: int) -> Floats | None:
     return np.bincount(sizes, minlength=n + 1)[: n + 1] / len(sizes)
 
 
-def _tables(
-    one: Searched, runs: Mapping[int, Run], seeds: Sequence[int], sizes: Mapping[int, Floats]
+def tables_of(
+    one: Searched, own: Floats, seeds: Sequence[int], sizes: Mapping[int, Floats]
 ) -> dict[str, Floats] | None:
-    """Return lead and regrets by seed and example; None where a size was never trained."""
+    """Return lead and regrets by seed and example; None where a size was never trained.
+
+    Args:
+        one: the subsets.
+        own: `[S E]`: what each example adds to the run's score.
+        seeds: S seeds.
+        sizes: seed → share of steps with a group of 0 … n members.
+    """
     best, _ = one.best(np.arange(len(one.subsets)))
     at = [one.seeds.index(s) for s in seeds]
     of_size = np.array([len(s) for s in one.subsets])
@@ -157,7 +165,6 @@ def _tables(
             if not len(held):
                 return None
             random[row] += sizes[seed][size] * held.mean(axis=0)
-    own = np.array([one.block.values[runs[s].path] for s in seeds])
     return {LEAD: own - random, REGRET: best[at] - own, ROOM: best[at] - random}
 
 

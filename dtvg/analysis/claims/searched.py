@@ -21,7 +21,11 @@ NEEDS_ANSWERS = "stored test answers of the oracle runs (evaluation.keep_predict
 class Searched:
     """Scores of subsets, example by example."""
 
-    block: Block
+    name: str
+    """The target."""
+    sources: tuple[str, ...]
+    draw: int
+    """Number of its resamples."""
     subsets: tuple[Subset, ...]
     """K subsets by size, then in the order of the sources."""
     seeds: tuple[int, ...]
@@ -32,11 +36,11 @@ class Searched:
     @property
     def whole(self) -> bool:
         """Whether every subset of the sources is there."""
-        return len(self.subsets) == 2 ** len(self.block.sources)
+        return len(self.subsets) == 2 ** len(self.sources)
 
     def places(self, proper: bool) -> npt.NDArray[np.int64]:
         """Return places of the proper groups (neither none, one nor all), or of the others."""
-        n = len(self.block.sources)
+        n = len(self.sources)
         there = [(1 < len(s) < n) == proper for s in self.subsets]
         return np.flatnonzero(there)
 
@@ -50,7 +54,7 @@ class Searched:
             Its value `[S E]`, and the places chosen `[H S]` by halves and seeds.
         """
         held = self.values[:, among]
-        choosing = halves(held.shape[-1], self.block.draw)
+        choosing = halves(held.shape[-1], self.draw)
         choice = chosen(held, choosing)
         return scored(held, choice, choosing), among[choice]
 
@@ -80,4 +84,5 @@ def search(block: Block) -> tuple[Searched | None, str]:
     if any(runs[s][subset].path not in known for s in seeds for subset in subsets):
         return None, NEEDS_ANSWERS
     values = np.array([[known[runs[s][k].path] for k in subsets] for s in seeds])
-    return Searched(block, subsets, tuple(seeds), values), ""
+    place = (block.name, block.sources, block.draw)
+    return Searched(*place, subsets, tuple(seeds), values), ""
