@@ -17,6 +17,7 @@ import plotly.graph_objects as go
 import streamlit as st
 
 from dtvg import paths
+from dtvg.analysis.claims.info import ClaimsInfo, claims_info
 from dtvg.analysis.compare.confdiff import run_diff
 from dtvg.analysis.compare.disagreements import DisagreementInfo, disagreement_info
 from dtvg.analysis.compare.examples import input_texts
@@ -200,6 +201,12 @@ def compare(
 ) -> CompareInfo:
     """Return `compare_info`; no baselines: those of the subject's own experiment."""
     return compare_info(runs, split, metric=metric, subject=subject, baselines=baselines or None)
+
+
+@remember(16, "Testing the claims", ("steps", "predictions", "evals"))
+def claims(runs: tuple[Run, ...]) -> ClaimsInfo:
+    """Return `claims_info`."""
+    return claims_info(runs)
 
 
 @remember(32, "Deciding again", ("steps", "sources"))
