@@ -8,6 +8,7 @@ import streamlit as st
 
 from dtvg.records import RunState
 from dtvg.store.reader import Experiment, Run
+from dtvg.store.status import NEVER_BEGAN
 from dtvg.ui import address, cache
 from dtvg.ui.page import link
 
@@ -152,6 +153,12 @@ def complain(run: Run) -> None:
         st.error(f"{run.name} failed. {run.message}", icon=":material/error:")
     elif run.state is RunState.UNKNOWN:
         st.warning(f"{run.name}: {run.message}.", icon=":material/warning:")
+    elif run.state is RunState.LOST and run.message == NEVER_BEGAN:
+        st.warning(
+            f"{run.name}: {NEVER_BEGAN} Its messages, at the end of the live page, may say why; "
+            "press Resume there to start it again.",
+            icon=":material/warning:",
+        )
     elif run.state is RunState.LOST:
         st.warning(
             f"{run.name}: its process is gone (killed, or the machine restarted). Everything up "
