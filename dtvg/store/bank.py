@@ -12,9 +12,10 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
@@ -73,6 +74,24 @@ class TaskPrompt:
     def init_fingerprint(self) -> str:
         """16 hex digits of the initial prompt's bytes; empty without one."""
         return "" if self.init is None else array_digest(self.init)
+
+
+class _Facts(BaseModel):
+    """What `prompt.json` must hold: with anything else a page could not show it."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    task: str
+    labels: tuple[str, ...]
+    backbone: str
+    backbone_revision: str
+    seed: Annotated[int, Field(ge=-(2**63), le=2**63 - 1)]
+    score: float | None
+    fingerprint: str
+    settings: dict[str, Any]
+    created: Annotated[float, Field(ge=0, le=2**33)]
+    majority: float | None = None
+    n_examples: int | None = None
 
 
 def array_digest(array: np.ndarray) -> str:
@@ -183,13 +202,17 @@ class PromptBank:
 
     def list(self) -> list[TaskPrompt]:
         """Return every readable prompt, by task and seed; damaged entries are left out."""
-        found = []
+        return self.sorted_out()[0]
+
+    def sorted_out(self) -> tuple[list[TaskPrompt], dict[str, str]]:
+        """Return every readable prompt, and what is wrong with each damaged entry by its folder."""
+        found, damaged = [], {}
         for folder in sorted(self.root.glob("*-*")) if self.root.is_dir() else ():
             try:
                 found.append(_read(folder))
-            except StoreError:
-                continue
-        return sorted(found, key=lambda p: (p.task, p.seed, p.fingerprint))
+            except StoreError as error:
+                damaged[folder.name] = str(error)
+        return sorted(found, key=lambda p: (p.task, p.seed, p.fingerprint)), damaged
 
     def check(self) -> dict[str, str | None]:
         """Return every entry's folder name with what is wrong with it, None if nothing is."""
@@ -247,7 +270,17 @@ def _read(folder: Path) -> TaskPrompt:
         tensors = load(content)
         known = {k: v for k, v in facts.items() if k in TaskPrompt.__dataclass_fields__}
         known["labels"] = tuple(known["labels"])  # a newer version may say more
-        return TaskPrompt(init=tensors.get("init"), prompt=tensors["prompt"], **known)
+        _Facts(**known)
+        made = TaskPrompt(init=tensors.get("init"), prompt=tensors["prompt"], **known)
+        if any(a.ndim != 2 or a.shape != made.prompt.shape for a in tensors.values()):
+            raise ValueError(_wrong(made, folder.name))
+        return made
+    except ValidationError as error:
+        field = ".".join(map(str, error.errors()[0]["loc"]))
+        raise StoreError(
+            f"Prompt '{folder.name}' of the bank is damaged ({field}: {error.errors()[0]['msg']}); "
+            "delete its folder, and the next experiment will tune it again."
+        ) from None
     except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
         raise StoreError(
             f"Prompt '{folder.name}' of the bank is damaged ({error}); delete its folder, and "
