@@ -23,6 +23,7 @@ from dtvg import paths
 from dtvg.errors import StoreError
 from dtvg.store import digests
 from dtvg.store.files import json_text, locked, read_json, replace_bytes, replace_json
+from dtvg.store.formats import sentence
 
 
 @dataclass(frozen=True, eq=False)
@@ -275,15 +276,10 @@ def _read(folder: Path) -> TaskPrompt:
         if any(a.ndim != 2 or a.shape != made.prompt.shape for a in tensors.values()):
             raise ValueError(_wrong(made, folder.name))
         return made
-    except ValidationError as error:
-        field = ".".join(map(str, error.errors()[0]["loc"]))
-        raise StoreError(
-            f"Prompt '{folder.name}' of the bank is damaged ({field}: {error.errors()[0]['msg']}); "
-            "delete its folder, and the next experiment will tune it again."
-        ) from None
     except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
+        what = sentence(Path("prompt.json"), error) if isinstance(error, ValidationError) else error
         raise StoreError(
-            f"Prompt '{folder.name}' of the bank is damaged ({error}); delete its folder, and "
+            f"Prompt '{folder.name}' of the bank is damaged ({what}); delete its folder, and "
             "the next experiment will tune it again."
         ) from None
 
