@@ -31,6 +31,7 @@ def choose(
     default: str | None = None,
     show: Callable[[str], str] = str,
     help_text: str | None = None,
+    on_change: Callable[[], None] | None = None,
 ) -> str | None:
     """Show a select box whose value always stands in the URL under `key`.
 
@@ -44,12 +45,15 @@ def choose(
         default: chosen at first; None: the first option.
         show: turns an option into what is read.
         help_text: shown on hover.
+        on_change: called where a person chose another option.
     """
     if not options:
         return None
     first = default if default in options else options[0]
     address.recall(key, address.one_of(options), first)
-    chosen = st.selectbox(label, options, key=key, format_func=show, help=help_text)
+    chosen = st.selectbox(
+        label, options, key=key, format_func=show, help=help_text, on_change=on_change
+    )
     address.keep(key, chosen)
     return chosen
 
@@ -70,8 +74,12 @@ def order_of(experiment: Experiment, run: Run) -> tuple[str, ...]:
     return tuple(experiment.config.sources) if experiment.config else run.sources
 
 
-def pick_experiment() -> Experiment | None:
-    """Let one choose an experiment; says what to do where there is none."""
+def pick_experiment(first: str | None = None) -> Experiment | None:
+    """Let one choose an experiment; says what to do where there is none.
+
+    Args:
+        first: name of the one that is shown where none was chosen; None: the newest.
+    """
     found = cache.experiment_paths()
     if not found:
         st.info(
@@ -84,7 +92,7 @@ def pick_experiment() -> Experiment | None:
     def show(name: str) -> str:
         return f"{name} (recorded example)" if cache.is_example(found[name]) else name
 
-    name = choose("Experiment", list(found), "experiment", show=show)
+    name = choose("Experiment", list(found), "experiment", first, show=show)
     experiment = cache.open_named(name) if name else None
     if experiment is not None and experiment.problem:
         st.warning(experiment.problem, icon=":material/warning:")
@@ -92,7 +100,11 @@ def pick_experiment() -> Experiment | None:
 
 
 def pick_run(
-    experiment: Experiment, grouped: bool = False, key: str = "run", ranked: bool = False
+    experiment: Experiment,
+    grouped: bool = False,
+    key: str = "run",
+    ranked: bool = False,
+    on_change: Callable[[], None] | None = None,
 ) -> Run | None:
     """Let one choose a run of an experiment.
 
@@ -104,6 +116,7 @@ def pick_run(
         grouped: only runs whose method has sources to group, DTVG first.
         key: name in the URL.
         ranked: also runs that rank or weigh source prompts, such as SPoT's.
+        on_change: called where a person chose another run.
     """
     known = {r.name: r for r in experiment.runs if r.problem is None}
     runs = {n: r for n, r in known.items() if not grouped or _groups_sources(r, ranked)}
@@ -117,6 +130,7 @@ def pick_run(
         key,
         min(runs, key=lambda n: _order(runs[n], grouped)),
         show=lambda n: f"{n}  ·  {BADGES[runs[n].state][0].lower()}",
+        on_change=on_change,
     )
     if asked in known and asked not in runs:
         st.info(
@@ -126,9 +140,10 @@ def pick_run(
     return runs.get(name or "")
 
 
-def _order(run: Run, grouped: bool) -> tuple[bool, bool]:
+def _order(run: Run, grouped: bool) -> tuple[bool, bool, bool]:
     going, ours = run.state is RunState.RUNNING, run.method == "dtvg"
-    return (not ours, not going) if grouped else (not going, not ours)
+    waits = run.state is RunState.WAITING
+    return (not ours, not going, waits) if grouped else (not going, waits, not ours)
 
 
 def _groups_sources(run: Run, ranked: bool) -> bool:

@@ -209,7 +209,9 @@ def _took(
     """Say what the method took, what it scored, and what there was without transfer."""
     often = sources[sources["share"] >= OFTEN]
     named = often if len(often) else sources.head(1)
-    told = listed([f"{s} ({_percent(v, 0)} of the steps)" for s, v in named.to_numpy()])
+    shares = [_percent(share, 0) for share in named["share"]]
+    shares[:1] = [f"{share} of the steps" for share in shares[:1]]
+    told = listed([f"{s} ({share})" for s, share in zip(named["source"], shares, strict=True)])
     took = f"{subject} mostly grouped {told}" if len(named) else f"{subject} grouped no source"
     if score != score:
         return f"{took}; no test score is known yet."
