@@ -132,6 +132,14 @@ def is_working(experiment: ExperimentDir) -> bool:
     return look_at_all(experiment.path).held is True
 
 
+def is_held(folder: Path) -> bool:
+    """Whether a process holds an experiment's folder, or is starting, as far as a quick look tells.
+
+    A list of thousands asks this; `is_working` also asks every run.
+    """
+    return look(folder).held is True
+
+
 def may_be_working(experiment: ExperimentDir) -> bool:
     """Whether a process trains this experiment, or that cannot be told."""
     return look_at_all(experiment.path).held is not False

@@ -12,9 +12,10 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
@@ -184,13 +185,17 @@ class PromptBank:
 
     def list(self) -> list[TaskPrompt]:
         """Return every readable prompt, by task and seed; damaged entries are left out."""
-        found = []
+        return self.sorted_out()[0]
+
+    def sorted_out(self) -> tuple[list[TaskPrompt], dict[str, str]]:
+        """Return every readable prompt, and what is wrong with each damaged entry by its folder."""
+        found, damaged = [], {}
         for folder in sorted(self.root.glob("*-*")) if self.root.is_dir() else ():
             try:
                 found.append(_read(folder))
-            except StoreError:
-                continue
-        return sorted(found, key=lambda p: (p.task, p.seed, p.fingerprint))
+            except StoreError as error:
+                damaged[folder.name] = str(error)
+        return sorted(found, key=lambda p: (p.task, p.seed, p.fingerprint)), damaged
 
     def check(self) -> dict[str, str | None]:
         """Return every entry's folder name with what is wrong with it, None if nothing is."""
@@ -248,7 +253,10 @@ def _read(folder: Path) -> TaskPrompt:
         tensors = load(content)
         known = checked(folder / "prompt.json", facts, PromptFacts)
         values = {k: getattr(known, k) for k in PromptFacts.model_fields}
-        return TaskPrompt(init=tensors.get("init"), prompt=tensors["prompt"], **values)
+        made = TaskPrompt(init=tensors.get("init"), prompt=tensors["prompt"], **values)
+        if any(a.ndim != 2 or a.shape != made.prompt.shape for a in tensors.values()):
+            raise ValueError(_wrong(made, folder.name))
+        return made
     except (OSError, ValueError, KeyError, TypeError, SafetensorError, StoreError) as error:
         raise StoreError(
             f"Prompt '{folder.name}' of the bank is damaged ({str(error).rstrip('.')}); delete its "

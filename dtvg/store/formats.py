@@ -157,13 +157,13 @@ class PromptFacts(_Bare):
     labels: tuple[str, ...]
     backbone: str
     backbone_revision: str
-    seed: int
+    seed: Annotated[int, Field(ge=-(2**63), le=2**63 - 1)]
     score: float | None
     metric_values: dict[str, float | None]
     fingerprint: str
     precision: str
     settings: dict[str, Any]
-    created: float
+    created: Annotated[float, Field(ge=0, le=2**33)]
     majority: float | None = None
     n_examples: int | None = None
     origin: str = "tuned"

@@ -43,7 +43,7 @@ from dtvg.store.lease import Lease, held_here
 from dtvg.store.processes import ProcessId
 from dtvg.store.reader import Run, open_run, read_prompts, read_provenance
 from dtvg.store.recovery import FELL_BACK, start_over, without
-from dtvg.store.status import StatusBoard, clear
+from dtvg.store.status import StatusBoard, clear, noted_with_runs
 from dtvg.store.writer import CohortWriter, Committer, RunWriter
 from dtvg.training.cohort import Cohort
 from dtvg.training.devices import pick_device, set_threads, token_budget
@@ -124,7 +124,7 @@ def run_experiment(
             f"Experiment '{config.name}' has no transfer run '{unknown_names[0]}'; "
             f"`dtvg runs show {config.name}` lists its runs."
         )
-    with experiment.lock() as lease, stop_on_signals() as stop:
+    with experiment.lock() as lease, noted_with_runs(experiment, only), stop_on_signals() as stop:
         check_unchanged(experiment, config)
         stop.watch = partial(_asked_to_stop, experiment, lease)
         device = pick_device(config.device)

@@ -17,6 +17,7 @@ from dtvg.figures.groups import timeline_figure
 from dtvg.methods.specs import Role
 from dtvg.store.reader import Experiment, Run
 from dtvg.ui import address, cache, runs, show
+from dtvg.ui.overview import card
 from dtvg.ui.page import is_dark, link
 
 OFF = "off"
@@ -134,8 +135,10 @@ def _helps(experiment: Experiment, run: Run) -> None:
         for r in experiment.runs
         if r.role == "transfer" and r.target == run.target and r.full_role is not Role.SINGLE
     )
+    found = card.look(experiment, run.target, tested=True)
+    st.markdown(f"**{found.answer}** {found.sureness}")
     st.markdown(
-        f"Whether it helped is measured against other methods on `{run.target}`: no transfer, all "
+        f"It is measured against other methods on `{run.target}`: no transfer, all "
         "sources at once, the nearest source (SPoT). Open points are seeds, the diamond their "
         "mean with its interval. Here you can ask about any step, replay every decision, and "
         "train the same with your own tasks."
