@@ -135,7 +135,7 @@ def _groups_sources(run: Run, ranked: bool) -> bool:
     if run.role != "transfer" or not run.sources or run.config is None:
         return False
     method = run.config.method
-    return method.logs_sources and (method.has_source_vectors or ranked)
+    return run.config.logs_sources and (method.has_source_vectors or ranked)
 
 
 def badge(run: Run) -> str:

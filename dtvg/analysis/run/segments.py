@@ -33,9 +33,13 @@ class Segments:
 
 
 def breaks_of(steps: Ints) -> Bools:
-    """Return `[S]`: whether a row does not follow the row before it by exactly one step."""
+    """Return `[S]`: whether rows are missing before a row.
+
+    The usual distance of two rows is 1, or that of a thinned log; a larger one is a gap.
+    """
     broken = np.ones(len(steps), dtype=bool)
-    broken[1:] = np.diff(steps) != 1
+    apart = np.diff(steps)
+    broken[1:] = apart > (np.median(apart) if len(apart) > 1 else 1)
     return broken
 
 
