@@ -24,6 +24,8 @@ from dtvg.tasks.spec import SplitPlan, TaskSpec
 
 SEED = 2025
 SPLITS = ("train", "validation", "test")
+SHOTS = 16
+"""Rows of a target that the demo trains on: transfer is for targets with little data."""
 HELD_OUT_ROWS = 240
 """Rows of each validation and test split."""
 
@@ -211,7 +213,8 @@ def experiment() -> dict[str, Any]:
     """Return the demo experiment as a mapping in the form of `ExperimentConfig`."""
     return {
         "name": "demo",
-        "notes": "The embedded default: tasks of known relatedness on a tiny T5 (docs/demo.md).",
+        "notes": "The embedded default: tasks of known relatedness on a tiny T5, 16 rows of each "
+        "target (docs/demo.md).",
         "backbone": "demo",
         "sources": list(SOURCES),
         "targets": list(TARGETS),
@@ -227,6 +230,6 @@ def experiment() -> dict[str, Any]:
             "lr_scale_target": 0.2,
             "lr_scale": 0.2,
         },
-        "data": {"max_source_tokens": 48},
+        "data": {"few_shot": SHOTS, "max_source_tokens": 48},
         "evaluation": {"every": 50, "max_examples": 100},
     }
