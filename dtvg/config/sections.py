@@ -258,8 +258,8 @@ class LoggingConfig(Section):
     )
     detail: Detail = Field(
         "full",
-        description="What is kept of a run. full: every step and all prompts; thinned: step 1, "
-        "every k-th (thin_every) and the last step, and the best prompt; scores: evaluations, "
+        description="What is kept of a run. full: every step and all prompts; thinned: step 1 and "
+        "every k-th (thin_every) and the best prompt; scores: evaluations, "
         "test answers, events and the result, without steps and prompts.",
     )
     detail_of: dict[str, Detail] = Field(
@@ -273,7 +273,7 @@ class LoggingConfig(Section):
         description="Only the first N seeds keep full detail, those after them thinned; empty: "
         "all of them.",
     )
-    thin_every: int = Field(10, ge=2, description="k: a thinned run logs every k-th step.")
+    thin_every: int = Field(10, ge=3, description="k: a thinned run logs every k-th step.")
 
     def of_run(self, names: tuple[str, ...], place: int) -> LoggingConfig:
         """Return the settings of one run: its detail is settled.
@@ -298,16 +298,11 @@ class LoggingConfig(Section):
         """Whether the rows of some steps are left out."""
         return self.detail == "thinned"
 
-    def logs_step(self, step: int, total: int) -> bool:
-        """Whether the row of a step is kept.
-
-        Args:
-            step: counted from 1.
-            total: steps of the whole run.
-        """
+    def logs_step(self, step: int) -> bool:
+        """Whether the row of a step, counted from 1, is kept."""
         if self.detail == "scores":
             return False
-        return self.detail == "full" or step in (1, total) or step % self.thin_every == 0
+        return self.detail == "full" or step == 1 or step % self.thin_every == 0
 
 
 class DeviceConfig(Section):

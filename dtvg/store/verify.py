@@ -186,8 +186,7 @@ def _check_steps(run: Run, config: RunConfig) -> list[str]:
 
 def _logged_steps(config: RunConfig, last: int) -> np.ndarray:
     """Return the steps up to `last` whose rows the run keeps."""
-    total = config.total_steps
-    logged = [s for s in range(1, last + 1) if config.logging.logs_step(s, total)]
+    logged = [s for s in range(1, last + 1) if config.logging.logs_step(s)]
     return np.array(logged, dtype=np.int64)
 
 

@@ -60,7 +60,7 @@ class RunWriter:
     def __init__(self, run: RunDir, config: RunConfig) -> None:
         self.run = run
         self.compact_rows = config.logging.compact_rows
-        self._logging, self._total = config.logging, config.total_steps
+        self._logging = config.logging
         self._covered: dict[str, tuple[int, int]] = {}
         """Steps that the gathered rows stand for, those left out included."""
         self._lock = threading.Lock()
@@ -101,7 +101,7 @@ class RunWriter:
         steps = batch.column("step").to_pylist()
         first, _ = self._covered.get(table, (steps[0], 0))
         self._covered[table] = (first, steps[-1])
-        return batch.filter([self._logging.logs_step(s, self._total) for s in steps])
+        return batch.filter([self._logging.logs_step(s) for s in steps])
 
     def take(self) -> dict[str, tuple[int, int, pa.Table]]:
         """Remove and return the gathered rows by table, with what their part file covers."""

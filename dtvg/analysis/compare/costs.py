@@ -101,13 +101,16 @@ def _of_run(run: Run, companions: dict[tuple[str, str | None], int]) -> dict[str
     data = read_table(run, "steps", ["step", "examples", "tokens", "device_mem_gib"])
     result = run.result
     logged = data.num_rows > 0
+    whole = 1.0  # a thinned log may end before the run does
+    if logged and result is not None and run.config is not None and run.config.logging.gaps:
+        whole = result.steps / data.column("step")[-1].as_py()
     together = companions[(str(run.path.parent), run.cohort)] if run.cohort else 1
     seconds = float("nan") if result is None else result.seconds
     return {
         "trained_parameters": float("nan") if result is None else result.trained_parameters,
         "steps": float("nan") if result is None else result.steps,
-        "examples": _sum(data, "examples") if logged else float("nan"),
-        "tokens": _sum(data, "tokens") if logged else float("nan"),
+        "examples": whole * _sum(data, "examples") if logged else float("nan"),
+        "tokens": whole * _sum(data, "tokens") if logged else float("nan"),
         "seconds": seconds,
         "seconds_alone": seconds / together,
         "peak_mem_gib": float(pc.max(data.column("device_mem_gib")).as_py())

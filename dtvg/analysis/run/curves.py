@@ -252,7 +252,7 @@ def _along(run: Run, steps: Floats, x: str) -> Floats | None:
     values = rows.column(x).to_numpy().astype(np.float64)
     if x == "examples":
         values = _summed(values, rows)
-    return np.concatenate([[0.0], values])[np.searchsorted(at, steps, side="right")]
+    return np.interp(steps, np.concatenate([[0], at]), np.concatenate([[0.0], values]))
 
 
 def _curve(name: str, members: list[_Series], smooth: float, band: str) -> Curve:

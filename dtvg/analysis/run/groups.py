@@ -293,8 +293,8 @@ def _notes(run: Run, steps: Ints, table: pd.DataFrame, exact: bool) -> tuple[str
     if run.config is not None and run.config.logging.gaps:
         every = run.config.logging.thin_every
         thinned = (
-            f"This run keeps a thinned log: step 1, every {every}th step and the last. Steps are "
-            "those kept, and changes between two of them are not seen.",
+            f"This run keeps a thinned log: step 1 and every {every}th step. Numbers of steps "
+            "count those kept, and changes between two of them are not seen.",
         )
     if exact:
         return thinned

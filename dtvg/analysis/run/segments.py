@@ -35,11 +35,12 @@ class Segments:
 def breaks_of(steps: Ints) -> Bools:
     """Return `[S]`: whether rows are missing before a row.
 
-    The usual distance of two rows is 1, or that of a thinned log; a larger one is a gap.
+    The usual distance of two rows is 1, or k in a thinned log; a larger one is a gap.
     """
     broken = np.ones(len(steps), dtype=bool)
     apart = np.diff(steps)
-    broken[1:] = apart > (np.median(apart) if len(apart) > 1 else 1)
+    thinned = len(apart) > 1 and apart.min() > 1
+    broken[1:] = apart > (np.sort(apart)[len(apart) // 2] if thinned else 1)
     return broken
 
 
