@@ -213,8 +213,7 @@ def experiment() -> dict[str, Any]:
     """Return the demo experiment as a mapping in the form of `ExperimentConfig`."""
     return {
         "name": "demo",
-        "notes": "The embedded default: tasks of known relatedness on a tiny T5, 16 rows of each "
-        "target (docs/demo.md).",
+        "notes": "The embedded default: tasks of known relatedness on a tiny T5 (docs/demo.md).",
         "backbone": "demo",
         "sources": list(SOURCES),
         "targets": list(TARGETS),
