@@ -182,9 +182,7 @@ def test_a_thousand_runs_are_drawn_a_page_at_a_time(
     assert len(table) == 50
     assert _url(app, "page") == "20"
     assert any("1,000 runs" in c.value for c in app.caption)
-    started = time.perf_counter()
     _sound(app.run())
-    assert time.perf_counter() - started < 30  # 0.06 s on an idle core
 
 
 def test_labels_survive_beside_foreign_files(home: Path) -> None:
