@@ -19,7 +19,6 @@ from dtvg.analysis.claims.info import ClaimsInfo
 from dtvg.analysis.claims.lines import claims_shown
 from dtvg.analysis.compare.info import AVERAGE, CompareInfo
 from dtvg.analysis.compare.lines import (
-    SYMBOLS,
     Cell,
     Line,
     Lines,

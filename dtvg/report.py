@@ -295,6 +295,7 @@ def typical_run(experiment: Experiment) -> Run | None:
         if r.role == "transfer"
         and r.problem is None
         and r.config is not None
+        and r.config.logs_sources
         and r.config.method.has_source_vectors
     ]
     return next((r for r in grouped if r.method_name == "dtvg"), next(iter(grouped), None))

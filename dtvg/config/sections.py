@@ -14,6 +14,8 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue, model_validator
 from dtvg.names import NAME_PATTERN
 
 Name = Annotated[str, Field(pattern=NAME_PATTERN)]
+Detail = Literal["full", "thinned", "scores"]
+"""How much of a run is kept."""
 
 
 class Section(BaseModel):
@@ -274,6 +276,53 @@ class LoggingConfig(Section):
         description="Keep a commit every N steps, from which runs can be forked later; "
         "empty: the newest only.",
     )
+    detail: Detail = Field(
+        "full",
+        description="What is kept of a run. full: every step and all prompts; thinned: step 1 and "
+        "every k-th (thin_every) and the best prompt; scores: evaluations, "
+        "test answers, events and the result, without steps and prompts.",
+    )
+    detail_of: dict[str, Detail] = Field(
+        {},
+        description="The detail of a method's runs, by its name or label, in place of `detail`, "
+        "e.g. {oracle: scores}.",
+    )
+    full_seeds: int | None = Field(
+        None,
+        ge=0,
+        description="Only the first N seeds keep full detail, those after them thinned; empty: "
+        "all of them.",
+    )
+    thin_every: int = Field(10, ge=3, description="k: a thinned run logs every k-th step.")
+
+    def of_run(self, names: tuple[str, ...], place: int) -> LoggingConfig:
+        """Return the settings of one run: its detail is settled.
+
+        Args:
+            names: label and name of its method; the first one that `detail_of` has counts.
+            place: of its seed among the experiment's seeds.
+        """
+        named = [self.detail_of[name] for name in names if name in self.detail_of]
+        detail: Detail = named[0] if named else self.detail
+        if detail == "full" and self.full_seeds is not None and place >= self.full_seeds:
+            detail = "thinned"
+        return self.model_copy(update={"detail": detail, "detail_of": {}, "full_seeds": None})
+
+    @property
+    def whole(self) -> LoggingConfig:
+        """The same settings with everything kept."""
+        return self.model_copy(update={"detail": "full", "detail_of": {}, "full_seeds": None})
+
+    @property
+    def gaps(self) -> bool:
+        """Whether the rows of some steps are left out."""
+        return self.detail == "thinned"
+
+    def logs_step(self, step: int) -> bool:
+        """Whether the row of a step, counted from 1, is kept."""
+        if self.detail == "scores":
+            return False
+        return self.detail == "full" or step == 1 or step % self.thin_every == 0
 
 
 class DeviceConfig(Section):

@@ -70,8 +70,9 @@ def require_tasks(config: ExperimentConfig) -> None:
 
 def count_runs(config: ExperimentConfig) -> int:
     """Return how many transfer runs an experiment has, at most, without making them."""
-    each = sum(method.run_count(len(config.sources)) for method in config.methods)
-    return len(config.targets) * len(config.seeds) * each
+    sources = len(config.sources)
+    each = sum(m.run_count(sources) * len(config.seeds_for(m)) for m in config.methods)
+    return len(config.targets) * each
 
 
 def _offline() -> bool:

@@ -312,6 +312,14 @@ def list_runs(runs_dir: Path | str, experiment: str | None = None) -> list[Run]:
     return [open_run(run.path) for name in names for run in ExperimentDir(root / name).runs()]
 
 
+def only_scores(run: str) -> str:
+    """Say why there is nothing to show of a run's steps (`logging.detail: scores`)."""
+    return (
+        f"Run '{run}' was recorded with `logging.detail: scores`: its evaluations, answers and "
+        "result are kept, its steps are not. Choose a run that keeps them."
+    )
+
+
 def read_table(
     run: Run,
     table: str,

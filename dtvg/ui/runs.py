@@ -6,9 +6,10 @@ from collections.abc import Callable, Sequence
 
 import streamlit as st
 
+from dtvg.config import RunConfig
 from dtvg.errors import nearest
 from dtvg.records import RunState
-from dtvg.store.reader import Experiment, Run
+from dtvg.store.reader import Experiment, Run, run_configs
 from dtvg.store.status import NEVER_BEGAN
 from dtvg.ui import address, cache
 from dtvg.ui.page import link
@@ -179,7 +180,10 @@ def pick_run(
         on_change: called where a person chose another run.
     """
     known = {r.name: r for r in experiment.runs if r.problem is None}
-    runs = {n: r for n, r in known.items() if not grouped or _groups_sources(r, ranked)}
+    planned = run_configs(experiment)  # one file for all of them
+    runs = {
+        n: r for n, r in known.items() if not grouped or _groups_sources(r, planned.get(n), ranked)
+    }
     if not runs:
         st.info("This experiment has no run with sources to group.", icon=":material/info:")
         return None
@@ -207,12 +211,13 @@ def _order(run: Run, grouped: bool) -> tuple[bool, bool, bool]:
     return (not ours, not going, waits) if grouped else (not going, waits, not ours)
 
 
-def _groups_sources(run: Run, ranked: bool) -> bool:
+def _groups_sources(run: Run, planned: RunConfig | None, ranked: bool) -> bool:
     """Whether a run's log holds groups; with `ranked` also weights of source prompts."""
-    if run.role != "transfer" or not run.sources or run.config is None:
+    config = planned or run.config
+    if run.role != "transfer" or not run.sources or config is None:
         return False
-    method = run.config.method
-    return method.logs_sources and (method.has_source_vectors or ranked)
+    method = config.method
+    return config.logs_sources and (method.has_source_vectors or ranked)
 
 
 def badge(run: Run) -> str:

@@ -11,6 +11,8 @@ from typing import Literal
 
 import streamlit as st
 
+from dtvg.analysis.compare.info import CompareInfo
+from dtvg.analysis.compare.verdicts import REFERENCE
 from dtvg.figures.compare import compare_figure
 from dtvg.figures.explain import prefix_figure, ranking_figure
 from dtvg.figures.groups import timeline_figure
@@ -21,6 +23,8 @@ from dtvg.ui.overview import card
 from dtvg.ui.page import is_dark, link
 
 OFF = "off"
+SIMPLE = ("none", "all_sources", "spot")
+"""What one would do without DTVG; the tour compares it with these."""
 Draw = Callable[[Experiment, Run], None]
 
 
@@ -133,18 +137,19 @@ def _helps(experiment: Experiment, run: Run) -> None:
     shown = tuple(
         r
         for r in experiment.runs
-        if r.role == "transfer" and r.target == run.target and r.full_role is not Role.SINGLE
+        if r.role == "transfer" and r.target == run.target and r.full_role is Role.HEADLINE
     )
     found = card.look(experiment, run.target, tested=True)
+    info = cache.compare(shown, "test", "dtvg")
     st.markdown(f"**{found.answer}** {found.sureness}")
     st.markdown(
         f"It is measured against other methods on `{run.target}`: no transfer, all "
-        "sources at once, the nearest source (SPoT). Open points are seeds, the diamond their "
-        "mean with its interval. Here you can ask about any step, replay every decision, and "
-        "train the same with your own tasks."
+        "sources at once, the nearest source (SPoT), and controls. Open points are seeds, the "
+        "diamond their mean with its interval. Here you can ask about any step, replay every "
+        "decision, and train the same with your own tasks."
     )
     show.figure(
-        compare_figure(cache.compare(shown, "test", "dtvg"), is_dark()),
+        compare_figure(info, is_dark()),
         f"tour-compare-{experiment.name}",
         "Test scores of the methods on the example's target, seed by seed",
     )
@@ -152,6 +157,25 @@ def _helps(experiment: Experiment, run: Run) -> None:
         link("explain", "Why this source?", experiment=experiment.name, run=run.name)
         link("compare", "Did it help?", experiment=experiment.name)
         link("launch", "Train it yourself")
+
+
+def outcome(info: CompareInfo, target: str) -> str:
+    """Return in one sentence what came out for DTVG on a target, whatever that is.
+
+    Args:
+        info: the comparison, DTVG as its subject.
+        target: whose scores.
+    """
+    means = info.table[info.table["target"] == target].set_index("method")["mean"]
+    rows = info.verdicts[info.verdicts["target"] == target]
+    told = [
+        f"{row.verdict} against `{row.baseline}` ({100 * means[row.baseline]:.1f})"
+        for row in rows.itertuples()
+        if row.baseline in SIMPLE and row.baseline in means and row.verdict != REFERENCE
+    ]
+    if not told or "dtvg" not in means:
+        return "There are too few runs to compare yet."
+    return f"DTVG has {100 * means['dtvg']:.1f} % on average: {', '.join(told)}."
 
 
 def _first_step(run: Run) -> int:
