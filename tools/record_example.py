@@ -1,21 +1,34 @@
-"""Make data/examples from a finished experiment: `python tools/record_example.py RUN_FOLDER`.
+"""Make data/examples from a finished experiment: `python -m tools.record_example RUN_FOLDER`.
 
 Keeps what pages read (transfer runs, their tables, prompts and results), leaves out Stage I
 runs, checkpoints and locks, and takes folders of the recording machine out of the provenance.
+With `--inputs` the texts that were answered are kept too, so that they can be read where the
+task's data are not.
 """
 
 from __future__ import annotations
 
+import argparse
 import json
 import shutil
-import sys
 from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from dtvg.analysis.compare.examples import input_texts
+from dtvg.store.reader import INPUTS, open_experiment, read_table
 
 ROOT = Path(__file__).resolve().parent.parent
 
 
-def main(experiment: Path) -> None:
-    """Copy an experiment's folder into data/examples, lean."""
+def main(experiment: Path, inputs: bool = False) -> None:
+    """Copy an experiment's folder into data/examples, lean.
+
+    Args:
+        experiment: a finished experiment's folder.
+        inputs: also keep the texts of the answered test rows.
+    """
     target = ROOT / "data" / "examples" / experiment.name
     shutil.rmtree(target, ignore_errors=True)
     leave_out = shutil.ignore_patterns("stage1*", "state.safetensors", "log.txt", ".*", "control")
@@ -27,10 +40,30 @@ def main(experiment: Path) -> None:
             at = command.index("--runs-dir")
             del command[at : at + 2]
         path.write_text(json.dumps(facts, indent=1))
+    if inputs:
+        keep_inputs(experiment, target / INPUTS)
     runs = sum(1 for p in target.iterdir() if (p / "result.json").exists())
     size = sum(p.stat().st_size for p in target.rglob("*") if p.is_file())
     print(f"{runs} runs, {size / 1e6:.1f} MB in {target.relative_to(ROOT)}")
 
 
+def keep_inputs(experiment: Path, path: Path) -> None:
+    """Write the texts of the answered test rows by task and the rows' fingerprints."""
+    found: dict[tuple[str, str], str] = {}
+    for run in open_experiment(experiment).runs:
+        if run.role != "transfer" or run.result is None:
+            continue
+        answers = read_table(run, "predictions").to_pandas()
+        rows = answers.loc[answers["split"] == "test", "row"].tolist()
+        texts = input_texts(run, "test", rows)
+        found |= {(run.target, fingerprint): text for fingerprint, text in texts.items()}
+    rows = [{"task": t, "fingerprint": f, "input": text} for (t, f), text in found.items()]
+    pq.write_table(pa.Table.from_pylist(rows), path, compression="zstd")
+
+
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("experiment", type=Path)
+    parser.add_argument("--inputs", action="store_true")
+    options = parser.parse_args()
+    main(options.experiment, options.inputs)
