@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.parquet as pq
 import yaml
 from safetensors import SafetensorError, safe_open
 
@@ -42,6 +43,10 @@ from dtvg.store.tables import (
 
 TRIES = 5
 """A file may vanish by compaction between listing and reading: list again so often."""
+
+
+INPUTS = "inputs.parquet"
+"""File of an experiment with the texts that its runs answered; recorded examples have it."""
 
 
 @dataclass(frozen=True)
@@ -443,6 +448,23 @@ def read_prompts(run: Run, which: str) -> dict[str, np.ndarray]:
         ) from None
     except (SafetensorError, OSError, ValueError, TypeError, MemoryError) as error:
         raise StoreError(f"'{path}' is damaged ({error}).") from None
+
+
+def read_inputs(experiment: Path, task: str) -> dict[str, str]:
+    """Return fingerprint → input text of a task's examples, kept with a recorded example.
+
+    Args:
+        experiment: its folder.
+        task: whose rows were answered.
+
+    Returns:
+        Empty where nothing was kept, which is usual, or the file is damaged.
+    """
+    try:
+        rows = pq.read_table(experiment / INPUTS).to_pylist()
+        return {row["fingerprint"]: row["input"] for row in rows if row["task"] == task}
+    except (OSError, pa.ArrowException, KeyError):
+        return {}
 
 
 def read_provenance(run: Run) -> dict[str, Any]:

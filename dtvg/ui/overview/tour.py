@@ -11,8 +11,6 @@ from typing import Literal
 
 import streamlit as st
 
-from dtvg.analysis.compare.info import CompareInfo
-from dtvg.analysis.compare.verdicts import REFERENCE
 from dtvg.figures.compare import compare_figure
 from dtvg.figures.explain import prefix_figure, ranking_figure
 from dtvg.figures.groups import timeline_figure
@@ -157,25 +155,6 @@ def _helps(experiment: Experiment, run: Run) -> None:
         link("explain", "Why this source?", experiment=experiment.name, run=run.name)
         link("compare", "Did it help?", experiment=experiment.name)
         link("launch", "Train it yourself")
-
-
-def outcome(info: CompareInfo, target: str) -> str:
-    """Return in one sentence what came out for DTVG on a target, whatever that is.
-
-    Args:
-        info: the comparison, DTVG as its subject.
-        target: whose scores.
-    """
-    means = info.table[info.table["target"] == target].set_index("method")["mean"]
-    rows = info.verdicts[info.verdicts["target"] == target]
-    told = [
-        f"{row.verdict} against `{row.baseline}` ({100 * means[row.baseline]:.1f})"
-        for row in rows.itertuples()
-        if row.baseline in SIMPLE and row.baseline in means and row.verdict != REFERENCE
-    ]
-    if not told or "dtvg" not in means:
-        return "There are too few runs to compare yet."
-    return f"DTVG has {100 * means['dtvg']:.1f} % on average: {', '.join(told)}."
 
 
 def _first_step(run: Run) -> int:
