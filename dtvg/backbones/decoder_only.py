@@ -16,7 +16,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from dtvg.backbones.base import Backbone, Encoded, Prefix, TokenBatch, padded, reading, take
+from dtvg.backbones.base import Backbone, Encoded, Prefix, TokenBatch, padded, place, reading, take
 from dtvg.backbones.speech import ANSWER_MARK
 
 log = logging.getLogger(__name__)
@@ -52,7 +52,7 @@ class DecoderOnly(Backbone):
         ids, mask = padded(whole, self.pad_id)
         labels, label_mask = padded([e.target for e in examples], 0)
         parts = (ids, mask, labels, label_mask)
-        return TokenBatch(*(p.to(self.device, non_blocking=True) for p in parts))
+        return TokenBatch(*(place(p, self.device) for p in parts), bool(~mask.all()))
 
     def outputs(
         self, prompt: Float[Tensor, "b r d"], batch: TokenBatch
@@ -67,8 +67,25 @@ class DecoderOnly(Backbone):
         places = (first[:, None] + offsets).clamp(max=embeds.shape[1] - 1)
         # no mask: padding stands at the right, where no causal model looks from a real token
         positions = torch.arange(embeds.shape[1], device=embeds.device).expand(len(embeds), -1)
-        logits, hidden, _ = self._run(places, None, positions, inputs_embeds=embeds)
+        given = {"position_ids": None} if self._counts_positions else {}
+        logits, hidden, _ = self._run(places, None, positions, inputs_embeds=embeds, **given)
         return logits, hidden
+
+    @cached_property
+    def _counts_positions(self) -> bool:
+        """Whether the model counts positions from 0 by itself where none are given.
+
+        Given ones make transformers look at their values, for which the host waits. Found out by
+        trying, once.
+        """
+        embeds = self.embed(
+            torch.tensor([[i % self.vocabulary for i in (5, 7, 11)]] * 2).to(self.device)
+        )
+        positions = torch.arange(3, device=self.device).expand(2, -1)
+        with torch.no_grad():
+            given = self._run(None, None, positions, inputs_embeds=embeds)[0]
+            counted = self._run(None, None, positions, inputs_embeds=embeds, position_ids=None)[0]
+        return torch.equal(given, counted)
 
     def _run(
         self,
