@@ -79,6 +79,22 @@ class Prefix:
     tokens: Tensor | None = None
     """`[b k]` answer tokens read so far, where everything is read again."""
 
+    @property
+    def can_forget(self) -> bool:
+        """Whether answer tokens that were read can be taken back."""
+        return self.cache is None or bool(getattr(self.cache, "is_croppable", False))
+
+    def forget(self, count: int) -> None:
+        """Take back the last answer tokens that were read; `logits` are those of before them."""
+        if not count:
+            return
+        if self.tokens is not None:
+            self.tokens = self.tokens[:, :-count]
+            return
+        self.cache.crop(-count)
+        if self.positions is not None and self.mask is not None:  # one sequence holds it all
+            self.positions, self.mask = self.positions - count, self.mask[:, :-count]
+
     def repeat(self, times: int) -> None:
         """Repeat every row, neighbours first, so that several answers share what was read."""
         if self.cache is not None:
@@ -381,6 +397,7 @@ class Backbone(ABC):
         sources: Sequence[np.ndarray],
         max_new_tokens: int,
         labels: LabelSet | None = None,
+        prefix: Prefix | None = None,
     ) -> list[str]:
         """Answer greedily; return one text per input.
 
@@ -389,8 +406,9 @@ class Backbone(ABC):
             sources: inputs as token ids.
             max_new_tokens: the answer's limit, end mark included.
             labels: only these words can be answered; None: anything.
+            prefix: what `begin` read of them, which is used up; None: it is read here.
         """
-        answers = decoding.greedy(self, prompt, sources, max_new_tokens, labels).cpu()
+        answers = decoding.greedy(self, prompt, sources, max_new_tokens, labels, prefix).cpu()
         return self.decode(answers) if labels is None else labels.read(answers)
 
     @torch.no_grad()
@@ -400,9 +418,10 @@ class Backbone(ABC):
         sources: Sequence[np.ndarray],
         labels: LabelSet,
         constrained: bool = False,
+        prefix: Prefix | None = None,
     ) -> Float[Tensor, "b L"]:
         """Return the log-likelihood of every label word with its end mark; see `decoding`."""
-        return decoding.label_scores(self, prompt, sources, labels, constrained)
+        return decoding.label_scores(self, prompt, sources, labels, constrained, prefix)
 
     def label_set(self, words: Sequence[str], limit: int) -> LabelSet:
         """Tokenise label words for scoring and constrained answers.

@@ -231,7 +231,8 @@ class Cohort:
         """Score questions; out of memory halves the token budget and tries again."""
         while True:
             try:
-                return answer(self.backbone, questions, self.budget * 2)
+                sharing = self.engine.shares_reading
+                return answer(self.backbone, questions, self.budget * 2, sharing)
             except RuntimeError as error:
                 if not is_out_of_memory(error) or self.budget <= LEAST_BUDGET:
                     raise
