@@ -63,7 +63,8 @@ class EncoderDecoder(Backbone):
         ids, mask = padded([e.source for e in examples], self.pad_id)
         labels, label_mask = padded([e.target for e in examples], 0)
         parts = (ids, mask, labels, label_mask)
-        return TokenBatch(*(place(p, self.device) for p in parts), bool(~mask.all()))
+        filled_up = len({len(e.source) for e in examples}) > 1
+        return TokenBatch(*(place(p, self.device) for p in parts), filled_up)
 
     def outputs(
         self, prompt: Float[Tensor, "b r d"], batch: TokenBatch

@@ -150,8 +150,8 @@ def answer(
             budget,
             sharing,
         )
-    unread = {i: questions[i] for i in found if questions[i].with_loss and found[i].nll is None}
-    losses = {i: part.loss for i, part in found.items() if part.nll is not None}
+    losses = {i: part.loss for i, part in found.items() if math.isfinite(part.loss)}
+    unread = {i: questions[i] for i in found if questions[i].with_loss and i not in losses}
     losses |= _losses(backbone, unread, budget)
     elapsed = time.perf_counter() - started
     total = max(1, sum(len(q.rows) for q in questions))
@@ -210,15 +210,15 @@ class _Answers:
 
     texts: list[str]
     margins: list[float] = field(default_factory=list)
-    nll: list[float] | None = None
-    """Of the rows, where they were read once for answer and loss."""
+    nll: list[float] = field(default_factory=list)
+    """Of the rows, where they were read once for answer and loss; not a number where not."""
     tokens: int = 0
     """Target tokens of the rows."""
 
     @property
     def loss(self) -> float:
-        """Σ nll / Σ target tokens."""
-        return float(np.sum(self.nll or [])) / max(1, self.tokens)
+        """Σ nll / Σ target tokens; not a number where a row was not read for it."""
+        return float(np.sum(self.nll)) / max(1, self.tokens) if self.nll else math.nan
 
     def take(self, row: int, place: int, read: _Reading, with_loss: bool) -> None:
         """Take over what a batch answered at one of its places."""
@@ -226,7 +226,7 @@ class _Answers:
         if read.margins:
             self.margins[row] = read.margins[place]
         if read.nll and with_loss:
-            self.nll = self.nll or [0.0] * len(self.texts)
+            self.nll = self.nll or [math.nan] * len(self.texts)
             self.nll[row] = read.nll[place]
 
 
