@@ -333,10 +333,16 @@ class DeviceConfig(Section):
         pattern=r"^(auto|cpu|mps|cuda(:[0-9]+)?)$",
         description="auto takes the first GPU, else the CPU.",
     )
-    precision: Literal["float32", "bfloat16", "float16", "float64", "int8", "int4"] = Field(
+    precision: Literal["auto", "float32", "bfloat16", "float16", "float64", "int8", "int4"] = Field(
         "float32",
-        description="Precision of the backbone; prompts and decisions stay float32. int8 and int4 "
-        "need CUDA and the extra `quantized`.",
+        description="Precision of the backbone; prompts and decisions stay float32. auto takes "
+        "bfloat16 where the processor computes in it and a probe finds it faster, else float32. "
+        "int8 and int4 need CUDA and the extra `quantized`.",
+    )
+    compile: Literal["auto", "off"] = Field(
+        "auto",
+        description="auto compiles the backbone's repeated layers where the experiment trains long "
+        "enough to pay for it.",
     )
     threads: int | None = Field(None, ge=1, le=4096, description="CPU threads; empty: all cores.")
     token_budget: int | None = Field(

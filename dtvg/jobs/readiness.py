@@ -210,7 +210,7 @@ def _device(config: ExperimentConfig, devices: list[Device]) -> list[Finding]:
             )
         ]
     precision = config.device.precision
-    if precision in device.precisions:
+    if precision == "auto" or precision in device.precisions:
         return []
     slow = device.kind == "cpu" and precision in ("bfloat16", "float16")
     text = (

@@ -90,7 +90,8 @@ def _of_backbone(
         return (
             f"Prompt '{prompt.task}' ({prompt.fingerprint}) of prompt.given for '{task}' "
             f"belongs to backbone '{prompt.backbone}' (revision "
-            f"{prompt.backbone_revision or 'unknown'}), the experiment uses '{name}'; give a prompt of that backbone."
+            f"{prompt.backbone_revision or 'unknown'}), the experiment uses '{name}'; "
+            "give a prompt of that backbone."
         )
     return ""
 

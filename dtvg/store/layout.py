@@ -165,6 +165,11 @@ class ExperimentDir:
         return {} if found is None else dict(found.root)
 
     @property
+    def engine_path(self) -> Path:
+        """How it is computed; written when it is first trained."""
+        return self.path / "engine.json"
+
+    @property
     def digests_path(self) -> Path:
         """Digests of its settings, noted when they were written."""
         return self.path / "digests.json"

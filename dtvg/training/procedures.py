@@ -47,6 +47,14 @@ from dtvg.store.status import StatusBoard, clear, noted_with_runs
 from dtvg.store.writer import CohortWriter, Committer, RunWriter
 from dtvg.training.cohort import Cohort
 from dtvg.training.devices import pick_device, set_threads, token_budget
+from dtvg.training.engine import (
+    Engine,
+    as_json,
+    choose_precision,
+    record,
+    recorded,
+    with_layers,
+)
 from dtvg.training.loop import Report, train
 from dtvg.training.opening import Told, starting_events
 from dtvg.training.recorded import as_recorded, has_start, renew, why_not
@@ -77,6 +85,7 @@ class Session:
     plan: Plan
     backbone: Backbone
     device: torch.device
+    engine: Engine
     bank: PromptBank
     stop: StopWish
     report: Report
@@ -130,18 +139,24 @@ def run_experiment(
         device = pick_device(config.device)
         threads = set_threads(config.device)
         log.info("device %s, %d threads", device, threads)
+        begun = recorded(experiment, config.device)
+        engine = begun or choose_precision(config.device, device)
         backbone = load_backbone(
-            config.backbone, str(device), config.device.precision, config.data.template
+            config.backbone, str(device), engine.precision, config.data.template
         )
         chosen = None if only is None else frozenset(only)
         kept = bank or PromptBank()
         renew(experiment, config)
+        made = as_recorded(experiment, keep_plan(experiment, config))
+        engine = with_layers(engine, config, made, backbone, begun is not None)
+        record(experiment, engine)
         session = Session(
             experiment,
             config,
-            as_recorded(experiment, keep_plan(experiment, config)),
+            made,
             backbone,
             device,
+            engine,
             kept,
             stop,
             report,
@@ -413,6 +428,7 @@ def _train_cohort(
     directory = session.experiment.cohort(plan_of.id)
     run_dirs = {run.name: add_run(session.experiment, run) for run in runs}
     for run_dir in run_dirs.values():
+        _note_engine(run_dir, session.engine)
         make_durable(run_dir)
     saved = CohortWriter.recover(directory, run_dirs)
     tensors, meta = saved if saved is not None else ({}, {"runs": {}})
@@ -450,6 +466,13 @@ def _train_cohort(
         raise JobError(sentence) from None
     finally:
         cohort.board.close()
+
+
+def _note_engine(directory: RunDir, engine: Engine) -> None:
+    """Let a run say how it was first computed."""
+    known = read_json(directory.provenance_path) or {}
+    if "engine" not in known:
+        replace_json(directory.provenance_path, {**known, "engine": as_json(engine)})
 
 
 def _park(cohort: Cohort, tensors: Mapping[str, np.ndarray], known: Mapping[str, Any]) -> None:
@@ -510,9 +533,8 @@ def _cohort(
     finished: Callable[[RunSlot], None],
 ) -> Cohort:
     """Stack the unfinished runs, with the tensors of the newest commit, and their writers."""
-    device = session.config.device
-    dtype = torch.float64 if device.precision == "float64" else torch.float32
-    stacks = build_stacks([s for s in slots if s.result is None], session.device, dtype)
+    device, engine = session.config.device, session.engine
+    stacks = build_stacks([s for s in slots if s.result is None], session.device, engine.dtype)
     for stack in stacks:
         stack.load(tensors)
     lease = held_here(session.experiment.path)
@@ -529,6 +551,7 @@ def _cohort(
         Committer(writer, pace.commit_seconds, pace.commit_share),
         token_budget(device, session.device),
         finished,
+        engine=engine,
     )
 
 
@@ -559,7 +582,8 @@ def _open(cohort: Cohort, known: set[str], session: Session, fell_back: str) -> 
             slot,
             "started",
             f"In cohort {cohort.directory.id} on {session.device}, "
-            f"process {os.getpid()}, {torch.get_num_threads()} threads.",
+            f"process {os.getpid()}, {torch.get_num_threads()} threads. "
+            f"{session.engine.sentence()}",
         )
         told = session.told.get(slot.name, [])
         for one in starting_events(slot, method, told, session.backbone):
