@@ -174,11 +174,13 @@ def fork_popover(run: Run) -> None:
             try:
                 changes = [line.strip() for line in text.splitlines() if line.strip()]
                 made = fork(run, name.strip() or None, changes, at=at)
-                launcher.resume(made)
+                job = queue.add(made)
             except DtvgError as error:
                 st.error(str(error), icon=":material/error:")
                 return
             started(made.name)
+            if job.place:
+                st.caption(f"No slot is free: it waits in the queue at place {job.place}.")
             link("live", f"Watch {made.name}", experiment=made.name)
 
 
