@@ -68,7 +68,7 @@ def follow(experiment: Experiment) -> bool:
         st.session_state["follow"] = False
     address.recall("follow", address.truth, True)
     on = st.toggle("Follow what trains", key="follow", help="Always shows what trains now.")
-    address.keep("follow", on)
+    address.keep("follow", on, True)
     now = progress(experiment).now
     if on and now:
         st.query_params.pop("run", None)
