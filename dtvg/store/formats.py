@@ -31,6 +31,7 @@ class StatusFile(BaseModel):
     cohort: str | None = None
     pid: int | None = None
     host: str | None = None
+    job: str = ""
     started_at: float | None = None
     updated_at: float | None = None
     seconds: float | None = None

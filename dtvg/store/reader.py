@@ -79,6 +79,8 @@ class Run:
     cohort: str | None = None
     pid: int | None = None
     host: str | None = None
+    job: str = ""
+    """A scheduler's job, e.g. `Slurm 4711`; empty outside one."""
     message: str = ""
     problem: str | None = None
     """Why this folder is no whole run; None for one that is."""
@@ -219,6 +221,7 @@ def _viewed(run: RunDir, base: dict[str, Any]) -> Run:
         cohort=status.cohort,
         pid=status.pid,
         host=status.host,
+        job=status.job,
         message=status.message,
         problem=problem,
     )

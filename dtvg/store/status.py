@@ -41,6 +41,7 @@ class Status:
     cohort: str | None = None
     pid: int | None = None
     host: str | None = None
+    job: str = ""
     started_at: float | None = None
     updated_at: float | None = None
     facts: Mapping[str, Any] = field(default_factory=dict)
@@ -59,10 +60,12 @@ class StatusBoard:
         self.runs = dict(runs)
         self._lock = threading.Lock()
         self._stop = threading.Event()
-        self._lease = held_here(cohort.path.parent.parent)
+        of_experiment = held_here(cohort.path.parent.parent)
+        self._lease = of_experiment or held_here(cohort.path)
         self._process = {
             **this_process().to_json(),
             "lease": "" if self._lease is None else self._lease.token,
+            "lease_of": "cohort" if of_experiment is None and self._lease else "",
             "cohort": cohort.id,
         }
         now = time.time()
@@ -140,6 +143,7 @@ def read_status(run: RunDir) -> Status | None:
         cohort=read.cohort,
         pid=read.pid,
         host=read.host,
+        job=read.job,
         started_at=read.started_at,
         updated_at=read.updated_at,
         facts=content,
@@ -153,7 +157,7 @@ def note_waiting(run: RunDir, message: str) -> None:
         replace_json(run.status_path, {**content, "message": message}, durable=False)
 
 
-def request(run: RunDir | ExperimentDir, word: str, **detail: Any) -> None:
+def request(run: RunDir | CohortDir | ExperimentDir, word: str, **detail: Any) -> None:
     """Ask the process that trains a run for something, e.g. `stop`, at its next step.
 
     Raises:
@@ -163,7 +167,7 @@ def request(run: RunDir | ExperimentDir, word: str, **detail: Any) -> None:
     replace_json(run.control_dir / check_name(word, "request"), content)
 
 
-def requested(run: RunDir | ExperimentDir) -> set[str]:
+def requested(run: RunDir | CohortDir | ExperimentDir) -> set[str]:
     """Return what has been asked for and not been done yet."""
     try:
         with os.scandir(run.control_dir) as entries:
@@ -172,7 +176,7 @@ def requested(run: RunDir | ExperimentDir) -> set[str]:
         return set()
 
 
-def clear(run: RunDir | ExperimentDir, word: str) -> None:
+def clear(run: RunDir | CohortDir | ExperimentDir, word: str) -> None:
     """Take a request back, or note that it was met."""
     with contextlib.suppress(IsADirectoryError, PermissionError):  # a folder of that name: not ours
         (run.control_dir / check_name(word, "request")).unlink(missing_ok=True)
