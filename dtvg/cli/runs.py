@@ -11,6 +11,7 @@ from dtvg.cli import compare
 from dtvg.cli import compare as agreement
 from dtvg.cli import compare as report
 from dtvg.cli.places import locate
+from dtvg.cli.run import ON_HELP
 from dtvg.errors import ConfigError, StoreError
 
 if TYPE_CHECKING:
@@ -69,6 +70,7 @@ def add(commands: Any) -> None:
     )  # fmt: skip
     _add_trash(actions)
     resume = action("resume", "continue whatever is unfinished", resume_runs, "+")
+    resume.add_argument("--on", metavar="WHERE", help=f"{ON_HELP}; default: as before")
     resume.add_argument("--quiet", action="store_true", help="no progress bars")
     report.add_report(actions)
 
@@ -291,10 +293,9 @@ def hold_source(arguments: argparse.Namespace) -> int:
 
 def resume_runs(arguments: argparse.Namespace) -> int:
     """Go on with the named experiments or runs, in the foreground."""
-    from contextlib import nullcontext
-
-    from dtvg.cli.run import print_outcome
-    from dtvg.cli.terminal import progress_bars
+    from dtvg.cli.run import print_outcome, train
+    from dtvg.scale.driver import last_place, placed
+    from dtvg.store.layout import load_experiment
     from dtvg.store.reader import open_experiment
 
     wanted: dict[Path, list[str]] = {}
@@ -305,11 +306,8 @@ def resume_runs(arguments: argparse.Namespace) -> int:
     status = 0
     for path, names in wanted.items():
         experiment = locate(str(path), None)[0]
-        bars = nullcontext(lambda progress: None) if arguments.quiet else progress_bars()
-        with experiment.lock(), bars as report:  # before torch is loaded, which takes seconds
-            from dtvg.training.procedures import run_experiment
-
-            run_experiment(experiment, report, only=names or None)
+        scale = placed(last_place(*load_experiment(path)), arguments.on)
+        train(experiment, scale, names or None, arguments.quiet)
         status = max(status, print_outcome(open_experiment(path)))
     return status
 

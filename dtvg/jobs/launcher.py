@@ -66,7 +66,7 @@ def resume(
     folder = str(experiment.path.parent)
     arguments = ["runs", "resume", *targets, "--runs-dir", folder, "--quiet"]
     with changing(experiment.path):
-        sign = look_at_all(experiment.path)
+        sign = look_at_all(experiment.path, workers=False)  # those are taken over
         if sign.held:
             raise JobError(
                 f"Experiment '{experiment.name}' is being trained already. Stop it first, or wait "
@@ -272,6 +272,9 @@ def kill_all(experiment: ExperimentDir) -> list[str]:
 
 def give_free(experiment: ExperimentDir) -> Sign:
     """Declare on a person's word that nobody trains an experiment; see `lease.release`."""
+    for cohort in experiment.cohorts():
+        if look(cohort.path, fresh=True).held is None:
+            release(cohort.path)
     return release(experiment.path)
 
 

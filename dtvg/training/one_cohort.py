@@ -35,8 +35,9 @@ from dtvg.store.status import StatusBoard
 from dtvg.store.writer import CohortWriter, Committer, RunWriter
 from dtvg.training.cohort import Cohort
 from dtvg.training.devices import token_budget
-from dtvg.training.loop import Report, train
+from dtvg.training.loop import train
 from dtvg.training.opening import Told, starting_events
+from dtvg.training.progress import Report
 from dtvg.training.signals import StopWish
 from dtvg.training.stages import Given, run_data
 from dtvg.training.state import RunSlot, best_of, build_stacks

@@ -33,13 +33,15 @@ from dtvg.store.lease import Lease, hold
 from dtvg.store.liveness import look
 from dtvg.store.processes import ProcessId
 from dtvg.store.reader import Run, open_run, read_prompts, read_provenance
+from dtvg.store.renewal import renew
 from dtvg.store.status import clear
 from dtvg.store.writer import RunWriter
+from dtvg.training import stages
 from dtvg.training.devices import pick_device, set_threads
-from dtvg.training.loop import Report
 from dtvg.training.one_cohort import Session, mark_failed, train_together
 from dtvg.training.opening import Told
-from dtvg.training.recorded import as_recorded, has_start, renew, why_not
+from dtvg.training.progress import Report
+from dtvg.training.recorded import as_recorded, has_start, why_not
 from dtvg.training.signals import StopWish, stop_on_signals
 from dtvg.training.stages import (
     bank_get,
@@ -83,7 +85,7 @@ def run_experiment(
     with experiment.lock() as lease, stop_on_signals() as stop:
         check_unchanged(experiment, config)
         stop.watch = partial(_asked_to_stop, experiment, lease)
-        renew(experiment, config)
+        renew(experiment, config, stages.VERSION)
         made = keep_plan(experiment, config)
         session = _open_session(experiment, config, made, stop, report, only, bank)
         before(session.plan)
@@ -103,6 +105,7 @@ def run_cohort(
     report: Report = lambda progress: None,
     only: Collection[str] | None = None,
     bank: PromptBank | None = None,
+    loaded: Callable[[float], None] = lambda at: None,
 ) -> None:
     """Train one cohort of an experiment that somebody else drives; holds the cohort's lease.
 
@@ -113,6 +116,7 @@ def run_cohort(
         report: as of `run_experiment`.
         only: as of `run_experiment`.
         bank: as of `run_experiment`.
+        loaded: called with the time once everything is loaded.
 
     Raises:
         JobError: another process trains it.
@@ -127,6 +131,7 @@ def run_cohort(
     folder.mkdir(parents=True, exist_ok=True)
     with hold(folder):
         session = _open_session(experiment, config, made, stop, report, only, bank)
+        loaded(time.time())
         (planned,) = (c for c in session.plan.cohorts if c.id == cohort)
         stop.look()
         if not stop:
