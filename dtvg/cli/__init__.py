@@ -19,7 +19,7 @@ from dtvg.version import __version__
 
 GROUPS = (
     *("app", "run", "tune", "demo", "runs", "queue", "tasks", "methods", "backbones", "prompts"),
-    "cohort",
+    *("fleet", "cohort"),
 )
 """Modules of this package, in the order `--help` shows them."""
 

@@ -290,8 +290,13 @@ def log_tail(experiment: ExperimentDir, lines: int = 200, search: str = "") -> s
         lines: the most lines to return.
         search: only lines that hold this text, whatever its case.
     """
+    return tail_of(experiment.log_path, lines, search)
+
+
+def tail_of(path: Path, lines: int = 200, search: str = "") -> str:
+    """Return the last lines of a log; see `log_tail`."""
     try:
-        with experiment.log_path.open("rb") as file:
+        with path.open("rb") as file:
             file.seek(max(0, file.seek(0, os.SEEK_END) - _TAIL_BYTES))
             text = file.read().decode("utf-8", errors="replace")
     except OSError:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from dtvg.config import ExperimentConfig, ScaleConfig
+from dtvg.config import DeviceConfig, ScaleConfig
 from dtvg.errors import ConfigError
 
 
@@ -37,21 +37,21 @@ class Demand:
         return ", ".join(parts)
 
 
-def demand_of(config: ExperimentConfig, scale: ScaleConfig, gpu_there: bool) -> Demand:
+def demand_of(config: DeviceConfig, scale: ScaleConfig, gpu_there: bool) -> Demand:
     """Return what a cohort of an experiment asks for.
 
     Args:
-        config: the experiment.
+        config: the experiment's device.
         scale: how it is distributed.
         gpu_there: whether any machine has a GPU.
 
     Raises:
         ConfigError: `scale.gpus` and `device.name` contradict each other.
     """
-    kind = config.device.name.partition(":")[0]
+    kind = config.name.partition(":")[0]
     if kind in ("cpu", "mps") and scale.gpus:
         raise ConfigError(
-            f"scale.gpus is {scale.gpus:g}, but device.name is {config.device.name}; set "
+            f"scale.gpus is {scale.gpus:g}, but device.name is {config.name}; set "
             "device.name to auto or cuda, or leave scale.gpus empty."
         )
     gpus = scale.gpus
@@ -60,7 +60,7 @@ def demand_of(config: ExperimentConfig, scale: ScaleConfig, gpu_there: bool) -> 
     if kind == "cuda" and not gpus:
         raise ConfigError("device.name is cuda, but scale.gpus is 0; set scale.gpus to 1.")
     device = "cuda:0" if gpus else ("mps" if kind == "mps" else "cpu")
-    cpus = scale.cpus or config.device.threads or 1
+    cpus = scale.cpus or config.threads or 1
     return Demand(cpus, gpus, scale.memory_gib, device)
 
 

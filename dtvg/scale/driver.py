@@ -7,13 +7,15 @@ loses nothing: the next one takes over what still trains. docs/scale.md.
 from __future__ import annotations
 
 import logging
+import re
+import socket
 import time
 from collections.abc import Callable, Collection
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from dtvg.config import ExperimentConfig, ScaleConfig, build
+from dtvg.config import DeviceConfig, ExperimentConfig, ScaleConfig, build
 from dtvg.config.sections import ON_PATTERN
 from dtvg.errors import ConfigError, JobError, StoreError, unknown
 from dtvg.extras import require
@@ -22,7 +24,7 @@ from dtvg.plan.graph import Plan
 from dtvg.plan.stored import keep_plan, stored_plan
 from dtvg.scale.code import own_code
 from dtvg.scale.demand import demand_of
-from dtvg.scale.executor import Executor
+from dtvg.scale.executor import Executor, Place
 from dtvg.scale.fleet import write_fleet
 from dtvg.scale.ground import FolderGround, pieces, prove_shared, read_job
 from dtvg.scale.local import LocalExecutor
@@ -56,8 +58,6 @@ def placed(scale: ScaleConfig, on: str | None) -> ScaleConfig:
     """
     if on is None:
         return scale
-    import re
-
     if not re.match(ON_PATTERN, on):
         step = "A Ray cluster's address is ray://HOST:PORT, or HOST:PORT."
         raise ConfigError(unknown("executor", on, ENGINES, step))
@@ -80,7 +80,7 @@ def last_place(experiment: ExperimentDir, config: ExperimentConfig) -> ScaleConf
 
 def make_executor(
     experiment: ExperimentDir,
-    config: ExperimentConfig,
+    config: DeviceConfig,
     scale: ScaleConfig,
     arguments: Callable[[str, str], list[str]],
 ) -> Executor:
@@ -106,6 +106,25 @@ def make_executor(
 
         return SlurmExecutor(experiment, config, scale, arguments)
     raise ConfigError(unknown("executor", scale.on, ENGINES))
+
+
+def places_of(scale: ScaleConfig) -> list[Place]:
+    """Return the machines of an engine, with what each has.
+
+    Raises:
+        ConfigError: its extra is not installed, or it cannot be reached.
+    """
+    engine = engine_of(scale.on)
+    if engine in ("inline", "local"):
+        host = socket.gethostname()
+        return [
+            Place(host, f"{d.title}, {d.free_gib:.1f} GiB free", 1, d.name) for d in list_devices()
+        ]
+    made = make_executor(ExperimentDir(Path()), DeviceConfig(), scale, lambda cohort, token: [])
+    try:
+        return made.places()
+    finally:
+        made.close()
 
 
 def drive(
@@ -139,7 +158,7 @@ def drive(
         stop.watch = partial(_asked_to_stop, experiment, lease)
         prove_shared(experiment.path)
         arguments = partial(worker_arguments, experiment)
-        engine = executor or make_executor(experiment, config, scale, arguments)
+        engine = executor or make_executor(experiment, config.device, scale, arguments)
         try:
             engine.check()
             renew(experiment, config)

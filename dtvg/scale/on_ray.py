@@ -16,7 +16,7 @@ from typing import Any
 import ray
 
 from dtvg import paths
-from dtvg.config import ExperimentConfig, ScaleConfig
+from dtvg.config import DeviceConfig, ScaleConfig
 from dtvg.errors import ConfigError, JobError
 from dtvg.jobs.launcher import own_environment
 from dtvg.scale.demand import Demand, demand_of, fits, nowhere
@@ -39,7 +39,7 @@ class RayExecutor:
     def __init__(
         self,
         experiment: ExperimentDir,
-        config: ExperimentConfig,
+        config: DeviceConfig,
         scale: ScaleConfig,
         arguments: Callable[[str, str], list[str]],
     ) -> None:

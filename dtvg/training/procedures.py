@@ -86,7 +86,7 @@ def run_experiment(
         check_unchanged(experiment, config)
         stop.watch = partial(_asked_to_stop, experiment, lease)
         renew(experiment, config, stages.VERSION)
-        made = keep_plan(experiment, config)
+        made = keep_plan(experiment, config, config.scale.slots)
         session = _open_session(experiment, config, made, stop, report, only, bank)
         before(session.plan)
         for cohort in session.plan.cohorts:
