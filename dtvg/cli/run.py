@@ -123,7 +123,7 @@ def print_plan(config: ExperimentConfig, made: Plan) -> None:
     from rich.table import Table
 
     from dtvg.jobs.answers import task_notes
-    from dtvg.plan.estimate import duration, estimate
+    from dtvg.plan.estimate import duration, estimate, slots_text, wall_times
     from dtvg.plan.words import (
         RATE_COLUMNS,
         CohortRow,
@@ -163,6 +163,7 @@ def print_plan(config: ExperimentConfig, made: Plan) -> None:
         console.print("Time and memory: not known before the backbone is loaded.")
     else:
         console.print(f"Rough estimate: {duration(cost.seconds)}, {cost.memory_gib or 0:.1f} GiB.")
+        console.print(slots_text(wall_times(config)))
 
 
 def print_outcome(experiment: Any) -> int:

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from dtvg import paths
 from dtvg.config import ExperimentConfig
-from dtvg.errors import JobError, StoreError
+from dtvg.errors import ConfigError, JobError, StoreError
 from dtvg.plan.stored import lay_out
 from dtvg.store.files import read_json
 from dtvg.store.layout import CohortDir, ExperimentDir, changing
@@ -333,3 +333,31 @@ def run_import(path: Path, options: Sequence[str]) -> str:
         lines = done.stderr.strip().splitlines() or ["no message was written"]
         raise StoreError(lines[-1].removeprefix("dtvg: "))
     return done.stdout.strip()
+
+
+def places_text(on: str) -> list[str]:
+    """Return a line per machine of an engine, asked in a process of its own.
+
+    Args:
+        on: as of `--on`.
+
+    Raises:
+        ConfigError: with the command's own sentence, where it cannot be reached.
+        JobError: it does not answer.
+    """
+    try:
+        done = subprocess.run(
+            own_command("fleet", "--free", on),
+            capture_output=True,
+            text=True,
+            timeout=TIMEOUT,
+            stdin=subprocess.DEVNULL,
+            env=own_environment(),
+            check=False,
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise JobError(f"'{on}' does not answer ({error}).") from None
+    if done.returncode:
+        lines = done.stderr.strip().splitlines() or ["no message was written"]
+        raise ConfigError(lines[-1].removeprefix("dtvg: "))
+    return done.stdout.strip().splitlines()

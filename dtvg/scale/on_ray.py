@@ -9,6 +9,8 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import signal
+import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -23,6 +25,7 @@ from dtvg.scale.demand import Demand, demand_of, fits, nowhere
 from dtvg.scale.executor import Ended, Job, Place
 from dtvg.scale.launch import CohortJob, passed_on
 from dtvg.store.layout import ExperimentDir
+from dtvg.training.signals import SIGNALS
 
 NAMESPACE = "dtvg"
 NODES_SECONDS = 2.0
@@ -172,11 +175,14 @@ class RayExecutor:
 
     def places(self) -> list[Place]:
         """Return a row per node."""
+        free = ray.available_resources()
+        all_ = f"{free.get('CPU', 0):g} cores and {free.get('GPU', 0):g} GPUs of all free"
         return [
             Place(
                 str(node.get("NodeManagerHostname", node.get("NodeManagerAddress", ""))),
                 f"{_has(node, 'CPU'):g} cores"
-                + (f", {_has(node, 'GPU'):g} GPUs" if _has(node, "GPU") else ""),
+                + (f", {_has(node, 'GPU'):g} GPUs" if _has(node, "GPU") else "")
+                + f" ({all_})",
                 self._room(node),
             )
             for node in self.nodes()
@@ -208,6 +214,7 @@ def join(address: str | None) -> bool:
         "logging_level": logging.ERROR,
         "configure_logging": False,
     }
+    kept = {number: signal.getsignal(number) for number in SIGNALS}
     try:
         ray.init(address=address, **options)
     except Exception as error:  # noqa: BLE001 - Ray raises many kinds
@@ -216,6 +223,10 @@ def join(address: str | None) -> bool:
             f"No Ray cluster answers {where} ({_sentence(error)}); check the address and that "
             "`ray status` works there, or use --on ray to start one here."
         ) from None
+    if threading.current_thread() is threading.main_thread():
+        for number, handler in kept.items():  # Ray's own would end the driver without a word
+            if handler is not None:
+                signal.signal(number, handler)
     return True
 
 

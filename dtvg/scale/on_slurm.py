@@ -13,6 +13,7 @@ import shutil
 import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from dtvg import paths
@@ -45,6 +46,33 @@ ALIVE = {
 }
 
 
+@dataclass(frozen=True)
+class Node:
+    """A node as sinfo tells of it."""
+
+    host: str
+    cores: float
+    gpus: float
+    memory_gib: float
+    state: str
+    idle: float
+    """Cores that nobody has."""
+
+    @property
+    def words(self) -> str:
+        """Say what it has."""
+        gpus = f", {self.gpus:g} GPUs" if self.gpus else ""
+        return f"{self.cores:g} cores ({self.idle:g} free){gpus}, {self.memory_gib:.0f} GiB"
+
+
+def _node(row: Sequence[str]) -> Node:
+    """Read a row of sinfo: name, cores, generic resources, MiB, state, cores by state."""
+    idle = row[5].split("/")[1] if row[5].count("/") == 3 else "0"
+    return Node(
+        row[0], float(row[1]), _gpus(row[2]), float(row[3]) / 1024, row[4], float(idle or 0)
+    )
+
+
 class SlurmExecutor:
     """Jobs of a Slurm cluster."""
 
@@ -67,26 +95,22 @@ class SlurmExecutor:
         self.scale = scale
         self.arguments = arguments
         self._nodes_asked = self._jobs_asked = -1e9
-        self._nodes: list[tuple[str, float, float, float, str]] = []
+        self._nodes: list[Node] = []
         self._states: dict[str, tuple[str, str]] = {}
-        gpu_there = any(gpus for _, _, gpus, _, _ in self.nodes())
+        gpu_there = any(node.gpus for node in self.nodes())
         self.demand: Demand = demand_of(config, scale, gpu_there)
         if self.demand.gpus % 1:
             raise ConfigError(
                 f"scale.gpus is {self.demand.gpus:g}, and Slurm gives whole GPUs; set it to 1."
             )
 
-    def nodes(self) -> list[tuple[str, float, float, float, str]]:
-        """Return host, cores, GPUs, GiB and state of the partition's nodes."""
+    def nodes(self) -> list[Node]:
+        """Return the partition's nodes."""
         if time.monotonic() - self._nodes_asked > 5 * ASK_SECONDS:
             chosen = ["-p", self.scale.partition] if self.scale.partition else []
-            text = _run(["sinfo", "-h", "-N", *chosen, "-o", "%N|%c|%G|%m|%T"])
-            rows = [line.split("|") for line in text.splitlines() if line.count("|") == 4]
-            self._nodes = list(
-                {
-                    r[0]: (r[0], float(r[1]), _gpus(r[2]), float(r[3]) / 1024, r[4]) for r in rows
-                }.values()
-            )
+            text = _run(["sinfo", "-h", "-N", *chosen, "-o", "%N|%c|%G|%m|%T|%C"])
+            rows = [line.split("|") for line in text.splitlines() if line.count("|") == 5]
+            self._nodes = list({row[0]: _node(row) for row in rows}.values())
             self._nodes_asked = time.monotonic()
         return self._nodes
 
@@ -99,16 +123,18 @@ class SlurmExecutor:
                 "`sinfo` lists the partitions."
             )
         if not any(self._room(node) for node in nodes):
-            most = [max(node[i] for node in nodes) for i in (1, 2, 3)]  # type: ignore[type-var]
-            largest = f"at most {most[0]:g} cores, {most[1]:g} GPUs and {most[2]:.0f} GiB"
+            largest = (
+                f"at most {max(n.cores for n in nodes):g} cores, {max(n.gpus for n in nodes):g} "
+                f"GPUs and {max(n.memory_gib for n in nodes):.0f} GiB"
+            )
             raise nowhere(self.demand, largest, "the Slurm partition")
 
-    def _room(self, node: tuple[str, float, float, float, str]) -> int:
-        return fits(self.demand, node[1], node[2], node[3])
+    def _room(self, node: Node) -> int:
+        return fits(self.demand, node.cores, node.gpus, node.memory_gib)
 
     def capacity(self) -> int:
         """Return how many jobs may be submitted: those asked for, else what the nodes hold."""
-        up = [node for node in self.nodes() if not node[4].startswith(("down", "drain", "fail"))]
+        up = [node for node in self.nodes() if not node.state.startswith(("down", "drain", "fail"))]
         return self.scale.slots or max(1, sum(self._room(node) for node in up))
 
     def start(self, cohort: str, token: str) -> Job:
@@ -224,11 +250,7 @@ class SlurmExecutor:
     def places(self) -> list[Place]:
         """Return a row per node."""
         with contextlib.suppress(JobError):
-            return [
-                Place(n[0], f"{n[1]:g} cores" + (f", {n[2]:g} GPUs" if n[2] else ""),
-                      self._room(n), n[4])
-                for n in self.nodes()
-            ]  # fmt: skip
+            return [Place(n.host, n.words, self._room(n), n.state) for n in self.nodes()]
         return []
 
     def close(self) -> None:

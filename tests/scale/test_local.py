@@ -1,4 +1,5 @@
 """Real workers here, killed, sent away, taken over: the numbers are those of one process."""
+
 from __future__ import annotations
 
 import os
