@@ -20,7 +20,7 @@ from pathlib import Path
 
 from filelock import lock_descriptor, unlock_descriptor
 
-from dtvg.errors import StoreError
+from dtvg.errors import JobError, StoreError
 from dtvg.store.files import lock_state, open_lock_file, read_json, replace_json
 from dtvg.store.liveness import (
     CLAIM,
@@ -154,6 +154,27 @@ def hold(folder: Path) -> Iterator[Lease]:
             del _held[place]
             lease.close()
             forget(place)
+
+
+@contextmanager
+def hold_when_free(folder: Path, pause: float = 1.0) -> Iterator[Lease]:
+    """Hold the lease of any folder, made if absent; wait for whoever holds it.
+
+    Raises:
+        StoreError: the folder cannot be written.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StoreError(f"'{folder}' cannot be made ({error.strerror or error}).") from None
+    with ExitStack() as stack:
+        while True:
+            try:
+                lease = stack.enter_context(hold(folder))
+                break
+            except JobError:
+                time.sleep(pause)
+        yield lease
 
 
 @contextmanager

@@ -152,3 +152,18 @@ def test_a_driven_experiment_is_held_and_a_cohort_alone_keeps_it_from_being_move
     time.sleep(0.3)
     status = read_status(run)
     assert status is not None and status.state.value == "lost"
+
+
+def test_a_prompt_of_the_bank_has_one_tuner_also_where_there_are_no_locks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from dtvg.store import files, lease, liveness
+
+    monkeypatch.setattr(files, "_lock", lambda handle, wait: False)
+    monkeypatch.setattr(lease, "_take_lock", lambda folder, stack: None)
+    monkeypatch.setattr(liveness, "lock_state", lambda path: None)
+    bank = PromptBank(tmp_path / "bank")
+    with bank.lock("abc"):
+        folder = tmp_path / "bank" / ".locks" / "abc.lease"
+        assert liveness.look(folder, fresh=True).held
+    assert liveness.look(folder, fresh=True).held is False
