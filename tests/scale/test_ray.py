@@ -1,4 +1,4 @@
-"""Real Ray clusters of several nodes on this machine: a node is killed, one comes, a driver goes."""
+"""Real Ray clusters of several nodes here: a node is killed, one comes, a driver goes."""
 
 from __future__ import annotations
 

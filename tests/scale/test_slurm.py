@@ -40,6 +40,7 @@ def answers() -> bool:
     return done.returncode == 0 and ("idle" in done.stdout or "mix" in done.stdout)
 
 
+SLURM = ScaleConfig(on="slurm")
 pytestmark = pytest.mark.skipif(not answers(), reason="needs a running Slurm")
 
 
@@ -113,7 +114,7 @@ def test_stopping_the_driver_takes_pending_jobs_back(tmp_path: Path) -> None:
         )
     )
     stopped.start()
-    driver.drive(experiment, ScaleConfig(on="slurm"), bank=PromptBank(tmp_path / "bank"))
+    driver.drive(experiment, SLURM, bank=PromptBank(tmp_path / "bank"))
     stopped.join(10)
     time.sleep(1)
     names = subprocess.run(["squeue", "-h", "-o", "%j"], capture_output=True, text=True, check=True)
