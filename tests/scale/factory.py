@@ -52,7 +52,8 @@ def once_committed(
 
     def watch() -> None:
         folder = experiment.cohort(cohort)
-        for _ in range(6000):
+        end = time.monotonic() + 900  # of a busy machine
+        while time.monotonic() < end:
             process = read_json(folder.process_path) or {}
             if folder.before_path.exists() and process.get("pid"):
                 do(int(process["pid"]))

@@ -72,7 +72,7 @@ def test_what_a_killed_driver_left_is_taken_over_and_not_started_twice(tmp_path:
     run_experiment(alone, bank=PromptBank(tmp_path / "bank-alone"))
     experiment = lay_out(made, tmp_path / "runs")
     first = subprocess.Popen([sys.executable, "-c", DRIVER, str(experiment.path)])
-    once_committed(experiment, "transfer-000", lambda pid: None).join(280)
+    once_committed(experiment, "transfer-000", lambda pid: None).join(900)
     first.kill()
     first.wait()
     before = read_job(experiment.cohort("transfer-000"))

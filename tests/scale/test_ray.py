@@ -102,7 +102,7 @@ def test_a_killed_driver_leaves_its_actors_and_the_next_one_takes_them_over(
     experiment = lay_out(config(tmp_path, steps=400), tmp_path / "runs")
     command = [sys.executable, "-c", DRIVER, str(experiment.path), cluster.address]
     first = subprocess.Popen(command)
-    once_committed(experiment, "transfer-000", lambda pid: None).join(280)
+    once_committed(experiment, "transfer-000", lambda pid: None).join(900)
     os.kill(first.pid, signal.SIGKILL)
     first.wait()
     time.sleep(1)

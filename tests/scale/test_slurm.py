@@ -109,7 +109,7 @@ def test_stopping_the_driver_takes_pending_jobs_back(tmp_path: Path) -> None:
     experiment = lay_out(config(tmp_path, steps=4000), tmp_path / "runs")
     stopped = threading.Thread(
         target=lambda: (
-            once_committed(experiment, "transfer-000", lambda pid: None).join(280),
+            once_committed(experiment, "transfer-000", lambda pid: None).join(900),
             launcher.stop(experiment),
         )
     )
