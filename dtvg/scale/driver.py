@@ -35,7 +35,7 @@ from dtvg.store.layout import ExperimentDir, check_unchanged, load_experiment
 from dtvg.store.lease import Lease
 from dtvg.store.processes import ProcessId
 from dtvg.store.renewal import renew
-from dtvg.store.status import clear
+from dtvg.store.status import clear, noted_with_runs
 from dtvg.training.progress import Progress, Report
 from dtvg.training.signals import StopWish, stop_on_signals
 
@@ -153,7 +153,7 @@ def drive(
     """
     experiment, config = load_experiment(experiment.path)
     kept = bank or PromptBank()
-    with experiment.lock() as lease, stop_on_signals() as stop:
+    with experiment.lock() as lease, noted_with_runs(experiment, only), stop_on_signals() as stop:
         check_unchanged(experiment, config)
         stop.watch = partial(_asked_to_stop, experiment, lease)
         prove_shared(experiment.path)

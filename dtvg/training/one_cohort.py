@@ -21,6 +21,8 @@ from dtvg.errors import DtvgError, JobError, StoreError
 from dtvg.plan.graph import CohortPlan, Plan
 from dtvg.records import RunState
 from dtvg.store.bank import PromptBank
+from dtvg.store.files import read_json, replace_json
+from dtvg.store.given import Given
 from dtvg.store.layout import (
     CohortDir,
     ExperimentDir,
@@ -35,11 +37,12 @@ from dtvg.store.status import StatusBoard
 from dtvg.store.writer import CohortWriter, Committer, RunWriter
 from dtvg.training.cohort import Cohort
 from dtvg.training.devices import token_budget
+from dtvg.training.engine import Engine, as_json
 from dtvg.training.loop import train
 from dtvg.training.opening import Told, starting_events
 from dtvg.training.progress import Report
 from dtvg.training.signals import StopWish
-from dtvg.training.stages import Given, run_data
+from dtvg.training.stages import guessing, run_data
 from dtvg.training.state import RunSlot, best_of, build_stacks
 
 log = logging.getLogger(__name__)
@@ -54,6 +57,7 @@ class Session:
     plan: Plan
     backbone: Backbone
     device: torch.device
+    engine: Engine
     bank: PromptBank
     stop: StopWish
     report: Report
@@ -110,6 +114,7 @@ def _train_held(
 ) -> None:
     run_dirs = {run.name: add_run(session.experiment, run) for run in runs}
     for run_dir in run_dirs.values():
+        _note_engine(run_dir, session.engine)
         make_durable(run_dir)
     saved = CohortWriter.recover(directory, run_dirs)
     tensors, meta = saved if saved is not None else ({}, {"runs": {}})
@@ -147,6 +152,13 @@ def _train_held(
         raise JobError(sentence) from None
     finally:
         cohort.board.close()
+
+
+def _note_engine(directory: RunDir, engine: Engine) -> None:
+    """Let a run say how it was first computed."""
+    known = read_json(directory.provenance_path) or {}
+    if "engine" not in known:
+        replace_json(directory.provenance_path, {**known, "engine": as_json(engine)})
 
 
 def _park(cohort: Cohort, tensors: Mapping[str, np.ndarray], known: Mapping[str, Any]) -> None:
@@ -192,6 +204,9 @@ def _slot(
         slot.note["few_shot"] = slot.data.drawn.to_json()
     if run.name in known:
         slot.restore({**known[run.name], "failure": None})
+    if slot.result is None:
+        told = guessing(slot)
+        slot.note |= {"guessing": told} if told else {}
     return slot
 
 
@@ -204,9 +219,8 @@ def _cohort(
     finished: Callable[[RunSlot], None],
 ) -> Cohort:
     """Stack the unfinished runs, with the tensors of the newest commit, and their writers."""
-    device = session.config.device
-    dtype = torch.float64 if device.precision == "float64" else torch.float32
-    stacks = build_stacks([s for s in slots if s.result is None], session.device, dtype)
+    device, engine = session.config.device, session.engine
+    stacks = build_stacks([s for s in slots if s.result is None], session.device, engine.dtype)
     for stack in stacks:
         stack.load(tensors)
     leases = [held_here(place) for place in (session.experiment.path, directory.path)]
@@ -228,6 +242,7 @@ def _cohort(
         Committer(writer, pace.commit_seconds, pace.commit_share),
         token_budget(device, session.device),
         finished,
+        engine=engine,
     )
 
 
@@ -258,11 +273,12 @@ def _open(cohort: Cohort, known: set[str], session: Session, fell_back: str) -> 
             slot,
             "started",
             f"In cohort {cohort.directory.id} on {session.device}, "
-            f"process {os.getpid()}, {torch.get_num_threads()} threads.",
+            f"process {os.getpid()}, {torch.get_num_threads()} threads. "
+            f"{session.engine.sentence()}",
         )
         told = session.told.get(slot.name, [])
-        for kind, detail in starting_events(slot, method, told, session.backbone):
-            cohort.event(slot, kind, detail)
+        for one in starting_events(slot, method, told, session.backbone):
+            cohort.event(slot, *one)
 
 
 def _said_of(error: Exception, cohort: str) -> str:

@@ -10,11 +10,13 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Collection
+from contextlib import ExitStack, suppress
 from functools import partial
 
 import numpy as np
 import torch
 
+from dtvg.backbones.base import Backbone
 from dtvg.backbones.loading import load_backbone
 from dtvg.config import ExperimentConfig, RunConfig
 from dtvg.errors import NumericsError, StoreError
@@ -23,21 +25,25 @@ from dtvg.plan.stored import keep_plan, stored_plan
 from dtvg.store import trash
 from dtvg.store.bank import PromptBank, TaskPrompt, complaints
 from dtvg.store.files import read_json, replace_json
+from dtvg.store.formats import read_result
+from dtvg.store.given import given_prompts
 from dtvg.store.layout import (
     ExperimentDir,
+    RunDir,
     add_run,
     check_unchanged,
     load_experiment,
 )
-from dtvg.store.lease import Lease, hold
+from dtvg.store.lease import Lease, hold, hold_when_free
 from dtvg.store.liveness import look
 from dtvg.store.processes import ProcessId
 from dtvg.store.reader import Run, open_run, read_prompts, read_provenance
 from dtvg.store.renewal import renew
-from dtvg.store.status import clear
+from dtvg.store.status import clear, noted_with_runs
 from dtvg.store.writer import RunWriter
 from dtvg.training import stages
 from dtvg.training.devices import pick_device, set_threads
+from dtvg.training.engine import Engine, choose_precision, record, recorded, with_layers
 from dtvg.training.one_cohort import Session, mark_failed, train_together
 from dtvg.training.opening import Told
 from dtvg.training.progress import Report
@@ -45,7 +51,6 @@ from dtvg.training.recorded import as_recorded, has_start, why_not
 from dtvg.training.signals import StopWish, stop_on_signals
 from dtvg.training.stages import (
     bank_get,
-    given_prompts,
     initial_prompt,
     prompt_identity,
     pupil_inputs,
@@ -82,7 +87,7 @@ def run_experiment(
     """
     experiment, config = load_experiment(experiment.path)
     check_names(config, only)
-    with experiment.lock() as lease, stop_on_signals() as stop:
+    with experiment.lock() as lease, noted_with_runs(experiment, only), stop_on_signals() as stop:
         check_unchanged(experiment, config)
         stop.watch = partial(_asked_to_stop, experiment, lease)
         renew(experiment, config, stages.VERSION)
@@ -172,22 +177,40 @@ def _open_session(
     device = pick_device(config.device)
     threads = set_threads(config.device)
     log.info("device %s, %d threads", device, threads)
-    backbone = load_backbone(
-        config.backbone, str(device), config.device.precision, config.data.template
-    )
+    made = as_recorded(experiment, made)
     kept = bank or PromptBank()
+    backbone, engine = _load(experiment, config, made, device)
     return Session(
         experiment,
         config,
-        as_recorded(experiment, made),
+        made,
         backbone,
         device,
+        engine,
         kept,
         stop,
         report,
         None if only is None else frozenset(only),
         given_prompts(config.prompt, kept),
     )
+
+
+def _load(
+    experiment: ExperimentDir, config: ExperimentConfig, made: Plan, device: torch.device
+) -> tuple[Backbone, Engine]:
+    """Load the backbone, to be computed as recorded; the first to come chooses and records how."""
+    with ExitStack() as first:
+        begun = recorded(experiment, config.device)
+        if begun is None and config.device.precision == "auto":  # a probe: one for all workers
+            first.enter_context(hold_when_free(experiment.path / ".engine"))
+            begun = recorded(experiment, config.device)
+        engine = begun or choose_precision(config.device, device)
+        backbone = load_backbone(
+            config.backbone, str(device), engine.precision, config.data.template
+        )
+        engine = with_layers(engine, config, made, backbone, begun is not None)
+        record(experiment, engine)
+    return backbone, engine
 
 
 WAIT_SECONDS = 1.0
@@ -223,8 +246,18 @@ def _unfinished(session: Session) -> list[RunConfig]:
         run
         for cohort in session.plan.transfer
         for run in cohort.runs
-        if session.wanted(run) and not session.experiment.run(run.name).result_path.exists()
+        if session.wanted(run) and not _has_result(session.experiment.run(run.name))
     ]
+
+
+def _has_result(directory: RunDir) -> bool:
+    """Whether a run has a result that can be read; a damaged one is written again."""
+    if not directory.result_path.exists():
+        return False
+    content = read_json(directory.result_path)
+    with suppress(StoreError):
+        return content is not None and bool(read_result(directory.result_path, content).steps)
+    return False
 
 
 def _needed(session: Session) -> set[str]:
@@ -416,7 +449,10 @@ def _inputs_of(session: Session, run: RunConfig) -> dict[str, np.ndarray]:
         elif prompt is not None:
             found[other.target] = prompt
     sources = {name: found[name] for name in run.sources if name in found}
-    session.told[run.name] = [*(("weak_source", s) for s in complaints(sources)), *told]
+    session.told[run.name] = [
+        *(("weak_source", s, name) for name, s in complaints(sources).items()),
+        *told,
+    ]
     if (directory.prompts_dir / "initial.safetensors").exists():
         stored = read_prompts(open_run(directory.path), "initial")
         return {k: v for k, v in stored.items() if k != "mixed_prompt"}
