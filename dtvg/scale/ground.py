@@ -184,7 +184,7 @@ def _wanted(
         for cohort in made.transfer
         for run in cohort.runs
         if (only is None or run.name in only)
-        and not ground.experiment.run(run.name).result_path.exists()
+        and read_json(ground.experiment.run(run.name).result_path) is None
     ]
     while waiting:
         run = waiting.pop()

@@ -25,6 +25,8 @@ LOOK_SECONDS = 1.0
 """So often one looks whether a cohort that still trains has made what others wait for."""
 FIRST_WAIT, LONGEST_WAIT = 1.0, 60.0
 """Seconds before a cohort that failed starts again: doubled with every failure in a row."""
+BUSY_WAIT = 5.0
+"""The same after an engine took nothing, or while another process holds the cohort."""
 REFUSALS = 3
 """So many refusals before anything could be trained end the whole: every machine would refuse."""
 
@@ -276,7 +278,8 @@ class Scheduler:
             return
         self.ground.again(cohort, ended.why)
         waits = FIRST_WAIT * 2 ** max(known.in_a_row - 1, 0) if known.in_a_row else 0.0
-        waits = max(waits, FIRST_WAIT) if ended.kind == "held" else waits
+        if ended.kind in ("held", "refused"):
+            waits = max(waits, BUSY_WAIT)
         known.not_before = self.clock() + min(waits, LONGEST_WAIT)
         heapq.heappush(self._later, (known.not_before, cohort))
 
@@ -318,7 +321,7 @@ class Scheduler:
             room -= self._start(cohort)
 
     def _start(self, cohort: str) -> bool:
-        """Start a cohort; False where the engine refuses, which counts as an attempt."""
+        """Start a cohort; False where the engine takes nothing now, so that it waits."""
         known, token = self.attempts[cohort], self.tokens()
         known.jobs += 1
         if known.jobs == 1:
@@ -327,7 +330,7 @@ class Scheduler:
             self.ground.intend(cohort, token)
             job = self.executor.start(cohort, token)
         except DtvgError as error:
-            self._again(cohort, Ended("refused", str(error)))
+            self._again(cohort, Ended("refused", str(error), blameless=True))
             return False
         self.running[cohort] = job
         self.ground.started(job)

@@ -23,16 +23,15 @@ from dtvg.training.procedures import run_experiment
 from tests.scale.factory import config, histories, once_committed
 
 ray = pytest.importorskip("ray", reason="needs the extra dtvg[ray]")
+cluster_utils = pytest.importorskip("ray.cluster_utils", reason="needs the extra dtvg[ray]")
 
 
 @pytest.fixture
 def cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     """A cluster whose first node trains nothing; tests add those that do."""
-    from ray.cluster_utils import Cluster
-
     monkeypatch.setenv("RAY_worker_niceness", "0")
     monkeypatch.setenv("RAY_health_check_initial_delay_ms", "1000")
-    made = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False})
+    made = cluster_utils.Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False})
     yield made
     with contextlib.suppress(Exception):
         ray.shutdown()
