@@ -53,6 +53,21 @@ def add(commands: Any) -> None:
         hold.add_argument("place", metavar="EXPERIMENT/RUN")
         hold.add_argument("source", help="a source of the run")
         hold.set_defaults(kind=kind)
+    _add_fork(action)
+    _add_trash(actions)
+    resume = action("resume", "continue whatever is unfinished", resume_runs, "+")
+    resume.add_argument("--on", metavar="WHERE", help=f"{ON_HELP}; default: as before")
+    resume.add_argument("--quiet", action="store_true", help="no progress bars")
+    report.add_report(actions)
+    together = action(
+        "merge", "make one experiment of several that differ only in seeds, targets or methods",
+        merge_runs, "+",
+    )  # fmt: skip
+    together.add_argument("--name", required=True, help="name of the new experiment")
+
+
+def _add_fork(action: Any) -> None:
+    """Add `runs fork`."""
     split = action(
         "fork", "make a new experiment that continues from a run's newest commit", fork_run
     )
@@ -68,16 +83,6 @@ def add(commands: Any) -> None:
         "--set", action="append", default=[], metavar="A.B=VALUE", dest="changes",
         help="settings that differ, e.g. optim.lr_prompt=0.1 (repeatable)",
     )  # fmt: skip
-    _add_trash(actions)
-    resume = action("resume", "continue whatever is unfinished", resume_runs, "+")
-    resume.add_argument("--on", metavar="WHERE", help=f"{ON_HELP}; default: as before")
-    resume.add_argument("--quiet", action="store_true", help="no progress bars")
-    report.add_report(actions)
-    together = action(
-        "merge", "make one experiment of several that differ only in seeds, targets or methods",
-        merge_runs, "+",
-    )  # fmt: skip
-    together.add_argument("--name", required=True, help="name of the new experiment")
 
 
 HOLDS = {
