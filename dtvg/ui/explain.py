@@ -47,7 +47,10 @@ def pick(info: GroupInfo, key: str, dark: bool, order: tuple[str, ...]) -> int:
         return first
     chosen = int(st.slider("Step", first, last, key=KEY))
     address.keep(KEY, chosen)
-    return chosen
+    kept = int(info.steps[np.searchsorted(info.steps, chosen, side="right") - 1])
+    if kept != chosen:
+        st.caption(f"Step {chosen:,} is not in this run's thinned log; step {kept:,} is shown.")
+    return kept
 
 
 def _jumps(info: GroupInfo, step: int) -> None:
