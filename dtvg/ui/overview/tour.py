@@ -171,7 +171,7 @@ def outcome(info: CompareInfo, target: str) -> str:
     ]
     if not told or "dtvg" not in means:
         return "There are too few runs to compare yet."
-    return f"DTVG has {100 * means['dtvg']:.1f} % on average: {', '.join(told)}."
+    return f"DTVG has {100 * means['dtvg']:.1f} % on average; the verdict is {', '.join(told)}."
 
 
 def _first_step(run: Run) -> int:
