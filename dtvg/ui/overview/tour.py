@@ -165,9 +165,9 @@ def outcome(info: CompareInfo, target: str) -> str:
     means = info.table[info.table["target"] == target].set_index("method")["mean"]
     rows = info.verdicts[info.verdicts["target"] == target]
     told = [
-        f"{row.verdict} against `{row.baseline}` ({100 * means[row.baseline]:.1f})"
-        for row in rows.itertuples()
-        if row.baseline in SIMPLE and row.baseline in means and row.verdict != REFERENCE
+        f"{row['verdict']} against `{row['baseline']}` ({100 * means[row['baseline']]:.1f})"
+        for row in rows.to_dict("records")
+        if row["baseline"] in SIMPLE and row["baseline"] in means and row["verdict"] != REFERENCE
     ]
     if not told or "dtvg" not in means:
         return "There are too few runs to compare yet."
