@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+from pydantic import BaseModel
 
 from dtvg.config import RunConfig
 from dtvg.errors import StoreError
@@ -23,9 +24,18 @@ from dtvg.rule.types import Grouping
 from dtvg.store import digests
 from dtvg.store.cohorts import visible_parts
 from dtvg.store.files import read_json
+from dtvg.store.formats import (
+    DigestsFile,
+    PlanFile,
+    ProcessFile,
+    ProvenanceFile,
+    SettingsDigests,
+    VersionsFile,
+    read_whole,
+)
 from dtvg.store.holds import history, overlay
 from dtvg.store.labels import check_file
-from dtvg.store.layout import RunDir
+from dtvg.store.layout import ExperimentDir, RunDir
 from dtvg.store.reader import Run, open_run, read_grams, read_prompts, read_table
 from dtvg.store.tables import cover, has_digest, parts, read_checked, schema_of, schema_version
 from dtvg.store.writer import kept_prompts
@@ -73,9 +83,11 @@ def written_before_digests(path: Path | str) -> bool:
 
 def _check_written(run: Run) -> list[str]:
     """Compare settings, prompts and the result with what was noted when they were written."""
-    problems = []
-    noted = read_json(run.directory.provenance_path) or {}
-    digest = noted.get("config_sha256")
+    problems = _check_json(run)
+    if problems:
+        return problems
+    noted = read_whole(run.directory.provenance_path, ProvenanceFile, "")
+    digest = None if noted is None else noted.config_sha256
     if digest is not None and digest != digests.of_file(run.directory.config_path):
         problems.append(f"{run.directory.config_path} was changed after the run was made.")
     for path in sorted(run.directory.prompts_dir.glob("*.safetensors")):
@@ -83,11 +95,31 @@ def _check_written(run: Run) -> list[str]:
             read_prompts(run, path.stem)
         except StoreError as error:
             problems.append(str(error))
-    whole = read_json(run.path.parent / "digests.json") or {}
     path = run.path.parent / "experiment.yaml"
-    if path.name in whole and whole[path.name] != digests.of_file(path):
+    whole = read_whole(ExperimentDir(path.parent).digests_path, SettingsDigests, "")
+    if whole is not None and whole.root.get(path.name) != digests.of_file(path):
         problems.append(f"{path} was changed after the experiment was made.")
     return problems + _check_noted(run)
+
+
+def _check_json(run: Run) -> list[str]:
+    """Check that the JSON files of a run and of its experiment hold what they should."""
+    experiment = ExperimentDir(run.path.parent)
+    wanted: list[tuple[Path, type[BaseModel]]] = [
+        (run.directory.provenance_path, ProvenanceFile),
+        (run.directory.digests_path, DigestsFile),
+        (experiment.versions_path, VersionsFile),
+        (experiment.digests_path, SettingsDigests),
+        (experiment.plan_path, PlanFile),
+        *((c.process_path, ProcessFile) for c in experiment.cohorts() if c.id == run.cohort),
+    ]
+    problems = []
+    for path, model in wanted:
+        try:
+            read_whole(path, model, "")
+        except StoreError as error:
+            problems.append(str(error).strip())
+    return problems
 
 
 def _check_noted(run: Run) -> list[str]:

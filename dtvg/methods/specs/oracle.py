@@ -34,7 +34,7 @@ class Oracle(SubsetConfig):
     samples: int = Field(
         64, ge=2, le=4096, description="Subsets to train where there are more than 6 sources."
     )
-    draw_seed: int = Field(0, ge=0, description="Seed of that sample.")
+    draw_seed: int = Field(0, ge=0, le=2**63 - 1, description="Seed of that sample.")
     among: Annotated[Subset, BeforeValidator(list_of_names)] = Field(
         (), description="Search the subsets of these sources only; empty: of all of them."
     )

@@ -11,19 +11,16 @@ from typing import Literal
 
 import streamlit as st
 
-from dtvg.analysis.compare.info import CompareInfo
-from dtvg.analysis.compare.verdicts import REFERENCE
 from dtvg.figures.compare import compare_figure
 from dtvg.figures.explain import prefix_figure, ranking_figure
 from dtvg.figures.groups import timeline_figure
 from dtvg.methods.specs import Role
 from dtvg.store.reader import Experiment, Run
 from dtvg.ui import address, cache, runs, show
+from dtvg.ui.overview import card
 from dtvg.ui.page import is_dark, link
 
 OFF = "off"
-SIMPLE = ("none", "all_sources", "spot")
-"""What one would do without DTVG; the tour compares it with these."""
 Draw = Callable[[Experiment, Run], None]
 
 
@@ -38,8 +35,9 @@ def tour(examples: Sequence[Experiment], newcomer: bool) -> None:
     if found is None:
         return
     options = (*map(str, range(1, len(STEPS) + 1)), OFF)
-    now = address.recall("tour", address.one_of(options), "1" if newcomer else OFF)
-    address.keep("tour", now)
+    first = "1" if newcomer else OFF
+    now = address.recall("tour", address.one_of(options), first)
+    address.keep("tour", now, first)
     if now == OFF:
         _go("What does DTVG do? A tour in a minute", "1", ":material/tour:")
         return
@@ -137,12 +135,14 @@ def _helps(experiment: Experiment, run: Run) -> None:
         for r in experiment.runs
         if r.role == "transfer" and r.target == run.target and r.full_role is Role.HEADLINE
     )
+    found = card.look(experiment, run.target, tested=True)
     info = cache.compare(shown, "test", "dtvg")
+    st.markdown(f"**{found.answer}** {found.sureness}")
     st.markdown(
-        f"Whether it helped is measured against other methods on `{run.target}`: no transfer, all "
+        f"It is measured against other methods on `{run.target}`: no transfer, all "
         "sources at once, the nearest source (SPoT), and controls. Open points are seeds, the "
-        f"diamond their mean with its interval. {outcome(info, run.target)} Here you can ask about "
-        "any step, replay every decision, and train the same with your own tasks."
+        "diamond their mean with its interval. Here you can ask about any step, replay every "
+        "decision, and train the same with your own tasks."
     )
     show.figure(
         compare_figure(info, is_dark()),
@@ -153,25 +153,6 @@ def _helps(experiment: Experiment, run: Run) -> None:
         link("explain", "Why this source?", experiment=experiment.name, run=run.name)
         link("compare", "Did it help?", experiment=experiment.name)
         link("launch", "Train it yourself")
-
-
-def outcome(info: CompareInfo, target: str) -> str:
-    """Return in one sentence what came out for DTVG on a target, whatever that is.
-
-    Args:
-        info: the comparison, DTVG as its subject.
-        target: whose scores.
-    """
-    means = info.table[info.table["target"] == target].set_index("method")["mean"]
-    rows = info.verdicts[info.verdicts["target"] == target]
-    told = [
-        f"{row['verdict']} against `{row['baseline']}` ({100 * means[row['baseline']]:.1f})"
-        for row in rows.to_dict("records")
-        if row["baseline"] in SIMPLE and row["baseline"] in means and row["verdict"] != REFERENCE
-    ]
-    if not told or "dtvg" not in means:
-        return "There are too few runs to compare yet."
-    return f"DTVG has {100 * means['dtvg']:.1f} % on average; the verdict is {', '.join(told)}."
 
 
 def _first_step(run: Run) -> int:
