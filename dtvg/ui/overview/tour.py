@@ -21,8 +21,6 @@ from dtvg.ui.overview import card
 from dtvg.ui.page import is_dark, link
 
 OFF = "off"
-SIMPLE = ("none", "all_sources", "spot")
-"""What one would do without DTVG; the tour compares it with these."""
 Draw = Callable[[Experiment, Run], None]
 
 
