@@ -141,7 +141,7 @@ def losses(difference: Floats, choosing: npt.NDArray[np.bool_]) -> Floats:
         examples above 0 where runs fall below.
     """
     weights = choosing.T / choosing.sum(axis=1)
-    below = (difference @ weights) < 0  # [S H]
+    below = (difference @ weights) < -1e-12  # [S H]; equal scores are no loss
     free = (~choosing).astype(np.float64)  # [H E]
     share = (below.astype(np.float64) @ free) / free.sum(axis=0)
     return np.asarray(-difference * share)
