@@ -30,7 +30,7 @@ from dtvg.analysis.claims.claim import (
 )
 from dtvg.analysis.claims.effects import Effect, Part, of_seeds, summed
 from dtvg.analysis.compare.scores import SUBJECT
-from dtvg.analysis.statistics import Interval, average_ranks, rank_correlation, t_interval
+from dtvg.analysis.statistics import Interval, average_ranks, correlation, t_interval
 from dtvg.errors import StoreError
 from dtvg.store.reader import Run, read_grams, read_prompts
 
@@ -194,8 +194,12 @@ def effects_of(one: Measured) -> dict[str, Effect]:
     """Return both correlations and their difference on one target."""
     orders = _orders(len(one.sources))
     drawn = {}
+    ranked = [average_ranks(gains)[orders] for gains in one.gains]  # orders keep the ranks
     for name, similarity in ((VECTORS, one.vectors), (PROMPTS, one.prompts)):
-        every = [rank_correlation(s, g[orders]) for s, g in zip(similarity, one.gains, strict=True)]
+        every = [
+            correlation(average_ranks(s), gains)
+            for s, gains in zip(similarity, ranked, strict=True)
+        ]
         drawn[name] = np.array(every)  # [S orders], the first as it is
     drawn[DIFFERENCE] = drawn[VECTORS] - drawn[PROMPTS]
     return {name: _effect(one, values) for name, values in drawn.items()}

@@ -59,6 +59,12 @@ Stores = Callable[[str], Experiment]
 ClaimsOf = Callable[[str], ClaimsInfo]
 
 
+@pytest.fixture(autouse=True)
+def files_need_not_survive(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Waiting for the disk is most of what writing a store takes."""
+    monkeypatch.setattr(os, "fsync", lambda descriptor: None)
+
+
 @pytest.fixture(scope="session")
 def stores(tmp_path_factory: pytest.TempPathFactory) -> Stores:
     """Return a world's experiment by its name, written when first asked for."""

@@ -67,11 +67,11 @@ def test_an_oracle_of_another_experiment_counts_if_only_methods_differ(
     true = stores("true").runs
     rest = [r for r in true if r.subset is None]
     assert claims_info(rest)["a"].missing
-    world = World(seeds=5, examples=300, sources=3, steps=60, methods=["oracle"])
+    world = World(seeds=3, examples=300, sources=3, steps=60, methods=["oracle"])
     apart = write_world(tmp_path, world, "apart")
     info = claims_info([*rest, *apart.runs])
     assert info.targets == ("lake",) and not info["a"].missing
-    longer = World(seeds=5, examples=300, sources=3, steps=61, methods=["none"])
+    longer = World(seeds=1, examples=300, sources=3, steps=61, methods=["none"])
     other = write_world(tmp_path, longer, "longer")
     assert claims_info([*rest, *other.runs]).targets == ("true: lake", "longer: lake")
 
