@@ -272,6 +272,7 @@ def _changes(claim: Claim, dark: bool) -> go.Figure:
             go.Scatter(
                 x=[*rows["progress"], *rows["progress"][::-1]],
                 y=band,
+                mode="lines",
                 fill="toself",
                 line={"width": 0},
                 fillcolor=_faded(noise, 0.25),
@@ -331,7 +332,7 @@ def _predictions(claim: Claim, dark: bool, order: Sequence[str]) -> go.Figure:
     titles = []
     for name in ("vectors", "prompts"):
         value = float(correlation[correlation["part"] == name]["estimate"].iloc[0])
-        titles.append(f"{name}: ρ = {shown(value, CORRELATION)}")
+        titles.append(f"gain by {name}: ρ = {shown(value, CORRELATION)}")
     figure = make_subplots(
         rows=1, cols=2, shared_yaxes=True, subplot_titles=titles, horizontal_spacing=0.04
     )
@@ -357,12 +358,12 @@ def _predictions(claim: Claim, dark: bool, order: Sequence[str]) -> go.Figure:
             )
         figure.add_hline(y=0, line={"color": ink(dark).zero, "width": 1}, row=1, col=at)
     finish(
-        figure, key="claim c", x="place by similarity (1 = most)", y="", dark=dark, height=470,
+        figure, key="claim c", x="place by similarity", y="", dark=dark, height=470,
         margin_l=52, margin_b=130,
     )  # fmt: skip
     figure.update_layout(legend={"y": -0.22, "yanchor": "top"})
     figure.update_yaxes(tickformat="+.1~%")
-    figure.update_xaxes(autorange="reversed")
+    figure.update_xaxes(autorange="reversed", dtick=1)
     return figure
 
 
