@@ -19,7 +19,6 @@ from dtvg.analysis.claims.info import ClaimsInfo
 from dtvg.analysis.claims.lines import claims_shown
 from dtvg.analysis.compare.info import AVERAGE, CompareInfo
 from dtvg.analysis.compare.lines import (
-    SYMBOLS,
     Cell,
     Line,
     Lines,
@@ -258,7 +257,7 @@ def _markdown_cell(cell: Cell) -> str:
     if cell.empty:
         return ""
     number = {1: f"**{cell.percent}**", 2: f"<u>{cell.percent}</u>"}.get(cell.place, cell.percent)
-    mark = SYMBOLS[cell.mark].replace("*", "\\*")
+    mark = cell.signs.replace("*", "\\*")
     return number + (f" {cell.around}" if cell.around else "") + (f" {mark}" if mark else "")
 
 
@@ -408,7 +407,7 @@ def _latex_cell(cell: Cell) -> str:
         number = rf"\{'textbf' if cell.place == 1 else 'underline'}{{{number}}}"
     beside = cell.around.replace("±", r"$\pm$")
     spread = rf" {{\scriptsize{' ' * (beside[:1] == '(')}{beside}}}" if beside else ""
-    return number + spread + latex_text(SYMBOLS[cell.mark])
+    return number + spread + latex_text(cell.signs)
 
 
 def _line_length(head: Sequence[str], groups: Sequence[Sequence[Sequence[str]]]) -> int:
@@ -464,6 +463,7 @@ def _latex_table(
 # -- claims --------------------------------------------------------------------------------
 
 CLAIMS_FORMATS = ("csv", "json", "md", "latex")
+SIGNS_OF_VERDICTS = "▲▼○ "
 
 
 def claims_text(info: ClaimsInfo, form: str, parts: bool = False, name: str = "experiment") -> str:
@@ -491,8 +491,7 @@ def claims_text(info: ClaimsInfo, form: str, parts: bool = False, name: str = "e
         body = _pipes(list(frame.columns), rows)
         return f"## Claims: {_plain(name)}\n\n{body}\n\n{_plain(' '.join(told))}\n"
     brief = frame.drop(columns="what it would take")
-    signs = {"▲": "", "▼": "", "○": ""}
-    rows = [[latex_text(_without(x, signs)) for x in row] for row in brief.to_numpy()]
+    rows = [[latex_text(x.lstrip(SIGNS_OF_VERDICTS)) for x in row] for row in brief.to_numpy()]
     head = [latex_text(c) for c in brief.columns]
     caption = latex_text(f"The claims on {name}. {' '.join(told)}")
     parts_of = [
@@ -501,10 +500,6 @@ def claims_text(info: ClaimsInfo, form: str, parts: bool = False, name: str = "e
         _latex_table(head, [rows], caption, f"{name}-claims", "lllll"),
     ]
     return "\n".join(parts_of) + "\n"
-
-
-def _without(text: str, signs: dict[str, str]) -> str:
-    return text.translate(str.maketrans(signs)).strip()
 
 
 def _claims_json(info: ClaimsInfo) -> str:

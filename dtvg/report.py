@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import datetime
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dtvg.errors import ConfigError, DataError, unknown
@@ -222,11 +223,36 @@ OF_RUN = ("subsets", "membership", "combinations", "weights", "explain")
 """Views that need a run."""
 
 
+def one_experiment(
+    places: Sequence[Path], apart: bool = False
+) -> tuple[Experiment, tuple[str, ...]]:
+    """Return several experiments as one to report about, and what to know of it.
+
+    Those that differ only in seeds, targets or methods are one; others stand side by side, and
+    the configuration is the first one's.
+
+    Args:
+        places: folders of experiments.
+        apart: keep them apart in any case.
+
+    Raises:
+        DataError: as `pools.pool`.
+    """
+    from dtvg.analysis.pools import pool
+
+    made = pool(places, apart)
+    first = made.pools[0].experiment
+    if len(made.pools) == 1:
+        return first, made.notes
+    return replace(first, name=made.name, runs=made.runs), made.notes
+
+
 def build_report(
     experiment: Experiment,
     run: Run | None = None,
     views: Sequence[str] = tuple(VIEWS),
     step: int | None = None,
+    notes: Sequence[str] = (),
 ) -> str:
     """Compose the report.
 
@@ -235,6 +261,7 @@ def build_report(
         run: whose groups are shown; None: views of a run are left out.
         views: names of `VIEWS`, in the order of the report.
         step: the step to explain; None: the newest.
+        notes: what to know of the runs, said first.
 
     Returns:
         One HTML document with everything inside.
@@ -248,6 +275,8 @@ def build_report(
     if not views:
         raise ConfigError(f"A report needs at least one view of {', '.join(VIEWS)}.")
     sections: list[View] = []
+    if notes:
+        sections.append(View("What is counted together", " ".join(notes), None, None))
     for name in views:
         if name in OF_RUN and run is None:
             continue
@@ -266,6 +295,7 @@ def typical_run(experiment: Experiment) -> Run | None:
         if r.role == "transfer"
         and r.problem is None
         and r.config is not None
+        and r.config.logs_sources
         and r.config.method.has_source_vectors
     ]
     return next((r for r in grouped if r.method_name == "dtvg"), next(iter(grouped), None))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import streamlit as st
 
-from dtvg.ui import runs
+from dtvg.ui import runs, show
 from dtvg.ui.compare import claims, examples, pick, subsets, verdicts, views
 from dtvg.ui.page import is_dark, page
 
@@ -28,6 +28,7 @@ def body() -> None:
     choice = pick.pick()
     if choice is None:
         return
+    show.notes(choice.notes)
     st.caption(f"{len(choice.done)} of {len(choice.runs)} transfer runs have finished.")
     if not choice.runs:
         st.info("There is no run to compare here; choose another experiment.")

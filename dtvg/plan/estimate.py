@@ -101,7 +101,7 @@ def _mean_tokens(config: ExperimentConfig) -> int:
 
 def _memory_gib(config: ExperimentConfig, sizes: BackboneFacts, runs: int) -> float:
     """Estimate memory: weights, what a micro-batch keeps for backward, the runs' own tensors."""
-    bytes_each = {"float64": 8, "float32": 4, "int8": 1, "int4": 0.5}.get(
+    bytes_each = {"float64": 8, "float32": 4, "auto": 4, "int8": 1, "int4": 0.5}.get(
         config.device.precision, 2
     )
     sides = 2.3 if sizes.encoder_decoder else 1.0

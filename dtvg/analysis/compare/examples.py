@@ -18,7 +18,7 @@ import pyarrow.compute as pc
 from dtvg.analysis.compare.scores import Sheet, value_of
 from dtvg.analysis.statistics import RESAMPLES
 from dtvg.errors import DtvgError
-from dtvg.store.reader import Run, read_table
+from dtvg.store.reader import Run, read_inputs, read_table
 from dtvg.tasks.catalogue import find_task
 from dtvg.tasks.labels import label_words
 from dtvg.tasks.metrics import mean_scorer, value_scorer
@@ -283,6 +283,8 @@ def net_correct(examples: TargetExamples, first: Sequence[Run], second: Sequence
 def input_texts(run: Run, split: str, rows: Sequence[int]) -> dict[str, str]:
     """Return fingerprint → input text of rows of a run's target.
 
+    Texts that are kept with the experiment (recorded examples) need no data on this machine.
+
     Args:
         run: whose target and data settings.
         split: `test` or `validation`.
@@ -291,6 +293,9 @@ def input_texts(run: Run, split: str, rows: Sequence[int]) -> dict[str, str]:
     Returns:
         Only rows that can be read now; nothing where the task or its data are missing.
     """
+    kept = read_inputs(run.path.parent, run.target)
+    if kept:
+        return kept
     config = run.config
     if config is None:
         return {}

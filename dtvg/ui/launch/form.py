@@ -205,7 +205,7 @@ def _device(
             title="Device",
         )
     with right:
-        possible = list(chosen.precisions) if chosen else None
+        possible = ["auto", *chosen.precisions] if chosen else None
         _draw(draft, made.pop("precision"), problems, notes, options=possible)
     _grid(draft, list(made.values()), problems, notes)
 
