@@ -1,6 +1,6 @@
 """Everything a GPU machine should tell, part by part, in the order of what it is worth.
 
-`python -m benchmarks.gpu_suite` measures what is not yet written in `benchmarks/results/`, each unit
+`python -m benchmarks.gpu_suite` measures what is not yet written in benchmarks/results, each unit
 in a process of its own with its own time limit; `--parts a,c` chooses parts, `--seconds 540` starts
 nothing that could not end in time, `--study "COMMAND"` is what part b runs. Rows are written as
 they come, so a call that is cut off loses one row, and the next call goes on. `--tiny` runs the
