@@ -1,4 +1,4 @@
-"""Every run with state, scores and curves to filter, group and choose; a tour for newcomers."""
+"""What was learned, what trains now, and every run to filter, group and choose; a tour."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dtvg.analysis.overview.table import RunRow
 from dtvg.records import RunState
 from dtvg.store.reader import Experiment
 from dtvg.ui import cache
-from dtvg.ui.overview import actions, filter
+from dtvg.ui.overview import actions, card, filter, training
 from dtvg.ui.overview import table as overview_table
 from dtvg.ui.overview.actions import restore_list
 from dtvg.ui.overview.tour import tour
@@ -21,6 +21,8 @@ def body() -> None:
     """Show the tour, then the table; the table refreshes while something trains."""
     experiments, rows = overview_table.read()
     examples = [e for e in experiments if cache.is_example(e.path)]
+    told = card.draw(experiments)
+    training.draw(experiments)
     tour(examples, newcomer=len(examples) == len(experiments))
     if not experiments:
         st.info("Nothing has been recorded yet. Start the demo experiment on the launch page.")
@@ -29,6 +31,7 @@ def body() -> None:
     if len(examples) == len(experiments):
         st.caption("These are the recorded example's runs; yours will appear above them.")
     _table(experiments, rows)
+    card.fill(told)
 
 
 def _table(experiments: list[Experiment], rows: list[RunRow]) -> None:

@@ -43,7 +43,7 @@ def test_a_page_is_filled_in_place(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     page = tmp_path / "page.md"
     places = ("<!-- scores demo-recorded -->\nold", "<!-- groups no -->\nkept")
     page.write_text("a\n" + "\nb\n".join(f"{place}\n<!-- end -->" for place in places) + "\n")
-    monkeypatch.setattr(experiment_tables, "PAGE", page)
+    monkeypatch.setattr(experiment_tables, "PAGES", (page,))
     experiment_tables.main(EXAMPLES)
     text = page.read_text(encoding="utf-8")
     assert "old" not in text and "| dtvg |" in text and "kept" in text and "\nb\n" in text

@@ -52,10 +52,11 @@ def run_config(config: ExperimentConfig, runs_dir: Path | None, dry_run: bool) -
         0 if every run finished, 1 if some did not.
     """
     from dtvg import paths
-    from dtvg.jobs.readiness import require_tasks
+    from dtvg.jobs.readiness import require_given, require_tasks
     from dtvg.plan import plan
 
     require_tasks(config)
+    require_given(config)
     if dry_run:
         print_plan(config, plan(config))
         return 0
@@ -135,11 +136,13 @@ def print_outcome(experiment: Any) -> int:
         console.print(note, markup=False)
     open_ends = [run for run in runs if run.state is not RunState.FINISHED]
     for run in open_ends[:10]:
-        console.print(f"{run.name}: {run.state.value}. {run.message or ''}")
+        said = run.problem or run.message
+        console.print(f"{run.name}: {run.state.value}. {said}", markup=False)
     if open_ends:
         console.print(
             f"{len(open_ends)} of {len(runs)} runs did not finish; "
-            f"`dtvg runs resume {experiment.name}` continues them."
+            f"`dtvg runs resume {experiment.name}` continues them.",
+            markup=False,
         )
-    console.print(f"Recorded in {experiment.path}")
+    console.print(f"Recorded in {experiment.path}", markup=False)
     return 1 if open_ends else 0

@@ -19,6 +19,7 @@ from dtvg import paths
 from dtvg.config import ExperimentConfig
 from dtvg.errors import JobError, StoreError
 from dtvg.plan.stored import lay_out
+from dtvg.store.cohorts import worked_on
 from dtvg.store.files import read_json
 from dtvg.store.layout import CohortDir, ExperimentDir, changing
 from dtvg.store.lease import note_start, release, wait_until_free
@@ -131,6 +132,14 @@ def is_working(experiment: ExperimentDir) -> bool:
     return look_at_all(experiment.path).held is True
 
 
+def is_held(folder: Path) -> bool:
+    """Whether a process holds an experiment's folder, or is starting, as far as a quick look tells.
+
+    A list of thousands asks this; `is_working` also asks every run.
+    """
+    return look(folder).held is True
+
+
 def may_be_working(experiment: ExperimentDir) -> bool:
     """Whether a process trains this experiment, or that cannot be told."""
     return look_at_all(experiment.path).held is not False
@@ -212,7 +221,7 @@ def kill(cohort: CohortDir) -> list[str]:
             f"{process.place}), so nothing was killed."
         )
     _kill([process], cohort.path.parent.parent)
-    return [str(name) for name in content.get("runs", [])]
+    return list(worked_on(cohort))
 
 
 def _kill(processes: Sequence[ProcessId], experiment: Path) -> None:
@@ -239,8 +248,7 @@ def can_kill(experiment: ExperimentDir) -> bool:
 
 def ends_with_kill(experiment: ExperimentDir) -> list[str]:
     """Return the names of the runs that `kill_all` would end now."""
-    found = [read_json(c.process_path) or {} for c in working_cohorts(experiment)]
-    named = dict.fromkeys(str(name) for content in found for name in content.get("runs", []))
+    named = dict.fromkeys(n for c in working_cohorts(experiment) for n in worked_on(c))
     at_it = {
         run.name
         for run in (open_run(r.path) for r in experiment.runs() if r.name in named)

@@ -118,7 +118,7 @@ def _newest(run: Run) -> tuple[dict[str, np.ndarray], dict[str, Any], dict[str, 
             raise StoreError(
                 f"Run '{run.name}' has no commit yet; wait a few seconds, or clone its experiment."
             )
-        if meta["result"] is not None:
+        if meta.get("result") is not None:
             raise StoreError(
                 f"Run '{run.name}' is finished, so there is nothing to continue; fork it at a "
                 "kept commit, or clone its experiment with more steps."

@@ -144,6 +144,19 @@ def look(folder: Path, fresh: bool = False) -> Sign:
     return _seen(folder, fresh).sign
 
 
+def died(folder: Path) -> bool:
+    """Whether a process was started for an experiment and ended without giving its lease back.
+
+    Then nobody will begin the runs that wait. One that stopped on request, or ended with an
+    error that it noted with its runs, gave the lease back.
+    """
+    seen = _seen(folder)
+    if seen.sign.held is not False:
+        return False
+    never_began = (folder / STARTING).exists()
+    return never_began or (seen.lease is not None and not seen.lease.released)
+
+
 def look_at_all(folder: Path) -> Sign:
     """Return the same, asking also each run's status: who starts, moves or deletes asks this."""
     sign = look(folder, fresh=True)

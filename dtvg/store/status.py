@@ -10,19 +10,21 @@ import contextlib
 import os
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from dtvg.errors import StoreError
+from dtvg.errors import DtvgError, StoreError
 from dtvg.names import check_name
 from dtvg.records import RunState
 from dtvg.store.files import read_json, replace_json
 from dtvg.store.formats import StatusFile, read_model
 from dtvg.store.layout import CohortDir, ExperimentDir, RunDir
-from dtvg.store.lease import held_here
-from dtvg.store.liveness import look_at_run
+from dtvg.store.lease import LeaseLost, held_here
+from dtvg.store.liveness import died, look_at_run
 from dtvg.store.processes import this_process
+
+NEVER_BEGAN = "The process of its experiment ended before this run began."
 
 WRITE_SECONDS = 1.0
 """Statuses are written this often; the promise is every 2 s."""
@@ -130,6 +132,8 @@ def read_status(run: RunDir) -> Status | None:
             state = RunState.LOST
         elif state is RunState.RUNNING and "stop" in requested(run):
             state = RunState.STOPPING
+    elif state is RunState.WAITING and not message and died(run.path.parent):
+        state, message = RunState.LOST, NEVER_BEGAN
     return Status(
         state=state,
         step=read.step,
@@ -151,6 +155,38 @@ def note_waiting(run: RunDir, message: str) -> None:
     content = read_json(run.status_path) or {}
     if content.get("state") == RunState.WAITING and content.get("message", "") != message:
         replace_json(run.status_path, {**content, "message": message}, durable=False)
+
+
+@contextlib.contextmanager
+def noted_with_runs(
+    experiment: ExperimentDir, only: Collection[str] | None = None
+) -> Iterator[None]:
+    """Let an error that ends a process stand with the runs that it will not begin any more.
+
+    Args:
+        experiment: whose runs; this process holds it.
+        only: names of the runs that the process works on; None: all.
+    """
+    runs = [run for run in experiment.runs() if not only or run.name in only]
+    for run in runs:  # of an earlier process
+        _note_if(run, {"never_began": True}, state="waiting", message="", never_began=False)
+    try:
+        yield
+    except LeaseLost:
+        raise  # another process took over and will begin them
+    except Exception as error:
+        said = str(error) if isinstance(error, DtvgError) else f"{type(error).__name__}: {error}"
+        for run in runs:
+            _note_if(run, {"state": "waiting"}, state="failed", message=said, never_began=True)
+        raise
+
+
+def _note_if(run: RunDir, known: Mapping[str, Any], **values: Any) -> None:
+    """Change a status that says what is known; a disk that refuses changes nothing."""
+    content = read_json(run.status_path) or {}
+    if all(content.get(key) == value for key, value in known.items()):
+        with contextlib.suppress(StoreError, OSError):
+            replace_json(run.status_path, {**content, **values}, durable=False)
 
 
 def request(run: RunDir | ExperimentDir, word: str, **detail: Any) -> None:

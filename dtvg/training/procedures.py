@@ -28,6 +28,8 @@ from dtvg.records import RunState
 from dtvg.store import trash
 from dtvg.store.bank import PromptBank, TaskPrompt, complaints
 from dtvg.store.files import read_json, replace_json
+from dtvg.store.formats import read_result
+from dtvg.store.given import Given, given_prompts
 from dtvg.store.layout import (
     CohortDir,
     ExperimentDir,
@@ -41,7 +43,7 @@ from dtvg.store.lease import Lease, held_here
 from dtvg.store.processes import ProcessId
 from dtvg.store.reader import Run, open_run, read_prompts, read_provenance
 from dtvg.store.recovery import FELL_BACK, start_over, without
-from dtvg.store.status import StatusBoard, clear
+from dtvg.store.status import StatusBoard, clear, noted_with_runs
 from dtvg.store.writer import CohortWriter, Committer, RunWriter
 from dtvg.training.cohort import Cohort
 from dtvg.training.devices import pick_device, set_threads, token_budget
@@ -58,9 +60,8 @@ from dtvg.training.opening import Told, starting_events
 from dtvg.training.recorded import as_recorded, has_start, renew, why_not
 from dtvg.training.signals import StopWish, stop_on_signals
 from dtvg.training.stages import (
-    Given,
     bank_get,
-    given_prompts,
+    guessing,
     initial_prompt,
     prompt_identity,
     pupil_inputs,
@@ -132,7 +133,7 @@ def run_experiment(
             f"Experiment '{config.name}' has no transfer run '{unknown_names[0]}'; "
             f"`dtvg runs show {config.name}` lists its runs."
         )
-    with experiment.lock() as lease, stop_on_signals() as stop:
+    with experiment.lock() as lease, noted_with_runs(experiment, only), stop_on_signals() as stop:
         check_unchanged(experiment, config)
         stop.watch = partial(_asked_to_stop, experiment, lease)
         device = pick_device(config.device)
@@ -190,8 +191,18 @@ def _unfinished(session: Session) -> list[RunConfig]:
         run
         for cohort in session.plan.transfer
         for run in cohort.runs
-        if session.wanted(run) and not session.experiment.run(run.name).result_path.exists()
+        if session.wanted(run) and not _has_result(session.experiment.run(run.name))
     ]
+
+
+def _has_result(directory: RunDir) -> bool:
+    """Whether a run has a result that can be read; a damaged one is written again."""
+    if not directory.result_path.exists():
+        return False
+    content = read_json(directory.result_path)
+    with suppress(StoreError):
+        return content is not None and bool(read_result(directory.result_path, content).steps)
+    return False
 
 
 def _needed(session: Session) -> set[str]:
@@ -383,7 +394,10 @@ def _inputs_of(session: Session, run: RunConfig) -> dict[str, np.ndarray]:
         elif prompt is not None:
             found[other.target] = prompt
     sources = {name: found[name] for name in run.sources if name in found}
-    session.told[run.name] = [*(("weak_source", s) for s in complaints(sources)), *told]
+    session.told[run.name] = [
+        *(("weak_source", s, name) for name, s in complaints(sources).items()),
+        *told,
+    ]
     if (directory.prompts_dir / "initial.safetensors").exists():
         stored = read_prompts(open_run(directory.path), "initial")
         return {k: v for k, v in stored.items() if k != "mixed_prompt"}
@@ -504,6 +518,9 @@ def _slot(
         slot.note["few_shot"] = slot.data.drawn.to_json()
     if run.name in known:
         slot.restore({**known[run.name], "failure": None})
+    if slot.result is None:
+        told = guessing(slot)
+        slot.note |= {"guessing": told} if told else {}
     return slot
 
 
@@ -569,8 +586,8 @@ def _open(cohort: Cohort, known: set[str], session: Session, fell_back: str) -> 
             f"{session.engine.sentence()}",
         )
         told = session.told.get(slot.name, [])
-        for kind, detail in starting_events(slot, method, told, session.backbone):
-            cohort.event(slot, kind, detail)
+        for one in starting_events(slot, method, told, session.backbone):
+            cohort.event(slot, *one)
 
 
 def _said_of(error: Exception, cohort: str) -> str:

@@ -12,6 +12,7 @@ from streamlit.runtime.pages_manager import PagesManager
 
 from dtvg.errors import DtvgError
 from dtvg.jobs import queue
+from dtvg.ui import address
 
 log = logging.getLogger(__name__)
 
@@ -35,7 +36,9 @@ def page(title: str, subtitle: str, body: Callable[[], None]) -> None:
         queue.ensure()  # whatever page is opened first brings a killed queue back
     st.title(title, anchor=False)
     st.caption(subtitle)
-    guarded(body)
+    with address.of_page(title):
+        if not guarded(body):
+            address.leave()
 
 
 def _through_the_app() -> None:
@@ -49,10 +52,11 @@ def _through_the_app() -> None:
         st.rerun()
 
 
-def guarded(body: Callable[[], None]) -> None:
-    """Run part of a page; see `page`."""
+def guarded(body: Callable[[], None]) -> bool:
+    """Run part of a page and return whether it was drawn to its end; see `page`."""
     try:
         body()
+        return True
     except DtvgError as error:
         st.error(str(error), icon=":material/error:")
     except Exception:  # noqa: BLE001 - the one boundary between code and a person
@@ -62,6 +66,7 @@ def guarded(body: Callable[[], None]) -> None:
             "details are in the terminal where the app was started. Reload the page to try again.",
             icon=":material/error:",
         )
+    return False
 
 
 def link(name: str, label: str, **query: str) -> None:

@@ -166,6 +166,7 @@ def test_the_tour_opens_for_a_newcomer_walks_on_and_stays_hidden(own_home: Path)
         _sound(app.run())
         assert any(title in s.value for s in app.subheader)
     assert _url(app, "tour") == "5"
+    assert any("DTVG has" in m.value and "against `none`" in m.value for m in app.markdown)
     next(b for b in app.button if b.label == "Hide the tour").click()
     _sound(app.run())
     assert not app.subheader
@@ -181,9 +182,7 @@ def test_a_thousand_runs_are_drawn_a_page_at_a_time(
     assert len(table) == 50
     assert _url(app, "page") == "20"
     assert any("1,000 runs" in c.value for c in app.caption)
-    started = time.perf_counter()
     _sound(app.run())
-    assert time.perf_counter() - started < 30  # 0.06 s on an idle core
 
 
 def test_labels_survive_beside_foreign_files(home: Path) -> None:

@@ -15,10 +15,11 @@ import pandas as pd
 
 from dtvg.analysis.compare.families import NO_ANSWERS, NOT_ENOUGH, WITHIN
 from dtvg.analysis.compare.info import AVERAGE, CompareInfo
+from dtvg.analysis.compare.references import BELOW, Reference
 from dtvg.analysis.compare.verdicts import REFERENCE
 from dtvg.analysis.statistics import MOST_SEEDS
 from dtvg.config.budgets import tuned_words
-from dtvg.methods.specs import METHODS
+from dtvg.methods.specs import METHODS, Role
 
 Group = Literal["compared", "reference", "published"]
 Spread = Literal["std", "interval"]
@@ -52,6 +53,8 @@ class Cell:
     """1 best, 2 second of its column among the compared methods, else 0."""
     mark: Mark = ""
     """What the subject is compared with this method, where there is a verdict."""
+    below: str = ""
+    """`guessing` or `no_transfer`, where the mean lies below it."""
 
     @property
     def empty(self) -> bool:
@@ -62,6 +65,11 @@ class Cell:
     def percent(self) -> str:
         """The mean in percent, empty without one."""
         return "" if self.empty else f"{100 * self.mean:.{PLACES}f}"
+
+    @property
+    def signs(self) -> str:
+        """The mark, and the sign of a score below a reference."""
+        return SYMBOLS[self.mark] + BELOW.get(self.below, "")
 
     @property
     def spread(self) -> str:
@@ -183,6 +191,9 @@ def _cell(info: CompareInfo, row: str, target: str, place: int, mark: Mark) -> C
         return Cell(float("nan"))
     at = (info.table["method"] == row) & (info.table["target"] == target)
     found = info.table[at].iloc[0]
+    below = ""
+    if info.sheet.kinds[row].role is not Role.STAGE_ONE:
+        below = info.references.get(target, Reference()).mark(float(found["mean"]), row)
     return Cell(
         float(found["mean"]),
         float(found["std"]),
@@ -191,6 +202,7 @@ def _cell(info: CompareInfo, row: str, target: str, place: int, mark: Mark) -> C
         high=float(found["high"]),
         place=place,
         mark=mark,
+        below=below,
     )
 
 
@@ -252,6 +264,7 @@ def legend(lines: Lines, info: CompareInfo) -> list[str]:
         said.append('A method "after" a paper is an adaptation, not what its authors run.')
     if lines.of("compared"):
         said.append("Best compared method of a column in bold, second underlined.")
+    said += _below(lines, info)
     whom = "the subject" if lines.several else lines.subject
     words: dict[Mark, str] = {
         "better": f"{whom} is better than this method",
@@ -278,6 +291,23 @@ def legend(lines: Lines, info: CompareInfo) -> list[str]:
         said.append(info.declared_note)
     if lines.of("published"):
         said.append(f"Published numbers are shown separately. {info.published.note}")
+    return said
+
+
+def _below(lines: Lines, info: CompareInfo) -> list[str]:
+    """Say which scores lie below guessing and below no transfer, and where these lie."""
+    used = {cell.below for line in lines.lines for cell in line.cells if cell.below}
+    places = [(t, info.references[t]) for t in lines.columns if t in info.references]
+    said = []
+    if "guessing" in used:
+        at = ", ".join(f"{t} {100 * r.guessing:.1f}" for t, r in places if r.guessing is not None)
+        said.append(f"{BELOW['guessing']} below always giving the commonest answer ({at}).")
+    if "no_transfer" in used:
+        best = [(t, r) for t, r in places if r.no_transfer is not None]
+        at = ", ".join(f"{t} {r.method} {100 * (r.no_transfer or 0):.1f}" for t, r in best)
+        said.append(
+            f"{BELOW['no_transfer']} below the best method without sources ({at}); no test."
+        )
     return said
 
 

@@ -11,7 +11,6 @@ import streamlit as st
 from dtvg import export
 from dtvg.analysis.compare.info import CompareInfo, Split
 from dtvg.analysis.compare.lines import (
-    SYMBOLS,
     Cell,
     Lines,
     Spread,
@@ -119,8 +118,21 @@ def scores(choice: Choice, dark: bool) -> None:
     )
     st.caption(f"Interval: {info.interval}.")
     show.notes(info.notes)
+    _health(info, choice)
     _budgets(info, choice)
     _published(info, lines, choice)
+
+
+def _health(info: CompareInfo, choice: Choice) -> None:
+    """Say which runs trained nothing, and which sources had learned nothing."""
+    found = info.health
+    if not found.notes:
+        return
+    st.warning("  \n".join(found.notes), icon=":material/health_and_safety:")
+    with st.expander("Health of runs and sources", icon=":material/health_and_safety:"):
+        show.numbers(found.table, f"{choice.name}-health", f"health-{choice.name}")
+        if len(found.sources):
+            show.numbers(found.sources, f"{choice.name}-sources", f"sources-{choice.name}")
 
 
 def _budgets(info: CompareInfo, choice: Choice) -> None:
@@ -176,7 +188,7 @@ def _text(cell: Cell) -> str:
     if cell.empty:
         return ""
     spread = f" {cell.around}" if cell.around else ""
-    return f"{cell.percent}{spread} {SYMBOLS[cell.mark]}".strip()
+    return f"{cell.percent}{spread} {cell.signs}".strip()
 
 
 def _look(cell: Cell) -> str:

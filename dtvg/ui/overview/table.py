@@ -100,7 +100,7 @@ def _number(pages: int, view: View) -> int:
             1 if seen else address.recall("page", address.whole(1, pages), 1)
         )
     number = st.pagination(pages, default=st.session_state[f"first-{key}"], key=key)
-    address.keep("page", number)
+    address.keep("page", number, 1)
     return number
 
 
