@@ -23,7 +23,7 @@ from dtvg.jobs import queue
 from dtvg.jobs.devices import Device
 from dtvg.jobs.readiness import Finding, findings
 from dtvg.plan import Plan, plan
-from dtvg.plan.estimate import Estimate, duration, estimate
+from dtvg.plan.estimate import Estimate, duration, estimate, slots_text, wall_times
 from dtvg.plan.words import RATE_COLUMNS, budget_note, cohort_rows, rate_cells, rate_rows
 from dtvg.ui import control, forms, prompts
 from dtvg.ui.launch import draft as launch_draft
@@ -60,8 +60,13 @@ def ready(config: ExperimentConfig) -> list[Finding]:
 
 @st.cache_data(max_entries=1024, show_spinner="Planning")
 def _plan(key: str, _config: ExperimentConfig) -> tuple[Plan, Estimate]:
-    made = plan(_config)
+    made = plan(_config, _config.scale.slots)
     return made, estimate(_config, made)
+
+
+@st.cache_data(max_entries=256, show_spinner="Planning")
+def _by_slots(key: str, _config: ExperimentConfig) -> str:
+    return slots_text(wall_times(_config))
 
 
 def planned(config: ExperimentConfig) -> tuple[Plan, Estimate]:
@@ -71,7 +76,7 @@ def planned(config: ExperimentConfig) -> tuple[Plan, Estimate]:
         there = {**config.device.model_dump(), "name": device.name}
         config = config.model_copy(update={"device": DeviceConfig(**there)})
     named = ",".join(sorted(config.optim.model_fields_set))
-    return _plan(f"{config.fingerprint()}/{named}", config)
+    return _plan(f"{config.fingerprint()}/{named}/{config.scale.slots}", config)
 
 
 def show(configs: Sequence[ExperimentConfig]) -> None:
@@ -95,6 +100,8 @@ def show(configs: Sequence[ExperimentConfig]) -> None:
         f"{there:,} of {first:,} prompts are in the bank. {steps:,} steps in all, in "
         f"{counted(cohorts, 'cohort')} of runs that train together. {_parameters(costs)}"
     )
+    if len(configs) == 1 and configs[0].scale.on != "inline":
+        st.caption(_by_slots(configs[0].fingerprint(), configs[0]))
     _cohorts(plans[0], configs[0].name if len(configs) > 1 else "")
     _rates(plans[0], configs[0].name if len(configs) > 1 else "")
     memory = [cost.memory_gib for cost in costs]
