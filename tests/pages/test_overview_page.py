@@ -184,6 +184,8 @@ def test_the_tour_opens_for_a_newcomer_walks_on_and_stays_hidden(own_home: Path)
         _sound(app.run())
         assert any(title in s.value for s in app.subheader)
     assert _url(app, "tour") == "5"
+    said = [m.value for m in app.markdown if " scored " in m.value]
+    assert len(said) == 2 and any("Against no transfer: " in one for one in said)  # card and tour
     assert any("than without transfer" in m.value for m in app.markdown)
     next(b for b in app.button if b.label == "Hide the tour").click()
     _sound(app.run())
