@@ -48,7 +48,7 @@ from dtvg.training.cohort import Cohort
 from dtvg.training.devices import pick_device, set_threads, token_budget
 from dtvg.training.loop import Report, train
 from dtvg.training.opening import Told, starting_events
-from dtvg.training.recorded import as_recorded, has_start, renew, why_not
+from dtvg.training.recorded import as_recorded, has_start, pinned, renew, why_not
 from dtvg.training.signals import StopWish, stop_on_signals
 from dtvg.training.stages import (
     Given,
@@ -131,11 +131,11 @@ def run_experiment(
         threads = set_threads(config.device)
         log.info("device %s, %d threads", device, threads)
         backbone = load_backbone(
-            config.backbone, str(device), config.device.precision, config.data.template
+            pinned(experiment, config), str(device), config.device.precision, config.data.template
         )
         chosen = None if only is None else frozenset(only)
         kept = bank or PromptBank()
-        renew(experiment, config)
+        renew(experiment, config, backbone)
         session = Session(
             experiment,
             config,

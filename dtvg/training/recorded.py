@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from dtvg.backbones.base import Backbone
+from dtvg.backbones.base import UNKNOWN_REVISION, Backbone
 from dtvg.config import ExperimentConfig, RunConfig
 from dtvg.config.budgets import kept
+from dtvg.config.sections import BackboneConfig
 from dtvg.plan.graph import Plan
 from dtvg.store import versions
 from dtvg.store.files import replace_json
@@ -25,11 +26,34 @@ def today(run: RunConfig) -> dict[str, Version]:
     return {**versions.versions_of(run), "stage_one": stages.VERSION}
 
 
-def renew(experiment: ExperimentDir, config: ExperimentConfig) -> None:
-    """Let an experiment of which nothing is trained yet be made with today's versions."""
-    if any(cohort.state_path.exists() for cohort in experiment.cohorts()):
+HUB_COMMIT = "hub_commit"
+"""In `versions.json`: from which commit of the hub a model without `revision` was loaded."""
+
+
+def pinned(experiment: ExperimentDir, config: ExperimentConfig) -> BackboneConfig:
+    """Return the backbone to load: of a hub's model the commit that the experiment began with."""
+    commit = experiment.versions.get(HUB_COMMIT)
+    if commit is None or config.backbone.revision or not _begun(experiment):
+        return config.backbone
+    return config.backbone.model_copy(update={"revision": str(commit)})
+
+
+def _begun(experiment: ExperimentDir) -> bool:
+    return any(cohort.state_path.exists() for cohort in experiment.cohorts())
+
+
+def renew(experiment: ExperimentDir, config: ExperimentConfig, backbone: Backbone) -> None:
+    """Let an experiment of which nothing is trained yet be made with today's versions.
+
+    One begun before a hub's commit was recorded keeps the identities of its prompts.
+    """
+    if _begun(experiment):
+        if backbone.commit and HUB_COMMIT not in experiment.versions:
+            backbone.revision = UNKNOWN_REVISION
         return
     now = {**versions.versions_of_all(config), "stage_one": stages.VERSION}
+    if backbone.commit:
+        now[HUB_COMMIT] = backbone.commit
     if experiment.versions == now:
         return
     replace_json(experiment.versions_path, now)

@@ -219,9 +219,10 @@ def test_a_model_in_the_hubs_cache_is_loaded_without_a_request(cached: Path) -> 
     began = time.perf_counter()
     backbone = load_backbone(BackboneConfig(name="acme/tiny"))
     assert time.perf_counter() - began < 20  # the client's retries take 200 s
-    assert (backbone.name, backbone.revision) == ("acme/tiny", "unknown")
+    assert (backbone.name, backbone.revision) == ("acme/tiny", cached.name)
+    assert backbone.commit == cached.name
     pinned = load_backbone(BackboneConfig(name="acme/tiny", revision=cached.name))
-    assert pinned.revision == cached.name
+    assert pinned.revision == cached.name and pinned.commit == ""
 
 
 @pytest.mark.parametrize(
