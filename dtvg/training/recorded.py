@@ -17,6 +17,8 @@ from dtvg.store.files import replace_json
 from dtvg.store.layout import ExperimentDir, RunDir, add_run
 from dtvg.store.reader import open_run
 from dtvg.store.tables import parts
+from dtvg.tasks.catalogue import all_tasks
+from dtvg.tasks.splits import PLANNED
 from dtvg.training import stages
 from dtvg.versions import Version
 
@@ -80,11 +82,32 @@ def _recorded(experiment: ExperimentDir, run: RunConfig, known: dict[str, Versio
         return run
     stored = open_run(directory.path).config if directory.config_path.exists() else None
     if stored is None:
-        return run.model_copy(update={"versions": versions.of_run(known, run)})
+        made = run.model_copy(update={"versions": versions.of_run(known, run)})
+        return with_recorded_splits(made)
     changes: dict[str, object] = {"versions": stored.versions}
     if run.role == "transfer":
         changes |= {"optim": kept(run, stored), "rates_from": stored.rates_from}
-    return run.model_copy(update=changes)
+    return with_recorded_splits(run.model_copy(update=changes))
+
+
+def with_recorded_splits(run: RunConfig) -> RunConfig:
+    """Return a run whose tasks are split by the rules it was recorded with.
+
+    A rule that is not a task's own any more is still there: `data.split_rules` names it.
+    """
+    if run.versions is None:
+        return run
+    tasks, rules = all_tasks(), dict(run.data.split_rules)
+    for name in (*run.sources, run.target):
+        spec = tasks.get(name)
+        if spec is None or name in rules or spec.split.rule in versions.LONG_KNOWN:
+            continue
+        rule = run.versions.get(f"split.{name}", versions.LONG_KNOWN[0])
+        if rule in PLANNED and rule != spec.split.rule:
+            rules[name] = rule
+    if rules == run.data.split_rules:
+        return run
+    return run.model_copy(update={"data": run.data.model_copy(update={"split_rules": rules})})
 
 
 def has_start(directory: RunDir) -> bool:

@@ -20,7 +20,7 @@ from dtvg.store.files import replace_json
 from dtvg.store.fork import fork
 from dtvg.store.layout import ExperimentDir, create_experiment
 from dtvg.store.reader import Run, open_run, read_table
-from dtvg.store.versions import changed
+from dtvg.store.versions import changed, in_the_way
 from dtvg.testing.tiny_run import tiny_config
 from dtvg.training import loop, procedures, stages
 from dtvg.training import recorded as as_made
@@ -292,3 +292,16 @@ def test_a_hubs_commit_is_recorded_and_loaded_again(tmp_path: Path) -> None:
     replace_json(experiment.versions_path, older)
     as_made.renew(experiment, config, backbone)
     assert backbone.revision == "unknown"  # so that its prompts keep their identities
+
+
+@pytest.mark.parametrize("versions", [{}, {"split.paws": "size", "split.multirc": "size"}])
+def test_splits_go_on_as_they_were_recorded(tmp_path: Path, versions: dict) -> None:
+    values = tiny_config(tmp_path, targets=["paws"], sources=["multirc"], methods=["dtvg"])
+    made = build_config(values).runs()[0].model_copy(update={"versions": versions})
+    parts = ["split.paws", "split.multirc"]
+    assert set(in_the_way(made, as_made.today(made), parts)) == set(parts)
+    run = as_made.with_recorded_splits(made)
+    assert run.data.split_rules == {"paws": "size", "multirc": "size"}
+    assert in_the_way(run, as_made.today(run), parts) == {}
+    now = made.model_copy(update={"versions": as_made.today(made)})
+    assert as_made.with_recorded_splits(now) == now
