@@ -17,6 +17,7 @@ from pathlib import Path
 import pytest
 
 from dtvg.errors import DtvgError
+from dtvg.store.bank import PromptBank
 from dtvg.store.layout import ExperimentDir
 from dtvg.store.verify import verify_run
 from dtvg.testing.tiny_run import tiny_config
@@ -65,6 +66,7 @@ class Lives:
             return "refused"
         runs = ExperimentDir(home / "runs" / WHOLE).runs()
         problems = [problem for run in runs for problem in verify_run(run.path)]
+        problems += [p for p in PromptBank(home / "prompts").check().values() if p]
         if content(home, WHOLE) == self.wanted and in_bank(home) == self.bank:
             return "equal" if not problems else "equal, and verify says what is missing"
         assert problems, f"another history, and verify says nothing, after {what}"
