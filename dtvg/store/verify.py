@@ -133,6 +133,10 @@ def _check_noted(run: Run) -> list[str]:
         problems.append(
             f"{run.directory.result_path} was changed: its content differs from its digest."
         )
+    for which, digest in (noted.get("prompts") or {}).items():
+        path = run.directory.prompts_dir / f"{which}.safetensors"
+        if path.exists() and digests.noted_in(path) != digest:
+            problems.append(f"{path} is not the file that the run wrote.")
     for table in TABLES:
         with contextlib.suppress(StoreError):  # told with its file
             rows, count = read_table(run, table, ["step"]).num_rows, noted["rows"].get(table, 0)

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from dtvg.errors import DtvgError
+from dtvg.errors import DtvgError, StoreError
 from dtvg.store.bank import PromptBank
 from dtvg.store.layout import ExperimentDir
 from dtvg.store.verify import verify_run
@@ -67,7 +67,7 @@ class Lives:
         runs = ExperimentDir(home / "runs" / WHOLE).runs()
         problems = [problem for run in runs for problem in verify_run(run.path)]
         problems += [p for p in PromptBank(home / "prompts").check().values() if p]
-        if content(home, WHOLE) == self.wanted and in_bank(home) == self.bank:
+        if _content(home) == self.wanted and in_bank(home) == self.bank:
             return "equal" if not problems else "equal, and verify says what is missing"
         assert problems, f"another history, and verify says nothing, after {what}"
         return "verify says what is damaged"
@@ -82,6 +82,14 @@ class Lives:
         time.sleep(seconds)
         os.kill(child, signal.SIGKILL)
         os.waitpid(child, 0)
+
+
+def _content(home: Path) -> dict[str, object] | None:
+    """Return what an experiment holds; None where a file of it cannot be read."""
+    try:
+        return content(home, WHOLE)
+    except StoreError:
+        return None
 
 
 def _damage(home: Path, rng: random.Random) -> str:
