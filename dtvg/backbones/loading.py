@@ -77,6 +77,7 @@ def load_backbone(
     backbone = family(model, tokenizer, config.name, revision, config.dropout, template)
     if isinstance(source, _Files):
         backbone.commit = source.commit(settings)
+    backbone.precision = precision
     if "inputs_embeds" not in backbone.accepts:
         raise ConfigError(
             f"Backbone '{config.name}' ({settings.model_type}) does not accept input embeddings, "

@@ -17,7 +17,21 @@ from typing import NoReturn
 from dtvg.errors import ConfigError, DtvgError, unknown
 from dtvg.version import __version__
 
-GROUPS = ("app", "run", "tune", "demo", "runs", "queue", "tasks", "methods", "backbones", "prompts")
+GROUPS = (
+    "app",
+    "run",
+    "tune",
+    "demo",
+    "runs",
+    "claims",
+    "queue",
+    "tasks",
+    "methods",
+    "backbones",
+    "prompts",
+    "fleet",
+    "cohort",
+)
 """Modules of this package, in the order `--help` shows them."""
 
 

@@ -89,6 +89,9 @@ def fork(
     if (run.directory.prompts_dir / "initial.safetensors").exists():
         directory.prompts_dir.mkdir(exist_ok=True)
         shutil.copy2(run.directory.prompts_dir / "initial.safetensors", directory.prompts_dir)
+    engine = read_json(ExperimentDir(run.path.parent).engine_path)
+    if engine is not None and child.device == parent.device:
+        replace_json(experiment.engine_path, engine)
     rows["events"] = _with_event(rows["events"], run, meta, changes)
     origin = {"experiment": run.experiment, "run": run.name, "step": step}
     known = read_json(directory.provenance_path) or {}

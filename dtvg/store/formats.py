@@ -44,6 +44,7 @@ class StatusFile(_Kept):
     cohort: str | None = None
     pid: int | None = None
     host: str | None = None
+    job: str = ""
     started_at: float | None = None
     updated_at: float | None = None
     seconds: float | None = None
@@ -57,6 +58,8 @@ class StatusFile(_Kept):
     seed: int = 0
     sources: tuple[str, ...] = ()
     subset: tuple[str, ...] | None = None
+    health: dict[str, str] | None = None
+    guessing: dict[str, float | None] | None = None
 
 
 class ProcessFile(_Kept):
@@ -157,13 +160,13 @@ class PromptFacts(_Bare):
     labels: tuple[str, ...]
     backbone: str
     backbone_revision: str
-    seed: int
+    seed: Annotated[int, Field(ge=-(2**63), le=2**63 - 1)]
     score: float | None
     metric_values: dict[str, float | None]
     fingerprint: str
     precision: str
     settings: dict[str, Any]
-    created: float
+    created: Annotated[float, Field(ge=0, le=2**33)]
     majority: float | None = None
     n_examples: int | None = None
     origin: str = "tuned"

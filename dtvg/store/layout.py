@@ -122,6 +122,21 @@ class CohortDir:
         """Messages of the process."""
         return self.path / "log.txt"
 
+    @property
+    def job_path(self) -> Path:
+        """Where its newest job was started, and as what."""
+        return self.path / "job.json"
+
+    @property
+    def ended_path(self) -> Path:
+        """How its newest job ended, in the worker's own words."""
+        return self.path / "ended.json"
+
+    @property
+    def control_dir(self) -> Path:
+        """Requests to the worker, as of a run."""
+        return self.path / "control"
+
 
 @dataclass(frozen=True)
 class ExperimentDir:
@@ -145,6 +160,16 @@ class ExperimentDir:
         return self.path / "plan.json"
 
     @property
+    def scale_path(self) -> Path:
+        """Where it trains, as it was last asked for; absent: in one process."""
+        return self.path / "scale.json"
+
+    @property
+    def fleet_path(self) -> Path:
+        """What trains where and what waits for what, as its driver last saw it."""
+        return self.path / "fleet.json"
+
+    @property
     def versions_path(self) -> Path:
         """What its runs were made with, part by part."""
         return self.path / "versions.json"
@@ -163,6 +188,11 @@ class ExperimentDir:
             "the first version of this program did.",
         )
         return {} if found is None else dict(found.root)
+
+    @property
+    def engine_path(self) -> Path:
+        """How it is computed; written when it is first trained."""
+        return self.path / "engine.json"
 
     @property
     def digests_path(self) -> Path:
@@ -257,6 +287,7 @@ def _create(experiment: ExperimentDir, config: ExperimentConfig, versions: Versi
             raise ConfigError(
                 f"Experiment '{config.name}' exists in '{experiment.path.parent}' with other "
                 f"settings ({changed}); choose another name (--set name=...) or another --runs-dir."
+                f"{_one_of_many(changed)}"
             )
     else:
         made = versions_of_all(config) if versions is None else dict(versions)
@@ -267,6 +298,17 @@ def _create(experiment: ExperimentDir, config: ExperimentConfig, versions: Versi
     recorded = experiment.versions
     for run in config.runs():
         add_run(experiment, run, recorded)
+
+
+def _one_of_many(changed: str) -> str:
+    """Name the other way, where nothing keeps experiments from counting as one."""
+    parts = {key.partition(".")[0] for key in changed.split(", ")}
+    if not parts <= {"seeds", "targets", "methods", "notes"}:
+        return ""
+    return (
+        " Experiments of different names that differ only in seeds, targets or methods are "
+        "compared as one."
+    )
 
 
 def _note_digest(experiment: ExperimentDir, digest: str) -> None:
@@ -354,7 +396,11 @@ def make_durable(run: RunDir) -> None:
 
 
 def _differing(stored: ExperimentConfig, config: ExperimentConfig) -> list[str]:
-    """Return the settings that differ, and rates that methods take from elsewhere."""
+    """Return the settings that differ, and rates that methods take from elsewhere.
+
+    Where it trains may be another place.
+    """
+    stored = stored.model_copy(update={"scale": config.scale})
     if stored != config:
         return list(differences(stored, config, ExperimentConfig))
     if [run.optim for run in stored.runs()] == [run.optim for run in config.runs()]:

@@ -19,6 +19,7 @@ from dtvg.errors import StoreError
 from dtvg.records import TABLES, RunState
 from dtvg.rule.arrays import consistency_of
 from dtvg.rule.decide import decide_steps
+from dtvg.rule.memory import needs_every_step
 from dtvg.rule.types import Grouping
 from dtvg.store import digests
 from dtvg.store.cohorts import visible_parts
@@ -37,6 +38,7 @@ from dtvg.store.labels import check_file
 from dtvg.store.layout import ExperimentDir, RunDir
 from dtvg.store.reader import Run, open_run, read_grams, read_prompts, read_table
 from dtvg.store.tables import cover, has_digest, parts, read_checked, schema_of, schema_version
+from dtvg.store.writer import kept_prompts
 
 TOLERANCE = 1e-6
 
@@ -187,10 +189,13 @@ def _check_steps(run: Run, config: RunConfig) -> list[str]:
     """Check that each step stands once, from 1 on, and that decisions replay."""
     data = read_table(run, "steps")
     steps = data.column("step").to_numpy()
-    if not np.array_equal(steps, np.arange(1, len(steps) + 1)):
-        wrong = int(np.argmax(steps != np.arange(1, len(steps) + 1)))
-        return [f"{run.path}/steps: row {wrong + 1} holds step {steps[wrong]}, not {wrong + 1}."]
-    grouped = config.method.logs_sources and config.role == "transfer"
+    wanted = _logged_steps(config, int(steps.max(initial=0)))
+    if not np.array_equal(steps, wanted):
+        places = range(len(steps))
+        wrong = next((i for i in places if i >= len(wanted) or steps[i] != wanted[i]), 0)
+        right = wanted[wrong] if wrong < len(wanted) else "none"
+        return [f"{run.path}/steps: row {wrong + 1} holds step {steps[wrong]}, not {right}."]
+    grouped = config.logs_sources and config.role == "transfer"
     nulls = data.column("gram").null_count
     if not grouped:
         return (
@@ -215,6 +220,12 @@ def _check_steps(run: Run, config: RunConfig) -> list[str]:
     return _check_replay(run, config, data)
 
 
+def _logged_steps(config: RunConfig, last: int) -> np.ndarray:
+    """Return the steps up to `last` whose rows the run keeps."""
+    logged = [s for s in range(1, last + 1) if config.logging.logs_step(s)]
+    return np.array(logged, dtype=np.int64)
+
+
 def _check_replay(run: Run, config: RunConfig, data: pa.Table) -> list[str]:
     """Decide again on the logged Gram matrices and compare every logged number."""
     if not data.num_rows:
@@ -222,6 +233,8 @@ def _check_replay(run: Run, config: RunConfig, data: pa.Table) -> list[str]:
     last = data.column("step")[-1].as_py()  # a run that trains may commit between two reads
     steps, grams = read_grams(run, last=last)
     settings = config.rule_settings
+    if config.logging.gaps and needs_every_step(settings):
+        return []  # the group may have changed at a step that was not kept
     again = decide_steps(grams, steps, settings, seed=config.seed)
     member = overlay(np.asarray(again.member), steps, config.sources, history(run))
     sources = read_table(run, "sources", last=last)
@@ -319,9 +332,13 @@ def _check_sources(run: Run, config: RunConfig) -> list[str]:
     if data.column("source").to_pylist() != wanted:
         return [f"{run.path}/sources: rows are not {', '.join(names)} at every step."]
     steps = data.column("step").to_numpy().reshape(-1, len(names))
-    wrong = np.flatnonzero((steps != np.arange(1, len(steps) + 1)[:, None]).any(-1))
+    wanted = _logged_steps(config, int(steps.max()))
+    if len(steps) != len(wanted):
+        return [f"{run.path}/sources: rows of {len(steps)} steps, not of {len(wanted)}."]
+    wrong = np.flatnonzero((steps != wanted[:, None]).any(-1))
     if len(wrong):
-        return [f"{run.path}/sources: step {int(wrong[0]) + 1} does not have one row per source."]
+        step = int(wanted[wrong[0]])
+        return [f"{run.path}/sources: step {step} does not have one row per source."]
     return []
 
 
@@ -333,9 +350,14 @@ def _check_end(run: Run) -> list[str]:
     if run.result is None:
         return problems
     rows = read_table(run, "steps", ["step"]).num_rows
-    if rows != run.result.steps:
-        problems.append(f"{run.path}/steps: {rows} rows, but result.json says {run.result.steps}.")
-    for which in ("initial", "best", "final"):
+    config = run.config
+    count = run.result.steps if config is None else len(_logged_steps(config, run.result.steps))
+    if rows != count:
+        said = f"result.json says {run.result.steps}"
+        if count != run.result.steps:
+            said += f" of which {count} are kept"
+        problems.append(f"{run.path}/steps: {rows} rows, but {said}.")
+    for which in kept_prompts("full" if config is None else config.logging.detail):
         if not (run.directory.prompts_dir / f"{which}.safetensors").exists():
             problems.append(f"{run.path}/prompts: no {which}.safetensors.")
     evals = read_table(run, "evals").to_pandas()

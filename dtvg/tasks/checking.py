@@ -16,7 +16,7 @@ from pathlib import Path
 
 from dtvg import paths
 from dtvg.errors import ConfigError, DataError, DtvgError
-from dtvg.names import NAME_RULE, is_name
+from dtvg.names import is_name, rule_for
 from dtvg.tasks import files, hub
 from dtvg.tasks.catalogue import all_tasks
 from dtvg.tasks.own import Converter, parse_description
@@ -249,7 +249,7 @@ def keep_checked(name: str, text: str, uploads: Mapping[str, bytes]) -> Path:
 def _allowed(name: str, uploads: Mapping[str, bytes]) -> None:
     """Refuse names that leave the folder or are no data files."""
     if not is_name(name):
-        raise ConfigError(f"Task name '{name}' cannot be used; {NAME_RULE}.")
+        raise ConfigError(f"Task name '{name}' cannot be used; {rule_for(name)}.")
     for file in uploads:
         if not FILE.fullmatch(file) or not ending_of(Path(file)):
             raise DataError(

@@ -29,7 +29,7 @@ from pydantic import (
 
 from dtvg import paths
 from dtvg.errors import ConfigError, unknown
-from dtvg.names import NAME_RULE, is_name
+from dtvg.names import is_name, rule_for
 from dtvg.tasks.converter import (
     UNLABELLED,
     Converter,
@@ -41,7 +41,7 @@ from dtvg.tasks.converter import (
 from dtvg.tasks.dialect import DELIMITERS, Dialect
 from dtvg.tasks.labels import trimmed
 from dtvg.tasks.metrics import METRICS
-from dtvg.tasks.places import splits_in
+from dtvg.tasks.places import local_instead, splits_in
 from dtvg.tasks.scoring import normal
 from dtvg.tasks.spec import SplitPlan, TaskSpec
 
@@ -294,7 +294,7 @@ def _spec(given: Description, path: Path, bare: bool) -> TaskSpec:
     wrong: list[str] = []
     name = given.name or path.stem.lower()
     if not is_name(name):
-        wrong.append(f"'name': got '{name}'; {NAME_RULE}.")
+        wrong.append(f"'name': got '{name}'; {rule_for(name)}.")
     pieces = _pieces(given, name, wrong)
     values, words = _classes(given.labels, wrong)
     _metrics(given.metrics, len(words), wrong)
@@ -302,6 +302,8 @@ def _spec(given: Description, path: Path, bare: bool) -> TaskSpec:
         wrong.append("Give either 'files' or 'hub', but not both, to say where the rows are.")
     elif given.files is not None and "train" not in given.files:
         wrong.append("'files' has no 'train'; name the training file.")
+    if given.hub is not None:
+        wrong += local_instead(given.hub.id, path.parent)
     files = _files(given.files or {}, path.parent, bare, wrong)
     if wrong:
         raise ConfigError(f"'{path}': {' '.join(wrong)}")

@@ -14,7 +14,7 @@ from dtvg.config.sections import BackboneConfig
 from dtvg.plan.graph import Plan
 from dtvg.store import versions
 from dtvg.store.files import replace_json
-from dtvg.store.layout import ExperimentDir, RunDir, add_run
+from dtvg.store.layout import ExperimentDir, RunDir
 from dtvg.store.reader import open_run
 from dtvg.store.tables import parts
 from dtvg.tasks.catalogue import all_tasks
@@ -35,35 +35,23 @@ HUB_COMMIT = "hub_commit"
 def pinned(experiment: ExperimentDir, config: ExperimentConfig) -> BackboneConfig:
     """Return the backbone to load: of a hub's model the commit that the experiment began with."""
     commit = experiment.versions.get(HUB_COMMIT)
-    if commit is None or config.backbone.revision or not _begun(experiment):
+    if commit is None or config.backbone.revision:
         return config.backbone
     return config.backbone.model_copy(update={"revision": str(commit)})
 
 
-def _begun(experiment: ExperimentDir) -> bool:
-    return any(cohort.state_path.exists() for cohort in experiment.cohorts())
+def keep_commit(experiment: ExperimentDir, backbone: Backbone) -> None:
+    """Record from which commit of the hub an experiment's backbone was loaded.
 
-
-def renew(experiment: ExperimentDir, config: ExperimentConfig, backbone: Backbone) -> None:
-    """Let an experiment of which nothing is trained yet be made with today's versions.
-
-    One begun before a hub's commit was recorded keeps the identities of its prompts.
+    One begun before that was recorded keeps the identities of its prompts.
     """
-    if _begun(experiment):
-        if backbone.commit and HUB_COMMIT not in experiment.versions:
-            backbone.revision = UNKNOWN_REVISION
+    known = experiment.versions
+    if not backbone.commit or HUB_COMMIT in known:
         return
-    now = {**versions.versions_of_all(config), "stage_one": stages.VERSION}
-    if backbone.commit:
-        now[HUB_COMMIT] = backbone.commit
-    if experiment.versions == now:
+    if any(cohort.state_path.exists() for cohort in experiment.cohorts()):
+        backbone.revision = UNKNOWN_REVISION
         return
-    replace_json(experiment.versions_path, now)
-    for run in config.runs():
-        directory = experiment.run(run.name)
-        if directory.config_path.exists():
-            directory.config_path.unlink()
-            add_run(experiment, run, now)
+    replace_json(experiment.versions_path, {**known, HUB_COMMIT: backbone.commit})
 
 
 def as_recorded(experiment: ExperimentDir, made: Plan) -> Plan:

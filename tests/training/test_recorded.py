@@ -22,7 +22,7 @@ from dtvg.store.layout import ExperimentDir, create_experiment
 from dtvg.store.reader import Run, open_run, read_table
 from dtvg.store.versions import changed, in_the_way
 from dtvg.testing.tiny_run import tiny_config
-from dtvg.training import loop, procedures, stages
+from dtvg.training import loop, one_cohort, procedures, stages
 from dtvg.training import recorded as as_made
 
 DTVG, NONE, STAGE = "rte.dtvg.s0", "rte.none.s0", "stage1.rte.s0"
@@ -174,14 +174,14 @@ def test_code_that_still_has_an_earlier_version_goes_on_with_it(
     experiment, seen = half, {}
     monkeypatch.setattr(METHODS["dtvg"], "version", 2)
     monkeypatch.setattr(METHODS["dtvg"], "earlier", (1,))
-    code = procedures.build_stacks
+    code = one_cohort.build_stacks
 
     def watched(slots, *more):
         made = code(slots, *more)
         seen.update({s.method.config.name: s.method.version for s in made})
         return made
 
-    monkeypatch.setattr(procedures, "build_stacks", watched)
+    monkeypatch.setattr(one_cohort, "build_stacks", watched)
     parent = _run(experiment, DTVG)
     made = fork(parent)
     _train(tmp_path, experiment)
@@ -282,7 +282,7 @@ def test_a_hubs_commit_is_recorded_and_loaded_again(tmp_path: Path) -> None:
     experiment = create_experiment(config, tmp_path / "runs")
     backbone = SimpleNamespace(commit="c1", revision="c1")
     assert as_made.pinned(experiment, config) == config.backbone
-    as_made.renew(experiment, config, backbone)
+    as_made.keep_commit(experiment, backbone)
     assert experiment.versions[as_made.HUB_COMMIT] == "c1" and backbone.revision == "c1"
     begun = experiment.cohort("transfer-000").state_path
     begun.parent.mkdir(parents=True)
@@ -290,7 +290,7 @@ def test_a_hubs_commit_is_recorded_and_loaded_again(tmp_path: Path) -> None:
     assert as_made.pinned(experiment, config).revision == "c1"
     older = {k: v for k, v in experiment.versions.items() if k != as_made.HUB_COMMIT}
     replace_json(experiment.versions_path, older)
-    as_made.renew(experiment, config, backbone)
+    as_made.keep_commit(experiment, backbone)
     assert backbone.revision == "unknown"  # so that its prompts keep their identities
 
 
