@@ -99,11 +99,11 @@ def check_compatible(target: TaskPrompt, source: TaskPrompt, vectors: bool = Tru
     Raises:
         StoreError: other backbone, length, width or initial prompt, with both sides named.
     """
-    revisions = {target.backbone_revision, source.backbone_revision} - {""}
-    same_backbone = len(revisions) == 1 and (
-        "" not in (target.backbone_revision, source.backbone_revision)
-        or target.backbone == source.backbone
-    )
+    told = {target.backbone_revision, source.backbone_revision}
+    revisions = told - {"", "unknown"}  # the latter: of the hub, before its commit was recorded
+    known = len(revisions) == 1 and revisions == told
+    may_be = len(revisions) == 1 or (not revisions and "unknown" in told)
+    same_backbone = known or (may_be and target.backbone == source.backbone)
     pairs = (
         (
             "backbone",

@@ -110,6 +110,8 @@ class DigestsFile(_Bare):
 
     result: str
     rows: dict[str, Count]
+    prompts: dict[str, str] = {}
+    """Digest of each file of tensors, by its name; empty in files of before it was noted."""
     digest: str | None = None
 
 

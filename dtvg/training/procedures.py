@@ -47,7 +47,7 @@ from dtvg.training.engine import Engine, choose_precision, record, recorded, wit
 from dtvg.training.one_cohort import Session, mark_failed, train_together
 from dtvg.training.opening import Told
 from dtvg.training.progress import Report
-from dtvg.training.recorded import as_recorded, has_start, why_not
+from dtvg.training.recorded import as_recorded, has_start, keep_commit, pinned, why_not
 from dtvg.training.signals import StopWish, stop_on_signals
 from dtvg.training.stages import (
     bank_get,
@@ -206,8 +206,9 @@ def _load(
             begun = recorded(experiment, config.device)
         engine = begun or choose_precision(config.device, device)
         backbone = load_backbone(
-            config.backbone, str(device), engine.precision, config.data.template
+            pinned(experiment, config), str(device), engine.precision, config.data.template
         )
+        keep_commit(experiment, backbone)
         engine = with_layers(engine, config, made, backbone, begun is not None)
         record(experiment, engine)
     return backbone, engine
