@@ -31,7 +31,15 @@ def main(experiment: Path, inputs: bool = False) -> None:
     """
     target = ROOT / "data" / "examples" / experiment.name
     shutil.rmtree(target, ignore_errors=True)
-    leave_out = shutil.ignore_patterns("stage1*", "state.safetensors", "log.txt", ".*", "control")
+    leave_out = shutil.ignore_patterns(
+        "stage1*",
+        "state.safetensors",
+        "before.safetensors",
+        "lease.json",
+        "log.txt",
+        ".*",
+        "control",
+    )
     shutil.copytree(experiment, target, ignore=leave_out)
     for path in target.glob("*/provenance.json"):
         facts = json.loads(path.read_text())
