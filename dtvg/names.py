@@ -6,6 +6,7 @@ Everything that takes a name from a person asks here, so that all say the same s
 from __future__ import annotations
 
 import re
+import unicodedata
 
 from dtvg.errors import ConfigError
 
@@ -21,6 +22,28 @@ def is_name(text: str) -> bool:
     return re.fullmatch(NAME_PATTERN, text) is not None
 
 
+def proposed(text: str) -> str:
+    """Return the allowed name nearest to what was given; empty where nothing of it is left.
+
+    Capitals become small, accents are dropped, everything else that is not allowed becomes '-'.
+    """
+    split = unicodedata.normalize("NFKD", text.translate(_LETTERS).casefold())
+    plain = "".join(c for c in split if not unicodedata.combining(c))
+    runs = re.sub(r"[^a-z0-9._-]+", "-", plain)
+    name = runs.lstrip(".").strip("-") if runs != plain else runs.lstrip(".")
+    return name[:80].rstrip("-") if is_name(name[:80]) else ""
+
+
+_LETTERS = str.maketrans({"ø": "o", "Ø": "O", "ł": "l", "Ł": "L", "æ": "ae", "Æ": "Ae", "đ": "d"})
+"""Letters that Unicode does not take apart."""
+
+
+def rule_for(text: str) -> str:
+    """Return the rule of names in words, with the name that is proposed for `text`."""
+    near = proposed(text)
+    return f"{NAME_RULE}, e.g. '{near}'" if near else NAME_RULE
+
+
 def check_name(name: str, what: str = "name") -> str:
     """Return the name if it may be one.
 
@@ -32,5 +55,5 @@ def check_name(name: str, what: str = "name") -> str:
         ConfigError: otherwise.
     """
     if not is_name(name):
-        raise ConfigError(f"'{name}' cannot be used as the {what}: {NAME_RULE}.")
+        raise ConfigError(f"'{name}' cannot be used as the {what}: {rule_for(name)}.")
     return name

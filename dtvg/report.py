@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import datetime
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dtvg.errors import ConfigError, DataError, unknown
@@ -64,6 +65,21 @@ def _scores(experiment: Experiment, run: Run | None, step: int | None) -> Iterat
     yield View("Rates and budgets", info.budgets.note, None, info.budgets.table)
     if len(info.published.table):
         yield View("Published, not run here", info.published.note, None, info.published.table)
+
+
+def _claims(experiment: Experiment, run: Run | None, step: int | None) -> Iterator[View]:
+    from dtvg.analysis.claims.info import claims_info
+    from dtvg.analysis.claims.lines import claims_shown, parts_shown, sentence
+    from dtvg.figures.claims import claims_figure, evidence_figure
+
+    info = claims_info(experiment.runs)
+    order = tuple(experiment.config.sources) if experiment.config else ()
+    yield View("The paper's claims", " ".join(info.notes), claims_figure(info), claims_shown(info))
+    for claim in info.claims:
+        title = f"({claim.key}) {claim.wording.title}"
+        said = " ".join((claim.wording.statement, sentence(claim), *claim.notes))
+        figure = evidence_figure(claim, order=order) if len(claim.evidence) else None
+        yield View(title, said, figure, parts_shown(claim))
 
 
 def _curves(experiment: Experiment, run: Run | None, step: int | None) -> Iterator[View]:
@@ -194,6 +210,7 @@ def _truth() -> Truth:
 
 VIEWS: dict[str, Maker] = {
     "scores": _scores,
+    "claims": _claims,
     "curves": _curves,
     "transfer": _transfer,
     "subsets": _subsets,
@@ -206,11 +223,36 @@ OF_RUN = ("subsets", "membership", "combinations", "weights", "explain")
 """Views that need a run."""
 
 
+def one_experiment(
+    places: Sequence[Path], apart: bool = False
+) -> tuple[Experiment, tuple[str, ...]]:
+    """Return several experiments as one to report about, and what to know of it.
+
+    Those that differ only in seeds, targets or methods are one; others stand side by side, and
+    the configuration is the first one's.
+
+    Args:
+        places: folders of experiments.
+        apart: keep them apart in any case.
+
+    Raises:
+        DataError: as `pools.pool`.
+    """
+    from dtvg.analysis.pools import pool
+
+    made = pool(places, apart)
+    first = made.pools[0].experiment
+    if len(made.pools) == 1:
+        return first, made.notes
+    return replace(first, name=made.name, runs=made.runs), made.notes
+
+
 def build_report(
     experiment: Experiment,
     run: Run | None = None,
     views: Sequence[str] = tuple(VIEWS),
     step: int | None = None,
+    notes: Sequence[str] = (),
 ) -> str:
     """Compose the report.
 
@@ -219,6 +261,7 @@ def build_report(
         run: whose groups are shown; None: views of a run are left out.
         views: names of `VIEWS`, in the order of the report.
         step: the step to explain; None: the newest.
+        notes: what to know of the runs, said first.
 
     Returns:
         One HTML document with everything inside.
@@ -232,6 +275,8 @@ def build_report(
     if not views:
         raise ConfigError(f"A report needs at least one view of {', '.join(VIEWS)}.")
     sections: list[View] = []
+    if notes:
+        sections.append(View("What is counted together", " ".join(notes), None, None))
     for name in views:
         if name in OF_RUN and run is None:
             continue
@@ -250,6 +295,7 @@ def typical_run(experiment: Experiment) -> Run | None:
         if r.role == "transfer"
         and r.problem is None
         and r.config is not None
+        and r.config.logs_sources
         and r.config.method.has_source_vectors
     ]
     return next((r for r in grouped if r.method_name == "dtvg"), next(iter(grouped), None))

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import streamlit as st
 
-from dtvg.ui import runs
-from dtvg.ui.compare import examples, pick, subsets, verdicts, views
+from dtvg.ui import runs, show
+from dtvg.ui.compare import claims, examples, pick, subsets, verdicts, views
 from dtvg.ui.page import is_dark, page
 
 VIEWS: dict[str, views.View] = {
     "Scores": verdicts.scores,
     "Verdicts": verdicts.verdicts,
+    "Claims": claims.claims,
     "Curves": views.curves,
     "Transfer": views.transfer,
     "Subsets": subsets.subsets,
@@ -27,6 +28,7 @@ def body() -> None:
     choice = pick.pick()
     if choice is None:
         return
+    show.notes(choice.notes)
     st.caption(f"{len(choice.done)} of {len(choice.runs)} transfer runs have finished.")
     if not choice.runs:
         st.info("There is no run to compare here; choose another experiment.")

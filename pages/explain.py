@@ -6,7 +6,7 @@ import streamlit as st
 
 from dtvg.analysis.run.explain import ExplainInfo
 from dtvg.figures import explain as draw
-from dtvg.ui import cache, explain, runs, show
+from dtvg.ui import address, cache, explain, runs, show
 from dtvg.ui.page import is_dark, page
 
 
@@ -21,9 +21,12 @@ def body() -> None:
     groups = cache.groups(run)
     if not len(groups.steps):
         st.info("No step of this run is committed yet; this page fills in while it trains.")
+        address.leave()
         return
     dark, order = is_dark(), runs.order_of(experiment, run)
     step = explain.pick(groups, f"{experiment.name}-{run.name}", dark, order)
+    if step is None:
+        return
     info = cache.explain(run, step)
     _decision(info, dark, order, f"{experiment.name}-{run.name}", run.name)
     explain.section(run, dark, order)

@@ -7,7 +7,7 @@ import streamlit as st
 from dtvg.figures import groups as draw
 from dtvg.figures.curves import aligned_figure
 from dtvg.store.reader import Experiment, Run
-from dtvg.ui import cache, runs, show
+from dtvg.ui import address, cache, runs, show
 from dtvg.ui.groups import VIEWS
 from dtvg.ui.page import is_dark, link, page
 
@@ -23,6 +23,7 @@ def body() -> None:
     info = cache.groups(run)
     if not len(info.steps):
         st.info("No step of this run is committed yet; this page fills in while it trains.")
+        address.leave()
         return
     first, second, third, fourth = st.columns(4)
     first.metric("Steps recorded", f"{len(info.steps):,}")

@@ -42,7 +42,7 @@ def body() -> None:
         format_func=lambda name: TITLES[name],
         key="views",
     )
-    address.keep_several("views", views)
+    address.keep_several("views", views, every)
     if not views:
         st.info("Choose at least one view.")
     elif st.button("Build the report", icon=":material/description:", type="primary"):

@@ -8,7 +8,7 @@ from dtvg.analysis.tasks import TaskInfo, shown_examples, words_table
 from dtvg.errors import ConfigError
 from dtvg.figures import tasks as draw
 from dtvg.tasks.catalogue import all_tasks
-from dtvg.ui import cache, runs, show, tasks
+from dtvg.ui import address, cache, runs, show, tasks
 from dtvg.ui.page import is_dark, page
 
 SPLITS = ("train", "validation", "test")
@@ -18,7 +18,8 @@ SHOWN = 3
 def body() -> None:
     """Choose a task, show its facts, splits, answers and examples; then your own tasks."""
     with st.container(horizontal=True):
-        name = runs.choose("Task", list(all_tasks()), "task", "rte")
+        name = runs.choose_there("task", list(all_tasks()), "task", "rte")
+        address.uses("folder")
         folder = st.text_input(
             "Data folder",
             key="folder",
@@ -26,14 +27,16 @@ def body() -> None:
             placeholder="<home>/datasets",
             help="A folder with one sub-folder per data set (data.folder). It is searched first.",
         )
+    backbone = "demo"
     if name is not None:
         info = cache.task(name, (folder or "").strip() or None)
         _facts(info)
         if info.data is not None:
             _splits(info)
-            _examples(info, _answers(info))
+            backbone = _answers(info)
+            _examples(info, backbone)
             show.notes(info.notes)
-    tasks.section()
+    tasks.section(backbone)
 
 
 def _facts(info: TaskInfo) -> None:
@@ -91,6 +94,8 @@ def _answers(info: TaskInfo) -> str:
             st.caption("`data.labels` chooses; `data.label_words` gives words of your own.")
         else:
             st.caption("This task answers in free text; it has no label words.")
+        if info.data is not None:
+            tasks.round_trip(info.data, backbone)
     except ConfigError as error:
         st.info(str(error), icon=":material/info:")
     return backbone

@@ -19,6 +19,7 @@ from dtvg import api
 from dtvg.cli import main as command
 from dtvg.config import build_config
 from dtvg.config.sections import OPEN
+from dtvg.tasks.families.demo import SHOTS
 
 from . import frozen_views as views
 
@@ -151,6 +152,8 @@ def test_page_addresses_open_what_they_opened(home: Path, page: str) -> None:
     for query in (query for name, query in _addresses() if name == page):
         now = json.loads(json.dumps(views.opened(page, query)))
         frozen = then[f"{page}?{query}"]
+        if now["address"].get("preset") == "demo":  # which has few rows of its targets now
+            frozen["form"]["data"]["few_shot"] = SHOTS
         if "form" in now:
             frozen = {**frozen, "form": with_open_rates(frozen["form"], now["form"])}
         assert "\n".join(differences(frozen, now)) == "", (page, query)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +13,7 @@ from dtvg.cli.places import locate
 if TYPE_CHECKING:
     from dtvg.analysis.compare.info import CompareInfo
     from dtvg.analysis.compare.lines import Line, Spread
+    from dtvg.store.reader import Run
 from dtvg.errors import ConfigError
 
 ROOMY = 150
@@ -24,6 +27,7 @@ def add(actions: Any) -> None:
     )
     made.add_argument("places", nargs="+", metavar="EXPERIMENT")
     made.add_argument("--runs-dir", type=Path, help="folder of experiments")
+    _add_apart(made)
     made.add_argument("--split", choices=("test", "validation"), default="test")
     made.add_argument("--metric", default="score", help="score (mean of the task's) or one metric")
     made.add_argument(
@@ -48,19 +52,22 @@ def add(actions: Any) -> None:
     made.set_defaults(do=compare)
 
 
+def _add_apart(made: Any) -> None:
+    made.add_argument(
+        "--apart",
+        action="store_true",
+        help="keep experiments apart that differ only in seeds, targets or methods",
+    )
+
+
 def compare(arguments: argparse.Namespace) -> int:
     """Compare the methods of experiments and print or write the result."""
     from dtvg.analysis.compare.info import compare_info
     from dtvg.analysis.compare.verdicts import check_subject
     from dtvg.export import export, one_table, to_parquet
     from dtvg.store.files import replace_bytes
-    from dtvg.store.reader import open_experiment
 
-    found = []
-    for place in arguments.places:
-        experiment, name = locate(place, arguments.runs_dir)
-        views = open_experiment(experiment.path).runs
-        found += [r for r in views if name is None or r.name == name]
+    found, said = pooled_runs(arguments.places, arguments.runs_dir, arguments.apart)
     info = compare_info(
         found,
         split=arguments.split,
@@ -70,6 +77,7 @@ def compare(arguments: argparse.Namespace) -> int:
     )
     check_subject(info.sheet, arguments.subject, _listed(arguments.against))
     tables = _listed(arguments.tables)
+    info = replace(info, notes=(*said, *info.notes))
     title = ", ".join(dict.fromkeys(r.experiment for r in found))
     if arguments.format == "table":
         return _print(info, title, tables, arguments.out, arguments.spread)
@@ -87,6 +95,33 @@ def compare(arguments: argparse.Namespace) -> int:
     replace_bytes(arguments.out, content)
     print(f"Comparison of {title} is in {arguments.out}.")
     return 0
+
+
+def pooled_runs(
+    places: Sequence[str], runs_dir: Path | None, apart: bool = False
+) -> tuple[list[Run], tuple[str, ...]]:
+    """Return the runs that places name, equal settings as one experiment, and what to know of it.
+
+    Args:
+        places: EXPERIMENT or EXPERIMENT/RUN.
+        runs_dir: folder of experiments; None: the default.
+        apart: keep every experiment as it is.
+    """
+    from dtvg.analysis.pools import pool
+
+    wanted: dict[Path, set[str] | None] = {}
+    for place in places:
+        experiment, name = locate(place, runs_dir)
+        held = wanted.setdefault(experiment.path, set() if name else None)
+        if name is None:
+            wanted[experiment.path] = None
+        elif held is not None:
+            held.add(name)
+    made = pool(wanted, apart)
+    found = [
+        run for run in made.runs if (names := wanted[run.path.parent]) is None or run.name in names
+    ]
+    return found, made.notes
 
 
 def _listed(text: str | None) -> list[str] | None:
@@ -133,7 +168,7 @@ def _tables(console: Any, info: CompareInfo, title: str, chosen: list[str], spre
             for i, line in enumerate(of_group):
                 table.add_row(*_row(line), end_section=i == len(of_group) - 1)
         console.print(table)
-        console.print(escape("\n".join([*legend(lines, info), *info.notes])))
+        console.print(escape("\n".join([*legend(lines, info), *info.notes, *info.health.notes])))
     for name in ("primary", "verdicts", "ranks", "profile", "costs", "budgets"):
         if name not in chosen:
             continue
@@ -152,14 +187,12 @@ def _row(line: Line) -> list[str]:
     """One line of scores: bold best, underlined second, marks behind; published ones dim."""
     from rich.markup import escape
 
-    from dtvg.analysis.compare.lines import SYMBOLS
-
     cells = []
     for cell in line.cells:
         style = {1: "bold", 2: "underline"}.get(cell.place)
         number = f"[{style}]{cell.percent}[/]" if style else cell.percent
         spread = f" {cell.around}" if cell.around else ""
-        cells.append(f"{number}{spread} {SYMBOLS[cell.mark]}".rstrip())
+        cells.append(f"{number}{spread} {cell.signs}".rstrip())
     name = escape(line.shown + (" (published)" if line.group == "published" else ""))
     return [f"[dim]{x}[/]" if line.group == "published" else x for x in (name, *cells)]
 
@@ -215,12 +248,13 @@ def agree(arguments: argparse.Namespace) -> int:
 def add_report(actions: Any) -> None:
     """Add the `report` action to the `runs` group."""
     made = actions.add_parser("report", help="write the chosen views as one HTML file")
-    made.add_argument("place", metavar="EXPERIMENT[/RUN]")
+    made.add_argument("places", nargs="+", metavar="EXPERIMENT[/RUN]")
+    _add_apart(made)
     made.add_argument("--out", type=Path, required=True, help="the .html file to write")
     made.add_argument(
         "--views",
-        help="comma-separated: scores, curves, transfer, subsets, membership, combinations, "
-        "explain",
+        help="comma-separated: scores, claims, curves, transfer, subsets, membership, "
+        "combinations, explain",
     )
     made.add_argument("--step", type=int, help="step to explain (default: the newest)")
     made.add_argument("--runs-dir", type=Path, help="folder of experiments")
@@ -235,13 +269,19 @@ def write_report(arguments: argparse.Namespace) -> int:
     from dtvg import report
     from dtvg.cli.places import locate
     from dtvg.store.files import replace_bytes
-    from dtvg.store.reader import open_experiment, open_run
+    from dtvg.store.reader import open_run
 
-    place, name = locate(arguments.place, arguments.runs_dir)
-    experiment = open_experiment(place.path)
-    run = open_run(place.path / name) if name else report.typical_run(experiment)
+    located = [locate(place, arguments.runs_dir) for place in arguments.places]
+    experiment, notes = report.one_experiment([e.path for e, _ in located], arguments.apart)
+    chosen = next(((e, name) for e, name in located if name), None)
+    run = (
+        report.typical_run(experiment)
+        if chosen is None
+        else open_run(chosen[0].path / str(chosen[1]))
+    )
     views = arguments.views.split(",") if arguments.views else tuple(report.VIEWS)
-    text = report.build_report(experiment, run, [v.strip() for v in views], arguments.step)
+    names = [v.strip() for v in views]
+    text = report.build_report(experiment, run, names, arguments.step, notes)
     replace_bytes(arguments.out, text.encode())
     print(f"Report of {experiment.name} is in {arguments.out} ({len(text) / 1e6:.1f} MB).")
     return 0

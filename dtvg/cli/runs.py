@@ -11,6 +11,7 @@ from dtvg.cli import compare
 from dtvg.cli import compare as agreement
 from dtvg.cli import compare as report
 from dtvg.cli.places import locate
+from dtvg.cli.run import ON_HELP
 from dtvg.errors import ConfigError, StoreError
 
 if TYPE_CHECKING:
@@ -52,6 +53,21 @@ def add(commands: Any) -> None:
         hold.add_argument("place", metavar="EXPERIMENT/RUN")
         hold.add_argument("source", help="a source of the run")
         hold.set_defaults(kind=kind)
+    _add_fork(action)
+    _add_trash(actions)
+    resume = action("resume", "continue whatever is unfinished", resume_runs, "+")
+    resume.add_argument("--on", metavar="WHERE", help=f"{ON_HELP}; default: as before")
+    resume.add_argument("--quiet", action="store_true", help="no progress bars")
+    report.add_report(actions)
+    together = action(
+        "merge", "make one experiment of several that differ only in seeds, targets or methods",
+        merge_runs, "+",
+    )  # fmt: skip
+    together.add_argument("--name", required=True, help="name of the new experiment")
+
+
+def _add_fork(action: Any) -> None:
+    """Add `runs fork`."""
     split = action(
         "fork", "make a new experiment that continues from a run's newest commit", fork_run
     )
@@ -67,10 +83,6 @@ def add(commands: Any) -> None:
         "--set", action="append", default=[], metavar="A.B=VALUE", dest="changes",
         help="settings that differ, e.g. optim.lr_prompt=0.1 (repeatable)",
     )  # fmt: skip
-    _add_trash(actions)
-    resume = action("resume", "continue whatever is unfinished", resume_runs, "+")
-    resume.add_argument("--quiet", action="store_true", help="no progress bars")
-    report.add_report(actions)
 
 
 HOLDS = {
@@ -110,8 +122,8 @@ def list_runs(arguments: argparse.Namespace) -> int:
         if run.role != "transfer" and not arguments.all and run.problem is None:
             continue
         table.add_row(
-            run.experiment,
-            run.name,
+            escape(run.experiment),
+            escape(run.name),
             run.state.value,
             f"{run.step}/{run.total_steps}",
             "" if run.score is None else f"{run.score:.4f}",
@@ -291,10 +303,9 @@ def hold_source(arguments: argparse.Namespace) -> int:
 
 def resume_runs(arguments: argparse.Namespace) -> int:
     """Go on with the named experiments or runs, in the foreground."""
-    from contextlib import nullcontext
-
-    from dtvg.cli.run import print_outcome
-    from dtvg.cli.terminal import progress_bars
+    from dtvg.cli.run import print_outcome, train
+    from dtvg.scale.driver import last_place, placed
+    from dtvg.store.layout import load_experiment
     from dtvg.store.reader import open_experiment
 
     wanted: dict[Path, list[str]] = {}
@@ -305,13 +316,47 @@ def resume_runs(arguments: argparse.Namespace) -> int:
     status = 0
     for path, names in wanted.items():
         experiment = locate(str(path), None)[0]
-        bars = nullcontext(lambda progress: None) if arguments.quiet else progress_bars()
-        with experiment.lock(), bars as report:  # before torch is loaded, which takes seconds
-            from dtvg.training.procedures import run_experiment
-
-            run_experiment(experiment, report, only=names or None)
+        scale = placed(last_place(*load_experiment(path)), arguments.on)
+        train(experiment, scale, names or None, arguments.quiet)
         status = max(status, print_outcome(open_experiment(path)))
     return status
+
+
+def merge_runs(arguments: argparse.Namespace) -> int:
+    """Copy the finished runs of experiments into one, and say what is left to train."""
+    from dtvg import paths
+    from dtvg.analysis.pools import merged_config, pool, why_apart
+    from dtvg.config import build_config
+    from dtvg.errors import ConfigError
+    from dtvg.names import check_name
+    from dtvg.store.layout import ExperimentDir
+    from dtvg.store.merge import merge
+    from dtvg.store.reader import open_experiment
+
+    check_name(arguments.name, "name of the experiment")
+    found = [locate(place, arguments.runs_dir) for place in arguments.places]
+    if any(name for _, name in found) or len({e.path for e, _ in found}) < 2:
+        raise ConfigError("Name two or more experiments, not runs, to make one of them.")
+    opened = [open_experiment(e.path) for e, _ in found]
+    made = pool(opened)
+    if len(made.pools) > 1:
+        one, other = (p.members[0] for p in made.pools[:2])
+        keys = ", ".join(why_apart(one, other)[:6])
+        raise ConfigError(
+            f"'{one.name}' and '{other.name}' differ in more than seeds, targets and methods "
+            f"({keys}), so they cannot become one experiment; `dtvg runs compare` sets them side "
+            "by side."
+        )
+    config = build_config(merged_config(opened, arguments.name).to_values(), "merge")
+    versions = {k: v for e in opened for k, v in ExperimentDir(e.path).versions.items()}
+    merged = merge(config, made.runs, arguments.runs_dir or paths.runs(), versions)
+    for note in made.notes:
+        print(note)
+    left = sum(1 for run in config.runs() if not merged.run(run.name).result_path.exists())
+    rest = f"; {left} are left, `dtvg runs resume {config.name}` trains them" if left else ""
+    total = len(config.runs())
+    print(f"{config.name}: {total - left} of {total} runs are finished{rest}. The originals stay.")
+    return 0
 
 
 def _add_trash(actions: Any) -> None:
@@ -370,6 +415,8 @@ def show_trash(arguments: argparse.Namespace) -> int:
             print(f"The trash ('{trash.root()}') is empty.")
         return 0
     found = trash.deleted()
+    for sentence in trash.unreadable():
+        print(sentence)
     for one in found:
         when = time.strftime("%Y-%m-%d %H:%M", time.localtime(one.time))
         print(f"{one.id:<60} {one.name}  deleted {when}, {size_text(one.size)}")

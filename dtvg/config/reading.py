@@ -19,7 +19,7 @@ from dtvg.config import settings_path
 from dtvg.config.experiment import MISFIT, ExperimentConfig
 from dtvg.errors import ConfigError, unknown
 from dtvg.methods.specs import METHODS
-from dtvg.names import NAME_PATTERN, NAME_RULE
+from dtvg.names import NAME_PATTERN, NAME_RULE, rule_for
 
 Place = tuple[str | int, ...]
 Model = TypeVar("Model", bound=BaseModel)
@@ -209,6 +209,7 @@ _WORDS = {
     "int_parsing": "give a whole number",
     "int_type": "give a whole number",
     "int_from_float": "give a whole number",
+    "int_parsing_size": "give a whole number that is not as large",
     "float_parsing": "give a number",
     "float_type": "give a number",
     "bool_parsing": "give true or false",
@@ -264,6 +265,6 @@ def _said(item: Any, place: Place) -> tuple[str, str]:
         return "unknown", f"'{key}': {message}"
     message = message.replace("Input should be", "must be").replace("String should", "must")
     if item["type"] == "string_pattern_mismatch" and NAME_PATTERN in message:
-        message = NAME_RULE
+        message = rule_for(got) if isinstance(got, str) else NAME_RULE
     shown = f" (got {got!r})" if isinstance(got, str | int | float | bool) else ""
     return "value", f"'{key}': {message}{shown}."

@@ -10,11 +10,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from dtvg.backbones.specs import check, has_chat_template, on_disk
+from dtvg.backbones.specs import check, facts, has_chat_template, on_disk
 from dtvg.config import ExperimentConfig, Problem
 from dtvg.errors import ConfigError, DataError
 from dtvg.jobs.answers import task_notes
 from dtvg.jobs.devices import Device, pick
+from dtvg.store.given import misfits
 from dtvg.store.layout import free_name
 from dtvg.tasks.catalogue import find_task
 from dtvg.tasks.metrics import check_packages
@@ -28,8 +29,8 @@ RUNS_LIMIT = 10_000
 class Finding(Problem):
     """One thing to know about a configuration on this machine.
 
-    Its kind is `taken`, `too_many`, `backbone`, `task`, `data`, `template`, `folder`, `answers`,
-    `device` or `precision`.
+    Its kind is `taken`, `too_many`, `backbone`, `task`, `data`, `template`, `folder`, `given`,
+    `answers`, `device` or `precision`.
     """
 
     blocks: bool
@@ -51,8 +52,9 @@ def findings(config: ExperimentConfig, runs_dir: Path, devices: list[Device]) ->
         *_template(config),
         *_tasks("sources", config.sources, config.data.folder),
         *_tasks("targets", config.targets, config.data.folder),
+        *_given(config),
         *_notes(config),
-        *_device(config, devices),
+        *(_device(config, devices) if config.scale.on in ("inline", "local") else ()),
     ]
 
 
@@ -68,8 +70,9 @@ def require_tasks(config: ExperimentConfig) -> None:
 
 def count_runs(config: ExperimentConfig) -> int:
     """Return how many transfer runs an experiment has, at most, without making them."""
-    each = sum(method.run_count(len(config.sources)) for method in config.methods)
-    return len(config.targets) * len(config.seeds) * each
+    sources = len(config.sources)
+    each = sum(m.run_count(sources) * len(config.seeds_for(m)) for m in config.methods)
+    return len(config.targets) * each
 
 
 def _offline() -> bool:
@@ -165,6 +168,27 @@ def _tasks(setting: str, names: Sequence[str], folder: str | None) -> list[Findi
     return found
 
 
+def _given(config: ExperimentConfig) -> list[Finding]:
+    """Prompts of the bank that do not fit, which training would find after Stage I."""
+    known = facts(config.backbone.name) if config.prompt.given else None
+    width = None if known is None else known.width
+    return [
+        Finding(("prompt", "given"), "given", sentence, True)
+        for sentence in misfits(config, width=width)
+    ]
+
+
+def require_given(config: ExperimentConfig) -> None:
+    """Refuse a configuration whose given prompts do not fit, before anything is trained.
+
+    Raises:
+        ConfigError: with every reason.
+    """
+    found = _given(config)
+    if found:
+        raise ConfigError(" ".join(one.sentence for one in found))
+
+
 def _notes(config: ExperimentConfig) -> list[Finding]:
     """What tasks and backbone do to each other, and splits that differ from the literature's."""
     return [
@@ -186,7 +210,7 @@ def _device(config: ExperimentConfig, devices: list[Device]) -> list[Finding]:
             )
         ]
     precision = config.device.precision
-    if precision in device.precisions:
+    if precision == "auto" or precision in device.precisions:
         return []
     slow = device.kind == "cpu" and precision in ("bfloat16", "float16")
     text = (

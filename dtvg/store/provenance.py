@@ -41,10 +41,11 @@ def _fixed() -> dict[str, Any]:
 
 
 def provenance() -> dict[str, Any]:
-    """Return package versions, commit, machine, command line and the time (UTC)."""
+    """Return package versions, commit, machine, command line, prompt bank and the time (UTC)."""
     now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
     threads = os.environ.get("OMP_NUM_THREADS")
-    return {**_fixed(), "omp_num_threads": threads, "time": now}
+    where = {"omp_num_threads": threads, "prompt_bank": str(paths.prompts())}
+    return {**_fixed(), **where, "time": now}
 
 
 def _commit() -> str | None:

@@ -28,7 +28,7 @@ from dtvg.records import TABLES, RunResult, RunState
 from dtvg.store import digests
 from dtvg.store.cohorts import visible_parts
 from dtvg.store.files import read_json
-from dtvg.store.formats import read_result
+from dtvg.store.formats import ProvenanceFile, read_model, read_result
 from dtvg.store.layout import ExperimentDir, RunDir, load_experiment
 from dtvg.store.status import read_status
 from dtvg.store.tables import (
@@ -84,7 +84,14 @@ class Run:
     cohort: str | None = None
     pid: int | None = None
     host: str | None = None
+    job: str = ""
+    """A scheduler's job, e.g. `Slurm 4711`; empty outside one."""
     message: str = ""
+    health: Mapping[str, str] | None = None
+    """What is wrong with its training, by kind, as it noted (`dtvg.store.health`); None: nothing
+    noted."""
+    guessing: Mapping[str, float | None] | None = None
+    """What always giving the commonest answer scores, as it noted."""
     problem: str | None = None
     """Why this folder is no whole run; None for one that is."""
 
@@ -224,7 +231,10 @@ def _viewed(run: RunDir, base: dict[str, Any]) -> Run:
         cohort=status.cohort,
         pid=status.pid,
         host=status.host,
+        job=status.job,
         message=status.message,
+        health=facts.get("health"),
+        guessing=facts.get("guessing"),
         problem=problem,
     )
 
@@ -308,6 +318,14 @@ def list_runs(runs_dir: Path | str, experiment: str | None = None) -> list[Run]:
         else []
     )
     return [open_run(run.path) for name in names for run in ExperimentDir(root / name).runs()]
+
+
+def only_scores(run: str) -> str:
+    """Say why there is nothing to show of a run's steps (`logging.detail: scores`)."""
+    return (
+        f"Run '{run}' was recorded with `logging.detail: scores`: its evaluations, answers and "
+        "result are kept, its steps are not. Choose a run that keeps them."
+    )
 
 
 def read_table(
@@ -453,8 +471,13 @@ def read_inputs(experiment: Path, task: str) -> dict[str, str]:
 
 
 def read_provenance(run: Run) -> dict[str, Any]:
-    """Return what made a run; empty where it is not known."""
-    return read_json(run.directory.provenance_path) or {}
+    """Return what made a run; empty where it is not known or not as written."""
+    path = run.directory.provenance_path
+    try:
+        known = read_model(path, ProvenanceFile)
+    except StoreError:  # `verify` says what is wrong
+        return {}
+    return {} if known is None else read_json(path) or {}
 
 
 def to_json(run: Run) -> str:

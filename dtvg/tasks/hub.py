@@ -100,6 +100,8 @@ def _refusal(spec: TaskSpec, split: str, looked_in: Sequence[Path], error: Excep
         "gated": "accept its terms on its page and log in with `hf auth login` (or set HF_TOKEN), "
         f"or {files}",
         "offline": f"go online once, without HF_HUB_OFFLINE, so that it is cached, or {files}",
+        "script": "it is a data set script, whose code is never executed here; run it once "
+        f"yourself and save its rows, then {files}",
         "unreachable": f"the hub cannot be reached from here; {files}",
         "other": files,
     }
@@ -107,7 +109,11 @@ def _refusal(spec: TaskSpec, split: str, looked_in: Sequence[Path], error: Excep
 
 
 def _kind(error: Exception) -> str:
-    """Sort a failure: `gated`, `offline`, `unreachable` or `other`, from it and its causes."""
+    """Sort a failure, from it and its causes.
+
+    Returns:
+        `gated`, `offline`, `script`, `unreachable` or `other`.
+    """
     names, text = set(), ""
     one: BaseException | None = error
     while one is not None:
@@ -118,5 +124,7 @@ def _kind(error: Exception) -> str:
         return "gated"
     if "OfflineModeIsEnabled" in names or "offline" in text:
         return "offline"
+    if "dataset scripts are no longer supported" in text or "trust_remote_code" in text:
+        return "script"
     unreachable = {"ConnectionError", "ConnectError", "Timeout", "TimeoutException", "gaierror"}
     return "unreachable" if names & unreachable else "other"

@@ -12,6 +12,7 @@ import codecs
 import functools
 import os
 import re
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -28,7 +29,7 @@ from pydantic import (
 
 from dtvg import paths
 from dtvg.errors import ConfigError, unknown
-from dtvg.names import NAME_RULE, is_name
+from dtvg.names import is_name, rule_for
 from dtvg.tasks.converter import (
     UNLABELLED,
     Converter,
@@ -40,7 +41,7 @@ from dtvg.tasks.converter import (
 from dtvg.tasks.dialect import DELIMITERS, Dialect
 from dtvg.tasks.labels import trimmed
 from dtvg.tasks.metrics import METRICS
-from dtvg.tasks.places import splits_in
+from dtvg.tasks.places import local_instead, splits_in
 from dtvg.tasks.scoring import normal
 from dtvg.tasks.spec import SplitPlan, TaskSpec
 
@@ -293,7 +294,7 @@ def _spec(given: Description, path: Path, bare: bool) -> TaskSpec:
     wrong: list[str] = []
     name = given.name or path.stem.lower()
     if not is_name(name):
-        wrong.append(f"'name': got '{name}'; {NAME_RULE}.")
+        wrong.append(f"'name': got '{name}'; {rule_for(name)}.")
     pieces = _pieces(given, name, wrong)
     values, words = _classes(given.labels, wrong)
     _metrics(given.metrics, len(words), wrong)
@@ -301,6 +302,8 @@ def _spec(given: Description, path: Path, bare: bool) -> TaskSpec:
         wrong.append("Give either 'files' or 'hub', but not both, to say where the rows are.")
     elif given.files is not None and "train" not in given.files:
         wrong.append("'files' has no 'train'; name the training file.")
+    if given.hub is not None:
+        wrong += local_instead(given.hub.id, path.parent)
     files = _files(given.files or {}, path.parent, bare, wrong)
     if wrong:
         raise ConfigError(f"'{path}': {' '.join(wrong)}")
@@ -406,7 +409,7 @@ def _classes(labels: Any, wrong: list[str]) -> tuple[tuple[str, ...], tuple[str,
     if len(values) < 2:
         wrong.append(f"'labels': got {len(values)}, a classification task needs at least two.")
     for what in (values, words):
-        twice = [one for one in dict.fromkeys(what) if what.count(one) > 1]
+        twice = [one for one, count in Counter(what).items() if count > 1]
         if twice:
             wrong.append(f"'labels': '{twice[0]}' occurs twice{hint}.")
             break

@@ -208,3 +208,40 @@ def _stamp(path: str) -> tuple[str, int, int]:
     except OSError:
         return (path, -1, 0)
     return (path, stat.st_size, stat.st_mtime_ns)
+
+
+def local_instead(name: str, folder: Path) -> list[str]:
+    """Say what is wrong where a data set of the hub is named by something on this machine.
+
+    Args:
+        name: as given under `hub`.
+        folder: of the task's description.
+    """
+    by_path = name.startswith((".", "/", "~", "$")) or name.endswith(".py") or "\\" in name
+    place = Path(os.path.expandvars(name)).expanduser()
+    tried = [place] if place.is_absolute() else [folder / place, Path.cwd() / place]
+    found = next((one for one in tried if one.exists()), None)
+    script = name.endswith(".py") or _is_script(found)
+    if script and (by_path or found is not None):
+        return [
+            f"'hub': '{name}' is a data set script, and no code of a data set is ever executed. "
+            "Run the script once yourself, save its rows (`to_parquet` or `save_to_disk`), and "
+            "name those under 'files'."
+        ]
+    if not by_path:
+        return []
+    if found is not None:
+        return [
+            f"'hub': '{name}' is on this machine, not on the hub; name it under 'files' instead."
+        ]
+    return [
+        f"'hub': '{name}' is a path, but a data set of the hub is named OWNER/NAME; name files of "
+        "this machine under 'files' instead."
+    ]
+
+
+def _is_script(place: Path | None) -> bool:
+    """Whether a file or folder is a data set script: a folder holds one of its own name."""
+    if place is None:
+        return False
+    return place.suffix == ".py" or (place / f"{place.name}.py").is_file()

@@ -20,10 +20,13 @@ from torch import Tensor
 from dtvg.backbones.base import Backbone
 from dtvg.errors import StoreError
 from dtvg.records import LOSS, RunResult, RunState
+from dtvg.store.health import EVENTS, NO_GRADIENT, Guess, Mark, marks
 from dtvg.store.layout import CohortDir, RunDir
+from dtvg.store.reader import open_run, read_prompts
 from dtvg.store.status import StatusBoard, clear, requested
 from dtvg.store.writer import CohortWriter, Committer
 from dtvg.training.devices import is_out_of_memory, memory_gib
+from dtvg.training.engine import Engine
 from dtvg.training.evaluate import (
     Answer,
     Question,
@@ -66,6 +69,7 @@ class Cohort:
     """Called for every run that finished, after its `result.json`."""
     parked: dict[str, tuple[dict[str, np.ndarray], dict[str, Any]]] = field(default_factory=dict)
     rows: StepLog = field(default_factory=StepLog)
+    engine: Engine = field(default_factory=Engine)
 
     @property
     def slots(self) -> list[RunSlot]:
@@ -96,7 +100,8 @@ class Cohort:
         if not self.stacks:
             return None
         try:
-            return cohort_step(self.backbone, self.stacks, self.budget)
+            apart = self.engine.apart(self.backbone)
+            return cohort_step(self.backbone, self.stacks, self.budget, apart)
         except RuntimeError as error:  # torch.OutOfMemoryError is one
             if not is_out_of_memory(error):
                 raise
@@ -164,11 +169,29 @@ class Cohort:
                 slot.best = self._tensors_of(slot, prompts[slot.name])
                 if slot.config.evaluation.keep_predictions == "all":
                     self._keep(slot, answers, "validation", slot.step)
+            slot.signs.add_score(slot.step, slot.score)
             self.board.update(slot.name, step=slot.step, score=slot.score)
+            self.say_health(slot)
         self._tell(due)
         ended = [s for s in due if self._ends(s)]
         if ended:
             self.finish(ended, prompts)
+
+    def say_health(self, slot: RunSlot, moved: float | None = None, end: bool = False) -> None:
+        """Say where training does nothing: with the status, as events once, and in the result.
+
+        Args:
+            slot: the run.
+            moved: how far its prompt moved; None: not known yet.
+            end: whether it is over; what may still change is an event only then.
+        """
+        found = health_of_slot(slot, moved, end)
+        slot.note["health"] = {mark.kind: mark.sentence for mark in found}
+        self.board.update(slot.name, health=slot.note["health"], guessing=slot.note.get("guessing"))
+        for mark in found:
+            if (end or mark.kind == NO_GRADIENT) and mark.kind not in slot.signs.told:
+                slot.signs.told.append(mark.kind)
+                self.event(slot, EVENTS[mark.kind], mark.sentence)
 
     def _tell(self, due: Sequence[RunSlot]) -> None:
         """Write what methods have learned about their sources: an event, and the result's extra."""
@@ -228,7 +251,8 @@ class Cohort:
         """Score questions; out of memory halves the token budget and tries again."""
         while True:
             try:
-                return answer(self.backbone, questions, self.budget * 2)
+                sharing = self.engine.shares_reading
+                return answer(self.backbone, questions, self.budget * 2, sharing)
             except RuntimeError as error:
                 if not is_out_of_memory(error) or self.budget <= LEAST_BUDGET:
                     raise
@@ -315,6 +339,8 @@ class Cohort:
                 intervals = intervals_of(slot.data.tasks[0], answers[slot.name][0], "test")
             final = self._tensors_of(slot, prompts[slot.name])
             self._write_prompts(slot, final)
+            slot.test_score = score
+            self.say_health(slot, distance_moved(self.run_dirs[slot.name], final), end=True)
             slot.result = {
                 "best_step": slot.best_step,
                 "validation_score": slot.best_score,
@@ -442,6 +468,30 @@ class Cohort:
         self.committer.submit(self.writer.snapshot(tensors, {"runs": runs}))
         if wait:
             self.committer.wait()
+
+
+def health_of_slot(slot: RunSlot, moved: float | None, end: bool) -> tuple[Mark, ...]:
+    """Return what is wrong with a run's training so far."""
+    noted = slot.note.get("guessing")
+    return marks(
+        slot.signs,
+        ended=end,
+        best_step=slot.best_step if end else None,
+        moved=moved,
+        guess=Guess(**noted) if noted else None,
+        test_score=slot.test_score,
+    )
+
+
+def distance_moved(run: RunDir, final: Mapping[str, Tensor]) -> float | None:
+    """Return how far the mixed prompt went, as a share of the initial one's norm; None: unknown."""
+    try:
+        start = read_prompts(open_run(run.path), "initial")["mixed_prompt"]
+    except (StoreError, KeyError):
+        return None
+    end = final["mixed_prompt"].float().numpy()
+    length = float(np.linalg.norm(start))
+    return float(np.linalg.norm(end - start)) / length if length > 0 else None
 
 
 def _logged(result: Answer) -> dict[str, float]:

@@ -13,8 +13,8 @@ from dtvg.methods.base import TransferMethod
 from dtvg.tasks.splits import without_test
 from dtvg.training.state import RunSlot
 
-Told = tuple[str, str]
-"""Kind and sentence of an event."""
+Told = tuple[str, str] | tuple[str, str, str]
+"""Kind and sentence of an event, and maybe the source it is about."""
 
 
 def starting_events(

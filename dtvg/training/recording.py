@@ -114,6 +114,7 @@ def _write(items: list[_Queued]) -> list[Failure]:
                 if "restarted" in values:
                     _restart_events(columns, grouping, values, i, slot)
             slot.writer.extend("steps", columns)
+            slot.signs.add_steps(columns["loss"], columns["grad_norm"])
             slot.loss = float(values["loss"][good - 1, i])
         if good < len(items) and slot.failure is None:
             taken = values["weight"][good, i] > 0 if "weight" in values else None

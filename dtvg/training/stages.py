@@ -10,7 +10,6 @@ import hashlib
 import time
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -18,7 +17,7 @@ import numpy as np
 from dtvg import versions
 from dtvg.backbones.base import Backbone
 from dtvg.config import RunConfig
-from dtvg.config.sections import PromptConfig
+from dtvg.config.stage_one import tuning_settings
 from dtvg.errors import StoreError
 from dtvg.methods.specs import STAGE_ONE
 from dtvg.store.bank import PromptBank, TaskPrompt, check_compatible, identity
@@ -53,40 +52,6 @@ def run_data(config: RunConfig, backbone: Backbone) -> RunData:
     return RunData(task.fingerprint, task.train, (task,), drawn, beside)
 
 
-@dataclass(frozen=True)
-class Given:
-    """Prompts of the bank that an experiment uses instead of tuning their tasks."""
-
-    prompts: dict[str, TaskPrompt] = field(default_factory=dict)
-    init: np.ndarray | None = None
-    """Their one initial prompt `[r d]`, which every run then starts from."""
-
-
-def given_prompts(config: PromptConfig, bank: PromptBank) -> Given:
-    """Look up the prompts named by `prompt.given`.
-
-    Raises:
-        StoreError: one is not in the bank, has another length, or two were tuned from
-            different initial prompts.
-    """
-    found = {task: bank.get(key) for task, key in config.given.items()}
-    starts = {p.init_fingerprint: p.init for p in found.values() if p.init is not None}
-    if len(starts) > 1:
-        told = ", ".join(f"{t}: {p.init_fingerprint or 'none'}" for t, p in found.items())
-        raise StoreError(
-            f"The prompts of prompt.given were tuned from different initial prompts ({told}), so "
-            "their vectors cannot be compared; give prompts that share one initial prompt."
-        )
-    for task, prompt in found.items():
-        if prompt.prompt.shape[0] != config.length:
-            raise StoreError(
-                f"Prompt '{task}' of prompt.given has length {prompt.prompt.shape[0]}, the "
-                f"experiment's prompt.length is {config.length}; set prompt.length to the length "
-                "of the prompt."
-            )
-    return Given(found, next(iter(starts.values()), None))
-
-
 def initial_prompt(
     config: RunConfig, backbone: Backbone, given: np.ndarray | None = None
 ) -> np.ndarray:
@@ -95,34 +60,6 @@ def initial_prompt(
         return given
     prompt = backbone.init_prompt(config.prompt.length, config.init_seed, config.prompt.vocabulary)
     return np.asarray(prompt.numpy(), dtype=np.float32)
-
-
-def tuning_settings(config: RunConfig) -> dict[str, Any]:
-    """Return the settings Stage I's numbers depend on, beside data, seed and backbone."""
-    optim, data, evaluation = config.optim, config.data, config.evaluation
-    way = (evaluation.mode, evaluation.constrained)
-    return {
-        "steps": optim.stage1_steps,
-        "batch_size": optim.batch_size,
-        "lr": optim.lr_stage1,
-        "weight_decay": optim.weight_decay_stage1,
-        "warmup_steps": optim.warmup_steps,
-        "schedule": optim.schedule,
-        "clip_norm": optim.clip_norm,
-        "patience": optim.patience,
-        "evaluation_every": evaluation.every,
-        "evaluation_examples": evaluation.max_examples,
-        "data_seed": data.seed,
-        "split": data.split,
-        "max_train_examples": data.max_train_examples,
-        "max_source_tokens": data.max_source_tokens,
-        "dropout": config.backbone.dropout,
-        "init_seed": config.init_seed,
-        "init_vocabulary": config.prompt.vocabulary,
-        # the way of scoring decides which step was the best; identities of the default stay
-        **({} if way == ("generate", False) else {"evaluation_way": way}),
-        **({} if data.template == "plain" else {"template": data.template}),
-    }
 
 
 def prompt_identity(
@@ -162,9 +99,15 @@ def prompt_identity(
         seed=config.seed,
         init=hashlib.sha256(init.tobytes()).hexdigest(),
         length=config.prompt.length,
-        precision=config.device.precision,
+        precision=precision_of(config, backbone),
         settings=tuning_settings(config),
     )
+
+
+def precision_of(config: RunConfig, backbone: Backbone) -> str:
+    """Return the precision a run is computed in, where `auto` leaves it open the backbone's."""
+    asked: str = config.device.precision
+    return backbone.precision if asked == "auto" else asked
 
 
 def to_task_prompt(slot: RunSlot, backbone: Backbone, key: str | None = None) -> TaskPrompt:
@@ -189,7 +132,7 @@ def to_task_prompt(slot: RunSlot, backbone: Backbone, key: str | None = None) ->
         score=slot.best_score,
         metric_values=dict((slot.result or {}).get("metrics", {})),
         fingerprint=fingerprint,
-        precision=config.device.precision,
+        precision=precision_of(config, backbone),
         settings=tuning_settings(config),
         created=time.time(),
         majority=majority,
@@ -197,8 +140,23 @@ def to_task_prompt(slot: RunSlot, backbone: Backbone, key: str | None = None) ->
     )
 
 
-def majority_score(slot: RunSlot) -> tuple[float, int]:
-    """Return what always giving the commonest answer scores on a run's validation rows.
+def guessing(slot: RunSlot) -> dict[str, float | None] | None:
+    """Return what always giving the commonest answer scores on validation and on test.
+
+    As `dtvg.store.health.Guess`; None where a task has no label words, so that one answer for all
+    rows means nothing.
+    """
+    if not all(task.spec.labels for task in slot.data.tasks):
+        return None
+    score_there, rows = majority_score(slot)
+    found: dict[str, float | None] = {"validation": score_there, "n_validation": rows}
+    if slot.config.role == "transfer" and slot.config.evaluation.at_end == "test":
+        found["test"], found["n_test"] = majority_score(slot, "test")
+    return found
+
+
+def majority_score(slot: RunSlot, split: str = "validation") -> tuple[float, int]:
+    """Return what always giving the commonest answer scores on the rows a run is scored on.
 
     Returns:
         The mean over the run's tasks, and how many rows were scored.
@@ -206,8 +164,8 @@ def majority_score(slot: RunSlot) -> tuple[float, int]:
     scores, count = [], 0
     for task in slot.data.tasks:
         evaluation = slot.config.evaluation
-        rows = evaluation_rows(task, "validation", evaluation.max_examples, slot.config.data.seed)
-        examples = [task.texts["validation"][int(row)] for row in rows]
+        rows = evaluation_rows(task, split, evaluation.max_examples, slot.config.data.seed)
+        examples = [task.texts[split][int(row)] for row in rows]
         commonest = Counter(e.target for e in examples).most_common(1)[0][0]
         scores.append(score(task.spec, [commonest] * len(examples), examples)["score"])
         count += len(examples)

@@ -21,6 +21,7 @@ from dtvg.backbones.base import Encoded
 from dtvg.config import RunConfig
 from dtvg.methods.base import Inputs, MethodState, TransferMethod, find_method
 from dtvg.methods.specs import MethodConfig
+from dtvg.store.health import Signs
 from dtvg.training.batches import TokenisedTask
 from dtvg.training.optim import AdamState, Rates
 from dtvg.versions import OF_DATA
@@ -63,11 +64,14 @@ class RunSlot:
     """Validation loss at the best step; None where it is not asked for."""
     since_best: int = 0
     score: float | None = None
+    test_score: float | None = None
     loss: float | None = None
     result: dict[str, Any] | None = None
     """Set when the run is over; the commit that holds it precedes `result.json`."""
     failure: str | None = None
     note: dict[str, Any] = field(default_factory=dict)
+    signs: Signs = field(default_factory=Signs)
+    """Whether training does anything."""
     best: dict[str, Tensor] = field(default_factory=dict)
     """Tensors at the best step: mixed prompt and parameters."""
 
@@ -130,13 +134,14 @@ class RunSlot:
 
     def meta(self) -> dict[str, Any]:
         """Return the plain numbers a commit keeps."""
-        return {key: getattr(self, key) for key in self.SAVED}
+        return {**{key: getattr(self, key) for key in self.SAVED}, "signs": self.signs.to_json()}
 
     def restore(self, meta: Mapping[str, Any]) -> None:
         """Take over the numbers of a commit."""
         for key in self.SAVED:
             if key in meta:  # a commit of before may lack what came later
                 setattr(self, key, meta[key])
+        self.signs = Signs.from_json(meta.get("signs") or {})
 
 
 def _or_worst(loss: float | None) -> float:

@@ -2,17 +2,89 @@
 
 Streamlit's own binding writes what is read (a formatted label), which changes with a run's
 state; here the value is written. The URL wins where it changed from outside (a link, a pasted
-address), the session where it did not, and the last choice where one comes back to a page.
+address, the back button), the session where it did not, and the last choice where one comes back
+to a page. Constant defaults are not written, nor what another page wrote; a page's choices are
+written together, as one entry of the browser's history. docs/overview.md "Addresses".
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import TypeVar
 
 import streamlit as st
 
 T = TypeVar("T")
+_UNSEEN = object()
+_DRAFT, _USED, _PAGE = "address-draft", "address-used", "address-page"
+
+
+@contextmanager
+def of_page(name: str) -> Iterator[None]:
+    """Gather what a page writes into its address, and write it once at the end.
+
+    Args:
+        name: the page's own; what the session noted of another page's address is forgotten.
+    """
+    state = st.session_state
+    if state.get(_PAGE) != name:
+        for key in [k for k in state if str(k).startswith(("url-", "absent-"))]:
+            del state[key]
+        state[_PAGE] = name
+    state[_DRAFT], state[_USED] = {}, set()
+    try:
+        yield
+    except BaseException:
+        state.pop(_DRAFT, None)  # the page is run again, or another one is
+        raise
+    draft, used = state.pop(_DRAFT), state.pop(_USED)
+    if not any(str(key).startswith("absent-") for key in state):
+        for key in [k for k in st.query_params if k not in used]:
+            draft[key] = None
+            state.pop(f"url-{key}", None)
+    _write(draft)
+
+
+def _write(changes: Mapping[str, str | None]) -> None:
+    """Bring the URL in line with what is to stand in it, if it is not already."""
+    now = {key: st.query_params.get_all(key)[-1] for key in st.query_params}
+    wanted = {k: changes.get(k, text) for k, text in now.items()} | dict(changes)
+    kept = {k: text for k, text in wanted.items() if text is not None}
+    if kept != now:
+        st.query_params.from_dict(kept)
+
+
+def given(key: str) -> str | None:
+    """Return what stands in the URL under `key`, or will after this run of the page."""
+    state = st.session_state
+    uses(key)
+    if key in state.get(_DRAFT, {}):
+        text: str | None = state[_DRAFT][key]
+        return text
+    return st.query_params.get(key)
+
+
+def uses(key: str) -> None:
+    """Say that a page reads `key` itself, so that it stays in its address."""
+    if _USED in st.session_state:
+        st.session_state[_USED].add(key)
+
+
+def leave() -> None:
+    """Leave the rest of the address as it is, where a page could not be drawn to its end."""
+    for key in st.query_params:
+        uses(key)
+
+
+def put(key: str, text: str | None) -> None:
+    """Let `text` stand in the URL under `key`; None: nothing."""
+    uses(key)
+    st.session_state[f"url-{key}"] = text
+    if _DRAFT in st.session_state:
+        st.session_state[_DRAFT][key] = text
+    else:
+        _write({key: text})  # part of a page that runs again by itself
 
 
 def recall(key: str, parse: Callable[[str], T | None], default: T) -> T:
@@ -23,29 +95,66 @@ def recall(key: str, parse: Callable[[str], T | None], default: T) -> T:
         parse: reads a value from the URL's text; None where it means nothing any more.
         default: where nothing usable was chosen.
     """
-    given = st.query_params.get(key)
+    state = st.session_state
+    text, before = given(key), state.get(f"url-{key}", _UNSEEN)
     value: T | None = None
-    if given is not None and given != st.session_state.get(f"url-{key}"):
-        value = parse(given)
-    elif key in st.session_state and st.session_state[key] is not None:
-        value = parse(str(st.session_state[key]))
-    if value is None and given is not None:
-        value = parse(given)
-    if value is None and f"last-{key}" in st.session_state:
-        value = parse(str(st.session_state[f"last-{key}"]))
+    if before is not _UNSEEN and text is None and before is not None:
+        value = default  # one went back to an address of before this choice
+    elif text is not None and text != before:
+        value = parse(text)
+    elif key in state and state[key] is not None:
+        value = parse(str(state[key]))
+    if value is None and text is not None:
+        value = parse(text)
+    if value is None and f"last-{key}" in state:
+        value = parse(str(state[f"last-{key}"]))
     if value is None:
         value = default
-    st.session_state[key] = value
+    state[key] = value
     return value
 
 
-def keep(key: str, value: object) -> None:
-    """Write a choice into the URL, and remember it for the next visit of the page."""
+def keep(key: str, value: object, default: object = None) -> None:
+    """Write a choice into the URL, and remember it for the next visit of the page.
+
+    Args:
+        key: name in the URL.
+        value: what is chosen.
+        default: a value that need not be written, since an address without `key` means it.
+    """
     text = str(value)
-    if st.query_params.get(key) != text:
-        st.query_params[key] = text
-    st.session_state[f"url-{key}"] = text
+    put(key, None if default is not None and text == str(default) else text)
     st.session_state[f"last-{key}"] = text
+
+
+def absent(key: str, options: Sequence[str], within: str = "") -> str | None:
+    """Return what an address asks for although it is not there; None where all is well.
+
+    The address stays as it is until something else is chosen.
+
+    Args:
+        key: name in the URL and of the widget.
+        options: what is there.
+        within: what the options depend on; where that is chosen anew, the default is meant.
+    """
+    state, noted = st.session_state, f"absent-{key}"
+    text = given(key)
+    if text is None or text in options:
+        state.pop(noted, None)
+        return None
+    if state.get(key) in options and state.get(f"url-{key}") == text:
+        state.pop(noted, None)  # something else was chosen
+        return None
+    told = state.get(noted)
+    if told is None and within and state.get(f"url-{key}") == text:
+        return None  # written here, for what was chosen before
+    if told is not None and told != (text, within):
+        state.pop(noted)
+        if told[0] == text:
+            return None
+    state[noted] = (text, within)
+    state[f"url-{key}"], state[key] = text, None
+    return text
 
 
 def one_of(options: Sequence[str]) -> Callable[[str], str | None]:
@@ -89,12 +198,17 @@ def several(options: Sequence[str]) -> Callable[[str], list[str] | None]:
     """Return a parser of comma-separated options; unknown ones are dropped."""
 
     def parse(text: str) -> list[str] | None:
-        names = text.strip("[]").replace("'", "").split(",")
-        return [n.strip() for n in names if n.strip() in options]
+        return [n for n in listed(text) if n in options]
 
     return parse
 
 
-def keep_several(key: str, values: Sequence[str]) -> None:
+def listed(text: str) -> list[str]:
+    """Return the names of a comma-separated list, also as earlier versions wrote one."""
+    names = text.strip("[]").replace("'", "").split(",")
+    return [n.strip() for n in names if n.strip()]
+
+
+def keep_several(key: str, values: Sequence[str], default: Sequence[str] | None = None) -> None:
     """Write a choice of several into the URL, comma-separated."""
-    keep(key, ",".join(values))
+    keep(key, ",".join(values), None if default is None else ",".join(default))

@@ -17,6 +17,7 @@ import plotly.graph_objects as go
 import streamlit as st
 
 from dtvg import paths
+from dtvg.analysis.claims.info import ClaimsInfo, claims_info
 from dtvg.analysis.compare.confdiff import run_diff
 from dtvg.analysis.compare.disagreements import DisagreementInfo, disagreement_info
 from dtvg.analysis.compare.examples import input_texts
@@ -129,7 +130,7 @@ def experiment_paths() -> dict[str, Path]:
 
     When the files of a recorded example were written says only when they were installed.
     """
-    made = sorted(_folders(paths.runs()), key=lambda p: p.stat().st_mtime, reverse=True)
+    made = sorted(_folders(paths.runs()), key=_newest_first)
     found: dict[str, Path] = {}
     for path in (*made, *sorted(_folders(paths.examples()))):
         found.setdefault(path.name, path)
@@ -141,6 +142,19 @@ def _folders(root: Path) -> list[Path]:
         return [p for p in root.iterdir() if p.is_dir() and p.name[0] != "."]
     except OSError:
         return []
+
+
+def _newest_first(path: Path) -> tuple[bool, float]:
+    """Order folders by age, but those of somebody else come last."""
+    try:
+        return not is_experiment(path), -path.stat().st_mtime
+    except OSError:
+        return True, 0.0
+
+
+def is_experiment(path: Path) -> bool:
+    """Whether a folder among the experiments is one, not somebody else's or one that is damaged."""
+    return (path / "experiment.yaml").exists()
 
 
 def is_example(path: Path) -> bool:
@@ -194,6 +208,12 @@ def compare(
 ) -> CompareInfo:
     """Return `compare_info`; no baselines: those of the subject's own experiment."""
     return compare_info(runs, split, metric=metric, subject=subject, baselines=baselines or None)
+
+
+@remember(16, "Testing the claims", ("steps", "predictions", "evals"))
+def claims(runs: tuple[Run, ...]) -> ClaimsInfo:
+    """Return `claims_info`."""
+    return claims_info(runs)
 
 
 @remember(32, "Deciding again", ("steps", "sources"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -19,8 +20,8 @@ from dtvg.ui import address, cache, runs, show
 KEY = "step"
 
 
-def pick(info: GroupInfo, key: str, dark: bool, order: tuple[str, ...]) -> int:
-    """Let one choose a step; it stands in the URL.
+def pick(info: GroupInfo, key: str, dark: bool, order: tuple[str, ...]) -> int | None:
+    """Let one choose a step; it stands in the URL, unless it is the newest.
 
     Args:
         info: the run's groups.
@@ -29,9 +30,13 @@ def pick(info: GroupInfo, key: str, dark: bool, order: tuple[str, ...]) -> int:
         order: all sources of the experiment, for colours.
 
     Returns:
-        The step.
+        The step; None where the address names one that is not recorded.
     """
     first, last = int(info.steps[0]), int(info.steps[-1])
+    asked = _asked(info, key)
+    if asked is not None:
+        _say_absent(asked, info, key)
+        return None
     step = address.recall(KEY, address.whole(first, last), last)
     point = show.figure(
         picker_figure(info, step, dark, order),
@@ -46,8 +51,54 @@ def pick(info: GroupInfo, key: str, dark: bool, order: tuple[str, ...]) -> int:
     if first == last:
         return first
     chosen = int(st.slider("Step", first, last, key=KEY))
-    address.keep(KEY, chosen)
-    return chosen
+    address.keep(KEY, chosen, last)
+    kept = int(info.steps[np.searchsorted(info.steps, chosen, side="right") - 1])
+    if kept != chosen:
+        st.caption(f"Step {chosen:,} is not in this run's thinned log; step {kept:,} is shown.")
+    return kept
+
+
+def _asked(info: GroupInfo, run: str) -> str | None:
+    """Return the step that an address names although it is not recorded; None: all is well."""
+    text = address.given(KEY)
+    if text is None:
+        return None
+    return address.absent(KEY, _Recorded(info), run)
+
+
+class _Recorded(Sequence[str]):
+    """The recorded steps as texts, without writing them all out."""
+
+    def __init__(self, info: GroupInfo) -> None:
+        self.steps = info.steps
+
+    def __contains__(self, text: object) -> bool:
+        try:
+            step = int(str(text))
+        except ValueError:
+            return False
+        place = int(np.searchsorted(self.steps, step))
+        return place < len(self.steps) and int(self.steps[place]) == step
+
+    def __len__(self) -> int:
+        return len(self.steps)
+
+    def __getitem__(self, place: Any) -> Any:
+        return str(self.steps[place])
+
+
+def _say_absent(asked: str, info: GroupInfo, run: str) -> None:
+    """Say that a step is not recorded, and offer the nearest one; the address stays."""
+    first, last = int(info.steps[0]), int(info.steps[-1])
+    st.warning(
+        f"Step '{asked[:40]}' of this run is not recorded, so no decision is shown. Its recorded "
+        f"steps go from {first:,} to {last:,}; while a run trains, later ones are added.",
+        icon=":material/search_off:",
+    )
+    address.leave()
+    wanted = float(asked) if asked.removeprefix("-").isdecimal() else float(last)
+    near = int(info.steps[int(np.argmin(np.abs(info.steps - wanted)))])
+    _jump(f"Show step {near:,}", near, -1)
 
 
 def _jumps(info: GroupInfo, step: int) -> None:
@@ -154,7 +205,7 @@ def _number(
     """Draw a number whose value stands in the URL."""
     address.recall(key, address.number(low), float(own))
     value = float(st.number_input(label, min_value=low, step=step, format=shown, key=key, **more))
-    address.keep(key, f"{value:g}")
+    address.keep(key, f"{value:g}", f"{float(own):g}")
     return value
 
 
@@ -169,5 +220,5 @@ def _left_out(run: Run) -> list[str]:
         max_selections=max(1, len(run.sources) - 1),
         placeholder="none left out",
     )
-    address.keep_several("without", chosen)
+    address.keep_several("without", chosen, ())
     return list(chosen)

@@ -12,6 +12,7 @@ from streamlit.runtime.pages_manager import PagesManager
 
 from dtvg.errors import DtvgError
 from dtvg.jobs import queue
+from dtvg.ui import address
 
 log = logging.getLogger(__name__)
 
@@ -35,7 +36,37 @@ def page(title: str, subtitle: str, body: Callable[[], None]) -> None:
         queue.ensure()  # whatever page is opened first brings a killed queue back
     st.title(title, anchor=False)
     st.caption(subtitle)
-    guarded(body)
+    _unread()
+    with address.of_page(title):
+        if not guarded(body):
+            address.leave()
+
+
+UNREAD = "unread-errors"
+
+
+def say_until_read(error: Exception | str) -> None:
+    """Show an error on top of every page until somebody says that it was read; ends this run.
+
+    What a button's handler says would be gone with the next refresh, a second later.
+    """
+    said = st.session_state.setdefault(UNREAD, [])
+    if str(error) not in said:
+        said.append(str(error))
+    st.rerun()
+
+
+def _unread() -> None:
+    """Draw the errors that were not read yet."""
+    for at, sentence in enumerate(list(st.session_state.get(UNREAD, ()))):
+        st.error(sentence, icon=":material/error:")
+        st.button(
+            "Read",
+            key=f"read-{at}",
+            type="tertiary",
+            icon=":material/check:",
+            on_click=lambda one=sentence: st.session_state[UNREAD].remove(one),
+        )
 
 
 def _through_the_app() -> None:
@@ -49,10 +80,11 @@ def _through_the_app() -> None:
         st.rerun()
 
 
-def guarded(body: Callable[[], None]) -> None:
-    """Run part of a page; see `page`."""
+def guarded(body: Callable[[], None]) -> bool:
+    """Run part of a page and return whether it was drawn to its end; see `page`."""
     try:
         body()
+        return True
     except DtvgError as error:
         st.error(str(error), icon=":material/error:")
     except Exception:  # noqa: BLE001 - the one boundary between code and a person
@@ -62,6 +94,7 @@ def guarded(body: Callable[[], None]) -> None:
             "details are in the terminal where the app was started. Reload the page to try again.",
             icon=":material/error:",
         )
+    return False
 
 
 def link(name: str, label: str, **query: str) -> None:

@@ -251,7 +251,10 @@ def test_what_trains_is_not_deleted(
     made.run()
     next(b for b in made.button if b.label == "Move to the trash").click().run()
     assert "stop it first" in made.error[0].value
-    assert not trash.deleted()
+    assert "stop it first" in made.run().error[0].value  # until it was read
+    next(b for b in made.button if b.label == "Read").click().run()
+    assert not made.error and not trash.deleted()
+    assert {"Stop"} <= {b.label for b in made.button}  # of the ticked run
     _in_state(state, recorded, monkeypatch)
 
 

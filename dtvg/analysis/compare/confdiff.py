@@ -17,7 +17,7 @@ NOT_COMPARED = ("experiment", "name")
 MADE_BY = "made by: "
 OF_PARTS = ("versions.", "rates_from.")
 """Settings that only say how runs with the same task or rate differ."""
-_PROVENANCE_SKIPPED = ("time", "argv", "config_sha256")
+_PROVENANCE_SKIPPED = ("time", "argv", "config_sha256", "prompt_bank")
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,11 +58,11 @@ def run_diff(runs: Sequence[Run], made_by: bool = True) -> DiffInfo:
         runs: two or more; those whose configuration cannot be read are named in the notes.
         made_by: also compare what made them (versions, device), as far as it was recorded.
     """
-    several = len({r.experiment for r in runs}) > 1
+    several = len({r.path.parent for r in runs}) > 1
     values: dict[str, dict[str, str]] = {}
     unread = []
     for run in runs:
-        name = f"{run.experiment}/{run.name}" if several else run.name
+        name = f"{run.path.parent.name}/{run.name}" if several else run.name
         config = run.config
         if config is None:
             unread.append(name)

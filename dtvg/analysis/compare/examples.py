@@ -62,7 +62,7 @@ class TargetExamples:
         Returns:
             Run's folder → `[B]`.
         """
-        return self._weighted(runs, _weights(self.n_examples, draw))
+        return self._weighted(runs, resample_weights(self.n_examples, draw))
 
     def values(self, runs: Sequence[Run]) -> dict[Path, Floats]:
         """Return what each example contributes to the score of each run.
@@ -99,8 +99,13 @@ class TargetExamples:
         return {path: np.concatenate(block) for path, block in zip(wanted, blocks, strict=True)}
 
 
-def _weights(n: int, draw: int) -> Iterator[Floats]:
-    """How often each of n examples is drawn, `[block n]`, block by block."""
+def resample_weights(n: int, draw: int) -> Iterator[Floats]:
+    """Return how often each of n examples is drawn in 10,000 resamples, `[block n]` by blocks.
+
+    Args:
+        n: examples.
+        draw: number of the draw; another number gives independent resamples.
+    """
     rng = np.random.default_rng([0, draw])
     for _ in range(RESAMPLES // BLOCK):
         drawn = rng.integers(0, n, (BLOCK, n)) + np.arange(BLOCK)[:, None] * n

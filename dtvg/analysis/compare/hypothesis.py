@@ -14,6 +14,7 @@ import pandas as pd
 
 from dtvg.analysis.compare.scores import AVERAGE, Sheet, collect
 from dtvg.analysis.compare.verdicts import paired
+from dtvg.config import ExperimentConfig, HypothesisConfig
 from dtvg.methods.specs import Role
 from dtvg.store.reader import Run, experiment_config
 
@@ -25,7 +26,8 @@ SPLIT, METRIC = "test", "score"
 class Declared:
     """What one experiment declared."""
 
-    folder: Path
+    folders: frozenset[Path]
+    """Of the experiments that declare it: one, or several that are counted as one."""
     experiment: str
     better: str
     """Label of the method that should be better."""
@@ -58,25 +60,31 @@ class PrimaryInfo:
 
 def declared(runs: Sequence[Run]) -> tuple[Declared, ...]:
     """Return the hypotheses of the experiments that runs belong to."""
-    found = []
-    for folder in dict.fromkeys(run.path.parent for run in runs):
+    told: dict[tuple[str, Path, HypothesisConfig], list[tuple[Path, ExperimentConfig]]] = {}
+    for folder, name in dict.fromkeys((run.path.parent, run.experiment) for run in runs):
         config = experiment_config(folder)
-        if config is None or not config.hypothesis.declared:
-            continue
-        told = config.hypothesis
-        alone = told.on == AVERAGE and len(config.targets) == 1
-        found.append(
-            Declared(
-                folder=folder,
-                experiment=next(run.experiment for run in runs if run.path.parent == folder),
-                better=config.row_of(told.better),
-                than=config.row_of(told.than),
-                on=config.targets[0] if alone else told.on,
-                targets=config.targets,
-                margin=told.margin / 100,
-            )
-        )
-    return tuple(found)
+        if config is not None and config.hypothesis.declared:
+            place = (name, folder.parent, config.hypothesis)
+            told.setdefault(place, []).append((folder, config))
+    return tuple(_declared(name, what, by) for (name, _, what), by in told.items())
+
+
+def _declared(
+    name: str, told: HypothesisConfig, by: Sequence[tuple[Path, ExperimentConfig]]
+) -> Declared:
+    """Return what experiments that are counted as one declare together."""
+    targets = tuple(dict.fromkeys(target for _, config in by for target in config.targets))
+    alone = told.on == AVERAGE and len(targets) == 1
+    first = by[0][1]
+    return Declared(
+        folders=frozenset(folder for folder, _ in by),
+        experiment=name,
+        better=first.row_of(told.better),
+        than=first.row_of(told.than),
+        on=targets[0] if alone else told.on,
+        targets=targets,
+        margin=told.margin / 100,
+    )
 
 
 def cells_of(hypotheses: Sequence[Declared], sheet: Sheet) -> frozenset[tuple[str, str, str]]:
@@ -114,7 +122,7 @@ def primary(one: Declared, runs: Sequence[Run], several: bool = False) -> Primar
         runs: of any state, of any experiment.
         several: name the experiment.
     """
-    transfer = [r for r in runs if r.path.parent == one.folder and r.role == "transfer"]
+    transfer = [r for r in runs if r.experiment == one.experiment and _near(one, r)]
     wanted = (one.better, one.than)
     finished = [r for r in transfer if r.result is not None and r.full_role is not Role.MIXTURE]
     targets = tuple(dict.fromkeys(r.target for r in transfer))
@@ -128,6 +136,12 @@ def primary(one: Declared, runs: Sequence[Run], several: bool = False) -> Primar
     found = table[table["family"] == "primary"]
     row = found.iloc[0] if len(found) else None
     return PrimaryInfo(one, row, sentence(one, row, several))
+
+
+def _near(one: Declared, run: Run) -> bool:
+    """Whether a transfer run lies beside the experiments that declare it, not in another place."""
+    beside = {folder.parent for folder in one.folders}
+    return run.role == "transfer" and run.path.parent.parent in beside
 
 
 def found_in(table: pd.DataFrame, one: Declared, several: bool = False) -> PrimaryInfo | None:

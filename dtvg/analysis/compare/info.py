@@ -36,9 +36,11 @@ from dtvg.store.reader import Run
 if TYPE_CHECKING:
     from dtvg.analysis.compare.budgets import BudgetInfo
     from dtvg.analysis.compare.costs import CostInfo
+    from dtvg.analysis.compare.health import HealthInfo
     from dtvg.analysis.compare.hypothesis import PrimaryInfo
     from dtvg.analysis.compare.published import PublishedInfo
     from dtvg.analysis.compare.ranks import ProfileInfo, RanksInfo
+    from dtvg.analysis.compare.references import Reference
     from dtvg.analysis.compare.verdicts import PairedInfo
 
 __all__ = [
@@ -152,6 +154,20 @@ class CompareInfo:
         from dtvg.analysis.compare.budgets import budgets
 
         return budgets(self.sheet)
+
+    @cached_property
+    def health(self) -> HealthInfo:
+        """Runs that trained nothing, and sources that had learned nothing."""
+        from dtvg.analysis.compare.health import health_info
+
+        return health_info(self.sheet)
+
+    @cached_property
+    def references(self) -> dict[str, Reference]:
+        """Target → what its scores are measured by: guessing, no transfer."""
+        from dtvg.analysis.compare.references import references
+
+        return references(self.sheet)
 
     @cached_property
     def ranks(self) -> RanksInfo:

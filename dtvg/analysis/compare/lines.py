@@ -15,10 +15,11 @@ import pandas as pd
 
 from dtvg.analysis.compare.families import NO_ANSWERS, NOT_ENOUGH, WITHIN
 from dtvg.analysis.compare.info import AVERAGE, CompareInfo
+from dtvg.analysis.compare.references import BELOW, Reference
 from dtvg.analysis.compare.verdicts import REFERENCE
 from dtvg.analysis.statistics import MOST_SEEDS
 from dtvg.config.budgets import tuned_words
-from dtvg.methods.specs import METHODS
+from dtvg.methods.specs import METHODS, Role
 
 Group = Literal["compared", "reference", "published"]
 Spread = Literal["std", "interval"]
@@ -27,6 +28,8 @@ Mark = Literal["", "better", "worse", "better_on_runs", "worse_on_runs"]
 
 PLACES = 1
 """Decimals of a percentage; a tie at this precision is a tie of places too."""
+ALIKE = 1.5
+"""Budgets within this factor are compared as equal."""
 SYMBOLS: dict[Mark, str] = {
     "": "",
     "better": "†",
@@ -52,6 +55,8 @@ class Cell:
     """1 best, 2 second of its column among the compared methods, else 0."""
     mark: Mark = ""
     """What the subject is compared with this method, where there is a verdict."""
+    below: str = ""
+    """`guessing` or `no_transfer`, where the mean lies below it."""
 
     @property
     def empty(self) -> bool:
@@ -62,6 +67,11 @@ class Cell:
     def percent(self) -> str:
         """The mean in percent, empty without one."""
         return "" if self.empty else f"{100 * self.mean:.{PLACES}f}"
+
+    @property
+    def signs(self) -> str:
+        """The mark, and the sign of a score below a reference."""
+        return SYMBOLS[self.mark] + BELOW.get(self.below, "")
 
     @property
     def spread(self) -> str:
@@ -183,6 +193,9 @@ def _cell(info: CompareInfo, row: str, target: str, place: int, mark: Mark) -> C
         return Cell(float("nan"))
     at = (info.table["method"] == row) & (info.table["target"] == target)
     found = info.table[at].iloc[0]
+    below = ""
+    if info.sheet.kinds[row].role is not Role.STAGE_ONE:
+        below = info.references.get(target, Reference()).mark(float(found["mean"]), row)
     return Cell(
         float(found["mean"]),
         float(found["std"]),
@@ -191,11 +204,14 @@ def _cell(info: CompareInfo, row: str, target: str, place: int, mark: Mark) -> C
         high=float(found["high"]),
         place=place,
         mark=mark,
+        below=below,
     )
 
 
 def _places(info: CompareInfo, rows: Sequence[str], target: str) -> dict[str, int]:
     """Best and second of a column at the printed precision, ties together."""
+    if unequal_steps(info, rows):
+        return {}
     means = {row: info.sheet.scores.get((row, target), {}) for row in rows}
     shown = {
         row: round(100 * float(np.mean(list(by_seed.values()))), PLACES)
@@ -204,6 +220,26 @@ def _places(info: CompareInfo, rows: Sequence[str], target: str) -> dict[str, in
     }
     ranked = sorted(set(shown.values()), reverse=True)[:2]
     return {row: ranked.index(v) + 1 for row, v in shown.items() if v in ranked}
+
+
+def unequal_steps(info: CompareInfo, rows: Sequence[str]) -> tuple[int, int] | None:
+    """Return the fewest and the most steps of compared rows; None where they are alike.
+
+    A best row among 150 and 1,500 steps would say nothing of methods. Where every scored prompt
+    has as many steps on the target (`optim.equal_target_steps`), different budgets are meant.
+    """
+    steps = set()
+    for (row, _), by_seed in info.sheet.behind.items():
+        for run in (run for runs in by_seed.values() for run in runs) if row in rows else ():
+            if run.total_steps:
+                steps.add(run.total_steps)
+    if not steps or max(steps) <= ALIKE * min(steps):
+        return None
+    runs = [r for by in info.sheet.behind.values() for found in by.values() for r in found]
+    configs = {r.path.parent: r.config for r in runs}.values()
+    if all(c is not None and c.optim.equal_target_steps for c in configs):
+        return None
+    return min(steps), max(steps)
 
 
 def _marks(info: CompareInfo) -> dict[tuple[str, str], Mark]:
@@ -250,8 +286,14 @@ def legend(lines: Lines, info: CompareInfo) -> list[str]:
     said = [f"{split[0].upper()}{split[1:]} in percent, {beside[lines.spread]}{_counts(lines)}."]
     if any(line.after for line in lines.lines):
         said.append('A method "after" a paper is an adaptation, not what its authors run.')
-    if lines.of("compared"):
+    unequal = unequal_steps(info, info.sheet.headline)
+    if unequal:
+        said.append(
+            f"Nothing is bold: the methods were trained for {unequal[0]:,} to {unequal[1]:,} steps."
+        )
+    elif lines.of("compared"):
         said.append("Best compared method of a column in bold, second underlined.")
+    said += _below(lines, info)
     whom = "the subject" if lines.several else lines.subject
     words: dict[Mark, str] = {
         "better": f"{whom} is better than this method",
@@ -278,6 +320,23 @@ def legend(lines: Lines, info: CompareInfo) -> list[str]:
         said.append(info.declared_note)
     if lines.of("published"):
         said.append(f"Published numbers are shown separately. {info.published.note}")
+    return said
+
+
+def _below(lines: Lines, info: CompareInfo) -> list[str]:
+    """Say which scores lie below guessing and below no transfer, and where these lie."""
+    used = {cell.below for line in lines.lines for cell in line.cells if cell.below}
+    places = [(t, info.references[t]) for t in lines.columns if t in info.references]
+    said = []
+    if "guessing" in used:
+        at = ", ".join(f"{t} {100 * r.guessing:.1f}" for t, r in places if r.guessing is not None)
+        said.append(f"{BELOW['guessing']} below always giving the commonest answer ({at}).")
+    if "no_transfer" in used:
+        best = [(t, r) for t, r in places if r.no_transfer is not None]
+        at = ", ".join(f"{t} {r.method} {100 * (r.no_transfer or 0):.1f}" for t, r in best)
+        said.append(
+            f"{BELOW['no_transfer']} below the best method without sources ({at}); no test."
+        )
     return said
 
 

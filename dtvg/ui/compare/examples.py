@@ -90,7 +90,7 @@ def _table(info: DisagreementInfo, pairs: tuple[tuple[Run, Run], ...], key: str)
         )
         address.recall("text", str, "")
         text = st.text_input("Containing", key="text", placeholder="part of an input or answer")
-        address.keep("text", text)
+        address.keep("text", text, "")
     rows = info.examples
     if kind == DIFFERENT:
         rows = rows[rows["kind"].isin([ONLY_A, ONLY_B])]

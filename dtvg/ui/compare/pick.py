@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import streamlit as st
 
+from dtvg.analysis.pools import pool
 from dtvg.store.reader import Experiment, Run
 from dtvg.ui import address, cache, runs
 from dtvg.ui.page import link
@@ -24,6 +25,8 @@ class Choice:
     runs: tuple[Run, ...]
     """Readable transfer runs of any state."""
     split: str
+    notes: tuple[str, ...] = ()
+    """Which experiments count as one, and what to know of it."""
 
     @property
     def done(self) -> tuple[Run, ...]:
@@ -53,7 +56,7 @@ class Choice:
 
 def full_name(run: Run) -> str:
     """Return how a run is named in URLs."""
-    return f"{run.experiment}/{run.name}"
+    return f"{run.path.parent.name}/{run.name}"
 
 
 def pick() -> Choice | None:
@@ -62,7 +65,7 @@ def pick() -> Choice | None:
     if not found:
         runs.pick_experiment()
         return None
-    wanted = [r for r in st.query_params.get("runs", "").split(",") if "/" in r]
+    wanted = [r for r in (address.given("runs") or "").split(",") if "/" in r]
     with st.container(horizontal=True):
         names = _experiments(list(found), [w.partition("/")[0] for w in wanted])
         split = runs.choose("Split", ("test", "validation"), "split") or "test"
@@ -70,36 +73,70 @@ def pick() -> Choice | None:
     for experiment in opened:
         if experiment.problem:
             st.warning(experiment.problem, icon=":material/warning:")
-    transfer = [r for e in opened for r in e.runs if r.role == "transfer" and r.problem is None]
+    made = pool(opened, len(opened) > 1 and not _together())
+    transfer = [r for r in made.runs if r.role == "transfer" and r.problem is None]
     if wanted:
         transfer = _limited(transfer, wanted)
     if not opened:
-        st.info("Choose at least one experiment above.")
+        if not _absent(list(found)):
+            st.info("Choose at least one experiment above.")
+        address.leave()
         return None
-    return Choice(tuple(opened), tuple(transfer), split)
+    together = tuple(one.experiment for one in made.pools)
+    return Choice(together, tuple(transfer), split, made.notes)
+
+
+def _together() -> bool:
+    """Let one choose whether experiments with equal settings count as one."""
+    address.recall("pool", address.truth, True)
+    chosen = st.toggle(
+        "Pool",
+        key="pool",
+        help="Experiments that differ only in seeds, targets or methods count as one. A run that "
+        "is there twice counts once.",
+    )
+    address.keep("pool", chosen, True)
+    return chosen
 
 
 def _experiments(names: list[str], first: list[str]) -> list[str]:
     """Let one choose experiments; the newest at first, or those of the runs in the URL."""
-    default = [n for n in dict.fromkeys(first) if n in names] or names[:1]
+    asked = _absent(names)
+    fine = [n for n in names if cache.is_experiment(cache.experiment_paths()[n])]
+    default = [n for n in dict.fromkeys(first) if n in names] or ([] if asked else fine[:1])
     kept = [n for n in st.session_state.get("compared", []) if n in names]
     now = st.session_state.get("experiment", st.session_state.get("last-experiment"))
     if isinstance(now, str):  # as another page left it, which shows one experiment
         back = kept if kept and kept[0] == now else [now]
         st.session_state["last-experiment"] = ",".join(back)
         st.session_state["experiment"] = back if now else None
-    address.recall("experiment", _parse(names), default)
+    text = address.given("experiment")
+    if asked and st.session_state.get("url-experiment") != text:
+        st.session_state["experiment"] = [n for n in asked if n in names]
+        st.session_state["url-experiment"] = text
+    else:
+        address.recall("experiment", _parse(names), default)
     found = cache.experiment_paths()
 
     def show(name: str) -> str:
         return f"{name} (recorded example)" if cache.is_example(found[name]) else name
 
     chosen = st.multiselect("Experiments", names, key="experiment", format_func=show)
+    if asked and sorted(chosen) == sorted(n for n in asked if n in names):
+        for name in (n for n in asked if n not in names):
+            runs.say_absent("experiment", name, names)  # and the address stays
+        return chosen
     address.keep_several("experiment", chosen)
     # other pages show one experiment: the first
     st.session_state["last-experiment"] = chosen[0] if chosen else ""
     st.session_state["compared"] = list(chosen)
     return chosen
+
+
+def _absent(names: list[str]) -> list[str]:
+    """Return the experiments an address names, where some of them are not there; else nothing."""
+    asked = address.listed(address.given("experiment") or "")
+    return asked if any(name not in names for name in asked) else []
 
 
 def _parse(names: list[str]) -> Callable[[str], list[str] | None]:
@@ -113,6 +150,13 @@ def _limited(transfer: list[Run], wanted: list[str]) -> list[Run]:
     """Keep the runs chosen elsewhere, say so, and offer all."""
     held = set(wanted)
     kept = [r for r in transfer if full_name(r) in held]
+    gone = held - {full_name(r) for r in kept}
+    if gone:
+        named = ", ".join(sorted(gone)[:5]) + (", …" if len(gone) > 5 else "")
+        st.warning(
+            f"Of the runs in this address {len(gone)} are not here: {named}.",
+            icon=":material/search_off:",
+        )
     with st.container(horizontal=True, vertical_alignment="center"):
         st.caption(
             f"Only the {len(kept)} runs (of {len(transfer)}) that were chosen on the overview."

@@ -11,7 +11,6 @@ import streamlit as st
 from dtvg import export
 from dtvg.analysis.compare.info import CompareInfo, Split
 from dtvg.analysis.compare.lines import (
-    SYMBOLS,
     Cell,
     Lines,
     Spread,
@@ -119,8 +118,21 @@ def scores(choice: Choice, dark: bool) -> None:
     )
     st.caption(f"Interval: {info.interval}.")
     show.notes(info.notes)
+    _health(info, choice)
     _budgets(info, choice)
     _published(info, lines, choice)
+
+
+def _health(info: CompareInfo, choice: Choice) -> None:
+    """Say which runs trained nothing, and which sources had learned nothing."""
+    found = info.health
+    if not found.notes:
+        return
+    st.warning("  \n".join(found.notes), icon=":material/health_and_safety:")
+    with st.expander("Health of runs and sources", icon=":material/health_and_safety:"):
+        show.numbers(found.table, f"{choice.name}-health", f"health-{choice.name}")
+        if len(found.sources):
+            show.numbers(found.sources, f"{choice.name}-sources", f"sources-{choice.name}")
 
 
 def _budgets(info: CompareInfo, choice: Choice) -> None:
@@ -176,7 +188,7 @@ def _text(cell: Cell) -> str:
     if cell.empty:
         return ""
     spread = f" {cell.around}" if cell.around else ""
-    return f"{cell.percent}{spread} {SYMBOLS[cell.mark]}".strip()
+    return f"{cell.percent}{spread} {cell.signs}".strip()
 
 
 def _look(cell: Cell) -> str:
@@ -260,6 +272,7 @@ def verdicts(choice: Choice, dark: bool) -> None:
         _pairs_drawn(info, target).of(target),
         f"{choice.name}-verdicts-{target}",
     )
+    st.caption(_not_drawn(info, target))
     here = shown["target"] == target
     here &= shown.index.isin(_pairs_drawn(info, target).table.index)
     if here.any():
@@ -275,6 +288,18 @@ def verdicts(choice: Choice, dark: bool) -> None:
     show.notes(tuple(verdict_notes(info)))
     _exports(info, choice.name)
     _over_targets(info, key, dark)
+
+
+def _not_drawn(info: CompareInfo, target: str) -> str:
+    """Name the comparisons that the figure lacks, so that none goes missing silently."""
+    table = info.paired.table
+    table = table[table["target"] == target] if len(table) else table
+    there = {(r.subject, r.baseline) for r in table.itertuples(index=False) if r.n_seeds}
+    lacking = [f"{mine} − {other}" for mine, other in info.against if (mine, other) not in there]
+    if not lacking:
+        return ""
+    more = f" and {len(lacking) - 6} more" if len(lacking) > 6 else ""
+    return f"Not drawn, for no seed has finished both on {target}: {', '.join(lacking[:6])}{more}."
 
 
 def _over_targets(info: CompareInfo, key: str, dark: bool) -> None:

@@ -144,11 +144,12 @@ def settings(choice: Choice, dark: bool) -> None:
         show.notes(made.notes)
     st.subheader("Runs: settings that differ", anchor=False)
     named = choice.named()
-    address.recall("diff", address.several(list(named)), _some_runs(choice))
+    first = _some_runs(choice)
+    address.recall("diff", address.several(list(named)), first)
     chosen = st.multiselect(
         "Runs", list(named), key="diff", max_selections=MOST_SETTINGS, placeholder="Choose runs"
     )
-    address.keep_several("diff", chosen)
+    address.keep_several("diff", chosen, first)
     if len(chosen) < 2:
         st.info("Choose two or more runs.")
         return
@@ -164,6 +165,6 @@ def _some_runs(choice: Choice) -> list[str]:
     """One run of each experiment, or of the first methods of the only one."""
     found: dict[tuple[str, str], str] = {}
     for run in choice.runs:
-        place = run.experiment if len(choice.experiments) > 1 else run.method_name
+        place = run.path.parent.name if len(choice.experiments) > 1 else run.method_name
         found.setdefault((run.experiment, place), full_name(run))
     return list(found.values())[:4]

@@ -282,7 +282,7 @@ def _is_method(value: Any) -> bool:
 
 def changes_in_address() -> dict[str, Any]:
     """Return the dotted settings an address carries; empty where none came from outside."""
-    given = st.query_params.get("set", "")
+    given = address.given("set") or ""
     if given == st.session_state.get("url-set"):
         return {}
     try:
@@ -300,8 +300,8 @@ def keep_in_address(draft: Draft) -> None:
     text = yaml.safe_dump(changed, default_flow_style=True, width=100_000, sort_keys=False).strip()
     if changed and len(text) <= URL_LIMIT:
         address.keep("set", text)
-    elif "set" in st.query_params:
-        del st.query_params["set"]
+    elif address.given("set") is not None:
+        address.put("set", None)
 
 
 def differences(base: dict[str, Any], values: dict[str, Any]) -> dict[str, Any]:

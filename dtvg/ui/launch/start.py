@@ -35,9 +35,9 @@ def choose() -> Draft | None:
         )
         or before
     )
-    address.keep("preset", kind)
-    if kind != "clone":
-        st.query_params.pop("clone", None)
+    address.keep("preset", kind, "demo")
+    if kind != "clone" and address.given("clone") is not None:
+        address.put("clone", None)
     changes = draft.changes_in_address()
     if kind == "clone":
         return _clone(changes)
@@ -49,11 +49,18 @@ def choose() -> Draft | None:
 
 def _older_addresses() -> None:
     """Let `?clone=…` alone choose cloning, and take addresses of earlier versions."""
-    if "preset" not in st.query_params and "clone" in st.query_params:
-        st.query_params["preset"] = "clone"
-    if st.query_params.get("from") is not None:
-        st.query_params["preset"] = "yaml" if "YAML" in st.query_params["from"] else "demo"
-        del st.query_params["from"]
+    former = address.given("from")
+    if former is not None:
+        _take("yaml" if "YAML" in former else "demo")
+        address.put("from", None)
+    elif address.given("preset") is None and address.given("clone") is not None:
+        _take("clone")
+
+
+def _take(kind: str) -> None:
+    """Begin with what an older address means."""
+    address.put("preset", kind)
+    st.session_state["preset"] = kind
 
 
 def _clone(changes: dict[str, Any]) -> Draft | None:

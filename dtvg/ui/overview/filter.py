@@ -63,7 +63,7 @@ def choose_text() -> str:
         placeholder="method=dtvg seed<2 state=failed tag=x, or part of a name",
         help=HELP,
     )
-    address.keep("filter", text)
+    address.keep("filter", text, "")
     return text.strip()
 
 
@@ -102,12 +102,12 @@ def choose_view(text: str) -> View:
                 format_func=lambda c: TITLES.get(c, c),
                 help="Every setting of a run can be a column.",
             )
-            address.keep_several("columns", columns)
+            address.keep_several("columns", columns, STANDARD)
             keys = ["newest", *(c for c in overview.names() if c not in ("tag", "label"))]
             sort = runs.choose("Sort by", keys, "sort", show=lambda c: TITLES.get(c, c))
             address.recall("falling", address.truth, False)
             falling = st.toggle("Largest first", key="falling")
-            address.keep("falling", falling)
+            address.keep("falling", falling, False)
     return View(level, tuple(columns), sort or "newest", falling, text)
 
 

@@ -1,0 +1,126 @@
+"""Addresses: what is not there is said and stays, defaults are not written, foreign keys go."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from tests.analysis.factory import config, record
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture(scope="module")
+def recorded(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    runs = tmp_path_factory.mktemp("recorded")
+    record(runs, config(targets=["lake"], seeds=[0, 1]), steps=20)
+    record(runs, config("other", targets=["lake"], seeds=[0]), steps=20)
+    return runs
+
+
+@pytest.fixture
+def home(own_home: Path, recorded: Path) -> Path:
+    shutil.copytree(recorded / "trial", own_home / "runs" / "trial")
+    return own_home
+
+
+def opened(page: str, **query: str) -> AppTest:
+    made = AppTest.from_file(str(ROOT / "pages" / f"{page}.py"), default_timeout=60)
+    for key, value in query.items():
+        made.query_params[key] = value
+    return sound(made.run())
+
+
+def sound(made: AppTest) -> AppTest:
+    assert not made.exception and not made.error
+    return made
+
+
+def query(made: AppTest) -> dict[str, str]:
+    return {k: v[0] if isinstance(v, list) else v for k, v in made.query_params.items()}
+
+
+def said(made: AppTest) -> str:
+    return " ".join(w.value for w in made.warning)
+
+
+@pytest.mark.parametrize("page", ["live", "groups", "explain", "compare", "share"])
+def test_an_experiment_that_is_not_there_is_said_and_its_address_stays(
+    home: Path, page: str
+) -> None:
+    asked = {"experiment": "trail", "run": "lake.dtvg.s0", "view": "Seeds"}
+    made = opened(page, **asked)
+    assert "no experiment 'trail'" in said(made) and "'trial'" in said(made)
+    assert query(sound(made.run())) == asked
+    if page == "compare":
+        sound(made.multiselect[0].set_value(["trial"]).run())
+    else:
+        sound(made.selectbox(key="experiment").select("trial").run())
+    assert query(made)["experiment"] == "trial" and "trail" not in said(made)
+
+
+def test_a_run_that_is_not_there_is_said_and_another_experiment_begins_at_its_own(
+    home: Path, recorded: Path
+) -> None:
+    shutil.copytree(recorded / "other", home / "runs" / "other")
+    asked = {"experiment": "trial", "run": "lake.dtvg.s7"}
+    made = opened("groups", **asked)
+    assert "has no run 'lake.dtvg.s7'" in said(made) and query(made) == asked
+    sound(made.selectbox(key="experiment").select("other").run())
+    assert query(made) == {"experiment": "other", "run": "lake.dtvg.s0"} and not said(made)
+    sound(made.selectbox(key="experiment").select("trial").run())
+    assert query(made)["experiment"] == "trial" and not said(made)
+
+
+def test_a_step_that_is_not_recorded_is_said_and_the_nearest_one_offered(home: Path) -> None:
+    asked = {"experiment": "trial", "run": "lake.dtvg.s0", "step": "400"}
+    made = opened("explain", **asked)
+    assert "Step '400'" in said(made) and query(made) == asked
+    assert not [h for h in made.subheader if "decision" in h.value]
+    (button,) = [b for b in made.button if b.label.startswith("Show step")]
+    sound(button.click().run())
+    assert "The decision at step 20" in [h.value for h in made.subheader]
+    assert not said(made)
+
+
+def test_a_step_of_the_run_opens_and_the_newest_is_not_written(home: Path) -> None:
+    asked = {"experiment": "trial", "run": "lake.dtvg.s0", "step": "7"}
+    made = opened("explain", **asked)
+    assert query(made) == asked
+    sound(made.slider(key="step").set_value(20).run())
+    assert "step" not in query(made)
+
+
+def test_defaults_and_foreign_keys_are_not_in_an_address_and_choices_are(home: Path) -> None:
+    assert query(opened("overview")) == {}
+    made = opened("compare", experiment="trial", split="test", which="best", tour="2")
+    assert query(made) == {"experiment": "trial"}
+    sound(made.selectbox(key="split").select("validation").run())
+    assert query(made) == {"experiment": "trial", "split": "validation"}
+    del made.query_params["split"]  # the back button
+    sound(made.run())
+    assert made.selectbox(key="split").value == "test"
+
+
+def test_of_two_experiments_the_one_that_is_there_is_compared_and_the_other_named(
+    home: Path,
+) -> None:
+    made = opened("compare", experiment="trial,gone")
+    assert "'gone'" in said(made) and made.multiselect[0].value == ["trial"]
+    assert query(made) == {"experiment": "trial,gone"}
+    made = opened("compare", runs="trial/lake.dtvg.s0,trial/lake.none.s9")
+    assert "lake.none.s9" in said(made)
+
+
+def test_a_foreign_folder_is_nobody_s_default(home: Path) -> None:
+    (home / "runs" / "wandb" / "run-1").mkdir(parents=True)
+    for page in ("live", "groups", "compare"):
+        assert query(opened(page))["experiment"] == "trial"
+
+
+def test_a_task_that_is_not_there_is_said(home: Path) -> None:
+    made = opened("tasks", task="rtee")
+    assert "no task 'rtee'" in said(made) and query(made) == {"task": "rtee"}
