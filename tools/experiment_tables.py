@@ -121,14 +121,15 @@ def verdicts(experiment: Experiment, method: str | None = None) -> str:
         "| against | target | seeds | difference, points | corrected interval | corrected p | |",
         "|---" * 7 + "|",
     ]
-    for row in table.itertuples():
-        judged = not math.isnan(row.p_corrected)
-        interval = f"{100 * row.low_corrected:+.1f} to {100 * row.high_corrected:+.1f}"
-        lines.append(
-            f"| {row.baseline} | {row.target} | {row.n_seeds} | {100 * row.difference:+.1f} | "
-            f"{interval if judged else ''} | {f'{row.p_corrected:.3f}' if judged else ''} | "
-            f"{row.verdict if judged else 'reference'} |"
-        )
+    for row in table.to_dict("records"):
+        judged = not math.isnan(row["p_corrected"])
+        interval = f"{100 * row['low_corrected']:+.1f} to {100 * row['high_corrected']:+.1f}"
+        cells = [row["baseline"], row["target"], row["n_seeds"], f"{100 * row['difference']:+.1f}"]
+        if judged:
+            cells += [interval, f"{row['p_corrected']:.3f}", row["verdict"]]
+        else:
+            cells += ["", "", "reference"]
+        lines.append(f"| {' | '.join(map(str, cells))} |")
     return "\n".join(lines)
 
 
@@ -140,13 +141,12 @@ def gains(experiment: Experiment, method: str | None = None) -> str:
         "| target | source | made to be | measured gain, points | 95 % over seeds | zero vector |",
         "|---" * 6 + "|",
     ]
-    for row in found.itertuples():
-        seeds, of = zero.get((row.target, row.source), (0, 0))
-        lines.append(
-            f"| {row.target} | {row.source} | {row.known} | {100 * row.difference:+.1f} | "
-            f"{100 * row.low:+.1f} to {100 * row.high:+.1f} | "
-            f"{f'in {seeds} of {of} seeds' if seeds else 'no'} |"
-        )
+    for row in found.to_dict("records"):
+        seeds, of = zero.get((row["target"], row["source"]), (0, 0))
+        cells = [row["target"], row["source"], row["known"], f"{100 * row['difference']:+.1f}"]
+        cells.append(f"{100 * row['low']:+.1f} to {100 * row['high']:+.1f}")
+        cells.append(f"in {seeds} of {of} seeds" if seeds else "no")
+        lines.append(f"| {' | '.join(map(str, cells))} |")
     return "\n".join(lines)
 
 

@@ -31,7 +31,9 @@ def cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     """A cluster whose first node trains nothing; tests add those that do."""
     monkeypatch.setenv("RAY_worker_niceness", "0")
     monkeypatch.setenv("RAY_health_check_initial_delay_ms", "1000")
-    made = cluster_utils.Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False})
+    made = cluster_utils.Cluster(
+        initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False}
+    )
     yield made
     with contextlib.suppress(Exception):
         ray.shutdown()
