@@ -23,6 +23,7 @@ from dtvg.errors import StoreError
 from dtvg.store import digests
 from dtvg.store.files import json_text, locked, read_json, replace_bytes, replace_json
 from dtvg.store.formats import PromptFacts, checked
+from dtvg.store.lease import hold_when_free
 
 
 @dataclass(frozen=True, eq=False)
@@ -210,9 +211,14 @@ class PromptBank:
     def lock(self, key: str) -> Iterator[None]:
         """Be the only process that trains this prompt; waits for another one.
 
-        The system frees the lock of a process that died.
+        The system frees the lock of a process that died. Where the file system has no locks a
+        lease takes its place, which ends some minutes after its holder's last sign.
         """
-        with locked(self.root / ".locks" / key):
+        with locked(self.root / ".locks" / key) as held:
+            if held:
+                yield
+                return
+        with hold_when_free(self.root / ".locks" / f"{key}.lease"):
             yield
 
     @contextmanager

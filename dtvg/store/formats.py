@@ -44,6 +44,7 @@ class StatusFile(_Kept):
     cohort: str | None = None
     pid: int | None = None
     host: str | None = None
+    job: str = ""
     started_at: float | None = None
     updated_at: float | None = None
     seconds: float | None = None

@@ -7,7 +7,7 @@ gained over no transfer. docs/claims.md.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import permutations
 from math import factorial
 
@@ -30,7 +30,7 @@ from dtvg.analysis.claims.claim import (
 )
 from dtvg.analysis.claims.effects import Effect, Part, of_seeds, summed
 from dtvg.analysis.compare.scores import SUBJECT
-from dtvg.analysis.statistics import Interval, average_ranks, rank_correlation, t_interval
+from dtvg.analysis.statistics import Interval, average_ranks, correlation, t_interval
 from dtvg.errors import StoreError
 from dtvg.store.reader import Run, read_grams, read_prompts
 
@@ -87,6 +87,8 @@ def claim(blocks: Sequence[Block], margin: float) -> Claim:
         Part(name, [made[name] for made in effects]) for name in (DIFFERENCE, VECTORS, PROMPTS)
     ]
     summary = summed(parts[0].effects)
+    summary = replace(summary, low=float(np.maximum(summary.low, -2)))
+    summary = replace(summary, high=float(np.minimum(summary.high, 2)))
     missing = missing_everywhere([] if there else [what for _, what in found])
     verdict = judged(summary, margin)
     sentence = ""
@@ -194,14 +196,19 @@ def effects_of(one: Measured) -> dict[str, Effect]:
     """Return both correlations and their difference on one target."""
     orders = _orders(len(one.sources))
     drawn = {}
+    ranked = [average_ranks(gains)[orders] for gains in one.gains]  # orders keep the ranks
     for name, similarity in ((VECTORS, one.vectors), (PROMPTS, one.prompts)):
-        every = [rank_correlation(s, g[orders]) for s, g in zip(similarity, one.gains, strict=True)]
+        every = [
+            correlation(average_ranks(s), gains)
+            for s, gains in zip(similarity, ranked, strict=True)
+        ]
         drawn[name] = np.array(every)  # [S orders], the first as it is
     drawn[DIFFERENCE] = drawn[VECTORS] - drawn[PROMPTS]
-    return {name: _effect(one, values) for name, values in drawn.items()}
+    most = {DIFFERENCE: 2.0}
+    return {name: _effect(one, values, most.get(name, 1.0)) for name, values in drawn.items()}
 
 
-def _effect(one: Measured, drawn: Floats) -> Effect:
+def _effect(one: Measured, drawn: Floats, most: float) -> Effect:
     """Return a correlation, with the wider of the intervals over seeds and over sources."""
     by_seed = dict(zip(one.seeds, map(float, drawn[:, 0]), strict=True))
     chance = drawn.mean(axis=0)
@@ -210,7 +217,8 @@ def _effect(one: Measured, drawn: Floats) -> Effect:
     def interval(level: float) -> Interval:
         half = float(np.quantile(np.abs(chance), level, method="higher"))
         ends = t_interval(values, level)
-        return Interval(min(ends.low, centre - half), max(ends.high, centre + half))
+        low, high = min(ends.low, centre - half), max(ends.high, centre + half)
+        return Interval(max(low, -most), min(high, most))  # none lies beyond what there can be
 
     plain = of_seeds(one.target, by_seed, wider=float(chance.var()))
     return Effect(
