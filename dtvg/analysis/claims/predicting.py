@@ -135,7 +135,10 @@ def measure(block: Block) -> tuple[Measured | None, str]:
         alone = [singles[s][seed] for s in sources if seed in singles[s]]
         if len(alone) < len(sources):
             continue
-        pairs = _from_prompts(alone) or _from_grams(block, seed, sources)
+        places = [(run, 0) for run in alone]
+        pairs = _from_prompts(places)
+        if pairs is None:
+            pairs = _from_other_runs(block, seed, sources) or _from_grams(block, seed, sources)
         if pairs is not None:
             base = none[seed].test_score or 0.0
             seeds.append(seed)
@@ -146,23 +149,42 @@ def measure(block: Block) -> tuple[Measured | None, str]:
     return Measured(block.name, sources, tuple(seeds), vectors, prompts, gains), ""
 
 
-def _from_prompts(alone: Sequence[Run]) -> tuple[Floats, Floats] | None:
-    """Return both similarities `[n]` from the prompts that single runs started from."""
+def _from_other_runs(
+    block: Block, seed: int, sources: Sequence[str]
+) -> tuple[Floats, Floats] | None:
+    """Return both similarities `[n]` from a run of the seed that kept all prompts."""
+    for run in block.finished:
+        if run.seed == seed and set(sources) <= set(run.sources):
+            found = _from_prompts([(run, run.sources.index(s)) for s in sources])
+            if found is not None:
+                return found
+    return None
+
+
+def _from_prompts(places: Sequence[tuple[Run, int]]) -> tuple[Floats, Floats] | None:
+    """Return both similarities `[n]` from the prompts that runs started from.
+
+    Args:
+        places: for each source a run, and the place of the source among the run's.
+    """
     found = []
-    for run in alone:
+    for run, place in places:
         try:
             tensors = read_prompts(run, "initial")
             init, target = tensors["init"], tensors["target_prompt"]
-            (vector,) = tensors["source_vectors"]
-        except (StoreError, KeyError, ValueError):
+            vectors = tensors["source_vectors"]
+        except (StoreError, KeyError):
             return None
+        if len(vectors) != len(run.sources):
+            return None
+        vector = vectors[place]
         own, start, moved = (x.astype(np.float64).mean(0) for x in (target, init, vector))
         there = start + moved
         length = float(np.linalg.norm(own) * np.linalg.norm(there))
         cosine = float(own @ there) / length if length else 0.0
         found.append((float((own - start) @ moved) / len(start), cosine))
-    vectors, prompts = np.array(found).T
-    return vectors, prompts
+    similarity, cosines = np.array(found).T
+    return similarity, cosines
 
 
 def _from_grams(block: Block, seed: int, sources: Sequence[str]) -> tuple[Floats, Floats] | None:

@@ -60,7 +60,9 @@ def test_what_is_missing_is_named(stores: Stores, claims_of: ClaimsOf) -> None:
         "runs of `dtvg-fixed`", "runs of `all_sources`",
     ]  # fmt: skip
     assert "It needs runs of `dtvg-fixed`" in some["d"].takes
-    assert claims_info([])["g"].verdict == CANNOT_TELL
+    nothing = claims_info([])
+    assert verdicts(nothing, "abcdefg") == dict.fromkeys("abcdefg", CANNOT_TELL)
+    assert all(claim.takes == "It needs finished runs." for claim in nothing.claims)
 
 
 def test_an_oracle_of_another_experiment_counts_if_only_methods_differ(
