@@ -16,7 +16,6 @@ import pandas as pd
 
 from dtvg.analysis.compare.info import AVERAGE, CompareInfo
 from dtvg.analysis.compare.lines import (
-    SYMBOLS,
     Cell,
     Line,
     Lines,
@@ -306,6 +305,8 @@ _ESCAPES = {
     "‡": r"$^{\ddagger}$",
     "°": r"$^{\circ}$",
     "*": r"$^{\ast}$",
+    "⇓": r"$^{\Downarrow}$",
+    "↓": r"$^{\downarrow}$",
     "±": r"$\pm$",
     "≤": r"$\leq$",
     "≥": r"$\geq$",

@@ -103,7 +103,13 @@ EVENTS: tuple[Column, ...] = (
         "started, resumed, best, early_end, restarted, stopped, failed, ...",
     ),
     Column("detail", "string", False, "one sentence for people; nothing is read back from it"),
-    Column("subject", "string", True, "source that is pinned, banned, freed or weak; else null", since=2),
+    Column(
+        "subject",
+        "string",
+        True,
+        "source that is pinned, banned, freed or weak; else null",
+        since=2,
+    ),
 )
 
 PREDICTIONS: tuple[Column, ...] = (

@@ -10,11 +10,12 @@ from pathlib import Path
 
 import streamlit as st
 
+from dtvg.analysis.compare.references import of_target
 from dtvg.figures.curves import Y_TITLES, curves_figure
 from dtvg.figures.groups import timeline_figure
 from dtvg.records import RunState
 from dtvg.store.reader import Experiment, Run, open_experiment
-from dtvg.ui import address, cache, control, runs, show
+from dtvg.ui import address, cache, control, health, runs, show
 from dtvg.ui.page import is_dark
 
 QUANTITIES = ("loss", "grad_norm", "lr_prompt", "lr_scale", "lr_scale_target", "step_ms")
@@ -94,11 +95,14 @@ def draw(experiment: Experiment, name: str, view: View) -> None:
     st.progress(done / total if total else 0.0, f"{done:,} of {total:,} run steps: {text}")
     run = next(r for r in experiment.runs if r.name == name)
     st.markdown(
-        f"**{run.name}** {runs.badge(run)} step {run.step:,} of {run.total_steps:,}"
+        f"**{run.name}** {runs.badge(run)} {health.badges(run)} "
+        f"step {run.step:,} of {run.total_steps:,}"
         + (f", loss {run.loss:.3f}" if run.loss is not None else "")
         + (f", validation {show.percent(run.score)}" if run.score is not None else "")
     )
     runs.complain(run)
+    health.of_run(run)
+    health.of_sources(run)
     _charts(experiment, run, view)
 
 
@@ -137,7 +141,7 @@ def _charts(experiment: Experiment, run: Run, view: View) -> None:
     with right:
         score = cache.curves(shown, quantity="score", **options)
         show.figure(
-            curves_figure(score, dark),
+            curves_figure(score, dark, lines=of_target(shown, run.target).lines),
             f"live-score-{key}",
             "Validation score",
             score.table,

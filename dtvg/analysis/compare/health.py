@@ -85,6 +85,4 @@ def _source_notes(table: pd.DataFrame) -> list[str]:
         seeds = sorted(set(rows["seed"]))
         many = f"seed{'' if len(seeds) == 1 else 's'} {', '.join(map(str, seeds))}"
         parts.append(f"{source} ({state}, {many})")
-    return [
-        f"Sources that learned nothing, and still count as candidates: {'; '.join(parts)}."
-    ]
+    return [f"Sources that learned nothing, and still count as candidates: {'; '.join(parts)}."]

@@ -13,6 +13,7 @@ import pandas as pd
 import streamlit as st
 
 from dtvg import paths
+from dtvg.analysis.sources import planned_sentences, planned_sources
 from dtvg.config import DeviceConfig, ExperimentConfig
 from dtvg.errors import DtvgError
 from dtvg.jobs import devices as machine
@@ -22,7 +23,7 @@ from dtvg.jobs.readiness import Finding, findings
 from dtvg.plan import Plan, plan
 from dtvg.plan.estimate import Estimate, duration, estimate
 from dtvg.plan.words import RATE_COLUMNS, budget_note, cohort_rows, rate_cells, rate_rows
-from dtvg.ui import control, forms
+from dtvg.ui import control, forms, prompts
 from dtvg.ui.launch import draft as launch_draft
 from dtvg.ui.launch.draft import Draft
 
@@ -89,6 +90,9 @@ def show(configs: Sequence[ExperimentConfig]) -> None:
         f"again. {sum(made.run_steps for made in plans):,} steps in all, in {cohorts} "
         f"cohort{'s' * (cohorts != 1)} of runs that train together. {_parameters(costs)}"
     )
+    weak = {s for config in configs for s in _weak(config)}
+    if weak:
+        st.warning("  \n".join(sorted(weak)), icon=":material/source:")
     _cohorts(plans[0], configs[0].name if len(configs) > 1 else "")
     _rates(plans[0], configs[0].name if len(configs) > 1 else "")
     memory = [cost.memory_gib for cost in costs]
@@ -96,6 +100,11 @@ def show(configs: Sequence[ExperimentConfig]) -> None:
     device = machine.pick(configs[0].device.name, devices())
     if device is not None:
         _device(device, configs[0], most)
+
+
+def _weak(config: ExperimentConfig) -> list[str]:
+    """Name the sources that are in the prompt bank and learned nothing."""
+    return planned_sentences(planned_sources(config, prompts.bank().prompts))
 
 
 def _cohorts(made: Plan, of: str) -> None:
