@@ -71,11 +71,7 @@ def add(commands: Any) -> None:
     resume = action("resume", "continue whatever is unfinished", resume_runs, "+")
     resume.add_argument("--quiet", action="store_true", help="no progress bars")
     report.add_report(actions)
-    together = action(
-        "merge", "make one experiment of several that differ only in seeds, targets or methods",
-        merge_runs, "+",
-    )  # fmt: skip
-    together.add_argument("--name", required=True, help="name of the new experiment")
+    _add_merge(actions)
 
 
 HOLDS = {
@@ -329,6 +325,16 @@ def resume_runs(arguments: argparse.Namespace) -> int:
             run_experiment(experiment, report, only=names or None)
         status = max(status, print_outcome(open_experiment(path)))
     return status
+
+
+def _add_merge(actions: Any) -> None:
+    """Add the action to the group `runs`."""
+    what = "make one experiment of several that differ only in seeds, targets or methods"
+    made = actions.add_parser("merge", help=what)
+    made.add_argument("places", nargs="+", metavar="EXPERIMENT")
+    made.add_argument("--runs-dir", type=Path, help="folder of experiments")
+    made.add_argument("--name", required=True, help="name of the new experiment")
+    made.set_defaults(do=merge_runs)
 
 
 def merge_runs(arguments: argparse.Namespace) -> int:

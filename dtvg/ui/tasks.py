@@ -11,7 +11,7 @@ from dtvg.errors import DtvgError
 from dtvg.tasks.catalogue import described_tasks
 from dtvg.tasks.checking import Check, check_given, keep_given
 from dtvg.tasks.places import ALL_ENDINGS
-from dtvg.ui import show
+from dtvg.ui import address, show
 
 EXAMPLE = """\
 title: Is the review kind?
@@ -25,6 +25,7 @@ metrics: [accuracy]
 
 def section() -> None:
     """Show the described tasks, and a form that checks and keeps another one."""
+    address.uses("folder")  # which the page's own field keeps there
     st.subheader("Tasks of your own", anchor=False)
     own, wrong = described_tasks()
     rows = [(name, spec.title, spec.described_in) for name, spec in own.items()]

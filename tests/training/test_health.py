@@ -18,7 +18,6 @@ from dtvg.store.reader import open_experiment, open_run, read_table
 from dtvg.testing.tiny_run import tiny_config
 from dtvg.training import procedures
 
-
 pytestmark = pytest.mark.filterwarnings("ignore:invalid value:RuntimeWarning")
 
 
@@ -91,7 +90,9 @@ def test_signs_go_on_over_a_resume() -> None:
     for one in (signs, again):
         one.add_steps([1.0] * 40, [0.0] * 40)
         one.add_score(42, 0.5)
-    assert again.to_json() == signs.to_json() and signs.without_gradient == 41 and signs.at_best == 2
+    assert (
+        again.to_json() == signs.to_json() and signs.without_gradient == 41 and signs.at_best == 2
+    )
 
 
 def test_given_prompts_that_do_not_fit_are_found_before_a_start(
