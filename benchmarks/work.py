@@ -1,4 +1,4 @@
-"""One piece of work, prompt tuning of a T5, done by the cohort engine and by PEFT's usual way."""
+"""One piece of work, prompt tuning, done by the cohort engine and by PEFT's usual way."""
 
 from __future__ import annotations
 
@@ -13,10 +13,12 @@ import numpy as np
 import pyarrow.parquet as pq
 import torch
 
-from dtvg.backbones.base import Encoded
+from dtvg.backbones.base import Backbone, Encoded
+from dtvg.backbones.decoder_only import DecoderOnly
 from dtvg.backbones.encoder_decoder import EncoderDecoder
 from dtvg.config import RunConfig, build_config
 from dtvg.training.batches import TokenisedTask, batch_rows
+from dtvg.training.engine import Engine
 from dtvg.training.recording import StepLog
 from dtvg.training.state import RunData, RunSlot, build_stacks
 from dtvg.training.step import cohort_step
@@ -26,6 +28,25 @@ SIZES = {
     "small": {"d_model": 256, "d_kv": 32, "d_ff": 1024, "num_layers": 4, "num_heads": 8},
     "t5-base": {"d_model": 768, "d_kv": 64, "d_ff": 3072, "num_layers": 12, "num_heads": 12},
 }
+"""T5s with random weights."""
+DECODERS = {
+    "tiny-llama": {
+        "hidden_size": 48,
+        "intermediate_size": 96,
+        "num_hidden_layers": 3,
+        "num_attention_heads": 3,
+        "num_key_value_heads": 1,
+    },
+    "smollm2-135m": {
+        "hidden_size": 576,
+        "intermediate_size": 1536,
+        "num_hidden_layers": 30,
+        "num_attention_heads": 9,
+        "num_key_value_heads": 3,
+    },
+}
+"""Llamas with random weights; the second has SmolLM2-135M's shapes, and so its speed."""
+BACKBONES = (*SIZES, *DECODERS)
 SOURCES = ("sst2", "mnli", "qnli", "qqp", "mrpc", "cola")
 WARM = 3
 """Steps before the clock starts."""
@@ -50,10 +71,15 @@ class Silent:
 
 
 def make_model(size: str, device: str, dtype: torch.dtype, vocabulary: int = 32_128) -> Any:
-    """Return a T5 of a size with random weights, without dropout."""
+    """Return a T5 or Llama of a size with random weights, without dropout."""
     import transformers
 
     torch.manual_seed(0)
+    if size in DECODERS:
+        shape: dict[str, Any] = dict(DECODERS[size])
+        words = 49_152 if size == "smollm2-135m" else 512
+        made = transformers.LlamaConfig(vocab_size=words, tie_word_embeddings=True, **shape)
+        return transformers.LlamaForCausalLM(made).eval().to(device, dtype)
     facts: dict[str, Any] = dict(SIZES[size])
     config = transformers.T5Config(
         vocab_size=vocabulary,
@@ -63,6 +89,12 @@ def make_model(size: str, device: str, dtype: torch.dtype, vocabulary: int = 32_
         **facts,
     )
     return transformers.T5ForConditionalGeneration(config).to(device, dtype)
+
+
+def wrapped(model: Any) -> Backbone:
+    """Return a model as the engine takes it."""
+    family = EncoderDecoder if model.config.is_encoder_decoder else DecoderOnly
+    return family(model, Numbers(), "bench", "0")
 
 
 def lengths(shared: Path | None, count: int) -> np.ndarray:
@@ -84,7 +116,7 @@ def lengths(shared: Path | None, count: int) -> np.ndarray:
     return np.clip(rng.lognormal(3.6, 0.6, count), 5, 256).astype(int)
 
 
-def make_rows(shared: Path | None, count: int = 400, vocabulary: int = 32_128) -> list[Encoded]:
+def make_rows(shared: Path | None, count: int = 400, vocabulary: int = 500) -> list[Encoded]:
     """Return examples with such lengths and random ids."""
     rng = np.random.default_rng(1)
     return [
@@ -145,21 +177,31 @@ def ours(
     budget: int,
     logged: bool = True,
 ) -> dict[str, float]:
-    """Train a cohort for that many steps; return what it took."""
-    slots = [make_slot(c, rows, model.config.d_model) for c in configs]
-    return ours_of(model, slots, steps, budget, logged)
+    """Train a cohort for that many steps; return what it took.
+
+    Args:
+        model: a model, or a backbone whose layers may be compiled.
+        rows: training rows.
+        configs: the runs.
+        steps: measured ones.
+        budget: padded tokens of a micro-batch.
+        logged: whether rows are made of the steps.
+    """
+    backbone = model if isinstance(model, Backbone) else wrapped(model)
+    slots = [make_slot(c, rows, backbone.width) for c in configs]
+    return ours_of(backbone, slots, steps, budget, logged)
 
 
 def ours_of(
-    model: Any, slots: Sequence[RunSlot], steps: int, budget: int, logged: bool = True
+    backbone: Backbone, slots: Sequence[RunSlot], steps: int, budget: int, logged: bool = True
 ) -> dict[str, float]:
     """Train new runs as a cohort for that many steps; return what it took."""
-    backbone = EncoderDecoder(model, Numbers(), "bench", "0")
+    apart = Engine().apart(backbone)
     stacks = build_stacks(slots, backbone.device, torch.float32)
     log = StepLog(stacks=len(stacks))
 
     def step() -> None:
-        records = cohort_step(backbone, stacks, budget)
+        records = cohort_step(backbone, stacks, budget, apart)
         for slot in slots:
             slot.step += 1
         if logged:
@@ -178,15 +220,22 @@ def ours_of(
     return {**found, "examples_per_s": examples / found["seconds"]}
 
 
-def flops_per_example(model: Any, rows: list[Encoded], config: RunConfig) -> float:
-    """Count the floating point operations of one step of one run, per example."""
+def flops_per_example(
+    backbone: Backbone, rows: list[Encoded], config: RunConfig, steps: int = 4
+) -> float:
+    """Count the floating point operations that some steps of one run need, per example.
+
+    They are counted without any padding, example by example: what is done beside it is waste.
+    """
     from torch.utils.flop_counter import FlopCounterMode
 
-    backbone = EncoderDecoder(model, Numbers(), "bench", "0")
-    stacks = build_stacks([make_slot(config, rows, backbone.width)], backbone.device, torch.float32)
+    slot = make_slot(config, rows, backbone.width)
+    stacks = build_stacks([slot], backbone.device, torch.float32)
     with FlopCounterMode(display=False) as counter:
-        cohort_step(backbone, stacks, 1 << 20)
-    return counter.get_total_flops() / config.optim.batch_size
+        for _ in range(steps):
+            cohort_step(backbone, stacks, 1)
+            slot.step += 1
+    return counter.get_total_flops() / config.optim.batch_size / steps
 
 
 def peft_trainer(
@@ -197,24 +246,25 @@ def peft_trainer(
     import transformers
 
     transformers.utils.logging.set_verbosity_error()
+    both = model.config.is_encoder_decoder
     settings = peft.PromptTuningConfig(
-        task_type="SEQ_2_SEQ_LM",
+        task_type="SEQ_2_SEQ_LM" if both else "CAUSAL_LM",
         num_virtual_tokens=config.prompt.length,
         num_transformer_submodules=1,
         prompt_tuning_init="RANDOM",
         tokenizer_name_or_path=None,
     )
-    wrapped = peft.get_peft_model(model, settings)
+    tuned = peft.get_peft_model(model, settings)
     batch = config.optim.batch_size
     chosen = [
         int(i)
         for step in range(1, steps + WARM + 1)
         for i in batch_rows("bench", config.data.seed, config.seed, batch, step, len(rows))
     ]
-    items = [{"input_ids": rows[i].source, "labels": rows[i].target} for i in chosen]
+    items = [_item(rows[i], both) for i in chosen]
     clock = _Clock(model.device.type)
     trainer = _Sequential(
-        model=wrapped,
+        model=tuned,
         args=transformers.TrainingArguments(
             output_dir=str(folder),
             max_steps=steps + WARM,
@@ -235,6 +285,15 @@ def peft_trainer(
     trainer.train()
     found = clock.found
     return {**found, "examples_per_s": steps * batch / found["seconds"]}
+
+
+def _item(row: Encoded, both: bool) -> dict[str, np.ndarray]:
+    """Return a row as a script would: of a causal model input and answer in one sequence."""
+    if both:
+        return {"input_ids": row.source, "labels": row.target}
+    whole = np.concatenate([row.source, row.target])
+    asked = np.arange(len(whole)) < len(row.source)
+    return {"input_ids": whole, "labels": np.where(asked, -100, whole)}
 
 
 def _collate(items: list[dict[str, np.ndarray]]) -> dict[str, torch.Tensor]:
@@ -287,7 +346,7 @@ def _Sequential(**options: Any) -> Any:  # noqa: N802 - stands for a class made 
     return _trainer_class()(**options)
 
 
-def peak_flops(device: str, dtype: torch.dtype, size: int = 4096) -> float:
+def peak_flops(device: str, dtype: torch.dtype, size: int = 8192) -> float:
     """Return the best rate of a large matrix product measured here."""
     size = size if device != "cpu" else 1024
     left, right = (torch.randn(size, size, device=device).to(dtype) for _ in range(2))

@@ -10,7 +10,7 @@ from typing import Any
 
 from dtvg.version import __version__
 
-_API = ("build_config", "load_config", "open_experiment", "open_run", "run", "tune")
+_API = ("build_config", "claims", "load_config", "open_experiment", "open_run", "run", "tune")
 __all__ = ["__version__", *_API]
 
 

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     import pandas as pd
     import plotly.graph_objects as go
 
+    from dtvg.analysis.claims.info import ClaimsInfo
     from dtvg.analysis.compare.info import CompareInfo
     from dtvg.store import reader
 
@@ -26,6 +27,7 @@ __all__ = [
     "Experiment",
     "Run",
     "build_config",
+    "claims",
     "load_config",
     "open_experiment",
     "open_run",
@@ -34,7 +36,7 @@ __all__ = [
 ]
 
 RUN_FIGURES = ("membership", "similarity", "group_size", "weights", "contribution", "loss", "score")
-EXPERIMENT_FIGURES = ("scores", "verdicts", "forest", "ranks", "profile", "curves")
+EXPERIMENT_FIGURES = ("scores", "verdicts", "forest", "ranks", "profile", "curves", "claims")
 
 
 @dataclass(frozen=True)
@@ -156,6 +158,14 @@ class Experiment:
         """Return results from papers on the same targets, with their source."""
         return self.compare().published.table
 
+    def claims(self, margin: float | None = None) -> ClaimsInfo:
+        """Return the paper's claims computed from its runs; `.table` is a DataFrame.
+
+        Args:
+            margin: difference of scores, 0..1, that would matter; None: as declared, else 0.01.
+        """
+        return claims(self, margin=margin)
+
     def export(self, form: str = "latex", tables: Sequence[str] | None = None) -> str:
         """Return the comparison as `csv`, `md` or `latex`, as `runs compare` writes it.
 
@@ -176,6 +186,7 @@ class Experiment:
         """
         require("app", "A figure")
         from dtvg.analysis.run.curves import curve_info
+        from dtvg.figures.claims import claims_figure
         from dtvg.figures.compare import (
             compare_figure,
             forest_figure,
@@ -190,6 +201,8 @@ class Experiment:
         if name == "curves":
             transfer = [view for view in self.view.runs if view.role == "transfer"]
             return curves_figure(curve_info(transfer, "score"), dark)
+        if name == "claims":
+            return claims_figure(self.claims(), dark)
         info = self.compare()
         drawn: dict[str, Callable[[], go.Figure]] = {
             "scores": lambda: compare_figure(info, dark),
@@ -202,28 +215,32 @@ class Experiment:
 
 
 def run(
-    config: ExperimentConfig, runs_dir: str | Path | None = None, progress: bool = True
+    config: ExperimentConfig,
+    runs_dir: str | Path | None = None,
+    progress: bool = True,
+    on: str | None = None,
 ) -> Experiment:
-    """Train an experiment here and now; goes on with it where it was begun before.
+    """Train an experiment and wait for it; goes on with it where it was begun before.
 
     Args:
         config: from `build_config` or `load_config`.
         runs_dir: folder of experiments; None: the default.
         progress: show progress bars.
+        on: `inline`, `local`, `ray`, `ray://host:port` or `slurm`; None: as `config.scale` says.
 
     Raises:
         DtvgError: as the command line, one sentence.
     """
-    from contextlib import nullcontext
-
     from dtvg import paths
-    from dtvg.cli.terminal import progress_bars
+    from dtvg.cli.run import train
     from dtvg.plan.stored import lay_out
-    from dtvg.training.procedures import run_experiment
+    from dtvg.scale.driver import placed
+    from dtvg.store.layout import create_experiment
 
-    made = lay_out(config, Path(runs_dir) if runs_dir else paths.runs())
-    with progress_bars() if progress else nullcontext(lambda report: None) as report:
-        run_experiment(made, report)
+    root, scale = Path(runs_dir) if runs_dir else paths.runs(), placed(config.scale, on)
+    inline = scale.on == "inline"
+    made = lay_out(config, root, scale.slots) if inline else create_experiment(config, root)
+    train(made, scale, quiet=not progress)
     return open_experiment(made.path)
 
 
@@ -268,3 +285,19 @@ def open_experiment(path: str | Path) -> Experiment:
     from dtvg.store import reader
 
     return Experiment(reader.open_experiment(path))
+
+
+def claims(*experiments: Experiment | str | Path, margin: float | None = None) -> ClaimsInfo:
+    """Compute the paper's claims from the runs of one or several experiments.
+
+    Args:
+        experiments: opened, or their folders.
+        margin: difference of scores, 0..1, that would matter; None: as declared, else 0.01.
+
+    Returns:
+        A claim each, by its letter (`claims(...)["d"]`), and all as DataFrames (`table`, `parts`).
+    """
+    from dtvg.analysis.claims.info import claims_info
+
+    opened = [e if isinstance(e, Experiment) else open_experiment(e) for e in experiments]
+    return claims_info([view for e in opened for view in e.view.runs], margin)

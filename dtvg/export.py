@@ -6,6 +6,7 @@ docs/verdicts.md "Exports".
 
 from __future__ import annotations
 
+import json
 import re
 import unicodedata
 from collections.abc import Callable, Sequence
@@ -14,6 +15,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from dtvg.analysis.claims.info import ClaimsInfo
+from dtvg.analysis.claims.lines import claims_shown
 from dtvg.analysis.compare.info import AVERAGE, CompareInfo
 from dtvg.analysis.compare.lines import (
     Cell,
@@ -321,6 +324,8 @@ _ESCAPES = {
     "×": r"$\times$",
     "→": r"$\rightarrow$",
     "λ": r"$\lambda$",
+    "ρ": r"$\rho$",
+    "∞": r"$\infty$",
     "’": "'",
 }
 
@@ -455,3 +460,56 @@ def _latex_table(
             rf"\end{{{floating}}}",
         ]
     )
+
+
+# -- claims --------------------------------------------------------------------------------
+
+CLAIMS_FORMATS = ("csv", "json", "md", "latex")
+SIGNS_OF_VERDICTS = "▲▼○ "
+
+
+def claims_text(info: ClaimsInfo, form: str, parts: bool = False, name: str = "experiment") -> str:
+    """Write the claims in a format.
+
+    Args:
+        info: from `claims_info`.
+        form: of `CLAIMS_FORMATS`; `json` has every number and comparison.
+        parts: in CSV every comparison of every claim, not the claims.
+        name: whose, for headings and labels.
+
+    Raises:
+        ConfigError: an unknown format.
+    """
+    if form not in CLAIMS_FORMATS:
+        raise ConfigError(unknown("format", form, CLAIMS_FORMATS))
+    if form == "csv":
+        return str(plain_cells(info.parts if parts else info.table).to_csv(index=False))
+    if form == "json":
+        return _claims_json(info)
+    frame = claims_shown(info)
+    told = [*info.notes, *(f"({c.key}) {c.found}" for c in info.claims if c.found)]
+    if form == "md":
+        rows = [[_plain(x) for x in row] for row in frame.to_numpy()]
+        body = _pipes(list(frame.columns), rows)
+        return f"## Claims: {_plain(name)}\n\n{body}\n\n{_plain(' '.join(told))}\n"
+    brief = frame.drop(columns="what it would take")
+    rows = [[latex_text(x.lstrip(SIGNS_OF_VERDICTS)) for x in row] for row in brief.to_numpy()]
+    head = [latex_text(c) for c in brief.columns]
+    caption = latex_text(f"The claims on {name}. {' '.join(told)}")
+    parts_of = [
+        f"% {latex_text(name)}: written by the DTVG workbench {__version__}",
+        r"% needs \usepackage{booktabs}",
+        _latex_table(head, [rows], caption, f"{name}-claims", "lllll"),
+    ]
+    return "\n".join(parts_of) + "\n"
+
+
+def _claims_json(info: ClaimsInfo) -> str:
+    """Everything that is known of each claim; what is no number is null."""
+    claims = json.loads(info.table.to_json(orient="records"))
+    for made, claim in zip(claims, info.claims, strict=True):
+        made["missing"] = list(claim.missing)
+        made["parts"] = json.loads(claim.parts.to_json(orient="records"))
+        made["notes"] = list(claim.notes)
+    content = {"targets": info.targets, "runs": info.runs, "notes": info.notes, "claims": claims}
+    return json.dumps(content, indent=1, ensure_ascii=False) + "\n"

@@ -72,6 +72,11 @@ def models() -> Path:
     return home() / "models"
 
 
+def compiled() -> Path:
+    """Return the folder of compiled layers, which any process may use again (`<home>/compiled`)."""
+    return home() / "compiled"
+
+
 def demo() -> Path:
     """Return the embedded default: the demo's backbone, tasks and truth table."""
     return shipped() / "demo"

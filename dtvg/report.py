@@ -69,6 +69,21 @@ def _scores(experiment: Experiment, run: Run | None, step: int | None) -> Iterat
         yield View("Published, not run here", info.published.note, None, info.published.table)
 
 
+def _claims(experiment: Experiment, run: Run | None, step: int | None) -> Iterator[View]:
+    from dtvg.analysis.claims.info import claims_info
+    from dtvg.analysis.claims.lines import claims_shown, parts_shown, sentence
+    from dtvg.figures.claims import claims_figure, evidence_figure
+
+    info = claims_info(experiment.runs)
+    order = tuple(experiment.config.sources) if experiment.config else ()
+    yield View("The paper's claims", " ".join(info.notes), claims_figure(info), claims_shown(info))
+    for claim in info.claims:
+        title = f"({claim.key}) {claim.wording.title}"
+        said = " ".join((claim.wording.statement, sentence(claim), *claim.notes))
+        figure = evidence_figure(claim, order=order) if len(claim.evidence) else None
+        yield View(title, said, figure, parts_shown(claim))
+
+
 def _curves(experiment: Experiment, run: Run | None, step: int | None) -> Iterator[View]:
     from dtvg.analysis.run.curves import curve_info
     from dtvg.figures.curves import curves_figure
@@ -198,6 +213,7 @@ def _truth() -> Truth:
 
 VIEWS: dict[str, Maker] = {
     "scores": _scores,
+    "claims": _claims,
     "curves": _curves,
     "transfer": _transfer,
     "subsets": _subsets,
@@ -282,6 +298,7 @@ def typical_run(experiment: Experiment) -> Run | None:
         if r.role == "transfer"
         and r.problem is None
         and r.config is not None
+        and r.config.logs_sources
         and r.config.method.has_source_vectors
     ]
     return next((r for r in grouped if r.method_name == "dtvg"), next(iter(grouped), None))

@@ -5,12 +5,13 @@ from __future__ import annotations
 import streamlit as st
 
 from dtvg.ui import runs, show
-from dtvg.ui.compare import examples, pick, subsets, verdicts, views
+from dtvg.ui.compare import claims, examples, pick, subsets, verdicts, views
 from dtvg.ui.page import is_dark, page
 
 VIEWS: dict[str, views.View] = {
     "Scores": verdicts.scores,
     "Verdicts": verdicts.verdicts,
+    "Claims": claims.claims,
     "Curves": views.curves,
     "Transfer": views.transfer,
     "Subsets": subsets.subsets,

@@ -1,14 +1,13 @@
-"""Every run with state, scores and curves to filter, group and choose; a tour for newcomers."""
+"""What was learned, what trains now, and every run to filter, group and choose; a tour."""
 
 from __future__ import annotations
 
 import streamlit as st
 
 from dtvg.analysis.overview.table import RunRow
-from dtvg.records import RunState
 from dtvg.store.reader import Experiment
 from dtvg.ui import cache
-from dtvg.ui.overview import actions, filter
+from dtvg.ui.overview import actions, card, filter, training
 from dtvg.ui.overview import table as overview_table
 from dtvg.ui.overview.actions import restore_list
 from dtvg.ui.overview.tour import tour
@@ -21,6 +20,8 @@ def body() -> None:
     """Show the tour, then the table; the table refreshes while something trains."""
     experiments, rows = overview_table.read()
     examples = [e for e in experiments if cache.is_example(e.path)]
+    told = card.draw(experiments)
+    training.draw(experiments)
     tour(examples, newcomer=len(examples) == len(experiments))
     if not experiments:
         st.info("Nothing has been recorded yet. Start the demo experiment on the launch page.")
@@ -29,6 +30,7 @@ def body() -> None:
     if len(examples) == len(experiments):
         st.caption("These are the recorded example's runs; yours will appear above them.")
     _table(experiments, rows)
+    card.fill(told)
 
 
 def _table(experiments: list[Experiment], rows: list[RunRow]) -> None:
@@ -37,7 +39,7 @@ def _table(experiments: list[Experiment], rows: list[RunRow]) -> None:
     with st.container(horizontal=True):
         passes = filter.choose_pickers(rows)
     view = filter.choose_view(text)
-    going = any(r.run.state in (RunState.RUNNING, RunState.STOPPING) for r in rows)
+    going = bool(training.going())
     read = [(experiments, rows)]  # the first drawing takes what was read above
 
     @st.fragment(run_every=REFRESH_SECONDS if going else None)
@@ -49,9 +51,10 @@ def _table(experiments: list[Experiment], rows: list[RunRow]) -> None:
             if not shown and not broken:
                 st.info("No run matches; change the filter or the choices next to it.")
                 return
+            bar = st.container()
             chosen = overview_table.draw(found, shown, view)
-            if chosen:
-                tags = sorted({t for r in listed for t in r.tags})
+            with bar:
+                tags = sorted({t for r in listed for t in r.tags}) if chosen else []
                 actions.panel(chosen, tags, listed)
 
         guarded(draw)

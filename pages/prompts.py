@@ -8,7 +8,7 @@ from dtvg.analysis.prompts import BankInfo
 from dtvg.figures import prompts as draw
 from dtvg.store.bank import ADVICE, TaskPrompt
 from dtvg.ui import prompts, runs, show
-from dtvg.ui.page import is_dark, link, page
+from dtvg.ui.page import guarded, is_dark, link, page
 from dtvg.ui.prompts import bank as read_bank
 from dtvg.ui.prompts import prompt_space
 
@@ -16,7 +16,7 @@ from dtvg.ui.prompts import prompt_space
 def body() -> None:
     """Show the bank, its health, the vectors of one space, import and export."""
     bank = read_bank()
-    if not bank.prompts:
+    if not bank.prompts and not bank.damaged:
         st.info(
             "The prompt bank is empty. The first experiment fills it, or import a prompt below.",
             icon=":material/inventory_2:",
@@ -24,11 +24,14 @@ def body() -> None:
         link("launch", "Go to Launch")
         prompts.upload()
         return
-    _contents(bank.info)
-    _space(bank.spaces)
+    if bank.prompts:
+        guarded(lambda: _contents(bank.info))
+        guarded(lambda: _space(bank.spaces))
     left, right = st.columns(2)
     with left:
-        prompts.download(bank.prompts)
+        if bank.prompts:
+            prompts.download(bank.prompts)
+        prompts.delete(bank)
     with right:
         prompts.upload()
 

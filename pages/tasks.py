@@ -26,14 +26,16 @@ def body() -> None:
             placeholder="<home>/datasets",
             help="A folder with one sub-folder per data set (data.folder). It is searched first.",
         )
+    backbone = "demo"
     if name is not None:
         info = cache.task(name, (folder or "").strip() or None)
         _facts(info)
         if info.data is not None:
             _splits(info)
-            _examples(info, _answers(info))
+            backbone = _answers(info)
+            _examples(info, backbone)
             show.notes(info.notes)
-    tasks.section()
+    tasks.section(backbone)
 
 
 def _facts(info: TaskInfo) -> None:
@@ -91,6 +93,8 @@ def _answers(info: TaskInfo) -> str:
             st.caption("`data.labels` chooses; `data.label_words` gives words of your own.")
         else:
             st.caption("This task answers in free text; it has no label words.")
+        if info.data is not None:
+            tasks.round_trip(info.data, backbone)
     except ConfigError as error:
         st.info(str(error), icon=":material/info:")
     return backbone

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import pytest
@@ -22,7 +22,31 @@ settings.load_profile("dtvg")
 
 shapes.install()  # before anything of the package is imported
 
+SHAPES = os.environ.get("DTVG_SHAPES", "some")
+"""`some` checks arrays where each function is met once, `all` everywhere, in three times the
+time."""
+CHECKED = [
+    "methods",
+    "rule",
+    "backbones",
+    "exchange",
+    "store",
+    "figures",
+    "test_shapes.py",
+    "training/test_experiment.py",
+    "training/test_more_methods.py",
+]
+
 ROOT = Path(__file__).resolve().parent.parent
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
+    """Check the shapes of arrays in some tests, and in what their fixtures make."""
+    path = item.path.relative_to(ROOT / "tests")
+    on = SHAPES == "all" or any(path.is_relative_to(place) for place in CHECKED)
+    with shapes.unchecked(not on):
+        return (yield)
 
 
 @pytest.fixture(autouse=True)

@@ -23,7 +23,7 @@ import pandas as pd
 import pytest
 import yaml
 
-from dtvg import api
+from dtvg import api, paths
 from dtvg.cli import main as command
 from dtvg.config import DataConfig, build_config, load_config
 from dtvg.config.grid import expand, parse
@@ -61,6 +61,7 @@ def copy_home(frozen: Path, to: Path, patch: pytest.MonkeyPatch) -> Path:
     shutil.copytree(frozen / "tasks", home / "tasks")
     shutil.copytree(frozen / "parts", to / "parts")
     shutil.copytree(frozen / "yaml", to / "yaml")
+    patch.setattr(paths, "examples", lambda: frozen / "examples")
     for place, name in enumerate(("stopped", "finished")):  # the newest is listed first
         os.utime(home / "runs" / name, (1_700_000_000 + place,) * 2)
     patch.setenv("DTVG_HOME", str(home))
@@ -158,7 +159,7 @@ def compared(home: Path) -> dict[str, Any]:
             "ranks": rows(experiment.ranks(split)),
             "profile": rows(experiment.profile(split)),
         }
-    shipped = api.open_experiment(ROOT / "data" / "examples" / "demo-recorded")
+    shipped = api.open_experiment(paths.examples() / "demo-recorded")
     found["recorded example"] = {
         "scores": rows(shipped.scores()),
         "verdicts": rows(shipped.verdicts()),
@@ -222,7 +223,8 @@ def configured(home: Path, then: dict[str, Any] | None = None) -> dict[str, Any]
     for path in sorted(Path("yaml").glob("*.yaml")):
         files[path.name] = _planned(load_config(path))
     overridden = load_config(Path("yaml") / "demo.yaml", OVERRIDES)
-    base = PRESETS["demo"].values()
+    demo, everything = PRESETS["demo"].values(), PRESETS["demo-full"].values()
+    base = {**everything, "name": demo["name"], "notes": demo["notes"]}  # as the demo was
     axes = [
         parse("optim.lr_prompt", "0.1, 1e-2", base),
         parse("sources", "each left out", base),
@@ -246,7 +248,7 @@ def configured(home: Path, then: dict[str, Any] | None = None) -> dict[str, Any]
     return {
         "files": files,
         "overridden": _planned(overridden),
-        "presets": {name: preset.values() for name, preset in PRESETS.items()},
+        "presets": {name: preset.values() for name, preset in PRESETS.items()} | {"demo": base},
         "grid": grid,
         "tasks": tasks,
     }

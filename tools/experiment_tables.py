@@ -1,23 +1,28 @@
-"""Fill the tables of docs/experiments.md: `python -m tools.experiment_tables FOLDER`.
+"""Fill tables of docs/experiments.md and docs/demo.md: `python -m tools.experiment_tables FOLDER`.
 
-A table stands between `<!-- scores NAME -->` or `<!-- groups NAME [METHOD] -->` and
-`<!-- end -->`; NAME is an experiment in the folder of experiments. One that is not there leaves
-its tables as they are.
-Numbers come from the Infos of the compare and groups pages.
+A table stands between `<!-- KIND NAME [METHOD] -->` and `<!-- end -->`; KIND is one of `KINDS`,
+NAME an experiment in the folder of experiments. One that is not there leaves its tables as they
+are. Numbers come from the Infos of the compare, groups and explain pages.
 """
 
 from __future__ import annotations
 
+import math
 import re
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 from dtvg.analysis.compare.info import CompareInfo, compare_info
 from dtvg.analysis.run.groups import group_info
-from dtvg.store.reader import Experiment, Run, open_experiment
+from dtvg.analysis.subsets.quality import quality_info, read_truth
+from dtvg.analysis.subsets.transfer import transfer_info
+from dtvg.api import Experiment as Comparison
+from dtvg.store.reader import Experiment, Run, open_experiment, read_grams
 
-PAGE = Path(__file__).resolve().parent.parent / "docs" / "experiments.md"
-PLACE = re.compile(r"<!-- (scores|groups) (\S+)(?: (\S+))? -->\n.*?<!-- end -->", re.DOTALL)
+DOCS = Path(__file__).resolve().parent.parent / "docs"
+PAGES = (DOCS / "experiments.md", DOCS / "demo.md")
+PLACE = re.compile(r"<!-- ([a-z]+) (\S+)(?: (\S+))? -->\n.*?<!-- end -->", re.DOTALL)
 MOST = 3
 """Groups named per run; the rest is summed up."""
 
@@ -27,17 +32,17 @@ def main(folder: Path) -> None:
 
     def fill(found: re.Match[str]) -> str:
         kind, name, method = found.groups()
-        if not (folder / name / "experiment.yaml").exists():
+        if kind not in KINDS or not (folder / name / "experiment.yaml").exists():
             print(f"left as it is: {kind} {name}")
             return found.group()
-        experiment = open_experiment(folder / name)
-        table = scores(experiment) if kind == "scores" else groups(experiment, method)
+        table = KINDS[kind](open_experiment(folder / name), method)
         return f"{found.group().splitlines()[0]}\n{table}\n<!-- end -->"
 
-    PAGE.write_text(PLACE.sub(fill, PAGE.read_text(encoding="utf-8")), encoding="utf-8")
+    for page in PAGES:
+        page.write_text(PLACE.sub(fill, page.read_text(encoding="utf-8")), encoding="utf-8")
 
 
-def scores(experiment: Experiment) -> str:
+def scores(experiment: Experiment, method: str | None = None) -> str:
     """Return method × target as Markdown: mean ± std over seeds and the interval of the mean."""
     runs = [run for run in experiment.runs if run.role == "transfer"]
     info = compare_info(runs)
@@ -102,6 +107,115 @@ def _kept(run: Run) -> str:
     if len(found) > MOST:
         named.append(f"{len(found) - MOST} others {100 * found['share'][MOST:].sum():.0f} %")
     return ", ".join(named)
+
+
+def verdicts(experiment: Experiment, method: str | None = None) -> str:
+    """Return what the compare page says about DTVG against each method, as Markdown.
+
+    Args:
+        experiment: with finished runs.
+        method: the method judged; None: `dtvg`.
+    """
+    table = Comparison(experiment).verdicts(subject=method or "dtvg")
+    lines = [
+        "| against | target | seeds | difference, points | corrected interval | corrected p | |",
+        "|---" * 7 + "|",
+    ]
+    for row in table.to_dict("records"):
+        judged = not math.isnan(row["p_corrected"])
+        interval = f"{100 * row['low_corrected']:+.1f} to {100 * row['high_corrected']:+.1f}"
+        cells = [row["baseline"], row["target"], row["n_seeds"], f"{100 * row['difference']:+.1f}"]
+        if judged:
+            cells += [interval, f"{row['p_corrected']:.3f}", row["verdict"]]
+        else:
+            cells += ["", "", "reference"]
+        lines.append(f"| {' | '.join(map(str, cells))} |")
+    return "\n".join(lines)
+
+
+def gains(experiment: Experiment, method: str | None = None) -> str:
+    """Return what each source alone adds to each target, beside what it was made to be."""
+    found = transfer_info(experiment.runs, truth=read_truth()).of("single")
+    zero = zero_vectors(experiment)
+    lines = [
+        "| target | source | made to be | measured gain, points | 95 % over seeds | zero vector |",
+        "|---" * 6 + "|",
+    ]
+    for row in found.to_dict("records"):
+        seeds, of = zero.get((row["target"], row["source"]), (0, 0))
+        cells = [row["target"], row["source"], row["known"], f"{100 * row['difference']:+.1f}"]
+        cells.append(f"{100 * row['low']:+.1f} to {100 * row['high']:+.1f}")
+        cells.append(f"in {seeds} of {of} seeds" if seeds else "no")
+        lines.append(f"| {' | '.join(map(str, cells))} |")
+    return "\n".join(lines)
+
+
+def zero_vectors(experiment: Experiment) -> dict[tuple[str, str], tuple[int, int]]:
+    """Return (target, source) → in how many seeds the source's vector is zero, of how many."""
+    found: dict[tuple[str, str], tuple[int, int]] = {}
+    for run in experiment.runs:
+        if run.method != "dtvg":
+            continue
+        _, grams = read_grams(run, 1, 1)
+        for place, source in enumerate(run.sources, start=1):
+            zeros, seeds = found.get((run.target, source), (0, 0))
+            empty = bool(len(grams)) and grams[0, place, place] == 0
+            found[run.target, source] = (zeros + int(empty), seeds + 1)
+    return found
+
+
+def floor(experiment: Experiment, method: str | None = None) -> str:
+    """Return the noise floor: two runs of the same method but for a source that adds nothing."""
+    by_name = {run.name: run for run in experiment.runs}
+    zero = {pair for pair, (seeds, of) in zero_vectors(experiment).items() if seeds == of > 0}
+    lines = [
+        "| target | seed | target_only | with the zero source | difference, points |",
+        "|---" * 5 + "|",
+    ]
+    for target, source in sorted(zero):
+        for run in experiment.runs:
+            twin = by_name.get(f"{target}.single-{source}.s{run.seed}")
+            if (run.target, run.method) != (target, "target_only") or twin is None:
+                continue
+            one, other = run.test_score, twin.test_score
+            if one is not None and other is not None:
+                lines.append(
+                    f"| {target} | {run.seed} | {100 * one:.0f} | {100 * other:.0f} ({source}) | "
+                    f"{100 * (other - one):+.0f} |"
+                )
+    return "\n".join(lines)
+
+
+def overlap(experiment: Experiment, method: str | None = None) -> str:
+    """Return how often the groups of a method equal the truth: means over the kept steps."""
+    chosen = [r for r in experiment.runs if r.method == (method or "dtvg") and r.result]
+    lines = [
+        "| target | runs | precision | recall | Jaccard | exactly equal | harmful source in it |",
+        "|---" * 7 + "|",
+    ]
+    truth = read_truth()
+    for target in dict.fromkeys(run.target for run in chosen):
+        mine = [run for run in chosen if run.target == target]
+        infos = [group_info(run) for run in mine]
+        table = quality_info(infos, mine, (), truth).table
+        harmful = [s for s, relation in truth.get(target, {}).items() if relation == "harmful"]
+        held = [info.member[:, [s in harmful for s in info.sources]].any(axis=1) for info in infos]
+        cells = [table[column].mean() for column in ("precision", "recall", "jaccard", "exact")]
+        cells.append(sum(h.mean() for h in held) / len(held))
+        shown = " | ".join(f"{cell:.2f}" for cell in cells)
+        lines.append(f"| {target} | {len(mine)} | {shown} |")
+    return "\n".join(lines)
+
+
+KINDS: dict[str, Callable[[Experiment, str | None], str]] = {
+    "scores": scores,
+    "groups": groups,
+    "verdicts": verdicts,
+    "gains": gains,
+    "floor": floor,
+    "overlap": overlap,
+}
+"""What can stand in a page, by the word in its place."""
 
 
 if __name__ == "__main__":

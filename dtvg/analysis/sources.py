@@ -93,13 +93,8 @@ def _in_bank(
         return given[0] if len(given) == 1 else None
     wanted = tuning_settings(config.stage_one(source, seed))
     for prompt in prompts:
-        same = (
-            prompt.task,
-            prompt.backbone,
-            prompt.seed,
-            prompt.precision,
-            len(prompt.prompt),
-        ) == (
+        have = (prompt.task, prompt.backbone, prompt.seed, prompt.precision, len(prompt.prompt))
+        same = have == (
             *(source, config.backbone.name, seed),
             *(config.device.precision, config.prompt.length),
         )
@@ -120,7 +115,7 @@ def planned_sentences(found: Mapping[str, Mapping[int, str]]) -> list[str]:
             of = [seed for seed, one in seeds.items() if one == state]
             many = f"seed{'' if len(of) == 1 else 's'} {', '.join(map(str, of))}"
             said.append(
-                f"Source {source} ({many}): {state}. {ADVICE[state]} It still counts as a "
-                "candidate."
+                f"Source {source} ({many}): {state}. {ADVICE[state]} "
+                "It still counts as a candidate."
             )
     return said

@@ -335,3 +335,28 @@ def jaccard(a: npt.NDArray[np.bool_], b: npt.NDArray[np.bool_]) -> Floats:
     """Return |A ∩ B| / |A ∪ B| over the last axis; 1 where both are empty."""
     union = (a | b).sum(axis=-1)
     return np.where(union > 0, (a & b).sum(axis=-1) / np.maximum(union, 1), 1.0)
+
+
+def average_ranks(values: Floats) -> Floats:
+    """Return ranks from 1 along the last axis, ties sharing their mean rank.
+
+    Args:
+        values: `[... n]`, n small: every pair is compared.
+    """
+    v = np.asarray(values, dtype=np.float64)
+    below = (v[..., None, :] < v[..., :, None]).sum(axis=-1)
+    equal = (v[..., None, :] == v[..., :, None]).sum(axis=-1)
+    return np.asarray(below + (equal + 1) / 2)
+
+
+def correlation(first: Floats, second: Floats) -> Floats:
+    """Return Pearson's correlation along the last axis; 0 where one of both does not vary.
+
+    Args:
+        first: `[... n]`; of ranks, the result is Spearman's.
+        second: `[... n]`.
+    """
+    a, b = (x - x.mean(axis=-1, keepdims=True) for x in (first, second))
+    length = np.sqrt((a**2).sum(axis=-1) * (b**2).sum(axis=-1))
+    product = (a * b).sum(axis=-1)
+    return np.divide(product, length, out=np.zeros_like(product), where=length > 1e-300)

@@ -11,9 +11,9 @@ from __future__ import annotations
 import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
@@ -23,6 +23,7 @@ from torch import Tensor
 
 from dtvg.backbones import decoding
 from dtvg.backbones.chat import ChatTemplate
+from dtvg.backbones.compiling import WARM_SHAPES, CompiledLayers
 from dtvg.backbones.labels import LabelSet
 from dtvg.backbones.speech import Speech, needs_space
 from dtvg.errors import ConfigError
@@ -53,6 +54,8 @@ class TokenBatch:
     mask: Bool[Tensor, "b t"]
     labels: Int[Tensor, "b u"]
     label_mask: Bool[Tensor, "b u"]
+    filled_up: bool = True
+    """Whether `ids` may hold padding; known without asking the device."""
 
 
 @dataclass
@@ -75,6 +78,22 @@ class Prefix:
     sources: Sequence[np.ndarray] = ()
     tokens: Tensor | None = None
     """`[b k]` answer tokens read so far, where everything is read again."""
+
+    @property
+    def can_forget(self) -> bool:
+        """Whether answer tokens that were read can be taken back."""
+        return self.cache is None or bool(getattr(self.cache, "is_croppable", False))
+
+    def forget(self, count: int) -> None:
+        """Take back the last answer tokens that were read; `logits` are those of before them."""
+        if not count:
+            return
+        if self.tokens is not None:
+            self.tokens = self.tokens[:, :-count]
+            return
+        self.cache.crop(-count)
+        if self.positions is not None and self.mask is not None:  # one sequence holds it all
+            self.positions, self.mask = self.positions - count, self.mask[:, :-count]
 
     def repeat(self, times: int) -> None:
         """Repeat every row, neighbours first, so that several answers share what was read."""
@@ -123,6 +142,10 @@ class Backbone(ABC):
         self.name = name
         self.revision = revision
         self.dropout = dropout
+        self.precision = "float32"
+        """As `device.precision` calls it; set by whoever loads the weights."""
+        self.layers: CompiledLayers | None = None
+        """Compiled for training steps; None: everything runs eagerly."""
         self.chat = ChatTemplate(tokenizer, name) if template == "chat" else None
         """How inputs are put to it; None: as plain text."""
         embeddings = self._input_embeddings()
@@ -244,7 +267,34 @@ class Backbone(ABC):
 
     def training(self, active: bool) -> None:
         """Switch dropout on or off; with `dropout` 0 the model always stays in eval mode."""
-        self.model.train(active and self.dropout > 0)
+        wanted = active and self.dropout > 0
+        if self.model.training != wanted:
+            self.model.train(wanted)
+
+    def compile_layers(self, backend: str = "inductor") -> None:
+        """Compile the repeated layers for training steps; see `compiling`.
+
+        Raises:
+            Exception: whatever the compiler raises; everything runs eagerly then.
+        """
+        passes = [partial(self._one_pass, rows, length) for rows, length in WARM_SHAPES]
+        self.layers = CompiledLayers(self.model, passes, backend)
+
+    def compiled(self) -> AbstractContextManager[None]:
+        """Return a block in which layers that were compiled are used."""
+        return nullcontext() if self.layers is None else self.layers.active()
+
+    def _one_pass(self, rows: int, length: int) -> None:
+        """Go forward and back once over examples of different lengths."""
+        drawn = np.random.default_rng(rows)
+        examples = [
+            Encoded(drawn.integers(0, self.vocabulary, length - i), np.full(3, self.eos_id))
+            for i in range(rows)
+        ]
+        ids = torch.zeros((rows, 4), dtype=torch.long, device=self.device)
+        with torch.no_grad():
+            prompt = self.embed(ids).float()
+        self.loss(prompt.requires_grad_(), self.collate(examples))[0].sum().backward()
 
     def encode(
         self,
@@ -347,6 +397,7 @@ class Backbone(ABC):
         sources: Sequence[np.ndarray],
         max_new_tokens: int,
         labels: LabelSet | None = None,
+        prefix: Prefix | None = None,
     ) -> list[str]:
         """Answer greedily; return one text per input.
 
@@ -355,8 +406,9 @@ class Backbone(ABC):
             sources: inputs as token ids.
             max_new_tokens: the answer's limit, end mark included.
             labels: only these words can be answered; None: anything.
+            prefix: what `begin` read of them, which is used up; None: it is read here.
         """
-        answers = decoding.greedy(self, prompt, sources, max_new_tokens, labels).cpu()
+        answers = decoding.greedy(self, prompt, sources, max_new_tokens, labels, prefix).cpu()
         return self.decode(answers) if labels is None else labels.read(answers)
 
     @torch.no_grad()
@@ -366,9 +418,10 @@ class Backbone(ABC):
         sources: Sequence[np.ndarray],
         labels: LabelSet,
         constrained: bool = False,
+        prefix: Prefix | None = None,
     ) -> Float[Tensor, "b L"]:
         """Return the log-likelihood of every label word with its end mark; see `decoding`."""
-        return decoding.label_scores(self, prompt, sources, labels, constrained)
+        return decoding.label_scores(self, prompt, sources, labels, constrained, prefix)
 
     def label_set(self, words: Sequence[str], limit: int) -> LabelSet:
         """Tokenise label words for scoring and constrained answers.
@@ -436,6 +489,13 @@ def padded(rows: Sequence[np.ndarray], fill: int, left: bool = False) -> tuple[T
         ids[i, place] = row
         mask[i, place] = True
     return torch.from_numpy(ids), torch.from_numpy(mask)
+
+
+def place(tensor: Tensor, device: torch.device) -> Tensor:
+    """Copy a tensor of the CPU to the device without waiting for it, which needs pinned memory."""
+    if device.type != "cuda":
+        return tensor.to(device)
+    return tensor.pin_memory().to(device, non_blocking=True)
 
 
 @dataclass

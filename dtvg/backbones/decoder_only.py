@@ -7,7 +7,8 @@ generation pads at the left, before the prompt. The loss counts answer tokens on
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from functools import cached_property
 from typing import Any
 
@@ -16,10 +17,12 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from dtvg.backbones.base import Backbone, Encoded, Prefix, TokenBatch, padded, reading, take
+from dtvg.backbones.base import Backbone, Encoded, Prefix, TokenBatch, padded, place, reading, take
 from dtvg.backbones.speech import ANSWER_MARK
 
 log = logging.getLogger(__name__)
+UNMASKED = "dtvg_unmasked"
+"""What PyTorch's attention is called where transformers should make no mask for it."""
 PROBE_TOLERANCE = 0.05
 """Relative difference of logits beyond which kept keys are not trusted; rounding stays below."""
 
@@ -52,7 +55,8 @@ class DecoderOnly(Backbone):
         ids, mask = padded(whole, self.pad_id)
         labels, label_mask = padded([e.target for e in examples], 0)
         parts = (ids, mask, labels, label_mask)
-        return TokenBatch(*(p.to(self.device, non_blocking=True) for p in parts))
+        filled_up = len({len(row) for row in whole}) > 1
+        return TokenBatch(*(place(p, self.device) for p in parts), filled_up)
 
     def outputs(
         self, prompt: Float[Tensor, "b r d"], batch: TokenBatch
@@ -67,8 +71,44 @@ class DecoderOnly(Backbone):
         places = (first[:, None] + offsets).clamp(max=embeds.shape[1] - 1)
         # no mask: padding stands at the right, where no causal model looks from a real token
         positions = torch.arange(embeds.shape[1], device=embeds.device).expand(len(embeds), -1)
-        logits, hidden, _ = self._run(places, None, positions, inputs_embeds=embeds)
+        with self._asking_nothing() if self._causal_alone else nullcontext():
+            logits, hidden, _ = self._run(places, None, positions, inputs_embeds=embeds)
         return logits, hidden
+
+    @cached_property
+    def _causal_alone(self) -> bool:
+        """Whether attention that only looks back is all this model needs where no mask is given.
+
+        transformers looks at the values of positions otherwise, for which the host waits. Found out
+        by trying, once.
+        """
+        config = self.model.config
+        windows = any(getattr(config, n, None) for n in ("sliding_window", "attention_chunk_size"))
+        kinds = set(getattr(config, "layer_types", None) or ["full_attention"])
+        if config._attn_implementation != "sdpa" or windows or kinds != {"full_attention"}:
+            return False
+        tokens = [i % self.vocabulary for i in (5, 7, 11, 13)]
+        embeds = self.embed(torch.tensor([tokens, tokens], device=self.device))
+        positions = torch.arange(4, device=self.device).expand(2, -1)
+        with torch.no_grad():
+            usual = self._run(None, None, positions, inputs_embeds=embeds)[0]
+            with self._asking_nothing():
+                found = self._run(None, None, positions, inputs_embeds=embeds)[0]
+        return torch.equal(usual, found)
+
+    @contextmanager
+    def _asking_nothing(self) -> Iterator[None]:
+        """Let the model attend as it does, under a name for which no mask is made."""
+        from transformers.integrations.sdpa_attention import sdpa_attention_forward
+        from transformers.modeling_utils import AttentionInterface
+
+        AttentionInterface.register(UNMASKED, sdpa_attention_forward)
+        usual = self.model.config._attn_implementation
+        self.model.config._attn_implementation = UNMASKED
+        try:
+            yield
+        finally:
+            self.model.config._attn_implementation = usual
 
     def _run(
         self,

@@ -50,6 +50,7 @@ def greedy(
     sources: Sequence[np.ndarray],
     limit: int,
     labels: LabelSet | None = None,
+    prefix: Any = None,
 ) -> Int[Tensor, "b k"]:
     """Answer token by token with the likeliest one, until every row has its end mark.
 
@@ -61,11 +62,12 @@ def greedy(
         sources: inputs as token ids.
         limit: tokens of an answer at most, end mark included.
         labels: only paths of their trie are taken; None: any token.
+        prefix: what was read of them, which is used up; None: it is read here.
 
     Returns:
         Token ids, filled up with the padding id after the end mark.
     """
-    prefix = backbone.begin(prompt, sources)
+    prefix = backbone.begin(prompt, sources) if prefix is None else prefix
     ends = torch.tensor(backbone.end_ids, device=backbone.device)
     rows = torch.arange(len(sources), device=backbone.device)
     answers = torch.full((len(sources), limit), backbone.pad_id, device=backbone.device)
@@ -100,6 +102,7 @@ def label_scores(
     sources: Sequence[np.ndarray],
     labels: LabelSet,
     constrained: bool = False,
+    prefix: Any = None,
 ) -> Float[Tensor, "b L"]:
     """Return the log-likelihood of each label word, end mark included.
 
@@ -113,11 +116,12 @@ def label_scores(
         sources: inputs as token ids.
         labels: the words.
         constrained: see above.
+        prefix: what was read of them, which is used up; None: it is read here.
 
     Returns:
         float32, or float64 with a float64 backbone.
     """
-    prefix = backbone.begin(prompt, sources)
+    prefix = backbone.begin(prompt, sources) if prefix is None else prefix
     count, depth = labels.path.shape
     first = _wide(prefix.logits)[:, None, None].expand(-1, count, -1, -1)
     scores = _token_scores(first, labels, 0, 1, constrained)
@@ -131,6 +135,36 @@ def label_scores(
         rest = logits.view(len(sources), count, needed - 1, -1)
         scores = scores + _token_scores(rest, labels, 1, needed, constrained)
     return scores
+
+
+def answer_losses(
+    backbone: Answering, prefix: Any, answers: Sequence[np.ndarray]
+) -> Float[Tensor, " b"]:
+    """Return Σ nll of given answers after prompts and inputs that were read; the prefix stays.
+
+    Args:
+        backbone: the frozen model.
+        prefix: as `begin` left it; it `can_forget`.
+        answers: token ids of each, end mark included.
+
+    Returns:
+        float32, or float64 with a float64 backbone.
+    """
+    width = max(len(answer) for answer in answers)
+    ids = np.full((len(answers), width), backbone.pad_id, dtype=np.int64)
+    for row, answer in zip(ids, answers, strict=True):
+        row[: len(answer)] = answer
+    inside = np.arange(width) < np.array([len(answer) for answer in answers])[:, None]
+    tokens = torch.from_numpy(ids).to(backbone.device)
+    logits = prefix.logits[:, None]
+    if width > 1:
+        more = backbone.advance(prefix, tokens[:, :-1])
+        prefix.forget(width - 1)
+        logits = torch.cat([logits, more], dim=1)
+    nll = torch.nn.functional.cross_entropy(
+        _wide(logits).flatten(0, 1), tokens.flatten(), reduction="none"
+    ).view_as(tokens)
+    return torch.where(torch.from_numpy(inside).to(backbone.device), nll, 0.0).sum(-1)
 
 
 def _token_scores(

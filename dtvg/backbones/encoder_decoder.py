@@ -14,7 +14,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from dtvg.backbones.base import Backbone, Encoded, Prefix, TokenBatch, padded, reading
+from dtvg.backbones.base import Backbone, Encoded, Prefix, TokenBatch, padded, place, reading
 from dtvg.errors import ConfigError
 
 
@@ -63,25 +63,67 @@ class EncoderDecoder(Backbone):
         ids, mask = padded([e.source for e in examples], self.pad_id)
         labels, label_mask = padded([e.target for e in examples], 0)
         parts = (ids, mask, labels, label_mask)
-        return TokenBatch(*(p.to(self.device, non_blocking=True) for p in parts))
+        filled_up = len({len(e.source) for e in examples}) > 1
+        return TokenBatch(*(place(p, self.device) for p in parts), filled_up)
 
     def outputs(
         self, prompt: Float[Tensor, "b r d"], batch: TokenBatch
     ) -> tuple[Float[Tensor, "b u v"], Float[Tensor, "b u h"]]:
         """Return logits and last hidden state at the target positions (teacher forcing)."""
         embeds, mask = self._prepend(prompt, batch.ids, batch.mask)
-        before = torch.tensor(self.start, device=self.device).expand(len(embeds), -1)
-        shifted = torch.cat([before, batch.labels[:, :-1]], dim=1)
+        shifted = torch.cat([self._first.expand(len(embeds), -1), batch.labels[:, :-1]], dim=1)
         with reading(self.model, None, shifted.shape[1]) as seen:
             logits = self.model(
                 inputs_embeds=embeds,
-                attention_mask=mask,
+                attention_mask=self._as_read(mask, batch.filled_up),
                 decoder_input_ids=shifted,
                 use_cache=False,
             ).logits
         hidden = logits if seen.hidden is None else seen.hidden
         skip = len(self.start) - 1
         return logits[:, skip:], hidden[:, skip:]
+
+    @cached_property
+    def _first(self) -> Tensor:
+        """`start` on the device."""
+        return place(torch.tensor(self.start), self.device)
+
+    def _as_read(self, mask: Tensor, filled_up: bool) -> Tensor | None:
+        """Return the mask as attention takes it, so that transformers asks for none of its values.
+
+        For that the host would wait. Without padding there is none, as transformers would find,
+        unless layers are compiled: they are compiled with one.
+        """
+        if not self._takes_wide_masks:
+            return mask
+        compiled = self.layers is not None and self.layers.in_use
+        return mask[:, None, None, :].bool() if filled_up or compiled else None
+
+    @cached_property
+    def _takes_wide_masks(self) -> bool:
+        """Whether the model takes masks `[b 1 1 t]` for what they are; found out once."""
+        kinds = {
+            getattr(getattr(part, "config", None), "_attn_implementation", None)
+            for part in (self.model, self.model.get_encoder(), self.model.get_decoder())
+        }
+        if kinds != {"sdpa"}:
+            return False
+        ids = torch.tensor([[i % self.vocabulary for i in (5, 7, 11, 13)]] * 2, device=self.device)
+        mask = torch.tensor([[1, 1, 1, 0], [1, 1, 1, 1]], device=self.device)
+        found = []
+        try:
+            for given in (mask, mask[:, None, None, :].bool()):
+                with torch.no_grad():
+                    result = self.model(
+                        inputs_embeds=self.embed(ids),
+                        attention_mask=given,
+                        decoder_input_ids=ids[:, :2],
+                        use_cache=False,
+                    )
+                found.append(result.logits)
+        except (RuntimeError, ValueError, TypeError, AttributeError, IndexError):
+            return False
+        return torch.equal(*found)
 
     def _prepend(self, prompt: Tensor, ids: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
         embeds = torch.cat([prompt.to(self.dtype), self.embed(ids)], dim=1)
@@ -96,7 +138,7 @@ class EncoderDecoder(Backbone):
         encoder = self.model.get_encoder()
         result = encoder(inputs_embeds=embeds, attention_mask=mask)
         self._encoded_as, encoded = type(result), result.last_hidden_state
-        first = torch.tensor(self.start, device=self.device).expand(len(ids), -1)
+        first = self._first.expand(len(ids), -1)
         prefix = Prefix(encoded[:, 0], None, mask, encoded=encoded)
         prefix.logits = self._decode_on(prefix, first)[:, -1]
         if prefix.cache is None or not hasattr(prefix.cache, "batch_repeat_interleave"):

@@ -75,6 +75,7 @@ def load_backbone(
     family = EncoderDecoder if settings.is_encoder_decoder else DecoderOnly
     revision = source.revision(settings)
     backbone = family(model, tokenizer, config.name, revision, config.dropout, template)
+    backbone.precision = precision
     if "inputs_embeds" not in backbone.accepts:
         raise ConfigError(
             f"Backbone '{config.name}' ({settings.model_type}) does not accept input embeddings, "

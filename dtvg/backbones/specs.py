@@ -225,12 +225,18 @@ def check(name: str) -> None:
     """Refuse a backbone that could not be loaded, as far as its name and files tell.
 
     Raises:
-        ConfigError: as `location`; a GGUF file is damaged, or the packages that read it are
-            missing.
+        ConfigError: as `location`; a folder lacks weights; a GGUF file is damaged, or the
+            packages that read it are missing.
     """
     place = location(name)
     if is_gguf(place):
         check_usable(name, Path(place))
+    elif Path(place).is_dir() and not _has_weights(Path(place)):
+        raise ConfigError(
+            f"Backbone folder '{name}' has a config.json but no whole weights "
+            f"({', '.join(WEIGHTS)}, or all parts that their index lists); copy them there, or "
+            "give another folder."
+        )
 
 
 def facts(name: str) -> BackboneFacts | None:

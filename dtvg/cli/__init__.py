@@ -17,7 +17,21 @@ from typing import NoReturn
 from dtvg.errors import ConfigError, DtvgError, unknown
 from dtvg.version import __version__
 
-GROUPS = ("app", "run", "tune", "demo", "runs", "queue", "tasks", "methods", "backbones", "prompts")
+GROUPS = (
+    "app",
+    "run",
+    "tune",
+    "demo",
+    "runs",
+    "claims",
+    "queue",
+    "tasks",
+    "methods",
+    "backbones",
+    "prompts",
+    "fleet",
+    "cohort",
+)
 """Modules of this package, in the order `--help` shows them."""
 
 
@@ -68,11 +82,19 @@ def main(argv: Sequence[str] | None = None) -> int:
     except DtvgError as error:
         print(f"dtvg: {error}", file=sys.stderr)
         return 2
+    except BrokenPipeError:
+        return 0
+    except OSError as error:  # a disk that is full, read-only or somebody else's
+        what = f"'{error.filename}'" if error.filename else "A file"
+        print(
+            f"dtvg: {what} cannot be read or written ({error.strerror or error}); free some space, "
+            "or set DTVG_HOME to a folder that can be written.",
+            file=sys.stderr,
+        )
+        return 2
     except KeyboardInterrupt:
         print("dtvg: interrupted; `dtvg runs resume` continues.", file=sys.stderr)
         return 130
-    except BrokenPipeError:
-        return 0
 
 
 def _check_command(argv: Sequence[str]) -> None:

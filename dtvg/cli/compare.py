@@ -253,8 +253,8 @@ def add_report(actions: Any) -> None:
     made.add_argument("--out", type=Path, required=True, help="the .html file to write")
     made.add_argument(
         "--views",
-        help="comma-separated: scores, curves, transfer, subsets, membership, combinations, "
-        "explain",
+        help="comma-separated: scores, claims, curves, transfer, subsets, membership, "
+        "combinations, explain",
     )
     made.add_argument("--step", type=int, help="step to explain (default: the newest)")
     made.add_argument("--runs-dir", type=Path, help="folder of experiments")

@@ -11,6 +11,7 @@ from dtvg.cli import compare
 from dtvg.cli import compare as agreement
 from dtvg.cli import compare as report
 from dtvg.cli.places import locate
+from dtvg.cli.run import ON_HELP
 from dtvg.errors import ConfigError, StoreError
 
 if TYPE_CHECKING:
@@ -52,6 +53,17 @@ def add(commands: Any) -> None:
         hold.add_argument("place", metavar="EXPERIMENT/RUN")
         hold.add_argument("source", help="a source of the run")
         hold.set_defaults(kind=kind)
+    _add_fork(action)
+    _add_trash(actions)
+    resume = action("resume", "continue whatever is unfinished", resume_runs, "+")
+    resume.add_argument("--on", metavar="WHERE", help=f"{ON_HELP}; default: as before")
+    resume.add_argument("--quiet", action="store_true", help="no progress bars")
+    report.add_report(actions)
+    _add_merge(actions)
+
+
+def _add_fork(action: Any) -> None:
+    """Add `runs fork`."""
     split = action(
         "fork", "make a new experiment that continues from a run's newest commit", fork_run
     )
@@ -67,11 +79,6 @@ def add(commands: Any) -> None:
         "--set", action="append", default=[], metavar="A.B=VALUE", dest="changes",
         help="settings that differ, e.g. optim.lr_prompt=0.1 (repeatable)",
     )  # fmt: skip
-    _add_trash(actions)
-    resume = action("resume", "continue whatever is unfinished", resume_runs, "+")
-    resume.add_argument("--quiet", action="store_true", help="no progress bars")
-    report.add_report(actions)
-    _add_merge(actions)
 
 
 HOLDS = {
@@ -112,8 +119,8 @@ def list_runs(arguments: argparse.Namespace) -> int:
         if run.role != "transfer" and not arguments.all and run.problem is None:
             continue
         table.add_row(
-            run.experiment,
-            run.name,
+            escape(run.experiment),
+            escape(run.name),
             run.state.value,
             f"{run.step}/{run.total_steps}",
             "" if run.score is None else f"{run.score:.4f}",
@@ -304,10 +311,9 @@ def hold_source(arguments: argparse.Namespace) -> int:
 
 def resume_runs(arguments: argparse.Namespace) -> int:
     """Go on with the named experiments or runs, in the foreground."""
-    from contextlib import nullcontext
-
-    from dtvg.cli.run import print_outcome
-    from dtvg.cli.terminal import progress_bars
+    from dtvg.cli.run import print_outcome, train
+    from dtvg.scale.driver import last_place, placed
+    from dtvg.store.layout import load_experiment
     from dtvg.store.reader import open_experiment
 
     wanted: dict[Path, list[str]] = {}
@@ -318,11 +324,8 @@ def resume_runs(arguments: argparse.Namespace) -> int:
     status = 0
     for path, names in wanted.items():
         experiment = locate(str(path), None)[0]
-        bars = nullcontext(lambda progress: None) if arguments.quiet else progress_bars()
-        with experiment.lock(), bars as report:  # before torch is loaded, which takes seconds
-            from dtvg.training.procedures import run_experiment
-
-            run_experiment(experiment, report, only=names or None)
+        scale = placed(last_place(*load_experiment(path)), arguments.on)
+        train(experiment, scale, names or None, arguments.quiet)
         status = max(status, print_outcome(open_experiment(path)))
     return status
 
@@ -430,6 +433,8 @@ def show_trash(arguments: argparse.Namespace) -> int:
             print(f"The trash ('{trash.root()}') is empty.")
         return 0
     found = trash.deleted()
+    for sentence in trash.unreadable():
+        print(sentence)
     for one in found:
         when = time.strftime("%Y-%m-%d %H:%M", time.localtime(one.time))
         print(f"{one.id:<60} {one.name}  deleted {when}, {size_text(one.size)}")

@@ -28,6 +28,7 @@ from dtvg.config.sections import (
     Name,
     OptimConfig,
     PromptConfig,
+    ScaleConfig,
     Section,
 )
 from dtvg.errors import ConfigError, unknown
@@ -39,7 +40,11 @@ AVERAGE = "average"
 MISFIT = "settings_do_not_fit"
 """Pydantic's type of the errors that bring their own place and whole sentence."""
 
-LATER = (("optim", "equal_target_steps"), ("evaluation", "count_start"))
+LATER = (
+    ("optim", "equal_target_steps"),
+    ("evaluation", "count_start"),
+    *(("logging", name) for name in ("detail", "detail_of", "full_seeds", "thin_every")),
+)
 """Settings that came later: at their defaults they leave a fingerprint as it was."""
 
 Seed = Annotated[int, Field(ge=0, le=2**63 - 1)]
@@ -166,6 +171,11 @@ class RunConfig(_Shared):
         return self.method.as_of(self.version(f"method.{self.method.name}"))
 
     @property
+    def logs_sources(self) -> bool:
+        """Whether its log has a Gram matrix and a row per source, if not of every step."""
+        return self.method.logs_sources and self.logging.detail != "scores"
+
+    @property
     def full_role(self) -> Role:
         """What this run is for in a comparison."""
         if self.role == "transfer":
@@ -190,10 +200,16 @@ class ExperimentConfig(_Shared):
     seeds: Annotated[tuple[Seed, ...], AfterValidator(_no_duplicates)] = Field(
         (0, 1, 2), min_length=1, description="Run seeds; verdicts pair runs by seed."
     )
+    seeds_of: dict[str, Annotated[int, Field(ge=1)]] = Field(
+        {},
+        description="Methods, by name or label, that run with the first N seeds only, e.g. "
+        "{oracle: 3}; others run with all.",
+    )
     allow_self: bool = Field(
         False, description="Keep a source that is the target task itself (it is normally left out)."
     )
     hypothesis: HypothesisConfig = HypothesisConfig()
+    scale: ScaleConfig = ScaleConfig()
 
     @model_validator(mode="after")
     def _methods_fit_sources(self) -> Self:
@@ -217,6 +233,21 @@ class ExperimentConfig(_Shared):
         for task in self.prompt.given:
             if task not in known:
                 raise _misfit(unknown("task of prompt.given", task, known), "prompt", "given")
+        return self
+
+    @model_validator(mode="after")
+    def _named_methods_are_run(self) -> Self:
+        named = (("logging", "detail_of"), self.logging.detail_of), (("seeds_of",), self.seeds_of)
+        if not any(names for _, names in named):
+            return self
+        made = [one for target in self.targets for one in self.methods_of(target)]
+        made += self.methods
+        known = tuple(dict.fromkeys(n for one in made for n in (one.name, one.label)))
+        for place, names in named:
+            for name in names:
+                if name not in known:
+                    what = f"method of {'.'.join(place)}"
+                    raise _misfit(unknown(what, name, known), *place)
         return self
 
     @model_validator(mode="after")
@@ -245,9 +276,11 @@ class ExperimentConfig(_Shared):
 
         What is not declared, or came later and is at its default, changes nothing.
         """
-        content = self.model_dump(mode="json")
+        content = self.model_dump(mode="json", exclude={"scale"})
         if not self.hypothesis.declared:
             del content["hypothesis"]
+        if not self.seeds_of:
+            del content["seeds_of"]
         for group, name in LATER:
             section = getattr(self, group)
             if getattr(section, name) == type(section).model_fields[name].default:
@@ -288,6 +321,11 @@ class ExperimentConfig(_Shared):
         expanded = [one for method in self.methods for one in method.expand(sources)]
         return tuple(dict.fromkeys(expanded))
 
+    def seeds_for(self, method: AnyMethod) -> tuple[int, ...]:
+        """Return the seeds that a method runs with: all, or the first ones `seeds_of` says."""
+        named = [self.seeds_of[n] for n in (method.label, method.name) if n in self.seeds_of]
+        return self.seeds[: named[0]] if named else self.seeds
+
     def runs(self) -> tuple[RunConfig, ...]:
         """Expand to the transfer runs: target by target, seed by seed, method by method."""
         shared = {key: getattr(self, key) for key in _Shared.model_fields}
@@ -295,11 +333,15 @@ class ExperimentConfig(_Shared):
         for target in self.targets:
             methods = self.methods_of(target)
             rates = [resolved(self.optim, method) for method in methods]
-            for seed in self.seeds:
-                for method, (optim, came) in zip(methods, rates, strict=True):
+            seeds = [self.seeds_for(method) for method in methods]
+            for place, seed in enumerate(self.seeds):
+                for method, (optim, came), its in zip(methods, rates, seeds, strict=True):
+                    if seed not in its:
+                        continue
                     sources = method.takes(self.sources_of(target))
                     name = run_name(target, method.label, seed)
                     shared["optim"] = optim
+                    shared["logging"] = self.logging.of_run((method.label, method.name), place)
                     runs.append(
                         RunConfig(
                             experiment=self.name,
@@ -321,9 +363,14 @@ class ExperimentConfig(_Shared):
         values["optim"].update(dict.fromkeys(left_open))
         return values
 
+    def _for_stage_one(self) -> dict[str, Any]:
+        """Return the sections of a Stage I run, which keeps everything: others start from it."""
+        shared = {key: getattr(self, key) for key in _Shared.model_fields}
+        return {**shared, "logging": self.logging.whole}
+
     def stage_one(self, task: str, seed: int, few_shot: bool = False) -> RunConfig:
         """Return the Stage I run that tunes `task` for `seed`, as a few-shot target or whole."""
-        shared = {key: getattr(self, key) for key in _Shared.model_fields}
+        shared = self._for_stage_one()
         label = f"{task}-k{self.data.few_shot}" if few_shot else task
         if not few_shot:
             shared["data"] = self.data.model_copy(update={"few_shot": None})
@@ -341,7 +388,7 @@ class ExperimentConfig(_Shared):
         self, sources: tuple[str, ...], seed: int, method: MethodConfig | None = None
     ) -> RunConfig:
         """Return the Stage I run on the mixture of `sources` that tunes one prompt, or `method`."""
-        shared = {key: getattr(self, key) for key in _Shared.model_fields}
+        shared = self._for_stage_one()
         shared["data"] = self.data.model_copy(update={"few_shot": None})
         method = method or STAGE_ONE
         label = f"mixture-{fingerprint(sources)[:6]}"

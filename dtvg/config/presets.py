@@ -58,6 +58,14 @@ def demo() -> dict[str, Any]:
     return load_config(paths.demo() / "experiment.yaml").model_dump(mode="json")
 
 
+def demo_full() -> dict[str, Any]:
+    """Return the demo experiment with all rows of its targets."""
+    values = demo()
+    values["data"]["few_shot"] = None
+    notes = "The demo with all rows of its targets: every method is near the ceiling."
+    return {**values, "name": "demo-full", "notes": notes}
+
+
 def paper() -> dict[str, Any]:
     """Return the paper's main comparison."""
     return _complete(
@@ -116,8 +124,15 @@ PRESETS: dict[str, Preset] = {
         Preset(
             "demo",
             "Demo",
-            "A tiny T5 and readable tasks whose relatedness is known; everything is included.",
+            "A tiny T5, readable tasks of known relatedness, 16 rows of each target; everything "
+            "is included.",
             demo,
+        ),
+        Preset(
+            "demo-full",
+            "Demo, all rows",
+            "The demo with all rows of its targets, where hardly anything is left to transfer.",
+            demo_full,
         ),
         Preset(
             "ablations",

@@ -209,6 +209,7 @@ _WORDS = {
     "int_parsing": "give a whole number",
     "int_type": "give a whole number",
     "int_from_float": "give a whole number",
+    "int_parsing_size": "give a whole number that is not as large",
     "float_parsing": "give a number",
     "float_type": "give a number",
     "bool_parsing": "give true or false",

@@ -14,6 +14,8 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue, model_validator
 from dtvg.names import NAME_PATTERN
 
 Name = Annotated[str, Field(pattern=NAME_PATTERN)]
+Detail = Literal["full", "thinned", "scores"]
+"""How much of a run is kept."""
 
 
 class Section(BaseModel):
@@ -44,6 +46,7 @@ class PromptConfig(Section):
     vocabulary: int = Field(
         5000,
         ge=1,
+        le=10**9,
         description="The initial prompt draws from the first N vocabulary ids.",
     )
     init_seed: int | None = Field(
@@ -77,48 +80,57 @@ class OptimConfig(Section):
             return values
         return {k: v for k, v in values.items() if v is not None or k not in OPEN}
 
-    stage1_steps: int = Field(30_000, ge=1, description="Stage I optimiser steps per task.")
-    steps: int = Field(30_000, ge=1, description="Stage II optimiser steps per run.")
+    stage1_steps: int = Field(
+        30_000, ge=1, le=10**8, description="Stage I optimiser steps per task."
+    )
+    steps: int = Field(30_000, ge=1, le=10**8, description="Stage II optimiser steps per run.")
     batch_size: int = Field(16, ge=1, le=4096, description="Examples per optimiser step.")
     lr_stage1: float = Field(
         0.3,
         gt=0,
+        le=1e3,
         description="Learning rate of plain prompt tuning.",
         json_schema_extra={"empty": "0.3, the literature's"},
     )
     lr_prompt: float = Field(
         1e-3,
         gt=0,
+        le=1e3,
         description="Stage II rate of the target's prompt." + OR_OWN,
         json_schema_extra=LEFT_OPEN,
     )
     lr_scale_target: float = Field(
         1e-3,
         gt=0,
+        le=1e3,
         description="Stage II rate of the target's scale." + OR_OWN,
         json_schema_extra=LEFT_OPEN,
     )
     lr_scale: float = Field(
         1e-3,
         gt=0,
+        le=1e3,
         description="Stage II rate of the sources' scales." + OR_OWN,
         json_schema_extra=LEFT_OPEN,
     )
     lr_gate: float = Field(
         1e-2,
         gt=0,
+        le=1e3,
         description="Stage II rate of learned gates, assignments and attention." + OR_OWN,
         json_schema_extra=LEFT_OPEN,
     )
     weight_decay_stage1: float = Field(
         1e-5,
         ge=0,
+        le=1e6,
         description="Weight decay of Stage I.",
         json_schema_extra={"empty": "1e-5, the literature's"},
     )
     weight_decay: float = Field(
         0.0,
         ge=0,
+        le=1e6,
         description="Weight decay of Stage II." + OR_OWN,
         json_schema_extra=LEFT_OPEN,
     )
@@ -128,7 +140,7 @@ class OptimConfig(Section):
         "Stage I steps too, so that every scored prompt had as many steps on the target.",
     )
     warmup_steps: int = Field(
-        500, ge=0, description="Linear warm-up; never more than 6 % of a run's steps."
+        500, ge=0, le=10**8, description="Linear warm-up; never more than 6 % of a run's steps."
     )
     schedule: Literal["linear", "constant"] = Field(
         "linear", description="After warm-up: fall linearly to 0, or stay constant."
@@ -137,7 +149,10 @@ class OptimConfig(Section):
         1.0, gt=0, description="Gradient norm limit over all of a run's parameters."
     )
     patience: int | None = Field(
-        None, ge=1, description="End a run after N evaluations in a row without a better score."
+        None,
+        ge=1,
+        le=10**9,
+        description="End a run after N evaluations in a row without a better score.",
     )
 
 
@@ -173,11 +188,15 @@ class DataConfig(Section):
         "size, validation halved, or the official splits.",
     )
     max_train_examples: int | None = Field(
-        None, ge=1, description="Use at most N training rows per task, drawn with the seed."
+        None,
+        ge=1,
+        le=10**9,
+        description="Use at most N training rows per task, drawn with the seed.",
     )
     few_shot: int | None = Field(
         None,
         ge=1,
+        le=10**9,
         description="k: the target trains on k rows, drawn with the run seed (4, 16 and 32 in "
         "the paper); sources keep all of theirs.",
     )
@@ -207,9 +226,9 @@ class DataConfig(Section):
 class EvaluationConfig(Section):
     """When and on how much a run is scored."""
 
-    every: int = Field(1000, ge=1, description="Steps between evaluations on validation.")
+    every: int = Field(1000, ge=1, le=10**8, description="Steps between evaluations on validation.")
     max_examples: int = Field(
-        500, ge=1, description="Score at most N rows (a sample drawn with the seed)."
+        500, ge=1, le=10**9, description="Score at most N rows (a sample drawn with the seed)."
     )
     count_start: bool = Field(
         True,
@@ -239,7 +258,7 @@ class LoggingConfig(Section):
     """How often rows become visible and how they are stored."""
 
     commit_seconds: float = Field(
-        10.0, gt=0, description="Seconds between commits, stretched to keep commit_share."
+        10.0, gt=0, le=1e6, description="Seconds between commits, stretched to keep commit_share."
     )
     commit_share: float = Field(
         0.01,
@@ -247,13 +266,63 @@ class LoggingConfig(Section):
         le=1,
         description="The largest share of the training time that commits may take.",
     )
-    compact_rows: int = Field(10_000, ge=100, description="Rows in a compacted part file.")
+    compact_rows: int = Field(
+        10_000, ge=100, le=10**9, description="Rows in a compacted part file."
+    )
     keep_every: int | None = Field(
         None,
         ge=1,
+        le=10**8,
         description="Keep a commit every N steps, from which runs can be forked later; "
         "empty: the newest only.",
     )
+    detail: Detail = Field(
+        "full",
+        description="What is kept of a run. full: every step and all prompts; thinned: step 1 and "
+        "every k-th (thin_every) and the best prompt; scores: evaluations, "
+        "test answers, events and the result, without steps and prompts.",
+    )
+    detail_of: dict[str, Detail] = Field(
+        {},
+        description="The detail of a method's runs, by its name or label, in place of `detail`, "
+        "e.g. {oracle: scores}.",
+    )
+    full_seeds: int | None = Field(
+        None,
+        ge=0,
+        description="Only the first N seeds keep full detail, those after them thinned; empty: "
+        "all of them.",
+    )
+    thin_every: int = Field(10, ge=3, description="k: a thinned run logs every k-th step.")
+
+    def of_run(self, names: tuple[str, ...], place: int) -> LoggingConfig:
+        """Return the settings of one run: its detail is settled.
+
+        Args:
+            names: label and name of its method; the first one that `detail_of` has counts.
+            place: of its seed among the experiment's seeds.
+        """
+        named = [self.detail_of[name] for name in names if name in self.detail_of]
+        detail: Detail = named[0] if named else self.detail
+        if detail == "full" and self.full_seeds is not None and place >= self.full_seeds:
+            detail = "thinned"
+        return self.model_copy(update={"detail": detail, "detail_of": {}, "full_seeds": None})
+
+    @property
+    def whole(self) -> LoggingConfig:
+        """The same settings with everything kept."""
+        return self.model_copy(update={"detail": "full", "detail_of": {}, "full_seeds": None})
+
+    @property
+    def gaps(self) -> bool:
+        """Whether the rows of some steps are left out."""
+        return self.detail == "thinned"
+
+    def logs_step(self, step: int) -> bool:
+        """Whether the row of a step, counted from 1, is kept."""
+        if self.detail == "scores":
+            return False
+        return self.detail == "full" or step == 1 or step % self.thin_every == 0
 
 
 class DeviceConfig(Section):
@@ -264,16 +333,84 @@ class DeviceConfig(Section):
         pattern=r"^(auto|cpu|mps|cuda(:[0-9]+)?)$",
         description="auto takes the first GPU, else the CPU.",
     )
-    precision: Literal["float32", "bfloat16", "float16", "float64", "int8", "int4"] = Field(
+    precision: Literal["auto", "float32", "bfloat16", "float16", "float64", "int8", "int4"] = Field(
         "float32",
-        description="Precision of the backbone; prompts and decisions stay float32. int8 and int4 "
-        "need CUDA and the extra `quantized`.",
+        description="Precision of the backbone; prompts and decisions stay float32. auto takes "
+        "bfloat16 where the processor computes in it and a probe finds it faster, else float32. "
+        "int8 and int4 need CUDA and the extra `quantized`.",
+    )
+    compile: Literal["auto", "off"] = Field(
+        "auto",
+        description="auto compiles the backbone's repeated layers where the experiment trains long "
+        "enough to pay for it.",
     )
     threads: int | None = Field(None, ge=1, le=4096, description="CPU threads; empty: all cores.")
     token_budget: int | None = Field(
-        None, ge=64, description="Tokens per micro-batch; empty: chosen for the device."
+        None, ge=64, le=10**9, description="Tokens per micro-batch; empty: chosen for the device."
     )
     max_cohort: int = Field(64, ge=1, le=1024, description="Runs trained together at most.")
+
+
+ON_PATTERN = r"^(inline|local|slurm|ray|ray://\S+|[\w.-]+:[0-9]+)$"
+"""Of `scale.on`."""
+
+
+class ScaleConfig(Section):
+    """Where cohorts train and how many at once; part of no run and of no fingerprint."""
+
+    on: str = Field(
+        "inline",
+        pattern=ON_PATTERN,
+        description="inline: one process, cohort after cohort; local: a process per device or "
+        "group of cores; ray: a Ray cluster, joined or started (ray://host:10001 or host:6379 "
+        "joins that one); slurm: a job per cohort.",
+    )
+    slots: int | None = Field(
+        None,
+        ge=1,
+        le=100_000,
+        description="Cohorts at once, for which the runs are cut; empty: what is there when the "
+        "experiment is created.",
+    )
+    tries: int = Field(
+        3,
+        ge=1,
+        le=100,
+        description="A cohort that ends so often in a row without a new commit is given up.",
+    )
+    cpus: int | None = Field(
+        None, ge=1, le=4096, description="CPU cores of a cohort; empty: device.threads, else 1."
+    )
+    gpus: float | None = Field(
+        None,
+        ge=0,
+        le=64,
+        description="GPUs of a cohort, on Ray and local also a fraction such as 0.5; empty: one "
+        "where device.name is cuda, or auto finds any.",
+    )
+    memory_gib: float | None = Field(
+        None, gt=0, description="Memory of a cohort asked for on Ray and Slurm; empty: not asked."
+    )
+    partition: str | None = Field(None, description="Slurm partition; empty: the default one.")
+    account: str | None = Field(None, description="Slurm account.")
+    minutes: int | None = Field(
+        None, ge=1, description="Slurm time limit of a job; a cohort goes on in the next job."
+    )
+    grace_seconds: int = Field(
+        90, ge=5, le=3600, description="Slurm warns a job so long before its limit or preemption."
+    )
+    slurm: dict[str, str] = Field(
+        {}, description="More sbatch options by name, e.g. {qos: long, constraint: a100}."
+    )
+    setup: tuple[str, ...] = Field(
+        (), description="Lines of shell before a Slurm job, e.g. ['module load cuda']."
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _read_on(cls, values: Any) -> Any:
+        """Take YAML's bare `on`, which it reads as true, for the key it is."""
+        return _with_on(values)
 
 
 class HypothesisConfig(Section):
@@ -292,13 +429,18 @@ class HypothesisConfig(Section):
     @classmethod
     def _read_on(cls, values: Any) -> Any:
         """Take YAML's bare `on`, which it reads as true, for the key it is; null declares none."""
-        if values is None:
-            return {}
-        if not isinstance(values, Mapping) or True not in values:
-            return values
-        return {"on": values[True], **{k: v for k, v in values.items() if k is not True}}
+        return _with_on(values)
 
     @property
     def declared(self) -> bool:
         """Whether there is a hypothesis."""
         return bool(self.better or self.than)
+
+
+def _with_on(values: Any) -> Any:
+    """Return values with the key `on` where YAML read it as true; null has none."""
+    if values is None:
+        return {}
+    if not isinstance(values, Mapping) or True not in values:
+        return values
+    return {"on": values[True], **{k: v for k, v in values.items() if k is not True}}

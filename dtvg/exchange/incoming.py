@@ -31,6 +31,7 @@ from dtvg.exchange.peft_adapter import PICKLED as OLD_WEIGHTS
 from dtvg.names import check_name
 from dtvg.store.bank import PromptBank, TaskPrompt, array_digest, identity
 from dtvg.store.files import read_json
+from dtvg.store.formats import AdapterFile, checked
 
 SIDECAR = "dtvg_prompt.json"
 """What an export of this workbench adds to a PEFT folder; PEFT ignores it."""
@@ -159,7 +160,10 @@ def _facts(path: Path) -> dict[str, Any]:
     """Return what an adapter's files say about themselves."""
     if not path.is_dir():
         return {}
-    return {**read_config(path), **(read_json(path / SIDECAR) or {})}
+    own = read_json(path / SIDECAR)
+    if own is not None:
+        checked(path / SIDECAR, own, AdapterFile)
+    return {**read_config(path), **(own or {})}
 
 
 def _sidecar(path: Path) -> dict[str, np.ndarray]:

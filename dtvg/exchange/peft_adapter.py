@@ -18,6 +18,7 @@ from safetensors.numpy import load, save
 
 from dtvg.errors import StoreError
 from dtvg.store.files import replace_bytes, replace_json
+from dtvg.store.formats import AdapterFile, checked
 
 CONFIG = "adapter_config.json"
 WEIGHTS = "adapter_model.safetensors"
@@ -80,13 +81,14 @@ def read_config(folder: Path) -> dict[str, Any]:
         content = path.read_bytes()
         refuse_pointer(content, path)
         values = json.loads(content.decode("utf-8-sig"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         values = None
     if not isinstance(values, dict):
         raise StoreError(
             f"'{folder}' has no readable {CONFIG}; give the folder that PEFT's "
             "save_pretrained wrote."
         )
+    checked(path, values, AdapterFile)
     return values
 
 

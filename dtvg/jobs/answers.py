@@ -85,6 +85,19 @@ def _rows(spec: TaskSpec, data: DataConfig, folder: Path | None) -> TaskData | N
         return None
 
 
+def trip_of(data: TaskData, backbone: str) -> RoundTrip:
+    """Return the round trip of a task's labels and of a sample of its rows.
+
+    Args:
+        data: the task.
+        backbone: whose tokenizer writes and reads.
+
+    Raises:
+        ConfigError: its tokenizer is not on disk.
+    """
+    return _trip(data.spec, speech_of(backbone), data)
+
+
 def _trip(spec: TaskSpec, speech: Speech, data: TaskData | None) -> RoundTrip:
     """Return a task's round trip, made once per process and state of the files."""
     key = (

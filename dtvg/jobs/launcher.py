@@ -17,8 +17,9 @@ from pathlib import Path
 
 from dtvg import paths
 from dtvg.config import ExperimentConfig
-from dtvg.errors import JobError, StoreError
+from dtvg.errors import ConfigError, JobError, StoreError
 from dtvg.plan.stored import lay_out
+from dtvg.store.cohorts import worked_on
 from dtvg.store.files import read_json
 from dtvg.store.layout import CohortDir, ExperimentDir, changing
 from dtvg.store.lease import note_start, release, wait_until_free
@@ -66,7 +67,7 @@ def resume(
     folder = str(experiment.path.parent)
     arguments = ["runs", "resume", *targets, "--runs-dir", folder, "--quiet"]
     with changing(experiment.path):
-        sign = look_at_all(experiment.path)
+        sign = look_at_all(experiment.path, workers=False)  # those are taken over
         if sign.held:
             raise JobError(
                 f"Experiment '{experiment.name}' is being trained already. Stop it first, or wait "
@@ -129,6 +130,14 @@ def detached(
 def is_working(experiment: ExperimentDir) -> bool:
     """Whether a process trains this experiment right now, here or elsewhere, or is starting."""
     return look_at_all(experiment.path).held is True
+
+
+def is_held(folder: Path) -> bool:
+    """Whether a process holds an experiment's folder, or is starting, as far as a quick look tells.
+
+    A list of thousands asks this; `is_working` also asks every run.
+    """
+    return look(folder).held is True
 
 
 def may_be_working(experiment: ExperimentDir) -> bool:
@@ -212,7 +221,7 @@ def kill(cohort: CohortDir) -> list[str]:
             f"{process.place}), so nothing was killed."
         )
     _kill([process], cohort.path.parent.parent)
-    return [str(name) for name in content.get("runs", [])]
+    return list(worked_on(cohort))
 
 
 def _kill(processes: Sequence[ProcessId], experiment: Path) -> None:
@@ -239,8 +248,7 @@ def can_kill(experiment: ExperimentDir) -> bool:
 
 def ends_with_kill(experiment: ExperimentDir) -> list[str]:
     """Return the names of the runs that `kill_all` would end now."""
-    found = [read_json(c.process_path) or {} for c in working_cohorts(experiment)]
-    named = dict.fromkeys(str(name) for content in found for name in content.get("runs", []))
+    named = dict.fromkeys(n for c in working_cohorts(experiment) for n in worked_on(c))
     at_it = {
         run.name
         for run in (open_run(r.path) for r in experiment.runs() if r.name in named)
@@ -272,6 +280,9 @@ def kill_all(experiment: ExperimentDir) -> list[str]:
 
 def give_free(experiment: ExperimentDir) -> Sign:
     """Declare on a person's word that nobody trains an experiment; see `lease.release`."""
+    for cohort in experiment.cohorts():
+        if look(cohort.path, fresh=True).held is None:
+            release(cohort.path)
     return release(experiment.path)
 
 
@@ -287,8 +298,13 @@ def log_tail(experiment: ExperimentDir, lines: int = 200, search: str = "") -> s
         lines: the most lines to return.
         search: only lines that hold this text, whatever its case.
     """
+    return tail_of(experiment.log_path, lines, search)
+
+
+def tail_of(path: Path, lines: int = 200, search: str = "") -> str:
+    """Return the last lines of a log; see `log_tail`."""
     try:
-        with experiment.log_path.open("rb") as file:
+        with path.open("rb") as file:
             file.seek(max(0, file.seek(0, os.SEEK_END) - _TAIL_BYTES))
             text = file.read().decode("utf-8", errors="replace")
     except OSError:
@@ -325,3 +341,31 @@ def run_import(path: Path, options: Sequence[str]) -> str:
         lines = done.stderr.strip().splitlines() or ["no message was written"]
         raise StoreError(lines[-1].removeprefix("dtvg: "))
     return done.stdout.strip()
+
+
+def places_text(on: str) -> list[str]:
+    """Return a line per machine of an engine, asked in a process of its own.
+
+    Args:
+        on: as of `--on`.
+
+    Raises:
+        ConfigError: with the command's own sentence, where it cannot be reached.
+        JobError: it does not answer.
+    """
+    try:
+        done = subprocess.run(
+            own_command("fleet", "--free", on),
+            capture_output=True,
+            text=True,
+            timeout=TIMEOUT,
+            stdin=subprocess.DEVNULL,
+            env=own_environment(),
+            check=False,
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise JobError(f"'{on}' does not answer ({error}).") from None
+    if done.returncode:
+        lines = done.stderr.strip().splitlines() or ["no message was written"]
+        raise ConfigError(lines[-1].removeprefix("dtvg: "))
+    return done.stdout.strip().splitlines()

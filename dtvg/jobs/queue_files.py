@@ -6,6 +6,7 @@ Every process that changes them holds one lock. docs/launch.md.
 from __future__ import annotations
 
 import contextlib
+import json
 import socket
 import time
 from collections.abc import Iterator
@@ -21,9 +22,13 @@ from dtvg.errors import StoreError
 from dtvg.jobs import launcher
 from dtvg.records import RunState
 from dtvg.store.files import locked, read_json, replace_json
+from dtvg.store.formats import SlotsFile, read_whole, sentence
 from dtvg.store.layout import ExperimentDir
 from dtvg.store.processes import ProcessId
 from dtvg.store.reader import Run, open_run
+
+STOPPED = "stopped"
+"""Ends the message of a job that was stopped on request, which is a way of being done."""
 
 
 class JobState(StrEnum):
@@ -105,21 +110,52 @@ def stored() -> list[Job]:
     """Return the jobs as written, in order; a file that holds something else is left out."""
     found = []
     for path in (folder() / "jobs").glob("[0-9]*.json"):
-        content = read_json(path) or {}
-        known = {k: v for k, v in content.items() if k in Job.__dataclass_fields__}
-        with contextlib.suppress(ValidationError, OSError, ValueError):
-            found.append(_JOB.validate_python(known))
+        with contextlib.suppress(StoreError):
+            found.append(_read(path))
     return sorted(found, key=lambda j: (j.order, j.id))
 
 
+def _read(path: Path) -> Job:
+    """Read a job's file.
+
+    Raises:
+        StoreError: it holds something else.
+    """
+    content = read_json(path)
+    if content is None:
+        raise StoreError(f"'{path}' contains no JSON object.")
+    known = {k: v for k, v in content.items() if k in Job.__dataclass_fields__}
+    try:
+        job = _JOB.validate_json(json.dumps(known), strict=True)
+    except (ValidationError, ValueError, RecursionError) as error:
+        raise StoreError(sentence(path, error)) from None
+    if job.id != path.stem or not job.id.isdecimal():
+        raise StoreError(f"'{path}': field 'id' is '{job.id[:40]}', not '{path.stem}'.")
+    return job
+
+
+def settings_path() -> Path:
+    """Return where the numbers of slots are kept."""
+    return folder() / "settings.json"
+
+
 def unreadable() -> list[str]:
-    """Return one sentence for each file of the queue that holds no job."""
-    known = {job.id for job in stored()}
-    return [
-        f"'{path}' contains no job that can be read, so it is passed over; delete it."
-        for path in sorted((folder() / "jobs").glob("[0-9]*.json"))
-        if path.stem not in known
-    ]
+    """Return one sentence for each file of the queue that holds something else than it should."""
+    found = []
+    for path in sorted((folder() / "jobs").glob("[0-9]*.json")):
+        try:
+            _read(path)
+        except StoreError as error:
+            what = str(error).removeprefix(f"'{path}'").lstrip(": ").rstrip(".")
+            found.append(
+                f"'{path}' contains no job that can be read ({what}), so it is passed over; "
+                "delete it."
+            )
+    try:
+        read_whole(settings_path(), SlotsFile, "Each device has its usual number of slots.")
+    except StoreError as error:
+        found.append(str(error))
+    return found
 
 
 def write(job: Job) -> None:
@@ -160,7 +196,7 @@ def ended(job: Job) -> Job:
         )
         state, said = JobState.FAILED, f"{said}; {failed[0].name}: {why}"
     elif finished < len(runs) and stopped:
-        said = f"{said}; stopped"
+        said = f"{said}; {STOPPED}"
     elif finished < len(runs) or not runs:
         last = launcher.log_tail(job.experiment, 1)
         why = (

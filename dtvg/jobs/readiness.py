@@ -54,7 +54,7 @@ def findings(config: ExperimentConfig, runs_dir: Path, devices: list[Device]) ->
         *_tasks("targets", config.targets, config.data.folder),
         *_given(config),
         *_notes(config),
-        *_device(config, devices),
+        *(_device(config, devices) if config.scale.on in ("inline", "local") else ()),
     ]
 
 
@@ -70,8 +70,9 @@ def require_tasks(config: ExperimentConfig) -> None:
 
 def count_runs(config: ExperimentConfig) -> int:
     """Return how many transfer runs an experiment has, at most, without making them."""
-    each = sum(method.run_count(len(config.sources)) for method in config.methods)
-    return len(config.targets) * len(config.seeds) * each
+    sources = len(config.sources)
+    each = sum(m.run_count(sources) * len(config.seeds_for(m)) for m in config.methods)
+    return len(config.targets) * each
 
 
 def _offline() -> bool:
@@ -209,7 +210,7 @@ def _device(config: ExperimentConfig, devices: list[Device]) -> list[Finding]:
             )
         ]
     precision = config.device.precision
-    if precision in device.precisions:
+    if precision == "auto" or precision in device.precisions:
         return []
     slow = device.kind == "cpu" and precision in ("bfloat16", "float16")
     text = (

@@ -8,13 +8,13 @@ import time
 from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
 
 from dtvg import paths
 from dtvg.errors import ConfigError, StoreError
 from dtvg.jobs import devices
-from dtvg.jobs.queue_files import Job, JobState, changing, folder, jobs
-from dtvg.store.files import read_json, replace_json
+from dtvg.jobs.queue_files import Job, JobState, changing, jobs, settings_path
+from dtvg.store.files import replace_json
+from dtvg.store.formats import SlotsFile, read_model
 from dtvg.store.layout import load_experiment
 from dtvg.store.liveness import Sign, look
 
@@ -23,12 +23,14 @@ MOST_SLOTS = 64
 
 def slots() -> dict[str, int]:
     """Return how many jobs may run at once on each device of this machine."""
-    given = _settings().get("slots", {})
+    try:
+        given = _settings().slots
+    except StoreError:  # the queue's list says what is wrong
+        given = {}
     found = {}
     for device in machine():
         own = max(1, devices.cores() // 2) if device.kind == "cpu" else 1
-        value = given.get(device.name, own) if isinstance(given, dict) else own
-        found[device.name] = value if isinstance(value, int) and value > 0 else own
+        found[device.name] = given.get(device.name, own)
     return found
 
 
@@ -45,13 +47,12 @@ def set_slots(device: str, count: int) -> None:
         raise ConfigError(f"{count} slots are not possible; give 1 to {MOST_SLOTS}.")
     with changing():
         content = _settings()
-        given = content.get("slots", {})
-        given = {**(given if isinstance(given, dict) else {}), device: count}
-        replace_json(folder() / "settings.json", {**content, "slots": given})
+        given = {**content.slots, device: count}
+        replace_json(settings_path(), {**content.model_dump(), "slots": given})
 
 
-def _settings() -> dict[str, Any]:
-    return read_json(folder() / "settings.json") or {}
+def _settings() -> SlotsFile:
+    return read_model(settings_path(), SlotsFile) or SlotsFile()
 
 
 def machine() -> list[devices.Device]:

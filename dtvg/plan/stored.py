@@ -7,7 +7,6 @@ show. docs/run_files.md.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -25,7 +24,8 @@ from dtvg.plan.graph import (
     stem_of,
 )
 from dtvg.store.cohorts import shown_cohorts
-from dtvg.store.files import replace_json
+from dtvg.store.files import read_json, replace_json
+from dtvg.store.formats import PlanFile, checked
 from dtvg.store.layout import ExperimentDir, create_experiment
 
 VERSION = 1
@@ -38,7 +38,7 @@ def lay_out(config: ExperimentConfig, runs_dir: Path, slots: int | None = None) 
     Args:
         config: what to run.
         runs_dir: folder of experiments; made if absent.
-        slots: as of `plan`.
+        slots: as of `plan`; None: `scale.slots`.
 
     Returns:
         The folder; the one that is there, with its own plan, if it holds an equal configuration.
@@ -47,7 +47,9 @@ def lay_out(config: ExperimentConfig, runs_dir: Path, slots: int | None = None) 
         ConfigError, StoreError: as `create_experiment` and `keep_plan`.
     """
     experiment = create_experiment(config, runs_dir)
-    keep_plan(experiment, config, slots)
+    slots = slots or config.scale.slots
+    if slots is not None or config.scale.on == "inline":  # else as many as the driver finds
+        keep_plan(experiment, config, slots)
     return experiment
 
 
@@ -79,13 +81,24 @@ def stored_plan(experiment: ExperimentDir, config: ExperimentConfig) -> Plan | N
         StoreError: as `keep_plan`.
     """
     path = experiment.plan_path
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
+    content = read_json(path)
+    if content is None and not path.exists():
         return None
-    except (OSError, ValueError) as error:
-        raise _refused(path, f"cannot be read ({' '.join(str(error).split())})") from None
-    return _from_json(path, config, content)
+    if content is None:
+        raise _refused(path, "cannot be read (it contains no JSON object)")
+    version = content.get("version")
+    if isinstance(version, int) and version > VERSION:
+        raise StoreError(
+            f"'{path}' was written by a newer dtvg (version {version} of the file, this "
+            f"program reads up to {VERSION}); update dtvg, then resume."
+        )
+    try:
+        return _from_file(path, config, checked(path, content, PlanFile))
+    except StoreError as error:
+        if "so nothing was started" in str(error):
+            raise
+        why = str(error).removeprefix(f"'{path}': ").rstrip(".")
+        raise _refused(path, f"contains something other than a plan: {why}") from None
 
 
 def to_json(config: ExperimentConfig, made: Plan) -> dict[str, Any]:
@@ -105,28 +118,14 @@ def to_json(config: ExperimentConfig, made: Plan) -> dict[str, Any]:
     }
 
 
-def _from_json(path: Path, config: ExperimentConfig, content: Any) -> Plan:
+def _from_file(path: Path, config: ExperimentConfig, content: PlanFile) -> Plan:
     """Rebuild a plan; the runs' settings are the configuration's own."""
-    try:
-        version, owner, slots = content["version"], content["experiment"], content["slots"]
-        if int(version) > VERSION:
-            raise StoreError(
-                f"'{path}' was written by a newer dtvg (version {version} of the file, this "
-                f"program reads up to {VERSION}); update dtvg, then resume."
-            )
-        cohorts = {str(entry["id"]): dict(entry["runs"]) for entry in content["cohorts"]}
-        names = [str(name) for runs in cohorts.values() for name in runs]
-        starts = {
-            str(name): tuple(str(start) for start in begun)
-            for runs in cohorts.values()
-            for name, begun in runs.items()
-        }
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise _refused(path, f"contains something other than a plan ({error!r})") from None
+    owner, slots = content.experiment, content.slots
+    cohorts = {cohort.id: cohort.runs for cohort in content.cohorts}
+    names = [name for runs in cohorts.values() for name in runs]
+    starts = {name: tuple(begun) for runs in cohorts.values() for name, begun in runs.items()}
     if owner != config.name:
         raise _refused(path, f"is the plan of experiment '{owner}', not of '{config.name}'")
-    if slots is not None and int(slots) < 1:
-        raise _refused(path, f"has {slots} slots")
     transfers = config.runs()
     known = {run.name: run for run in (*stage_one_runs(config, transfers), *transfers)}
     wrong = _wrong(names, starts, known, [run.name for run in transfers])
@@ -134,7 +133,7 @@ def _from_json(path: Path, config: ExperimentConfig, content: Any) -> Plan:
         raise _refused(path, wrong)
     cut = [(id_, tuple(known[name] for name in runs)) for id_, runs in cohorts.items()]
     try:
-        return assemble(cut, starts, None if slots is None else int(slots))
+        return assemble(cut, starts, slots)
     except ConfigError as error:
         raise _refused(path, f"has a circle ({error})") from None
 

@@ -42,6 +42,12 @@ def has_memory(settings: RuleSettings) -> bool:
     return regroups or settings.init_only or rule_of(settings).never_regroups
 
 
+def needs_every_step(settings: RuleSettings) -> bool:
+    """Whether a log with gaps cannot give the group again: it may have changed in between."""
+    keeps_first = settings.init_only or rule_of(settings).never_regroups
+    return has_memory(settings) and not keeps_first
+
+
 def needs_step(settings: RuleSettings) -> bool:
     """Whether a decision depends on the number of the step."""
     return has_memory(settings) or rule_of(settings).draws

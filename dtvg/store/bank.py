@@ -22,6 +22,8 @@ from dtvg import paths
 from dtvg.errors import StoreError
 from dtvg.store import digests
 from dtvg.store.files import json_text, locked, read_json, replace_bytes, replace_json
+from dtvg.store.formats import PromptFacts, checked
+from dtvg.store.lease import hold_when_free
 
 
 @dataclass(frozen=True, eq=False)
@@ -183,13 +185,17 @@ class PromptBank:
 
     def list(self) -> list[TaskPrompt]:
         """Return every readable prompt, by task and seed; damaged entries are left out."""
-        found = []
+        return self.sorted_out()[0]
+
+    def sorted_out(self) -> tuple[list[TaskPrompt], dict[str, str]]:
+        """Return every readable prompt, and what is wrong with each damaged entry by its folder."""
+        found, damaged = [], {}
         for folder in sorted(self.root.glob("*-*")) if self.root.is_dir() else ():
             try:
                 found.append(_read(folder))
-            except StoreError:
-                continue
-        return sorted(found, key=lambda p: (p.task, p.seed, p.fingerprint))
+            except StoreError as error:
+                damaged[folder.name] = str(error)
+        return sorted(found, key=lambda p: (p.task, p.seed, p.fingerprint)), damaged
 
     def check(self) -> dict[str, str | None]:
         """Return every entry's folder name with what is wrong with it, None if nothing is."""
@@ -205,9 +211,14 @@ class PromptBank:
     def lock(self, key: str) -> Iterator[None]:
         """Be the only process that trains this prompt; waits for another one.
 
-        The system frees the lock of a process that died.
+        The system frees the lock of a process that died. Where the file system has no locks a
+        lease takes its place, which ends some minutes after its holder's last sign.
         """
-        with locked(self.root / ".locks" / key):
+        with locked(self.root / ".locks" / key) as held:
+            if held:
+                yield
+                return
+        with hold_when_free(self.root / ".locks" / f"{key}.lease"):
             yield
 
     @contextmanager
@@ -245,13 +256,16 @@ def _read(folder: Path) -> TaskPrompt:
         if hashlib.sha256(content).hexdigest() != facts.pop("sha256"):
             raise ValueError("checksum differs")
         tensors = load(content)
-        known = {k: v for k, v in facts.items() if k in TaskPrompt.__dataclass_fields__}
-        known["labels"] = tuple(known["labels"])  # a newer version may say more
-        return TaskPrompt(init=tensors.get("init"), prompt=tensors["prompt"], **known)
-    except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
+        known = checked(folder / "prompt.json", facts, PromptFacts)
+        values = {k: getattr(known, k) for k in PromptFacts.model_fields}
+        made = TaskPrompt(init=tensors.get("init"), prompt=tensors["prompt"], **values)
+        if any(a.ndim != 2 or a.shape != made.prompt.shape for a in tensors.values()):
+            raise ValueError(_wrong(made, folder.name))
+        return made
+    except (OSError, ValueError, KeyError, TypeError, SafetensorError, StoreError) as error:
         raise StoreError(
-            f"Prompt '{folder.name}' of the bank is damaged ({error}); delete its folder, and "
-            "the next experiment will tune it again."
+            f"Prompt '{folder.name}' of the bank is damaged ({str(error).rstrip('.')}); delete its "
+            "folder, and the next experiment will tune it again."
         ) from None
 
 

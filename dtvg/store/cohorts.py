@@ -5,14 +5,13 @@ Reads the head of the newest commit, no tensors.
 
 from __future__ import annotations
 
-import json
 import os
-
-from safetensors import SafetensorError, safe_open
+from pathlib import Path
 
 from dtvg.errors import StoreError
-from dtvg.store.files import read_json
+from dtvg.store.formats import ProcessFile, StatusFile, read_model
 from dtvg.store.layout import CohortDir, ExperimentDir, RunDir
+from dtvg.store.state_files import read_head
 from dtvg.store.tables import Part, parts
 
 
@@ -33,8 +32,8 @@ def shown_cohorts(experiment: ExperimentDir) -> dict[str, tuple[str, ...]]:
     home = {run: ids[0] for run, ids in claimed.items()}
     for run, ids in claimed.items():
         if len(ids) > 1:
-            named = (read_json(experiment.path / run / "status.json") or {}).get("cohort")
-            home[run] = str(named) if named in ids else ids[0]
+            named = _said_cohort(experiment.path / run / "status.json")
+            home[run] = named if named in ids else ids[0]
     kept = {id_: tuple(run for run in runs if home[run] == id_) for id_, runs in claims.items()}
     return {id_: runs for id_, runs in kept.items() if runs}
 
@@ -49,11 +48,10 @@ def pending_parts(run: RunDir, table: str) -> frozenset[str]:
     found: set[str] = set()
     for cohort in ExperimentDir(run.path.parent).cohorts():
         try:
-            with safe_open(cohort.state_path, framework="np") as file:
-                named = json.loads(file.metadata()["dtvg"])["pending"]
-        except (SafetensorError, OSError, ValueError, KeyError, TypeError):
+            named = read_head(cohort.state_path)[1]
+        except StoreError:
             continue
-        found |= {str(n).removeprefix(prefix) for n in named if str(n).startswith(prefix)}
+        found |= {name.removeprefix(prefix) for name in named if name.startswith(prefix)}
     return frozenset(found)
 
 
@@ -73,16 +71,32 @@ def _is_cohort(cohort: CohortDir) -> bool:
 
 def _runs_of(cohort: CohortDir) -> tuple[str, ...]:
     """Return the runs of a cohort's newest commit and of its last process."""
-    committed: list[str] = []
+    committed: tuple[str, ...] = ()
     if cohort.state_path.exists():
         try:
-            with safe_open(cohort.state_path, framework="np") as file:
-                committed = list(json.loads(file.metadata()["dtvg"])["meta"]["runs"])
-        except (SafetensorError, OSError, ValueError, KeyError, TypeError) as error:
+            committed = read_head(cohort.state_path)[0]
+        except StoreError as error:
             raise StoreError(
-                f"'{cohort.state_path}' is damaged ({error}), so the runs that trained together in "
-                "it are not known. Restore it from a copy, or delete the folder "
+                f"{str(error).rstrip('.')}, so the runs that trained together in it are not known. "
+                "Restore it from a copy, or delete the folder "
                 f"'{cohort.path}' and those of its runs to train them again."
             ) from None
-    worked_on = (read_json(cohort.process_path) or {}).get("runs", ())
-    return tuple(dict.fromkeys((*committed, *map(str, worked_on))))
+    return tuple(dict.fromkeys((*committed, *worked_on(cohort))))
+
+
+def worked_on(cohort: CohortDir) -> tuple[str, ...]:
+    """Return the runs that a cohort's last process noted; none where that cannot be read."""
+    try:
+        noted = read_model(cohort.process_path, ProcessFile)
+    except StoreError:
+        return ()
+    return () if noted is None else noted.runs
+
+
+def _said_cohort(status: Path) -> str | None:
+    """Return the cohort that a run's status names."""
+    try:
+        found = read_model(status, StatusFile)
+    except StoreError:
+        return None
+    return None if found is None else found.cohort

@@ -89,6 +89,9 @@ def fork(
     if (run.directory.prompts_dir / "initial.safetensors").exists():
         directory.prompts_dir.mkdir(exist_ok=True)
         shutil.copy2(run.directory.prompts_dir / "initial.safetensors", directory.prompts_dir)
+    engine = read_json(ExperimentDir(run.path.parent).engine_path)
+    if engine is not None and child.device == parent.device:
+        replace_json(experiment.engine_path, engine)
     rows["events"] = _with_event(rows["events"], run, meta, changes)
     origin = {"experiment": run.experiment, "run": run.name, "step": step}
     known = read_json(directory.provenance_path) or {}
@@ -115,7 +118,7 @@ def _newest(run: Run) -> tuple[dict[str, np.ndarray], dict[str, Any], dict[str, 
             raise StoreError(
                 f"Run '{run.name}' has no commit yet; wait a few seconds, or clone its experiment."
             )
-        if meta["result"] is not None:
+        if meta.get("result") is not None:
             raise StoreError(
                 f"Run '{run.name}' is finished, so there is nothing to continue; fork it at a "
                 "kept commit, or clone its experiment with more steps."

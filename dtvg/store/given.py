@@ -88,9 +88,10 @@ def _of_backbone(
     known = {p.backbone_revision for p in bank.list() if p.backbone == name} - {""}
     if not prompt.backbone_revision or (known and prompt.backbone_revision not in known):
         return (
-            f"Prompt '{prompt.task}' ({prompt.fingerprint}) of prompt.given for '{task}' belongs "
-            f"to backbone '{prompt.backbone}' (revision {prompt.backbone_revision or 'unknown'}), "
-            f"the experiment uses '{name}'; give a prompt of that backbone."
+            f"Prompt '{prompt.task}' ({prompt.fingerprint}) of prompt.given for '{task}' "
+            f"belongs to backbone '{prompt.backbone}' (revision "
+            f"{prompt.backbone_revision or 'unknown'}), the experiment uses '{name}'; "
+            "give a prompt of that backbone."
         )
     return ""
 

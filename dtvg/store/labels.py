@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dtvg.errors import StoreError
-from dtvg.store.files import read_json, replace_json
+from dtvg.store.files import replace_json
+from dtvg.store.formats import TagsFile, read_model, read_whole
 
 FILE = "tags.json"
 MAX_TAGS, MAX_NOTE = 20, 2000
@@ -32,12 +33,11 @@ NONE = Labels()
 
 def read_labels(folder: Path) -> Labels:
     """Return the labels of a folder; none where there is no file or it holds something else."""
-    content = read_json(folder / FILE)
-    if content is None:
+    try:
+        found = read_model(folder / FILE, TagsFile)
+    except StoreError:  # `check_file` says what is wrong
         return NONE
-    tags, note = content.get("tags"), content.get("note")
-    listed = tags if isinstance(tags, list) else []
-    return Labels(tuple(str(t) for t in listed), note if isinstance(note, str) else "")
+    return NONE if found is None else Labels(tuple(found.tags), found.note)
 
 
 def write_labels(folder: Path, labels: Labels) -> None:
@@ -74,13 +74,10 @@ def check_file(folder: Path) -> list[str]:
     path = folder / FILE
     if not path.exists():
         return []
-    content = read_json(path)
-    if (
-        content is None
-        or not isinstance(content.get("tags"), list)
-        or not isinstance(content.get("note"), str)
-    ):
-        return [f"{path} holds no tags and note as written by the overview."]
+    try:
+        read_whole(path, TagsFile, "Write tags and note again on the overview.")
+    except StoreError as error:
+        return [str(error)]
     problem = problem_of(read_labels(folder))
     return [f"{path}: {problem}"] if problem else []
 

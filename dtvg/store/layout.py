@@ -9,11 +9,12 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import yaml
+from pydantic import BaseModel
 
 from dtvg.config import ExperimentConfig, RunConfig, build, build_config
 from dtvg.config.reading import YAML_ERRORS
@@ -24,6 +25,15 @@ from dtvg.names import check_name
 from dtvg.records import RunState
 from dtvg.store import digests
 from dtvg.store.files import locked, read_json, replace_bytes, replace_json, sync_file
+from dtvg.store.formats import (
+    ProvenanceFile,
+    SettingsDigests,
+    StatusFile,
+    VersionsFile,
+    read_model,
+    read_result,
+    read_whole,
+)
 from dtvg.store.lease import Lease, hold
 from dtvg.store.provenance import provenance
 from dtvg.store.versions import of_run, versions_of_all
@@ -112,6 +122,21 @@ class CohortDir:
         """Messages of the process."""
         return self.path / "log.txt"
 
+    @property
+    def job_path(self) -> Path:
+        """Where its newest job was started, and as what."""
+        return self.path / "job.json"
+
+    @property
+    def ended_path(self) -> Path:
+        """How its newest job ended, in the worker's own words."""
+        return self.path / "ended.json"
+
+    @property
+    def control_dir(self) -> Path:
+        """Requests to the worker, as of a run."""
+        return self.path / "control"
+
 
 @dataclass(frozen=True)
 class ExperimentDir:
@@ -135,14 +160,39 @@ class ExperimentDir:
         return self.path / "plan.json"
 
     @property
+    def scale_path(self) -> Path:
+        """Where it trains, as it was last asked for; absent: in one process."""
+        return self.path / "scale.json"
+
+    @property
+    def fleet_path(self) -> Path:
+        """What trains where and what waits for what, as its driver last saw it."""
+        return self.path / "fleet.json"
+
+    @property
     def versions_path(self) -> Path:
         """What its runs were made with, part by part."""
         return self.path / "versions.json"
 
     @property
     def versions(self) -> dict[str, Version]:
-        """What its runs were made with; empty in folders of before that was recorded."""
-        return dict(read_json(self.versions_path) or {})
+        """What its runs were made with; empty in folders of before that was recorded.
+
+        Raises:
+            StoreError: the file is damaged.
+        """
+        found = read_whole(
+            self.versions_path,
+            VersionsFile,
+            "Restore it from a copy: without it runs that are not made yet would be trained as "
+            "the first version of this program did.",
+        )
+        return {} if found is None else dict(found.root)
+
+    @property
+    def engine_path(self) -> Path:
+        """How it is computed; written when it is first trained."""
+        return self.path / "engine.json"
 
     @property
     def digests_path(self) -> Path:
@@ -276,14 +326,15 @@ def check_unchanged(experiment: ExperimentDir, config: ExperimentConfig) -> None
         StoreError: a file differs from what was written, with the keys and the way out.
     """
     found = digests.of_file(experiment.config_path)
-    noted = (read_json(experiment.digests_path) or {}).get(experiment.config_path.name)
+    noted = _noted_digest(experiment)
     for run in config.runs():
         directory = experiment.run(run.name)
         try:
             content = directory.config_path.read_bytes()
         except OSError:
             continue  # not made yet, or to be written again
-        wanted = (read_json(directory.provenance_path) or {}).get("config_sha256")
+        made = read_model(directory.provenance_path, ProvenanceFile)
+        wanted = None if made is None else made.config_sha256
         digest = hashlib.sha256(content).hexdigest()
         if content and wanted is not None and digest != wanted:
             raise StoreError(
@@ -295,7 +346,7 @@ def check_unchanged(experiment: ExperimentDir, config: ExperimentConfig) -> None
         if (
             content
             and noted is not None
-            and noted != found
+            and (noted != found or wanted is None)
             and (keys := _changed_keys(content, run))
         ):
             raise StoreError(
@@ -307,6 +358,15 @@ def check_unchanged(experiment: ExperimentDir, config: ExperimentConfig) -> None
             )
     if noted != found:
         _note_digest(experiment, found)
+
+
+def _noted_digest(experiment: ExperimentDir) -> str | None:
+    """Return the digest of the settings as noted: None before digests, empty if not readable."""
+    try:
+        known = read_whole(experiment.digests_path, SettingsDigests, "")
+    except StoreError:
+        return ""  # then the runs' own settings decide
+    return None if known is None else known.root.get(experiment.config_path.name, "")
 
 
 def _changed_keys(content: bytes, run: RunConfig) -> str:
@@ -336,7 +396,11 @@ def make_durable(run: RunDir) -> None:
 
 
 def _differing(stored: ExperimentConfig, config: ExperimentConfig) -> list[str]:
-    """Return the settings that differ, and rates that methods take from elsewhere."""
+    """Return the settings that differ, and rates that methods take from elsewhere.
+
+    Where it trains may be another place.
+    """
+    stored = stored.model_copy(update={"scale": config.scale})
     if stored != config:
         return list(differences(stored, config, ExperimentConfig))
     if [run.optim for run in stored.runs()] == [run.optim for run in config.runs()]:
@@ -398,20 +462,29 @@ def add_run(
         replace_bytes(run.config_path, content, durable=False)
         made = {**provenance(), "config_sha256": hashlib.sha256(content).hexdigest()}
         replace_json(run.provenance_path, made, durable=False)
-    elif read_json(run.provenance_path) is None:
+    elif _cannot_be_read(run.provenance_path, ProvenanceFile):
         replace_json(run.provenance_path, provenance(), durable=False)
-    if read_json(run.status_path) is None:
-        replace_json(
-            run.status_path,
-            {
-                **identity_of(config),
-                "state": RunState.WAITING.value,
-                "step": 0,
-                "total_steps": config.total_steps,
-            },
-            durable=False,
-        )
+    if _cannot_be_read(run.status_path, StatusFile):
+        replace_json(run.status_path, {**identity_of(config), **_progress(run, config)}, False)
     return run
+
+
+def _cannot_be_read(path: Path, model: type[BaseModel]) -> bool:
+    """Whether a file is absent or holds something else than it should."""
+    try:
+        return read_model(path, model) is None
+    except StoreError:
+        return True
+
+
+def _progress(run: RunDir, config: RunConfig) -> dict[str, object]:
+    """Return what the status of a run says that nobody works on: it waits, or it has finished."""
+    state, step = RunState.WAITING, 0
+    content = read_json(run.result_path)
+    if content is not None:
+        with suppress(StoreError):
+            state, step = RunState.FINISHED, read_result(run.result_path, content).steps
+    return {"state": state.value, "step": step, "total_steps": config.total_steps}
 
 
 def identity_of(config: RunConfig) -> dict[str, object]:

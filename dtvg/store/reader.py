@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.parquet as pq
 import yaml
 from safetensors import SafetensorError, safe_open
 
@@ -27,7 +28,7 @@ from dtvg.records import TABLES, RunResult, RunState
 from dtvg.store import digests
 from dtvg.store.cohorts import visible_parts
 from dtvg.store.files import read_json
-from dtvg.store.formats import read_result
+from dtvg.store.formats import ProvenanceFile, read_model, read_result
 from dtvg.store.layout import ExperimentDir, RunDir, load_experiment
 from dtvg.store.status import read_status
 from dtvg.store.tables import (
@@ -42,6 +43,10 @@ from dtvg.store.tables import (
 
 TRIES = 5
 """A file may vanish by compaction between listing and reading: list again so often."""
+
+
+INPUTS = "inputs.parquet"
+"""File of an experiment with the texts that its runs answered; recorded examples have it."""
 
 
 @dataclass(frozen=True)
@@ -79,6 +84,8 @@ class Run:
     cohort: str | None = None
     pid: int | None = None
     host: str | None = None
+    job: str = ""
+    """A scheduler's job, e.g. `Slurm 4711`; empty outside one."""
     message: str = ""
     health: Mapping[str, str] | None = None
     """What is wrong with its training, by kind, as it noted (`dtvg.store.health`); None: nothing
@@ -224,6 +231,7 @@ def _viewed(run: RunDir, base: dict[str, Any]) -> Run:
         cohort=status.cohort,
         pid=status.pid,
         host=status.host,
+        job=status.job,
         message=status.message,
         health=facts.get("health"),
         guessing=facts.get("guessing"),
@@ -310,6 +318,14 @@ def list_runs(runs_dir: Path | str, experiment: str | None = None) -> list[Run]:
         else []
     )
     return [open_run(run.path) for name in names for run in ExperimentDir(root / name).runs()]
+
+
+def only_scores(run: str) -> str:
+    """Say why there is nothing to show of a run's steps (`logging.detail: scores`)."""
+    return (
+        f"Run '{run}' was recorded with `logging.detail: scores`: its evaluations, answers and "
+        "result are kept, its steps are not. Choose a run that keeps them."
+    )
 
 
 def read_table(
@@ -437,9 +453,31 @@ def read_prompts(run: Run, which: str) -> dict[str, np.ndarray]:
         raise StoreError(f"'{path}' is damaged ({error}).") from None
 
 
+def read_inputs(experiment: Path, task: str) -> dict[str, str]:
+    """Return fingerprint → input text of a task's examples, kept with a recorded example.
+
+    Args:
+        experiment: its folder.
+        task: whose rows were answered.
+
+    Returns:
+        Empty where nothing was kept, which is usual, or the file is damaged.
+    """
+    try:
+        rows = pq.read_table(experiment / INPUTS).to_pylist()
+        return {row["fingerprint"]: row["input"] for row in rows if row["task"] == task}
+    except (OSError, pa.ArrowException, KeyError):
+        return {}
+
+
 def read_provenance(run: Run) -> dict[str, Any]:
-    """Return what made a run; empty where it is not known."""
-    return read_json(run.directory.provenance_path) or {}
+    """Return what made a run; empty where it is not known or not as written."""
+    path = run.directory.provenance_path
+    try:
+        known = read_model(path, ProvenanceFile)
+    except StoreError:  # `verify` says what is wrong
+        return {}
+    return {} if known is None else read_json(path) or {}
 
 
 def to_json(run: Run) -> str:

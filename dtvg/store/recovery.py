@@ -23,7 +23,15 @@ from dtvg.records import TABLES
 from dtvg.store.files import sync_file, sync_folder
 from dtvg.store.layout import CohortDir, RunDir
 from dtvg.store.state_files import read_state, reveal
-from dtvg.store.tables import cover, part_name, parts, read_checked, schema_of, write_parquet
+from dtvg.store.tables import (
+    BY_STEP,
+    cover,
+    part_name,
+    parts,
+    read_checked,
+    schema_of,
+    write_parquet,
+)
 
 log = logging.getLogger(__name__)
 
@@ -115,18 +123,19 @@ def _before(cohort: CohortDir, runs: Mapping[str, RunDir], why: str) -> Commit:
     tensors, content = read_state(cohort.before_path)
     meta = content["meta"]
     kept = {
-        name: meta["runs"][name]["rows"]
+        name: (meta["runs"][name]["rows"], int(meta["runs"][name].get("step", 0)))
         for name in runs
         if name in meta.get("runs", {}) and has_rows(runs[name])
     }
-    for name, wanted in kept.items():
+    for name, (wanted, _) in kept.items():
         for table in TABLES:
             _check_rows(runs[name], table, int(wanted[table]))
     link = cohort.path / f".{cohort.state_path.name}.{secrets.token_hex(6)}.tmp"
     try:
         for name, run in runs.items():
             for table in TABLES:
-                _cut(run, table, int(kept[name][table]) if name in kept else 0)
+                wanted, step = kept.get(name, ({}, 0))
+                _cut(run, table, int(wanted.get(table, 0)), step)
         os.link(cohort.before_path, link)
         os.replace(link, cohort.state_path)
         link.unlink(missing_ok=True)
@@ -165,21 +174,27 @@ def _check_rows(run: RunDir, table: str, wanted: int) -> None:
         )
 
 
-def _cut(run: RunDir, table: str, rows: int) -> None:
-    """Keep the first rows of a table."""
-    have = 0
+def _cut(run: RunDir, table: str, rows: int, step: int) -> None:
+    """Keep the first rows of a table.
+
+    Args:
+        run: whose.
+        table: which.
+        rows: that were committed.
+        step: up to which they were; a thinned log has no row of most steps.
+    """
+    have, by_step = 0, table in BY_STEP
     for part in parts(run.table_dir(table)) if rows == 0 else cover(parts(run.table_dir(table))):
-        if have >= rows:
+        if rows == 0 or (part.first > step if by_step else have >= rows):
             part.path.unlink(missing_ok=True)
             continue
         data = read_checked(part.path)
         left = rows - have
         have += data.num_rows
-        if data.num_rows <= left:
+        if part.last <= step if by_step else data.num_rows <= left:
             continue
         kept = pa.Table.from_arrays(data.slice(0, left).columns, schema=schema_of(table))
-        last = int(kept.column("step")[-1].as_py())
-        last = last if table in ("steps", "sources") else part.first + left - 1
+        last = step if by_step else part.first + left - 1
         hidden = part.path.with_name(f".{part_name(part.first, last)}")
         write_parquet(kept, hidden)
         sync_file(hidden)

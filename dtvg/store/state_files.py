@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from safetensors import SafetensorError, safe_open
 from dtvg.errors import StoreError
 from dtvg.store import digests
 from dtvg.store.files import sync_folder
+from dtvg.store.formats import CommitFile, checked
 
 
 def load_state(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
@@ -33,21 +35,47 @@ def read_state(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     try:
         with safe_open(path, framework="np") as file:
             metadata = file.metadata() or {}
-            content = json.loads(metadata["dtvg"])
+            content = _content(path, metadata)
             tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
-        if not isinstance(content["meta"], dict) or not isinstance(content["pending"], list):
-            raise ValueError("it holds something other than a commit")
         if digests.KEY in metadata:
             if digests.of_tensors(tensors, digests.of_metadata(metadata)) != metadata[digests.KEY]:
                 raise ValueError("its values differ from its digest")
     except (
         SafetensorError, OSError, ValueError, KeyError, TypeError, RecursionError, MemoryError,
+        StoreError,
     ) as error:  # fmt: skip
         raise StoreError(
-            f"'{path}' is damaged ({error}); its runs cannot be resumed. "
+            f"'{path}' is damaged ({str(error).rstrip('.')}); its runs cannot be resumed. "
             "Delete their folders to train them again."
         ) from None
     return tensors, content
+
+
+def read_head(path: Path) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Return the names of a commit's runs and of its part files; reads no tensors.
+
+    Raises:
+        StoreError: it is damaged.
+    """
+    try:
+        with safe_open(path, framework="np") as file:
+            content = _content(path, file.metadata() or {})
+    except (SafetensorError, OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        raise StoreError(f"'{path}' is damaged ({error}).") from None
+    return tuple(content["meta"].get("runs", {})), tuple(content["pending"])
+
+
+def _content(path: Path, metadata: Mapping[str, str]) -> dict[str, Any]:
+    """Return the text in a commit's file as what it stands for.
+
+    Raises:
+        StoreError: a field holds something else than it should.
+    """
+    content = json.loads(metadata["dtvg"])
+    if not isinstance(content, dict):
+        raise ValueError("it holds something other than a commit")
+    checked(path, content, CommitFile)
+    return content
 
 
 def reveal(pending: list[tuple[Path, Path]]) -> None:

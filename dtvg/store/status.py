@@ -10,19 +10,21 @@ import contextlib
 import os
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from dtvg.errors import StoreError
+from dtvg.errors import DtvgError, StoreError
 from dtvg.names import check_name
 from dtvg.records import RunState
 from dtvg.store.files import read_json, replace_json
 from dtvg.store.formats import StatusFile, read_model
 from dtvg.store.layout import CohortDir, ExperimentDir, RunDir
-from dtvg.store.lease import held_here
-from dtvg.store.liveness import look_at_run
+from dtvg.store.lease import LeaseLost, held_here
+from dtvg.store.liveness import died, look_at_run
 from dtvg.store.processes import this_process
+
+NEVER_BEGAN = "The process of its experiment ended before this run began."
 
 WRITE_SECONDS = 1.0
 """Statuses are written this often; the promise is every 2 s."""
@@ -41,6 +43,7 @@ class Status:
     cohort: str | None = None
     pid: int | None = None
     host: str | None = None
+    job: str = ""
     started_at: float | None = None
     updated_at: float | None = None
     facts: Mapping[str, Any] = field(default_factory=dict)
@@ -59,10 +62,12 @@ class StatusBoard:
         self.runs = dict(runs)
         self._lock = threading.Lock()
         self._stop = threading.Event()
-        self._lease = held_here(cohort.path.parent.parent)
+        of_experiment = held_here(cohort.path.parent.parent)
+        self._lease = of_experiment or held_here(cohort.path)
         self._process = {
             **this_process().to_json(),
             "lease": "" if self._lease is None else self._lease.token,
+            "lease_of": "cohort" if of_experiment is None and self._lease else "",
             "cohort": cohort.id,
         }
         now = time.time()
@@ -130,6 +135,8 @@ def read_status(run: RunDir) -> Status | None:
             state = RunState.LOST
         elif state is RunState.RUNNING and "stop" in requested(run):
             state = RunState.STOPPING
+    elif state is RunState.WAITING and not message and died(run.path.parent):
+        state, message = RunState.LOST, NEVER_BEGAN
     return Status(
         state=state,
         step=read.step,
@@ -140,6 +147,7 @@ def read_status(run: RunDir) -> Status | None:
         cohort=read.cohort,
         pid=read.pid,
         host=read.host,
+        job=read.job,
         started_at=read.started_at,
         updated_at=read.updated_at,
         facts=content,
@@ -153,7 +161,39 @@ def note_waiting(run: RunDir, message: str) -> None:
         replace_json(run.status_path, {**content, "message": message}, durable=False)
 
 
-def request(run: RunDir | ExperimentDir, word: str, **detail: Any) -> None:
+@contextlib.contextmanager
+def noted_with_runs(
+    experiment: ExperimentDir, only: Collection[str] | None = None
+) -> Iterator[None]:
+    """Let an error that ends a process stand with the runs that it will not begin any more.
+
+    Args:
+        experiment: whose runs; this process holds it.
+        only: names of the runs that the process works on; None: all.
+    """
+    runs = [run for run in experiment.runs() if not only or run.name in only]
+    for run in runs:  # of an earlier process
+        _note_if(run, {"never_began": True}, state="waiting", message="", never_began=False)
+    try:
+        yield
+    except LeaseLost:
+        raise  # another process took over and will begin them
+    except Exception as error:
+        said = str(error) if isinstance(error, DtvgError) else f"{type(error).__name__}: {error}"
+        for run in runs:
+            _note_if(run, {"state": "waiting"}, state="failed", message=said, never_began=True)
+        raise
+
+
+def _note_if(run: RunDir, known: Mapping[str, Any], **values: Any) -> None:
+    """Change a status that says what is known; a disk that refuses changes nothing."""
+    content = read_json(run.status_path) or {}
+    if all(content.get(key) == value for key, value in known.items()):
+        with contextlib.suppress(StoreError, OSError):
+            replace_json(run.status_path, {**content, **values}, durable=False)
+
+
+def request(run: RunDir | CohortDir | ExperimentDir, word: str, **detail: Any) -> None:
     """Ask the process that trains a run for something, e.g. `stop`, at its next step.
 
     Raises:
@@ -163,7 +203,7 @@ def request(run: RunDir | ExperimentDir, word: str, **detail: Any) -> None:
     replace_json(run.control_dir / check_name(word, "request"), content)
 
 
-def requested(run: RunDir | ExperimentDir) -> set[str]:
+def requested(run: RunDir | CohortDir | ExperimentDir) -> set[str]:
     """Return what has been asked for and not been done yet."""
     try:
         with os.scandir(run.control_dir) as entries:
@@ -172,7 +212,7 @@ def requested(run: RunDir | ExperimentDir) -> set[str]:
         return set()
 
 
-def clear(run: RunDir | ExperimentDir, word: str) -> None:
+def clear(run: RunDir | CohortDir | ExperimentDir, word: str) -> None:
     """Take a request back, or note that it was met."""
     with contextlib.suppress(IsADirectoryError, PermissionError):  # a folder of that name: not ours
         (run.control_dir / check_name(word, "request")).unlink(missing_ok=True)

@@ -21,7 +21,7 @@ from dtvg.errors import StoreError
 from dtvg.names import check_name
 from dtvg.records import RunState
 from dtvg.store.files import replace_json
-from dtvg.store.formats import OriginFile, read_model
+from dtvg.store.formats import OriginFile, read_model, read_whole
 from dtvg.store.layout import ExperimentDir, changing
 from dtvg.store.lease import keep_out
 from dtvg.store.liveness import look_at_all
@@ -92,6 +92,23 @@ def delete(experiment: ExperimentDir, run: str | None = None) -> Deleted:
         return _move(name, origin)
 
 
+def delete_prompt(folder: str) -> Deleted:
+    """Move an entry of the prompt bank to the trash; the next experiment tunes it again.
+
+    Args:
+        folder: its name in the bank.
+
+    Raises:
+        StoreError: there is no such entry, or it cannot be moved.
+    """
+    origin = paths.prompts().expanduser().resolve() / check_name(folder, "entry of the bank")
+    if not origin.is_dir():
+        raise StoreError(
+            f"There is no prompt '{folder}' in the bank; `dtvg prompts list` shows all."
+        )
+    return _move(f"prompts/{folder}", origin)
+
+
 def set_aside(experiment: ExperimentDir, run: str) -> Deleted:
     """Move a run to the trash that this very process is about to train again.
 
@@ -160,6 +177,24 @@ def deleted() -> list[Deleted]:
     return sorted(found, key=lambda one: -one.time)
 
 
+def unreadable() -> list[str]:
+    """Return one sentence for each entry of the trash whose note cannot be read."""
+    found = []
+    for place in sorted(root().iterdir()) if root().is_dir() else ():
+        if _ID.fullmatch(place.name) is None or place.is_symlink() or _entry(place) is not None:
+            continue
+        try:
+            noted = read_whole(place / ORIGIN, OriginFile, "")
+            why = "has no origin.json" if noted is None else "has a note of something else"
+        except StoreError as error:
+            why = f"cannot be read ({str(error).strip().rstrip('.')})"
+        found.append(
+            f"The entry '{place}' of the trash {why}, so it is neither restored nor erased; what "
+            f"was deleted lies in '{place / HELD}'."
+        )
+    return found
+
+
 def _entry(place: Path) -> Deleted | None:
     """Read one folder of the trash; None for one that `delete` did not make."""
     named, held = _ID.fullmatch(place.name), place / HELD
@@ -195,7 +230,8 @@ def restore(wanted: str, runs_dir: Path | None = None) -> Deleted:
         raise StoreError(f"There is no '{wanted}' in the trash, which contains {held}.")
     one = found[0]
     root_of_runs = (runs_dir or paths.runs()).expanduser().resolve()
-    if one.origin != root_of_runs / one.name:
+    of_bank = one.origin.parent == paths.prompts().expanduser().resolve()
+    if one.origin != root_of_runs / one.name and not of_bank:
         raise StoreError(
             f"'{one.name}' lay in '{one.origin}', not in '{root_of_runs}'; to restore it there, "
             "name that folder of experiments with --runs-dir."
@@ -205,7 +241,7 @@ def restore(wanted: str, runs_dir: Path | None = None) -> Deleted:
             f"'{one.origin}' exists again, so '{one.name}' cannot be restored; rename one of them."
         )
     try:
-        if "/" in one.name and not one.origin.parent.is_dir():
+        if "/" in one.name and not of_bank and not one.origin.parent.is_dir():
             raise StoreError(
                 f"The experiment of '{one.name}' is not there; restore it first, then its run."
             )

@@ -12,21 +12,33 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+from pydantic import BaseModel
 
 from dtvg.config import RunConfig
 from dtvg.errors import StoreError
 from dtvg.records import TABLES, RunState
 from dtvg.rule.arrays import consistency_of
 from dtvg.rule.decide import decide_steps
+from dtvg.rule.memory import needs_every_step
 from dtvg.rule.types import Grouping
 from dtvg.store import digests
 from dtvg.store.cohorts import visible_parts
 from dtvg.store.files import read_json
+from dtvg.store.formats import (
+    DigestsFile,
+    PlanFile,
+    ProcessFile,
+    ProvenanceFile,
+    SettingsDigests,
+    VersionsFile,
+    read_whole,
+)
 from dtvg.store.holds import history, overlay
 from dtvg.store.labels import check_file
-from dtvg.store.layout import RunDir
+from dtvg.store.layout import ExperimentDir, RunDir
 from dtvg.store.reader import Run, open_run, read_grams, read_prompts, read_table
 from dtvg.store.tables import cover, has_digest, parts, read_checked, schema_of, schema_version
+from dtvg.store.writer import kept_prompts
 
 TOLERANCE = 1e-6
 
@@ -71,9 +83,11 @@ def written_before_digests(path: Path | str) -> bool:
 
 def _check_written(run: Run) -> list[str]:
     """Compare settings, prompts and the result with what was noted when they were written."""
-    problems = []
-    noted = read_json(run.directory.provenance_path) or {}
-    digest = noted.get("config_sha256")
+    problems = _check_json(run)
+    if problems:
+        return problems
+    noted = read_whole(run.directory.provenance_path, ProvenanceFile, "")
+    digest = None if noted is None else noted.config_sha256
     if digest is not None and digest != digests.of_file(run.directory.config_path):
         problems.append(f"{run.directory.config_path} was changed after the run was made.")
     for path in sorted(run.directory.prompts_dir.glob("*.safetensors")):
@@ -81,11 +95,31 @@ def _check_written(run: Run) -> list[str]:
             read_prompts(run, path.stem)
         except StoreError as error:
             problems.append(str(error))
-    whole = read_json(run.path.parent / "digests.json") or {}
     path = run.path.parent / "experiment.yaml"
-    if path.name in whole and whole[path.name] != digests.of_file(path):
+    whole = read_whole(ExperimentDir(path.parent).digests_path, SettingsDigests, "")
+    if whole is not None and whole.root.get(path.name) != digests.of_file(path):
         problems.append(f"{path} was changed after the experiment was made.")
     return problems + _check_noted(run)
+
+
+def _check_json(run: Run) -> list[str]:
+    """Check that the JSON files of a run and of its experiment hold what they should."""
+    experiment = ExperimentDir(run.path.parent)
+    wanted: list[tuple[Path, type[BaseModel]]] = [
+        (run.directory.provenance_path, ProvenanceFile),
+        (run.directory.digests_path, DigestsFile),
+        (experiment.versions_path, VersionsFile),
+        (experiment.digests_path, SettingsDigests),
+        (experiment.plan_path, PlanFile),
+        *((c.process_path, ProcessFile) for c in experiment.cohorts() if c.id == run.cohort),
+    ]
+    problems = []
+    for path, model in wanted:
+        try:
+            read_whole(path, model, "")
+        except StoreError as error:
+            problems.append(str(error).strip())
+    return problems
 
 
 def _check_noted(run: Run) -> list[str]:
@@ -151,10 +185,13 @@ def _check_steps(run: Run, config: RunConfig) -> list[str]:
     """Check that each step stands once, from 1 on, and that decisions replay."""
     data = read_table(run, "steps")
     steps = data.column("step").to_numpy()
-    if not np.array_equal(steps, np.arange(1, len(steps) + 1)):
-        wrong = int(np.argmax(steps != np.arange(1, len(steps) + 1)))
-        return [f"{run.path}/steps: row {wrong + 1} holds step {steps[wrong]}, not {wrong + 1}."]
-    grouped = config.method.logs_sources and config.role == "transfer"
+    wanted = _logged_steps(config, int(steps.max(initial=0)))
+    if not np.array_equal(steps, wanted):
+        places = range(len(steps))
+        wrong = next((i for i in places if i >= len(wanted) or steps[i] != wanted[i]), 0)
+        right = wanted[wrong] if wrong < len(wanted) else "none"
+        return [f"{run.path}/steps: row {wrong + 1} holds step {steps[wrong]}, not {right}."]
+    grouped = config.logs_sources and config.role == "transfer"
     nulls = data.column("gram").null_count
     if not grouped:
         return (
@@ -179,12 +216,20 @@ def _check_steps(run: Run, config: RunConfig) -> list[str]:
     return _check_replay(run, config, data)
 
 
+def _logged_steps(config: RunConfig, last: int) -> np.ndarray:
+    """Return the steps up to `last` whose rows the run keeps."""
+    logged = [s for s in range(1, last + 1) if config.logging.logs_step(s)]
+    return np.array(logged, dtype=np.int64)
+
+
 def _check_replay(run: Run, config: RunConfig, data: pa.Table) -> list[str]:
     """Decide again on the logged Gram matrices and compare every logged number."""
     steps, grams = read_grams(run)
     if not len(steps):
         return []
     settings = config.rule_settings
+    if config.logging.gaps and needs_every_step(settings):
+        return []  # the group may have changed at a step that was not kept
     again = decide_steps(grams, steps, settings, seed=config.seed)
     member = overlay(np.asarray(again.member), steps, config.sources, history(run))
     sources = read_table(run, "sources")
@@ -282,9 +327,13 @@ def _check_sources(run: Run, config: RunConfig) -> list[str]:
     if data.column("source").to_pylist() != wanted:
         return [f"{run.path}/sources: rows are not {', '.join(names)} at every step."]
     steps = data.column("step").to_numpy().reshape(-1, len(names))
-    wrong = np.flatnonzero((steps != np.arange(1, len(steps) + 1)[:, None]).any(-1))
+    wanted = _logged_steps(config, int(steps.max()))
+    if len(steps) != len(wanted):
+        return [f"{run.path}/sources: rows of {len(steps)} steps, not of {len(wanted)}."]
+    wrong = np.flatnonzero((steps != wanted[:, None]).any(-1))
     if len(wrong):
-        return [f"{run.path}/sources: step {int(wrong[0]) + 1} does not have one row per source."]
+        step = int(wanted[wrong[0]])
+        return [f"{run.path}/sources: step {step} does not have one row per source."]
     return []
 
 
@@ -296,9 +345,14 @@ def _check_end(run: Run) -> list[str]:
     if run.result is None:
         return problems
     rows = read_table(run, "steps", ["step"]).num_rows
-    if rows != run.result.steps:
-        problems.append(f"{run.path}/steps: {rows} rows, but result.json says {run.result.steps}.")
-    for which in ("initial", "best", "final"):
+    config = run.config
+    count = run.result.steps if config is None else len(_logged_steps(config, run.result.steps))
+    if rows != count:
+        said = f"result.json says {run.result.steps}"
+        if count != run.result.steps:
+            said += f" of which {count} are kept"
+        problems.append(f"{run.path}/steps: {rows} rows, but {said}.")
+    for which in kept_prompts("full" if config is None else config.logging.detail):
         if not (run.directory.prompts_dir / f"{which}.safetensors").exists():
             problems.append(f"{run.path}/prompts: no {which}.safetensors.")
     evals = read_table(run, "evals").to_pandas()

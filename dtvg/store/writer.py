@@ -26,6 +26,7 @@ import pyarrow.parquet as pq
 from safetensors.numpy import save as safetensors_bytes
 
 from dtvg.config import RunConfig
+from dtvg.config.sections import Detail
 from dtvg.errors import StoreError
 from dtvg.records import TABLES, RunResult
 from dtvg.store import digests
@@ -59,6 +60,9 @@ class RunWriter:
     def __init__(self, run: RunDir, config: RunConfig) -> None:
         self.run = run
         self.compact_rows = config.logging.compact_rows
+        self._logging = config.logging
+        self._covered: dict[str, tuple[int, int]] = {}
+        """Steps that the gathered rows stand for, those left out included."""
         self._lock = threading.Lock()
         self._batches: dict[str, list[pa.Table]] = {table: [] for table in TABLES}
         found = {table: parts(run.table_dir(table)) for table in TABLES}
@@ -81,8 +85,23 @@ class RunWriter:
             StoreError: unknown column or values of another type.
         """
         batch = to_arrow(table, columns)
+        if table in BY_STEP:
+            batch = self._kept(table, batch)
+        if batch is None:
+            return
         with self._lock:
             self._batches[table].append(batch)
+
+    def _kept(self, table: str, batch: pa.Table) -> pa.Table | None:
+        """Return the rows of the steps that the run's detail keeps; None: no such table at all."""
+        if self._logging.detail == "full" or not batch.num_rows:
+            return batch
+        if self._logging.detail == "scores":
+            return None
+        steps = batch.column("step").to_pylist()
+        first, _ = self._covered.get(table, (steps[0], 0))
+        self._covered[table] = (first, steps[-1])
+        return batch.filter([self._logging.logs_step(s) for s in steps])
 
     def take(self) -> dict[str, tuple[int, int, pa.Table]]:
         """Remove and return the gathered rows by table, with what their part file covers."""
@@ -92,7 +111,9 @@ class RunWriter:
                 if not batches:
                     continue
                 data = concatenate(table, batches)
-                if table in BY_STEP:
+                if table in self._covered:
+                    first, last = self._covered.pop(table)
+                elif table in BY_STEP:
                     steps = data.column("step")
                     first, last = steps[0].as_py(), steps[-1].as_py()
                 else:
@@ -107,7 +128,12 @@ class RunWriter:
     def write_prompts(
         self, which: str, tensors: Mapping[str, np.ndarray], metadata: Mapping[str, str]
     ) -> None:
-        """Write `prompts/<which>.safetensors` (initial, best or final), atomically."""
+        """Write `prompts/<which>.safetensors` (initial, best or final), atomically.
+
+        A prompt that the run's detail does not keep is not written.
+        """
+        if which not in kept_prompts(self._logging.detail):
+            return
         arrays = {k: np.asarray(v, order="C") for k, v in tensors.items()}
         text = {k: v for k, v in metadata.items() if k != digests.KEY}
         text[digests.KEY] = digests.of_tensors(arrays, digests.of_metadata(text))
@@ -122,6 +148,11 @@ class RunWriter:
         noted = {"result": digests.of_json(content), "rows": self.rows}
         replace_json(self.run.digests_path, digests.with_digest(noted))
         replace_json(self.run.result_path, content)
+
+
+def kept_prompts(detail: Detail) -> tuple[str, ...]:
+    """Return which prompts of a run are kept: all, the best, or none."""
+    return {"full": ("initial", "best", "final"), "thinned": ("best",), "scores": ()}[detail]
 
 
 MOST_WAITING = 64 << 20

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 import tempfile
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -101,8 +102,8 @@ def check_task(spec: TaskSpec, data: DataSettings, limit: int = 20) -> Check:
 
 
 def _balance(spec: TaskSpec, rows: list[Example]) -> dict[str, int]:
-    targets = [e.target for e in rows]
-    return {word: targets.count(word) for word in spec.labels}
+    counts = Counter(e.target for e in rows)
+    return {word: counts[word] for word in spec.labels}
 
 
 def _missing_classes(spec: TaskSpec, train: list[Example]) -> list[str]:
@@ -213,10 +214,25 @@ def keep_given(name: str, text: str, uploads: Mapping[str, bytes], data: DataSet
     done = check_given(name, text, uploads, data)
     if not done.sound:
         raise DataError(done.problems[0])
+    return keep_checked(done.spec.name, text, uploads)
+
+
+def keep_checked(name: str, text: str, uploads: Mapping[str, bytes]) -> Path:
+    """Keep a description and files that were found sound; their rows are not read again.
+
+    Args:
+        name: as its description says.
+        text: the YAML.
+        uploads: files by name.
+
+    Raises:
+        ConfigError, DataError: something of that name is there, or the disk refuses.
+    """
+    _allowed(name, uploads)
     folder = paths.home() / "tasks"
-    path = folder / f"{done.spec.name}.yaml"
-    if done.spec.name in all_tasks() or path.exists():
-        raise ConfigError(f"A task '{done.spec.name}' exists already; give yours another name.")
+    path = folder / f"{name}.yaml"
+    if name in all_tasks() or path.exists():
+        raise ConfigError(f"A task '{name}' exists already; give yours another name.")
     there = [file for file in uploads if (folder / file).exists()]
     if there:
         raise ConfigError(f"'{folder / there[0]}' exists already; give your file another name.")

@@ -12,6 +12,7 @@ import codecs
 import functools
 import os
 import re
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -408,7 +409,7 @@ def _classes(labels: Any, wrong: list[str]) -> tuple[tuple[str, ...], tuple[str,
     if len(values) < 2:
         wrong.append(f"'labels': got {len(values)}, a classification task needs at least two.")
     for what in (values, words):
-        twice = [one for one in dict.fromkeys(what) if what.count(one) > 1]
+        twice = [one for one, count in Counter(what).items() if count > 1]
         if twice:
             wrong.append(f"'labels': '{twice[0]}' occurs twice{hint}.")
             break

@@ -155,7 +155,7 @@ def find(key: str) -> Prepared | None:
             facts["origin"],
             facts["rule"],
         )
-    except (OSError, KeyError, pa.ArrowException):
+    except (OSError, KeyError, TypeError, pa.ArrowException):
         remove(place)
         return None
 

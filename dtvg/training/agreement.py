@@ -16,8 +16,9 @@ from dtvg.backbones.loading import load_backbone
 from dtvg.config import RunConfig
 from dtvg.errors import ConfigError
 from dtvg.methods.base import Inputs, InstanceWise, find_method
-from dtvg.store.reader import Run, read_prompts
+from dtvg.store.reader import Run, read_prompts, read_provenance
 from dtvg.training.devices import device_named, pick_device, set_threads, token_budget
+from dtvg.training.engine import choose_precision
 from dtvg.training.evaluate import Answer, Question, answer, evaluation_rows
 from dtvg.training.instance import Composer, with_parameters
 from dtvg.training.stages import run_data
@@ -92,7 +93,8 @@ def agreement(
     place = device_named(device, config.device.precision)
     found = pick_device(place)
     set_threads(place)
-    precision = config.device.precision
+    precision = str(read_provenance(run).get("engine", {}).get("precision", ""))
+    precision = precision or choose_precision(place, found).precision
     backbone = load_backbone(config.backbone, str(found), precision, config.data.template)
     prompt = asked_of(run, config, tensors, found)
     results = []

@@ -141,23 +141,63 @@ def batch_rows(
     return chosen
 
 
-def cut(lengths: Sequence[int], prompt_length: int, budget: int) -> list[np.ndarray]:
+MANY, NEARLY = 64, 8
+"""Of more examples than MANY, lengths are told apart in steps of NEARLY tokens only."""
+
+
+def cut(
+    lengths: Sequence[int], prompt_length: int, budget: int, apart: int | None = None
+) -> list[np.ndarray]:
     """Cut examples, sorted by length, into micro-batches of at most `budget` padded tokens.
 
     Args:
         lengths: tokens of each example without prompt.
         prompt_length: r, added to each.
         budget: padded tokens a micro-batch may hold; one example always fits.
+        apart: padded tokens that one more micro-batch costs as much as: examples of similar length
+            are cut off from longer ones where that saves more padding. None: filled to the budget.
 
     Returns:
         Index arrays, longest examples first (so that memory peaks at once).
     """
-    order = np.argsort(-np.asarray(lengths), kind="stable")
+    widths = np.asarray(lengths) + prompt_length
+    order = np.argsort(-widths, kind="stable")
+    parts = [order] if apart is None else _alike(widths[order], order, budget, apart)
     pieces: list[np.ndarray] = []
-    start = 0
-    while start < len(order):
-        widest = lengths[order[start]] + prompt_length
-        count = max(1, budget // widest)
-        pieces.append(order[start : start + count])
-        start += count
+    for part in parts:
+        start = 0
+        while start < len(part):
+            count = max(1, budget // int(widths[part[start]]))
+            pieces.append(part[start : start + count])
+            start += count
     return pieces
+
+
+def _alike(widths: np.ndarray, order: np.ndarray, budget: int, apart: int) -> list[np.ndarray]:
+    """Split examples, longest first, where Σ (rows × widest + apart) over the parts is least.
+
+    Args:
+        widths: `[b]` padded tokens of each, falling.
+        order: `[b]` what is split.
+        budget: a part larger than it counts as the micro-batches it will be cut into.
+        apart: what a micro-batch costs beside its tokens.
+    """
+    if not len(order):
+        return []
+    # equal lengths stay together, of many examples also nearly equal ones
+    levels = widths if len(widths) <= MANY else -(-widths // NEARLY)
+    starts = np.flatnonzero(np.diff(levels, prepend=levels[0] + 1))
+    ends = np.append(starts[1:], len(widths))
+    least, before = np.zeros(len(starts) + 1), np.zeros(len(starts), dtype=np.int64)
+    for last, end in enumerate(ends):
+        firsts = starts[: last + 1]
+        tokens = (end - firsts) * widths[firsts]
+        cost = least[: last + 1] + tokens + apart * np.ceil(tokens / budget)
+        before[last] = np.argmin(cost)
+        least[last + 1] = cost[before[last]]
+    bounds, last = [len(order)], len(starts)
+    while last:
+        last = int(before[last - 1])
+        bounds.append(int(starts[last]))
+    bounds.reverse()
+    return [order[a:b] for a, b in zip(bounds, bounds[1:], strict=False)]

@@ -26,6 +26,7 @@ from dtvg.store.reader import open_run, read_prompts
 from dtvg.store.status import StatusBoard, clear, requested
 from dtvg.store.writer import CohortWriter, Committer
 from dtvg.training.devices import is_out_of_memory, memory_gib
+from dtvg.training.engine import Engine
 from dtvg.training.evaluate import (
     Answer,
     Question,
@@ -68,6 +69,7 @@ class Cohort:
     """Called for every run that finished, after its `result.json`."""
     parked: dict[str, tuple[dict[str, np.ndarray], dict[str, Any]]] = field(default_factory=dict)
     rows: StepLog = field(default_factory=StepLog)
+    engine: Engine = field(default_factory=Engine)
 
     @property
     def slots(self) -> list[RunSlot]:
@@ -98,7 +100,8 @@ class Cohort:
         if not self.stacks:
             return None
         try:
-            return cohort_step(self.backbone, self.stacks, self.budget)
+            apart = self.engine.apart(self.backbone)
+            return cohort_step(self.backbone, self.stacks, self.budget, apart)
         except RuntimeError as error:  # torch.OutOfMemoryError is one
             if not is_out_of_memory(error):
                 raise
@@ -248,7 +251,8 @@ class Cohort:
         """Score questions; out of memory halves the token budget and tries again."""
         while True:
             try:
-                return answer(self.backbone, questions, self.budget * 2)
+                sharing = self.engine.shares_reading
+                return answer(self.backbone, questions, self.budget * 2, sharing)
             except RuntimeError as error:
                 if not is_out_of_memory(error) or self.budget <= LEAST_BUDGET:
                     raise

@@ -18,6 +18,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from dtvg.backbones import decoding
 from dtvg.backbones.base import Backbone, Encoded
 from dtvg.backbones.labels import LabelSet
 from dtvg.tasks.metrics import first_asked, per_example, score, score_with_intervals
@@ -116,7 +117,9 @@ def _together(one: Example, other: Example) -> bool:
 _SAMPLES: dict[tuple[str, str, int, int], np.ndarray] = {}
 
 
-def answer(backbone: Backbone, questions: Sequence[Question], budget: int) -> list[Answer]:
+def answer(
+    backbone: Backbone, questions: Sequence[Question], budget: int, sharing: bool = True
+) -> list[Answer]:
     """Score every question; batches mix runs and tasks.
 
     The same prompt asked the same rows twice (methods that start alike) is answered once.
@@ -125,6 +128,8 @@ def answer(backbone: Backbone, questions: Sequence[Question], budget: int) -> li
         backbone: the frozen model.
         questions: prompts with the rows to answer.
         budget: padded tokens per batch.
+        sharing: whether a row is read once for its answer and its loss, where the model can take
+            back what it read; otherwise, and before engine 2, it is read once more.
 
     Returns:
         One answer per question; seconds are shared out by examples.
@@ -139,9 +144,15 @@ def answer(backbone: Backbone, questions: Sequence[Question], budget: int) -> li
     for way in dict.fromkeys(questions[i].way for i in found):
         # another answer limit or other labels never share a batch: an answer is the one it is alone
         _answer_alike(
-            backbone, {i: questions[i] for i in found if questions[i].way == way}, found, budget
+            backbone,
+            {i: questions[i] for i in found if questions[i].way == way},
+            found,
+            budget,
+            sharing,
         )
-    losses = _losses(backbone, {i: questions[i] for i in found if questions[i].with_loss}, budget)
+    losses = {i: part.loss for i, part in found.items() if math.isfinite(part.loss)}
+    unread = {i: questions[i] for i in found if questions[i].with_loss and i not in losses}
+    losses |= _losses(backbone, unread, budget)
     elapsed = time.perf_counter() - started
     total = max(1, sum(len(q.rows) for q in questions))
     answers = []
@@ -199,6 +210,24 @@ class _Answers:
 
     texts: list[str]
     margins: list[float] = field(default_factory=list)
+    nll: list[float] = field(default_factory=list)
+    """Of the rows, where they were read once for answer and loss; not a number where not."""
+    tokens: int = 0
+    """Target tokens of the rows."""
+
+    @property
+    def loss(self) -> float:
+        """Σ nll / Σ target tokens; not a number where a row was not read for it."""
+        return float(np.sum(self.nll)) / max(1, self.tokens) if self.nll else math.nan
+
+    def take(self, row: int, place: int, read: _Reading, with_loss: bool) -> None:
+        """Take over what a batch answered at one of its places."""
+        self.texts[row] = read.texts[place]
+        if read.margins:
+            self.margins[row] = read.margins[place]
+        if read.nll and with_loss:
+            self.nll = self.nll or [math.nan] * len(self.texts)
+            self.nll[row] = read.nll[place]
 
 
 def _identity(question: Question) -> tuple[object, ...]:
@@ -224,34 +253,35 @@ def _losses(backbone: Backbone, questions: dict[int, Question], budget: int) -> 
 
 
 def _answer_alike(
-    backbone: Backbone, questions: dict[int, Question], found: dict[int, _Answers], budget: int
+    backbone: Backbone,
+    questions: dict[int, Question],
+    found: dict[int, _Answers],
+    budget: int,
+    sharing: bool,
 ) -> None:
     """Answer questions of one way in shared batches, the longest inputs first."""
     numbers = list(questions)
-    limit, mode, constrained, words = questions[numbers[0]].way
+    limit, mode, _, words = questions[numbers[0]].way
     labels = backbone.label_set(words, limit) if words else None
     prompts = _Prompts(backbone, [questions[i].prompt for i in numbers])
     places = [(k, j) for k, i in enumerate(numbers) for j in range(len(questions[i].rows))]
-    if mode == "labels":
-        for i in numbers:
-            found[i].margins = [0.0] * len(questions[i].rows)
     examples: list[Encoded] = []
-    for question in questions.values():
+    for i, question in questions.items():
         encoded = question.task.encoded[question.split]
-        examples += [encoded[int(row)] for row in question.rows]
+        mine = [encoded[int(row)] for row in question.rows]
+        examples += mine
+        found[i].tokens = sum(len(e.target) for e in mine)
+        if mode == "labels":
+            found[i].margins = [0.0] * len(mine)
     pieces = cut([len(e.source) for e in examples], prompts.length, budget)
     while pieces:
         piece = pieces.pop(0)
         owners = np.array([places[p][0] for p in piece])
-        sources = [examples[p].source for p in piece]
-        margins: list[float] = []
+        part = [examples[p] for p in piece]
+        asked = sharing and any(questions[numbers[k]].with_loss for k in set(owners.tolist()))
         try:
-            mixed = prompts.of(owners, sources)
-            if mode == "labels" and labels is not None:
-                scores = backbone.label_scores(mixed, sources, labels, constrained)
-                texts, margins = best_labels(scores, labels)
-            else:
-                texts = backbone.generate(mixed, sources, limit, labels)
+            mixed = prompts.of(owners, [e.source for e in part])
+            read = _read(backbone, mixed, part, questions[numbers[0]], labels, asked)
         except torch.OutOfMemoryError:
             if len(piece) == 1:
                 raise
@@ -259,9 +289,54 @@ def _answer_alike(
             continue
         for n, p in enumerate(piece):
             owner, row = places[p]
-            found[numbers[owner]].texts[row] = texts[n]
-            if margins:
-                found[numbers[owner]].margins[row] = margins[n]
+            found[numbers[owner]].take(row, n, read, questions[numbers[owner]].with_loss)
+
+
+@dataclass
+class _Reading:
+    """What a batch answered; lists that were not asked for are empty."""
+
+    texts: list[str]
+    margins: list[float]
+    nll: list[float]
+
+
+@torch.no_grad()
+def _read(
+    backbone: Backbone,
+    prompts: Float[Tensor, "b r d"],
+    examples: Sequence[Encoded],
+    question: Question,
+    labels: LabelSet | None,
+    with_loss: bool,
+) -> _Reading:
+    """Answer a batch of one way; prompt and input of a row are read once for all it is asked.
+
+    The loss of the right answers comes with it, where it is wanted and the model can take back
+    what it read.
+    """
+    limit, mode, constrained, _ = question.way
+    sources = [e.source for e in examples]
+    prefix = backbone.begin(prompts, sources)
+    scoring = mode == "labels" and labels is not None
+    known = _places_of(examples, labels) if scoring and not constrained else None
+    nll: list[float] = []
+    if with_loss and known is None and prefix.can_forget:
+        nll = decoding.answer_losses(backbone, prefix, [e.target for e in examples]).tolist()
+    if not scoring or labels is None:
+        return _Reading(backbone.generate(prompts, sources, limit, labels, prefix), [], nll)
+    scores = backbone.label_scores(prompts, sources, labels, constrained, prefix)
+    if with_loss and known is not None:
+        # the likelihood of the right label, end mark included, is what the loss asks for
+        nll = [-row[place] for row, place in zip(scores.tolist(), known, strict=True)]
+    return _Reading(*best_labels(scores, labels), nll)
+
+
+def _places_of(examples: Sequence[Encoded], labels: LabelSet | None) -> list[int] | None:
+    """Return which label word each answer is; None where one is none of them."""
+    place = {} if labels is None else {ids: k for k, ids in enumerate(labels.ids)}
+    found = [place.get(tuple(e.target.tolist())) for e in examples]
+    return None if None in found else [k for k in found if k is not None]
 
 
 class _Prompts:

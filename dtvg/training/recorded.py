@@ -8,12 +8,11 @@ from __future__ import annotations
 from dataclasses import replace
 
 from dtvg.backbones.base import Backbone
-from dtvg.config import ExperimentConfig, RunConfig
+from dtvg.config import RunConfig
 from dtvg.config.budgets import kept
 from dtvg.plan.graph import Plan
 from dtvg.store import versions
-from dtvg.store.files import replace_json
-from dtvg.store.layout import ExperimentDir, RunDir, add_run
+from dtvg.store.layout import ExperimentDir, RunDir
 from dtvg.store.reader import open_run
 from dtvg.store.tables import parts
 from dtvg.training import stages
@@ -23,21 +22,6 @@ from dtvg.versions import Version
 def today(run: RunConfig) -> dict[str, Version]:
     """Return the versions a run would be made with now."""
     return {**versions.versions_of(run), "stage_one": stages.VERSION}
-
-
-def renew(experiment: ExperimentDir, config: ExperimentConfig) -> None:
-    """Let an experiment of which nothing is trained yet be made with today's versions."""
-    if any(cohort.state_path.exists() for cohort in experiment.cohorts()):
-        return
-    now = {**versions.versions_of_all(config), "stage_one": stages.VERSION}
-    if experiment.versions == now:
-        return
-    replace_json(experiment.versions_path, now)
-    for run in config.runs():
-        directory = experiment.run(run.name)
-        if directory.config_path.exists():
-            directory.config_path.unlink()
-            add_run(experiment, run, now)
 
 
 def as_recorded(experiment: ExperimentDir, made: Plan) -> Plan:

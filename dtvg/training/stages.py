@@ -99,9 +99,15 @@ def prompt_identity(
         seed=config.seed,
         init=hashlib.sha256(init.tobytes()).hexdigest(),
         length=config.prompt.length,
-        precision=config.device.precision,
+        precision=precision_of(config, backbone),
         settings=tuning_settings(config),
     )
+
+
+def precision_of(config: RunConfig, backbone: Backbone) -> str:
+    """Return the precision a run is computed in, where `auto` leaves it open the backbone's."""
+    asked: str = config.device.precision
+    return backbone.precision if asked == "auto" else asked
 
 
 def to_task_prompt(slot: RunSlot, backbone: Backbone, key: str | None = None) -> TaskPrompt:
@@ -126,7 +132,7 @@ def to_task_prompt(slot: RunSlot, backbone: Backbone, key: str | None = None) ->
         score=slot.best_score,
         metric_values=dict((slot.result or {}).get("metrics", {})),
         fingerprint=fingerprint,
-        precision=config.device.precision,
+        precision=precision_of(config, backbone),
         settings=tuning_settings(config),
         created=time.time(),
         majority=majority,

@@ -102,13 +102,16 @@ def coming(slots: Sequence[RunSlot]) -> StepBatch:
     )
 
 
-def cohort_step(backbone: Backbone, stacks: Sequence[Stack], budget: int) -> list[StackStep]:
+def cohort_step(
+    backbone: Backbone, stacks: Sequence[Stack], budget: int, apart: int | None = None
+) -> list[StackStep]:
     """Take one optimiser step of every run.
 
     Args:
         backbone: frozen; only prompts and scales get gradients.
         stacks: all runs of the cohort; parameters and moments are updated in place.
         budget: padded tokens per micro-batch.
+        apart: what one more micro-batch costs, in padded tokens; see `batches.cut`.
 
     Returns:
         One record per stack; the slots' step counters are left to the caller.
@@ -135,7 +138,8 @@ def cohort_step(backbone: Backbone, stacks: Sequence[Stack], budget: int) -> lis
     targets = np.bincount(owner, [len(e.target) for e in examples], minlength=len(counts))
     sizes = [sum(len(lot.examples) for run in mine for lot in run) for mine in lots]
     places, lessons = _places(stacks, composed, lots), lessons_of(composed, sizes)
-    loss = accumulate(backbone, leaf, examples, owner, targets, budget, places, lessons)
+    with backbone.compiled():
+        loss = accumulate(backbone, leaf, examples, owner, targets, budget, places, lessons, apart)
     if not all(lot.own for lot in flat):
         loss = loss[send(np.flatnonzero([lot.own for lot in flat]), loss.device)]
     gradient = leaf.grad if leaf.grad is not None else torch.zeros_like(leaf)
@@ -184,6 +188,7 @@ def accumulate(
     budget: int,
     prompt_of: np.ndarray | None = None,
     lessons: Lessons | None = None,
+    apart: int | None = None,
 ) -> Tensor:
     """Run all examples through the backbone in pieces; gradients gather in `leaf.grad`.
 
@@ -196,6 +201,7 @@ def accumulate(
         budget: padded tokens per micro-batch.
         prompt_of: `[b]` row of `leaf` for each example; None: that of its run.
         lessons: teachers that some examples follow.
+        apart: what one more micro-batch costs, in padded tokens.
 
     Returns:
         `[R]` loss of each run, Σ nll / Σ tokens, whatever the cut.
@@ -205,7 +211,7 @@ def accumulate(
     owners = send(owner, leaf.device)
     prompts = owners if prompt_of is None else send(prompt_of, leaf.device)
     backbone.training(True)
-    for piece in cut([e.tokens for e in examples], leaf.shape[1], budget):
+    for piece in cut([e.tokens for e in examples], leaf.shape[1], budget, apart):
         places = send(np.asarray(piece), leaf.device)
         batch = backbone.collate([examples[i] for i in piece])
         mine = leaf[prompts[places]]

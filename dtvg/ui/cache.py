@@ -19,6 +19,7 @@ import streamlit as st
 
 from dtvg import paths
 from dtvg.analysis import sources
+from dtvg.analysis.claims.info import ClaimsInfo, claims_info
 from dtvg.analysis.compare.confdiff import run_diff
 from dtvg.analysis.compare.disagreements import DisagreementInfo, disagreement_info
 from dtvg.analysis.compare.examples import input_texts
@@ -121,21 +122,28 @@ def once(entries: int) -> Callable[[Callable[P, T]], Callable[P, T]]:
 
 
 def experiments() -> list[Experiment]:
-    """Return all experiments, newest first, then the recorded examples; not cached."""
-    return [*list_experiments(paths.runs()), *list_experiments(paths.examples())]
+    """Return all experiments, newest first, then the recorded examples by name; not cached."""
+    recorded = sorted(list_experiments(paths.examples()), key=lambda made: made.name)
+    return [*list_experiments(paths.runs()), *recorded]
 
 
 def experiment_paths() -> dict[str, Path]:
-    """Return the folders of all experiments by name, newest first, recorded ones last."""
+    """Return the folders of all experiments by name, newest first; recorded ones last, by name.
+
+    When the files of a recorded example were written says only when they were installed.
+    """
+    made = sorted(_folders(paths.runs()), key=_newest_first)
     found: dict[str, Path] = {}
-    for root in (paths.runs(), paths.examples()):
-        try:
-            folders = [p for p in root.iterdir() if p.is_dir() and p.name[0] != "."]
-        except OSError:
-            continue
-        for path in sorted(folders, key=_newest_first):
-            found.setdefault(path.name, path)
+    for path in (*made, *sorted(_folders(paths.examples()))):
+        found.setdefault(path.name, path)
     return found
+
+
+def _folders(root: Path) -> list[Path]:
+    try:
+        return [p for p in root.iterdir() if p.is_dir() and p.name[0] != "."]
+    except OSError:
+        return []
 
 
 def _newest_first(path: Path) -> tuple[bool, float]:
@@ -208,6 +216,12 @@ def compare(
 ) -> CompareInfo:
     """Return `compare_info`; no baselines: those of the subject's own experiment."""
     return compare_info(runs, split, metric=metric, subject=subject, baselines=baselines or None)
+
+
+@remember(16, "Testing the claims", ("steps", "predictions", "evals"))
+def claims(runs: tuple[Run, ...]) -> ClaimsInfo:
+    """Return `claims_info`."""
+    return claims_info(runs)
 
 
 @remember(32, "Deciding again", ("steps", "sources"))

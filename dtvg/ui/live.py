@@ -11,13 +11,19 @@ from pathlib import Path
 import streamlit as st
 
 from dtvg.analysis.compare.references import of_target
+from dtvg.analysis.overview.progress import TRAINING, progress
 from dtvg.figures.curves import Y_TITLES, curves_figure
 from dtvg.figures.groups import timeline_figure
 from dtvg.records import RunState
 from dtvg.store.reader import Experiment, Run, open_experiment
 from dtvg.ui import address, cache, control, health, runs, show
-from dtvg.ui.page import is_dark
+from dtvg.ui.page import guarded, is_dark
+from dtvg.ui.progress import stage_line
 
+REFRESH_SECONDS, LOOK_SECONDS = 2.0, 5.0
+"""Between two drawings while something trains, and between two looks where nothing does."""
+MOST_CURVES = 8
+"""Curves of what trains now, drawn together at most."""
 QUANTITIES = ("loss", "grad_norm", "lr_prompt", "lr_scale", "lr_scale_target", "step_ms")
 X_AXES = {"step": "Steps", "examples": "Examples", "seconds": "Time"}
 SERIES = {"run": "This run", "method": "Methods, bands over seeds"}
@@ -51,23 +57,68 @@ def choose_view() -> View:
     return View(quantity or "loss", x or "step", series or "run", float(smooth or 0), log)
 
 
-def offer_going(experiment: Experiment, run: Run) -> None:
-    """Offer to look at a run that trains now where the chosen one does not."""
-    going = [r for r in experiment.runs if r.state is RunState.RUNNING]
-    if not going or run.state is RunState.RUNNING:
-        return
-    chosen = min(going, key=lambda r: r.method != "dtvg")
+def follow(experiment: Experiment) -> bool:
+    """Let the page go with what trains; a link to one run, or a choice by hand, ends that.
 
-    def follow() -> None:
-        st.session_state["run"] = chosen.name
+    Returns:
+        Whether it does; the run that trains is then the chosen one.
+    """
+    asked = address.given("run")
+    by_link = asked is not None and asked != st.session_state.get("url-run")
+    if by_link and address.given("follow") is None:
+        st.session_state["follow"] = False
+    address.recall("follow", address.truth, True)
+    on = st.toggle("Follow what trains", key="follow", help="Always shows what trains now.")
+    address.keep("follow", on, True)
+    now = progress(experiment).now
+    if on and now:
+        address.put("run", None)
+        st.session_state["run"] = now[0].name
+    return on
 
-    st.button(
-        f"{len(going)} other runs are training now: show `{chosen.name}`",
-        icon=":material/visibility:",
-        type="tertiary",
-        key="follow",
-        on_click=follow,
-    )
+
+def stay() -> None:
+    """Stop following: a person chose a run."""
+    st.session_state["follow"] = False
+
+
+def leave_out_run() -> None:
+    """Keep a followed run out of the address, which then opens on what trains by then."""
+    address.put("run", None)
+
+
+def refreshing(
+    experiment: Experiment, name: str, view: View, changing: bool, following: bool
+) -> None:
+    """Draw progress and charts, again and again while something trains.
+
+    Where nothing does, it is looked now and then whether training was begun elsewhere.
+
+    Args:
+        experiment: as it was read for this run of the page.
+        name: the run that is shown.
+        view: what is plotted.
+        changing: whether looking again may show something new.
+        following: whether to go on to what trains next.
+    """
+    path, example = experiment.path, cache.is_example(experiment.path)
+    may_begin = not example and any(r.state.resumable for r in experiment.runs)
+    seconds = REFRESH_SECONDS if changing else LOOK_SECONDS if may_begin else None
+    read = [experiment]
+
+    @st.fragment(run_every=seconds)
+    def again() -> None:
+        fresh = read.pop() if read else open_experiment(path)
+        now = progress(fresh).now
+        if changing != (not example and control.may_change(fresh)):
+            st.rerun()
+        if following and now and name not in [run.name for run in now]:
+            st.rerun()
+        together = now if following else ()
+        guarded(lambda: control.buttons(fresh, example))
+        guarded(lambda: draw(fresh, name, view, together))
+
+    again()
 
 
 def wait_for_runs(path: Path) -> None:
@@ -83,8 +134,16 @@ def wait_for_runs(path: Path) -> None:
     waiting()
 
 
-def draw(experiment: Experiment, name: str, view: View) -> None:
-    """Show progress of all runs, then curves and group of one."""
+def draw(experiment: Experiment, name: str, view: View, together: tuple[Run, ...] = ()) -> None:
+    """Show progress of all runs, then curves and group of one.
+
+    Args:
+        experiment: whose.
+        name: the run.
+        view: what is plotted.
+        together: what trains now; of Stage I all curves are shown, for nobody asks for one.
+    """
+    st.markdown(stage_line(progress(experiment)))
     alive = [r for r in experiment.runs if r.problem is None and r.total_steps]
     done = sum(r.step for r in alive)
     total = sum(r.total_steps for r in alive)
@@ -98,31 +157,63 @@ def draw(experiment: Experiment, name: str, view: View) -> None:
         f"**{run.name}** {runs.badge(run)} {health.badges(run)} "
         f"step {run.step:,} of {run.total_steps:,}"
         + (f", loss {run.loss:.3f}" if run.loss is not None else "")
-        + (f", validation {show.percent(run.score)}" if run.score is not None else "")
+        + _validation(run)
     )
+    if run.message and run.state in (RunState.RUNNING, RunState.STOPPING):
+        st.caption(run.message)
     runs.complain(run)
     health.of_run(run)
     health.of_sources(run)
-    _charts(experiment, run, view)
+    if run.state is RunState.WAITING and not run.step:
+        st.info(_waits_for(experiment), icon=":material/hourglass_top:")
+        return
+    shown = together[:MOST_CURVES] if run.role != "transfer" and len(together) > 1 else (run,)
+    _charts(experiment, run, view, shown)
 
 
-def _charts(experiment: Experiment, run: Run, view: View) -> None:
+def _waits_for(experiment: Experiment) -> str:
+    """Say why a run has not begun."""
+    if not control.may_change(experiment):
+        return "This run has not begun. Press Resume to start it."
+    if not any(run.state in TRAINING for run in experiment.runs):
+        return (
+            "Its process is starting: it loads the backbone and the data, which takes up to a "
+            "minute. The first curves appear here by themselves."
+        )
+    return "This run has not begun: others of its experiment train first, as the stages say."
+
+
+def _validation(run: Run) -> str:
+    """Say the newest validation score and the best one, as in the curve below."""
+    found = cache.curves((run,), quantity="score", x="step", group_by="run").curves
+    values = [(v, int(at)) for at, v in zip(found[0].x, found[0].y, strict=True)] if found else []
+    if not values:
+        return "" if run.score is None else f", validation {show.percent(run.score)}"
+    best, at = max(values, key=lambda pair: pair[0])
+    newest = show.percent(values[-1][0])
+    if best <= values[-1][0]:
+        return f", validation {newest}, its best"
+    return f", newest validation {newest}, best {show.percent(best)} at step {at:,}"
+
+
+def _charts(experiment: Experiment, run: Run, view: View, these: tuple[Run, ...]) -> None:
     """Show a curve, the score and the group of a run; rows appear with each commit."""
     dark = is_dark()
     alone = view.series == "run"
     shown = (
-        (run,)
+        these
         if alone
         else tuple(r for r in experiment.runs if r.problem is None and r.role == run.role)
     )
-    key = f"{experiment.name}-{run.name if alone else run.role}-{view.x}"
+    one = alone and len(these) == 1
+    key = f"{experiment.name}-{run.name if one else run.role}-{view.x}"
     name = run.name if alone else experiment.name
     options = {"x": view.x, "group_by": "run" if alone else "method"}
     left, right = st.columns(2)
     with left:
         made = cache.curves(shown, quantity=view.quantity, smooth=view.smooth, **options)
         drawn = curves_figure(made, dark)
-        if alone and view.smooth:
+        if one and view.smooth:
             raw = cache.curves(shown, quantity=view.quantity, smooth=0.0, **options)
             for trace in curves_figure(raw, dark).data:
                 trace.update(opacity=0.3, showlegend=False, hoverinfo="skip", hovertemplate=None)

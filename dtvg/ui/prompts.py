@@ -14,8 +14,10 @@ from dtvg.analysis.prompts import BankInfo, SpaceInfo, bank_info, space_info, sp
 from dtvg.errors import DtvgError
 from dtvg.exchange.outgoing import as_zip, export, from_bank
 from dtvg.jobs.launcher import run_import
+from dtvg.store import trash
 from dtvg.store.bank import PromptBank, TaskPrompt
 from dtvg.ui import cache, runs
+from dtvg.ui.show import counted
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,6 +27,8 @@ class Bank:
     prompts: tuple[TaskPrompt, ...]
     info: BankInfo
     spaces: dict[str, tuple[TaskPrompt, ...]]
+    damaged: dict[str, str]
+    """What is wrong with entries that cannot be shown, by their folder."""
 
 
 def _entries() -> tuple[object, ...]:
@@ -40,8 +44,10 @@ def _entries() -> tuple[object, ...]:
 @cache.remember(4, "Reading the prompt bank", key=_entries)
 def bank() -> Bank:
     """Return the bank."""
-    found = tuple(PromptBank().list())
-    return Bank(found, bank_info(found), {k: tuple(v) for k, v in spaces(found).items()})
+    readable, damaged = PromptBank().sorted_out()
+    found = tuple(readable)
+    of_one_start = {k: tuple(v) for k, v in spaces(found).items()}
+    return Bank(found, bank_info(found), of_one_start, damaged)
 
 
 def prompt_space(label: str) -> SpaceInfo:
@@ -92,6 +98,35 @@ def download(prompts: Sequence[TaskPrompt]) -> None:
         on_click="ignore",
         help="adapter_config.json, adapter_model.safetensors and a model card.",
     )
+
+
+def delete(bank: Bank) -> None:
+    """Let one delete prompts; damaged entries are listed with what is wrong with them."""
+    st.subheader("Delete", anchor=False)
+    for why in bank.damaged.values():
+        st.warning(f"{why} It is left out of everything here.", icon=":material/warning:")
+    names = {name: f"{name} (damaged)" for name in bank.damaged}
+    names |= {f"{p.task}-{p.fingerprint}": f"{p.task}, seed {p.seed}" for p in bank.prompts}
+    chosen = st.multiselect(
+        "Prompts to delete",
+        list(names),
+        list(bank.damaged),
+        format_func=lambda name: names.get(name, name),
+        key="prompts-to-delete",
+    )
+    st.caption(
+        "A deleted prompt is tuned again by the next experiment that needs it. Finished runs keep "
+        f"copies of theirs. The trash, below the overview's table, keeps it {trash.KEPT_DAYS} days."
+    )
+    if st.button("Move to the trash", icon=":material/delete:", disabled=not chosen):
+        try:
+            for name in chosen:
+                trash.delete_prompt(name)
+        except DtvgError as error:
+            st.error(str(error), icon=":material/error:")
+            return
+        st.toast(f"{counted(len(chosen), 'prompt')} moved to the trash.")
+        st.rerun()
 
 
 def _archive(prompt: TaskPrompt) -> bytes:

@@ -6,9 +6,11 @@ from collections.abc import Callable, Sequence
 
 import streamlit as st
 
+from dtvg.config import RunConfig
 from dtvg.errors import nearest
 from dtvg.records import RunState
-from dtvg.store.reader import Experiment, Run
+from dtvg.store.reader import Experiment, Run, run_configs
+from dtvg.store.status import NEVER_BEGAN
 from dtvg.ui import address, cache
 from dtvg.ui.page import link
 
@@ -32,6 +34,7 @@ def choose(
     show: Callable[[str], str] = str,
     help_text: str | None = None,
     written: bool = False,
+    on_change: Callable[[], None] | None = None,
 ) -> str | None:
     """Show a select box whose value stands in the URL under `key`, unless it is the default.
 
@@ -46,12 +49,15 @@ def choose(
         show: turns an option into what is read.
         help_text: shown on hover.
         written: write the default too, since it may be another one tomorrow.
+        on_change: called where a person chose another option.
     """
     if not options:
         return None
     first = default if default in options else options[0]
     address.recall(key, address.one_of(options), first)
-    chosen = st.selectbox(label, options, key=key, format_func=show, help=help_text)
+    chosen = st.selectbox(
+        label, options, key=key, format_func=show, help=help_text, on_change=on_change
+    )
     address.keep(key, chosen, None if written else first)
     return chosen
 
@@ -63,6 +69,7 @@ def choose_there(
     default: str | None = None,
     show: Callable[[str], str] = str,
     within: str = "",
+    on_change: Callable[[], None] | None = None,
 ) -> str | None:
     """Show a select box of things that an address may name although they are not there.
 
@@ -75,13 +82,16 @@ def choose_there(
         default: chosen at first; None: the first option.
         show: turns an option into what is read.
         within: the experiment that runs belong to.
+        on_change: called where a person chose another one.
 
     Returns:
         The choice; None where the address names what is not there.
     """
     asked = address.absent(key, options, within)
     if asked is None:
-        return choose(what.capitalize(), options, key, default, show, written=True)
+        return choose(
+            what.capitalize(), options, key, default, show, written=True, on_change=on_change
+        )
     st.selectbox(
         what.capitalize(),
         options,
@@ -123,8 +133,12 @@ def order_of(experiment: Experiment, run: Run) -> tuple[str, ...]:
     return tuple(experiment.config.sources) if experiment.config else run.sources
 
 
-def pick_experiment() -> Experiment | None:
-    """Let one choose an experiment; says what to do where there is none."""
+def pick_experiment(first: str | None = None) -> Experiment | None:
+    """Let one choose an experiment; says what to do where there is none.
+
+    Args:
+        first: name of the one that is shown where none was chosen; None: the newest.
+    """
     found = cache.experiment_paths()
     if not found:
         st.info(
@@ -137,7 +151,8 @@ def pick_experiment() -> Experiment | None:
     def show(name: str) -> str:
         return f"{name} (recorded example)" if cache.is_example(found[name]) else name
 
-    default = next((n for n, path in found.items() if cache.is_experiment(path)), None)
+    ours = next((n for n, path in found.items() if cache.is_experiment(path)), None)
+    default = first if first in found else ours
     name = choose_there("experiment", list(found), "experiment", default, show)
     experiment = cache.open_named(name) if name else None
     if experiment is not None and experiment.problem:
@@ -146,7 +161,11 @@ def pick_experiment() -> Experiment | None:
 
 
 def pick_run(
-    experiment: Experiment, grouped: bool = False, key: str = "run", ranked: bool = False
+    experiment: Experiment,
+    grouped: bool = False,
+    key: str = "run",
+    ranked: bool = False,
+    on_change: Callable[[], None] | None = None,
 ) -> Run | None:
     """Let one choose a run of an experiment.
 
@@ -158,22 +177,26 @@ def pick_run(
         grouped: only runs whose method has sources to group, DTVG first.
         key: name in the URL.
         ranked: also runs that rank or weigh source prompts, such as SPoT's.
+        on_change: called where a person chose another run.
     """
     known = {r.name: r for r in experiment.runs if r.problem is None}
-    runs = {n: r for n, r in known.items() if not grouped or _groups_sources(r, ranked)}
+    planned = run_configs(experiment)  # one file for all of them
+    runs = {
+        n: r for n, r in known.items() if not grouped or _groups_sources(r, planned.get(n), ranked)
+    }
     if not runs:
         st.info("This experiment has no run with sources to group.", icon=":material/info:")
         return None
     asked = address.given(key)
-    first = min(runs, key=lambda n: _order(runs[n], grouped))
+    default = min(runs, key=lambda n: _order(runs[n], grouped))
 
     def show(name: str) -> str:
         return f"{name}  ·  {BADGES[runs[name].state][0].lower()}"
 
     if asked in known and asked not in runs:
-        name = choose("Run", list(runs), key, first, show, written=True)
+        name = choose("Run", list(runs), key, default, show, written=True, on_change=on_change)
     else:
-        name = choose_there("run", list(runs), key, first, show, experiment.name)
+        name = choose_there("run", list(runs), key, default, show, experiment.name, on_change)
     if asked in known and asked not in runs:
         st.info(
             f"`{asked}` has no groups to show here; `{name}` is shown instead.",
@@ -182,17 +205,19 @@ def pick_run(
     return runs.get(name or "")
 
 
-def _order(run: Run, grouped: bool) -> tuple[bool, bool]:
+def _order(run: Run, grouped: bool) -> tuple[bool, bool, bool]:
     going, ours = run.state is RunState.RUNNING, run.method == "dtvg"
-    return (not ours, not going) if grouped else (not going, not ours)
+    waits = run.state is RunState.WAITING
+    return (not ours, not going, waits) if grouped else (not going, waits, not ours)
 
 
-def _groups_sources(run: Run, ranked: bool) -> bool:
+def _groups_sources(run: Run, planned: RunConfig | None, ranked: bool) -> bool:
     """Whether a run's log holds groups; with `ranked` also weights of source prompts."""
-    if run.role != "transfer" or not run.sources or run.config is None:
+    config = planned or run.config
+    if run.role != "transfer" or not run.sources or config is None:
         return False
-    method = run.config.method
-    return method.logs_sources and (method.has_source_vectors or ranked)
+    method = config.method
+    return config.logs_sources and (method.has_source_vectors or ranked)
 
 
 def badge(run: Run) -> str:
@@ -209,6 +234,12 @@ def complain(run: Run) -> None:
         st.error(f"{run.name} failed. {run.message}", icon=":material/error:")
     elif run.state is RunState.UNKNOWN:
         st.warning(f"{run.name}: {run.message}.", icon=":material/warning:")
+    elif run.state is RunState.LOST and run.message == NEVER_BEGAN:
+        st.warning(
+            f"{run.name}: {NEVER_BEGAN} Its messages, at the end of the live page, may say why; "
+            "press Resume there to start it again.",
+            icon=":material/warning:",
+        )
     elif run.state is RunState.LOST:
         st.warning(
             f"{run.name}: its process is gone (killed, or the machine restarted). Everything up "

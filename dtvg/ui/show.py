@@ -43,7 +43,7 @@ def figure(
     clicked = chart(drawn, f"chart-{key}", alt, config, clicks, link)
     _take_away(drawn, key, name or key)
     if table is not None:
-        with st.expander(f"Numbers ({len(table):,} rows)"):
+        with st.expander(f"Numbers ({counted(len(table), 'row')})", key=f"numbers-{key}"):
             numbers(table, name or key, f"table-{key}")
     return clicked
 
@@ -111,6 +111,17 @@ def _csv(shown: pd.DataFrame) -> bytes:
 def percent(value: float | None, digits: int = 1) -> str:
     """Return a share as text in percent; a dash where there is none."""
     return "–" if value is None or value != value else f"{100 * value:.{digits}f} %"
+
+
+def counted(number: int, what: str, several: str = "") -> str:
+    """Return a number with its noun: `1 row`, `1,000 rows`.
+
+    Args:
+        number: how many.
+        what: the noun of one.
+        several: the noun of many; empty: with an s.
+    """
+    return f"{number:,} {what if number == 1 else several or what + 's'}"
 
 
 def notes(sentences: tuple[str, ...]) -> None:

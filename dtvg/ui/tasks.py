@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pandas as pd
 import streamlit as st
 
 from dtvg import paths
-from dtvg.config import DataConfig
-from dtvg.errors import DtvgError
+from dtvg.errors import DataError, DtvgError
+from dtvg.jobs.answers import trip_of
+from dtvg.jobs.uploads import Checked, check_upload
 from dtvg.tasks.catalogue import described_tasks
-from dtvg.tasks.checking import Check, check_given, keep_given
+from dtvg.tasks.checking import keep_checked
+from dtvg.tasks.limits import UPLOAD
 from dtvg.tasks.places import ALL_ENDINGS
+from dtvg.tasks.reading import TaskData
 from dtvg.ui import address, show
 
 EXAMPLE = """\
@@ -23,8 +28,12 @@ metrics: [accuracy]
 """
 
 
-def section() -> None:
-    """Show the described tasks, and a form that checks and keeps another one."""
+def section(backbone: str) -> None:
+    """Show the described tasks, and a form that checks and keeps another one.
+
+    Args:
+        backbone: whose tokenizer writes the answers and reads the inputs.
+    """
     address.uses("folder")  # which the page's own field keeps there
     st.subheader("Tasks of your own", anchor=False)
     own, wrong = described_tasks()
@@ -40,10 +49,10 @@ def section() -> None:
             "one and saves it there."
         )
     with st.expander("Add a task", icon=":material/add:"):
-        _form()
+        _form(backbone)
 
 
-def _form() -> None:
+def _form(backbone: str) -> None:
     """Take a description with its files; check it, keep it."""
     name = st.text_input("Name", key="own-name", placeholder="my-reviews")
     text = st.text_area("Description (YAML)", EXAMPLE, height=220, key="own-text")
@@ -51,6 +60,7 @@ def _form() -> None:
         "Data files, or a description",
         type=[*(ending.removeprefix(".") for ending in ALL_ENDINGS), "yaml", "yml"],
         accept_multiple_files=True,
+        max_upload_size=UPLOAD.packed >> 20,
         key="own-files",
         help="The files are saved next to the description. A YAML file uploaded here replaces "
         "the text above.",
@@ -67,18 +77,22 @@ def _form() -> None:
     if not check and not keep:
         return
     try:
+        with st.spinner("Reading the files"):
+            done = check_upload(name.strip(), text, uploads, backbone)
         if keep:
-            path = keep_given(name.strip(), text, uploads, DataConfig())
+            if not done.sound:
+                raise DataError(done.problems[0])
+            path = keep_checked(done.name, text, uploads)
             st.success(
                 f"Saved as {path}. You can now use its name everywhere.", icon=":material/check:"
             )
             return
-        _result(check_given(name.strip(), text, uploads, DataConfig()))
+        _result(done, backbone)
     except DtvgError as error:
         st.error(str(error), icon=":material/error:")
 
 
-def _result(done: Check) -> None:
+def _result(done: Checked, backbone: str) -> None:
     """Show what checking found."""
     if done.problems:
         count = len(done.problems) + done.more
@@ -90,9 +104,10 @@ def _result(done: Check) -> None:
         st.table(problems.set_index("problem"), border="horizontal")
     if done.sound:
         st.success("No problem was found; this task can be used.", icon=":material/check:")
-    for words in (*done.found, *(done.data.notes if done.data else ())):
+    for words in (*done.found, *done.notes):
         st.caption(f"{words[:1].upper()}{words[1:]}.")
-    for example in done.train[:3]:
+    trip(done.trip, done.reachable, backbone)
+    for example in done.examples:
         st.code(
             f"{example.source}\n→ {' | '.join(example.references)}", language=None, wrap_lines=True
         )
@@ -102,3 +117,30 @@ def _result(done: Check) -> None:
     ]
     table = pd.DataFrame(rows, columns=["file for", "usable rows", "answers"])
     st.dataframe(table, hide_index=True, key="own-result")
+
+
+def round_trip(data: TaskData, backbone: str) -> None:
+    """Show what becomes of a task's labels and of a sample of its rows in a tokenizer.
+
+    Raises:
+        ConfigError: the tokenizer is not on disk.
+    """
+    found = trip_of(data, backbone)
+    trip(found.sentences(), found.reachable, backbone)
+
+
+def trip(sentences: Sequence[str], reachable: float | None, backbone: str) -> None:
+    """Show what a tokenizer cannot write or read; an answer it cannot write is never given.
+
+    Args:
+        sentences: of the round trip.
+        reachable: score of answering everything right; None where nothing could be scored.
+        backbone: whose tokenizer it is.
+    """
+    for sentence in sentences:
+        st.warning(sentence, icon=":material/warning:")
+    if reachable is not None:
+        st.caption(
+            f"Best reachable score with the tokenizer of '{backbone}': {show.percent(reachable)} "
+            "(right answers, encoded and decoded)."
+        )

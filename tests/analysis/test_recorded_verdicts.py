@@ -1,4 +1,7 @@
-"""The recorded example's verdicts from its files alone: pandas and scipy, no code of ours."""
+"""A recorded experiment's verdicts from its files alone: pandas and scipy, no code of ours.
+
+The experiment is the frozen one of three seeds (`golden/frozen/examples`).
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,8 @@ from scipy import stats
 
 from dtvg import api
 
-PLACE = Path(__file__).resolve().parents[2] / "data" / "examples" / "demo-recorded"
+FROZEN = Path(__file__).resolve().parents[1] / "golden" / "frozen"
+PLACE = FROZEN / "examples" / "demo-recorded"
 TARGETS, SEEDS = ("trip-mood", "who-sent"), (0, 1, 2)
 TESTED = ("none", "spot", "all_sources")
 REFERENCE = {"target_only", "single (best by validation)", "single (mean)"}

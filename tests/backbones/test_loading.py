@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import shutil
 import socket
-import time
 import urllib.request
 from pathlib import Path
 
@@ -191,7 +190,22 @@ def test_gated_and_absent_models_are_told_apart(monkeypatch: pytest.MonkeyPatch)
 
 
 @pytest.fixture
-def cached(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def asked(monkeypatch: pytest.MonkeyPatch) -> list[object]:
+    """No network: whatever asks for an address or a connection is refused and noted here."""
+    seen: list[object] = []
+
+    def refuse(*arguments: object, **options: object) -> None:
+        seen.append(arguments[-1])
+        raise OSError("there is no network")
+
+    monkeypatch.setattr(urllib.request, "getproxies", dict)
+    monkeypatch.setattr(socket, "getaddrinfo", refuse)
+    monkeypatch.setattr(socket.socket, "connect", refuse)
+    return seen
+
+
+@pytest.fixture
+def cached(tmp_path: Path, asked: list[object], monkeypatch: pytest.MonkeyPatch) -> Path:
     """A tiny model in the hub's cache as `acme/tiny`, and no network; the folder it lies in."""
     from huggingface_hub import constants
 
@@ -205,20 +219,14 @@ def cached(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (folder.parent.parent / "refs" / "main").write_text(commit)
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
-    monkeypatch.setattr(urllib.request, "getproxies", dict)
-
-    def refuse(*arguments: object, **options: object) -> None:
-        raise OSError("there is no network")
-
-    monkeypatch.setattr(socket, "getaddrinfo", refuse)
-    monkeypatch.setattr(socket.socket, "connect", refuse)
     return folder
 
 
-def test_a_model_in_the_hubs_cache_is_loaded_without_a_request(cached: Path) -> None:
-    began = time.perf_counter()
+def test_a_model_in_the_hubs_cache_is_loaded_without_a_request(
+    cached: Path, asked: list[object]
+) -> None:
     backbone = load_backbone(BackboneConfig(name="acme/tiny"))
-    assert time.perf_counter() - began < 20  # the client's retries take 200 s
+    assert len(asked) <= 1  # the hub's client repeats each of its requests five times
     assert (backbone.name, backbone.revision) == ("acme/tiny", "unknown")
     pinned = load_backbone(BackboneConfig(name="acme/tiny", revision=cached.name))
     assert pinned.revision == cached.name
@@ -232,14 +240,13 @@ def test_a_model_in_the_hubs_cache_is_loaded_without_a_request(cached: Path) -> 
     ],
 )
 def test_what_the_cache_lacks_is_named_at_once_where_the_network_refuses(
-    cached: Path, gone: str, part: str
+    cached: Path, asked: list[object], gone: str, part: str
 ) -> None:
     (cached / gone).unlink()
     assert whole_in_cache("acme/tiny") is None
-    began = time.perf_counter()
     with pytest.raises(ConfigError, match=part):
         load_backbone(BackboneConfig(name="acme/tiny"))
-    assert time.perf_counter() - began < 20
+    assert len(asked) <= 1
 
 
 def test_a_cache_without_a_tokenizer_is_not_whole(cached: Path) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import csv
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -10,7 +12,7 @@ import yaml
 from playwright.sync_api import Browser, Page, expect
 
 from dtvg.analysis.run.groups import group_info
-from dtvg.store.reader import open_experiment
+from dtvg.store.reader import Run, open_experiment
 from dtvg.testing.tiny_run import tiny_config
 from tests.browser.conftest import App
 
@@ -19,9 +21,20 @@ pytestmark = [pytest.mark.browser, pytest.mark.timeout(1200)]
 
 def _settings(folder: Path) -> str:
     values = tiny_config(folder, methods=["dtvg"], name="walk")
-    values["optim"] = {**values["optim"], "steps": 2_500}
+    values["optim"] = {**values["optim"], "steps": 100_000}
     values["evaluation"] = {"every": 100, "max_examples": 4}
     return yaml.safe_dump(values)
+
+
+def _transfer(folder: Path) -> Run:
+    return next(r for r in open_experiment(folder).runs if r.role == "transfer")
+
+
+def _wait(true: Callable[[], bool], seconds: float = 240) -> None:
+    end = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < end, f"did not come about within {seconds} s"
+        time.sleep(0.2)
 
 
 def _no_trouble(page: Page) -> None:
@@ -46,12 +59,16 @@ def test_launch_live_stop_resume_groups_explain_and_export(
     page.get_by_role("button", name="Stop").click()
     expect(page.get_by_text("1 stopped").first).to_be_visible(timeout=120_000)
     folder = app.home / "runs" / "walk"
-    stopped = [r for r in open_experiment(folder).runs if r.role == "transfer"][0]
+    stopped = _transfer(folder)
     assert 0 < stopped.step < stopped.total_steps
 
     page.reload()
     page.get_by_role("button", name="Resume").click(timeout=120_000)
-    expect(page.get_by_text("2,524 of 2,524 run steps").first).to_be_visible(timeout=900_000)
+    expect(page.get_by_text("1 running").first).to_be_visible(timeout=240_000)
+    _wait(lambda: _transfer(folder).step > stopped.step)
+    page.get_by_role("button", name="Stop").click()
+    expect(page.get_by_text("1 stopped").first).to_be_visible(timeout=120_000)
+    last = _transfer(folder).step
     page.goto(f"{app.url}/groups?experiment=walk")
     page.locator(".js-plotly-plot").first.wait_for(timeout=120_000)
     _no_trouble(page)
@@ -60,17 +77,17 @@ def test_launch_live_stop_resume_groups_explain_and_export(
         page.get_by_role("button", name="Download CSV").first.click()
     with Path(waiting.value.path()).open() as file:
         rows = list(csv.DictReader(file))
-    info = group_info(next(r for r in open_experiment(folder).runs if r.role == "transfer"))
+    info = group_info(_transfer(folder))
     assert [int(r["first"]) for r in rows] == info.timeline["first"].tolist()
 
     page.goto(f"{app.url}/explain?experiment=walk&step=7")
     expect(page.get_by_text("The decision at step 7")).to_be_visible(timeout=120_000)
     page.get_by_role("button", name="Newest step").click()
-    expect(page.get_by_text("The decision at step 2,500")).to_be_visible(timeout=120_000)
-    page.wait_for_url("**step=2500**", timeout=240_000)
+    expect(page.get_by_text(f"The decision at step {last:,}")).to_be_visible(timeout=120_000)
+    page.wait_for_url(f"**step={last}**", timeout=240_000)
     other = page.context.new_page()
     other.goto(page.url)
-    expect(other.get_by_text("The decision at step 2,500")).to_be_visible(timeout=120_000)
+    expect(other.get_by_text(f"The decision at step {last:,}")).to_be_visible(timeout=120_000)
     _no_trouble(other)
 
 

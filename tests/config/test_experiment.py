@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from dtvg.config import build_config, load_config, run_name
+from dtvg.config import ExperimentConfig, build_config, load_config, run_name, settings_path
 from dtvg.errors import ConfigError
+from dtvg.methods.specs import METHODS
 from dtvg.plan import plan, stage_one_runs
 
 BASE = {"sources": ["sst2", "mnli"], "targets": ["rte"], "methods": ["none", "single", "dtvg"]}
@@ -20,6 +21,8 @@ BASE = {"sources": ["sst2", "mnli"], "targets": ["rte"], "methods": ["none", "si
         ({"methods": ["dtgv"]}, "Unknown method 'dtgv'. Did you mean 'dtvg'"),
         ({"optm": {}}, "Unknown key 'optm'. Did you mean 'optim'"),
         ({"optim": {"lr_promt": 1}}, "Did you mean 'lr_prompt'"),
+        ({"optim": {"steps": 1e99}}, "'optim.steps'.*not as large.*got 1e"),
+        ({"optim": {"lr_prompt": float("inf")}}, "'optim.lr_prompt'.*less than or equal.*got inf"),
         ({"optim": {"steps": 0}}, "'optim.steps'.*greater than or equal to 1.*got 0"),
         ({"targets": ["RTE!"]}, "'targets.0'.*a-z"),
         ({"sources": ["sst2", "sst2"]}, "'sst2' is listed twice"),
@@ -71,3 +74,12 @@ def test_the_plan_tunes_each_task_once_per_seed_and_every_mixture() -> None:
     assert len([r for r in first if r.role == "mixture"]) == 2
     made = plan(config)
     assert {r.name for r in made.runs} == {r.name for r in (*first, *config.runs())}
+
+
+def test_every_number_that_is_bounded_below_is_bounded_above() -> None:
+    rows = [leaf for name in METHODS for leaf in settings_path.method_leaves(name, name)]
+    for leaf in (*settings_path.leaves(ExperimentConfig), *rows):
+        marks = leaf.info.metadata
+        low = any(hasattr(mark, "ge") or hasattr(mark, "gt") for mark in marks)
+        high = any(hasattr(mark, "le") or hasattr(mark, "lt") for mark in marks)
+        assert high or not low or leaf.path == "optim.clip_norm", leaf.path  # inf: no clipping

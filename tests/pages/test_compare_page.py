@@ -13,7 +13,17 @@ from dtvg.store.reader import Experiment, open_experiment
 from tests.analysis.factory import config, record
 
 PAGE = Path(__file__).resolve().parents[2] / "pages" / "compare.py"
-VIEWS = ("Scores", "Verdicts", "Curves", "Transfer", "Subsets", "Settings", "Examples", "Cost")
+VIEWS = (
+    "Scores",
+    "Verdicts",
+    "Claims",
+    "Curves",
+    "Transfer",
+    "Subsets",
+    "Settings",
+    "Examples",
+    "Cost",
+)
 
 
 @pytest.fixture(scope="module")

@@ -18,6 +18,7 @@ READS: dict[str, Callable[[Experiment, Run], object]] = {
     "curves": lambda e, r: (cache.curves((r,), quantity="loss"), cache.curves((r,))),
     "replayed": lambda e, r: cache.replayed(r, (), rule="similarity_only"),
     "compare": lambda e, r: cache.compare(tuple(e.runs), "test", "dtvg"),
+    "claims": lambda e, r: cache.claims(tuple(e.runs)),
     "transfer": lambda e, r: cache.transfer(tuple(e.runs), "test"),
     "quality": lambda e, r: cache.quality((r,), tuple(e.runs)),
     "lattice": lambda e, r: cache.lattice(tuple(e.runs), r.target, r, "test"),

@@ -55,7 +55,7 @@ def unbroken(tmp_path_factory: pytest.TempPathFactory) -> dict:
     return {name: faults.tables(root, name) for name in faults.NAMES}
 
 
-@pytest.mark.parametrize("before", [0, 35])
+@pytest.mark.parametrize("before", [pytest.param(0, marks=pytest.mark.slow), 35])
 def test_a_process_killed_at_any_stage_of_a_commit_loses_and_doubles_nothing(
     tmp_path: Path, unbroken: dict, before: int
 ) -> None:
@@ -86,7 +86,7 @@ def _train_plain(root: Path, last: int) -> None:
     faults.train(cohort, step, last, cohort.commit)
 
 
-@pytest.mark.parametrize("before", [0, 35])
+@pytest.mark.parametrize("before", [0, pytest.param(35, marks=pytest.mark.slow)])
 def test_a_disk_full_at_any_stage_is_one_sentence_and_the_next_commit_catches_up(
     tmp_path: Path, unbroken: dict, before: int
 ) -> None:

@@ -85,7 +85,7 @@ def test_a_bad_file_of_the_queue_or_the_trash_is_passed_over_and_named(
     (own_home / "trash" / "20260101-000000-x" / "origin.json").write_text('{"time": []}')
     assert queue_files.jobs() == [] and trash.deleted() == []
     assert main(["queue", "list"]) == 0 and main(["runs", "trash"]) == 0
-    assert "000001.json' contains no job that can be read" in capsys.readouterr().out
+    assert "000001.json' contains no job that can be read (field 'path'" in capsys.readouterr().out
 
 
 def test_what_lay_elsewhere_is_not_restored_unasked(

@@ -19,7 +19,7 @@ from dtvg.store import lease, liveness, processes, trash
 from dtvg.store.files import read_json, replace_json
 from dtvg.store.layout import ExperimentDir, RunDir, create_experiment
 from dtvg.store.processes import ProcessId, of_pid, this_process
-from dtvg.store.status import StatusBoard, read_status
+from dtvg.store.status import NEVER_BEGAN, Status, StatusBoard, noted_with_runs, read_status
 from tests.analysis.factory import config
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -265,3 +265,34 @@ def test_a_run_of_a_dead_process_is_lost_while_another_trains_the_rest(
     with experiment.lock():
         status = read_status(first)
         assert status is not None and status.state is RunState.LOST
+
+
+def test_runs_that_a_dead_process_never_began_say_so(experiment: ExperimentDir) -> None:
+    run = experiment.runs()[0]
+
+    def status() -> Status:
+        found = read_status(run)
+        assert found is not None
+        return found
+
+    assert status().state is RunState.WAITING
+    gone = subprocess.Popen([sys.executable, "-c", "pass"])
+    mark = of_pid(gone.pid)
+    gone.wait()
+    replace_json(experiment.path / liveness.STARTING, mark.to_json())
+    liveness.forget(experiment.path)
+    assert (status().state, status().message) == (RunState.LOST, NEVER_BEGAN)
+    with experiment.lock():  # a new process is at it: it will begin them
+        liveness.forget(experiment.path)
+        assert status().state is RunState.WAITING
+        with pytest.raises(StoreError), noted_with_runs(experiment):
+            raise StoreError("No weights.")
+        assert (status().state, status().message) == (RunState.FAILED, "No weights.")
+        with noted_with_runs(experiment):
+            assert (status().state, status().message) == (RunState.WAITING, "")
+    liveness.forget(experiment.path)
+    assert status().state is RunState.WAITING  # it stopped as it was asked to
+    held = read_json(experiment.path / liveness.LEASE)
+    replace_json(experiment.path / liveness.LEASE, {**held, "released": False})
+    liveness.forget(experiment.path)
+    assert status().state is RunState.LOST  # it was killed: nobody has the lock

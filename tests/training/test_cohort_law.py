@@ -16,13 +16,14 @@ def backbone():
     return factory.tiny_backbone()
 
 
-def test_a_run_in_a_cohort_of_ten_follows_the_trajectory_it_has_alone(backbone) -> None:
+@pytest.mark.parametrize("steps", [40, pytest.param(100, marks=pytest.mark.slow)])
+def test_a_run_in_a_cohort_of_ten_follows_the_trajectory_it_has_alone(backbone, steps) -> None:
     configs = factory.experiment().runs()
-    together, seen = factory.train(backbone, [factory.slot(c) for c in configs], steps=100)
+    together, seen = factory.train(backbone, [factory.slot(c) for c in configs], steps)
     mixed = factory.prompts(together)
     assert any(len({g for g, _ in seen[c.name]}) > 1 for c in configs), "groups never change"
     for config in configs:
-        alone, own = factory.train(backbone, [factory.slot(config)], steps=100)
+        alone, own = factory.train(backbone, [factory.slot(config)], steps)
         assert [g for g, _ in own[config.name]] == [g for g, _ in seen[config.name]]
         difference = (factory.prompts(alone)[config.name] - mixed[config.name]).abs().max()
         assert float(difference) < 1e-6, config.name

@@ -28,10 +28,10 @@ def test_a_run_in_a_cohort_follows_the_trajectory_it_has_alone(backbone) -> None
     configs = factory.experiment(methods=BESIDE, seeds=[0, 1]).runs()
     sizes = {config.name: 3 + i for i, config in enumerate(configs)}
     slots = [_sized(c, sizes[c.name]) for c in configs]
-    together, seen = factory.train(backbone, slots, steps=60)
+    together, seen = factory.train(backbone, slots, steps=24)
     mixed = factory.prompts(together)
     for config in configs:
-        alone, own = factory.train(backbone, [_sized(config, sizes[config.name])], steps=60)
+        alone, own = factory.train(backbone, [_sized(config, sizes[config.name])], steps=24)
         assert [g for g, _ in own[config.name]] == [g for g, _ in seen[config.name]]
         difference = (factory.prompts(alone)[config.name] - mixed[config.name]).abs().max()
         assert float(difference) < 1e-6, config.name

@@ -20,7 +20,7 @@ from dtvg.store.layout import ExperimentDir, create_experiment
 from dtvg.store.reader import Run, open_run, read_table
 from dtvg.store.versions import changed
 from dtvg.testing.tiny_run import tiny_config
-from dtvg.training import loop, procedures, stages
+from dtvg.training import loop, one_cohort, procedures, stages
 
 DTVG, NONE, STAGE = "rte.dtvg.s0", "rte.none.s0", "stage1.rte.s0"
 
@@ -171,14 +171,14 @@ def test_code_that_still_has_an_earlier_version_goes_on_with_it(
     experiment, seen = half, {}
     monkeypatch.setattr(METHODS["dtvg"], "version", 2)
     monkeypatch.setattr(METHODS["dtvg"], "earlier", (1,))
-    code = procedures.build_stacks
+    code = one_cohort.build_stacks
 
     def watched(slots, *more):
         made = code(slots, *more)
         seen.update({s.method.config.name: s.method.version for s in made})
         return made
 
-    monkeypatch.setattr(procedures, "build_stacks", watched)
+    monkeypatch.setattr(one_cohort, "build_stacks", watched)
     parent = _run(experiment, DTVG)
     made = fork(parent)
     _train(tmp_path, experiment)

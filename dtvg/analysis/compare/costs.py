@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pyarrow.compute as pc
 
 from dtvg.analysis.compare.scores import AVERAGE, Sheet, shared_targets
@@ -97,16 +98,19 @@ def _companions(runs: Sequence[Run]) -> dict[tuple[str, str | None], int]:
 
 def _of_run(run: Run, companions: dict[tuple[str, str | None], int]) -> dict[str, float]:
     """What one run took, from its result and its steps."""
-    data = read_table(run, "steps", ["examples", "tokens", "device_mem_gib"])
+    data = read_table(run, "steps", ["step", "examples", "tokens", "device_mem_gib"])
     result = run.result
     logged = data.num_rows > 0
+    whole = 1.0  # a thinned log may end before the run does
+    if logged and result is not None and run.config is not None and run.config.logging.gaps:
+        whole = result.steps / data.column("step")[-1].as_py()
     together = companions[(str(run.path.parent), run.cohort)] if run.cohort else 1
     seconds = float("nan") if result is None else result.seconds
     return {
         "trained_parameters": float("nan") if result is None else result.trained_parameters,
         "steps": float("nan") if result is None else result.steps,
-        "examples": _sum(data, "examples") if logged else float("nan"),
-        "tokens": _sum(data, "tokens") if logged else float("nan"),
+        "examples": whole * _sum(data, "examples") if logged else float("nan"),
+        "tokens": whole * _sum(data, "tokens") if logged else float("nan"),
         "seconds": seconds,
         "seconds_alone": seconds / together,
         "peak_mem_gib": float(pc.max(data.column("device_mem_gib")).as_py())
@@ -116,8 +120,10 @@ def _of_run(run: Run, companions: dict[tuple[str, str | None], int]) -> dict[str
     }
 
 
-def _sum(data: object, column: str) -> float:
-    return float(pc.sum(data.column(column)).as_py())  # type: ignore[attr-defined]
+def _sum(data: pa.Table, column: str) -> float:
+    """Add a column over all steps; a row of a thinned log stands for the steps since the last."""
+    since = np.diff(data.column("step").to_numpy(), prepend=0)
+    return float((data.column(column).to_numpy() * since).sum())
 
 
 def _per_method(sheet: Sheet, runs: pd.DataFrame, over: Sequence[str]) -> pd.DataFrame:

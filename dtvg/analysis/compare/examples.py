@@ -18,7 +18,7 @@ import pyarrow.compute as pc
 from dtvg.analysis.compare.scores import Sheet, value_of
 from dtvg.analysis.statistics import RESAMPLES
 from dtvg.errors import DtvgError
-from dtvg.store.reader import Run, read_table
+from dtvg.store.reader import Run, read_inputs, read_table
 from dtvg.tasks.catalogue import find_task
 from dtvg.tasks.labels import label_words
 from dtvg.tasks.metrics import mean_scorer, value_scorer
@@ -62,7 +62,7 @@ class TargetExamples:
         Returns:
             Run's folder → `[B]`.
         """
-        return self._weighted(runs, _weights(self.n_examples, draw))
+        return self._weighted(runs, resample_weights(self.n_examples, draw))
 
     def values(self, runs: Sequence[Run]) -> dict[Path, Floats]:
         """Return what each example contributes to the score of each run.
@@ -99,8 +99,13 @@ class TargetExamples:
         return {path: np.concatenate(block) for path, block in zip(wanted, blocks, strict=True)}
 
 
-def _weights(n: int, draw: int) -> Iterator[Floats]:
-    """How often each of n examples is drawn, `[block n]`, block by block."""
+def resample_weights(n: int, draw: int) -> Iterator[Floats]:
+    """Return how often each of n examples is drawn in 10,000 resamples, `[block n]` by blocks.
+
+    Args:
+        n: examples.
+        draw: number of the draw; another number gives independent resamples.
+    """
     rng = np.random.default_rng([0, draw])
     for _ in range(RESAMPLES // BLOCK):
         drawn = rng.integers(0, n, (BLOCK, n)) + np.arange(BLOCK)[:, None] * n
@@ -278,6 +283,8 @@ def net_correct(examples: TargetExamples, first: Sequence[Run], second: Sequence
 def input_texts(run: Run, split: str, rows: Sequence[int]) -> dict[str, str]:
     """Return fingerprint → input text of rows of a run's target.
 
+    Texts that are kept with the experiment (recorded examples) need no data on this machine.
+
     Args:
         run: whose target and data settings.
         split: `test` or `validation`.
@@ -286,6 +293,9 @@ def input_texts(run: Run, split: str, rows: Sequence[int]) -> dict[str, str]:
     Returns:
         Only rows that can be read now; nothing where the task or its data are missing.
     """
+    kept = read_inputs(run.path.parent, run.target)
+    if kept:
+        return kept
     config = run.config
     if config is None:
         return {}

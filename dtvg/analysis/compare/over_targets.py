@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from dtvg.analysis.compare.evidence import Evidence
 from dtvg.analysis.statistics import COVERAGE
@@ -40,14 +41,22 @@ def over_targets(each: Sequence[Evidence], level: float = COVERAGE) -> RandomEff
         each: the difference on each target.
         level: coverage of the interval.
     """
+    known = [one for one in each if variance_of(one) > 0]
+    effects = np.array([one.difference for one in known])
+    return random_effects(effects, np.array([variance_of(one) for one in known]), level)
+
+
+def random_effects(
+    effects: npt.NDArray[np.float64],
+    variances: npt.NDArray[np.float64],
+    level: float = COVERAGE,
+) -> RandomEffects:
+    """Summarise estimates `[T]` with their variances `[T]`, all above 0; see `over_targets`."""
     from scipy.special import stdtrit
     from statsmodels.stats.meta_analysis import combine_effects
 
-    known = [one for one in each if _variance(one) > 0]
-    if len(known) < 2:
+    if len(effects) < 2:
         return RandomEffects()
-    effects = np.array([one.difference for one in known])
-    variances = np.array([_variance(one) for one in known])
     with np.errstate(divide="ignore"):  # I², which is not used, where all effects are equal
         made = combine_effects(effects, variances, method_re="iterated", use_t=True)
     error = max(float(made.sd_eff_w_re), float(made.sd_eff_w_re_hksj))
@@ -56,8 +65,8 @@ def over_targets(each: Sequence[Evidence], level: float = COVERAGE) -> RandomEff
     return RandomEffects(len(effects), mean, mean - half * error, mean + half * error, between)
 
 
-def _variance(one: Evidence) -> float:
-    """Variance of the mean difference: over seeds and examples, or over seeds alone."""
+def variance_of(one: Evidence) -> float:
+    """Return the variance of the mean difference: over seeds and examples, or over seeds alone."""
     if one.crossed is not None:
         return float(one.crossed.variance)
     return float(one.d.var(ddof=1)) / len(one.d) if len(one.d) > 1 else 0.0

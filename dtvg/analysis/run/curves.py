@@ -15,6 +15,7 @@ from typing import Literal, get_args
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+import pyarrow as pa
 import pyarrow.compute as pc
 
 from dtvg.analysis.downsample import MAX_POINTS, thin_index
@@ -214,9 +215,14 @@ def _read_steps(run: Run, quantity: str, x: str) -> _Series | None:
     step = rows.column("step").to_numpy().astype(np.float64)
     along = rows.column(x).to_numpy().astype(np.float64)
     if x == "examples":
-        along = np.cumsum(along)
+        along = _summed(along, rows)
     y = rows.column(quantity).to_numpy().astype(np.float64)
     return None if np.isnan(y).all() else _Series(run, step, along, y)
+
+
+def _summed(values: Floats, rows: pa.Table) -> Floats:
+    """Return running sums; a row of a thinned log stands for the steps since the one before."""
+    return np.cumsum(values * np.diff(rows.column("step").to_numpy(), prepend=0))
 
 
 def _read_evals(run: Run, metric: str, split: str, x: str) -> _Series | None:
@@ -231,19 +237,22 @@ def _read_evals(run: Run, metric: str, split: str, x: str) -> _Series | None:
     newest = dict(zip(rows["step"].to_pylist(), rows["value"].to_pylist(), strict=True))
     steps = np.array(sorted(newest), dtype=np.float64)
     values = np.array([newest[step] for step in sorted(newest)], dtype=np.float64)
-    return _Series(run, steps, _along(run, steps, x), values)
+    along = _along(run, steps, x)
+    return None if along is None else _Series(run, steps, along, values)
 
 
-def _along(run: Run, steps: Floats, x: str) -> Floats:
-    """Return where evaluations made after that many steps lie on the x axis."""
+def _along(run: Run, steps: Floats, x: str) -> Floats | None:
+    """Return where evaluations made after that many steps lie on the x axis; None: not logged."""
     if x == "step":
         return steps
     rows = read_table(run, "steps", ["step", x])
+    if not rows.num_rows and steps.any():
+        return None
     at = rows.column("step").to_numpy()
     values = rows.column(x).to_numpy().astype(np.float64)
     if x == "examples":
-        values = np.cumsum(values)
-    return np.concatenate([[0.0], values])[np.searchsorted(at, steps, side="right")]
+        values = _summed(values, rows)
+    return np.interp(steps, np.concatenate([[0], at]), np.concatenate([[0.0], values]))
 
 
 def _curve(name: str, members: list[_Series], smooth: float, band: str) -> Curve:

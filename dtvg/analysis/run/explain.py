@@ -17,11 +17,11 @@ import pandas as pd
 from dtvg.errors import DataError
 from dtvg.rule.arrays import consistency_of
 from dtvg.rule.decide import decide
-from dtvg.rule.memory import has_memory
+from dtvg.rule.memory import has_memory, needs_every_step
 from dtvg.rule.rules import INIT_ONLY_WORDS, RULES
 from dtvg.rule.types import Grouping, Words
 from dtvg.store.holds import Stretch, history, in_force
-from dtvg.store.reader import Run, read_grams, read_table
+from dtvg.store.reader import Run, only_scores, read_grams, read_table
 
 Floats = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
@@ -180,6 +180,8 @@ def explain_step(run: Run, step: int | None = None) -> ExplainInfo:
     """
     if run.config is None:
         raise DataError(f"Run '{run.name}' has no readable configuration: {run.problem}")
+    if run.config.logging.detail == "scores":
+        raise DataError(only_scores(run.name))
     if not run.config.method.has_source_vectors:
         raise DataError(
             f"Run '{run.name}' (method '{run.method}') groups no sources, so there is no decision "
@@ -190,7 +192,12 @@ def explain_step(run: Run, step: int | None = None) -> ExplainInfo:
     number = int(steps[0])
     previous = None
     if has_memory(settings) and number > 1:
-        previous = _logged_group(run, number - 1)
+        if run.config.logging.gaps and needs_every_step(settings):
+            raise DataError(
+                f"Run '{run.name}' has a thinned log, and its rule needs the group of the step "
+                "before; choose step 1, or a run with full detail."
+            )
+        previous = _logged_group(run, 1 if run.config.logging.gaps else number - 1)
     grouping = decide(grams[0], settings, previous, number, seed)
     if run.config.method.soft:
         grouping = replace(grouping, rule="soft", member=_logged_group(run, number))
@@ -241,9 +248,11 @@ def _gram_at(run: Run, step: int | None) -> tuple[npt.NDArray[np.int64], npt.NDA
     if not len(there):
         raise DataError(f"Run '{run.name}' has no committed step yet; try again in a few seconds.")
     if step is not None:
-        raise DataError(
-            f"Run '{run.name}' has no step {step}; choose one from {there[0]} to {there[-1]}."
-        )
+        which = f"from {there[0]} to {there[-1]}"
+        if run.config is not None and run.config.logging.gaps:
+            kept = ", ".join(str(number) for number in there[:3])
+            which = f"that its thinned log keeps: {kept} … {there[-1]}"
+        raise DataError(f"Run '{run.name}' has no step {step}; choose one {which}.")
     return read_grams(run, int(there[-1]), int(there[-1]))
 
 

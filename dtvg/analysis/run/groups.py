@@ -21,7 +21,7 @@ from dtvg.analysis.run import segments
 from dtvg.analysis.run.segments import breaks_of, group_name
 from dtvg.errors import StoreError
 from dtvg.store.holds import Stretch, history, stretches
-from dtvg.store.reader import Run, read_grams, read_table
+from dtvg.store.reader import Run, only_scores, read_grams, read_table
 
 Ints = npt.NDArray[np.int64]
 Bools = npt.NDArray[np.bool_]
@@ -285,15 +285,24 @@ def _threshold(run: Run) -> float:
 
 
 def _notes(run: Run, steps: Ints, table: pd.DataFrame, exact: bool) -> tuple[str, ...]:
+    if run.config is not None and run.config.logging.detail == "scores":
+        return (only_scores(run.name),)
     if not len(steps):
         return (f"Method '{run.method}' groups no sources, or no step is committed yet.",)
+    thinned = ()
+    if run.config is not None and run.config.logging.gaps:
+        every = run.config.logging.thin_every
+        thinned = (
+            f"This run keeps a thinned log: step 1 and every {every}th step. Numbers of steps "
+            "count those kept, and changes between two of them are not seen.",
+        )
     if exact:
-        return ()
+        return thinned
     sentence = (
         f"The group changed too often for exact intervals: {len(table):,} buckets are shown, "
         "each with the share of its steps in which the source was in the group."
     )
-    return (sentence,)
+    return (*thinned, sentence)
 
 
 def _zero_vectors(

@@ -21,11 +21,11 @@ from dtvg.analysis.statistics import jaccard
 from dtvg.config import RunConfig
 from dtvg.errors import DataError, unknown
 from dtvg.rule.decide import decide_steps
-from dtvg.rule.memory import has_memory
+from dtvg.rule.memory import has_memory, needs_every_step
 from dtvg.rule.rules import RULE_NAMES, rule_of
 from dtvg.rule.subsets import MAX_EXACT_SOURCES
 from dtvg.rule.types import RuleSettings
-from dtvg.store.reader import Run, read_grams, read_table
+from dtvg.store.reader import Run, only_scores, read_grams, read_table
 
 Ints = npt.NDArray[np.int64]
 Bools = npt.NDArray[np.bool_]
@@ -151,6 +151,8 @@ def replay(
 def _checked(run: Run, leave_out: Sequence[str], settings: Mapping[str, Any]) -> RunConfig:
     """Return the run's configuration, or say why there is nothing to replay."""
     config = run.config
+    if config is not None and config.logging.detail == "scores":
+        raise DataError(only_scores(run.name))
     if config is None or not config.method.has_source_vectors:
         raise DataError(
             f"Run '{run.name}' logs no Gram matrices (method '{run.method}'), so nothing can be "
@@ -193,6 +195,11 @@ def _unthinned(
     Raises:
         DataError: if steps were to be left out, or are too many for rule `exact`.
     """
+    if needs_every_step(settings) and run.config is not None and run.config.logging.gaps:
+        raise DataError(
+            f"Run '{run.name}' has a thinned log, and this rule needs the group of the step "
+            "before; replay a run with full detail, or a rule without a memory."
+        )
     needed = _affordable(run, settings, n, None, last)
     if max(every or 1, needed) > 1:
         raise DataError(

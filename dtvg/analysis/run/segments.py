@@ -33,9 +33,14 @@ class Segments:
 
 
 def breaks_of(steps: Ints) -> Bools:
-    """Return `[S]`: whether a row does not follow the row before it by exactly one step."""
+    """Return `[S]`: whether rows are missing before a row.
+
+    The usual distance of two rows is 1, or k in a thinned log; a larger one is a gap.
+    """
     broken = np.ones(len(steps), dtype=bool)
-    broken[1:] = np.diff(steps) != 1
+    apart = np.diff(steps)
+    thinned = len(apart) > 1 and apart.min() > 1
+    broken[1:] = apart > (np.sort(apart)[len(apart) // 2] if thinned else 1)
     return broken
 
 

@@ -30,6 +30,7 @@ class Attempt(MethodConfig):
     temperature: float = Field(
         math.e,
         gt=0,
+        le=1e6,
         description="T / d: attention logits are divided by this value times the width d.",
     )
     projection: int = Field(

@@ -21,11 +21,17 @@ class Awd(MergingConfig):
 
     name: Literal["awd"] = "awd"
     norm_weight: float = Field(
-        0.1, ge=0, description="Weight of the redundant vector's length relative to orthogonality."
+        0.1,
+        ge=0,
+        le=1e6,
+        description="Weight of the redundant vector's length relative to orthogonality.",
     )
     iterations: int = Field(
         300, ge=0, le=10_000, description="Adam steps that learn the redundant vector."
     )
     learning_rate: float = Field(
-        0.01, gt=0, description="Step size, as a share of the vectors' root mean square entry."
+        0.01,
+        gt=0,
+        le=1e3,
+        description="Step size, as a share of the vectors' root mean square entry.",
     )

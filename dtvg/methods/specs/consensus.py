@@ -21,11 +21,15 @@ class Consensus(MergingConfig):
 
     name: Literal["consensus"] = "consensus"
     min_sources: int = Field(
-        2, ge=1, description="k: entries that fewer sources use are dropped; 2 as in the paper."
+        2,
+        ge=1,
+        le=10**9,
+        description="k: entries that fewer sources use are dropped; 2 as in the paper.",
     )
     mask_threshold: float | None = Field(
         None,
         ge=0,
+        le=1e6,
         description="λ of the masks |T_s| ≥ λ·|ΣT − T_s|; empty: chosen for each source from 0.2, "
         "0.3, ..., 0.6.",
     )

@@ -34,10 +34,13 @@ class Dmtg(MethodConfig):
         "soft", description="Relaxed assignments in training, or one-hot ones (straight through)."
     )
     temperature_start: float = Field(
-        2.5, gt=0, description="Temperature of the relaxation at the first step."
+        2.5, gt=0, le=1e6, description="Temperature of the relaxation at the first step."
     )
     temperature_end: float = Field(
-        0.1, gt=0, description="Temperature when learning ends; falls exponentially until then."
+        0.1,
+        gt=0,
+        le=1e6,
+        description="Temperature when learning ends; falls exponentially until then.",
     )
     learn_share: float = Field(
         0.5,

@@ -35,7 +35,7 @@ class Dtvg(MethodConfig):
         0.0, description="Smallest target similarity of a candidate; the paper's is 0."
     )
     consistency_weight: float = Field(
-        1.0, ge=0, description="λ of rule exact: weight of consistency against similarity."
+        1.0, ge=0, le=1e6, description="λ of rule exact: weight of consistency against similarity."
     )
     exact_over: Literal["sources", "candidates"] = Field(
         "sources", description="Rule exact searches the subsets of all sources or of candidates."
@@ -44,11 +44,12 @@ class Dtvg(MethodConfig):
         "mean", description="Rule exact takes the mean or the sum of the members' similarities."
     )
     regroup_every: int = Field(
-        1, ge=1, description="k: the group may change only at steps 1, 1 + k, 1 + 2k, …"
+        1, ge=1, le=10**8, description="k: the group may change only at steps 1, 1 + k, 1 + 2k, …"
     )
     hysteresis: float | None = Field(
         None,
         ge=0,
+        le=1e6,
         description="Keep the group unless the best one's objective (greedy: consistency) exceeds "
         "its own by more than this; empty: always take the best.",
     )

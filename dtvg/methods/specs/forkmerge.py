@@ -28,7 +28,10 @@ class ForkMerge(MethodConfig):
 
     name: Literal["forkmerge"] = "forkmerge"
     merge_every: int = Field(
-        50, ge=1, description="K: branches are merged after steps K, 2K, ... and at the end."
+        50,
+        ge=1,
+        le=10**8,
+        description="K: branches are merged after steps K, 2K, ... and at the end.",
     )
     grid: tuple[Annotated[float, Field(gt=0, le=1)], ...] = Field(
         (0.25, 0.5, 0.75),
@@ -39,6 +42,7 @@ class ForkMerge(MethodConfig):
     search_examples: int = Field(
         100,
         ge=1,
+        le=10**9,
         description="Validation rows used to choose the weights; at most evaluation.max_examples.",
     )
 

@@ -19,7 +19,10 @@ class MergingConfig(MethodConfig):
     own = ADAPTED
 
     coefficient: float = Field(
-        1.0, gt=0, description="λ: factor of the merged vector (its learned scale starts at 1)."
+        1.0,
+        gt=0,
+        le=1e6,
+        description="λ: factor of the merged vector (its learned scale starts at 1).",
     )
     scale: Literal["merged", "source"] = Field(
         "merged",

@@ -27,13 +27,22 @@ class Moe(MethodConfig):
 
     name: Literal["moe"] = "moe"
     k: int = Field(
-        2, ge=1, description="Sources chosen for an example; all of them where there are fewer."
+        2,
+        ge=1,
+        le=10**9,
+        description="Sources chosen for an example; all of them where there are fewer.",
     )
     noise: float = Field(
-        0.1, ge=0, description="Standard deviation of the noise on the gate's logits in training."
+        0.1,
+        ge=0,
+        le=1e6,
+        description="Standard deviation of the noise on the gate's logits in training.",
     )
     balance: float = Field(
-        0.01, ge=0, description="λ: weight of the load balance penalty; 0 lets the gate specialise."
+        0.01,
+        ge=0,
+        le=1e6,
+        description="λ: weight of the load balance penalty; 0 lets the gate specialise.",
     )
     softmax_over: Literal["chosen", "all"] = Field(
         "chosen",

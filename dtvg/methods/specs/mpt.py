@@ -39,7 +39,10 @@ class Mpt(MethodConfig):
         "fitted to the teachers' prompts without data.",
     )
     distil_weight: float = Field(
-        0.9, ge=0, description="λ: weight of the teachers' logits and hidden states in that loss."
+        0.9,
+        ge=0,
+        le=1e6,
+        description="λ: weight of the teachers' logits and hidden states in that loss.",
     )
     iterations: int = Field(
         20, ge=1, le=1000, description="Rounds of the least squares that fit the prompts."

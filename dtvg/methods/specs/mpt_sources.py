@@ -28,7 +28,10 @@ class MptSources(MethodConfig):
 
     name: Literal["mpt_sources"] = "mpt_sources"
     distil_weight: float = Field(
-        0.9, ge=0, description="λ: weight of the teachers' logits and hidden states in the loss."
+        0.9,
+        ge=0,
+        le=1e6,
+        description="λ: weight of the teachers' logits and hidden states in the loss.",
     )
     iterations: int = Field(
         20, ge=1, le=1000, description="Rounds of the least squares that give the starting point."

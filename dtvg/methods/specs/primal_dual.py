@@ -26,7 +26,7 @@ class PrimalDual(MethodConfig):
 
     name: Literal["primal_dual"] = "primal_dual"
     rate: float = Field(
-        5.0, gt=0, description="η: how sharply the relation matrix follows the duals."
+        5.0, gt=0, le=1e3, description="η: how sharply the relation matrix follows the duals."
     )
     skip: float = Field(
         0.0,

@@ -51,24 +51,28 @@ class Rated(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     lr: float | None = Field(
-        None, gt=0, description="Rate of the prompt, for this method alone; empty: as in optim."
+        None,
+        gt=0,
+        le=1e3,
+        description="Rate of the prompt, for this method alone; empty: as in optim.",
     )
     lr_scale_target: float | None = Field(
-        None, gt=0, description="Rate of the target's scale, for this method alone."
+        None, gt=0, le=1e3, description="Rate of the target's scale, for this method alone."
     )
     lr_scale: float | None = Field(
-        None, gt=0, description="Rate of the sources' scales, for this method alone."
+        None, gt=0, le=1e3, description="Rate of the sources' scales, for this method alone."
     )
     lr_gate: float | None = Field(
         None,
         gt=0,
+        le=1e3,
         description="Rate of gates, assignments and attention, for this method alone.",
     )
     weight_decay: float | None = Field(
-        None, ge=0, description="Weight decay, for this method alone."
+        None, ge=0, le=1e6, description="Weight decay, for this method alone."
     )
     steps: int | None = Field(
-        None, ge=1, description="Stage II steps of this method, in place of optim.steps."
+        None, ge=1, le=10**8, description="Stage II steps of this method, in place of optim.steps."
     )
 
     @model_serializer(mode="wrap")
@@ -94,7 +98,7 @@ class Tuned(Rated):
     """How the rates of an entry were chosen: on which development target, by how many trials."""
 
     targets: tuple[str, ...] = Field(min_length=1, description="Development targets.")
-    trials: int = Field(ge=1, description="Trials that the choice was made from.")
+    trials: int = Field(ge=1, le=10**9, description="Trials that the choice was made from.")
     date: str = Field(description="When: year, month, day.")
     experiment: str = Field(description="Name of the tuning experiment.")
     fingerprint: str = Field(description="Fingerprint of the tuning experiment's configuration.")

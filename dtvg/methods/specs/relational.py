@@ -27,15 +27,20 @@ class Relational(MethodConfig):
     projection: int = Field(
         16, ge=1, le=1024, description="h: width of the attention's queries and keys."
     )
-    window: int = Field(0, ge=0, description="Local context: source tokens at most N places away.")
+    window: int = Field(
+        0, ge=0, le=10**9, description="Local context: source tokens at most N places away."
+    )
     sample: Literal["soft", "hard"] = Field(
         "soft", description="Relaxed choices in the search, or one-hot ones (straight through)."
     )
     temperature_start: float = Field(
-        2.5, gt=0, description="Temperature of the relaxation at the first step."
+        2.5, gt=0, le=1e6, description="Temperature of the relaxation at the first step."
     )
     temperature_end: float = Field(
-        0.1, gt=0, description="Temperature when the search ends; falls exponentially until then."
+        0.1,
+        gt=0,
+        le=1e6,
+        description="Temperature when the search ends; falls exponentially until then.",
     )
     search_share: float = Field(
         0.5,

@@ -31,7 +31,10 @@ class SpotDynamic(MethodConfig):
 
     name: Literal["spot_dynamic"] = "spot_dynamic"
     regroup_every: int = Field(
-        100, ge=1, description="k: the source is chosen again at steps 1, 1 + k, 1 + 2k, …"
+        100,
+        ge=1,
+        le=10**8,
+        description="k: the source is chosen again at steps 1, 1 + k, 1 + 2k, …",
     )
 
     @property

@@ -33,7 +33,9 @@ class Surrogate(SubsetConfig):
     include: float = Field(
         0.5, ge=0.1, le=0.9, description="Probability that a source is in a sampled subset."
     )
-    draw_seed: int = Field(0, ge=0, description="Seed of the sample, the same for every run seed.")
+    draw_seed: int = Field(
+        0, ge=0, le=2**63 - 1, description="Seed of the sample, the same for every run seed."
+    )
     cut: Literal["searched", "threshold"] = Field(
         "searched",
         description="How many sources are kept, those with the highest coefficients first: as many "

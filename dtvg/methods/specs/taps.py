@@ -32,7 +32,10 @@ class Taps(MethodConfig):
     threshold: float = Field(0.1, description="τ: a gate is open while its score reaches this.")
     score_start: float = Field(0.2, description="Scores at the start; above the threshold: open.")
     sparsity: float = Field(
-        0.05, ge=0, description="λ: weight of the mean score, which pushes gates towards closed."
+        0.05,
+        ge=0,
+        le=1e6,
+        description="λ: weight of the mean score, which pushes gates towards closed.",
     )
 
     def gate_count(self, length: int, width: int, sources: int) -> int:

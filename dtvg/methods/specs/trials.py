@@ -19,7 +19,7 @@ from dtvg.errors import NumericsError
 from dtvg.methods.specs.base import MethodConfig, Subset
 
 
-def _names(value: Any) -> Any:
+def list_of_names(value: Any) -> Any:
     """Let text such as `mnli, qqp` stand for a list of sources, and sort out repetitions."""
     if isinstance(value, str):
         value = [part for part in value.replace(",", " ").split() if part]
@@ -33,7 +33,7 @@ class SubsetConfig(MethodConfig):
 
     weights = "given"
 
-    subset: Annotated[Subset | None, BeforeValidator(_names)] = Field(
+    subset: Annotated[Subset | None, BeforeValidator(list_of_names)] = Field(
         None,
         description="Sources merged at every step, for one given subset only; empty: the "
         "method makes a run for each subset it needs.",

@@ -24,6 +24,8 @@ from dtvg.tasks.spec import SplitPlan, TaskSpec
 
 SEED = 2025
 SPLITS = ("train", "validation", "test")
+SHOTS = 16
+"""Rows of a target that the demo trains on: transfer is for targets with little data."""
 HELD_OUT_ROWS = 240
 """Rows of each validation and test split."""
 
@@ -227,6 +229,6 @@ def experiment() -> dict[str, Any]:
             "lr_scale_target": 0.2,
             "lr_scale": 0.2,
         },
-        "data": {"max_source_tokens": 48},
+        "data": {"few_shot": SHOTS, "max_source_tokens": 48},
         "evaluation": {"every": 50, "max_examples": 100},
     }

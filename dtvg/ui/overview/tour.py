@@ -17,6 +17,7 @@ from dtvg.figures.groups import timeline_figure
 from dtvg.methods.specs import Role
 from dtvg.store.reader import Experiment, Run
 from dtvg.ui import address, cache, runs, show
+from dtvg.ui.overview import card
 from dtvg.ui.page import is_dark, link
 
 OFF = "off"
@@ -132,22 +133,28 @@ def _helps(experiment: Experiment, run: Run) -> None:
     shown = tuple(
         r
         for r in experiment.runs
-        if r.role == "transfer" and r.target == run.target and r.full_role is not Role.SINGLE
+        if r.role == "transfer" and r.target == run.target and r.full_role is Role.HEADLINE
     )
+    found = card.look(experiment, run.target, tested=True)
+    info = cache.compare(shown, "test", "dtvg")
+    st.markdown(f"**{found.answer}** {found.sureness}")
     st.markdown(
-        f"Whether it helped is measured against other methods on `{run.target}`: no transfer, all "
-        "sources at once, the nearest source (SPoT). Open points are seeds, the diamond their "
-        "mean with its interval. Here you can ask about any step, replay every decision, and "
-        "train the same with your own tasks."
+        f"It is measured against other methods on `{run.target}`: no transfer, all "
+        "sources at once, the nearest source (SPoT), and controls. Open points are seeds, the "
+        "diamond their mean with its interval. Here you can ask about any step, replay every "
+        "decision, and train the same with your own tasks."
     )
     show.figure(
-        compare_figure(cache.compare(shown, "test", "dtvg"), is_dark()),
+        compare_figure(info, is_dark()),
         f"tour-compare-{experiment.name}",
         "Test scores of the methods on the example's target, seed by seed",
     )
     with st.container(horizontal=True):
         link("explain", "Why this source?", experiment=experiment.name, run=run.name)
         link("compare", "Did it help?", experiment=experiment.name)
+        for name, path in cache.experiment_paths().items():
+            if cache.is_example(path) and name != experiment.name:
+                link("groups", f"Another example: {name}", experiment=name)
         link("launch", "Train it yourself")
 
 

@@ -1,0 +1,186 @@
+"""What claims are computed from: the finished runs on one target under one set of settings.
+
+Experiments that differ in their targets, methods and seeds alone are read together, so that an
+oracle trained later counts. Here alone stands which runs a claim of the paper is about.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from dtvg.analysis.compare.evidence import Answered, Evidence, gather
+from dtvg.analysis.compare.examples import TargetExamples, examples_of
+from dtvg.analysis.compare.scores import BEST_SINGLE, SUBJECT, Sheet, collect
+from dtvg.analysis.subsets.runs import Subset, subset_of
+from dtvg.methods.specs import METHODS, Role
+from dtvg.store.reader import Run, experiment_config
+
+Floats = npt.NDArray[np.float64]
+Rows = Mapping[int, Run]
+"""Seed → run."""
+
+SPLIT, METRIC = "test", "score"
+FIXED = f"{SUBJECT}-fixed"
+SIMILARITY_ONLY = f"{SUBJECT}-similarity_only"
+RANDOM = f"{SUBJECT}-random"
+ALL, NONE = "all_sources", "none"
+SINGLE = "single"
+"""Rows that the claims name, by their label without rates."""
+_OWN = {"name", "notes", "targets", "methods", "seeds", "hypothesis", "logging", "device"}
+"""What experiments may differ in and still be read together."""
+
+
+@dataclass(frozen=True, eq=False)
+class Block:
+    """The runs on one target."""
+
+    name: str
+    """The target, with its experiment where settings differ."""
+    target: str
+    runs: tuple[Run, ...]
+    """Transfer runs of any state; of equal ones in several experiments the first."""
+    draw: int
+    """Number of its resamples; targets draw their examples independently."""
+
+    @cached_property
+    def finished(self) -> tuple[Run, ...]:
+        """Runs with a test score."""
+        return tuple(r for r in self.runs if r.result is not None and r.test_score is not None)
+
+    @cached_property
+    def sources(self) -> tuple[str, ...]:
+        """All sources, in the order of the configuration."""
+        return tuple(dict.fromkeys(s for r in self.runs for s in r.sources))
+
+    @cached_property
+    def sheet(self) -> Sheet:
+        """Scores by row and seed, as the compare page has them."""
+        return collect(self.runs, self.finished, SPLIT, METRIC, (self.target,))
+
+    @cached_property
+    def examples(self) -> TargetExamples:
+        """The answers of all runs to the test examples."""
+        return examples_of(self.finished, self.target, SPLIT, METRIC)
+
+    @cached_property
+    def answered(self) -> Answered:
+        """The answers with the score of every run that is a row on the same resamples."""
+        rows = [r for r in self.finished if not r.full_role.on_subset]
+        return Answered(self.examples, tuple(rows), self.draw)
+
+    @cached_property
+    def values(self) -> dict[Path, Floats]:
+        """Run's folder → what each example contributes to its score, `[E]`."""
+        return self.examples.values(self.finished)
+
+    @cached_property
+    def labelled(self) -> dict[str, dict[int, Run]]:
+        """Label without rates → seed → finished run; single sources and subsets apart."""
+        found: dict[str, dict[int, Run]] = {}
+        for run in self.finished:
+            if run.full_role not in (Role.SUBSET, Role.TRIAL, Role.SINGLE):
+                found.setdefault(plain_label(run), {}).setdefault(run.seed, run)
+        return found
+
+    def of(self, label: str) -> Rows:
+        """Return the finished runs of a row, by seed."""
+        return self.labelled.get(label, {})
+
+    @cached_property
+    def singles(self) -> dict[str, dict[int, Run]]:
+        """Source → seed → finished run with this source alone."""
+        found: dict[str, dict[int, Run]] = {}
+        for run in self.finished:
+            merged = subset_of(run) if run.full_role is Role.SINGLE else None
+            if merged is not None and len(merged) == 1:
+                found.setdefault(next(iter(merged)), {}).setdefault(run.seed, run)
+        return found
+
+    @cached_property
+    def rivals(self) -> tuple[str, ...]:
+        """Labels of other methods that read sources and that a person would choose."""
+        names = []
+        for label, rows in self.labelled.items():
+            name = next(iter(rows.values())).method_name
+            spec = METHODS.get(name)
+            chosen = spec is None or (spec.candidate and spec.reads != "nothing")
+            if name != SUBJECT and chosen:
+                names.append(label)
+        return tuple(names)
+
+    def row_of(self, label: str) -> str:
+        """Return the sheet's row of a label; the best single source for `SINGLE`; else empty."""
+        if label == SINGLE:
+            alone = [r for r in self.sheet.rows if self.sheet.kinds[r].role is Role.SINGLE]
+            return BEST_SINGLE if BEST_SINGLE in alone else (alone[0] if len(alone) == 1 else "")
+        runs = self.of(label)
+        return next(iter(runs.values())).method if runs else ""
+
+    def contest(self, label: str, other: str) -> Evidence | None:
+        """Return one row against another, as the compare page tests it; None where one lacks."""
+        rows = [self.row_of(label), self.row_of(other)]
+        if not all(rows):
+            return None
+        scores = [self.sheet.scores.get((row, self.target), {}) for row in rows]
+        seeds = sorted(set(scores[0]) & set(scores[1]))
+        if not seeds:
+            return None
+        weights: dict[int, dict[Path, float]] = {s: {} for s in seeds}
+        for row, sign in zip(rows, (1.0, -1.0), strict=True):
+            for seed in seeds:
+                behind = self.sheet.behind[(row, self.target)][seed]
+                for run in behind:
+                    there = weights[seed].get(run.path, 0.0)
+                    weights[seed][run.path] = there + sign / len(behind)
+        differences = {s: scores[0][s] - scores[1][s] for s in seeds}
+        return gather(differences, [(self.answered, weights)])
+
+
+def plain_label(run: Run) -> str:
+    """Return a run's label without the rates of its method."""
+    config = run.config
+    return run.method if config is None else config.method.without_rates().label
+
+
+def blocks_of(runs: Sequence[Run]) -> tuple[Block, ...]:
+    """Gather runs by settings and target.
+
+    Args:
+        runs: of any kind and state, of one or several experiments.
+    """
+    transfer = [r for r in runs if r.role == "transfer" and r.problem is None]
+    settings: dict[Path, str] = {r.path.parent: _settings(r.path.parent) for r in transfer}
+    names: dict[str, str] = {}
+    for run in transfer:
+        names.setdefault(settings[run.path.parent], run.experiment)
+    found: dict[tuple[str, str], dict[tuple[str, int], Run]] = {}
+    for run in transfer:
+        name = names[settings[run.path.parent]]
+        held = found.setdefault((name, run.target), {})
+        key = (run.method, run.seed)
+        if key not in held or (held[key].result is None and run.result is not None):
+            held[key] = replace(run, experiment=name)  # read as one experiment
+    return tuple(
+        Block(f"{name}: {target}" if len(names) > 1 else target, target, tuple(held.values()), i)
+        for i, ((name, target), held) in enumerate(found.items())
+    )
+
+
+def _settings(folder: Path) -> str:
+    """Return what runs must agree in to be compared across experiments."""
+    config = experiment_config(folder)
+    if config is None:
+        return str(folder)
+    return json.dumps(config.model_dump(mode="json", exclude=_OWN), sort_keys=True)
+
+
+def subsets_in_order(sources: Sequence[str], held: Sequence[Subset]) -> tuple[Subset, ...]:
+    """Return subsets by size, then in the order of the sources: ties go to the earlier one."""
+    return tuple(sorted(held, key=lambda s: (len(s), [i for i, x in enumerate(sources) if x in s])))

@@ -1,0 +1,257 @@
+"""(c) Similarity of vectors predicts transfer better than similarity of prompts.
+
+Both are computed from the prompts each run started from, and set against what each single source
+gained over no transfer. docs/claims.md.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from itertools import permutations
+from math import factorial
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from dtvg.analysis.claims.blocks import ALL, FIXED, NONE, Block, plain_label
+from dtvg.analysis.claims.claim import (
+    CORRELATION,
+    Claim,
+    Wording,
+    judged,
+    missing_everywhere,
+    numbers,
+    parts_table,
+    shown,
+    what_it_takes,
+    where,
+)
+from dtvg.analysis.claims.effects import Effect, Part, of_seeds, summed
+from dtvg.analysis.compare.scores import SUBJECT
+from dtvg.analysis.statistics import Interval, average_ranks, correlation, t_interval
+from dtvg.errors import StoreError
+from dtvg.store.reader import Run, read_grams, read_prompts
+
+Floats = npt.NDArray[np.float64]
+WORDING = Wording(
+    "c",
+    "Vectors predict transfer",
+    "Similarity of task prompt vectors predicts which sources help, better than similarity of "
+    "the prompts.",
+    "Spearman's correlation over sources of similarity at the start with the gain of each single "
+    "source over no transfer: of the vectors, ⟨v_t, v_s⟩ / d, minus of the prompts, their cosine.",
+    CORRELATION,
+)
+DIFFERENCE = "vectors − prompts"
+VECTORS, PROMPTS = "vectors", "prompts"
+FEWEST_SOURCES = 4
+WHOLE = 7
+"""Sources up to which every order is tried."""
+ORDERS = 5_000
+"""Random orders beyond."""
+PLAIN = (SUBJECT, FIXED, ALL)
+"""Rows whose first Gram matrix is that of the vectors as they are."""
+NOTES = (
+    "Correlations are within a target and seed, over its sources, averaged over seeds. On one "
+    "target the interval is the wider of two: over seeds (Student's t), and over sources, from "
+    "all orders of the gains (the same order in every seed), which are equally likely where "
+    "neither similarity tells anything.",
+    "Similarities are those of the Stage I prompts, as stored with each single run (`initial`), "
+    "else from the Gram matrices of the first step.",
+)
+
+
+@dataclass(frozen=True, eq=False)
+class Measured:
+    """Similarities and gains of the sources of one target, seed by seed."""
+
+    target: str
+    sources: tuple[str, ...]
+    seeds: tuple[int, ...]
+    vectors: Floats
+    """`[S n]`: ⟨v_t, v_s⟩ / d."""
+    prompts: Floats
+    """`[S n]`: cosine."""
+    gains: Floats
+    """`[S n]`: score with the source alone minus without any."""
+
+
+def claim(blocks: Sequence[Block], margin: float) -> Claim:
+    """Compute the claim; see `WORDING`."""
+    found = [measure(block) for block in blocks]
+    there = [one for one, _ in found if one is not None]
+    effects = [effects_of(one) for one in there]
+    parts = [
+        Part(name, [made[name] for made in effects]) for name in (DIFFERENCE, VECTORS, PROMPTS)
+    ]
+    summary = summed(parts[0].effects)
+    summary = replace(summary, low=float(np.maximum(summary.low, -2)))
+    summary = replace(summary, high=float(np.minimum(summary.high, 2)))
+    missing = missing_everywhere([] if there else [what for _, what in found])
+    verdict = judged(summary, margin)
+    sentence = ""
+    if summary.known:
+        own = {part.name: summed(part.effects).estimate for part in parts}
+        sentence = (
+            f"Correlation with the gain: vectors {shown(own[VECTORS], CORRELATION)}, prompts "
+            f"{shown(own[PROMPTS], CORRELATION)}; difference {numbers(summary, CORRELATION)}; "
+            f"{where(summary)}, {_sources(there)}."
+        )
+    takes = what_it_takes(WORDING, summary, verdict, missing)
+    if takes and summary.n_targets == 1 and not missing:
+        takes += " More sources narrow it too: with few of them, chance orders them as well."
+    return Claim(
+        WORDING,
+        summary,
+        margin,
+        verdict,
+        sentence,
+        takes,
+        missing,
+        parts_table(parts),
+        _evidence(there),
+        NOTES,
+    )
+
+
+def _sources(there: Sequence[Measured]) -> str:
+    counts = sorted({len(one.sources) for one in there})
+    told = f"{counts[0]}" if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
+    return f"{told} sources"
+
+
+def measure(block: Block) -> tuple[Measured | None, str]:
+    """Gather similarities and gains of a target; what is missing, if that cannot be."""
+    none, singles = block.of(NONE), block.singles
+    if not none or not singles:
+        return None, f"runs of `{NONE}` and of every `single` source"
+    sources = tuple(s for s in block.sources if s in singles)
+    if len(sources) < FEWEST_SOURCES:
+        return None, f"single runs of at least {FEWEST_SOURCES} sources"
+    seeds, rows = [], []
+    for seed in sorted(none):
+        alone = [singles[s][seed] for s in sources if seed in singles[s]]
+        if len(alone) < len(sources):
+            continue
+        pairs = _from_prompts(alone) or _from_grams(block, seed, sources)
+        if pairs is not None:
+            base = none[seed].test_score or 0.0
+            seeds.append(seed)
+            rows.append([*pairs, np.array([(run.test_score or 0.0) - base for run in alone])])
+    if not seeds:
+        return None, "the prompts that runs started from (`prompts/initial.safetensors`)"
+    vectors, prompts, gains = (np.array([row[i] for row in rows]) for i in range(3))
+    return Measured(block.name, sources, tuple(seeds), vectors, prompts, gains), ""
+
+
+def _from_prompts(alone: Sequence[Run]) -> tuple[Floats, Floats] | None:
+    """Return both similarities `[n]` from the prompts that single runs started from."""
+    found = []
+    for run in alone:
+        try:
+            tensors = read_prompts(run, "initial")
+            init, target = tensors["init"], tensors["target_prompt"]
+            (vector,) = tensors["source_vectors"]
+        except (StoreError, KeyError, ValueError):
+            return None
+        own, start, moved = (x.astype(np.float64).mean(0) for x in (target, init, vector))
+        there = start + moved
+        length = float(np.linalg.norm(own) * np.linalg.norm(there))
+        cosine = float(own @ there) / length if length else 0.0
+        found.append((float((own - start) @ moved) / len(start), cosine))
+    vectors, prompts = np.array(found).T
+    return vectors, prompts
+
+
+def _from_grams(block: Block, seed: int, sources: Sequence[str]) -> tuple[Floats, Floats] | None:
+    """Return both similarities `[n]` from Gram matrices of the first step, where both are logged.
+
+    A method that starts from a source's prompt does not log the target's, and is passed over.
+    """
+    found: dict[bool, Floats] = {}
+    for run in block.finished:
+        config = run.config
+        whole = run.seed == seed and set(sources) <= set(run.sources)
+        if config is None or not whole or not config.method.logs_sources:
+            continue
+        of_prompts = config.method.ranks_prompts
+        if of_prompts in found or not (of_prompts or plain_label(run) in PLAIN):
+            continue
+        steps, grams = read_grams(run, last=1)
+        if not len(steps):
+            continue
+        gram = grams[0].astype(np.float64)
+        length = np.sqrt(np.diag(gram))
+        cosine = gram / np.where(length > 0, length, 1) / np.where(length > 0, length, 1)[:, None]
+        if of_prompts and cosine[0, 1:].max() > 1 - 1e-6:
+            continue
+        at = [1 + run.sources.index(s) for s in sources]
+        found[of_prompts] = (cosine if of_prompts else gram)[0, at]
+    return (found[False], found[True]) if len(found) == 2 else None
+
+
+def effects_of(one: Measured) -> dict[str, Effect]:
+    """Return both correlations and their difference on one target."""
+    orders = _orders(len(one.sources))
+    drawn = {}
+    ranked = [average_ranks(gains)[orders] for gains in one.gains]  # orders keep the ranks
+    for name, similarity in ((VECTORS, one.vectors), (PROMPTS, one.prompts)):
+        every = [
+            correlation(average_ranks(s), gains)
+            for s, gains in zip(similarity, ranked, strict=True)
+        ]
+        drawn[name] = np.array(every)  # [S orders], the first as it is
+    drawn[DIFFERENCE] = drawn[VECTORS] - drawn[PROMPTS]
+    most = {DIFFERENCE: 2.0}
+    return {name: _effect(one, values, most.get(name, 1.0)) for name, values in drawn.items()}
+
+
+def _effect(one: Measured, drawn: Floats, most: float) -> Effect:
+    """Return a correlation, with the wider of the intervals over seeds and over sources."""
+    by_seed = dict(zip(one.seeds, map(float, drawn[:, 0]), strict=True))
+    chance = drawn.mean(axis=0)
+    values, centre = drawn[:, 0], float(drawn[:, 0].mean())
+
+    def interval(level: float) -> Interval:
+        half = float(np.quantile(np.abs(chance), level, method="higher"))
+        ends = t_interval(values, level)
+        low, high = min(ends.low, centre - half), max(ends.high, centre + half)
+        return Interval(max(low, -most), min(high, most))  # none lies beyond what there can be
+
+    plain = of_seeds(one.target, by_seed, wider=float(chance.var()))
+    return Effect(
+        plain.target, by_seed, plain.estimate, plain.variance, interval, problem=plain.problem
+    )
+
+
+def _orders(n: int) -> npt.NDArray[np.int64]:
+    """Return orders of n sources `[orders n]`, the first as they are: all, or random ones."""
+    if n <= WHOLE:
+        return np.array(list(permutations(range(n))), dtype=np.int64)
+    rng = np.random.default_rng([4, n])
+    drawn = rng.permuted(np.tile(np.arange(n), (min(ORDERS, factorial(n)), 1)), axis=1)
+    drawn[0] = np.arange(n)
+    return np.asarray(drawn, dtype=np.int64)
+
+
+def _evidence(there: Sequence[Measured]) -> pd.DataFrame:
+    """Return a row per target and source: mean similarities, gains and where they stand."""
+    rows = []
+    for one in there:
+        for place, source in enumerate(one.sources):
+            rows.append(
+                {
+                    "target": one.target,
+                    "source": source,
+                    "vectors": float(one.vectors[:, place].mean()),
+                    "prompts": float(one.prompts[:, place].mean()),
+                    "rank_vectors": float(average_ranks(-one.vectors)[:, place].mean()),
+                    "rank_prompts": float(average_ranks(-one.prompts)[:, place].mean()),
+                    "gain": float(one.gains[:, place].mean()),
+                    "n_seeds": len(one.seeds),
+                }
+            )
+    columns = ["target", "source", "vectors", "prompts", "rank_vectors", "rank_prompts"]
+    return pd.DataFrame(rows, columns=[*columns, "gain", "n_seeds"])

@@ -1,0 +1,203 @@
+"""Checking a task that was uploaded: in a process of its own, with limits on what it may take.
+
+The app never reads an uploaded file itself: a small file may unpack to gigabytes, or take hours to
+read. The process is given a folder, bounds its own memory, and leaves what it found as JSON.
+docs/tasks.md "Your own task".
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydantic import BaseModel, TypeAdapter, ValidationError
+
+from dtvg.backbones.specs import speech_of
+from dtvg.backbones.speech import round_trip
+from dtvg.config import DataConfig
+from dtvg.errors import DataError, DtvgError, JobError
+from dtvg.jobs.launcher import own_environment
+from dtvg.tasks.checking import Check, check_given
+from dtvg.tasks.limits import check_size
+
+MEMORY = 4 << 30
+"""Bytes of address space that the process may take."""
+SECONDS = 120
+SHOWN = 3
+ASKED, FOUND, FILES = "asked.json", "found.json", "files"
+
+
+@dataclass(frozen=True)
+class Shown:
+    """An example as it is read and answered."""
+
+    source: str
+    references: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Checked:
+    """What came of checking an uploaded task; see `dtvg.tasks.checking.Check`."""
+
+    name: str
+    sound: bool
+    problems: tuple[str, ...]
+    more: int
+    found: tuple[str, ...]
+    notes: tuple[str, ...]
+    examples: tuple[Shown, ...]
+    usable: dict[str, int]
+    balance: dict[str, dict[str, int]]
+    trip: tuple[str, ...]
+    """What the tokenizer cannot write or read, a sentence each."""
+    reachable: float | None
+    """Score of answering everything right, once encoded and decoded; None without a tokenizer."""
+
+
+class Asked(BaseModel):
+    """What the process is asked."""
+
+    name: str
+    text: str
+    backbone: str
+
+
+class Refused(BaseModel):
+    """What the process says where a description or a file cannot be used."""
+
+    refused: str
+
+
+_FOUND = TypeAdapter(Checked | Refused)
+
+
+def check_upload(name: str, text: str, uploads: Mapping[str, bytes], backbone: str) -> Checked:
+    """Check a description and the files uploaded with it; nothing is kept.
+
+    Args:
+        name: of the task.
+        text: the YAML.
+        uploads: files by name, which lie beside the description.
+        backbone: whose tokenizer writes the answers and reads the inputs.
+
+    Raises:
+        DataError: a description or file that cannot be used, or takes more than it may.
+        JobError: the process could not be run.
+    """
+    with tempfile.TemporaryDirectory() as place:
+        folder = Path(place)
+        (folder / FILES).mkdir()
+        asked = Asked(name=name, text=text, backbone=backbone)
+        (folder / ASKED).write_text(asked.model_dump_json(), encoding="utf-8")
+        for number, (file, content) in enumerate(uploads.items()):
+            (folder / FILES / f"{number}").write_bytes(content)
+            (folder / FILES / f"{number}.name").write_text(file, encoding="utf-8")
+        _run(folder)
+        return _read(folder)
+
+
+def _run(folder: Path) -> None:
+    command = [sys.executable, "-P", "-m", __spec__.name, str(folder)]
+    try:
+        subprocess.run(
+            command, timeout=SECONDS, stdin=subprocess.DEVNULL, capture_output=True,
+            env=own_environment(), check=False,
+        )  # fmt: skip
+    except subprocess.TimeoutExpired:
+        raise DataError(
+            f"Reading the files took longer than {SECONDS} s, so it was ended; give fewer rows, or "
+            "check the task with `dtvg tasks check FILE.yaml`."
+        ) from None
+    except OSError as error:
+        raise JobError(
+            f"The check could not be started ({error.strerror or error}); try `dtvg tasks check "
+            "FILE.yaml`."
+        ) from None
+
+
+def _read(folder: Path) -> Checked:
+    try:
+        found = _FOUND.validate_json((folder / FOUND).read_bytes(), strict=True)
+    except (OSError, ValidationError):
+        raise DataError(
+            f"Reading the files took more than {MEMORY >> 30} GiB of memory, or ended for another "
+            "reason, so nothing was saved; see what `dtvg tasks check FILE.yaml` says."
+        ) from None
+    if isinstance(found, Refused):
+        raise DataError(found.refused)
+    return found
+
+
+def work(folder: Path) -> None:
+    """Check what lies in a folder, as the process that `check_upload` starts."""
+    answer: Checked | Refused
+    try:
+        answer = _checked(folder)
+    except DtvgError as error:
+        answer = Refused(refused=str(error)[:2000])
+    except MemoryError:
+        answer = Refused(
+            refused=f"Reading the files takes more than {MEMORY >> 30} GiB of memory; give fewer "
+            "or smaller rows."
+        )
+    (folder / FOUND).write_bytes(TypeAdapter(type(answer)).dump_json(answer))
+
+
+def _checked(folder: Path) -> Checked:
+    asked = Asked.model_validate_json((folder / ASKED).read_bytes())
+    uploads = {}
+    for named in sorted((folder / FILES).glob("*.name")):
+        name = named.read_text(encoding="utf-8")
+        place = named.with_suffix("")
+        given = folder / Path(name).name  # its ending says how to unpack it
+        with suppress(OSError, ValueError):
+            given.symlink_to(place)
+            check_size(given)
+        uploads[name] = place.read_bytes()
+    done = check_given(asked.name, asked.text, uploads, DataConfig())
+    trip, reachable = _trip(done, asked.backbone)
+    return Checked(
+        name=done.spec.name,
+        sound=done.sound,
+        problems=tuple(problem[:1000] for problem in done.problems),
+        more=done.more,
+        found=done.found,
+        notes=tuple(done.data.notes) if done.data else (),
+        examples=tuple(Shown(e.source[:4000], tuple(e.references)) for e in done.train[:SHOWN]),
+        usable=done.usable,
+        balance=done.balance,
+        trip=trip,
+        reachable=reachable,
+    )
+
+
+def _trip(done: Check, backbone: str) -> tuple[tuple[str, ...], float | None]:
+    """Write every label and a sample of inputs and read them again."""
+    if done.data is None:
+        return (), None
+    try:
+        found = round_trip(done.data.spec, speech_of(backbone), done.train)
+    except DtvgError as error:
+        return (str(error),), None
+    return tuple(found.sentences()), found.reachable
+
+
+def bound_memory() -> None:
+    """Let this process take no more memory than `MEMORY`, where the system can do that."""
+    try:
+        import resource
+
+        resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
+        resource.setrlimit(resource.RLIMIT_CPU, (SECONDS, SECONDS))
+    except (ImportError, ValueError, OSError):
+        return
+
+
+if __name__ == "__main__":
+    bound_memory()
+    work(Path(sys.argv[1]))

@@ -1,0 +1,212 @@
+"""How an experiment is computed: precision, compiled layers, and how examples are put together.
+
+Chosen when it is first trained and then kept, so that a resumed run computes as it did before.
+docs/run_files.md "Engine".
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from dtvg import paths
+from dtvg.backbones.base import Backbone
+from dtvg.backbones.compiling import keep_in, repeated_layers
+from dtvg.config import DeviceConfig, ExperimentConfig
+from dtvg.plan.graph import Plan
+from dtvg.store.files import read_json, replace_json
+from dtvg.store.layout import ExperimentDir
+from dtvg.versions import ENGINE, FIRST
+
+log = logging.getLogger(__name__)
+
+FASTER = 1.2
+"""Times as fast as float32 that bfloat16 has to be to be chosen."""
+PROBE = (512, 768, 3072)
+"""Sizes of the matrix product that is timed."""
+PAYS = {"cpu": 1.0e14, "cuda": 3.0e16}
+"""Weights of the layers × tokens to train from which on compiling pays: most of an hour of two
+cores, or ten minutes of a large GPU, of which compiling saves a tenth or more."""
+
+
+@dataclass(frozen=True)
+class Engine:
+    """How an experiment is computed."""
+
+    version: int = ENGINE
+    """See `dtvg.versions.ENGINE`."""
+    precision: str = "float32"
+    """Of the backbone; never `auto`."""
+    compiled: bool = False
+    """Whether the backbone's repeated layers are compiled for training steps."""
+    because: str = ""
+    """What was found out, in whole sentences."""
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Of prompts, scales and decisions: float32, or float64 with a float64 backbone."""
+        return torch.float64 if self.precision == "float64" else torch.float32
+
+    @property
+    def shares_reading(self) -> bool:
+        """Whether a validation row is read once for its answer and its loss."""
+        return self.version >= ENGINE
+
+    def apart(self, backbone: Backbone) -> int | None:
+        """Return what one more micro-batch costs, in padded tokens; None: none is cut for length.
+
+        A function of the backbone alone, never of a measurement, so that the cut is repeatable.
+        """
+        if self.version < ENGINE:
+            return None
+        weights = sum(p.numel() for layer in repeated_layers(backbone.model) or [backbone.model]
+                      for p in layer.parameters())  # fmt: skip
+        least, launches = (256, 1.5e11) if backbone.device.type == "cuda" else (32, 7.5e7)
+        return int(least + launches / max(1, weights))
+
+    def sentence(self) -> str:
+        """Say how it is computed."""
+        how = "its layers compiled" if self.compiled else "layer by layer"
+        return f"Computed in {self.precision}, {how}. {self.because}".strip()
+
+
+def recorded(experiment: ExperimentDir, config: DeviceConfig) -> Engine | None:
+    """Return the engine an experiment was begun with; None: nothing of it is trained yet.
+
+    One that was begun before engines were recorded goes on as they computed then.
+    """
+    found = read_json(experiment.engine_path)
+    names = {field.name for field in dataclasses.fields(Engine)}
+    if found is not None:
+        return Engine(**{key: value for key, value in found.items() if key in names})
+    if config.precision == "auto" or not any(c.state_path.exists() for c in experiment.cohorts()):
+        return None
+    return Engine(FIRST, config.precision)
+
+
+def record(experiment: ExperimentDir, engine: Engine) -> None:
+    """Write down how an experiment is computed."""
+    if read_json(experiment.engine_path) is None:
+        replace_json(experiment.engine_path, as_json(engine))
+
+
+def as_json(engine: Engine) -> dict[str, Any]:
+    """Return an engine's fields."""
+    return dataclasses.asdict(engine)
+
+
+def choose_precision(config: DeviceConfig, device: torch.device) -> Engine:
+    """Return the engine for a precision as asked, or as a probe finds it faster.
+
+    Args:
+        config: its `precision`.
+        device: where it will be computed; its threads are set.
+    """
+    if config.precision != "auto":
+        return Engine(precision=config.precision)
+    if not has_bfloat16(device):
+        return Engine(because=f"The processor of {device} has no bfloat16 of its own.")
+    times = probe(device)
+    ratio = times["float32"] / times["bfloat16"]
+    precision = "bfloat16" if ratio >= FASTER else "float32"
+    return Engine(precision=precision, because=f"A probe found bfloat16 {ratio:.1f} times as fast.")
+
+
+def has_bfloat16(device: torch.device) -> bool:
+    """Whether the processor multiplies matrices in bfloat16 by itself."""
+    if device.type == "cuda":
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    if device.type != "cpu":
+        return False
+    found = torch.cpu.get_capabilities()
+    return any(found.get(name) for name in ("avx512_bf16", "amx_bf16", "bf16"))
+
+
+def probe(device: torch.device, repeats: int = 5) -> dict[str, float]:
+    """Return the seconds of a matrix product in float32 and in bfloat16, the best of some."""
+    rows, inner, columns = PROBE
+    return {
+        name: _best(
+            torch.randn(rows, inner, device=device).to(dtype),
+            torch.randn(inner, columns, device=device).to(dtype),
+            repeats,
+        )
+        for name, dtype in (("float32", torch.float32), ("bfloat16", torch.bfloat16))
+    }
+
+
+def _best(left: torch.Tensor, right: torch.Tensor, repeats: int) -> float:
+    wait: Callable[[], None] = (
+        torch.cuda.synchronize if left.device.type == "cuda" else (lambda: None)
+    )
+    left @ right
+    times = []
+    for _ in range(repeats):
+        wait()
+        started = time.perf_counter()
+        left @ right
+        wait()
+        times.append(time.perf_counter() - started)
+    return min(times)
+
+
+def with_layers(
+    engine: Engine, config: ExperimentConfig, plan: Plan, backbone: Backbone, begun: bool
+) -> Engine:
+    """Compile a backbone's layers where it pays, or where the experiment was begun so.
+
+    Args:
+        engine: its precision is the backbone's.
+        config: its `device.compile`.
+        plan: how much there is to train.
+        backbone: changed.
+        begun: whether the engine is as it was recorded.
+
+    Returns:
+        The engine as it is computed now. Where the compiler fails everything runs layer by layer,
+        which gives the same numbers up to rounding.
+    """
+    if begun:
+        wanted = engine.compiled
+    else:
+        wanted = config.device.compile == "auto" and can_compile(engine, backbone)
+        wanted = wanted and pays(plan, backbone)
+    if not wanted:
+        return dataclasses.replace(engine, compiled=False)
+    keep_in(paths.compiled())
+    started = time.perf_counter()
+    try:
+        backbone.compile_layers()
+    except Exception as error:  # noqa: BLE001 - of the compiler, which is not needed
+        log.warning("layers could not be compiled (%s)", error, exc_info=True)
+        why = f"Its layers could not be compiled ({type(error).__name__})."
+        return dataclasses.replace(
+            engine, compiled=False, because=f"{engine.because} {why}".strip()
+        )
+    log.info("layers compiled in %.0f s", time.perf_counter() - started)
+    return dataclasses.replace(engine, compiled=True)
+
+
+def can_compile(engine: Engine, backbone: Backbone) -> bool:
+    """Whether the layers' compiled code computes what they compute: no dropout, plain floats."""
+    plain = engine.precision in ("float32", "bfloat16", "float16")
+    plain = plain and bool(repeated_layers(backbone.model))
+    return plain and backbone.dropout == 0 and backbone.device.type in PAYS
+
+
+def pays(plan: Plan, backbone: Backbone) -> bool:
+    """Whether an experiment trains long enough for compiling to save more than it costs."""
+    weights = sum(
+        p.numel() for layer in repeated_layers(backbone.model) for p in layer.parameters()
+    )
+    tokens = 0
+    for run in (run for cohort in plan.cohorts for run in cohort.runs):
+        usual = run.prompt.length + run.data.max_source_tokens // 4
+        tokens += run.total_steps * run.optim.batch_size * run.needs.batches * usual
+    return weights * tokens >= PAYS[backbone.device.type]

@@ -1,0 +1,167 @@
+"""The overview's first card: what the newest experiment showed, in one sentence and a timeline.
+
+What can be read at once is drawn at once; what has to be tested first is filled in when the rest
+of the page stands. Must not import torch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
+
+from dtvg.analysis.overview import learned as answers
+from dtvg.analysis.overview.learned import Learned, Rival, points_text
+from dtvg.figures.groups import timeline_figure
+from dtvg.store.reader import Experiment, Run
+from dtvg.ui import cache, runs, show
+from dtvg.ui.chart import chart
+from dtvg.ui.overview.claims import chips
+from dtvg.ui.page import guarded, is_dark, link
+
+SHORT = 17
+"""Pixels of a row of the small timeline."""
+NOTHING_TESTED = "for reference, not tested"
+
+
+@dataclass(frozen=True)
+class Told:
+    """The card that was drawn, and where its tested half goes."""
+
+    experiment: Experiment
+    target: str
+    answer: DeltaGenerator
+    rest: DeltaGenerator
+
+
+def draw(experiments: Sequence[Experiment]) -> Told | None:
+    """Draw the card of the newest experiment that grouped sources.
+
+    Returns:
+        What `fill` completes; None where there is nothing to tell yet.
+    """
+    experiment = answers.worth_telling(experiments)
+    if experiment is None:
+        return None
+    found = answers.grouping_runs(experiment)
+    targets = list(dict.fromkeys(run.target for run in found))
+    with st.container(border=True, key="learned"):
+        example = " (recorded example)" if cache.is_example(experiment.path) else ""
+        st.caption(f"What the newest experiment showed: `{experiment.name}`{example}")
+        target = runs.tabs("Target", targets, "about") if len(targets) > 1 else targets[0]
+        first = look(experiment, target, tested=False)
+        st.header(first.question, anchor=False)
+        told = Told(experiment, target, st.empty(), st.empty())
+        told.answer.markdown(f"**{first.answer}**")
+        told.rest.caption("How sure this is will stand here in a moment.")
+        _timeline(experiment, target)
+        _links(experiment, target)
+    return told
+
+
+def fill(told: Told | None) -> None:
+    """Complete the card with what is tested: the answer, how sure it is, and the comparison."""
+    if told is None:
+        return
+    experiment, target = told.experiment, told.target
+    everyone, left_out = answers.looked_at(experiment)
+    if left_out:
+        told.rest.caption(
+            f"Over the first {answers.MOST_SEEDS} seeds. Whether this is more than chance is "
+            "tested on the compare page."
+        )
+        return
+
+    def tested() -> None:
+        made = look(experiment, target, tested=True)
+        told.answer.markdown(f"**{made.answer}**")
+        with told.rest.container():
+            st.markdown(made.sureness)
+            _rivals(made)
+            found = chips(everyone)
+            if found:
+                badges = " ".join(chip.badge for chip in found)
+                st.markdown(f"The paper's claims on these runs: {badges}")
+                link("compare", "All claims", experiment=experiment.name, view="Claims")
+
+    guarded(tested)
+
+
+def look(experiment: Experiment, target: str, tested: bool) -> Learned:
+    """Return what an experiment showed about a target.
+
+    Args:
+        experiment: with runs that grouped sources.
+        target: one of theirs.
+        tested: with verdicts, which take a moment when first asked for.
+    """
+    everyone, _ = answers.looked_at(experiment)
+    seeds = {run.seed for run in everyone}
+    mine = [run for run in answers.grouping_runs(experiment, target) if run.seed in seeds]
+    alone = cache.transfer(everyone, "test") if tested and _has_singles(everyone) else None
+    infos = [cache.groups(run) for run in mine]
+    compared = cache.compare(everyone, "test", mine[0].method)
+    return answers.learned(experiment, target, infos, compared, alone, tested)
+
+
+def _has_singles(everyone: Sequence[Run]) -> bool:
+    return any(run.full_role.value == "single" for run in everyone)
+
+
+def _rivals(made: Learned) -> None:
+    """Show the method's score and those it is set against."""
+    with st.container(horizontal=True):
+        st.metric(made.subject, show.percent(made.score), width="content")
+        for rival in made.rivals:
+            st.metric(
+                rival.title,
+                show.percent(rival.score),
+                f"{made.subject} {points_text(rival.difference)}",
+                delta_color="off",
+                delta_arrow="off",
+                width="content",
+                help=_said(rival, made.subject),
+            )
+
+
+def _said(rival: Rival, subject: str) -> str:
+    if not rival.verdict or rival.verdict == NOTHING_TESTED:
+        return "For reference, not tested."
+    return f"{subject} against it: {rival.verdict}."
+
+
+def _timeline(experiment: Experiment, target: str) -> None:
+    """Show the membership of the first seed, small."""
+    run = answers.grouping_runs(experiment, target)[0]
+    info, dark, order = cache.groups(run), is_dark(), runs.order_of(experiment, run)
+    if not len(info.steps):
+        return
+    drawer = cache.drawer((cache.stamp(run, "sources", "steps"), dark, tuple(order), "small"))
+    figure = drawer(_small, info, dark, order)
+    said = f"When each source was in the group of {run.name}, step by step"
+    chart(
+        figure,
+        f"learned-{experiment.name}-{run.name}",
+        said,
+        show.CHART | {"displayModeBar": False},
+    )
+
+
+def _small(*arguments: object) -> object:
+    made = timeline_figure(*arguments)  # type: ignore[arg-type]
+    rows = len(arguments[0].sources)  # type: ignore[attr-defined]
+    made.update_layout(height=44 + SHORT * rows, margin={"l": 56, "r": 8, "t": 6, "b": 34})
+    made.update_xaxes(title_text="in the group at step", title_standoff=2)
+    made.update_yaxes(tickfont_size=11)
+    return made
+
+
+def _links(experiment: Experiment, target: str) -> None:
+    run = answers.grouping_runs(experiment, target)[0]
+    with st.container(horizontal=True):
+        link("groups", "Groups: who was in, and when", experiment=experiment.name, run=run.name)
+        link("explain", "Explain: why, step by step", experiment=experiment.name, run=run.name)
+        link("compare", "Compare: all methods, with verdicts", experiment=experiment.name)
+        link("launch", "Launch: train it with more seeds", clone=experiment.name)

@@ -1,0 +1,84 @@
+"""What is uploaded is read with limits, in a process of its own, never in the app's."""
+
+from __future__ import annotations
+
+import gzip
+from dataclasses import replace
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from dtvg.errors import DataError
+from dtvg.jobs import uploads
+from dtvg.jobs.uploads import check_upload
+from dtvg.tasks.limits import UPLOAD, check_size
+
+YAML = 'files: {train: m.csv}\ntext: "r: {a}"\nlabel: b\nlabels: [good, b\u00e4d]\n'
+LABELS = ("good", "b\u00e4d")
+ROWS = "a,b\n" + "".join(f"text {i},{LABELS[i % 2]}\n" for i in range(60))
+
+
+def _bomb(path: Path) -> None:
+    """A small file of many rows that name one long cell."""
+    cells = pa.array(["x" * (1 << 20)])
+    column = pa.DictionaryArray.from_arrays(pa.array([0] * 20_000, pa.int32()), cells)
+    pq.write_table(pa.table({"a": column}), path, compression="zstd", store_schema=False)
+    assert path.stat().st_size < 10_000
+
+
+def _wide(path: Path) -> None:
+    path.write_text(",".join(f"c{i}" for i in range(5000)) + "\n")
+
+
+def _unclosed(path: Path) -> None:
+    path.write_bytes(b'a,b\n"' + b"x" * (5 << 20))
+
+
+def _packed(path: Path) -> None:
+    path.write_bytes(gzip.compress(b"a,b\n" + b"x,good\n" * (2 << 20)))
+
+
+def _long(path: Path) -> None:
+    pq.write_table(pa.table({"a": pa.array([0] * (UPLOAD.rows + 1), pa.int8())}), path)
+
+
+TOO_MUCH = {
+    "m.parquet": (_bomb, "unpacked bytes"),
+    "n.parquet": (_long, "rows"),
+    "m.csv": (_wide, "columns"),
+    "n.csv": (_unclosed, "in one line"),
+    "m.csv.gz": (_packed, "lines"),
+}
+
+
+@pytest.mark.parametrize("name", TOO_MUCH)
+def test_a_file_that_holds_too_much_is_refused_piece_by_piece(tmp_path: Path, name: str) -> None:
+    make, what = TOO_MUCH[name]
+    make(tmp_path / name)
+    with pytest.raises(DataError, match=f"has more than .*{what}.*dtvg tasks check"):
+        check_size(tmp_path / name)
+    if what != "unpacked bytes":
+        check_size(tmp_path / name, replace(UPLOAD, rows=10**9, columns=10**9, line=10**9))
+
+
+def test_an_upload_is_checked_elsewhere_with_its_round_trip(
+    own_home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("dtvg.tasks.checking.check_task", None)  # not in this process
+    found = check_upload("m", YAML, {"m.csv": ROWS.encode()}, "demo")
+    assert found.sound and found.name == "m" and found.usable == {"train": 60}
+    assert found.examples[0].source == "r: text 0" and len(found.examples) == 3
+    assert any("b\u00e4d" in sentence for sentence in found.trip)
+    assert found.reachable is not None and found.reachable < 1
+    with pytest.raises(DataError, match="columns"):
+        check_upload("m", YAML, {"m.csv": ("c," * 5000 + "\n").encode()}, "demo")
+
+
+def test_a_check_that_takes_too_long_is_ended(
+    own_home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(uploads, "SECONDS", 0.01)
+    with pytest.raises(DataError, match="took longer than"):
+        check_upload("m", YAML, {"m.csv": ROWS.encode()}, "demo")

@@ -1,0 +1,70 @@
+"""Declared studies: the gate's sentence, the power calculation, and a page that says the same."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from statsmodels.stats.power import TTestPower
+
+from tools import study
+
+DECLARED = Path(__file__).resolve().parents[1] / "docs" / "studies" / "few-shot-relatives.yaml"
+RELATED = {"yelp": "sst2", "paws": "qqp", "rte": "mnli"}
+
+
+def scores(**gains: float) -> dict[tuple[str, str, int], float]:
+    """Two seeds of `none` and of the related source, that many points apart."""
+    found = {}
+    for target, gain in gains.items():
+        for seed in (0, 1):
+            found[target, "none", seed] = 60.0 + seed
+            found[target, f"single-{RELATED[target]}", seed] = 60.0 + seed + gain
+    return found
+
+
+@pytest.mark.parametrize(
+    ("gains", "said"),
+    [
+        ({"yelp": 5.0, "paws": 9.0}, "2 of 3 targets passed the gate (yelp, paws); not run: rte."),
+        ({"yelp": 4.9, "paws": 9.0}, "the gate is open until more targets are run."),
+        ({"yelp": 4.9, "paws": 9.0, "rte": 0.0}, "This backbone cannot test the claim."),
+        ({"yelp": 4.9, "paws": 0.0}, "This backbone cannot test the claim."),
+        ({}, "the gate is open until more targets are run."),
+    ],
+)
+def test_the_gate_says_whether_the_claim_can_be_tested(gains: dict[str, float], said: str) -> None:
+    told = study.gate(study.gains(RELATED, scores(**gains)), points=5, targets=2)
+    assert said in told
+    assert (study.CANNOT in told) == said.startswith(study.CANNOT)
+
+
+def test_gains_pair_seeds_that_have_both_runs() -> None:
+    found = scores(yelp=6.0) | {("yelp", "none", 2): 0.0, ("yelp", "single-sst2", 3): 100.0}
+    first = study.gains(RELATED, found)[0]
+    assert first.gains == (6.0, 6.0) and first.mean == 6.0
+    assert study.gains(RELATED, found)[1].gains == ()
+
+
+def test_the_power_calculation_is_that_of_a_kept_library() -> None:
+    effect = study.detectable(sd=5.3, seeds=6, level=0.05, power=0.8)
+    assert TTestPower().power(effect / 5.3, nobs=6, alpha=0.05) == pytest.approx(0.8, abs=1e-3)
+    needed = study.seeds_for(effect, 5.3, 0.05, 0.8)
+    assert needed == 6
+
+
+def test_the_page_says_what_the_declaration_computes(tmp_path: Path) -> None:
+    declared = study.read(DECLARED)
+    page = DECLARED.with_suffix(".md").read_text(encoding="utf-8")
+    assert study.power_table(declared, tmp_path) in page
+    for line in study.plan_table(declared, tmp_path).splitlines()[2:]:
+        assert line.rpartition(" | ")[0] in page, "run `python -m tools.study … --write`"
+    primary = declared.blocks[2]
+    assert primary.config.hypothesis.declared and len(primary.config.seeds) == 6
+
+
+def test_a_block_that_was_not_run_is_reported_as_not_run(tmp_path: Path) -> None:
+    declared = study.read(DECLARED)
+    for number in range(len(declared.blocks)):
+        assert study.scores_table(declared, tmp_path, number) == f"Block {number} was not run."
+    assert study.primary_text(declared, tmp_path).count("not run.") == 2

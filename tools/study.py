@@ -1,0 +1,294 @@
+"""A declared study: its plan, its gate, its answer, from the declaration and the recorded runs.
+
+`python -m tools.study docs/studies/NAME.yaml` prints plan, power, gate and primary comparisons;
+`--write` also fills `docs/studies/NAME.md` between `<!-- study PART -->` and `<!-- end -->`. A
+block that was not run stands in every table as not run. The gate was declared before the runs, so
+its sentence is made here and not by hand.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+from scipy import optimize, stats
+
+from dtvg import paths
+from dtvg.analysis.compare.info import compare_info
+from dtvg.config import ExperimentConfig, load_config
+from dtvg.errors import ConfigError
+from dtvg.plan import plan
+from dtvg.plan.estimate import duration, estimate
+from dtvg.store.reader import Experiment, open_experiment
+from tools.experiment_tables import scores
+
+ROOT = Path(__file__).resolve().parent.parent
+PLACE = re.compile(r"<!-- study (\w+)(?: (\d+))? -->\n.*?<!-- end -->", re.DOTALL)
+CANNOT = "This backbone cannot test the claim"
+
+Scores = Mapping[tuple[str, str, int], float]
+"""(target, method's label, seed) → test score in percent."""
+
+
+@dataclass(frozen=True)
+class Block:
+    """One experiment of the study, in the order of information."""
+
+    number: int
+    what: str
+    device: str
+    file: str
+    config: ExperimentConfig
+
+    def recorded(self, runs_dir: Path) -> Experiment | None:
+        """Return what was recorded of it; None where it was not begun."""
+        folder = runs_dir / self.config.name
+        return open_experiment(folder) if (folder / "experiment.yaml").exists() else None
+
+
+@dataclass(frozen=True)
+class Study:
+    """What was declared."""
+
+    blocks: tuple[Block, ...]
+    related: dict[str, str]
+    """Target → its related source."""
+    points: float
+    """By how much the related source alone must beat no transfer."""
+    targets: int
+    """How many targets must pass."""
+    pilot: dict[str, Any]
+    power: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Gain:
+    """What a target's related source alone gives over no transfer, in points."""
+
+    target: str
+    source: str
+    gains: tuple[float, ...]
+    """Seed by seed; empty where it was not run."""
+
+    @property
+    def mean(self) -> float:
+        """Over seeds."""
+        return float(np.mean(self.gains)) if self.gains else float("nan")
+
+
+def read(path: Path) -> Study:
+    """Read a declaration.
+
+    Raises:
+        ConfigError: a key is missing, or a block is no valid experiment.
+    """
+    told = yaml.safe_load(path.read_text(encoding="utf-8"))
+    try:
+        blocks = tuple(_block(number, one) for number, one in enumerate(told["blocks"]))
+        return Study(
+            blocks,
+            dict(told["related"]),
+            float(told["gate"]["points"]),
+            int(told["gate"]["targets"]),
+            told["pilot"],
+            told["power"],
+        )
+    except KeyError as error:
+        raise ConfigError(f"{path} does not declare {error}; see docs/studies.") from None
+
+
+def _block(number: int, told: Mapping[str, Any]) -> Block:
+    config = load_config(ROOT / told["file"], [])
+    if told.get("sources_from") is not None:  # the plan tunes no sources then
+        given = dict.fromkeys(config.sources, f"block {told['sources_from']}")
+        prompt = config.prompt.model_copy(update={"given": given})
+        config = config.model_copy(update={"prompt": prompt})
+    return Block(number, told["what"], told["device"], told["file"], config)
+
+
+def gains(related: Mapping[str, str], found: Scores) -> list[Gain]:
+    """Return each target's gain from its related source alone, paired by seed."""
+    result = []
+    for target, source in related.items():
+        label = f"single-{source}"
+        seeds = sorted(s for t, m, s in found if (t, m) == (target, label))
+        pairs = [s for s in seeds if (target, "none", s) in found]
+        each = [found[target, label, s] - found[target, "none", s] for s in pairs]
+        result.append(Gain(target, source, tuple(each)))
+    return result
+
+
+def gate(found: Sequence[Gain], points: float, targets: int) -> str:
+    """Say whether enough targets passed, did not, or may still.
+
+    Args:
+        found: one per target with a related source.
+        points: the least mean gain.
+        targets: how many must pass.
+    """
+    passed = [g.target for g in found if g.gains and g.mean >= points]
+    failed = [g.target for g in found if g.gains and g.mean < points]
+    waiting = [g.target for g in found if not g.gains]
+    told = f"{len(passed)} of {len(found)} targets passed the gate"
+    told += f" ({', '.join(passed)})" if passed else ""
+    told += f"; did not pass: {', '.join(failed)}" if failed else ""
+    told += f"; not run: {', '.join(waiting)}" if waiting else ""
+    if len(passed) >= targets:
+        return f"{told}. The claim can be tested on the targets that passed."
+    if len(passed) + len(waiting) >= targets and waiting:
+        return f"{told}. {targets} are needed, so the gate is open until more targets are run."
+    return f"{told}. {targets} are needed. {CANNOT}."
+
+
+def scores_of(blocks: Sequence[Block], runs_dir: Path) -> dict[tuple[str, str, int], float]:
+    """Return the test score of every finished transfer run; the first block that has one counts."""
+    found: dict[tuple[str, str, int], float] = {}
+    for block in blocks:
+        experiment = block.recorded(runs_dir)
+        for run in experiment.runs if experiment else ():
+            if run.role == "transfer" and run.result is not None:
+                score = run.result.test_score
+                if score is not None:
+                    found.setdefault((run.target, run.method, run.seed), 100 * score)
+    return found
+
+
+def detectable(sd: float, seeds: int, level: float, power: float) -> float:
+    """Return the mean paired difference that a two-sided t-test finds with the given power."""
+    critical = stats.t.ppf(1 - level / 2, seeds - 1)
+
+    def lacking(effect: float) -> float:
+        shift = effect * np.sqrt(seeds)
+        return float(stats.nct.sf(critical, seeds - 1, shift)) - power
+
+    return sd * float(optimize.brentq(lacking, 0.0, 50.0))
+
+
+def seeds_for(effect: float, sd: float, level: float, power: float) -> int:
+    """Return the fewest seeds with which an effect of that many points is found."""
+    return next(
+        (n for n in range(2, 1000) if detectable(sd, n, level, power) <= effect), 1000
+    )  # fmt: skip
+
+
+def plan_table(study: Study, runs_dir: Path) -> str:
+    """Return blocks with their run-steps, estimated time, and how much is done."""
+    lines = ["| block | what | runs | run-steps | planner's estimate | done |", "|---" * 6 + "|"]
+    for block in study.blocks:
+        device = block.config.device.model_copy(update={"name": block.device})
+        config = block.config.model_copy(update={"device": device})
+        made = plan(config)
+        count = sum(len(cohort.runs) for cohort in made.transfer)
+        cost = duration(estimate(config, made).seconds, "not known")
+        where = "two CPU cores" if block.device == "cpu" else "one GPU"
+        done = f"{_done(block, runs_dir)} of {count}"
+        cells = [f"{block.number} (`{block.file}`)", block.what, count, f"{made.run_steps:,}"]
+        lines.append(_row([*cells, f"{cost}, {where}", done]))
+    return "\n".join(lines)
+
+
+def _done(block: Block, runs_dir: Path) -> int:
+    experiment = block.recorded(runs_dir)
+    runs = experiment.runs if experiment else ()
+    return sum(run.role == "transfer" and run.result is not None for run in runs)
+
+
+def power_table(study: Study, runs_dir: Path) -> str:
+    """Return how many seeds an effect needs by the pilot, and what the declared ones can find."""
+    sd, level, power = study.pilot["sd"], study.power["level"], study.power["power"]
+    lines = [_row(["difference in points", "seeds needed"]), "|---|---|"]
+    for effect in study.power["effects"]:
+        lines.append(_row([f"{effect:g}", seeds_for(effect, sd, level, power)]))
+    counts = sorted({len(block.config.seeds) for block in study.blocks} - {1})
+    told = "; ".join(f"{n} seeds find {detectable(sd, n, level, power):.1f} points" for n in counts)
+    return "\n".join([*lines, "", f"On one target, {told}."])
+
+
+def gate_table(study: Study, runs_dir: Path) -> str:
+    """Return the gain of every target's related source, and what the gate says."""
+    found = gains(study.related, scores_of(study.blocks, runs_dir))
+    lines = [_row(["target", "related source", "gain over none, points", "seeds", "passes"])]
+    lines.append("|---" * 5 + "|")
+    for one in found:
+        ran = bool(one.gains)
+        spread = f" ± {np.std(one.gains, ddof=1):.1f}" if len(one.gains) > 1 else ""
+        passes = ("yes" if one.mean >= study.points else "no") if ran else ""
+        gain = f"{one.mean:+.1f}{spread}" if ran else "not run"
+        lines.append(_row([one.target, one.source, gain, len(one.gains), passes]))
+    return "\n".join([*lines, "", gate(found, study.points, study.targets)])
+
+
+def primary_text(study: Study, runs_dir: Path) -> str:
+    """Return the declared comparison of each block that has one, as tested, or that it waits."""
+    lines = []
+    for block in study.blocks:
+        told = block.config.hypothesis
+        if not told.declared:
+            continue
+        head = f"- Block {block.number}, {told.better} against {told.than} on {told.on}: "
+        experiment = block.recorded(runs_dir)
+        runs = [r for r in experiment.runs if r.role == "transfer"] if experiment else []
+        sentence = "not run."
+        if any(run.result is not None for run in runs):
+            found = compare_info(runs).primary
+            sentence = " ".join(one.sentence for one in found) or "cannot be told yet."
+        lines.append(head + sentence)
+    return "\n".join(lines)
+
+
+def scores_table(study: Study, runs_dir: Path, number: int) -> str:
+    """Return method × target of a block."""
+    block = study.blocks[number]
+    experiment = block.recorded(runs_dir)
+    return scores(experiment) if experiment else f"Block {number} was not run."
+
+
+def _row(cells: Sequence[object]) -> str:
+    return "| " + " | ".join(map(str, cells)) + " |"
+
+
+PARTS = {"plan": plan_table, "power": power_table, "gate": gate_table, "primary": primary_text}
+
+
+def part(study: Study, runs_dir: Path, name: str, number: str | None) -> str:
+    """Return one part of the report."""
+    if name == "scores":
+        return scores_table(study, runs_dir, int(number or 0))
+    return PARTS[name](study, runs_dir)
+
+
+def write(page: Path, made: Any) -> None:
+    """Fill a page's parts; `made` is called with a part's name and number."""
+
+    def fill(found: re.Match[str]) -> str:
+        return f"{found.group().splitlines()[0]}\n{made(*found.groups())}\n<!-- end -->"
+
+    page.write_text(PLACE.sub(fill, page.read_text(encoding="utf-8")), encoding="utf-8")
+
+
+def main() -> None:
+    """Print the report of a study."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("file", type=Path, help="the declaration")
+    parser.add_argument("--runs-dir", type=Path, help="folder of experiments (default: data/runs)")
+    parser.add_argument("--write", action="store_true", help="fill the page beside the file")
+    options = parser.parse_args()
+    study, runs_dir = read(options.file), options.runs_dir or paths.runs()
+    made = partial(part, study, runs_dir)
+    for name in PARTS:
+        print(f"{name}\n\n{made(name, None)}\n")
+    for block in study.blocks:
+        print(f"scores of block {block.number}\n\n{made('scores', str(block.number))}\n")
+    if options.write:
+        write(options.file.with_suffix(".md"), made)
+
+
+if __name__ == "__main__":
+    main()
