@@ -17,15 +17,22 @@ from typing import Any
 import torch
 
 from benchmarks import machine, work
-from dtvg.backbones.encoder_decoder import EncoderDecoder
 from dtvg.store.layout import CohortDir, RunDir
 from dtvg.store.writer import CohortWriter, Committer, RunWriter
-from dtvg.training.recording import StepLog
+from dtvg.training.engine import Engine
+from dtvg.training.recording import DRAIN_STEPS, StepLog
 from dtvg.training.state import build_stacks
 from dtvg.training.step import cohort_step
 
 
-def measure(size: str, device: str, runs: int, seconds: float, pace: float) -> dict[str, Any]:
+def measure(
+    size: str,
+    device: str,
+    runs: int,
+    seconds: float,
+    pace: float,
+    dtype: torch.dtype = torch.float32,
+) -> dict[str, Any]:
     """Train a number of DTVG runs for a while; return where processor time went.
 
     Args:
@@ -34,11 +41,11 @@ def measure(size: str, device: str, runs: int, seconds: float, pace: float) -> d
         runs: in the cohort.
         seconds: to train.
         pace: seconds between commits.
+        dtype: of the backbone.
     """
     rows = work.make_rows(None)
-    backbone = EncoderDecoder(
-        work.make_model(size, device, torch.float32), work.Numbers(), "bench", "0"
-    )
+    backbone = work.wrapped(work.make_model(size, device, dtype))
+    apart = Engine().apart(backbone)
     configs = work.runs("dtvg", runs, 20, 8, 1_000_000)
     with tempfile.TemporaryDirectory() as folder:
         slots = [work.make_slot(c, rows, backbone.width) for c in configs]
@@ -51,8 +58,10 @@ def measure(size: str, device: str, runs: int, seconds: float, pace: float) -> d
         committer, log = Committer(writer, pace), StepLog()
         rows_s, steps, started, busy = 0.0, 0, time.perf_counter(), time.process_time()
         while time.perf_counter() - started < seconds:
-            records = cohort_step(backbone, stacks, 4096 if device == "cpu" else 65_536)
+            records = cohort_step(backbone, stacks, 4096 if device == "cpu" else 65_536, apart)
             steps += 1
+            if device != "cpu" and (len(log.queue) + 1 >= DRAIN_STEPS or committer.due()):
+                torch.cuda.synchronize()  # waiting for the step is no cost of its rows
             before = time.thread_time()
             for slot in slots:
                 slot.step += 1

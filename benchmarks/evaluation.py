@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import time
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -79,10 +80,17 @@ def main() -> None:
         table.add_row(name, "library's generate", f"{len(rows) / plain:.0f}", "1.00")
         for mode, bound in WAYS:
             question = Question(prompt, task, split, rows, mode, bound)
-            seconds = best(lambda q=question: answer(backbone, [q], BUDGET))
             label = f"{mode}, constrained" if bound else mode
-            rate = len(rows) / seconds
-            table.add_row(name, label, f"{rate:.0f}", f"{plain / seconds:.2f}")
+            asked = {label: ([question], True)}
+            scored = replace(question, with_loss=True)
+            asked[f"{label}, with loss"] = ([scored], True)
+            asked[f"{label}, with loss, read twice"] = ([scored], False)
+            others = [replace(question, prompt=prompt + 0.01 * k) for k in range(4)]
+            asked[f"{label}, cohort of 4"] = (others, True)
+            for said, (questions, sharing) in asked.items():
+                seconds = best(lambda q=questions, s=sharing: answer(backbone, q, BUDGET, s))
+                rate = len(questions) * len(rows) / seconds
+                table.add_row(name, said, f"{rate:.0f}", f"{rate * plain / len(rows):.2f}")
     Console().print(table)
 
 

@@ -42,7 +42,7 @@ def compare(
     """
     shared = Path(os.environ["DTVG_SHARED"]) if "DTVG_SHARED" in os.environ else None
     rows = work.make_rows(shared)
-    model = work.make_model(size, device, torch.float32)
+    backbone = work.wrapped(work.make_model(size, device, torch.float32))
     budget = 4096 if device == "cpu" else 65_536
     table = []
     for name in METHODS:
@@ -55,8 +55,8 @@ def compare(
         best: dict[str, dict[str, float]] = {}
         for _ in range(turns):
             for n, configs in both.items():
-                slots = [_slot_of(c, rows, model.config.d_model) for c in configs]
-                found = work.ours_of(model, slots, steps, budget)
+                slots = [_slot_of(c, rows, backbone.width) for c in configs]
+                found = work.ours_of(backbone, slots, steps, budget)
                 if n not in best or found["seconds"] < best[n]["seconds"]:
                     best[n] = found
         mine, plain = best[name], best["none"]

@@ -14,7 +14,7 @@ import os
 import statistics
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -54,8 +54,15 @@ class Asked:
     """That layers are compiled with."""
 
 
-def compare(asked: Asked) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Yield key and row of each way of the engine, as soon as its turns are over."""
+def compare(
+    asked: Asked, written: Callable[[str], bool] = lambda key: False
+) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield key and row of each way of the engine, as soon as its turns are over.
+
+    Args:
+        asked: what is measured.
+        written: whether the row of a key is there already, so that it is left out.
+    """
     rows = work.make_rows(Path(os.environ["DTVG_SHARED"]) if "DTVG_SHARED" in os.environ else None)
     for precision in asked.precisions:
         for compiled in asked.compiled:
@@ -65,6 +72,8 @@ def compare(asked: Asked) -> Iterator[tuple[str, dict[str, Any]]]:
             for method in asked.methods:
                 for count in asked.cohorts:
                     key = key_of(asked.backbone, precision, compiled, method, count)
+                    if written(key):
+                        continue
                     found = _turns(asked, backbone, precision, rows, method, count, flops)
                     how = "compiled" if compiled else "eager"
                     about = {"backbone": asked.backbone, "precision": precision, "layers": how}

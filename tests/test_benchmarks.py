@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import argparse
+import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,8 +15,6 @@ from dtvg.analysis.statistics import bootstrap_p, mcnemar_p, sign_flip_p
 from dtvg.methods.specs import METHODS
 from dtvg.store.reader import list_experiments, read_table
 from dtvg.store.verify import verify_run
-
-SMALL = argparse.Namespace(small=True, device="cpu", model=None)
 
 
 def test_a_made_store_holds_runs_as_training_leaves_them(tmp_path: Path) -> None:
@@ -29,27 +28,41 @@ def test_a_made_store_holds_runs_as_training_leaves_them(tmp_path: Path) -> None
         assert wrong == []
 
 
-@pytest.mark.parametrize("part", ["speed", "methods", "deciding"])
-def test_a_part_of_the_gpu_suite_runs_small_on_the_cpu(part: str, tmp_path: Path) -> None:
-    rows = gpu_suite.PARTS[part](SMALL)
-    assert rows and all(set(row) == set(rows[0]) for row in rows)
-    if part == "speed":
-        assert rows[0]["engine"] == "PEFT + Trainer" and rows[0]["ratio"] == 1.0
-        assert {row["runs"] for row in rows[1:]} == {1, 4}
-    if part == "methods":
-        assert {row["method"] for row in rows} == set(METHODS) - {"oracle", "surrogate"}
-    facts = {**machine.facts(), "gpu": None, "device": "cpu"}
-    path = gpu_suite.write(tmp_path, facts, {part: rows})
-    text = path.read_text(encoding="utf-8")
-    assert f"## {part}" in text and str(machine.commit()) in text
-    assert path.with_suffix(".json").exists()
+def unit(name: str, folder: Path) -> list[dict[str, Any]]:
+    """Measure a unit of the suite tiny, in this process; return the lines it wrote."""
+    gpu_suite.main(["--tiny", "--device", "cpu", "--unit", name, "--out", str(folder)])
+    lines = (folder / "gpu-suite-tiny-cpu.jsonl").read_text(encoding="utf-8").splitlines()
+    return [json.loads(line) for line in lines]
+
+
+def test_the_gpu_suite_runs_tiny_on_the_cpu_and_repeats_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lines = [unit(name, tmp_path) for name in ("a:smollm2-135m-eager-1-16", "d:overhead-1")][-1]
+    speed, share = lines[0]["row"], lines[2]["row"]
+    assert speed["times_peft_same"] > 0 and 0 < speed["share_of_matmul_peak"] < 1
+    assert share["together_%"] >= share["commits_%"] and lines[2]["facts"]["commit"]
+    monkeypatch.setattr(gpu_suite.training, "_turns", lambda *more: pytest.fail("repeated"))
+    assert len(unit("a:smollm2-135m-eager-1-16", tmp_path)) == len(lines) + 1
+    page = (tmp_path / "gpu-suite-tiny-cpu.md").read_text(encoding="utf-8")
+    assert "## a" in page and "## d" in page and str(machine.commit()) in page
+    gpu_suite.main(
+        ["--tiny", "--device", "cpu", "--parts", "a,d", "--list", "--out", str(tmp_path)]
+    )
+    told = dict(line.split(" (") for line in capsys.readouterr().out.splitlines() if " (" in line)
+    assert told["a:smollm2-135m-eager-1-16"].endswith(": written")
+    assert told["d:overhead-16"].endswith(": to do") and "c:tests" not in told
 
 
 @pytest.mark.slow
-def test_the_rest_of_the_gpu_suite_runs_small_on_the_cpu() -> None:
-    assert gpu_suite.logging(SMALL)[0]["commits"] >= 1
-    assert gpu_suite.tests(SMALL)[0]["exit"] in (0, 5)
-    assert all(row["state"] == "finished" for row in gpu_suite.real(SMALL))
+@pytest.mark.parametrize("name", [u.id for u in gpu_suite.units()])
+def test_every_unit_of_the_gpu_suite_runs_tiny_on_the_cpu(name: str, tmp_path: Path) -> None:
+    rows = [line["row"] for line in unit(name, tmp_path)]
+    assert rows[-1]["state"] == "done" and (len(rows) > 1 or name == "b:study")
+    if name == "e:methods":
+        assert {row["method"] for row in rows[:-1]} == set(METHODS) - {"oracle", "surrogate"}
+    if name == "c:tests":
+        assert rows[0]["exit"] in (0, 5), rows[0]
 
 
 def test_equal_methods_seldom_get_a_verdict() -> None:

@@ -72,7 +72,7 @@ class CompiledLayers:
             torch.compile(layer.forward, dynamic=True, backend=backend) for layer in self.layers
         ]
         # sizes that happen to be equal are not taken for the same size
-        with symbols.patch(use_duck_shape=False), self._swapped():
+        with symbols.patch(use_duck_shape=False), self._swapped():  # type: ignore[attr-defined]
             for one_pass in passes:
                 one_pass()
 

@@ -56,7 +56,7 @@ class DecoderOnly(Backbone):
         labels, label_mask = padded([e.target for e in examples], 0)
         parts = (ids, mask, labels, label_mask)
         filled_up = len({len(row) for row in whole}) > 1
-        return TokenBatch(*(place(p, self.device) for p in parts), filled_up)
+        return TokenBatch(*(place(p, self.device) for p in parts), filled_up=filled_up)
 
     def outputs(
         self, prompt: Float[Tensor, "b r d"], batch: TokenBatch

@@ -196,6 +196,7 @@ def with_layers(
 def can_compile(engine: Engine, backbone: Backbone) -> bool:
     """Whether the layers' compiled code computes what they compute: no dropout, plain floats."""
     plain = engine.precision in ("float32", "bfloat16", "float16")
+    plain = plain and bool(repeated_layers(backbone.model))
     return plain and backbone.dropout == 0 and backbone.device.type in PAYS
 
 

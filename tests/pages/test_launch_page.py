@@ -456,10 +456,12 @@ def test_gpus_are_offered_with_memory_users_and_their_own_precisions(
         assert f"process {os.getpid()}" in said
         chosen = _widget(page, "selectbox", "device.name")
         assert "cuda:0: NVIDIA Old, 2.0 GiB free" in chosen.options
-        assert _widget(page, "selectbox", "device.precision").options == ["float32", "float16"]
+        offered = _widget(page, "selectbox", "device.precision").options
+        assert offered == ["auto", "float32", "float16"]
         chosen.set_value("cpu")
         page = _run(page)
-        assert _widget(page, "selectbox", "device.precision").options == ["float32", "float64"]
+        offered = _widget(page, "selectbox", "device.precision").options
+        assert offered == ["auto", "float32", "float64"]
     finally:
         plan.devices.clear()
 

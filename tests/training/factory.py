@@ -8,7 +8,8 @@ import numpy as np
 import torch
 import transformers
 
-from dtvg.backbones.base import Encoded
+from dtvg.backbones.base import Backbone, Encoded
+from dtvg.backbones.decoder_only import DecoderOnly
 from dtvg.backbones.encoder_decoder import EncoderDecoder
 from dtvg.config import ExperimentConfig, RunConfig, build_config
 from dtvg.methods.base import InstanceWise
@@ -42,6 +43,19 @@ def tiny_backbone(dtype: torch.dtype = torch.float64) -> EncoderDecoder:
     )
     model = transformers.T5ForConditionalGeneration(config).to(dtype)
     return EncoderDecoder(model, Numbers(), "tiny", "0")
+
+
+def tiny_decoder(dtype: torch.dtype = torch.float64) -> DecoderOnly:
+    torch.manual_seed(12)
+    config = transformers.LlamaConfig(
+        vocab_size=40,
+        hidden_size=WIDTH,
+        intermediate_size=32,
+        num_hidden_layers=3,
+        num_attention_heads=2,
+        num_key_value_heads=1,
+    )
+    return DecoderOnly(transformers.LlamaForCausalLM(config).to(dtype), Numbers(), "tiny", "0")
 
 
 def experiment(**changes: Any) -> ExperimentConfig:
@@ -107,11 +121,12 @@ def slot(config: RunConfig, seed: int | None = None) -> RunSlot:
 
 
 def train(
-    backbone: EncoderDecoder,
+    backbone: Backbone,
     slots: list[RunSlot],
     steps: int,
     budget: int = 400,
     saved: dict[str, np.ndarray] | None = None,
+    apart: int | None = None,
 ) -> tuple[list[Stack], dict[str, list[Any]]]:
     """Step a cohort, from a commit if one is given; return its stacks and, by run, what each
     step decided."""
@@ -120,7 +135,7 @@ def train(
         stack.load(saved or {})
     seen: dict[str, list[Any]] = {s.name: [] for s in slots}
     for _ in range(steps):
-        for record in cohort_step(backbone, stacks, budget):
+        for record in cohort_step(backbone, stacks, budget, apart):
             for i, run in enumerate(record.slots):
                 weights = record.prompt_step.weights
                 group = None if weights is None else tuple((weights[i] > 0).tolist())
@@ -130,7 +145,7 @@ def train(
     return stacks, seen
 
 
-def prompts(stacks: list[Stack], backbone: EncoderDecoder | None = None) -> dict[str, torch.Tensor]:
+def prompts(stacks: list[Stack], backbone: Backbone | None = None) -> dict[str, torch.Tensor]:
     """Every run's mixed prompt; of an instance-wise method those of a few inputs, in a row."""
     found = {}
     for stack in stacks:
