@@ -45,16 +45,9 @@ from dtvg.store.reader import Run, open_run, read_prompts, read_provenance
 from dtvg.store.recovery import FELL_BACK, start_over, without
 from dtvg.store.status import StatusBoard, clear, noted_with_runs
 from dtvg.store.writer import CohortWriter, Committer, RunWriter
-from dtvg.training.cohort import Cohort
+from dtvg.training.cohort import Cohort, said_of
 from dtvg.training.devices import pick_device, set_threads, token_budget
-from dtvg.training.engine import (
-    Engine,
-    as_json,
-    choose_precision,
-    record,
-    recorded,
-    with_layers,
-)
+from dtvg.training.engine import Engine, begin, note_in, with_layers
 from dtvg.training.loop import Report, train
 from dtvg.training.opening import Told, starting_events
 from dtvg.training.recorded import as_recorded, has_start, renew, why_not
@@ -139,8 +132,7 @@ def run_experiment(
         device = pick_device(config.device)
         threads = set_threads(config.device)
         log.info("device %s, %d threads", device, threads)
-        begun = recorded(experiment, config.device)
-        engine = begun or choose_precision(config.device, device)
+        engine, begun = begin(experiment, config.device, device)
         backbone = load_backbone(
             config.backbone, str(device), engine.precision, config.data.template
         )
@@ -148,8 +140,7 @@ def run_experiment(
         kept = bank or PromptBank()
         renew(experiment, config)
         made = as_recorded(experiment, keep_plan(experiment, config))
-        engine = with_layers(engine, config, made, backbone, begun is not None)
-        record(experiment, engine)
+        engine = with_layers(experiment, engine, config.device, made, backbone, begun)
         session = Session(
             experiment,
             config,
@@ -428,7 +419,7 @@ def _train_cohort(
     directory = session.experiment.cohort(plan_of.id)
     run_dirs = {run.name: add_run(session.experiment, run) for run in runs}
     for run_dir in run_dirs.values():
-        _note_engine(run_dir, session.engine)
+        note_in(run_dir, session.engine)
         make_durable(run_dir)
     saved = CohortWriter.recover(directory, run_dirs)
     tensors, meta = saved if saved is not None else ({}, {"runs": {}})
@@ -461,18 +452,11 @@ def _train_cohort(
         raise
     except Exception as error:  # noqa: BLE001 - of a device or a library; said with every run
         log.debug("cohort %s", plan_of.id, exc_info=True)
-        sentence = _said_of(error, plan_of.id)
+        sentence = said_of(error, plan_of.id)
         _give_up(cohort, sentence)
         raise JobError(sentence) from None
     finally:
         cohort.board.close()
-
-
-def _note_engine(directory: RunDir, engine: Engine) -> None:
-    """Let a run say how it was first computed."""
-    known = read_json(directory.provenance_path) or {}
-    if "engine" not in known:
-        replace_json(directory.provenance_path, {**known, "engine": as_json(engine)})
 
 
 def _park(cohort: Cohort, tensors: Mapping[str, np.ndarray], known: Mapping[str, Any]) -> None:
@@ -588,16 +572,6 @@ def _open(cohort: Cohort, known: set[str], session: Session, fell_back: str) -> 
         told = session.told.get(slot.name, [])
         for one in starting_events(slot, method, told, session.backbone):
             cohort.event(slot, *one)
-
-
-def _said_of(error: Exception, cohort: str) -> str:
-    """Say in one sentence what ended a cohort that nobody foresaw."""
-    text = " ".join(str(error).split())[:300]
-    return (
-        f"Training of cohort '{cohort}' ended: {type(error).__name__}: {text or 'no message'}. "
-        "What was committed is safe, and resuming continues from there; `dtvg -v runs resume` "
-        "shows where it happened."
-    )
 
 
 def _interrupted(cohort: Cohort) -> None:
