@@ -29,8 +29,12 @@ from dtvg.analysis.compare import examples
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "claims.md"
 SPREAD, BETWEEN = 0.02, 0.02
 """Standard deviation of the skill of runs, and of the lead between targets."""
-SIZES = ((1, 3, 200), (1, 5, 400), (1, 10, 400), (3, 3, 200), (6, 3, 200))
+SIZES = ((1, 3, 200), (1, 5, 200), (4, 3, 200))
 """Targets, seeds, examples."""
+STEPS = ((1, 3, 300), (1, 5, 300), (4, 3, 300))
+"""Targets, seeds, steps."""
+SOURCES_ALONE = ((1, 5, 0), (4, 3, 0), (8, 3, 0))
+"""Targets and seeds, eight sources each."""
 Floats = np.ndarray
 Judge = Callable[[np.random.Generator, int, int, int, float], str]
 """(random numbers, targets, seeds, examples, true effect) → verdict."""
@@ -194,13 +198,13 @@ def _predicted(both: float) -> Judge:
 CASES: dict[str, tuple[Judge, Sequence[tuple[int, int, int]], bool]] = {
     "(a) a pair and a source are best": (best, SIZES, True),
     "(a) all subsets are alike": (flat, SIZES, True),
-    "(b) similarities shake": (_walks("shakes"), ((1, 3, 300), (1, 5, 300), (4, 3, 300)), False),
-    "(b) they wander": (_walks("wanders"), ((1, 3, 300), (1, 5, 300), (4, 3, 300)), False),
+    "(b) similarities shake": (_walks("shakes"), STEPS, False),
+    "(b) they wander": (_walks("wanders"), STEPS, False),
     "(b) they wander and come back": (
-        _walks("comes back"), ((1, 3, 300), (1, 5, 300), (4, 3, 300)), False,
+        _walks("comes back"), STEPS, False,
     ),
-    "(c) neither similarity tells": (_predicted(0.0), ((1, 5, 0), (4, 3, 0), (8, 3, 0)), False),
-    "(c) both tell as much": (_predicted(1.0), ((1, 5, 0), (4, 3, 0), (8, 3, 0)), False),
+    "(c) neither similarity tells": (_predicted(0.0), SOURCES_ALONE, False),
+    "(c) both tell as much": (_predicted(1.0), SOURCES_ALONE, False),
     "(d) five equal methods": (contests, SIZES, True),
     "(e) all lose 4 points": (harm, SIZES, True),
     "(f) two equal methods": (contest, SIZES, True),
@@ -209,22 +213,24 @@ CASES: dict[str, tuple[Judge, Sequence[tuple[int, int, int]], bool]] = {
 """What is true → how to judge it, sizes, and whether an effect of just the margin is tried."""
 
 
-def rates(trials: int) -> pd.DataFrame:
-    """Simulate every case; rates of wrong verdicts, 0..1."""
-    rows = []
-    for number, (name, (judge, sizes, at_margin)) in enumerate(CASES.items()):
-        for targets, seeds, count in sizes:
-            row = {"what is true": name, "targets": targets, "seeds": seeds, "examples": count}
-            rng = np.random.default_rng([number, targets, seeds, count])
-            found = [judge(rng, targets, seeds, count, 0.0) for _ in range(trials)]
-            row["supported"] = float(np.mean([v == SUPPORTED for v in found]))
-            row["contradicted"] = np.nan
-            if at_margin:
-                found = [judge(rng, targets, seeds, count, MARGIN) for _ in range(trials)]
-                row["contradicted"] = float(np.mean([v == CONTRADICTED for v in found]))
-            rows.append(row)
+def rates(trials: int) -> Iterator[pd.DataFrame]:
+    """Simulate case by case, the smallest sizes first; rates of wrong verdicts, 0..1, so far."""
+    rows: dict[tuple[int, int], dict[str, object]] = {}
+    for at in range(3):
+        for number, (name, (judge, sizes, at_margin)) in enumerate(CASES.items()):
+            size = sizes[at]
+            row: dict[str, object] = dict(
+                zip(("what is true", "targets", "seeds", "examples"), (name, *size), strict=True)
+            )
+            rng = np.random.default_rng([number, *size])
+            for verdict, true in ((SUPPORTED, 0.0), (CONTRADICTED, MARGIN)):
+                row[verdict] = np.nan
+                if at_margin or not true:
+                    found = [judge(rng, *size, true) for _ in range(trials)]
+                    row[verdict] = float(np.mean([v == verdict for v in found]))
+            rows[number, at] = row
             print(row, flush=True)
-    return pd.DataFrame(rows)
+            yield pd.DataFrame([rows[key] for key in sorted(rows)])
 
 
 def table_of(frame: pd.DataFrame) -> str:
@@ -247,15 +253,16 @@ def written(text: str, made: str) -> str:
 
 
 def main() -> None:
-    """Simulate, print the table and write it into the page."""
+    """Simulate, write the table into the page as it grows, and print it."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--trials", type=int, default=200)
     parser.add_argument("--resamples", type=int, default=1000)
     given = parser.parse_args()
     examples.RESAMPLES = statistics.RESAMPLES = given.resamples
-    made = table_of(rates(given.trials))
+    for found in rates(given.trials):
+        made = table_of(found)
+        PAGE.write_text(written(PAGE.read_text(encoding="utf-8"), made), encoding="utf-8")
     print(made)
-    PAGE.write_text(written(PAGE.read_text(encoding="utf-8"), made), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -119,7 +119,6 @@ def beside(run: Run, backbone: Backbone) -> dict[str, Any]:
     own = accuracy(wrapped, task, config, backbone)
     ours = read_table(run, "steps").column("loss").to_pylist()
     last = max(1, len(losses) // 10)
-    wrapped.unload()
     return {
         "run": run.name,
         "rate": config.optim.lr_stage1,

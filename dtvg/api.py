@@ -215,28 +215,32 @@ class Experiment:
 
 
 def run(
-    config: ExperimentConfig, runs_dir: str | Path | None = None, progress: bool = True
+    config: ExperimentConfig,
+    runs_dir: str | Path | None = None,
+    progress: bool = True,
+    on: str | None = None,
 ) -> Experiment:
-    """Train an experiment here and now; goes on with it where it was begun before.
+    """Train an experiment and wait for it; goes on with it where it was begun before.
 
     Args:
         config: from `build_config` or `load_config`.
         runs_dir: folder of experiments; None: the default.
         progress: show progress bars.
+        on: `inline`, `local`, `ray`, `ray://host:port` or `slurm`; None: as `config.scale` says.
 
     Raises:
         DtvgError: as the command line, one sentence.
     """
-    from contextlib import nullcontext
-
     from dtvg import paths
-    from dtvg.cli.terminal import progress_bars
+    from dtvg.cli.run import train
     from dtvg.plan.stored import lay_out
-    from dtvg.training.procedures import run_experiment
+    from dtvg.scale.driver import placed
+    from dtvg.store.layout import create_experiment
 
-    made = lay_out(config, Path(runs_dir) if runs_dir else paths.runs())
-    with progress_bars() if progress else nullcontext(lambda report: None) as report:
-        run_experiment(made, report)
+    root, scale = Path(runs_dir) if runs_dir else paths.runs(), placed(config.scale, on)
+    inline = scale.on == "inline"
+    made = lay_out(config, root, scale.slots) if inline else create_experiment(config, root)
+    train(made, scale, quiet=not progress)
     return open_experiment(made.path)
 
 

@@ -463,6 +463,7 @@ def _latex_table(
 # -- claims --------------------------------------------------------------------------------
 
 CLAIMS_FORMATS = ("csv", "json", "md", "latex")
+SIGNS_OF_VERDICTS = "▲▼○ "
 
 
 def claims_text(info: ClaimsInfo, form: str, parts: bool = False, name: str = "experiment") -> str:
@@ -490,8 +491,7 @@ def claims_text(info: ClaimsInfo, form: str, parts: bool = False, name: str = "e
         body = _pipes(list(frame.columns), rows)
         return f"## Claims: {_plain(name)}\n\n{body}\n\n{_plain(' '.join(told))}\n"
     brief = frame.drop(columns="what it would take")
-    signs = {"▲": "", "▼": "", "○": ""}
-    rows = [[latex_text(_without(x, signs)) for x in row] for row in brief.to_numpy()]
+    rows = [[latex_text(x.lstrip(SIGNS_OF_VERDICTS)) for x in row] for row in brief.to_numpy()]
     head = [latex_text(c) for c in brief.columns]
     caption = latex_text(f"The claims on {name}. {' '.join(told)}")
     parts_of = [
@@ -500,10 +500,6 @@ def claims_text(info: ClaimsInfo, form: str, parts: bool = False, name: str = "e
         _latex_table(head, [rows], caption, f"{name}-claims", "lllll"),
     ]
     return "\n".join(parts_of) + "\n"
-
-
-def _without(text: str, signs: dict[str, str]) -> str:
-    return text.translate(str.maketrans(signs)).strip()
 
 
 def _claims_json(info: ClaimsInfo) -> str:

@@ -15,6 +15,8 @@ EXTRAS = {
     "nlg": ("rouge_score", "sacrebleu", "nltk"),
     "quantized": ("bitsandbytes", "accelerate"),
     "gguf": ("gguf", "accelerate"),
+    "ray": ("ray",),
+    "slurm": ("submitit",),
 }
 """Extra of `pyproject.toml` → the modules that come with it."""
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import streamlit as st
 
 from dtvg.analysis.overview.table import RunRow
-from dtvg.records import RunState
 from dtvg.store.reader import Experiment
 from dtvg.ui import cache
 from dtvg.ui.overview import actions, card, filter, training
@@ -40,7 +39,7 @@ def _table(experiments: list[Experiment], rows: list[RunRow]) -> None:
     with st.container(horizontal=True):
         passes = filter.choose_pickers(rows)
     view = filter.choose_view(text)
-    going = any(r.run.state in (RunState.RUNNING, RunState.STOPPING) for r in rows)
+    going = bool(training.going())
     read = [(experiments, rows)]  # the first drawing takes what was read above
 
     @st.fragment(run_every=REFRESH_SECONDS if going else None)
@@ -52,9 +51,10 @@ def _table(experiments: list[Experiment], rows: list[RunRow]) -> None:
             if not shown and not broken:
                 st.info("No run matches; change the filter or the choices next to it.")
                 return
+            bar = st.container()
             chosen = overview_table.draw(found, shown, view)
-            if chosen:
-                tags = sorted({t for r in listed for t in r.tags})
+            with bar:
+                tags = sorted({t for r in listed for t in r.tags}) if chosen else []
                 actions.panel(chosen, tags, listed)
 
         guarded(draw)

@@ -121,14 +121,15 @@ def verdicts(experiment: Experiment, method: str | None = None) -> str:
         "| against | target | seeds | difference, points | corrected interval | corrected p | |",
         "|---" * 7 + "|",
     ]
-    for row in table.itertuples():
-        judged = not math.isnan(row.p_corrected)
-        interval = f"{100 * row.low_corrected:+.1f} to {100 * row.high_corrected:+.1f}"
-        lines.append(
-            f"| {row.baseline} | {row.target} | {row.n_seeds} | {100 * row.difference:+.1f} | "
-            f"{interval if judged else ''} | {f'{row.p_corrected:.3f}' if judged else ''} | "
-            f"{row.verdict if judged else 'reference'} |"
-        )
+    for row in table.to_dict("records"):
+        judged = not math.isnan(row["p_corrected"])
+        interval = f"{100 * row['low_corrected']:+.1f} to {100 * row['high_corrected']:+.1f}"
+        cells = [row["baseline"], row["target"], row["n_seeds"], f"{100 * row['difference']:+.1f}"]
+        if judged:
+            cells += [interval, f"{row['p_corrected']:.3f}", row["verdict"]]
+        else:
+            cells += ["", "", "reference"]
+        lines.append(f"| {' | '.join(map(str, cells))} |")
     return "\n".join(lines)
 
 
@@ -140,34 +141,34 @@ def gains(experiment: Experiment, method: str | None = None) -> str:
         "| target | source | made to be | measured gain, points | 95 % over seeds | zero vector |",
         "|---" * 6 + "|",
     ]
-    for row in found.itertuples():
-        seeds, of = zero.get((row.target, row.source), (0, 0))
-        lines.append(
-            f"| {row.target} | {row.source} | {row.known} | {100 * row.difference:+.1f} | "
-            f"{100 * row.low:+.1f} to {100 * row.high:+.1f} | "
-            f"{f'in {seeds} of {of} seeds' if seeds else 'no'} |"
-        )
+    for row in found.to_dict("records"):
+        seeds = zero.get((row["target"], row["source"]), {})
+        cells = [row["target"], row["source"], row["known"], f"{100 * row['difference']:+.1f}"]
+        known = not math.isnan(row["low"])
+        cells.append(f"{100 * row['low']:+.1f} to {100 * row['high']:+.1f}" if known else "")
+        many = sum(seeds.values())
+        cells.append(f"in {many} of {len(seeds)} seeds" if many else "no")
+        lines.append(f"| {' | '.join(map(str, cells))} |")
     return "\n".join(lines)
 
 
-def zero_vectors(experiment: Experiment) -> dict[tuple[str, str], tuple[int, int]]:
-    """Return (target, source) → in how many seeds the source's vector is zero, of how many."""
-    found: dict[tuple[str, str], tuple[int, int]] = {}
+def zero_vectors(experiment: Experiment) -> dict[tuple[str, str], dict[int, bool]]:
+    """Return (target, source) → seed → whether the source's vector is zero."""
+    found: dict[tuple[str, str], dict[int, bool]] = {}
     for run in experiment.runs:
         if run.method != "dtvg":
             continue
         _, grams = read_grams(run, 1, 1)
         for place, source in enumerate(run.sources, start=1):
-            zeros, seeds = found.get((run.target, source), (0, 0))
-            empty = bool(len(grams)) and grams[0, place, place] == 0
-            found[run.target, source] = (zeros + int(empty), seeds + 1)
+            empty = bool(len(grams)) and bool(grams[0, place, place] == 0)
+            found.setdefault((run.target, source), {})[run.seed] = empty
     return found
 
 
 def floor(experiment: Experiment, method: str | None = None) -> str:
     """Return the noise floor: two runs of the same method but for a source that adds nothing."""
     by_name = {run.name: run for run in experiment.runs}
-    zero = {pair for pair, (seeds, of) in zero_vectors(experiment).items() if seeds == of > 0}
+    zero = zero_vectors(experiment)
     lines = [
         "| target | seed | target_only | with the zero source | difference, points |",
         "|---" * 5 + "|",
@@ -176,6 +177,8 @@ def floor(experiment: Experiment, method: str | None = None) -> str:
         for run in experiment.runs:
             twin = by_name.get(f"{target}.single-{source}.s{run.seed}")
             if (run.target, run.method) != (target, "target_only") or twin is None:
+                continue
+            if not zero[target, source].get(run.seed):
                 continue
             one, other = run.test_score, twin.test_score
             if one is not None and other is not None:

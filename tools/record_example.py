@@ -25,7 +25,15 @@ from dtvg.config import load_config
 from dtvg.store.reader import INPUTS, open_experiment, read_table
 
 ROOT = Path(__file__).resolve().parent.parent
-LEFT_OUT = ("stage1*", "state*.safetensors", "log.txt", ".*", "control", "lease.json")
+LEFT_OUT = (
+    "stage1*",
+    "state*.safetensors",
+    "before.safetensors",
+    "log.txt",
+    ".*",
+    "control",
+    "lease.json",
+)
 
 
 def main(given: Path, inputs: bool = False) -> None:

@@ -91,7 +91,7 @@ def read(path: Path) -> Study:
     """
     told = yaml.safe_load(path.read_text(encoding="utf-8"))
     try:
-        blocks = tuple(_block(number, one) for number, one in enumerate(told["blocks"], start=1))
+        blocks = tuple(_block(number, one) for number, one in enumerate(told["blocks"]))
         return Study(
             blocks,
             dict(told["related"]),
@@ -104,8 +104,12 @@ def read(path: Path) -> Study:
         raise ConfigError(f"{path} does not declare {error}; see docs/studies.") from None
 
 
-def _block(number: int, told: Mapping[str, str]) -> Block:
+def _block(number: int, told: Mapping[str, Any]) -> Block:
     config = load_config(ROOT / told["file"], [])
+    if told.get("sources_from") is not None:  # the plan tunes no sources then
+        given = dict.fromkeys(config.sources, f"block {told['sources_from']}")
+        prompt = config.prompt.model_copy(update={"given": given})
+        config = config.model_copy(update={"prompt": prompt})
     return Block(number, told["what"], told["device"], told["file"], config)
 
 
@@ -202,7 +206,7 @@ def power_table(study: Study, runs_dir: Path) -> str:
     lines = [_row(["difference in points", "seeds needed"]), "|---|---|"]
     for effect in study.power["effects"]:
         lines.append(_row([f"{effect:g}", seeds_for(effect, sd, level, power)]))
-    counts = sorted({len(block.config.seeds) for block in study.blocks})
+    counts = sorted({len(block.config.seeds) for block in study.blocks} - {1})
     told = "; ".join(f"{n} seeds find {detectable(sd, n, level, power):.1f} points" for n in counts)
     return "\n".join([*lines, "", f"On one target, {told}."])
 
@@ -241,7 +245,7 @@ def primary_text(study: Study, runs_dir: Path) -> str:
 
 def scores_table(study: Study, runs_dir: Path, number: int) -> str:
     """Return method × target of a block."""
-    block = study.blocks[number - 1]
+    block = study.blocks[number]
     experiment = block.recorded(runs_dir)
     return scores(experiment) if experiment else f"Block {number} was not run."
 
@@ -256,7 +260,7 @@ PARTS = {"plan": plan_table, "power": power_table, "gate": gate_table, "primary"
 def part(study: Study, runs_dir: Path, name: str, number: str | None) -> str:
     """Return one part of the report."""
     if name == "scores":
-        return scores_table(study, runs_dir, int(number or 1))
+        return scores_table(study, runs_dir, int(number or 0))
     return PARTS[name](study, runs_dir)
 
 

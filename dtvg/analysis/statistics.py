@@ -349,15 +349,14 @@ def average_ranks(values: Floats) -> Floats:
     return np.asarray(below + (equal + 1) / 2)
 
 
-def rank_correlation(first: Floats, second: Floats) -> Floats:
-    """Return Spearman's correlation along the last axis; 0 where one of both does not vary.
+def correlation(first: Floats, second: Floats) -> Floats:
+    """Return Pearson's correlation along the last axis; 0 where one of both does not vary.
 
     Args:
-        first: `[... n]`.
+        first: `[... n]`; of ranks, the result is Spearman's.
         second: `[... n]`.
     """
-    middle = (np.shape(second)[-1] + 1) / 2
-    a, b = (average_ranks(x) - middle for x in (first, second))
+    a, b = (x - x.mean(axis=-1, keepdims=True) for x in (first, second))
     length = np.sqrt((a**2).sum(axis=-1) * (b**2).sum(axis=-1))
     product = (a * b).sum(axis=-1)
-    return np.divide(product, length, out=np.zeros_like(product), where=length > 0)
+    return np.divide(product, length, out=np.zeros_like(product), where=length > 1e-300)

@@ -116,6 +116,10 @@ class Prefix:
                 setattr(self, name, change(tensor))
 
 
+UNKNOWN_REVISION = "unknown"
+"""Revision of a hub's model in runs of before its commit was recorded."""
+
+
 class Backbone(ABC):
     """A frozen language model that answers with a soft prompt in front of its input."""
 
@@ -141,6 +145,8 @@ class Backbone(ABC):
         tokenizer.truncation_side = "right"
         self.name = name
         self.revision = revision
+        self.commit = ""
+        """The hub's commit of a model that was asked for without a revision; else empty."""
         self.dropout = dropout
         self.precision = "float32"
         """As `device.precision` calls it; set by whoever loads the weights."""

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from safetensors import SafetensorError
 
-from dtvg.backbones.base import Backbone
+from dtvg.backbones.base import UNKNOWN_REVISION, Backbone
 from dtvg.backbones.decoder_only import DecoderOnly
 from dtvg.backbones.encoder_decoder import EncoderDecoder
 from dtvg.backbones.faults import sentence
@@ -75,6 +75,8 @@ def load_backbone(
     family = EncoderDecoder if settings.is_encoder_decoder else DecoderOnly
     revision = source.revision(settings)
     backbone = family(model, tokenizer, config.name, revision, config.dropout, template)
+    if isinstance(source, _Files):
+        backbone.commit = source.commit(settings)
     backbone.precision = precision
     if "inputs_embeds" not in backbone.accepts:
         raise ConfigError(
@@ -154,7 +156,17 @@ class _Files:
         )
 
     def revision(self, settings: Any) -> str:
-        return self.config.revision or _revision(location(self.config.name))
+        """Return what identifies the weights: as asked for, the hub's commit, or a hash."""
+        return self.config.revision or self.commit(settings) or _revision(self.place)
+
+    def commit(self, settings: Any) -> str:
+        """Return the hub's commit that a model without `revision` came from; empty elsewhere."""
+        folder = Path(self.place)
+        if self.config.revision or (folder.is_dir() and folder.parent.name != "snapshots"):
+            return ""
+        if folder.is_dir():
+            return folder.name
+        return str(getattr(settings, "_commit_hash", None) or "")
 
 
 def check_architecture(name: str, settings: Any) -> None:
@@ -259,11 +271,11 @@ def _weight_options(precision: str, device: str) -> dict[str, Any]:
 def _revision(place: str) -> str:
     """Return what identifies the weights: a hash of a folder's files.
 
-    Of a hub id without `revision` nothing is known: prompts in the bank carry the word.
+    Of a hub id whose commit the library does not tell nothing is known.
     """
     folder = Path(place)
     if not folder.is_dir():
-        return "unknown"
+        return UNKNOWN_REVISION
     digest = hashlib.sha256()
     for path in sorted(folder.iterdir()):
         if path.suffix not in (".safetensors", ".bin", ".json", ".model"):

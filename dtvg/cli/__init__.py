@@ -29,6 +29,8 @@ GROUPS = (
     "methods",
     "backbones",
     "prompts",
+    "fleet",
+    "cohort",
 )
 """Modules of this package, in the order `--help` shows them."""
 

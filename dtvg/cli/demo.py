@@ -17,9 +17,10 @@ def add(commands: Any) -> None:
     build.add_argument("--into", type=Path, help="folder to write (default data/demo)")
     build.set_defaults(do=build_demo)
     run = actions.add_parser("run", help="train the demo experiment and print its table")
-    from dtvg.cli.run import add_options
+    from dtvg.cli.run import ON_HELP, add_options
 
     add_options(run)
+    run.add_argument("--on", metavar="WHERE", help=ON_HELP)
     run.set_defaults(do=run_demo)
 
 
@@ -57,4 +58,4 @@ def run_demo(arguments: argparse.Namespace) -> int:
     from dtvg.config import load_config
 
     config = load_config(paths.demo() / "experiment.yaml", arguments.overrides)
-    return run_config(config, arguments.runs_dir, arguments.dry_run)
+    return run_config(config, arguments.runs_dir, arguments.dry_run, arguments.on)

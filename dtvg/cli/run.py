@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from dtvg.config import ExperimentConfig
+    from dtvg.config import ExperimentConfig, ScaleConfig
     from dtvg.plan import Plan
+    from dtvg.store.layout import ExperimentDir
+
+
+ON_HELP = "inline, local, ray, ray://HOST:PORT, HOST:PORT of a Ray cluster, or slurm"
 
 
 def add(commands: Any) -> None:
@@ -16,6 +21,7 @@ def add(commands: Any) -> None:
     command = commands.add_parser("run", help="train an experiment described in YAML")
     command.add_argument("file", type=Path, help="configuration, e.g. data/demo/experiment.yaml")
     add_options(command)
+    command.add_argument("--on", metavar="WHERE", help=ON_HELP)
     command.set_defaults(do=run_file)
 
 
@@ -42,10 +48,12 @@ def run_file(arguments: argparse.Namespace) -> int:
     from dtvg.config import load_config
 
     config = load_config(arguments.file, arguments.overrides)
-    return run_config(config, arguments.runs_dir, arguments.dry_run)
+    return run_config(config, arguments.runs_dir, arguments.dry_run, arguments.on)
 
 
-def run_config(config: ExperimentConfig, runs_dir: Path | None, dry_run: bool) -> int:
+def run_config(
+    config: ExperimentConfig, runs_dir: Path | None, dry_run: bool, on: str | None = None
+) -> int:
     """Print the plan, or train the experiment and print method × target.
 
     Returns:
@@ -54,22 +62,59 @@ def run_config(config: ExperimentConfig, runs_dir: Path | None, dry_run: bool) -
     from dtvg import paths
     from dtvg.jobs.readiness import require_given, require_tasks
     from dtvg.plan import plan
+    from dtvg.scale.driver import placed
 
     require_tasks(config)
     require_given(config)
+    scale = placed(config.scale, on)
     if dry_run:
-        print_plan(config, plan(config))
+        print_plan(config, plan(config, scale.slots))
         return 0
-    from dtvg.cli.terminal import progress_bars
     from dtvg.plan.stored import lay_out
+    from dtvg.store.layout import create_experiment
     from dtvg.store.reader import open_experiment
 
-    experiment = lay_out(config, runs_dir or paths.runs())
-    with experiment.lock(), progress_bars() as report:  # before torch is loaded
-        from dtvg.training.procedures import run_experiment
-
-        run_experiment(experiment, report)
+    root = runs_dir or paths.runs()
+    if scale.on == "inline":
+        experiment = lay_out(config, root, scale.slots)
+    else:
+        experiment = create_experiment(config, root)
+    train(experiment, scale)
     return print_outcome(open_experiment(experiment.path))
+
+
+def train(
+    experiment: ExperimentDir,
+    scale: ScaleConfig,
+    only: Collection[str] | None = None,
+    quiet: bool = False,
+) -> None:
+    """Train whatever is unfinished, in this process or on an executor, with progress bars.
+
+    Args:
+        experiment: its folder.
+        scale: where.
+        only: names of transfer runs; None: all.
+        quiet: no progress bars.
+
+    Raises:
+        DtvgError: as `run_experiment` and `drive`.
+    """
+    from contextlib import nullcontext
+
+    from dtvg.cli.terminal import progress_bars
+
+    bars = nullcontext(lambda progress: None) if quiet else progress_bars()
+    with experiment.lock(), bars as report:  # before torch is loaded, which takes seconds
+        if scale.on == "inline":
+            from dtvg.training.procedures import run_experiment
+
+            experiment.scale_path.unlink(missing_ok=True)
+            run_experiment(experiment, report, only=only)
+        else:
+            from dtvg.scale.driver import drive
+
+            drive(experiment, scale, report, only)
 
 
 def print_plan(config: ExperimentConfig, made: Plan) -> None:
@@ -79,7 +124,7 @@ def print_plan(config: ExperimentConfig, made: Plan) -> None:
     from rich.table import Table
 
     from dtvg.jobs.answers import task_notes
-    from dtvg.plan.estimate import duration, estimate
+    from dtvg.plan.estimate import duration, estimate, slots_text, wall_times
     from dtvg.plan.words import (
         RATE_COLUMNS,
         CohortRow,
@@ -119,6 +164,7 @@ def print_plan(config: ExperimentConfig, made: Plan) -> None:
         console.print("Time and memory: not known before the backbone is loaded.")
     else:
         console.print(f"Rough estimate: {duration(cost.seconds)}, {cost.memory_gib or 0:.1f} GiB.")
+        console.print(slots_text(wall_times(config)))
 
 
 def print_outcome(experiment: Any) -> int:

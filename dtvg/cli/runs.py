@@ -11,6 +11,7 @@ from dtvg.cli import compare
 from dtvg.cli import compare as agreement
 from dtvg.cli import compare as report
 from dtvg.cli.places import locate
+from dtvg.cli.run import ON_HELP
 from dtvg.errors import ConfigError, StoreError
 
 if TYPE_CHECKING:
@@ -52,6 +53,21 @@ def add(commands: Any) -> None:
         hold.add_argument("place", metavar="EXPERIMENT/RUN")
         hold.add_argument("source", help="a source of the run")
         hold.set_defaults(kind=kind)
+    _add_fork(action)
+    _add_trash(actions)
+    resume = action("resume", "continue whatever is unfinished", resume_runs, "+")
+    resume.add_argument("--on", metavar="WHERE", help=f"{ON_HELP}; default: as before")
+    resume.add_argument("--quiet", action="store_true", help="no progress bars")
+    report.add_report(actions)
+    together = action(
+        "merge", "make one experiment of several that differ only in seeds, targets or methods",
+        merge_runs, "+",
+    )  # fmt: skip
+    together.add_argument("--name", required=True, help="name of the new experiment")
+
+
+def _add_fork(action: Any) -> None:
+    """Add `runs fork`."""
     split = action(
         "fork", "make a new experiment that continues from a run's newest commit", fork_run
     )
@@ -67,15 +83,6 @@ def add(commands: Any) -> None:
         "--set", action="append", default=[], metavar="A.B=VALUE", dest="changes",
         help="settings that differ, e.g. optim.lr_prompt=0.1 (repeatable)",
     )  # fmt: skip
-    _add_trash(actions)
-    resume = action("resume", "continue whatever is unfinished", resume_runs, "+")
-    resume.add_argument("--quiet", action="store_true", help="no progress bars")
-    report.add_report(actions)
-    together = action(
-        "merge", "make one experiment of several that differ only in seeds, targets or methods",
-        merge_runs, "+",
-    )  # fmt: skip
-    together.add_argument("--name", required=True, help="name of the new experiment")
 
 
 HOLDS = {
@@ -296,10 +303,9 @@ def hold_source(arguments: argparse.Namespace) -> int:
 
 def resume_runs(arguments: argparse.Namespace) -> int:
     """Go on with the named experiments or runs, in the foreground."""
-    from contextlib import nullcontext
-
-    from dtvg.cli.run import print_outcome
-    from dtvg.cli.terminal import progress_bars
+    from dtvg.cli.run import print_outcome, train
+    from dtvg.scale.driver import last_place, placed
+    from dtvg.store.layout import load_experiment
     from dtvg.store.reader import open_experiment
 
     wanted: dict[Path, list[str]] = {}
@@ -310,11 +316,8 @@ def resume_runs(arguments: argparse.Namespace) -> int:
     status = 0
     for path, names in wanted.items():
         experiment = locate(str(path), None)[0]
-        bars = nullcontext(lambda progress: None) if arguments.quiet else progress_bars()
-        with experiment.lock(), bars as report:  # before torch is loaded, which takes seconds
-            from dtvg.training.procedures import run_experiment
-
-            run_experiment(experiment, report, only=names or None)
+        scale = placed(last_place(*load_experiment(path)), arguments.on)
+        train(experiment, scale, names or None, arguments.quiet)
         status = max(status, print_outcome(open_experiment(path)))
     return status
 

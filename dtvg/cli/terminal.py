@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 if TYPE_CHECKING:
-    from dtvg.training.loop import Progress, Report
+    from dtvg.training.progress import Progress, Report
 
 
 def score_table(runs: Sequence[Run]) -> Table:

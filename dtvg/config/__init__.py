@@ -34,6 +34,7 @@ from dtvg.config.sections import (
     Name,
     OptimConfig,
     PromptConfig,
+    ScaleConfig,
     Section,
 )
 
@@ -52,6 +53,7 @@ __all__ = [
     "Problem",
     "PromptConfig",
     "RunConfig",
+    "ScaleConfig",
     "Section",
     "Seed",
     "build",

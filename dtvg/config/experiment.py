@@ -28,6 +28,7 @@ from dtvg.config.sections import (
     Name,
     OptimConfig,
     PromptConfig,
+    ScaleConfig,
     Section,
 )
 from dtvg.errors import ConfigError, unknown
@@ -208,6 +209,7 @@ class ExperimentConfig(_Shared):
         False, description="Keep a source that is the target task itself (it is normally left out)."
     )
     hypothesis: HypothesisConfig = HypothesisConfig()
+    scale: ScaleConfig = ScaleConfig()
 
     @model_validator(mode="after")
     def _methods_fit_sources(self) -> Self:
@@ -274,7 +276,7 @@ class ExperimentConfig(_Shared):
 
         What is not declared, or came later and is at its default, changes nothing.
         """
-        content = self.model_dump(mode="json")
+        content = self.model_dump(mode="json", exclude={"scale"})
         if not self.hypothesis.declared:
             del content["hypothesis"]
         if not self.seeds_of:

@@ -351,6 +351,68 @@ class DeviceConfig(Section):
     max_cohort: int = Field(64, ge=1, le=1024, description="Runs trained together at most.")
 
 
+ON_PATTERN = r"^(inline|local|slurm|ray|ray://\S+|[\w.-]+:[0-9]+)$"
+"""Of `scale.on`."""
+
+
+class ScaleConfig(Section):
+    """Where cohorts train and how many at once; part of no run and of no fingerprint."""
+
+    on: str = Field(
+        "inline",
+        pattern=ON_PATTERN,
+        description="inline: one process, cohort after cohort; local: a process per device or "
+        "group of cores; ray: a Ray cluster, joined or started (ray://host:10001 or host:6379 "
+        "joins that one); slurm: a job per cohort.",
+    )
+    slots: int | None = Field(
+        None,
+        ge=1,
+        le=100_000,
+        description="Cohorts at once, for which the runs are cut; empty: what is there when the "
+        "experiment is created.",
+    )
+    tries: int = Field(
+        3,
+        ge=1,
+        le=100,
+        description="A cohort that ends so often in a row without a new commit is given up.",
+    )
+    cpus: int | None = Field(
+        None, ge=1, le=4096, description="CPU cores of a cohort; empty: device.threads, else 1."
+    )
+    gpus: float | None = Field(
+        None,
+        ge=0,
+        le=64,
+        description="GPUs of a cohort, on Ray and local also a fraction such as 0.5; empty: one "
+        "where device.name is cuda, or auto finds any.",
+    )
+    memory_gib: float | None = Field(
+        None, gt=0, description="Memory of a cohort asked for on Ray and Slurm; empty: not asked."
+    )
+    partition: str | None = Field(None, description="Slurm partition; empty: the default one.")
+    account: str | None = Field(None, description="Slurm account.")
+    minutes: int | None = Field(
+        None, ge=1, description="Slurm time limit of a job; a cohort goes on in the next job."
+    )
+    grace_seconds: int = Field(
+        90, ge=5, le=3600, description="Slurm warns a job so long before its limit or preemption."
+    )
+    slurm: dict[str, str] = Field(
+        {}, description="More sbatch options by name, e.g. {qos: long, constraint: a100}."
+    )
+    setup: tuple[str, ...] = Field(
+        (), description="Lines of shell before a Slurm job, e.g. ['module load cuda']."
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _read_on(cls, values: Any) -> Any:
+        """Take YAML's bare `on`, which it reads as true, for the key it is."""
+        return _with_on(values)
+
+
 class HypothesisConfig(Section):
     """The one comparison that an experiment is made for; part of no run."""
 
@@ -367,13 +429,18 @@ class HypothesisConfig(Section):
     @classmethod
     def _read_on(cls, values: Any) -> Any:
         """Take YAML's bare `on`, which it reads as true, for the key it is; null declares none."""
-        if values is None:
-            return {}
-        if not isinstance(values, Mapping) or True not in values:
-            return values
-        return {"on": values[True], **{k: v for k, v in values.items() if k is not True}}
+        return _with_on(values)
 
     @property
     def declared(self) -> bool:
         """Whether there is a hypothesis."""
         return bool(self.better or self.than)
+
+
+def _with_on(values: Any) -> Any:
+    """Return values with the key `on` where YAML read it as true; null has none."""
+    if values is None:
+        return {}
+    if not isinstance(values, Mapping) or True not in values:
+        return values
+    return {"on": values[True], **{k: v for k, v in values.items() if k is not True}}

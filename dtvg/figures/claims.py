@@ -62,8 +62,8 @@ def claims_figure(info: ClaimsInfo, dark: bool = False) -> go.Figure:
     for x, text, anchor in ((-1, "◂ against the claim", "left"), (1, "for the claim ▸", "right")):
         _say(figure, x, count - 0.38, text, anchor, ink(dark).muted)
     finish(
-        figure, key="claims", x="", y="", dark=dark, height=50 + LANE * count, showlegend=False,
-        margin={"l": 8, "r": 8, "t": 8, "b": 8},
+        figure, key="claims", x="", y="", dark=dark, height=72 + LANE * count, showlegend=False,
+        margin={"l": 8, "r": 8, "t": 30, "b": 8},
     )  # fmt: skip
     figure.update_xaxes(visible=False, range=[-1.03, 1.03], fixedrange=True)
     figure.update_yaxes(visible=False, range=[-0.52, count - 0.2], fixedrange=True)
@@ -75,11 +75,13 @@ def _row(figure: go.Figure, claim: Claim, y: float, dark: bool) -> None:
     reach = reach_of(claim)
     colour = colour_of(claim.verdict, dark)
     band = {"type": "rect", "y0": y - 0.19, "y1": y + 0.09, "layer": "below", "line": {"width": 0}}
-    for x0, x1, place, opacity in ((-1, 0, 3, 0.08), (0, 1, 2, 0.1)):
-        fill = style_at(place, dark).faded(opacity)
-        figure.add_shape(**band, x0=x0, x1=x1, fillcolor=fill)
-    edge = min(claim.margin / reach, 1)
-    figure.add_shape(**band, x0=0, x1=edge, fillcolor=style_at(2, dark).faded(0.16))
+    if claim.summary.known:
+        edge = min(claim.margin / reach, 1)
+        for x0, x1, place, opacity in ((-1, 0, 3, 0.08), (0, 1, 2, 0.1), (0, edge, 2, 0.16)):
+            fill = style_at(place, dark).faded(opacity)
+            figure.add_shape(**band, x0=x0, x1=x1, fillcolor=fill)
+    else:
+        figure.add_shape(**band, x0=-1, x1=1, fillcolor=_faded(ink(dark).muted, 0.12))
     zero = {"color": ink(dark).zero, "width": 1.5}
     figure.add_shape(type="line", x0=0, x1=0, y0=y - 0.22, y1=y + 0.12, line=zero)
     _interval(figure, claim, y - 0.05, reach, colour)
@@ -113,6 +115,7 @@ def _say(
     colour: str,
     size: float = SMALL,
     dark: bool = False,
+    behind: str | None = None,
 ) -> None:
     """Write a text that ends, begins or is centred at a place."""
     figure.add_annotation(
@@ -122,7 +125,8 @@ def _say(
         showarrow=False,
         xanchor=anchor,
         yanchor="middle",
-        borderpad=0,
+        borderpad=1,
+        bgcolor=behind,
         font={"color": colour or ink(dark).text, "size": size},
     )
 
@@ -268,10 +272,11 @@ def _changes(claim: Claim, dark: bool) -> go.Figure:
             go.Scatter(
                 x=[*rows["progress"], *rows["progress"][::-1]],
                 y=band,
+                mode="lines",
                 fill="toself",
                 line={"width": 0},
                 fillcolor=_faded(noise, 0.25),
-                name="95 % of it",
+                name="95 % of noise that adds up",
                 legendgroup="added",
                 showlegend=at == 1,
                 hoverinfo="skip",
@@ -298,7 +303,8 @@ def _changes(claim: Claim, dark: bool) -> go.Figure:
                 row=at,
                 col=1,
             )
-    finish(figure, key="claim b", x="", y="", dark=dark, height=560, margin_t=64, margin_l=48)
+    finish(figure, key="claim b", x="", y="", dark=dark, height=620, margin_l=48, margin_b=120)
+    figure.update_layout(legend={"y": -0.13, "yanchor": "top"})
     figure.update_yaxes(tickformat=".0%", rangemode="tozero", nticks=5)
     figure.update_xaxes(tickformat=".0%")
     figure.update_xaxes(title_text="share of the run", row=3, col=1)
@@ -326,7 +332,7 @@ def _predictions(claim: Claim, dark: bool, order: Sequence[str]) -> go.Figure:
     titles = []
     for name in ("vectors", "prompts"):
         value = float(correlation[correlation["part"] == name]["estimate"].iloc[0])
-        titles.append(f"{name}: ρ = {shown(value, CORRELATION)}")
+        titles.append(f"gain by {name}: ρ = {shown(value, CORRELATION)}")
     figure = make_subplots(
         rows=1, cols=2, shared_yaxes=True, subplot_titles=titles, horizontal_spacing=0.04
     )
@@ -352,12 +358,12 @@ def _predictions(claim: Claim, dark: bool, order: Sequence[str]) -> go.Figure:
             )
         figure.add_hline(y=0, line={"color": ink(dark).zero, "width": 1}, row=1, col=at)
     finish(
-        figure, key="claim c", x="place by similarity (1 = most)", y="", dark=dark, height=430,
-        margin_l=52, margin_t=96,
+        figure, key="claim c", x="place by similarity", y="", dark=dark, height=470,
+        margin_l=52, margin_b=130,
     )  # fmt: skip
-    figure.update_layout(legend={"y": 1.12})
+    figure.update_layout(legend={"y": -0.22, "yanchor": "top"})
     figure.update_yaxes(tickformat="+.1~%")
-    figure.update_xaxes(autorange="reversed")
+    figure.update_xaxes(autorange="reversed", dtick=1)
     return figure
 
 
@@ -394,7 +400,7 @@ def _comparisons(claim: Claim, dark: bool) -> go.Figure:
         ends = (float(row["low"]), float(row["high"]))
         lanes.append(_Lane(name, told, float(row["estimate"]), *ends, colour, dots))
     what = "targets" if several else "seeds"
-    return _lanes(lanes, f"claim {claim.key}", f"points; circles: {what}", claim.margin, dark)
+    return _lanes(lanes, f"claim {claim.key}", f"difference; circles: {what}", claim.margin, dark)
 
 
 def _told(row: pd.Series) -> str:
@@ -434,12 +440,13 @@ def _lanes(lanes: Sequence[_Lane], key: str, title: str, margin: float, dark: bo
     figure.add_vline(x=0, line={"color": ink(dark).zero, "width": 1.2})
     for place, lane in enumerate(lanes):
         y = count - 1 - place
-        _say(figure, low, y + 0.3, lane.name, "left", "", 13, dark)
-        _say(figure, high, y + 0.3, lane.told, "right", ink(dark).muted, 12)
+        paper = ink(dark).paper
+        _say(figure, low, y + 0.3, lane.name, "left", "", 13, dark, paper)
+        _say(figure, high, y + 0.3, lane.told, "right", ink(dark).muted, 12, dark, paper)
         _lane(figure, lane, y, (low, high))
     finish(
-        figure, key=key, x=title, y="", dark=dark, height=80 + 58 * count, showlegend=False,
-        margin={"l": 8, "r": 8, "t": 8, "b": 48},
+        figure, key=key, x=title, y="", dark=dark, height=106 + 58 * count, showlegend=False,
+        margin={"l": 8, "r": 8, "t": 34, "b": 48},
     )  # fmt: skip
     figure.update_xaxes(tickformat="+.1~%", range=[low, high], nticks=7)
     figure.update_yaxes(visible=False, range=[-0.5, count - 0.35])

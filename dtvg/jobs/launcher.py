@@ -17,7 +17,7 @@ from pathlib import Path
 
 from dtvg import paths
 from dtvg.config import ExperimentConfig
-from dtvg.errors import JobError, StoreError
+from dtvg.errors import ConfigError, JobError, StoreError
 from dtvg.plan.stored import lay_out
 from dtvg.store.cohorts import worked_on
 from dtvg.store.files import read_json
@@ -67,7 +67,7 @@ def resume(
     folder = str(experiment.path.parent)
     arguments = ["runs", "resume", *targets, "--runs-dir", folder, "--quiet"]
     with changing(experiment.path):
-        sign = look_at_all(experiment.path)
+        sign = look_at_all(experiment.path, workers=False)  # those are taken over
         if sign.held:
             raise JobError(
                 f"Experiment '{experiment.name}' is being trained already. Stop it first, or wait "
@@ -280,6 +280,9 @@ def kill_all(experiment: ExperimentDir) -> list[str]:
 
 def give_free(experiment: ExperimentDir) -> Sign:
     """Declare on a person's word that nobody trains an experiment; see `lease.release`."""
+    for cohort in experiment.cohorts():
+        if look(cohort.path, fresh=True).held is None:
+            release(cohort.path)
     return release(experiment.path)
 
 
@@ -295,8 +298,13 @@ def log_tail(experiment: ExperimentDir, lines: int = 200, search: str = "") -> s
         lines: the most lines to return.
         search: only lines that hold this text, whatever its case.
     """
+    return tail_of(experiment.log_path, lines, search)
+
+
+def tail_of(path: Path, lines: int = 200, search: str = "") -> str:
+    """Return the last lines of a log; see `log_tail`."""
     try:
-        with experiment.log_path.open("rb") as file:
+        with path.open("rb") as file:
             file.seek(max(0, file.seek(0, os.SEEK_END) - _TAIL_BYTES))
             text = file.read().decode("utf-8", errors="replace")
     except OSError:
@@ -333,3 +341,31 @@ def run_import(path: Path, options: Sequence[str]) -> str:
         lines = done.stderr.strip().splitlines() or ["no message was written"]
         raise StoreError(lines[-1].removeprefix("dtvg: "))
     return done.stdout.strip()
+
+
+def places_text(on: str) -> list[str]:
+    """Return a line per machine of an engine, asked in a process of its own.
+
+    Args:
+        on: as of `--on`.
+
+    Raises:
+        ConfigError: with the command's own sentence, where it cannot be reached.
+        JobError: it does not answer.
+    """
+    try:
+        done = subprocess.run(
+            own_command("fleet", "--free", on),
+            capture_output=True,
+            text=True,
+            timeout=TIMEOUT,
+            stdin=subprocess.DEVNULL,
+            env=own_environment(),
+            check=False,
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise JobError(f"'{on}' does not answer ({error}).") from None
+    if done.returncode:
+        lines = done.stderr.strip().splitlines() or ["no message was written"]
+        raise ConfigError(lines[-1].removeprefix("dtvg: "))
+    return done.stdout.strip().splitlines()

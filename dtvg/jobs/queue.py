@@ -105,7 +105,8 @@ def launch(job: Job, on: str) -> Job:
     kind = on.partition(":")[0]
     sharing = sum(n for name, n in room.items() if name.partition(":")[0] == kind)
     environment = {"DTVG_SLOTS": str(max(1, sharing))}
-    if len(may_use(job.device)) > 1:
+    alone = load_experiment(job.experiment.path)[1].scale.on == "inline"
+    if alone and len(may_use(job.device)) > 1:  # a driver sees all devices
         environment["CUDA_VISIBLE_DEVICES"] = on.partition(":")[2]
     pid = launcher.resume(job.experiment, job.runs, environment)
     process = of_pid(pid)

@@ -27,6 +27,9 @@ from dtvg.store.layout import ExperimentDir
 from dtvg.store.processes import ProcessId
 from dtvg.store.reader import Run, open_run
 
+STOPPED = "stopped"
+"""Ends the message of a job that was stopped on request, which is a way of being done."""
+
 
 class JobState(StrEnum):
     """What a job is doing."""
@@ -193,7 +196,7 @@ def ended(job: Job) -> Job:
         )
         state, said = JobState.FAILED, f"{said}; {failed[0].name}: {why}"
     elif finished < len(runs) and stopped:
-        said = f"{said}; stopped"
+        said = f"{said}; {STOPPED}"
     elif finished < len(runs) or not runs:
         last = launcher.log_tail(job.experiment, 1)
         why = (

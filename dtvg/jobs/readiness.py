@@ -54,7 +54,7 @@ def findings(config: ExperimentConfig, runs_dir: Path, devices: list[Device]) ->
         *_tasks("targets", config.targets, config.data.folder),
         *_given(config),
         *_notes(config),
-        *_device(config, devices),
+        *(_device(config, devices) if config.scale.on in ("inline", "local") else ()),
     ]
 
 

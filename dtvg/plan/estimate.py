@@ -5,12 +5,13 @@ Also how long a time is, in words.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import heapq
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from dtvg.backbones.specs import BackboneFacts, facts
 from dtvg.config import ExperimentConfig, RunConfig
-from dtvg.plan.graph import CohortPlan, Plan
+from dtvg.plan.graph import CohortPlan, Plan, plan
 
 CPU_FLOPS = 3e10
 GPU_FLOPS = 6e13
@@ -54,6 +55,55 @@ def estimate(config: ExperimentConfig, made: Plan) -> Estimate:
         _seconds(config, sizes, made.cohorts),
         _memory_gib(config, sizes, largest),
     )
+
+
+SLOTS = (1, 2, 4, 8)
+
+
+def wall_times(
+    config: ExperimentConfig, slots: Sequence[int] = SLOTS, made: Plan | None = None
+) -> dict[int, float]:
+    """Estimate how long an experiment takes on so many slots, each as fast as the device.
+
+    Cohorts are cut for the slots, and each starts once those it starts from have ended. More
+    slots than cohorts help nobody, so the last entries may be equal.
+
+    Args:
+        config: the experiment.
+        slots: numbers of slots.
+        made: its plan, where the cohorts are not to be cut anew.
+
+    Returns:
+        Seconds by number of slots; empty where the backbone's size is unknown.
+    """
+    sizes = facts(config.backbone.name)
+    if sizes is None:
+        return {}
+    found = {}
+    for count in slots:
+        cohorts = (plan(config, None if count == 1 else count) if made is None else made).cohorts
+        seconds = {cohort.id: _seconds(config, sizes, [cohort]) for cohort in cohorts}
+        found[count] = _makespan(cohorts, seconds, count)
+    return found
+
+
+def _makespan(cohorts: Sequence[CohortPlan], seconds: Mapping[str, float], slots: int) -> float:
+    """Return when the last cohort ends if each takes the next free slot, in the plan's order."""
+    free = [0.0] * slots
+    ended: dict[str, float] = {}
+    for cohort in cohorts:
+        start = max([heapq.heappop(free), *(ended[before] for before in cohort.after)])
+        ended[cohort.id] = start + seconds[cohort.id]
+        heapq.heappush(free, ended[cohort.id])
+    return max(ended.values(), default=0.0)
+
+
+def slots_text(times: Mapping[int, float]) -> str:
+    """Say how long it takes on 1, 2, 4, ... slots; empty where that is not known."""
+    if not times:
+        return ""
+    each = ", ".join(f"{duration(seconds)} on {count}" for count, seconds in times.items())
+    return f"Wall time by slots (cohorts at once): {each}."
 
 
 def duration(seconds: float | None, unknown: str = "") -> str:

@@ -38,7 +38,7 @@ def lay_out(config: ExperimentConfig, runs_dir: Path, slots: int | None = None) 
     Args:
         config: what to run.
         runs_dir: folder of experiments; made if absent.
-        slots: as of `plan`.
+        slots: as of `plan`; None: `scale.slots`.
 
     Returns:
         The folder; the one that is there, with its own plan, if it holds an equal configuration.
@@ -47,7 +47,9 @@ def lay_out(config: ExperimentConfig, runs_dir: Path, slots: int | None = None) 
         ConfigError, StoreError: as `create_experiment` and `keep_plan`.
     """
     experiment = create_experiment(config, runs_dir)
-    keep_plan(experiment, config, slots)
+    slots = slots or config.scale.slots
+    if slots is not None or config.scale.on == "inline":  # else as many as the driver finds
+        keep_plan(experiment, config, slots)
     return experiment
 
 

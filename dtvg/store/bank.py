@@ -23,6 +23,7 @@ from dtvg.errors import StoreError
 from dtvg.store import digests
 from dtvg.store.files import json_text, locked, read_json, replace_bytes, replace_json
 from dtvg.store.formats import PromptFacts, checked
+from dtvg.store.lease import hold_when_free
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,11 +99,11 @@ def check_compatible(target: TaskPrompt, source: TaskPrompt, vectors: bool = Tru
     Raises:
         StoreError: other backbone, length, width or initial prompt, with both sides named.
     """
-    revisions = {target.backbone_revision, source.backbone_revision} - {""}
-    same_backbone = len(revisions) == 1 and (
-        "" not in (target.backbone_revision, source.backbone_revision)
-        or target.backbone == source.backbone
-    )
+    told = {target.backbone_revision, source.backbone_revision}
+    revisions = told - {"", "unknown"}  # the latter: of the hub, before its commit was recorded
+    known = len(revisions) == 1 and revisions == told
+    may_be = len(revisions) == 1 or (not revisions and "unknown" in told)
+    same_backbone = known or (may_be and target.backbone == source.backbone)
     pairs = (
         (
             "backbone",
@@ -210,9 +211,14 @@ class PromptBank:
     def lock(self, key: str) -> Iterator[None]:
         """Be the only process that trains this prompt; waits for another one.
 
-        The system frees the lock of a process that died.
+        The system frees the lock of a process that died. Where the file system has no locks a
+        lease takes its place, which ends some minutes after its holder's last sign.
         """
-        with locked(self.root / ".locks" / key):
+        with locked(self.root / ".locks" / key) as held:
+            if held:
+                yield
+                return
+        with hold_when_free(self.root / ".locks" / f"{key}.lease"):
             yield
 
     @contextmanager

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from safetensors import SafetensorError, safe_open
 
 from dtvg.errors import StoreError
 
@@ -84,6 +85,15 @@ def check_tensors(
     """
     if KEY in metadata and of_tensors(tensors, of_metadata(metadata)) != metadata[KEY]:
         raise StoreError(f"'{path}' is damaged (its values differ from its digest).")
+
+
+def noted_in(path: Path) -> str:
+    """Return the digest that a file of tensors carries; empty where it has none."""
+    try:
+        with safe_open(path, framework="np") as file:
+            return str((file.metadata() or {}).get(KEY, ""))
+    except (SafetensorError, OSError):
+        return ""
 
 
 def of_json(content: Mapping[str, Any]) -> str:

@@ -119,10 +119,8 @@ def locked(path: Path, wait: bool = True) -> Iterator[bool]:
             yield False
             return
         with contextlib.suppress(OSError):  # a full disk: the note is for people
-            file.seek(0)
-            file.truncate()
-            file.write(str(os.getpid()))
-            file.flush()
+            os.ftruncate(file.fileno(), 0)
+            os.pwrite(file.fileno(), str(os.getpid()).encode(), 0)
         try:
             yield True
         finally:

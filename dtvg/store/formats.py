@@ -44,6 +44,7 @@ class StatusFile(_Kept):
     cohort: str | None = None
     pid: int | None = None
     host: str | None = None
+    job: str = ""
     started_at: float | None = None
     updated_at: float | None = None
     seconds: float | None = None
@@ -109,6 +110,8 @@ class DigestsFile(_Bare):
 
     result: str
     rows: dict[str, Count]
+    prompts: dict[str, str] = {}
+    """Digest of each file of tensors, by its name; empty in files of before it was noted."""
     digest: str | None = None
 
 

@@ -122,6 +122,21 @@ class CohortDir:
         """Messages of the process."""
         return self.path / "log.txt"
 
+    @property
+    def job_path(self) -> Path:
+        """Where its newest job was started, and as what."""
+        return self.path / "job.json"
+
+    @property
+    def ended_path(self) -> Path:
+        """How its newest job ended, in the worker's own words."""
+        return self.path / "ended.json"
+
+    @property
+    def control_dir(self) -> Path:
+        """Requests to the worker, as of a run."""
+        return self.path / "control"
+
 
 @dataclass(frozen=True)
 class ExperimentDir:
@@ -143,6 +158,16 @@ class ExperimentDir:
     def plan_path(self) -> Path:
         """Which runs train together, and what they start from; met again at every resume."""
         return self.path / "plan.json"
+
+    @property
+    def scale_path(self) -> Path:
+        """Where it trains, as it was last asked for; absent: in one process."""
+        return self.path / "scale.json"
+
+    @property
+    def fleet_path(self) -> Path:
+        """What trains where and what waits for what, as its driver last saw it."""
+        return self.path / "fleet.json"
 
     @property
     def versions_path(self) -> Path:
@@ -371,7 +396,11 @@ def make_durable(run: RunDir) -> None:
 
 
 def _differing(stored: ExperimentConfig, config: ExperimentConfig) -> list[str]:
-    """Return the settings that differ, and rates that methods take from elsewhere."""
+    """Return the settings that differ, and rates that methods take from elsewhere.
+
+    Where it trains may be another place.
+    """
+    stored = stored.model_copy(update={"scale": config.scale})
     if stored != config:
         return list(differences(stored, config, ExperimentConfig))
     if [run.optim for run in stored.runs()] == [run.optim for run in config.runs()]:

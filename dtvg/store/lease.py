@@ -20,7 +20,7 @@ from pathlib import Path
 
 from filelock import lock_descriptor, unlock_descriptor
 
-from dtvg.errors import StoreError
+from dtvg.errors import JobError, StoreError
 from dtvg.store.files import lock_state, open_lock_file, read_json, replace_json
 from dtvg.store.liveness import (
     CLAIM,
@@ -157,6 +157,27 @@ def hold(folder: Path) -> Iterator[Lease]:
 
 
 @contextmanager
+def hold_when_free(folder: Path, pause: float = 1.0) -> Iterator[Lease]:
+    """Hold the lease of any folder, made if absent; wait for whoever holds it.
+
+    Raises:
+        StoreError: the folder cannot be written.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StoreError(f"'{folder}' cannot be made ({error.strerror or error}).") from None
+    with ExitStack() as stack:
+        while True:
+            try:
+                lease = stack.enter_context(hold(folder))
+                break
+            except JobError:
+                time.sleep(pause)
+        yield lease
+
+
+@contextmanager
 def keep_out(folder: Path, done: str) -> Iterator[None]:
     """Keep everybody from training an experiment while it is moved or changed.
 
@@ -234,7 +255,7 @@ def _take(folder: Path, handle: int | None) -> Lease:
     note = read_json(folder / STARTING)
     if note is not None and ProcessId.read(note).same(me):
         (folder / STARTING).unlink(missing_ok=True)
-    sign = look_at_all_but_lock(folder)
+    sign = look_at_all_but_lock(folder, workers=False)
     if sign.held is not False:
         raise sign.refusal(folder.name, "nothing was started")
     before = read_lease(folder)
@@ -320,10 +341,15 @@ def note_start(folder: Path, pid: int) -> None:
     forget(folder)
 
 
-def release(folder: Path) -> Sign:
+def release(folder: Path, proved: bool = False) -> Sign:
     """Declare free what cannot be asked, on a person's word; return what had been known.
 
     Its holder, should it live after all, writes nothing more.
+
+    Args:
+        folder: the experiment's, or a cohort's.
+        proved: a scheduler says that its process has ended, so a fresh sign of another host is
+            that of the dead.
 
     Raises:
         JobError: it is alive.
@@ -332,7 +358,8 @@ def release(folder: Path) -> Sign:
     place = folder.resolve()
     with ExitStack() as stack:
         sign = look_at_all(place)
-        if sign.held:
+        here = sign.holder is None or sign.holder.on_this_boot
+        if sign.held and (here or not proved):
             raise sign.refusal(place.name, "nothing was released")
         locked = _take_lock(place, stack) is not None
         before = read_lease(place)

@@ -8,6 +8,7 @@ cannot be told stays unknown. docs/run_files.md "Who trains it".
 from __future__ import annotations
 
 import os
+import re
 import secrets
 import time
 from collections.abc import Mapping
@@ -18,6 +19,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from dtvg.errors import JobError
+from dtvg.names import NAME_PATTERN
 from dtvg.store.files import lock_state, read_json
 from dtvg.store.processes import ProcessId
 
@@ -157,8 +159,13 @@ def died(folder: Path) -> bool:
     return never_began or (seen.lease is not None and not seen.lease.released)
 
 
-def look_at_all(folder: Path) -> Sign:
-    """Return the same, asking also each run's status: who starts, moves or deletes asks this."""
+def look_at_all(folder: Path, workers: bool = True) -> Sign:
+    """Return the same, asking also each run's status: who starts, moves or deletes asks this.
+
+    Args:
+        folder: the experiment's.
+        workers: whether a worker that trains one cohort counts; who starts takes it over.
+    """
     sign = look(folder, fresh=True)
     if sign.held is not False:
         return sign
@@ -166,6 +173,8 @@ def look_at_all(folder: Path) -> Sign:
     for path in status_files(folder):
         content = read_json(path) or {}
         if content.get("state") in ("running", "stopping"):
+            if not workers and content.get("lease_of") == "cohort":
+                continue
             of_run = look_at_run(path, content)
             if of_run.held:
                 return of_run
@@ -173,8 +182,13 @@ def look_at_all(folder: Path) -> Sign:
     return found
 
 
-def look_at_all_but_lock(folder: Path) -> Sign:
-    """Return whether somebody else holds an experiment whose lock this process has."""
+def look_at_all_but_lock(folder: Path, workers: bool = True) -> Sign:
+    """Return whether somebody else holds an experiment whose lock this process has.
+
+    Args:
+        folder: the experiment's.
+        workers: as of `look_at_all`.
+    """
     forget(folder)
     seen = judge(folder, False, read_lease(folder))
     if seen.sign.held is not False:
@@ -184,6 +198,8 @@ def look_at_all_but_lock(folder: Path) -> Sign:
         for path in status_files(folder):
             content = read_json(path) or {}
             if content.get("state") in ("running", "stopping"):
+                if not workers and content.get("lease_of") == "cohort":
+                    continue
                 sign = look_at_run(path, content)
                 if sign.held is not False:
                     return sign
@@ -199,6 +215,8 @@ def look_at_run(status_path: Path, content: Mapping[str, Any]) -> Sign:
         status_path: the run's `status.json`.
         content: what it holds; its state says that it trains.
     """
+    if content.get("lease_of") == "cohort":
+        return _look_at_cohort(status_path, content)
     seen = _seen(status_path.parent.parent)
     process, token = ProcessId.read(content), str(content.get("lease") or "")
     lease, sign = seen.lease, seen.sign
@@ -216,6 +234,17 @@ def look_at_run(status_path: Path, content: Mapping[str, Any]) -> Sign:
     expires = EXPIRES_SECONDS if token else EXPIRES_SECONDS_BEFORE
     superseded = bool(token) and lease is not None and lease.token != token
     return _byage_of(process, age, expires, surely_free=superseded)
+
+
+def _look_at_cohort(status_path: Path, content: Mapping[str, Any]) -> Sign:
+    """Return whether the worker that a status names still holds its cohort's own lease."""
+    cohort = str(content.get("cohort") or "")
+    if not re.fullmatch(NAME_PATTERN, cohort):
+        return FREE
+    seen = _seen(status_path.parent.parent / "cohorts" / cohort)
+    if seen.lease is None or seen.lease.token != content.get("lease"):
+        return FREE  # another worker trains it, and will say so
+    return FREE if seen.sign.starting else seen.sign
 
 
 def _byage_of(process: ProcessId, age: float | None, expires: float, surely_free: bool) -> Sign:

@@ -20,6 +20,8 @@ from typing import Any
 
 import psutil
 
+OWN_JOB = "DTVG_JOB"
+"""What a driver tells a worker of the job it is, e.g. `Ray dtvg-demo-transfer-000`."""
 JOB_VARIABLES = {
     "SLURM_JOB_ID": "Slurm",
     "PBS_JOBID": "PBS",
@@ -125,6 +127,8 @@ def this_process() -> ProcessId:
 
 def job() -> str:
     """Return the scheduler's job this process belongs to; empty outside one."""
+    if os.environ.get(OWN_JOB):
+        return os.environ[OWN_JOB]
     for variable, scheduler in JOB_VARIABLES.items():
         value = os.environ.get(variable)
         if value:

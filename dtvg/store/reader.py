@@ -84,6 +84,8 @@ class Run:
     cohort: str | None = None
     pid: int | None = None
     host: str | None = None
+    job: str = ""
+    """A scheduler's job, e.g. `Slurm 4711`; empty outside one."""
     message: str = ""
     health: Mapping[str, str] | None = None
     """What is wrong with its training, by kind, as it noted (`dtvg.store.health`); None: nothing
@@ -229,6 +231,7 @@ def _viewed(run: RunDir, base: dict[str, Any]) -> Run:
         cohort=status.cohort,
         pid=status.pid,
         host=status.host,
+        job=status.job,
         message=status.message,
         health=facts.get("health"),
         guessing=facts.get("guessing"),

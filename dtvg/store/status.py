@@ -43,6 +43,7 @@ class Status:
     cohort: str | None = None
     pid: int | None = None
     host: str | None = None
+    job: str = ""
     started_at: float | None = None
     updated_at: float | None = None
     facts: Mapping[str, Any] = field(default_factory=dict)
@@ -61,10 +62,12 @@ class StatusBoard:
         self.runs = dict(runs)
         self._lock = threading.Lock()
         self._stop = threading.Event()
-        self._lease = held_here(cohort.path.parent.parent)
+        of_experiment = held_here(cohort.path.parent.parent)
+        self._lease = of_experiment or held_here(cohort.path)
         self._process = {
             **this_process().to_json(),
             "lease": "" if self._lease is None else self._lease.token,
+            "lease_of": "cohort" if of_experiment is None and self._lease else "",
             "cohort": cohort.id,
         }
         now = time.time()
@@ -144,6 +147,7 @@ def read_status(run: RunDir) -> Status | None:
         cohort=read.cohort,
         pid=read.pid,
         host=read.host,
+        job=read.job,
         started_at=read.started_at,
         updated_at=read.updated_at,
         facts=content,
@@ -189,7 +193,7 @@ def _note_if(run: RunDir, known: Mapping[str, Any], **values: Any) -> None:
             replace_json(run.status_path, {**content, **values}, durable=False)
 
 
-def request(run: RunDir | ExperimentDir, word: str, **detail: Any) -> None:
+def request(run: RunDir | CohortDir | ExperimentDir, word: str, **detail: Any) -> None:
     """Ask the process that trains a run for something, e.g. `stop`, at its next step.
 
     Raises:
@@ -199,7 +203,7 @@ def request(run: RunDir | ExperimentDir, word: str, **detail: Any) -> None:
     replace_json(run.control_dir / check_name(word, "request"), content)
 
 
-def requested(run: RunDir | ExperimentDir) -> set[str]:
+def requested(run: RunDir | CohortDir | ExperimentDir) -> set[str]:
     """Return what has been asked for and not been done yet."""
     try:
         with os.scandir(run.control_dir) as entries:
@@ -208,7 +212,7 @@ def requested(run: RunDir | ExperimentDir) -> set[str]:
         return set()
 
 
-def clear(run: RunDir | ExperimentDir, word: str) -> None:
+def clear(run: RunDir | CohortDir | ExperimentDir, word: str) -> None:
     """Take a request back, or note that it was met."""
     with contextlib.suppress(IsADirectoryError, PermissionError):  # a folder of that name: not ours
         (run.control_dir / check_name(word, "request")).unlink(missing_ok=True)

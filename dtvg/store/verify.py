@@ -135,6 +135,10 @@ def _check_noted(run: Run) -> list[str]:
         problems.append(
             f"{run.directory.result_path} was changed: its content differs from its digest."
         )
+    for which, digest in (noted.get("prompts") or {}).items():
+        path = run.directory.prompts_dir / f"{which}.safetensors"
+        if path.exists() and digests.noted_in(path) != digest:
+            problems.append(f"{path} is not the file that the run wrote.")
     for table in TABLES:
         with contextlib.suppress(StoreError):  # told with its file
             rows, count = read_table(run, table, ["step"]).num_rows, noted["rows"].get(table, 0)
@@ -224,15 +228,16 @@ def _logged_steps(config: RunConfig, last: int) -> np.ndarray:
 
 def _check_replay(run: Run, config: RunConfig, data: pa.Table) -> list[str]:
     """Decide again on the logged Gram matrices and compare every logged number."""
-    steps, grams = read_grams(run)
-    if not len(steps):
+    if not data.num_rows:
         return []
+    last = data.column("step")[-1].as_py()  # a run that trains may commit between two reads
+    steps, grams = read_grams(run, last=last)
     settings = config.rule_settings
     if config.logging.gaps and needs_every_step(settings):
         return []  # the group may have changed at a step that was not kept
     again = decide_steps(grams, steps, settings, seed=config.seed)
     member = overlay(np.asarray(again.member), steps, config.sources, history(run))
-    sources = read_table(run, "sources")
+    sources = read_table(run, "sources", last=last)
     n = len(config.sources)
     if sources.num_rows != n * len(steps):
         return [

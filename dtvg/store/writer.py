@@ -145,7 +145,10 @@ class RunWriter:
         for table in TABLES:
             compact(self.run, table, self.compact_rows, everything=True)
         content = json.loads(json_text(result.__dict__))
-        noted = {"result": digests.of_json(content), "rows": self.rows}
+        prompts = {
+            path.stem: digests.noted_in(path) for path in self.run.prompts_dir.glob("*.safetensors")
+        }
+        noted = {"result": digests.of_json(content), "rows": self.rows, "prompts": prompts}
         replace_json(self.run.digests_path, digests.with_digest(noted))
         replace_json(self.run.result_path, content)
 

@@ -21,6 +21,7 @@ from dtvg.training.devices import device_named, pick_device, set_threads, token_
 from dtvg.training.engine import choose_precision
 from dtvg.training.evaluate import Answer, Question, answer, evaluation_rows
 from dtvg.training.instance import Composer, with_parameters
+from dtvg.training.recorded import with_recorded_splits
 from dtvg.training.stages import run_data
 
 WAYS = (("generate", False), ("generate", True), ("labels", False), ("labels", True))
@@ -89,6 +90,7 @@ def agreement(
     config = run.config
     if config is None:
         raise ConfigError(f"Run '{run.name}' has no readable configuration.")
+    config = with_recorded_splits(config)
     tensors = read_prompts(run, "best")
     place = device_named(device, config.device.precision)
     found = pick_device(place)

@@ -29,7 +29,7 @@ def device_named(name: str, precision: str = "float32") -> DeviceConfig:
 
 
 def pick_device(config: DeviceConfig) -> torch.device:
-    """Return the device asked for.
+    """Return the device asked for; a worker has the one that its driver gave it.
 
     Raises:
         ConfigError: if it is not there, naming those that are.
@@ -37,7 +37,7 @@ def pick_device(config: DeviceConfig) -> torch.device:
     present = ["cpu", *(f"cuda:{i}" for i in range(torch.cuda.device_count()))]
     if torch.backends.mps.is_available():
         present.append("mps")
-    name = config.name
+    name = os.environ.get("DTVG_DEVICE") or config.name
     if name == "auto":
         name = "cuda:0" if "cuda:0" in present else "cpu"
     if name == "cuda":
@@ -58,11 +58,14 @@ def set_threads(config: DeviceConfig, slots: int | None = None) -> int:
     Args:
         config: its `threads` wins.
         slots: processes that share the cores; None: as the queue says (`DTVG_SLOTS`), else 1.
+            A worker takes what its driver says (`DTVG_THREADS`).
     """
     given = os.environ.get("DTVG_SLOTS", "")
     slots = slots or (int(given) if given.isdecimal() and int(given) else 1)
+    told = os.environ.get("DTVG_THREADS", "")
     cores = len(psutil.Process().cpu_affinity() or []) or os.cpu_count() or 1
-    threads = config.threads or max(1, cores // slots)
+    mine = int(told) if told.isdecimal() and int(told) else max(1, cores // slots)
+    threads = config.threads or mine
     torch.set_num_threads(threads)
     return threads
 

@@ -8,8 +8,6 @@ kept commits can be forked.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
 
 from dtvg.methods.base import HELD
@@ -18,28 +16,13 @@ from dtvg.store.fork import keep_state
 from dtvg.store.holds import VALUES, detail, wanted
 from dtvg.store.status import clear, requested
 from dtvg.training.cohort import Cohort
+from dtvg.training.progress import Progress, Report
 from dtvg.training.searching import search_between_steps
 from dtvg.training.signals import StopWish
 from dtvg.training.state import Stack
 
 CONTROL_SECONDS = 0.5
 """How often control files are looked for."""
-
-
-@dataclass(frozen=True)
-class Progress:
-    """How far a cohort is, for progress bars."""
-
-    cohort: str
-    steps_done: int
-    """Optimiser steps summed over the cohort's runs."""
-    steps_total: int
-    runs_active: int
-    loss: float | None
-    message: str = ""
-
-
-Report = Callable[[Progress], None]
 
 
 def train(cohort: Cohort, stop: StopWish, report: Report = lambda progress: None) -> None:

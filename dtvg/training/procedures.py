@@ -8,12 +8,10 @@ there are stands in the plan. docs/architecture.md "The plan".
 from __future__ import annotations
 
 import logging
-import os
-from collections.abc import Callable, Collection, Mapping, Sequence
-from contextlib import suppress
-from dataclasses import dataclass, field
+import time
+from collections.abc import Callable, Collection
+from contextlib import ExitStack, suppress
 from functools import partial
-from typing import Any
 
 import numpy as np
 import torch
@@ -21,27 +19,26 @@ import torch
 from dtvg.backbones.base import Backbone
 from dtvg.backbones.loading import load_backbone
 from dtvg.config import ExperimentConfig, RunConfig
-from dtvg.errors import DtvgError, JobError, NumericsError, StoreError
+from dtvg.errors import NumericsError, StoreError
 from dtvg.plan.graph import CohortPlan, Plan
-from dtvg.plan.stored import keep_plan
-from dtvg.records import RunState
+from dtvg.plan.stored import keep_plan, stored_plan
 from dtvg.store import trash
 from dtvg.store.bank import PromptBank, TaskPrompt, complaints
 from dtvg.store.files import read_json, replace_json
 from dtvg.store.formats import read_result
-from dtvg.store.given import Given, given_prompts
+from dtvg.store.given import given_prompts
 from dtvg.store.layout import (
-    CohortDir,
     ExperimentDir,
     RunDir,
     add_run,
     check_unchanged,
     load_experiment,
-    make_durable,
 )
-from dtvg.store.lease import Lease, held_here
+from dtvg.store.lease import Lease, hold, hold_when_free
+from dtvg.store.liveness import look
 from dtvg.store.processes import ProcessId
 from dtvg.store.reader import Run, open_run, read_prompts, read_provenance
+<<<<<<< HEAD
 from dtvg.store.recovery import FELL_BACK, start_over, without
 from dtvg.store.status import StatusBoard, clear, noted_with_runs
 from dtvg.store.writer import CohortWriter, Committer, RunWriter
@@ -51,10 +48,21 @@ from dtvg.training.engine import Engine, begin, note_in, with_layers
 from dtvg.training.loop import Report, train
 from dtvg.training.opening import Told, starting_events
 from dtvg.training.recorded import as_recorded, has_start, renew, why_not
+=======
+from dtvg.store.renewal import renew
+from dtvg.store.status import clear, noted_with_runs
+from dtvg.store.writer import RunWriter
+from dtvg.training import stages
+from dtvg.training.devices import pick_device, set_threads
+from dtvg.training.engine import Engine, choose_precision, record, recorded, with_layers
+from dtvg.training.one_cohort import Session, mark_failed, train_together
+from dtvg.training.opening import Told
+from dtvg.training.progress import Report
+from dtvg.training.recorded import as_recorded, has_start, keep_commit, pinned, why_not
+>>>>>>> main
 from dtvg.training.signals import StopWish, stop_on_signals
 from dtvg.training.stages import (
     bank_get,
-    guessing,
     initial_prompt,
     prompt_identity,
     pupil_inputs,
@@ -63,39 +71,10 @@ from dtvg.training.stages import (
     to_task_prompt,
     transfer_inputs,
 )
-from dtvg.training.state import RunSlot, best_of, build_stacks
+from dtvg.training.state import RunSlot
 from dtvg.training.trials import choose_by_trials
 
 log = logging.getLogger(__name__)
-
-
-@dataclass
-class Session:
-    """One process working on one experiment."""
-
-    experiment: ExperimentDir
-    config: ExperimentConfig
-    plan: Plan
-    backbone: Backbone
-    device: torch.device
-    engine: Engine
-    bank: PromptBank
-    stop: StopWish
-    report: Report
-    only: frozenset[str] | None = None
-    """Transfer runs to work on; None: all."""
-    given: Given = field(default_factory=Given)
-    """Prompts of the bank used instead of tuning."""
-    told: dict[str, list[Told]] = field(default_factory=dict)
-    """Per run: events of its start, known before: weak sources, what its trials chose."""
-    notes: dict[str, dict[str, Any]] = field(default_factory=dict)
-    """Per run: facts for its result, known before it starts."""
-    refused: dict[str, str] = field(default_factory=dict)
-    """Stage I runs that cannot go on: why, in one sentence."""
-
-    def wanted(self, run: RunConfig) -> bool:
-        """Whether this process works on a transfer run."""
-        return self.only is None or run.name in self.only
 
 
 def run_experiment(
@@ -105,7 +84,7 @@ def run_experiment(
     bank: PromptBank | None = None,
     before: Callable[[Plan], None] = lambda plan: None,
 ) -> None:
-    """Train whatever of an experiment is unfinished.
+    """Train whatever of an experiment is unfinished, cohort after cohort in this process.
 
     Args:
         experiment: a folder made by `create_experiment`.
@@ -119,6 +98,75 @@ def run_experiment(
             by themselves end as FAILED and raise nothing.
     """
     experiment, config = load_experiment(experiment.path)
+    check_names(config, only)
+    with experiment.lock() as lease, noted_with_runs(experiment, only), stop_on_signals() as stop:
+        check_unchanged(experiment, config)
+        stop.watch = partial(_asked_to_stop, experiment, lease)
+        renew(experiment, config, stages.VERSION)
+        made = keep_plan(experiment, config, config.scale.slots)
+        session = _open_session(experiment, config, made, stop, report, only, bank)
+        before(session.plan)
+        for cohort in session.plan.cohorts:
+            stop.look()
+            if not stop and _taken_over(session, cohort):
+                train_cohort(session, cohort)
+        clear(experiment, "stop")
+        if stop.interrupted:
+            raise KeyboardInterrupt
+
+
+def run_cohort(
+    experiment: ExperimentDir,
+    cohort: str,
+    stop: StopWish,
+    report: Report = lambda progress: None,
+    only: Collection[str] | None = None,
+    bank: PromptBank | None = None,
+    loaded: Callable[[float], None] = lambda at: None,
+) -> None:
+    """Train one cohort of an experiment that somebody else drives; holds the cohort's lease.
+
+    Args:
+        experiment: its folder, with its plan stored.
+        cohort: which one.
+        stop: becomes true when this process should commit and stop.
+        report: as of `run_experiment`.
+        only: as of `run_experiment`.
+        bank: as of `run_experiment`.
+        loaded: called with the time once everything is loaded.
+
+    Raises:
+        JobError: another process trains it.
+        DtvgError: as `run_experiment`.
+    """
+    experiment, config = load_experiment(experiment.path)
+    made = stored_plan(experiment, config)
+    found = [c for c in (() if made is None else made.cohorts) if c.id == cohort]
+    if made is None or not found:
+        raise StoreError(f"'{experiment.plan_path}' has no cohort '{cohort}'.")
+    folder = experiment.cohort(cohort).path
+    folder.mkdir(parents=True, exist_ok=True)
+    with hold(folder):
+        session = _open_session(experiment, config, made, stop, report, only, bank)
+        loaded(time.time())
+        (planned,) = (c for c in session.plan.cohorts if c.id == cohort)
+        stop.look()
+        if not stop:
+            train_cohort(session, planned)
+
+
+def train_cohort(session: Session, cohort: CohortPlan) -> None:
+    """Train whatever of a cohort is unfinished: the unit of work that every executor starts."""
+    work = _stage_one if cohort.in_stage_one else _transfer
+    work(session, cohort)
+
+
+def check_names(config: ExperimentConfig, only: Collection[str] | None) -> None:
+    """Refuse names of transfer runs that an experiment does not have.
+
+    Raises:
+        StoreError: naming the first.
+    """
     names = {run.name for run in config.runs()}
     unknown_names = sorted(set(only or ()) - names)
     if unknown_names:
@@ -126,6 +174,7 @@ def run_experiment(
             f"Experiment '{config.name}' has no transfer run '{unknown_names[0]}'; "
             f"`dtvg runs show {config.name}` lists its runs."
         )
+<<<<<<< HEAD
     with experiment.lock() as lease, noted_with_runs(experiment, only), stop_on_signals() as stop:
         check_unchanged(experiment, config)
         stop.watch = partial(_asked_to_stop, experiment, lease)
@@ -133,9 +182,55 @@ def run_experiment(
         threads = set_threads(config.device)
         log.info("device %s, %d threads", device, threads)
         engine, begun = begin(experiment, config.device, device)
+=======
+
+
+def _open_session(
+    experiment: ExperimentDir,
+    config: ExperimentConfig,
+    made: Plan,
+    stop: StopWish,
+    report: Report,
+    only: Collection[str] | None,
+    bank: PromptBank | None,
+) -> Session:
+    """Load the backbone and what else every cohort needs."""
+    device = pick_device(config.device)
+    threads = set_threads(config.device)
+    log.info("device %s, %d threads", device, threads)
+    made = as_recorded(experiment, made)
+    kept = bank or PromptBank()
+    backbone, engine = _load(experiment, config, made, device)
+    return Session(
+        experiment,
+        config,
+        made,
+        backbone,
+        device,
+        engine,
+        kept,
+        stop,
+        report,
+        None if only is None else frozenset(only),
+        given_prompts(config.prompt, kept),
+    )
+
+
+def _load(
+    experiment: ExperimentDir, config: ExperimentConfig, made: Plan, device: torch.device
+) -> tuple[Backbone, Engine]:
+    """Load the backbone, to be computed as recorded; the first to come chooses and records how."""
+    with ExitStack() as first:
+        begun = recorded(experiment, config.device)
+        if begun is None and config.device.precision == "auto":  # a probe: one for all workers
+            first.enter_context(hold_when_free(experiment.path / ".engine"))
+            begun = recorded(experiment, config.device)
+        engine = begun or choose_precision(config.device, device)
+>>>>>>> main
         backbone = load_backbone(
-            config.backbone, str(device), engine.precision, config.data.template
+            pinned(experiment, config), str(device), engine.precision, config.data.template
         )
+<<<<<<< HEAD
         chosen = None if only is None else frozenset(only)
         kept = bank or PromptBank()
         renew(experiment, config)
@@ -163,6 +258,28 @@ def run_experiment(
         clear(experiment, "stop")
         if stop.interrupted:
             raise KeyboardInterrupt
+=======
+        keep_commit(experiment, backbone)
+        engine = with_layers(engine, config, made, backbone, begun is not None)
+        record(experiment, engine)
+    return backbone, engine
+
+
+WAIT_SECONDS = 1.0
+"""So often one looks whether a worker that trains a cohort has ended."""
+
+
+def _taken_over(session: Session, cohort: CohortPlan) -> bool:
+    """Wait for a worker of another driver that still trains a cohort; False where to stop."""
+    folder = session.experiment.cohort(cohort.id).path
+    while look(folder, fresh=True).held is not False:
+        log.info("cohort %s is still trained by a worker started before", cohort.id)
+        time.sleep(WAIT_SECONDS)
+        session.stop.look()
+        if session.stop:
+            return False
+    return True
+>>>>>>> main
 
 
 def _asked_to_stop(experiment: ExperimentDir, lease: Lease) -> bool:
@@ -239,13 +356,13 @@ def _stage_one(session: Session, cohort: CohortPlan) -> None:
                 session.notes[run.name] = {"identity": keys[run.name]}
             except StoreError as error:
                 session.refused[run.name] = str(error)
-                _mark_failed(session, cohort, run, str(error))
+                mark_failed(session, cohort, run, str(error))
         ready = [run for run in todo if run.name in inputs]
         left = [r for r in ready if not _put_again(session, r, keys[r.name], inputs[r.name])]
         for run in left:
             _start_over_if_other(session, run, keys[run.name])
         if left:
-            _train_cohort(session, cohort, left, inputs, keep)
+            train_together(session, cohort, left, inputs, keep)
 
 
 def _put_again(session: Session, run: RunConfig, key: str, inputs: dict[str, np.ndarray]) -> bool:
@@ -356,9 +473,9 @@ def _transfer(session: Session, cohort: CohortPlan) -> None:
             inputs[run.name] = _inputs_of(session, run)
             todo.append(run)
         except (StoreError, NumericsError) as error:
-            _mark_failed(session, cohort, run, str(error))
+            mark_failed(session, cohort, run, str(error))
     if todo:
-        _train_cohort(session, cohort, todo, inputs, lambda slot: None)
+        train_together(session, cohort, todo, inputs, lambda slot: None)
 
 
 def _inputs_of(session: Session, run: RunConfig) -> dict[str, np.ndarray]:
@@ -398,6 +515,7 @@ def _inputs_of(session: Session, run: RunConfig) -> dict[str, np.ndarray]:
             f"{', '.join(run.sources)}, which did not finish; resume the experiment to tune it."
         )
     return {**transfer_inputs(run, found, mixture, own), **chosen}
+<<<<<<< HEAD
 
 
 def _mark_failed(session: Session, cohort: CohortPlan, run: RunConfig, sentence: str) -> None:
@@ -590,3 +708,5 @@ def _give_up(cohort: Cohort, sentence: str) -> None:
     """Say on every run why its process ended; what was committed stays."""
     for slot in cohort.slots:
         cohort.board.update(slot.name, state=RunState.FAILED, message=sentence)
+=======
+>>>>>>> main

@@ -7,15 +7,18 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from dtvg.backbones.base import Backbone
+from dtvg.backbones.base import UNKNOWN_REVISION, Backbone
 from dtvg.config import ExperimentConfig, RunConfig
 from dtvg.config.budgets import kept
+from dtvg.config.sections import BackboneConfig
 from dtvg.plan.graph import Plan
 from dtvg.store import versions
 from dtvg.store.files import replace_json
-from dtvg.store.layout import ExperimentDir, RunDir, add_run
+from dtvg.store.layout import ExperimentDir, RunDir
 from dtvg.store.reader import open_run
 from dtvg.store.tables import parts
+from dtvg.tasks.catalogue import all_tasks
+from dtvg.tasks.splits import PLANNED
 from dtvg.training import stages
 from dtvg.versions import Version
 
@@ -25,19 +28,30 @@ def today(run: RunConfig) -> dict[str, Version]:
     return {**versions.versions_of(run), "stage_one": stages.VERSION}
 
 
-def renew(experiment: ExperimentDir, config: ExperimentConfig) -> None:
-    """Let an experiment of which nothing is trained yet be made with today's versions."""
+HUB_COMMIT = "hub_commit"
+"""In `versions.json`: from which commit of the hub a model without `revision` was loaded."""
+
+
+def pinned(experiment: ExperimentDir, config: ExperimentConfig) -> BackboneConfig:
+    """Return the backbone to load: of a hub's model the commit that the experiment began with."""
+    commit = experiment.versions.get(HUB_COMMIT)
+    if commit is None or config.backbone.revision:
+        return config.backbone
+    return config.backbone.model_copy(update={"revision": str(commit)})
+
+
+def keep_commit(experiment: ExperimentDir, backbone: Backbone) -> None:
+    """Record from which commit of the hub an experiment's backbone was loaded.
+
+    One begun before that was recorded keeps the identities of its prompts.
+    """
+    known = experiment.versions
+    if not backbone.commit or HUB_COMMIT in known:
+        return
     if any(cohort.state_path.exists() for cohort in experiment.cohorts()):
+        backbone.revision = UNKNOWN_REVISION
         return
-    now = {**versions.versions_of_all(config), "stage_one": stages.VERSION}
-    if experiment.versions == now:
-        return
-    replace_json(experiment.versions_path, now)
-    for run in config.runs():
-        directory = experiment.run(run.name)
-        if directory.config_path.exists():
-            directory.config_path.unlink()
-            add_run(experiment, run, now)
+    replace_json(experiment.versions_path, {**known, HUB_COMMIT: backbone.commit})
 
 
 def as_recorded(experiment: ExperimentDir, made: Plan) -> Plan:
@@ -56,11 +70,32 @@ def _recorded(experiment: ExperimentDir, run: RunConfig, known: dict[str, Versio
         return run
     stored = open_run(directory.path).config if directory.config_path.exists() else None
     if stored is None:
-        return run.model_copy(update={"versions": versions.of_run(known, run)})
+        made = run.model_copy(update={"versions": versions.of_run(known, run)})
+        return with_recorded_splits(made)
     changes: dict[str, object] = {"versions": stored.versions}
     if run.role == "transfer":
         changes |= {"optim": kept(run, stored), "rates_from": stored.rates_from}
-    return run.model_copy(update=changes)
+    return with_recorded_splits(run.model_copy(update=changes))
+
+
+def with_recorded_splits(run: RunConfig) -> RunConfig:
+    """Return a run whose tasks are split by the rules it was recorded with.
+
+    A rule that is not a task's own any more is still there: `data.split_rules` names it.
+    """
+    if run.versions is None:
+        return run
+    tasks, rules = all_tasks(), dict(run.data.split_rules)
+    for name in (*run.sources, run.target):
+        spec = tasks.get(name)
+        if spec is None or name in rules or spec.split.rule in versions.LONG_KNOWN:
+            continue
+        rule = run.versions.get(f"split.{name}", versions.LONG_KNOWN[0])
+        if rule in PLANNED and rule != spec.split.rule:
+            rules[name] = rule
+    if rules == run.data.split_rules:
+        return run
+    return run.model_copy(update={"data": run.data.model_copy(update={"split_rules": rules})})
 
 
 def has_start(directory: RunDir) -> bool:

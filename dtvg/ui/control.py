@@ -14,7 +14,7 @@ from dtvg.store import holds
 from dtvg.store.fork import fork, kept_steps
 from dtvg.store.layout import ExperimentDir
 from dtvg.store.reader import Experiment, Run
-from dtvg.ui.page import guarded, link
+from dtvg.ui.page import guarded, link, say_until_read
 
 START_SECONDS = 60.0
 """So long a started process may take until it holds its experiment."""
@@ -63,7 +63,7 @@ def buttons(experiment: Experiment, example: bool) -> None:
         if st.button(title, icon=":material/play_circle:", disabled=not idle):
             _resume(folder)
         if here:
-            _kill(folder)
+            kill_popover(folder)
         elif working and not launcher.is_working(folder):
             _give_free(folder)
         link("launch", "Clone", clone=experiment.name)
@@ -75,7 +75,7 @@ def _resume(folder: ExperimentDir) -> None:
     try:
         launcher.resume(folder)
     except DtvgError as error:
-        st.error(str(error), icon=":material/error:")
+        say_until_read(error)
         return
     started(folder.name)
     st.toast("Resumed; the first steps appear in a few seconds.")
@@ -86,7 +86,7 @@ def _stop(folder: ExperimentDir) -> None:
     try:
         asked = launcher.stop(folder)
     except DtvgError as error:
-        st.error(str(error), icon=":material/error:")
+        say_until_read(error)
         return
     st.toast(f"Asked to commit and stop: {_names(asked)}.")
 
@@ -102,24 +102,29 @@ def _give_free(folder: ExperimentDir) -> None:
             try:
                 launcher.give_free(folder)
             except DtvgError as error:
-                st.error(str(error), icon=":material/error:")
+                say_until_read(error)
                 return
             st.rerun()
 
 
-def _kill(folder: ExperimentDir) -> None:
-    """Ask before killing, naming every run that ends."""
-    with st.popover("Kill", icon=":material/dangerous:"):
+def kill_popover(folder: ExperimentDir, label: str = "Kill") -> None:
+    """Ask before killing, naming every run that ends.
+
+    Args:
+        folder: the experiment's.
+        label: of the popover.
+    """
+    with st.popover(label, icon=":material/dangerous:"):
         ends = launcher.ends_with_kill(folder)
         st.markdown(f"Ends the process at once, and these runs with it: {_names(ends)}.")
         st.caption(
             "What was committed is kept, and Resume continues from there. Stop loses nothing."
         )
-        if st.button("Kill the process", type="primary"):
+        if st.button("Kill the process", type="primary", key=f"kill-{folder.name}"):
             try:
                 st.toast(f"Killed: {_names(launcher.kill_all(folder))}.")
             except DtvgError as error:
-                st.warning(str(error), icon=":material/warning:")
+                say_until_read(error)
 
 
 def hold_source(run: Run) -> None:
@@ -174,11 +179,13 @@ def fork_popover(run: Run) -> None:
             try:
                 changes = [line.strip() for line in text.splitlines() if line.strip()]
                 made = fork(run, name.strip() or None, changes, at=at)
-                launcher.resume(made)
+                job = queue.add(made)
             except DtvgError as error:
-                st.error(str(error), icon=":material/error:")
+                say_until_read(error)
                 return
             started(made.name)
+            if job.place:
+                st.caption(f"No slot is free: it waits in the queue at place {job.place}.")
             link("live", f"Watch {made.name}", experiment=made.name)
 
 
@@ -186,7 +193,7 @@ def _hold(run: Run, source: str, kind: str) -> None:
     try:
         holds.ask(run, source, kind)  # type: ignore[arg-type]
     except DtvgError as error:
-        st.error(str(error), icon=":material/error:")
+        say_until_read(error)
         return
     st.toast(f"Asked to {kind} {source} from the next step on.")
 

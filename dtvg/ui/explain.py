@@ -52,7 +52,10 @@ def pick(info: GroupInfo, key: str, dark: bool, order: tuple[str, ...]) -> int |
         return first
     chosen = int(st.slider("Step", first, last, key=KEY))
     address.keep(KEY, chosen, last)
-    return chosen
+    kept = int(info.steps[np.searchsorted(info.steps, chosen, side="right") - 1])
+    if kept != chosen:
+        st.caption(f"Step {chosen:,} is not in this run's thinned log; step {kept:,} is shown.")
+    return kept
 
 
 def _asked(info: GroupInfo, run: str) -> str | None:

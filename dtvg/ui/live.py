@@ -10,7 +10,7 @@ from pathlib import Path
 
 import streamlit as st
 
-from dtvg.analysis.overview.progress import progress
+from dtvg.analysis.overview.progress import TRAINING, progress
 from dtvg.figures.curves import Y_TITLES, curves_figure
 from dtvg.figures.groups import timeline_figure
 from dtvg.records import RunState
@@ -68,7 +68,7 @@ def follow(experiment: Experiment) -> bool:
         st.session_state["follow"] = False
     address.recall("follow", address.truth, True)
     on = st.toggle("Follow what trains", key="follow", help="Always shows what trains now.")
-    address.keep("follow", on)
+    address.keep("follow", on, True)
     now = progress(experiment).now
     if on and now:
         st.query_params.pop("run", None)
@@ -161,8 +161,23 @@ def draw(experiment: Experiment, name: str, view: View, together: tuple[Run, ...
     if run.message and run.state in (RunState.RUNNING, RunState.STOPPING):
         st.caption(run.message)
     runs.complain(run)
+    if run.state is RunState.WAITING and not run.step:
+        st.info(_waits_for(experiment), icon=":material/hourglass_top:")
+        return
     shown = together[:MOST_CURVES] if run.role != "transfer" and len(together) > 1 else (run,)
     _charts(experiment, run, view, shown)
+
+
+def _waits_for(experiment: Experiment) -> str:
+    """Say why a run has not begun."""
+    if not control.may_change(experiment):
+        return "This run has not begun. Press Resume to start it."
+    if not any(run.state in TRAINING for run in experiment.runs):
+        return (
+            "Its process is starting: it loads the backbone and the data, which takes up to a "
+            "minute. The first curves appear here by themselves."
+        )
+    return "This run has not begun: others of its experiment train first, as the stages say."
 
 
 def _validation(run: Run) -> str:

@@ -36,9 +36,37 @@ def page(title: str, subtitle: str, body: Callable[[], None]) -> None:
         queue.ensure()  # whatever page is opened first brings a killed queue back
     st.title(title, anchor=False)
     st.caption(subtitle)
+    _unread()
     with address.of_page(title):
         if not guarded(body):
             address.leave()
+
+
+UNREAD = "unread-errors"
+
+
+def say_until_read(error: Exception | str) -> None:
+    """Show an error on top of every page until somebody says that it was read; ends this run.
+
+    What a button's handler says would be gone with the next refresh, a second later.
+    """
+    said = st.session_state.setdefault(UNREAD, [])
+    if str(error) not in said:
+        said.append(str(error))
+    st.rerun()
+
+
+def _unread() -> None:
+    """Draw the errors that were not read yet."""
+    for at, sentence in enumerate(list(st.session_state.get(UNREAD, ()))):
+        st.error(sentence, icon=":material/error:")
+        st.button(
+            "Read",
+            key=f"read-{at}",
+            type="tertiary",
+            icon=":material/check:",
+            on_click=lambda one=sentence: st.session_state[UNREAD].remove(one),
+        )
 
 
 def _through_the_app() -> None:

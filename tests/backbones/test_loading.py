@@ -227,9 +227,10 @@ def test_a_model_in_the_hubs_cache_is_loaded_without_a_request(
 ) -> None:
     backbone = load_backbone(BackboneConfig(name="acme/tiny"))
     assert len(asked) <= 1  # the hub's client repeats each of its requests five times
-    assert (backbone.name, backbone.revision) == ("acme/tiny", "unknown")
+    assert (backbone.name, backbone.revision) == ("acme/tiny", cached.name)
+    assert backbone.commit == cached.name
     pinned = load_backbone(BackboneConfig(name="acme/tiny", revision=cached.name))
-    assert pinned.revision == cached.name
+    assert pinned.revision == cached.name and pinned.commit == ""
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,8 @@ HEAVY = ("torch", "transformers", "datasets", "peft", "accelerate", "bitsandbyte
 VIEWS = {
     "groups": ("Timeline", "Combinations", "Weights", "Vectors", "Scales"),
     "compare": (
-        "Scores", "Verdicts", "Curves", "Transfer", "Subsets", "Settings", "Examples", "Cost",
+        "Scores", "Verdicts", "Claims", "Curves", "Transfer", "Subsets", "Settings", "Examples",
+        "Cost",
     ),
 }  # fmt: skip
 DRAW = """

@@ -11,6 +11,7 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from benchmarks import make_store
+from dtvg.analysis.overview import learned
 from dtvg.store.files import read_json, replace_json
 from dtvg.store.labels import Labels, read_labels, write_labels
 from dtvg.store.reader import open_run
@@ -51,7 +52,12 @@ def _url(app: AppTest, key: str) -> str:
 
 
 def _table(app: AppTest) -> Any:
-    return app.dataframe[0].value
+    """Return the table; a run's name is a link, of which the name is what counts here."""
+    table = app.dataframe[0].value
+    if "run" in table:
+        assert all(table["run"].str.startswith("live?experiment="))
+        table = table.assign(run=table["run"].str.partition("&run=")[2])
+    return table
 
 
 def _choose(app: AppTest, *rows: int) -> AppTest:
@@ -69,6 +75,18 @@ def test_runs_stand_with_curves_scores_and_their_state(home: Path) -> None:
     first = table[table["run"] == "rte.dtvg.s0"].iloc[0]
     run = open_run(home / "runs" / "made" / "rte.dtvg.s0")
     assert first["test"] == run.test_score
+
+
+def test_the_first_screen_holds_question_answer_certainty_and_next_step(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(learned, "MOST_RUNS", 300)
+    app = _page()
+    assert app.header[0].value == "Which sources helped rte?"
+    said = " ".join(m.value for m in app.markdown)
+    assert "dtvg mostly grouped " in said and "no run without transfer has finished" in said
+    assert [m.label for m in app.metric] == ["dtvg", "all sources"]
+    assert not any("in a moment" in c.value for c in app.caption)
 
 
 def test_the_filter_names_any_setting_and_stands_in_the_url(home: Path) -> None:
@@ -166,7 +184,9 @@ def test_the_tour_opens_for_a_newcomer_walks_on_and_stays_hidden(own_home: Path)
         _sound(app.run())
         assert any(title in s.value for s in app.subheader)
     assert _url(app, "tour") == "5"
-    assert any("DTVG has" in m.value and "against `none`" in m.value for m in app.markdown)
+    said = [m.value for m in app.markdown if " scored " in m.value]
+    assert len(said) == 2 and any("Against no transfer: " in one for one in said)  # card and tour
+    assert any("than without transfer" in m.value for m in app.markdown)
     next(b for b in app.button if b.label == "Hide the tour").click()
     _sound(app.run())
     assert not app.subheader

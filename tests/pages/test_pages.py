@@ -95,6 +95,19 @@ def test_a_page_draws_the_recorded_example(page: Path, own_home: Path) -> None:
         assert any("you can look at it, but not change it" in c.value for c in made.caption)
 
 
+SECOND = "yelp-recorded"
+
+
+@pytest.mark.parametrize("page", ["live", "groups", "explain", "compare", "share"])
+def test_a_page_draws_the_second_recorded_example(page: str, own_home: Path) -> None:
+    made = _draw(page, experiment=SECOND)
+    if page != "compare":
+        assert made.selectbox(key="experiment").value == SECOND
+        assert made.selectbox(key="run").value.startswith("yelp.")
+    else:
+        assert any("14 of 14 transfer runs have finished" in c.value for c in made.caption)
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda p: p.stem)
 def test_a_page_draws_where_nothing_is_recorded(
     page: Path, own_home: Path, monkeypatch: pytest.MonkeyPatch
@@ -238,7 +251,10 @@ def test_what_trains_is_not_deleted(
     made.run()
     next(b for b in made.button if b.label == "Move to the trash").click().run()
     assert "stop it first" in made.error[0].value
-    assert not trash.deleted()
+    assert "stop it first" in made.run().error[0].value  # until it was read
+    next(b for b in made.button if b.label == "Read").click().run()
+    assert not made.error and not trash.deleted()
+    assert {"Stop"} <= {b.label for b in made.button}  # of the ticked run
     _in_state(state, recorded, monkeypatch)
 
 

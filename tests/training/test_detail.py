@@ -90,6 +90,8 @@ def test_a_thinned_log_is_read_as_one_without_gaps(both) -> None:
     assert len(changes(info.steps, ("a",), always, always.astype(np.float32))) == 1
     one, other = explain_step(less["rte.dtvg.s0"], 6), explain_step(full["rte.dtvg.s0"], 6)
     assert one.headline == other.headline
+    with pytest.raises(DataError, match="thinned log keeps: 1, 3, 6 … 9"):
+        explain_step(less["rte.dtvg.s0"], 5)
     assert replay(less["rte.dtvg.s0"], rule="largest").steps.tolist() == KEPT
     examples = curve_info([less["rte.dtvg.s0"]], "score", "examples").curves[0].x
     assert examples.tolist() == pytest.approx([0, 20, 36, 36])

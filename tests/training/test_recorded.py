@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import yaml
@@ -15,12 +16,14 @@ from dtvg.config import build_config
 from dtvg.methods.specs import METHODS
 from dtvg.records import RunState
 from dtvg.store.bank import PromptBank
+from dtvg.store.files import replace_json
 from dtvg.store.fork import fork
 from dtvg.store.layout import ExperimentDir, create_experiment
 from dtvg.store.reader import Run, open_run, read_table
-from dtvg.store.versions import changed
+from dtvg.store.versions import changed, in_the_way
 from dtvg.testing.tiny_run import tiny_config
-from dtvg.training import loop, procedures, stages
+from dtvg.training import loop, one_cohort, procedures, stages
+from dtvg.training import recorded as as_made
 
 DTVG, NONE, STAGE = "rte.dtvg.s0", "rte.none.s0", "stage1.rte.s0"
 
@@ -171,14 +174,14 @@ def test_code_that_still_has_an_earlier_version_goes_on_with_it(
     experiment, seen = half, {}
     monkeypatch.setattr(METHODS["dtvg"], "version", 2)
     monkeypatch.setattr(METHODS["dtvg"], "earlier", (1,))
-    code = procedures.build_stacks
+    code = one_cohort.build_stacks
 
     def watched(slots, *more):
         made = code(slots, *more)
         seen.update({s.method.config.name: s.method.version for s in made})
         return made
 
-    monkeypatch.setattr(procedures, "build_stacks", watched)
+    monkeypatch.setattr(one_cohort, "build_stacks", watched)
     parent = _run(experiment, DTVG)
     made = fork(parent)
     _train(tmp_path, experiment)
@@ -272,3 +275,33 @@ def test_only_a_backbone_whose_answers_changed_stops_a_run_of_before(
     assert "how answers and inputs become tokens of this backbone (version 1, now" in run.message
     _train(tmp_path, experiment)
     assert _run(experiment, DTVG).state is RunState.FINISHED
+
+
+def test_a_hubs_commit_is_recorded_and_loaded_again(tmp_path: Path) -> None:
+    config = build_config(tiny_config(tmp_path, name="hubbed"))
+    experiment = create_experiment(config, tmp_path / "runs")
+    backbone = SimpleNamespace(commit="c1", revision="c1")
+    assert as_made.pinned(experiment, config) == config.backbone
+    as_made.keep_commit(experiment, backbone)
+    assert experiment.versions[as_made.HUB_COMMIT] == "c1" and backbone.revision == "c1"
+    begun = experiment.cohort("transfer-000").state_path
+    begun.parent.mkdir(parents=True)
+    begun.write_bytes(b"x")
+    assert as_made.pinned(experiment, config).revision == "c1"
+    older = {k: v for k, v in experiment.versions.items() if k != as_made.HUB_COMMIT}
+    replace_json(experiment.versions_path, older)
+    as_made.keep_commit(experiment, backbone)
+    assert backbone.revision == "unknown"  # so that its prompts keep their identities
+
+
+@pytest.mark.parametrize("versions", [{}, {"split.paws": "size", "split.multirc": "size"}])
+def test_splits_go_on_as_they_were_recorded(tmp_path: Path, versions: dict) -> None:
+    values = tiny_config(tmp_path, targets=["paws"], sources=["multirc"], methods=["dtvg"])
+    made = build_config(values).runs()[0].model_copy(update={"versions": versions})
+    parts = ["split.paws", "split.multirc"]
+    assert set(in_the_way(made, as_made.today(made), parts)) == set(parts)
+    run = as_made.with_recorded_splits(made)
+    assert run.data.split_rules == {"paws": "size", "multirc": "size"}
+    assert in_the_way(run, as_made.today(run), parts) == {}
+    now = made.model_copy(update={"versions": as_made.today(made)})
+    assert as_made.with_recorded_splits(now) == now

@@ -17,7 +17,7 @@ from dtvg.store.layout import ExperimentDir
 from dtvg.store.reader import list_runs, open_run, read_prompts, read_table
 from dtvg.store.verify import verify_run
 from dtvg.testing.tiny_run import tiny_config
-from dtvg.training import procedures
+from dtvg.training import one_cohort, procedures
 from tests.store import faults
 
 pytestmark = pytest.mark.timeout(900)
@@ -157,7 +157,7 @@ def test_a_prompt_that_is_nowhere_any_more_is_trained_again(
         shutil.rmtree(experiment.path / name)
     shutil.rmtree(next((tmp_path / "bank").glob("sst2-*")))
     (experiment.run("stage1.sst2.s0").prompts_dir / "best.safetensors").write_bytes(b"x")
-    monkeypatch.setattr(procedures, "best_of", lambda name, saved: {})
+    monkeypatch.setattr(one_cohort, "best_of", lambda name, saved: {})
     assert _forked(lambda: _life(tmp_path, parts)) == 0
     assert len(PromptBank(tmp_path / "bank").list()) == 2
     assert open_run(experiment.run("rte.dtvg.s0").path).state is RunState.FINISHED

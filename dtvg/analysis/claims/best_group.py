@@ -69,6 +69,11 @@ def claim(blocks: Sequence[Block], margin: float) -> Claim:
             f"{numbers(summary, POINTS)} against the best of no, one and all sources; "
             f"{where(summary)}."
         )
+        if not all(one.whole for one in there):
+            sentence += (
+                " Not every subset of the sources was trained: others might be better, so the "
+                "claim can be supported but not contradicted."
+            )
     return Claim(
         WORDING,
         summary,

@@ -33,7 +33,17 @@ RANDOM = f"{SUBJECT}-random"
 ALL, NONE = "all_sources", "none"
 SINGLE = "single"
 """Rows that the claims name, by their label without rates."""
-_OWN = {"name", "notes", "targets", "methods", "seeds", "hypothesis", "logging", "device"}
+_OWN = {
+    "name",
+    "notes",
+    "targets",
+    "methods",
+    "seeds",
+    "seeds_of",
+    "hypothesis",
+    "logging",
+    "device",
+}
 """What experiments may differ in and still be read together."""
 
 

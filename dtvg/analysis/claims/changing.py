@@ -28,7 +28,7 @@ from dtvg.analysis.claims.claim import (
 )
 from dtvg.analysis.claims.effects import Part, Summary, of_seeds, summed
 from dtvg.analysis.compare.scores import SUBJECT
-from dtvg.analysis.statistics import average_ranks, rank_correlation
+from dtvg.analysis.statistics import average_ranks, correlation
 from dtvg.store.reader import Run, read_grams
 
 Floats = npt.NDArray[np.float64]
@@ -194,10 +194,10 @@ def changes(start: Floats, later: Floats) -> dict[str, Floats]:
     Returns:
         Measure → `[...]`, from 0 (as they were) to 1.
     """
-    turned = (1 - rank_correlation(start, later)) / 2
-    same = (average_ranks(start) == average_ranks(later)).all(axis=-1)
+    before, after = average_ranks(start), average_ranks(later)
+    same = (before == after).all(axis=-1)
     return {
-        RANKING: np.where(same, 0.0, turned),
+        RANKING: np.where(same, 0.0, (1 - correlation(before, after)) / 2),
         SIGNS: ((later >= 0) != (start >= 0)).mean(axis=-1),
         TOP: (later.argmax(axis=-1) != start.argmax(axis=-1)).astype(np.float64),
     }

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
@@ -136,7 +137,7 @@ def summed(effects: Sequence[Effect], level: float = COVERAGE) -> Summary:
     effects = [one for one in effects if np.isfinite(one.estimate)]
     if not effects:
         return Summary()
-    counts = {
+    counts: dict[str, Any] = {
         "n_targets": len(effects),
         "n_seeds": min(len(one.by_seed) for one in effects),
         "n_examples": sum(one.examples for one in effects),
@@ -151,7 +152,7 @@ def summed(effects: Sequence[Effect], level: float = COVERAGE) -> Summary:
     return _over(effects, level, counts)
 
 
-def _over(effects: Sequence[Effect], level: float, counts: dict[str, int]) -> Summary:
+def _over(effects: Sequence[Effect], level: float, counts: dict[str, Any]) -> Summary:
     """Several targets as random effects."""
     estimates = np.array([one.estimate for one in effects])
     variances = np.array([one.variance for one in effects])

@@ -60,6 +60,7 @@ def claim(blocks: Sequence[Block], margin: float) -> Claim:
     by_name = {part.name: part for part in parts}
     lead = by_name.get(LEAD, Part(LEAD))
     summary, lost = summed(lead.effects), summed(by_name.get(OTHERS, Part(OTHERS)).effects)
+    mine = summed(by_name.get(f"points lost by {SUBJECT}", Part("")).effects)
     verdict = judged(summary, margin)
     harmless = not lost.low > 0
     if verdict == CONTRADICTED and summary.high >= 0 and harmless:
@@ -76,7 +77,7 @@ def claim(blocks: Sequence[Block], margin: float) -> Claim:
         summary,
         margin,
         verdict,
-        _sentence(summary, lost, blocks),
+        _sentence(summary, lost, mine, blocks),
         takes,
         missing,
         parts_table(parts),
@@ -141,13 +142,13 @@ def losses(difference: Floats, choosing: npt.NDArray[np.bool_]) -> Floats:
         examples above 0 where runs fall below.
     """
     weights = choosing.T / choosing.sum(axis=1)
-    below = (difference @ weights) < 0  # [S H]
+    below = (difference @ weights) < -1e-12  # [S H]; equal scores are no loss
     free = (~choosing).astype(np.float64)  # [H E]
     share = (below.astype(np.float64) @ free) / free.sum(axis=0)
     return np.asarray(-difference * share)
 
 
-def _sentence(summary: Summary, lost: Summary, blocks: Sequence[Block]) -> str:
+def _sentence(summary: Summary, lost: Summary, mine: Summary, blocks: Sequence[Block]) -> str:
     """Say how far and how often."""
     if not summary.known:
         return ""
@@ -157,8 +158,8 @@ def _sentence(summary: Summary, lost: Summary, blocks: Sequence[Block]) -> str:
     counts = [f"{int(t['below'].sum())} of {int(t['runs'].sum())} runs" for t in (own, rest)]
     return (
         f"The other methods lose {numbers(lost, POINTS)} below no transfer, the dynamic group "
-        f"less by {numbers(summary, POINTS)}. It scores below no transfer in {counts[0]}, the "
-        f"others in {counts[1]}; {where(summary)}."
+        f"{numbers(mine, POINTS)}: a difference of {numbers(summary, POINTS)}. It scores below no "
+        f"transfer in {counts[0]}, the others in {counts[1]}; {where(summary)}."
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pandas as pd
 
@@ -103,8 +103,11 @@ def claims_info(runs: Sequence[Run], margin: float | None = None) -> ClaimsInfo:
     if done < total:
         notes.append(f"{total - done} of {total} runs have no test score yet and do not count.")
     notes += [f"{b.name}: {'; '.join(b.examples.problems)}." for b in blocks if b.examples.problems]
+    made = [make(blocks, margins[key]) for key, make in MAKERS.items()]
+    if not blocks:
+        made = [replace(claim, takes="It needs finished runs.") for claim in made]
     return ClaimsInfo(
-        tuple(make(blocks, margins[key]) for key, make in MAKERS.items()),
+        tuple(made),
         tuple(block.name for block in blocks),
         done,
         tuple(notes),

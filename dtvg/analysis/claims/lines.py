@@ -39,16 +39,18 @@ def parts_shown(claim: Claim) -> pd.DataFrame:
             {
                 "comparison": part["part"],
                 "target": part["target"],
-                "seeds": part["n_seeds"],
-                "examples": part["n_examples"] or "",
                 "estimate": shown(part["estimate"], unit),
                 "95 %": f"{told[0]} … {told[1]}" if ends[0] == ends[0] else "",
                 "corrected": f"{told[2]} … {told[3]}" if ends[2] == ends[2] else "",
+                "seeds": part["n_seeds"],
+                "examples": part["n_examples"],
                 "τ": shown(between, unit).lstrip("+") if between == between else "",
             }
         )
-    columns = ["comparison", "target", "seeds", "examples", "estimate", "95 %", "corrected", "τ"]
-    return pd.DataFrame(rows, columns=columns)
+    columns = ["comparison", "target", "estimate", "95 %", "corrected", "seeds", "examples", "τ"]
+    made = pd.DataFrame(rows, columns=columns)
+    empty = [c for c in ("examples", "τ") if not made[c].astype(bool).any()]
+    return made.drop(columns=empty)
 
 
 def sentence(claim: Claim) -> str:

@@ -7,7 +7,7 @@ gained over no transfer. docs/claims.md.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import permutations
 from math import factorial
 
@@ -30,7 +30,7 @@ from dtvg.analysis.claims.claim import (
 )
 from dtvg.analysis.claims.effects import Effect, Part, of_seeds, summed
 from dtvg.analysis.compare.scores import SUBJECT
-from dtvg.analysis.statistics import Interval, average_ranks, rank_correlation, t_interval
+from dtvg.analysis.statistics import Interval, average_ranks, correlation, t_interval
 from dtvg.errors import StoreError
 from dtvg.store.reader import Run, read_grams, read_prompts
 
@@ -87,6 +87,8 @@ def claim(blocks: Sequence[Block], margin: float) -> Claim:
         Part(name, [made[name] for made in effects]) for name in (DIFFERENCE, VECTORS, PROMPTS)
     ]
     summary = summed(parts[0].effects)
+    summary = replace(summary, low=float(np.maximum(summary.low, -2)))
+    summary = replace(summary, high=float(np.minimum(summary.high, 2)))
     missing = missing_everywhere([] if there else [what for _, what in found])
     verdict = judged(summary, margin)
     sentence = ""
@@ -133,7 +135,10 @@ def measure(block: Block) -> tuple[Measured | None, str]:
         alone = [singles[s][seed] for s in sources if seed in singles[s]]
         if len(alone) < len(sources):
             continue
-        pairs = _from_prompts(alone) or _from_grams(block, seed, sources)
+        places = [(run, 0) for run in alone]
+        pairs = _from_prompts(places)
+        if pairs is None:
+            pairs = _from_other_runs(block, seed, sources) or _from_grams(block, seed, sources)
         if pairs is not None:
             base = none[seed].test_score or 0.0
             seeds.append(seed)
@@ -144,23 +149,42 @@ def measure(block: Block) -> tuple[Measured | None, str]:
     return Measured(block.name, sources, tuple(seeds), vectors, prompts, gains), ""
 
 
-def _from_prompts(alone: Sequence[Run]) -> tuple[Floats, Floats] | None:
-    """Return both similarities `[n]` from the prompts that single runs started from."""
+def _from_other_runs(
+    block: Block, seed: int, sources: Sequence[str]
+) -> tuple[Floats, Floats] | None:
+    """Return both similarities `[n]` from a run of the seed that kept all prompts."""
+    for run in block.finished:
+        if run.seed == seed and set(sources) <= set(run.sources):
+            found = _from_prompts([(run, run.sources.index(s)) for s in sources])
+            if found is not None:
+                return found
+    return None
+
+
+def _from_prompts(places: Sequence[tuple[Run, int]]) -> tuple[Floats, Floats] | None:
+    """Return both similarities `[n]` from the prompts that runs started from.
+
+    Args:
+        places: for each source a run, and the place of the source among the run's.
+    """
     found = []
-    for run in alone:
+    for run, place in places:
         try:
             tensors = read_prompts(run, "initial")
             init, target = tensors["init"], tensors["target_prompt"]
-            (vector,) = tensors["source_vectors"]
-        except (StoreError, KeyError, ValueError):
+            vectors = tensors["source_vectors"]
+        except (StoreError, KeyError):
             return None
+        if len(vectors) != len(run.sources):
+            return None
+        vector = vectors[place]
         own, start, moved = (x.astype(np.float64).mean(0) for x in (target, init, vector))
         there = start + moved
         length = float(np.linalg.norm(own) * np.linalg.norm(there))
         cosine = float(own @ there) / length if length else 0.0
         found.append((float((own - start) @ moved) / len(start), cosine))
-    vectors, prompts = np.array(found).T
-    return vectors, prompts
+    similarity, cosines = np.array(found).T
+    return similarity, cosines
 
 
 def _from_grams(block: Block, seed: int, sources: Sequence[str]) -> tuple[Floats, Floats] | None:
@@ -194,14 +218,19 @@ def effects_of(one: Measured) -> dict[str, Effect]:
     """Return both correlations and their difference on one target."""
     orders = _orders(len(one.sources))
     drawn = {}
+    ranked = [average_ranks(gains)[orders] for gains in one.gains]  # orders keep the ranks
     for name, similarity in ((VECTORS, one.vectors), (PROMPTS, one.prompts)):
-        every = [rank_correlation(s, g[orders]) for s, g in zip(similarity, one.gains, strict=True)]
+        every = [
+            correlation(average_ranks(s), gains)
+            for s, gains in zip(similarity, ranked, strict=True)
+        ]
         drawn[name] = np.array(every)  # [S orders], the first as it is
     drawn[DIFFERENCE] = drawn[VECTORS] - drawn[PROMPTS]
-    return {name: _effect(one, values) for name, values in drawn.items()}
+    most = {DIFFERENCE: 2.0}
+    return {name: _effect(one, values, most.get(name, 1.0)) for name, values in drawn.items()}
 
 
-def _effect(one: Measured, drawn: Floats) -> Effect:
+def _effect(one: Measured, drawn: Floats, most: float) -> Effect:
     """Return a correlation, with the wider of the intervals over seeds and over sources."""
     by_seed = dict(zip(one.seeds, map(float, drawn[:, 0]), strict=True))
     chance = drawn.mean(axis=0)
@@ -210,7 +239,8 @@ def _effect(one: Measured, drawn: Floats) -> Effect:
     def interval(level: float) -> Interval:
         half = float(np.quantile(np.abs(chance), level, method="higher"))
         ends = t_interval(values, level)
-        return Interval(min(ends.low, centre - half), max(ends.high, centre + half))
+        low, high = min(ends.low, centre - half), max(ends.high, centre + half)
+        return Interval(max(low, -most), min(high, most))  # none lies beyond what there can be
 
     plain = of_seeds(one.target, by_seed, wider=float(chance.var()))
     return Effect(

@@ -49,8 +49,9 @@ CONTROL = f"{SUBJECT} − {RANDOM}"
 NOTES = (
     "The oracle's best subset is chosen on one half of the test rows by the other seeds and scored "
     "on the other half; the truly best one can only be better, so regrets are lower bounds.",
-    "Random groups are oracle runs on fixed subsets, weighed by how many steps the run's group had "
-    "each size. Where the oracle is missing, runs with a random group at every step stand in.",
+    "Random groups are the oracle's runs on fixed subsets, all that were trained, weighed by how "
+    "many steps the run's group had each size. Where the oracle is missing, runs with a random "
+    "group at every step stand in.",
 )
 
 

@@ -28,6 +28,8 @@ Mark = Literal["", "better", "worse", "better_on_runs", "worse_on_runs"]
 
 PLACES = 1
 """Decimals of a percentage; a tie at this precision is a tie of places too."""
+ALIKE = 1.5
+"""Budgets within this factor are compared as equal."""
 SYMBOLS: dict[Mark, str] = {
     "": "",
     "better": "†",
@@ -208,6 +210,8 @@ def _cell(info: CompareInfo, row: str, target: str, place: int, mark: Mark) -> C
 
 def _places(info: CompareInfo, rows: Sequence[str], target: str) -> dict[str, int]:
     """Best and second of a column at the printed precision, ties together."""
+    if unequal_steps(info, rows):
+        return {}
     means = {row: info.sheet.scores.get((row, target), {}) for row in rows}
     shown = {
         row: round(100 * float(np.mean(list(by_seed.values()))), PLACES)
@@ -216,6 +220,26 @@ def _places(info: CompareInfo, rows: Sequence[str], target: str) -> dict[str, in
     }
     ranked = sorted(set(shown.values()), reverse=True)[:2]
     return {row: ranked.index(v) + 1 for row, v in shown.items() if v in ranked}
+
+
+def unequal_steps(info: CompareInfo, rows: Sequence[str]) -> tuple[int, int] | None:
+    """Return the fewest and the most steps of compared rows; None where they are alike.
+
+    A best row among 150 and 1,500 steps would say nothing of methods. Where every scored prompt
+    has as many steps on the target (`optim.equal_target_steps`), different budgets are meant.
+    """
+    steps = set()
+    for (row, _), by_seed in info.sheet.behind.items():
+        for run in (run for runs in by_seed.values() for run in runs) if row in rows else ():
+            if run.total_steps:
+                steps.add(run.total_steps)
+    if not steps or max(steps) <= ALIKE * min(steps):
+        return None
+    runs = [r for by in info.sheet.behind.values() for found in by.values() for r in found]
+    configs = {r.path.parent: r.config for r in runs}.values()
+    if all(c is not None and c.optim.equal_target_steps for c in configs):
+        return None
+    return min(steps), max(steps)
 
 
 def _marks(info: CompareInfo) -> dict[tuple[str, str], Mark]:
@@ -262,7 +286,12 @@ def legend(lines: Lines, info: CompareInfo) -> list[str]:
     said = [f"{split[0].upper()}{split[1:]} in percent, {beside[lines.spread]}{_counts(lines)}."]
     if any(line.after for line in lines.lines):
         said.append('A method "after" a paper is an adaptation, not what its authors run.')
-    if lines.of("compared"):
+    unequal = unequal_steps(info, info.sheet.headline)
+    if unequal:
+        said.append(
+            f"Nothing is bold: the methods were trained for {unequal[0]:,} to {unequal[1]:,} steps."
+        )
+    elif lines.of("compared"):
         said.append("Best compared method of a column in bold, second underlined.")
     said += _below(lines, info)
     whom = "the subject" if lines.several else lines.subject

@@ -248,9 +248,11 @@ def _gram_at(run: Run, step: int | None) -> tuple[npt.NDArray[np.int64], npt.NDA
     if not len(there):
         raise DataError(f"Run '{run.name}' has no committed step yet; try again in a few seconds.")
     if step is not None:
-        raise DataError(
-            f"Run '{run.name}' has no step {step}; choose one from {there[0]} to {there[-1]}."
-        )
+        which = f"from {there[0]} to {there[-1]}"
+        if run.config is not None and run.config.logging.gaps:
+            kept = ", ".join(str(number) for number in there[:3])
+            which = f"that its thinned log keeps: {kept} … {there[-1]}"
+        raise DataError(f"Run '{run.name}' has no step {step}; choose one {which}.")
     return read_grams(run, int(there[-1]), int(there[-1]))
 
 

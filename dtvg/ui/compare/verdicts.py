@@ -272,6 +272,7 @@ def verdicts(choice: Choice, dark: bool) -> None:
         _pairs_drawn(info, target).of(target),
         f"{choice.name}-verdicts-{target}",
     )
+    st.caption(_not_drawn(info, target))
     here = shown["target"] == target
     here &= shown.index.isin(_pairs_drawn(info, target).table.index)
     if here.any():
@@ -287,6 +288,18 @@ def verdicts(choice: Choice, dark: bool) -> None:
     show.notes(tuple(verdict_notes(info)))
     _exports(info, choice.name)
     _over_targets(info, key, dark)
+
+
+def _not_drawn(info: CompareInfo, target: str) -> str:
+    """Name the comparisons that the figure lacks, so that none goes missing silently."""
+    table = info.paired.table
+    table = table[table["target"] == target] if len(table) else table
+    there = {(r.subject, r.baseline) for r in table.itertuples(index=False) if r.n_seeds}
+    lacking = [f"{mine} − {other}" for mine, other in info.against if (mine, other) not in there]
+    if not lacking:
+        return ""
+    more = f" and {len(lacking) - 6} more" if len(lacking) > 6 else ""
+    return f"Not drawn, for no seed has finished both on {target}: {', '.join(lacking[:6])}{more}."
 
 
 def _over_targets(info: CompareInfo, key: str, dark: bool) -> None:

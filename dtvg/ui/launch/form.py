@@ -15,6 +15,7 @@ from dtvg.jobs.devices import Device, pick
 from dtvg.methods.specs import METHODS, PROBLEMS
 from dtvg.tasks.catalogue import all_tasks
 from dtvg.ui import forms
+from dtvg.ui.launch import where
 from dtvg.ui.launch.draft import SECTIONS, Draft, Entry, defaults, method_leaves, own_rates
 
 HOW = {
@@ -24,6 +25,7 @@ HOW = {
     "evaluation": "Evaluation",
     "logging": "Logging",
     "device": "Device",
+    "scale": "Where",
 }
 SUMMARY_LENGTH = 58
 
@@ -74,6 +76,8 @@ def how(
         else:
             made = _in_group(section)
             body = partial(_grid, draft, made, problems, notes)
+        if section == "scale":
+            body = partial(where.draw, draft, body)
         if section == "data":
             body = partial(_data, draft, problems, body)
         fold(draft, section, title, said, wrong, body)

@@ -6,25 +6,29 @@ Processes are started by jobs/.
 from __future__ import annotations
 
 import io
+import json
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import pandas as pd
 import streamlit as st
 
 from dtvg import paths
 from dtvg.config import DeviceConfig, ExperimentConfig
+from dtvg.config.stage_one import tuning_settings
 from dtvg.errors import DtvgError
 from dtvg.jobs import devices as machine
 from dtvg.jobs import queue
 from dtvg.jobs.devices import Device
 from dtvg.jobs.readiness import Finding, findings
 from dtvg.plan import Plan, plan
-from dtvg.plan.estimate import Estimate, duration, estimate
+from dtvg.plan.estimate import Estimate, duration, estimate, slots_text, wall_times
 from dtvg.plan.words import RATE_COLUMNS, budget_note, cohort_rows, rate_cells, rate_rows
-from dtvg.ui import control, forms
+from dtvg.ui import control, forms, prompts
 from dtvg.ui.launch import draft as launch_draft
 from dtvg.ui.launch.draft import Draft
+from dtvg.ui.show import counted
 
 ICON = ":material/play_circle:"
 STAYS = """<style>
@@ -56,8 +60,13 @@ def ready(config: ExperimentConfig) -> list[Finding]:
 
 @st.cache_data(max_entries=1024, show_spinner="Planning")
 def _plan(key: str, _config: ExperimentConfig) -> tuple[Plan, Estimate]:
-    made = plan(_config)
+    made = plan(_config, _config.scale.slots)
     return made, estimate(_config, made)
+
+
+@st.cache_data(max_entries=256, show_spinner="Planning")
+def _by_slots(key: str, _config: ExperimentConfig) -> str:
+    return slots_text(wall_times(_config))
 
 
 def planned(config: ExperimentConfig) -> tuple[Plan, Estimate]:
@@ -67,7 +76,7 @@ def planned(config: ExperimentConfig) -> tuple[Plan, Estimate]:
         there = {**config.device.model_dump(), "name": device.name}
         config = config.model_copy(update={"device": DeviceConfig(**there)})
     named = ",".join(sorted(config.optim.model_fields_set))
-    return _plan(f"{config.fingerprint()}/{named}", config)
+    return _plan(f"{config.fingerprint()}/{named}/{config.scale.slots}", config)
 
 
 def show(configs: Sequence[ExperimentConfig]) -> None:
@@ -84,11 +93,15 @@ def show(configs: Sequence[ExperimentConfig]) -> None:
         st.metric("Runs", f"{transfer:,}", width="content")
         total = sum(known) if len(known) == len(times) else None
         st.metric("Time, roughly", duration(total, "unknown"), width="content")
+    there = sum(in_bank(made, config) for made, config in zip(plans, configs, strict=True))
+    steps = sum(made.run_steps for made in plans)
     st.caption(
-        f"Before them, at most {first:,} Stage I runs train; prompts in the bank are not tuned "
-        f"again. {sum(made.run_steps for made in plans):,} steps in all, in {cohorts} "
-        f"cohort{'s' * (cohorts != 1)} of runs that train together. {_parameters(costs)}"
+        f"Before them, at most {counted(first - there, 'Stage I run')} will train; "
+        f"{there:,} of {first:,} prompts are in the bank. {steps:,} steps in all, in "
+        f"{counted(cohorts, 'cohort')} of runs that train together. {_parameters(costs)}"
     )
+    if len(configs) == 1 and configs[0].scale.on != "inline":
+        st.caption(_by_slots(configs[0].fingerprint(), configs[0]))
     _cohorts(plans[0], configs[0].name if len(configs) > 1 else "")
     _rates(plans[0], configs[0].name if len(configs) > 1 else "")
     memory = [cost.memory_gib for cost in costs]
@@ -96,6 +109,31 @@ def show(configs: Sequence[ExperimentConfig]) -> None:
     device = machine.pick(configs[0].device.name, devices())
     if device is not None:
         _device(device, configs[0], most)
+
+
+def in_bank(made: Plan, config: ExperimentConfig) -> int:
+    """Return how many Stage I runs of a plan find their prompt in the bank, as far as one can tell.
+
+    Task, seed, backbone and every setting are compared; the data themselves are compared when
+    training starts.
+    """
+    name = config.backbone.name
+    known = {
+        (p.task, p.seed, p.backbone, p.precision, p.prompt.shape[0], settings_text(p.settings))
+        for p in prompts.bank().prompts
+    }
+    wanted = (run for cohort in made.stage_one for run in cohort.runs if run.role == "stage1")
+    length, precision = config.prompt.length, config.device.precision
+    return sum(
+        (r.target, r.seed, name, precision, length, settings_text(tuning_settings(r))) in known
+        for r in wanted
+        if r.data.few_shot is None
+    )
+
+
+def settings_text(values: Mapping[str, Any]) -> str:
+    """Return settings as text that is equal where they are."""
+    return json.dumps(values, sort_keys=True, default=list)
 
 
 def _cohorts(made: Plan, of: str) -> None:

@@ -9,7 +9,7 @@ import streamlit as st
 
 from dtvg.errors import DtvgError
 from dtvg.jobs import queue, slots
-from dtvg.jobs.queue_files import Job, JobState, jobs
+from dtvg.jobs.queue_files import STOPPED, Job, JobState, jobs
 from dtvg.ui import forms
 from dtvg.ui.page import guarded, link
 
@@ -58,6 +58,8 @@ def _draw() -> None:
 def _row(job: Job, waiting: int) -> None:
     """Draw one job: state, name, what became of it; moves where it waits."""
     text, colour = BADGES[job.state]
+    if job.state is JobState.DONE and job.message.endswith(STOPPED):
+        text, colour = "Stopped", "orange"
     place = f" {job.place}" if job.place else ""
     name = job.experiment.name + (f" ({len(job.runs)} runs)" if job.runs else "")
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import streamlit as st
 
 from dtvg.analysis.overview.table import RunRow
 from dtvg.errors import DtvgError
+from dtvg.jobs import launcher, queue
 from dtvg.store import trash
 from dtvg.store.files import size_text
 from dtvg.store.labels import Labels, read_labels, with_tags, write_labels
 from dtvg.store.layout import ExperimentDir
-from dtvg.ui import cache
-from dtvg.ui.page import link
+from dtvg.ui import cache, control
+from dtvg.ui.page import link, say_until_read
+from dtvg.ui.show import counted
 
 RUNS, EXPERIMENTS = "These runs", "Their experiments"
 MOST = 60
@@ -33,14 +35,49 @@ def panel(chosen: Sequence[RunRow], known: Sequence[str], every: Sequence[RunRow
     own = [r for r in chosen if not cache.is_example(r.run.path.parent)]
     fine = [r for r in chosen if r.run.problem is None]
     with st.container(horizontal=True, vertical_alignment="center"):
-        st.markdown(f"**{len(chosen)} {'run' if len(chosen) == 1 else 'runs'} chosen**")
+        if not chosen:
+            st.caption("Tick rows to compare, tag, stop, resume, kill or delete them.")
+            return
+        st.markdown(f"**{counted(len(chosen), 'run')} chosen**", width="content")
         _links(fine)
         if own:
+            _control([r for r in own if r.run.problem is None])
             with st.popover("Tags and note", icon=":material/sell:"):
                 _labels(own, known)
             delete_popover(own, every)
         else:
             st.caption("You can look at recorded examples, but not change them.")
+
+
+def _control(rows: Sequence[RunRow]) -> None:
+    """Draw stop, resume and kill, each where it would do something to a chosen run."""
+    alive = [r for r in rows if r.run.state.may_live]
+    folders = list(dict.fromkeys(r.run.path.parent for r in rows))
+    held = {folder for folder in folders if launcher.is_held(folder)}
+    idle = [r for r in rows if r.run.state.resumable and r.run.path.parent not in held]
+    if alive and st.button("Stop", icon=":material/stop_circle:", help="They commit first."):
+        _each(alive, launcher.stop, "Asked to commit and stop")
+    if idle and st.button("Resume", icon=":material/play_circle:", help="Takes a slot, or waits."):
+        _each(idle, queue.add, "Resumed, or queued where no slot is free")
+    for folder in (f for f in folders if f in held and launcher.can_kill(ExperimentDir(f))):
+        control.kill_popover(ExperimentDir(folder), f"Kill {folder.name}" if held else "Kill")
+
+
+def _each(
+    rows: Sequence[RunRow], do: Callable[[ExperimentDir, Sequence[str]], object], done: str
+) -> None:
+    """Do something to the chosen runs, experiment by experiment; errors stay until read."""
+    by_folder: dict[Path, list[str]] = {}
+    for row in rows:
+        by_folder.setdefault(row.run.path.parent, []).append(row.run.name)
+    for folder, names in by_folder.items():
+        everything = sum(1 for run in ExperimentDir(folder).runs()) == len(names)
+        try:
+            do(ExperimentDir(folder), () if everything else names)
+        except DtvgError as error:
+            say_until_read(error)
+    st.toast(f"{done}: {counted(len(rows), 'run')}.")
+    st.rerun()
 
 
 def _links(fine: Sequence[RunRow]) -> None:
@@ -106,7 +143,7 @@ def _save(
             made = with_tags(labels, added, gone)
             write_labels(folder, made if note is None else Labels(made.tags, note.strip()))
     except DtvgError as error:
-        st.error(str(error), icon=":material/error:")
+        say_until_read(error)
         return
     st.toast(f"Saved for {len(folders)} {'folder' if len(folders) == 1 else 'folders'}.")
     st.rerun()
@@ -146,7 +183,7 @@ def delete_popover(rows: Sequence[RunRow], every: Sequence[RunRow]) -> None:
                 for run in single:
                     trash.delete(ExperimentDir(run.path.parent), run.name)
             except DtvgError as error:
-                st.error(str(error), icon=":material/error:")
+                say_until_read(error)
                 return
             st.toast("In the trash; the list below the table restores it.")
             gone = trash.prune()
@@ -168,7 +205,7 @@ def restore_list() -> None:
                     try:
                         trash.restore(one.id)
                     except DtvgError as error:
-                        st.error(str(error), icon=":material/error:")
+                        say_until_read(error)
                         return
                     st.rerun()
         if len(found) > 30:
@@ -187,7 +224,7 @@ def _empty_popover(found: Sequence[trash.Deleted]) -> None:
             try:
                 gone = trash.empty([one.id for one in found])
             except DtvgError as error:
-                st.error(str(error), icon=":material/error:")
+                say_until_read(error)
                 return
             st.toast(f"Erased: {'1 entry' if len(gone) == 1 else f'{len(gone)} entries'}.")
             st.rerun()

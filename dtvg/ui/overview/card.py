@@ -66,7 +66,7 @@ def fill(told: Told | None) -> None:
     if told is None:
         return
     experiment, target = told.experiment, told.target
-    _, left_out = answers.looked_at(experiment)
+    everyone, left_out = answers.looked_at(experiment)
     if left_out:
         told.rest.caption(
             f"Over the first {answers.MOST_SEEDS} seeds. Whether this is more than chance is "
@@ -80,10 +80,11 @@ def fill(told: Told | None) -> None:
         with told.rest.container():
             st.markdown(made.sureness)
             _rivals(made)
-            found = chips(experiment)
+            found = chips(everyone)
             if found:
-                badges = [f":{c.colour}-badge[{c.title}: {c.verdict}]" for c in found]
-                st.markdown(f"The paper's claims on these runs: {' '.join(badges)}")
+                badges = " ".join(chip.badge for chip in found)
+                st.markdown(f"The paper's claims on these runs: {badges}")
+                link("compare", "All claims", experiment=experiment.name, view="Claims")
 
     guarded(tested)
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
+from urllib.parse import urlencode
 
 import pandas as pd
 import streamlit as st
@@ -17,13 +18,18 @@ from dtvg.analysis.overview import table as overview
 from dtvg.analysis.overview.table import ExperimentRow, Group, RunRow
 from dtvg.export import plain_cells
 from dtvg.plan.estimate import duration
+from dtvg.records import RunState
 from dtvg.store.reader import Experiment
 from dtvg.ui import address, cache, runs
 from dtvg.ui.overview.filter import TITLES, View
+from dtvg.ui.page import is_dark
+from dtvg.ui.show import counted
 
 T = TypeVar("T")
 PAGE = 50
 """Rows drawn at once."""
+OPENS = "live"
+"""Page that a run's name links to."""
 _PERCENT = ("validation", "test")
 _CURVES: dict[str, overview.Quantity] = {"score curve": "score", "loss curve": "loss"}
 
@@ -66,7 +72,7 @@ def _page(
     names = [[r.key for r in members(item)] for item in shown]
     key = hashlib.sha256(repr((view.level, names)).encode()).hexdigest()[:12]
     event: Any = st.dataframe(
-        table,
+        _coloured(table),
         hide_index=True,
         column_config=_config(table),
         on_select="rerun",
@@ -86,9 +92,33 @@ def _page(
             icon=":material/download:",
             on_click="ignore",
         )
-        plural = "" if len(items) == 1 else "s"
-        st.caption(f"{len(items):,} {what}{plural}. Tick rows to compare, tag or open them.")
+        st.caption(f"{counted(len(items), what)}.")
     return [r for at in event.selection.rows if at < len(shown) for r in members(shown[at])]
+
+
+COLOURS = {
+    RunState.RUNNING: ("#0B63B0", "#6CB8FF"),
+    RunState.STOPPING: ("#9A5B00", "#FFB454"),
+    RunState.STOPPED: ("#9A5B00", "#FFB454"),
+    RunState.FINISHED: ("#1B7340", "#5FD38D"),
+    RunState.FAILED: ("#B3261E", "#FF8A80"),
+    RunState.LOST: ("#B3261E", "#FF8A80"),
+    RunState.UNKNOWN: ("#6F42A8", "#C9A7FF"),
+}
+"""Ink of a state on light and on dark paper, with a contrast above 4.5:1."""
+
+
+def _coloured(table: pd.DataFrame) -> Any:
+    """Return a table whose states are in colour; its values stay as they are."""
+    if "state" not in table.columns or not len(table):
+        return table
+    inks = {runs.BADGES[s][0]: pair[is_dark()] for s, pair in COLOURS.items()}
+
+    def ink(state: object) -> str:
+        colour = inks.get(str(state))
+        return f"color: {colour}; font-weight: 600" if colour else ""
+
+    return table.style.map(ink, subset=["state"])
 
 
 def _number(pages: int, view: View) -> int:
@@ -118,7 +148,9 @@ def _config(table: pd.DataFrame) -> dict[str, Any]:
         "memory (GiB)": kinds.NumberColumn(format="%.2f"),
         "last loss": kinds.NumberColumn(format="%.3f"),
         "tags": kinds.ListColumn(width=110),
-        "run": kinds.TextColumn(pinned=True),
+        "run": kinds.LinkColumn(
+            pinned=True, display_text=r"[?&]run=([^&]*)", help="Opens the run in a new tab."
+        ),
         "n": kinds.NumberColumn(help="Seeds with a test score."),
     }
     for name in _PERCENT:
@@ -131,7 +163,9 @@ def _config(table: pd.DataFrame) -> dict[str, Any]:
 def _run_record(row: RunRow, view: View, drawn: bool) -> dict[str, Any]:
     """Return a run as a row of the table."""
     run = row.run
-    record: dict[str, Any] = {"experiment": run.experiment, "run": run.name}
+    there = urlencode({"experiment": run.experiment, "run": run.name})
+    named = f"{OPENS}?{there}" if drawn else run.name
+    record: dict[str, Any] = {"experiment": run.experiment, "run": named}
     for column in view.columns:
         title = TITLES.get(column, column)
         if column in _CURVES:

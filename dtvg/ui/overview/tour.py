@@ -21,8 +21,6 @@ from dtvg.ui.overview import card
 from dtvg.ui.page import is_dark, link
 
 OFF = "off"
-SIMPLE = ("none", "all_sources", "spot")
-"""What one would do without DTVG; the tour compares it with these."""
 Draw = Callable[[Experiment, Run], None]
 
 
@@ -154,6 +152,9 @@ def _helps(experiment: Experiment, run: Run) -> None:
     with st.container(horizontal=True):
         link("explain", "Why this source?", experiment=experiment.name, run=run.name)
         link("compare", "Did it help?", experiment=experiment.name)
+        for name, path in cache.experiment_paths().items():
+            if cache.is_example(path) and name != experiment.name:
+                link("groups", f"Another example: {name}", experiment=name)
         link("launch", "Train it yourself")
 
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
+from functools import cache
 from pathlib import Path
 
 import pytest
 
+from dtvg.analysis.claims.info import ClaimsInfo, claims_info
 from dtvg.store.reader import Experiment
 from dtvg.testing.made_claims import METHODS, World, write_world
 
@@ -54,6 +56,13 @@ WORLDS = {
 }  # fmt: skip
 
 Stores = Callable[[str], Experiment]
+ClaimsOf = Callable[[str], ClaimsInfo]
+
+
+@pytest.fixture(autouse=True)
+def files_need_not_survive(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Waiting for the disk is most of what writing a store takes."""
+    monkeypatch.setattr(os, "fsync", lambda descriptor: None)
 
 
 @pytest.fixture(scope="session")
@@ -70,3 +79,9 @@ def stores(tmp_path_factory: pytest.TempPathFactory) -> Stores:
         return made[name]
 
     return store
+
+
+@pytest.fixture(scope="session")
+def claims_of(stores: Stores) -> ClaimsOf:
+    """Return the claims on a world's experiment, computed when first asked for."""
+    return cache(lambda name: claims_info(stores(name).runs))

@@ -1,0 +1,309 @@
+"""Training one cohort: built from its newest commit or afresh, trained until it ends.
+
+What its runs start from is found by `procedures`; docs/architecture.md "The plan".
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+
+from dtvg.backbones.base import Backbone
+from dtvg.config import ExperimentConfig, RunConfig
+from dtvg.errors import DtvgError, JobError, StoreError
+from dtvg.plan.graph import CohortPlan, Plan
+from dtvg.records import RunState
+from dtvg.store.bank import PromptBank
+from dtvg.store.files import read_json, replace_json
+from dtvg.store.given import Given
+from dtvg.store.layout import (
+    CohortDir,
+    ExperimentDir,
+    RunDir,
+    add_run,
+    make_durable,
+)
+from dtvg.store.lease import held_here, hold
+from dtvg.store.reader import open_run, read_prompts
+from dtvg.store.recovery import FELL_BACK, start_over, without
+from dtvg.store.status import StatusBoard
+from dtvg.store.writer import CohortWriter, Committer, RunWriter
+from dtvg.training.cohort import Cohort
+from dtvg.training.devices import token_budget
+from dtvg.training.engine import Engine, as_json
+from dtvg.training.loop import train
+from dtvg.training.opening import Told, starting_events
+from dtvg.training.progress import Report
+from dtvg.training.signals import StopWish
+from dtvg.training.stages import guessing, run_data
+from dtvg.training.state import RunSlot, best_of, build_stacks
+
+log = logging.getLogger(__name__)
+
+
+@dataclass
+class Session:
+    """One process working on one experiment."""
+
+    experiment: ExperimentDir
+    config: ExperimentConfig
+    plan: Plan
+    backbone: Backbone
+    device: torch.device
+    engine: Engine
+    bank: PromptBank
+    stop: StopWish
+    report: Report
+    only: frozenset[str] | None = None
+    """Transfer runs to work on; None: all."""
+    given: Given = field(default_factory=Given)
+    """Prompts of the bank used instead of tuning."""
+    told: dict[str, list[Told]] = field(default_factory=dict)
+    """Per run: events of its start, known before: weak sources, what its trials chose."""
+    notes: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """Per run: facts for its result, known before it starts."""
+    refused: dict[str, str] = field(default_factory=dict)
+    """Stage I runs that cannot go on: why, in one sentence."""
+
+    def wanted(self, run: RunConfig) -> bool:
+        """Whether this process works on a transfer run."""
+        return self.only is None or run.name in self.only
+
+
+def mark_failed(session: Session, cohort: CohortPlan, run: RunConfig, sentence: str) -> None:
+    """Show a run that cannot start as failed, with the reason."""
+    directory = add_run(session.experiment, run)
+    board = StatusBoard(session.experiment.cohort(cohort.id), {run.name: directory})
+    board.update(run.name, state=RunState.FAILED, message=sentence)
+    board.close()
+
+
+def train_together(
+    session: Session,
+    plan_of: CohortPlan,
+    runs: Sequence[RunConfig],
+    inputs: dict[str, dict[str, np.ndarray]],
+    finished: Callable[[RunSlot], None],
+) -> None:
+    """Build a cohort from its newest commit (or afresh) and train it to the end.
+
+    Raises:
+        JobError: somebody else holds the cohort's lease.
+        DtvgError: it cannot go on; its runs say why.
+    """
+    directory = session.experiment.cohort(plan_of.id)
+    directory.path.mkdir(parents=True, exist_ok=True)
+    with hold(directory.path):
+        _train_held(session, plan_of, directory, runs, inputs, finished)
+
+
+def _train_held(
+    session: Session,
+    plan_of: CohortPlan,
+    directory: CohortDir,
+    runs: Sequence[RunConfig],
+    inputs: dict[str, dict[str, np.ndarray]],
+    finished: Callable[[RunSlot], None],
+) -> None:
+    run_dirs = {run.name: add_run(session.experiment, run) for run in runs}
+    for run_dir in run_dirs.values():
+        _note_engine(run_dir, session.engine)
+        make_durable(run_dir)
+    saved = CohortWriter.recover(directory, run_dirs)
+    tensors, meta = saved if saved is not None else ({}, {"runs": {}})
+    best = {run.name: _best_of(run_dirs[run.name], tensors, meta["runs"]) for run in runs}
+    again = [run.name for run in runs if run.full_role.in_stage_one and best[run.name] is None]
+    for name in again:  # it finished, but nothing is left of what it made
+        log.warning("%s is trained again: its prompt is neither in the bank nor in its files", name)
+        start_over(run_dirs[name])
+    tensors, meta = without(tensors, meta, again)
+    slots = [
+        _slot(session, run, RunWriter(run_dirs[run.name], run), inputs[run.name], meta["runs"])
+        for run in runs
+    ]
+    for slot in slots:
+        slot.best = best[slot.name] or {}
+    cohort = _cohort(session, directory, run_dirs, slots, tensors, finished)
+    _park(cohort, tensors, meta["runs"])
+    try:
+        for slot in slots:
+            if slot.result is not None:
+                cohort.conclude(slot)
+        _open(cohort, set(meta["runs"]), session, str(meta.get(FELL_BACK) or ""))
+        train(cohort, session.stop, session.report)
+        cohort.committer.close()
+    except DtvgError as error:
+        _give_up(cohort, str(error))
+        raise
+    except KeyboardInterrupt:
+        _interrupted(cohort)
+        raise
+    except Exception as error:  # noqa: BLE001 - of a device or a library; said with every run
+        log.debug("cohort %s", plan_of.id, exc_info=True)
+        sentence = _said_of(error, plan_of.id)
+        _give_up(cohort, sentence)
+        raise JobError(sentence) from None
+    finally:
+        cohort.board.close()
+
+
+def _note_engine(directory: RunDir, engine: Engine) -> None:
+    """Let a run say how it was first computed."""
+    known = read_json(directory.provenance_path) or {}
+    if "engine" not in known:
+        replace_json(directory.provenance_path, {**known, "engine": as_json(engine)})
+
+
+def _park(cohort: Cohort, tensors: Mapping[str, np.ndarray], known: Mapping[str, Any]) -> None:
+    """Carry along what a commit holds of runs that are not trained now."""
+    names = {slot.name for slot in cohort.slots}
+    for name, numbers in known.items():
+        if name not in names:
+            own = {k: v for k, v in tensors.items() if k.startswith(f"{name}/")}
+            cohort.parked[name] = (own, numbers)
+
+
+def _best_of(
+    directory: RunDir, tensors: Mapping[str, np.ndarray], known: Mapping[str, Any]
+) -> dict[str, torch.Tensor] | None:
+    """Return a run's tensors at its best step, from the commit or else from its own files.
+
+    Empty before the first; None where a run has finished and they are nowhere.
+    """
+    found = best_of(directory.name, tensors)
+    if found or (known.get(directory.name) or {}).get("result") is None:
+        return found
+    try:
+        stored = read_prompts(open_run(directory.path), "best")
+    except StoreError:
+        return None
+    return {k: torch.from_numpy(v) for k, v in stored.items()} if "mixed_prompt" in stored else None
+
+
+def _slot(
+    session: Session,
+    run: RunConfig,
+    rows: RunWriter,
+    inputs: dict[str, np.ndarray],
+    known: Mapping[str, Any],
+) -> RunSlot:
+    """Make a run's bookkeeping, as its cohort's newest commit left it."""
+    slot = RunSlot(run, run_data(run, session.backbone), rows, inputs)
+    slot.note = dict(session.notes.get(run.name, {}))
+    if len(slot.data.tasks) == 1:
+        (task,) = slot.data.tasks
+        slot.note["data"] = {"fingerprint": slot.data.fingerprint, "split": task.rule}
+    if slot.data.drawn is not None:
+        slot.note["few_shot"] = slot.data.drawn.to_json()
+    if run.name in known:
+        slot.restore({**known[run.name], "failure": None})
+    if slot.result is None:
+        told = guessing(slot)
+        slot.note |= {"guessing": told} if told else {}
+    return slot
+
+
+def _cohort(
+    session: Session,
+    directory: CohortDir,
+    run_dirs: dict[str, RunDir],
+    slots: Sequence[RunSlot],
+    tensors: Mapping[str, np.ndarray],
+    finished: Callable[[RunSlot], None],
+) -> Cohort:
+    """Stack the unfinished runs, with the tensors of the newest commit, and their writers."""
+    device, engine = session.config.device, session.engine
+    stacks = build_stacks([s for s in slots if s.result is None], session.device, engine.dtype)
+    for stack in stacks:
+        stack.load(tensors)
+    leases = [held_here(place) for place in (session.experiment.path, directory.path)]
+
+    def guard() -> None:
+        for lease in leases:
+            if lease is not None:
+                lease.check()
+
+    writer = CohortWriter(directory, {slot.name: slot.writer for slot in slots}, guard)
+    pace = session.config.logging
+    return Cohort(
+        directory,
+        session.backbone,
+        stacks,
+        run_dirs,
+        writer,
+        StatusBoard(directory, run_dirs),
+        Committer(writer, pace.commit_seconds, pace.commit_share),
+        token_budget(device, session.device),
+        finished,
+        engine=engine,
+    )
+
+
+def _open(cohort: Cohort, known: set[str], session: Session, fell_back: str) -> None:
+    """Write how each run starts: its initial prompts and a first event.
+
+    Args:
+        cohort: the runs.
+        known: those that go on from a commit.
+        session: the process.
+        fell_back: why that was not the newest commit; empty: it was.
+    """
+    prompts = cohort.compose()
+    alone = session.only is not None
+    for method, slot in ((s.method, slot) for s in cohort.stacks for slot in s.slots):
+        if slot.name in known:
+            detail = f"Resumed after step {slot.step}"
+            detail += " without the rest of its cohort." if alone else "."
+            cohort.event(slot, "resumed", detail)
+            if fell_back:
+                cohort.event(slot, FELL_BACK, fell_back)
+            continue
+        mixed = prompts[slot.name].detach().cpu().float().numpy()
+        slot.writer.write_prompts(
+            "initial", {**slot.inputs, "mixed_prompt": mixed}, {"run": slot.name, "step": "0"}
+        )
+        cohort.event(
+            slot,
+            "started",
+            f"In cohort {cohort.directory.id} on {session.device}, "
+            f"process {os.getpid()}, {torch.get_num_threads()} threads. "
+            f"{session.engine.sentence()}",
+        )
+        told = session.told.get(slot.name, [])
+        for one in starting_events(slot, method, told, session.backbone):
+            cohort.event(slot, *one)
+
+
+def _said_of(error: Exception, cohort: str) -> str:
+    """Say in one sentence what ended a cohort that nobody foresaw."""
+    text = " ".join(str(error).split())[:300]
+    return (
+        f"Training of cohort '{cohort}' ended: {type(error).__name__}: {text or 'no message'}. "
+        "What was committed is safe, and resuming continues from there; `dtvg -v runs resume` "
+        "shows where it happened."
+    )
+
+
+def _interrupted(cohort: Cohort) -> None:
+    """Let the commit in work end, then say on every run that it was interrupted."""
+    with suppress(StoreError):
+        cohort.committer.close()
+    for slot in cohort.slots:
+        cohort.board.update(
+            slot.name,
+            state=RunState.STOPPED,
+            message="interrupted; resuming continues from its last commit",
+        )
+
+
+def _give_up(cohort: Cohort, sentence: str) -> None:
+    """Say on every run why its process ended; what was committed stays."""
+    for slot in cohort.slots:
+        cohort.board.update(slot.name, state=RunState.FAILED, message=sentence)

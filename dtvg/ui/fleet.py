@@ -1,0 +1,75 @@
+"""What the fleet page draws: drivers, workers, what waits, machines, logs; stop and wait."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from dtvg import paths
+from dtvg.analysis.overview.fleet import FleetInfo, fleet_info
+from dtvg.jobs import launcher
+from dtvg.store.layout import ExperimentDir
+from dtvg.store.status import request
+from dtvg.ui import address
+
+PERCENT = st.column_config.ProgressColumn(format="percent", min_value=0.0, max_value=1.0)
+SECONDS = st.column_config.NumberColumn("last sign", format="%.0f s ago")
+
+
+def read() -> FleetInfo:
+    """Look at all experiments."""
+    return fleet_info(paths.runs())
+
+
+def draw(info: FleetInfo) -> None:
+    """Draw the tables that have rows."""
+    st.markdown(info.sentence)
+    if info.drivers.empty and info.ended.empty:
+        st.info(
+            "Nothing trains now. `dtvg run FILE.yaml --on local` trains several cohorts at once."
+        )
+        return
+    if not info.drivers.empty:
+        st.subheader("Experiments", anchor=False)
+        st.dataframe(
+            info.drivers, hide_index=True, column_config={"used": PERCENT}, key="fleet-drivers"
+        )
+        st.subheader("Training", anchor=False)
+        st.dataframe(
+            info.working,
+            hide_index=True,
+            column_config={"done": PERCENT, "sign": SECONDS},
+            key="fleet-working",
+        )
+    if not info.waiting.empty:
+        st.subheader("Waiting", anchor=False)
+        st.dataframe(info.waiting, hide_index=True, key="fleet-waiting")
+    if not info.machines.empty:
+        st.subheader("Machines", anchor=False)
+        st.dataframe(info.machines, hide_index=True, key="fleet-machines")
+    if not info.ended.empty:
+        st.subheader("Did not end well", anchor=False)
+        st.dataframe(info.ended, hide_index=True, key="fleet-ended")
+
+
+def cohort_panel(info: FleetInfo) -> None:
+    """Draw the log of a cohort that trains, and what stops it."""
+    if info.working.empty:
+        return
+    rows = info.working[["experiment", "cohort"]].itertuples(index=False)
+    names = [f"{experiment}/{cohort}" for experiment, cohort in rows]
+    address.recall("cohort", address.one_of(names), names[0])
+    chosen = st.selectbox("Cohort", names, key="cohort")
+    address.keep("cohort", chosen)
+    experiment, _, cohort = str(chosen).partition("/")
+    folder = ExperimentDir(paths.runs() / experiment)
+    if st.button(
+        "Stop this cohort",
+        icon=":material/stop_circle:",
+        help="It commits and stops at its next step, on whatever machine it trains; resuming the "
+        "experiment continues it.",
+    ):
+        request(folder.cohort(cohort), "stop")
+        st.toast(f"{cohort} was asked to stop.")
+    with st.expander("Log of its worker"):
+        text = launcher.tail_of(folder.cohort(cohort).log_path) or "Nothing was printed."
+        st.code(text, language=None, height=240)

@@ -1,0 +1,159 @@
+"""Each claim is supported where it is true, contradicted where it is false, else left open."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from dtvg.analysis.claims.claim import CANNOT_TELL, CONTRADICTED, SUPPORTED, judged
+from dtvg.analysis.claims.effects import Effect, Part, Summary, of_seeds, smallest, summed
+from dtvg.analysis.claims.info import ClaimsInfo, claims_info
+from dtvg.analysis.statistics import Interval
+from dtvg.cli import main
+from dtvg.export import claims_text
+from dtvg.store.reader import Run
+from dtvg.testing.made_claims import World, write_world
+from tests.analysis.claims.conftest import ClaimsOf, Stores
+
+
+def verdicts(info: ClaimsInfo, keys: str = "abdefg") -> dict[str, str]:
+    return {key: info[key].verdict for key in keys}
+
+
+def test_claims_that_are_true_are_supported(claims_of: ClaimsOf) -> None:
+    info = claims_of("true")
+    assert verdicts(info) == dict.fromkeys("abdefg", SUPPORTED)
+    assert not any(info[key].takes for key in "abdefg")
+    for key, true in {"a": 0.12, "d": 0.12, "f": 0.12, "g": 0.12}.items():
+        assert info[key].summary.low < true < info[key].summary.high
+    assert claims_of("vectors")["c"].verdict == SUPPORTED
+
+
+def test_claims_that_are_false_are_contradicted(claims_of: ClaimsOf) -> None:
+    info = claims_of("false")
+    assert verdicts(info) == dict.fromkeys("abdefg", CONTRADICTED)
+    for key, true in {"a": -0.15, "d": -0.25, "f": -0.15}.items():
+        assert info[key].summary.low < true < info[key].summary.high
+    assert claims_of("prompts")["c"].verdict == CONTRADICTED
+
+
+def test_claims_that_nobody_could_decide_say_what_it_would_take(claims_of: ClaimsOf) -> None:
+    info = claims_of("open")
+    assert verdicts(info) == dict.fromkeys("abdefg", CANNOT_TELL)
+    assert all(info[key].takes for key in "abcdefg")
+    assert all("One target says nothing about others" in info[key].takes for key in "af")
+
+
+def test_what_is_missing_is_named(stores: Stores, claims_of: ClaimsOf) -> None:
+    info = claims_of("vectors")
+    assert verdicts(info) == dict.fromkeys("abdefg", CANNOT_TELL)
+    assert info["a"].missing == ("oracle runs (a run on every subset of the sources)",)
+    assert "logged steps" in info["b"].missing[0]
+    runs = [r for r in stores("true").runs if r.method not in ("dtvg-fixed", "all_sources")]
+    some = claims_info(runs)
+    assert some["d"].verdict == CANNOT_TELL and np.isnan(some["d"].summary.low)
+    assert [m.partition(" (")[0] for m in some["d"].missing] == [
+        "runs of `dtvg-fixed`", "runs of `all_sources`",
+    ]  # fmt: skip
+    assert "It needs runs of `dtvg-fixed`" in some["d"].takes
+    nothing = claims_info([])
+    assert verdicts(nothing, "abcdefg") == dict.fromkeys("abcdefg", CANNOT_TELL)
+    assert all(claim.takes == "It needs finished runs." for claim in nothing.claims)
+
+
+def test_an_oracle_of_another_experiment_counts_if_only_methods_differ(
+    stores: Stores, tmp_path: Path
+) -> None:
+    true = stores("true").runs
+    rest = [r for r in true if r.subset is None]
+    assert claims_info(rest)["a"].missing
+    world = World(seeds=3, examples=300, sources=3, steps=60, methods=["oracle"])
+    apart = write_world(tmp_path, world, "apart")
+    info = claims_info([*rest, *apart.runs])
+    assert info.targets == ("lake",) and not info["a"].missing
+    longer = World(seeds=1, examples=300, sources=3, steps=61, methods=["none"])
+    other = write_world(tmp_path, longer, "longer")
+    assert claims_info([*rest, *other.runs]).targets == ("true: lake", "longer: lake")
+
+
+def test_several_targets_are_random_effects(claims_of: ClaimsOf) -> None:
+    info = claims_of("several")
+    assert info["f"].summary.n_targets == 4 and info["f"].summary.between > 0
+    alone = info["f"].parts[info["f"].parts["n_targets"] == 1]
+    ends = info["f"].summary
+    assert ends.high - ends.low > (alone["high"] - alone["low"]).min() / 2
+    assert "targets would show" in info["f"].takes
+
+
+def test_the_smallest_of_several_is_below_where_any_is_and_above_only_where_all_are() -> None:
+    def part(name: str, centre: float) -> Part:
+        def interval(level: float) -> Interval:
+            half = 1.0 if level < 0.96 else 2.0
+            return Interval(centre - half, centre + half)
+
+        return Part(name, [Effect("lake", {0: centre}, centre, 1.0, interval)])
+
+    found, least = smallest([part("far", 9.0), part("near", 3.0)])
+    assert least is not None and least.name == "near"
+    assert (found.estimate, found.low, found.high) == (3.0, 2.0, 5.0)
+    assert smallest([Part("none")]) == (Summary(), None)
+
+
+def test_a_verdict_needs_an_end_of_the_interval_beyond_its_bound() -> None:
+    assert judged(Summary(0.02, 0.001, 0.05), 0.01) == SUPPORTED
+    assert judged(Summary(0.002, 0.001, 0.005), 0.01) == SUPPORTED
+    assert judged(Summary(0.0, -0.02, 0.009), 0.01) == CONTRADICTED
+    assert judged(Summary(0.0, -0.02, 0.011), 0.01) == CANNOT_TELL
+    assert judged(Summary(0.0, float("nan"), float("nan")), 0.01) == CANNOT_TELL
+
+
+def test_two_seeds_of_one_target_give_no_interval_and_targets_without_spread_still_weigh() -> None:
+    two = summed([of_seeds("lake", {0: 0.1, 1: 0.2})])
+    assert np.isnan(two.low) and "seeds" in two.problem
+    still = of_seeds("moor", {0: 0.0, 1: 0.0, 2: 0.0})
+    both = summed([of_seeds("lake", {0: 0.1, 1: 0.2, 2: 0.3}), still])
+    assert both.n_targets == 2 and 0 < both.estimate < 0.2
+
+
+def test_every_door_says_the_same(
+    stores: Stores,
+    claims_of: ClaimsOf,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    import dtvg
+    from dtvg.analysis.claims import info as module
+    from dtvg.report import build_report
+
+    experiment, info = stores("true"), claims_of("true")
+    asked: list[tuple[int, float | None]] = []
+
+    def once(runs: Sequence[Run], margin: float | None = None) -> ClaimsInfo:
+        asked.append((len(runs), margin))
+        return info
+
+    monkeypatch.setattr(module, "claims_info", once)
+    place, out = str(experiment.path), tmp_path / "claims.parquet"
+    assert main(["claims", place, "--format", "json", "--margin", "2"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert [c["verdict"] for c in told["claims"]] == list(info.table["verdict"])
+    assert told["claims"][5]["estimate"] == pytest.approx(info["f"].summary.estimate)
+    assert main(["claims", place, "--parts"]) == 0
+    assert "supported" in capsys.readouterr().out
+    assert main(["claims", place, "--format", "parquet", "--out", str(out)]) == 0
+    assert main(["claims", place, "--format", "parquet"]) == 2
+    assert main(["claims", place, "--margin", "101"]) == 2
+    numbers = info["f"].numbers
+    assert numbers in claims_text(info, "md") and "booktabs" in claims_text(info, "latex")
+    assert len(claims_text(info, "csv").splitlines()) == 8
+    assert dtvg.claims(experiment.path, margin=0.5) is info
+    assert len(dtvg.open_experiment(experiment.path).figure("claims").data) >= 12
+    page = build_report(experiment, None, ["claims"])
+    assert numbers in page and page.count("Plotly.newPlot") == 7
+    assert {count for count, _ in asked} == {len(experiment.runs)}
+    assert [margin for _, margin in asked if margin is not None] == [0.02, 0.5]

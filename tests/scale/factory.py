@@ -1,0 +1,70 @@
+"""Tiny experiments for executors, and whether two of them were trained to the same numbers."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from dtvg.config import ExperimentConfig, build_config
+from dtvg.store import reader
+from dtvg.store.digests import of_table
+from dtvg.store.files import read_json
+from dtvg.store.layout import ExperimentDir
+from dtvg.testing.tiny_run import tiny_config
+
+TIMES = {"steps": ["seconds", "step_ms", "device_mem_gib"], "sources": [], "evals": ["seconds"]}
+"""Columns that tell of the machine, not of the training."""
+
+
+def config(folder: Path, steps: int = 40, **changes: Any) -> ExperimentConfig:
+    """Two sources, two transfer runs, a commit after every step."""
+    values: dict[str, Any] = {
+        "name": "scaled",
+        "sources": ["sst2"],
+        "methods": ["target_only", "dtvg"],
+        "optim": {"stage1_steps": 6, "steps": steps, "batch_size": 2, "lr_prompt": 0.05},
+        "evaluation": {"every": 1000, "max_examples": 4},
+        "logging": {"commit_seconds": 0.01, "commit_share": 1.0},
+        "scale": {"slots": 2},
+    }
+    return build_config(tiny_config(folder, **{**values, **changes}))
+
+
+def histories(path: Path) -> dict[str, dict[str, str]]:
+    """Return digests of each finished run's rows, without times."""
+    found = {}
+    for run in reader.open_experiment(path).runs:
+        assert run.result is not None, f"{run.name} is {run.state}: {run.message}"
+        tables = {t: reader.read_table(run, t).drop(columns) for t, columns in TIMES.items()}
+        found[run.name] = {t: of_table(rows) for t, rows in tables.items()}
+    return found
+
+
+def once_committed(
+    experiment: ExperimentDir, cohort: str, do: Callable[[int], None]
+) -> threading.Thread:
+    """Call with the pid of a cohort's worker once it has a commit of some step."""
+
+    def watch() -> None:
+        folder = experiment.cohort(cohort)
+        end = time.monotonic() + 900  # of a busy machine
+        while time.monotonic() < end:
+            process = read_json(folder.process_path) or {}
+            if folder.before_path.exists() and process.get("pid"):
+                do(int(process["pid"]))
+                return
+            time.sleep(0.02)
+
+    thread = threading.Thread(target=watch, daemon=True)
+    thread.start()
+    return thread
+
+
+def kill(pid: int) -> None:
+    """End a process at once."""
+    os.kill(pid, signal.SIGKILL)

@@ -1,0 +1,120 @@
+"""Real Ray clusters of several nodes here: a node is killed, one comes, a driver goes."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dtvg.config import ScaleConfig
+from dtvg.errors import ConfigError
+from dtvg.plan.stored import lay_out
+from dtvg.scale import driver
+from dtvg.store.bank import PromptBank
+from dtvg.training.procedures import run_experiment
+from tests.scale.factory import config, histories, once_committed
+
+ray = pytest.importorskip("ray", reason="needs the extra dtvg[ray]")
+cluster_utils = pytest.importorskip("ray.cluster_utils", reason="needs the extra dtvg[ray]")
+
+
+@pytest.fixture
+def cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """A cluster whose first node trains nothing; tests add those that do."""
+    monkeypatch.setenv("RAY_worker_niceness", "0")
+    monkeypatch.setenv("RAY_health_check_initial_delay_ms", "1000")
+    made = cluster_utils.Cluster(
+        initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False}
+    )
+    yield made
+    with contextlib.suppress(Exception):
+        ray.shutdown()
+    made.shutdown()
+
+
+def test_cohorts_train_on_a_cluster_and_what_no_node_has_is_refused(
+    tmp_path: Path, cluster: Any
+) -> None:
+    cluster.add_node(num_cpus=2)
+    experiment = lay_out(config(tmp_path, steps=6, sources=[], methods=["none"]), tmp_path / "runs")
+    with pytest.raises(ConfigError, match="no machine of the Ray cluster has that much"):
+        driver.drive(experiment, ScaleConfig(on=cluster.address, cpus=64))
+    scheduler = driver.drive(
+        experiment, ScaleConfig(on=cluster.address), bank=PromptBank(tmp_path / "bank")
+    )
+    assert {ended.kind for ended in scheduler.over.values()} == {"done"}
+    (run,) = [r for r in histories(experiment.path) if r.startswith("rte.")]
+    from dtvg.store.reader import open_run
+
+    assert open_run(experiment.run(run).path).job.startswith("Ray scaled:")
+
+
+@pytest.mark.slow
+def test_a_node_killed_and_one_added_in_mid_run_change_no_number(
+    tmp_path: Path, cluster: Any
+) -> None:
+    made = config(tmp_path, steps=300)
+    alone = lay_out(made, tmp_path / "alone")
+    run_experiment(alone, bank=PromptBank(tmp_path / "bank-alone"))
+    first = cluster.add_node(num_cpus=1)
+    cluster.add_node(num_cpus=1)
+    experiment = lay_out(made, tmp_path / "runs")
+
+    def lose(pid: int) -> None:
+        cluster.remove_node(first, allow_graceful=False)
+        cluster.add_node(num_cpus=1)
+
+    losing = once_committed(experiment, "transfer-000", lose)
+    scheduler = driver.drive(
+        experiment, ScaleConfig(on=cluster.address), bank=PromptBank(tmp_path / "bank")
+    )
+    losing.join(1)
+    assert {ended.kind for ended in scheduler.over.values()} == {"done"}
+    assert sum(known.jobs for known in scheduler.attempts.values()) >= 5
+    assert histories(experiment.path) == histories(alone.path)
+
+
+DRIVER = """
+import sys
+from pathlib import Path
+from dtvg.config import ScaleConfig
+from dtvg.scale import driver
+from dtvg.store.bank import PromptBank
+from dtvg.store.layout import ExperimentDir
+path = Path(sys.argv[1])
+bank = PromptBank(path.parent.parent / "bank")
+driver.drive(ExperimentDir(path), ScaleConfig(on=sys.argv[2]), bank=bank)
+"""
+
+
+@pytest.mark.slow
+def test_a_killed_driver_leaves_its_actors_and_the_next_one_takes_them_over(
+    tmp_path: Path, cluster: Any
+) -> None:
+    cluster.add_node(num_cpus=2)
+    experiment = lay_out(config(tmp_path, steps=400), tmp_path / "runs")
+    command = [sys.executable, "-c", DRIVER, str(experiment.path), cluster.address]
+    first = subprocess.Popen(command)
+    once_committed(experiment, "transfer-000", lambda pid: None).join(900)
+    os.kill(first.pid, signal.SIGKILL)
+    first.wait()
+    time.sleep(1)
+    scheduler = driver.drive(
+        experiment, ScaleConfig(on=cluster.address), bank=PromptBank(tmp_path / "bank")
+    )
+    assert scheduler.attempts["transfer-000"].jobs == 0  # taken over
+    assert {ended.kind for ended in scheduler.over.values()} == {"done"}
+
+
+def test_an_address_at_which_nobody_answers_is_refused(tmp_path: Path) -> None:
+    experiment = lay_out(config(tmp_path), tmp_path / "runs")
+    with pytest.raises(ConfigError, match="No Ray cluster answers at '127.0.0.1:1'"):
+        driver.drive(experiment, ScaleConfig(on="127.0.0.1:1"))
