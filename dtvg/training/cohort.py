@@ -508,13 +508,3 @@ def _mean_loss(answers: Sequence[Answer]) -> float | None:
 def is_due(slot: RunSlot) -> bool:
     """Whether a run is scored at its current step: at 0, every `every`, and at the end."""
     return slot.step % slot.config.evaluation.every == 0 or slot.step >= slot.config.total_steps
-
-
-def said_of(error: Exception, cohort: str) -> str:
-    """Say in one sentence what ended a cohort that nobody foresaw."""
-    text = " ".join(str(error).split())[:300]
-    return (
-        f"Training of cohort '{cohort}' ended: {type(error).__name__}: {text or 'no message'}. "
-        "What was committed is safe, and resuming continues from there; `dtvg -v runs resume` "
-        "shows where it happened."
-    )

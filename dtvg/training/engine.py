@@ -18,10 +18,10 @@ import torch
 from dtvg import paths
 from dtvg.backbones.base import Backbone
 from dtvg.backbones.compiling import keep_in, repeated_layers
-from dtvg.config import DeviceConfig
+from dtvg.config import DeviceConfig, ExperimentConfig
 from dtvg.plan.graph import Plan
 from dtvg.store.files import read_json, replace_json
-from dtvg.store.layout import ExperimentDir, RunDir
+from dtvg.store.layout import ExperimentDir
 from dtvg.versions import ENGINE, FIRST
 
 log = logging.getLogger(__name__)
@@ -90,20 +90,15 @@ def recorded(experiment: ExperimentDir, config: DeviceConfig) -> Engine | None:
     return Engine(FIRST, config.precision)
 
 
-def begin(
-    experiment: ExperimentDir, config: DeviceConfig, device: torch.device
-) -> tuple[Engine, bool]:
-    """Return the engine to load a backbone for, and whether the experiment was begun with it."""
-    found = recorded(experiment, config)
-    return (choose_precision(config, device), False) if found is None else (found, True)
+def record(experiment: ExperimentDir, engine: Engine) -> None:
+    """Write down how an experiment is computed."""
+    if read_json(experiment.engine_path) is None:
+        replace_json(experiment.engine_path, as_json(engine))
 
 
-def note_in(directory: RunDir, engine: Engine) -> None:
-    """Let a run say how it was first computed."""
-    known = read_json(directory.provenance_path) or {}
-    if "engine" not in known:
-        made: dict[str, Any] = {**known, "engine": dataclasses.asdict(engine)}
-        replace_json(directory.provenance_path, made)
+def as_json(engine: Engine) -> dict[str, Any]:
+    """Return an engine's fields."""
+    return dataclasses.asdict(engine)
 
 
 def choose_precision(config: DeviceConfig, device: torch.device) -> Engine:
@@ -162,19 +157,13 @@ def _best(left: torch.Tensor, right: torch.Tensor, repeats: int) -> float:
 
 
 def with_layers(
-    experiment: ExperimentDir,
-    engine: Engine,
-    config: DeviceConfig,
-    plan: Plan,
-    backbone: Backbone,
-    begun: bool,
+    engine: Engine, config: ExperimentConfig, plan: Plan, backbone: Backbone, begun: bool
 ) -> Engine:
     """Compile a backbone's layers where it pays, or where the experiment was begun so.
 
     Args:
-        experiment: what it is first computed with is written down there.
         engine: its precision is the backbone's.
-        config: its `compile`.
+        config: its `device.compile`.
         plan: how much there is to train.
         backbone: changed.
         begun: whether the engine is as it was recorded.
@@ -183,18 +172,13 @@ def with_layers(
         The engine as it is computed now. Where the compiler fails everything runs layer by layer,
         which gives the same numbers up to rounding.
     """
-    wanted = engine.compiled
-    if not begun:
-        wanted = config.compile == "auto" and can_compile(engine, backbone)
+    if begun:
+        wanted = engine.compiled
+    else:
+        wanted = config.device.compile == "auto" and can_compile(engine, backbone)
         wanted = wanted and pays(plan, backbone)
-    now = _compiled(engine, backbone) if wanted else engine
-    if read_json(experiment.engine_path) is None:
-        replace_json(experiment.engine_path, dataclasses.asdict(now))
-    return now
-
-
-def _compiled(engine: Engine, backbone: Backbone) -> Engine:
-    """Compile a backbone's layers; return how it is computed then."""
+    if not wanted:
+        return dataclasses.replace(engine, compiled=False)
     keep_in(paths.compiled())
     started = time.perf_counter()
     try:

@@ -38,17 +38,6 @@ from dtvg.store.lease import Lease, hold, hold_when_free
 from dtvg.store.liveness import look
 from dtvg.store.processes import ProcessId
 from dtvg.store.reader import Run, open_run, read_prompts, read_provenance
-<<<<<<< HEAD
-from dtvg.store.recovery import FELL_BACK, start_over, without
-from dtvg.store.status import StatusBoard, clear, noted_with_runs
-from dtvg.store.writer import CohortWriter, Committer, RunWriter
-from dtvg.training.cohort import Cohort, said_of
-from dtvg.training.devices import pick_device, set_threads, token_budget
-from dtvg.training.engine import Engine, begin, note_in, with_layers
-from dtvg.training.loop import Report, train
-from dtvg.training.opening import Told, starting_events
-from dtvg.training.recorded import as_recorded, has_start, renew, why_not
-=======
 from dtvg.store.renewal import renew
 from dtvg.store.status import clear, noted_with_runs
 from dtvg.store.writer import RunWriter
@@ -59,7 +48,6 @@ from dtvg.training.one_cohort import Session, mark_failed, train_together
 from dtvg.training.opening import Told
 from dtvg.training.progress import Report
 from dtvg.training.recorded import as_recorded, has_start, keep_commit, pinned, why_not
->>>>>>> main
 from dtvg.training.signals import StopWish, stop_on_signals
 from dtvg.training.stages import (
     bank_get,
@@ -174,15 +162,6 @@ def check_names(config: ExperimentConfig, only: Collection[str] | None) -> None:
             f"Experiment '{config.name}' has no transfer run '{unknown_names[0]}'; "
             f"`dtvg runs show {config.name}` lists its runs."
         )
-<<<<<<< HEAD
-    with experiment.lock() as lease, noted_with_runs(experiment, only), stop_on_signals() as stop:
-        check_unchanged(experiment, config)
-        stop.watch = partial(_asked_to_stop, experiment, lease)
-        device = pick_device(config.device)
-        threads = set_threads(config.device)
-        log.info("device %s, %d threads", device, threads)
-        engine, begun = begin(experiment, config.device, device)
-=======
 
 
 def _open_session(
@@ -226,39 +205,9 @@ def _load(
             first.enter_context(hold_when_free(experiment.path / ".engine"))
             begun = recorded(experiment, config.device)
         engine = begun or choose_precision(config.device, device)
->>>>>>> main
         backbone = load_backbone(
             pinned(experiment, config), str(device), engine.precision, config.data.template
         )
-<<<<<<< HEAD
-        chosen = None if only is None else frozenset(only)
-        kept = bank or PromptBank()
-        renew(experiment, config)
-        made = as_recorded(experiment, keep_plan(experiment, config))
-        engine = with_layers(experiment, engine, config.device, made, backbone, begun)
-        session = Session(
-            experiment,
-            config,
-            made,
-            backbone,
-            device,
-            engine,
-            kept,
-            stop,
-            report,
-            chosen,
-            given_prompts(config.prompt, kept),
-        )
-        before(session.plan)
-        for cohort in session.plan.cohorts:
-            stop.look()
-            if not stop:
-                work = _stage_one if cohort.in_stage_one else _transfer
-                work(session, cohort)
-        clear(experiment, "stop")
-        if stop.interrupted:
-            raise KeyboardInterrupt
-=======
         keep_commit(experiment, backbone)
         engine = with_layers(engine, config, made, backbone, begun is not None)
         record(experiment, engine)
@@ -279,7 +228,6 @@ def _taken_over(session: Session, cohort: CohortPlan) -> bool:
         if session.stop:
             return False
     return True
->>>>>>> main
 
 
 def _asked_to_stop(experiment: ExperimentDir, lease: Lease) -> bool:
@@ -515,198 +463,3 @@ def _inputs_of(session: Session, run: RunConfig) -> dict[str, np.ndarray]:
             f"{', '.join(run.sources)}, which did not finish; resume the experiment to tune it."
         )
     return {**transfer_inputs(run, found, mixture, own), **chosen}
-<<<<<<< HEAD
-
-
-def _mark_failed(session: Session, cohort: CohortPlan, run: RunConfig, sentence: str) -> None:
-    """Show a run that cannot start as failed, with the reason."""
-    directory = add_run(session.experiment, run)
-    board = StatusBoard(session.experiment.cohort(cohort.id), {run.name: directory})
-    board.update(run.name, state=RunState.FAILED, message=sentence)
-    board.close()
-
-
-def _train_cohort(
-    session: Session,
-    plan_of: CohortPlan,
-    runs: Sequence[RunConfig],
-    inputs: dict[str, dict[str, np.ndarray]],
-    finished: Callable[[RunSlot], None],
-) -> None:
-    """Build a cohort from its newest commit (or afresh) and train it to the end."""
-    directory = session.experiment.cohort(plan_of.id)
-    run_dirs = {run.name: add_run(session.experiment, run) for run in runs}
-    for run_dir in run_dirs.values():
-        note_in(run_dir, session.engine)
-        make_durable(run_dir)
-    saved = CohortWriter.recover(directory, run_dirs)
-    tensors, meta = saved if saved is not None else ({}, {"runs": {}})
-    best = {run.name: _best_of(run_dirs[run.name], tensors, meta["runs"]) for run in runs}
-    again = [run.name for run in runs if run.full_role.in_stage_one and best[run.name] is None]
-    for name in again:  # it finished, but nothing is left of what it made
-        log.warning("%s is trained again: its prompt is neither in the bank nor in its files", name)
-        start_over(run_dirs[name])
-    tensors, meta = without(tensors, meta, again)
-    slots = [
-        _slot(session, run, RunWriter(run_dirs[run.name], run), inputs[run.name], meta["runs"])
-        for run in runs
-    ]
-    for slot in slots:
-        slot.best = best[slot.name] or {}
-    cohort = _cohort(session, directory, run_dirs, slots, tensors, finished)
-    _park(cohort, tensors, meta["runs"])
-    try:
-        for slot in slots:
-            if slot.result is not None:
-                cohort.conclude(slot)
-        _open(cohort, set(meta["runs"]), session, str(meta.get(FELL_BACK) or ""))
-        train(cohort, session.stop, session.report)
-        cohort.committer.close()
-    except DtvgError as error:
-        _give_up(cohort, str(error))
-        raise
-    except KeyboardInterrupt:
-        _interrupted(cohort)
-        raise
-    except Exception as error:  # noqa: BLE001 - of a device or a library; said with every run
-        log.debug("cohort %s", plan_of.id, exc_info=True)
-        sentence = said_of(error, plan_of.id)
-        _give_up(cohort, sentence)
-        raise JobError(sentence) from None
-    finally:
-        cohort.board.close()
-
-
-def _park(cohort: Cohort, tensors: Mapping[str, np.ndarray], known: Mapping[str, Any]) -> None:
-    """Carry along what a commit holds of runs that are not trained now."""
-    names = {slot.name for slot in cohort.slots}
-    for name, numbers in known.items():
-        if name not in names:
-            own = {k: v for k, v in tensors.items() if k.startswith(f"{name}/")}
-            cohort.parked[name] = (own, numbers)
-
-
-def _best_of(
-    directory: RunDir, tensors: Mapping[str, np.ndarray], known: Mapping[str, Any]
-) -> dict[str, torch.Tensor] | None:
-    """Return a run's tensors at its best step, from the commit or else from its own files.
-
-    Empty before the first; None where a run has finished and they are nowhere.
-    """
-    found = best_of(directory.name, tensors)
-    if found or (known.get(directory.name) or {}).get("result") is None:
-        return found
-    try:
-        stored = read_prompts(open_run(directory.path), "best")
-    except StoreError:
-        return None
-    return {k: torch.from_numpy(v) for k, v in stored.items()} if "mixed_prompt" in stored else None
-
-
-def _slot(
-    session: Session,
-    run: RunConfig,
-    rows: RunWriter,
-    inputs: dict[str, np.ndarray],
-    known: Mapping[str, Any],
-) -> RunSlot:
-    """Make a run's bookkeeping, as its cohort's newest commit left it."""
-    slot = RunSlot(run, run_data(run, session.backbone), rows, inputs)
-    slot.note = dict(session.notes.get(run.name, {}))
-    if len(slot.data.tasks) == 1:
-        (task,) = slot.data.tasks
-        slot.note["data"] = {"fingerprint": slot.data.fingerprint, "split": task.rule}
-    if slot.data.drawn is not None:
-        slot.note["few_shot"] = slot.data.drawn.to_json()
-    if run.name in known:
-        slot.restore({**known[run.name], "failure": None})
-    if slot.result is None:
-        told = guessing(slot)
-        slot.note |= {"guessing": told} if told else {}
-    return slot
-
-
-def _cohort(
-    session: Session,
-    directory: CohortDir,
-    run_dirs: dict[str, RunDir],
-    slots: Sequence[RunSlot],
-    tensors: Mapping[str, np.ndarray],
-    finished: Callable[[RunSlot], None],
-) -> Cohort:
-    """Stack the unfinished runs, with the tensors of the newest commit, and their writers."""
-    device, engine = session.config.device, session.engine
-    stacks = build_stacks([s for s in slots if s.result is None], session.device, engine.dtype)
-    for stack in stacks:
-        stack.load(tensors)
-    lease = held_here(session.experiment.path)
-    guard = (lambda: None) if lease is None else lease.check
-    writer = CohortWriter(directory, {slot.name: slot.writer for slot in slots}, guard)
-    pace = session.config.logging
-    return Cohort(
-        directory,
-        session.backbone,
-        stacks,
-        run_dirs,
-        writer,
-        StatusBoard(directory, run_dirs),
-        Committer(writer, pace.commit_seconds, pace.commit_share),
-        token_budget(device, session.device),
-        finished,
-        engine=engine,
-    )
-
-
-def _open(cohort: Cohort, known: set[str], session: Session, fell_back: str) -> None:
-    """Write how each run starts: its initial prompts and a first event.
-
-    Args:
-        cohort: the runs.
-        known: those that go on from a commit.
-        session: the process.
-        fell_back: why that was not the newest commit; empty: it was.
-    """
-    prompts = cohort.compose()
-    alone = session.only is not None
-    for method, slot in ((s.method, slot) for s in cohort.stacks for slot in s.slots):
-        if slot.name in known:
-            detail = f"Resumed after step {slot.step}"
-            detail += " without the rest of its cohort." if alone else "."
-            cohort.event(slot, "resumed", detail)
-            if fell_back:
-                cohort.event(slot, FELL_BACK, fell_back)
-            continue
-        mixed = prompts[slot.name].detach().cpu().float().numpy()
-        slot.writer.write_prompts(
-            "initial", {**slot.inputs, "mixed_prompt": mixed}, {"run": slot.name, "step": "0"}
-        )
-        cohort.event(
-            slot,
-            "started",
-            f"In cohort {cohort.directory.id} on {session.device}, "
-            f"process {os.getpid()}, {torch.get_num_threads()} threads. "
-            f"{session.engine.sentence()}",
-        )
-        told = session.told.get(slot.name, [])
-        for one in starting_events(slot, method, told, session.backbone):
-            cohort.event(slot, *one)
-
-
-def _interrupted(cohort: Cohort) -> None:
-    """Let the commit in work end, then say on every run that it was interrupted."""
-    with suppress(StoreError):
-        cohort.committer.close()
-    for slot in cohort.slots:
-        cohort.board.update(
-            slot.name,
-            state=RunState.STOPPED,
-            message="interrupted; resuming continues from its last commit",
-        )
-
-
-def _give_up(cohort: Cohort, sentence: str) -> None:
-    """Say on every run why its process ended; what was committed stays."""
-    for slot in cohort.slots:
-        cohort.board.update(slot.name, state=RunState.FAILED, message=sentence)
-=======
->>>>>>> main
