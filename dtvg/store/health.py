@@ -121,8 +121,12 @@ class Signs:
     @staticmethod
     def from_json(values: Mapping[str, Any]) -> Signs:
         """Return what a commit kept."""
-        known = {k: v for k, v in values.items() if k in Signs.__dataclass_fields__}
-        return Signs(**{k: list(v) if isinstance(v, list) else v for k, v in known.items()})
+        known: dict[str, Any] = {
+            k: list(v) if isinstance(v, list) else v
+            for k, v in values.items()
+            if k in Signs.__dataclass_fields__
+        }
+        return Signs(**known)
 
 
 def marks(
