@@ -94,8 +94,8 @@ def plan_splits(
     return Splits(first, second, third, (*notes, *more), rule)
 
 
-Planned = Literal["size", "halved", "official"]
-PLANNED: tuple[Planned, ...] = get_args(Planned)
+PublishedRule = Literal["size", "halved", "official"]
+PLANNED: tuple[PublishedRule, ...] = get_args(PublishedRule)
 """Rules of published tasks, any of which `data.split_rules` can name."""
 RULE_WORDS = {
     "size": "split by its official size",
