@@ -308,6 +308,8 @@ _ESCAPES = {
     "‡": r"$^{\ddagger}$",
     "°": r"$^{\circ}$",
     "*": r"$^{\ast}$",
+    "⇓": r"$^{\Downarrow}$",
+    "↓": r"$^{\downarrow}$",
     "±": r"$\pm$",
     "≤": r"$\leq$",
     "≥": r"$\geq$",

@@ -52,6 +52,8 @@ def _scores(experiment: Experiment, run: Run | None, step: int | None) -> Iterat
         compare_figure(info),
         info.table.assign(method=[shown_name(info, m) for m in info.table["method"]]),
     )
+    if info.health.notes:
+        yield View("Health of the runs", " ".join(info.health.notes), None, info.health.table)
     for one in info.primary:
         yield View("Primary comparison", one.sentence, None, None)
     if len(info.verdicts):
@@ -92,6 +94,7 @@ def _curves(experiment: Experiment, run: Run | None, step: int | None) -> Iterat
 
 
 def _membership(experiment: Experiment, run: Run | None, step: int | None) -> Iterator[View]:
+    from dtvg.analysis.compare.references import of_target
     from dtvg.analysis.run.curves import curve_info
     from dtvg.analysis.run.groups import group_info
     from dtvg.figures.curves import aligned_figure
@@ -104,7 +107,7 @@ def _membership(experiment: Experiment, run: Run | None, step: int | None) -> It
     yield View(
         f"Membership of the group: {view.name}",
         f"{len(info.steps):,} steps, {len(info.combinations):,} distinct groups.{settled}",
-        aligned_figure(info, loss, score, order=order),
+        aligned_figure(info, loss, score, order=order, lines=of_target([view], view.target).lines),
         info.timeline,
     )
     yield View(

@@ -6,7 +6,7 @@ import streamlit as st
 
 from dtvg.analysis.run.explain import ExplainInfo
 from dtvg.figures import explain as draw
-from dtvg.ui import address, cache, explain, runs, show
+from dtvg.ui import address, cache, explain, health, runs, show
 from dtvg.ui.page import is_dark, page
 
 
@@ -23,6 +23,7 @@ def body() -> None:
         st.info("No step of this run is committed yet; this page fills in while it trains.")
         address.leave()
         return
+    health.of_sources(run)
     dark, order = is_dark(), runs.order_of(experiment, run)
     step = explain.pick(groups, f"{experiment.name}-{run.name}", dark, order)
     if step is None:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import streamlit as st
 
+from dtvg.analysis.compare.references import of_target
 from dtvg.figures import groups as draw
 from dtvg.figures.curves import aligned_figure
 from dtvg.store.reader import Experiment, Run
-from dtvg.ui import address, cache, runs, show
+from dtvg.ui import address, cache, health, runs, show
 from dtvg.ui.groups import VIEWS
 from dtvg.ui.page import is_dark, link, page
 
@@ -31,6 +32,8 @@ def body() -> None:
     third.metric("Changes", f"{int((info.churn > 0).sum()):,}", help="Steps that changed it.")
     settled = "not yet" if info.settling_step is None else f"step {info.settling_step:,}"
     fourth.metric("Settled", settled, help="First step of the group that never changed again.")
+    health.of_run(run)
+    health.of_sources(run)
     view = runs.tabs("View", ("Timeline", *VIEWS), "view")
     if view == "Timeline":
         _timeline(experiment, run)
@@ -54,6 +57,7 @@ def _timeline(experiment: Experiment, run: Run) -> None:
             cache.curves((run,), quantity="score", group_by="run"),
             dark,
             order,
+            of_target((run,), run.target).lines,
         ),
         f"timeline-{key}",
         "Membership of each source over steps, with loss and validation score below",

@@ -8,7 +8,7 @@ from dtvg.analysis.tasks import TaskInfo, shown_examples, words_table
 from dtvg.errors import ConfigError
 from dtvg.figures import tasks as draw
 from dtvg.tasks.catalogue import all_tasks
-from dtvg.ui import address, cache, runs, show, tasks
+from dtvg.ui import cache, runs, show, tasks
 from dtvg.ui.page import is_dark, page
 
 SPLITS = ("train", "validation", "test")
@@ -19,7 +19,6 @@ def body() -> None:
     """Choose a task, show its facts, splits, answers and examples; then your own tasks."""
     with st.container(horizontal=True):
         name = runs.choose_there("task", list(all_tasks()), "task", "rte")
-        address.uses("folder")
         folder = st.text_input(
             "Data folder",
             key="folder",

@@ -272,8 +272,14 @@ def addresses(home: Path) -> dict[str, Any]:
     return {f"{a['page']}?{a['query']}": opened(a["page"], a["query"]) for a in given}
 
 
-def opened(page: str, query: str) -> dict[str, Any]:
-    """Open one address and return what stands on the page."""
+def opened(page: str, query: str, also: tuple[str, ...] = ()) -> dict[str, Any]:
+    """Open one address and return what stands on the page.
+
+    Args:
+        page: its module.
+        query: of the address.
+        also: choices that are wanted beside those in the address.
+    """
     from streamlit.testing.v1 import AppTest
 
     app = AppTest.from_file(str(ROOT / "pages" / f"{page}.py"), default_timeout=60)
@@ -287,7 +293,7 @@ def opened(page: str, query: str) -> dict[str, Any]:
     state = app.session_state
     found: dict[str, Any] = {
         "address": became,
-        "chosen": {k: plain(state[k]) for k in sorted({*asked, *became}) if k in state},
+        "chosen": {k: plain(state[k]) for k in sorted({*asked, *became, *also}) if k in state},
         "charts": len(charts(app)),
     }
     if page == "overview" and app.dataframe:

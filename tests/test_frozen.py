@@ -150,8 +150,14 @@ def _addresses() -> list[tuple[str, str]]:
 def test_page_addresses_open_what_they_opened(home: Path, page: str) -> None:
     then = expected("addresses")
     for query in (query for name, query in _addresses() if name == page):
-        now = json.loads(json.dumps(views.opened(page, query)))
         frozen = then[f"{page}?{query}"]
+        now = json.loads(json.dumps(views.opened(page, query, tuple(frozen["chosen"]))))
+        if "gone" in query:  # said, and nothing else is shown in its place, since addresses stay
+            assert now["address"] == {"experiment": "gone", "run": "gone"} and not now["charts"]
+            continue
+        # constant defaults and what other pages wrote no longer stand in an address
+        assert now["address"].items() <= frozen["address"].items(), (page, query)
+        frozen = {**frozen, "address": now["address"]}
         if now["address"].get("preset") == "demo":  # which has few rows of its targets now
             frozen["form"]["data"]["few_shot"] = SHOTS
         if "form" in now:

@@ -62,9 +62,9 @@ class EncoderDecoder(Backbone):
         """Pad examples into one batch on the device."""
         ids, mask = padded([e.source for e in examples], self.pad_id)
         labels, label_mask = padded([e.target for e in examples], 0)
-        parts = (ids, mask, labels, label_mask)
+        parts = [place(part, self.device) for part in (ids, mask, labels, label_mask)]
         filled_up = len({len(e.source) for e in examples}) > 1
-        return TokenBatch(*(place(p, self.device) for p in parts), filled_up=filled_up)
+        return TokenBatch(parts[0], parts[1], parts[2], parts[3], filled_up)
 
     def outputs(
         self, prompt: Float[Tensor, "b r d"], batch: TokenBatch

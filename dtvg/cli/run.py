@@ -123,6 +123,7 @@ def print_plan(config: ExperimentConfig, made: Plan) -> None:
     from rich.markup import escape
     from rich.table import Table
 
+    from dtvg.analysis.sources import planned_sentences, planned_sources
     from dtvg.jobs.answers import task_notes
     from dtvg.plan.estimate import duration, estimate, slots_text, wall_times
     from dtvg.plan.words import (
@@ -133,6 +134,7 @@ def print_plan(config: ExperimentConfig, made: Plan) -> None:
         rate_cells,
         rate_rows,
     )
+    from dtvg.store.bank import PromptBank
 
     console, cost = Console(), estimate(config, made)
     table = Table(*CohortRow._fields, title=f"Plan of '{config.name}'")
@@ -158,8 +160,9 @@ def print_plan(config: ExperimentConfig, made: Plan) -> None:
     trained = sorted(set(cost.trained_parameters.values()))
     if trained and trained[-1]:
         console.print(f"Trained parameters per run: {trained[0]:,} to {trained[-1]:,}.")
-    for note in task_notes(config):
-        console.print(f"Note: {note.sentence}", markup=False)
+    weak = planned_sentences(planned_sources(config, PromptBank().list()))
+    for sentence in [*(note.sentence for note in task_notes(config)), *weak]:
+        console.print(f"Note: {sentence}", markup=False)
     if cost.seconds is None:
         console.print("Time and memory: not known before the backbone is loaded.")
     else:
@@ -171,6 +174,7 @@ def print_outcome(experiment: Any) -> int:
     """Print method × target with mean ± std over seeds, and what did not finish."""
     from rich.console import Console
 
+    from dtvg.analysis.compare.info import compare_info
     from dtvg.analysis.compare.split_rules import split_notes
     from dtvg.cli.terminal import score_table
     from dtvg.records import RunState
@@ -178,7 +182,7 @@ def print_outcome(experiment: Any) -> int:
     console = Console()
     runs = [run for run in experiment.runs if run.role == "transfer"]
     console.print(score_table(runs))
-    for note in split_notes(runs):
+    for note in [*split_notes(runs), *compare_info(runs).health.notes]:
         console.print(note, markup=False)
     open_ends = [run for run in runs if run.state is not RunState.FINISHED]
     for run in open_ends[:10]:

@@ -59,11 +59,7 @@ def add(commands: Any) -> None:
     resume.add_argument("--on", metavar="WHERE", help=f"{ON_HELP}; default: as before")
     resume.add_argument("--quiet", action="store_true", help="no progress bars")
     report.add_report(actions)
-    together = action(
-        "merge", "make one experiment of several that differ only in seeds, targets or methods",
-        merge_runs, "+",
-    )  # fmt: skip
-    together.add_argument("--name", required=True, help="name of the new experiment")
+    _add_merge(actions)
 
 
 def _add_fork(action: Any) -> None:
@@ -113,11 +109,12 @@ def list_runs(arguments: argparse.Namespace) -> int:
     from rich.table import Table
 
     from dtvg import paths
+    from dtvg.store.health import health_of
     from dtvg.store.reader import list_runs as read_all
 
     root = arguments.runs_dir or paths.runs()
     runs = _runs(arguments) if arguments.places else read_all(root)
-    table = Table("experiment", "run", "state", "step", "validation", "test", "what")
+    table = Table("experiment", "run", "state", "step", "validation", "test", "health", "what")
     for run in runs:
         if run.role != "transfer" and not arguments.all and run.problem is None:
             continue
@@ -128,6 +125,7 @@ def list_runs(arguments: argparse.Namespace) -> int:
             f"{run.step}/{run.total_steps}",
             "" if run.score is None else f"{run.score:.4f}",
             "" if run.test_score is None else f"{run.test_score:.4f}",
+            ", ".join(mark.kind for mark in health_of(run)),
             escape(run.problem or run.message),
         )
     if not runs:
@@ -143,7 +141,9 @@ def show(arguments: argparse.Namespace) -> int:
 
     from rich.console import Console
 
+    from dtvg.analysis.sources import source_health, source_sentences
     from dtvg.cli.terminal import score_table
+    from dtvg.store.health import health_of
     from dtvg.store.reader import open_experiment, open_run, read_table, to_json
 
     console = Console()
@@ -156,13 +156,21 @@ def show(arguments: argparse.Namespace) -> int:
                 print(view.problem)
             for run in view.runs:
                 score = "" if run.score is None else f"  validation {run.score:.4f}"
-                print(f"  {run.name:<40} {run.state.value:<9} {run.step}/{run.total_steps}{score}")
+                marks = ", ".join(mark.kind for mark in health_of(run))
+                print(
+                    f"  {run.name:<40} {run.state.value:<9} {run.step}/{run.total_steps}{score}"
+                    + (f"  {marks}" if marks else "")
+                )
             console.print(score_table([r for r in view.runs if r.role == "transfer"]))
             continue
         run = open_run(experiment.path / name)
         console.print_json(json.dumps(json.loads(to_json(run))))
         if run.config is not None:
             print(run.config.to_yaml())
+        for mark in health_of(run):
+            print(f"Health: {mark.kind}. {mark.sentence}")
+        for sentence in source_sentences(source_health(run)):
+            print(f"Health: {sentence}")
         for row in read_table(run, "events").to_pylist():
             print(f"step {row['step']:>6}  {row['kind']:<14} {row['detail']}")
     return 0
@@ -320,6 +328,16 @@ def resume_runs(arguments: argparse.Namespace) -> int:
         train(experiment, scale, names or None, arguments.quiet)
         status = max(status, print_outcome(open_experiment(path)))
     return status
+
+
+def _add_merge(actions: Any) -> None:
+    """Add the action to the group `runs`."""
+    what = "make one experiment of several that differ only in seeds, targets or methods"
+    made = actions.add_parser("merge", help=what)
+    made.add_argument("places", nargs="+", metavar="EXPERIMENT")
+    made.add_argument("--runs-dir", type=Path, help="folder of experiments")
+    made.add_argument("--name", required=True, help="name of the new experiment")
+    made.set_defaults(do=merge_runs)
 
 
 def merge_runs(arguments: argparse.Namespace) -> int:

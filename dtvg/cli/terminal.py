@@ -25,11 +25,17 @@ def score_table(runs: Sequence[Run]) -> Table:
 
     from dtvg.analysis.compare.info import compare_info
     from dtvg.analysis.compare.lines import shown_name
+    from dtvg.analysis.compare.references import BELOW, Reference
 
     info = compare_info(list(runs))
     shown = info.table
     targets = list(dict.fromkeys(shown["target"]))
-    table = Table("method", *targets, title="Test score, mean ± std over seeds (percent)")
+    table = Table(
+        "method",
+        *targets,
+        title="Test score, mean ± std over seeds (percent)",
+        caption=f"{BELOW['guessing']} below guessing, {BELOW['no_transfer']} below no transfer",
+    )
     for method in dict.fromkeys(shown["method"]):
         cells = []
         for target in targets:
@@ -39,7 +45,11 @@ def score_table(runs: Sequence[Run]) -> Table:
                 continue
             first = row.iloc[0]
             spread = "" if first["n_seeds"] < 2 else f" ± {100 * first['std']:.1f}"
-            cells.append(f"{100 * first['mean']:.1f}{spread} (n={int(first['n_seeds'])})")
+            known = info.references.get(str(target), Reference())
+            below = BELOW.get(known.mark(float(first["mean"]), str(method)), "")
+            cells.append(
+                f"{100 * first['mean']:.1f}{spread} (n={int(first['n_seeds'])}) {below}".rstrip()
+            )
         table.add_row(shown_name(info, str(method)), *cells)
     return table
 

@@ -24,7 +24,14 @@ from dtvg.analysis.compare.disagreements import (
 from dtvg.analysis.compare.info import AVERAGE, CompareInfo
 from dtvg.analysis.compare.ranks import ProfileInfo, RanksInfo
 from dtvg.analysis.compare.verdicts import PairedInfo
-from dtvg.figures.theme import finish, ink, message, method_styles, style_at
+from dtvg.figures.theme import (
+    finish,
+    ink,
+    message,
+    method_styles,
+    reference_lines,
+    style_at,
+)
 
 FACETS = 6
 """Targets drawn side by side at most; with more only the average is drawn."""
@@ -58,6 +65,9 @@ def compare_figure(
         for row in info.rows:
             for trace in _dots(info, row, target, styles[row].colour):
                 figure.add_trace(trace, row=at // columns + 1, col=at % columns + 1)
+        known = info.references.get(target)
+        place = {"row": at // columns + 1, "col": at % columns + 1}
+        reference_lines(figure, known.lines if known else (), dark, upright=True, **place)
     height = 100 + lines * (60 + 26 * len(info.rows))
     key = f"compare {info.metric} {info.split}"
     finish(figure, key=key, dark=dark, x="", y="", height=height, margin_t=64, showlegend=False)
@@ -287,7 +297,11 @@ AXES = {
 
 
 def costs_figure(
-    info: CostInfo, axis: str = "seconds_alone", dark: bool = False, rows: tuple[str, ...] = ()
+    info: CostInfo,
+    axis: str = "seconds_alone",
+    dark: bool = False,
+    rows: tuple[str, ...] = (),
+    lines: Sequence[tuple[str, float]] = (),
 ) -> go.Figure:
     """Draw the score of each method over one kind of cost.
 
@@ -296,6 +310,7 @@ def costs_figure(
         axis: one of `AXES`.
         dark: for a dark page.
         rows: methods to draw; none: all.
+        lines: name and score of what scores are measured by.
     """
     table = info.table
     known = table[table["score"].notna() & table[axis].notna()]
@@ -324,6 +339,7 @@ def costs_figure(
     finish(figure, key=f"costs {axis}", dark=dark, x=AXES[axis], y="score", height=420)
     figure.update_yaxes(tickformat=".1~%")
     figure.update_xaxes(type="log" if far else "linear", nticks=8)
+    reference_lines(figure, lines, dark)
     return figure
 
 

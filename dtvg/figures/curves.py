@@ -19,6 +19,7 @@ from dtvg.figures.theme import (
     ink,
     message,
     method_styles,
+    reference_lines,
     score_range,
     style_at,
 )
@@ -49,7 +50,11 @@ LONG = 2000
 
 
 def curves_figure(
-    info: CurveInfo, dark: bool = False, order: Sequence[str] = (), height: int = 380
+    info: CurveInfo,
+    dark: bool = False,
+    order: Sequence[str] = (),
+    height: int = 380,
+    lines: Sequence[tuple[str, float]] = (),
 ) -> go.Figure:
     """Draw curves with their bands.
 
@@ -58,6 +63,7 @@ def curves_figure(
         dark: for a dark page.
         order: all series of the page, so that colours stay when some are hidden.
         height: in pixels.
+        lines: name and score of what scores are measured by.
     """
     if not info.curves:
         return message(f"No value of '{info.quantity}' yet.", dark)
@@ -82,6 +88,8 @@ def curves_figure(
     if score:
         title = y.replace(" (%)", "")
         drawn = [v for c in info.curves for v in (*c.y, *c.lower, *c.upper)]
+        drawn += [value for _, value in lines]
+        reference_lines(figure, lines, dark)
         figure.update_yaxes(
             tickformat=".1~%", title_text=title, range=score_range(drawn), **SCORE_LIMITS
         )
@@ -158,6 +166,7 @@ def aligned_figure(
     score: CurveInfo | None = None,
     dark: bool = False,
     order: Sequence[str] = (),
+    lines: Sequence[tuple[str, float]] = (),
 ) -> go.Figure:
     """Draw membership, loss and validation score over the same steps.
 
@@ -167,6 +176,7 @@ def aligned_figure(
         score: its validation score; None: no such panel.
         dark: for a dark page.
         order: all sources of the experiment, for colours.
+        lines: name and score of what the score is measured by.
     """
     if not len(info.steps):
         return message(NOTHING, dark)
@@ -197,6 +207,8 @@ def aligned_figure(
             row=row,
             col=1,
         )
+        if name == "score":
+            reference_lines(figure, lines, dark, row=row, col=1)
     finish(
         figure,
         key=f"aligned {info.run}",

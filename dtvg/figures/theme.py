@@ -204,6 +204,42 @@ def score_range(values: Sequence[float]) -> list[float] | None:
 """Of an axis of scores, so that a single point is not drawn on an axis up to 150 %."""
 
 
+def reference_lines(
+    figure: go.Figure,
+    lines: Sequence[tuple[str, float]],
+    dark: bool = False,
+    upright: bool = False,
+    **place: Any,
+) -> None:
+    """Draw scores to measure others by as dotted lines with their names.
+
+    Args:
+        figure: with its axes.
+        lines: name and score of each.
+        dark: for a dark page.
+        upright: whether scores lie along x.
+        **place: row and column of a panel.
+    """
+    colours = ink(dark)
+    for at, (name, value) in enumerate(lines):
+        note = {
+            "annotation_text": f"{name} {100 * value:.1f}",
+            "annotation_font": {"color": colours.muted, "size": 10},
+            "line": {"color": colours.muted, "width": 1.2, "dash": ("dot", "dashdot")[at % 2]},
+        }
+        if upright:
+            figure.add_vline(
+                x=value,
+                annotation_position=("bottom left", "bottom right")[at % 2],
+                **note,
+                **place,
+            )
+        else:
+            figure.add_hline(
+                y=value, annotation_position=("bottom right", "top left")[at % 2], **note, **place
+            )
+
+
 def cut_line(threshold: float, dark: bool = False) -> dict[str, Any]:
     """Return how the cut is drawn: dashed, with its value beside it."""
     colours = ink(dark)

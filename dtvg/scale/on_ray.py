@@ -100,7 +100,7 @@ class RayExecutor:
         }
         search = own_environment().get("PYTHONPATH")
         try:
-            actor = self._actor.options(
+            actor: Any = self._actor.options(
                 name=name,
                 namespace=NAMESPACE,
                 lifetime="detached",

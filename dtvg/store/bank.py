@@ -183,10 +183,6 @@ class PromptBank:
         facts["sha256"] = hashlib.sha256(content).hexdigest()
         replace_json(folder / "prompt.json", digests.with_digest(json.loads(json_text(facts))))
 
-    def list(self) -> list[TaskPrompt]:
-        """Return every readable prompt, by task and seed; damaged entries are left out."""
-        return self.sorted_out()[0]
-
     def sorted_out(self) -> tuple[list[TaskPrompt], dict[str, str]]:
         """Return every readable prompt, and what is wrong with each damaged entry by its folder."""
         found, damaged = [], {}
@@ -196,6 +192,10 @@ class PromptBank:
             except StoreError as error:
                 damaged[folder.name] = str(error)
         return sorted(found, key=lambda p: (p.task, p.seed, p.fingerprint)), damaged
+
+    def list(self) -> list[TaskPrompt]:
+        """Return every readable prompt, by task and seed; damaged entries are left out."""
+        return self.sorted_out()[0]
 
     def check(self) -> dict[str, str | None]:
         """Return every entry's folder name with what is wrong with it, None if nothing is."""

@@ -116,12 +116,16 @@ class Signs:
 
     def to_json(self) -> dict[str, Any]:
         """Return what a commit keeps."""
-        return dict(self.__dict__)
+        return {k: list(v) if isinstance(v, list) else v for k, v in self.__dict__.items()}
 
     @staticmethod
     def from_json(values: Mapping[str, Any]) -> Signs:
         """Return what a commit kept."""
-        known = {k: v for k, v in values.items() if k in Signs.__dataclass_fields__}
+        known: dict[str, Any] = {
+            k: list(v) if isinstance(v, list) else v
+            for k, v in values.items()
+            if k in Signs.__dataclass_fields__
+        }
         return Signs(**known)
 
 

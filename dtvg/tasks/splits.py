@@ -12,6 +12,7 @@ import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import zip_longest
+from typing import Literal, get_args
 
 from dtvg.errors import ConfigError, DataError
 from dtvg.tasks.spec import Example, Rule, TaskSpec
@@ -93,7 +94,8 @@ def plan_splits(
     return Splits(first, second, third, (*notes, *more), rule)
 
 
-PLANNED = ("size", "halved", "official")
+PublishedRule = Literal["size", "halved", "official"]
+PLANNED: tuple[PublishedRule, ...] = get_args(PublishedRule)
 """Rules of published tasks, any of which `data.split_rules` can name."""
 RULE_WORDS = {
     "size": "split by its official size",

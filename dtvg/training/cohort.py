@@ -486,10 +486,10 @@ def health_of_slot(slot: RunSlot, moved: float | None, end: bool) -> tuple[Mark,
 def distance_moved(run: RunDir, final: Mapping[str, Tensor]) -> float | None:
     """Return how far the mixed prompt went, as a share of the initial one's norm; None: unknown."""
     try:
-        start = read_prompts(open_run(run.path), "initial")["mixed_prompt"]
+        start = read_prompts(open_run(run.path), "initial")["mixed_prompt"].astype(np.float64)
     except (StoreError, KeyError):
         return None
-    end = final["mixed_prompt"].float().numpy()
+    end = final["mixed_prompt"].double().numpy()
     length = float(np.linalg.norm(start))
     return float(np.linalg.norm(end - start)) / length if length > 0 else None
 

@@ -85,14 +85,15 @@ def with_recorded_splits(run: RunConfig) -> RunConfig:
     """
     if run.versions is None:
         return run
-    tasks, rules = all_tasks(), dict(run.data.split_rules)
+    tasks, rules = all_tasks(), {**run.data.split_rules}
     for name in (*run.sources, run.target):
         spec = tasks.get(name)
         if spec is None or name in rules or spec.split.rule in versions.LONG_KNOWN:
             continue
         rule = run.versions.get(f"split.{name}", versions.LONG_KNOWN[0])
-        if rule in PLANNED and rule != spec.split.rule:
-            rules[name] = rule
+        planned = next((one for one in PLANNED if one == rule), None)
+        if planned is not None and planned != spec.split.rule:
+            rules[name] = planned
     if rules == run.data.split_rules:
         return run
     return run.model_copy(update={"data": run.data.model_copy(update={"split_rules": rules})})

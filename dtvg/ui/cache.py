@@ -13,10 +13,12 @@ from functools import lru_cache, partial, wraps
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
+import pandas as pd
 import plotly.graph_objects as go
 import streamlit as st
 
 from dtvg import paths
+from dtvg.analysis import sources
 from dtvg.analysis.claims.info import ClaimsInfo, claims_info
 from dtvg.analysis.compare.confdiff import run_diff
 from dtvg.analysis.compare.disagreements import DisagreementInfo, disagreement_info
@@ -190,6 +192,12 @@ explain = remember(256, False, ("steps", "sources", "events"))(explain_step)
 diff = remember(32, False, ())(run_diff)
 surrogate = remember(32, False, ())(surrogate_info)
 texts = remember(16, "Reading the examples", ("predictions",))(input_texts)
+
+
+@remember(64, False, ("steps", "sources", "evals", "events"))
+def source_health(run: Run) -> pd.DataFrame:
+    """Return `analysis.sources.source_health`, with how far weak sources count."""
+    return sources.source_health(run, groups(run))
 
 
 @remember(64, "Reading curves", ("steps", "evals"))

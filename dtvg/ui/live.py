@@ -10,12 +10,13 @@ from pathlib import Path
 
 import streamlit as st
 
+from dtvg.analysis.compare.references import of_target
 from dtvg.analysis.overview.progress import TRAINING, progress
 from dtvg.figures.curves import Y_TITLES, curves_figure
 from dtvg.figures.groups import timeline_figure
 from dtvg.records import RunState
 from dtvg.store.reader import Experiment, Run, open_experiment
-from dtvg.ui import address, cache, control, runs, show
+from dtvg.ui import address, cache, control, health, runs, show
 from dtvg.ui.page import guarded, is_dark
 from dtvg.ui.progress import stage_line
 
@@ -62,16 +63,16 @@ def follow(experiment: Experiment) -> bool:
     Returns:
         Whether it does; the run that trains is then the chosen one.
     """
-    asked = st.query_params.get("run")
+    asked = address.given("run")
     by_link = asked is not None and asked != st.session_state.get("url-run")
-    if by_link and "follow" not in st.query_params:
+    if by_link and address.given("follow") is None:
         st.session_state["follow"] = False
     address.recall("follow", address.truth, True)
     on = st.toggle("Follow what trains", key="follow", help="Always shows what trains now.")
     address.keep("follow", on, True)
     now = progress(experiment).now
     if on and now:
-        st.query_params.pop("run", None)
+        address.put("run", None)
         st.session_state["run"] = now[0].name
     return on
 
@@ -83,8 +84,7 @@ def stay() -> None:
 
 def leave_out_run() -> None:
     """Keep a followed run out of the address, which then opens on what trains by then."""
-    st.query_params.pop("run", None)
-    st.session_state["url-run"] = None
+    address.put("run", None)
 
 
 def refreshing(
@@ -154,13 +154,16 @@ def draw(experiment: Experiment, name: str, view: View, together: tuple[Run, ...
     st.progress(done / total if total else 0.0, f"{done:,} of {total:,} run steps: {text}")
     run = next(r for r in experiment.runs if r.name == name)
     st.markdown(
-        f"**{run.name}** {runs.badge(run)} step {run.step:,} of {run.total_steps:,}"
+        f"**{run.name}** {runs.badge(run)} {health.badges(run)} "
+        f"step {run.step:,} of {run.total_steps:,}"
         + (f", loss {run.loss:.3f}" if run.loss is not None else "")
         + _validation(run)
     )
     if run.message and run.state in (RunState.RUNNING, RunState.STOPPING):
         st.caption(run.message)
     runs.complain(run)
+    health.of_run(run)
+    health.of_sources(run)
     if run.state is RunState.WAITING and not run.step:
         st.info(_waits_for(experiment), icon=":material/hourglass_top:")
         return
@@ -229,7 +232,7 @@ def _charts(experiment: Experiment, run: Run, view: View, these: tuple[Run, ...]
     with right:
         score = cache.curves(shown, quantity="score", **options)
         show.figure(
-            curves_figure(score, dark),
+            curves_figure(score, dark, lines=of_target(shown, run.target).lines),
             f"live-score-{key}",
             "Validation score",
             score.table,

@@ -16,7 +16,7 @@ from dtvg.tasks.checking import keep_checked
 from dtvg.tasks.limits import UPLOAD
 from dtvg.tasks.places import ALL_ENDINGS
 from dtvg.tasks.reading import TaskData
-from dtvg.ui import show
+from dtvg.ui import address, show
 
 EXAMPLE = """\
 title: Is the review kind?
@@ -34,6 +34,7 @@ def section(backbone: str) -> None:
     Args:
         backbone: whose tokenizer writes the answers and reads the inputs.
     """
+    address.uses("folder")  # which the page's own field keeps there
     st.subheader("Tasks of your own", anchor=False)
     own, wrong = described_tasks()
     rows = [(name, spec.title, spec.described_in) for name, spec in own.items()]

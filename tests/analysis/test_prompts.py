@@ -41,7 +41,7 @@ def test_health_tells_apart_what_learned_what_did_not_and_what_is_not_known() ->
     info = bank_info([_prompt("a", 1.0), _prompt("b", 0.0)])
     assert list(info.weak["task"]) == ["b"]
     said = complaints({"a": _prompt("a", 1.0), "c": _prompt("c", 1.0, score=0.5)})
-    assert len(said) == 1 and said[0].startswith("Source c: at the commonest answer.")
+    assert len(said) == 1 and said["c"].startswith("Source c: at the commonest answer.")
 
 
 def test_the_matrix_is_what_the_grouping_compares() -> None:

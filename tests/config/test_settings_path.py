@@ -32,7 +32,8 @@ def _values(kind: Any) -> some.SearchStrategy[Any]:
     """Return values of a type, as they stand in YAML."""
     if get_origin(kind) is dict:
         key, value = get_args(kind)
-        return some.dictionaries(_values(settings_path._plain(key)), _values(value), max_size=3)
+        keys, values = (_values(settings_path._plain(one)) for one in (key, value))
+        return some.dictionaries(keys, values, max_size=3)
     if get_origin(kind) is tuple:
         return some.lists(_values(settings_path._plain(get_args(kind)[0])), max_size=4)
     if get_args(kind):

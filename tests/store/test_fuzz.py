@@ -1,4 +1,4 @@
-"""Damaged files of every kind, in every command: no traceback, and nothing damaged passes for whole.
+"""Damaged files of every kind, in every command: no traceback, and none passes for whole.
 
 The long version (`pytest -m slow`) tries 1,000 inputs; `python -m tests.store.damage SEED COUNT`
 counts what came of them.

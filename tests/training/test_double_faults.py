@@ -125,7 +125,7 @@ def test_killed_and_damaged_it_ends_as_if_unbroken_or_says_why_not(lives: Lives)
 def test_sixty_kills_with_double_faults(lives: Lives) -> None:
     rng = random.Random(1)
     seen = collections.Counter(lives.one(rng, number) for number in range(100, 160))
-    assert seen["equal"] > 20
+    assert seen["equal"] > 5  # the rest is refused, or told by verify
 
 
 if __name__ == "__main__":

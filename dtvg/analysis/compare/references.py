@@ -138,5 +138,5 @@ def of_target(runs: Sequence[Run], target: str, split: str = "validation") -> Re
     return Reference(next((g for g in (guessing(r, split) for r in mine) if g is not None), None))
 
 
-BELOW: Mapping[str, str] = {"guessing": "▼", "no_transfer": "▽"}
+BELOW: Mapping[str, str] = {"guessing": "⇓", "no_transfer": "↓"}
 """Signs of scores below a reference."""

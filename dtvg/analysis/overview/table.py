@@ -25,6 +25,7 @@ from dtvg.config import RunConfig, settings_path
 from dtvg.methods.specs import METHODS
 from dtvg.methods.specs.rates import RATE_FIELDS
 from dtvg.records import RunState
+from dtvg.store.health import health_of
 from dtvg.store.labels import NONE, Labels, read_labels
 from dtvg.store.reader import Experiment, Run, run_configs
 from dtvg.store.tables import Part, cover, parts
@@ -32,7 +33,7 @@ from dtvg.store.tables import Part, cover, parts
 TEXTS = ("experiment", "run", "state", "method", "label", "target", "role")
 """Fields with few known values: a filter tells a misspelt one."""
 NUMBERS = ("seed", "step", "steps", "progress", "loss", "validation", "test", "left", "memory")
-FIELDS = (*TEXTS, *NUMBERS, "tag", "note", "device", "sources", "started", "message")
+FIELDS = (*TEXTS, *NUMBERS, "health", "tag", "note", "device", "sources", "started", "message")
 _OWN = {"experiment", "name", "role", "sources", "target", "seed"}
 """Top-level settings that are fields already."""
 _MISSING = object()
@@ -93,6 +94,11 @@ class RunRow:
         return self.run.memory_gib or newest(self.run, "device_mem_gib")
 
     @property
+    def health(self) -> tuple[str, ...]:
+        """What is wrong with its training, in a few words each."""
+        return tuple(mark.kind for mark in health_of(self.run))
+
+    @property
     def device(self) -> str:
         """Where it trains or trained, as far as is known."""
         return self.run.device or str(self.value("device.name") or "")
@@ -124,6 +130,7 @@ _FROM_ROW: dict[str, Any] = {
     "left": lambda r: r.left,
     "memory": lambda r: r.memory,
     "device": lambda r: r.device,
+    "health": lambda r: r.health,
     "tag": lambda r: r.tags,
     "note": lambda r: " ".join(filter(None, (r.labels.note, r.shared.note))),
     "sources": lambda r: r.run.sources,
@@ -270,6 +277,14 @@ def _without_seed(row: RunRow) -> str:
     if config is None:
         return row.run.name
     return config.model_dump_json(exclude={"name", "seed"})
+
+
+def health_words(rows: Sequence[RunRow]) -> list[str]:
+    """Return what is wrong with the training of several runs, and with how many of them."""
+    count: dict[str, int] = {}
+    for kind in (kind for row in rows for kind in row.health):
+        count[kind] = count.get(kind, 0) + 1
+    return [kind if len(rows) == 1 else f"{kind} ({n})" for kind, n in count.items()]
 
 
 @dataclass(frozen=True)

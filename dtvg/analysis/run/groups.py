@@ -289,7 +289,7 @@ def _notes(run: Run, steps: Ints, table: pd.DataFrame, exact: bool) -> tuple[str
         return (only_scores(run.name),)
     if not len(steps):
         return (f"Method '{run.method}' groups no sources, or no step is committed yet.",)
-    thinned = ()
+    thinned: tuple[str, ...] = ()
     if run.config is not None and run.config.logging.gaps:
         every = run.config.logging.thin_every
         thinned = (

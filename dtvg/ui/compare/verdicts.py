@@ -9,7 +9,7 @@ import pandas as pd
 import streamlit as st
 
 from dtvg import export
-from dtvg.analysis.compare.info import CompareInfo, Split
+from dtvg.analysis.compare.info import AVERAGE, CompareInfo, Split
 from dtvg.analysis.compare.lines import (
     Cell,
     Lines,
@@ -327,6 +327,13 @@ def _over_targets(info: CompareInfo, key: str, dark: bool) -> None:
 # -- cost ----------------------------------------------------------------------------------
 
 
+def _lines_of_all(info: CompareInfo) -> list[tuple[str, float]]:
+    """Return the references of scores over all targets."""
+    place = AVERAGE if len(info.targets) > 1 else (info.targets or ("",))[0]
+    known = info.references.get(place)
+    return known.lines if known else []
+
+
 def cost(choice: Choice, dark: bool) -> None:
     """Show what each method took, next to its score."""
     info = info_of(choice)
@@ -335,7 +342,7 @@ def cost(choice: Choice, dark: bool) -> None:
     with st.spinner("Adding up what every run took", show_time=True):
         costs = info.costs
     show.figure(
-        costs_figure(costs, axis, dark, info.sheet.headline),
+        costs_figure(costs, axis, dark, info.sheet.headline, _lines_of_all(info)),
         f"cost-{choice.name}-{choice.split}-{axis}",
         "Score of each method over its cost",
         costs.table,

@@ -7,6 +7,7 @@ from collections.abc import Callable
 import streamlit as st
 
 from dtvg.analysis.compare.confdiff import experiment_diff
+from dtvg.analysis.compare.references import of_target
 from dtvg.analysis.subsets.transfer import SINGLES, TransferInfo
 from dtvg.figures.curves import curves_figure
 from dtvg.figures.subsets import coefficients_figure, transfer_figure
@@ -38,12 +39,14 @@ def curves(choice: Choice, dark: bool) -> None:
         if target in ("average", r.target) and (rows == "all" or r.method not in singles)
     )
     made = cache.curves(chosen, quantity=quantity, group_by="method")
+    asked = quantity == "score" and target != "average"
+    lines = of_target(chosen, target).lines if asked else []
     what = "Validation score" if quantity == "score" else "Training loss"
     st.subheader(f"{what} over steps", anchor=False)
     several = len({r.experiment for r in chosen}) > 1
     names = (f"{r.experiment}: {r.method}" if several else r.method for r in methods)
     show.figure(
-        curves_figure(made, dark, tuple(dict.fromkeys(names))),
+        curves_figure(made, dark, tuple(dict.fromkeys(names)), lines=lines),
         f"curves-{choice.name}-{target}-{quantity}-{rows}",
         f"{what} over steps, band over seeds",
         made.table,

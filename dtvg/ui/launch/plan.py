@@ -15,6 +15,7 @@ import pandas as pd
 import streamlit as st
 
 from dtvg import paths
+from dtvg.analysis.sources import planned_sentences, planned_sources
 from dtvg.config import DeviceConfig, ExperimentConfig
 from dtvg.config.stage_one import tuning_settings
 from dtvg.errors import DtvgError
@@ -100,6 +101,9 @@ def show(configs: Sequence[ExperimentConfig]) -> None:
         f"{there:,} of {first:,} prompts are in the bank. {steps:,} steps in all, in "
         f"{counted(cohorts, 'cohort')} of runs that train together. {_parameters(costs)}"
     )
+    weak = {s for config in configs for s in _weak(config)}
+    if weak:
+        st.warning("  \n".join(sorted(weak)), icon=":material/source:")
     if len(configs) == 1 and configs[0].scale.on != "inline":
         st.caption(_by_slots(configs[0].fingerprint(), configs[0]))
     _cohorts(plans[0], configs[0].name if len(configs) > 1 else "")
@@ -109,6 +113,11 @@ def show(configs: Sequence[ExperimentConfig]) -> None:
     device = machine.pick(configs[0].device.name, devices())
     if device is not None:
         _device(device, configs[0], most)
+
+
+def _weak(config: ExperimentConfig) -> list[str]:
+    """Name the sources that are in the prompt bank and learned nothing."""
+    return planned_sentences(planned_sources(config, prompts.bank().prompts))
 
 
 def in_bank(made: Plan, config: ExperimentConfig) -> int:

@@ -17,7 +17,8 @@ from dtvg.ui import address, runs
 LEVELS = ("Runs", "Seeds together", "Experiments")
 ANY = "any"
 STANDARD = (
-    "state", "progress", "score curve", "validation", "test", "loss curve", "left", "tag", "note",
+    "state", "progress", "score curve", "validation", "test", "health", "loss curve", "left", "tag",
+    "note",
 )  # fmt: skip
 MORE = (
     "target", "method", "seed", "loss", "step", "steps", "device", "memory", "started", "sources",

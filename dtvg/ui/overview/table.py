@@ -148,6 +148,10 @@ def _config(table: pd.DataFrame) -> dict[str, Any]:
         "memory (GiB)": kinds.NumberColumn(format="%.2f"),
         "last loss": kinds.NumberColumn(format="%.3f"),
         "tags": kinds.ListColumn(width=110),
+        "health": kinds.ListColumn(
+            help="What is wrong with its training: no gradient, no movement from the start, a "
+            "loss that never fell, saturated validation, no better than guessing."
+        ),
         "run": kinds.LinkColumn(
             pinned=True, display_text=r"[?&]run=([^&]*)", help="Opens the run in a new tab."
         ),
@@ -189,7 +193,7 @@ def _shown(row: RunRow, column: str, drawn: bool) -> Any:
         return duration(value)
     if column == "started":
         return overview.age(value)
-    if column == "tag":
+    if column in ("tag", "health"):
         return list(value) if drawn else " ".join(value)
     return ", ".join(map(str, value)) if isinstance(value, tuple) else value
 
@@ -211,6 +215,9 @@ def _group_record(group: Group, view: View, drawn: bool) -> dict[str, Any]:
                 record["n"] = count
         elif column == "state":
             record[title] = group.states()
+        elif column == "health":
+            words = overview.health_words(group.rows)
+            record[title] = words if drawn else "; ".join(words)
         elif column in ("progress", "loss", "memory", "step"):
             record[title] = group.over_seeds(column)[0]
         elif column == "left":
@@ -243,6 +250,7 @@ def _experiment_record(row: ExperimentRow, view: View, drawn: bool) -> dict[str,
         "methods": ", ".join(dict.fromkeys(r.method for r in shared if r.method)),
         "seeds": ", ".join(str(s) for s in sorted({r.seed for r in shared})),
         "started": overview.age(row.started),
+        "health": overview.health_words(row.rows) if drawn else "",
         "tags": list(labels.tags) if drawn else " ".join(labels.tags),
         "note": " ".join(filter(None, (labels.note, config.notes if config else ""))),
     }

@@ -36,11 +36,16 @@ def draw(experiments: Sequence[Experiment]) -> bool:
     names = going()
     by_name = {e.name: e.path for e in experiments}
 
+    def rows() -> None:
+        for name in names:
+            if name in by_name:
+                _row(open_experiment(by_name[name]))
+
     @st.fragment(run_every=REFRESH_SECONDS if names else LOOK_SECONDS)
     def training() -> None:
         if going() != names:
             st.rerun()
-        guarded(lambda: [_row(open_experiment(by_name[n])) for n in names if n in by_name])
+        guarded(rows)
 
     if names:
         st.header("Training now", anchor=False)
