@@ -170,7 +170,7 @@ def test_a_way_through_a_value_that_is_no_group_is_refused() -> None:
 @pytest.mark.parametrize(
     ("path", "sentence"),
     [
-        ("optim.steps", "'optim.steps' takes a whole number, at least 1 (30000 where none is"),
+        ("optim.steps", "'optim.steps' takes a whole number, at least 1 and at most 100,000,000 ("),
         ("optim.schedule", "takes one of linear, constant (linear"),
         ("methods.dare.drop", "takes a number, at least 0 and below 1 (0.5"),
         ("device", "'device' is a group of settings: name, precision, "),
