@@ -29,6 +29,7 @@ from dtvg.analysis.run.explain import explain_step
 from dtvg.analysis.run.groups import group_info
 from dtvg.analysis.run.replay import ReplayInfo, replay
 from dtvg.analysis.run.stability import StabilityInfo, stability_of
+from dtvg.analysis.run.story import StoryInfo, story_info
 from dtvg.analysis.subsets.lattice import LatticeInfo, lattice_info
 from dtvg.analysis.subsets.quality import QualityInfo, Truth, quality_info, read_truth
 from dtvg.analysis.subsets.transfer import (
@@ -198,6 +199,12 @@ texts = remember(16, "Reading the examples", ("predictions",))(input_texts)
 def source_health(run: Run) -> pd.DataFrame:
     """Return `analysis.sources.source_health`, with how far weak sources count."""
     return sources.source_health(run, groups(run))
+
+
+@remember(64, "Telling the run", ("steps", "sources", "evals", "events"))
+def story(run: Run, others: tuple[Run, ...] = ()) -> StoryInfo:
+    """Return `story_info`; `others` are the runs of other seeds."""
+    return story_info(run, groups(run), [groups(other) for other in others])
 
 
 @remember(64, "Reading curves", ("steps", "evals"))
