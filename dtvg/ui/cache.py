@@ -19,6 +19,7 @@ import streamlit as st
 
 from dtvg import paths
 from dtvg.analysis import sources
+from dtvg.analysis.claims.helped import HelpedInfo, helped_info
 from dtvg.analysis.claims.info import ClaimsInfo, claims_info
 from dtvg.analysis.compare.confdiff import run_diff
 from dtvg.analysis.compare.disagreements import DisagreementInfo, disagreement_info
@@ -229,6 +230,12 @@ def compare(
 def claims(runs: tuple[Run, ...]) -> ClaimsInfo:
     """Return `claims_info`."""
     return claims_info(runs)
+
+
+@remember(16, "Gathering groups and gains", ("steps", "sources", "evals"))
+def helped(runs: tuple[Run, ...]) -> HelpedInfo:
+    """Return `helped_info`."""
+    return helped_info(runs)
 
 
 @remember(32, "Deciding again", ("steps", "sources"))

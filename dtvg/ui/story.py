@@ -10,14 +10,6 @@ from dtvg.store.reader import Experiment, Run
 from dtvg.ui import cache, show
 from dtvg.ui.page import link
 
-KINDS = {
-    "start": ":material/play_arrow:",
-    "change": ":material/swap_horiz:",
-    "hand": ":material/front_hand:",
-    "kept": ":material/bookmark:",
-    "settled": ":material/lock:",
-}
-
 
 def headline(run: Run) -> None:
     """Show the whole run in one sentence."""
@@ -31,7 +23,7 @@ def story(experiment: Experiment, run: Run, dark: bool) -> None:
     key = f"{experiment.name}-{run.name}"
     st.subheader("What happened, in sentences", anchor=False)
     for row in info.lines.to_dict("records"):
-        _step(experiment, run, row["step"], row["sentence"], KINDS[row["kind"]])
+        _step(experiment, run, row["step"], row["sentence"])
     if len(info.moments):
         with st.expander(f"Every change ({len(info.moments):,})"):
             show.numbers(info.moments, f"{run.name}-story", f"story-{key}")
@@ -40,15 +32,16 @@ def story(experiment: Experiment, run: Run, dark: bool) -> None:
     show.notes(info.notes)
 
 
-def _step(experiment: Experiment, run: Run, step: int, sentence: str, icon: str = "") -> None:
+def _step(experiment: Experiment, run: Run, step: int, sentence: str) -> None:
     """One sentence beside the link to its step."""
-    with st.container(horizontal=True, vertical_alignment="top", gap="small"):
+    left, right = st.columns((1, 7), vertical_alignment="top")
+    with left:
         if run.config is not None and run.config.method.has_source_vectors:
             names = {"experiment": experiment.name, "run": run.name, "step": str(step)}
-            link("explain", f"Step {step:,}", **names)
+            link("explain", f":primary[Step {step:,}]", **names)
         else:
-            st.markdown(f"**Step {step:,}**", width="content")
-        st.markdown(f"{icon} {sentence}".strip())
+            st.markdown(f"Step {step:,}")
+    right.markdown(sentence)
 
 
 def _uncertain(experiment: Experiment, run: Run, info: StoryInfo, key: str) -> None:
