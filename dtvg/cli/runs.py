@@ -191,7 +191,7 @@ def tell(arguments: argparse.Namespace) -> int:
             others = [group_info(other) for other in siblings(run, runs)]
             print(f"{run.experiment}/{run.name}\n{story_info(run, others=others).text}")
             continue
-        told = [r for r in runs if r.config is not None and r.config.logs_sources and r.step > 0]
+        told = [r for r in runs if r.config is not None and r.config.logs_sources]
         for run in told:
             print(f"{run.name}: {story_info(run).sentence}")
         if not told:

@@ -12,16 +12,18 @@ import pandas as pd
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from dtvg.analysis.claims.helped import SHARE, START, TITLES, HelpedInfo
+from dtvg.analysis.claims.helped import MEAN, SHARE, START, TITLES, HelpedInfo
 from dtvg.figures.theme import finish, ink, message, source_styles, style_at
 
-CELL, HEAD = 24, 92
-"""Pixels of a source's row, and of what stands around the rows of a target."""
+CELL, HEAD, LETTER = 24, 52, 6
+"""Pixels of a source's row, of what stands around a target's rows, and of a letter below."""
 LONG = 14
 """Characters of a name on an axis."""
 FACETS = 3
 """Targets side by side in the scatter."""
 SMALL = 11
+AXES = {START: "similarity at start", MEAN: "mean similarity", SHARE: "share of steps"}
+"""Short titles, which fit side by side on a telephone."""
 
 
 def membership_figure(info: HelpedInfo, dark: bool = False) -> go.Figure:
@@ -37,22 +39,31 @@ def membership_figure(info: HelpedInfo, dark: bool = False) -> go.Figure:
     if not targets:
         return message("No run has grouped sources yet, and no single source was measured.", dark)
     rows = [len(info.order(t)) for t in targets]
-    pixels = [HEAD + CELL * n for n in rows]
+    head = HEAD + LETTER * max((len(m) for m in _methods(info)), default=0)
+    pixels = [head + CELL * n for n in rows]
     figure = make_subplots(
         rows=len(targets), cols=2, shared_yaxes=True, column_widths=[0.3, 0.7],
         row_heights=rows, horizontal_spacing=0.02,
-        vertical_spacing=min(0.9 / max(1, len(targets) - 1), HEAD / sum(pixels)),
+        vertical_spacing=min(0.9 / max(1, len(targets) - 1), head / sum(pixels)),
     )  # fmt: skip
     for place, target in enumerate(targets, 1):
         _gains(figure, info, target, place, dark)
         _shares(figure, info, target, place, dark)
     finish(
         figure, key="who helped", x="", y="", dark=dark, height=sum(pixels), showlegend=False,
-        margin={"l": 8, "r": 8, "t": 56, "b": 64}, hovermode="closest",
+        margin={"l": 8, "r": 8, "t": 56, "b": head - 40}, hovermode="closest",
     )  # fmt: skip
     for place, target in enumerate(targets, 1):
         _axes(figure, info, target, place, dark)
     return figure
+
+
+def _methods(info: HelpedInfo) -> list[str]:
+    return [_short(str(name)) for name in info.membership["method"].unique()]
+
+
+def _short(method: str) -> str:
+    return method if len(method) <= 2 * LONG else method[: 2 * LONG - 1] + "…"
 
 
 def _gains(figure: go.Figure, info: HelpedInfo, target: str, row: int, dark: bool) -> None:
@@ -137,38 +148,39 @@ def _axes(figure: go.Figure, info: HelpedInfo, target: str, row: int, dark: bool
     """Name the target above its panels, sources at the left and methods below."""
     sources = list(info.order(target))
     short = [s if len(s) <= LONG else s[: LONG - 1] + "…" for s in sources]
-    ends = [len(sources) - 0.5, -0.5]
+    rows = [len(sources) - 0.5, -0.5]
     for column in (1, 2):
         figure.update_yaxes(
-            type="category", categoryorder="array", categoryarray=sources, range=ends,
+            type="category", categoryorder="array", categoryarray=sources, range=rows,
             tickmode="array", tickvals=sources, ticktext=short, showgrid=False, ticks="",
             tickfont={"size": SMALL}, fixedrange=True, row=row, col=column,
         )  # fmt: skip
     gains = info.gains[info.gains["target"] == target]
-    reach = float(np.abs(gains[["gain", "low", "high"]].to_numpy()).max(initial=0.01)) * 1.08
+    ends = gains[["low", "high"]].to_numpy(dtype=np.float64)
+    low, high = ends.min(initial=-0.01), ends.max(initial=0.01)
+    room = 0.05 * (high - low)
     figure.update_xaxes(
-        tickformat="+.0%", nticks=3, range=[-reach, reach], tickfont={"size": SMALL}, row=row, col=1
+        tickformat="+.0%",
+        nticks=3,
+        range=[low - room, high + room],
+        tickfont={"size": SMALL},
+        row=row,
+        col=1,
     )
     runs, names = _columns(info, target)
     figure.update_xaxes(
         tickmode="array", tickvals=[at for _, at in names],
-        ticktext=[n if len(n) <= 2 * LONG else n[: 2 * LONG - 1] + "…" for n, _ in names],
-        tickangle=-25 if len(names) > 2 else 0, showgrid=False, ticks="",
+        ticktext=[_short(n) for n, _ in names],
+        tickangle=-90, showgrid=False, ticks="",
         tickfont={"size": SMALL}, fixedrange=True, row=row, col=2,
     )  # fmt: skip
     if len(runs):
         figure.update_xaxes(range=[-0.5, float(runs["column"].max()) + 0.5], row=row, col=2)
-    axes = next(figure.select_xaxes(row=row, col=1)), next(figure.select_yaxes(row=row, col=1))
-    told = "gain alone" if len(gains) else "gain not measured"
-    for text, x in ((f"<b>{target}</b>: {told}", 0.0), ("share of steps, run by run", None)):
-        start = next(figure.select_xaxes(row=row, col=2)).domain[0] if x is None else x
-        if x is not None and len(target) + len(told) > 2 * LONG:
-            text = f"<b>{target}</b><br>{told}"
-        figure.add_annotation(
-            x=start, y=axes[1].domain[1], xref="paper", yref="paper", text=text, showarrow=False,
-            xanchor="left", yanchor="bottom", align="left", yshift=4,
-            font={"size": 12, "color": ink(dark).text},
-        )  # fmt: skip
+    top = next(figure.select_yaxes(row=row, col=1)).domain[1]
+    figure.add_annotation(
+        x=0, y=top, xref="paper", yref="paper", text=f"<b>{target}</b>", showarrow=False,
+        xanchor="left", yanchor="bottom", yshift=4, font={"size": 13, "color": ink(dark).text},
+    )  # fmt: skip
 
 
 def right_figure(
@@ -191,7 +203,7 @@ def right_figure(
     titles = [_title(info, target, quantity) for quantity in drawn for target in targets]
     figure = make_subplots(
         rows=len(drawn), cols=len(targets), subplot_titles=titles,
-        vertical_spacing=0.3 / len(drawn), horizontal_spacing=0.12 / len(targets),
+        vertical_spacing=0.3 / len(drawn), horizontal_spacing=0.16 / len(targets),
     )  # fmt: skip
     sources = list(dict.fromkeys(points["source"]))
     styles = source_styles(sources, order, dark)
@@ -212,12 +224,17 @@ def right_figure(
                 figure.add_trace(trace, row=down, col=across)
             figure.add_hline(y=0, line={"color": ink(dark).zero, "width": 1}, row=down, col=across)
             kind = ".0%" if quantity == SHARE else ".2~g"
-            figure.update_xaxes(tickformat=kind, nticks=5, row=down, col=across)
+            figure.update_xaxes(
+                tickformat=kind, nticks=5, title_text=AXES[quantity], row=down, col=across
+            )
+    titles_of = [axis.title.text for axis in figure.select_xaxes()]
     finish(
         figure, key=f"rule right {' '.join(targets)}", x="", y="", dark=dark,
         height=110 + 230 * len(drawn), margin={"l": 52, "r": 8, "t": 44, "b": 96},
     )  # fmt: skip
-    figure.update_layout(legend={"y": -0.08, "yanchor": "top"})
+    for axis, title in zip(figure.select_xaxes(), titles_of, strict=True):
+        axis.title.text = title
+    figure.update_layout(legend={"y": -0.12, "yanchor": "top"})
     figure.update_yaxes(tickformat="+.0%", nticks=5)
     figure.update_annotations(font={"size": 12})
     return figure
@@ -229,7 +246,7 @@ def _title(info: HelpedInfo, target: str, quantity: str) -> str:
     row = table[(table["target"] == target) & (table["quantity"] == quantity)]
     rho = float(row["rho"].iloc[0]) if len(row) else float("nan")
     said = "ρ not defined" if np.isnan(rho) else f"ρ = {rho:+.2f}".replace("-", "−")
-    return f"<b>{target}</b>, {said}<br>{TITLES[quantity]}"
+    return f"<b>{target}</b><br>{said}"
 
 
 __all__ = ["FACETS", "membership_figure", "right_figure"]

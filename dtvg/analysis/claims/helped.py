@@ -152,7 +152,7 @@ def _membership(block: Block) -> list[list[object]]:
 def _chooses(run: Run) -> bool:
     """Whether a run's log holds groups that a rule chose."""
     config = run.config
-    return config is not None and config.logs_sources and config.method.can_hold and run.step > 0
+    return config is not None and config.logs_sources and config.method.can_hold
 
 
 def _agreeing(membership: pd.DataFrame, gains: pd.DataFrame) -> pd.DataFrame:

@@ -116,12 +116,11 @@ def _stepped(rows: pd.DataFrame) -> list[str]:
 
 
 def siblings(run: Run, runs: Sequence[Run]) -> tuple[Run, ...]:
-    """Return the other seeds of a run's method on its target that have recorded steps."""
+    """Return the other seeds of a run's method on its target that log groups."""
     return tuple(
         other
         for other in runs
         if other.problem is None
-        and other.step > 0
         and (other.target, other.method) == (run.target, run.method)
         and other.name != run.name
         and other.config is not None

@@ -18,10 +18,10 @@ def helped(choice: Choice, dark: bool) -> None:
     key = f"helped-{choice.name}"
     st.subheader("Who helped whom", anchor=False)
     st.caption(
-        "Sources from the highest measured gain down; the darker a cell, the more steps the source "
-        "was in that run's group. Where the rule is right, cells are dark at the top. Methods "
-        "stand in the order in which their groups agree with the gains, then seed with seed. A "
-        "click on a cell opens the run on Groups."
+        "Bars: what each source gained alone, the highest at the top. Cells: a column per run; the "
+        "stronger the colour, the more steps the source was in its group. Where the rule is right, "
+        "cells are filled from the top. Methods stand in the order in which their groups agree "
+        "with the gains, then seed with seed. A click on a cell opens the run on Groups."
     )
     clicked = show.figure(
         _membership(info, dark),
