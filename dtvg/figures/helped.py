@@ -19,6 +19,8 @@ CELL, HEAD, LETTER = 24, 52, 6
 """Pixels of a source's row, of what stands around a target's rows, and of a letter below."""
 LONG = 14
 """Characters of a name on an axis."""
+PANEL, GAP = 150, 100
+"""Pixels of a panel of the scatter, and between two."""
 FACETS = 3
 """Targets side by side in the scatter."""
 SMALL = 11
@@ -201,9 +203,10 @@ def right_figure(
         return message("This needs runs of `none` and of single sources.", dark)
     drawn = [q for q in TITLES if q != START or points[START].notna().any()]
     titles = [_title(info, target, quantity) for quantity in drawn for target in targets]
+    inner = PANEL * len(drawn) + GAP * (len(drawn) - 1)
     figure = make_subplots(
         rows=len(drawn), cols=len(targets), subplot_titles=titles,
-        vertical_spacing=0.3 / len(drawn), horizontal_spacing=0.16 / len(targets),
+        vertical_spacing=GAP / inner, horizontal_spacing=0.16 / len(targets),
     )  # fmt: skip
     sources = list(dict.fromkeys(points["source"]))
     styles = source_styles(sources, order, dark)
@@ -230,11 +233,11 @@ def right_figure(
     titles_of = [axis.title.text for axis in figure.select_xaxes()]
     finish(
         figure, key=f"rule right {' '.join(targets)}", x="", y="", dark=dark,
-        height=110 + 230 * len(drawn), margin={"l": 52, "r": 8, "t": 44, "b": 96},
+        height=inner + 204, margin={"l": 52, "r": 8, "t": 44, "b": 160},
     )  # fmt: skip
     for axis, title in zip(figure.select_xaxes(), titles_of, strict=True):
         axis.title.text = title
-    figure.update_layout(legend={"y": -0.12, "yanchor": "top"})
+    figure.update_layout(legend={"y": -56 / inner, "yanchor": "top"})
     figure.update_yaxes(tickformat="+.0%", nticks=5)
     figure.update_annotations(font={"size": 12})
     return figure
