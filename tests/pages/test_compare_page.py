@@ -19,6 +19,7 @@ VIEWS = (
     "Claims",
     "Curves",
     "Transfer",
+    "Who helped",
     "Subsets",
     "Settings",
     "Examples",
