@@ -85,6 +85,7 @@ class _Follower(threading.Thread):
 
     def _bring(self, mirror: RunMirror) -> bool:
         """Bring what is new of a run; what cannot be read now is for the next time."""
+        self._look()
         try:
             return mirror.bring(self._look)
         except StoreError as error:
@@ -129,12 +130,16 @@ class Mirrors:
         self._told: set[tuple[str, str]] = set()
 
     def add(self, runs: Iterable[RunDir]) -> None:
-        """Follow some more runs; starts the threads."""
+        """Follow some more runs."""
         added = list(runs)
         for follower in self._followers:
             follower.waiting += added
-            if follower.ident is None:
-                follower.start()
+
+    def start(self) -> Mirrors:
+        """Start the threads, which first import what the trackers need."""
+        for follower in self._followers:
+            follower.start()
+        return self
 
     def told(self, run: str) -> list[tuple[str, str]]:
         """Return the events that a run's log should hold and does not yet: kind and sentence."""

@@ -12,7 +12,6 @@ from tensorboard.backend.event_processing.event_file_loader import EventFileLoad
 from tensorboard.compat.proto.event_pb2 import Event
 from tensorboard.compat.proto.summary_pb2 import Summary
 from tensorboard.summary.writer.record_writer import RecordWriter
-from tensorboard.util import tensor_util
 
 from dtvg.mirrors.adapter import Facts, Row, Stored
 
@@ -62,14 +61,3 @@ class TensorBoard:
     def close(self, key: str, finished: bool) -> None:
         """Forget the file."""
         self._files.pop(key, None)
-
-
-def read_scalars(folder: Path) -> dict[str, list[tuple[int, float]]]:
-    """Return tag → steps and values of a run's folder, in the order they were written."""
-    found: dict[str, list[tuple[int, float]]] = {}
-    for path in sorted(folder.glob("events.out.tfevents.*")):
-        for event in EventFileLoader(str(path)).Load():
-            for value in event.summary.value:
-                number = float(tensor_util.make_ndarray(value.tensor).item())
-                found.setdefault(value.tag, []).append((event.step, number))
-    return found

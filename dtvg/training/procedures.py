@@ -179,6 +179,7 @@ def _open_session(
 ) -> Session:
     """Load the backbone and what else every cohort needs."""
     check_installed(config.logging)
+    mirrors = Mirrors(config.logging.mirror, lambda: bool(stop)).start()
     device = pick_device(config.device)
     threads = set_threads(config.device)
     log.info("device %s, %d threads", device, threads)
@@ -197,7 +198,7 @@ def _open_session(
         report,
         None if only is None else frozenset(only),
         given_prompts(config.prompt, kept),
-        mirrors=Mirrors(config.logging.mirror, lambda: bool(stop)),
+        mirrors=mirrors,
     )
 
 
