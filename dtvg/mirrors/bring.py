@@ -39,7 +39,7 @@ class RunMirror:
         ended = self.run.result_path.exists()
         visible = (ended, _listed(self.run, "steps"), _listed(self.run, "evals"))
         if visible == self._seen or not (ended or visible[1] or visible[2]):
-            return False
+            return self._position is not None and self._position.ended
         known = self._position or load(self.run, self.tracker)
         if known is not None and known.ended:
             return True
