@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import struct
 import sys
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -129,18 +131,30 @@ def trackio_holds(grown: Growing) -> dict[str, list[tuple[int, float]]]:
     return found
 
 
+def wandb_records(content: bytes) -> Iterator[bytes]:
+    """The records of an offline file: LevelDB's log format, after a header of 7 bytes."""
+    block, at, whole = 32768, 7, b""
+    while at + 7 <= len(content):
+        if block - at % block < 7:
+            at += block - at % block
+            continue
+        _, length, kind = struct.unpack_from("<IHB", content, at)
+        whole += content[at + 7 : at + 7 + length]
+        at += 7 + length
+        if kind in (1, 4):  # a whole record, or the last part of one
+            yield whole
+            whole = b""
+
+
 def wandb_holds(grown: Growing) -> dict[str, list[tuple[int, float]]]:
     import json
 
     from wandb.proto.wandb_internal_pb2 import Record
-    from wandb.sdk.internal.datastore import DataStore
 
     found: dict[str, list[tuple[int, float]]] = {}
     files = sorted((grown.experiment.mirrors_dir / "wandb").glob("wandb/offline-run-*/*.wandb"))
     for path in files:
-        store = DataStore()
-        store.open_for_scan(str(path))
-        while (data := store.scan_data()) is not None:
+        for data in wandb_records(path.read_bytes()):
             record = Record()
             record.ParseFromString(data)
             items = {
