@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from dtvg.analysis.claims.info import ClaimsInfo
     from dtvg.analysis.compare.info import CompareInfo
+    from dtvg.analysis.run.story import StoryInfo
     from dtvg.store import reader
 
 __all__ = [
@@ -57,6 +58,16 @@ class Run:
         from dtvg.analysis.run.explain import explain_step
 
         return explain_step(self.view, step).table
+
+    def story(self) -> StoryInfo:
+        """Return the run in plain sentences; print it, or read `.table`, `.uncertain` and
+        `.partings` (from the other seeds of its experiment) as DataFrames."""
+        from dtvg.analysis.run.groups import group_info
+        from dtvg.analysis.run.story import siblings, story_info
+        from dtvg.store import reader
+
+        others = siblings(self.view, reader.open_experiment(self.view.path.parent).runs)
+        return story_info(self.view, others=[group_info(other) for other in others])
 
     def figure(self, name: str = "membership", dark: bool = False) -> go.Figure:
         """Return one of `RUN_FIGURES` as a Plotly figure.

@@ -118,6 +118,23 @@ def _membership(experiment: Experiment, run: Run | None, step: int | None) -> It
     )
 
 
+def _story(experiment: Experiment, run: Run | None, step: int | None) -> Iterator[View]:
+    from dtvg.analysis.run.groups import group_info
+    from dtvg.analysis.run.story import siblings, story_info
+
+    view = _needed(run)
+    others = [group_info(other) for other in siblings(view, experiment.runs)]
+    info = story_info(view, others=others)
+    told = " ".join((info.sentence, *info.notes))
+    yield View(f"The story of {view.name}", told, None, info.lines.drop(columns="kind"))
+    if len(info.uncertain):
+        rows = info.uncertain[["step", "sentence"]]
+        yield View("Least certain decisions", "The smallest leads.", None, rows)
+    if len(info.partings):
+        rows = info.partings[["seed", "same", "overlap", "sentence"]]
+        yield View("Where seeds part", "Groups against the other seeds'.", None, rows)
+
+
 def _combinations(experiment: Experiment, run: Run | None, step: int | None) -> Iterator[View]:
     from dtvg.analysis.run.groups import group_info, transition_info
     from dtvg.figures.flows import together_figure, transitions_figure
@@ -217,12 +234,13 @@ VIEWS: dict[str, Maker] = {
     "curves": _curves,
     "transfer": _transfer,
     "subsets": _subsets,
+    "story": _story,
     "membership": _membership,
     "combinations": _combinations,
     "weights": _weights,
     "explain": _explain,
 }
-OF_RUN = ("subsets", "membership", "combinations", "weights", "explain")
+OF_RUN = ("subsets", "story", "membership", "combinations", "weights", "explain")
 """Views that need a run."""
 
 

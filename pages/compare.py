@@ -5,7 +5,7 @@ from __future__ import annotations
 import streamlit as st
 
 from dtvg.ui import runs, show
-from dtvg.ui.compare import claims, examples, pick, subsets, verdicts, views
+from dtvg.ui.compare import claims, examples, helped, pick, subsets, verdicts, views
 from dtvg.ui.page import is_dark, page
 
 VIEWS: dict[str, views.View] = {
@@ -14,12 +14,13 @@ VIEWS: dict[str, views.View] = {
     "Claims": claims.claims,
     "Curves": views.curves,
     "Transfer": views.transfer,
+    "Who helped": helped.helped,
     "Subsets": subsets.subsets,
     "Settings": views.settings,
     "Examples": examples.examples,
     "Cost": verdicts.cost,
 }
-WITHOUT_SCORES = ("Curves", "Settings")
+WITHOUT_SCORES = ("Curves", "Who helped", "Settings")
 """Views that show something before the first run has finished."""
 
 

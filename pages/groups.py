@@ -8,7 +8,7 @@ from dtvg.analysis.compare.references import of_target
 from dtvg.figures import groups as draw
 from dtvg.figures.curves import aligned_figure
 from dtvg.store.reader import Experiment, Run
-from dtvg.ui import address, cache, health, runs, show
+from dtvg.ui import address, cache, health, runs, show, story
 from dtvg.ui.groups import VIEWS
 from dtvg.ui.page import is_dark, link, page
 
@@ -26,6 +26,7 @@ def body() -> None:
         st.info("No step of this run is committed yet; this page fills in while it trains.")
         address.leave()
         return
+    story.headline(run)
     first, second, third, fourth = st.columns(4)
     first.metric("Steps recorded", f"{len(info.steps):,}")
     second.metric("Distinct groups", f"{len(info.combinations):,}")

@@ -11,9 +11,11 @@ from dtvg.ui.page import page
 
 TITLES = {
     "scores": "Scores and verdicts",
+    "claims": "The paper's claims",
     "curves": "Validation curves",
     "transfer": "What each source adds",
     "subsets": "Subsets and the right group",
+    "story": "The story of the run",
     "membership": "Which sources were in the group",
     "combinations": "Combinations and transitions",
     "weights": "Weights and contributions",

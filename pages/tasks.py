@@ -4,28 +4,26 @@ from __future__ import annotations
 
 import streamlit as st
 
-from dtvg.analysis.tasks import TaskInfo, shown_examples, words_table
+from dtvg.analysis.tasks import TaskInfo, words_table
 from dtvg.errors import ConfigError
 from dtvg.figures import tasks as draw
 from dtvg.tasks.catalogue import all_tasks
-from dtvg.ui import cache, runs, show, tasks
+from dtvg.ui import address, cache, runs, show, tasks
 from dtvg.ui.page import is_dark, page
-
-SPLITS = ("train", "validation", "test")
-SHOWN = 3
 
 
 def body() -> None:
     """Choose a task, show its facts, splits, answers and examples; then your own tasks."""
     with st.container(horizontal=True):
         name = runs.choose_there("task", list(all_tasks()), "task", "rte")
+        address.recall("folder", str, "")
         folder = st.text_input(
             "Data folder",
             key="folder",
-            bind="query-params",
             placeholder="<home>/datasets",
             help="A folder with one sub-folder per data set (data.folder). It is searched first.",
         )
+        address.keep("folder", folder, "")
     backbone = "demo"
     if name is not None:
         info = cache.task(name, (folder or "").strip() or None)
@@ -33,7 +31,7 @@ def body() -> None:
         if info.data is not None:
             _splits(info)
             backbone = _answers(info)
-            _examples(info, backbone)
+            tasks.examples(info, backbone)
             show.notes(info.notes)
     tasks.section(backbone)
 
@@ -78,14 +76,14 @@ def _splits(info: TaskInfo) -> None:
 def _answers(info: TaskInfo) -> str:
     """Show each class's answer as numeral and as word; return the tokenizer chosen."""
     st.subheader("Label words: numerals or words", anchor=False)
-    st.session_state.setdefault("with", "demo")
+    address.recall("with", str, "demo")
     given = st.text_input(
         "Tokenizer of",
         key="with",
-        bind="query-params",
         help="'demo', a folder with a backbone, or a hub id whose tokenizer is on this machine.",
     )
     backbone = (given or "").strip() or "demo"
+    address.keep("with", backbone, "demo")
     try:
         if info.spec.labels:
             table = words_table(info.spec, backbone)
@@ -98,27 +96,6 @@ def _answers(info: TaskInfo) -> str:
     except ConfigError as error:
         st.info(str(error), icon=":material/info:")
     return backbone
-
-
-def _examples(info: TaskInfo, backbone: str) -> None:
-    """Show some rows as they are read and answered."""
-    st.subheader("What a model reads and answers", anchor=False)
-    with st.container(horizontal=True):
-        split = runs.choose("Split", SPLITS, "split") or "train"
-        rows = len(info.data.split(split)) if info.data else 0
-        st.session_state.setdefault("row", 0)
-        st.session_state["row"] = min(int(st.session_state["row"]), max(0, rows - 1))
-        first = st.number_input("First row", 0, max(0, rows - 1), key="row", bind="query-params")
-    for row in shown_examples(info.data, split, int(first), SHOWN, backbone) if info.data else ():
-        length = "" if row.tokens is None else f" · {row.tokens} tokens"
-        st.caption(f"{split} row {row.row}{length}")
-        st.code(row.source[:4000], language=None, wrap_lines=True)
-        left, right = st.columns(2)
-        left.markdown("**Answer**" if not info.spec.labels else "**Numerals**")
-        left.code(" | ".join(row.references), language=None, wrap_lines=True)
-        if info.spec.labels:
-            right.markdown("**Words**")
-            right.code(row.word, language=None, wrap_lines=True)
 
 
 page("Tasks", "Where each task's rows are, what they look like, and what guessing scores.", body)

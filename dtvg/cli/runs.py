@@ -37,6 +37,7 @@ def add(commands: Any) -> None:
     listing = action("list", "every run with its state, step and score", list_runs, "*")
     listing.add_argument("--all", action="store_true", help="Stage I runs too")
     action("show", "one run or experiment: settings, state, result, events", show, "+")
+    action("story", "a run in plain sentences; of an experiment, each run in one", tell, "+")
     action("verify", "check run folders against the specification of the log", verify, "+")
     export = action("export", "write a table of a run or experiment", export_table, "+")
     export.add_argument("--table", choices=TABLES, default="steps")
@@ -174,6 +175,28 @@ def show(arguments: argparse.Namespace) -> int:
             print(f"Health: {sentence}")
         for row in read_table(run, "events").to_pylist():
             print(f"step {row['step']:>6}  {row['kind']:<14} {row['detail']}")
+    return 0
+
+
+def tell(arguments: argparse.Namespace) -> int:
+    """Print the story of runs; of an experiment, one sentence for each run that logs groups."""
+    from dtvg.analysis.run.groups import group_info
+    from dtvg.analysis.run.story import siblings, story_info
+    from dtvg.store.reader import open_experiment, open_run
+
+    for place in arguments.places:
+        experiment, name = locate(place, arguments.runs_dir)
+        runs = open_experiment(experiment.path).runs
+        if name is not None:
+            run = open_run(experiment.path / name)
+            others = [group_info(other) for other in siblings(run, runs)]
+            print(f"{run.experiment}/{run.name}\n{story_info(run, others=others).text}")
+            continue
+        told = [r for r in runs if r.config is not None and r.config.logs_sources]
+        for run in told:
+            print(f"{run.name}: {story_info(run).sentence}")
+        if not told:
+            print(f"{experiment.name}: no run has recorded groups.")
     return 0
 
 

@@ -19,6 +19,7 @@ import streamlit as st
 
 from dtvg import paths
 from dtvg.analysis import sources
+from dtvg.analysis.claims.helped import HelpedInfo, helped_info
 from dtvg.analysis.claims.info import ClaimsInfo, claims_info
 from dtvg.analysis.compare.confdiff import run_diff
 from dtvg.analysis.compare.disagreements import DisagreementInfo, disagreement_info
@@ -29,6 +30,7 @@ from dtvg.analysis.run.explain import explain_step
 from dtvg.analysis.run.groups import group_info
 from dtvg.analysis.run.replay import ReplayInfo, replay
 from dtvg.analysis.run.stability import StabilityInfo, stability_of
+from dtvg.analysis.run.story import StoryInfo, story_info
 from dtvg.analysis.subsets.lattice import LatticeInfo, lattice_info
 from dtvg.analysis.subsets.quality import QualityInfo, Truth, quality_info, read_truth
 from dtvg.analysis.subsets.transfer import (
@@ -200,6 +202,12 @@ def source_health(run: Run) -> pd.DataFrame:
     return sources.source_health(run, groups(run))
 
 
+@remember(64, "Telling the run", ("steps", "sources", "evals", "events"))
+def story(run: Run, others: tuple[Run, ...] = ()) -> StoryInfo:
+    """Return `story_info`; `others` are the runs of other seeds."""
+    return story_info(run, groups(run), [groups(other) for other in others])
+
+
 @remember(64, "Reading curves", ("steps", "evals"))
 def curves(runs: tuple[Run, ...], **options: Any) -> CurveInfo:
     """Return `curve_info`."""
@@ -222,6 +230,12 @@ def compare(
 def claims(runs: tuple[Run, ...]) -> ClaimsInfo:
     """Return `claims_info`."""
     return claims_info(runs)
+
+
+@remember(16, "Gathering groups and gains", ("steps", "sources", "evals"))
+def helped(runs: tuple[Run, ...]) -> HelpedInfo:
+    """Return `helped_info`."""
+    return helped_info(runs)
 
 
 @remember(32, "Deciding again", ("steps", "sources"))

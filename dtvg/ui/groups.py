@@ -18,6 +18,7 @@ from dtvg.figures.groups import (
 )
 from dtvg.store.reader import Experiment, Run
 from dtvg.ui import cache, runs, show
+from dtvg.ui.story import story
 
 View = Callable[[Experiment, Run, bool], None]
 
@@ -194,6 +195,7 @@ def scales(experiment: Experiment, run: Run, dark: bool) -> None:
 
 
 VIEWS: dict[str, View] = {
+    "Story": story,
     "Combinations": combinations,
     "Weights": weights,
     "Seeds": seeds,

@@ -153,9 +153,9 @@ def draw(experiment: Experiment, name: str, view: View, together: tuple[Run, ...
     text = ", ".join(f"{count} {state}" for state, count in states.items())
     st.progress(done / total if total else 0.0, f"{done:,} of {total:,} run steps: {text}")
     run = next(r for r in experiment.runs if r.name == name)
+    marks = " ".join(filter(None, (runs.badge(run), health.badges(run))))
     st.markdown(
-        f"**{run.name}** {runs.badge(run)} {health.badges(run)} "
-        f"step {run.step:,} of {run.total_steps:,}"
+        f"**{run.name}** {marks} step {run.step:,} of {run.total_steps:,}"
         + (f", loss {run.loss:.3f}" if run.loss is not None else "")
         + _validation(run)
     )

@@ -1,4 +1,4 @@
-"""Your own tasks on the tasks page: those there are, and adding one without code."""
+"""Rows of a task as they are read and answered, and your own tasks: those there are, a new one."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import pandas as pd
 import streamlit as st
 
 from dtvg import paths
+from dtvg.analysis.tasks import TaskInfo, shown_examples
 from dtvg.errors import DataError, DtvgError
 from dtvg.jobs.answers import trip_of
 from dtvg.jobs.uploads import Checked, check_upload
@@ -16,7 +17,11 @@ from dtvg.tasks.checking import keep_checked
 from dtvg.tasks.limits import UPLOAD
 from dtvg.tasks.places import ALL_ENDINGS
 from dtvg.tasks.reading import TaskData
-from dtvg.ui import address, show
+from dtvg.ui import address, runs, show
+
+SPLITS = ("train", "validation", "test")
+SHOWN = 3
+"""Rows shown at once."""
 
 EXAMPLE = """\
 title: Is the review kind?
@@ -28,13 +33,34 @@ metrics: [accuracy]
 """
 
 
+def examples(info: TaskInfo, backbone: str) -> None:
+    """Show some rows as they are read and answered."""
+    st.subheader("What a model reads and answers", anchor=False)
+    with st.container(horizontal=True):
+        split = runs.choose("Split", SPLITS, "split") or "train"
+        rows = len(info.data.split(split)) if info.data else 0
+        last = max(0, rows - 1)
+        address.recall("row", address.whole(0, last), 0)
+        first = st.number_input("First row", 0, last, key="row")
+        address.keep("row", first, 0)
+    for row in shown_examples(info.data, split, int(first), SHOWN, backbone) if info.data else ():
+        length = "" if row.tokens is None else f" · {row.tokens} tokens"
+        st.caption(f"{split} row {row.row}{length}")
+        st.code(row.source[:4000], language=None, wrap_lines=True)
+        left, right = st.columns(2)
+        left.markdown("**Answer**" if not info.spec.labels else "**Numerals**")
+        left.code(" | ".join(row.references), language=None, wrap_lines=True)
+        if info.spec.labels:
+            right.markdown("**Words**")
+            right.code(row.word, language=None, wrap_lines=True)
+
+
 def section(backbone: str) -> None:
     """Show the described tasks, and a form that checks and keeps another one.
 
     Args:
         backbone: whose tokenizer writes the answers and reads the inputs.
     """
-    address.uses("folder")  # which the page's own field keeps there
     st.subheader("Tasks of your own", anchor=False)
     own, wrong = described_tasks()
     rows = [(name, spec.title, spec.described_in) for name, spec in own.items()]

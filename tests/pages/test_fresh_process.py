@@ -14,10 +14,10 @@ ROOT = Path(__file__).resolve().parents[2]
 PAGES = [ROOT / "app.py", *sorted((ROOT / "pages").glob("*.py"))]
 HEAVY = ("torch", "transformers", "datasets", "peft", "accelerate", "bitsandbytes")
 VIEWS = {
-    "groups": ("Timeline", "Combinations", "Weights", "Vectors", "Scales"),
+    "groups": ("Timeline", "Story", "Combinations", "Weights", "Vectors", "Scales"),
     "compare": (
-        "Scores", "Verdicts", "Claims", "Curves", "Transfer", "Subsets", "Settings", "Examples",
-        "Cost",
+        "Scores", "Verdicts", "Claims", "Curves", "Transfer", "Who helped", "Subsets", "Settings",
+        "Examples", "Cost",
     ),
 }  # fmt: skip
 DRAW = """

@@ -93,7 +93,7 @@ def test_live_opens_at_what_trains_and_offers_it_elsewhere(home, monkeypatch, tm
         made = _draw(tmp_path, monkeypatch, "live")
         assert made.selectbox(key="run").value == "rte.moe.s0"
         made.selectbox(key="run").set_value("rte.none.s0").run()
-        made.button(key="follow").click().run()
+        made.toggle(key="follow").set_value(True).run()
         assert made.selectbox(key="run").value == "rte.moe.s0" and not made.exception
 
 

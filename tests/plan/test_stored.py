@@ -69,10 +69,10 @@ def test_a_stored_plan_holds_whatever_the_planner_would_do_now(
     ("change", "sentence"),
     [
         (lambda c: "{ half", "cannot be read"),
-        (lambda c: [], "contains something other than a plan"),
+        (lambda c: [], "contains no JSON object"),
         (lambda c: {**c, "version": 2}, "newer dtvg"),
         (lambda c: {**c, "experiment": "other"}, "is the plan of experiment 'other'"),
-        (lambda c: {**c, "slots": 0}, "has 0 slots"),
+        (lambda c: {**c, "slots": 0}, "field 'slots' is not what it should be"),
         (lambda c: {**c, "cohorts": c["cohorts"][:-1]}, "lacks a run"),
         (lambda c: {**c, "cohorts": c["cohorts"][1:]}, "starts a run from one"),
         (lambda c: {**c, "cohorts": [*c["cohorts"], _strange()]}, "names a run that"),

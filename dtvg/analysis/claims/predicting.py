@@ -216,7 +216,7 @@ def _from_grams(block: Block, seed: int, sources: Sequence[str]) -> tuple[Floats
 
 def effects_of(one: Measured) -> dict[str, Effect]:
     """Return both correlations and their difference on one target."""
-    orders = _orders(len(one.sources))
+    orders = orders_of(len(one.sources))
     drawn = {}
     ranked = [average_ranks(gains)[orders] for gains in one.gains]  # orders keep the ranks
     for name, similarity in ((VECTORS, one.vectors), (PROMPTS, one.prompts)):
@@ -248,7 +248,7 @@ def _effect(one: Measured, drawn: Floats, most: float) -> Effect:
     )
 
 
-def _orders(n: int) -> npt.NDArray[np.int64]:
+def orders_of(n: int) -> npt.NDArray[np.int64]:
     """Return orders of n sources `[orders n]`, the first as they are: all, or random ones."""
     if n <= WHOLE:
         return np.array(list(permutations(range(n))), dtype=np.int64)

@@ -1,0 +1,65 @@
+"""Groups tells a run in sentences; Compare sets groups beside gains and opens a run on a click."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from dtvg.store.reader import Experiment, open_experiment
+from dtvg.ui import cache
+from tests.analysis.factory import record
+from tests.pages.charts import charts
+
+PAGES = Path(__file__).resolve().parents[2] / "pages"
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("stories")
+    record(folder / "runs")
+    return folder
+
+
+def _draw(home: Path, patch: pytest.MonkeyPatch, page: str, **query: str) -> AppTest:
+    patch.setenv("DTVG_HOME", str(home))
+    made = AppTest.from_file(str(PAGES / f"{page}.py"), default_timeout=60)
+    for key, value in {"experiment": "trial", **query}.items():
+        made.query_params[key] = value
+    made.run()
+    assert not made.exception and not made.error
+    return made
+
+
+def _experiment(home: Path) -> Experiment:
+    return open_experiment(home / "runs" / "trial")
+
+
+def test_groups_begins_with_one_sentence_and_tells_the_story(home, monkeypatch) -> None:
+    made = _draw(home, monkeypatch, "groups", run="lake.dtvg.s0", view="Story")
+    run = next(r for r in _experiment(home).runs if r.name == "lake.dtvg.s0")
+    said = [element.value for element in made.markdown]
+    story = cache.story(run)
+    assert said[0] == story.sentence and story.sentence.startswith("In the group: ")
+    for sentence in story.lines["sentence"]:
+        assert sentence in said
+    titles = [element.value for element in made.subheader]
+    assert {"Least certain decisions", "Where seeds part"} <= set(titles)
+    assert sum(text.startswith("Seed ") for text in said) == 2
+
+
+def test_who_helped_draws_every_run_and_measures_the_rule(home, monkeypatch) -> None:
+    made = _draw(home, monkeypatch, "compare", view="Who helped")
+    info = cache.helped(tuple(r for r in _experiment(home).runs if r.role == "transfer"))
+    screen, scatter = (c["figure"] for c in charts(made))
+    cells = [t for t in screen["data"] if t["type"] == "heatmap"]
+    assert len(cells) == 2 and "dtvg" in screen["layout"]["xaxis2"]["ticktext"]
+    # a higher place in the list of sources scores higher in these runs
+    assert info.order("lake")[0] == "dune" == cells[0]["y"][0]
+    assert {trace["name"] for trace in scatter["data"]} == {"amber", "birch", "cedar", "dune"}
+    rho = info.correlations.set_index(["target", "quantity"])["rho"]
+    assert f"ρ = {rho['lake', 'share']:+.2f}".replace("-", "−") in info.sentences()[0]
+    assert info.sentences()[0] in [element.value for element in made.markdown]
+    places = [c for row in cells[0]["customdata"] for c in row if c[0]]
+    assert {c[0] for c in places} >= {f"trial/lake.dtvg.s{s}" for s in range(3)}
