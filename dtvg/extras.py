@@ -17,6 +17,10 @@ EXTRAS = {
     "gguf": ("gguf", "accelerate"),
     "ray": ("ray",),
     "slurm": ("submitit",),
+    "tensorboard": ("tensorboard",),
+    "wandb": ("wandb",),
+    "mlflow": ("mlflow",),
+    "trackio": ("trackio",),
 }
 """Extra of `pyproject.toml` → the modules that come with it."""
 

@@ -61,9 +61,11 @@ def run_config(
     """
     from dtvg import paths
     from dtvg.jobs.readiness import require_given, require_tasks
+    from dtvg.mirrors.adapter import check_installed
     from dtvg.plan import plan
     from dtvg.scale.driver import placed
 
+    check_installed(config.logging)
     require_tasks(config)
     require_given(config)
     scale = placed(config.scale, on)
@@ -103,7 +105,10 @@ def train(
     from contextlib import nullcontext
 
     from dtvg.cli.terminal import progress_bars
+    from dtvg.mirrors.adapter import check_installed
+    from dtvg.store.layout import load_experiment
 
+    check_installed(load_experiment(experiment.path)[1].logging)
     bars = nullcontext(lambda progress: None) if quiet else progress_bars()
     with experiment.lock(), bars as report:  # before torch is loaded, which takes seconds
         if scale.on == "inline":

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dtvg.cli import compare
+from dtvg.cli import compare, mirror
 from dtvg.cli import compare as agreement
 from dtvg.cli import compare as report
 from dtvg.cli.places import locate
@@ -60,6 +60,7 @@ def add(commands: Any) -> None:
     resume.add_argument("--on", metavar="WHERE", help=f"{ON_HELP}; default: as before")
     resume.add_argument("--quiet", action="store_true", help="no progress bars")
     report.add_report(actions)
+    mirror.add(action)
     _add_merge(actions)
 
 

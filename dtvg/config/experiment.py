@@ -276,7 +276,7 @@ class ExperimentConfig(_Shared):
 
         What is not declared, or came later and is at its default, changes nothing.
         """
-        content = self.model_dump(mode="json", exclude={"scale"})
+        content = self.model_dump(mode="json", exclude={"scale": True, "logging": {"mirror"}})
         if not self.hypothesis.declared:
             del content["hypothesis"]
         if not self.seeds_of:

@@ -16,6 +16,8 @@ from dtvg.names import NAME_PATTERN
 Name = Annotated[str, Field(pattern=NAME_PATTERN)]
 Detail = Literal["full", "thinned", "scores"]
 """How much of a run is kept."""
+Tracker = Literal["tensorboard", "wandb", "mlflow", "trackio"]
+"""Where scalars can be mirrored to."""
 
 
 class Section(BaseModel):
@@ -297,6 +299,12 @@ class LoggingConfig(Section):
     thin_every: int = Field(
         10, ge=3, le=10**8, description="k: a thinned run logs every k-th step."
     )
+    mirror: tuple[Tracker, ...] = Field(
+        (),
+        exclude_if=lambda trackers: not trackers,
+        description="Trackers that get scalars, group sizes and membership as they are committed: "
+        "tensorboard, wandb (offline), mlflow, trackio; part of no run and no fingerprint.",
+    )
 
     def of_run(self, names: tuple[str, ...], place: int) -> LoggingConfig:
         """Return the settings of one run: its detail is settled.
@@ -309,12 +317,14 @@ class LoggingConfig(Section):
         detail: Detail = named[0] if named else self.detail
         if detail == "full" and self.full_seeds is not None and place >= self.full_seeds:
             detail = "thinned"
-        return self.model_copy(update={"detail": detail, "detail_of": {}, "full_seeds": None})
+        settled = {"detail": detail, "detail_of": {}, "full_seeds": None, "mirror": ()}
+        return self.model_copy(update=settled)
 
     @property
     def whole(self) -> LoggingConfig:
         """The same settings with everything kept."""
-        return self.model_copy(update={"detail": "full", "detail_of": {}, "full_seeds": None})
+        settled = {"detail": "full", "detail_of": {}, "full_seeds": None, "mirror": ()}
+        return self.model_copy(update=settled)
 
     @property
     def gaps(self) -> bool:

@@ -15,6 +15,7 @@ from dtvg.config import ExperimentConfig, Problem
 from dtvg.errors import ConfigError, DataError
 from dtvg.jobs.answers import task_notes
 from dtvg.jobs.devices import Device, pick
+from dtvg.mirrors.adapter import check_installed
 from dtvg.store.given import misfits
 from dtvg.store.layout import free_name
 from dtvg.tasks.catalogue import find_task
@@ -30,7 +31,7 @@ class Finding(Problem):
     """One thing to know about a configuration on this machine.
 
     Its kind is `taken`, `too_many`, `backbone`, `task`, `data`, `template`, `folder`, `given`,
-    `answers`, `device` or `precision`.
+    `answers`, `mirror`, `device` or `precision`.
     """
 
     blocks: bool
@@ -54,6 +55,7 @@ def findings(config: ExperimentConfig, runs_dir: Path, devices: list[Device]) ->
         *_tasks("targets", config.targets, config.data.folder),
         *_given(config),
         *_notes(config),
+        *_mirrors(config),
         *(_device(config, devices) if config.scale.on in ("inline", "local") else ()),
     ]
 
@@ -73,6 +75,14 @@ def count_runs(config: ExperimentConfig) -> int:
     sources = len(config.sources)
     each = sum(m.run_count(sources) * len(config.seeds_for(m)) for m in config.methods)
     return len(config.targets) * each
+
+
+def _mirrors(config: ExperimentConfig) -> list[Finding]:
+    try:
+        check_installed(config.logging)
+    except ConfigError as error:
+        return [Finding(("logging", "mirror"), "mirror", str(error), True)]
+    return []
 
 
 def _offline() -> bool:

@@ -39,6 +39,9 @@ from dtvg.store.provenance import provenance
 from dtvg.store.versions import of_run, versions_of_all
 from dtvg.versions import Version, Versions
 
+NO_RUNS = ("cohorts", "mirrors")
+"""Folders of an experiment that are no runs."""
+
 
 @dataclass(frozen=True)
 class RunDir:
@@ -200,6 +203,11 @@ class ExperimentDir:
         return self.path / "digests.json"
 
     @property
+    def mirrors_dir(self) -> Path:
+        """What trackers keep of its runs in files of their own."""
+        return self.path / "mirrors"
+
+    @property
     def log_path(self) -> Path:
         """What the process working on it printed."""
         return self.path / "log.txt"
@@ -219,7 +227,7 @@ class ExperimentDir:
                 found = sorted(e.name for e in entries if e.is_dir())
         except OSError:
             return []
-        return [RunDir(self.path / n) for n in found if n != "cohorts" and not n.startswith(".")]
+        return [RunDir(self.path / n) for n in found if n not in NO_RUNS and not n.startswith(".")]
 
     def cohorts(self) -> list[CohortDir]:
         """Return the folders of cohorts there are."""
@@ -289,12 +297,13 @@ def _create(experiment: ExperimentDir, config: ExperimentConfig, versions: Versi
                 f"settings ({changed}); choose another name (--set name=...) or another --runs-dir."
                 f"{_one_of_many(changed)}"
             )
+        if stored.logging.mirror != config.logging.mirror:
+            check_unchanged(experiment, stored)
+            _write_settings(experiment, config)
     else:
         made = versions_of_all(config) if versions is None else dict(versions)
         replace_json(experiment.versions_path, made)
-        content = config.to_yaml().encode()
-        replace_bytes(experiment.config_path, content)
-        _note_digest(experiment, hashlib.sha256(content).hexdigest())
+        _write_settings(experiment, config)
     recorded = experiment.versions
     for run in config.runs():
         add_run(experiment, run, recorded)
@@ -309,6 +318,12 @@ def _one_of_many(changed: str) -> str:
         " Experiments of different names that differ only in seeds, targets or methods are "
         "compared as one."
     )
+
+
+def _write_settings(experiment: ExperimentDir, config: ExperimentConfig) -> None:
+    content = config.to_yaml().encode()
+    replace_bytes(experiment.config_path, content)
+    _note_digest(experiment, hashlib.sha256(content).hexdigest())
 
 
 def _note_digest(experiment: ExperimentDir, digest: str) -> None:
@@ -398,9 +413,10 @@ def make_durable(run: RunDir) -> None:
 def _differing(stored: ExperimentConfig, config: ExperimentConfig) -> list[str]:
     """Return the settings that differ, and rates that methods take from elsewhere.
 
-    Where it trains may be another place.
+    Where it trains, and where its scalars are mirrored to, may be other places.
     """
-    stored = stored.model_copy(update={"scale": config.scale})
+    logging = stored.logging.model_copy(update={"mirror": config.logging.mirror})
+    stored = stored.model_copy(update={"scale": config.scale, "logging": logging})
     if stored != config:
         return list(differences(stored, config, ExperimentConfig))
     if [run.optim for run in stored.runs()] == [run.optim for run in config.runs()]:

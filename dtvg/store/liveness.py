@@ -346,7 +346,7 @@ def status_files(folder: Path) -> list[Path]:
             names = sorted(e.name for e in entries if e.is_dir() and e.name[0] != ".")
     except OSError:
         return []
-    return [folder / name / "status.json" for name in names if name != "cohorts"]
+    return [folder / n / "status.json" for n in names if n not in ("cohorts", "mirrors")]
 
 
 def age_of(path: Path) -> float | None:

@@ -79,6 +79,8 @@ def delete(experiment: ExperimentDir, run: str | None = None) -> Deleted:
     """
     origin = experiment.path if run is None else experiment.run(run).path
     name = experiment.name if run is None else f"{experiment.name}/{run}"
+    if run == "mirrors":
+        raise StoreError(f"'{name}' is no run: trackers keep their files in it.")
     if run == "cohorts":
         raise StoreError(
             f"'{name}' is no run: it contains the newest state of all runs of '{experiment.name}', "

@@ -8,6 +8,7 @@ kept commits can be forked.
 from __future__ import annotations
 
 import time
+from collections.abc import Callable, Iterable
 from functools import partial
 
 from dtvg.methods.base import HELD
@@ -25,13 +26,23 @@ CONTROL_SECONDS = 0.5
 """How often control files are looked for."""
 
 
-def train(cohort: Cohort, stop: StopWish, report: Report = lambda progress: None) -> None:
+Remarks = Callable[[str], Iterable[tuple[str, str]]]
+"""Run → kinds and sentences that its events should say now, each once."""
+
+
+def train(
+    cohort: Cohort,
+    stop: StopWish,
+    report: Report = lambda progress: None,
+    remarks: Remarks = lambda run: (),
+) -> None:
     """Train a cohort until every run has finished, stopped or failed.
 
     Args:
         cohort: prepared runs; those resumed carry their state.
         stop: becomes true when this process should commit and stop.
         report: told about progress about twice a second.
+        remarks: asked as often.
     """
     total = sum(slot.config.total_steps for slot in cohort.slots)
     looked = 0.0
@@ -52,6 +63,9 @@ def train(cohort: Cohort, stop: StopWish, report: Report = lambda progress: None
             stop.committing = bool(stop)
             cohort.obey(bool(stop))
             stop.committing = False
+            for slot in cohort.slots:
+                for remark in remarks(slot.name):
+                    cohort.event(slot, *remark)
             report(_progress(cohort, total))
             looked = time.monotonic()
         if cohort.committer.due():

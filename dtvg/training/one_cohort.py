@@ -18,6 +18,7 @@ import torch
 from dtvg.backbones.base import Backbone
 from dtvg.config import ExperimentConfig, RunConfig
 from dtvg.errors import DtvgError, JobError, StoreError
+from dtvg.mirrors.follow import Mirrors
 from dtvg.plan.graph import CohortPlan, Plan
 from dtvg.records import RunState
 from dtvg.store.bank import PromptBank
@@ -71,6 +72,8 @@ class Session:
     """Per run: facts for its result, known before it starts."""
     refused: dict[str, str] = field(default_factory=dict)
     """Stage I runs that cannot go on: why, in one sentence."""
+    mirrors: Mirrors = field(default_factory=Mirrors)
+    """Follow what is committed."""
 
     def wanted(self, run: RunConfig) -> bool:
         """Whether this process works on a transfer run."""
@@ -137,7 +140,8 @@ def _train_held(
             if slot.result is not None:
                 cohort.conclude(slot)
         _open(cohort, set(meta["runs"]), session, str(meta.get(FELL_BACK) or ""))
-        train(cohort, session.stop, session.report)
+        session.mirrors.add(run_dirs.values())
+        train(cohort, session.stop, session.report, session.mirrors.told)
         cohort.committer.close()
     except DtvgError as error:
         _give_up(cohort, str(error))

@@ -20,6 +20,8 @@ from dtvg.backbones.base import Backbone
 from dtvg.backbones.loading import load_backbone
 from dtvg.config import ExperimentConfig, RunConfig
 from dtvg.errors import NumericsError, StoreError
+from dtvg.mirrors.adapter import check_installed
+from dtvg.mirrors.follow import Mirrors
 from dtvg.plan.graph import CohortPlan, Plan
 from dtvg.plan.stored import keep_plan, stored_plan
 from dtvg.store import trash
@@ -94,10 +96,11 @@ def run_experiment(
         made = keep_plan(experiment, config, config.scale.slots)
         session = _open_session(experiment, config, made, stop, report, only, bank)
         before(session.plan)
-        for cohort in session.plan.cohorts:
-            stop.look()
-            if not stop and _taken_over(session, cohort):
-                train_cohort(session, cohort)
+        with session.mirrors:
+            for cohort in session.plan.cohorts:
+                stop.look()
+                if not stop and _taken_over(session, cohort):
+                    train_cohort(session, cohort)
         clear(experiment, "stop")
         if stop.interrupted:
             raise KeyboardInterrupt
@@ -140,7 +143,8 @@ def run_cohort(
         (planned,) = (c for c in session.plan.cohorts if c.id == cohort)
         stop.look()
         if not stop:
-            train_cohort(session, planned)
+            with session.mirrors:
+                train_cohort(session, planned)
 
 
 def train_cohort(session: Session, cohort: CohortPlan) -> None:
@@ -174,6 +178,8 @@ def _open_session(
     bank: PromptBank | None,
 ) -> Session:
     """Load the backbone and what else every cohort needs."""
+    check_installed(config.logging)
+    mirrors = Mirrors(config.logging.mirror, lambda: bool(stop)).start()
     device = pick_device(config.device)
     threads = set_threads(config.device)
     log.info("device %s, %d threads", device, threads)
@@ -192,6 +198,7 @@ def _open_session(
         report,
         None if only is None else frozenset(only),
         given_prompts(config.prompt, kept),
+        mirrors=mirrors,
     )
 
 
