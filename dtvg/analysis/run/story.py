@@ -6,8 +6,9 @@ numbers are those of `group_info` and of the log. docs/method.md "Reading a run"
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -463,7 +464,7 @@ def _kept(run: Run, info: GroupInfo) -> list[tuple[int, str, str]]:
     return [(int(info.steps[row]), "kept", text)]
 
 
-def _change(row: dict[str, object], lead_of: str, unit: str) -> str:
+def _change(row: Mapping[Any, Any], lead_of: str, unit: str) -> str:
     """Tell one change: who, how surely, for how long, and what loss and score did after."""
     # "+" joins the names of a table's cell
     joined, left = (str(row[k]).split(" + ") if row[k] else [] for k in ("joined", "left"))
