@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import streamlit as st
 
+from dtvg.ui import people
+
 PAGES: dict[str, list[tuple[str, str, str]]] = {
     "Experiments": [
         ("pages/overview.py", "Overview", ":material/table_rows:"),
@@ -38,6 +40,8 @@ def main() -> None:
     """Choose the page and run it."""
     st.set_page_config(page_title="DTVG workbench", page_icon=ICON, layout="wide")
     st.html(CLOSER)
+    people.gate()
+    people.badge()
     sections = {
         section: [
             st.Page(file, title=title, icon=icon, default=file == "pages/overview.py")

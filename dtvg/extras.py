@@ -17,6 +17,7 @@ EXTRAS = {
     "gguf": ("gguf", "accelerate"),
     "ray": ("ray",),
     "slurm": ("submitit",),
+    "server": ("streamlit", "plotly", "authlib"),
 }
 """Extra of `pyproject.toml` → the modules that come with it."""
 

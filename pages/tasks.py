@@ -8,7 +8,7 @@ from dtvg.analysis.tasks import TaskInfo, shown_examples, words_table
 from dtvg.errors import ConfigError
 from dtvg.figures import tasks as draw
 from dtvg.tasks.catalogue import all_tasks
-from dtvg.ui import cache, runs, show, tasks
+from dtvg.ui import cache, people, runs, show, tasks
 from dtvg.ui.page import is_dark, page
 
 SPLITS = ("train", "validation", "test")
@@ -25,7 +25,9 @@ def body() -> None:
             bind="query-params",
             placeholder="<home>/datasets",
             help="A folder with one sub-folder per data set (data.folder). It is searched first.",
+            disabled=not people.may_change(),
         )
+        folder = folder if people.may_change() else None  # a viewer reads no folder by name
     backbone = "demo"
     if name is not None:
         info = cache.task(name, (folder or "").strip() or None)
@@ -84,8 +86,10 @@ def _answers(info: TaskInfo) -> str:
         key="with",
         bind="query-params",
         help="'demo', a folder with a backbone, or a hub id whose tokenizer is on this machine.",
+        disabled=not people.may_change(),
     )
     backbone = (given or "").strip() or "demo"
+    backbone = backbone if people.may_change() else "demo"
     try:
         if info.spec.labels:
             table = words_table(info.spec, backbone)

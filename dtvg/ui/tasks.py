@@ -16,7 +16,7 @@ from dtvg.tasks.checking import keep_checked
 from dtvg.tasks.limits import UPLOAD
 from dtvg.tasks.places import ALL_ENDINGS
 from dtvg.tasks.reading import TaskData
-from dtvg.ui import address, show
+from dtvg.ui import address, people, show
 
 EXAMPLE = """\
 title: Is the review kind?
@@ -48,6 +48,8 @@ def section(backbone: str) -> None:
             f"None yet. A task is a YAML file in {paths.home() / 'tasks'}; the form below checks "
             "one and saves it there."
         )
+    if people.only_looks("add tasks"):
+        return
     with st.expander("Add a task", icon=":material/add:"):
         _form(backbone)
 
@@ -77,12 +79,13 @@ def _form(backbone: str) -> None:
     if not check and not keep:
         return
     try:
-        with st.spinner("Reading the files"):
+        with st.spinner("Reading the files"), people.acting("check task", what=name.strip()):
             done = check_upload(name.strip(), text, uploads, backbone)
         if keep:
             if not done.sound:
                 raise DataError(done.problems[0])
-            path = keep_checked(done.name, text, uploads)
+            with people.acting("upload task", what=done.name):
+                path = keep_checked(done.name, text, uploads)
             st.success(
                 f"Saved as {path}. You can now use its name everywhere.", icon=":material/check:"
             )
