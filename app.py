@@ -40,8 +40,6 @@ def main() -> None:
     """Choose the page and run it."""
     st.set_page_config(page_title="DTVG workbench", page_icon=ICON, layout="wide")
     st.html(CLOSER)
-    people.gate()
-    people.badge()
     sections = {
         section: [
             st.Page(file, title=title, icon=icon, default=file == "pages/overview.py")
@@ -49,7 +47,10 @@ def main() -> None:
         ]
         for section, entries in PAGES.items()
     }
-    st.navigation(sections).run()
+    chosen = st.navigation(sections, position="sidebar" if people.is_open() else "hidden")
+    people.gate()
+    people.badge()
+    chosen.run()
 
 
 main()

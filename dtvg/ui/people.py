@@ -194,6 +194,11 @@ def _with_login(known: PeopleConfig) -> Person | Closed:
 # ---- what is drawn
 
 
+def is_open() -> bool:
+    """Whether the pages are shown to whom is looking."""
+    return isinstance(decide(), Person)
+
+
 def gate() -> None:
     """Show nothing more to whom nothing is shown: say why, or ask for the login."""
     found = decide()
