@@ -32,17 +32,17 @@ PEOPLE = "operators: {emails: [anna@example.org]}\nviewers: {emails: ['@example.
 def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("store")
     make_store.make(folder, "made", runs=2, steps=60, sources=3, distinct=2)
-    run = folder / "made" / RUN
-    (run / "result.json").unlink()
-    now = time.time() + 900
-    live = {"state": "running", "host": "elsewhere", "heartbeat": now, "updated_at": now, "pid": 7}
-    replace_json(run / "status.json", {**(read_json(run / "status.json") or {}), **live})
+    (folder / "made" / RUN / "result.json").unlink()
     return folder
 
 
 @pytest.fixture
 def home(store: Path, own_home: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     shutil.copytree(store, own_home / "runs")
+    status = own_home / "runs" / "made" / RUN / "status.json"
+    now = time.time()
+    live = {"state": "running", "host": "elsewhere", "heartbeat": now, "updated_at": now, "pid": 7}
+    replace_json(status, {**(read_json(status) or {}), **live})
     monkeypatch.delenv(desk.INSECURE, raising=False)
     return own_home
 
