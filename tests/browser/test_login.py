@@ -118,6 +118,7 @@ def test_a_viewer_looks_and_an_operator_acts(shared: App, browser: sync_api.Brow
 
     viewer = _logged_in(browser, shared, "ben")
     viewer.get_by_text("ben@example.net · viewer").wait_for()
+    _beat(shared)
     viewer.goto(live)
     viewer.get_by_text("You can look at this, but not change it").wait_for()
     assert not viewer.get_by_role("button", name="Stop").count()
