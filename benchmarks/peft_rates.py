@@ -22,6 +22,7 @@ from dtvg import paths
 from dtvg.backbones.base import Backbone, Encoded
 from dtvg.backbones.loading import load_backbone
 from dtvg.config import RunConfig, load_config
+from dtvg.config.rates import settings_of
 from dtvg.store.reader import Run, open_experiment, read_prompts, read_table
 from dtvg.training.batches import TokenisedTask, batch_rows, tokenise
 from dtvg.training.devices import set_threads
@@ -65,15 +66,20 @@ def collate(rows: Sequence[Encoded], pad: int) -> dict[str, torch.Tensor]:
     return {"input_ids": ids, "attention_mask": mask, "labels": labels}
 
 
-def train(wrapped: Any, task: TokenisedTask, config: RunConfig, pad: int) -> list[float]:
-    """Tune PEFT's prompt as the run was tuned; return the loss of every step."""
-    optim = config.optim
+def rate_of(config: RunConfig, what: str) -> float:
+    """Return the run's rate of its prompt, or its `decay`."""
+    return float(getattr(config.optim, settings_of(config.method)[what]))
+
+
+def train(
+    wrapped: Any, task: TokenisedTask, config: RunConfig, pad: int, steps: int
+) -> list[float]:
+    """Tune PEFT's prompt as the run was tuned, for its first steps; return their losses."""
+    optim, rate = config.optim, rate_of(config, "prompt")
     prompt = prompt_of(wrapped)
-    adam = torch.optim.AdamW(
-        [prompt], lr=optim.lr_stage1, weight_decay=optim.weight_decay_stage1
-    )  # fmt: skip
+    adam = torch.optim.AdamW([prompt], lr=rate, weight_decay=rate_of(config, "decay"))
     losses = []
-    for step in range(1, config.total_steps + 1):
+    for step in range(1, steps + 1):
         chosen = batch_rows(
             task.fingerprint, config.data.seed, config.seed, optim.batch_size, step, len(task.train)
         )
@@ -81,7 +87,7 @@ def train(wrapped: Any, task: TokenisedTask, config: RunConfig, pad: int) -> lis
         loss = wrapped(**batch).loss
         loss.backward()
         torch.nn.utils.clip_grad_norm_([prompt], optim.clip_norm)
-        adam.param_groups[0]["lr"] = optim.lr_stage1 * rate_factor(step, config.total_steps, optim)
+        adam.param_groups[0]["lr"] = rate * rate_factor(step, config.total_steps, optim)
         adam.step()
         adam.zero_grad()
         losses.append(float(loss.detach()))
@@ -107,29 +113,34 @@ def accuracy(wrapped: Any, task: TokenisedTask, config: RunConfig, backbone: Bac
     return right / len(rows)
 
 
-def beside(run: Run, backbone: Backbone) -> dict[str, Any]:
-    """Train one finished run again with PEFT; return both scores and losses."""
+def beside(run: Run, backbone: Backbone, first: int | None = None) -> dict[str, Any]:
+    """Train one run again with PEFT; return both scores and losses.
+
+    Args:
+        run: finished, or trained for `first` steps.
+        backbone: the frozen model.
+        first: compare the losses of that many steps only; None: all of them, and the scores.
+    """
     config = run.config
+    if config is None:
+        raise SystemExit(f"The configuration of '{run.name}' cannot be read.")
     task = tokenise(config.target, backbone, config.data)
     wrapped = wrap(backbone, read_prompts(run, "initial")["mixed_prompt"])
-    losses = train(wrapped, task, config, backbone.pad_id)
-    theirs = accuracy(wrapped, task, config, backbone)
-    with torch.no_grad():
-        prompt_of(wrapped).copy_(torch.as_tensor(read_prompts(run, "final")["mixed_prompt"]))
-    own = accuracy(wrapped, task, config, backbone)
-    ours = read_table(run, "steps").column("loss").to_pylist()
+    losses = train(wrapped, task, config, backbone.pad_id, first or config.total_steps)
+    ours = read_table(run, "steps").column("loss").to_pylist()[: len(losses)]
+    row: dict[str, Any] = {"run": run.name, "rate": rate_of(config, "prompt"), "steps": len(losses)}
+    apart = np.abs(np.array(ours) - np.array(losses))
+    row["largest difference of losses"] = float(apart.max())
     last = max(1, len(losses) // 10)
-    return {
-        "run": run.name,
-        "rate": config.optim.lr_stage1,
-        "steps": len(losses),
-        "ours": own,
-        "PEFT": theirs,
-        "our loss, step 1": ours[0],
-        "PEFT loss, step 1": losses[0],
-        "our loss, last tenth": float(np.mean(ours[-last:])),
-        "PEFT loss, last tenth": float(np.mean(losses[-last:])),
-    }
+    row["our loss, last tenth"] = float(np.mean(ours[-last:]))
+    row["PEFT loss, last tenth"] = float(np.mean(losses[-last:]))
+    if first is None:
+        row["PEFT, test"] = accuracy(wrapped, task, config, backbone)
+        final = read_prompts(run, "final")["mixed_prompt"]
+        with torch.no_grad():
+            prompt_of(wrapped).copy_(torch.as_tensor(final))
+        row["ours, test"] = accuracy(wrapped, task, config, backbone)
+    return row
 
 
 def main() -> None:
@@ -139,17 +150,20 @@ def main() -> None:
     parser.add_argument("--set", dest="overrides", action="append", default=[])
     parser.add_argument("--runs-dir", type=Path)
     parser.add_argument("--out", type=Path, default=Path("peft_rates.json"))
+    parser.add_argument("--run", help="only this run")
+    parser.add_argument("--steps", type=int, help="only the losses of the first steps, no scores")
     options = parser.parse_args()
     config = load_config(options.file, options.overrides)
     rows = json.loads(options.out.read_text()) if options.out.exists() else []
     done = {row["run"] for row in rows}
     runs = open_experiment((options.runs_dir or paths.runs()) / config.name).runs
-    todo = [r for r in runs if r.role == "transfer" and r.result is not None and r.name not in done]
+    todo = [r for r in runs if r.role == "transfer" and r.name not in done]
+    todo = [r for r in todo if options.run in (None, r.name) and (options.steps or r.result)]
     if todo:
         set_threads(config.device)
         backbone = load_backbone(config.backbone, "cpu", config.device.precision)
         for run in todo:
-            rows.append(beside(run, backbone))
+            rows.append(beside(run, backbone, options.steps))
             options.out.write_text(json.dumps(rows, indent=1) + "\n")
     machine.show()
     print(machine.table(rows))

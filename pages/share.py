@@ -17,6 +17,7 @@ TITLES = {
     "membership": "Which sources were in the group",
     "combinations": "Combinations and transitions",
     "weights": "Weights and contributions",
+    "claims": "The paper's claims",
     "explain": "One decision in full",
 }
 

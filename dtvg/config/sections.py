@@ -290,10 +290,13 @@ class LoggingConfig(Section):
     full_seeds: int | None = Field(
         None,
         ge=0,
+        le=10**6,
         description="Only the first N seeds keep full detail, those after them thinned; empty: "
         "all of them.",
     )
-    thin_every: int = Field(10, ge=3, description="k: a thinned run logs every k-th step.")
+    thin_every: int = Field(
+        10, ge=3, le=10**8, description="k: a thinned run logs every k-th step."
+    )
 
     def of_run(self, names: tuple[str, ...], place: int) -> LoggingConfig:
         """Return the settings of one run: its detail is settled.
@@ -389,12 +392,18 @@ class ScaleConfig(Section):
         "where device.name is cuda, or auto finds any.",
     )
     memory_gib: float | None = Field(
-        None, gt=0, description="Memory of a cohort asked for on Ray and Slurm; empty: not asked."
+        None,
+        gt=0,
+        le=10**6,
+        description="Memory of a cohort asked for on Ray and Slurm; empty: not asked.",
     )
     partition: str | None = Field(None, description="Slurm partition; empty: the default one.")
     account: str | None = Field(None, description="Slurm account.")
     minutes: int | None = Field(
-        None, ge=1, description="Slurm time limit of a job; a cohort goes on in the next job."
+        None,
+        ge=1,
+        le=10**7,
+        description="Slurm time limit of a job; a cohort goes on in the next job.",
     )
     grace_seconds: int = Field(
         90, ge=5, le=3600, description="Slurm warns a job so long before its limit or preemption."

@@ -98,11 +98,16 @@ class Leaf:
             return "a mapping such as {name: value}"
         if self.entry is not None:
             return "a list such as [one, two]"
-        limits = [f"{_BOUNDS[key]} {limit:g}" for key, limit in self.bounds.items()]
+        limits = [f"{_BOUNDS[key]} {_written(limit)}" for key, limit in self.bounds.items()]
         kind = _KINDS.get(self.kind, "a value")
         return ", ".join([kind, " and ".join(limits)] if limits else [kind]) + (
             ", or null" if self.empty else ""
         )
+
+
+def _written(limit: float) -> str:
+    """A limit as people write it: 100,000,000, not 1e+08."""
+    return f"{limit:,}" if isinstance(limit, int) else f"{limit:g}"
 
 
 # ---- which settings there are

@@ -85,7 +85,11 @@ def test_other_versions_and_forks_stay_apart(root: Path) -> None:
     assert len(pool([root / "arr0", root / "arr1"]).pools) == 2
     study(root, "fork", methods=["dtvg"], seeds=[5])
     about = root / "fork" / "lake.dtvg.s5" / "provenance.json"
-    about.write_text(json.dumps({**json.loads(about.read_text()), "fork_of": {"run": "x"}}))
+    about.write_text(
+        json.dumps(
+            {**json.loads(about.read_text()), "fork_of": {"experiment": "e", "run": "x", "step": 1}}
+        )
+    )
     assert len(pool([root / "arr0", root / "fork"]).pools) == 2
 
 

@@ -116,7 +116,7 @@ def test_notes_and_runs_agree_for_every_method() -> None:
 
 
 def test_sections_and_runs_are_judged_with_the_same_words() -> None:
-    with pytest.raises(ConfigError, match="^device: 'precision': must be 'float32', "):
+    with pytest.raises(ConfigError, match="^device: 'precision': must be 'auto', 'float32', "):
         build(DeviceConfig, {"precision": "float8"}, "device")
     run = build_config(BASE).runs()[0].model_dump(mode="json")
     with pytest.raises(ConfigError, match="Unknown key 'method.x'"):

@@ -32,7 +32,8 @@ def _values(kind: Any) -> some.SearchStrategy[Any]:
     """Return values of a type, as they stand in YAML."""
     if get_origin(kind) is dict:
         key, value = get_args(kind)
-        return some.dictionaries(_values(settings_path._plain(key)), _values(value), max_size=3)
+        keys, values = (_values(settings_path._plain(one)) for one in (key, value))
+        return some.dictionaries(keys, values, max_size=3)
     if get_origin(kind) is tuple:
         return some.lists(_values(settings_path._plain(get_args(kind)[0])), max_size=4)
     if get_args(kind):
@@ -169,7 +170,7 @@ def test_a_way_through_a_value_that_is_no_group_is_refused() -> None:
 @pytest.mark.parametrize(
     ("path", "sentence"),
     [
-        ("optim.steps", "'optim.steps' takes a whole number, at least 1 (30000 where none is"),
+        ("optim.steps", "'optim.steps' takes a whole number, at least 1 and at most 100,000,000 ("),
         ("optim.schedule", "takes one of linear, constant (linear"),
         ("methods.dare.drop", "takes a number, at least 0 and below 1 (0.5"),
         ("device", "'device' is a group of settings: name, precision, "),
