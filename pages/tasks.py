@@ -8,7 +8,7 @@ from dtvg.analysis.tasks import TaskInfo, shown_examples, words_table
 from dtvg.errors import ConfigError
 from dtvg.figures import tasks as draw
 from dtvg.tasks.catalogue import all_tasks
-from dtvg.ui import cache, people, runs, show, tasks
+from dtvg.ui import cache, runs, show, tasks
 from dtvg.ui.page import is_dark, page
 
 SPLITS = ("train", "validation", "test")
@@ -19,18 +19,10 @@ def body() -> None:
     """Choose a task, show its facts, splits, answers and examples; then your own tasks."""
     with st.container(horizontal=True):
         name = runs.choose_there("task", list(all_tasks()), "task", "rte")
-        folder = st.text_input(
-            "Data folder",
-            key="folder",
-            bind="query-params",
-            placeholder="<home>/datasets",
-            help="A folder with one sub-folder per data set (data.folder). It is searched first.",
-            disabled=not people.may_change(),
-        )
-        folder = folder if people.may_change() else None  # a viewer reads no folder by name
+        folder = tasks.data_folder()
     backbone = "demo"
     if name is not None:
-        info = cache.task(name, (folder or "").strip() or None)
+        info = cache.task(name, folder)
         _facts(info)
         if info.data is not None:
             _splits(info)
@@ -80,16 +72,7 @@ def _splits(info: TaskInfo) -> None:
 def _answers(info: TaskInfo) -> str:
     """Show each class's answer as numeral and as word; return the tokenizer chosen."""
     st.subheader("Label words: numerals or words", anchor=False)
-    st.session_state.setdefault("with", "demo")
-    given = st.text_input(
-        "Tokenizer of",
-        key="with",
-        bind="query-params",
-        help="'demo', a folder with a backbone, or a hub id whose tokenizer is on this machine.",
-        disabled=not people.may_change(),
-    )
-    backbone = (given or "").strip() or "demo"
-    backbone = backbone if people.may_change() else "demo"
+    backbone = tasks.tokenizer()
     try:
         if info.spec.labels:
             table = words_table(info.spec, backbone)

@@ -28,6 +28,34 @@ metrics: [accuracy]
 """
 
 
+def data_folder() -> str | None:
+    """Let one name the folder that is searched first; a viewer reads no folder by name."""
+    allowed = people.may_change()
+    given = st.text_input(
+        "Data folder",
+        key="folder",
+        bind="query-params",
+        placeholder="<home>/datasets",
+        help="A folder with one sub-folder per data set (data.folder). It is searched first.",
+        disabled=not allowed,
+    )
+    return ((given or "").strip() or None) if allowed else None
+
+
+def tokenizer() -> str:
+    """Let one name the backbone whose tokenizer writes the answers; the demo's for a viewer."""
+    allowed = people.may_change()
+    st.session_state.setdefault("with", "demo")
+    given = st.text_input(
+        "Tokenizer of",
+        key="with",
+        bind="query-params",
+        help="'demo', a folder with a backbone, or a hub id whose tokenizer is on this machine.",
+        disabled=not allowed,
+    )
+    return ((given or "").strip() or "demo") if allowed else "demo"
+
+
 def section(backbone: str) -> None:
     """Show the described tasks, and a form that checks and keeps another one.
 
