@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import streamlit as st
 
+from dtvg.ui import people
+
 PAGES: dict[str, list[tuple[str, str, str]]] = {
     "Experiments": [
         ("pages/overview.py", "Overview", ":material/table_rows:"),
@@ -45,7 +47,10 @@ def main() -> None:
         ]
         for section, entries in PAGES.items()
     }
-    st.navigation(sections).run()
+    chosen = st.navigation(sections, position="sidebar" if people.is_open() else "hidden")
+    people.gate()
+    people.badge()
+    chosen.run()
 
 
 main()

@@ -21,6 +21,7 @@ EXTRAS = {
     "wandb": ("wandb",),
     "mlflow": ("mlflow",),
     "trackio": ("trackio",),
+    "server": ("streamlit", "plotly", "authlib"),
 }
 """Extra of `pyproject.toml` → the modules that come with it."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import streamlit as st
 
-from dtvg.ui import forms
+from dtvg.ui import forms, people
 from dtvg.ui.launch import draft as launch_draft
 from dtvg.ui.launch import form as launch_form
 from dtvg.ui.launch import grid, plan, start
@@ -14,6 +14,9 @@ from dtvg.ui.page import guarded, page
 
 def body() -> None:
     """Choose a start, fill the form, see the plan, start."""
+    if people.only_looks("launch experiments"):
+        guarded(launch_queue.show)
+        return
     draft = start.choose()
     if draft is None:
         return

@@ -8,7 +8,7 @@ from dtvg.analysis.tasks import TaskInfo, words_table
 from dtvg.errors import ConfigError
 from dtvg.figures import tasks as draw
 from dtvg.tasks.catalogue import all_tasks
-from dtvg.ui import address, cache, runs, show, tasks
+from dtvg.ui import cache, runs, show, tasks
 from dtvg.ui.page import is_dark, page
 
 
@@ -16,17 +16,10 @@ def body() -> None:
     """Choose a task, show its facts, splits, answers and examples; then your own tasks."""
     with st.container(horizontal=True):
         name = runs.choose_there("task", list(all_tasks()), "task", "rte")
-        address.recall("folder", str, "")
-        folder = st.text_input(
-            "Data folder",
-            key="folder",
-            placeholder="<home>/datasets",
-            help="A folder with one sub-folder per data set (data.folder). It is searched first.",
-        )
-        address.keep("folder", folder, "")
+        folder = tasks.data_folder()
     backbone = "demo"
     if name is not None:
-        info = cache.task(name, (folder or "").strip() or None)
+        info = cache.task(name, folder)
         _facts(info)
         if info.data is not None:
             _splits(info)
@@ -76,14 +69,7 @@ def _splits(info: TaskInfo) -> None:
 def _answers(info: TaskInfo) -> str:
     """Show each class's answer as numeral and as word; return the tokenizer chosen."""
     st.subheader("Label words: numerals or words", anchor=False)
-    address.recall("with", str, "demo")
-    given = st.text_input(
-        "Tokenizer of",
-        key="with",
-        help="'demo', a folder with a backbone, or a hub id whose tokenizer is on this machine.",
-    )
-    backbone = (given or "").strip() or "demo"
-    address.keep("with", backbone, "demo")
+    backbone = tasks.tokenizer()
     try:
         if info.spec.labels:
             table = words_table(info.spec, backbone)

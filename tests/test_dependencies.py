@@ -32,6 +32,7 @@ DISTRIBUTIONS = {
 """Where a distribution has another name than its module."""
 
 BY_ANOTHER = {
+    "authlib": "streamlit logs people in with it; dtvg looks whether it is there",
     "accelerate": "transformers loads quantised weights with it (device_map)",
     "kaleido": "plotly makes image files with it; dtvg looks whether it is there",
     "bitsandbytes": "transformers quantises with it; dtvg looks whether it is there",

@@ -1,8 +1,9 @@
-"""`dtvg app`: start the app, from any folder, on this machine only."""
+"""`dtvg app`: start the app, from any folder; on this machine only, unless others may log in."""
 
 from __future__ import annotations
 
 import argparse
+import os
 import socket
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,19 @@ def add(commands: Any) -> None:
         type=int,
         help="port of the app (default: the first free one from 8501 on)",
     )
+    command.add_argument(
+        "--host",
+        "--server.address",
+        default=ADDRESS,
+        help="address to serve (default: %(default)s, this machine only); any other needs the "
+        "login of docs/server.md",
+    )
+    command.add_argument(
+        "--insecure",
+        action="store_true",
+        help="serve other machines without a login: everybody who reaches the app may launch, "
+        "stop and delete",
+    )
     command.set_defaults(do=start, streamlit=[])
 
 
@@ -30,7 +44,8 @@ def start(arguments: argparse.Namespace) -> int:
     """Start the app and serve it until Ctrl-C.
 
     Raises:
-        ConfigError: the app's packages are missing, or an option is unknown.
+        ConfigError: the app's packages are missing, an option is unknown, or others would reach
+            the app without a login.
         JobError: the port is taken.
         StoreError: the folder for runs and prompts cannot be written.
     """
@@ -47,16 +62,51 @@ def start(arguments: argparse.Namespace) -> int:
     require("app", "The app")
     check_writable(paths.home())
     options = ["--server.showEmailPrompt", "false", "--browser.gatherUsageStats", "false"]
-    options += ["--server.address", ADDRESS]
+    options += ["--server.address", arguments.host]
+    options += _allowed(arguments)
     if arguments.port is not None:
-        check_port(arguments.port)
+        check_port(arguments.port, arguments.host)
         options += ["--server.port", str(arguments.port)]
     print(f"Experiments and prompts are kept in {paths.home()}.", flush=True)
     return serve(paths.app(), [*options, *arguments.streamlit])
 
 
-def check_port(port: int) -> None:
-    """Refuse a port that cannot be served.
+def _allowed(arguments: argparse.Namespace) -> list[str]:
+    """Return the options for who is let in: the names under which a browser may ask for the app.
+
+    Raises:
+        ConfigError: others would reach the app without a login, or nobody could log in.
+    """
+    from dtvg.config.people import people
+    from dtvg.errors import ConfigError
+    from dtvg.ui import people as desk
+
+    known, here = people(), desk.is_loopback(arguments.host)
+    if arguments.insecure:
+        os.environ[desk.INSECURE] = "1"
+    if known is not None:
+        elsewhere = any(o.startswith("--secrets.files") for o in arguments.streamlit)
+        problem = None if elsewhere else desk.login_problem()
+        if problem:
+            raise ConfigError(problem)
+    elif not here and not desk.is_insecure():
+        raise ConfigError(
+            f"On {arguments.host} other machines reach the app, and nobody has to log in. Set up "
+            "the login (docs/server.md), or add --insecure to let everybody in who reaches it."
+        )
+    names = desk.public_names()
+    if known is None and desk.is_insecure():
+        names = ["*"]
+    elif not here and arguments.host not in ("0.0.0.0", "::"):
+        names.append(arguments.host)
+    if not names:
+        return []
+    local = ["localhost", "127.0.0.1", "[::1]"]
+    return [word for name in (*local, *names) for word in ("--server.allowedHosts", name)]
+
+
+def check_port(port: int, host: str = ADDRESS) -> None:
+    """Refuse a port or an address that cannot be served.
 
     Raises:
         ConfigError: it is not a port number.
@@ -66,13 +116,14 @@ def check_port(port: int) -> None:
 
     if not 0 < port < 65536:
         raise ConfigError(f"Port {port} does not exist. Allowed: 1 to 65535, e.g. --port 8502.")
-    with socket.socket() as probe:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            probe.bind((ADDRESS, port))
+            probe.bind((host, port))
         except OSError as error:
             raise JobError(
-                f"Port {port} of {ADDRESS} cannot be used ({error.strerror}); give another, e.g. "
+                f"Port {port} of {host} cannot be used ({error.strerror}); give another, e.g. "
                 f"`dtvg app --port {port + 1 if 1023 < port < 65535 else 8501}`, or none to take "
                 "the first free one."
             ) from None

@@ -13,6 +13,7 @@ from functools import partial
 
 from dtvg.methods.base import HELD
 from dtvg.records import RunState
+from dtvg.store import audit
 from dtvg.store.fork import keep_state
 from dtvg.store.holds import VALUES, detail, wanted
 from dtvg.store.status import clear, requested
@@ -59,6 +60,7 @@ def train(
         cohort.evaluate()
         if stop or time.monotonic() - looked > CONTROL_SECONDS:
             stop.look()
+            note_people(cohort)
             hold_sources(cohort)
             stop.committing = bool(stop)
             cohort.obey(bool(stop))
@@ -106,6 +108,20 @@ def hold_sources(cohort: Cohort) -> None:
                 slot.note["held"] = {**slot.note.get("held", {}), source: kind}
                 cohort.write_rows()
                 cohort.event(slot, kind, detail(source, kind, slot.step), subject=source)
+    if met:
+        cohort.commit(wait=True)
+        for run, word in met:
+            clear(run, word)
+
+
+def note_people(cohort: Cohort) -> None:
+    """Write down as events who did what to the runs, as the app of a shared server noted it."""
+    met = []
+    for slot in cohort.slots:
+        run = cohort.run_dirs[slot.name]
+        for word, sentence in audit.told(run):
+            met.append((run, word))
+            cohort.event(slot, audit.EVENT, sentence)
     if met:
         cohort.commit(wait=True)
         for run, word in met:

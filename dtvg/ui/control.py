@@ -14,6 +14,7 @@ from dtvg.store import holds
 from dtvg.store.fork import fork, kept_steps
 from dtvg.store.layout import ExperimentDir
 from dtvg.store.reader import Experiment, Run
+from dtvg.ui import people
 from dtvg.ui.page import guarded, link, say_until_read
 
 START_SECONDS = 60.0
@@ -46,6 +47,8 @@ def buttons(experiment: Experiment, example: bool) -> None:
         st.caption("This is a recorded example: you can look at it, but not change it.")
         link("launch", "Train it yourself", clone=experiment.name)
         return
+    if people.only_looks():
+        return
     folder = ExperimentDir(experiment.path)
     working, here = _is_trained(experiment), launcher.can_kill(folder)
     unfinished = any(r.state.resumable for r in experiment.runs if r.problem is None)
@@ -73,7 +76,8 @@ def buttons(experiment: Experiment, example: bool) -> None:
 
 def _resume(folder: ExperimentDir) -> None:
     try:
-        launcher.resume(folder)
+        with people.acting("resume", folder):
+            launcher.resume(folder)
     except DtvgError as error:
         say_until_read(error)
         return
@@ -84,7 +88,8 @@ def _resume(folder: ExperimentDir) -> None:
 
 def _stop(folder: ExperimentDir) -> None:
     try:
-        asked = launcher.stop(folder)
+        with people.acting("stop", folder):
+            asked = launcher.stop(folder)
     except DtvgError as error:
         say_until_read(error)
         return
@@ -100,7 +105,8 @@ def _give_free(folder: ExperimentDir) -> None:
         )
         if st.button("Count it as lost", type="primary"):
             try:
-                launcher.give_free(folder)
+                with people.acting("count as lost", folder):
+                    launcher.give_free(folder)
             except DtvgError as error:
                 say_until_read(error)
                 return
@@ -122,14 +128,16 @@ def kill_popover(folder: ExperimentDir, label: str = "Kill") -> None:
         )
         if st.button("Kill the process", type="primary", key=f"kill-{folder.name}"):
             try:
-                st.toast(f"Killed: {_names(launcher.kill_all(folder))}.")
+                with people.acting("kill", folder):
+                    ended = launcher.kill_all(folder)
+                st.toast(f"Killed: {_names(ended)}.")
             except DtvgError as error:
                 say_until_read(error)
 
 
 def hold_source(run: Run) -> None:
     """Draw pin, ban and free for a run that trains and decides its group by a rule."""
-    if run.state is not RunState.RUNNING or run.config is None:
+    if run.state is not RunState.RUNNING or run.config is None or not people.may_change():
         return
     if not run.config.method.can_hold or not run.sources:
         return
@@ -155,7 +163,7 @@ def hold_source(run: Run) -> None:
 def fork_popover(run: Run) -> None:
     """Draw what makes a new experiment from a run's newest commit and trains it on."""
     kept = kept_steps(run)
-    if not run.step or (run.result is not None and not kept):
+    if not run.step or (run.result is not None and not kept) or not people.may_change():
         return
     with st.popover("Fork", icon=":material/call_split:"):
         st.caption(
@@ -178,8 +186,10 @@ def fork_popover(run: Run) -> None:
         if st.button("Fork and train", type="primary", key=f"fork-{run.name}"):
             try:
                 changes = [line.strip() for line in text.splitlines() if line.strip()]
-                made = fork(run, name.strip() or None, changes, at=at)
-                job = queue.add(made)
+                with people.acting("fork", ExperimentDir(run.path.parent), [run.name], name):
+                    made = fork(run, name.strip() or None, changes, at=at)
+                    job = queue.add(made)
+                people.launched(made)
             except DtvgError as error:
                 say_until_read(error)
                 return
@@ -191,7 +201,8 @@ def fork_popover(run: Run) -> None:
 
 def _hold(run: Run, source: str, kind: str) -> None:
     try:
-        holds.ask(run, source, kind)  # type: ignore[arg-type]
+        with people.acting(kind, ExperimentDir(run.path.parent), [run.name], source):
+            holds.ask(run, source, kind)  # type: ignore[arg-type]
     except DtvgError as error:
         say_until_read(error)
         return

@@ -9,7 +9,7 @@ from dtvg.analysis.overview.fleet import FleetInfo, fleet_info
 from dtvg.jobs import launcher
 from dtvg.store.layout import ExperimentDir
 from dtvg.store.status import request
-from dtvg.ui import address
+from dtvg.ui import address, people
 
 PERCENT = st.column_config.ProgressColumn(format="percent", min_value=0.0, max_value=1.0)
 SECONDS = st.column_config.NumberColumn("last sign", format="%.0f s ago")
@@ -62,13 +62,14 @@ def cohort_panel(info: FleetInfo) -> None:
     address.keep("cohort", chosen)
     experiment, _, cohort = str(chosen).partition("/")
     folder = ExperimentDir(paths.runs() / experiment)
-    if st.button(
+    if people.button(
         "Stop this cohort",
         icon=":material/stop_circle:",
         help="It commits and stops at its next step, on whatever machine it trains; resuming the "
         "experiment continues it.",
     ):
-        request(folder.cohort(cohort), "stop")
+        with people.acting("stop", what=f"{experiment}/{cohort}"):
+            request(folder.cohort(cohort), "stop")
         st.toast(f"{cohort} was asked to stop.")
     with st.expander("Log of its worker"):
         text = launcher.tail_of(folder.cohort(cohort).log_path) or "Nothing was printed."

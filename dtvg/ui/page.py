@@ -12,7 +12,7 @@ from streamlit.runtime.pages_manager import PagesManager
 
 from dtvg.errors import DtvgError
 from dtvg.jobs import queue
-from dtvg.ui import address
+from dtvg.ui import address, people
 
 log = logging.getLogger(__name__)
 
@@ -32,6 +32,7 @@ def page(title: str, subtitle: str, body: Callable[[], None]) -> None:
             apology with where the details are.
     """
     _through_the_app()
+    people.gate()  # also where a page is opened without app.py
     with contextlib.suppress(DtvgError, OSError):
         queue.ensure()  # whatever page is opened first brings a killed queue back
     st.title(title, anchor=False)

@@ -16,7 +16,7 @@ from dtvg.exchange.outgoing import as_zip, export, from_bank
 from dtvg.jobs.launcher import run_import
 from dtvg.store import trash
 from dtvg.store.bank import PromptBank, TaskPrompt
-from dtvg.ui import cache, runs
+from dtvg.ui import cache, people, runs
 from dtvg.ui.show import counted
 
 
@@ -118,10 +118,11 @@ def delete(bank: Bank) -> None:
         "A deleted prompt is tuned again by the next experiment that needs it. Finished runs keep "
         f"copies of theirs. The trash, below the overview's table, keeps it {trash.KEPT_DAYS} days."
     )
-    if st.button("Move to the trash", icon=":material/delete:", disabled=not chosen):
+    if people.button("Move to the trash", icon=":material/delete:", disabled=not chosen):
         try:
             for name in chosen:
-                trash.delete_prompt(name)
+                with people.acting("delete prompt", what=name):
+                    trash.delete_prompt(name)
         except DtvgError as error:
             st.error(str(error), icon=":material/error:")
             return
@@ -144,6 +145,8 @@ def _options(task: str, backbone: str, part: str) -> list[str]:
 def upload() -> None:
     """Let one import a prompt: the files of an adapter, a .safetensors or a .pt file."""
     st.subheader("Import", anchor=False)
+    if people.only_looks("import prompts"):
+        return
     with st.form("import", border=True):
         files = st.file_uploader(
             "Prompt",
@@ -184,7 +187,8 @@ def upload() -> None:
                 start = Path(place) / f"initial{Path(initial.name).suffix}"
                 start.write_bytes(initial.getvalue())
                 options += ["--init", str(start)]
-            said = run_import(path, options)
+            with people.acting("import prompt", what=task.strip()):
+                said = run_import(path, options)
     except DtvgError as error:
         st.error(str(error), icon=":material/error:")
         return

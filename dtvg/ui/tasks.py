@@ -17,7 +17,7 @@ from dtvg.tasks.checking import keep_checked
 from dtvg.tasks.limits import UPLOAD
 from dtvg.tasks.places import ALL_ENDINGS
 from dtvg.tasks.reading import TaskData
-from dtvg.ui import address, runs, show
+from dtvg.ui import address, people, runs, show
 
 SPLITS = ("train", "validation", "test")
 SHOWN = 3
@@ -55,6 +55,36 @@ def examples(info: TaskInfo, backbone: str) -> None:
             right.code(row.word, language=None, wrap_lines=True)
 
 
+def data_folder() -> str | None:
+    """Let one name the folder that is searched first; a viewer reads no folder by name."""
+    allowed = people.may_change()
+    address.recall("folder", str, "")
+    given = st.text_input(
+        "Data folder",
+        key="folder",
+        placeholder="<home>/datasets",
+        help="A folder with one sub-folder per data set (data.folder). It is searched first.",
+        disabled=not allowed,
+    )
+    address.keep("folder", given, "")
+    return ((given or "").strip() or None) if allowed else None
+
+
+def tokenizer() -> str:
+    """Let one name the backbone whose tokenizer writes the answers; the demo's for a viewer."""
+    allowed = people.may_change()
+    address.recall("with", str, "demo")
+    given = st.text_input(
+        "Tokenizer of",
+        key="with",
+        help="'demo', a folder with a backbone, or a hub id whose tokenizer is on this machine.",
+        disabled=not allowed,
+    )
+    backbone = (given or "").strip() or "demo"
+    address.keep("with", backbone, "demo")
+    return backbone if allowed else "demo"
+
+
 def section(backbone: str) -> None:
     """Show the described tasks, and a form that checks and keeps another one.
 
@@ -74,6 +104,8 @@ def section(backbone: str) -> None:
             f"None yet. A task is a YAML file in {paths.home() / 'tasks'}; the form below checks "
             "one and saves it there."
         )
+    if people.only_looks("add tasks"):
+        return
     with st.expander("Add a task", icon=":material/add:"):
         _form(backbone)
 
@@ -103,12 +135,13 @@ def _form(backbone: str) -> None:
     if not check and not keep:
         return
     try:
-        with st.spinner("Reading the files"):
+        with st.spinner("Reading the files"), people.acting("check task", what=name.strip()):
             done = check_upload(name.strip(), text, uploads, backbone)
         if keep:
             if not done.sound:
                 raise DataError(done.problems[0])
-            path = keep_checked(done.name, text, uploads)
+            with people.acting("upload task", what=done.name):
+                path = keep_checked(done.name, text, uploads)
             st.success(
                 f"Saved as {path}. You can now use its name everywhere.", icon=":material/check:"
             )

@@ -127,3 +127,29 @@ def test_a_command_there_is_not_is_one_sentence(
         status = int(end.code or 0)
     assert status == 2
     assert hint in sentence(capsys)
+
+
+def test_other_machines_need_a_login_or_an_open_word(
+    started: list[tuple[Path, list[str]]],
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("DTVG_INSECURE", "")
+    for option in ("--host", "--server.address"):
+        assert main(["app", option, "0.0.0.0"]) == 2
+        assert "nobody has to log in" in sentence(capsys) and not started
+    assert main(["app", "--host", "0.0.0.0", "--insecure"]) == 0
+    options = started[0][1]
+    assert options[options.index("--server.address") + 1] == "0.0.0.0"
+    assert "*" in options
+
+
+def test_a_login_that_cannot_work_is_refused_before_anything_is_served(
+    started: list[tuple[Path, list[str]]], capsys: pytest.CaptureFixture[str], own_home: Path
+) -> None:
+    (own_home / "people.yaml").write_text("operators: {emails: [anna@example.org]}\n")
+    assert main(["app"]) == 2
+    assert "log" in sentence(capsys) and not started
+    (own_home / "people.yaml").write_text("operators: {emails: [anna]}\n")
+    assert main(["app"]) == 2
+    assert "anna@example.org" in sentence(capsys) and not started

@@ -15,6 +15,7 @@ from dtvg.config import build_config
 from dtvg.errors import JobError
 from dtvg.figures.groups import timeline_figure
 from dtvg.records import RunState
+from dtvg.store import audit
 from dtvg.store.bank import PromptBank
 from dtvg.store.holds import Hold, ask, history, overlay, wanted
 from dtvg.store.layout import create_experiment
@@ -42,6 +43,7 @@ def _train(parts: Path, folder: Path, patch: pytest.MonkeyPatch, asked: dict[int
     values = tiny_config(parts, methods=[{"name": "dtvg", "rule": "empty"}])
     experiment = create_experiment(build_config(values), folder / "runs")
     directory = experiment.run("rte.dtvg-empty.s0")
+    audit.tell(directory, "anna@example.org (operator): launch.")
     whole = loop.hold_sources
 
     def hold(cohort) -> None:
@@ -70,6 +72,8 @@ def test_a_source_is_pinned_banned_and_freed_from_the_step_after_it_was_asked(
     assert history(run) == [Hold(3, "cola", "pin"), Hold(5, "mrpc", "pin"), Hold(8, "cola", "free")]
     assert verify_run(run.path) == []
     assert requested(run.directory) == set()
+    told = [e for e in read_table(run, "events").to_pylist() if e["kind"] == audit.EVENT]
+    assert [(e["step"], e["detail"]) for e in told] == [(0, "anna@example.org (operator): launch.")]
     assert run.result is not None
     assert run.result.extra["held"] == {"cola": "free", "mrpc": "pin"}
     assert explain_step(run, 4).headline.startswith("cola was pinned by hand at step 4. ")

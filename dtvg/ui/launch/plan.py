@@ -26,7 +26,8 @@ from dtvg.jobs.readiness import Finding, findings
 from dtvg.plan import Plan, plan
 from dtvg.plan.estimate import Estimate, duration, estimate, slots_text, wall_times
 from dtvg.plan.words import RATE_COLUMNS, budget_note, cohort_rows, rate_cells, rate_rows
-from dtvg.ui import control, forms, prompts
+from dtvg.store.layout import ExperimentDir
+from dtvg.ui import control, forms, people, prompts
 from dtvg.ui.launch import draft as launch_draft
 from dtvg.ui.launch.draft import Draft
 from dtvg.ui.show import counted
@@ -276,7 +277,9 @@ def _start(draft: Draft, configs: Sequence[ExperimentConfig], now: bool) -> None
     bar = st.progress(0.0, "Creating the experiments") if len(configs) > 3 else None
     try:
         for config in configs:
-            queue.enter(config, paths.runs(), now)
+            with people.acting("launch", what=config.name):
+                queue.enter(config, paths.runs(), now)
+            people.launched(ExperimentDir(paths.runs() / config.name))
             entered.append(config.name)
             if bar is not None:
                 bar.progress(len(entered) / len(configs), f"Created {config.name}")

@@ -10,7 +10,7 @@ import streamlit as st
 from dtvg.errors import DtvgError
 from dtvg.jobs import queue, slots
 from dtvg.jobs.queue_files import STOPPED, Job, JobState, jobs
-from dtvg.ui import forms
+from dtvg.ui import forms, people
 from dtvg.ui.page import guarded, link
 
 BADGES = {
@@ -45,7 +45,7 @@ def _draw() -> None:
         _slots()
         ended = [job for job in known if job.state in (JobState.DONE, JobState.FAILED)]
         if ended:
-            st.button("Clear ended jobs", type="tertiary", on_click=_clear, args=(ended,))
+            people.button("Clear ended jobs", type="tertiary", on_click=_clear, args=(ended,))
     if "queue-problem" in st.session_state:
         st.warning(st.session_state.pop("queue-problem"), icon=":material/warning:")
     open_ones = [job for job in known if job not in ended]
@@ -75,7 +75,7 @@ def _row(job: Job, waiting: int) -> None:
 
 
 def _button(job: Job, what: str, label: str, icon: str, disabled: bool = False) -> None:
-    st.button(
+    people.button(
         label,
         icon=icon,
         key=f"queue-{what}-{job.id}",
@@ -89,10 +89,11 @@ def _button(job: Job, what: str, label: str, icon: str, disabled: bool = False) 
 
 def _change(id: str, what: str) -> None:
     try:
-        if what == "away":
-            queue.remove(id)
-        else:
-            queue.move(id, -1 if what == "up" else 1)
+        with people.acting("remove from queue" if what == "away" else "move in queue", what=id):
+            if what == "away":
+                queue.remove(id)
+            else:
+                queue.move(id, -1 if what == "up" else 1)
     except DtvgError as error:
         st.session_state["queue-problem"] = str(error)
 
@@ -112,13 +113,21 @@ def _slots() -> None:
             key = f"slots-{name}"
             st.session_state[key] = count
             st.number_input(
-                name, 1, slots.MOST_SLOTS, key=key, on_change=_set_slots, args=(name, key)
+                name,
+                1,
+                slots.MOST_SLOTS,
+                key=key,
+                on_change=_set_slots,
+                args=(name, key),
+                disabled=not people.may_change(),
             )
 
 
 def _set_slots(name: str, key: str) -> None:
     try:
-        slots.set_slots(name, int(st.session_state[key]))
+        count = int(st.session_state[key])
+        with people.acting("set slots", what=f"{name} {count}"):
+            slots.set_slots(name, count)
         queue.ensure()
     except DtvgError as error:
         st.session_state["queue-problem"] = str(error)

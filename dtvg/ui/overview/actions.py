@@ -15,7 +15,7 @@ from dtvg.store import trash
 from dtvg.store.files import size_text
 from dtvg.store.labels import Labels, read_labels, with_tags, write_labels
 from dtvg.store.layout import ExperimentDir
-from dtvg.ui import cache, control
+from dtvg.ui import cache, control, people
 from dtvg.ui.page import link, say_until_read
 from dtvg.ui.show import counted
 
@@ -40,12 +40,12 @@ def panel(chosen: Sequence[RunRow], known: Sequence[str], every: Sequence[RunRow
             return
         st.markdown(f"**{counted(len(chosen), 'run')} chosen**", width="content")
         _links(fine)
-        if own:
+        if own and not people.only_looks("change them"):
             _control([r for r in own if r.run.problem is None])
             with st.popover("Tags and note", icon=":material/sell:"):
                 _labels(own, known)
             delete_popover(own, every)
-        else:
+        elif not own:
             st.caption("You can look at recorded examples, but not change them.")
 
 
@@ -56,15 +56,18 @@ def _control(rows: Sequence[RunRow]) -> None:
     held = {folder for folder in folders if launcher.is_held(folder)}
     idle = [r for r in rows if r.run.state.resumable and r.run.path.parent not in held]
     if alive and st.button("Stop", icon=":material/stop_circle:", help="They commit first."):
-        _each(alive, launcher.stop, "Asked to commit and stop")
+        _each(alive, "stop", launcher.stop, "Asked to commit and stop")
     if idle and st.button("Resume", icon=":material/play_circle:", help="Takes a slot, or waits."):
-        _each(idle, queue.add, "Resumed, or queued where no slot is free")
+        _each(idle, "resume", queue.add, "Resumed, or queued where no slot is free")
     for folder in (f for f in folders if f in held and launcher.can_kill(ExperimentDir(f))):
         control.kill_popover(ExperimentDir(folder), f"Kill {folder.name}" if held else "Kill")
 
 
 def _each(
-    rows: Sequence[RunRow], do: Callable[[ExperimentDir, Sequence[str]], object], done: str
+    rows: Sequence[RunRow],
+    action: str,
+    do: Callable[[ExperimentDir, Sequence[str]], object],
+    done: str,
 ) -> None:
     """Do something to the chosen runs, experiment by experiment; errors stay until read."""
     by_folder: dict[Path, list[str]] = {}
@@ -72,8 +75,10 @@ def _each(
         by_folder.setdefault(row.run.path.parent, []).append(row.run.name)
     for folder, names in by_folder.items():
         everything = sum(1 for run in ExperimentDir(folder).runs()) == len(names)
+        chosen = () if everything else names
         try:
-            do(ExperimentDir(folder), () if everything else names)
+            with people.acting(action, ExperimentDir(folder), chosen):
+                do(ExperimentDir(folder), chosen)
         except DtvgError as error:
             say_until_read(error)
     st.toast(f"{done}: {counted(len(rows), 'run')}.")
@@ -141,7 +146,8 @@ def _save(
     try:
         for folder, labels in zip(folders, before, strict=True):
             made = with_tags(labels, added, gone)
-            write_labels(folder, made if note is None else Labels(made.tags, note.strip()))
+            with people.acting("label", what=folder.name):
+                write_labels(folder, made if note is None else Labels(made.tags, note.strip()))
     except DtvgError as error:
         say_until_read(error)
         return
@@ -179,9 +185,11 @@ def delete_popover(rows: Sequence[RunRow], every: Sequence[RunRow]) -> None:
         if st.button("Move to the trash", type="primary"):
             try:
                 for folder in whole:
-                    trash.delete(ExperimentDir(folder))
+                    with people.acting("delete", ExperimentDir(folder)):
+                        trash.delete(ExperimentDir(folder))
                 for run in single:
-                    trash.delete(ExperimentDir(run.path.parent), run.name)
+                    with people.acting("delete", ExperimentDir(run.path.parent), [run.name]):
+                        trash.delete(ExperimentDir(run.path.parent), run.name)
             except DtvgError as error:
                 say_until_read(error)
                 return
@@ -201,9 +209,10 @@ def restore_list() -> None:
         for one in found[:30]:
             with st.container(horizontal=True, vertical_alignment="center"):
                 st.markdown(f"`{one.name}`")
-                if st.button("Restore", key=f"restore-{one.id}"):
+                if people.button("Restore", key=f"restore-{one.id}"):
                     try:
-                        trash.restore(one.id)
+                        with people.acting("restore", what=one.name):
+                            trash.restore(one.id)
                     except DtvgError as error:
                         say_until_read(error)
                         return
@@ -220,9 +229,10 @@ def _empty_popover(found: Sequence[trash.Deleted]) -> None:
     with st.popover("Empty the trash", icon=":material/delete_forever:"):
         st.markdown(f"Erase {count} ({size}) for good? This cannot be undone.")
         st.caption(trash.RULE)
-        if st.button("Erase for good", type="primary"):
+        if people.button("Erase for good", type="primary"):
             try:
-                gone = trash.empty([one.id for one in found])
+                with people.acting("erase", what=" ".join(one.name for one in found)):
+                    gone = trash.empty([one.id for one in found])
             except DtvgError as error:
                 say_until_read(error)
                 return
