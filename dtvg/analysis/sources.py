@@ -1,7 +1,7 @@
 """Sources that learned nothing, before a start and in a run: what is wrong, and how far it counts.
 
 A zero vector has similarity 0 and so is a candidate at the usual cut; a prompt no better than
-guessing is one as well. docs/prompts.md "Health".
+guessing is one as well. docs/run_files.md "Health".
 """
 
 from __future__ import annotations

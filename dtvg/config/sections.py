@@ -90,35 +90,35 @@ class OptimConfig(Section):
     lr_stage1: float = Field(
         0.3,
         gt=0,
-        le=1e3,
+        le=1e30,
         description="Learning rate of plain prompt tuning.",
         json_schema_extra={"empty": "0.3, the literature's"},
     )
     lr_prompt: float = Field(
         1e-3,
         gt=0,
-        le=1e3,
+        le=1e30,
         description="Stage II rate of the target's prompt." + OR_OWN,
         json_schema_extra=LEFT_OPEN,
     )
     lr_scale_target: float = Field(
         1e-3,
         gt=0,
-        le=1e3,
+        le=1e30,
         description="Stage II rate of the target's scale." + OR_OWN,
         json_schema_extra=LEFT_OPEN,
     )
     lr_scale: float = Field(
         1e-3,
         gt=0,
-        le=1e3,
+        le=1e30,
         description="Stage II rate of the sources' scales." + OR_OWN,
         json_schema_extra=LEFT_OPEN,
     )
     lr_gate: float = Field(
         1e-2,
         gt=0,
-        le=1e3,
+        le=1e30,
         description="Stage II rate of learned gates, assignments and attention." + OR_OWN,
         json_schema_extra=LEFT_OPEN,
     )
@@ -317,13 +317,23 @@ class LoggingConfig(Section):
         detail: Detail = named[0] if named else self.detail
         if detail == "full" and self.full_seeds is not None and place >= self.full_seeds:
             detail = "thinned"
-        settled = {"detail": detail, "detail_of": {}, "full_seeds": None, "mirror": ()}
+        settled: dict[str, Any] = {
+            "detail": detail,
+            "detail_of": {},
+            "full_seeds": None,
+            "mirror": (),
+        }
         return self.model_copy(update=settled)
 
     @property
     def whole(self) -> LoggingConfig:
         """The same settings with everything kept."""
-        settled = {"detail": "full", "detail_of": {}, "full_seeds": None, "mirror": ()}
+        settled: dict[str, Any] = {
+            "detail": "full",
+            "detail_of": {},
+            "full_seeds": None,
+            "mirror": (),
+        }
         return self.model_copy(update=settled)
 
     @property

@@ -26,9 +26,9 @@ def asked(tmp_path_factory):
     experiment = create_experiment(config, folder / "runs")
     questions, times = [], {}
 
-    def answer(backbone, several, budget):
+    def answer(backbone, several, budget, sharing):
         questions.extend(several)
-        made = real(backbone, several, budget)
+        made = real(backbone, several, budget, sharing)
         if several and several[0].split == "validation":
             for place, question in enumerate(several):
                 key = (len(several), place, question.task.spec.name)

@@ -53,19 +53,19 @@ class Rated(BaseModel):
     lr: float | None = Field(
         None,
         gt=0,
-        le=1e3,
+        le=1e30,
         description="Rate of the prompt, for this method alone; empty: as in optim.",
     )
     lr_scale_target: float | None = Field(
-        None, gt=0, le=1e3, description="Rate of the target's scale, for this method alone."
+        None, gt=0, le=1e30, description="Rate of the target's scale, for this method alone."
     )
     lr_scale: float | None = Field(
-        None, gt=0, le=1e3, description="Rate of the sources' scales, for this method alone."
+        None, gt=0, le=1e30, description="Rate of the sources' scales, for this method alone."
     )
     lr_gate: float | None = Field(
         None,
         gt=0,
-        le=1e3,
+        le=1e30,
         description="Rate of gates, assignments and attention, for this method alone.",
     )
     weight_decay: float | None = Field(
