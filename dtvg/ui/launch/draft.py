@@ -156,12 +156,19 @@ def _made(source: str, base: dict[str, Any], changes: dict[str, Any], generation
     return draft
 
 
+_ABSENT = object()
+"""Stands for a setting that YAML leaves out."""
+
+
 def collect(draft: Draft) -> None:
     """Take over what stands in the widgets, before any is drawn."""
     for leaf in settings_path.leaves(ExperimentConfig):
         if leaf.path != settings_path.METHOD_ROWS:
-            value = _entered(draft, leaf, settings_path.get(draft.values, leaf.path))
-            draft.values = settings_path.put(draft.values, leaf.path, value)
+            left_out = list(leaf.default) if isinstance(leaf.default, tuple) else leaf.default
+            before = settings_path.get(draft.values, leaf.path, _ABSENT)
+            value = _entered(draft, leaf, left_out if before is _ABSENT else before)
+            if before is not _ABSENT or value != left_out:
+                draft.values = settings_path.put(draft.values, leaf.path, value)
     for entry in draft.methods:
         for leaf in method_leaves(entry):
             entry.values[leaf.name] = _entered(draft, leaf, entry.values.get(leaf.name))
