@@ -114,6 +114,7 @@ def test_a_killed_driver_leaves_its_actors_and_the_next_one_takes_them_over(
     assert {ended.kind for ended in scheduler.over.values()} == {"done"}
 
 
+@pytest.mark.slow  # Ray tries for minutes
 def test_an_address_at_which_nobody_answers_is_refused(tmp_path: Path) -> None:
     experiment = lay_out(config(tmp_path), tmp_path / "runs")
     with pytest.raises(ConfigError, match="No Ray cluster answers at '127.0.0.1:1'"):
