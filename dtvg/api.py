@@ -7,7 +7,7 @@ Infos as the pages and the command line.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -309,8 +309,14 @@ def claims(*experiments: Experiment | str | Path, margin: float | None = None) -
 
     Returns:
         A claim each, by its letter (`claims(...)["d"]`), and all as DataFrames (`table`, `parts`).
+
+    Raises:
+        DataError: the same seed, method and target with different results.
     """
     from dtvg.analysis.claims.info import claims_info
+    from dtvg.analysis.pools import pool
 
     opened = [e if isinstance(e, Experiment) else open_experiment(e) for e in experiments]
-    return claims_info([view for e in opened for view in e.view.runs], margin)
+    made = pool([e.view for e in opened])
+    info = claims_info(made.runs, margin)
+    return replace(info, notes=(*made.notes, *info.notes))

@@ -23,7 +23,7 @@ from dtvg.store.bank import array_digest
 from dtvg.store.layout import ExperimentDir
 from dtvg.store.reader import Experiment, Run, open_experiment, read_prompts, read_provenance
 
-VARIES = ("name", "notes", "seeds", "targets", "methods", "hypothesis")
+VARIES = ("name", "notes", "seeds", "seeds_of", "targets", "methods", "hypothesis")
 """In what experiments of one pool may differ."""
 CHANGES_NOTHING = (
     *("logging", "data.folder", "evaluation.keep_predictions"),
@@ -184,6 +184,7 @@ def merged_config(members: Sequence[Experiment], name: str) -> ExperimentConfig:
         update={
             "name": name,
             "seeds": tuple(sorted({seed for c in configs for seed in c.seeds})),
+            "seeds_of": {},
             "targets": tuple(dict.fromkeys(t for c in configs for t in c.targets)),
             "methods": tuple({m.label: m for c in configs for m in c.methods}.values()),
             "hypothesis": next(iter(told)) if len(told) == 1 else HypothesisConfig(),

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import argparse
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from dtvg.cli.compare import add_apart, pooled_runs
 
 if TYPE_CHECKING:
     from dtvg.analysis.claims.info import ClaimsInfo
@@ -22,6 +25,7 @@ def add(commands: Any) -> None:
         "seeds alone are read together.",
     )
     made.add_argument("places", nargs="+", metavar="EXPERIMENT")
+    add_apart(made)
     made.add_argument("--runs-dir", type=Path, help="folder of experiments")
     made.add_argument(
         "--margin",
@@ -42,21 +46,16 @@ def add(commands: Any) -> None:
 def claims(arguments: argparse.Namespace) -> int:
     """Compute the claims and print or write them."""
     from dtvg.analysis.claims.info import claims_info
-    from dtvg.cli.places import locate
     from dtvg.errors import ConfigError
     from dtvg.export import claims_text
     from dtvg.store.files import replace_bytes
-    from dtvg.store.reader import open_experiment
 
     if arguments.margin is not None and not 0 <= arguments.margin <= 100:
         raise ConfigError(f"--margin takes points from 0 to 100, got {arguments.margin:g}.")
-    found = []
-    for place in arguments.places:
-        experiment, name = locate(place, arguments.runs_dir)
-        views = open_experiment(experiment.path).runs
-        found += [r for r in views if name is None or r.name == name]
+    found, said = pooled_runs(arguments.places, arguments.runs_dir, arguments.apart)
     margin = None if arguments.margin is None else arguments.margin / 100
     info = claims_info(found, margin)
+    info = replace(info, notes=(*said, *info.notes))
     title = ", ".join(dict.fromkeys(r.experiment for r in found))
     if arguments.format == "table" and arguments.out is None:
         _print(info, title, arguments.parts)

@@ -27,7 +27,7 @@ def add(actions: Any) -> None:
     )
     made.add_argument("places", nargs="+", metavar="EXPERIMENT")
     made.add_argument("--runs-dir", type=Path, help="folder of experiments")
-    _add_apart(made)
+    add_apart(made)
     made.add_argument("--split", choices=("test", "validation"), default="test")
     made.add_argument("--metric", default="score", help="score (mean of the task's) or one metric")
     made.add_argument(
@@ -52,7 +52,8 @@ def add(actions: Any) -> None:
     made.set_defaults(do=compare)
 
 
-def _add_apart(made: Any) -> None:
+def add_apart(made: Any) -> None:
+    """Add the option that switches pooling off."""
     made.add_argument(
         "--apart",
         action="store_true",
@@ -249,7 +250,7 @@ def add_report(actions: Any) -> None:
     """Add the `report` action to the `runs` group."""
     made = actions.add_parser("report", help="write the chosen views as one HTML file")
     made.add_argument("places", nargs="+", metavar="EXPERIMENT[/RUN]")
-    _add_apart(made)
+    add_apart(made)
     made.add_argument("--out", type=Path, required=True, help="the .html file to write")
     made.add_argument(
         "--views",

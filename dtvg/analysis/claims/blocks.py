@@ -1,14 +1,14 @@
-"""What claims are computed from: the finished runs on one target under one set of settings.
+"""What claims are computed from: the finished runs on one target of one experiment.
 
-Experiments that differ in their targets, methods and seeds alone are read together, so that an
-oracle trained later counts. Here alone stands which runs a claim of the paper is about.
+Experiments that differ in what they vary alone are one experiment before they come here
+(`dtvg.analysis.pools`), so that an oracle trained later counts. Here alone stands which runs a
+claim of the paper is about.
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
@@ -20,7 +20,7 @@ from dtvg.analysis.compare.examples import TargetExamples, examples_of
 from dtvg.analysis.compare.scores import BEST_SINGLE, SUBJECT, Sheet, collect
 from dtvg.analysis.subsets.runs import Subset, subset_of
 from dtvg.methods.specs import METHODS, Role
-from dtvg.store.reader import Run, experiment_config
+from dtvg.store.reader import Run
 
 Floats = npt.NDArray[np.float64]
 Rows = Mapping[int, Run]
@@ -33,18 +33,6 @@ RANDOM = f"{SUBJECT}-random"
 ALL, NONE = "all_sources", "none"
 SINGLE = "single"
 """Rows that the claims name, by their label without rates."""
-_OWN = {
-    "name",
-    "notes",
-    "targets",
-    "methods",
-    "seeds",
-    "seeds_of",
-    "hypothesis",
-    "logging",
-    "device",
-}
-"""What experiments may differ in and still be read together."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,7 +43,7 @@ class Block:
     """The target, with its experiment where settings differ."""
     target: str
     runs: tuple[Run, ...]
-    """Transfer runs of any state; of equal ones in several experiments the first."""
+    """Transfer runs of any state."""
     draw: int
     """Number of its resamples; targets draw their examples independently."""
 
@@ -160,35 +148,23 @@ def plain_label(run: Run) -> str:
 
 
 def blocks_of(runs: Sequence[Run]) -> tuple[Block, ...]:
-    """Gather runs by settings and target.
+    """Gather runs by experiment and target.
 
     Args:
-        runs: of any kind and state, of one or several experiments.
+        runs: of any kind and state; those of several experiments as `pools.pool` gives them.
     """
     transfer = [r for r in runs if r.role == "transfer" and r.problem is None]
-    settings: dict[Path, str] = {r.path.parent: _settings(r.path.parent) for r in transfer}
-    names: dict[str, str] = {}
-    for run in transfer:
-        names.setdefault(settings[run.path.parent], run.experiment)
+    several = len({r.experiment for r in transfer}) > 1
     found: dict[tuple[str, str], dict[tuple[str, int], Run]] = {}
     for run in transfer:
-        name = names[settings[run.path.parent]]
-        held = found.setdefault((name, run.target), {})
+        held = found.setdefault((run.experiment, run.target), {})
         key = (run.method, run.seed)
         if key not in held or (held[key].result is None and run.result is not None):
-            held[key] = replace(run, experiment=name)  # read as one experiment
+            held[key] = run
     return tuple(
-        Block(f"{name}: {target}" if len(names) > 1 else target, target, tuple(held.values()), i)
+        Block(f"{name}: {target}" if several else target, target, tuple(held.values()), i)
         for i, ((name, target), held) in enumerate(found.items())
     )
-
-
-def _settings(folder: Path) -> str:
-    """Return what runs must agree in to be compared across experiments."""
-    config = experiment_config(folder)
-    if config is None:
-        return str(folder)
-    return json.dumps(config.model_dump(mode="json", exclude=_OWN), sort_keys=True)
 
 
 def subsets_in_order(sources: Sequence[str], held: Sequence[Subset]) -> tuple[Subset, ...]:

@@ -16,6 +16,7 @@ import pyarrow.compute as pc
 
 from dtvg.analysis.claims.blocks import RANDOM, Block
 from dtvg.analysis.claims.claim import (
+    CANNOT_TELL,
     CONTRADICTED,
     POINTS,
     Claim,
@@ -68,7 +69,7 @@ def claim(blocks: Sequence[Block], margin: float) -> Claim:
     verdict = judged(summary, margin)
     flat = lead.name == LEAD and not (room.low > 0)
     if verdict == CONTRADICTED and summary.high >= 0 and flat:
-        verdict = "cannot tell"
+        verdict = CANNOT_TELL
     lacks = [] if lead.there else [what for _, what in made]
     missing = missing_everywhere(lacks)
     takes = what_it_takes(WORDING, summary, verdict, missing)

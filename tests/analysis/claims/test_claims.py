@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ import pytest
 from dtvg.analysis.claims.claim import CANNOT_TELL, CONTRADICTED, SUPPORTED, judged
 from dtvg.analysis.claims.effects import Effect, Part, Summary, of_seeds, smallest, summed
 from dtvg.analysis.claims.info import ClaimsInfo, claims_info
+from dtvg.analysis.pools import pool
 from dtvg.analysis.statistics import Interval
 from dtvg.cli import main
 from dtvg.export import claims_text
@@ -68,16 +70,16 @@ def test_what_is_missing_is_named(stores: Stores, claims_of: ClaimsOf) -> None:
 def test_an_oracle_of_another_experiment_counts_if_only_methods_differ(
     stores: Stores, tmp_path: Path
 ) -> None:
-    true = stores("true").runs
-    rest = [r for r in true if r.subset is None]
-    assert claims_info(rest)["a"].missing
+    true = stores("true")
+    rest = replace(true, runs=tuple(r for r in true.runs if r.subset is None))
+    assert claims_info(rest.runs)["a"].missing
     world = World(seeds=3, examples=300, sources=3, steps=60, methods=["oracle"])
     apart = write_world(tmp_path, world, "apart")
-    info = claims_info([*rest, *apart.runs])
+    info = claims_info(pool([rest, apart]).runs)
     assert info.targets == ("lake",) and not info["a"].missing
     longer = World(seeds=1, examples=300, sources=3, steps=61, methods=["none"])
     other = write_world(tmp_path, longer, "longer")
-    assert claims_info([*rest, *other.runs]).targets == ("true: lake", "longer: lake")
+    assert claims_info(pool([rest, other]).runs).targets == ("true: lake", "longer: lake")
 
 
 def test_several_targets_are_random_effects(claims_of: ClaimsOf) -> None:
@@ -151,7 +153,7 @@ def test_every_door_says_the_same(
     numbers = info["f"].numbers
     assert numbers in claims_text(info, "md") and "booktabs" in claims_text(info, "latex")
     assert len(claims_text(info, "csv").splitlines()) == 8
-    assert dtvg.claims(experiment.path, margin=0.5) is info
+    assert dtvg.claims(experiment.path, margin=0.5).claims is info.claims
     assert len(dtvg.open_experiment(experiment.path).figure("claims").data) >= 12
     page = build_report(experiment, None, ["claims"])
     assert numbers in page and page.count("Plotly.newPlot") == 7
