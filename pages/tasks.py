@@ -34,8 +34,9 @@ def _facts(info: TaskInfo) -> None:
     if info.problem:
         st.error(info.problem, icon=":material/error:")
     elif info.data is None:
+        why = info.offline.removeprefix("no, ")
         st.info(
-            f"The rows of {info.spec.name} are not on this machine ({info.offline}). Name a folder "
+            f"The rows of {info.spec.name} are not on this machine ({why}). Name a folder "
             f"that contains '{info.spec.folder}' above, or fetch them once: "
             f"`dtvg tasks show {info.spec.name}`.",
             icon=":material/cloud_off:",

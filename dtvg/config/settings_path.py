@@ -57,6 +57,11 @@ class Leaf:
         return None if self.info.is_required() else self.info.default
 
     @property
+    def left_out(self) -> Any:
+        """The default as plain values, for a setting that YAML leaves out."""
+        return list(self.default) if isinstance(self.default, tuple) else self.default
+
+    @property
     def description(self) -> str:
         """What it means, in one or two sentences."""
         return self.info.description or ""

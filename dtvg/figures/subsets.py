@@ -135,8 +135,9 @@ def _circles(info: LatticeInfo, places: pd.DataFrame, dark: bool) -> list[go.Sca
         visited = nodes["steps"].to_numpy() > 0
         text = [_short(key, len(info.sources)) for key in nodes["key"]]
         share = np.sqrt(nodes["share"].to_numpy(dtype=np.float64))
+        longest = max(len(line) for said in text for line in said.split("<br>"))
         marker: dict[str, Any] = {
-            "size": max(28, 10 + 8 * max(map(len, text))) + 18 * share,
+            "size": max(28, 10 + 8 * longest) + 18 * share,
             "color": score if scored else ink(dark).paper,
             "opacity": 1.0,
             "line": {
@@ -206,8 +207,13 @@ def _on(score: np.ndarray, text: str) -> list[str]:
     return [text if np.isnan(s) else "#FFFFFF" if s < middle else "#101820" for s in score]
 
 
+DASHES = ("solid", "dash", "dot", "dashdot", "longdash")
+
+
 def overlap_figure(info: QualityInfo, dark: bool = False) -> go.Figure:
     """Draw the overlap of the group with each reference over steps, a line per seed.
+
+    Seeds have dashes and a place in the legend of their own as long as one can tell them apart.
 
     Args:
         info: from `quality_info`.
@@ -216,24 +222,31 @@ def overlap_figure(info: QualityInfo, dark: bool = False) -> go.Figure:
     if not len(info.curves):
         return message("Neither the best subset nor the truth is known for this target.", dark)
     figure = go.Figure()
+    seeds = info.curves["seed"].unique().tolist()
+    many, named = len(seeds) > len(DASHES), set()
     for (reference, run), line in info.curves.groupby(["reference", "run"], sort=False):
         style = style_at(_COLOURS[str(reference)], dark)
-        seeds = info.curves["seed"].unique().tolist()
-        dash = ("solid", "dash", "dot", "dashdot", "longdash")[
-            seeds.index(line["seed"].iloc[0]) % 5
-        ]
+        seed = line["seed"].iloc[0]
         figure.add_trace(
             go.Scatter(
                 x=line["step"],
                 y=line["jaccard"],
                 mode="lines",
-                line={"color": style.colour, "width": 1.8, "dash": dash, "shape": "hv"},
-                name=f"{reference}, seed {line['seed'].iloc[0]}",
+                line={
+                    "color": style.colour,
+                    "width": 1.0 if many else 1.8,
+                    "dash": "solid" if many else DASHES[seeds.index(seed)],
+                    "shape": "hv",
+                },
+                name=f"{reference}, {len(seeds)} seeds" if many else f"{reference}, seed {seed}",
+                legendgroup=str(reference) if many else None,
+                showlegend=not (many and reference in named),
                 customdata=line[["precision", "recall"]],
                 hovertemplate=f"<b>{run}</b> against {reference}<br>step %{{x}}: Jaccard %{{y:.2f}}"
                 "<br>precision %{customdata[0]:.2f}, recall %{customdata[1]:.2f}<extra></extra>",
             )
         )
+        named.add(reference)
     title = "overlap with the group (Jaccard)"
     finish(figure, key="overlap", dark=dark, x="step", y=title, height=320)
     figure.update_yaxes(range=[-0.03, 1.05])

@@ -25,7 +25,8 @@ def draw(info: FleetInfo) -> None:
     st.markdown(info.sentence)
     if info.drivers.empty and info.ended.empty:
         st.info(
-            "Nothing trains now. `dtvg run FILE.yaml --on local` trains several cohorts at once."
+            "`dtvg run FILE.yaml --on local` trains several cohorts at once, and so does Launch → "
+            "Where."
         )
         return
     if not info.drivers.empty:

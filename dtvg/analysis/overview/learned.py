@@ -36,9 +36,11 @@ class Rival:
     score: float
     """Mean over seeds, 0..1."""
     difference: float
-    """Of the method to it, 0..1."""
+    """Of the method to it, 0..1: the mean over the seeds that both have."""
     verdict: str
     """As on the compare page; empty where nothing was tested."""
+    seeds: int | None = None
+    """Seeds that both have, where the method has more; else None."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -158,14 +160,17 @@ def _rivals(compared: CompareInfo, subject: str, target: str, tested: bool) -> t
         ALL_SOURCES: _row_of(compared, "all_sources"),
         SINGLE: BEST_SINGLE if BEST_SINGLE in compared.rows else "",
     }
-    score = _mean(compared, subject, target)
+    ours = compared.sheet.scores.get((subject, target), {})
     made = []
     for title, name in rows.items():
-        mean = _mean(compared, name, target)
-        if mean == mean and score == score:
+        theirs = compared.sheet.scores.get((name, target), {})
+        both = sorted(set(ours) & set(theirs))
+        if both:
             row = _verdict_row(compared, subject, name, target) if tested else None
             verdict = "" if row is None else str(row["verdict"])
-            made.append(Rival(title, mean, score - mean, verdict))
+            difference = sum(ours[seed] - theirs[seed] for seed in both) / len(both)
+            fewer = len(both) if len(both) < len(ours) else None
+            made.append(Rival(title, _mean(compared, name, target), difference, verdict, fewer))
     return tuple(made)
 
 

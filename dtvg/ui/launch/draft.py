@@ -164,10 +164,9 @@ def collect(draft: Draft) -> None:
     """Take over what stands in the widgets, before any is drawn."""
     for leaf in settings_path.leaves(ExperimentConfig):
         if leaf.path != settings_path.METHOD_ROWS:
-            left_out = list(leaf.default) if isinstance(leaf.default, tuple) else leaf.default
             before = settings_path.get(draft.values, leaf.path, _ABSENT)
-            value = _entered(draft, leaf, left_out if before is _ABSENT else before)
-            if before is not _ABSENT or value != left_out:
+            value = _entered(draft, leaf, leaf.left_out if before is _ABSENT else before)
+            if before is not _ABSENT or value != leaf.left_out:
                 draft.values = settings_path.put(draft.values, leaf.path, value)
     for entry in draft.methods:
         for leaf in method_leaves(entry):

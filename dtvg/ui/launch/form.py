@@ -153,7 +153,7 @@ def _method(draft: Draft, entry: Entry, problems: dict[str, str], wrong: int) ->
     changed = {
         forms.label(leaf): entry.values.get(leaf.name)
         for leaf in made
-        if entry.values.get(leaf.name) != leaf.default
+        if entry.values.get(leaf.name) not in (leaf.default, leaf.left_out)
     }
     said = _said(changed) or "default settings"
     number = entry.number
@@ -274,9 +274,10 @@ def _summary(draft: Draft, section: str, devices: list[Device]) -> str:
     """Say what is not at its default in a group of settings."""
     values = draft.values[section]
     changed = {
-        forms.label(leaf): values.get(leaf.name)
+        forms.label(leaf): values[leaf.name]
         for leaf in _in_group(section)
-        if values.get(leaf.name) != leaf.default and leaf.name not in ("name", "precision")
+        if values.get(leaf.name, leaf.left_out) not in (leaf.default, leaf.left_out)
+        and leaf.name not in ("name", "precision")
     }
     if section == "device":
         there = pick(str(values["name"]), devices)

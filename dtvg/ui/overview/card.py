@@ -118,12 +118,19 @@ def _rivals(made: Learned) -> None:
             st.metric(
                 rival.title,
                 show.percent(rival.score),
-                f"{made.subject} {points_text(rival.difference)}",
+                f"{made.subject} {points_text(rival.difference)}{_on(rival)}",
                 delta_color="off",
                 delta_arrow="off",
                 width="content",
                 help=_said(rival, made.subject),
             )
+
+
+def _on(rival: Rival) -> str:
+    """Name the seeds behind a difference, where they are fewer than the method's."""
+    if rival.seeds is None:
+        return ""
+    return f" on {rival.seeds} common seed{'s' * (rival.seeds != 1)}"
 
 
 def _said(rival: Rival, subject: str) -> str:
