@@ -30,7 +30,7 @@ def body() -> None:
         run = runs.pick_run(experiment, grouped=True) if experiment else None
     if experiment is None:
         return
-    st.subheader("Report", anchor=False)
+    st.header("Report", anchor=False)
     st.caption(
         "One HTML file that contains everything: figures to zoom and hover over, their numbers, "
         "and the configuration. It opens offline in any browser."
@@ -69,7 +69,7 @@ def _built(experiment: Experiment, run: Run | None, views: tuple[str, ...]) -> N
 
 def _links(experiment: Experiment, run: Run | None) -> None:
     """Offer the configuration and say how everything else is had."""
-    st.subheader("Configuration and tables", anchor=False)
+    st.header("Configuration and tables", anchor=False)
     if experiment.config is not None:
         st.download_button(
             "Download the configuration (YAML)",
@@ -83,7 +83,7 @@ def _links(experiment: Experiment, run: Run | None) -> None:
     st.code(
         f"dtvg runs export {where} --table sources --out sources.parquet\n"
         f"dtvg runs report {where} --out report.html",
-        language="bash",
+        language=None,
     )
     st.caption(
         "The address of every page contains what is chosen on it. Copy it from the browser to "

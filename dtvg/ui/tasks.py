@@ -35,7 +35,7 @@ metrics: [accuracy]
 
 def examples(info: TaskInfo, backbone: str) -> None:
     """Show some rows as they are read and answered."""
-    st.subheader("What a model reads and answers", anchor=False)
+    st.header("What a model reads and answers", anchor=False)
     with st.container(horizontal=True):
         split = runs.choose("Split", SPLITS, "split") or "train"
         rows = len(info.data.split(split)) if info.data else 0
@@ -91,7 +91,7 @@ def section(backbone: str) -> None:
     Args:
         backbone: whose tokenizer writes the answers and reads the inputs.
     """
-    st.subheader("Tasks of your own", anchor=False)
+    st.header("Tasks of your own", anchor=False)
     own, wrong = described_tasks()
     rows = [(name, spec.title, spec.described_in) for name, spec in own.items()]
     for problem in wrong.values():

@@ -42,7 +42,7 @@ def curves(choice: Choice, dark: bool) -> None:
     asked = quantity == "score" and target != "average"
     lines = of_target(chosen, target).lines if asked else []
     what = "Validation score" if quantity == "score" else "Training loss"
-    st.subheader(f"{what} over steps", anchor=False)
+    st.header(f"{what} over steps", anchor=False)
     several = len({r.experiment for r in chosen}) > 1
     names = (f"{r.experiment}: {r.method}" if several else r.method for r in methods)
     show.figure(
@@ -70,7 +70,7 @@ def transfer(choice: Choice, dark: bool) -> None:
     rows = info.of(basis)
     counts = rows["verdict"].value_counts()
     said = ", ".join(f"{counts.get(v, 0)} {v}" for v in ("helpful", "harmful", "undecided"))
-    st.subheader("What each source adds to each target", anchor=False)
+    st.header("What each source adds to each target", anchor=False)
     st.markdown(f"Of {len(rows)} pairs of source and target: **{said}**.")
     show.figure(
         transfer_figure(info, basis, dark),
@@ -92,7 +92,7 @@ def _over_targets(info: TransferInfo, basis: str, choice: Choice) -> None:
     rows = info.over_targets[info.over_targets["basis"] == basis]
     if not len(rows):
         return
-    st.subheader("Over all targets", anchor=False)
+    st.header("Over all targets", anchor=False)
     points = rows.drop(columns="basis")
     numbers = ["mean", "random_effect", "low", "high", "between"]
     points[numbers] = (100 * points[numbers]).round(1)
@@ -108,7 +108,7 @@ def _over_targets(info: TransferInfo, basis: str, choice: Choice) -> None:
 
 def _coefficients(choice: Choice, method: str, dark: bool) -> None:
     """Show the linear model of what subsets scored."""
-    st.subheader("A linear model of the scores of subsets", anchor=False)
+    st.header("A linear model of the scores of subsets", anchor=False)
     places = {
         f"{r.experiment}: {r.target}" if len(choice.experiments) > 1 else r.target: r
         for r in choice.runs
@@ -141,11 +141,11 @@ def _coefficients(choice: Choice, method: str, dark: bool) -> None:
 def settings(choice: Choice, dark: bool) -> None:
     """Show in which settings experiments and chosen runs differ."""
     if len(choice.experiments) > 1:
-        st.subheader("Experiments: settings that differ", anchor=False)
+        st.header("Experiments: settings that differ", anchor=False)
         made = experiment_diff(choice.experiments)
         show.numbers(made.table, f"{choice.name}-settings", f"diff-{choice.name}")
         show.notes(made.notes)
-    st.subheader("Runs: settings that differ", anchor=False)
+    st.header("Runs: settings that differ", anchor=False)
     named = choice.named()
     first = _some_runs(choice)
     address.recall("diff", address.several(list(named)), first)
