@@ -68,8 +68,7 @@ function companions(place, name) {
   return [...all].filter((other) => other !== place && other.data);
 }
 
-function draw(Plotly, place, data, setTriggerValue) {
-  const figure = JSON.parse(data.figure);
+function draw(Plotly, place, data, figure, setTriggerValue) {
   const config = {
     responsive: true,
     displaylogo: false,
@@ -77,7 +76,6 @@ function draw(Plotly, place, data, setTriggerValue) {
     modeBarButtonsToAdd: (place.buttons ??= [fullscreen(place)]), // another object would be a new plot
   };
   const layout = { ...figure.layout, autosize: true };
-  place.style.height = `${figure.layout.height ?? 450}px`;
   return Plotly.react(place, figure.data, layout, config).then(() => {
     if (place.dataset.heard) return;
     place.dataset.heard = "1";
@@ -104,8 +102,10 @@ export default function (component) {
   if (data.clicks) place.dataset.clicks = "1";
   if (place.figure === data.figure) return undefined;
   place.figure = data.figure;
+  const figure = JSON.parse(data.figure);
+  place.style.height = `${figure.layout.height ?? 450}px`; // at once, so that nothing moves later
   plotly(data.library)
-    .then((Plotly) => draw(Plotly, place, data, setTriggerValue))
+    .then((Plotly) => draw(Plotly, place, data, figure, setTriggerValue))
     .catch((error) => {
       place.textContent = `This chart could not be drawn: ${error.message}.`;
     });

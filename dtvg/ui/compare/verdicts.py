@@ -178,8 +178,8 @@ def _printed(lines: Lines, group: str, choice: Choice) -> None:
     places = [lines.columns.index(c) for c in columns]
     text = pd.DataFrame(
         [[_text(line.cells[i]) for i in places] for line in rows],
-        index=[line.shown for line in rows],
-        columns=pd.Index(columns, name="method"),
+        index=pd.Index([line.shown for line in rows], name="method"),
+        columns=columns,
     )
     looks = pd.DataFrame(
         [[_look(line.cells[i]) for i in places] for line in rows],
