@@ -14,6 +14,7 @@ import threading
 import plotly.graph_objects as go
 
 from dtvg.errors import JobError
+from dtvg.figures.theme import on_paper
 
 log = logging.getLogger(__name__)
 
@@ -23,6 +24,7 @@ WIDTH = 1000
 PNG_SCALE = 2
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
 _one_at_a_time = threading.Lock()
+_kept = False
 
 
 def missing() -> str:
@@ -39,7 +41,9 @@ def missing() -> str:
 
 
 def image(figure: go.Figure, form: str, width: int = WIDTH) -> bytes:
-    """Return a figure as an image file; takes some seconds, since a browser is started.
+    """Return a figure as an image file, on light paper whatever the theme.
+
+    The first takes some seconds, since a browser is started; it is kept for the next ones.
 
     Args:
         figure: as shown.
@@ -52,11 +56,12 @@ def image(figure: go.Figure, form: str, width: int = WIDTH) -> bytes:
     lacking = missing()
     if lacking:
         raise JobError(f"An image cannot be made: {lacking}. Use the camera above the figure.")
-    drawn = go.Figure(figure)
+    drawn = on_paper(figure)
     drawn.update_layout(width=width, height=figure.layout.height or 480)
     scale = PNG_SCALE if form == "PNG" else 1
     with _one_at_a_time:  # two browsers at once take the memory of a run
         try:
+            _keep_a_browser()
             return bytes(drawn.to_image(format=form.lower(), scale=scale))
         except Exception as error:
             log.warning("making an image failed", exc_info=True)
@@ -64,3 +69,14 @@ def image(figure: go.Figure, form: str, width: int = WIDTH) -> bytes:
                 f"The browser made no image ({type(error).__name__}). Use the camera above the "
                 "figure, which needs no other program."
             ) from error
+
+
+def _keep_a_browser() -> None:
+    """Start the browser that makes images, once per process; it ends with the process."""
+    global _kept
+    if _kept:
+        return
+    import kaleido
+
+    kaleido.start_sync_server(n=1, silence_warnings=True)
+    _kept = True

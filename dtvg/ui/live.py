@@ -13,6 +13,7 @@ import streamlit as st
 from dtvg.analysis.compare.references import of_target
 from dtvg.analysis.overview.progress import TRAINING, progress
 from dtvg.figures.curves import Y_TITLES, curves_figure
+from dtvg.figures.ends import label_ends
 from dtvg.figures.groups import timeline_figure
 from dtvg.records import RunState
 from dtvg.store.reader import Experiment, Run, open_experiment
@@ -221,6 +222,7 @@ def _charts(experiment: Experiment, run: Run, view: View, these: tuple[Run, ...]
                 drawn.add_trace(trace)
         if view.log and made.curves:
             drawn.update_yaxes(type="log")
+            label_ends(drawn, dark)
         show.figure(
             drawn,
             f"live-{view.quantity}-{view.log}-{key}",

@@ -72,7 +72,9 @@ def _take_away(drawn: go.Figure, key: str, name: str) -> None:
                 st.session_state["camera"] = other
                 st.rerun()
             return
-        st.caption("Made by a browser on this machine, which takes a few seconds.")
+        st.caption(
+            "On light paper, for papers. The first image takes a few seconds, later ones less."
+        )
         with st.container(horizontal=True):
             for form, mime in images.FORMATS.items():
                 st.download_button(

@@ -68,6 +68,25 @@ function companions(place, name) {
   return [...all].filter((other) => other !== place && other.data);
 }
 
+// A name at the end of a line hides and shows that line, as an entry of a legend does.
+const END = "line end ";
+
+function dim(layout, hidden) {
+  for (const note of layout.annotations ?? []) {
+    if (note.name?.startsWith(END)) note.opacity = hidden.has(note.name.slice(END.length)) ? 0.45 : 1;
+  }
+}
+
+function toggle(Plotly, place, label) {
+  if (!label?.startsWith(END)) return;
+  const name = label.slice(END.length);
+  if (!place.hidden.delete(name)) place.hidden.add(name);
+  const mine = place.data.flatMap((trace, i) => (trace.name === name ? [i] : []));
+  const annotations = structuredClone(place.layout.annotations);
+  dim({ annotations }, place.hidden);
+  Plotly.update(place, { visible: place.hidden.has(name) ? "legendonly" : true }, { annotations }, mine);
+}
+
 function draw(Plotly, place, data, figure, setTriggerValue) {
   const config = {
     responsive: true,
@@ -76,6 +95,10 @@ function draw(Plotly, place, data, figure, setTriggerValue) {
     modeBarButtonsToAdd: (place.buttons ??= [fullscreen(place)]), // another object would be a new plot
   };
   const layout = { ...figure.layout, autosize: true };
+  if (place.revision !== layout.uirevision) place.hidden = new Set();
+  place.revision = layout.uirevision;
+  dim(layout, place.hidden);
+  for (const trace of figure.data) if (place.hidden.has(trace.name)) trace.visible = "legendonly";
   return Plotly.react(place, figure.data, layout, config).then(() => {
     if (place.dataset.heard) return;
     place.dataset.heard = "1";
@@ -84,6 +107,7 @@ function draw(Plotly, place, data, figure, setTriggerValue) {
       const point = event.points[0];
       setTriggerValue("clicked", { x: point.x, y: point.y, custom: point.customdata ?? null });
     });
+    place.on("plotly_clickannotation", (event) => toggle(Plotly, place, event.annotation.name));
     if (data.link) follow(place, data.link);
   });
 }

@@ -98,6 +98,9 @@ def _numbers(info: QualityInfo, agreement: float) -> None:
     for row in info.summary.to_dict("records"):
         reference = str(row["reference"])
         members = name_of(info.references[reference], info.sources)
+        if reference == ORACLE and info.best is not None and info.best.tied > 1:
+            tied, score = info.best.tied, show.percent(info.best.validation)
+            members = f"{members}, the smallest of {tied} that tie with {score} on validation"
         st.markdown(f"Against the **{reference}** ({members}), mean over steps and seeds:")
         with st.container(horizontal=True):
             for label, what in (

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
+from typing import Any
 
+import pandas as pd
 import streamlit as st
 
 from dtvg.analysis.compare.confdiff import experiment_diff
 from dtvg.analysis.compare.references import of_target
+from dtvg.analysis.overview.learned import points_text
 from dtvg.analysis.subsets.transfer import SINGLES, TransferInfo
 from dtvg.figures.curves import curves_figure
 from dtvg.figures.subsets import coefficients_figure, transfer_figure
@@ -17,6 +20,8 @@ from dtvg.ui import cache as compare_cache
 from dtvg.ui.compare.pick import Choice, full_name
 
 View = Callable[[Choice, bool], None]
+FEWEST_TARGETS = 3
+"""Targets from which an interval over targets is shown: with two it has one degree of freedom."""
 MOST_SETTINGS = 8
 """Runs whose settings are set side by side at most."""
 
@@ -93,17 +98,41 @@ def _over_targets(info: TransferInfo, basis: str, choice: Choice) -> None:
     if not len(rows):
         return
     st.header("Over all targets", anchor=False)
-    points = rows.drop(columns="basis")
-    numbers = ["mean", "random_effect", "low", "high", "between"]
-    points[numbers] = (100 * points[numbers]).round(1)
-    names = {"n_targets": "targets", "random_effect": "random effects", "between": "τ"}
+    points = pd.DataFrame(
+        {
+            "source": rows["source"],
+            "targets": rows["n_targets"],
+            "mean": rows["mean"].map(_points),
+            "random effects": rows["random_effect"].map(_points),
+            "interval": [_interval(row) for row in rows.to_dict("records")],
+            "τ": [
+                f"{100 * r['between']:.1f}" if r["n_targets"] >= FEWEST_TARGETS else "–"
+                for r in rows.to_dict("records")
+            ],
+        }
+    )
     key = f"transfer-targets-{choice.name}-{choice.split}-{basis}"
-    st.dataframe(points.rename(columns=names), hide_index=True, key=key)
+    st.dataframe(points, hide_index=True, key=key)
     st.caption(
         "Points. Mean: over these targets. Random effects: what to expect of another target of "
         "their kind, with an interval corrected over the sources; τ is the standard deviation "
-        "between targets."
+        f"between targets. Fewer than {FEWEST_TARGETS} targets say too little about another one "
+        "for an interval."
     )
+
+
+def _interval(row: dict[Hashable, Any]) -> str:
+    """Return the interval over targets as text, or why there is none."""
+    if row["n_targets"] < FEWEST_TARGETS:
+        return f"{show.counted(int(row['n_targets']), 'target')}: no interval"
+    if row["low"] != row["low"]:
+        return "–"
+    return f"{_points(row['low'])} to {_points(row['high'])}"
+
+
+def _points(value: float) -> str:
+    """Return a difference in points with its sign, without the word."""
+    return "–" if value != value else points_text(value).partition(" ")[0]
 
 
 def _coefficients(choice: Choice, method: str, dark: bool) -> None:
