@@ -61,8 +61,7 @@ def image(figure: go.Figure, form: str, width: int = WIDTH) -> bytes:
     scale = PNG_SCALE if form == "PNG" else 1
     with _one_at_a_time:  # two browsers at once take the memory of a run
         try:
-            _keep_a_browser()
-            return bytes(drawn.to_image(format=form.lower(), scale=scale))
+            return _drawn_by_the_browser(drawn, {"format": form.lower(), "scale": scale})
         except Exception as error:
             log.warning("making an image failed", exc_info=True)
             raise JobError(
@@ -71,12 +70,16 @@ def image(figure: go.Figure, form: str, width: int = WIDTH) -> bytes:
             ) from error
 
 
-def _keep_a_browser() -> None:
-    """Start the browser that makes images, once per process; it ends with the process."""
+def _drawn_by_the_browser(figure: go.Figure, options: dict[str, object]) -> bytes:
+    """Let the kept browser draw; it is started once per process and ends with it.
+
+    Without MathJax, which would be fetched from another machine.
+    """
     global _kept
-    if _kept:
-        return
     import kaleido
 
-    kaleido.start_sync_server(n=1, silence_warnings=True)
-    _kept = True
+    if not _kept:
+        kaleido.start_sync_server(n=1, mathjax=False, silence_warnings=True)
+        _kept = True
+    size = {"width": figure.layout.width, "height": figure.layout.height}
+    return bytes(kaleido.calc_fig_sync(figure.to_dict(), opts={**options, **size}))
