@@ -80,11 +80,11 @@ function dim(layout, hidden) {
 function toggle(Plotly, place, label) {
   if (!label?.startsWith(END)) return;
   const name = label.slice(END.length);
-  if (!place.hidden.delete(name)) place.hidden.add(name);
+  if (!place.away.delete(name)) place.away.add(name);
   const mine = place.data.flatMap((trace, i) => (trace.name === name ? [i] : []));
   const annotations = structuredClone(place.layout.annotations);
-  dim({ annotations }, place.hidden);
-  Plotly.update(place, { visible: place.hidden.has(name) ? "legendonly" : true }, { annotations }, mine);
+  dim({ annotations }, place.away);
+  Plotly.update(place, { visible: place.away.has(name) ? "legendonly" : true }, { annotations }, mine);
 }
 
 function draw(Plotly, place, data, figure, setTriggerValue) {
@@ -95,10 +95,10 @@ function draw(Plotly, place, data, figure, setTriggerValue) {
     modeBarButtonsToAdd: (place.buttons ??= [fullscreen(place)]), // another object would be a new plot
   };
   const layout = { ...figure.layout, autosize: true };
-  if (place.revision !== layout.uirevision) place.hidden = new Set();
+  if (place.revision !== layout.uirevision) place.away = new Set();
   place.revision = layout.uirevision;
-  dim(layout, place.hidden);
-  for (const trace of figure.data) if (place.hidden.has(trace.name)) trace.visible = "legendonly";
+  dim(layout, place.away);
+  for (const trace of figure.data) if (place.away.has(trace.name)) trace.visible = "legendonly";
   return Plotly.react(place, figure.data, layout, config).then(() => {
     if (place.dataset.heard) return;
     place.dataset.heard = "1";
