@@ -50,7 +50,11 @@ def _decision(info: ExplainInfo, dark: bool, order: tuple[str, ...], key: str, n
     with st.container():
         left, right = st.columns(2)
         with left:
-            st.header("Ranking by similarity, with the cut", anchor=False)
+            st.header(
+                "Ranking by similarity, with the cut",
+                anchor=False,
+                help=show.formula("similarity", "rank", "candidate"),
+            )
             show.figure(
                 draw.ranking_figure(info, dark, order),
                 f"ranking-{key}",
@@ -59,7 +63,11 @@ def _decision(info: ExplainInfo, dark: bool, order: tuple[str, ...], key: str, n
                 f"{stem}-ranking",
             )
         with right:
-            st.header("Consistency of the first k candidates", anchor=False)
+            st.header(
+                "Consistency of the first k candidates",
+                anchor=False,
+                help=show.formula("consistency", "consistency_by_prefix", "group"),
+            )
             show.figure(
                 draw.prefix_figure(info, dark),
                 f"prefix-{key}",
@@ -68,7 +76,9 @@ def _decision(info: ExplainInfo, dark: bool, order: tuple[str, ...], key: str, n
                 f"{stem}-consistency",
             )
     with st.container():
-        st.header("Gram matrix the decision rests on", anchor=False)
+        st.header(
+            "Gram matrix the decision rests on", anchor=False, help=show.formula("Gram matrix")
+        )
         show.figure(
             draw.gram_figure(info, dark),
             f"gram-{key}",

@@ -52,7 +52,11 @@ def _timeline(experiment: Experiment, run: Run) -> None:
     key = f"{experiment.name}-{run.name}"
     drawn = cache.drawer((cache.stamp(run, "sources", "steps", "evals"), dark, tuple(order)))
     with st.container():
-        st.header("Which sources were in the group, and when", anchor=False)
+        st.header(
+            "Which sources were in the group, and when",
+            anchor=False,
+            help=show.formula("member", "group"),
+        )
         show.figure(
             drawn(
                 aligned_figure,
@@ -73,7 +77,11 @@ def _timeline(experiment: Experiment, run: Run) -> None:
             "more similar it is. Dotted lines show changes of the group."
         )
     with st.container():
-        st.header("Similarity to the target, with the cut", anchor=False)
+        st.header(
+            "Similarity to the target, with the cut",
+            anchor=False,
+            help=show.formula("similarity", "candidate"),
+        )
         show.figure(
             drawn(draw.similarity_figure, info, dark, order),
             f"similarity-{key}",
@@ -84,7 +92,9 @@ def _timeline(experiment: Experiment, run: Run) -> None:
     with st.container():
         one, two = st.columns(2)
         with one:
-            st.header("Group size and candidates", anchor=False)
+            st.header(
+                "Group size and candidates", anchor=False, help=show.formula("group", "candidate")
+            )
             show.figure(
                 drawn(draw.size_figure, info, dark),
                 f"size-{key}",
@@ -93,7 +103,7 @@ def _timeline(experiment: Experiment, run: Run) -> None:
                 f"{run.name}-size",
             )
         with two:
-            st.header("Consistency and its lead", anchor=False)
+            st.header("Consistency and its lead", anchor=False, help=show.formula("consistency"))
             show.figure(
                 drawn(draw.consistency_figure, info, dark),
                 f"consistency-{key}",

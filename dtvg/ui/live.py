@@ -250,7 +250,7 @@ def _group(experiment: Experiment, run: Run) -> None:
     dark, key = is_dark(), f"{experiment.name}-{run.name}"
     info = cache.groups(run)
     if run.sources and len(info.steps):
-        st.header("The group so far", anchor=False)
+        st.header("The group so far", anchor=False, help=show.formula("member", "group"))
         order = experiment.config.sources if experiment.config else info.sources
         show.figure(
             timeline_figure(info, dark, order),

@@ -11,6 +11,7 @@ import streamlit as st
 from dtvg.export import plain_cells
 from dtvg.figures import images
 from dtvg.figures.spoken import spoken
+from dtvg.notation import TERMS
 from dtvg.ui.chart import Click, chart
 
 CHART = {"displaylogo": False}
@@ -125,6 +126,21 @@ def counted(number: int, what: str, several: str = "") -> str:
         several: the noun of many; empty: with an s.
     """
     return f"{number:,} {what if number == 1 else several or what + 's'}"
+
+
+def formula(*names: str) -> str:
+    """Return what terms of the notation mean, with their symbols, for the help of a heading.
+
+    Args:
+        *names: of `dtvg.notation.TERMS`.
+    """
+    found = {term.name: term for term in TERMS}
+    lines = []
+    for name in names:
+        term = found[name]
+        symbol = f" `{term.symbol}`" if term.symbol else ""
+        lines.append(f"**{term.name.replace('_', ' ').capitalize()}**{symbol}: {term.meaning}.")
+    return "  \n".join(lines)
 
 
 def notes(sentences: tuple[str, ...]) -> None:
