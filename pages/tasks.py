@@ -14,9 +14,8 @@ from dtvg.ui.page import is_dark, page
 
 def body() -> None:
     """Choose a task, show its facts, splits, answers and examples; then your own tasks."""
-    with st.container(horizontal=True):
-        name = runs.choose_there("task", list(all_tasks()), "task", "rte")
-        folder = tasks.data_folder()
+    name = runs.choose_there("task", list(all_tasks()), "task", "rte")
+    folder = tasks.data_folder()
     backbone = "demo"
     if name is not None:
         info = cache.task(name, folder)

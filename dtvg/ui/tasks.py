@@ -14,10 +14,11 @@ from dtvg.jobs.answers import trip_of
 from dtvg.jobs.uploads import Checked, check_upload
 from dtvg.tasks.catalogue import described_tasks
 from dtvg.tasks.checking import keep_checked
+from dtvg.tasks.data_folder import remembered
 from dtvg.tasks.limits import UPLOAD
 from dtvg.tasks.places import ALL_ENDINGS
 from dtvg.tasks.reading import TaskData
-from dtvg.ui import address, people, runs, show
+from dtvg.ui import address, folder, people, runs, show
 
 SPLITS = ("train", "validation", "test")
 SHOWN = 3
@@ -57,17 +58,16 @@ def examples(info: TaskInfo, backbone: str) -> None:
 
 def data_folder() -> str | None:
     """Let one name the folder that is searched first; a viewer reads no folder by name."""
-    allowed = people.may_change()
-    address.recall("folder", str, "")
-    given = st.text_input(
+    address.recall("folder", str, next(iter(remembered()), ""))
+    folder.field(
+        "folder",
         "Data folder",
-        key="folder",
-        placeholder="<home>/datasets",
         help="A folder with one sub-folder per data set (data.folder). It is searched first.",
-        disabled=not allowed,
+        quiet=True,
     )
+    given = str(st.session_state.get("folder") or "")
     address.keep("folder", given, "")
-    return ((given or "").strip() or None) if allowed else None
+    return (given.strip() or None) if people.may_change() else None
 
 
 def tokenizer() -> str:

@@ -14,7 +14,7 @@ from dtvg.config.settings_path import Leaf
 from dtvg.jobs.devices import Device, pick
 from dtvg.methods.specs import METHODS
 from dtvg.tasks.catalogue import all_tasks
-from dtvg.ui import forms
+from dtvg.ui import folder, forms
 from dtvg.ui.launch import methods, where
 from dtvg.ui.launch.draft import SECTIONS, Draft, Entry, method_leaves
 
@@ -79,7 +79,7 @@ def how(
         if section == "scale":
             body = partial(where.draw, draft, body)
         if section == "data":
-            body = partial(_data, draft, problems, body)
+            body = partial(_data, draft, problems, notes)
         fold(draft, section, title, said, wrong, body)
     rest = _in_group("backbone")[1:]
     wrong = sum(leaf.path in problems for leaf in rest)
@@ -92,8 +92,16 @@ def _in_group(group: str) -> list[Leaf]:
     return [leaf for leaf in settings_path.leaves(ExperimentConfig) if leaf.group == group]
 
 
-def _data(draft: Draft, problems: dict[str, str], body: Callable[[], None]) -> None:
-    body()
+def _data(draft: Draft, problems: dict[str, str], notes: dict[str, str]) -> None:
+    """Draw where the data are in a row of its own, since paths are long; then the rest."""
+    made = {leaf.name: leaf for leaf in _in_group("data")}
+    place = made.pop("folder")
+    key = draft.key(place.path)
+    st.session_state.setdefault(key, forms.shown(place, draft.values["data"].get("folder")))
+    wanted = [*draft.values.get("sources", ()), *draft.values.get("targets", ())]
+    folder.field(key, forms.label(place), wanted, place.description, quiet=True)
+    forms.remark(problems.get(place.path, ""), notes.get(place.path, ""))
+    _grid(draft, list(made.values()), problems, notes)
     _others(draft, problems)
 
 
