@@ -41,8 +41,10 @@ def _add_import(actions: Any) -> None:
         "import",
         help="import a prompt into the bank: PEFT folder, .safetensors, or .pt (ATTEMPT, DTVG)",
     )
-    made.add_argument("path", type=Path, help="PEFT adapter folder, .safetensors or .pt file")
-    made.add_argument("--task", required=True, help="task it was tuned on")
+    made.add_argument("path", type=Path, help="PEFT adapter folder, .zip, .safetensors, .pt file")
+    made.add_argument(
+        "--task", default="", help="task it was tuned on (default: what an exported .zip says)"
+    )
     made.add_argument(
         "--init", type=Path, help="its initial prompt; without it the prompt has no vector"
     )
