@@ -6,7 +6,7 @@ import streamlit as st
 
 from dtvg import report
 from dtvg.store.reader import Experiment, Run
-from dtvg.ui import address, runs
+from dtvg.ui import address, exchange, runs
 from dtvg.ui.page import page
 
 TITLES = {
@@ -29,6 +29,7 @@ def body() -> None:
         experiment = runs.pick_experiment()
         run = runs.pick_run(experiment, grouped=True) if experiment else None
     if experiment is None:
+        exchange.bring()
         return
     st.subheader("Report", anchor=False)
     st.caption(
@@ -50,6 +51,11 @@ def body() -> None:
     elif st.button("Build the report", icon=":material/description:", type="primary"):
         _built(experiment, run, tuple(views))
     _links(experiment, run)
+    left, right = st.columns(2)
+    with left:
+        exchange.export(experiment)
+    with right:
+        exchange.bring()
 
 
 def _built(experiment: Experiment, run: Run | None, views: tuple[str, ...]) -> None:
