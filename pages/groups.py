@@ -12,6 +12,8 @@ from dtvg.ui import address, cache, health, look, runs, show, story
 from dtvg.ui.groups import VIEWS
 from dtvg.ui.page import is_dark, link, page
 
+BARS = "A bar: in the group, stronger where more similar. Dotted lines: changes of the group."
+
 
 def body() -> None:
     """Choose a run and a view, read its groups, show them."""
@@ -52,11 +54,7 @@ def _timeline(experiment: Experiment, run: Run) -> None:
     key = f"{experiment.name}-{run.name}"
     drawn = cache.drawer((cache.stamp(run, "sources", "steps", "evals"), dark, tuple(order)))
     with st.container():
-        st.header(
-            "Which sources were in the group, and when",
-            anchor=False,
-            help=show.formula("member", "group"),
-        )
+        st.header("Which sources were in the group, when", anchor=False, help=show.formula("group"))
         show.figure(
             drawn(
                 aligned_figure,
@@ -72,15 +70,10 @@ def _timeline(experiment: Experiment, run: Run) -> None:
             info.timeline,
             f"{run.name}-membership",
         )
-        st.caption(
-            "A bar shows that the source is in the group; the stronger its colour, the "
-            "more similar it is. Dotted lines show changes of the group."
-        )
+        st.caption(BARS)
     with st.container():
         st.header(
-            "Similarity to the target, with the cut",
-            anchor=False,
-            help=show.formula("similarity", "candidate"),
+            "Similarity to the target, and the cut", anchor=False, help=show.formula("similarity")
         )
         show.figure(
             drawn(draw.similarity_figure, info, dark, order),
@@ -92,9 +85,7 @@ def _timeline(experiment: Experiment, run: Run) -> None:
     with st.container():
         one, two = st.columns(2)
         with one:
-            st.header(
-                "Group size and candidates", anchor=False, help=show.formula("group", "candidate")
-            )
+            st.header("Group size and candidates", anchor=False, help=show.formula("candidate"))
             show.figure(
                 drawn(draw.size_figure, info, dark),
                 f"size-{key}",
