@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import streamlit as st
 
+from dtvg import paths
 from dtvg.analysis.overview.table import RunRow
-from dtvg.store.reader import Experiment
+from dtvg.store.reader import Experiment, foreign_folders, foreign_sentence
 from dtvg.ui import cache
 from dtvg.ui.overview import actions, card, filter, training
 from dtvg.ui.overview import table as overview_table
@@ -60,6 +61,9 @@ def _table(experiments: list[Experiment], rows: list[RunRow]) -> None:
         guarded(draw)
 
     table()
+    left_out = foreign_sentence(foreign_folders(paths.runs()))
+    if left_out:
+        st.caption(left_out)
     restore_list()
 
 

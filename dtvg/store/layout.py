@@ -42,6 +42,10 @@ from dtvg.versions import Version, Versions
 NO_RUNS = ("cohorts", "mirrors")
 """Folders of an experiment that are no runs."""
 
+OF_EXPERIMENTS = {"experiment.yaml", "plan.json", "versions.json"}
+OF_RUNS = {"status.json", "provenance.json", "result.json"}
+"""Any of these shows that a folder is, or was, an experiment or a run."""
+
 
 @dataclass(frozen=True)
 class RunDir:
@@ -247,6 +251,28 @@ class ExperimentDir:
             StoreError: the folder cannot be written.
         """
         return hold(self.path)
+
+
+def is_foreign(path: Path) -> bool:
+    """Whether a folder among experiments is somebody else's: no file of an experiment, no run.
+
+    Of a folder that cannot be looked into that is not said.
+    """
+    try:
+        names = set(os.listdir(path))
+        if names & OF_EXPERIMENTS:
+            return False
+        return not any(OF_RUNS & _names_in(path / n) for n in names if n[0] != ".")
+    except OSError:
+        return False
+
+
+def _names_in(path: Path) -> set[str]:
+    """Return what lies in a folder; nothing where it is a file."""
+    try:
+        return set(os.listdir(path))
+    except NotADirectoryError:
+        return set()
 
 
 def create_experiment(
