@@ -103,6 +103,8 @@ class ForkOf(_Kept):
 class ProvenanceFile(_Kept):
     """`provenance.json` of a run: what made it."""
 
+    run_id: str | None = None
+    """Names the run in its own files; None in folders of before that was noted."""
     config_sha256: str | None = None
     prompt_identity: str | None = None
     fork_of: ForkOf | None = None
@@ -299,6 +301,7 @@ class RunNumbers(_Kept):
     failure: str | None = None
     note: dict[str, Any] = {}
     rows: dict[str, Count] | None = None
+    run_id: str = ""
 
 
 class CommitNumbers(_Kept):

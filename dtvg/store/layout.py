@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import secrets
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
@@ -22,7 +23,7 @@ from dtvg.config.sections import OPEN
 from dtvg.config.settings_path import differences
 from dtvg.errors import ConfigError, StoreError
 from dtvg.names import check_name
-from dtvg.records import RunState
+from dtvg.records import TABLES, RunState
 from dtvg.store import digests
 from dtvg.store.files import locked, read_json, replace_bytes, replace_json, sync_file
 from dtvg.store.formats import (
@@ -503,12 +504,28 @@ def add_run(
         content = config.to_yaml().encode()
         replace_bytes(run.config_path, content, durable=False)
         made = {**provenance(), "config_sha256": hashlib.sha256(content).hexdigest()}
+        kept = id_of(run) or ("" if _has_tables(run) else secrets.token_hex(8))
+        if kept:
+            made["run_id"] = kept
         replace_json(run.provenance_path, made, durable=False)
     elif _cannot_be_read(run.provenance_path, ProvenanceFile):
         replace_json(run.provenance_path, provenance(), durable=False)
     if _cannot_be_read(run.status_path, StatusFile):
         replace_json(run.status_path, {**identity_of(config), **_progress(run, config)}, False)
     return run
+
+
+def id_of(run: RunDir) -> str:
+    """Return what names a run in its own files, wherever its folder is moved; empty: not known."""
+    try:
+        found = read_model(run.provenance_path, ProvenanceFile)
+    except StoreError:
+        return ""
+    return "" if found is None else found.run_id or ""
+
+
+def _has_tables(run: RunDir) -> bool:
+    return any(run.table_dir(table).exists() for table in TABLES)
 
 
 def _cannot_be_read(path: Path, model: type[BaseModel]) -> bool:

@@ -30,7 +30,8 @@ from dtvg.store import digests
 from dtvg.store.cohorts import visible_parts
 from dtvg.store.files import read_json
 from dtvg.store.formats import ProvenanceFile, read_model, read_result
-from dtvg.store.layout import ExperimentDir, RunDir, is_foreign, load_experiment
+from dtvg.store.layout import ExperimentDir, RunDir, id_of, is_foreign, load_experiment
+from dtvg.store.state_files import PROMPTS_OF
 from dtvg.store.status import read_status
 from dtvg.store.tables import (
     BY_STEP,
@@ -457,6 +458,7 @@ def read_prompts(run: Run, which: str) -> dict[str, np.ndarray]:
             tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
             metadata = file.metadata() or {}
         digests.check_tensors(path, tensors, metadata)
+        _check_owner(run, path, metadata.get(PROMPTS_OF))
         return tensors
     except FileNotFoundError:
         raise StoreError(
@@ -465,6 +467,20 @@ def read_prompts(run: Run, which: str) -> dict[str, np.ndarray]:
         ) from None
     except (SafetensorError, OSError, ValueError, TypeError, MemoryError) as error:
         raise StoreError(f"'{path}' is damaged ({error}).") from None
+
+
+def _check_owner(run: Run, path: Path, owner: str | None) -> None:
+    """Refuse prompts of another run; a fork starts from a copy of its parent's.
+
+    Raises:
+        StoreError: they are another's.
+    """
+    own = id_of(run.directory)
+    if not owner or not own or owner == own:
+        return
+    if path.stem == "initial" and read_provenance(run).get("fork_of"):
+        return
+    raise StoreError(f"'{path}' holds the prompts of another run.")
 
 
 def read_inputs(experiment: Path, task: str) -> dict[str, str]:

@@ -17,6 +17,7 @@ import tempfile
 import traceback
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,7 @@ from dtvg.analysis.overview.progress import progress
 from dtvg.cli import main
 from dtvg.config import build_config
 from dtvg.config.people import people
-from dtvg.errors import DtvgError
+from dtvg.errors import DtvgError, StoreError
 from dtvg.mirrors import position
 from dtvg.plan.stored import lay_out
 from dtvg.records import TABLES
@@ -37,7 +38,7 @@ from dtvg.store.bank import PromptBank
 from dtvg.store.files import replace_json
 from dtvg.store.labels import Labels, write_labels
 from dtvg.store.layout import ExperimentDir, load_experiment
-from dtvg.store.reader import list_experiments, open_run, read_prompts, read_table
+from dtvg.store.reader import Run, list_experiments, open_run, read_prompts, read_table
 from dtvg.testing.tiny_run import tiny_config
 from dtvg.training import procedures
 from dtvg.training.engine import recorded
@@ -83,24 +84,48 @@ def train_killed(home: Path, parts: Path, at: int, note: Path | None = None) -> 
         note.write_text(str(seen["calls"]))
 
 
-def content(home: Path, name: str) -> dict[str, object]:
-    """Return everything of an experiment that means something, by place."""
+def content(home: Path, name: str, broken: set[str] | None = None) -> dict[str, object]:
+    """Return everything of an experiment that means something, by place.
+
+    Args:
+        home: where it lies.
+        name: the experiment's.
+        broken: gets the places that cannot be read; None: then an error.
+    """
     found: dict[str, object] = {}
+
+    def add(place: str, read: Callable[[], object]) -> None:
+        try:
+            found[place] = read()
+        except StoreError:
+            if broken is None:
+                raise
+            broken.add(place)
+
     for directory in ExperimentDir(home / "runs" / name).runs():
         run = open_run(directory.path)
         for table in TABLES:
-            rows = read_table(run, table).to_pandas().drop(columns=MEASURED, errors="ignore")
-            if table == "events":
-                rows = rows[~rows["kind"].isin(NOTES)]
-            found[f"{run.name}/{table}"] = rows.to_json(orient="values", double_precision=15)
+            add(f"{run.name}/{table}", partial(_rows, run, table))
         for which in ("initial", "best", "final"):
-            path = directory.prompts_dir / f"{which}.safetensors"
-            for key, value in read_prompts(run, which).items() if path.exists() else ():
-                found[f"{run.name}/{which}/{key}"] = (value.dtype.str, value.shape, value.tobytes())
+            add(f"{run.name}/{which}", partial(_tensors, run, which))
         result = None if run.result is None else {**run.result.__dict__, "seconds": 0}
         found[f"{run.name}/result"] = json.dumps(result, sort_keys=True)
         found[f"{run.name}/settings"] = None if run.config is None else run.config.to_yaml()
     return found
+
+
+def _rows(run: Run, table: str) -> str:
+    rows = read_table(run, table).to_pandas().drop(columns=MEASURED, errors="ignore")
+    if table == "events":
+        rows = rows[~rows["kind"].isin(NOTES)]
+    return str(rows.to_json(orient="values", double_precision=15))
+
+
+def _tensors(run: Run, which: str) -> object:
+    if not (run.directory.prompts_dir / f"{which}.safetensors").exists():
+        return None
+    tensors = read_prompts(run, which).items()
+    return {key: (value.dtype.str, value.shape, value.tobytes()) for key, value in tensors}
 
 
 def in_bank(home: Path) -> list[tuple[str, ...]]:
