@@ -369,22 +369,12 @@ def check_unchanged(experiment: ExperimentDir, config: ExperimentConfig) -> None
     """
     found = digests.of_file(experiment.config_path)
     noted = _noted_digest(experiment)
-    for run in config.runs():
-        directory = experiment.run(run.name)
-        try:
-            content = directory.config_path.read_bytes()
-        except OSError:
-            continue  # not made yet, or to be written again
-        made = read_model(directory.provenance_path, ProvenanceFile)
-        wanted = None if made is None else made.config_sha256
-        digest = hashlib.sha256(content).hexdigest()
-        if content and wanted is not None and digest != wanted:
-            raise StoreError(
-                f"'{directory.config_path}' was changed after the run was made, so nothing was "
-                "trained. Restore it, or delete it: it is then written again from "
-                "experiment.yaml. For other settings fork the run (`dtvg runs fork "
-                f"{experiment.name}/{run.name} --set ...`)."
-            )
+    runs = {run.name: run for run in config.runs()}
+    for directory in experiment.runs():
+        run = runs.get(directory.name)
+        content, wanted = _as_written(directory, strict=run is not None)
+        if run is None:  # of Stage I, or added later with settings of its own
+            continue
         if (
             content
             and noted is not None
@@ -400,6 +390,36 @@ def check_unchanged(experiment: ExperimentDir, config: ExperimentConfig) -> None
             )
     if noted != found:
         _note_digest(experiment, found)
+
+
+def _as_written(run: RunDir, strict: bool) -> tuple[bytes, str | None]:
+    """Return a run's settings file and the digest that was noted for it.
+
+    Args:
+        run: its folder; without the file (not made yet, or to be written again) it is empty.
+        strict: also refuse where what made the run cannot be read.
+
+    Raises:
+        StoreError: the file differs from what was written, with the way out.
+    """
+    try:
+        content = run.config_path.read_bytes()
+        made = read_model(run.provenance_path, ProvenanceFile)
+    except OSError:
+        return b"", None
+    except StoreError:
+        if strict:
+            raise
+        return b"", None
+    wanted = None if made is None else made.config_sha256
+    if content and wanted is not None and hashlib.sha256(content).hexdigest() != wanted:
+        raise StoreError(
+            f"'{run.config_path}' was changed after the run was made, so nothing was trained. "
+            "Restore it, or delete it: it is then written again from experiment.yaml. For other "
+            f"settings fork the run (`dtvg runs fork {run.path.parent.name}/{run.name} --set "
+            "...`)."
+        )
+    return content, wanted
 
 
 def _noted_digest(experiment: ExperimentDir) -> str | None:
