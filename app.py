@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import streamlit as st
 
-from dtvg.ui import people
+from dtvg.ui import notify, people
 
 PAGES: dict[str, list[tuple[str, str, str]]] = {
     "Experiments": [
@@ -50,6 +50,7 @@ def main() -> None:
     chosen = st.navigation(sections, position="sidebar" if people.is_open() else "hidden")
     people.gate()
     people.badge()
+    notify.draw()
     chosen.run()
 
 

@@ -8,7 +8,7 @@ from dtvg import paths
 from dtvg.analysis.overview.table import RunRow
 from dtvg.store.reader import Experiment, foreign_folders, foreign_sentence
 from dtvg.ui import cache
-from dtvg.ui.overview import actions, card, filter, training
+from dtvg.ui.overview import actions, card, filter, settings_grid, training
 from dtvg.ui.overview import table as overview_table
 from dtvg.ui.overview.actions import restore_list
 from dtvg.ui.overview.tour import tour
@@ -51,6 +51,9 @@ def _table(experiments: list[Experiment], rows: list[RunRow]) -> None:
             broken = [e for e in found if e.problem] if view.level == "Experiments" else []
             if not shown and not broken:
                 st.info("No run matches; change the filter or the choices next to it.")
+                return
+            if view.level == "Settings":
+                settings_grid.draw(shown)
                 return
             bar = st.container()
             chosen = overview_table.draw(found, shown, view)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import streamlit as st
 
 from dtvg import report
+from dtvg.figures import images
 from dtvg.store.reader import Experiment, Run
-from dtvg.ui import address, runs
+from dtvg.ui import address, exchange, runs
 from dtvg.ui.page import page
 
 TITLES = {
@@ -29,6 +32,7 @@ def body() -> None:
         experiment = runs.pick_experiment()
         run = runs.pick_run(experiment, grouped=True) if experiment else None
     if experiment is None:
+        exchange.bring()
         return
     st.subheader("Report", anchor=False)
     st.caption(
@@ -45,17 +49,29 @@ def body() -> None:
         key="views",
     )
     address.keep_several("views", views, every)
+    words = st.text_area(
+        "Your own words",
+        key=f"words-{experiment.name}",
+        max_chars=report.MOST_WORDS,
+        placeholder="What this shows, in Markdown; it stands first in the report.",
+        persist_state="session",
+    )
     if not views:
         st.info("Choose at least one view.")
     elif st.button("Build the report", icon=":material/description:", type="primary"):
-        _built(experiment, run, tuple(views))
+        _built(experiment, run, tuple(views), words)
     _links(experiment, run)
+    left, right = st.columns(2)
+    with left:
+        exchange.export(experiment)
+    with right:
+        exchange.bring()
 
 
-def _built(experiment: Experiment, run: Run | None, views: tuple[str, ...]) -> None:
+def _built(experiment: Experiment, run: Run | None, views: tuple[str, ...], words: str) -> None:
     """Build the report and offer it."""
     with st.spinner("Building the report"):
-        text = report.build_report(experiment, run, views)
+        text = report.build_report(experiment, run, views, words=words)
     name = experiment.name if run is None else f"{experiment.name}-{run.name}"
     st.download_button(
         f"Download {name}.html ({len(text) / 1e6:.1f} MB)",
@@ -64,6 +80,18 @@ def _built(experiment: Experiment, run: Run | None, views: tuple[str, ...]) -> N
         "text/html",
         icon=":material/download:",
         on_click="ignore",
+    )
+    st.download_button(
+        f"Download {name}.pdf",
+        partial(images.printed, text),
+        f"{name}.pdf",
+        "application/pdf",
+        icon=":material/picture_as_pdf:",
+        on_click="ignore",
+        disabled=not images.browser(),
+        help="Printed by a browser on this machine when you ask for it, which takes seconds."
+        if images.browser()
+        else "No Chromium or Chrome is installed; open the HTML report and print it.",
     )
 
 

@@ -8,15 +8,14 @@ from dtvg.analysis.tasks import TaskInfo, words_table
 from dtvg.errors import ConfigError
 from dtvg.figures import tasks as draw
 from dtvg.tasks.catalogue import all_tasks
-from dtvg.ui import cache, runs, show, tasks
+from dtvg.ui import cache, own_tasks, runs, show, tasks
 from dtvg.ui.page import is_dark, page
 
 
 def body() -> None:
     """Choose a task, show its facts, splits, answers and examples; then your own tasks."""
-    with st.container(horizontal=True):
-        name = runs.choose_there("task", list(all_tasks()), "task", "rte")
-        folder = tasks.data_folder()
+    name = runs.choose_there("task", list(all_tasks()), "task", "rte")
+    folder = tasks.data_folder()
     backbone = "demo"
     if name is not None:
         info = cache.task(name, folder)
@@ -26,7 +25,7 @@ def body() -> None:
             backbone = _answers(info)
             tasks.examples(info, backbone)
             show.notes(info.notes)
-    tasks.section(backbone)
+    own_tasks.section(backbone)
 
 
 def _facts(info: TaskInfo) -> None:

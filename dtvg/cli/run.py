@@ -105,10 +105,12 @@ def train(
     from contextlib import nullcontext
 
     from dtvg.cli.terminal import progress_bars
+    from dtvg.jobs import alerts
     from dtvg.mirrors.adapter import check_installed
     from dtvg.store.layout import load_experiment
 
     check_installed(load_experiment(experiment.path)[1].logging)
+    alerts.watch(experiment)
     bars = nullcontext(lambda progress: None) if quiet else progress_bars()
     with experiment.lock(), bars as report:  # before torch is loaded, which takes seconds
         if scale.on == "inline":

@@ -9,7 +9,10 @@ import importlib.util
 import logging
 import os
 import shutil
+import subprocess
+import tempfile
 import threading
+from pathlib import Path
 
 import plotly.graph_objects as go
 
@@ -21,6 +24,8 @@ FORMATS = {"SVG": "image/svg+xml", "PDF": "application/pdf", "PNG": "image/png"}
 WIDTH = 1000
 """Pixels, a comfortable line of a page; the figure's own height is kept."""
 PNG_SCALE = 2
+PATIENCE_S = 120
+"""Seconds that printing may take."""
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
 _one_at_a_time = threading.Lock()
 
@@ -64,3 +69,46 @@ def image(figure: go.Figure, form: str, width: int = WIDTH) -> bytes:
                 f"The browser made no image ({type(error).__name__}). Use the camera above the "
                 "figure, which needs no other program."
             ) from error
+
+
+def browser() -> str:
+    """Return the installed browser's program; empty where there is none."""
+    given = os.environ.get("BROWSER_PATH")
+    if given is not None:
+        return given if os.access(given, os.X_OK) else ""
+    return next(filter(None, map(shutil.which, BROWSERS)), "")
+
+
+def printed(page: str) -> bytes:
+    """Return an HTML document as PDF, printed by the browser of this machine without a network.
+
+    Args:
+        page: the document, with everything inside.
+
+    Raises:
+        JobError: there is no browser, or it made no file.
+    """
+    program = browser()
+    if not program:
+        raise JobError(
+            "A PDF is printed by a browser, and no Chromium or Chrome is installed (on Debian: apt "
+            "install chromium). Open the HTML report and print it."
+        )
+    with tempfile.TemporaryDirectory() as place, _one_at_a_time:
+        source, made = Path(place) / "report.html", Path(place) / "report.pdf"
+        source.write_text(page, encoding="utf-8")
+        command = [
+            program, "--headless", "--no-sandbox", "--disable-gpu", "--no-first-run",
+            "--disable-background-networking", f"--user-data-dir={place}/profile",
+            "--virtual-time-budget=20000", "--no-pdf-header-footer", f"--print-to-pdf={made}",
+            source.as_uri(),
+        ]  # fmt: skip
+        try:
+            subprocess.run(command, capture_output=True, timeout=PATIENCE_S, check=False)
+            return made.read_bytes()
+        except (OSError, subprocess.TimeoutExpired) as error:
+            log.warning("printing failed", exc_info=True)
+            raise JobError(
+                f"The browser printed no PDF ({type(error).__name__}). Open the HTML report and "
+                "print it."
+            ) from None
