@@ -41,6 +41,7 @@ from dtvg.analysis.subsets.transfer import (
 from dtvg.analysis.tasks import TaskInfo, task_info
 from dtvg.errors import DataError
 from dtvg.records import TABLES
+from dtvg.store.layout import is_foreign
 from dtvg.store.reader import Experiment, Run, list_experiments, open_experiment
 from dtvg.tasks.catalogue import find_task
 from dtvg.tasks.sources import at_hand, find_folder, signature
@@ -143,9 +144,10 @@ def experiment_paths() -> dict[str, Path]:
 
 def _folders(root: Path) -> list[Path]:
     try:
-        return [p for p in root.iterdir() if p.is_dir() and p.name[0] != "."]
+        found = [p for p in root.iterdir() if p.is_dir() and p.name[0] != "."]
     except OSError:
         return []
+    return [path for path in found if not is_foreign(path)]
 
 
 def _newest_first(path: Path) -> tuple[bool, float]:
