@@ -21,6 +21,11 @@ EXTRAS = {
     "wandb": ("wandb",),
     "mlflow": ("mlflow",),
     "trackio": ("trackio",),
+    "storage": ("fsspec",),
+    "s3": ("fsspec", "s3fs"),
+    "gs": ("fsspec", "gcsfs"),
+    "abfs": ("fsspec", "adlfs"),
+    "sftp": ("fsspec", "paramiko"),
     "server": ("streamlit", "plotly", "authlib"),
 }
 """Extra of `pyproject.toml` → the modules that come with it."""
