@@ -21,11 +21,10 @@ EXTRAS = {
     "wandb": ("wandb",),
     "mlflow": ("mlflow",),
     "trackio": ("trackio",),
-    "storage": ("fsspec",),
-    "s3": ("fsspec", "s3fs"),
-    "gs": ("fsspec", "gcsfs"),
-    "abfs": ("fsspec", "adlfs"),
-    "sftp": ("fsspec", "paramiko"),
+    "s3": ("s3fs",),
+    "gs": ("gcsfs",),
+    "abfs": ("adlfs",),
+    "sftp": ("paramiko",),
     "server": ("streamlit", "plotly", "authlib"),
 }
 """Extra of `pyproject.toml` → the modules that come with it."""

@@ -112,10 +112,14 @@ def look(arguments: argparse.Namespace) -> None:
         StoreError: nothing of the mirror is here, and it cannot be read.
     """
     from dtvg import paths
+    from dtvg.config.storage import uri_problem
 
     uri = paths.mirrored_uri()
     if uri is None:
         return
+    problem = uri_problem(uri)
+    if problem:
+        raise ConfigError(f"DTVG_RUNS cannot be used: {problem}")
     action = getattr(arguments, "action", None)
     changing = WRITES.get(arguments.command, ())
     resumes = arguments.command == "runs" and action == "resume"

@@ -10,8 +10,9 @@ from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, field_validator, model_validator
+from pydantic_core import PydanticCustomError
 
-from dtvg.config.storage import uri_problem
+from dtvg.config.storage import SECRET, uri_problem
 from dtvg.names import NAME_PATTERN
 
 Name = Annotated[str, Field(pattern=NAME_PATTERN)]
@@ -446,8 +447,8 @@ class ScaleConfig(Section):
     @classmethod
     def _check_mirror(cls, uri: str | None) -> str | None:
         problem = uri_problem(uri) if uri is not None else ""
-        if problem:
-            raise ValueError(problem)
+        if problem:  # what was given may hold a key, so it is not repeated
+            raise PydanticCustomError(SECRET, "{sentence}", {"sentence": problem})
         return uri
 
     @model_validator(mode="before")

@@ -19,10 +19,10 @@ PROTOCOLS = {
     "memory": "memory",
 }
 """Scheme of a URI → protocol."""
-EXTRA_OF = {
-    "s3": "s3", "gs": "gs", "abfs": "abfs", "sftp": "sftp", "file": "storage", "memory": "storage",
-}  # fmt: skip
-"""Protocol → the extra with its packages."""
+WITH_EXTRA = ("s3", "gs", "abfs", "sftp")
+"""Protocols whose packages come with the extra of their name."""
+SECRET = "may_hold_a_secret"
+"""Kind of an error whose sentence must not repeat what was given."""
 
 
 def is_uri(text: str) -> bool:

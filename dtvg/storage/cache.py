@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from dtvg import paths
+from dtvg.config.storage import uri_problem
 from dtvg.errors import DtvgError, StoreError
 from dtvg.storage.fetch import Note, age_of, bring, bring_prompts, names_in
 from dtvg.storage.manifest import EXPERIMENT, Found, Manifest
@@ -142,6 +143,8 @@ def sentence() -> str:
     uri = paths.mirrored_uri()
     if uri is None:
         return ""
+    if uri_problem(uri):
+        return f"DTVG_RUNS cannot be used: {uri_problem(uri)}"
     at, _ = looked(paths.mirrored())
     age = "not read yet" if at is None else f"as of {max(0.0, time.time() - at):.0f} s ago"
     said = f"Read-only copy of {uri}, {age}."

@@ -14,7 +14,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from dtvg.config.storage import EXTRA_OF, PROTOCOLS, protocol_of, uri_problem
+from dtvg.config.storage import WITH_EXTRA, protocol_of, uri_problem
 from dtvg.errors import ConfigError, StoreError
 from dtvg.extras import require
 
@@ -199,7 +199,8 @@ def check_packages(uri: str) -> None:
     Raises:
         ConfigError: with what to install.
     """
-    require(EXTRA_OF[PROTOCOLS[protocol_of(uri)]], f"scale.mirror: {uri}")
+    if protocol_of(uri) in WITH_EXTRA:
+        require(protocol_of(uri), f"scale.mirror: {uri}")
 
 
 def check_place(uri: str | None) -> str:
