@@ -21,6 +21,7 @@ from dtvg.errors import DtvgError, JobError, StoreError
 from dtvg.mirrors.follow import Mirrors
 from dtvg.plan.graph import CohortPlan, Plan
 from dtvg.records import RunState
+from dtvg.storage.follow import Copies
 from dtvg.store.bank import PromptBank
 from dtvg.store.files import read_json, replace_json
 from dtvg.store.given import Given
@@ -74,10 +75,16 @@ class Session:
     """Stage I runs that cannot go on: why, in one sentence."""
     mirrors: Mirrors = field(default_factory=Mirrors)
     """Follow what is committed."""
+    copies: Copies = field(default_factory=Copies)
+    """Copy what is committed to a storage mirror."""
 
     def wanted(self, run: RunConfig) -> bool:
         """Whether this process works on a transfer run."""
         return self.only is None or run.name in self.only
+
+    def remarks(self, run: str) -> list[tuple[str, str]]:
+        """Return the events that a run should have because a tracker or a store fails."""
+        return [*self.mirrors.told(run), *self.copies.told(run)]
 
 
 def mark_failed(session: Session, cohort: CohortPlan, run: RunConfig, sentence: str) -> None:
@@ -141,7 +148,8 @@ def _train_held(
                 cohort.conclude(slot)
         _open(cohort, set(meta["runs"]), session, str(meta.get(FELL_BACK) or ""))
         session.mirrors.add(run_dirs.values())
-        train(cohort, session.stop, session.report, session.mirrors.told)
+        session.copies.add(directory, _home_of(session, plan_of, run_dirs))
+        train(cohort, session.stop, session.report, session.remarks)
         cohort.committer.close()
     except DtvgError as error:
         _give_up(cohort, str(error))
@@ -156,6 +164,12 @@ def _train_held(
         raise JobError(sentence) from None
     finally:
         cohort.board.close()
+
+
+def _home_of(session: Session, plan_of: CohortPlan, trained: Mapping[str, RunDir]) -> list[RunDir]:
+    """Return the folders of a cohort's runs, also of those that are not trained now."""
+    others = [session.experiment.run(r.name) for r in plan_of.runs if r.name not in trained]
+    return [*trained.values(), *others]
 
 
 def _note_engine(directory: RunDir, engine: Engine) -> None:

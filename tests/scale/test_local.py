@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import random
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -83,6 +86,41 @@ def test_what_a_killed_driver_left_is_taken_over_and_not_started_twice(tmp_path:
     assert scheduler.attempts["transfer-000"].jobs == 0
     after = read_job(experiment.cohort("transfer-000"))
     assert after is not None and after.token == before.token
+    assert histories(experiment.path) == histories(alone.path)
+
+
+@pytest.mark.slow
+def test_ten_kills_at_random_moments_change_no_number(tmp_path: Path) -> None:
+    made = config(tmp_path, steps=400)
+    alone = lay_out(made, tmp_path / "alone")
+    run_experiment(alone, bank=PromptBank(tmp_path / "bank-alone"))
+    experiment = lay_out(made, tmp_path / "runs")
+    rng, killed, over = random.Random(7), [], threading.Event()
+
+    def hunt() -> None:  # only what has a new commit since, so that no cohort is given up
+        seen: dict[str, int] = {}
+        while len(killed) < 10 and not over.wait(rng.uniform(0.05, 1.0)):
+            found = [c for c in experiment.cohorts() if c.before_path.exists()]
+            rng.shuffle(found)
+            for cohort in found:
+                stamp = cohort.state_path.stat().st_mtime_ns
+                process = read_json(cohort.process_path) or {}
+                pid = int(process.get("pid") or 0)
+                if pid and pid not in killed and seen.get(cohort.id) != stamp:
+                    seen[cohort.id] = stamp
+                    with contextlib.suppress(ProcessLookupError):
+                        kill(pid)
+                        killed.append(pid)
+                    break
+
+    hunting = threading.Thread(target=hunt, daemon=True)
+    hunting.start()
+    scheduler = driver.drive(experiment, LOCAL, bank=PromptBank(tmp_path / "bank"))
+    over.set()
+    hunting.join(5)
+    assert len(killed) == 10
+    assert {ended.kind for ended in scheduler.over.values()} == {"done"}
+    assert sum(known.jobs for known in scheduler.attempts.values()) >= 10
     assert histories(experiment.path) == histories(alone.path)
 
 
