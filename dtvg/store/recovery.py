@@ -110,7 +110,7 @@ def _newest(cohort: CohortDir, runs: Mapping[str, RunDir]) -> Commit | None:
         wanted = (content["meta"].get("runs", {}).get(name) or {}).get("rows")
         if wanted is not None and has_rows(run):
             for table in TABLES:
-                _check_rows(run, table, int(wanted[table]))
+                _check_rows(run, table, int(wanted.get(table, 0)))
     return tensors, content["meta"]
 
 
@@ -129,7 +129,7 @@ def _before(cohort: CohortDir, runs: Mapping[str, RunDir], why: str) -> Commit:
     }
     for name, (wanted, _) in kept.items():
         for table in TABLES:
-            _check_rows(runs[name], table, int(wanted[table]))
+            _check_rows(runs[name], table, int(wanted.get(table, 0)))
     link = cohort.path / f".{cohort.state_path.name}.{secrets.token_hex(6)}.tmp"
     try:
         for name, run in runs.items():

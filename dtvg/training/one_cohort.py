@@ -32,6 +32,8 @@ from dtvg.store.layout import (
     make_durable,
 )
 from dtvg.store.lease import held_here, hold
+from dtvg.store.liveness import look
+from dtvg.store.offers import OfferFiles, Place
 from dtvg.store.reader import open_run, read_prompts
 from dtvg.store.recovery import FELL_BACK, start_over, without
 from dtvg.store.status import StatusBoard
@@ -39,6 +41,7 @@ from dtvg.store.writer import CohortWriter, Committer, RunWriter
 from dtvg.training.cohort import Cohort
 from dtvg.training.devices import token_budget
 from dtvg.training.engine import Engine, as_json
+from dtvg.training.exchanging import Exchange, parties
 from dtvg.training.loop import train
 from dtvg.training.opening import Told, starting_events
 from dtvg.training.progress import Report
@@ -74,6 +77,8 @@ class Session:
     """Stage I runs that cannot go on: why, in one sentence."""
     mirrors: Mirrors = field(default_factory=Mirrors)
     """Follow what is committed."""
+    meeting: Place | None = None
+    """Where runs meet that exchange; None: in files."""
 
     def wanted(self, run: RunConfig) -> bool:
         """Whether this process works on a transfer run."""
@@ -141,7 +146,10 @@ def _train_held(
                 cohort.conclude(slot)
         _open(cohort, set(meta["runs"]), session, str(meta.get(FELL_BACK) or ""))
         session.mirrors.add(run_dirs.values())
-        train(cohort, session.stop, session.report, session.mirrors.told)
+        exchange = _exchange(session, cohort)
+        train(cohort, session.stop, session.report, session.mirrors.told, exchange)
+        if exchange is not None:
+            exchange.close(cohort)
         cohort.committer.close()
     except DtvgError as error:
         _give_up(cohort, str(error))
@@ -156,6 +164,34 @@ def _train_held(
         raise JobError(sentence) from None
     finally:
         cohort.board.close()
+
+
+def _exchange(session: Session, cohort: Cohort) -> Exchange | None:
+    """Let the cohort's runs meet those on other targets; None where none of them does."""
+    if not parties(cohort):
+        return None
+    home = {run.name: planned.id for planned in session.plan.cohorts for run in planned.runs}
+
+    def begun(run: str) -> bool:
+        return run in home and is_begun(session.experiment.cohort(home[run]))
+
+    def asked() -> bool:
+        session.stop.look()
+        return bool(session.stop)
+
+    files = OfferFiles(session.experiment)
+    wait = session.config.scale.wait_seconds
+    made = Exchange(files, session.meeting or files, wait, begun, asked)
+    made.begin(cohort)
+    return made
+
+
+def is_begun(cohort: CohortDir) -> bool:
+    """Whether a process trains a cohort, or a driver has started one that did not end yet."""
+    job, ended = read_json(cohort.job_path), read_json(cohort.ended_path)
+    if job is not None and (ended is None or ended.get("token") != job.get("token")):
+        return True
+    return cohort.path.is_dir() and look(cohort.path).held is True
 
 
 def _note_engine(directory: RunDir, engine: Engine) -> None:
