@@ -11,6 +11,7 @@ import logging
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from itertools import count
 from typing import Any
 
 import numpy as np
@@ -26,7 +27,11 @@ log = logging.getLogger(__name__)
 
 LOOK_SECONDS = 0.02
 """An offer that is waited for is looked for so often."""
+START_FACTOR = 10
+"""A run that is begun and has not offered anything yet is waited for so many times as long."""
 OUT_OF_STEP: tuple[Meeting, ...] = ("stale", "ahead")
+BEFORE_US: tuple[Meeting | None, ...] = ("ended", "ahead", None)
+"""How runs were met that may be many rounds further: their newest offer counts until one is not."""
 
 Party = tuple[Stack, int, RunSlot, Exchanging]
 
@@ -106,16 +111,16 @@ class Exchange:
         A commit counts when it is done: what was trained when the one before it was seen to be
         done is in it.
         """
-        count = cohort.committer.commits
+        done = cohort.committer.commits
         steps = {slot.name: slot.step for _, _, slot, _ in there}
-        if self._commits and self._commits[-1][0] == count:
-            self._commits[-1] = (count, steps)
+        if self._commits and self._commits[-1][0] == done:
+            self._commits[-1] = (done, steps)
             return
-        self._commits.append((count, steps))
-        old = [its for number, its in self._commits if number <= count - 3]
+        self._commits.append((done, steps))
+        old = [its for number, its in self._commits if number <= done - 3]
         for name, step in (old[-1] if old else {}).items():
             self.files.forget_taken(name, step)
-        self._commits = [one for one in self._commits if one[0] > count - 3]
+        self._commits = [one for one in self._commits if one[0] > done - 3]
 
     # -- one run in one round ------------------------------------------------------------------
 
@@ -144,7 +149,7 @@ class Exchange:
                 return False
             met, waited = found
             self._keep(slot, met, waited)
-        self._say(cohort, slot, met, again is None)
+        self._say(cohort, slot, method, met, again is None)
         method.take(stack.state, row, met)
         _count(slot, "held")
         _write(slot, met, waited)
@@ -158,13 +163,15 @@ class Exchange:
         config, began = slot.config, time.monotonic()
         here = {other.name for other in cohort.slots}
         others = {t: other_run(slot, t) for t in config.method.exchanges_with(config.target)}
+        seen = {t for t, run in others.items() if self.place.newest(run) is not None}
         met: dict[str, Met] = {}
         waited: dict[str, float] = {}
         while len(met) < len(others):
-            late = time.monotonic() - began > self.wait_seconds
             for target, run in others.items():
                 if target in met:
                     continue
+                bound = self.wait_seconds * (1 if target in seen else START_FACTOR)
+                late = time.monotonic() - began > bound
                 found = self._look(slot, method, target, run, patient=not late and run not in here)
                 if found is not None:
                     met[target], waited[target] = found, time.monotonic() - began
@@ -183,10 +190,12 @@ class Exchange:
         step, seed, ended = slot.step, slot.config.seed, self.files.ended(run)
         if not ended and not method.takes_part(target, seed, step):
             return Met("skipped")
-        offer = self.place.at(run, step)
+        newest = self.place.newest(run)
+        before = _told(slot).get("now", {}).get(target)
+        further = newest is not None and newest > (step if ended else _round_after(method, step))
+        offer = None if further and before in BEFORE_US else self.place.at(run, step)
         if offer is not None:
             return Met("met", offer, step)
-        newest = self.place.newest(run)
         patient = patient and not ended and self._without.get((slot.name, run), -1) != newest
         if newest is None:
             return None if patient and self.begun(run) else Met("absent")
@@ -206,26 +215,35 @@ class Exchange:
         facts = {t: {"how": m.how, "step": m.step, "waited": waited[t]} for t, m in met.items()}
         self.files.keep_taken(slot.name, slot.step, arrays, facts)
 
-    def _say(self, cohort: Cohort, slot: RunSlot, met: Mapping[str, Met], new: bool) -> None:
+    def _say(
+        self,
+        cohort: Cohort,
+        slot: RunSlot,
+        method: Exchanging,
+        met: Mapping[str, Met],
+        new: bool,
+    ) -> None:
         """Write events where another run falls out of step, comes back, or moved on meanwhile."""
         states = dict(_told(slot).get("now", {}))
         resumed = self._resumed.pop(slot.name, None) if new else None
         for target, one in met.items():
             before = states.get(target)
-            if resumed is not None and before == "met" and one.how in OUT_OF_STEP:
+            newest = self.place.newest(other_run(slot, target)) if resumed is not None else None
+            moved = newest is not None and newest > _round_after(method, slot.step)
+            if before == "met" and moved:
                 cohort.event(
                     slot,
                     "moved_on",
-                    f"After this run went on from step {resumed}, the run on {target} was met at "
-                    f"its step {one.step} instead of {slot.step}: from here on this run is not "
-                    "what it would have been without the interruption.",
+                    f"After this run went on from step {resumed}, the run on {target} was found at "
+                    f"step {newest}, having met this one's step {slot.step} without it: from here "
+                    "on this run is not what it would have been without the interruption.",
                 )
             elif one.how == "stale" and before != "stale":
                 cohort.event(
                     slot,
                     "stale",
-                    f"The run on {target} did not tell its duals of step {slot.step} within "
-                    f"{self.wait_seconds:g} s; those of its step {one.step} count until it does.",
+                    f"The run on {target} did not tell its duals of step {slot.step} in time; "
+                    f"those of its step {one.step} count until it does.",
                 )
             elif one.how == "met" and before in OUT_OF_STEP:
                 cohort.event(slot, "in_step", f"The run on {target} is in step again.")
@@ -263,6 +281,11 @@ def _has_behind_it(stack: Stack, row: int, step: int) -> None:
     done = stack.state.memory[EXCHANGED].clone()
     done[row] = torch.as_tensor(step).to(done)
     stack.state.memory[EXCHANGED] = done
+
+
+def _round_after(method: Exchanging, step: int) -> int:
+    """Return the next round after a step."""
+    return next(after for after in count(step + 1) if method.is_round(after))
 
 
 def _round_before(method: Exchanging, target: str, seed: int, step: int) -> int:

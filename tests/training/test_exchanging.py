@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import shutil
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -19,14 +18,16 @@ from dtvg.store.offers import OfferFiles
 from dtvg.store.reader import Run, open_run, read_prompts, read_table
 from dtvg.store.verify import verify_run
 from dtvg.testing.tiny_run import tiny_config
-from dtvg.training import one_cohort
+from dtvg.training import one_cohort, procedures
 from dtvg.training.procedures import run_cohort, run_experiment
 from dtvg.training.signals import StopWish
+
+from .settings import moved_prompt
 
 TARGETS = ["rte", "mrpc", "cola"]
 
 
-def _config(folder: Path, wait: float = 20, **method: object):
+def _config(folder: Path, wait: float = 60, **method: object):
     settings = {"name": "primal_dual", "share": TARGETS, **method}
     values = tiny_config(
         folder,
@@ -37,6 +38,24 @@ def _config(folder: Path, wait: float = 20, **method: object):
         scale={"wait_seconds": wait},
     )
     return build_config(values)
+
+
+LOADING = threading.Lock()
+
+
+@pytest.fixture(autouse=True, scope="module")
+def workers_as_threads() -> Iterator[None]:
+    """Loading a backbone is not made for threads; prompts of Stage I differ from their start."""
+    load = procedures.load_backbone
+
+    def locked(*arguments: object):
+        with LOADING:
+            return load(*arguments)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(procedures, "load_backbone", locked)
+        patch.setattr(procedures, "to_task_prompt", moved_prompt)
+        yield
 
 
 def _apart(folder: Path, config, bank: Path) -> ExperimentDir:
@@ -60,7 +79,7 @@ def _train(experiment: ExperimentDir, bank: Path, *cohorts: int, stop: dict | No
 
     def work(number: int) -> None:
         name = f"transfer-{number:03d}"
-        wish = (stop or {}).get(number) or StopWish()
+        wish = StopWish() if stop is None else stop[number]
         try:
             run_cohort(experiment, name, wish, bank=PromptBank(bank))
         except BaseException as error:  # noqa: BLE001 - raised below, in the test's own thread
@@ -171,7 +190,7 @@ def test_cohorts_one_after_the_other_meet_the_last_duals_of_those_that_ended(tog
     first, second = (read_table(runs[t], "exchanges").to_pandas() for t in ("rte", "mrpc"))
     assert set(first["how"]) == {"absent"} and first["waited_s"].max() < 1
     of_rte = second[second["task"] == "rte"]
-    assert set(of_rte["how"]) == {"ended"} and set(of_rte["task_step"]) == {12}
+    assert of_rte["how"].tolist() == ["ended"] * 11 + ["met"] and set(of_rte["task_step"]) == {12}
 
 
 class _At(StopWish):
@@ -179,6 +198,14 @@ class _At(StopWish):
 
     def __init__(self, offers: Callable[[], int | None], step: int) -> None:
         super().__init__(lambda: (offers() or 0) >= step)
+
+    def __bool__(self) -> bool:
+        self.look()
+        return super().__bool__()
+
+    def look(self) -> None:
+        if self.watch():
+            self.ask()
 
 
 def test_a_stopped_experiment_goes_on_with_the_numbers_of_an_unbroken_one(together) -> None:
@@ -218,7 +245,7 @@ def test_a_killed_worker_takes_again_what_it_took_and_says_that_others_moved_on(
     together, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder, synchronous = together
-    experiment = _apart(folder / "killed", _config(folder, wait=0.3), folder / "bank")
+    experiment = _apart(folder / "killed", _config(folder, wait=3), folder / "bank")
     _kill_at(monkeypatch, "transfer-001", 7)
     with pytest.raises(SystemExit):
         _train(experiment, folder / "bank", 0, 1, 2)
@@ -227,7 +254,7 @@ def test_a_killed_worker_takes_again_what_it_took_and_says_that_others_moved_on(
     of_mrpc = read_table(runs["rte"], "exchanges").to_pandas().query("task == 'mrpc'")
     stale = of_mrpc[of_mrpc["how"] == "stale"]
     assert stale["step"].tolist() == [8, 9, 10, 11, 12] and set(stale["task_step"]) == {7}
-    assert stale["waited_s"].iloc[0] >= 0.3 and stale["waited_s"].iloc[1:].max() < 0.2
+    assert stale["waited_s"].iloc[0] >= 3 and stale["waited_s"].iloc[1:].max() < 1
     told = read_table(runs["rte"], "events").to_pandas().query("kind == 'stale'")
     assert "mrpc did not tell its duals of step 8" in told["detail"].item()
     monkeypatch.undo()
@@ -238,7 +265,9 @@ def test_a_killed_worker_takes_again_what_it_took_and_says_that_others_moved_on(
     assert here["step"].tolist() == list(range(1, 13))
     assert np.abs(here["loss"] - there["loss"])[:8].max() < 1e-6  # as if it had not been killed
     rows = read_table(mrpc, "exchanges").to_pandas().query("task == 'rte'")
-    assert rows["how"].tolist() == ["met"] * 7 + ["ended"] * 5
+    assert rows["how"].tolist() == ["met"] * 12  # the offers of these steps are still there
+    told = read_table(mrpc, "events").to_pandas().query("kind == 'moved_on'")["detail"]
+    assert len(told) == 2 and "the run on rte was found at step 12" in told.iloc[0]
 
 
 def test_settings_that_share_nothing_or_not_all_are_refused(tmp_path: Path) -> None:
@@ -255,10 +284,9 @@ def test_settings_that_share_nothing_or_not_all_are_refused(tmp_path: Path) -> N
 
 
 def test_old_settings_keep_their_fingerprint_and_where_one_waits_is_in_none(tmp_path: Path) -> None:
-    shutil.copytree
     plain = tiny_config(tmp_path, targets=TARGETS, methods=["primal_dual"])
     config = build_config(plain)
-    assert "share" not in config.to_yaml() and "every:" not in str(config.methods[0].model_dump())
+    assert not {"share", "every"} & set(config.to_values()["methods"][0])
     other = build_config({**plain, "scale": {"wait_seconds": 5}})
     assert config.fingerprint() == other.fingerprint()
     shared = _config(tmp_path)
