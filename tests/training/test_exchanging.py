@@ -9,8 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from dtvg.analysis.run.relations import relation_info
 from dtvg.config import build_config
 from dtvg.errors import ConfigError
+from dtvg.figures.relations import matrix_figure, rounds_figure, row_figure
 from dtvg.plan.stored import keep_plan
 from dtvg.store.bank import PromptBank
 from dtvg.store.layout import ExperimentDir, create_experiment
@@ -154,6 +156,17 @@ def test_a_shared_matrix_holds_the_others_rows_and_weighs_their_vectors(together
     assert mine["dual"].abs().min() > 0
     start = tables["rte"][tables["rte"]["step"] == 0]
     assert set(start["task"]) == {"target", "sst2", "cola"}  # nobody was heard of yet
+
+
+def test_the_view_shows_the_matrix_and_the_rounds(together) -> None:
+    _, experiment = together
+    info = relation_info(_runs(experiment)["rte"])
+    assert info.tasks == ("rte", "sst2", "cola", "mrpc", "cola (target)")
+    assert info.steps.tolist() == [0, 5, 10, 12] and np.isnan(info.matrices[0, 0, 3])
+    assert np.nansum(info.matrices, axis=-1)[-1] == pytest.approx(np.ones(5), abs=1e-5)
+    assert info.summary.set_index("task")["met"].to_dict() == {"cola": 12, "mrpc": 12}
+    for draw in (matrix_figure, row_figure, rounds_figure):
+        assert len(draw(info).data)
 
 
 def test_rounds_are_skipped_by_seed_and_logged(tmp_path: Path, together) -> None:
