@@ -13,6 +13,7 @@ from dtvg.analysis.run.relations import relation_info
 from dtvg.config import build_config
 from dtvg.errors import ConfigError
 from dtvg.figures.relations import matrix_figure, rounds_figure, row_figure
+from dtvg.methods.base import find_method
 from dtvg.plan.stored import keep_plan
 from dtvg.store.bank import PromptBank
 from dtvg.store.layout import ExperimentDir, create_experiment
@@ -169,29 +170,24 @@ def test_the_view_shows_the_matrix_and_the_rounds(together) -> None:
         assert len(draw(info).data)
 
 
-def test_rounds_are_skipped_by_seed_and_logged(tmp_path: Path, together) -> None:
+def test_rounds_that_a_run_leaves_out_are_logged_with_it_and_with_the_others(
+    tmp_path: Path, together
+) -> None:
     folder, _ = together
-    found = []
-    for name in ("one", "two"):
-        experiment = create_experiment(_config(folder, every=2, skip=0.5), tmp_path / name)
-        run_experiment(experiment, bank=PromptBank(folder / "bank"))
-        found.append(
-            {t: read_table(r, "exchanges").to_pandas() for t, r in _runs(experiment).items()}
-        )
-    skipped = {}
-    for target, rows in found[0].items():
-        again = found[1][target]
-        assert (
-            (rows.drop(columns="waited_s") == again.drop(columns="waited_s"))
-            .to_numpy()[~rows.drop(columns="waited_s").isna().to_numpy()]
-            .all()
-        )
-        assert set(rows["step"]) <= {2, 4, 6, 8, 10, 12}
-        skipped[target] = set(rows[rows["task"] == target]["step"])
-    assert any(skipped.values()) and len({frozenset(s) for s in skipped.values()}) > 1
-    for target, rows in found[0].items():
+    config = _config(folder, every=2, skip=0.5)
+    experiment = create_experiment(config, tmp_path)
+    run_experiment(experiment, bank=PromptBank(folder / "bank"))
+    tables = {t: read_table(r, "exchanges").to_pandas() for t, r in _runs(experiment).items()}
+    left = {t: set(rows[rows["task"] == t]["step"]) for t, rows in tables.items()}
+    method = find_method(config.methods[0])
+    rounds = range(2, 13, 2)
+    assert left == {t: {s for s in rounds if not method.takes_part(t, 0, s)} for t in TARGETS}
+    for target, rows in tables.items():
+        assert set(rows["step"]) == set(rounds)
         for _, row in rows[rows["task"] != target].iterrows():
-            assert (row["how"] == "skipped") == (row["step"] in skipped[row["task"]])
+            assert (row["how"] == "skipped") == (row["step"] in left[row["task"]])
+        told = _runs(experiment)[target].result.extra["exchange"]
+        assert told.get("skipped", 0) == len(left[target])
 
 
 def test_cohorts_one_after_the_other_meet_the_last_duals_of_those_that_ended(together) -> None:
@@ -221,6 +217,7 @@ class _At(StopWish):
             self.ask()
 
 
+@pytest.mark.slow
 def test_a_stopped_experiment_goes_on_with_the_numbers_of_an_unbroken_one(together) -> None:
     folder, synchronous = together
     experiment = _apart(folder / "stopped", _config(folder), folder / "bank")
