@@ -146,10 +146,7 @@ def _train_held(
                 cohort.conclude(slot)
         _open(cohort, set(meta["runs"]), session, str(meta.get(FELL_BACK) or ""))
         session.mirrors.add(run_dirs.values())
-        exchange = _exchange(session, cohort)
-        train(cohort, session.stop, session.report, session.mirrors.told, exchange)
-        if exchange is not None:
-            exchange.close(cohort)
+        _train_and_meet(session, cohort)
         cohort.committer.close()
     except DtvgError as error:
         _give_up(cohort, str(error))
@@ -164,6 +161,14 @@ def _train_held(
         raise JobError(sentence) from None
     finally:
         cohort.board.close()
+
+
+def _train_and_meet(session: Session, cohort: Cohort) -> None:
+    """Train, and let runs meet those on other targets where they exchange."""
+    exchange = _exchange(session, cohort)
+    train(cohort, session.stop, session.report, session.mirrors.told, exchange)
+    if exchange is not None:
+        exchange.close(cohort)
 
 
 def _exchange(session: Session, cohort: Cohort) -> Exchange | None:
