@@ -20,6 +20,8 @@ from dtvg.store.offers import KEPT, Arrays, OfferFiles, Place
 log = logging.getLogger(__name__)
 
 ANSWER_SECONDS = 5.0
+START_SECONDS = 60.0
+"""A new actor's process may take long to begin."""
 
 
 class OfferHolder:
@@ -78,7 +80,8 @@ class RayOffers:
             asked = getattr(self._actor, what).remote(*arguments)
             return ray.get(asked, timeout=ANSWER_SECONDS)
         except Exception as error:  # noqa: BLE001 - Ray raises many kinds
-            log.warning("the actor of offers does not answer (%s); from now on files", error)
+            why = str(error).partition("\n")[0]
+            log.warning("the actor of offers does not answer (%s); from now on files", why)
             self._actor = None
             return None
 
@@ -112,6 +115,7 @@ def meeting_of(experiment: ExperimentDir) -> Place | None:
             num_cpus=0,
             runtime_env={"env_vars": {"PYTHONPATH": search}} if search else None,
         ).remote()
+        ray.get(actor.__ray_ready__.remote(), timeout=START_SECONDS)
         leave = ray.shutdown if joined else (lambda: None)
         return RayOffers(OfferFiles(experiment), actor, leave)
     except Exception as error:  # noqa: BLE001 - of a library; files do as well
