@@ -28,6 +28,7 @@ from dtvg.analysis.compare.info import CompareInfo, Split, compare_info
 from dtvg.analysis.run.curves import CurveInfo, curve_info
 from dtvg.analysis.run.explain import explain_step
 from dtvg.analysis.run.groups import group_info
+from dtvg.analysis.run.relations import relation_info
 from dtvg.analysis.run.replay import ReplayInfo, replay
 from dtvg.analysis.run.stability import StabilityInfo, stability_of
 from dtvg.analysis.run.story import StoryInfo, story_info
@@ -193,6 +194,7 @@ def drawer(key: Stamp) -> Callable[..., go.Figure]:
 
 groups = remember(64, "Reading the groups", ("steps", "sources", "evals", "events"))(group_info)
 explain = remember(256, False, ("steps", "sources", "events"))(explain_step)
+relations = remember(32, False, ("relations", "exchanges"))(relation_info)
 diff = remember(32, False, ())(run_diff)
 surrogate = remember(32, False, ())(surrogate_info)
 texts = remember(16, "Reading the examples", ("predictions",))(input_texts)
