@@ -11,13 +11,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = [ROOT / "app.py", *sorted((ROOT / "pages").glob("*.py"))]
 HEAVY = ("torch", "transformers", "datasets", "peft", "accelerate", "bitsandbytes")
-VIEWS = {
-    "groups": ("Timeline", "Story", "Combinations", "Weights", "Vectors", "Scales"),
-    "compare": (
-        "Scores", "Verdicts", "Claims", "Curves", "Transfer", "Who helped", "Subsets", "Settings",
-        "Examples", "Cost",
-    ),
-}  # fmt: skip
+VIEWS = {"groups": ("Timeline", "Story", "Weights"), "compare": ("Scores", "Transfer", "Examples")}
+"""Of pages with several; what the others import is imported by their page."""
 DRAW = """
 import json, sys
 from pathlib import Path
