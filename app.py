@@ -11,6 +11,7 @@ PAGES: dict[str, list[tuple[str, str, str]]] = {
         ("pages/overview.py", "Overview", ":material/table_rows:"),
         ("pages/launch.py", "Launch", ":material/play_circle:"),
         ("pages/live.py", "Live", ":material/monitoring:"),
+        ("pages/run.py", "Run", ":material/description:"),
         ("pages/fleet.py", "Fleet", ":material/dns:"),
     ],
     "Understand": [

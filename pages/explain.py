@@ -12,7 +12,7 @@ from dtvg.ui.page import is_dark, page
 
 def body() -> None:
     """Choose run and step, show ranking, consistency, reasons, Gram matrix, replay."""
-    with st.container(horizontal=True):
+    with st.container(horizontal=True, vertical_alignment="bottom"):
         experiment = runs.pick_experiment()
         run = runs.pick_run(experiment, grouped=True) if experiment else None
     if experiment is None or run is None:

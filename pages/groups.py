@@ -15,7 +15,7 @@ from dtvg.ui.page import is_dark, link, page
 
 def body() -> None:
     """Choose a run and a view, read its groups, show them."""
-    with st.container(horizontal=True):
+    with st.container(horizontal=True, vertical_alignment="bottom"):
         experiment = runs.pick_experiment()
         run = runs.pick_run(experiment, grouped=True, ranked=True) if experiment else None
     if experiment is None or run is None:

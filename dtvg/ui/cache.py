@@ -25,6 +25,9 @@ from dtvg.analysis.compare.confdiff import run_diff
 from dtvg.analysis.compare.disagreements import DisagreementInfo, disagreement_info
 from dtvg.analysis.compare.examples import input_texts
 from dtvg.analysis.compare.info import CompareInfo, Split, compare_info
+from dtvg.analysis.compare.references import of_target
+from dtvg.analysis.run.about import AboutInfo
+from dtvg.analysis.run.about import about as about_run
 from dtvg.analysis.run.curves import CurveInfo, curve_info
 from dtvg.analysis.run.explain import explain_step
 from dtvg.analysis.run.groups import group_info
@@ -206,6 +209,22 @@ def source_health(run: Run) -> pd.DataFrame:
 def story(run: Run, others: tuple[Run, ...] = ()) -> StoryInfo:
     """Return `story_info`; `others` are the runs of other seeds."""
     return story_info(run, groups(run), [groups(other) for other in others])
+
+
+def _run_and_scores(run: Run, everyone: tuple[Run, ...] = ()) -> Hashable:
+    """Return what changes when a run or any score of its experiment does."""
+    return stamp(run, "events", "predictions"), run, tuple(other.result for other in everyone)
+
+
+@remember(64, False, key=lambda run, everyone=(): repr(_run_and_scores(run, everyone)))
+def about(run: Run, everyone: tuple[Run, ...] = ()) -> AboutInfo:
+    """Return `about` of a run; `everyone` are the runs of its experiment."""
+    return about_run(run, everyone)
+
+
+def reference(run: Run) -> list[tuple[str, float]]:
+    """Return name and score of the lines in a chart of a run's validation scores."""
+    return of_target((run,), run.target).lines
 
 
 @remember(64, "Reading curves", ("steps", "evals"))
