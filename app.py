@@ -17,6 +17,7 @@ PAGES: dict[str, list[tuple[str, str, str]]] = {
     "Understand": [
         ("pages/groups.py", "Groups", ":material/view_timeline:"),
         ("pages/explain.py", "Explain", ":material/help_center:"),
+        ("pages/curves.py", "Curves", ":material/stacked_line_chart:"),
         ("pages/compare.py", "Compare", ":material/leaderboard:"),
     ],
     "Material": [

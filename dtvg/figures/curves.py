@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -55,6 +55,7 @@ def curves_figure(
     order: Sequence[str] = (),
     height: int = 380,
     lines: Sequence[tuple[str, float]] = (),
+    styles: Mapping[str, Style] | None = None,
 ) -> go.Figure:
     """Draw curves with their bands.
 
@@ -64,11 +65,12 @@ def curves_figure(
         order: all series of the page, so that colours stay when some are hidden.
         height: in pixels.
         lines: name and score of what scores are measured by.
+        styles: of each curve, where they are fixed elsewhere.
     """
     if not info.curves:
         return message(f"No value of '{info.quantity}' yet.", dark)
     figure = go.Figure()
-    styles = _styles(info, order, dark)
+    styles = styles or _styles(info, order, dark)
     score = info.quantity not in Y_TITLES
     for curve in info.curves:
         style = styles[curve.name]
@@ -154,6 +156,40 @@ def _band(curve: Curve, style: Style) -> list[go.Scatter]:
             **shared,
         ),
     ]
+
+
+def overlay_figure(
+    info: CurveInfo,
+    names: Sequence[str],
+    dark: bool = False,
+    baseline: str = "",
+    log: tuple[bool, bool] = (False, False),
+    lines: Sequence[tuple[str, float]] = (),
+) -> go.Figure:
+    """Draw chosen runs over each other, each in a colour of its own whichever are shown.
+
+    Args:
+        info: a curve per run, or differences from `baseline`.
+        names: all chosen runs in order, those that are switched off included.
+        dark: for a dark page.
+        baseline: name of the run that was subtracted; empty: nothing was.
+        log: whether the horizontal and the vertical axis are logarithmic.
+        lines: name and score of what scores are measured by.
+    """
+    styles = {name: style_at(place, dark) for place, name in enumerate(names)}
+    figure = curves_figure(info, dark, height=330, lines=() if baseline else lines, styles=styles)
+    if not info.curves:
+        return figure
+    if log[0]:
+        figure.update_xaxes(type="log")
+    if baseline:
+        figure.update_yaxes(title_text="difference from the baseline", range=None)
+        figure.add_hline(y=0, line={"color": ink(dark).zero, "width": 1})
+        if info.split:
+            figure.update_yaxes(tickformat="+.1~%", minallowed=None, maxallowed=None)
+    elif log[1]:
+        figure.update_yaxes(type="log", range=None, minallowed=None, maxallowed=None)
+    return figure
 
 
 MOST_EVENTS = 60

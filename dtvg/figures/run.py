@@ -53,13 +53,14 @@ def result_figure(info: AboutInfo, dark: bool = False) -> go.Figure:
         dark=dark,
         x="score",
         y="",
-        height=110 + 30 * len(table),
+        height=130 + 44 * len(table),
         showlegend=False,
     )
     reference_lines(figure, lines, dark, upright=True)
     span = score_range([*value, *low, *high, *(score for _, score in lines)])
     figure.update_xaxes(tickformat=".1~%", range=span, **SCORE_LIMITS)
-    figure.update_yaxes(type="category", autorange="reversed", showgrid=False)
+    room = 1.1 if lines else 0.6  # for the lines' names, below the lowest row
+    figure.update_yaxes(type="category", range=[len(table) - 1 + room, -0.6], showgrid=False)
     return figure
 
 

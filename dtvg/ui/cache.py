@@ -31,6 +31,7 @@ from dtvg.analysis.run.about import about as about_run
 from dtvg.analysis.run.curves import CurveInfo, curve_info
 from dtvg.analysis.run.explain import explain_step
 from dtvg.analysis.run.groups import group_info
+from dtvg.analysis.run.pair import PairInfo, pair_info
 from dtvg.analysis.run.replay import ReplayInfo, replay
 from dtvg.analysis.run.stability import StabilityInfo, stability_of
 from dtvg.analysis.run.story import StoryInfo, story_info
@@ -225,6 +226,12 @@ def about(run: Run, everyone: tuple[Run, ...] = ()) -> AboutInfo:
 def reference(run: Run) -> list[tuple[str, float]]:
     """Return name and score of the lines in a chart of a run's validation scores."""
     return of_target((run,), run.target).lines
+
+
+@remember(32, "Setting side by side", ("steps", "sources", "evals", "events"))
+def pair(a: Run, b: Run, names: tuple[str, str]) -> PairInfo:
+    """Return `pair_info` of two runs."""
+    return pair_info(groups(a), groups(b), names)
 
 
 @remember(64, "Reading curves", ("steps", "evals"))
