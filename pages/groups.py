@@ -9,7 +9,7 @@ from dtvg.figures import groups as draw
 from dtvg.figures.curves import aligned_figure
 from dtvg.store.reader import Experiment, Run
 from dtvg.ui import address, cache, health, runs, show, story
-from dtvg.ui.groups import VIEWS
+from dtvg.ui.groups import HOW_TO_READ, VIEWS, open_step
 from dtvg.ui.page import is_dark, link, page
 
 
@@ -48,9 +48,11 @@ def _timeline(experiment: Experiment, run: Run) -> None:
     """Show membership with loss and score, similarity, size and changes."""
     info, dark, order = cache.groups(run), is_dark(), runs.order_of(experiment, run)
     key = f"{experiment.name}-{run.name}"
-    drawn = cache.drawer((cache.stamp(run, "sources", "steps", "evals"), dark, tuple(order)))
+    beside = cache.beside(run, experiment.runs)
+    stamp = cache.stamp(run, "sources", "steps", "evals", "events")
+    drawn = cache.drawer((stamp, tuple(beside.right.items()), dark, tuple(order)))
     st.subheader("Which sources were in the group, and when", anchor=False)
-    show.figure(
+    clicked = show.figure(
         drawn(
             aligned_figure,
             info,
@@ -59,16 +61,16 @@ def _timeline(experiment: Experiment, run: Run) -> None:
             dark,
             order,
             of_target((run,), run.target).lines,
+            beside,
         ),
         f"timeline-{key}",
         "Membership of each source over steps, with loss and validation score below",
         info.timeline,
         f"{run.name}-membership",
+        clicks=True,
     )
-    st.caption(
-        "A bar shows that the source is in the group; the stronger its colour, the "
-        "more similar it is. Dotted lines show changes of the group."
-    )
+    open_step(experiment, run, clicked)
+    st.caption(HOW_TO_READ)
     st.subheader("Similarity to the target, with the cut", anchor=False)
     show.figure(
         drawn(draw.similarity_figure, info, dark, order),

@@ -9,6 +9,7 @@ import numpy as np
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
+from dtvg.analysis.run.beside import Beside
 from dtvg.analysis.run.curves import Curve, CurveInfo
 from dtvg.analysis.run.groups import GroupInfo
 from dtvg.figures.groups import NOTHING, ROW, STEP, category_rows, timeline_figure
@@ -203,6 +204,7 @@ def aligned_figure(
     dark: bool = False,
     order: Sequence[str] = (),
     lines: Sequence[tuple[str, float]] = (),
+    beside: Beside | None = None,
 ) -> go.Figure:
     """Draw membership, loss and validation score over the same steps.
 
@@ -213,11 +215,13 @@ def aligned_figure(
         dark: for a dark page.
         order: all sources of the experiment, for colours.
         lines: name and score of what the score is measured by.
+        beside: right sets and marks, rows below the sources.
     """
     if not len(info.steps):
         return message(NOTHING, dark)
+    names = [*info.sources, *(beside.names if beside is not None else ())]
     below = [(c, t) for c, t in ((loss, "loss"), (score, "score")) if c is not None and c.curves]
-    top = 60 + ROW * len(info.sources)
+    top = 60 + ROW * len(names)
     heights = [top, *[130] * len(below)]
     figure = make_subplots(
         rows=len(heights),
@@ -226,7 +230,7 @@ def aligned_figure(
         vertical_spacing=0.045,
         row_heights=heights,
     )
-    for trace in timeline_figure(info, dark, order).data:
+    for trace in timeline_figure(info, dark, order, beside=beside).data:
         figure.add_trace(trace, row=1, col=1)
     for row, (curves, name) in enumerate(below, start=2):
         style = style_at(0 if name == "loss" else 2, dark)
@@ -257,17 +261,17 @@ def aligned_figure(
         showlegend=False,
         hovermode="closest",
     )
-    _axes(figure, info, [name for _, name in below])
+    _axes(figure, info, names, [name for _, name in below])
     _events(figure, info, dark)
     return figure
 
 
-def _axes(figure: go.Figure, info: GroupInfo, names: list[str]) -> None:
-    """Title the panels; only the lowest names the steps."""
+def _axes(figure: go.Figure, info: GroupInfo, rows: list[str], names: list[str]) -> None:
+    """Title the rows and the panels; only the lowest panel names the steps."""
     figure.update_xaxes(range=[info.steps[0] - 0.5, info.steps[-1] + 0.5])
     figure.update_xaxes(title_text=STEP, row=1 + len(names), col=1)
     lower = go.Figure(figure)
-    category_rows(lower, info.sources)
+    category_rows(lower, rows)
     figure.layout.yaxis.update(lower.layout.yaxis)
     for row, name in enumerate(names, start=2):
         figure.update_yaxes(

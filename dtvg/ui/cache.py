@@ -8,7 +8,7 @@ again when a file appears, goes or is replaced, and never only because time pass
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from functools import lru_cache, partial, wraps
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
@@ -28,6 +28,9 @@ from dtvg.analysis.compare.info import CompareInfo, Split, compare_info
 from dtvg.analysis.compare.references import of_target
 from dtvg.analysis.run.about import AboutInfo
 from dtvg.analysis.run.about import about as about_run
+from dtvg.analysis.run.all_rules import all_rules
+from dtvg.analysis.run.beside import Beside
+from dtvg.analysis.run.beside import beside as stand_beside
 from dtvg.analysis.run.curves import CurveInfo, curve_info
 from dtvg.analysis.run.explain import explain_step
 from dtvg.analysis.run.groups import group_info
@@ -35,8 +38,16 @@ from dtvg.analysis.run.pair import PairInfo, pair_info
 from dtvg.analysis.run.replay import ReplayInfo, replay
 from dtvg.analysis.run.stability import StabilityInfo, stability_of
 from dtvg.analysis.run.story import StoryInfo, story_info
+from dtvg.analysis.run.trajectory import TrajectoryInfo, trajectory_info
 from dtvg.analysis.subsets.lattice import LatticeInfo, lattice_info
-from dtvg.analysis.subsets.quality import QualityInfo, Truth, quality_info, read_truth
+from dtvg.analysis.subsets.quality import (
+    QualityInfo,
+    Truth,
+    best_subset,
+    quality_info,
+    read_truth,
+    right_sets,
+)
 from dtvg.analysis.subsets.transfer import (
     TransferInfo,
     surrogate_info,
@@ -200,6 +211,31 @@ surrogate = remember(32, False, ())(surrogate_info)
 texts = remember(16, "Reading the examples", ("predictions",))(input_texts)
 
 
+def _of_right(everyone: tuple[Run, ...], target: str, sources: tuple[str, ...]) -> Hashable:
+    scored = tuple((r.name, r.subset, r.result is None) for r in everyone if r.target == target)
+    return str(everyone[0].path.parent) if everyone else "", scored, target, sources
+
+
+@remember(64, False, key=_of_right)
+def right(
+    everyone: tuple[Run, ...], target: str, sources: tuple[str, ...]
+) -> Mapping[str, frozenset[str]]:
+    """Return the sets of sources that are right for a target, as far as they are known."""
+    return right_sets(best_subset(everyone, target), target, sources, truth())
+
+
+def beside(run: Run, everyone: tuple[Run, ...]) -> Beside:
+    """Return the marks and right sets of a run; `everyone` are the runs of its experiment."""
+    info = groups(run)
+    found = right(everyone, run.target, info.sources)
+    return _beside(run, tuple(found.items()))
+
+
+@remember(64, False, ("sources", "steps", "evals", "events"))
+def _beside(run: Run, found: tuple[tuple[str, frozenset[str]], ...]) -> Beside:
+    return stand_beside(run, groups(run), dict(found))
+
+
 @remember(64, False, ("steps", "sources", "evals", "events"))
 def source_health(run: Run) -> pd.DataFrame:
     """Return `analysis.sources.source_health`, with how far weak sources count."""
@@ -268,6 +304,20 @@ def helped(runs: tuple[Run, ...]) -> HelpedInfo:
 def replayed(run: Run, leave_out: tuple[str, ...], **options: Any) -> ReplayInfo:
     """Return `replay`."""
     return replay(run, leave_out=leave_out, **options)
+
+
+@remember(32, "Deciding by every rule", ("steps", "sources"))
+def rules(
+    run: Run, leave_out: tuple[str, ...], settings: tuple[tuple[str, Any], ...]
+) -> tuple[pd.DataFrame, tuple[str, ...]]:
+    """Return `all_rules` with these settings of the rule."""
+    return all_rules(run, leave_out, **dict(settings))
+
+
+@remember(32, False, ("steps",))
+def trajectory(run: Run) -> TrajectoryInfo:
+    """Return `trajectory_info`."""
+    return trajectory_info(run)
 
 
 def stability(runs: tuple[Run, ...]) -> StabilityInfo:
