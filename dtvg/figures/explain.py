@@ -123,7 +123,7 @@ def gram_figure(info: ExplainInfo, dark: bool = False) -> go.Figure:
     names = [f"{info.target} (target)", *info.sources]
     largest = float(np.abs(info.gram).max()) if info.gram.size else 1.0
     middle = "#232A34" if dark else "#F7F7F7"
-    few = len(names) <= 10
+    few = len(names) <= 7  # more do not fit beside the path
     unit = "cosine" if info.measure == "cosine" else "inner product"
     figure = go.Figure(
         go.Heatmap(

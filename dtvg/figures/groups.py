@@ -51,7 +51,7 @@ def timeline_figure(
     figure.add_traces(_by_hand(info, dark))
     names = list(info.sources)
     if beside is not None:
-        figure.add_traces([*_right(beside, dark), *_marks(beside, dark)])
+        figure.add_traces([*_right(beside, dark), *_marks(beside, int(info.steps[0]), dark)])
         names += beside.names
     finish(
         figure,
@@ -105,7 +105,7 @@ MARKS = {
 """Symbol and size of each kind of mark; others are crosses."""
 
 
-def _marks(beside: Beside, dark: bool) -> list[go.Scatter]:
+def _marks(beside: Beside, first: int, dark: bool) -> list[go.Scatter]:
     """One row with everything that happened, a symbol per kind."""
     made = []
     for kind, rows in beside.marks.groupby("kind", sort=False):
@@ -114,13 +114,14 @@ def _marks(beside: Beside, dark: bool) -> list[go.Scatter]:
         colour = style_at(3, dark).colour if best else ink(dark).text
         made.append(
             go.Scatter(
-                x=rows["step"].to_numpy(),
+                x=np.maximum(rows["step"].to_numpy(), first - 0.4),  # the axis begins there
                 y=["marks"] * len(rows),
                 mode="markers",
+                cliponaxis=False,
                 name=str(kind),
                 marker={"symbol": symbol, "size": size, "color": colour, "line": {"width": 1.4}},
-                customdata=rows["label"].to_numpy(),
-                hovertemplate="step %{x:,}: %{customdata}<extra></extra>",
+                customdata=rows[["label", "step"]].to_numpy(),
+                hovertemplate="step %{customdata[1]:,}: %{customdata[0]}<extra></extra>",
             )
         )
     return made

@@ -7,6 +7,7 @@ its place in the experiment's list.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -128,6 +129,7 @@ def _method_place(name: str) -> int:
     return 1 + others.index(name) if name in others else 1 + len(others)
 
 
+@functools.cache
 def template(dark: bool = False) -> go.layout.Template:
     """Return the Plotly template of the light or the dark theme."""
     colours = ink(dark)

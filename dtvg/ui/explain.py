@@ -105,18 +105,36 @@ def _launch(
 def _link(
     place: str, label: str, run: Run, changes: dict[str, Any], without: tuple[str, ...] = ()
 ) -> None:
-    """Link to Launch: a clone of the run, with what differs in `set`."""
-    assert run.config is not None
+    """Link to Launch with what differs in its address; nothing where no source would be left."""
+    asked = launch_query(run, changes, without)
+    if asked:
+        link("launch", label, preset="clone", clone=place, set=asked)
+
+
+def launch_query(run: Run, changes: dict[str, Any], without: tuple[str, ...] = ()) -> str:
+    """Return what Launch's address holds under `set` to train a run again with changes.
+
+    Args:
+        run: to be cloned.
+        changes: fields of its method that differ.
+        without: sources left out.
+    """
     changed: dict[str, Any] = {}
-    if changes:
-        method = run.config.method.model_dump(mode="json")
-        changed["methods"] = [{**method, **changes}]
+    if changes and run.config is not None:
+        method = run.config.method.model_dump(mode="json", exclude_none=True)
+        changed["methods"] = [{**method, **_with_effect(changes)}]
     if without:
         changed["sources"] = [s for s in run.sources if s not in without]
         if not changed["sources"]:
-            return
-    text = yaml.safe_dump(changed, default_flow_style=True, width=100_000, sort_keys=False)
-    link("launch", label, preset="clone", clone=place, set=text.strip())
+            return ""
+    return yaml.safe_dump(changed, default_flow_style=True, width=100_000, sort_keys=False).strip()
+
+
+def _with_effect(changes: dict[str, Any]) -> dict[str, Any]:
+    """Leave out λ where the rule does not weigh by it: a setting without effect is refused."""
+    rule = changes.get("rule")
+    weighs = rule is None or "consistency_weight" in RULES[rule].own_settings
+    return {k: v for k, v in changes.items() if weighs or k != "consistency_weight"}
 
 
 def _settings(run: Run, own: RuleSettings) -> tuple[dict[str, Any], tuple[str, ...]]:
