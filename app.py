@@ -19,6 +19,7 @@ PAGES: dict[str, list[tuple[str, str, str]]] = {
         ("pages/explain.py", "Explain", ":material/help_center:"),
         ("pages/curves.py", "Curves", ":material/stacked_line_chart:"),
         ("pages/compare.py", "Compare", ":material/leaderboard:"),
+        ("pages/playground.py", "Playground", ":material/forum:"),
     ],
     "Material": [
         ("pages/tasks.py", "Tasks", ":material/dataset:"),

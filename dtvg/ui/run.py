@@ -53,6 +53,8 @@ def links(experiment: Experiment, run: Run) -> None:
             link("compare", "Compare", experiment=experiment.name)
             link("launch", "Launch it again", preset="clone", clone=both)
         link("curves", "Overlay with others", runs=both)
+        if run.role == "transfer" and run.result is not None:
+            link("playground", "Try it", **named)
 
 
 def now(experiment: Experiment, name: str) -> None:

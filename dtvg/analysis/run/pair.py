@@ -1,6 +1,6 @@
 """Two runs side by side: whose group held which source when, where they differ, where they part.
 
-Steps that only one of the runs recorded do not count. docs/compare.md "Side by side".
+Steps that only one of the runs recorded do not count. docs/overview.md "Curves".
 """
 
 from __future__ import annotations
