@@ -95,9 +95,9 @@ def _curves(experiment: Experiment, run: Run | None, step: int | None) -> Iterat
 
 def _membership(experiment: Experiment, run: Run | None, step: int | None) -> Iterator[View]:
     from dtvg.analysis.compare.references import of_target
-    from dtvg.analysis.run.beside import beside_among
     from dtvg.analysis.run.curves import curve_info
     from dtvg.analysis.run.groups import group_info
+    from dtvg.analysis.subsets.beside import beside_among
     from dtvg.figures.curves import aligned_figure
     from dtvg.figures.groups import similarity_figure
 

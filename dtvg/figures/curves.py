@@ -9,9 +9,9 @@ import numpy as np
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from dtvg.analysis.run.beside import Beside
 from dtvg.analysis.run.curves import Curve, CurveInfo
 from dtvg.analysis.run.groups import GroupInfo
+from dtvg.analysis.subsets.beside import Beside
 from dtvg.figures.groups import NOTHING, ROW, STEP, category_rows, timeline_figure
 from dtvg.figures.theme import (
     SCORE_LIMITS,

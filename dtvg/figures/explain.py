@@ -10,10 +10,10 @@ from collections.abc import Sequence
 import numpy as np
 import plotly.graph_objects as go
 
-from dtvg.analysis.run.beside import Beside
 from dtvg.analysis.run.explain import ExplainInfo
 from dtvg.analysis.run.groups import GroupInfo
 from dtvg.analysis.run.trajectory import TrajectoryInfo
+from dtvg.analysis.subsets.beside import Beside
 from dtvg.figures.groups import timeline_figure
 from dtvg.figures.theme import cut_line, finish, ink, message, source_styles, style_at
 

@@ -9,9 +9,9 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
-from dtvg.analysis.run.beside import Beside
 from dtvg.analysis.run.groups import GroupInfo
 from dtvg.analysis.run.replay import ReplayInfo
+from dtvg.analysis.subsets.beside import Beside
 from dtvg.figures.theme import Style, cut_line, finish, ink, message, source_styles, style_at
 
 NOTHING = "This run groups no sources, or has no committed step yet."

@@ -55,6 +55,7 @@ def result_figure(info: AboutInfo, dark: bool = False) -> go.Figure:
         y="",
         height=130 + 44 * len(table),
         showlegend=False,
+        margin={"r": 110},
     )
     reference_lines(figure, lines, dark, upright=True)
     span = score_range([*value, *low, *high, *(score for _, score in lines)])

@@ -29,8 +29,6 @@ from dtvg.analysis.compare.references import of_target
 from dtvg.analysis.run.about import AboutInfo
 from dtvg.analysis.run.about import about as about_run
 from dtvg.analysis.run.all_rules import all_rules
-from dtvg.analysis.run.beside import Beside
-from dtvg.analysis.run.beside import beside as stand_beside
 from dtvg.analysis.run.curves import CurveInfo, curve_info
 from dtvg.analysis.run.explain import explain_step
 from dtvg.analysis.run.groups import group_info
@@ -39,6 +37,8 @@ from dtvg.analysis.run.replay import ReplayInfo, replay
 from dtvg.analysis.run.stability import StabilityInfo, stability_of
 from dtvg.analysis.run.story import StoryInfo, story_info
 from dtvg.analysis.run.trajectory import TrajectoryInfo, trajectory_info
+from dtvg.analysis.subsets.beside import Beside
+from dtvg.analysis.subsets.beside import beside as stand_beside
 from dtvg.analysis.subsets.lattice import LatticeInfo, lattice_info
 from dtvg.analysis.subsets.quality import (
     QualityInfo,

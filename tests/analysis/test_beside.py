@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from dtvg.analysis.run.all_rules import all_rules
-from dtvg.analysis.run.beside import BEST, EVALUATED, beside
 from dtvg.analysis.run.groups import group_info
 from dtvg.analysis.run.replay import replay
+from dtvg.analysis.subsets.beside import BEST, EVALUATED, beside
 from dtvg.figures.groups import timeline_figure
 from dtvg.rule.rules import RULE_NAMES
 from dtvg.store.reader import Run, read_table
