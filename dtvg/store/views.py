@@ -67,7 +67,8 @@ def read_views() -> dict[str, View]:
     if not path().exists():
         return {}
     advice = "Repair the file, or move it away to begin with no views."
-    return dict(read_whole(path(), ViewsFile, advice).views)
+    found = read_whole(path(), ViewsFile, advice)
+    return {} if found is None else dict(found.views)
 
 
 def save_view(name: str, view: View) -> None:
