@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import streamlit as st
 
-from dtvg.ui import address, cache, explain, health, runs
+from dtvg.ui import address, cache, explain, health, look, runs
 from dtvg.ui.page import is_dark, page
 from dtvg.ui.scrubber import scrubber
 
@@ -21,7 +21,8 @@ def body() -> None:
         st.info("No step of this run is committed yet; this page fills in while it trains.")
         address.leave()
         return
-    health.of_sources(run)
+    with look.later_on_phones():
+        health.of_sources(run)
     if scrubber(experiment, run):
         explain.section(run, is_dark(), runs.order_of(experiment, run))
 

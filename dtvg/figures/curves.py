@@ -12,6 +12,7 @@ from plotly.subplots import make_subplots
 from dtvg.analysis.run.curves import Curve, CurveInfo
 from dtvg.analysis.run.groups import GroupInfo
 from dtvg.analysis.subsets.beside import Beside
+from dtvg.figures.ends import label_ends
 from dtvg.figures.groups import NOTHING, ROW, STEP, category_rows, timeline_figure
 from dtvg.figures.theme import (
     SCORE_LIMITS,
@@ -96,6 +97,7 @@ def curves_figure(
         figure.update_yaxes(
             tickformat=".1~%", title_text=title, range=score_range(drawn), **SCORE_LIMITS
         )
+    label_ends(figure, dark)
     return figure
 
 

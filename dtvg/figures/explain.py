@@ -15,7 +15,16 @@ from dtvg.analysis.run.groups import GroupInfo
 from dtvg.analysis.run.trajectory import TrajectoryInfo
 from dtvg.analysis.subsets.beside import Beside
 from dtvg.figures.groups import timeline_figure
-from dtvg.figures.theme import cut_line, finish, ink, message, source_styles, style_at
+from dtvg.figures.theme import (
+    DARK_MIDDLE,
+    LIGHT_MIDDLE,
+    cut_line,
+    finish,
+    ink,
+    message,
+    source_styles,
+    style_at,
+)
 
 
 def ranking_figure(info: ExplainInfo, dark: bool = False, order: Sequence[str] = ()) -> go.Figure:
@@ -100,7 +109,7 @@ def prefix_figure(info: ExplainInfo, dark: bool = False, height: int = 300) -> g
         height=height,
         showlegend=False,
         x="first k candidates by similarity",
-        y="consistency of the group",
+        y="consistency",
         bargap=0.35,
     )
     figure.add_hline(y=0, line={"color": colours.zero, "width": 1})
@@ -122,7 +131,7 @@ def gram_figure(info: ExplainInfo, dark: bool = False) -> go.Figure:
     """Draw the Gram matrix, target first, on a scale that is white at zero."""
     names = [f"{info.target} (target)", *info.sources]
     largest = float(np.abs(info.gram).max()) if info.gram.size else 1.0
-    middle = "#232A34" if dark else "#F7F7F7"
+    middle = DARK_MIDDLE if dark else LIGHT_MIDDLE
     few = len(names) <= 7  # more do not fit beside the path
     unit = "cosine" if info.measure == "cosine" else "inner product"
     figure = go.Figure(

@@ -12,6 +12,7 @@ import plotly.graph_objects as go
 from dtvg.analysis.run.groups import GroupInfo
 from dtvg.analysis.run.replay import ReplayInfo
 from dtvg.analysis.subsets.beside import Beside
+from dtvg.figures.ends import label_ends
 from dtvg.figures.theme import Style, cut_line, finish, ink, message, source_styles, style_at
 
 NOTHING = "This run groups no sources, or has no committed step yet."
@@ -274,6 +275,7 @@ def similarity_figure(
             annotation_xanchor="right",
             annotation_position="bottom right",
         )
+    label_ends(figure, dark)
     return figure
 
 

@@ -207,7 +207,7 @@ def _panel(shown: tuple[Run, ...], names: list[str], view: View, panel: Panel) -
     lines = cache.reference(shown[0]) if panel.quantity == "score" and len(targets) == 1 else []
     key = f"overlay-{panel.quantity}-{panel.log}-{view.x}-{view.log_x}-{base}"
     figure = overlay_figure(made, names, is_dark(), base, (view.log_x, panel.log), lines)
-    st.subheader(title_of(panel.quantity).capitalize(), anchor=False)
+    st.header(title_of(panel.quantity).capitalize(), anchor=False)
     show.figure(
         figure,
         key,

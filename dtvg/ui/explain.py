@@ -19,7 +19,7 @@ from dtvg.ui.page import guarded, link
 
 def section(run: Run, dark: bool, order: tuple[str, ...]) -> None:
     """Decide the whole timeline again, by every rule and by the chosen one in full."""
-    st.subheader("What other rules would have decided", anchor=False)
+    st.header("What other rules would have decided", anchor=False)
     st.caption(
         "Every step is decided again from its logged Gram matrix, without the model. A run trained "
         "with these settings would have moved its vectors differently."

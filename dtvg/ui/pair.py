@@ -78,7 +78,7 @@ def _moments(info: PairInfo, a: Run, b: Run) -> None:
     table = info.moments
     if not len(table):
         return
-    st.subheader("Where they part", anchor=False)
+    st.header("Where they part", anchor=False)
     for row in table.head(SHOWN).to_dict("records"):
         what = "they part" if row["event"] == "part" else "they meet again"
         said, *links = st.columns((8, 2, 2), vertical_alignment="top")

@@ -135,7 +135,7 @@ def _show(names: Sequence[str], answered: Answered) -> None:
         return
     for place, name, told in zip(st.columns(len(names)), names, answered.told, strict=True):
         with place, st.container(border=True):
-            st.markdown(f"**{name}**")
+            st.caption(name)
             _one(told, name)
     st.caption(f"Answered in {answered.seconds:.1f} s.")
 
@@ -144,7 +144,7 @@ def _one(told: Told, name: str) -> None:
     if told.refused:
         st.warning(told.refused, icon=":material/block:")
         return
-    st.markdown(f"### {told.answer or '(nothing)'}")
+    st.markdown(f"**{told.answer or '(nothing)'}**")
     if told.labels:
         rows = sorted(told.labels.items(), key=lambda item: -item[1])
         st.dataframe(

@@ -99,7 +99,7 @@ def _result(experiment: Experiment, run: Run) -> None:
     """Show the result with its reference lines, beside the validation curve."""
     info, dark = cache.about(run, experiment.runs), is_dark()
     key = f"{experiment.name}-{run.name}"
-    st.subheader("Result", anchor=False)
+    st.header("Result", anchor=False)
     st.markdown(info.sentence)
     left, right = st.columns(2)
     with left:
@@ -134,7 +134,7 @@ def _curve(run: Run, quantity: str, key: str) -> None:
 
 def settings(info: AboutInfo) -> None:
     """Show the configuration, what differs from the usual first."""
-    st.subheader("Configuration", anchor=False)
+    st.header("Configuration", anchor=False)
     if info.run.config is None:
         st.info("Its configuration cannot be read.")
         return
@@ -161,7 +161,7 @@ def settings(info: AboutInfo) -> None:
 
 def usage(run: Run) -> None:
     """Show what the process used over time, where it was recorded."""
-    st.subheader("Processor, GPU and memory", anchor=False)
+    st.header("Processor, GPU and memory", anchor=False)
     info = usage_of(run)
     if not len(info.table):
         st.caption(
@@ -182,7 +182,7 @@ def usage(run: Run) -> None:
 
 def events(info: AboutInfo) -> None:
     """Show what happened, in order."""
-    st.subheader("Events", anchor=False)
+    st.header("Events", anchor=False)
     if not len(info.events):
         st.caption("Nothing was noted yet.")
         return
@@ -193,7 +193,7 @@ def events(info: AboutInfo) -> None:
 
 def provenance(info: AboutInfo) -> None:
     """Show what made the run, and in which versions of text, split and method."""
-    st.subheader("Provenance", anchor=False)
+    st.header("Provenance", anchor=False)
     left, right = st.columns(2)
     with left:
         st.dataframe(info.provenance, hide_index=True, key=f"provenance-{info.run.name}")
@@ -206,7 +206,7 @@ def provenance(info: AboutInfo) -> None:
 
 def files(run: Run, table: pd.DataFrame) -> None:
     """Show its files with their sizes; one can be downloaded."""
-    st.subheader("Files", anchor=False)
+    st.header("Files", anchor=False)
     total = int(table["bytes"].sum()) if len(table) else 0
     st.caption(f"{show.counted(len(table), 'file')}, {_size(total)}, in `{run.path}`")
     shown = table.assign(size=[_size(count) for count in table["bytes"]])
@@ -241,7 +241,7 @@ def _size(count: int) -> str:
 
 def messages(experiment: Experiment, run: Run) -> None:
     """Show the end of what its process printed."""
-    st.subheader("Log", anchor=False)
+    st.header("Log", anchor=False)
     cohort = CohortDir(experiment.path / "cohorts" / (run.cohort or "none"))
     if not control.messages(experiment.path, cohort.log_path):
         st.caption("Nothing was kept of what its process printed.")

@@ -125,7 +125,7 @@ def _jump(label: str, to: int | None, step: int, icon: str, keys: str | None = N
 def _decision(run: Run, step: int, dark: bool, order: tuple[str, ...], key: str) -> None:
     """Show one decision: in words, then in pictures."""
     info = cache.explain(run, step)
-    st.subheader(f"The decision at step {info.step:,}", anchor=False)
+    st.header(f"The decision at step {info.step:,}", anchor=False)
     st.markdown(f"**{info.headline}**")
     for row in info.table.to_dict("records"):
         mark = ":green-badge[in the group]" if row["member"] else ":gray-badge[left out]"
@@ -147,7 +147,7 @@ def _decision(run: Run, step: int, dark: bool, order: tuple[str, ...], key: str)
 
 
 def _ranking(info: ExplainInfo, dark: bool, order: tuple[str, ...], key: str, stem: str) -> None:
-    st.subheader("Ranking by similarity, with the cut", anchor=False)
+    st.header("Ranking by similarity, with the cut", anchor=False)
     show.figure(
         draw.ranking_figure(info, dark, order),
         f"ranking-{key}",
@@ -158,7 +158,7 @@ def _ranking(info: ExplainInfo, dark: bool, order: tuple[str, ...], key: str, st
 
 
 def _prefix(info: ExplainInfo, dark: bool, key: str, stem: str) -> None:
-    st.subheader("Consistency of the first k candidates", anchor=False)
+    st.header("Consistency of the first k candidates", anchor=False)
     show.figure(
         draw.prefix_figure(info, dark),
         f"prefix-{key}",
@@ -169,7 +169,7 @@ def _prefix(info: ExplainInfo, dark: bool, key: str, stem: str) -> None:
 
 
 def _gram(info: ExplainInfo, dark: bool, key: str, stem: str) -> None:
-    st.subheader("Gram matrix the decision rests on", anchor=False)
+    st.header("Gram matrix the decision rests on", anchor=False)
     show.figure(
         draw.gram_figure(info, dark),
         f"gram-{key}",
@@ -180,7 +180,7 @@ def _gram(info: ExplainInfo, dark: bool, key: str, stem: str) -> None:
 
 
 def _path(run: Run, step: int, dark: bool, order: tuple[str, ...], key: str) -> None:
-    st.subheader("Path of the target's vector up to here", anchor=False)
+    st.header("Path of the target's vector up to here", anchor=False)
     try:
         info = cache.trajectory(run)
     except DtvgError as error:

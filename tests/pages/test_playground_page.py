@@ -39,9 +39,9 @@ def test_prompts_are_asked_and_their_answers_shown(
     assert text == "a fine trip" and [p.without for p in prompts] == ["", "", "film-mood"]
     assert prompts[1].run.endswith("trip-mood.none.s0")  # the same seed without transfer
     said = [m.value for m in page.markdown]
-    assert "### answer 0" in said and "### answer 1" in said
+    assert "**answer 0**" in said and "**answer 1**" in said
     assert [w.value for w in page.warning] == ["It cannot be asked."]
     page.text_area[0].set_value("unheard").run()
-    assert "### answer 0" not in [m.value for m in page.markdown]  # of another input
+    assert "**answer 0**" not in [m.value for m in page.markdown]  # of another input
     next(b for b in page.button if b.label == "Ask").click().run()
     assert [e.value for e in page.error] == ["Nothing was answered within 1 s."]

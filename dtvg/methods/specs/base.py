@@ -14,6 +14,7 @@ from typing import Any, ClassVar, Literal, Self
 from pydantic import Field, model_validator
 
 from dtvg.methods.specs.rates import ENTRY_FIELDS, RATE_FIELDS, TUNED, OwnRates, Rated, Tuned
+from dtvg.names import number_in_name
 from dtvg.rule.types import RuleSettings
 
 Subset = tuple[str, ...]
@@ -45,6 +46,32 @@ class Role(StrEnum):
     def in_stage_one(self) -> bool:
         """Whether the run makes a prompt that transfer runs start from."""
         return self in (Role.STAGE_ONE, Role.MIXTURE)
+
+
+class Kind(StrEnum):
+    """What sort of method it is; forms and lists put methods of one kind together."""
+
+    BASELINE = auto()
+    GROUPING = auto()
+    MERGING = auto()
+    ATTENTION = auto()
+    ORACLE = auto()
+    OTHER = auto()
+
+    @property
+    def line(self) -> str:
+        """What methods of this kind have in common, in one line."""
+        return _LINES[self]
+
+
+_LINES = {
+    Kind.BASELINE: "What a method has to beat: no source, one source, or all of them alike.",
+    Kind.GROUPING: "Choose which sources take part, before or during training.",
+    Kind.MERGING: "Merge the vectors or prompts of all sources, entry by entry or by weights.",
+    Kind.ATTENTION: "Weigh sources anew for every example or token.",
+    Kind.ORACLE: "Try every subset: the reference for all the others, and the most work.",
+    Kind.OTHER: "Methods of other packages.",
+}
 
 
 @dataclass(frozen=True)
@@ -108,6 +135,8 @@ class MethodConfig(Rated):
     title: ClassVar[str]
     paper: ClassVar[str]
     summary: ClassVar[str]
+    kind: ClassVar[Kind] = Kind.OTHER
+    """With which methods it is listed."""
     after: ClassVar[str] = ""
     """Method and paper that this is an adaptation of, not that method as its authors run it; empty:
     it is run as they do, or ours. Said wherever the method is named to people."""
@@ -269,6 +298,18 @@ class MethodConfig(Rated):
         """Return sources this configuration names; they must be among the experiment's."""
         return ()
 
+    def exchanges_with(self, target: str) -> Subset:
+        """Return other targets of the experiment whose runs of the same seed, with these very
+        settings, tell each other what they learn while they train.
+
+        Args:
+            target: of the run.
+
+        Returns:
+            Nothing for nearly every method. A method that exchanges does so on every target.
+        """
+        return ()
+
     def expand(self, sources: Subset) -> tuple[MethodConfig, ...]:
         """Return the configurations this one stands for on a target with these sources.
 
@@ -381,4 +422,4 @@ def _in_letters(value: Any) -> str:
     """Write a setting's value in the letters a name may have."""
     if isinstance(value, tuple | list):
         return "_".join(_in_letters(entry) for entry in value)
-    return f"{value:g}" if isinstance(value, float) else str(value).lower()
+    return number_in_name(value) if isinstance(value, float) else str(value).lower()
