@@ -9,13 +9,13 @@ from dtvg.figures import groups as draw
 from dtvg.figures.curves import aligned_figure
 from dtvg.store.reader import Experiment, Run
 from dtvg.ui import address, cache, health, look, runs, show, story
-from dtvg.ui.groups import VIEWS
+from dtvg.ui.groups import HOW_TO_READ, VIEWS, open_step
 from dtvg.ui.page import is_dark, link, page
 
 
 def body() -> None:
     """Choose a run and a view, read its groups, show them."""
-    with st.container(horizontal=True):
+    with st.container(horizontal=True, vertical_alignment="bottom"):
         experiment = runs.pick_experiment()
         run = runs.pick_run(experiment, grouped=True, ranked=True) if experiment else None
     if experiment is None or run is None:
@@ -50,10 +50,12 @@ def _timeline(experiment: Experiment, run: Run) -> None:
     """Show membership with loss and score, similarity, size and changes."""
     info, dark, order = cache.groups(run), is_dark(), runs.order_of(experiment, run)
     key = f"{experiment.name}-{run.name}"
-    drawn = cache.drawer((cache.stamp(run, "sources", "steps", "evals"), dark, tuple(order)))
+    beside = cache.beside(run, experiment.runs)
+    stamp = cache.stamp(run, "sources", "steps", "evals", "events")
+    drawn = cache.drawer((stamp, tuple(beside.right.items()), dark, tuple(order)))
     with st.container():
         st.header("Which sources were in the group, and when", anchor=False)
-        show.figure(
+        clicked = show.figure(
             drawn(
                 aligned_figure,
                 info,
@@ -62,16 +64,16 @@ def _timeline(experiment: Experiment, run: Run) -> None:
                 dark,
                 order,
                 of_target((run,), run.target).lines,
+                beside,
             ),
             f"timeline-{key}",
             "Membership of each source over steps, with loss and validation score below",
             info.timeline,
             f"{run.name}-membership",
+            clicks=True,
         )
-        st.caption(
-            "A bar shows that the source is in the group; the stronger its colour, the "
-            "more similar it is. Dotted lines show changes of the group."
-        )
+        open_step(experiment, run, clicked)
+        st.caption(HOW_TO_READ)
     with st.container():
         st.header("Similarity to the target, with the cut", anchor=False)
         show.figure(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import numpy as np
 import streamlit as st
 
 from dtvg.analysis.run.groups import GroupInfo, transition_info
@@ -18,9 +19,28 @@ from dtvg.figures.groups import (
 )
 from dtvg.store.reader import Experiment, Run
 from dtvg.ui import cache, runs, show
+from dtvg.ui.chart import Click
 from dtvg.ui.story import story
 
 View = Callable[[Experiment, Run, bool], None]
+HOW_TO_READ = (
+    "A bar shows that the source is in the group; the stronger its colour, the more similar it is. "
+    "Dotted lines show changes of the group. Rows *truth* and *best subset*, where they are known: "
+    "the stronger, the more the group agrees with that set. Row *marks*: the best step (star), "
+    "evaluations, pins and bans, forks and resumes. A click explains the step."
+)
+
+
+def open_step(experiment: Experiment, run: Run, clicked: Click | None) -> None:
+    """Explain the step that was clicked in a timeline; nothing where no rule decides."""
+    at = None if clicked is None else clicked.x if clicked.at is None else clicked.at
+    explained = run.config is not None and run.config.method.has_source_vectors
+    if not isinstance(at, int | float) or not explained:
+        return
+    steps = cache.groups(run).steps
+    near = int(steps[int(np.argmin(np.abs(steps - at)))])
+    named = {"experiment": experiment.name, "run": run.name, "step": str(near)}
+    st.switch_page("pages/explain.py", query_params=named)
 
 
 def combinations(experiment: Experiment, run: Run, dark: bool) -> None:
