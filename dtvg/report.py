@@ -27,6 +27,10 @@ ROWS = 400
 """Rows of a table in a report at most; the whole table is exported as CSV or Parquet."""
 
 
+MOST_WORDS = 100_000
+"""Characters of somebody's own words."""
+
+
 @dataclass(frozen=True)
 class View:
     """One section of a report."""
@@ -274,6 +278,7 @@ def build_report(
     views: Sequence[str] = tuple(VIEWS),
     step: int | None = None,
     notes: Sequence[str] = (),
+    words: str = "",
 ) -> str:
     """Compose the report.
 
@@ -283,6 +288,7 @@ def build_report(
         views: names of `VIEWS`, in the order of the report.
         step: the step to explain; None: the newest.
         notes: what to know of the runs, said first.
+        words: somebody's own, in Markdown; HTML in it is shown, not obeyed.
 
     Returns:
         One HTML document with everything inside.
@@ -305,7 +311,25 @@ def build_report(
             sections += list(VIEWS[name](experiment, run, step))
         except DataError as error:
             sections.append(View(name.capitalize(), str(error), None, None))
-    return _document(experiment, run, sections)
+    return _document(experiment, run, sections, as_html(words))
+
+
+def as_html(words: str) -> str:
+    """Return Markdown as HTML: headings, lists, tables, links; no HTML of its own, no pictures.
+
+    A report opens without a network, so nothing in it may ask for a file elsewhere.
+
+    Raises:
+        ConfigError: there are more than 100,000 characters.
+    """
+    from markdown_it import MarkdownIt
+
+    if len(words) > MOST_WORDS:
+        raise ConfigError(
+            f"Your own words have {len(words):,} characters; a report takes {MOST_WORDS:,}."
+        )
+    made = MarkdownIt("commonmark", {"html": False}).enable("table").disable("image")
+    return str(made.render(words)) if words.strip() else ""
 
 
 def typical_run(experiment: Experiment) -> Run | None:
@@ -346,7 +370,9 @@ class Section:
     """What stands above the folded table."""
 
 
-def _document(experiment: Experiment, run: Run | None, views: Sequence[View]) -> str:
+def _document(
+    experiment: Experiment, run: Run | None, views: Sequence[View], words: str = ""
+) -> str:
     from plotly.offline import get_plotlyjs
 
     config = experiment.config
@@ -364,6 +390,7 @@ def _document(experiment: Experiment, run: Run | None, views: Sequence[View]) ->
         made=datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M UTC"),
         facts=facts,
         notes=config.notes if config else "",
+        words=words,
         sections=[_section(i, view) for i, view in enumerate(views)],
         yaml=config.to_yaml() if config else "not readable",
     )

@@ -6,8 +6,8 @@ import streamlit as st
 
 from dtvg.analysis.overview.table import RunRow
 from dtvg.store.reader import Experiment
-from dtvg.ui import cache
-from dtvg.ui.overview import actions, card, filter, training
+from dtvg.ui import cache, look
+from dtvg.ui.overview import actions, card, filter, settings_grid, training
 from dtvg.ui.overview import table as overview_table
 from dtvg.ui.overview.actions import restore_list
 from dtvg.ui.overview.tour import tour
@@ -35,10 +35,11 @@ def body() -> None:
 
 def _table(experiments: list[Experiment], rows: list[RunRow]) -> None:
     """Draw filters and table."""
-    text = filter.choose_text()
-    with st.container(horizontal=True):
-        passes = filter.choose_pickers(rows)
-    view = filter.choose_view(text)
+    with look.folding("Filters and columns", "overview"):
+        text = filter.choose_text()
+        with st.container(horizontal=True):
+            passes = filter.choose_pickers(rows)
+        view = filter.choose_view(text)
     going = bool(training.going())
     read = [(experiments, rows)]  # the first drawing takes what was read above
 
@@ -50,6 +51,9 @@ def _table(experiments: list[Experiment], rows: list[RunRow]) -> None:
             broken = [e for e in found if e.problem] if view.level == "Experiments" else []
             if not shown and not broken:
                 st.info("No run matches; change the filter or the choices next to it.")
+                return
+            if view.level == "Settings":
+                settings_grid.draw(shown)
                 return
             bar = st.container()
             chosen = overview_table.draw(found, shown, view)

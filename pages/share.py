@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import streamlit as st
 
 from dtvg import report
+from dtvg.figures import images
 from dtvg.store.reader import Experiment, Run
-from dtvg.ui import address, runs
+from dtvg.ui import address, exchange, runs
 from dtvg.ui.page import page
 
 TITLES = {
@@ -29,8 +32,9 @@ def body() -> None:
         experiment = runs.pick_experiment()
         run = runs.pick_run(experiment, grouped=True) if experiment else None
     if experiment is None:
+        exchange.bring()
         return
-    st.subheader("Report", anchor=False)
+    st.header("Report", anchor=False)
     st.caption(
         "One HTML file that contains everything: figures to zoom and hover over, their numbers, "
         "and the configuration. It opens offline in any browser."
@@ -45,17 +49,29 @@ def body() -> None:
         key="views",
     )
     address.keep_several("views", views, every)
+    words = st.text_area(
+        "Your own words",
+        key=f"words-{experiment.name}",
+        max_chars=report.MOST_WORDS,
+        placeholder="What this shows, in Markdown; it stands first in the report.",
+        persist_state="session",
+    )
     if not views:
         st.info("Choose at least one view.")
     elif st.button("Build the report", icon=":material/description:", type="primary"):
-        _built(experiment, run, tuple(views))
+        _built(experiment, run, tuple(views), words)
     _links(experiment, run)
+    left, right = st.columns(2)
+    with left:
+        exchange.export(experiment)
+    with right:
+        exchange.bring()
 
 
-def _built(experiment: Experiment, run: Run | None, views: tuple[str, ...]) -> None:
+def _built(experiment: Experiment, run: Run | None, views: tuple[str, ...], words: str) -> None:
     """Build the report and offer it."""
     with st.spinner("Building the report"):
-        text = report.build_report(experiment, run, views)
+        text = report.build_report(experiment, run, views, words=words)
     name = experiment.name if run is None else f"{experiment.name}-{run.name}"
     st.download_button(
         f"Download {name}.html ({len(text) / 1e6:.1f} MB)",
@@ -65,11 +81,23 @@ def _built(experiment: Experiment, run: Run | None, views: tuple[str, ...]) -> N
         icon=":material/download:",
         on_click="ignore",
     )
+    st.download_button(
+        f"Download {name}.pdf",
+        partial(images.printed, text),
+        f"{name}.pdf",
+        "application/pdf",
+        icon=":material/picture_as_pdf:",
+        on_click="ignore",
+        disabled=not images.browser(),
+        help="Printed by a browser on this machine when you ask for it, which takes seconds."
+        if images.browser()
+        else "No Chromium or Chrome is installed; open the HTML report and print it.",
+    )
 
 
 def _links(experiment: Experiment, run: Run | None) -> None:
     """Offer the configuration and say how everything else is had."""
-    st.subheader("Configuration and tables", anchor=False)
+    st.header("Configuration and tables", anchor=False)
     if experiment.config is not None:
         st.download_button(
             "Download the configuration (YAML)",
@@ -83,7 +111,7 @@ def _links(experiment: Experiment, run: Run | None) -> None:
     st.code(
         f"dtvg runs export {where} --table sources --out sources.parquet\n"
         f"dtvg runs report {where} --out report.html",
-        language="bash",
+        language=None,
     )
     st.caption(
         "The address of every page contains what is chosen on it. Copy it from the browser to "

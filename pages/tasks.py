@@ -8,15 +8,14 @@ from dtvg.analysis.tasks import TaskInfo, words_table
 from dtvg.errors import ConfigError
 from dtvg.figures import tasks as draw
 from dtvg.tasks.catalogue import all_tasks
-from dtvg.ui import cache, runs, show, tasks
+from dtvg.ui import cache, own_tasks, runs, show, tasks
 from dtvg.ui.page import is_dark, page
 
 
 def body() -> None:
     """Choose a task, show its facts, splits, answers and examples; then your own tasks."""
-    with st.container(horizontal=True):
-        name = runs.choose_there("task", list(all_tasks()), "task", "rte")
-        folder = tasks.data_folder()
+    name = runs.choose_there("task", list(all_tasks()), "task", "rte")
+    folder = tasks.data_folder()
     backbone = "demo"
     if name is not None:
         info = cache.task(name, folder)
@@ -26,7 +25,7 @@ def body() -> None:
             backbone = _answers(info)
             tasks.examples(info, backbone)
             show.notes(info.notes)
-    tasks.section(backbone)
+    own_tasks.section(backbone)
 
 
 def _facts(info: TaskInfo) -> None:
@@ -46,7 +45,7 @@ def _facts(info: TaskInfo) -> None:
 
 def _splits(info: TaskInfo) -> None:
     """Show sizes, majority score and label balance."""
-    st.subheader("Splits", anchor=False)
+    st.header("Splits", anchor=False)
     for column, row in zip(st.columns(3), info.splits.to_dict("records"), strict=True):
         column.metric(
             row["split"].capitalize(),
@@ -69,7 +68,7 @@ def _splits(info: TaskInfo) -> None:
 
 def _answers(info: TaskInfo) -> str:
     """Show each class's answer as numeral and as word; return the tokenizer chosen."""
-    st.subheader("Label words: numerals or words", anchor=False)
+    st.header("Label words: numerals or words", anchor=False)
     backbone = tasks.tokenizer()
     try:
         if info.spec.labels:

@@ -30,6 +30,7 @@ GROUPS = (
     "backbones",
     "prompts",
     "fleet",
+    "alerts",
     "cohort",
 )
 """Modules of this package, in the order `--help` shows them."""

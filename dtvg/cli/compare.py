@@ -251,13 +251,16 @@ def add_report(actions: Any) -> None:
     made = actions.add_parser("report", help="write the chosen views as one HTML file")
     made.add_argument("places", nargs="+", metavar="EXPERIMENT[/RUN]")
     add_apart(made)
-    made.add_argument("--out", type=Path, required=True, help="the .html file to write")
+    made.add_argument("--out", type=Path, required=True, help="the .html or .pdf file to write")
     made.add_argument(
         "--views",
         help="comma-separated: scores, claims, curves, transfer, subsets, membership, "
         "combinations, explain",
     )
     made.add_argument("--step", type=int, help="step to explain (default: the newest)")
+    made.add_argument(
+        "--words", type=Path, metavar="FILE.md", help="your own words, put first (Markdown)"
+    )
     made.add_argument("--runs-dir", type=Path, help="folder of experiments")
     made.set_defaults(do=write_report)
 
@@ -282,7 +285,27 @@ def write_report(arguments: argparse.Namespace) -> int:
     )
     views = arguments.views.split(",") if arguments.views else tuple(report.VIEWS)
     names = [v.strip() for v in views]
-    text = report.build_report(experiment, run, names, arguments.step, notes)
-    replace_bytes(arguments.out, text.encode())
-    print(f"Report of {experiment.name} is in {arguments.out} ({len(text) / 1e6:.1f} MB).")
+    words = "" if arguments.words is None else _words(arguments.words)
+    text = report.build_report(experiment, run, names, arguments.step, notes, words)
+    content = text.encode()
+    if arguments.out.suffix.lower() == ".pdf":
+        from dtvg.figures.images import printed
+
+        content = printed(text)
+    replace_bytes(arguments.out, content)
+    print(f"Report of {experiment.name} is in {arguments.out} ({len(content) / 1e6:.1f} MB).")
     return 0
+
+
+def _words(path: Path) -> str:
+    """Read somebody's own words.
+
+    Raises:
+        ConfigError: the file cannot be read.
+    """
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(
+            f"'{path}' cannot be read as text ({error}); give a Markdown file."
+        ) from None

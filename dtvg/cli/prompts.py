@@ -41,8 +41,10 @@ def _add_import(actions: Any) -> None:
         "import",
         help="import a prompt into the bank: PEFT folder, .safetensors, or .pt (ATTEMPT, DTVG)",
     )
-    made.add_argument("path", type=Path, help="PEFT adapter folder, .safetensors or .pt file")
-    made.add_argument("--task", required=True, help="task it was tuned on")
+    made.add_argument("path", type=Path, help="PEFT adapter folder, .zip, .safetensors, .pt file")
+    made.add_argument(
+        "--task", default="", help="task it was tuned on (default: what an exported .zip says)"
+    )
     made.add_argument(
         "--init", type=Path, help="its initial prompt; without it the prompt has no vector"
     )
@@ -116,6 +118,7 @@ def verify_prompts(arguments: argparse.Namespace) -> int:
 
 def import_prompt(arguments: argparse.Namespace) -> int:
     """Import one prompt."""
+    from dtvg.backbones.specs import facts
     from dtvg.exchange.incoming import Import
     from dtvg.exchange.incoming import import_prompt as take
     from dtvg.store.bank import PromptBank
@@ -138,6 +141,11 @@ def import_prompt(arguments: argparse.Namespace) -> int:
         f"{made.task}: {length} tokens of width {width} for {made.backbone}, {vector}; "
         f"identity {made.fingerprint}"
     )
+    if facts(made.backbone) is None:
+        print(
+            f"The sizes of '{made.backbone}' are not known on this machine, so the width {width} "
+            "was not compared with its embeddings."
+        )
     print(f"{made.origin[:1].upper()}{made.origin[1:]}.")
     return 0
 

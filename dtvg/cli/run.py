@@ -109,6 +109,7 @@ def train(
     from contextlib import nullcontext
 
     from dtvg.cli.terminal import progress_bars
+    from dtvg.jobs import alerts
     from dtvg.mirrors.adapter import check_installed
     from dtvg.storage.place import check_place
     from dtvg.store.layout import load_experiment
@@ -118,6 +119,7 @@ def train(
     later = check_place(config.scale.mirror)
     if later:
         print(f"dtvg: {later} Training goes on; copying is tried again.", file=sys.stderr)
+    alerts.watch(experiment)
     bars = nullcontext(lambda progress: None) if quiet else progress_bars()
     with experiment.lock(), bars as report:  # before torch is loaded, which takes seconds
         if scale.on == "inline":

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dtvg.cli import compare, mirror, storage
+from dtvg.cli import compare, mirror, pack, storage
 from dtvg.cli import compare as agreement
 from dtvg.cli import compare as report
 from dtvg.cli.places import locate
@@ -39,9 +39,7 @@ def add(commands: Any) -> None:
     action("show", "one run or experiment: settings, state, result, events", show, "+")
     action("story", "a run in plain sentences; of an experiment, each run in one", tell, "+")
     action("verify", "check run folders against the specification of the log", verify, "+")
-    export = action("export", "write a table of a run or experiment", export_table, "+")
-    export.add_argument("--table", choices=TABLES, default="steps")
-    export.add_argument("--out", type=Path, required=True, help="a .csv or .parquet file")
+    pack.add(action, TABLES, export_table)
     agreement.add_agreement(actions)
     compare.add(actions)
     action("stop", "ask runs to commit and to stop after their next step", stop, "+")

@@ -17,7 +17,7 @@ WRITES = {
     "cohort": None,
     "queue": ("add", "remove", "move", "slots", "serve"),
     "runs": (
-        "stop", "release", "pin", "ban", "free", "fork", "delete", "restore", "merge", "mirror",
+        "stop", "release", "pin", "ban", "free", "fork", "delete", "restore", "merge", "mirror", "import",
         "push",
     ),
     "prompts": ("import", "delete", "restore"),

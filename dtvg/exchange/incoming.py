@@ -7,9 +7,10 @@ serves only methods that use prompts themselves. Nothing is written before all w
 
 from __future__ import annotations
 
+import tempfile
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ import numpy as np
 
 from dtvg.backbones.specs import facts as sizes_of
 from dtvg.errors import StoreError
+from dtvg.exchange import archives
 from dtvg.exchange.peft_adapter import (
     CONFIG,
     WEIGHTS,
@@ -75,6 +77,8 @@ def import_prompt(
         ConfigError: the task's name cannot be a folder's.
         StoreError: anything about the files; nothing is written then.
     """
+    if asked.path.suffix.lower() == ".zip" and asked.path.is_file():
+        return _from_zip(asked, bank, read_pickled)
     check_name(asked.task, "task")
     path = find_adapter(asked.path) if asked.path.is_dir() else asked.path
     facts = _facts(path)
@@ -118,6 +122,28 @@ def import_prompt(
     )
     bank.put(made)
     return made
+
+
+def _from_zip(
+    asked: Import, bank: PromptBank, read_pickled: Callable[[Path], Tensors] | None
+) -> TaskPrompt:
+    """Import the adapter in a zip file, such as an export of this workbench."""
+    with tempfile.TemporaryDirectory() as place:
+        folder = Path(place) / (asked.path.stem or "adapter")
+        folder.mkdir()
+        archives.unpack(asked.path, folder)
+        if not asked.task:
+            facts = _facts(find_adapter(folder))
+            asked = replace(asked, task=str(facts.get("task") or ""))
+            if not asked.task:
+                raise StoreError(
+                    f"'{asked.path.name}' does not say which task its prompt was tuned on; name it."
+                )
+        try:
+            return import_prompt(replace(asked, path=folder), bank, read_pickled)
+        except StoreError as error:
+            said = str(error).replace(f"{folder}", asked.path.name)
+            raise StoreError(said) from None
 
 
 def _check_width(path: Path, prompt: np.ndarray, backbone: str) -> None:

@@ -18,7 +18,7 @@ from pathlib import Path
 from dtvg import paths
 from dtvg.config import ExperimentConfig
 from dtvg.errors import DtvgError, JobError, StoreError
-from dtvg.jobs import launcher
+from dtvg.jobs import alerts, launcher
 from dtvg.jobs.queue_files import Job, JobState, changing, folder, jobs, stored, write
 from dtvg.jobs.slots import free_device, may_use, slots, taken
 from dtvg.plan.stored import lay_out
@@ -213,7 +213,11 @@ def would_wait(device: str) -> str:
 
 
 def ensure() -> None:
-    """Start the queue's process where something waits or runs and none is at it."""
+    """Start the queue's process where something waits or runs and none is at it.
+
+    The process that sends alerts is brought back as well, where it is wanted.
+    """
+    alerts.ensure()
     if not (folder() / "jobs").is_dir() or is_locked(folder() / ".worker"):
         return
     spawned = read_json(folder() / ".spawned.json") or {}
@@ -250,6 +254,7 @@ def work() -> None:
                         stack.close()
                         return
                 _say_places(active, said)
+                alerts.ensure()
                 if all(job.state is JobState.RUNNING for job in active):
                     pause = LONG_PAUSE
             except StoreError as error:

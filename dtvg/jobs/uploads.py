@@ -10,7 +10,8 @@ from __future__ import annotations
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,14 +23,18 @@ from dtvg.backbones.speech import round_trip
 from dtvg.config import DataConfig
 from dtvg.errors import DataError, DtvgError, JobError
 from dtvg.jobs.launcher import own_environment
-from dtvg.tasks.checking import Check, check_given
+from dtvg.tasks.catalogue import find_task
+from dtvg.tasks.checking import Check, check_edited, check_file_name, check_given
+from dtvg.tasks.drafting import FileLook, look_at
 from dtvg.tasks.limits import check_size
 
 MEMORY = 4 << 30
 """Bytes of address space that the process may take."""
 SECONDS = 120
 SHOWN = 3
-ASKED, FOUND, FILES = "asked.json", "found.json", "files"
+TURN = 0.4
+"""Seconds between two looks at the process."""
+ASKED, FOUND, FILES, STAGE = "asked.json", "found.json", "files", "stage.txt"
 
 
 @dataclass(frozen=True)
@@ -65,6 +70,10 @@ class Asked(BaseModel):
     name: str
     text: str
     backbone: str
+    columns: bool = False
+    """Whether only the columns of the first file are wanted."""
+    edits: bool = False
+    """Whether `text` is another description of the task `name`, which is there."""
 
 
 class Refused(BaseModel):
@@ -73,10 +82,21 @@ class Refused(BaseModel):
     refused: str
 
 
-_FOUND = TypeAdapter(Checked | Refused)
+_FOUND = TypeAdapter(Checked | FileLook | Refused)
 
 
-def check_upload(name: str, text: str, uploads: Mapping[str, bytes], backbone: str) -> Checked:
+Tell = Callable[[str, float], None]
+"""Is told, about twice a second, what the process does and how many seconds it has taken."""
+
+
+def check_upload(
+    name: str,
+    text: str,
+    uploads: Mapping[str, bytes],
+    backbone: str,
+    edits: bool = False,
+    tell: Tell | None = None,
+) -> Checked:
     """Check a description and the files uploaded with it; nothing is kept.
 
     Args:
@@ -84,43 +104,95 @@ def check_upload(name: str, text: str, uploads: Mapping[str, bytes], backbone: s
         text: the YAML.
         uploads: files by name, which lie beside the description.
         backbone: whose tokenizer writes the answers and reads the inputs.
+        edits: whether this is another description of a task that is there.
+        tell: see `Tell`.
 
     Raises:
         DataError: a description or file that cannot be used, or takes more than it may.
         JobError: the process could not be run.
     """
+    asked = Asked(name=name, text=text, backbone=backbone, edits=edits)
+    found = _ask(asked, uploads, tell)
+    if not isinstance(found, Checked):
+        raise DataError("The check gave another answer than asked for; try it again.")
+    return found
+
+
+def look_at_upload(name: str, content: bytes, tell: Tell | None = None) -> FileLook:
+    """Return the columns and first rows of a file that was uploaded; nothing is kept.
+
+    Args:
+        name: of the file; its ending says what it is.
+        content: its bytes.
+        tell: see `Tell`.
+
+    Raises:
+        DataError: it cannot be read, or takes more than it may.
+        JobError: the process could not be run.
+    """
+    asked = Asked(name="", text="", backbone="", columns=True)
+    found = _ask(asked, {name: content}, tell)
+    if not isinstance(found, FileLook):
+        raise DataError(f"'{name}' gave another answer than asked for; try it again.")
+    return found
+
+
+def _ask(asked: Asked, uploads: Mapping[str, bytes], tell: Tell | None) -> Checked | FileLook:
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
         (folder / FILES).mkdir()
-        asked = Asked(name=name, text=text, backbone=backbone)
         (folder / ASKED).write_text(asked.model_dump_json(), encoding="utf-8")
         for number, (file, content) in enumerate(uploads.items()):
             (folder / FILES / f"{number}").write_bytes(content)
             (folder / FILES / f"{number}.name").write_text(file, encoding="utf-8")
-        _run(folder)
+        _run(folder, tell)
         return _read(folder)
 
 
-def _run(folder: Path) -> None:
+def _run(folder: Path, tell: Tell | None) -> None:
+    """Let a process do it; it is ended when it takes too long.
+
+    Raises:
+        DataError: it took too long.
+        JobError: it could not be started.
+    """
     command = [sys.executable, "-P", "-m", __spec__.name, str(folder)]
+    nowhere = subprocess.DEVNULL
     try:
-        subprocess.run(
-            command, timeout=SECONDS, stdin=subprocess.DEVNULL, capture_output=True,
-            env=own_environment(), check=False,
-        )  # fmt: skip
-    except subprocess.TimeoutExpired:
-        raise DataError(
-            f"Reading the files took longer than {SECONDS} s, so it was ended; give fewer rows, or "
-            "check the task with `dtvg tasks check FILE.yaml`."
-        ) from None
+        process = subprocess.Popen(
+            command, stdin=nowhere, stdout=nowhere, stderr=nowhere, env=own_environment()
+        )
     except OSError as error:
         raise JobError(
             f"The check could not be started ({error.strerror or error}); try `dtvg tasks check "
             "FILE.yaml`."
         ) from None
+    began = time.monotonic()
+    try:
+        while (passed := time.monotonic() - began) < SECONDS:
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(TURN)
+                return
+            if tell is not None:
+                tell(_stage(folder), passed)
+        raise DataError(
+            f"Reading the files took longer than {SECONDS} s, so it was ended; give fewer rows, or "
+            "check the task with `dtvg tasks check FILE.yaml`."
+        )
+    finally:  # also where whoever waits goes away
+        if process.poll() is None:
+            process.kill()
+            process.wait()
 
 
-def _read(folder: Path) -> Checked:
+def _stage(folder: Path) -> str:
+    try:
+        return (folder / STAGE).read_text(encoding="utf-8") or "Starting"
+    except OSError:
+        return "Starting"
+
+
+def _read(folder: Path) -> Checked | FileLook:
     try:
         found = _FOUND.validate_json((folder / FOUND).read_bytes(), strict=True)
     except (OSError, ValidationError):
@@ -135,9 +207,12 @@ def _read(folder: Path) -> Checked:
 
 def work(folder: Path) -> None:
     """Check what lies in a folder, as the process that `check_upload` starts."""
-    answer: Checked | Refused
+    answer: Checked | FileLook | Refused
     try:
-        answer = _checked(folder)
+        asked = Asked.model_validate_json((folder / ASKED).read_bytes())
+        uploads = _given(folder)
+        (folder / STAGE).write_text("Reading the rows", encoding="utf-8")
+        answer = _columns(folder, uploads) if asked.columns else _checked(asked, uploads, folder)
     except DtvgError as error:
         answer = Refused(refused=str(error)[:2000])
     except MemoryError:
@@ -148,8 +223,8 @@ def work(folder: Path) -> None:
     (folder / FOUND).write_bytes(TypeAdapter(type(answer)).dump_json(answer))
 
 
-def _checked(folder: Path) -> Checked:
-    asked = Asked.model_validate_json((folder / ASKED).read_bytes())
+def _given(folder: Path) -> dict[str, bytes]:
+    """Return the files by name, none of which takes more than it may."""
     uploads = {}
     for named in sorted((folder / FILES).glob("*.name")):
         name = named.read_text(encoding="utf-8")
@@ -159,7 +234,22 @@ def _checked(folder: Path) -> Checked:
             given.symlink_to(place)
             check_size(given)
         uploads[name] = place.read_bytes()
-    done = check_given(asked.name, asked.text, uploads, DataConfig())
+    return uploads
+
+
+def _columns(folder: Path, uploads: Mapping[str, bytes]) -> FileLook:
+    """Look at the columns of the one file."""
+    name = next(iter(uploads))
+    check_file_name(name)
+    return look_at(folder / name)
+
+
+def _checked(asked: Asked, uploads: Mapping[str, bytes], folder: Path) -> Checked:
+    if asked.edits:
+        done = check_edited(find_task(asked.name), asked.text, DataConfig())
+    else:
+        done = check_given(asked.name, asked.text, uploads, DataConfig())
+    (folder / STAGE).write_text("Writing and reading answers with the tokenizer", encoding="utf-8")
     trip, reachable = _trip(done, asked.backbone)
     return Checked(
         name=done.spec.name,

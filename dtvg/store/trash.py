@@ -112,6 +112,32 @@ def delete_prompt(folder: str) -> Deleted:
     return _move(f"prompts/{folder}", origin)
 
 
+def delete_task(name: str, users: Sequence[str] = ()) -> Deleted:
+    """Move the description of a person's own task, and its files where it has a folder, away.
+
+    Args:
+        name: the task's.
+        users: experiments that still need it; none: it may go.
+
+    Raises:
+        StoreError: an experiment needs it, it is no task of `<home>/tasks`, or cannot be moved.
+    """
+    if users:
+        more = f" and {len(users) - 4} more" if len(users) > 4 else ""
+        raise StoreError(
+            f"Task '{name}' is used by {', '.join(users[:4])}{more}, which has not finished; "
+            "finish or delete what uses it first."
+        )
+    folder = paths.home().expanduser().resolve() / "tasks"
+    inside, flat = folder / check_name(name, "task"), folder / f"{name}.yaml"
+    origin = inside if (inside / f"{name}.yaml").is_file() else flat
+    if not origin.exists():
+        raise StoreError(
+            f"There is no description of a task '{name}' in '{folder}', so nothing was moved."
+        )
+    return _move(f"tasks/{origin.name}", origin)
+
+
 def set_aside(experiment: ExperimentDir, run: str) -> Deleted:
     """Move a run to the trash that this very process is about to train again.
 
@@ -201,7 +227,7 @@ def unreadable() -> list[str]:
 def _entry(place: Path) -> Deleted | None:
     """Read one folder of the trash; None for one that `delete` did not make."""
     named, held = _ID.fullmatch(place.name), place / HELD
-    if named is None or place.is_symlink() or not (held.is_dir() or held.is_symlink()):
+    if named is None or place.is_symlink() or not (held.exists() or held.is_symlink()):
         return None
     try:
         facts = read_model(place / ORIGIN, OriginFile)
@@ -233,7 +259,8 @@ def restore(wanted: str, runs_dir: Path | None = None) -> Deleted:
         raise StoreError(f"There is no '{wanted}' in the trash, which contains {held}.")
     one = found[0]
     root_of_runs = (runs_dir or paths.runs()).expanduser().resolve()
-    of_bank = one.origin.parent == paths.prompts().expanduser().resolve()
+    home = paths.home().expanduser().resolve()
+    of_bank = one.origin.parent in (paths.prompts().expanduser().resolve(), home / "tasks")
     if one.origin != root_of_runs / one.name and not of_bank:
         raise StoreError(
             f"'{one.name}' lay in '{one.origin}', not in '{root_of_runs}'; to restore it there, "
@@ -341,6 +368,8 @@ def _size(folder: Path) -> int:
     """Return the bytes of a folder's files; links count as links."""
     if folder.is_symlink():
         return 0
+    if folder.is_file():
+        return folder.stat().st_size
     files = (Path(at) / name for at, _, names in os.walk(folder) for name in names)
     found = 0
     for file in files:

@@ -7,7 +7,9 @@ docs/tasks.md "Your own task".
 
 from __future__ import annotations
 
+import os
 import re
+import shutil
 import tempfile
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -188,10 +190,10 @@ def check_given(
     with tempfile.TemporaryDirectory() as folder:
         for file, content in uploads.items():
             (Path(folder) / file).write_bytes(content)
-        # what is not given now may lie in the folder of descriptions already
-        for there in (paths.home() / "tasks").glob("*"):
-            if (ending_of(there) or there.is_dir()) and there.name not in uploads:
-                (Path(folder) / there.name).symlink_to(there)
+        if not uploads:  # then the files lie in the folder of descriptions already
+            for there in (paths.home() / "tasks").glob("*"):
+                if ending_of(there) or there.is_dir():
+                    (Path(folder) / there.name).symlink_to(there)
         try:
             spec = parse_description(text, Path(folder) / f"{name}.yaml")
         except ConfigError as error:
@@ -220,6 +222,8 @@ def keep_given(name: str, text: str, uploads: Mapping[str, bytes], data: DataSet
 def keep_checked(name: str, text: str, uploads: Mapping[str, bytes]) -> Path:
     """Keep a description and files that were found sound; their rows are not read again.
 
+    A task with files gets a folder of its own, so that files of one name never meet.
+
     Args:
         name: as its description says.
         text: the YAML.
@@ -229,21 +233,61 @@ def keep_checked(name: str, text: str, uploads: Mapping[str, bytes]) -> Path:
         ConfigError, DataError: something of that name is there, or the disk refuses.
     """
     _allowed(name, uploads)
-    folder = paths.home() / "tasks"
-    path = folder / f"{name}.yaml"
-    if name in all_tasks() or path.exists():
+    root = paths.home() / "tasks"
+    path = root / name / f"{name}.yaml" if uploads else root / f"{name}.yaml"
+    if name in all_tasks() or (root / f"{name}.yaml").exists() or (root / name).exists():
         raise ConfigError(f"A task '{name}' exists already; give yours another name.")
-    there = [file for file in uploads if (folder / file).exists()]
-    if there:
-        raise ConfigError(f"'{folder / there[0]}' exists already; give your file another name.")
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        for file, content in uploads.items():
-            (folder / file).write_bytes(content)
-        path.write_text(text, encoding="utf-8")  # last, so that it never names what is not there
+        root.mkdir(parents=True, exist_ok=True)
+        if uploads:
+            _fill(root, name, text, uploads)
+        else:
+            replace_text(path, text)
     except OSError as error:
-        raise DataError(f"'{folder}' cannot be written ({error.strerror}).") from None
+        raise DataError(f"'{root}' cannot be written ({error.strerror}).") from None
     return path
+
+
+def _fill(root: Path, name: str, text: str, uploads: Mapping[str, bytes]) -> None:
+    """Make a task's folder aside and put it in its place whole."""
+    aside = Path(tempfile.mkdtemp(prefix=f".{name}-", dir=root))
+    try:
+        for file, content in uploads.items():
+            (aside / file).write_bytes(content)
+        (aside / f"{name}.yaml").write_text(text, encoding="utf-8")
+        aside.chmod(0o755)
+        aside.rename(root / name)
+    except OSError:
+        shutil.rmtree(aside, ignore_errors=True)
+        raise
+
+
+def replace_text(path: Path, text: str) -> None:
+    """Write a description so that nobody reads half of it."""
+    fresh = path.with_name(f".{path.name}.{os.getpid()}")
+    fresh.write_text(text, encoding="utf-8")
+    fresh.replace(path)
+
+
+def check_edited(spec: TaskSpec, text: str, data: DataSettings, limit: int = 20) -> Check:
+    """Check another description of a task that is there; nothing is kept.
+
+    Args:
+        spec: the task as it is.
+        text: the new YAML.
+        data: data seed and label words.
+        limit: problems listed at most.
+
+    Raises:
+        ConfigError, DataError: the description cannot be used, or names another task.
+    """
+    made = parse_description(text, Path(spec.described_in))
+    if made.name != spec.name:
+        raise ConfigError(
+            f"The description names the task '{made.name}'; it has to stay '{spec.name}'. Add "
+            "another task instead."
+        )
+    return check_task(made, data, limit)
 
 
 def _allowed(name: str, uploads: Mapping[str, bytes]) -> None:
@@ -251,8 +295,17 @@ def _allowed(name: str, uploads: Mapping[str, bytes]) -> None:
     if not is_name(name):
         raise ConfigError(f"Task name '{name}' cannot be used; {rule_for(name)}.")
     for file in uploads:
-        if not FILE.fullmatch(file) or not ending_of(Path(file)):
-            raise DataError(
-                f"'{file[:100]}' cannot be used; give files with names such as train.csv, of type "
-                f"{', '.join(ENDINGS)}."
-            )
+        check_file_name(file)
+
+
+def check_file_name(file: str) -> None:
+    """Refuse the name of a file that leaves its folder or is no data file.
+
+    Raises:
+        DataError: with what is allowed.
+    """
+    if not FILE.fullmatch(file) or not ending_of(Path(file)):
+        raise DataError(
+            f"'{file[:100]}' cannot be used; give files with names such as train.csv, of type "
+            f"{', '.join(ENDINGS)}."
+        )

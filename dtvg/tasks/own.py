@@ -207,6 +207,8 @@ def _paths() -> list[Path]:
     for folder in folders():
         if folder.is_dir():
             found += [p for p in sorted(folder.glob("*.y*ml")) if p.suffix in (".yaml", ".yml")]
+            inside = (place / f"{place.name}.yaml" for place in sorted(folder.iterdir()))
+            found += [path for path in inside if path.is_file() and path.parent.name[0] != "."]
     return [path for path in found if not path.name.startswith(".")]
 
 

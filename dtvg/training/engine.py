@@ -33,6 +33,13 @@ PROBE = (512, 768, 3072)
 PAYS = {"cpu": 1.0e14, "cuda": 3.0e16}
 """Weights of the layers × tokens to train from which on compiling pays: most of an hour of two
 cores, or ten minutes of a large GPU, of which compiling saves a tenth or more."""
+ALIKE, SHARED_READING, BY_LAYER = 2, 2, 3
+"""Versions of the engine since which examples of similar length are put together, a validation
+row is read once, and a micro-batch's cost is reckoned from the weights of a layer."""
+LAUNCHES = {"cpu": (16, 1.2e8), "cuda": (256, 5e9)}
+"""What a micro-batch costs beside its tokens, in padded tokens: reading the weights, and the many
+small operations of a layer, as much as so many tokens × weights of a layer. The processor's are
+measured with `python -m benchmarks.micro_batches`; a GPU's are those of version 2 for 30 layers."""
 
 
 @dataclass(frozen=True)
@@ -56,19 +63,22 @@ class Engine:
     @property
     def shares_reading(self) -> bool:
         """Whether a validation row is read once for its answer and its loss."""
-        return self.version >= ENGINE
+        return self.version >= SHARED_READING
 
     def apart(self, backbone: Backbone) -> int | None:
         """Return what one more micro-batch costs, in padded tokens; None: none is cut for length.
 
         A function of the backbone alone, never of a measurement, so that the cut is repeatable.
         """
-        if self.version < ENGINE:
+        if self.version < ALIKE:
             return None
-        weights = sum(p.numel() for layer in repeated_layers(backbone.model) or [backbone.model]
-                      for p in layer.parameters())  # fmt: skip
-        least, launches = (256, 1.5e11) if backbone.device.type == "cuda" else (32, 7.5e7)
-        return int(least + launches / max(1, weights))
+        layers = repeated_layers(backbone.model) or [backbone.model]
+        weights = max(1, sum(p.numel() for layer in layers for p in layer.parameters()))
+        if self.version < BY_LAYER:
+            least, launches = (256, 1.5e11) if backbone.device.type == "cuda" else (32, 7.5e7)
+            return int(least + launches / weights)
+        least, launches = LAUNCHES.get(backbone.device.type, LAUNCHES["cpu"])
+        return int(least + launches * len(layers) / weights)
 
     def sentence(self) -> str:
         """Say how it is computed."""

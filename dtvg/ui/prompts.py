@@ -11,6 +11,7 @@ from pathlib import Path
 import streamlit as st
 
 from dtvg.analysis.prompts import BankInfo, SpaceInfo, bank_info, space_info, spaces
+from dtvg.backbones.specs import BACKBONES, facts, kept_here
 from dtvg.errors import DtvgError
 from dtvg.exchange.outgoing import as_zip, export, from_bank
 from dtvg.jobs.launcher import run_import
@@ -60,18 +61,18 @@ def _space(prompts: tuple[TaskPrompt, ...]) -> SpaceInfo:
     return space_info(prompts)
 
 
-KINDS = ["safetensors", "json", "pt", "pth", "bin", "ckpt"]
+KINDS = ["zip", "safetensors", "json", "pt", "pth", "bin", "ckpt"]
 
 
 def download(prompts: Sequence[TaskPrompt]) -> None:
     """Let one choose a prompt, see where it comes from, and take it away."""
-    st.subheader("Provenance and export", anchor=False)
+    st.header("Provenance and export", anchor=False)
     names = {p.fingerprint: f"{p.task}, seed {p.seed} ({p.fingerprint[:6]})" for p in prompts}
     chosen = runs.choose("Prompt", list(names), "prompt", show=lambda key: names.get(key, key))
     prompt = next((p for p in prompts if p.fingerprint == chosen), None)
     if prompt is None:
         return
-    facts = {
+    known = {
         "backbone": f"{prompt.backbone} ({prompt.backbone_revision or 'revision unknown'})",
         "answers": ", ".join(prompt.labels) or "free text",
         "origin": prompt.origin,
@@ -80,7 +81,7 @@ def download(prompts: Sequence[TaskPrompt]) -> None:
     }
     with st.expander("Everything that its numbers depend on"):
         st.dataframe(
-            {"setting": list(facts), "value": [str(v) for v in facts.values()]},
+            {"setting": list(known), "value": [str(v) for v in known.values()]},
             hide_index=True,
             key="provenance",
         )
@@ -102,7 +103,7 @@ def download(prompts: Sequence[TaskPrompt]) -> None:
 
 def delete(bank: Bank) -> None:
     """Let one delete prompts; damaged entries are listed with what is wrong with them."""
-    st.subheader("Delete", anchor=False)
+    st.header("Delete", anchor=False)
     for why in bank.damaged.values():
         st.warning(f"{why} It is left out of everything here.", icon=":material/warning:")
     names = {name: f"{name} (damaged)" for name in bank.damaged}
@@ -142,9 +143,15 @@ def _options(task: str, backbone: str, part: str) -> list[str]:
     return [word for key, value in given.items() if value.strip() for word in (key, value.strip())]
 
 
+def _sized(name: str) -> str:
+    """Return a backbone's name with the width of its embeddings, where that is known here."""
+    sizes = facts(name)
+    return name if sizes is None else f"{name} (width {sizes.width})"
+
+
 def upload() -> None:
     """Let one import a prompt: the files of an adapter, a .safetensors or a .pt file."""
-    st.subheader("Import", anchor=False)
+    st.header("Import", anchor=False)
     if people.only_looks("import prompts"):
         return
     with st.form("import", border=True):
@@ -152,7 +159,8 @@ def upload() -> None:
             "Prompt",
             type=KINDS,
             accept_multiple_files=True,
-            help="Both files of a PEFT prompt-tuning adapter, or one .safetensors or .pt file as "
+            help="The .zip that is downloaded here or from Share, both files of a PEFT "
+            "prompt-tuning adapter (or a .zip of them), or one .safetensors or .pt file as "
             "ATTEMPT and the published DTVG save it.",
         )
         initial = st.file_uploader(
@@ -161,8 +169,18 @@ def upload() -> None:
             help="Without it the prompt has no task prompt vector.",
         )
         left, right, third = st.columns(3)
-        task = left.text_input("Task", help="The task it was tuned on, e.g. mnli.")
-        backbone = right.text_input("Backbone", help="Empty: the backbone that the adapter names.")
+        task = left.text_input(
+            "Task", help="The task it was tuned on, e.g. mnli. Empty: as an exported .zip says."
+        )
+        backbone = right.selectbox(
+            "Backbone",
+            list(dict.fromkeys(("demo", *kept_here(), *BACKBONES))),
+            index=None,
+            placeholder="as the adapter says",
+            accept_new_options=True,
+            format_func=_sized,
+            help="A prompt must be as wide as its backbone's embeddings.",
+        )
         part = third.text_input(
             "Part",
             help="Empty, or: the name of a tensor, the place of a prompt or task among several, or "
@@ -171,8 +189,12 @@ def upload() -> None:
         sent = st.form_submit_button("Import", icon=":material/upload:")
     if not sent:
         return
-    if not files or not task.strip():
+    packed = any(file.name.lower().endswith(".zip") for file in files or [])
+    if not files or not (task.strip() or packed):
         st.error("Choose the prompt's files and name its task, then press Import.")
+        return
+    if packed and len(files) > 1:
+        st.error("Import one .zip at a time, without other files.")
         return
     try:
         with tempfile.TemporaryDirectory() as place:
@@ -182,12 +204,12 @@ def upload() -> None:
                 (folder / Path(file.name).name).write_bytes(file.getvalue())
             single = len(files) == 1
             path = folder / Path(files[0].name).name if single else folder
-            options = _options(task, backbone, part)
+            options = _options(task, backbone or "", part)
             if initial is not None:
                 start = Path(place) / f"initial{Path(initial.name).suffix}"
                 start.write_bytes(initial.getvalue())
                 options += ["--init", str(start)]
-            with people.acting("import prompt", what=task.strip()):
+            with people.acting("import prompt", what=task.strip() or files[0].name):
                 said = run_import(path, options)
     except DtvgError as error:
         st.error(str(error), icon=":material/error:")

@@ -9,10 +9,13 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import yaml
 from streamlit.testing.v1 import AppTest
 
-from dtvg.config import DataConfig
+from dtvg.config import DataConfig, build_config
 from dtvg.errors import ConfigError, DataError
+from dtvg.store import trash
+from dtvg.store.layout import create_experiment
 from dtvg.tasks import checking
 from dtvg.tasks.catalogue import all_tasks
 
@@ -121,9 +124,51 @@ def test_files_given_with_a_description_are_kept_with_it_or_not_at_all(own_home:
         checking.keep_given("m", YAML.replace("bad", "ugly"), {"mine.csv": ROWS}, data)
     assert not folder.exists()
     checking.keep_given("m", YAML, {"mine.csv": ROWS}, data)
-    assert sorted(p.name for p in folder.iterdir()) == ["m.yaml", "mine.csv"]
-    with pytest.raises(ConfigError, match="mine.csv' exists already"):
-        checking.keep_given("n", YAML, {"mine.csv": ROWS}, data)
+    assert sorted(str(p.relative_to(folder)) for p in folder.rglob("*.*")) == [
+        "m/m.yaml",
+        "m/mine.csv",
+    ]
+    with pytest.raises(ConfigError, match="'m' exists already"):
+        checking.keep_given("m", YAML, {"mine.csv": ROWS}, data)
+    checking.keep_given("n", YAML, {"mine.csv": ROWS.replace(b"t 1,", b"u 1,")}, data)
+    assert (folder / "m" / "mine.csv").read_bytes() == ROWS  # files of one name do not meet
+    assert {"m", "n"} <= set(all_tasks())
+
+
+FILE = b"id,review,verdict\n" + b"".join(
+    f"{i},a film of number {i},{'good' if i % 3 else 'bad'}\n".encode() for i in range(60)
+)
+
+
+def test_a_files_columns_become_a_task_that_is_edited_and_deleted(own_home: Path) -> None:
+    made = draw(task="film-mood")
+    made.text_input(key="own-name").input("films")
+    made.file_uploader(key="own-files").upload("reviews.csv", FILE).run()
+    assert not made.exception and not made.error
+    described = yaml.safe_load(made.text_area(key="own-text").value)
+    assert described == {
+        "files": {"train": "reviews.csv"},
+        "text": "review: {review}",
+        "label": "verdict",
+        "labels": {"bad": "bad", "good": "good"},
+        "metrics": ["accuracy"],
+    }
+    made.button(key="own-keep").click().run()
+    assert not made.error and "films.yaml" in made.success[0].value
+    made = draw(task="films")
+    area = next(a for a in made.text_area if a.key.startswith("own-edit-films"))
+    area.input(area.value.replace("bad: bad", "bad: poor"))
+    made.button(key="own-edit-save").click().run()
+    assert not made.error and all_tasks()["films"].labels == ("poor", "good")
+    used = build_config({"name": "uses", "targets": ["films"], "methods": ["none"]})
+    create_experiment(used, own_home / "runs")
+    made = draw(task="film-mood")
+    made.button(key="own-delete").click().run()
+    assert "is used by uses" in made.error[0].value and "films" in all_tasks()
+    gone = trash.delete_task("films")
+    assert "films" not in all_tasks()
+    trash.restore(gone.name)
+    assert all_tasks()["films"].labels == ("poor", "good")
 
 
 @pytest.mark.parametrize(

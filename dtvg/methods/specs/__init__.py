@@ -18,6 +18,7 @@ from dtvg.methods.specs.attempt import Attempt
 from dtvg.methods.specs.awd import Awd
 from dtvg.methods.specs.base import (
     Choice,
+    Kind,
     MethodConfig,
     Mixture,
     Needs,
@@ -64,6 +65,7 @@ __all__ = [
     "Dmtg",
     "Dtvg",
     "ForkMerge",
+    "Kind",
     "MethodConfig",
     "Mixture",
     "Moe",
@@ -86,6 +88,7 @@ __all__ = [
     "TargetOnly",
     "Ties",
     "TpvSum",
+    "by_kind",
     "role_of",
 ]
 
@@ -137,6 +140,13 @@ warn(PROBLEMS)
 
 METHODS: dict[str, type[MethodConfig]] = {**OWN_METHODS, **_found}
 """Every transfer method by name: ours, then those of other packages."""
+
+
+def by_kind() -> dict[Kind, tuple[str, ...]]:
+    """Return the names of the methods of each kind that has any, in the order of `METHODS`."""
+    found = {kind: tuple(n for n, spec in METHODS.items() if spec.kind is kind) for kind in Kind}
+    return {kind: names for kind, names in found.items() if names}
+
 
 PREPARING: dict[str, type[MethodConfig]] = {
     _name_of(spec): spec

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from dtvg.methods.specs.base import MethodConfig, Mixture, Needs, Subset
+from dtvg.methods.specs.base import Kind, MethodConfig, Mixture, Needs, Subset
 from dtvg.methods.specs.prompt_tuning import PromptTuning
 from dtvg.methods.specs.rates import PLAIN
 
@@ -18,6 +18,7 @@ class AllForOne(MethodConfig):
     title = "All for one"
     paper = "arXiv 2503.18063; examples-proportional mixing as in arXiv 2110.07904"
     summary = "One prompt tuned on the mixture of all sources, then on the target."
+    kind = Kind.BASELINE
     reads = "mixture"
     rates = "stage_one"
     own = PLAIN

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from dtvg.methods.specs.base import MethodConfig, Subset
+from dtvg.methods.specs.base import Kind, MethodConfig, Subset
 
 
 class AllSources(MethodConfig):
@@ -16,6 +16,7 @@ class AllSources(MethodConfig):
     title = "All sources"
     paper = "DTVG ablation, arXiv 2503.18063"
     summary = "Every source's vector merged at every step, no grouping."
+    kind = Kind.BASELINE
     weights = "grouped"
 
     name: Literal["all_sources"] = "all_sources"

@@ -10,7 +10,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from dtvg.methods.specs.base import MethodConfig
+from dtvg.methods.specs.base import Kind, MethodConfig
 from dtvg.methods.specs.rates import OwnRates
 
 
@@ -20,6 +20,7 @@ class Attempt(MethodConfig):
     title = "ATTEMPT"
     paper = "Asai et al. 2022, arXiv 2205.11961"
     summary = "Instance-wise attention over the source prompts and the target's own."
+    kind = Kind.ATTENTION
     reads = "prompts"
     weights = "learned"
     trains_scales = False

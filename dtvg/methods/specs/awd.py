@@ -9,6 +9,7 @@ from typing import Literal
 
 from pydantic import Field
 
+from dtvg.methods.specs.base import Kind
 from dtvg.methods.specs.merged import MergingConfig
 
 
@@ -18,6 +19,7 @@ class Awd(MergingConfig):
     title = "Adaptive weight disentanglement"
     paper = "Adaptive Weight Disentanglement, arXiv 2411.18729"
     summary = "A learned redundant vector is subtracted from every source; the rest is added up."
+    kind = Kind.MERGING
 
     name: Literal["awd"] = "awd"
     norm_weight: float = Field(

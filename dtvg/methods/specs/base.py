@@ -47,6 +47,32 @@ class Role(StrEnum):
         return self in (Role.STAGE_ONE, Role.MIXTURE)
 
 
+class Kind(StrEnum):
+    """What sort of method it is; forms and lists put methods of one kind together."""
+
+    BASELINE = auto()
+    GROUPING = auto()
+    MERGING = auto()
+    ATTENTION = auto()
+    ORACLE = auto()
+    OTHER = auto()
+
+    @property
+    def line(self) -> str:
+        """What methods of this kind have in common, in one line."""
+        return _LINES[self]
+
+
+_LINES = {
+    Kind.BASELINE: "What a method has to beat: no source, one source, or all of them alike.",
+    Kind.GROUPING: "Choose which sources take part, before or during training.",
+    Kind.MERGING: "Merge the vectors or prompts of all sources, entry by entry or by weights.",
+    Kind.ATTENTION: "Weigh sources anew for every example or token.",
+    Kind.ORACLE: "Try every subset: the reference for all the others, and the most work.",
+    Kind.OTHER: "Methods of other packages.",
+}
+
+
 @dataclass(frozen=True)
 class StageOne:
     """A task's own prompt, tuned before the run."""
@@ -108,6 +134,8 @@ class MethodConfig(Rated):
     title: ClassVar[str]
     paper: ClassVar[str]
     summary: ClassVar[str]
+    kind: ClassVar[Kind] = Kind.OTHER
+    """With which methods it is listed."""
     after: ClassVar[str] = ""
     """Method and paper that this is an adaptation of, not that method as its authors run it; empty:
     it is run as they do, or ours. Said wherever the method is named to people."""

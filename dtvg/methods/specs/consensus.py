@@ -9,6 +9,7 @@ from typing import Literal
 
 from pydantic import Field
 
+from dtvg.methods.specs.base import Kind
 from dtvg.methods.specs.merged import MergingConfig
 
 
@@ -18,6 +19,7 @@ class Consensus(MergingConfig):
     title = "Consensus merging"
     paper = "Localizing Task Information (TALL masks), arXiv 2405.07813"
     summary = "Entries that fewer than k sources use are dropped from the sum of their vectors."
+    kind = Kind.MERGING
 
     name: Literal["consensus"] = "consensus"
     min_sources: int = Field(

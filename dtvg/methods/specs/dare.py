@@ -9,6 +9,7 @@ from typing import Literal
 
 from pydantic import Field
 
+from dtvg.methods.specs.base import Kind
 from dtvg.methods.specs.merged import MergingConfig
 
 
@@ -18,6 +19,7 @@ class Dare(MergingConfig):
     title = "DARE merging"
     paper = "DARE, arXiv 2311.03099"
     summary = "Entries of every source dropped at random and the rest enlarged, then merged."
+    kind = Kind.MERGING
 
     name: Literal["dare"] = "dare"
     drop: float = Field(

@@ -9,7 +9,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from dtvg.methods.specs.base import MethodConfig
+from dtvg.methods.specs.base import Kind, MethodConfig
 from dtvg.methods.specs.rates import GATED
 
 
@@ -19,6 +19,7 @@ class Dmtg(MethodConfig):
     title = "After DMTG (2407.05082)"
     paper = "One-Shot Differentiable Multi-Task Grouping, arXiv 2407.05082"
     summary = "Sources assigned to groups by a learned Gumbel-softmax; one group is the target's."
+    kind = Kind.GROUPING
     after = "DMTG (2407.05082)"
     weights = "learned"
     own = GATED

@@ -9,7 +9,7 @@ from typing import Any, Literal, Self
 
 from pydantic import Field, model_validator
 
-from dtvg.methods.specs.base import MethodConfig
+from dtvg.methods.specs.base import Kind, MethodConfig
 from dtvg.rule.rules import RULE_NAMES, RULES, RuleName, idle_settings
 from dtvg.rule.types import RuleSettings
 
@@ -20,6 +20,7 @@ class Dtvg(MethodConfig):
     title = "DTVG"
     paper = "Dynamic Task Vector Grouping, arXiv 2503.18063"
     summary = "Sources ranked by target similarity, grouped by knowledge consistency, every step."
+    kind = Kind.GROUPING
     weights = "grouped"
 
     name: Literal["dtvg"] = "dtvg"

@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from dtvg.methods.specs.base import MethodConfig, Needs, Subset
+from dtvg.methods.specs.base import Kind, MethodConfig, Needs, Subset
 from dtvg.methods.specs.rates import ADAPTED
 
 
@@ -20,6 +20,7 @@ class ForkMerge(MethodConfig):
     title = "ForkMerge"
     paper = "ForkMerge, arXiv 2301.12618"
     summary = "Branches without and with one source's data each, merged by searched weights."
+    kind = Kind.MERGING
     version = 2
     earlier = (1,)
     weights = "learned"

@@ -9,7 +9,7 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
-from dtvg.methods.specs.base import MethodConfig
+from dtvg.methods.specs.base import Kind, MethodConfig
 from dtvg.methods.specs.rates import GATED
 
 
@@ -19,6 +19,7 @@ class Moe(MethodConfig):
     title = "After sparse mixture of experts (2204.07689)"
     paper = "Sparsely Activated Mixture-of-Experts, arXiv 2204.07689"
     summary = "A task-aware gate picks k source vectors for every example, with load balance."
+    kind = Kind.ATTENTION
     after = "sparse mixture of experts (2204.07689)"
     weights = "learned"
     trains_scales = False

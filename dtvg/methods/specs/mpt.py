@@ -10,7 +10,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from dtvg.methods.specs.base import MethodConfig, Mixture, Needs, Subset
+from dtvg.methods.specs.base import Kind, MethodConfig, Mixture, Needs, Subset
 from dtvg.methods.specs.mpt_sources import MptSources
 from dtvg.methods.specs.rates import OwnRates
 
@@ -21,6 +21,7 @@ class Mpt(MethodConfig):
     title = "Multitask prompt tuning"
     paper = "Wang et al. 2023, arXiv 2303.02861"
     summary = "A shared prompt distilled from the sources, times the target's rank-one matrix."
+    kind = Kind.BASELINE
     reads = "prompts"
     weights = "learned"
     trains_scales = False

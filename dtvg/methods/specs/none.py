@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from dtvg.methods.specs.base import MethodConfig, Subset
+from dtvg.methods.specs.base import Kind, MethodConfig, Subset
 
 
 class NoTransfer(MethodConfig):
@@ -16,6 +16,7 @@ class NoTransfer(MethodConfig):
     title = "No transfer"
     paper = "Lester et al. 2021, arXiv 2104.08691"
     summary = "Prompt tuning on the target alone, continued for the Stage II budget."
+    kind = Kind.BASELINE
     reads = "nothing"
     trains_scales = False
 

@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field
 
-from dtvg.methods.specs.base import MethodConfig, Role, Subset
+from dtvg.methods.specs.base import Kind, MethodConfig, Role, Subset
 from dtvg.methods.specs.trials import (
     SubsetConfig,
     all_subsets,
@@ -28,6 +28,7 @@ class Oracle(SubsetConfig):
     title = "Oracle (every subset)"
     paper = "ours: exhaustive search, the reference for every grouping"
     summary = "One run per subset of sources (sampled beyond 6); the best subset is the reference."
+    kind = Kind.ORACLE
     role = Role.SUBSET
 
     name: Literal["oracle"] = "oracle"

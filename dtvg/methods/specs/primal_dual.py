@@ -9,7 +9,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from dtvg.methods.specs.base import MethodConfig
+from dtvg.methods.specs.base import Kind, MethodConfig
 from dtvg.methods.specs.rates import ADAPTED
 
 
@@ -19,6 +19,7 @@ class PrimalDual(MethodConfig):
     title = "After primal-dual online MTL (2004.01305)"
     paper = "Distributed Primal-Dual Online Multi-Task Learning, arXiv 2004.01305"
     summary = "A task-relation matrix learned online from per-task duals weighs the sources."
+    kind = Kind.MERGING
     after = "primal-dual online MTL (2004.01305)"
     weights = "learned"
     trains_scales = False

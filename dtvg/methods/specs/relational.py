@@ -9,7 +9,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from dtvg.methods.specs.base import MethodConfig
+from dtvg.methods.specs.base import Kind, MethodConfig
 from dtvg.methods.specs.rates import GATED
 
 
@@ -19,6 +19,7 @@ class Relational(MethodConfig):
     title = "After ATRC (2104.13874)"
     paper = "Exploring Relational Context (ATRC), arXiv 2104.13874"
     summary = "For each source, a searched kind of context: token by token, attended, or none."
+    kind = Kind.ATTENTION
     after = "ATRC (2104.13874)"
     weights = "learned"
     own = GATED

@@ -9,7 +9,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from dtvg.methods.specs.base import MethodConfig, Role, Subset
+from dtvg.methods.specs.base import Kind, MethodConfig, Role, Subset
 
 
 class Single(MethodConfig):
@@ -18,6 +18,7 @@ class Single(MethodConfig):
     title = "Single source"
     paper = "DTVG ablation, arXiv 2503.18063"
     summary = "One given source merged at every step; one run per source."
+    kind = Kind.BASELINE
     role = Role.SINGLE
 
     name: Literal["single"] = "single"

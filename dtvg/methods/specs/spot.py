@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from dtvg.methods.specs.base import MethodConfig
+from dtvg.methods.specs.base import Kind, MethodConfig
 from dtvg.methods.specs.rates import PLAIN
 
 
@@ -17,6 +17,7 @@ class Spot(MethodConfig):
     title = "SPoT"
     paper = "Vu et al. 2022, arXiv 2110.07904"
     summary = "Prompt tuning started from the most similar source prompt."
+    kind = Kind.BASELINE
     reads = "prompts"
     weights = "given"
     rates = "stage_one"

@@ -10,7 +10,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from dtvg.methods.specs.base import MethodConfig, Needs, Subset
+from dtvg.methods.specs.base import Kind, MethodConfig, Needs, Subset
 from dtvg.methods.specs.rates import PLAIN
 from dtvg.rule.types import RuleSettings
 
@@ -21,6 +21,7 @@ class SpotDynamic(MethodConfig):
     title = "SPoT, choosing again"
     paper = "ours; SPoT is Vu et al. 2022, arXiv 2110.07904"
     summary = "SPoT that ranks again every k steps by a target-only prompt trained beside."
+    kind = Kind.GROUPING
     version = 2
     earlier = (1,)
     reads = "prompts"

@@ -11,7 +11,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from dtvg.methods.specs.base import Choice, MethodConfig, Needs, Subset
+from dtvg.methods.specs.base import Choice, Kind, MethodConfig, Needs, Subset
 from dtvg.methods.specs.rates import ADAPTED
 from dtvg.methods.specs.trials import SubsetConfig, drawn_count, drawn_subsets, fit_surrogate
 
@@ -22,6 +22,7 @@ class Surrogate(SubsetConfig):
     title = "Surrogate model"
     paper = "Surrogate models for negative transfer, arXiv 2303.14582"
     summary = "Runs on sampled subsets, a linear fit of their scores, then the best cut of it."
+    kind = Kind.GROUPING
     own = ADAPTED
     version = 2
     earlier = (1,)

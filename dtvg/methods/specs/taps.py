@@ -9,7 +9,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from dtvg.methods.specs.base import MethodConfig
+from dtvg.methods.specs.base import Kind, MethodConfig
 from dtvg.methods.specs.rates import GATED
 
 
@@ -19,6 +19,7 @@ class Taps(MethodConfig):
     title = "TAPS"
     paper = "Task Adaptive Parameter Sharing, arXiv 2203.16708"
     summary = "Learned 0/1 gates per token: the shared prompt, or the target's own token."
+    kind = Kind.MERGING
     version = 2
     earlier = (1,)
     weights = "learned"

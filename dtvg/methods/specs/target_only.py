@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from dtvg.methods.specs.base import MethodConfig
+from dtvg.methods.specs.base import Kind, MethodConfig
 
 
 class TargetOnly(MethodConfig):
@@ -16,6 +16,7 @@ class TargetOnly(MethodConfig):
     title = "Target only"
     paper = "DTVG ablation, arXiv 2503.18063"
     summary = "The target's vector with its per-token scale, no sources."
+    kind = Kind.BASELINE
     reads = "nothing"
     candidate = False
 

@@ -9,6 +9,7 @@ from typing import Literal
 
 from pydantic import Field
 
+from dtvg.methods.specs.base import Kind
 from dtvg.methods.specs.merged import MergingConfig
 
 
@@ -18,6 +19,7 @@ class Ties(MergingConfig):
     title = "TIES merging"
     paper = "TIES-Merging, arXiv 2306.01708"
     summary = "Each source's largest entries, one sign per entry, mean of those that agree."
+    kind = Kind.MERGING
 
     name: Literal["ties"] = "ties"
     density: float = Field(

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from dtvg.methods.specs.base import MethodConfig
+from dtvg.methods.specs.base import Kind, MethodConfig
 from dtvg.methods.specs.rates import PLAIN
 
 OWN = "target"
@@ -55,6 +55,7 @@ class TpvSum(MethodConfig):
     title = "Task prompt vectors"
     paper = "Task Prompt Vectors, arXiv 2408.01119"
     summary = "Prompt tuning started from the initial prompt plus a sum of source vectors."
+    kind = Kind.MERGING
     weights = "given"
     rates = "stage_one"
     own = PLAIN

@@ -12,11 +12,11 @@ from dtvg.backbones.specs import BACKBONES, kept_here
 from dtvg.config import ExperimentConfig, settings_path
 from dtvg.config.settings_path import Leaf
 from dtvg.jobs.devices import Device, pick
-from dtvg.methods.specs import METHODS, PROBLEMS
+from dtvg.methods.specs import METHODS
 from dtvg.tasks.catalogue import all_tasks
-from dtvg.ui import forms
-from dtvg.ui.launch import where
-from dtvg.ui.launch.draft import SECTIONS, Draft, Entry, defaults, method_leaves, own_rates
+from dtvg.ui import folder, forms
+from dtvg.ui.launch import methods, where
+from dtvg.ui.launch.draft import SECTIONS, Draft, Entry, method_leaves
 
 HOW = {
     "prompt": "Prompt",
@@ -79,7 +79,7 @@ def how(
         if section == "scale":
             body = partial(where.draw, draft, body)
         if section == "data":
-            body = partial(_data, draft, problems, body)
+            body = partial(_data, draft, problems, notes)
         fold(draft, section, title, said, wrong, body)
     rest = _in_group("backbone")[1:]
     wrong = sum(leaf.path in problems for leaf in rest)
@@ -92,8 +92,16 @@ def _in_group(group: str) -> list[Leaf]:
     return [leaf for leaf in settings_path.leaves(ExperimentConfig) if leaf.group == group]
 
 
-def _data(draft: Draft, problems: dict[str, str], body: Callable[[], None]) -> None:
-    body()
+def _data(draft: Draft, problems: dict[str, str], notes: dict[str, str]) -> None:
+    """Draw where the data are in a row of its own, since paths are long; then the rest."""
+    made = {leaf.name: leaf for leaf in _in_group("data")}
+    place = made.pop("folder")
+    key = draft.key(place.path)
+    st.session_state.setdefault(key, forms.shown(place, draft.values["data"].get("folder")))
+    wanted = [*draft.values.get("sources", ()), *draft.values.get("targets", ())]
+    folder.field(key, forms.label(place), wanted, place.description, quiet=True)
+    forms.remark(problems.get(place.path, ""), notes.get(place.path, ""))
+    _grid(draft, list(made.values()), problems, notes)
     _others(draft, problems)
 
 
@@ -108,42 +116,12 @@ def _others(draft: Draft, problems: dict[str, str]) -> None:
 
 def _methods(draft: Draft, problems: dict[str, str]) -> None:
     """Draw the choice of methods, and the settings of each row that has any."""
-    key = draft.key("methods")
-    st.session_state[key] = list(dict.fromkeys(e.values["name"] for e in draft.methods))
-    st.pills(
-        "Methods",
-        list(METHODS),
-        selection_mode="multi",
-        format_func=lambda name: METHODS[name].title,
-        key=key,
-        help=f"{ExperimentConfig.model_fields['methods'].description} Settings and variants of "
-        "the chosen ones are below.",
-        wrap=True,
-        on_change=_choose_methods,
-        args=(draft, key),
-    )
-    forms.remark(problems.get("methods", ""))
-    with st.popover("What they do", type="tertiary", icon=":material/menu_book:"):
-        said = (
-            f"**{m.title}** {m.summary} :gray[{forms.escape(m.paper)}]" for m in METHODS.values()
-        )
-        st.markdown("\n\n".join(said))
-    for sentence in PROBLEMS:
-        forms.remark(note=sentence)
+    methods.choose(draft, problems.get("methods", ""))
     for entry in draft.methods:
         made = method_leaves(entry)
         wrong = _count(problems, f"methods.{entry.number}")
         if made or wrong:
             _method(draft, entry, problems, wrong)
-
-
-def _choose_methods(draft: Draft, key: str) -> None:
-    chosen = st.session_state[key] or []
-    draft.methods = [e for e in draft.methods if e.values["name"] in chosen]
-    there = {e.values["name"] for e in draft.methods}
-    for name in chosen:
-        if name not in there:
-            draft.add(name, {**defaults(name), **own_rates(name, draft.values["optim"])})
 
 
 def _method(draft: Draft, entry: Entry, problems: dict[str, str], wrong: int) -> None:

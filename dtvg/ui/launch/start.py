@@ -11,10 +11,15 @@ from dtvg.config.presets import PRESETS, clone
 from dtvg.errors import ConfigError, DtvgError
 from dtvg.store.reader import Experiment
 from dtvg.ui import address, cache, forms
-from dtvg.ui.launch import draft
+from dtvg.ui.launch import draft, guide
 from dtvg.ui.launch.draft import Draft
 
-STARTS = {**{p.name: p.title for p in PRESETS.values()}, "clone": "Clone", "yaml": "YAML"}
+STARTS = {
+    **{p.name: p.title for p in PRESETS.values()},
+    "guide": "My target",
+    "clone": "Clone",
+    "yaml": "YAML",
+}
 WHOLE = "whole experiment"
 AREA = "launch-yaml-area"
 TEXT = "launch-yaml-text"
@@ -39,6 +44,8 @@ def choose() -> Draft | None:
     if kind != "clone" and address.given("clone") is not None:
         address.put("clone", None)
     changes = draft.changes_in_address()
+    if kind == "guide":
+        return guide.choose(changes)
     if kind == "clone":
         return _clone(changes)
     if kind == "yaml":

@@ -14,7 +14,8 @@ from dtvg.errors import ConfigError
 from dtvg.records import RunState
 from dtvg.ui import address, runs
 
-LEVELS = ("Runs", "Seeds together", "Experiments")
+LEVELS = ("Runs", "Seeds together", "Experiments", "Settings")
+"""Three tables, and the view of what runs differ in."""
 ANY = "any"
 STANDARD = (
     "state", "progress", "score curve", "validation", "test", "health", "loss curve", "left", "tag",

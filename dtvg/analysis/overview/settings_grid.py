@@ -1,0 +1,201 @@
+"""Runs that differ in settings: which do, how much of the score each accounts for, and slices.
+
+The share that a setting accounts for is the adjusted correlation ratio (Kelley's epsilon squared):
+one setting at a time, values with few runs each corrected for. Settings that were changed together
+cannot be told apart by it, which is said. docs/overview.md "Settings".
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+
+from dtvg.analysis.overview.table import RunRow, settings
+
+Score = Literal["test", "validation"]
+MOST = 12
+"""Settings that are shown, those that account for most first."""
+LEVELS = 8
+"""More values of a number than that are gathered into as many classes of equal size."""
+FIELDS = ("method", "target", "seed")
+"""What runs differ in beside their settings."""
+IGNORED = ("logging.", "scale.", "device.", "notes", "prompt.given", "hypothesis")
+"""Settings that change no number, or only where it is computed."""
+
+
+@dataclass(frozen=True, eq=False)
+class SettingsInfo:
+    """What differs among runs, with their scores."""
+
+    score: Score
+    table: pd.DataFrame
+    """`run`, `score` (percent), and a column for each setting that differs."""
+    importance: pd.DataFrame
+    """`setting, share, values, runs`: share of the scores' variance, 0..1; the largest first."""
+    slices: pd.DataFrame
+    """`setting, value, mean, low, high, runs`: scores in percent by value."""
+    notes: tuple[str, ...]
+
+
+def settings_info(rows: Iterable[RunRow], score: Score = "test") -> SettingsInfo:
+    """Compare the settings and the scores of runs.
+
+    Args:
+        rows: runs; those without a score are left out.
+        score: which.
+    """
+    every = [r for r in rows if r.run.problem is None]
+    known = [r for r in every if _score(r, score) is not None]
+    columns = _differing(known)
+    table = pd.DataFrame({"run": [r.key for r in known]})
+    table["score"] = [100 * float(_score(r, score) or 0.0) for r in known]
+    for name, values in columns.items():
+        table[name] = pd.Series(values, dtype=object)
+    importance = _importance(table, list(columns))
+    shown = list(importance["setting"].head(MOST))
+    table = table[["run", "score", *shown]]
+    notes = []
+    if len(every) > len(known):
+        notes.append(f"{len(every) - len(known):,} runs have no {score} score and are left out.")
+    if len(importance) > MOST:
+        notes.append(f"{len(importance) - MOST} more settings differ and account for less.")
+    notes += _tied(table, shown)
+    head = importance.head(MOST).reset_index(drop=True)
+    return SettingsInfo(score, table, head, _slices(table, shown), tuple(notes))
+
+
+def _score(row: RunRow, score: Score) -> float | None:
+    value = row.run.test_score if score == "test" else row.run.score
+    return value if value is not None and math.isfinite(value) else None
+
+
+def _differing(rows: Sequence[RunRow]) -> dict[str, list[Any]]:
+    """Return the values of everything that is not the same in all runs, run by run."""
+    read = _Reader()
+    found: dict[str, list[Any]] = {}
+    for name in (*FIELDS, *settings()):
+        if name.startswith(IGNORED):
+            continue
+        values = [read.value(row, name) for row in rows]
+        if len(set(values)) > 1:
+            found[name] = values
+    return found
+
+
+class _Reader:
+    """Reads settings; the sections that an experiment hands to all its runs are read once."""
+
+    def __init__(self) -> None:
+        self._known: dict[tuple[int, str], Any] = {}
+
+    def value(self, row: RunRow, name: str) -> Any:
+        """Return a field or a setting as something that can be counted."""
+        if name == "method":
+            return row.run.method
+        if name in FIELDS:
+            return getattr(row.run, name)
+        section, _, rest = name.partition(".")
+        part = getattr(row.config, section, None)
+        if part is None or not rest:
+            return _plain(part)
+        key = (id(part), name)
+        if key not in self._known:
+            self._known[key] = _plain(row.value(name))
+        return self._known[key]
+
+
+def _plain(value: Any) -> Any:
+    return value if isinstance(value, int | float | str | None) else str(value)
+
+
+def classes_of(values: pd.Series) -> pd.Series:
+    """Return a setting's values as classes: numbers with many values by quantiles, as text."""
+    numbers = pd.to_numeric(values, errors="coerce")
+    if numbers.notna().all() and numbers.nunique() > LEVELS:
+        cut = pd.qcut(numbers.astype(float), LEVELS, duplicates="drop")
+        return cut.map(lambda part: f"{part.left:.4g} to {part.right:.4g}").astype(str)
+    return values.map(_text).astype(str)
+
+
+def _text(value: Any) -> str:
+    if value is None or (isinstance(value, float) and math.isnan(value)):
+        return "none"
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _importance(table: pd.DataFrame, names: Sequence[str]) -> pd.DataFrame:
+    """Return the share of variance by setting, the largest first."""
+    scores = table["score"].to_numpy(dtype=float)
+    found = []
+    for name in names:
+        groups = classes_of(table[name])
+        share = epsilon_squared(scores, groups.to_numpy())
+        found.append((name, share, int(groups.nunique()), len(scores)))
+    made = pd.DataFrame(found, columns=["setting", "share", "values", "runs"])
+    return made.sort_values("share", ascending=False, kind="stable", na_position="last")
+
+
+def epsilon_squared(scores: np.ndarray, groups: np.ndarray) -> float:
+    """Return the adjusted share of variance between groups, 0..1 (Kelley 1935).
+
+    NaN where nothing varies, or where every run has a value of its own.
+    """
+    codes, which = np.unique(groups, return_inverse=True)
+    n, k = len(scores), len(codes)
+    total = float(((scores - scores.mean()) ** 2).sum()) if n else 0.0
+    if n <= k or total <= 1e-12:
+        return float("nan")
+    sizes = np.bincount(which)
+    means = np.bincount(which, weights=scores) / sizes
+    within = float(((scores - means[which]) ** 2).sum())
+    return max(0.0, 1.0 - (within / (n - k)) / (total / (n - 1)))
+
+
+def _tied(table: pd.DataFrame, names: Sequence[str]) -> list[str]:
+    """Name settings that always change together."""
+    by_pattern: dict[tuple[int, ...], list[str]] = {}
+    for name in names:
+        codes = pd.factorize(table[name].map(_text))[0]
+        by_pattern.setdefault(tuple(codes), []).append(name)
+    return [
+        f"{', '.join(tied)} were always changed together, so they cannot be told apart."
+        for tied in by_pattern.values()
+        if len(tied) > 1
+    ]
+
+
+def _slices(table: pd.DataFrame, names: Sequence[str]) -> pd.DataFrame:
+    """Return mean and range of the score by setting and value, numbers in their order."""
+    found: list[Mapping[str, Any]] = []
+    for name in names:
+        groups = classes_of(table[name])
+        order = _first_number(table[name], groups)
+        by_value = table["score"].groupby(groups)
+        for value in sorted(by_value.groups, key=lambda v: order[str(v)]):
+            part = by_value.get_group(value)
+            found.append(
+                {
+                    "setting": name,
+                    "value": str(value),
+                    "mean": float(part.mean()),
+                    "low": float(part.min()),
+                    "high": float(part.max()),
+                    "runs": len(part),
+                }
+            )
+    return pd.DataFrame(found, columns=["setting", "value", "mean", "low", "high", "runs"])
+
+
+def _first_number(values: pd.Series, groups: pd.Series) -> dict[str, tuple[bool, float, str]]:
+    """Return what puts classes in order: their smallest number, else their text."""
+    numbers = pd.to_numeric(values, errors="coerce")
+    least = numbers.groupby(groups).min()
+    return {
+        str(g): (bool(np.isnan(low)), 0.0 if np.isnan(low) else float(low), str(g))
+        for g, low in least.items()
+    }

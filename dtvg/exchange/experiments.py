@@ -1,0 +1,277 @@
+"""An experiment as one file: packed with the SHA-256 of every file, imported only if all agree.
+
+The file is a zip archive whose `manifest.json` names what it holds. Nothing is put among the
+experiments before everything was unpacked beside them and compared. docs/run_files.md "One file".
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import secrets
+import shutil
+import time
+import zipfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from dtvg import paths
+from dtvg.errors import ConfigError, DtvgError, StoreError
+from dtvg.exchange import archives
+from dtvg.names import check_name
+from dtvg.store.files import sync_folder
+from dtvg.store.layout import ExperimentDir, changing, free_name, load_experiment
+from dtvg.store.lease import keep_out
+from dtvg.store.liveness import look_at_all
+from dtvg.store.rename import rename_inside
+from dtvg.version import __version__
+
+MANIFEST = "manifest.json"
+FORMAT = "dtvg-experiment"
+VERSION = 1
+LARGEST_MANIFEST = 64 << 20
+LEFT_OUT = ("control", "mirrors")
+"""Folders that stay: requests to a process, and what trackers keep for themselves."""
+NOT_FILES = ("process.json", "fleet.json", "scale.json")
+"""Files that tell about processes of the machine it was trained on."""
+
+
+class FileEntry(BaseModel):
+    """One file of a manifest."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    sha256: str = Field(pattern="^[0-9a-f]{64}$")
+    bytes: int = Field(ge=0)
+
+
+class Manifest(BaseModel):
+    """`manifest.json` of an experiment's file."""
+
+    format: str
+    version: int
+    name: str
+    dtvg: str = ""
+    created: float = 0.0
+    files: dict[str, FileEntry]
+
+
+@dataclass(frozen=True)
+class Packed:
+    """What was written."""
+
+    path: Path
+    files: int
+    size: int
+    """Bytes of the archive."""
+
+
+def pack(experiment: ExperimentDir, to: Path) -> Packed:
+    """Write an experiment into one file; it appears whole or not at all.
+
+    Args:
+        experiment: its folder; nothing may train it meanwhile.
+        to: the file, which must not be there.
+
+    Raises:
+        ConfigError: the file is there, or its name does not end in .zip.
+        StoreError: it trains, is not readable, or the disk refuses.
+    """
+    if to.suffix.lower() != ".zip":
+        raise ConfigError(f"'{to}' does not end in .zip; an experiment is written as a zip file.")
+    if to.exists():
+        raise ConfigError(f"'{to}' is there already; give another name.")
+    load_experiment(experiment.path)
+    if look_at_all(experiment.path).held:
+        raise StoreError(
+            f"'{experiment.name}' is being trained, so its files change; stop it first with `dtvg "
+            f"runs stop {experiment.name}`, or wait."
+        )
+    fresh = to.with_name(f".{to.name}.{secrets.token_hex(4)}")
+    try:
+        if _is_shipped(experiment):
+            count = _write(experiment, fresh)
+        else:
+            with changing(experiment.path), keep_out(experiment.path, "nothing was written"):
+                count = _write(experiment, fresh)
+        os.replace(fresh, to)
+    except OSError as error:
+        raise StoreError(f"'{to}' cannot be written ({error.strerror or error}).") from None
+    finally:
+        fresh.unlink(missing_ok=True)
+    return Packed(to, count, to.stat().st_size)
+
+
+def _is_shipped(experiment: ExperimentDir) -> bool:
+    """Whether it is a recorded example, in whose folder nothing may be written."""
+    return paths.examples() in experiment.path.parents
+
+
+def _write(experiment: ExperimentDir, fresh: Path) -> int:
+    """Write files and manifest; every byte is read once."""
+    files: dict[str, dict[str, Any]] = {}
+    with zipfile.ZipFile(fresh, "x", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
+        for path in _files(experiment.path):
+            name = path.relative_to(experiment.path).as_posix()
+            digest, size = hashlib.sha256(), 0
+            info = zipfile.ZipInfo(name, time.gmtime(max(path.stat().st_mtime, 315532800))[:6])
+            info.external_attr = 0o644 << 16
+            info.compress_type = zipfile.ZIP_DEFLATED
+            with path.open("rb") as source, archive.open(info, "w", force_zip64=True) as target:
+                while piece := source.read(archives.PIECE):
+                    digest.update(piece)
+                    size += len(piece)
+                    target.write(piece)
+            files[name] = {"sha256": digest.hexdigest(), "bytes": size}
+        manifest = {
+            "format": FORMAT,
+            "version": VERSION,
+            "name": experiment.name,
+            "dtvg": __version__,
+            "created": time.time(),
+            "files": files,
+        }
+        archive.writestr(MANIFEST, json.dumps(manifest, indent=1))
+    return len(files)
+
+
+def _files(root: Path) -> Iterator[Path]:
+    """Yield the files that belong to an experiment, in order; links and hidden ones stay."""
+    for at, folders, names in os.walk(root):
+        folders[:] = sorted(
+            f for f in folders
+            if f[0] != "." and f not in LEFT_OUT and not (Path(at) / f).is_symlink()
+        )  # fmt: skip
+        for name in sorted(names):
+            path = Path(at) / name
+            if name[0] != "." and name not in NOT_FILES and not path.is_symlink():
+                yield path
+
+
+def read_manifest(path: Path) -> Manifest:
+    """Return what a file says it holds.
+
+    Raises:
+        StoreError: it is no experiment's file, or written by a later version.
+    """
+    with archives.opened(path) as archive:
+        return _manifest(archive, path)
+
+
+def _manifest(archive: zipfile.ZipFile, path: Path) -> Manifest:
+    try:
+        info = archive.getinfo(MANIFEST)
+    except KeyError:
+        raise StoreError(
+            f"'{path.name}' is a zip file, but no exported experiment (it has no {MANIFEST}); give "
+            "one that `dtvg runs export NAME --to FILE.zip` wrote."
+        ) from None
+    if info.file_size > LARGEST_MANIFEST:
+        raise StoreError(f"The {MANIFEST} of '{path.name}' is too large to be one.")
+    try:
+        made = Manifest.model_validate_json(archive.read(info))
+    except (ValidationError, zipfile.BadZipFile, RuntimeError, ValueError, EOFError):
+        raise StoreError(f"The {MANIFEST} of '{path.name}' is damaged; export it again.") from None
+    if made.format != FORMAT or made.version > VERSION:
+        raise StoreError(
+            f"'{path.name}' is of format {made.format[:40]} {made.version}; this program reads "
+            f"{FORMAT} {VERSION}. A newer version of it may read the file."
+        )
+    return made
+
+
+def bring(path: Path, runs_dir: Path, name: str | None = None) -> ExperimentDir:
+    """Import an experiment from a file; it appears whole or not at all, over nothing.
+
+    Args:
+        path: the file.
+        runs_dir: folder of experiments.
+        name: another name for it; None: its own.
+
+    Raises:
+        ConfigError: the name is taken, or cannot be one.
+        StoreError: the file is damaged, holds what it should not, or the disk refuses.
+    """
+    path, root = path.expanduser(), runs_dir.expanduser().resolve()
+    with archives.opened(path) as archive:
+        manifest = _manifest(archive, path)
+        found = archives.entries(archive)
+        found.pop(MANIFEST)
+        _same_files(set(found), set(manifest.files), path)
+        called = check_name(name or manifest.name, "experiment")
+        place = root / called
+        with changing(place):
+            _refuse_taken(place, root, renamed=name is not None)
+            archives.room_for(sum(i.file_size for i in found.values()), _there(root))
+            staged = root / f".import-{secrets.token_hex(6)}" / called
+            try:
+                staged.mkdir(parents=True)
+                for entry, info in found.items():
+                    said = manifest.files[entry]
+                    digest = archives.unpack_one(archive, info, staged)
+                    if digest != said.sha256 or info.file_size != said.bytes:
+                        raise StoreError(
+                            f"'{entry}' in '{path.name}' differs from its SHA-256, so the file is "
+                            "damaged or was changed; nothing was imported. Export it again."
+                        )
+                _settle(staged, manifest, called, path)
+                os.replace(staged, place)
+                sync_folder(root)
+            except OSError as error:
+                raise StoreError(
+                    f"'{place}' cannot be written ({error.strerror or error})."
+                ) from None
+            finally:
+                shutil.rmtree(staged.parent, ignore_errors=True)
+    return ExperimentDir(place)
+
+
+def _there(folder: Path) -> Path:
+    """Return the folder, or the nearest one above it that exists."""
+    return next((p for p in (folder, *folder.parents) if p.is_dir()), folder)
+
+
+def _refuse_taken(place: Path, root: Path, renamed: bool) -> None:
+    """Refuse a name that an experiment has, also a recorded one, which it would hide."""
+    if not place.exists() and not (paths.examples() / place.name).exists():
+        return
+    free = free_name(place.name, root)
+    while (paths.examples() / free).exists():
+        free = free_name(f"{free}-2", root)
+    how = "choose another name" if renamed else "give it a new name"
+    raise ConfigError(
+        f"There is already an experiment '{place.name}', and nothing is overwritten; {how} with "
+        f"--name, e.g. '{free}'."
+    )
+
+
+def _same_files(held: set[str], listed: set[str], path: Path) -> None:
+    """Refuse files that nobody listed, and listed ones that are not there."""
+    for names, what in ((listed - held, "lacks"), (held - listed, "has an unlisted file")):
+        if names:
+            one = sorted(names)[0][:200]
+            raise StoreError(
+                f"'{path.name}' {what} '{one}', so it is damaged or was changed; nothing was "
+                "imported. Export it again."
+            )
+
+
+def _settle(staged: Path, manifest: Manifest, called: str, path: Path) -> None:
+    """Refuse what is no experiment of the name it says; give it its new name, if there is one."""
+    try:
+        _, config = load_experiment(staged)
+    except DtvgError as error:
+        said = str(error).replace(f"{staged.parent}{os.sep}", "")
+        raise StoreError(f"'{path.name}' holds no experiment that can be read: {said}") from None
+    if config.name != manifest.name:
+        raise StoreError(
+            f"'{path.name}' says that it holds '{manifest.name}', but its settings are those of "
+            f"'{config.name}'; nothing was imported."
+        )
+    if called != config.name:
+        rename_inside(staged, config, called)

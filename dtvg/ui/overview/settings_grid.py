@@ -1,0 +1,74 @@
+"""The overview's view of runs that differ in settings: what matters, one by one and together."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import streamlit as st
+
+from dtvg.analysis.overview.settings_grid import Score, SettingsInfo, settings_info
+from dtvg.analysis.overview.table import RunRow
+from dtvg.figures import settings_grid as draw_grid
+from dtvg.ui import cache, runs, show
+from dtvg.ui.page import is_dark
+
+SCORES: tuple[Score, ...] = ("test", "validation")
+
+
+@cache.remember(8, "Comparing settings", key=lambda rows, score: (score, tuple(map(_state, rows))))
+def _info(rows: Sequence[RunRow], score: Score) -> SettingsInfo:
+    return settings_info(rows, score)
+
+
+def _state(row: RunRow) -> tuple[object, ...]:
+    """Return what a run's line depends on."""
+    return (str(row.run.path), row.run.score, row.run.test_score, hash(repr(row.run.method)))
+
+
+def draw(rows: Sequence[RunRow]) -> None:
+    """Show importance, parallel coordinates and a slice of the runs that are filtered."""
+    score = runs.choose("Score", SCORES, "by-score") or SCORES[0]
+    info = _info(tuple(r for r in rows if r.run.role == "transfer"), score)
+    if not len(info.table):
+        st.info(f"None of these runs has a {score} score yet.", icon=":material/info:")
+        return
+    if not len(info.importance):
+        st.info(
+            "These runs do not differ in any setting. Start a grid on Launch, or choose more runs.",
+            icon=":material/info:",
+        )
+        return
+    show.notes(info.notes)
+    dark, place = is_dark(), f"{score}-{len(info.table)}"
+    best = info.importance.iloc[0]
+    st.subheader("Which settings matter", anchor=False)
+    st.caption(
+        "Share of the variance of scores that each setting accounts for by itself (adjusted for "
+        "the number of its values). Settings that were changed together share what they account "
+        "for."
+    )
+    words = f"{best['setting']} accounts for most: {show.percent(best['share'], 0)}"
+    show.figure(
+        draw_grid.importance_figure(info, dark), f"importance-{place}", words, info.importance,
+        "settings-importance",
+    )  # fmt: skip
+    st.subheader("All runs", anchor=False)
+    st.caption("A line is a run. Drag along an axis to keep only the runs that pass there.")
+    show.figure(
+        draw_grid.parallel_figure(info, dark),
+        f"parallel-{place}",
+        f"{len(info.table)} runs as lines through their settings to their score",
+        info.table,
+        "settings-runs",
+    )
+    st.subheader("One setting", anchor=False)
+    name = runs.choose("Setting", list(info.importance["setting"]), "slice")
+    if name is not None:
+        part = info.slices[info.slices["setting"] == name]
+        show.figure(
+            draw_grid.slice_figure(info, name, dark),
+            f"slice-{place}-{name}",
+            f"Mean and range of the {score} score by {name}",
+            part,
+            "settings-slice",
+        )

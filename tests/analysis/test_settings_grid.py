@@ -1,0 +1,75 @@
+"""Runs that differ in settings: what differs, and how much of the score it accounts for."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from dtvg import paths
+from dtvg.analysis.overview.settings_grid import epsilon_squared, settings_info
+from dtvg.analysis.overview.table import run_rows
+from dtvg.config import build_config
+from dtvg.figures.settings_grid import importance_figure, parallel_figure, slice_figure
+from dtvg.records import RunResult
+from dtvg.report import as_html
+from dtvg.store.layout import create_experiment
+from dtvg.store.reader import open_experiment
+
+
+def test_the_setting_that_matters_comes_first_and_tied_ones_are_said(own_home: Path) -> None:
+    rows = []
+    rng = np.random.default_rng(0)
+    for rate, batch in ((0.1, 4), (0.1, 8), (0.3, 4), (0.3, 8)):
+        values = {
+            "name": f"g-{rate}-{batch}",
+            "targets": ["rte"],
+            "methods": ["none"],
+            "seeds": [0, 1, 2],
+            "optim": {"lr_prompt": rate, "lr_stage1": 2 * rate, "batch_size": batch},
+        }
+        made = create_experiment(build_config(values), own_home / "runs")
+        for row in run_rows([open_experiment(made.path)]):
+            score = 0.5 + rate + float(rng.normal(0, 0.01))
+            result = RunResult(1, score, score, {}, 1, 1.0, 1, {})
+            rows.append(replace(row, run=replace(row.run, result=result, score=score)))
+    info = settings_info(rows)
+    shown = dict(zip(info.importance["setting"], info.importance["share"], strict=True))
+    assert set(shown) == {"optim.lr_prompt", "optim.lr_stage1", "optim.batch_size", "seed"}
+    assert shown["optim.lr_prompt"] > 0.9 and shown["optim.batch_size"] < 0.2
+    assert "optim.lr_prompt, optim.lr_stage1 were always changed together" in " ".join(info.notes)
+    part = info.slices[info.slices["setting"] == "optim.lr_prompt"]
+    assert list(part["value"]) == ["0.1", "0.3"] and part["mean"].is_monotonic_increasing
+    assert len(parallel_figure(info).data[0].dimensions) == 5
+    assert len(importance_figure(info).data[0].y) == 4
+    assert list(slice_figure(info, "optim.lr_prompt").data[0].x) == ["0.1", "0.3"]
+    alone = settings_info(rows[:1])
+    assert not len(alone.importance) and parallel_figure(alone).layout.annotations
+    assert not len(settings_info([]).table)
+
+
+def test_chance_accounts_for_nothing() -> None:
+    rng = np.random.default_rng(1)
+    scores, groups = rng.normal(size=2000), rng.integers(0, 8, 2000).astype(str)
+    assert epsilon_squared(scores, groups) < 0.01
+    assert np.isnan(epsilon_squared(np.ones(4), np.array(list("aabb"))))
+    assert np.isnan(epsilon_squared(np.arange(3.0), np.array(list("abc"))))
+
+
+def test_own_words_are_markdown_that_obeys_no_html() -> None:
+    html = as_html(
+        "# Title\n\n**bold** <script>alert(1)</script> [x](javascript:alert(1)) "
+        "![p](http://far/a.png)\n\n| a | b |\n|---|---|\n| 1 | 2 |\n"
+    )
+    assert "<h1>Title</h1>" in html and "<strong>bold</strong>" in html and "<table>" in html
+    assert "<script" not in html and 'href="javascript' not in html and "<img" not in html
+    assert as_html("  ") == ""
+
+
+@pytest.mark.parametrize("name", ["demo-recorded"])
+def test_the_recorded_example_has_methods_that_matter(name: str) -> None:
+    info = settings_info(run_rows([open_experiment(paths.examples() / name)]))
+    assert {"method", "target"} <= set(info.importance["setting"])
+    assert not [s for s in info.importance["setting"] if s.startswith("logging.")]

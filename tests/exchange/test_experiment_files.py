@@ -1,0 +1,131 @@
+"""An experiment as one file: out and in again, bit for bit; damage and tricks are refused."""
+
+from __future__ import annotations
+
+import json
+import stat
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from dtvg import paths
+from dtvg.errors import ConfigError, DtvgError, StoreError
+from dtvg.exchange import archives
+from dtvg.exchange.experiments import MANIFEST, bring, pack
+from dtvg.store.layout import ExperimentDir
+from dtvg.store.reader import open_experiment
+from dtvg.store.verify import verify_run
+
+NAME = "yelp-recorded"
+
+
+@pytest.fixture(scope="module")
+def packed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The smaller recorded example as a file."""
+    to = tmp_path_factory.mktemp("packed") / f"{NAME}.zip"
+    made = pack(ExperimentDir(paths.examples() / NAME), to)
+    assert made.size == to.stat().st_size
+    return to
+
+
+def test_what_was_exported_comes_back_bit_for_bit_and_over_nothing(
+    packed: Path, own_home: Path
+) -> None:
+    runs = own_home / "runs"
+    with pytest.raises(ConfigError, match="already an experiment.*e.g. 'yelp-recorded-2'"):
+        bring(packed, runs)  # the recorded one would be hidden
+    made = bring(packed, runs, "again")
+    before, after = open_experiment(paths.examples() / NAME), open_experiment(made.path)
+    assert after.problem is None and after.config is not None and after.config.name == "again"
+    assert [r.name for r in after.runs] == [r.name for r in before.runs]
+    assert [r.test_score for r in after.runs] == [r.test_score for r in before.runs]
+    for run in after.runs[:2]:
+        assert verify_run(run.path) == []
+        for path in (paths.examples() / NAME / run.name).rglob("*.parquet"):
+            there = made.path / path.relative_to(paths.examples() / NAME)
+            assert there.read_bytes() == path.read_bytes()
+    with pytest.raises(ConfigError, match="already an experiment 'again'"):
+        bring(packed, runs, "again")
+    assert sorted(p.name for p in runs.iterdir() if p.name[0] != ".") == ["again"]
+    assert not list(runs.glob(".import-*"))
+    with pytest.raises(ConfigError, match="is there already"):
+        pack(made, packed)
+
+
+def _rewrite(source: Path, to: Path, change: Callable[[dict[str, bytes]], None]) -> Path:
+    """Write an archive again with other contents; the manifest is not made anew."""
+    with zipfile.ZipFile(source) as archive:
+        held = {name: archive.read(name) for name in archive.namelist()}
+    change(held)
+    with zipfile.ZipFile(to, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in held.items():
+            archive.writestr(name, content)
+    return to
+
+
+def _listed(held: dict[str, bytes], name: str, content: bytes) -> None:
+    """Add a file that the manifest lists truthfully."""
+    import hashlib
+
+    manifest = json.loads(held[MANIFEST])
+    entry = {"sha256": hashlib.sha256(content).hexdigest(), "bytes": len(content)}
+    held |= {name: content}
+    held[MANIFEST] = json.dumps({**manifest, "files": {**manifest["files"], name: entry}}).encode()
+
+
+def _changed(held: dict[str, bytes]) -> None:
+    held["experiment.yaml"] = held["experiment.yaml"].replace(b"seeds", b"seedS")
+
+
+def _fewer(held: dict[str, bytes]) -> None:
+    del held[next(n for n in held if n.endswith(".parquet"))]
+
+
+TRICKS: dict[str, tuple[Callable[[dict[str, bytes]], None], str]] = {
+    "changed": (_changed, "'experiment.yaml' in .* differs from its SHA-256"),
+    "fewer": (_fewer, "lacks '.*parquet'"),
+    "unlisted": (lambda h: h.update({"more.txt": b"x"}), "unlisted file 'more.txt'"),
+    "up": (lambda h: _listed(h, "../../up.txt", b"x"), "leaves its folder"),
+    "root": (lambda h: _listed(h, "/tmp/up.txt", b"x"), "leaves its folder"),
+    "drive": (lambda h: _listed(h, "C:\\up.txt", b"x"), "leaves its folder"),
+    "bomb": (lambda h: _listed(h, "big.bin", bytes(8 << 20)), "which no export does"),
+    "case": (lambda h: _listed(h, "EXPERIMENT.yaml", b"x"), "two files"),
+    "manifest": (lambda h: h.update({MANIFEST: b"{"}), "is damaged"),
+    "no manifest": (lambda h: h.pop(MANIFEST) and None, "no exported experiment"),
+}
+
+
+@pytest.mark.parametrize("trick", TRICKS)
+def test_damage_and_tricks_are_refused_and_leave_nothing(
+    packed: Path, own_home: Path, tmp_path: Path, trick: str
+) -> None:
+    change, sentence = TRICKS[trick]
+    file = _rewrite(packed, tmp_path / "odd.zip", change)
+    with pytest.raises(StoreError, match=sentence):
+        bring(file, own_home / "runs", "odd")
+    assert not (own_home / "runs" / "odd").exists()
+    assert not [p for p in own_home.rglob("*") if p.is_file() and p.parent.name != ".locks"]
+
+
+def test_links_and_cut_off_files_are_refused(packed: Path, own_home: Path, tmp_path: Path) -> None:
+    link = tmp_path / "link.zip"
+    with zipfile.ZipFile(link, "w") as archive:
+        info = zipfile.ZipInfo("prompts")
+        info.external_attr = (stat.S_IFLNK | 0o777) << 16
+        archive.writestr(info, "/etc")
+    with pytest.raises(StoreError, match="is a link"):
+        archives.unpack(link, tmp_path / "into")
+    content = packed.read_bytes()
+    for odd in (content[: len(content) // 2], b"no zip", b""):
+        cut = tmp_path / "cut.zip"
+        cut.write_bytes(odd)
+        with pytest.raises(StoreError, match="damaged or no zip file"):
+            bring(cut, own_home / "runs", "cut")
+    flipped = bytearray(content)
+    flipped[len(content) // 3] ^= 0xFF
+    cut.write_bytes(bytes(flipped))
+    with pytest.raises(DtvgError):
+        bring(cut, own_home / "runs", "cut")
+    assert not (own_home / "runs" / "cut").exists()

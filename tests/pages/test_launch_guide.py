@@ -1,0 +1,83 @@
+"""The start "My target": what it proposes and why; the data folder that is typed or browsed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import yaml
+from streamlit.testing.v1 import AppTest
+
+from dtvg import paths
+from dtvg.analysis.proposal import propose, spread_for
+from dtvg.analysis.statistics import paired_power
+from dtvg.methods.specs import OWN_METHODS, Kind, by_kind
+from dtvg.store.reader import list_experiments
+from dtvg.tasks import data_folder
+
+PAGE = Path(__file__).resolve().parents[2] / "pages" / "launch.py"
+
+
+def _page(**query: str) -> AppTest:
+    page = AppTest.from_file(str(PAGE), default_timeout=60)
+    for name, value in query.items():
+        page.query_params[name] = value
+    page.run()
+    assert not page.exception and not page.error
+    return page
+
+
+def test_every_method_of_ours_is_of_a_kind_and_listed_once() -> None:
+    assert all(spec.kind is not Kind.OTHER for spec in OWN_METHODS.values())
+    listed = [name for names in by_kind().values() for name in names]
+    assert len(set(listed)) == len(listed) and set(OWN_METHODS) <= set(listed)
+
+
+def test_seeds_are_those_that_show_the_effect_at_the_recorded_spread() -> None:
+    found = list_experiments(paths.examples())
+    spread = spread_for("who-sent", "demo", found)
+    assert spread.seeds >= 3 and "recorded on who-sent" in spread.source
+    made = propose("who-sent", "demo", 5.0, found, [], lambda name: True)
+    assert made.seeds == len(made.values["seeds"])
+    assert paired_power(5.0 / spread.points, made.seeds) >= 0.8
+    if made.seeds > 3:
+        assert paired_power(5.0 / spread.points, made.seeds - 1) < 0.8
+    assert "who-sent" not in made.values["sources"]
+    guessed = propose("cb", "google-t5/t5-base", 2.0, found, [], lambda name: name != "boolq")
+    assert "a guess" in guessed.why[-1] and "boolq" not in guessed.values["sources"]
+
+
+def test_the_guide_fills_the_form_and_a_wrong_address_keeps_what_was_right() -> None:
+    page = _page(preset="guide", target="who-sent", effect="-4")
+    assert page.number_input(key="effect").value == 2.0
+    page.number_input(key="effect").set_value(8.0).run()
+    made = yaml.safe_load(page.code[0].value)
+    assert made["targets"] == ["who-sent"] and made["hypothesis"]["margin"] == 8
+    told = "\n".join(m.value for m in page.markdown)
+    assert "80 % of such experiments" in told
+    gone = _page(preset="guide", target="\U0001f98a" * 400)
+    assert "There is no target" in gone.warning[0].value
+
+
+def test_a_folder_is_looked_into_browsed_and_remembered(tmp_path: Path) -> None:
+    place = tmp_path / "sets"
+    for name in ("superglue_cb", "other"):
+        (place / name).mkdir(parents=True)
+    rows = pa.table({"premise": ["p"], "hypothesis": ["h"], "label": [0]})
+    for split in ("train", "validation"):
+        pq.write_table(rows, place / "superglue_cb" / f"{split}.parquet")
+    page = _page(preset="guide", target="cb")
+    assert page.text_input(key="guide-folder").value == ""
+    page.text_input(key="guide-folder").set_value(str(tmp_path / "nothing" / "here")).run()
+    told = "\n".join(m.value for m in page.markdown).replace("\\", "")
+    assert f"There is no folder '{tmp_path}/nothing/here'; '{tmp_path}' exists." in told
+    page.button(key="guide-folder:in:sets").click().run()
+    page.button(key="guide-folder:use").click().run()
+    assert page.text_input(key="guide-folder").value == str(place)
+    told = "\n".join(c.value for c in page.caption).replace("\\", "")
+    assert f"{place} holds cb." in told
+    assert data_folder.remembered() == [str(place)]
+    again = _page(preset="guide", target="cb")
+    assert again.text_input(key="guide-folder").value == str(place)
+    assert yaml.safe_load(again.code[0].value)["data"]["folder"] == str(place)
