@@ -17,8 +17,8 @@ WRITES = {
     "cohort": None,
     "queue": ("add", "remove", "move", "slots", "serve"),
     "runs": (
-        "stop", "release", "pin", "ban", "free", "fork", "delete", "restore", "merge", "mirror", "import",
-        "push",
+        "stop", "release", "pin", "ban", "free", "fork", "delete", "restore", "merge", "mirror",
+        "import", "push",
     ),
     "prompts": ("import", "delete", "restore"),
 }  # fmt: skip
