@@ -116,10 +116,10 @@ def train(
 
     config = load_experiment(experiment.path)[1]
     check_installed(config.logging)
+    alerts.watch(experiment)
     later = check_place(config.scale.mirror)
     if later:
         print(f"dtvg: {later} Training goes on; copying is tried again.", file=sys.stderr)
-    alerts.watch(experiment)
     bars = nullcontext(lambda progress: None) if quiet else progress_bars()
     with experiment.lock(), bars as report:  # before torch is loaded, which takes seconds
         if scale.on == "inline":

@@ -111,6 +111,7 @@ def list_runs(arguments: argparse.Namespace) -> int:
 
     from dtvg import paths
     from dtvg.store.health import health_of
+    from dtvg.store.reader import foreign_folders, foreign_sentence
     from dtvg.store.reader import list_runs as read_all
 
     root = arguments.runs_dir or paths.runs()
@@ -129,10 +130,13 @@ def list_runs(arguments: argparse.Namespace) -> int:
             ", ".join(mark.kind for mark in health_of(run)),
             escape(run.problem or run.message),
         )
-    if not runs:
+    if runs:
+        Console().print(table)
+    else:
         print(f"No runs in '{root}'. `dtvg demo run` trains the demo experiment.")
-        return 0
-    Console().print(table)
+    left_out = "" if arguments.places else foreign_sentence(foreign_folders(root))
+    if left_out:
+        print(left_out)
     return 0
 
 

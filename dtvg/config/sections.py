@@ -403,6 +403,13 @@ class ScaleConfig(Section):
         le=100,
         description="A cohort that ends so often in a row without a new commit is given up.",
     )
+    wait_seconds: float = Field(
+        30.0,
+        ge=0,
+        le=86_400,
+        description="A run that exchanges with runs elsewhere waits at most so long for one that "
+        "is in step; then the last that is known of it counts.",
+    )
     cpus: int | None = Field(
         None, ge=1, le=4096, description="CPU cores of a cohort; empty: device.threads, else 1."
     )

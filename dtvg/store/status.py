@@ -154,6 +154,14 @@ def read_status(run: RunDir) -> Status | None:
     )
 
 
+def as_written(run: RunDir) -> StatusFile | None:
+    """Return what a status file says, true or not; None where there is none that can be read."""
+    try:
+        return read_model(run.status_path, StatusFile)
+    except StoreError:
+        return None
+
+
 def note_waiting(run: RunDir, message: str) -> None:
     """Say with a run that waits what it waits for; does nothing to any other run."""
     content = read_json(run.status_path) or {}

@@ -39,6 +39,7 @@ from dtvg.store.layout import (
 )
 from dtvg.store.lease import Lease, hold, hold_when_free
 from dtvg.store.liveness import look
+from dtvg.store.offers import Place
 from dtvg.store.processes import ProcessId
 from dtvg.store.reader import Run, open_run, read_prompts, read_provenance
 from dtvg.store.renewal import renew
@@ -116,6 +117,7 @@ def run_cohort(
     only: Collection[str] | None = None,
     bank: PromptBank | None = None,
     loaded: Callable[[float], None] = lambda at: None,
+    meeting: Place | None = None,
 ) -> None:
     """Train one cohort of an experiment that somebody else drives; holds the cohort's lease.
 
@@ -127,6 +129,7 @@ def run_cohort(
         only: as of `run_experiment`.
         bank: as of `run_experiment`.
         loaded: called with the time once everything is loaded.
+        meeting: where runs meet that exchange; None: in files.
 
     Raises:
         JobError: another process trains it.
@@ -141,6 +144,7 @@ def run_cohort(
     folder.mkdir(parents=True, exist_ok=True)
     with hold(folder):
         session = _open_session(experiment, config, made, stop, report, only, bank)
+        session.meeting = meeting
         loaded(time.time())
         (planned,) = (c for c in session.plan.cohorts if c.id == cohort)
         stop.look()

@@ -9,7 +9,7 @@ import streamlit as st
 from dtvg.analysis.run.groups import GroupInfo, transition_info
 from dtvg.analysis.run.trajectory import scale_info, trajectory_info
 from dtvg.errors import DtvgError
-from dtvg.figures import flows
+from dtvg.figures import flows, relations
 from dtvg.figures.groups import (
     combinations_figure,
     contribution_figure,
@@ -134,6 +134,7 @@ def weights(experiment: Experiment, run: Run, dark: bool) -> None:
         "whatever its weight."
     )
     _negative(info, key, dark, order)
+    _relations(run, key, dark, order)
     st.header("Weight of each source in the merge", anchor=False)
     if not info.weighs:
         st.info(
@@ -149,6 +150,47 @@ def weights(experiment: Experiment, run: Run, dark: bool) -> None:
         f"{run.name}-weights",
     )
     st.caption(f"As `{run.method_name}` decides it: attention, gate or learned weight.")
+
+
+def _relations(run: Run, key: str, dark: bool, order: tuple[str, ...]) -> None:
+    """Show the task-relation matrix where the method learns one, and the rounds it came by."""
+    info = cache.relations(run)
+    if info is None:
+        return
+    st.header("Task-relation matrix", anchor=False)
+    show.figure(
+        relations.matrix_figure(info, dark),
+        f"relations-{key}",
+        f"How much each task takes from each other, at step {info.steps[-1]:,}",
+        info.table,
+        f"{run.name}-relations",
+    )
+    st.caption(
+        f"At step {info.steps[-1]:,}. Each row adds up to 100 %: what the task of the row takes "
+        "from itself and from the others. Rows of other targets are as they were last heard of."
+    )
+    show.figure(
+        relations.row_figure(info, dark, order),
+        f"relation-row-{key}",
+        f"What {info.target} takes from every task, over evaluations",
+        None,
+        f"{run.name}-relation-row",
+    )
+    if info.rounds.empty:
+        return
+    st.header("Rounds of exchange with runs on other targets", anchor=False)
+    show.figure(
+        relations.rounds_figure(info, dark),
+        f"rounds-{key}",
+        "How each other run was met in each round",
+        info.summary,
+        f"{run.name}-rounds",
+    )
+    st.caption(
+        "met: it was in step; ahead: it was further, its newest offer counts; ended: its last one; "
+        "stale: it was slower or dead, and an older offer counts; skipped: it left the round out "
+        f"(in the row of {info.target}: this run did); absent: nothing was heard of it yet."
+    )
 
 
 def _negative(info: GroupInfo, key: str, dark: bool, order: tuple[str, ...]) -> None:

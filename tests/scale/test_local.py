@@ -16,17 +16,20 @@ import pytest
 
 from dtvg.config import ScaleConfig
 from dtvg.errors import ConfigError, JobError
-from dtvg.plan.stored import lay_out
+from dtvg.plan.stored import keep_plan, lay_out
 from dtvg.scale import driver
 from dtvg.scale.ground import FolderGround, ended_words, read_job
 from dtvg.store.bank import PromptBank
 from dtvg.store.files import read_json
+from dtvg.store.layout import create_experiment
 from dtvg.store.lease import hold
+from dtvg.store.reader import open_run, read_prompts, read_table
 from dtvg.store.status import read_status
 from dtvg.training.procedures import run_experiment
 from tests.scale.factory import config, histories, kill, once_committed
 
 LOCAL = ScaleConfig(on="local", slots=2)
+DOUBLE = {"name": "cpu", "threads": 1, "precision": "float64"}
 
 
 def test_two_local_workers_and_a_killed_one_make_the_numbers_of_one_process(tmp_path: Path) -> None:
@@ -205,3 +208,21 @@ def test_a_prompt_of_the_bank_has_one_tuner_also_where_there_are_no_locks(
         folder = tmp_path / "bank" / ".locks" / "abc.lease"
         assert liveness.look(folder, fresh=True).held
     assert liveness.look(folder, fresh=True).held is False
+
+
+@pytest.mark.slow
+def test_local_workers_that_exchange_make_the_numbers_of_one_process(tmp_path: Path) -> None:
+    shared = {"name": "primal_dual", "share": ["rte", "cola"]}
+    changes = {"targets": ["rte", "cola"], "methods": [shared], "device": DOUBLE}
+    made = config(tmp_path, steps=12, **changes, scale={"slots": 2, "wait_seconds": 120})
+    together = create_experiment(made, tmp_path / "together")
+    keep_plan(together, made, None)  # one cohort
+    run_experiment(together, bank=PromptBank(tmp_path / "bank"))
+    experiment = lay_out(made, tmp_path / "runs")
+    driver.drive(experiment, LOCAL, bank=PromptBank(tmp_path / "bank"))
+    for run in made.runs():
+        here, there = (open_run(e.run(run.name).path) for e in (experiment, together))
+        assert set(read_table(here, "exchanges").to_pandas()["how"]) == {"met"}
+        for which in ("best", "final"):
+            one, other = (read_prompts(r, which)["mixed_prompt"] for r in (here, there))
+            assert abs(one - other).max() < 1e-8
