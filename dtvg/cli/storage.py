@@ -18,7 +18,7 @@ WRITES = {
     "queue": ("add", "remove", "move", "slots", "serve"),
     "runs": (
         "stop", "release", "pin", "ban", "free", "fork", "delete", "restore", "merge", "mirror",
-        "push",
+        "import", "push",
     ),
     "prompts": ("import", "delete", "restore"),
 }  # fmt: skip
