@@ -242,8 +242,8 @@ class Exchange:
                 cohort.event(
                     slot,
                     "stale",
-                    f"The run on {target} did not tell its duals of step {slot.step} in time; "
-                    f"those of its step {one.step} count until it does.",
+                    f"The run on {target} did not offer anything of step {slot.step} in time; its "
+                    f"offer of step {one.step} counts until it does.",
                 )
             elif one.how == "met" and before in OUT_OF_STEP:
                 cohort.event(slot, "in_step", f"The run on {target} is in step again.")

@@ -266,7 +266,7 @@ def test_a_killed_worker_takes_again_what_it_took_and_says_that_others_moved_on(
     assert stale["step"].tolist() == [8, 9, 10, 11, 12] and set(stale["task_step"]) == {7}
     assert stale["waited_s"].iloc[0] >= 3 and stale["waited_s"].iloc[1:].max() < 1
     told = read_table(runs["rte"], "events").to_pandas().query("kind == 'stale'")
-    assert "mrpc did not tell its duals of step 8" in told["detail"].item()
+    assert "mrpc did not offer anything of step 8" in told["detail"].item()
     monkeypatch.undo()
     _train(experiment, folder / "bank", 1)
     mrpc = _runs(experiment)["mrpc"]
