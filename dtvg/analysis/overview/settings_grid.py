@@ -24,7 +24,8 @@ LEVELS = 8
 """More values of a number than that are gathered into as many classes of equal size."""
 FIELDS = ("method", "target", "seed")
 """What runs differ in beside their settings."""
-IGNORED = ("logging.", "scale.", "device.", "notes", "prompt.given", "hypothesis")
+IGNORED = ("logging.", "scale.", "device.", "notes", "prompt.given", "hypothesis",
+           "rates_from", "versions")  # fmt: skip
 """Settings that change no number, or only where it is computed."""
 
 
