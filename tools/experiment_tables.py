@@ -42,8 +42,11 @@ def main(folder: Path) -> None:
         page.write_text(PLACE.sub(fill, page.read_text(encoding="utf-8")), encoding="utf-8")
 
 
-def scores(experiment: Experiment, method: str | None = None) -> str:
-    """Return method × target as Markdown: mean ± std over seeds and the interval of the mean."""
+def scores(experiment: Experiment, method: str | None = None, singles: bool = False) -> str:
+    """Return method × target as Markdown: mean ± std over seeds and the interval of the mean.
+
+    Single sources have a row each if `singles`; else they are told by tables of their own.
+    """
     runs = [run for run in experiment.runs if run.role == "transfer"]
     info = compare_info(runs)
     seeds = {run.seed for run in runs}
@@ -51,7 +54,7 @@ def scores(experiment: Experiment, method: str | None = None) -> str:
     columns = [c for c in columns if (info.table[info.table["target"] == c]["n_seeds"] > 0).any()]
     lines = ["| method | " + " | ".join(columns) + " |", "|---" * (len(columns) + 1) + "|"]
     for row in info.rows if columns else ():
-        if row.startswith("single-"):
+        if row.startswith("single-") and not singles:
             continue
         cells = [_cell(info, row, column, len(seeds)) for column in columns]
         lines.append(f"| {row} | " + " | ".join(cells) + " |")

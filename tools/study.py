@@ -247,7 +247,7 @@ def scores_table(study: Study, runs_dir: Path, number: int) -> str:
     """Return method × target of a block."""
     block = study.blocks[number]
     experiment = block.recorded(runs_dir)
-    return scores(experiment) if experiment else f"Block {number} was not run."
+    return scores(experiment, singles=True) if experiment else f"Block {number} was not run."
 
 
 def _row(cells: Sequence[object]) -> str:

@@ -11,6 +11,7 @@ from plotly.subplots import make_subplots
 
 from dtvg.analysis.run.curves import Curve, CurveInfo
 from dtvg.analysis.run.groups import GroupInfo
+from dtvg.figures.ends import label_ends
 from dtvg.figures.groups import NOTHING, ROW, STEP, category_rows, timeline_figure
 from dtvg.figures.theme import (
     SCORE_LIMITS,
@@ -93,6 +94,7 @@ def curves_figure(
         figure.update_yaxes(
             tickformat=".1~%", title_text=title, range=score_range(drawn), **SCORE_LIMITS
         )
+    label_ends(figure, dark)
     return figure
 
 

@@ -13,7 +13,16 @@ import plotly.graph_objects as go
 from dtvg.analysis.run.explain import ExplainInfo
 from dtvg.analysis.run.groups import GroupInfo
 from dtvg.figures.groups import similarity_figure
-from dtvg.figures.theme import cut_line, finish, ink, message, source_styles, style_at
+from dtvg.figures.theme import (
+    DARK_MIDDLE,
+    LIGHT_MIDDLE,
+    cut_line,
+    finish,
+    ink,
+    message,
+    source_styles,
+    style_at,
+)
 
 
 def ranking_figure(info: ExplainInfo, dark: bool = False, order: Sequence[str] = ()) -> go.Figure:
@@ -46,12 +55,12 @@ def ranking_figure(info: ExplainInfo, dark: bool = False, order: Sequence[str] =
             "<br>%{customdata[1]}<extra></extra>",
         )
     )
-    unit = "cosine(v_t, v_s)" if info.measure == "cosine" else "⟨v_t, v_s⟩ / d"
+    unit = " (cosine)" if info.measure == "cosine" else ""
     finish(
         figure,
         key=f"ranking {info.run}",
         dark=dark,
-        x=f"similarity {unit}",
+        x=f"similarity to the target{unit}",
         y="",
         height=90 + 32 * len(info.sources),
         bargap=0.3,
@@ -97,7 +106,7 @@ def prefix_figure(info: ExplainInfo, dark: bool = False, height: int = 300) -> g
         height=height,
         showlegend=False,
         x="first k candidates by similarity",
-        y="consistency KC(k)",
+        y="consistency",
         bargap=0.35,
     )
     figure.add_hline(y=0, line={"color": colours.zero, "width": 1})
@@ -119,9 +128,9 @@ def gram_figure(info: ExplainInfo, dark: bool = False) -> go.Figure:
     """Draw the Gram matrix, target first, on a scale that is white at zero."""
     names = [f"{info.target} (target)", *info.sources]
     largest = float(np.abs(info.gram).max()) if info.gram.size else 1.0
-    middle = "#232A34" if dark else "#F7F7F7"
+    middle = DARK_MIDDLE if dark else LIGHT_MIDDLE
     few = len(names) <= 10
-    unit = "cosine" if info.measure == "cosine" else "⟨v_i, v_j⟩ / d"
+    unit = "cosine" if info.measure == "cosine" else "inner product"
     figure = go.Figure(
         go.Heatmap(
             z=info.gram,

@@ -11,6 +11,7 @@ import plotly.graph_objects as go
 
 from dtvg.analysis.run.groups import GroupInfo
 from dtvg.analysis.run.replay import ReplayInfo
+from dtvg.figures.ends import label_ends
 from dtvg.figures.theme import Style, cut_line, finish, ink, message, source_styles, style_at
 
 NOTHING = "This run groups no sources, or has no committed step yet."
@@ -209,6 +210,7 @@ def similarity_figure(
             annotation_xanchor="right",
             annotation_position="bottom right",
         )
+    label_ends(figure, dark)
     return figure
 
 
@@ -267,7 +269,7 @@ def consistency_figure(info: GroupInfo, dark: bool = False, height: int = 240) -
             )
         )
     key = f"consistency {info.run}"
-    finish(figure, key=key, dark=dark, height=height, x=STEP, y="⟨v_i, v_j⟩ / d")
+    finish(figure, key=key, dark=dark, height=height, x=STEP, y="consistency")
     figure.add_hline(y=0, line={"color": ink(dark).zero, "width": 1})
     return figure
 

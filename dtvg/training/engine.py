@@ -19,8 +19,10 @@ from dtvg import paths
 from dtvg.backbones.base import Backbone
 from dtvg.backbones.compiling import keep_in, repeated_layers
 from dtvg.config import DeviceConfig, ExperimentConfig
+from dtvg.errors import StoreError
 from dtvg.plan.graph import Plan
-from dtvg.store.files import read_json, replace_json
+from dtvg.store.files import replace_json
+from dtvg.store.formats import EngineFile, ProvenanceFile, read_model, read_whole
 from dtvg.store.layout import ExperimentDir
 from dtvg.versions import ENGINE, FIRST
 
@@ -33,6 +35,13 @@ PROBE = (512, 768, 3072)
 PAYS = {"cpu": 1.0e14, "cuda": 3.0e16}
 """Weights of the layers × tokens to train from which on compiling pays: most of an hour of two
 cores, or ten minutes of a large GPU, of which compiling saves a tenth or more."""
+ALIKE, SHARED_READING, BY_LAYER = 2, 2, 3
+"""Versions of the engine since which examples of similar length are put together, a validation
+row is read once, and a micro-batch's cost is reckoned from the weights of a layer."""
+LAUNCHES = {"cpu": (16, 1.2e8), "cuda": (256, 5e9)}
+"""What a micro-batch costs beside its tokens, in padded tokens: reading the weights, and the many
+small operations of a layer, as much as so many tokens × weights of a layer. The processor's are
+measured with `python -m benchmarks.micro_batches`; a GPU's are those of version 2 for 30 layers."""
 
 
 @dataclass(frozen=True)
@@ -56,19 +65,22 @@ class Engine:
     @property
     def shares_reading(self) -> bool:
         """Whether a validation row is read once for its answer and its loss."""
-        return self.version >= ENGINE
+        return self.version >= SHARED_READING
 
     def apart(self, backbone: Backbone) -> int | None:
         """Return what one more micro-batch costs, in padded tokens; None: none is cut for length.
 
         A function of the backbone alone, never of a measurement, so that the cut is repeatable.
         """
-        if self.version < ENGINE:
+        if self.version < ALIKE:
             return None
-        weights = sum(p.numel() for layer in repeated_layers(backbone.model) or [backbone.model]
-                      for p in layer.parameters())  # fmt: skip
-        least, launches = (256, 1.5e11) if backbone.device.type == "cuda" else (32, 7.5e7)
-        return int(least + launches / max(1, weights))
+        layers = repeated_layers(backbone.model) or [backbone.model]
+        weights = max(1, sum(p.numel() for layer in layers for p in layer.parameters()))
+        if self.version < BY_LAYER:
+            least, launches = (256, 1.5e11) if backbone.device.type == "cuda" else (32, 7.5e7)
+            return int(least + launches / weights)
+        least, launches = LAUNCHES.get(backbone.device.type, LAUNCHES["cpu"])
+        return int(least + launches * len(layers) / weights)
 
     def sentence(self) -> str:
         """Say how it is computed."""
@@ -79,20 +91,41 @@ class Engine:
 def recorded(experiment: ExperimentDir, config: DeviceConfig) -> Engine | None:
     """Return the engine an experiment was begun with; None: nothing of it is trained yet.
 
-    One that was begun before engines were recorded goes on as they computed then.
+    Where its file is gone the runs tell, which note it too. One that was begun before engines
+    were recorded goes on as they computed then.
+
+    Raises:
+        StoreError: the file is damaged.
     """
-    found = read_json(experiment.engine_path)
-    names = {field.name for field in dataclasses.fields(Engine)}
+    found = read_whole(
+        experiment.engine_path,
+        EngineFile,
+        "Restore it from a copy, or delete it: then the experiment goes on as its runs noted.",
+    )
+    if found is None:
+        found = _noted_with_runs(experiment)
     if found is not None:
-        return Engine(**{key: value for key, value in found.items() if key in names})
+        return Engine(**found.model_dump())
     if config.precision == "auto" or not any(c.state_path.exists() for c in experiment.cohorts()):
         return None
     return Engine(FIRST, config.precision)
 
 
+def _noted_with_runs(experiment: ExperimentDir) -> EngineFile | None:
+    """Return the engine that a run of an experiment was first computed with."""
+    for run in experiment.runs():
+        try:
+            made = read_model(run.provenance_path, ProvenanceFile)
+        except StoreError:
+            continue
+        if made is not None and made.engine is not None and not made.merged_from:
+            return made.engine
+    return None
+
+
 def record(experiment: ExperimentDir, engine: Engine) -> None:
     """Write down how an experiment is computed."""
-    if read_json(experiment.engine_path) is None:
+    if not experiment.engine_path.exists():
         replace_json(experiment.engine_path, as_json(engine))
 
 

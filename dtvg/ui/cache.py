@@ -28,6 +28,7 @@ from dtvg.analysis.compare.info import CompareInfo, Split, compare_info
 from dtvg.analysis.run.curves import CurveInfo, curve_info
 from dtvg.analysis.run.explain import explain_step
 from dtvg.analysis.run.groups import group_info
+from dtvg.analysis.run.relations import relation_info
 from dtvg.analysis.run.replay import ReplayInfo, replay
 from dtvg.analysis.run.stability import StabilityInfo, stability_of
 from dtvg.analysis.run.story import StoryInfo, story_info
@@ -41,6 +42,7 @@ from dtvg.analysis.subsets.transfer import (
 from dtvg.analysis.tasks import TaskInfo, task_info
 from dtvg.errors import DataError
 from dtvg.records import TABLES
+from dtvg.store.layout import is_foreign
 from dtvg.store.reader import Experiment, Run, list_experiments, open_experiment
 from dtvg.tasks.catalogue import find_task
 from dtvg.tasks.sources import at_hand, find_folder, signature
@@ -143,9 +145,10 @@ def experiment_paths() -> dict[str, Path]:
 
 def _folders(root: Path) -> list[Path]:
     try:
-        return [p for p in root.iterdir() if p.is_dir() and p.name[0] != "."]
+        found = [p for p in root.iterdir() if p.is_dir() and p.name[0] != "."]
     except OSError:
         return []
+    return [path for path in found if not is_foreign(path)]
 
 
 def _newest_first(path: Path) -> tuple[bool, float]:
@@ -191,6 +194,7 @@ def drawer(key: Stamp) -> Callable[..., go.Figure]:
 
 groups = remember(64, "Reading the groups", ("steps", "sources", "evals", "events"))(group_info)
 explain = remember(256, False, ("steps", "sources", "events"))(explain_step)
+relations = remember(32, False, ("relations", "exchanges"))(relation_info)
 diff = remember(32, False, ())(run_diff)
 surrogate = remember(32, False, ())(surrogate_info)
 texts = remember(16, "Reading the examples", ("predictions",))(input_texts)

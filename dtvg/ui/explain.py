@@ -121,7 +121,7 @@ def _jump(label: str, to: int | None, step: int, icon: str | None = None) -> Non
 
 def section(run: Run, dark: bool, order: tuple[str, ...]) -> None:
     """Decide the whole timeline again and show it beside what happened."""
-    st.subheader("What another rule would have decided", anchor=False)
+    st.header("What another rule would have decided", anchor=False)
     st.caption(
         "Every step is decided again from its logged Gram matrix, without the model. A run trained "
         "with these settings would have moved its vectors differently."

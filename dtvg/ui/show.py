@@ -10,6 +10,7 @@ import streamlit as st
 
 from dtvg.export import plain_cells
 from dtvg.figures import images
+from dtvg.figures.spoken import spoken
 from dtvg.ui.chart import Click, chart
 
 CHART = {"displaylogo": False}
@@ -40,7 +41,7 @@ def figure(
     """
     drawn.layout.uirevision = key
     config = CHART | {"toImageButtonOptions": {"format": _camera(), "filename": name or key}}
-    clicked = chart(drawn, f"chart-{key}", alt, config, clicks, link)
+    clicked = chart(drawn, f"chart-{key}", spoken(drawn, alt), config, clicks, link)
     _take_away(drawn, key, name or key)
     if table is not None:
         with st.expander(f"Numbers ({counted(len(table), 'row')})", key=f"numbers-{key}"):
@@ -71,7 +72,9 @@ def _take_away(drawn: go.Figure, key: str, name: str) -> None:
                 st.session_state["camera"] = other
                 st.rerun()
             return
-        st.caption("Made by a browser on this machine, which takes a few seconds.")
+        st.caption(
+            "On light paper, for papers. The first image takes a few seconds, later ones less."
+        )
         with st.container(horizontal=True):
             for form, mime in images.FORMATS.items():
                 st.download_button(

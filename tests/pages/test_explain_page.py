@@ -24,7 +24,7 @@ def test_headline_ranks_marks_and_sentences_stand_on_the_page(own_home: Path, st
         page.query_params[key] = value
     page.run()
     assert not page.exception and not page.error
-    assert f"The decision at step {step}" in [said.value for said in page.subheader]
+    assert f"The decision at step {step}" in [said.value for said in page.header]
     said = [text.value for text in page.markdown]
     at = said.index(f"**{info.headline}**")
     ranked = np.argsort(info.rank)

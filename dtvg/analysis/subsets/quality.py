@@ -58,6 +58,8 @@ class BestSubset:
     """Mean validation score over seeds, by which it was chosen."""
     test: dict[int, float]
     """Seed → test score."""
+    tied: int = 1
+    """Subsets with this validation score, this one among them."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,7 +100,7 @@ def best_subset(runs: Iterable[Run], target: str) -> BestSubset | None:
     mine = rows[rows["subset"] == subset]
     test = {int(s): float(v) for s, v in zip(mine["seed"], mine["test"], strict=True)}
     sources = frozenset().union(*rows["subset"])
-    return BestSubset(subset, basis, len(grouped), 2 ** len(sources), float(first), test)
+    return BestSubset(subset, basis, len(grouped), 2 ** len(sources), float(first), test, len(tied))
 
 
 def overlap(member: Bools, right: Bools) -> dict[str, Floats]:
@@ -229,6 +231,11 @@ def _notes(
             f"({best.basis}): {name_of(best.subset, sources)}. Regret is its test score minus the "
             "run's, paired by seed; below 0, the run did better than the best fixed subset."
         )
+        if best.tied > 1:
+            notes.append(
+                f"{best.tied} subsets tie for the best with {100 * best.validation:.1f} % on "
+                "validation, which cannot tell them apart; the smallest of them is named here."
+            )
     if TRUTH in references:
         notes.append(
             f"Truth: the table says that {name_of(references[TRUTH], sources)} "

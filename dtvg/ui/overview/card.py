@@ -15,6 +15,7 @@ from streamlit.delta_generator import DeltaGenerator
 from dtvg.analysis.overview import learned as answers
 from dtvg.analysis.overview.learned import Learned, Rival, points_text
 from dtvg.figures.groups import timeline_figure
+from dtvg.figures.spoken import spoken
 from dtvg.store.reader import Experiment, Run
 from dtvg.ui import cache, runs, show
 from dtvg.ui.chart import chart
@@ -53,10 +54,11 @@ def draw(experiments: Sequence[Experiment]) -> Told | None:
         target = runs.tabs("Target", targets, "about") if len(targets) > 1 else targets[0]
         first = look(experiment, target, tested=False)
         st.header(first.question, anchor=False)
-        told = Told(experiment, target, st.empty(), st.empty())
-        told.answer.markdown(f"**{first.answer}**")
-        told.rest.caption("How sure this is will stand here in a moment.")
+        answer = st.empty()
+        answer.markdown(f"**{first.answer}**")
         _timeline(experiment, target)
+        told = Told(experiment, target, answer, st.empty())
+        told.rest.caption("How sure this is will stand here in a moment.")
         _links(experiment, target)
     return told
 
@@ -151,7 +153,7 @@ def _timeline(experiment: Experiment, target: str) -> None:
     chart(
         figure,
         f"learned-{experiment.name}-{run.name}",
-        said,
+        spoken(figure, said),
         show.CHART | {"displayModeBar": False},
     )
 
