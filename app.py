@@ -11,12 +11,15 @@ PAGES: dict[str, list[tuple[str, str, str]]] = {
         ("pages/overview.py", "Overview", ":material/table_rows:"),
         ("pages/launch.py", "Launch", ":material/play_circle:"),
         ("pages/live.py", "Live", ":material/monitoring:"),
+        ("pages/run.py", "Run", ":material/description:"),
         ("pages/fleet.py", "Fleet", ":material/dns:"),
     ],
     "Understand": [
         ("pages/groups.py", "Groups", ":material/view_timeline:"),
         ("pages/explain.py", "Explain", ":material/help_center:"),
+        ("pages/curves.py", "Curves", ":material/stacked_line_chart:"),
         ("pages/compare.py", "Compare", ":material/leaderboard:"),
+        ("pages/playground.py", "Playground", ":material/forum:"),
     ],
     "Material": [
         ("pages/tasks.py", "Tasks", ":material/dataset:"),

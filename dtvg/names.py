@@ -17,6 +17,11 @@ NAME_RULE = "use 1-80 characters of a-z, 0-9, '.', '_' and '-', not starting wit
 """The pattern in words."""
 
 
+def number_in_name(value: float) -> str:
+    """Write a number in the letters a name may have: as `:g` does, without a plus sign."""
+    return f"{value:g}".replace("+", "")
+
+
 def is_name(text: str) -> bool:
     """Whether `text` may be a name."""
     return re.fullmatch(NAME_PATTERN, text) is not None

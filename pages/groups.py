@@ -9,15 +9,13 @@ from dtvg.figures import groups as draw
 from dtvg.figures.curves import aligned_figure
 from dtvg.store.reader import Experiment, Run
 from dtvg.ui import address, cache, health, look, runs, show, story
-from dtvg.ui.groups import VIEWS
+from dtvg.ui.groups import HOW_TO_READ, VIEWS, open_step
 from dtvg.ui.page import is_dark, link, page
-
-BARS = "A bar: in the group, stronger where more similar. Dotted lines: changes of the group."
 
 
 def body() -> None:
     """Choose a run and a view, read its groups, show them."""
-    with st.container(horizontal=True):
+    with st.container(horizontal=True, vertical_alignment="bottom"):
         experiment = runs.pick_experiment()
         run = runs.pick_run(experiment, grouped=True, ranked=True) if experiment else None
     if experiment is None or run is None:
@@ -52,10 +50,12 @@ def _timeline(experiment: Experiment, run: Run) -> None:
     """Show membership with loss and score, similarity, size and changes."""
     info, dark, order = cache.groups(run), is_dark(), runs.order_of(experiment, run)
     key = f"{experiment.name}-{run.name}"
-    drawn = cache.drawer((cache.stamp(run, "sources", "steps", "evals"), dark, tuple(order)))
+    beside = cache.beside(run, experiment.runs)
+    stamp = cache.stamp(run, "sources", "steps", "evals", "events")
+    drawn = cache.drawer((stamp, tuple(beside.right.items()), dark, tuple(order)))
     with st.container():
-        st.header("Which sources were in the group, when", anchor=False, help=show.formula("group"))
-        show.figure(
+        st.header("Which sources were in the group, and when", anchor=False)
+        clicked = show.figure(
             drawn(
                 aligned_figure,
                 info,
@@ -64,17 +64,18 @@ def _timeline(experiment: Experiment, run: Run) -> None:
                 dark,
                 order,
                 of_target((run,), run.target).lines,
+                beside,
             ),
             f"timeline-{key}",
             "Membership of each source over steps, with loss and validation score below",
             info.timeline,
             f"{run.name}-membership",
+            clicks=True,
         )
-        st.caption(BARS)
+        open_step(experiment, run, clicked)
+        st.caption(HOW_TO_READ)
     with st.container():
-        st.header(
-            "Similarity to the target, and the cut", anchor=False, help=show.formula("similarity")
-        )
+        st.header("Similarity to the target, with the cut", anchor=False)
         show.figure(
             drawn(draw.similarity_figure, info, dark, order),
             f"similarity-{key}",
@@ -85,7 +86,7 @@ def _timeline(experiment: Experiment, run: Run) -> None:
     with st.container():
         one, two = st.columns(2)
         with one:
-            st.header("Group size and candidates", anchor=False, help=show.formula("candidate"))
+            st.header("Group size and candidates", anchor=False)
             show.figure(
                 drawn(draw.size_figure, info, dark),
                 f"size-{key}",
@@ -94,7 +95,7 @@ def _timeline(experiment: Experiment, run: Run) -> None:
                 f"{run.name}-size",
             )
         with two:
-            st.header("Consistency and its lead", anchor=False, help=show.formula("consistency"))
+            st.header("Consistency and its lead", anchor=False)
             show.figure(
                 drawn(draw.consistency_figure, info, dark),
                 f"consistency-{key}",

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import streamlit as st
 
+from dtvg import paths
 from dtvg.analysis.overview.table import RunRow
-from dtvg.store.reader import Experiment
+from dtvg.store.reader import Experiment, foreign_folders, foreign_sentence
 from dtvg.ui import cache, look
 from dtvg.ui.overview import actions, card, filter, settings_grid, training
 from dtvg.ui.overview import table as overview_table
@@ -64,6 +65,9 @@ def _table(experiments: list[Experiment], rows: list[RunRow]) -> None:
         guarded(draw)
 
     table()
+    left_out = foreign_sentence(foreign_folders(paths.runs()))
+    if left_out:
+        st.caption(left_out)
     restore_list()
 
 

@@ -31,6 +31,8 @@ def show(arguments: argparse.Namespace) -> int:
     info = fleet_info(arguments.runs_dir or paths.runs(), arguments.experiments or None)
     console = Console()
     print(info.sentence)
+    for problem in info.problems:
+        print(problem)
     for name in COLUMNS:
         rows = getattr(info, name)
         if rows.empty:

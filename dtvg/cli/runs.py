@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dtvg.cli import compare, mirror, pack
+from dtvg.cli import compare, mirror, pack, storage
 from dtvg.cli import compare as agreement
 from dtvg.cli import compare as report
 from dtvg.cli.places import locate
@@ -59,6 +59,7 @@ def add(commands: Any) -> None:
     resume.add_argument("--quiet", action="store_true", help="no progress bars")
     report.add_report(actions)
     mirror.add(action)
+    storage.add(actions)
     _add_merge(actions)
 
 
@@ -110,6 +111,7 @@ def list_runs(arguments: argparse.Namespace) -> int:
 
     from dtvg import paths
     from dtvg.store.health import health_of
+    from dtvg.store.reader import foreign_folders, foreign_sentence
     from dtvg.store.reader import list_runs as read_all
 
     root = arguments.runs_dir or paths.runs()
@@ -128,10 +130,13 @@ def list_runs(arguments: argparse.Namespace) -> int:
             ", ".join(mark.kind for mark in health_of(run)),
             escape(run.problem or run.message),
         )
-    if not runs:
+    if runs:
+        Console().print(table)
+    else:
         print(f"No runs in '{root}'. `dtvg demo run` trains the demo experiment.")
-        return 0
-    Console().print(table)
+    left_out = "" if arguments.places else foreign_sentence(foreign_folders(root))
+    if left_out:
+        print(left_out)
     return 0
 
 
@@ -339,7 +344,7 @@ def resume_runs(arguments: argparse.Namespace) -> int:
     from dtvg.store.reader import open_experiment
 
     wanted: dict[Path, list[str]] = {}
-    for place in arguments.places:
+    for place in storage.fetched(arguments.places, arguments.runs_dir):
         experiment, name = locate(place, arguments.runs_dir)
         names = wanted.setdefault(experiment.path, [])
         names += [name] if name else []

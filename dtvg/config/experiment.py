@@ -33,6 +33,7 @@ from dtvg.config.sections import (
 )
 from dtvg.errors import ConfigError, unknown
 from dtvg.methods.specs import STAGE_ONE, AnyMethod, MethodConfig, Needs, Role
+from dtvg.names import check_name
 from dtvg.rule.types import RULE_VERSION, RuleSettings
 
 AVERAGE = "average"
@@ -225,6 +226,33 @@ class ExperimentConfig(_Shared):
                     what = f"source of method '{method.name}'"
                     step = "Add it to 'sources' first."
                     raise _misfit(unknown(what, name, self.sources, step), "methods", row)
+            if method.label in [other.label for other in self.methods[:row]]:
+                raise _misfit(
+                    f"Two entries are both named '{method.label}', as their runs would be (a name "
+                    "takes six digits of a number); leave one out, or let them differ by more.",
+                    "methods",
+                    row,
+                )
+        return self
+
+    @model_validator(mode="after")
+    def _methods_exchange_among_targets(self) -> Self:
+        for row, method in enumerate(self.methods):
+            for target in self.targets:
+                others = method.exchanges_with(target)
+                for name in others:
+                    if name not in self.targets:
+                        what = f"target with which method '{method.name}' shares"
+                        step = "Add it to 'targets', or leave it out there."
+                        raise _misfit(unknown(what, name, self.targets, step), "methods", row)
+                if others and len(others) != len(self.targets) - 1:
+                    left = next(t for t in self.targets if t not in (target, *others))
+                    raise _misfit(
+                        f"Method '{method.name}' shares among some targets, but is run on all of "
+                        f"them, '{left}' too; name every target there.",
+                        "methods",
+                        row,
+                    )
         return self
 
     @model_validator(mode="after")
@@ -413,7 +441,7 @@ def run_name(target: str, label: str, seed: int) -> str:
     stem = f"{target}.{label}"
     if len(stem) + len(tail) > 80:
         stem = f"{stem[: 80 - len(tail) - 7]}-{fingerprint(stem)[:6]}"
-    return stem + tail
+    return check_name(stem + tail, "name of a run")
 
 
 def fingerprint(content: Any) -> str:

@@ -75,21 +75,6 @@ def image(figure: go.Figure, form: str, width: int = WIDTH) -> bytes:
             ) from error
 
 
-def _drawn_by_the_browser(figure: go.Figure, options: dict[str, object]) -> bytes:
-    """Let the kept browser draw; it is started once per process and ends with it.
-
-    Without MathJax, which would be fetched from another machine.
-    """
-    global _kept
-    import kaleido
-
-    if not _kept:
-        kaleido.start_sync_server(n=1, mathjax=False, silence_warnings=True)
-        _kept = True
-    size = {"width": figure.layout.width, "height": figure.layout.height}
-    return bytes(kaleido.calc_fig_sync(figure.to_dict(), opts={**options, **size}))
-
-
 def browser() -> str:
     """Return the installed browser's program; empty where there is none."""
     given = os.environ.get("BROWSER_PATH")
@@ -131,3 +116,18 @@ def printed(page: str) -> bytes:
                 f"The browser printed no PDF ({type(error).__name__}). Open the HTML report and "
                 "print it."
             ) from None
+
+
+def _drawn_by_the_browser(figure: go.Figure, options: dict[str, object]) -> bytes:
+    """Let the kept browser draw; it is started once per process and ends with it.
+
+    Without MathJax, which would be fetched from another machine.
+    """
+    global _kept
+    import kaleido
+
+    if not _kept:
+        kaleido.start_sync_server(n=1, mathjax=False, silence_warnings=True)
+        _kept = True
+    size = {"width": figure.layout.width, "height": figure.layout.height}
+    return bytes(kaleido.calc_fig_sync(figure.to_dict(), opts={**options, **size}))

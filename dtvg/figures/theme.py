@@ -8,6 +8,7 @@ its place in the experiment's list.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 import re
 from collections.abc import Sequence
@@ -169,6 +170,7 @@ def _method_place(name: str) -> int:
     return 1 + others.index(name) if name in others else 1 + len(others)
 
 
+@functools.cache
 def template(dark: bool = False) -> go.layout.Template:
     """Return the Plotly template of the light or the dark theme."""
     colours = ink(dark)

@@ -22,6 +22,7 @@ from dtvg.extras import require
 from dtvg.jobs.devices import list_devices
 from dtvg.plan.graph import Plan
 from dtvg.plan.stored import keep_plan, stored_plan
+from dtvg.records import RunState
 from dtvg.scale.code import own_code
 from dtvg.scale.demand import demand_of
 from dtvg.scale.executor import Executor, Place
@@ -29,13 +30,15 @@ from dtvg.scale.fleet import write_fleet
 from dtvg.scale.ground import FolderGround, pieces, prove_shared, read_job
 from dtvg.scale.local import LocalExecutor
 from dtvg.scale.scheduler import Scheduler
+from dtvg.storage.follow import Copies
 from dtvg.store.bank import PromptBank
 from dtvg.store.files import read_json, replace_json
+from dtvg.store.formats import ScaleFile, read_whole
 from dtvg.store.layout import ExperimentDir, check_unchanged, load_experiment
 from dtvg.store.lease import Lease
 from dtvg.store.processes import ProcessId
 from dtvg.store.renewal import renew
-from dtvg.store.status import clear, noted_with_runs
+from dtvg.store.status import as_written, clear, noted_with_runs
 from dtvg.training.progress import Progress, Report
 from dtvg.training.signals import StopWish, stop_on_signals
 
@@ -44,6 +47,9 @@ log = logging.getLogger(__name__)
 FLEET_SECONDS = 2.0
 """`fleet.json` is written so often."""
 ENGINES = ("inline", "local", "ray", "slurm")
+DELETE = (
+    "Delete the file where nothing of the experiment trains, and say with --on where it goes on."
+)
 
 
 def placed(scale: ScaleConfig, on: str | None) -> ScaleConfig:
@@ -70,12 +76,22 @@ def engine_of(on: str) -> str:
 
 
 def last_place(experiment: ExperimentDir, config: ExperimentConfig) -> ScaleConfig:
-    """Return where an experiment was last asked to train; else as its configuration says."""
-    content = read_json(experiment.scale_path)
-    try:
-        return config.scale if content is None else build(ScaleConfig, content["scale"], "scale")
-    except (KeyError, ConfigError):
+    """Return where an experiment was last asked to train; else as its configuration says.
+
+    Raises:
+        StoreError: `scale.json` is damaged.
+    """
+    found = _place_noted(experiment)
+    if found is None:
         return config.scale
+    try:
+        return build(ScaleConfig, found.scale, "scale")
+    except ConfigError as error:
+        raise StoreError(f"'{experiment.scale_path}': {error} {DELETE}") from None
+
+
+def _place_noted(experiment: ExperimentDir) -> ScaleFile | None:
+    return read_whole(experiment.scale_path, ScaleFile, DELETE)
 
 
 def make_executor(
@@ -164,7 +180,10 @@ def drive(
             renew(experiment, config)
             made = keep_plan(experiment, config, scale.slots or engine.capacity())
             _note_place(experiment, scale, only, kept)
-            return _drive(experiment, made, scale, engine, kept, only, stop, report)
+            copies = Copies(config.scale.mirror, experiment, lambda: bool(stop))
+            copies.add(None)
+            with copies:
+                return _drive(experiment, made, scale, engine, kept, only, stop, report)
         finally:
             engine.close()
             clear(experiment, "stop")
@@ -208,14 +227,12 @@ def _progress(ground: FolderGround, scheduler: Scheduler) -> list[Progress]:
     found = []
     for cohort in list(scheduler.running):
         runs = [ground.runs[name] for name in scheduler.by_id[cohort].runs]
-        said = [read_json(ground.experiment.run(run.name).status_path) or {} for run in runs]
+        said = [as_written(ground.experiment.run(run.name)) for run in runs]
         total = sum(run.total_steps for run in runs)
-        done = sum(
-            min(int(s.get("step") or 0), r.total_steps) for s, r in zip(said, runs, strict=True)
-        )
-        losses = [s["loss"] for s in said if s.get("loss") is not None]
+        done = sum(min(s.step, r.total_steps) for s, r in zip(said, runs, strict=True) if s)
+        losses = [s.loss for s in said if s and s.loss is not None]
         mean = sum(losses) / len(losses) if losses else None
-        active = sum(s.get("state") == "running" for s in said)
+        active = sum(s is not None and s.state is RunState.RUNNING for s in said)
         found.append(Progress(cohort, done, total, active, mean))
     for cohort, ended in scheduler.over.items():
         if ended.kind == "done":
@@ -263,8 +280,8 @@ def worker_facts(experiment: ExperimentDir, cohort: str, token: str) -> dict[str
         StoreError: this machine sees another folder, or none.
         JobError: another attempt has begun since.
     """
-    content = read_json(experiment.scale_path)
-    if content is None:
+    found = _place_noted(experiment)
+    if found is None:
         raise StoreError(
             f"'{experiment.path}' holds no note of a driver on this machine, so it is not the "
             "folder that the driver sees; mount the same folder there on every machine."
@@ -272,8 +289,8 @@ def worker_facts(experiment: ExperimentDir, cohort: str, token: str) -> dict[str
     job = read_job(experiment.cohort(cohort))
     if job is None or job.token != token:
         raise JobError(f"Cohort '{cohort}' was started again since; this attempt ends.")
-    bank = content.get("bank")
-    return {**content, "bank": PromptBank(Path(bank)) if bank else None}
+    bank = PromptBank(Path(found.bank)) if found.bank else None
+    return {"only": found.only, "bank": bank, "code": found.code}
 
 
 def planned(experiment: ExperimentDir, config: ExperimentConfig) -> Plan:

@@ -7,9 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol
+from typing import Any, Protocol
 
-Kind = Literal["done", "stopped", "preempted", "lost", "failed", "refused", "held"]
+from dtvg.store.formats import Ending
+
+Kind = Ending
 """How a job ended: its cohort has nothing left to do; it was asked to stop; it was sent away by a
 scheduler after a commit; it is gone without a word; it failed; this machine cannot train it;
 another process trains the cohort."""

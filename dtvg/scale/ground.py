@@ -6,11 +6,12 @@ Everything that machines tell each other goes through these files; docs/run_file
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import time
 from collections.abc import Collection, Mapping
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 from dtvg.config import RunConfig
 from dtvg.errors import JobError, StoreError
@@ -20,11 +21,14 @@ from dtvg.scale.executor import Ended, Job, Kind
 from dtvg.scale.scheduler import Piece
 from dtvg.store.bank import PromptBank
 from dtvg.store.files import read_json, replace_json
+from dtvg.store.formats import EndedFile, JobFile, read_model, read_result, read_whole
 from dtvg.store.layout import CohortDir, ExperimentDir, add_run
 from dtvg.store.lease import release
 from dtvg.store.liveness import look
 from dtvg.store.processes import this_process
 from dtvg.store.status import clear, request
+
+log = logging.getLogger(__name__)
 
 JOB_FIELDS = ("cohort", "token", "executor", "id", "slot", "facts", "started")
 
@@ -50,10 +54,14 @@ class FolderGround:
         return run in self._made
 
     def _is_made(self, run: RunConfig) -> bool:
-        result = read_json(self.experiment.run(run.name).result_path)
-        if result is None or not run.full_role.in_stage_one:
-            return result is not None
-        key = (result.get("extra") or {}).get("identity")
+        path = self.experiment.run(run.name).result_path
+        content = read_json(path)
+        if content is None or not run.full_role.in_stage_one:
+            return content is not None
+        try:
+            key = read_result(path, content).extra.get("identity")
+        except StoreError:
+            return False  # then it is made again
         entry = self.bank.root / f"{run.target}-{key}" / "prompt.json"
         return bool(key) and entry.exists()
 
@@ -126,34 +134,42 @@ class FolderGround:
         found = []
         for id_ in self.cohorts:
             folder = self.cohort(id_)
-            job = read_job(folder)
+            try:
+                job = read_job(folder)
+            except StoreError as error:
+                log.warning("%s", error)
+                job = Job(id_, "unknown", "", "")  # its lease tells whether it still trains
             if job is not None and ended_words(folder, job.token) is None:
                 found.append(job)
         return found
 
 
 def read_job(folder: CohortDir) -> Job | None:
-    """Return the newest job of a cohort; None where none was noted, or not to its end."""
-    content = read_json(folder.job_path)
-    if content is None:
+    """Return the newest job of a cohort; None where none was noted.
+
+    Raises:
+        StoreError: its file is damaged.
+    """
+    found = read_whole(
+        folder.job_path,
+        JobFile,
+        "Resume the experiment where it is driven: the next attempt writes it anew.",
+    )
+    if found is None:
         return None
-    try:
-        return Job(**{name: content[name] for name in JOB_FIELDS})
-    except (KeyError, TypeError):
-        token = str(content.get("token", ""))
-        return Job(folder.id, token, "", "") if token else None
+    return Job(
+        folder.id, found.token, found.executor, found.id, found.slot, found.facts, found.started
+    )
 
 
 def ended_words(folder: CohortDir, token: str) -> Ended | None:
-    """Return how an attempt ended, in its worker's words; None where it said nothing."""
-    content = read_json(folder.ended_path)
-    if (
-        content is None
-        or content.get("token") != token
-        or content.get("kind") not in get_args(Kind)
-    ):
+    """Return how an attempt ended, in its worker's words; None where it said nothing readable."""
+    try:
+        found = read_model(folder.ended_path, EndedFile)
+    except StoreError as error:
+        log.warning("%s What the engine tells counts.", error)
         return None
-    return Ended(content["kind"], str(content.get("why", "")))
+    return None if found is None or found.token != token else Ended(found.kind, found.why)
 
 
 def pieces(made: Plan, ground: FolderGround, only: Collection[str] | None = None) -> list[Piece]:

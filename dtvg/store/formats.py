@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, RootModel, TypeAdapter, ValidationError
 
@@ -18,6 +18,9 @@ from dtvg.store.files import read_json
 
 Model = TypeVar("Model", bound=BaseModel)
 Count = Annotated[int, Field(ge=0)]
+Seconds = Annotated[float, Field(ge=0, le=2**40)]
+Ending = Literal["done", "stopped", "preempted", "lost", "failed", "refused", "held"]
+"""How a job ended; `dtvg.scale.executor` says what each means."""
 
 
 class _Kept(BaseModel):
@@ -74,9 +77,19 @@ class ProcessFile(_Kept):
     process_started: float | None = None
     user: str = ""
     job: str = ""
+    lease_of: str = ""
     cohort: str = ""
     heartbeat: float | None = None
     runs: tuple[str, ...] = ()
+
+
+class EngineFile(_Bare):
+    """`engine.json` of an experiment: how it is computed."""
+
+    version: Annotated[int, Field(ge=1)]
+    precision: Literal["float32", "float64", "float16", "bfloat16"]
+    compiled: bool = False
+    because: str = ""
 
 
 class ForkOf(_Kept):
@@ -90,9 +103,13 @@ class ForkOf(_Kept):
 class ProvenanceFile(_Kept):
     """`provenance.json` of a run: what made it."""
 
+    run_id: str | None = None
+    """Names the run in its own files; None in folders of before that was noted."""
     config_sha256: str | None = None
     prompt_identity: str | None = None
     fork_of: ForkOf | None = None
+    merged_from: dict[str, Any] | None = None
+    engine: EngineFile | None = None
     packages: dict[str, str] = {}
     dtvg: str | None = None
     commit: str | None = None
@@ -138,6 +155,78 @@ class PlanFile(_Bare):
     experiment: str
     slots: Annotated[int, Field(ge=1)] | None
     cohorts: list[PlannedCohort]
+
+
+class ScaleFile(_Bare):
+    """`scale.json` of an experiment: where it trains, and what its workers have to know."""
+
+    scale: dict[str, Any]
+    only: tuple[str, ...] | None = None
+    bank: str | None = None
+    code: dict[str, str] = {}
+
+
+class JobFile(_Bare):
+    """`job.json` of a cohort: its newest job, of which at first only the attempt is known."""
+
+    token: Annotated[str, Field(min_length=1)]
+    cohort: str = ""
+    executor: str = ""
+    id: str = ""
+    slot: str = ""
+    facts: dict[str, Any] = {}
+    started: Seconds = 0.0
+
+
+class EndedFile(_Bare):
+    """`ended.json` of a cohort: how its newest job ended, in the worker's words."""
+
+    token: str
+    kind: Ending
+    why: str = ""
+
+
+class FleetPlace(_Bare):
+    """A machine of a fleet."""
+
+    host: str
+    title: str = ""
+    slots: Count = 0
+    state: str = "up"
+
+
+class FleetJob(_Bare):
+    """A cohort that trains, as its driver sees it."""
+
+    cohort: str
+    slot: str = ""
+    attempt: Count = 1
+
+
+class FleetWaiting(_Bare):
+    """A cohort that waits, and the cohorts it waits for."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True, populate_by_name=True)
+
+    cohort: str
+    wanted: tuple[str, ...] = Field((), alias="for")
+
+
+class FleetFile(_Bare):
+    """`fleet.json` of an experiment: what its driver last saw."""
+
+    host: str = ""
+    on: str = "inline"
+    ended: bool = False
+    slots: Count = 1
+    places: tuple[FleetPlace, ...] = ()
+    running: tuple[FleetJob, ...] = ()
+    waiting: tuple[FleetWaiting, ...] = ()
+    waiting_count: Count = 0
+    over: dict[str, Count] = {}
+    failed: dict[str, str] = {}
+    busy_seconds: Seconds = 0.0
+    offered_seconds: Seconds = 0.0
 
 
 class TagsFile(_Bare):
@@ -212,6 +301,7 @@ class RunNumbers(_Kept):
     failure: str | None = None
     note: dict[str, Any] = {}
     rows: dict[str, Count] | None = None
+    run_id: str = ""
 
 
 class CommitNumbers(_Kept):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import secrets
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
@@ -22,9 +23,9 @@ from dtvg.config.sections import OPEN
 from dtvg.config.settings_path import differences
 from dtvg.errors import ConfigError, StoreError
 from dtvg.names import check_name
-from dtvg.records import RunState
+from dtvg.records import TABLES, RunState
 from dtvg.store import digests
-from dtvg.store.files import locked, read_json, replace_bytes, replace_json, sync_file
+from dtvg.store.files import check_own, locked, read_json, replace_bytes, replace_json, sync_file
 from dtvg.store.formats import (
     ProvenanceFile,
     SettingsDigests,
@@ -41,6 +42,10 @@ from dtvg.versions import Version, Versions
 
 NO_RUNS = ("cohorts", "mirrors")
 """Folders of an experiment that are no runs."""
+
+OF_EXPERIMENTS = {"experiment.yaml", "plan.json", "versions.json"}
+OF_RUNS = {"status.json", "provenance.json", "result.json"}
+"""Any of these shows that a folder is, or was, an experiment or a run."""
 
 
 @dataclass(frozen=True)
@@ -249,6 +254,28 @@ class ExperimentDir:
         return hold(self.path)
 
 
+def is_foreign(path: Path) -> bool:
+    """Whether a folder among experiments is somebody else's: no file of an experiment, no run.
+
+    Of a folder that cannot be looked into that is not said.
+    """
+    try:
+        names = set(os.listdir(path))
+        if names & OF_EXPERIMENTS:
+            return False
+        return not any(OF_RUNS & _names_in(path / n) for n in names if n[0] != ".")
+    except OSError:
+        return False
+
+
+def _names_in(path: Path) -> set[str]:
+    """Return what lies in a folder; nothing where it is a file."""
+    try:
+        return set(os.listdir(path))
+    except NotADirectoryError:
+        return set()
+
+
 def create_experiment(
     config: ExperimentConfig, runs_dir: Path, versions: Versions | None = None
 ) -> ExperimentDir:
@@ -282,6 +309,7 @@ def changing(path: Path) -> Iterator[None]:
     Raises:
         StoreError: the folder of experiments cannot be written.
     """
+    check_own(path.parent)
     with locked(path.parent / ".locks" / path.name):
         yield
 
@@ -297,7 +325,8 @@ def _create(experiment: ExperimentDir, config: ExperimentConfig, versions: Versi
                 f"settings ({changed}); choose another name (--set name=...) or another --runs-dir."
                 f"{_one_of_many(changed)}"
             )
-        if stored.logging.mirror != config.logging.mirror:
+        copied = stored.scale.mirror != config.scale.mirror
+        if copied or stored.logging.mirror != config.logging.mirror:
             check_unchanged(experiment, stored)
             _write_settings(experiment, config)
     else:
@@ -342,22 +371,12 @@ def check_unchanged(experiment: ExperimentDir, config: ExperimentConfig) -> None
     """
     found = digests.of_file(experiment.config_path)
     noted = _noted_digest(experiment)
-    for run in config.runs():
-        directory = experiment.run(run.name)
-        try:
-            content = directory.config_path.read_bytes()
-        except OSError:
-            continue  # not made yet, or to be written again
-        made = read_model(directory.provenance_path, ProvenanceFile)
-        wanted = None if made is None else made.config_sha256
-        digest = hashlib.sha256(content).hexdigest()
-        if content and wanted is not None and digest != wanted:
-            raise StoreError(
-                f"'{directory.config_path}' was changed after the run was made, so nothing was "
-                "trained. Restore it, or delete it: it is then written again from "
-                "experiment.yaml. For other settings fork the run (`dtvg runs fork "
-                f"{experiment.name}/{run.name} --set ...`)."
-            )
+    runs = {run.name: run for run in config.runs()}
+    for directory in experiment.runs():
+        run = runs.get(directory.name)
+        content, wanted = _as_written(directory, strict=run is not None)
+        if run is None:  # of Stage I, or added later with settings of its own
+            continue
         if (
             content
             and noted is not None
@@ -373,6 +392,36 @@ def check_unchanged(experiment: ExperimentDir, config: ExperimentConfig) -> None
             )
     if noted != found:
         _note_digest(experiment, found)
+
+
+def _as_written(run: RunDir, strict: bool) -> tuple[bytes, str | None]:
+    """Return a run's settings file and the digest that was noted for it.
+
+    Args:
+        run: its folder; without the file (not made yet, or to be written again) it is empty.
+        strict: also refuse where what made the run cannot be read.
+
+    Raises:
+        StoreError: the file differs from what was written, with the way out.
+    """
+    try:
+        content = run.config_path.read_bytes()
+        made = read_model(run.provenance_path, ProvenanceFile)
+    except OSError:
+        return b"", None
+    except StoreError:
+        if strict:
+            raise
+        return b"", None
+    wanted = None if made is None else made.config_sha256
+    if content and wanted is not None and hashlib.sha256(content).hexdigest() != wanted:
+        raise StoreError(
+            f"'{run.config_path}' was changed after the run was made, so nothing was trained. "
+            "Restore it, or delete it: it is then written again from experiment.yaml. For other "
+            f"settings fork the run (`dtvg runs fork {run.path.parent.name}/{run.name} --set "
+            "...`)."
+        )
+    return content, wanted
 
 
 def _noted_digest(experiment: ExperimentDir) -> str | None:
@@ -477,12 +526,28 @@ def add_run(
         content = config.to_yaml().encode()
         replace_bytes(run.config_path, content, durable=False)
         made = {**provenance(), "config_sha256": hashlib.sha256(content).hexdigest()}
+        kept = id_of(run) or ("" if _has_tables(run) else secrets.token_hex(8))
+        if kept:
+            made["run_id"] = kept
         replace_json(run.provenance_path, made, durable=False)
     elif _cannot_be_read(run.provenance_path, ProvenanceFile):
         replace_json(run.provenance_path, provenance(), durable=False)
     if _cannot_be_read(run.status_path, StatusFile):
         replace_json(run.status_path, {**identity_of(config), **_progress(run, config)}, False)
     return run
+
+
+def id_of(run: RunDir) -> str:
+    """Return what names a run in its own files, wherever its folder is moved; empty: not known."""
+    try:
+        found = read_model(run.provenance_path, ProvenanceFile)
+    except StoreError:
+        return ""
+    return "" if found is None else found.run_id or ""
+
+
+def _has_tables(run: RunDir) -> bool:
+    return any(run.table_dir(table).exists() for table in TABLES)
 
 
 def _cannot_be_read(path: Path, model: type[BaseModel]) -> bool:

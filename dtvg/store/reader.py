@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import functools
 import json
-from collections.abc import Mapping
+import os
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -29,7 +30,8 @@ from dtvg.store import digests
 from dtvg.store.cohorts import visible_parts
 from dtvg.store.files import read_json
 from dtvg.store.formats import ProvenanceFile, read_model, read_result
-from dtvg.store.layout import ExperimentDir, RunDir, load_experiment
+from dtvg.store.layout import ExperimentDir, RunDir, id_of, is_foreign, load_experiment
+from dtvg.store.state_files import PROMPTS_OF
 from dtvg.store.status import read_status
 from dtvg.store.tables import (
     BY_STEP,
@@ -135,8 +137,8 @@ class Experiment:
     problem: str | None = None
 
 
-def _stamp(path: Path) -> tuple[int, int]:
-    status = path.stat()
+def _stamp(path: Path | str) -> tuple[int, int]:
+    status = os.stat(path)
     return status.st_mtime_ns, status.st_size
 
 
@@ -158,19 +160,21 @@ def open_run(path: Path | str) -> Run:
         path: the run's folder.
     """
     run = RunDir(Path(path))
-    written = tuple(_stamped(p) for p in (run.status_path, run.result_path))
+    # names as text: of 10,000 runs pathlib takes most of the time
+    names = (f"{run.path}/status.json", f"{run.path}/result.json")
+    written = tuple(_stamped(name) for name in names)
     if None in written:  # not finished: the truth is not in its files alone
         return _open_run(run)
     return _open_finished(run, written)
 
 
-@functools.lru_cache(maxsize=8192)
+@functools.lru_cache(maxsize=32_768)
 def _open_finished(run: RunDir, written: tuple[tuple[int, int] | None, ...]) -> Run:
-    """Open a run whose files do not change any more, so that a list of 1,000 is quick."""
+    """Open a run whose files do not change any more, so that a list of 10,000 is quick."""
     return _open_run(run)
 
 
-def _stamped(path: Path) -> tuple[int, int] | None:
+def _stamped(path: Path | str) -> tuple[int, int] | None:
     try:
         return _stamp(path)
     except OSError:
@@ -282,17 +286,38 @@ def _expanded(path: Path, stamp: tuple[int, int] | None) -> Mapping[str, RunConf
     return {run.name: run for run in _experiment_config(path, stamp).runs()}
 
 
+def foreign_folders(runs_dir: Path | str) -> list[str]:
+    """Return the names of folders among experiments that are somebody else's."""
+    return [name for name in _folders(Path(runs_dir)) if is_foreign(Path(runs_dir) / name)]
+
+
+def foreign_sentence(names: Sequence[str]) -> str:
+    """Say that folders are left out; empty where there are none."""
+    if not names:
+        return ""
+    shown = ", ".join(f"'{name}'" for name in names[:5])
+    shown += f" and {len(names) - 5} more" if len(names) > 5 else ""
+    return f"Left out, since they are no experiments: {shown}."
+
+
+def _folders(root: Path) -> list[str]:
+    """Return the names of the folders in one, hidden ones left out; none where it is absent."""
+    try:
+        with os.scandir(root) as entries:
+            return sorted(e.name for e in entries if e.is_dir() and e.name[0] != ".")
+    except OSError:
+        return []
+
+
 def list_experiments(runs_dir: Path | str, with_runs: bool = True) -> list[Experiment]:
-    """Return the experiments in a folder, newest first.
+    """Return the experiments in a folder, newest first; folders of somebody else are left out.
 
     Args:
         runs_dir: folder of experiments; an absent one is empty.
         with_runs: also open their runs (status files only).
     """
-    try:
-        folders = [p for p in Path(runs_dir).iterdir() if p.is_dir() and p.name[0] != "."]
-    except OSError:
-        return []
+    folders = [Path(runs_dir) / name for name in _folders(Path(runs_dir))]
+    folders = [path for path in folders if not is_foreign(path)]
     made = sorted(folders, key=lambda p: (_stamped(p) or (0, 0))[0], reverse=True)
     if with_runs:
         return [open_experiment(path) for path in made]
@@ -308,15 +333,7 @@ def list_experiments(runs_dir: Path | str, with_runs: bool = True) -> list[Exper
 def list_runs(runs_dir: Path | str, experiment: str | None = None) -> list[Run]:
     """Return the runs of all experiments in a folder, or of one; reads status files only."""
     root = Path(runs_dir)
-    names = (
-        [experiment]
-        if experiment
-        else sorted(
-            (p.name for p in root.iterdir() if p.is_dir() and p.name[0] != "."),
-        )
-        if root.is_dir()
-        else []
-    )
+    names = [experiment] if experiment else [n for n in _folders(root) if not is_foreign(root / n)]
     return [open_run(run.path) for name in names for run in ExperimentDir(root / name).runs()]
 
 
@@ -443,6 +460,7 @@ def read_prompts(run: Run, which: str) -> dict[str, np.ndarray]:
             tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
             metadata = file.metadata() or {}
         digests.check_tensors(path, tensors, metadata)
+        _check_owner(run, path, metadata.get(PROMPTS_OF))
         return tensors
     except FileNotFoundError:
         raise StoreError(
@@ -451,6 +469,20 @@ def read_prompts(run: Run, which: str) -> dict[str, np.ndarray]:
         ) from None
     except (SafetensorError, OSError, ValueError, TypeError, MemoryError) as error:
         raise StoreError(f"'{path}' is damaged ({error}).") from None
+
+
+def _check_owner(run: Run, path: Path, owner: str | None) -> None:
+    """Refuse prompts of another run; a fork starts from a copy of its parent's.
+
+    Raises:
+        StoreError: they are another's.
+    """
+    own = id_of(run.directory)
+    if not owner or not own or owner == own:
+        return
+    if path.stem == "initial" and read_provenance(run).get("fork_of"):
+        return
+    raise StoreError(f"'{path}' holds the prompts of another run.")
 
 
 def read_inputs(experiment: Path, task: str) -> dict[str, str]:

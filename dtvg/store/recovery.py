@@ -21,7 +21,7 @@ import pyarrow as pa
 from dtvg.errors import StoreError
 from dtvg.records import TABLES
 from dtvg.store.files import sync_file, sync_folder
-from dtvg.store.layout import CohortDir, RunDir
+from dtvg.store.layout import CohortDir, RunDir, id_of
 from dtvg.store.state_files import read_state, reveal
 from dtvg.store.tables import (
     BY_STEP,
@@ -107,10 +107,13 @@ def _newest(cohort: CohortDir, runs: Mapping[str, RunDir]) -> Commit | None:
     hidden = [(path.with_name(f".{path.name}"), path) for path in finals]
     reveal([(h, f) for h, f in hidden if _inside(root, h) and h.exists()])
     for name, run in runs.items():
-        wanted = (content["meta"].get("runs", {}).get(name) or {}).get("rows")
+        noted = content["meta"].get("runs", {}).get(name) or {}
+        wanted = noted.get("rows")
+        if has_rows(run):
+            _check_owner(cohort.state_path, run, noted)
         if wanted is not None and has_rows(run):
             for table in TABLES:
-                _check_rows(run, table, int(wanted[table]))
+                _check_rows(run, table, int(wanted.get(table, 0)))
     return tensors, content["meta"]
 
 
@@ -128,8 +131,9 @@ def _before(cohort: CohortDir, runs: Mapping[str, RunDir], why: str) -> Commit:
         if name in meta.get("runs", {}) and has_rows(runs[name])
     }
     for name, (wanted, _) in kept.items():
+        _check_owner(cohort.before_path, runs[name], meta["runs"][name])
         for table in TABLES:
-            _check_rows(runs[name], table, int(wanted[table]))
+            _check_rows(runs[name], table, int(wanted.get(table, 0)))
     link = cohort.path / f".{cohort.state_path.name}.{secrets.token_hex(6)}.tmp"
     try:
         for name, run in runs.items():
@@ -150,20 +154,35 @@ def _before(cohort: CohortDir, runs: Mapping[str, RunDir], why: str) -> Commit:
     return tensors, {**meta, FELL_BACK: said}
 
 
+def _check_owner(path: Path, run: RunDir, noted: Mapping[str, Any]) -> None:
+    """Refuse a commit of another experiment's run of the same name.
+
+    Raises:
+        StoreError: it is one.
+    """
+    own, owner = id_of(run), noted.get("run_id")
+    if own and owner and own != owner:
+        raise StoreError(
+            f"'{path}' is the commit of another run named '{run.name}', so it is not gone on "
+            "with. Restore it from a copy, or move the run away with `dtvg runs delete "
+            f"{run.path.parent.name}/{run.name}` to train it again."
+        )
+
+
 def _check_rows(run: RunDir, table: str, wanted: int) -> None:
     """Read the first rows of a table and compare them with their digests.
 
     Raises:
         StoreError: some are missing or damaged.
     """
-    have, last = 0, 0
+    have, last, own = 0, 0, id_of(run)
     for part in cover(parts(run.table_dir(table))):
         if have >= wanted:
             return
         if part.first != last + 1:
             break
         try:
-            have, last = have + read_checked(part.path).num_rows, part.last
+            have, last = have + read_checked(part.path, own).num_rows, part.last
         except FileNotFoundError:
             break
     if have < wanted:
@@ -196,7 +215,7 @@ def _cut(run: RunDir, table: str, rows: int, step: int) -> None:
         kept = pa.Table.from_arrays(data.slice(0, left).columns, schema=schema_of(table))
         last = step if by_step else part.first + left - 1
         hidden = part.path.with_name(f".{part_name(part.first, last)}")
-        write_parquet(kept, hidden)
+        write_parquet(kept, hidden, id_of(run))
         sync_file(hidden)
         hidden.replace(part.path.with_name(part_name(part.first, last)))
         part.path.unlink(missing_ok=True)

@@ -15,6 +15,9 @@ from dtvg.store import digests
 from dtvg.store.files import sync_folder
 from dtvg.store.formats import CommitFile, checked
 
+PROMPTS_OF = "run_id"
+"""In the metadata of a file of prompts: whose they are (`run_id` of `provenance.json`)."""
+
 
 def load_state(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     """Return tensors and numbers of a commit's file.

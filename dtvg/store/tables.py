@@ -132,9 +132,21 @@ def cover(found: Iterable[Part]) -> list[Part]:
     return chosen
 
 
-def write_parquet(data: pa.Table, path: Path) -> None:
-    """Write a table as one zstd Parquet file with its digest; the caller renames and syncs."""
+RUN_ID = b"dtvg_run"
+"""In the metadata of a part file: whose rows it holds (`run_id` of `provenance.json`)."""
+
+
+def write_parquet(data: pa.Table, path: Path, run_id: str = "") -> None:
+    """Write a table as one zstd Parquet file with its digest; the caller renames and syncs.
+
+    Args:
+        data: the rows.
+        path: where.
+        run_id: whose rows they are; empty: as `data` says, or not known.
+    """
     metadata = {**(data.schema.metadata or {}), b"dtvg_digest": digests.of_table(data).encode()}
+    if run_id:
+        metadata[RUN_ID] = run_id.encode()
     made = data.replace_schema_metadata(metadata)
     pq.write_table(made, path, compression="zstd", compression_level=1, write_page_checksum=True)
 
@@ -160,15 +172,22 @@ def read_parquet(path: Path, columns: list[str] | None = None) -> pa.Table:
         raise StoreError(f"'{path}' is not a readable Parquet file ({why}).") from None
 
 
-def read_checked(path: Path) -> pa.Table:
+def read_checked(path: Path, run_id: str = "") -> pa.Table:
     """Read a part file and compare its rows with the digest it carries.
+
+    Args:
+        path: the file.
+        run_id: whose rows it should hold; empty: not known.
 
     Raises:
         FileNotFoundError: it is not there.
-        StoreError: it is damaged.
+        StoreError: it is damaged, or another run's.
     """
     data = read_parquet(path)
     metadata = data.schema.metadata or {}
+    owner = metadata.get(RUN_ID, b"").decode("ascii", "replace")
+    if owner and run_id and owner != run_id:
+        raise StoreError(f"'{path}' holds the rows of another run.")
     try:
         version = schema_version(data.schema)
     except ValueError:

@@ -35,7 +35,7 @@ from dtvg.store.formats import (
 )
 from dtvg.store.holds import history, overlay
 from dtvg.store.labels import check_file
-from dtvg.store.layout import ExperimentDir, RunDir
+from dtvg.store.layout import ExperimentDir, RunDir, id_of
 from dtvg.store.reader import Run, open_run, read_grams, read_prompts, read_table
 from dtvg.store.tables import cover, has_digest, parts, read_checked, schema_of, schema_version
 from dtvg.store.writer import kept_prompts
@@ -150,11 +150,11 @@ def _check_noted(run: Run) -> list[str]:
 def _check_files(run: RunDir, table: str) -> list[str]:
     """Check schemas and nulls of every part file, and that no two claim the same rows."""
     problems = []
-    found = visible_parts(run, table)
+    found, own = visible_parts(run, table), id_of(run)
     wanted = schema_of(table)
     for part in found:
         try:
-            data = read_checked(part.path)
+            data = read_checked(part.path, own)
         except StoreError as error:
             problems.append(str(error))
             continue

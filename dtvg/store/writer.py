@@ -31,9 +31,9 @@ from dtvg.errors import StoreError
 from dtvg.records import TABLES, RunResult
 from dtvg.store import digests
 from dtvg.store.files import json_text, replace_bytes, replace_json, sync_file, sync_folder
-from dtvg.store.layout import CohortDir, RunDir
+from dtvg.store.layout import CohortDir, RunDir, id_of
 from dtvg.store.recovery import recover
-from dtvg.store.state_files import read_state, reveal
+from dtvg.store.state_files import PROMPTS_OF, read_state, reveal
 from dtvg.store.tables import (
     BY_STEP,
     READING_ERRORS,
@@ -47,6 +47,7 @@ from dtvg.store.tables import (
     to_arrow,
     write_parquet,
 )
+from dtvg.store.usage import Meter
 
 log = logging.getLogger(__name__)
 
@@ -59,6 +60,7 @@ class RunWriter:
 
     def __init__(self, run: RunDir, config: RunConfig) -> None:
         self.run = run
+        self.run_id = id_of(run)
         self.compact_rows = config.logging.compact_rows
         self._logging = config.logging
         self._covered: dict[str, tuple[int, int]] = {}
@@ -136,6 +138,8 @@ class RunWriter:
             return
         arrays = {k: np.asarray(v, order="C") for k, v in tensors.items()}
         text = {k: v for k, v in metadata.items() if k != digests.KEY}
+        if self.run_id:
+            text[PROMPTS_OF] = self.run_id
         text[digests.KEY] = digests.of_tensors(arrays, digests.of_metadata(text))
         content = safetensors_bytes(arrays, metadata=text)
         replace_bytes(self.run.prompts_dir / f"{which}.safetensors", content)
@@ -195,6 +199,7 @@ class CohortWriter:
         self.cohort = cohort
         self.writers = dict(writers)
         self.guard = guard
+        self.meter = Meter(cohort)
         self._stale: list[Path] = []
 
     def snapshot(self, tensors: Mapping[str, np.ndarray], meta: Mapping[str, Any]) -> Snapshot:
@@ -203,7 +208,8 @@ class CohortWriter:
         runs = dict(meta.get("runs", {}))
         for name, writer in self.writers.items():
             if name in runs:
-                runs[name] = {**runs[name], "rows": dict(writer.rows)}
+                owner = {"run_id": writer.run_id} if writer.run_id else {}
+                runs[name] = {**runs[name], "rows": dict(writer.rows), **owner}
         return Snapshot(rows, tensors, {**meta, "runs": runs} if runs else meta)
 
     def commit(self, snapshot: Snapshot) -> None:
@@ -218,7 +224,7 @@ class CohortWriter:
                 for table, (first, last, data) in tables.items():
                     final = self.writers[name].run.table_dir(table) / part_name(first, last)
                     pending.append((final.with_name(f".{final.name}"), final))
-                    _write_hidden(data, pending[-1][0])
+                    _write_hidden(data, pending[-1][0], self.writers[name].run_id)
             self.guard()
             self._put_state(snapshot, [final for _, final in pending])
             reveal(pending)
@@ -232,6 +238,8 @@ class CohortWriter:
             self._stale += [hidden for hidden, _ in pending]
             raise
         self._tidy()
+        trained = snapshot.meta.get("runs", {})
+        self.meter.note({name: int(of["step"]) for name, of in trained.items() if "step" in of})
         for name, tables in snapshot.rows.items():
             for table in tables:
                 compact(self.writers[name].run, table, self.writers[name].compact_rows)
@@ -301,10 +309,10 @@ def count_rows(found: Sequence[Part]) -> int:
     return total
 
 
-def _write_hidden(data: pa.Table, hidden: Path) -> None:
+def _write_hidden(data: pa.Table, hidden: Path, run_id: str) -> None:
     """Write rows to a dot-prefixed file that no reader sees, and wait for the disk."""
     hidden.parent.mkdir(parents=True, exist_ok=True)
-    write_parquet(data, hidden)
+    write_parquet(data, hidden, run_id)
     sync_file(hidden)
 
 
@@ -412,14 +420,14 @@ def compact(run: RunDir, table: str, rows: int, everything: bool = False) -> int
         tried again with the next commit.
     """
     try:
-        return _compact(run.table_dir(table), table, rows, everything)
+        return _compact(run, table, rows, everything)
     except (OSError, StoreError, pa.ArrowException) as error:
         log.warning("'%s' stays in small files (%s)", run.table_dir(table), error)
         return 0
 
 
-def _compact(folder: Path, table: str, rows: int, everything: bool) -> int:
-    found = parts(folder)
+def _compact(run: RunDir, table: str, rows: int, everything: bool) -> int:
+    found, own = parts(run.table_dir(table)), id_of(run)
     kept = cover(found)
     for part in found:
         if part not in kept:
@@ -432,16 +440,16 @@ def _compact(folder: Path, table: str, rows: int, everything: bool) -> int:
         size = pq.read_metadata(part.path).num_rows
         if size >= rows:
             if everything:
-                merged += _merge(table, group)
+                merged += _merge(table, group, own)
             group, count = [], 0
             continue
         group.append(part)
         count += size
         if count >= rows:
-            merged += _merge(table, group)
+            merged += _merge(table, group, own)
             group, count = [], 0
     if everything:
-        merged += _merge(table, group)
+        merged += _merge(table, group, own)
     return merged
 
 
@@ -456,17 +464,17 @@ def _typed(data: pa.Table, schema: pa.Schema) -> pa.Table:
     return pa.Table.from_arrays(arrays, schema=schema)
 
 
-def _merge(table: str, group: list[Part]) -> int:
+def _merge(table: str, group: list[Part], own: str) -> int:
     """Write one file for a group of neighbours, then remove them."""
     if len(group) < 2:
         return 0
     folder = group[0].path.parent
     schema = schema_of(table)
-    data = pa.concat_tables([_typed(read_checked(p.path), schema) for p in group])
+    data = pa.concat_tables([_typed(read_checked(p.path, own), schema) for p in group])
     final = folder / part_name(group[0].first, group[-1].last)
     hidden = folder / f".merge-{final.name}"
     try:
-        write_parquet(data.replace_schema_metadata(schema.metadata), hidden)
+        write_parquet(data.replace_schema_metadata(schema.metadata), hidden, own)
         sync_file(hidden)
         hidden.replace(final)
         sync_folder(folder)

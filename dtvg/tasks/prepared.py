@@ -26,6 +26,7 @@ from typing import Any, overload
 import pyarrow as pa
 
 from dtvg import paths
+from dtvg.errors import DataError
 from dtvg.tasks.spec import Example, TaskSpec
 
 log = logging.getLogger(__name__)
@@ -363,14 +364,25 @@ def prune(spare: Path | None = None) -> list[Path]:
             break
         if entry.place != spare and now - entry.used > RECENT_S:
             remove(entry.place)
-            total -= entry.size
-            gone.append(entry.place)
+            if not entry.place.exists():
+                total -= entry.size
+                gone.append(entry.place)
     return gone
 
 
 def empty() -> list[Entry]:
-    """Remove every entry; return what was removed."""
+    """Remove every entry; return what was removed.
+
+    Raises:
+        DataError: the disk refuses.
+    """
     found = entries()
     for entry in found:
         remove(entry.place)
+    left = [entry for entry in found if entry.place.exists()]
+    if left:
+        raise DataError(
+            f"{len(left)} of {len(found)} entries cannot be removed, such as '{left[0].place}'; "
+            "make its folder writable."
+        )
     return found

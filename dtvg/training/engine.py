@@ -19,8 +19,10 @@ from dtvg import paths
 from dtvg.backbones.base import Backbone
 from dtvg.backbones.compiling import keep_in, repeated_layers
 from dtvg.config import DeviceConfig, ExperimentConfig
+from dtvg.errors import StoreError
 from dtvg.plan.graph import Plan
-from dtvg.store.files import read_json, replace_json
+from dtvg.store.files import replace_json
+from dtvg.store.formats import EngineFile, ProvenanceFile, read_model, read_whole
 from dtvg.store.layout import ExperimentDir
 from dtvg.versions import ENGINE, FIRST
 
@@ -89,20 +91,41 @@ class Engine:
 def recorded(experiment: ExperimentDir, config: DeviceConfig) -> Engine | None:
     """Return the engine an experiment was begun with; None: nothing of it is trained yet.
 
-    One that was begun before engines were recorded goes on as they computed then.
+    Where its file is gone the runs tell, which note it too. One that was begun before engines
+    were recorded goes on as they computed then.
+
+    Raises:
+        StoreError: the file is damaged.
     """
-    found = read_json(experiment.engine_path)
-    names = {field.name for field in dataclasses.fields(Engine)}
+    found = read_whole(
+        experiment.engine_path,
+        EngineFile,
+        "Restore it from a copy, or delete it: then the experiment goes on as its runs noted.",
+    )
+    if found is None:
+        found = _noted_with_runs(experiment)
     if found is not None:
-        return Engine(**{key: value for key, value in found.items() if key in names})
+        return Engine(**found.model_dump())
     if config.precision == "auto" or not any(c.state_path.exists() for c in experiment.cohorts()):
         return None
     return Engine(FIRST, config.precision)
 
 
+def _noted_with_runs(experiment: ExperimentDir) -> EngineFile | None:
+    """Return the engine that a run of an experiment was first computed with."""
+    for run in experiment.runs():
+        try:
+            made = read_model(run.provenance_path, ProvenanceFile)
+        except StoreError:
+            continue
+        if made is not None and made.engine is not None and not made.merged_from:
+            return made.engine
+    return None
+
+
 def record(experiment: ExperimentDir, engine: Engine) -> None:
     """Write down how an experiment is computed."""
-    if read_json(experiment.engine_path) is None:
+    if not experiment.engine_path.exists():
         replace_json(experiment.engine_path, as_json(engine))
 
 

@@ -26,7 +26,7 @@ def export(experiment: Experiment) -> None:
     st.header("The whole experiment", anchor=False)
     st.caption(
         "One .zip file with everything that was recorded, half-trained runs too, and the SHA-256 "
-        "of every file. It can be imported below, or with `dtvg runs import FILE.zip`."
+        "of every file. It can be imported on this page, or with `dtvg runs import FILE.zip`."
     )
     if st.button("Pack the experiment", icon=":material/inventory_2:", key="pack"):
         try:

@@ -23,6 +23,8 @@ def read() -> FleetInfo:
 def draw(info: FleetInfo) -> None:
     """Draw the tables that have rows."""
     st.markdown(info.sentence)
+    for problem in info.problems:
+        st.warning(problem)
     if info.drivers.empty and info.ended.empty:
         st.info(
             "`dtvg run FILE.yaml --on local` trains several cohorts at once, and so does Launch → "

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import numpy as np
 import streamlit as st
 
 from dtvg.analysis.run.groups import GroupInfo, transition_info
 from dtvg.analysis.run.trajectory import scale_info, trajectory_info
 from dtvg.errors import DtvgError
-from dtvg.figures import flows
+from dtvg.figures import flows, relations
 from dtvg.figures.groups import (
     combinations_figure,
     contribution_figure,
@@ -18,9 +19,28 @@ from dtvg.figures.groups import (
 )
 from dtvg.store.reader import Experiment, Run
 from dtvg.ui import cache, runs, show
+from dtvg.ui.chart import Click
 from dtvg.ui.story import story
 
 View = Callable[[Experiment, Run, bool], None]
+HOW_TO_READ = (
+    "A bar shows that the source is in the group; the stronger its colour, the more similar it is. "
+    "Dotted lines show changes of the group. Rows *truth* and *best subset*, where they are known: "
+    "the stronger, the more the group agrees with that set. Row *marks*: the best step (star), "
+    "evaluations, pins and bans, forks and resumes. A click explains the step."
+)
+
+
+def open_step(experiment: Experiment, run: Run, clicked: Click | None) -> None:
+    """Explain the step that was clicked in a timeline; nothing where no rule decides."""
+    at = None if clicked is None else clicked.x if clicked.at is None else clicked.at
+    explained = run.config is not None and run.config.method.has_source_vectors
+    if not isinstance(at, int | float) or not explained:
+        return
+    steps = cache.groups(run).steps
+    near = int(steps[int(np.argmin(np.abs(steps - at)))])
+    named = {"experiment": experiment.name, "run": run.name, "step": str(near)}
+    st.switch_page("pages/explain.py", query_params=named)
 
 
 def combinations(experiment: Experiment, run: Run, dark: bool) -> None:
@@ -134,6 +154,7 @@ def weights(experiment: Experiment, run: Run, dark: bool) -> None:
         "whatever its weight."
     )
     _negative(info, key, dark, order)
+    _relations(run, key, dark, order)
     st.header("Weight of each source in the merge", anchor=False)
     if not info.weighs:
         st.info(
@@ -149,6 +170,47 @@ def weights(experiment: Experiment, run: Run, dark: bool) -> None:
         f"{run.name}-weights",
     )
     st.caption(f"As `{run.method_name}` decides it: attention, gate or learned weight.")
+
+
+def _relations(run: Run, key: str, dark: bool, order: tuple[str, ...]) -> None:
+    """Show the task-relation matrix where the method learns one, and the rounds it came by."""
+    info = cache.relations(run)
+    if info is None:
+        return
+    st.header("Task-relation matrix", anchor=False)
+    show.figure(
+        relations.matrix_figure(info, dark),
+        f"relations-{key}",
+        f"How much each task takes from each other, at step {info.steps[-1]:,}",
+        info.table,
+        f"{run.name}-relations",
+    )
+    st.caption(
+        f"At step {info.steps[-1]:,}. Each row adds up to 100 %: what the task of the row takes "
+        "from itself and from the others. Rows of other targets are as they were last heard of."
+    )
+    show.figure(
+        relations.row_figure(info, dark, order),
+        f"relation-row-{key}",
+        f"What {info.target} takes from every task, over evaluations",
+        None,
+        f"{run.name}-relation-row",
+    )
+    if info.rounds.empty:
+        return
+    st.header("Rounds of exchange with runs on other targets", anchor=False)
+    show.figure(
+        relations.rounds_figure(info, dark),
+        f"rounds-{key}",
+        "How each other run was met in each round",
+        info.summary,
+        f"{run.name}-rounds",
+    )
+    st.caption(
+        "met: it was in step; ahead: it was further, its newest offer counts; ended: its last one; "
+        "stale: it was slower or dead, and an older offer counts; skipped: it left the round out "
+        f"(in the row of {info.target}: this run did); absent: nothing was heard of it yet."
+    )
 
 
 def _negative(info: GroupInfo, key: str, dark: bool, order: tuple[str, ...]) -> None:

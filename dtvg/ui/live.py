@@ -253,7 +253,7 @@ def _group(experiment: Experiment, run: Run) -> None:
         st.header("The group so far", anchor=False, help=show.formula("member", "group"))
         order = experiment.config.sources if experiment.config else info.sources
         show.figure(
-            timeline_figure(info, dark, order),
+            timeline_figure(info, dark, order, beside=cache.beside(run, experiment.runs)),
             f"live-group-{key}",
             "Membership of each source over steps",
             info.timeline,

@@ -69,12 +69,20 @@ def _partings(experiment: Experiment, run: Run, info: StoryInfo, key: str, other
     if not len(info.partings):
         st.info("No other seed has a recorded step in common with this run yet.")
         return
-    for row in info.partings.to_dict("records"):
+    alike = info.partings[info.partings["step"].isna()]
+    if len(alike):
+        st.markdown(_alike(sorted(int(seed) for seed in alike["seed"])))
+    for row in info.partings.drop(index=alike.index).to_dict("records"):
         step = row["for_good"] if pd.notna(row["for_good"]) else row["step"]
-        if pd.isna(step):
-            st.markdown(row["sentence"])
-        else:
-            _step(experiment, run, int(step), row["sentence"])
+        _step(experiment, run, int(step), row["sentence"])
     with st.expander(f"Numbers ({show.counted(len(info.partings), 'row')})"):
         table = info.partings.drop(columns="sentence")
         show.numbers(table, f"{run.name}-partings", f"partings-{key}")
+
+
+def _alike(seeds: list[int]) -> str:
+    """Say in one sentence which seeds never part."""
+    if len(seeds) == 1:
+        return f"Seed {seeds[0]} has the same group at every step."
+    named = f"{', '.join(map(str, seeds[:-1]))} and {seeds[-1]}"
+    return f"Seeds {named} have the same group at every step."

@@ -40,7 +40,9 @@ def test_addresses_stay_short_and_the_history_too(app: App, page: Page) -> None:
     expect(page).to_have_url(f"{page.url.split('&view')[0]}&view=Weights", timeout=WAIT)
     assert _entries(page) == before + 1
     page.go_back()
-    expect(page.get_by_text("Which sources were in the group, when")).to_be_visible(timeout=WAIT)
+    expect(page.get_by_text("Which sources were in the group, and when")).to_be_visible(
+        timeout=WAIT
+    )
     assert "view" not in page.url
 
     address = f"{app.url}/compare?experiment=rte-of-last-year"

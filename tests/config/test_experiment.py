@@ -10,6 +10,7 @@ import yaml
 from dtvg.config import ExperimentConfig, build_config, load_config, run_name, settings_path
 from dtvg.errors import ConfigError
 from dtvg.methods.specs import METHODS
+from dtvg.names import is_name
 from dtvg.plan import plan, stage_one_runs
 
 BASE = {"sources": ["sst2", "mnli"], "targets": ["rte"], "methods": ["none", "single", "dtvg"]}
@@ -65,6 +66,28 @@ def test_an_experiment_expands_to_targets_by_seeds_by_methods_without_the_target
 def test_long_names_stay_within_eighty_characters_and_apart() -> None:
     one, other = run_name("t" * 60, "m" * 60 + "a", 0), run_name("t" * 60, "m" * 60 + "b", 0)
     assert len(one) <= 80 and one != other
+
+
+@pytest.mark.parametrize("value", [1e19, 1e30, 5e-324, 0.1234567, 1e-5])
+def test_a_method_s_numbers_enter_names_or_are_refused_in_a_sentence(value: float) -> None:
+    def made(entry: dict) -> list[str]:
+        try:
+            return [run.name for run in build_config({**BASE, "methods": [entry]}).runs()]
+        except ConfigError as error:
+            assert len(str(error)) < 300 and "\n" not in str(error)
+            return []
+
+    for name, method in METHODS.items():
+        for field in set(method.model_fields) - {"name"}:
+            assert all(is_name(one) for one in made({"name": name, field: value}))
+    assert all(is_name(one) for one in made({"name": "tpv_sum", "coefficients": f"rte={value}"}))
+    assert "rte.dtvg-lr1e19.s0" in made({"name": "dtvg", "lr": 1e19})
+
+
+def test_two_entries_whose_runs_would_share_a_name_are_refused() -> None:
+    near = [{"name": "dtvg", "lr": 0.12345671}, {"name": "dtvg", "lr": 0.12345672}]
+    with pytest.raises(ConfigError, match="both named 'dtvg-lr0.123457'.*differ by more"):
+        build_config({**BASE, "methods": near})
 
 
 def test_the_plan_tunes_each_task_once_per_seed_and_every_mixture() -> None:

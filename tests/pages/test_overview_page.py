@@ -55,7 +55,7 @@ def _table(app: AppTest) -> Any:
     """Return the table; a run's name is a link, of which the name is what counts here."""
     table = app.dataframe[0].value
     if "run" in table:
-        assert all(table["run"].str.startswith("live?experiment="))
+        assert all(table["run"].str.startswith("run?experiment="))
         table = table.assign(run=table["run"].str.partition("&run=")[2])
     return table
 

@@ -17,20 +17,31 @@ import tempfile
 import traceback
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+from dtvg.analysis.overview import table as overview
+from dtvg.analysis.overview.fleet import fleet_info
+from dtvg.analysis.overview.progress import progress
 from dtvg.cli import main
 from dtvg.config import build_config
+from dtvg.config.people import people
+from dtvg.errors import DtvgError, StoreError
+from dtvg.mirrors import position
 from dtvg.plan.stored import lay_out
 from dtvg.records import TABLES
-from dtvg.store import trash
+from dtvg.scale.driver import last_place, worker_facts
+from dtvg.scale.ground import ended_words
+from dtvg.store import audit, trash
 from dtvg.store.bank import PromptBank
+from dtvg.store.files import replace_json
 from dtvg.store.labels import Labels, write_labels
-from dtvg.store.layout import ExperimentDir
-from dtvg.store.reader import open_run, read_prompts, read_table
+from dtvg.store.layout import ExperimentDir, load_experiment
+from dtvg.store.reader import Run, list_experiments, open_run, read_prompts, read_table
 from dtvg.testing.tiny_run import tiny_config
 from dtvg.training import procedures
+from dtvg.training.engine import recorded
 from tests.store import faults
 
 SMALL: dict[str, Any] = {
@@ -73,24 +84,48 @@ def train_killed(home: Path, parts: Path, at: int, note: Path | None = None) -> 
         note.write_text(str(seen["calls"]))
 
 
-def content(home: Path, name: str) -> dict[str, object]:
-    """Return everything of an experiment that means something, by place."""
+def content(home: Path, name: str, broken: set[str] | None = None) -> dict[str, object]:
+    """Return everything of an experiment that means something, by place.
+
+    Args:
+        home: where it lies.
+        name: the experiment's.
+        broken: gets the places that cannot be read; None: then an error.
+    """
     found: dict[str, object] = {}
+
+    def add(place: str, read: Callable[[], object]) -> None:
+        try:
+            found[place] = read()
+        except StoreError:
+            if broken is None:
+                raise
+            broken.add(place)
+
     for directory in ExperimentDir(home / "runs" / name).runs():
         run = open_run(directory.path)
         for table in TABLES:
-            rows = read_table(run, table).to_pandas().drop(columns=MEASURED, errors="ignore")
-            if table == "events":
-                rows = rows[~rows["kind"].isin(NOTES)]
-            found[f"{run.name}/{table}"] = rows.to_json(orient="values", double_precision=15)
+            add(f"{run.name}/{table}", partial(_rows, run, table))
         for which in ("initial", "best", "final"):
-            path = directory.prompts_dir / f"{which}.safetensors"
-            for key, value in read_prompts(run, which).items() if path.exists() else ():
-                found[f"{run.name}/{which}/{key}"] = (value.dtype.str, value.shape, value.tobytes())
+            add(f"{run.name}/{which}", partial(_tensors, run, which))
         result = None if run.result is None else {**run.result.__dict__, "seconds": 0}
         found[f"{run.name}/result"] = json.dumps(result, sort_keys=True)
         found[f"{run.name}/settings"] = None if run.config is None else run.config.to_yaml()
     return found
+
+
+def _rows(run: Run, table: str) -> str:
+    rows = read_table(run, table).to_pandas().drop(columns=MEASURED, errors="ignore")
+    if table == "events":
+        rows = rows[~rows["kind"].isin(NOTES)]
+    return str(rows.to_json(orient="values", double_precision=15))
+
+
+def _tensors(run: Run, which: str) -> object:
+    if not (run.directory.prompts_dir / f"{which}.safetensors").exists():
+        return None
+    tensors = read_prompts(run, which).items()
+    return {key: (value.dtype.str, value.shape, value.tobytes()) for key, value in tensors}
 
 
 def in_bank(home: Path) -> list[tuple[str, ...]]:
@@ -114,7 +149,7 @@ def damage(rng: random.Random, path: Path, others: list[Path]) -> str:
     old = path.read_bytes()
     if rng.random() < 0.3 or not old:
         return _bytes(rng, path, old, others)
-    if path.suffix == ".json":
+    if path.suffix == ".json" or path.parent.name == "control":
         return _json(rng, path, old)
     if path.suffix == ".yaml":
         return _yaml(rng, path, old)
@@ -186,8 +221,65 @@ READING = [
     ["runs", "list", "--all"], ["runs", "show", WHOLE], ["runs", "show", f"{WHOLE}/rte.dtvg.s0"],
     ["runs", "compare", WHOLE], ["runs", "trash"], ["queue", "list"], ["tasks", "list"],
     ["tasks", "show", "mine"], ["prompts", "list"], ["prompts", "verify"],
-    ["runs", "show", f"{HALF}/rte.dtvg.s0"], ["runs", "verify", HALF],
+    ["runs", "show", f"{HALF}/rte.dtvg.s0"], ["runs", "verify", HALF], ["fleet"],
+    ["runs", "story", f"{WHOLE}/rte.dtvg.s0"], ["claims", WHOLE], ["runs", "stop", WHOLE],
 ]  # fmt: skip
+TOKEN = "t1"
+
+
+def _told_to_a_worker(whole: ExperimentDir) -> None:
+    ended_words(whole.cohort("transfer-000"), TOKEN)
+    worker_facts(whole, "transfer-000", TOKEN)
+
+
+def _shown(whole: ExperimentDir) -> None:
+    found = list_experiments(whole.path.parent)
+    for row in overview.run_rows(found, everything=True):
+        row.value("state"), row.value("note")
+    for experiment in found:
+        progress(experiment)
+    fleet_info(whole.path.parent)
+
+
+CALLS: dict[str, Callable[[ExperimentDir], object]] = {
+    "where it trains": lambda whole: last_place(*load_experiment(whole.path)),
+    "worker": _told_to_a_worker,
+    "overview": _shown,
+    "engine": lambda whole: recorded(whole, load_experiment(whole.path)[1].device),
+    "people": lambda whole: (people(), list(audit.entries())),
+    "asked": lambda whole: [audit.told(run) for run in whole.runs()],
+    "mirror": lambda whole: [position.load(run, "tensorboard") for run in whole.runs()],
+}
+"""What pages, drivers and workers ask beside the commands."""
+OF_CALL = {
+    "scale.json": "where it trains", "job.json": "worker", "ended.json": "worker",
+    "engine.json": "engine", "people.yaml": "people", "audit.jsonl": "people",
+    "person.1": "asked", "tensorboard.json": "mirror",
+}  # fmt: skip
+"""What asks for a file that no command of the list asks for."""
+
+
+KINDS = [".json", ".json", ".json", ".yaml", ".parquet", ".safetensors"]
+"""Endings of the files that are damaged, by how often."""
+
+
+def _kind(path: Path) -> str:
+    """Return a file's ending; lines and requests count as JSON."""
+    return ".json" if path.suffix == ".jsonl" or path.parent.name == "control" else path.suffix
+
+
+def _format(path: Path) -> str:
+    """Return what tells formats apart: the name, of a table's parts the table's."""
+    return path.parent.name if path.name.startswith("part-") else path.name
+
+
+def chosen(rng: random.Random, files: list[Path]) -> Path:
+    """Return a file, each format of a kind as often as the others."""
+    kinds = {_kind(path) for path in files}
+    kind = rng.choice([one for one in KINDS if one in kinds])
+    of_kind = [path for path in files if _kind(path) == kind]
+    wanted = rng.choice(sorted({_format(path) for path in of_kind}))
+    return rng.choice([path for path in of_kind if _format(path) == wanted])
 
 
 @dataclass
@@ -200,6 +292,12 @@ class Tally:
     tracebacks: list[str] = field(default_factory=list)
     accepted: list[str] = field(default_factory=list)
     """Wrong acceptances."""
+
+
+def _said(error: BaseException) -> str:
+    where = traceback.extract_tb(error.__traceback__)[-1]
+    place = f"{Path(where.filename).name}:{where.lineno}"
+    return f"{type(error).__name__} {str(error)[:80]} ({place})"
 
 
 class Fuzz:
@@ -223,7 +321,7 @@ class Fuzz:
         self.files = sorted(
             p
             for p in self.home.rglob("*")
-            if p.suffix in (".json", ".yaml", ".parquet", ".safetensors") and p.is_file()
+            if _kind(p) in KINDS and p.is_file()
             and "cache" not in p.parts and "content" not in p.parts
         )  # fmt: skip
         self.wanted = content(self.home, WHOLE)
@@ -243,10 +341,36 @@ class Fuzz:
         job = {"id": "000001", "path": str(runs / WHOLE), "state": "done", "order": 1.0}
         (jobs / "000001.json").write_text(json.dumps(job))
         (jobs.parent / "settings.json").write_text('{"slots": {"cpu": 2}}')
+        self._of_a_driver(ExperimentDir(runs / WHOLE))
+        (self.home / "people.yaml").write_text(
+            "operators:\n  emails: [a@example.org]\nviewers:\n  groups: [b]\nlogin_hours: 12\n"
+        )
+        audit.append({"person": "a@example.org", "action": "stop"})
         (self.home / "tasks").mkdir(exist_ok=True)
         (self.home / "tasks" / "mine.csv").write_text("a,b\n" + "x y,good\nz,bad\n" * 20)
         text = 'files: {train: mine.csv}\ntext: "r: {a}"\nlabel: b\nlabels: [good, bad]\n'
         (self.home / "tasks" / "mine.yaml").write_text(text + "licence: none\n")
+
+    def _of_a_driver(self, whole: ExperimentDir) -> None:
+        """Write what drivers, workers, mirrors and people leave in an experiment."""
+        cohort, run = whole.cohort("transfer-000"), whole.run("rte.dtvg.s0")
+        scale = {"on": "local", "slots": 2}
+        place = {"scale": scale, "only": ["rte.dtvg.s0"], "bank": "b", "code": {"torch": "2"}}
+        job = {"cohort": cohort.id, "token": TOKEN, "executor": "local", "id": "7", "slot": "cpu"}
+        fleet = {
+            "host": "here", "on": "local", "ended": False, "slots": 2, "waiting_count": 1,
+            "places": [{"host": "here", "title": "2 cores", "slots": 2, "state": "up"}],
+            "running": [{"cohort": cohort.id, "slot": "cpu", "attempt": 1}], "over": {"done": 1},
+            "waiting": [{"cohort": "later", "for": [cohort.id]}], "failed": {"x": "why"},
+            "busy_seconds": 1.0, "offered_seconds": 2.0,
+        }  # fmt: skip
+        replace_json(whole.scale_path, place)
+        replace_json(whole.fleet_path, fleet)
+        replace_json(cohort.job_path, {**job, "facts": {"pid": 7}, "started": 1.0})
+        replace_json(cohort.ended_path, {"token": TOKEN, "kind": "done", "why": "", "host": "h"})
+        replace_json(run.control_dir / "person.1", {"sentence": "A person did this."})
+        reach = position.Reach(2, 1, 0.5)
+        position.save(run, "tensorboard", position.Position(key="k", done=reach, sending=reach))
 
     def copy(self, name: str) -> Path:
         """Return a fresh copy of the home."""
@@ -265,20 +389,15 @@ class Fuzz:
         except SystemExit as ended:
             status = int(ended.code or 0)
         except BaseException as error:  # noqa: BLE001 - that is what is counted
-            where = traceback.extract_tb(error.__traceback__)[-1]
-            tally.tracebacks.append(
-                f"{' '.join(argv)} after {what}: {type(error).__name__} {str(error)[:80]} "
-                f"({Path(where.filename).name}:{where.lineno})"
-            )
+            tally.tracebacks.append(f"{' '.join(argv)} after {what}: {_said(error)}")
             return None
         tally.seen["refused or named" if status else "went on"] += 1
         return status
 
     def one(self, rng: random.Random, tally: Tally, resume: float) -> None:
         """Damage one file, ask commands, and put the file back."""
-        kind = rng.choice([".json", ".json", ".yaml", ".parquet", ".safetensors"])
-        path = rng.choice([p for p in self.files if p.suffix == kind])
         changing = rng.random() < resume
+        path = chosen(rng, [p for p in self.files if not changing or "queue" not in p.parts])
         home = self.copy("trial") if changing else self.home
         target = home / path.relative_to(self.home)
         what = f"{path.relative_to(self.home)}: {damage(rng, target, self.files)}"
@@ -287,7 +406,7 @@ class Fuzz:
             if changing:
                 self._change(rng, tally, what, home)
             else:
-                self._read(rng, tally, what)
+                self._read(rng, tally, what, path.name)
         finally:
             shutil.copy2(self.root / "safe" / path.relative_to(self.home), path)
 
@@ -295,7 +414,23 @@ class Fuzz:
         """Keep a copy from which files are put back."""
         self.copy("safe")
 
-    def _read(self, rng: random.Random, tally: Tally, what: str) -> None:
+    def ask(self, name: str, tally: Tally, what: str) -> None:
+        """Ask as a page, a driver or a worker does."""
+        os.environ["DTVG_HOME"] = str(self.home)
+        whole = ExperimentDir(self.home / "runs" / WHOLE)
+        tally.commands += 1
+        try:
+            CALLS[name](whole)
+        except DtvgError:
+            tally.seen["refused or named"] += 1
+        except BaseException as error:  # noqa: BLE001 - that is what is counted
+            tally.tracebacks.append(f"{name} after {what}: {_said(error)}")
+        else:
+            tally.seen["went on"] += 1
+
+    def _read(self, rng: random.Random, tally: Tally, what: str, name: str) -> None:
+        for call in {OF_CALL.get(name, "overview"), rng.choice(sorted(CALLS))}:
+            self.ask(call, tally, what)
         verified = self.command(["runs", "verify", WHOLE], tally, what, self.home)
         for argv in rng.sample(READING, 1):
             self.command(argv, tally, what, self.home)

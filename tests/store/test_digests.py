@@ -17,6 +17,7 @@ from dtvg.records import RunResult
 from dtvg.store import digests
 from dtvg.store.bank import PromptBank
 from dtvg.store.layout import ExperimentDir, RunDir, check_unchanged, load_experiment
+from dtvg.store.reader import open_run, read_prompts
 from dtvg.store.recovery import FELL_BACK
 from dtvg.store.tables import parts, read_checked, to_arrow, write_parquet
 from dtvg.store.verify import verify_run, written_before_digests
@@ -100,8 +101,18 @@ def _bit_of_last_part(trial: Trial) -> None:
     _flip(path, path.stat().st_size // 3)
 
 
+def _last_part_of_another(trial: Trial) -> None:
+    mine, others = (trial.runs[name].table_dir("steps") for name in faults.NAMES)
+    shutil.copy(parts(others)[-1].path, parts(mine)[-1].path)
+
+
+def _state_of_another(trial: Trial) -> None:
+    shutil.copy(Trial(trial.root / "other").cohort.state_path, trial.cohort.state_path)
+
+
 DAMAGES = [
     _bit_of_state, _missing_tensor, _no_state, _no_last_part, _no_last_evals, _bit_of_last_part,
+    _last_part_of_another, _state_of_another,
 ]  # fmt: skip
 
 
@@ -117,6 +128,24 @@ def test_a_damaged_newest_commit_falls_back_to_the_one_before(trial: Trial, dama
         assert set(rows["events"]["step"]) == {5} == set(rows["evals"]["step"])
     again, meta = trial.recover()
     assert meta["step"] == 5 and FELL_BACK not in meta and again.keys() == tensors.keys()
+
+
+def test_a_whole_file_of_another_run_is_damage(trial: Trial) -> None:
+    mine, other = (trial.runs[name] for name in faults.NAMES)
+    for name in faults.NAMES:
+        tensors = {"mixed_prompt": np.full((2, 2), len(name), dtype=np.float32)}
+        trial.writers[name].write_prompts("initial", tensors, {"run": name})
+    before = verify_run(mine.path)
+    shutil.copy(other.prompts_dir / "initial.safetensors", mine.prompts_dir)
+    with pytest.raises(StoreError, match="prompts of another run"):
+        read_prompts(open_run(mine.path), "initial")
+    shutil.copy(parts(other.table_dir("evals"))[0].path, parts(mine.table_dir("evals"))[0].path)
+    told = sorted(set(verify_run(mine.path)) - set(before))
+    assert ["evals" in t or "initial" in t for t in told] == [True, True], told
+    made = json.loads(mine.provenance_path.read_text())
+    mine.provenance_path.write_text(json.dumps({**made, "run_id": None}))  # as in older folders
+    assert read_prompts(open_run(mine.path), "initial")["mixed_prompt"].shape == (2, 2)
+    assert verify_run(mine.path) == before
 
 
 def test_rows_merged_beyond_the_older_commit_are_cut(trial: Trial) -> None:

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import save
 
+from dtvg.cli import main
 from dtvg.errors import StoreError
 from dtvg.records import RunState
 from dtvg.store.bank import PromptBank, TaskPrompt
@@ -128,6 +129,25 @@ def test_files_of_strangers_in_a_runs_folder_are_passed_over(runs: Path) -> None
     assert verify_run(run) == []
     assert read_table(open_run(run), "steps").num_rows == 20
     assert len(list_experiments(runs)) == 1
+
+
+def test_a_folder_of_somebody_else_is_nobody_s_run(
+    runs: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (runs / "wandb" / "run-1" / "files").mkdir(parents=True)
+    (runs / "wandb" / "run-1" / "config.yaml").write_text("a: 1")
+    (runs / "empty").mkdir()
+    shutil.copytree(runs / "trial", runs / "lost")
+    (runs / "lost" / "experiment.yaml").unlink()  # still ours
+    shutil.copytree(runs / "lost", runs / "bare")
+    for name in ("plan.json", "versions.json"):
+        (runs / "bare" / name).unlink(missing_ok=True)
+    assert {r.experiment for r in list_runs(runs)} == {"trial", "lost", "bare"}
+    assert {e.name for e in list_experiments(runs)} == {"trial", "lost", "bare"}
+    assert main(["runs", "list", "--runs-dir", str(runs)]) == 0
+    said = capsys.readouterr().out.strip().splitlines()
+    assert said[-1] == "Left out, since they are no experiments: 'empty', 'wandb'."
+    assert not any("wandb" in line for line in said[:-1])
 
 
 def test_a_folder_without_a_status_is_shown_as_no_run(runs: Path) -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from dtvg.config import DataConfig
+from dtvg.errors import DataError
 from dtvg.tasks import files, prepared, reading
 from dtvg.tasks.catalogue import find_task
 from dtvg.tasks.reading import TaskData, load_task
@@ -184,10 +185,20 @@ def test_what_an_ended_process_left_half_made_is_removed_after_a_day(own_home: P
     assert prepared.entries() == []
 
 
-def test_everything_can_be_removed(rte_folder: Write, own_home: Path) -> None:
+def _refuse(*_: object) -> None:
+    raise OSError(30, "Read-only file system")
+
+
+def test_everything_can_be_removed_or_it_is_said(
+    rte_folder: Write, own_home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     data = rte_folder()
     again("rte", data)
     entry("tokens", "t", "v", 0)
+    with monkeypatch.context() as read_only:
+        read_only.setattr(Path, "rename", _refuse)
+        with pytest.raises(DataError, match="2 of 2 entries cannot be removed"):
+            prepared.empty()
     assert len(prepared.empty()) == 2
     assert prepared.entries() == [] and len(again("rte", data).train) == 8
 

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from dtvg.errors import DtvgError, StoreError
+from dtvg.errors import DtvgError
 from dtvg.store.bank import PromptBank
 from dtvg.store.layout import ExperimentDir
 from dtvg.store.verify import verify_run
@@ -49,6 +49,7 @@ class Lives:
         for _ in range(rng.choice([1, 1, 2])):
             self._kill(home, rng.random() * self.seconds)
         what = _damage(home, rng)
+        finished = _is_of_finished(home, what)
         note = home / "note"
 
         def go_on() -> None:
@@ -67,10 +68,15 @@ class Lives:
         runs = ExperimentDir(home / "runs" / WHOLE).runs()
         problems = [problem for run in runs for problem in verify_run(run.path)]
         problems += [p for p in PromptBank(home / "prompts").check().values() if p]
-        if _content(home) == self.wanted and in_bank(home) == self.bank:
+        broken: set[str] = set()
+        found = content(home, WHOLE, broken)
+        differs = {place for place in self.wanted if found.get(place) != self.wanted[place]}
+        if not differs and in_bank(home) == self.bank:
             return "equal" if not problems else "equal, and verify says what is missing"
         assert problems, f"another history, and verify says nothing, after {what}"
-        return "verify says what is damaged"
+        assert differs <= _place(what), f"{differs} came of {what}"
+        assert finished or not differs, f"{differs} of a run that went on, after {what}"
+        return "a file of a finished run is damaged, verify says so, nothing came of it"
 
     def _kill(self, home: Path, seconds: float) -> None:
         child = os.fork()
@@ -84,12 +90,23 @@ class Lives:
         os.waitpid(child, 0)
 
 
-def _content(home: Path) -> dict[str, object] | None:
-    """Return what an experiment holds; None where a file of it cannot be read."""
-    try:
-        return content(home, WHOLE)
-    except StoreError:
-        return None
+def _is_of_finished(home: Path, what: str) -> bool:
+    """Whether a damaged file belongs to a run that had finished, or to none."""
+    path = home / what.partition(": ")[0]
+    run = next((p for p in path.parents if p.parent.name == WHOLE), None)
+    return run is None or path.name == "result.json" or (run / "result.json").exists()
+
+
+def _place(what: str) -> set[str]:
+    """Return what a damaged file itself holds of a run, as `content` names it."""
+    path = Path(what.partition(": ")[0])
+    if "runs" not in path.parts or len(path.parts) < 4:
+        return set()
+    run, inner = path.parts[2], path.parts[3:]
+    if inner[0] == "prompts":
+        return {f"{run}/{path.stem}"}
+    named = {"result.json": "result", "config.yaml": "settings"}
+    return {f"{run}/{named.get(inner[0], inner[0])}"}
 
 
 def _damage(home: Path, rng: random.Random) -> str:

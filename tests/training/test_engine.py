@@ -14,6 +14,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from dtvg.backbones import decoding
 from dtvg.config import DeviceConfig, build_config
+from dtvg.errors import StoreError
 from dtvg.store.bank import PromptBank
 from dtvg.store.files import read_json, replace_json
 from dtvg.store.fork import fork
@@ -162,7 +163,14 @@ def test_an_experiment_keeps_the_engine_it_was_begun_with(
     assert {prompt.precision for prompt in bank.list()} == {"bfloat16"}
     child = fork(open_run(run.path), at=2)
     assert recorded(child, config.device) == kept
-    made.engine_path.unlink()  # as experiments of before look
+    made.engine_path.write_text('{"version": "x"}')
+    with pytest.raises(StoreError, match="engine.json'.*'version'.*Restore it"):
+        recorded(made, config.device)
+    made.engine_path.unlink()
+    assert recorded(made, config.device) == kept  # the runs note it too
+    for one in made.runs():  # as experiments of before look
+        noted = read_json(one.provenance_path)
+        replace_json(one.provenance_path, {k: v for k, v in noted.items() if k != "engine"})
     old = config.device.model_copy(update={"precision": "float32"})
     assert recorded(made, old) == Engine(1, "float32")
     replace_json(made.engine_path, {**read_json(child.engine_path), "later": 1})

@@ -14,10 +14,12 @@ from typing import Any
 
 import pandas as pd
 
-from dtvg.store.files import read_json
-from dtvg.store.layout import ExperimentDir
+from dtvg.errors import StoreError
+from dtvg.store.formats import FleetFile, ProcessFile, read_model
+from dtvg.store.layout import CohortDir, ExperimentDir, RunDir
 from dtvg.store.liveness import FRESH_SECONDS, age_of, look
 from dtvg.store.processes import ProcessId
+from dtvg.store.status import as_written
 
 COLUMNS = {
     "drivers": (
@@ -51,6 +53,8 @@ class FleetInfo:
     machines: pd.DataFrame
     ended: pd.DataFrame
     """Cohorts that did not end well, and why."""
+    problems: tuple[str, ...] = ()
+    """One sentence for each file that holds something else than it should."""
 
     @property
     def sentence(self) -> str:
@@ -73,6 +77,7 @@ class _Rows:
     waiting: list[tuple[Any, ...]] = field(default_factory=list)
     machines: list[tuple[Any, ...]] = field(default_factory=list)
     ended: list[tuple[Any, ...]] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
 
 
 def fleet_info(runs_dir: Path, experiments: Sequence[str] | None = None) -> FleetInfo:
@@ -91,81 +96,87 @@ def fleet_info(runs_dir: Path, experiments: Sequence[str] | None = None) -> Flee
         if experiments is None or name in experiments:
             _look_at(ExperimentDir(runs_dir / name), rows)
     made = {k: pd.DataFrame(getattr(rows, k), columns=list(c)) for k, c in COLUMNS.items()}
-    return FleetInfo(**made)
+    return FleetInfo(**made, problems=tuple(rows.problems))
 
 
 def _look_at(experiment: ExperimentDir, rows: _Rows) -> None:
     """Add the rows of one experiment; one that nobody drives and that is at rest has none."""
-    told = read_json(experiment.fleet_path) or {}
+    try:
+        told = read_model(experiment.fleet_path, FleetFile)
+    except StoreError as error:
+        told = None
+        rows.problems.append(f"{error} It is passed over; its driver writes it anew.")
     sign = look(experiment.path)
-    there = _working(experiment, told)
-    if sign.held is False and not there and (not told or told.get("ended")):
-        if told.get("failed"):
-            rows.ended += [(experiment.name, k, v) for k, v in dict(told["failed"]).items()]
+    there = _working(experiment, told or FleetFile())
+    if sign.held is False and not there and (told is None or told.ended):
+        if told is not None:
+            rows.ended += [(experiment.name, k, v) for k, v in told.failed.items()]
         return
     rows.working += there
+    told = told or FleetFile()
     driver = sign.holder.host if sign.held and sign.holder else ""
     state = "driven" if sign.held else ("unknown" if sign.held is None else "no driver")
-    over = dict(told.get("over") or {})
-    offered = float(told.get("offered_seconds") or 0)
     rows.drivers.append(
         (
             experiment.name,
-            str(told.get("on") or "inline"),
+            told.on,
             state,
-            int(told.get("slots") or 1),
+            told.slots or 1,
             len(there),
-            int(told.get("waiting_count") or 0),
-            int(sum(over.values())),
-            float(told.get("busy_seconds") or 0) / offered if offered else None,
-            driver or str(told.get("host") or ""),
+            told.waiting_count,
+            sum(told.over.values()),
+            told.busy_seconds / told.offered_seconds if told.offered_seconds else None,
+            driver or told.host,
         )
     )
-    for one in told.get("waiting") or []:
-        what = ", ".join(one.get("for") or []) or "a free slot"
-        rows.waiting.append((experiment.name, str(one.get("cohort")), what))
+    for one in told.waiting:
+        rows.waiting.append((experiment.name, one.cohort, ", ".join(one.wanted) or "a free slot"))
     busy: dict[str, int] = {}
     for row in there:
         busy[row[4]] = busy.get(row[4], 0) + 1
-    for place in told.get("places") or []:
-        host = str(place.get("host"))
-        free = (experiment.name, host, str(place.get("title")), int(place.get("slots") or 0))
-        rows.machines.append((*free, busy.get(host, 0), str(place.get("state"))))
-    rows.ended += [(experiment.name, k, v) for k, v in dict(told.get("failed") or {}).items()]
+    for place in told.places:
+        free = (experiment.name, place.host, place.title, place.slots)
+        rows.machines.append((*free, busy.get(place.host, 0), place.state))
+    rows.ended += [(experiment.name, k, v) for k, v in told.failed.items()]
 
 
-def _working(experiment: ExperimentDir, told: dict[str, Any]) -> list[tuple[Any, ...]]:
+def _working(experiment: ExperimentDir, told: FleetFile) -> list[tuple[Any, ...]]:
     """Return a row per cohort that trains, or of which that cannot be told."""
-    jobs = {str(job.get("cohort")): job for job in told.get("running") or []}
+    jobs = {job.cohort: job for job in told.running}
     found = []
     for folder in experiment.cohorts():
-        process = read_json(folder.process_path)
+        process = _process_of(folder)
         if process is None:
             continue
-        of_cohort = process.get("lease_of") == "cohort"
+        of_cohort = process.lease_of == "cohort"
         held = look(folder.path if of_cohort else experiment.path).held
         age = age_of(folder.process_path)
         if held is False or (not of_cohort and (age is None or age > FRESH_SECONDS)):
             continue
-        names = [str(name) for name in process.get("runs") or []]
-        said = [read_json(experiment.run(name).status_path) or {} for name in names]
-        total = sum(int(s.get("total_steps") or 0) for s in said)
-        done = sum(int(s.get("step") or 0) for s in said)
-        job, who = jobs.get(folder.id, {}), ProcessId.read(process)
-        device = next((str(s["device"]) for s in said if s.get("device")), "")
+        states = [as_written(RunDir(experiment.path / Path(name).name)) for name in process.runs]
+        said = [state for state in states if state is not None]
+        total = sum(state.total_steps for state in said)
+        job, who = jobs.get(folder.id), ProcessId.read(process.model_dump())
         found.append(
             (
                 experiment.name,
                 folder.id,
-                len(names),
-                done / total if total else 0.0,
+                len(process.runs),
+                sum(state.step for state in said) / total if total else 0.0,
                 who.host,
-                device,
+                next((state.device for state in said if state.device), ""),
                 who.job or f"process {who.pid}",
-                str(job.get("slot") or ""),
-                int(job.get("attempt") or 1),
+                job.slot if job else "",
+                job.attempt if job else 1,
                 "training" if held else "unknown",
                 age,
             )
         )
     return found
+
+
+def _process_of(folder: CohortDir) -> ProcessFile | None:
+    try:
+        return read_model(folder.process_path, ProcessFile)
+    except StoreError:
+        return None  # no process that can be looked for

@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import Literal
 
 from dtvg.analysis.compare.scores import SUBJECT
+from dtvg.errors import StoreError
 from dtvg.records import RunState
-from dtvg.store.files import read_json
+from dtvg.store.formats import PlanFile, read_model
 from dtvg.store.layout import ExperimentDir
 from dtvg.store.reader import Experiment, Run
 
@@ -134,8 +135,8 @@ def _planned(path: Path) -> tuple[tuple[str, tuple[str, ...]], ...]:
 
 @functools.lru_cache(maxsize=256)
 def _read(path: Path, written: int) -> tuple[tuple[str, tuple[str, ...]], ...]:
-    content = read_json(path) or {}
     try:
-        return tuple((str(c["id"]), tuple(map(str, c["runs"]))) for c in content["cohorts"])
-    except (KeyError, TypeError):
+        found = read_model(path, PlanFile)
+    except StoreError:  # a resume says what is wrong
         return ()
+    return () if found is None else tuple((c.id, tuple(c.runs)) for c in found.cohorts)

@@ -125,6 +125,26 @@ def overlap(member: Bools, right: Bools) -> dict[str, Floats]:
         }
 
 
+def right_sets(
+    best: BestSubset | None, target: str, sources: Sequence[str], truth: Truth | None = None
+) -> dict[str, Subset]:
+    """Return the sets of sources that are right for a target, by what says so.
+
+    Args:
+        best: from `best_subset`.
+        target: whose sources.
+        sources: those a run could choose from.
+        truth: from `read_truth`, if there is one.
+    """
+    found: dict[str, Subset] = {}
+    if best is not None:
+        found[ORACLE] = best.subset
+    known = (truth or {}).get(target, {})
+    if known and all(s in known for s in sources):
+        found[TRUTH] = frozenset(s for s in sources if known[s] == "helpful")
+    return found
+
+
 def quality_info(
     groups: Sequence[GroupInfo],
     runs: Sequence[Run],
@@ -142,12 +162,7 @@ def quality_info(
     target = groups[0].target
     sources = groups[0].sources
     best = best_subset(everyone, target)
-    references: dict[str, Subset] = {}
-    if best is not None:
-        references[ORACLE] = best.subset
-    known = (truth or {}).get(target, {})
-    if known and all(s in known for s in sources):
-        references[TRUTH] = frozenset(s for s in sources if known[s] == "helpful")
+    references = right_sets(best, target, sources, truth)
     rows, curves = [], []
     for name, subset in references.items():
         right = np.array([s in subset for s in sources])

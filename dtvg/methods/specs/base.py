@@ -14,6 +14,7 @@ from typing import Any, ClassVar, Literal, Self
 from pydantic import Field, model_validator
 
 from dtvg.methods.specs.rates import ENTRY_FIELDS, RATE_FIELDS, TUNED, OwnRates, Rated, Tuned
+from dtvg.names import number_in_name
 from dtvg.rule.types import RuleSettings
 
 Subset = tuple[str, ...]
@@ -297,6 +298,18 @@ class MethodConfig(Rated):
         """Return sources this configuration names; they must be among the experiment's."""
         return ()
 
+    def exchanges_with(self, target: str) -> Subset:
+        """Return other targets of the experiment whose runs of the same seed, with these very
+        settings, tell each other what they learn while they train.
+
+        Args:
+            target: of the run.
+
+        Returns:
+            Nothing for nearly every method. A method that exchanges does so on every target.
+        """
+        return ()
+
     def expand(self, sources: Subset) -> tuple[MethodConfig, ...]:
         """Return the configurations this one stands for on a target with these sources.
 
@@ -409,4 +422,4 @@ def _in_letters(value: Any) -> str:
     """Write a setting's value in the letters a name may have."""
     if isinstance(value, tuple | list):
         return "_".join(_in_letters(entry) for entry in value)
-    return f"{value:g}" if isinstance(value, float) else str(value).lower()
+    return number_in_name(value) if isinstance(value, float) else str(value).lower()

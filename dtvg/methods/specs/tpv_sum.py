@@ -13,6 +13,7 @@ from pydantic import BeforeValidator, Field, model_validator
 
 from dtvg.methods.specs.base import Kind, MethodConfig
 from dtvg.methods.specs.rates import PLAIN
+from dtvg.names import number_in_name
 
 OWN = "target"
 """Stands for the target's own vector among the coefficients."""
@@ -95,8 +96,10 @@ class TpvSum(MethodConfig):
     def label(self) -> str:
         """The name, how vectors are combined, each coefficient and rate, in a name's letters."""
         parts: list[str] = [self.name, *([self.combine] if self.combine != "best_pair" else [])]
-        parts += [f"{name}{value:g}" for name, value in self.parsed.items()]
-        return "-".join([*parts, *(f"{k.replace('_', '')}{v:g}" for k, v in self.given.items())])
+        parts += [f"{name}{number_in_name(value)}" for name, value in self.parsed.items()]
+        for key, value in self.given.items():
+            parts.append(f"{key.replace('_', '')}{number_in_name(value)}")
+        return "-".join(parts)
 
     def named_sources(self) -> tuple[str, ...]:
         """Sources that must be among the experiment's."""

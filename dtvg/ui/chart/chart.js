@@ -68,6 +68,14 @@ function companions(place, name) {
   return [...all].filter((other) => other !== place && other.data);
 }
 
+// Where along the horizontal axis the pointer is: of a bar, `x` tells only its end.
+function pointedAt(place, point, event) {
+  const axis = point.xaxis;
+  if (!axis?.p2d || !event) return null;
+  const at = axis.p2d(event.clientX - place.getBoundingClientRect().left - axis._offset);
+  return Number.isFinite(at) ? at : null;
+}
+
 // A name at the end of a line hides and shows that line, as an entry of a legend does.
 const END = "line end ";
 
@@ -105,7 +113,8 @@ function draw(Plotly, place, data, figure, setTriggerValue) {
     place.on("plotly_click", (event) => {
       if (!place.dataset.clicks) return;
       const point = event.points[0];
-      setTriggerValue("clicked", { x: point.x, y: point.y, custom: point.customdata ?? null });
+      const at = pointedAt(place, point, event.event);
+      setTriggerValue("clicked", { x: point.x, y: point.y, custom: point.customdata ?? null, at });
     });
     place.on("plotly_clickannotation", (event) => toggle(Plotly, place, event.annotation.name));
     if (data.link) follow(place, data.link);

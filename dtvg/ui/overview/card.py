@@ -147,8 +147,9 @@ def _timeline(experiment: Experiment, target: str) -> None:
     info, dark, order = cache.groups(run), is_dark(), runs.order_of(experiment, run)
     if not len(info.steps):
         return
-    drawer = cache.drawer((cache.stamp(run, "sources", "steps"), dark, tuple(order), "small"))
-    figure = drawer(_small, info, dark, order)
+    beside = cache.beside(run, experiment.runs)
+    drawer = cache.drawer((cache.stamp(run), id(beside), dark, tuple(order), "small"))
+    figure = drawer(_small, info, dark, order, None, beside)
     said = f"When each source was in the group of {run.name}, step by step"
     chart(
         figure,
@@ -160,7 +161,7 @@ def _timeline(experiment: Experiment, target: str) -> None:
 
 def _small(*arguments: object) -> object:
     made = timeline_figure(*arguments)  # type: ignore[arg-type]
-    rows = len(arguments[0].sources)  # type: ignore[attr-defined]
+    rows = len(made.layout.yaxis.categoryarray)
     made.update_layout(height=44 + SHORT * rows, margin={"l": 56, "r": 8, "t": 6, "b": 34})
     made.update_xaxes(title_text="in the group at step", title_standoff=2)
     made.update_yaxes(tickfont_size=11)

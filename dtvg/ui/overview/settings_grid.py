@@ -53,7 +53,9 @@ def draw(rows: Sequence[RunRow]) -> None:
         "settings-importance",
     )  # fmt: skip
     st.header("All runs", anchor=False)
-    st.caption("A line is a run. Drag along an axis to keep only the runs that pass there.")
+    st.caption(
+        "A line is a run, the darker the higher its score. The filter above keeps some of them."
+    )
     show.figure(
         draw_grid.parallel_figure(info, dark),
         f"parallel-{place}",
