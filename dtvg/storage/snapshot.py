@@ -28,7 +28,7 @@ IDENTITY = "storage.json"
 TEXTS = ("status.json", "process.json", "job.json", "ended.json", "lease.json")
 """Files that change all the time: they stand in the manifest itself."""
 SKIPPED = (IDENTITY,)
-RUN_FOLDERS = ("prompts",)
+RUN_FOLDERS = ("prompts", "offers")
 """Folders of a run, beside its tables."""
 
 
@@ -100,7 +100,8 @@ def _take_run(root: Path, run: RunDir, stage: Path, taken: Snapshot) -> None:
         _take_any(root, path, stage, taken)
     for name in RUN_FOLDERS:
         for path in _files(run.path / name):
-            _take_any(root, path, stage, taken)
+            if path.name[0] != "." and path.is_file() and not path.is_symlink():
+                _keep(root, path, stage, taken)
 
 
 def _files(folder: Path) -> list[Path]:
