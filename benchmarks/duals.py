@@ -57,6 +57,9 @@ def train(folder: Path) -> None:
         config = config_of(*setting)
         if len(finished(folder, config)) < len(config.runs()):
             run_experiment(create_experiment(config, folder))
+        if len(finished(folder, config)) < len(config.runs()):
+            print(f"{config.name} was stopped, or some of its runs failed")
+            return
         print(config.name, {n: r.result.test_score for n, r in finished(folder, config).items()})
         show(folder)
 
