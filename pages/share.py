@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from functools import partial
-
 import streamlit as st
 
 from dtvg import report
-from dtvg.figures import images
 from dtvg.store.reader import Experiment, Run
 from dtvg.ui import address, exchange, runs
 from dtvg.ui.page import page
@@ -81,18 +78,7 @@ def _built(experiment: Experiment, run: Run | None, views: tuple[str, ...], word
         icon=":material/download:",
         on_click="ignore",
     )
-    st.download_button(
-        f"Download {name}.pdf",
-        partial(images.printed, text),
-        f"{name}.pdf",
-        "application/pdf",
-        icon=":material/picture_as_pdf:",
-        on_click="ignore",
-        disabled=not images.browser(),
-        help="Printed by a browser on this machine when you ask for it, which takes seconds."
-        if images.browser()
-        else "No Chromium or Chrome is installed; open the HTML report and print it.",
-    )
+    exchange.as_pdf(text, name)
 
 
 def _links(experiment: Experiment, run: Run | None) -> None:

@@ -22,6 +22,7 @@ AROUND = tuple(p for f in ("benchmarks", "tests", "tools") for p in (ROOT / f).r
 DISTRIBUTIONS = {
     "array_api_compat": "array-api-compat",
     "import_linter": "import-linter",
+    "markdown_it": "markdown-it-py",
     "mlflow": "mlflow-skinny",
     "pynvml": "nvidia-ml-py",
     "pytest_timeout": "pytest-timeout",

@@ -6,6 +6,7 @@ Messages name experiments, runs and numbers, never rows of data or passwords. do
 from __future__ import annotations
 
 import contextlib
+import importlib
 import json
 import os
 import smtplib
@@ -95,9 +96,7 @@ def password(user: str) -> str:
     if given:
         return given
     with contextlib.suppress(Exception):  # no key ring, a locked one, or not installed
-        import keyring
-
-        return keyring.get_password(KEYRING, user) or ""
+        return importlib.import_module("keyring").get_password(KEYRING, user) or ""
     return ""
 
 

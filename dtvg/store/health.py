@@ -253,7 +253,7 @@ def _changed(run: Run) -> tuple[Any, ...]:
         return (run.step, run.result is not None)
 
 
-@functools.lru_cache(maxsize=4096)
+@functools.lru_cache(maxsize=32_768)
 def _read_marks(path: Path, changed: tuple[Any, ...]) -> tuple[Mark, ...]:
     run = open_run(path)
     try:

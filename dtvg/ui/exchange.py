@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from functools import partial
 from pathlib import Path
 
 import streamlit as st
@@ -10,6 +11,7 @@ import streamlit as st
 from dtvg import paths
 from dtvg.errors import DtvgError
 from dtvg.exchange import experiments
+from dtvg.figures import images
 from dtvg.store.files import size_text
 from dtvg.store.layout import ExperimentDir
 from dtvg.store.reader import Experiment
@@ -54,6 +56,22 @@ def _packed(experiment: Experiment) -> tuple[bytes, int]:
                 f"`dtvg runs export {experiment.name} --to {experiment.name}.zip`."
             )
         return to.read_bytes(), made.files
+
+
+def as_pdf(text: str, name: str) -> None:
+    """Offer a report as PDF."""
+    st.download_button(
+        f"Download {name}.pdf",
+        partial(images.printed, text),
+        f"{name}.pdf",
+        "application/pdf",
+        icon=":material/picture_as_pdf:",
+        on_click="ignore",
+        disabled=not images.browser(),
+        help="Printed by a browser on this machine when you ask for it, which takes seconds."
+        if images.browser()
+        else "No Chromium or Chrome is installed; open the HTML report and print it.",
+    )
 
 
 def bring() -> None:

@@ -7,6 +7,7 @@ import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import streamlit as st
 
@@ -189,7 +190,20 @@ def upload() -> None:
         sent = st.form_submit_button("Import", icon=":material/upload:")
     if not sent:
         return
-    packed = any(file.name.lower().endswith(".zip") for file in files or [])
+    _import(files or [], initial, task, backbone or "", part)
+
+
+def _import(files: Sequence[Any], initial: Any, task: str, backbone: str, part: str) -> None:
+    """Import what was given, or say what is missing.
+
+    Args:
+        files: as uploaded.
+        initial: the file of the initial prompt, or None.
+        task: as typed.
+        backbone: as typed or chosen; empty: as the adapter says.
+        part: as typed.
+    """
+    packed = any(file.name.lower().endswith(".zip") for file in files)
     if not files or not (task.strip() or packed):
         st.error("Choose the prompt's files and name its task, then press Import.")
         return
@@ -204,7 +218,7 @@ def upload() -> None:
                 (folder / Path(file.name).name).write_bytes(file.getvalue())
             single = len(files) == 1
             path = folder / Path(files[0].name).name if single else folder
-            options = _options(task, backbone or "", part)
+            options = _options(task, backbone, part)
             if initial is not None:
                 start = Path(place) / f"initial{Path(initial.name).suffix}"
                 start.write_bytes(initial.getvalue())
