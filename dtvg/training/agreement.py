@@ -128,11 +128,14 @@ def asked_of(
         return moved["mixed_prompt"]
     dtype = moved["mixed_prompt"].dtype
     start = read_prompts(run, "initial")
-    inputs = {
-        name: torch.as_tensor(start[name])[None].to(device, dtype)
+    init, target_prompt, source_vectors = (
+        torch.as_tensor(start[name])[None].to(device, dtype)
         for name in ("init", "target_prompt", "source_vectors")
-    }
-    state = method.prepare(Inputs(**inputs, source_names=(config.sources,), seeds=(config.seed,)))
+    )
+    names, seeds = (config.sources,), (config.seed,)
+    state = method.prepare(
+        Inputs(init, target_prompt, source_vectors, source_names=names, seeds=seeds)
+    )
     return Composer(method, with_parameters(state, moved))
 
 

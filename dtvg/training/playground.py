@@ -160,7 +160,14 @@ def _composed(run: Run, config: RunConfig, tensors: Mapping[str, np.ndarray]) ->
         inputs = {name: torch.as_tensor(start[name])[None].float() for name in names}
     except (DtvgError, KeyError):
         return None  # a thinned log keeps the best prompts alone
-    own = Inputs(**inputs, source_names=(config.sources,), seeds=(config.seed,))
+    own = Inputs(
+        inputs["init"],
+        inputs["target_prompt"],
+        inputs["source_vectors"],
+        source_names=(config.sources,),
+        seeds=(config.seed,),
+        targets=(config.target,),
+    )
     moved = {name: torch.as_tensor(value) for name, value in tensors.items()}
     state = with_parameters(method.prepare(own), moved)
     if HELD not in state.memory:

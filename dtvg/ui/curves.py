@@ -136,7 +136,8 @@ def choose_view(chosen: Sequence[Run]) -> View:
 def _off(names: list[str], keys: Mapping[str, str]) -> list[str]:
     """Draw a switch for each run; return the keys of those that are off."""
     back = {key: name for name, key in keys.items()}
-    address.recall("off", address.several(list(back)), [])
+    none: list[str] = []
+    address.recall("off", address.several(list(back)), none)
     before = [key for key in st.session_state.pop("off", []) if key in back]
     place = f"shown-{hash(tuple(names))}"
     if st.session_state.get("off-was") != before or place not in st.session_state:
@@ -168,7 +169,8 @@ def _smoothing() -> float:
 
 def _log_panels(panels: list[str]) -> list[str]:
     """Draw which panels have a logarithmic vertical axis."""
-    address.recall("logy", address.several(panels), [])
+    none: list[str] = []
+    address.recall("logy", address.several(panels), none)
     chosen = st.pills(
         "Logarithmic y", panels, selection_mode="multi", key="logy", format_func=title_of
     )

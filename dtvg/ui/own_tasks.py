@@ -233,7 +233,8 @@ def _labels(look: FileLook, label: str, digest: str) -> dict[str, str]:
 
 def users_of(name: str) -> tuple[list[str], list[str]]:
     """Return the experiments that name a task: those not finished, and the others."""
-    going, done = [], []
+    going: list[str] = []
+    done: list[str] = []
     for experiment in list_experiments(paths.runs()):
         config = experiment.config
         if config is not None and name in (*config.sources, *config.targets):

@@ -27,7 +27,8 @@ def _state(row: RunRow) -> tuple[object, ...]:
 
 def draw(rows: Sequence[RunRow]) -> None:
     """Show importance, parallel coordinates and a slice of the runs that are filtered."""
-    score = runs.choose("Score", SCORES, "by-score") or SCORES[0]
+    chosen = runs.choose("Score", SCORES, "by-score")
+    score = next((one for one in SCORES if one == chosen), SCORES[0])
     info = _info(tuple(r for r in rows if r.run.role == "transfer"), score)
     if not len(info.table):
         st.info(f"None of these runs has a {score} score yet.", icon=":material/info:")
