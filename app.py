@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import streamlit as st
 
-from dtvg.ui import notify, people
+from dtvg.ui import look, notify, page, people
 
 PAGES: dict[str, list[tuple[str, str, str]]] = {
     "Experiments": [
         ("pages/overview.py", "Overview", ":material/table_rows:"),
         ("pages/launch.py", "Launch", ":material/play_circle:"),
         ("pages/live.py", "Live", ":material/monitoring:"),
+        ("pages/run.py", "Run", ":material/description:"),
         ("pages/fleet.py", "Fleet", ":material/dns:"),
     ],
     "Understand": [
         ("pages/groups.py", "Groups", ":material/view_timeline:"),
         ("pages/explain.py", "Explain", ":material/help_center:"),
+        ("pages/curves.py", "Curves", ":material/stacked_line_chart:"),
         ("pages/compare.py", "Compare", ":material/leaderboard:"),
+        ("pages/playground.py", "Playground", ":material/forum:"),
     ],
     "Material": [
         ("pages/tasks.py", "Tasks", ":material/dataset:"),
@@ -32,14 +35,11 @@ ICON = """<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 24 24">
 <circle cx="12" cy="20.5" r="2.5"/></g></svg>"""
 # drawn here, so that no icon is fetched from another machine
 
-CLOSER = "<style>.stMainBlockContainer { padding-top: 3rem; }</style>"
-# without it a hand's breadth above every title is empty
-
 
 def main() -> None:
     """Choose the page and run it."""
     st.set_page_config(page_title="DTVG workbench", page_icon=ICON, layout="wide")
-    st.html(CLOSER)
+    st.html(look.sheet(page.is_dark()))
     sections = {
         section: [
             st.Page(file, title=title, icon=icon, default=file == "pages/overview.py")

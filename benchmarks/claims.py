@@ -1,40 +1,52 @@
-"""How often the claims err: verdicts on simulated runs without an effect, or with just the margin.
+"""How often the claims err: verdicts on simulated runs of which it is known what is true.
 
-Right and wrong answers are drawn; each run has its own skill, each example its own difficulty,
-each target its own lead. The functions are those of `dtvg.analysis.claims`, below the store.
-Writes the table of docs/claims.md.
+Each claim is simulated true, false, undecidable, without an effect and with just the margin, on one
+target and on several. Right and wrong answers are drawn; each run has its own skill, each example
+its own difficulty, each target its own lead. The functions are those of `dtvg.analysis.claims`,
+below the store. Verdicts are counted in benchmarks/results/claims.json; docs/claims.md shows them.
 
-    python -m benchmarks.claims                # about half an hour on one core
-    python -m benchmarks.claims --trials 40    # a look
+    python -m benchmarks.claims                   # adds trials to every row until 200, then ends
+    python -m benchmarks.claims --trials 40       # a look
+    python -m benchmarks.claims --only "(c)"      # rows of one claim
 """
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Iterator, Sequence
+import json
+import zlib
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import cache
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 
 from dtvg.analysis import statistics
 from dtvg.analysis.claims import best_group, changing, harming, predicting, regret
-from dtvg.analysis.claims.claim import CONTRADICTED, SUPPORTED, judged
+from dtvg.analysis.claims.claim import CANNOT_TELL, CONTRADICTED, SUPPORTED, judged
 from dtvg.analysis.claims.effects import Effect, Part, of_evidence, of_seeds, smallest, summed
 from dtvg.analysis.claims.halves import evidences, halves
 from dtvg.analysis.claims.info import MARGIN, MARGIN_OF_CHANGE, MARGIN_OF_CORRELATION
 from dtvg.analysis.claims.searched import Searched
 from dtvg.analysis.compare import examples
 
-PAGE = Path(__file__).resolve().parents[1] / "docs" / "claims.md"
+ROOT = Path(__file__).resolve().parents[1]
+PAGE, COUNTS = ROOT / "docs" / "claims.md", ROOT / "benchmarks" / "results" / "claims.json"
 SPREAD, BETWEEN = 0.02, 0.02
 """Standard deviation of the skill of runs, and of the lead between targets."""
-SIZES = ((1, 3, 200), (1, 5, 200), (4, 3, 200))
+SIZES = ((4, 3, 200), (1, 5, 200), (1, 3, 200))
 """Targets, seeds, examples."""
-STEPS = ((1, 3, 300), (1, 5, 300), (4, 3, 300))
+STEPS = ((4, 3, 300), (1, 5, 300), (1, 3, 300))
 """Targets, seeds, steps."""
-SOURCES_ALONE = ((1, 5, 0), (4, 3, 0), (8, 3, 0))
+SOURCES_ALONE = ((4, 3, 0), (1, 5, 0), (8, 3, 0))
 """Targets and seeds, eight sources each."""
+FALSE, NO_EFFECT, OPEN, AT_MARGIN, TRUE = "false", "no effect", "undecidable", "at margin", "true"
+TRUTHS = {FALSE: -0.1, NO_EFFECT: 0.0, OPEN: MARGIN / 2, AT_MARGIN: MARGIN, TRUE: 0.12}
+"""What is true → the effect in points 0..1; undecidable lies between 0 and the margin, where
+neither verdict would be wrong and none can be expected."""
+BATCH = 10
+"""Trials between two writings."""
 Floats = np.ndarray
 Judge = Callable[[np.random.Generator, int, int, int, float], str]
 """(random numbers, targets, seeds, examples, true effect) → verdict."""
@@ -102,7 +114,7 @@ def best(rng: np.random.Generator, targets: int, seeds: int, count: int, true: f
     made = []
     for i, (hard, lead) in enumerate(_targets(rng, targets, count)):
         worth = np.zeros(17)
-        worth[1], worth[5] = 0.04, 0.04 + true + lead
+        worth[1], worth[5] = 0.08, 0.08 + true + lead
         made.append(best_group.effects_of(_searched(rng, i, hard, seeds, worth)[0]))
     parts = {part.name: part for part in best_group.gathered(made)}
     return judged(best_group.summary_of(parts, whole=True), MARGIN)
@@ -123,29 +135,43 @@ def lead_of_group(
     rng: np.random.Generator, targets: int, seeds: int, count: int, true: float
 ) -> str:
     """(g): pairs differ by chance, and the run is as good as their mean."""
-    effects = []
+    made: dict[str, list[Effect]] = {regret.LEAD: [], regret.ROOM: []}
     for i, (hard, lead) in enumerate(_targets(rng, targets, count)):
         worth = np.append(rng.normal(scale=0.03, size=16), 0.0)
         worth[16] = worth[5:11].mean() + true + lead
         one, own = _searched(rng, i, hard, seeds, worth)
         sizes = {s: np.array([0, 0, 1.0, 0, 0]) for s in range(seeds)}
         tables = regret.tables_of(one, own, range(seeds), sizes) or {}
-        known = evidences({regret.LEAD: tables[regret.LEAD]}, range(seeds), i)
-        effects.append(of_evidence(str(i), known[regret.LEAD]))
-    return judged(summed(effects), MARGIN)
+        for name, evidence in evidences({n: tables[n] for n in made}, range(seeds), i).items():
+            made[name].append(of_evidence(str(i), evidence))
+    flat = not summed(made[regret.ROOM]).low > 0
+    return regret.verdict_of(summed(made[regret.LEAD]), flat, MARGIN)
 
 
 def harm(rng: np.random.Generator, targets: int, seeds: int, count: int, true: float) -> str:
-    """(e): two other methods and the dynamic group all lie 4 points below no transfer."""
-    effects = []
+    """(e): two other methods lie 12 points below no transfer, the dynamic group so many less."""
+    return _harm(rng, targets, seeds, count, true, depth=0.12)
+
+
+def harmless(rng: np.random.Generator, targets: int, seeds: int, count: int, true: float) -> str:
+    """(e): nobody lies below no transfer, so there is nothing to lose."""
+    return _harm(rng, targets, seeds, count, true, depth=0.0)
+
+
+def _harm(
+    rng: np.random.Generator, targets: int, seeds: int, count: int, true: float, depth: float
+) -> str:
+    made: dict[str, list[Effect]] = {"lead": [], "lost": []}
     for i, (hard, lead) in enumerate(_targets(rng, targets, count)):
-        base = np.array([0.6, 0.56 + true + lead, 0.56, 0.56])
-        made = answers(rng, skills(rng, base, seeds), count, hard)
+        base = np.array([0.6, 0.6 - depth + true + lead, 0.6 - depth, 0.6 - depth])
+        right = answers(rng, skills(rng, base, seeds), count, hard)
         choosing = halves(count, i)
-        lost = [harming.losses(made[:, k] - made[:, 0], choosing) for k in (1, 2, 3)]
-        known = evidences({"": (lost[1] + lost[2]) / 2 - lost[0]}, range(seeds), i)
-        effects.append(of_evidence(str(i), known[""]))
-    return judged(summed(effects), MARGIN)
+        lost = [harming.losses(right[:, k] - right[:, 0], choosing) for k in (1, 2, 3)]
+        others = (lost[1] + lost[2]) / 2
+        known = evidences({"lead": others - lost[0], "lost": others}, range(seeds), i)
+        for name, evidence in known.items():
+            made[name].append(of_evidence(str(i), evidence))
+    return harming.verdict_of(summed(made["lead"]), summed(made["lost"]), MARGIN)
 
 
 def _walks(kind: str) -> Judge:
@@ -177,72 +203,176 @@ def _moved(rng: np.random.Generator, kind: str, start: Floats, steps: int) -> Fl
     return start + np.array(path)
 
 
-def _predicted(both: float) -> Judge:
-    """(c): both similarities tell as much of the gains: nothing, or something."""
+def turned(rng: np.random.Generator, share: float, steps: int) -> Floats:
+    """Draw similarities `[steps 6]` that go straight to places in another order, shaking."""
+    start = np.arange(6) / 2
+    end = rng.permutation(start)
+    progress = np.linspace(0, share, steps)[:, None]
+    return start + progress * (end - start) + 0.2 * rng.normal(size=(steps, 6))
+
+
+def turning(rng: np.random.Generator, targets: int, seeds: int, count: int, true: float) -> str:
+    """(b): rankings go elsewhere, by so much beyond noise that is forgotten."""
+    share = share_for(true) if true > 0 else 0.0
+    found: dict[str, list[Effect]] = {changing.FORGOTTEN: [], changing.ADDED: []}
+    for i in range(targets):
+        walks = [changing.walk(turned(rng, share, count), s, 100) for s in range(seeds)]
+        for noise, effects in found.items():
+            by_seed = {w.seed: w.excess(changing.RANKING, noise) for w in walks if w}
+            effects.append(of_seeds(str(i), by_seed))
+    summary = changing.between_extremes([summed(each) for each in found.values()])
+    return judged(summary, MARGIN_OF_CHANGE)
+
+
+@cache
+def share_for(wanted: float) -> float:
+    """Return how far rankings must go so that they move by `wanted` on average."""
+
+    def mean(share: float) -> float:
+        rng = np.random.default_rng(5)
+        walks = (changing.walk(turned(rng, share, 300), 0, 1) for _ in range(200))
+        moved = [w.excess(changing.RANKING, changing.FORGOTTEN) for w in walks if w]
+        return float(np.mean(moved))
+
+    return _solved(mean, wanted, 0.0, 4.0)
+
+
+def _solved(mean: Callable[[float], float], wanted: float, low: float, high: float) -> float:
+    """Return where an increasing function reaches a value, by halving."""
+    for _ in range(12):
+        middle = (low + high) / 2
+        low, high = (middle, high) if mean(middle) < wanted else (low, middle)
+    return (low + high) / 2
+
+
+def drawn(rng: np.random.Generator, seeds: int, vectors: float, prompts: float) -> list[Floats]:
+    """Draw two similarities and the gains `[S 8]`: how much each tells of their worth."""
+    worth = rng.normal(size=8)
+    seen = [strength * worth + rng.normal(size=8) for strength in (vectors, prompts)]
+    gains = worth + rng.normal(scale=0.5, size=8) + rng.normal(scale=0.3, size=(seeds, 8))
+    return [*(x + rng.normal(scale=0.3, size=(seeds, 8)) for x in seen), gains]
+
+
+def _predicted(prompts: float) -> Judge:
+    """(c): the prompts tell something of the gains, the vectors so much more or less."""
 
     def judge(rng: np.random.Generator, targets: int, seeds: int, count: int, true: float) -> str:
+        vectors = prompts if not true else strength_for(prompts, true)
+        names, place = tuple("abcdefgh"), tuple(range(seeds))
         effects = []
         for i in range(targets):
-            worth = rng.normal(size=8)
-            seen = [both * worth + rng.normal(size=8) for _ in range(2)]
-            vectors, prompts = (x + rng.normal(scale=0.3, size=(seeds, 8)) for x in seen)
-            gains = worth + rng.normal(scale=0.5, size=8) + rng.normal(scale=0.3, size=(seeds, 8))
-            names, place = tuple("abcdefgh"), tuple(range(seeds))
-            one = predicting.Measured(str(i), names, place, vectors, prompts, gains)
+            one = predicting.Measured(str(i), names, place, *drawn(rng, seeds, vectors, prompts))
             effects.append(predicting.effects_of(one)[predicting.DIFFERENCE])
         return judged(summed(effects), MARGIN_OF_CORRELATION)
 
     return judge
 
 
-CASES: dict[str, tuple[Judge, Sequence[tuple[int, int, int]], bool]] = {
-    "(a) a pair and a source are best": (best, SIZES, True),
-    "(a) all subsets are alike": (flat, SIZES, True),
-    "(b) similarities shake": (_walks("shakes"), STEPS, False),
-    "(b) they wander": (_walks("wanders"), STEPS, False),
-    "(b) they wander and come back": (
-        _walks("comes back"), STEPS, False,
-    ),
-    "(c) neither similarity tells": (_predicted(0.0), SOURCES_ALONE, False),
-    "(c) both tell as much": (_predicted(1.0), SOURCES_ALONE, False),
-    "(d) five equal methods": (contests, SIZES, True),
-    "(e) all lose 4 points": (harm, SIZES, True),
-    "(f) two equal methods": (contest, SIZES, True),
-    "(g) as good as chance": (lead_of_group, SIZES, True),
+@cache
+def strength_for(prompts: float, wanted: float) -> float:
+    """Return how much vectors must tell so that correlations differ by `wanted` on average."""
+
+    def mean(vectors: float) -> float:
+        rng = np.random.default_rng(6)
+        made = [drawn(rng, 1, vectors, prompts) for _ in range(4000)]
+        columns = [np.concatenate(x) for x in zip(*made, strict=True)]
+        first, second, gains = map(statistics.average_ranks, columns)
+        apart = statistics.correlation(first, gains) - statistics.correlation(second, gains)
+        return float(np.mean(apart))
+
+    return _solved(mean, wanted, -6.0, 6.0)
+
+
+OF_CHANGE = {
+    FALSE: 0.0, OPEN: MARGIN_OF_CHANGE / 2, AT_MARGIN: MARGIN_OF_CHANGE, TRUE: 0.25,
 }  # fmt: skip
-"""What is true → how to judge it, sizes, and whether an effect of just the margin is tried."""
+OF_CORRELATION = {
+    FALSE: -0.6, NO_EFFECT: 0.0, OPEN: MARGIN_OF_CORRELATION / 2,
+    AT_MARGIN: MARGIN_OF_CORRELATION, TRUE: 0.6,
+}  # fmt: skip
+NOTHING = {NO_EFFECT: 0.0}
+Case = tuple[Judge, Sequence[tuple[int, int, int]], Mapping[str, float]]
+CASES: dict[str, Case] = {
+    "(a) a pair against a source, both clearly best": (best, SIZES, TRUTHS),
+    "(a) one pair against subsets that are alike": (flat, SIZES, TRUTHS),
+    "(b) similarities shake": (_walks("shakes"), STEPS, NOTHING),
+    "(b) they wander": (_walks("wanders"), STEPS, NOTHING),
+    "(b) they wander and come back": (_walks("comes back"), STEPS, NOTHING),
+    "(b) rankings go elsewhere": (turning, STEPS, OF_CHANGE),
+    "(c) prompts tell nothing": (_predicted(0.0), SOURCES_ALONE, OF_CORRELATION),
+    "(c) prompts tell something": (_predicted(1.0), SOURCES_ALONE, {
+        k: v for k, v in OF_CORRELATION.items() if k not in (FALSE, TRUE)
+    }),
+    "(d) against four equal methods": (contests, SIZES, TRUTHS),
+    "(e) the others lose 12 points": (harm, SIZES, TRUTHS),
+    "(e) nobody loses": (harmless, SIZES, NOTHING),
+    "(f) against one method": (contest, SIZES, TRUTHS),
+    "(g) against random pairs": (lead_of_group, SIZES, TRUTHS),
+}  # fmt: skip
+"""What is simulated → how to judge it, sizes, and the effects tried."""
 
 
-def rates(trials: int) -> Iterator[pd.DataFrame]:
-    """Simulate case by case, the smallest sizes first; rates of wrong verdicts, 0..1, so far."""
-    rows: dict[tuple[int, int], dict[str, object]] = {}
+def key_of(name: str, size: Sequence[int], truth: str) -> str:
+    """Return under which key a cell is counted."""
+    return f"{name} | {' '.join(map(str, size))} | {truth}"
+
+
+def cells(only: str = "") -> Iterator[tuple[str, Judge, tuple[int, int, int], float]]:
+    """Key, judge, size and true effect of every cell, the first size first."""
     for at in range(3):
-        for number, (name, (judge, sizes, at_margin)) in enumerate(CASES.items()):
-            size = sizes[at]
-            row: dict[str, object] = dict(
-                zip(("what is true", "targets", "seeds", "examples"), (name, *size), strict=True)
-            )
-            rng = np.random.default_rng([number, *size])
-            for verdict, true in ((SUPPORTED, 0.0), (CONTRADICTED, MARGIN)):
-                row[verdict] = np.nan
-                if at_margin or not true:
-                    found = [judge(rng, *size, true) for _ in range(trials)]
-                    row[verdict] = float(np.mean([v == verdict for v in found]))
-            rows[number, at] = row
-            print(row, flush=True)
-            yield pd.DataFrame([rows[key] for key in sorted(rows)])
+        for name, (judge, sizes, truths) in CASES.items():
+            if only in name:
+                for truth, effect in truths.items():
+                    yield key_of(name, sizes[at], truth), judge, sizes[at], effect
 
 
-def table_of(frame: pd.DataFrame) -> str:
-    """Return the table of the page; rates in percent."""
-    head = ["what is true", "targets", "seeds", "examples or steps"]
-    head += ["wrongly supported, %", "at the margin wrongly contradicted, %"]
-    lines = ["| " + " | ".join(head) + " |", "|---|" + "---:|" * 5]
-    for row in frame.to_dict("records"):
-        rest = [f"{100 * row[c]:.1f}" if row[c] == row[c] else "–" for c in frame.columns[-2:]]
-        sizes = [str(row["targets"]), str(row["seeds"]), str(row["examples"] or "–")]
-        lines.append("| " + " | ".join([row["what is true"], *sizes, *rest]) + " |")
+def count(trials: int, only: str) -> None:
+    """Simulate round by round until every cell has so many trials; counts are kept on disk."""
+    known = json.loads(COUNTS.read_text("utf-8")) if COUNTS.exists() else {}
+    for done in range(0, trials, BATCH):
+        for key, judge, size, effect in cells(only):
+            held = Counter(known.get(key, {}))
+            if held.total() > done:
+                continue
+            rng = np.random.default_rng([zlib.crc32(key.encode()), done])
+            held.update(judge(rng, *size, effect) for _ in range(BATCH))
+            known[key] = dict(held)
+            COUNTS.write_text(json.dumps(known, indent=0, sort_keys=True), "utf-8")
+        print(f"{done + BATCH} trials of every row", flush=True)
+        PAGE.write_text(written(PAGE.read_text("utf-8"), table_of(known)), "utf-8")
+
+
+def table_of(known: Mapping[str, Mapping[str, int]]) -> str:
+    """Return the table of the page; shares in percent."""
+    head = ["simulated", "targets", "seeds", "examples or steps", "trials"]
+    head += ["no effect: wrongly supported", "at the margin: wrongly contradicted"]
+    head += ["false: contradicted (wrongly supported)", "undecidable: no verdict"]
+    head += ["true: supported (wrongly contradicted)"]
+    lines = ["| " + " | ".join(head) + " |", "|---|" + "---:|" * (len(head) - 1)]
+    for name, (_, sizes, truths) in CASES.items():
+        for size in sorted(sizes):
+            held = {t: Counter(known.get(key_of(name, size, t), {})) for t in TRUTHS}
+            trials = {held[t].total() for t in truths} - {0}
+            if not trials:
+                continue
+            row = [
+                _share(held[NO_EFFECT], SUPPORTED),
+                _share(held[AT_MARGIN], CONTRADICTED),
+                _share(held[FALSE], CONTRADICTED, SUPPORTED),
+                _share(held[OPEN], CANNOT_TELL),
+                _share(held[TRUE], SUPPORTED, CONTRADICTED),
+            ]
+            targets, seeds, rows = size
+            sized = [str(targets), str(seeds), str(rows or "–"), str(min(trials))]
+            lines.append("| " + " | ".join([name, *sized, *row]) + " |")
     return "\n".join(lines)
+
+
+def _share(held: Counter[str], verdict: str, wrong: str = "") -> str:
+    if not held.total():
+        return "–"
+    told = f"{100 * held[verdict] / held.total():.1f}"
+    return told + (f" ({100 * held[wrong] / held.total():.1f})" if wrong else "")
 
 
 def written(text: str, made: str) -> str:
@@ -253,16 +383,14 @@ def written(text: str, made: str) -> str:
 
 
 def main() -> None:
-    """Simulate, write the table into the page as it grows, and print it."""
+    """Simulate, and write the table into the page as it grows."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--trials", type=int, default=200)
     parser.add_argument("--resamples", type=int, default=1000)
+    parser.add_argument("--only", default="", help="part of the name of rows")
     given = parser.parse_args()
     examples.RESAMPLES = statistics.RESAMPLES = given.resamples
-    for found in rates(given.trials):
-        made = table_of(found)
-        PAGE.write_text(written(PAGE.read_text(encoding="utf-8"), made), encoding="utf-8")
-    print(made)
+    count(given.trials, given.only)
 
 
 if __name__ == "__main__":

@@ -21,6 +21,10 @@ EXTRAS = {
     "wandb": ("wandb",),
     "mlflow": ("mlflow",),
     "trackio": ("trackio",),
+    "s3": ("s3fs",),
+    "gs": ("gcsfs",),
+    "abfs": ("adlfs",),
+    "sftp": ("paramiko",),
     "server": ("streamlit", "plotly", "authlib"),
 }
 """Extra of `pyproject.toml` → the modules that come with it."""

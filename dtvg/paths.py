@@ -7,6 +7,7 @@ so that tests can move them with the environment.
 
 from __future__ import annotations
 
+import hashlib
 import os
 from pathlib import Path
 
@@ -52,13 +53,42 @@ def home() -> Path:
     return root / "data" if root else platformdirs.user_data_path("dtvg", appauthor=False)
 
 
+def mirrored_uri() -> str | None:
+    """Return the URI of the storage mirror that is read (`DTVG_RUNS`); None: own runs are."""
+    given = os.environ.get("DTVG_RUNS", "").strip()
+    return given.rstrip("/") if "://" in given else None
+
+
+def mirrored() -> Path:
+    """Return the folder of the read-only copy of the storage mirror that `DTVG_RUNS` names."""
+    digest = hashlib.sha256((mirrored_uri() or "").encode()).hexdigest()[:16]
+    return home() / "mirrored" / digest
+
+
 def runs() -> Path:
-    """Return the default folder of experiments (`<home>/runs`)."""
+    """Return the default folder of experiments.
+
+    `<home>/runs`; else the folder that `DTVG_RUNS` names, or the copy of the storage mirror that
+    it names by a URI.
+    """
+    if mirrored_uri():
+        return mirrored() / "runs"
+    given = os.environ.get("DTVG_RUNS", "").strip()
+    return Path(given).expanduser().resolve() if given else own_runs()
+
+
+def own_runs() -> Path:
+    """Return this machine's folder of experiments (`<home>/runs`), whatever is looked at."""
     return home() / "runs"
 
 
 def prompts() -> Path:
-    """Return the prompt bank (`<home>/prompts`)."""
+    """Return the prompt bank: `<home>/prompts`, or that of the storage mirror in `DTVG_RUNS`."""
+    return mirrored() / "prompts" if mirrored_uri() else own_prompts()
+
+
+def own_prompts() -> Path:
+    """Return this machine's prompt bank (`<home>/prompts`), whatever is looked at."""
     return home() / "prompts"
 
 

@@ -10,9 +10,10 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, NamedTuple
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 """Stands in the metadata of every Parquet file; raised when a column is added (2: `subject` of
-events; 3: `scale_negative`) or what a file carries beside its rows changes (3: digests)."""
+events; 3: `scale_negative`) or a table (4: `exchanges`, `relations`), or what a file carries beside
+its rows changes (3: digests)."""
 DIGESTS_SINCE = 3
 """From this version on every file carries a digest."""
 
@@ -125,12 +126,41 @@ PREDICTIONS: tuple[Column, ...] = (
     Column("margin", "float32", True, "log-likelihood of the answered label minus the next best"),
 )
 
+EXCHANGES: tuple[Column, ...] = (
+    Column("step", "int64", False, "steps trained when the round was held"),
+    Column(
+        "task",
+        "string",
+        False,
+        "target whose run was met; the run's own where it leaves the round out itself",
+    ),
+    Column(
+        "how",
+        "string",
+        False,
+        "met (its offer of this step), stale (an older one), ahead (a newer one), ended (its last "
+        "one), skipped (it leaves the round out), absent (never heard of)",
+    ),
+    Column("task_step", "int64", True, "step of the offer that was taken; null: none"),
+    Column("waited_s", "float32", False, "seconds that the run waited for it"),
+)
+
+RELATIONS: tuple[Column, ...] = (
+    Column("step", "int64", False, "steps trained when evaluated"),
+    Column("task", "string", False, "task whose row it is; 'target' is the run's own"),
+    Column("other", "string", False, "task of the column"),
+    Column("relation", "float32", False, "entry of the relation matrix; rows add up to 1"),
+    Column("dual", "float32", False, "dual that it comes from"),
+)
+
 TABLES: dict[str, tuple[Column, ...]] = {
     "steps": STEPS,
     "sources": SOURCES,
     "evals": EVALS,
     "events": EVENTS,
     "predictions": PREDICTIONS,
+    "exchanges": EXCHANGES,
+    "relations": RELATIONS,
 }
 
 

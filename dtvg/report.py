@@ -101,6 +101,7 @@ def _membership(experiment: Experiment, run: Run | None, step: int | None) -> It
     from dtvg.analysis.compare.references import of_target
     from dtvg.analysis.run.curves import curve_info
     from dtvg.analysis.run.groups import group_info
+    from dtvg.analysis.subsets.beside import beside_among
     from dtvg.figures.curves import aligned_figure
     from dtvg.figures.groups import similarity_figure
 
@@ -111,7 +112,14 @@ def _membership(experiment: Experiment, run: Run | None, step: int | None) -> It
     yield View(
         f"Membership of the group: {view.name}",
         f"{len(info.steps):,} steps, {len(info.combinations):,} distinct groups.{settled}",
-        aligned_figure(info, loss, score, order=order, lines=of_target([view], view.target).lines),
+        aligned_figure(
+            info,
+            loss,
+            score,
+            order=order,
+            lines=of_target([view], view.target).lines,
+            beside=beside_among(view, info, experiment.runs),
+        ),
         info.timeline,
     )
     yield View(

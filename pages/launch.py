@@ -32,13 +32,13 @@ def body() -> None:
         notes.setdefault(row["setting"], "The grid varies this setting.")
     form, side = st.columns([5, 3], gap="large")
     with form:
-        st.subheader("What", anchor=False)
+        st.header("What", anchor=False)
         launch_form.what(draft, wrong, notes)
-        st.subheader("How", anchor=False)
+        st.header("How", anchor=False)
         launch_form.how(draft, wrong, notes, plan.devices())
         grid.show(draft, made)
     with side, st.container(border=True, key="launch-side"):
-        st.subheader("Plan", anchor=False)
+        st.header("Plan", anchor=False)
         for sentence in loose:
             forms.remark(sentence)
         if made.configs and not made.problems and "seeds" not in blocking:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import streamlit as st
 
-from dtvg.ui import cache, control, live, runs
+from dtvg.ui import cache, control, live, look, runs
 from dtvg.ui.overview import training
 from dtvg.ui.page import page
 
@@ -28,7 +28,8 @@ def body() -> None:
         return
     if following:
         live.leave_out_run()
-    view = live.choose_view()
+    with look.folding("What the curve shows", "live"):
+        view = live.choose_view()
     if not example:
         with st.container(horizontal=True):
             control.hold_source(run)

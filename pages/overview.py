@@ -7,7 +7,7 @@ import streamlit as st
 from dtvg import paths
 from dtvg.analysis.overview.table import RunRow
 from dtvg.store.reader import Experiment, foreign_folders, foreign_sentence
-from dtvg.ui import cache
+from dtvg.ui import cache, look
 from dtvg.ui.overview import actions, card, filter, settings_grid, training
 from dtvg.ui.overview import table as overview_table
 from dtvg.ui.overview.actions import restore_list
@@ -36,10 +36,11 @@ def body() -> None:
 
 def _table(experiments: list[Experiment], rows: list[RunRow]) -> None:
     """Draw filters and table."""
-    text = filter.choose_text()
-    with st.container(horizontal=True):
-        passes = filter.choose_pickers(rows)
-    view = filter.choose_view(text)
+    with look.folding("Filters and columns", "overview"):
+        text = filter.choose_text()
+        with st.container(horizontal=True):
+            passes = filter.choose_pickers(rows)
+        view = filter.choose_view(text)
     going = bool(training.going())
     read = [(experiments, rows)]  # the first drawing takes what was read above
 

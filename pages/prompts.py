@@ -38,7 +38,7 @@ def body() -> None:
 
 def _contents(info: BankInfo) -> None:
     """Show the table, and what is wrong with sources that did not learn."""
-    st.subheader("Contents", anchor=False)
+    st.header("Contents", anchor=False)
     weak = info.weak
     if len(weak):
         names = ", ".join(f"{r['task']} (seed {r['seed']})" for r in weak.to_dict("records")[:8])
@@ -60,7 +60,7 @@ def _space(spaces: dict[str, tuple[TaskPrompt, ...]]) -> None:
     """Show matrix, map and norms of prompts that share an initial prompt."""
     if not spaces:
         return
-    st.subheader("How similar the task prompt vectors are", anchor=False)
+    st.header("How similar the task prompt vectors are", anchor=False)
     with st.container(horizontal=True):
         label = runs.choose(
             "Space",
@@ -79,7 +79,7 @@ def _space(spaces: dict[str, tuple[TaskPrompt, ...]]) -> None:
         info.pairs,
         "prompt-similarity",
     )
-    st.subheader("Map of the vectors", anchor=False)
+    st.header("Map of the vectors", anchor=False)
     show.figure(
         draw.map_figure(info, dark),
         f"map-{label}",
@@ -87,7 +87,7 @@ def _space(spaces: dict[str, tuple[TaskPrompt, ...]]) -> None:
         info.map,
         "prompt-map",
     )
-    st.subheader("How far each prompt token moved", anchor=False)
+    st.header("How far each prompt token moved", anchor=False)
     show.figure(
         draw.norms_figure(info, dark),
         f"norms-{label}",

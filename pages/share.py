@@ -34,7 +34,7 @@ def body() -> None:
     if experiment is None:
         exchange.bring()
         return
-    st.subheader("Report", anchor=False)
+    st.header("Report", anchor=False)
     st.caption(
         "One HTML file that contains everything: figures to zoom and hover over, their numbers, "
         "and the configuration. It opens offline in any browser."
@@ -97,7 +97,7 @@ def _built(experiment: Experiment, run: Run | None, views: tuple[str, ...], word
 
 def _links(experiment: Experiment, run: Run | None) -> None:
     """Offer the configuration and say how everything else is had."""
-    st.subheader("Configuration and tables", anchor=False)
+    st.header("Configuration and tables", anchor=False)
     if experiment.config is not None:
         st.download_button(
             "Download the configuration (YAML)",
@@ -111,7 +111,7 @@ def _links(experiment: Experiment, run: Run | None) -> None:
     st.code(
         f"dtvg runs export {where} --table sources --out sources.parquet\n"
         f"dtvg runs report {where} --out report.html",
-        language="bash",
+        language=None,
     )
     st.caption(
         "The address of every page contains what is chosen on it. Copy it from the browser to "

@@ -45,7 +45,7 @@ def _facts(info: TaskInfo) -> None:
 
 def _splits(info: TaskInfo) -> None:
     """Show sizes, majority score and label balance."""
-    st.subheader("Splits", anchor=False)
+    st.header("Splits", anchor=False)
     for column, row in zip(st.columns(3), info.splits.to_dict("records"), strict=True):
         column.metric(
             row["split"].capitalize(),
@@ -68,7 +68,7 @@ def _splits(info: TaskInfo) -> None:
 
 def _answers(info: TaskInfo) -> str:
     """Show each class's answer as numeral and as word; return the tokenizer chosen."""
-    st.subheader("Label words: numerals or words", anchor=False)
+    st.header("Label words: numerals or words", anchor=False)
     backbone = tasks.tokenizer()
     try:
         if info.spec.labels:

@@ -32,6 +32,10 @@ DISTRIBUTIONS = {
 """Where a distribution has another name than its module."""
 
 BY_ANOTHER = {
+    "s3fs": "fsspec reaches s3:// with it; dtvg looks whether it is there",
+    "gcsfs": "fsspec reaches gs:// with it; dtvg looks whether it is there",
+    "adlfs": "fsspec reaches abfs:// with it; dtvg looks whether it is there",
+    "paramiko": "fsspec reaches sftp:// with it; dtvg looks whether it is there",
     "authlib": "streamlit logs people in with it; dtvg looks whether it is there",
     "accelerate": "transformers loads quantised weights with it (device_map)",
     "kaleido": "plotly makes image files with it; dtvg looks whether it is there",
@@ -96,7 +100,7 @@ def test_everything_declared_is_used() -> None:
 
 def test_benchmarks_tests_and_tools_import_only_what_the_requirements_install() -> None:
     known = {*listed("requirements.txt"), *listed("requirements-dev.txt"), *PARTS}
-    known |= {"wandb", "trackio"}  # large; their tests are skipped where they are not installed
+    known |= {"wandb", "trackio", "moto", "s3fs", "botocore"}  # large; where they lack, skipped
     assert {k: v for k, v in imported(AROUND).items() if k not in known} == {}
 
 

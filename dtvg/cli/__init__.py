@@ -79,6 +79,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     level = logging.DEBUG if arguments.verbose else logging.WARNING
     logging.basicConfig(level=level, format="%(levelname)s %(name)s: %(message)s")
     try:
+        if os.environ.get("DTVG_RUNS"):
+            importlib.import_module("dtvg.cli.storage").look(arguments)
         return int(arguments.do(arguments) or 0)
     except DtvgError as error:
         print(f"dtvg: {error}", file=sys.stderr)

@@ -79,11 +79,11 @@ def _outcome(
             first.append(time.time())
 
     try:
+        from dtvg.scale.ray_offers import meeting_of
         from dtvg.training.procedures import run_cohort
 
-        run_cohort(
-            experiment, arguments.cohort, stop, report, facts["only"], facts["bank"], loaded.append
-        )
+        given = (stop, report, facts["only"], facts["bank"], loaded.append)
+        run_cohort(experiment, arguments.cohort, *given, meeting_of(experiment))
     except (ConfigError, DataError) as error:  # of this machine: a device, backbone or data
         return ("failed" if loaded else "refused"), f"On host {host}: {error}"
     except DtvgError as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -64,8 +65,11 @@ def run_config(
     from dtvg.mirrors.adapter import check_installed
     from dtvg.plan import plan
     from dtvg.scale.driver import placed
+    from dtvg.storage.place import check_packages
 
     check_installed(config.logging)
+    if config.scale.mirror:
+        check_packages(config.scale.mirror)
     require_tasks(config)
     require_given(config)
     scale = placed(config.scale, on)
@@ -107,10 +111,15 @@ def train(
     from dtvg.cli.terminal import progress_bars
     from dtvg.jobs import alerts
     from dtvg.mirrors.adapter import check_installed
+    from dtvg.storage.place import check_place
     from dtvg.store.layout import load_experiment
 
-    check_installed(load_experiment(experiment.path)[1].logging)
+    config = load_experiment(experiment.path)[1]
+    check_installed(config.logging)
     alerts.watch(experiment)
+    later = check_place(config.scale.mirror)
+    if later:
+        print(f"dtvg: {later} Training goes on; copying is tried again.", file=sys.stderr)
     bars = nullcontext(lambda progress: None) if quiet else progress_bars()
     with experiment.lock(), bars as report:  # before torch is loaded, which takes seconds
         if scale.on == "inline":

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dtvg.cli import compare, mirror, pack
+from dtvg.cli import compare, mirror, pack, storage
 from dtvg.cli import compare as agreement
 from dtvg.cli import compare as report
 from dtvg.cli.places import locate
@@ -59,6 +59,7 @@ def add(commands: Any) -> None:
     resume.add_argument("--quiet", action="store_true", help="no progress bars")
     report.add_report(actions)
     mirror.add(action)
+    storage.add(actions)
     _add_merge(actions)
 
 
@@ -343,7 +344,7 @@ def resume_runs(arguments: argparse.Namespace) -> int:
     from dtvg.store.reader import open_experiment
 
     wanted: dict[Path, list[str]] = {}
-    for place in arguments.places:
+    for place in storage.fetched(arguments.places, arguments.runs_dir):
         experiment, name = locate(place, arguments.runs_dir)
         names = wanted.setdefault(experiment.path, [])
         names += [name] if name else []

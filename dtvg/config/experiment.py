@@ -236,6 +236,26 @@ class ExperimentConfig(_Shared):
         return self
 
     @model_validator(mode="after")
+    def _methods_exchange_among_targets(self) -> Self:
+        for row, method in enumerate(self.methods):
+            for target in self.targets:
+                others = method.exchanges_with(target)
+                for name in others:
+                    if name not in self.targets:
+                        what = f"target with which method '{method.name}' shares"
+                        step = "Add it to 'targets', or leave it out there."
+                        raise _misfit(unknown(what, name, self.targets, step), "methods", row)
+                if others and len(others) != len(self.targets) - 1:
+                    left = next(t for t in self.targets if t not in (target, *others))
+                    raise _misfit(
+                        f"Method '{method.name}' shares among some targets, but is run on all of "
+                        f"them, '{left}' too; name every target there.",
+                        "methods",
+                        row,
+                    )
+        return self
+
+    @model_validator(mode="after")
     def _given_prompts_are_used(self) -> Self:
         known = (*self.sources, *self.targets)
         for task in self.prompt.given:

@@ -17,6 +17,7 @@ from pydantic import BaseModel, ValidationError
 
 from dtvg.config import settings_path
 from dtvg.config.experiment import MISFIT, ExperimentConfig
+from dtvg.config.storage import SECRET
 from dtvg.errors import ConfigError, unknown
 from dtvg.methods.specs import METHODS
 from dtvg.names import NAME_PATTERN, NAME_RULE, rule_for
@@ -263,6 +264,8 @@ def _said(item: Any, place: Place) -> tuple[str, str]:
     message = _WORDS.get(item["type"]) or item["msg"].removeprefix("Value error, ")
     if message.startswith("Unknown "):
         return "unknown", f"'{key}': {message}"
+    if item["type"] == SECRET:
+        return "value", f"'{key}': {message}"
     message = message.replace("Input should be", "must be").replace("String should", "must")
     if item["type"] == "string_pattern_mismatch" and NAME_PATTERN in message:
         message = rule_for(got) if isinstance(got, str) else NAME_RULE

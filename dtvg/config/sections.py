@@ -9,8 +9,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, model_validator
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, field_validator, model_validator
+from pydantic_core import PydanticCustomError
 
+from dtvg.config.storage import SECRET, uri_problem
 from dtvg.names import NAME_PATTERN
 
 Name = Annotated[str, Field(pattern=NAME_PATTERN)]
@@ -401,6 +403,13 @@ class ScaleConfig(Section):
         le=100,
         description="A cohort that ends so often in a row without a new commit is given up.",
     )
+    wait_seconds: float = Field(
+        30.0,
+        ge=0,
+        le=86_400,
+        description="A run that exchanges with runs elsewhere waits at most so long for one that "
+        "is in step; then the last that is known of it counts.",
+    )
     cpus: int | None = Field(
         None, ge=1, le=4096, description="CPU cores of a cohort; empty: device.threads, else 1."
     )
@@ -434,6 +443,20 @@ class ScaleConfig(Section):
     setup: tuple[str, ...] = Field(
         (), description="Lines of shell before a Slurm job, e.g. ['module load cuda']."
     )
+    mirror: str | None = Field(
+        None,
+        exclude_if=lambda uri: uri is None,
+        description="Storage mirror: committed files are copied to this URI, e.g. s3://bucket/lab "
+        "(also gs, abfs, sftp, file); no tracker, which logging.mirror names.",
+    )
+
+    @field_validator("mirror")
+    @classmethod
+    def _check_mirror(cls, uri: str | None) -> str | None:
+        problem = uri_problem(uri) if uri is not None else ""
+        if problem:  # what was given may hold a key, so it is not repeated
+            raise PydanticCustomError(SECRET, "{sentence}", {"sentence": problem})
+        return uri
 
     @model_validator(mode="before")
     @classmethod

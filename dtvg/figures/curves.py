@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,6 +11,8 @@ from plotly.subplots import make_subplots
 
 from dtvg.analysis.run.curves import Curve, CurveInfo
 from dtvg.analysis.run.groups import GroupInfo
+from dtvg.analysis.subsets.beside import Beside
+from dtvg.figures.ends import label_ends
 from dtvg.figures.groups import NOTHING, ROW, STEP, category_rows, timeline_figure
 from dtvg.figures.theme import (
     SCORE_LIMITS,
@@ -55,6 +57,7 @@ def curves_figure(
     order: Sequence[str] = (),
     height: int = 380,
     lines: Sequence[tuple[str, float]] = (),
+    styles: Mapping[str, Style] | None = None,
 ) -> go.Figure:
     """Draw curves with their bands.
 
@@ -64,11 +67,12 @@ def curves_figure(
         order: all series of the page, so that colours stay when some are hidden.
         height: in pixels.
         lines: name and score of what scores are measured by.
+        styles: of each curve, where they are fixed elsewhere.
     """
     if not info.curves:
         return message(f"No value of '{info.quantity}' yet.", dark)
     figure = go.Figure()
-    styles = _styles(info, order, dark)
+    styles = styles or _styles(info, order, dark)
     score = info.quantity not in Y_TITLES
     for curve in info.curves:
         style = styles[curve.name]
@@ -93,6 +97,7 @@ def curves_figure(
         figure.update_yaxes(
             tickformat=".1~%", title_text=title, range=score_range(drawn), **SCORE_LIMITS
         )
+    label_ends(figure, dark)
     return figure
 
 
@@ -156,6 +161,40 @@ def _band(curve: Curve, style: Style) -> list[go.Scatter]:
     ]
 
 
+def overlay_figure(
+    info: CurveInfo,
+    names: Sequence[str],
+    dark: bool = False,
+    baseline: str = "",
+    log: tuple[bool, bool] = (False, False),
+    lines: Sequence[tuple[str, float]] = (),
+) -> go.Figure:
+    """Draw chosen runs over each other, each in a colour of its own whichever are shown.
+
+    Args:
+        info: a curve per run, or differences from `baseline`.
+        names: all chosen runs in order, those that are switched off included.
+        dark: for a dark page.
+        baseline: name of the run that was subtracted; empty: nothing was.
+        log: whether the horizontal and the vertical axis are logarithmic.
+        lines: name and score of what scores are measured by.
+    """
+    styles = {name: style_at(place, dark) for place, name in enumerate(names)}
+    figure = curves_figure(info, dark, height=330, lines=() if baseline else lines, styles=styles)
+    if not info.curves:
+        return figure
+    if log[0]:
+        figure.update_xaxes(type="log")
+    if baseline:
+        figure.update_yaxes(title_text="difference from the baseline", range=None)
+        figure.add_hline(y=0, line={"color": ink(dark).zero, "width": 1})
+        if info.split:
+            figure.update_yaxes(tickformat="+.1~%", minallowed=None, maxallowed=None)
+    elif log[1]:
+        figure.update_yaxes(type="log", range=None, minallowed=None, maxallowed=None)
+    return figure
+
+
 MOST_EVENTS = 60
 """Changes drawn as lines through all panels; beyond, the churn plot says more."""
 
@@ -167,6 +206,7 @@ def aligned_figure(
     dark: bool = False,
     order: Sequence[str] = (),
     lines: Sequence[tuple[str, float]] = (),
+    beside: Beside | None = None,
 ) -> go.Figure:
     """Draw membership, loss and validation score over the same steps.
 
@@ -177,11 +217,13 @@ def aligned_figure(
         dark: for a dark page.
         order: all sources of the experiment, for colours.
         lines: name and score of what the score is measured by.
+        beside: right sets and marks, rows below the sources.
     """
     if not len(info.steps):
         return message(NOTHING, dark)
+    names = [*info.sources, *(beside.names if beside is not None else ())]
     below = [(c, t) for c, t in ((loss, "loss"), (score, "score")) if c is not None and c.curves]
-    top = 60 + ROW * len(info.sources)
+    top = 60 + ROW * len(names)
     heights = [top, *[130] * len(below)]
     figure = make_subplots(
         rows=len(heights),
@@ -190,7 +232,7 @@ def aligned_figure(
         vertical_spacing=0.045,
         row_heights=heights,
     )
-    for trace in timeline_figure(info, dark, order).data:
+    for trace in timeline_figure(info, dark, order, beside=beside).data:
         figure.add_trace(trace, row=1, col=1)
     for row, (curves, name) in enumerate(below, start=2):
         style = style_at(0 if name == "loss" else 2, dark)
@@ -221,17 +263,17 @@ def aligned_figure(
         showlegend=False,
         hovermode="closest",
     )
-    _axes(figure, info, [name for _, name in below])
+    _axes(figure, info, names, [name for _, name in below])
     _events(figure, info, dark)
     return figure
 
 
-def _axes(figure: go.Figure, info: GroupInfo, names: list[str]) -> None:
-    """Title the panels; only the lowest names the steps."""
+def _axes(figure: go.Figure, info: GroupInfo, rows: list[str], names: list[str]) -> None:
+    """Title the rows and the panels; only the lowest panel names the steps."""
     figure.update_xaxes(range=[info.steps[0] - 0.5, info.steps[-1] + 0.5])
     figure.update_xaxes(title_text=STEP, row=1 + len(names), col=1)
     lower = go.Figure(figure)
-    category_rows(lower, info.sources)
+    category_rows(lower, rows)
     figure.layout.yaxis.update(lower.layout.yaxis)
     for row, name in enumerate(names, start=2):
         figure.update_yaxes(

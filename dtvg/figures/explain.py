@@ -12,8 +12,19 @@ import plotly.graph_objects as go
 
 from dtvg.analysis.run.explain import ExplainInfo
 from dtvg.analysis.run.groups import GroupInfo
-from dtvg.figures.groups import similarity_figure
-from dtvg.figures.theme import cut_line, finish, ink, message, source_styles, style_at
+from dtvg.analysis.run.trajectory import TrajectoryInfo
+from dtvg.analysis.subsets.beside import Beside
+from dtvg.figures.groups import timeline_figure
+from dtvg.figures.theme import (
+    DARK_MIDDLE,
+    LIGHT_MIDDLE,
+    cut_line,
+    finish,
+    ink,
+    message,
+    source_styles,
+    style_at,
+)
 
 
 def ranking_figure(info: ExplainInfo, dark: bool = False, order: Sequence[str] = ()) -> go.Figure:
@@ -22,6 +33,8 @@ def ranking_figure(info: ExplainInfo, dark: bool = False, order: Sequence[str] =
     styles = source_styles(info.sources, order, dark)
     colours = ink(dark)
     member = table["member"].to_numpy()
+    cosine = info.measure == "cosine"
+    formula = "cosine(v_t, v_s)" if cosine else "similarity ⟨v_t, v_s⟩ / d"
     hues = [styles[s] for s in table["source"]]
     figure = go.Figure(
         go.Bar(
@@ -42,16 +55,15 @@ def ranking_figure(info: ExplainInfo, dark: bool = False, order: Sequence[str] =
                 ],
                 axis=1,
             ),
-            hovertemplate="<b>%{y}</b><br>similarity %{x:.4g}, rank %{customdata[0]}"
+            hovertemplate=f"<b>%{{y}}</b><br>{formula} = %{{x:.4g}}, rank %{{customdata[0]}}"
             "<br>%{customdata[1]}<extra></extra>",
         )
     )
-    unit = "cosine(v_t, v_s)" if info.measure == "cosine" else "⟨v_t, v_s⟩ / d"
     finish(
         figure,
         key=f"ranking {info.run}",
         dark=dark,
-        x=f"similarity {unit}",
+        x="similarity to the target" + (" (cosine)" if cosine else ""),
         y="",
         height=90 + 32 * len(info.sources),
         bargap=0.3,
@@ -87,7 +99,7 @@ def prefix_figure(info: ExplainInfo, dark: bool = False, height: int = 300) -> g
             },
             customdata=table[["k", "source"]].to_numpy(),
             hovertemplate="first %{customdata[0]} candidates (up to %{customdata[1]})"
-            "<br>consistency %{y:.4g}<extra></extra>",
+            "<br>consistency KC(%{customdata[0]}) = %{y:.4g}<extra></extra>",
         )
     )
     finish(
@@ -97,7 +109,7 @@ def prefix_figure(info: ExplainInfo, dark: bool = False, height: int = 300) -> g
         height=height,
         showlegend=False,
         x="first k candidates by similarity",
-        y="consistency KC(k)",
+        y="consistency",
         bargap=0.35,
     )
     figure.add_hline(y=0, line={"color": colours.zero, "width": 1})
@@ -119,9 +131,9 @@ def gram_figure(info: ExplainInfo, dark: bool = False) -> go.Figure:
     """Draw the Gram matrix, target first, on a scale that is white at zero."""
     names = [f"{info.target} (target)", *info.sources]
     largest = float(np.abs(info.gram).max()) if info.gram.size else 1.0
-    middle = "#232A34" if dark else "#F7F7F7"
-    few = len(names) <= 10
-    unit = "cosine" if info.measure == "cosine" else "⟨v_i, v_j⟩ / d"
+    middle = DARK_MIDDLE if dark else LIGHT_MIDDLE
+    few = len(names) <= 7  # more do not fit beside the path
+    unit = "cosine" if info.measure == "cosine" else "inner product"
     figure = go.Figure(
         go.Heatmap(
             z=info.gram,
@@ -139,7 +151,7 @@ def gram_figure(info: ExplainInfo, dark: bool = False) -> go.Figure:
             },
             texttemplate="%{z:.2g}" if few else None,
             textfont={"size": 11},
-            hovertemplate="%{y} · %{x}<br>%{z:.5g}<extra></extra>",
+            hovertemplate="%{y} · %{x}<br>⟨v_i, v_j⟩ / d = %{z:.5g}<extra></extra>",
         )
     )
     size = 150 + 34 * len(names)
@@ -149,34 +161,106 @@ def gram_figure(info: ExplainInfo, dark: bool = False) -> go.Figure:
     return figure
 
 
-def picker_figure(
-    info: GroupInfo, step: int, dark: bool = False, order: Sequence[str] = (), height: int = 260
+def scrubber_figure(
+    info: GroupInfo,
+    step: int,
+    dark: bool = False,
+    order: Sequence[str] = (),
+    beside: Beside | None = None,
 ) -> go.Figure:
-    """Draw similarity over steps, made to be clicked: a click on a point chooses its step.
+    """Draw membership with the chosen step marked; a click on it chooses another step.
 
     Args:
         info: the run's groups.
         step: the step chosen now, marked by a line.
         dark: for a dark page.
         order: all sources of the experiment, for colours.
-        height: in pixels.
+        beside: right sets and marks, rows below the sources.
     """
-    figure = similarity_figure(info, dark, order, height)
-    for trace in figure.data:
-        trace.mode = "lines+markers"  # lines alone cannot be clicked
-        trace.marker = {"size": 7, "opacity": 0}
-        trace.selected = {"marker": {"opacity": 0}}
-        trace.unselected = {"marker": {"opacity": 0}}
-    figure.add_vline(
-        x=step,
-        line={"color": ink(dark).text, "width": 1.5},
-        annotation={
+    figure = timeline_figure(info, dark, order, beside=beside)
+    mark_step(figure, step, dark)
+    figure.update_layout(uirevision=f"pick {info.run}")
+    return figure
+
+
+def mark_step(figure: go.Figure, step: int, dark: bool) -> None:
+    """Mark one step by an upright line with its number; the only shape of the figure."""
+    figure.layout.shapes = [
+        {
+            "type": "line",
+            "xref": "x",
+            "yref": "paper",
+            "x0": step,
+            "x1": step,
+            "y0": 0,
+            "y1": 1,
+            "line": {"color": ink(dark).text, "width": 1.5},
+        }
+    ]
+    figure.layout.annotations = [
+        {
             "text": f"step {step:,}",
-            "font": {"size": 12},
-            "bgcolor": ink(dark).paper,
-            "opacity": 0.85,
-        },
-        annotation_position="bottom right",
+            "x": step,
+            "xref": "x",
+            "y": 1,
+            "yref": "paper",
+            "yanchor": "bottom",
+            "showarrow": False,
+            "font": {"size": 12, "color": ink(dark).text},
+        }
+    ]
+
+
+def path_figure(
+    info: TrajectoryInfo, step: int, dark: bool = False, order: Sequence[str] = ()
+) -> go.Figure:
+    """Draw the target's path up to a step, and where the sources' vectors lie then.
+
+    Args:
+        info: from `trajectory_info`.
+        step: the step; the nearest one before it that the path keeps is drawn.
+        dark: for a dark page.
+        order: all sources of the experiment, for colours.
+    """
+    styles, colours = source_styles(info.sources, order, dark), ink(dark)
+    at = max(int(np.searchsorted(info.steps, step, side="right")) - 1, 0)
+    x, y = info.place[:, 0, 0], info.place[:, 0, 1]
+    hidden = {"mode": "lines", "hoverinfo": "skip", "showlegend": False}
+    figure = go.Figure(
+        [
+            go.Scatter(x=x, y=y, line={"color": colours.grid, "width": 1.5}, **hidden),
+            go.Scatter(
+                x=x[: at + 1], y=y[: at + 1], line={"color": colours.muted, "width": 2}, **hidden
+            ),
+            go.Scatter(
+                x=info.place[at, :, 0],
+                y=info.place[at, :, 1],
+                mode="markers+text",
+                text=[info.target, *info.sources],
+                textposition="top center",
+                textfont={"size": 11},
+                cliponaxis=False,
+                marker={
+                    "size": [16, *[10] * len(info.sources)],
+                    "symbol": ["star", *(styles[s].symbol for s in info.sources)],
+                    "color": [colours.text, *(styles[s].colour for s in info.sources)],
+                },
+                customdata=info.length[at],
+                hovertemplate="<b>%{text}</b><br>length %{customdata:.4g}<extra></extra>",
+                showlegend=False,
+            ),
+        ]
     )
-    figure.update_layout(clickmode="event+select", dragmode="zoom", uirevision=f"pick {info.run}")
+    first, second = (f"{100 * share:.0f} %" for share in info.explained)
+    finish(
+        figure,
+        key=f"path at {info.run}",
+        dark=dark,
+        height=max(320, 150 + 34 * (1 + len(info.sources))),
+        x=f"first principal direction of the sources ({first})",
+        y=f"second ({second})",
+    )
+    reach = float(np.abs(info.place).max()) * 1.15 or 1.0
+    figure.update_xaxes(range=[-reach, reach])
+    figure.update_yaxes(scaleanchor="x", scaleratio=1)
     return figure

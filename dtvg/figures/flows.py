@@ -100,7 +100,7 @@ def seed_shares_figure(info: StabilityInfo, dark: bool = False) -> go.Figure:
             zmax=1,
             xgap=1,
             ygap=1,
-            colorscale=_ramp(dark),
+            colorscale=ramp(dark),
             colorbar={"title": {"text": "share of steps"}, "thickness": 12, "tickformat": ".0%"},
             texttemplate="%{z:.0%}",
             textfont={"size": 11},
@@ -126,7 +126,7 @@ def _shares(
             zmax=1,
             xgap=1,
             ygap=1,
-            colorscale=_ramp(dark),
+            colorscale=ramp(dark),
             colorbar={"title": {"text": unit}, "thickness": 12},
             texttemplate="%{z:.2f}" if len(names) <= 10 else None,
             textfont={"size": 11},
@@ -140,7 +140,8 @@ def _shares(
     return figure
 
 
-def _ramp(dark: bool) -> list[list[object]]:
+def ramp(dark: bool) -> list[list[object]]:
+    """Return the colours of shares, from none to all."""
     return [[0, "#1B222C" if dark else "#F4F6F8"], [1, "#4DA3DB" if dark else "#0072B2"]]
 
 

@@ -11,6 +11,8 @@ import plotly.graph_objects as go
 
 from dtvg.analysis.run.groups import GroupInfo
 from dtvg.analysis.run.replay import ReplayInfo
+from dtvg.analysis.subsets.beside import Beside
+from dtvg.figures.ends import label_ends
 from dtvg.figures.theme import Style, cut_line, finish, ink, message, source_styles, style_at
 
 NOTHING = "This run groups no sources, or has no committed step yet."
@@ -24,6 +26,7 @@ def timeline_figure(
     dark: bool = False,
     order: Sequence[str] = (),
     table: pd.DataFrame | None = None,
+    beside: Beside | None = None,
 ) -> go.Figure:
     """Draw membership: a bar per source and interval, stronger where similarity is higher.
 
@@ -32,6 +35,7 @@ def timeline_figure(
         dark: for a dark page.
         order: all sources of the experiment, for colours.
         table: another timeline of the same form (a replay); None: the run's own.
+        beside: right sets and marks, drawn as rows below the sources.
     """
     rows = info.timeline if table is None else table
     if not len(info.steps):
@@ -46,21 +50,82 @@ def timeline_figure(
         shades = shaded(styles[source], values[mine], scale, 0.1 if by_share else 0.35)
         figure.add_trace(_bars(source, rows[mine], shades))
     figure.add_traces(_by_hand(info, dark))
+    names = list(info.sources)
+    if beside is not None:
+        figure.add_traces([*_right(beside, dark), *_marks(beside, int(info.steps[0]), dark)])
+        names += beside.names
     finish(
         figure,
         key=f"timeline {info.run}",
         dark=dark,
         x=STEP,
         y="",
-        height=90 + ROW * len(info.sources),
+        height=90 + ROW * len(names),
         bargap=0.25,
         barmode="overlay",
         showlegend=False,
         hovermode="closest",
     )
     figure.update_xaxes(range=[info.steps[0] - 0.5, info.steps[-1] + 0.5])
-    category_rows(figure, info.sources)
+    category_rows(figure, names)
     return figure
+
+
+def _right(beside: Beside, dark: bool) -> list[go.Bar]:
+    """A row per right set, the stronger the more the group agreed with it."""
+    colours, made = ink(dark), []
+    style = Style(colours.muted, "solid", "circle")
+    for name in beside.right:
+        rows = beside.references[beside.references["reference"] == name]
+        made.append(
+            go.Bar(
+                orientation="h",
+                name=name,
+                y=[name] * len(rows),
+                base=rows["first"].to_numpy() - 0.5,
+                x=(rows["last"] - rows["first"] + 1).to_numpy(),
+                marker=shaded(style, rows["overlap"].to_numpy(), (0.0, 1.0), 0.05),
+                customdata=rows[["members", "overlap", "first", "last"]].to_numpy(),
+                hovertemplate=f"<b>{name}</b>: %{{customdata[0]}}<br>overlap with the group "
+                "%{customdata[1]:.2f}, steps %{customdata[2]:,}–%{customdata[3]:,}<extra></extra>",
+            )
+        )
+    return made
+
+
+MARKS = {
+    "evaluated": ("line-ns-open", 8),
+    "best step": ("star", 13),
+    "pin": ("triangle-up", 10),
+    "ban": ("triangle-down", 10),
+    "free": ("circle-open", 9),
+    "forked": ("diamond", 10),
+    "resumed": ("triangle-right", 10),
+    "stopped": ("square", 9),
+}
+"""Symbol and size of each kind of mark; others are crosses."""
+
+
+def _marks(beside: Beside, first: int, dark: bool) -> list[go.Scatter]:
+    """One row with everything that happened, a symbol per kind."""
+    made = []
+    for kind, rows in beside.marks.groupby("kind", sort=False):
+        symbol, size = MARKS.get(str(kind), ("x", 9))
+        best = kind == "best step"
+        colour = style_at(3, dark).colour if best else ink(dark).text
+        made.append(
+            go.Scatter(
+                x=np.maximum(rows["step"].to_numpy(), first - 0.4),  # the axis begins there
+                y=["marks"] * len(rows),
+                mode="markers",
+                cliponaxis=False,
+                name=str(kind),
+                marker={"symbol": symbol, "size": size, "color": colour, "line": {"width": 1.4}},
+                customdata=rows[["label", "step"]].to_numpy(),
+                hovertemplate="step %{customdata[1]:,}: %{customdata[0]}<extra></extra>",
+            )
+        )
+    return made
 
 
 BY_HAND = {"pin": "pinned", "ban": "banned"}
@@ -183,10 +248,11 @@ def similarity_figure(
     if not len(info.steps):
         return message(NOTHING, dark)
     figure = go.Figure()
+    formula = " = ⟨v_t, v_s⟩ / d" if info.similarity_of.startswith("similarity") else ""
     for source, mine in rows_by_source(info, info.similarity_table):
         state = np.where(mine["member"].to_numpy(), "in the group", "not in the group")
         hover = (
-            f"<b>{source}</b><br>step %{{x:,}}: similarity %{{y:.4g}}"
+            f"<b>{source}</b><br>step %{{x:,}}: {info.similarity_of} %{{y:.4g}}{formula}"
             "<br>rank %{customdata[0]}, %{customdata[1]}<extra></extra>"
         )
         line = source_line(info, source, mine, "similarity", order, dark, hover)
@@ -209,6 +275,7 @@ def similarity_figure(
             annotation_xanchor="right",
             annotation_position="bottom right",
         )
+    label_ends(figure, dark)
     return figure
 
 
@@ -263,11 +330,12 @@ def consistency_figure(info: GroupInfo, dark: bool = False, height: int = 240) -
                 name=name,
                 mode="lines",
                 line={"color": style.colour, "dash": dash, "width": 1.6},
-                hovertemplate=f"step %{{x:,}}: {name} %{{y:.4g}}<extra></extra>",
+                hovertemplate=f"step %{{x:,}}: {name} %{{y:.4g}}"
+                "<br>mean of ⟨v_i, v_j⟩ / d over pairs<extra></extra>",
             )
         )
     key = f"consistency {info.run}"
-    finish(figure, key=key, dark=dark, height=height, x=STEP, y="⟨v_i, v_j⟩ / d")
+    finish(figure, key=key, dark=dark, height=height, x=STEP, y="consistency")
     figure.add_hline(y=0, line={"color": ink(dark).zero, "width": 1})
     return figure
 

@@ -17,6 +17,7 @@ from pathlib import Path
 import plotly.graph_objects as go
 
 from dtvg.errors import JobError
+from dtvg.figures.theme import on_paper
 
 log = logging.getLogger(__name__)
 
@@ -28,6 +29,7 @@ PATIENCE_S = 120
 """Seconds that printing may take."""
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
 _one_at_a_time = threading.Lock()
+_kept = False
 
 
 def missing() -> str:
@@ -44,7 +46,9 @@ def missing() -> str:
 
 
 def image(figure: go.Figure, form: str, width: int = WIDTH) -> bytes:
-    """Return a figure as an image file; takes some seconds, since a browser is started.
+    """Return a figure as an image file, on light paper whatever the theme.
+
+    The first takes some seconds, since a browser is started; it is kept for the next ones.
 
     Args:
         figure: as shown.
@@ -57,12 +61,12 @@ def image(figure: go.Figure, form: str, width: int = WIDTH) -> bytes:
     lacking = missing()
     if lacking:
         raise JobError(f"An image cannot be made: {lacking}. Use the camera above the figure.")
-    drawn = go.Figure(figure)
+    drawn = on_paper(figure)
     drawn.update_layout(width=width, height=figure.layout.height or 480)
     scale = PNG_SCALE if form == "PNG" else 1
     with _one_at_a_time:  # two browsers at once take the memory of a run
         try:
-            return bytes(drawn.to_image(format=form.lower(), scale=scale))
+            return _drawn_by_the_browser(drawn, {"format": form.lower(), "scale": scale})
         except Exception as error:
             log.warning("making an image failed", exc_info=True)
             raise JobError(
@@ -112,3 +116,18 @@ def printed(page: str) -> bytes:
                 f"The browser printed no PDF ({type(error).__name__}). Open the HTML report and "
                 "print it."
             ) from None
+
+
+def _drawn_by_the_browser(figure: go.Figure, options: dict[str, object]) -> bytes:
+    """Let the kept browser draw; it is started once per process and ends with it.
+
+    Without MathJax, which would be fetched from another machine.
+    """
+    global _kept
+    import kaleido
+
+    if not _kept:
+        kaleido.start_sync_server(n=1, mathjax=False, silence_warnings=True)
+        _kept = True
+    size = {"width": figure.layout.width, "height": figure.layout.height}
+    return bytes(kaleido.calc_fig_sync(figure.to_dict(), opts={**options, **size}))

@@ -6,7 +6,7 @@ import numpy as np
 import plotly.graph_objects as go
 
 from dtvg.analysis.prompts import SpaceInfo
-from dtvg.figures.theme import finish, message, source_styles
+from dtvg.figures.theme import DARK_MIDDLE, LIGHT_MIDDLE, finish, message, source_styles
 
 
 def matrix_figure(info: SpaceInfo, measure: str = "cosine", dark: bool = False) -> go.Figure:
@@ -29,9 +29,13 @@ def matrix_figure(info: SpaceInfo, measure: str = "cosine", dark: bool = False) 
             zmax=largest,
             xgap=1,
             ygap=1,
-            colorscale=[[0, "#D55E00"], [0.5, "#232A34" if dark else "#F7F7F7"], [1, "#0072B2"]],
+            colorscale=[
+                [0, "#D55E00"],
+                [0.5, DARK_MIDDLE if dark else LIGHT_MIDDLE],
+                [1, "#0072B2"],
+            ],
             colorbar={
-                "title": {"text": "cosine" if measure == "cosine" else "⟨v_i, v_j⟩ / d"},
+                "title": {"text": "cosine" if measure == "cosine" else "inner product"},
                 "thickness": 12,
                 "tickformat": ".2g",
             },

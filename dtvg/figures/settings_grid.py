@@ -2,58 +2,107 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
+from plotly.colors import sample_colorscale
 
 from dtvg.analysis.overview.settings_grid import SettingsInfo, classes_of
 from dtvg.figures.theme import finish, ink, message, style_at
 
-AXES = 8
+AXES = 6
 """Settings in the parallel coordinates at most."""
-LINES = 3000
+LINES = 2000
 """Runs drawn as lines; of more, evenly spaced ones by score."""
+BANDS = 7
+"""Colours of lines; the darkest has the highest scores."""
+SEPARATE = 8
+"""Numbers with more values than that stand on a scale."""
 
 
 def parallel_figure(info: SettingsInfo, dark: bool = False) -> go.Figure:
-    """Draw each run as a line through its settings to its score."""
+    """Draw each run as a line through its settings to its score, coloured by its score.
+
+    Plain lines, so that they are drawn without WebGL and saved as SVG.
+    """
     names = list(info.importance["setting"].head(AXES))
     if not names or not len(info.table):
         return message("These runs do not differ in any setting.", dark)
     table = info.table.sort_values("score", kind="stable")
     if len(table) > LINES:
         table = table.iloc[np.linspace(0, len(table) - 1, LINES).astype(int)]
-    dimensions = [_axis(name, table[name]) for name in names]
-    dimensions.append({"label": f"{info.score} (%)", "values": table["score"]})
-    text = ink(dark)
-    figure = go.Figure(
-        go.Parcoords(
-            line={
-                "color": table["score"],
-                "colorscale": "Viridis",
-                "showscale": True,
-                "colorbar": {"title": {"text": f"{info.score} (%)"}, "thickness": 12},
-            },
-            dimensions=dimensions,
-            labelangle=-20,
-            labelfont={"color": text.text, "size": 12},
-            tickfont={"color": text.text, "size": 11},
-            rangefont={"color": text.text, "size": 10},
-        )
-    )
-    margin = {"l": 90, "r": 40, "t": 90, "b": 30}
-    return finish(figure, key="parallel", x="", y="", height=420, dark=dark, margin=margin)
+    axes = [_axis(table[name]) for name in names]
+    axes.append(_axis(table["score"]))
+    figure = go.Figure()
+    edges = np.linspace(0, len(table), BANDS + 1).astype(int)
+    colours = sample_colorscale("Viridis", np.linspace(0.95, 0.05, BANDS).tolist())
+    for band, (first, last) in enumerate(zip(edges, edges[1:], strict=False)):
+        if last > first:
+            figure.add_trace(_lines(table, axes, int(first), int(last), colours[band], len(names)))
+    _ticks(figure, axes, dark)
+    titles = [*(_short(name) for name in names), f"{info.score} (%)"]
+    finish(figure, key="parallel", x="", y="", height=420, dark=dark,
+           margin={"l": 40, "r": 90, "t": 20, "b": 60})  # fmt: skip
+    figure.update_xaxes(tickvals=list(range(len(titles))), ticktext=titles, showgrid=True)
+    figure.update_yaxes(visible=False, range=[-0.04, 1.04])
+    return figure
 
 
-def _axis(name: str, values: pd.Series) -> dict[str, object]:
+@dataclass(frozen=True)
+class _Axis:
+    """One axis: a height from 0 to 1 for each run, and what stands beside it."""
+
+    heights: np.ndarray
+    ticks: tuple[tuple[float, str], ...]
+
+
+def _axis(values: pd.Series) -> _Axis:
     numbers = pd.to_numeric(values, errors="coerce")
-    if numbers.notna().all() and numbers.nunique() > 2:
-        return {"label": _short(name), "values": numbers.astype(float)}
-    classes = classes_of(values)
-    codes, known = pd.factorize(classes, sort=True)
-    shown = [str(k) if len(str(k)) <= 18 else f"{str(k)[:17]}…" for k in known]
-    ticks = list(range(len(known)))
-    return {"label": _short(name), "values": codes, "tickvals": ticks, "ticktext": shown}
+    if numbers.notna().all() and numbers.nunique() > SEPARATE:
+        low, high = float(numbers.min()), float(numbers.max())
+        at = [(share, f"{low + share * (high - low):.4g}") for share in (0.0, 0.5, 1.0)]
+        return _Axis((numbers.to_numpy(float) - low) / (high - low), tuple(at))
+    ordered = dict.fromkeys(v for _, v in sorted(zip(numbers, classes_of(values), strict=True)))
+    place = {value: i / max(1, len(ordered) - 1) for i, value in enumerate(ordered)}
+    every = max(1, -(-len(place) // 12))
+    ticks = [(y, v if len(v) <= 16 else f"{v[:15]}…") for v, y in list(place.items())[::every]]
+    return _Axis(classes_of(values).map(place).to_numpy(float), tuple(ticks))
+
+
+def _lines(
+    table: pd.DataFrame, axes: list[_Axis], first: int, last: int, colour: str, end: int
+) -> go.Scatter:
+    """Return runs of similar scores as one trace; gaps keep the lines apart."""
+    count, wide = last - first, len(axes) + 1
+    x = np.tile(np.append(np.arange(len(axes), dtype=float), np.nan), count)
+    y = np.full((count, wide), np.nan)
+    for place, axis in enumerate(axes):
+        y[:, place] = axis.heights[first:last]
+    part = table.iloc[first:last]
+    said = [f"{r}: {s:.1f} %" for r, s in zip(part["run"], part["score"], strict=True)]
+    return go.Scatter(
+        x=x,
+        y=y.ravel(),
+        mode="lines",
+        line={"color": colour, "width": 1},
+        opacity=0.7 if len(table) < 200 else 0.35,
+        text=np.repeat(said, wide).tolist(),
+        hovertemplate="%{text}<extra></extra>",
+        showlegend=False,
+    )
+
+
+def _ticks(figure: go.Figure, axes: list[_Axis], dark: bool) -> None:
+    """Write the values beside each axis."""
+    text = ink(dark)
+    for place, axis in enumerate(axes):
+        for y, said in axis.ticks:
+            figure.add_annotation(
+                x=place, y=y, text=said, showarrow=False, xanchor="left", xshift=4,
+                font={"size": 11, "color": text.text}, bgcolor=text.paper, opacity=0.85,
+            )  # fmt: skip
 
 
 def _short(name: str) -> str:

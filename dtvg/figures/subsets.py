@@ -283,7 +283,8 @@ def transfer_figure(info: TransferInfo, basis: str, dark: bool = False) -> go.Fi
     for row in rows.itertuples():
         at = (sources.index(str(row.source)), targets.index(str(row.target)))
         value[at] = row.difference
-        text[at] = f"{100 * float(value[at]):+.1f} {SIGNS[str(row.verdict)]}".strip()
+        points = f"{100 * float(value[at]):+.1f}".replace("-", "\N{MINUS SIGN}")
+        text[at] = f"{points} {SIGNS[str(row.verdict)]}".strip()
         known = f"<br>truth: {row.known!s}" if row.known else ""
         if row.known:
             text[at] += f"<br><span style='font-size:10px'>truth: {row.known!s}</span>"

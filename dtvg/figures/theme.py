@@ -7,6 +7,10 @@ its place in the experiment's list.
 
 from __future__ import annotations
 
+import dataclasses
+import functools
+import json
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -39,7 +43,7 @@ DARK_COLOURS = (
     "#D97C9A",
     "#7AD1C4",
 )
-DASHES = ("solid", "dash", "dot", "dashdot", "longdash")
+DASHES = ("solid", "dash", "dot", "dashdot", "longdash", "longdashdot", "2px,5px,8px,5px")
 SURE = 4
 """So many colours are told apart with any colour vision."""
 SYMBOLS = ("circle", "square", "diamond", "triangle-up", "x", "cross", "star")
@@ -75,9 +79,47 @@ LIGHT_INK = Ink("#1F2933", "#616E7C", "#E4E7EB", "#FFFFFF", "#52606D")
 DARK_INK = Ink("#E4E7EB", "#9AA5B1", "#323F4B", "#12171E", "#9AA5B1")
 
 
+LIGHT_MIDDLE, DARK_MIDDLE = "#F7F7F7", "#232A34"
+"""Zero of a colour scale from negative to positive."""
+
+
 def ink(dark: bool) -> Ink:
     """Return the colours of text, grid and paper."""
     return DARK_INK if dark else LIGHT_INK
+
+
+def on_paper(figure: go.Figure) -> go.Figure:
+    """Return a copy of a figure for printing: drawn for a dark page, it takes the light colours.
+
+    Args:
+        figure: with the template of `template`; one of a light page is only copied.
+    """
+    paper = figure.layout.template.layout.paper_bgcolor
+    if paper != DARK_INK.paper:
+        return go.Figure(figure)
+    return go.Figure(json.loads(_DARK.sub(_lightened, figure.to_json())))
+
+
+_PAIRS = dict(
+    zip(
+        (*DARK_COLOURS, *dataclasses.astuple(DARK_INK), DARK_MIDDLE),
+        (*LIGHT_COLOURS, *dataclasses.astuple(LIGHT_INK), LIGHT_MIDDLE),
+        strict=True,
+    )
+)
+
+
+def _as_rgba(colour: str) -> str:
+    """Return a colour as `Style.faded` begins."""
+    return "rgba({},{},{},".format(*(int(colour[i : i + 2], 16) for i in (1, 3, 5)))
+
+
+_LIGHT = {**_PAIRS, **{_as_rgba(dark): _as_rgba(light) for dark, light in _PAIRS.items()}}
+_DARK = re.compile("|".join(re.escape(text) for text in _LIGHT))
+
+
+def _lightened(found: re.Match[str]) -> str:
+    return _LIGHT[found.group()]
 
 
 def style_at(place: int, dark: bool = False) -> Style:
@@ -128,6 +170,7 @@ def _method_place(name: str) -> int:
     return 1 + others.index(name) if name in others else 1 + len(others)
 
 
+@functools.cache
 def template(dark: bool = False) -> go.layout.Template:
     """Return the Plotly template of the light or the dark theme."""
     colours = ink(dark)
@@ -230,7 +273,8 @@ def reference_lines(
         if upright:
             figure.add_vline(
                 x=value,
-                annotation_position=("bottom left", "bottom right")[at % 2],
+                annotation_position=("top left", "top right")[at % 2],
+                annotation_yanchor="bottom",
                 **note,
                 **place,
             )

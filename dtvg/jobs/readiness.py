@@ -16,6 +16,7 @@ from dtvg.errors import ConfigError, DataError
 from dtvg.jobs.answers import task_notes
 from dtvg.jobs.devices import Device, pick
 from dtvg.mirrors.adapter import check_installed
+from dtvg.storage import place
 from dtvg.store.given import misfits
 from dtvg.store.layout import free_name
 from dtvg.tasks.catalogue import find_task
@@ -82,6 +83,11 @@ def _mirrors(config: ExperimentConfig) -> list[Finding]:
         check_installed(config.logging)
     except ConfigError as error:
         return [Finding(("logging", "mirror"), "mirror", str(error), True)]
+    try:
+        if config.scale.mirror:
+            place.check_packages(config.scale.mirror)
+    except ConfigError as error:
+        return [Finding(("scale", "mirror"), "storage", str(error), True)]
     return []
 
 

@@ -52,6 +52,8 @@ class Inputs:
     """Per run: the run seed, for methods that draw at random once."""
     candidates: Float[Tensor, "R B n"] | None = None
     """Subsets to be trained side by side, 1 for their sources, for methods that keep the best."""
+    targets: tuple[str, ...] = ()
+    """Per run: the task it is trained on, for methods that exchange among targets."""
 
 
 @dataclass
@@ -231,6 +233,8 @@ class Finding:
     """One sentence."""
     note: dict[str, Any]
     """Plain values that the result keeps, the newest of a key."""
+    rows: dict[str, dict[str, list[Any]]] = field(default_factory=dict)
+    """Table of the log → columns to be added there, but for `step`."""
 
 
 class Search(ABC):

@@ -30,6 +30,7 @@ from dtvg.scale.fleet import write_fleet
 from dtvg.scale.ground import FolderGround, pieces, prove_shared, read_job
 from dtvg.scale.local import LocalExecutor
 from dtvg.scale.scheduler import Scheduler
+from dtvg.storage.follow import Copies
 from dtvg.store.bank import PromptBank
 from dtvg.store.files import read_json, replace_json
 from dtvg.store.formats import ScaleFile, read_whole
@@ -179,7 +180,10 @@ def drive(
             renew(experiment, config)
             made = keep_plan(experiment, config, scale.slots or engine.capacity())
             _note_place(experiment, scale, only, kept)
-            return _drive(experiment, made, scale, engine, kept, only, stop, report)
+            copies = Copies(config.scale.mirror, experiment, lambda: bool(stop))
+            copies.add(None)
+            with copies:
+                return _drive(experiment, made, scale, engine, kept, only, stop, report)
         finally:
             engine.close()
             clear(experiment, "stop")

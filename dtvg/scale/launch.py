@@ -18,6 +18,8 @@ from pathlib import Path
 from typing import Any
 
 TAIL_BYTES = 2000
+CLUSTER = "DTVG_RAY"
+"""Variable that tells a worker on Ray the address of its cluster."""
 PASSED = ("DTVG_", "HF_", "OMP_", "MKL_", "TRANSFORMERS_", "TOKENIZERS_")
 """Beginnings of the variables that a worker gets from its driver."""
 

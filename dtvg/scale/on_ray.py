@@ -23,7 +23,7 @@ from dtvg.errors import ConfigError, JobError
 from dtvg.jobs.launcher import own_environment
 from dtvg.scale.demand import Demand, demand_of, fits, nowhere
 from dtvg.scale.executor import Ended, Job, Place
-from dtvg.scale.launch import CohortJob, passed_on
+from dtvg.scale.launch import CLUSTER, CohortJob, passed_on
 from dtvg.store.layout import ExperimentDir
 from dtvg.training.signals import SIGNALS
 
@@ -97,6 +97,7 @@ class RayExecutor:
             **passed_on(os.environ),
             **self.demand.environment(),
             "DTVG_HOME": str(paths.home()),
+            CLUSTER: ray.get_runtime_context().gcs_address,
         }
         search = own_environment().get("PYTHONPATH")
         try:
@@ -189,7 +190,9 @@ class RayExecutor:
         ]
 
     def close(self) -> None:
-        """Leave the cluster."""
+        """Leave the cluster; what runs told each other is in files."""
+        with contextlib.suppress(Exception):
+            ray.kill(ray.get_actor(name_of_offers(self.experiment), namespace=NAMESPACE))
         if self._joined:
             with contextlib.suppress(Exception):
                 ray.shutdown()
@@ -228,6 +231,11 @@ def join(address: str | None) -> bool:
             if handler is not None:
                 signal.signal(number, handler)
     return True
+
+
+def name_of_offers(experiment: ExperimentDir) -> str:
+    """Return the name of the actor that holds what an experiment's runs tell each other."""
+    return f"{experiment.name}:offers"
 
 
 def _has(node: Mapping[str, Any], what: str) -> float:

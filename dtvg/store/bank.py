@@ -21,7 +21,7 @@ from safetensors.numpy import load, save
 from dtvg import paths
 from dtvg.errors import StoreError
 from dtvg.store import digests
-from dtvg.store.files import json_text, locked, read_json, replace_bytes, replace_json
+from dtvg.store.files import check_own, json_text, locked, read_json, replace_bytes, replace_json
 from dtvg.store.formats import PromptFacts, checked
 from dtvg.store.lease import hold_when_free
 
@@ -173,6 +173,7 @@ class PromptBank:
         Raises:
             StoreError: the bank cannot be written.
         """
+        check_own(self.root)
         folder = self.root / f"{prompt.task}-{prompt.fingerprint}"
         tensors = {"prompt": np.ascontiguousarray(prompt.prompt)}
         if prompt.init is not None:

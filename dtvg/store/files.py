@@ -69,6 +69,29 @@ def check_writable(folder: Path) -> None:
         ) from None
 
 
+COPY_OF = ".copy-of"
+"""In a folder of experiments or prompts: it is a read-only copy of the mirror named in it."""
+
+
+def check_own(folder: Path) -> None:
+    """Refuse to change what is a copy of a storage mirror.
+
+    Args:
+        folder: of experiments or prompts.
+
+    Raises:
+        StoreError: with what to do instead.
+    """
+    try:
+        uri = (folder / COPY_OF).read_text(encoding="utf-8").strip()
+    except OSError:
+        return
+    raise StoreError(
+        f"'{uri}' is a storage mirror, which is read-only here, so nothing was changed; work where "
+        f"it is trained, or `dtvg runs fetch {uri} NAME` to go on here."
+    )
+
+
 def replace_json(path: Path, content: Any, durable: bool = True) -> None:
     """Write JSON as `replace_bytes` does; NaN is refused by writing null instead."""
     replace_bytes(path, json_text(content).encode(), durable)

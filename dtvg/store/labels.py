@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dtvg.errors import StoreError
-from dtvg.store.files import replace_json
+from dtvg.store.files import check_own, replace_json
 from dtvg.store.formats import TagsFile, read_model, read_whole
 
 FILE = "tags.json"
@@ -49,6 +49,8 @@ def write_labels(folder: Path, labels: Labels) -> None:
     problem = problem_of(labels)
     if problem:
         raise StoreError(problem)
+    for above in folder.parents[:2]:
+        check_own(above)
     if not folder.is_dir():
         raise StoreError(f"'{folder}' no longer exists, so nothing was written; reload the page.")
     replace_json(folder / FILE, {"tags": list(labels.tags), "note": labels.note})

@@ -24,7 +24,7 @@ from dtvg.errors import ConfigError, StoreError
 from dtvg.names import check_name
 from dtvg.records import TABLES, RunState
 from dtvg.store import digests
-from dtvg.store.files import locked, read_json, replace_bytes, replace_json, sync_file
+from dtvg.store.files import check_own, locked, read_json, replace_bytes, replace_json, sync_file
 from dtvg.store.formats import (
     ProvenanceFile,
     SettingsDigests,
@@ -308,6 +308,7 @@ def changing(path: Path) -> Iterator[None]:
     Raises:
         StoreError: the folder of experiments cannot be written.
     """
+    check_own(path.parent)
     with locked(path.parent / ".locks" / path.name):
         yield
 
@@ -323,7 +324,8 @@ def _create(experiment: ExperimentDir, config: ExperimentConfig, versions: Versi
                 f"settings ({changed}); choose another name (--set name=...) or another --runs-dir."
                 f"{_one_of_many(changed)}"
             )
-        if stored.logging.mirror != config.logging.mirror:
+        copied = stored.scale.mirror != config.scale.mirror
+        if copied or stored.logging.mirror != config.logging.mirror:
             check_unchanged(experiment, stored)
             _write_settings(experiment, config)
     else:

@@ -21,7 +21,7 @@ from pathlib import Path
 from filelock import lock_descriptor, unlock_descriptor
 
 from dtvg.errors import JobError, StoreError
-from dtvg.store.files import lock_state, open_lock_file, read_json, replace_json
+from dtvg.store.files import check_own, lock_state, open_lock_file, read_json, replace_json
 from dtvg.store.liveness import (
     CLAIM,
     EXPIRES_SECONDS,
@@ -143,6 +143,8 @@ def hold(folder: Path) -> Iterator[Lease]:
             raise Sign(True, _held[place].file.holder).refusal(place.name, "nothing was started")
         yield _held[place]
         return
+    for above in place.parents[:3]:
+        check_own(above)
     with ExitStack() as stack:
         handle = _take_lock(place, stack)
         lease = _take(place, handle)
@@ -190,6 +192,8 @@ def keep_out(folder: Path, done: str) -> Iterator[None]:
         StoreError: it cannot be written.
     """
     place = folder.resolve()
+    for above in place.parents[:3]:
+        check_own(above)
     with ExitStack() as stack:
         sign = look_at_all(place)
         if sign.held is not False:

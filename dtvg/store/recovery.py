@@ -113,7 +113,7 @@ def _newest(cohort: CohortDir, runs: Mapping[str, RunDir]) -> Commit | None:
             _check_owner(cohort.state_path, run, noted)
         if wanted is not None and has_rows(run):
             for table in TABLES:
-                _check_rows(run, table, int(wanted[table]))
+                _check_rows(run, table, int(wanted.get(table, 0)))
     return tensors, content["meta"]
 
 
@@ -133,7 +133,7 @@ def _before(cohort: CohortDir, runs: Mapping[str, RunDir], why: str) -> Commit:
     for name, (wanted, _) in kept.items():
         _check_owner(cohort.before_path, runs[name], meta["runs"][name])
         for table in TABLES:
-            _check_rows(runs[name], table, int(wanted[table]))
+            _check_rows(runs[name], table, int(wanted.get(table, 0)))
     link = cohort.path / f".{cohort.state_path.name}.{secrets.token_hex(6)}.tmp"
     try:
         for name, run in runs.items():

@@ -17,7 +17,7 @@ from typing import Any
 from dtvg.errors import DtvgError, StoreError
 from dtvg.names import check_name
 from dtvg.records import RunState
-from dtvg.store.files import read_json, replace_json
+from dtvg.store.files import check_own, read_json, replace_json
 from dtvg.store.formats import StatusFile, read_model
 from dtvg.store.layout import CohortDir, ExperimentDir, RunDir
 from dtvg.store.lease import LeaseLost, held_here
@@ -207,6 +207,8 @@ def request(run: RunDir | CohortDir | ExperimentDir, word: str, **detail: Any) -
     Raises:
         StoreError: the folder cannot be written.
     """
+    for folder in run.path.parents[:3]:
+        check_own(folder)
     content = {"time": time.time(), "by": os.getpid(), **detail}
     replace_json(run.control_dir / check_name(word, "request"), content)
 

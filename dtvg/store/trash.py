@@ -20,7 +20,7 @@ from dtvg import paths
 from dtvg.errors import StoreError
 from dtvg.names import check_name
 from dtvg.records import RunState
-from dtvg.store.files import replace_json
+from dtvg.store.files import check_own, replace_json
 from dtvg.store.formats import OriginFile, read_model, read_whole
 from dtvg.store.layout import ExperimentDir, changing
 from dtvg.store.lease import keep_out
@@ -108,6 +108,7 @@ def delete_prompt(folder: str) -> Deleted:
         raise StoreError(
             f"There is no prompt '{folder}' in the bank; `dtvg prompts list` shows all."
         )
+    check_own(origin.parent)
     return _move(f"prompts/{folder}", origin)
 
 

@@ -47,6 +47,7 @@ from dtvg.store.tables import (
     to_arrow,
     write_parquet,
 )
+from dtvg.store.usage import Meter
 
 log = logging.getLogger(__name__)
 
@@ -198,6 +199,7 @@ class CohortWriter:
         self.cohort = cohort
         self.writers = dict(writers)
         self.guard = guard
+        self.meter = Meter(cohort)
         self._stale: list[Path] = []
 
     def snapshot(self, tensors: Mapping[str, np.ndarray], meta: Mapping[str, Any]) -> Snapshot:
@@ -236,6 +238,8 @@ class CohortWriter:
             self._stale += [hidden for hidden, _ in pending]
             raise
         self._tidy()
+        trained = snapshot.meta.get("runs", {})
+        self.meter.note({name: int(of["step"]) for name, of in trained.items() if "step" in of})
         for name, tables in snapshot.rows.items():
             for table in tables:
                 compact(self.writers[name].run, table, self.writers[name].compact_rows)

@@ -202,6 +202,14 @@ class Cohort:
                 if slot in due:
                     slot.note.update(finding.note)
                     self.event(slot, finding.kind, finding.detail)
+                    for table, columns in finding.rows.items():
+                        self._add_rows(slot, table, columns)
+
+    def _add_rows(self, slot: RunSlot, table: str, columns: Mapping[str, Sequence[Any]]) -> None:
+        """Write rows that a method tells of an evaluation, unless only scores are kept."""
+        count = len(next(iter(columns.values()), ()))
+        if count and slot.config.logging.detail != "scores":
+            slot.writer.extend(table, {"step": [slot.step] * count, **columns})
 
     def _ends(self, slot: RunSlot) -> bool:
         patience = slot.config.optim.patience

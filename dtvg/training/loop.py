@@ -18,6 +18,7 @@ from dtvg.store.fork import keep_state
 from dtvg.store.holds import VALUES, detail, wanted
 from dtvg.store.status import clear, requested
 from dtvg.training.cohort import Cohort
+from dtvg.training.exchanging import Exchange
 from dtvg.training.progress import Progress, Report
 from dtvg.training.searching import search_between_steps
 from dtvg.training.signals import StopWish
@@ -36,6 +37,7 @@ def train(
     stop: StopWish,
     report: Report = lambda progress: None,
     remarks: Remarks = lambda run: (),
+    exchange: Exchange | None = None,
 ) -> None:
     """Train a cohort until every run has finished, stopped or failed.
 
@@ -44,6 +46,7 @@ def train(
         stop: becomes true when this process should commit and stop.
         report: told about progress about twice a second.
         remarks: asked as often.
+        exchange: how runs meet those on other targets; None: none of them does.
     """
     total = sum(slot.config.total_steps for slot in cohort.slots)
     looked = 0.0
@@ -57,7 +60,8 @@ def train(
         )
     while cohort.stacks:
         search_between_steps(cohort)
-        cohort.evaluate()
+        if exchange is None or exchange.between_steps(cohort):
+            cohort.evaluate()
         if stop or time.monotonic() - looked > CONTROL_SECONDS:
             stop.look()
             note_people(cohort)

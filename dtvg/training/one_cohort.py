@@ -21,6 +21,7 @@ from dtvg.errors import DtvgError, JobError, StoreError
 from dtvg.mirrors.follow import Mirrors
 from dtvg.plan.graph import CohortPlan, Plan
 from dtvg.records import RunState
+from dtvg.storage.follow import Copies
 from dtvg.store.bank import PromptBank
 from dtvg.store.files import read_json, replace_json
 from dtvg.store.given import Given
@@ -32,6 +33,8 @@ from dtvg.store.layout import (
     make_durable,
 )
 from dtvg.store.lease import held_here, hold
+from dtvg.store.liveness import look
+from dtvg.store.offers import OfferFiles, Place
 from dtvg.store.reader import open_run, read_prompts
 from dtvg.store.recovery import FELL_BACK, start_over, without
 from dtvg.store.status import StatusBoard
@@ -39,6 +42,7 @@ from dtvg.store.writer import CohortWriter, Committer, RunWriter
 from dtvg.training.cohort import Cohort
 from dtvg.training.devices import token_budget
 from dtvg.training.engine import Engine, as_json
+from dtvg.training.exchanging import Exchange, parties
 from dtvg.training.loop import train
 from dtvg.training.opening import Told, starting_events
 from dtvg.training.progress import Report
@@ -74,10 +78,18 @@ class Session:
     """Stage I runs that cannot go on: why, in one sentence."""
     mirrors: Mirrors = field(default_factory=Mirrors)
     """Follow what is committed."""
+    copies: Copies = field(default_factory=Copies)
+    """Copy what is committed to a storage mirror."""
+    meeting: Place | None = None
+    """Where runs meet that exchange; None: in files."""
 
     def wanted(self, run: RunConfig) -> bool:
         """Whether this process works on a transfer run."""
         return self.only is None or run.name in self.only
+
+    def remarks(self, run: str) -> list[tuple[str, str]]:
+        """Return the events that a run should have because a tracker or a store fails."""
+        return [*self.mirrors.told(run), *self.copies.told(run)]
 
 
 def mark_failed(session: Session, cohort: CohortPlan, run: RunConfig, sentence: str) -> None:
@@ -141,7 +153,8 @@ def _train_held(
                 cohort.conclude(slot)
         _open(cohort, set(meta["runs"]), session, str(meta.get(FELL_BACK) or ""))
         session.mirrors.add(run_dirs.values())
-        train(cohort, session.stop, session.report, session.mirrors.told)
+        session.copies.add(directory, _home_of(session, plan_of, run_dirs))
+        _train_and_meet(session, cohort)
         cohort.committer.close()
     except DtvgError as error:
         _give_up(cohort, str(error))
@@ -156,6 +169,48 @@ def _train_held(
         raise JobError(sentence) from None
     finally:
         cohort.board.close()
+
+
+def _home_of(session: Session, plan_of: CohortPlan, trained: Mapping[str, RunDir]) -> list[RunDir]:
+    """Return the folders of a cohort's runs, also of those that are not trained now."""
+    others = [session.experiment.run(r.name) for r in plan_of.runs if r.name not in trained]
+    return [*trained.values(), *others]
+
+
+def _train_and_meet(session: Session, cohort: Cohort) -> None:
+    """Train, and let runs meet those on other targets where they exchange."""
+    exchange = _exchange(session, cohort)
+    train(cohort, session.stop, session.report, session.remarks, exchange)
+    if exchange is not None:
+        exchange.close(cohort)
+
+
+def _exchange(session: Session, cohort: Cohort) -> Exchange | None:
+    """Let the cohort's runs meet those on other targets; None where none of them does."""
+    if not parties(cohort):
+        return None
+    home = {run.name: planned.id for planned in session.plan.cohorts for run in planned.runs}
+
+    def begun(run: str) -> bool:
+        return run in home and is_begun(session.experiment.cohort(home[run]))
+
+    def asked() -> bool:
+        session.stop.look()
+        return bool(session.stop)
+
+    files = OfferFiles(session.experiment)
+    wait = session.config.scale.wait_seconds
+    made = Exchange(files, session.meeting or files, wait, begun, asked)
+    made.begin(cohort)
+    return made
+
+
+def is_begun(cohort: CohortDir) -> bool:
+    """Whether a process trains a cohort, or a driver has started one that did not end yet."""
+    job, ended = read_json(cohort.job_path), read_json(cohort.ended_path)
+    if job is not None and (ended is None or ended.get("token") != job.get("token")):
+        return True
+    return cohort.path.is_dir() and look(cohort.path).held is True
 
 
 def _note_engine(directory: RunDir, engine: Engine) -> None:

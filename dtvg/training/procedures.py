@@ -24,6 +24,7 @@ from dtvg.mirrors.adapter import check_installed
 from dtvg.mirrors.follow import Mirrors
 from dtvg.plan.graph import CohortPlan, Plan
 from dtvg.plan.stored import keep_plan, stored_plan
+from dtvg.storage.follow import Copies
 from dtvg.store import trash
 from dtvg.store.bank import PromptBank, TaskPrompt, complaints
 from dtvg.store.files import read_json, replace_json
@@ -38,6 +39,7 @@ from dtvg.store.layout import (
 )
 from dtvg.store.lease import Lease, hold, hold_when_free
 from dtvg.store.liveness import look
+from dtvg.store.offers import Place
 from dtvg.store.processes import ProcessId
 from dtvg.store.reader import Run, open_run, read_prompts, read_provenance
 from dtvg.store.renewal import renew
@@ -96,7 +98,8 @@ def run_experiment(
         made = keep_plan(experiment, config, config.scale.slots)
         session = _open_session(experiment, config, made, stop, report, only, bank)
         before(session.plan)
-        with session.mirrors:
+        session.copies.add(None)
+        with session.mirrors, session.copies:
             for cohort in session.plan.cohorts:
                 stop.look()
                 if not stop and _taken_over(session, cohort):
@@ -114,6 +117,7 @@ def run_cohort(
     only: Collection[str] | None = None,
     bank: PromptBank | None = None,
     loaded: Callable[[float], None] = lambda at: None,
+    meeting: Place | None = None,
 ) -> None:
     """Train one cohort of an experiment that somebody else drives; holds the cohort's lease.
 
@@ -125,6 +129,7 @@ def run_cohort(
         only: as of `run_experiment`.
         bank: as of `run_experiment`.
         loaded: called with the time once everything is loaded.
+        meeting: where runs meet that exchange; None: in files.
 
     Raises:
         JobError: another process trains it.
@@ -139,11 +144,12 @@ def run_cohort(
     folder.mkdir(parents=True, exist_ok=True)
     with hold(folder):
         session = _open_session(experiment, config, made, stop, report, only, bank)
+        session.meeting = meeting
         loaded(time.time())
         (planned,) = (c for c in session.plan.cohorts if c.id == cohort)
         stop.look()
         if not stop:
-            with session.mirrors:
+            with session.mirrors, session.copies:
                 train_cohort(session, planned)
 
 
@@ -186,6 +192,11 @@ def _open_session(
     made = as_recorded(experiment, made)
     kept = bank or PromptBank()
     backbone, engine = _load(experiment, config, made, device)
+    given, copies = (
+        given_prompts(config.prompt, kept),
+        Copies(config.scale.mirror, experiment, lambda: bool(stop)),
+    )
+    copies.used(kept, given.prompts.values())
     return Session(
         experiment,
         config,
@@ -197,8 +208,9 @@ def _open_session(
         stop,
         report,
         None if only is None else frozenset(only),
-        given_prompts(config.prompt, kept),
+        given,
         mirrors=mirrors,
+        copies=copies,
     )
 
 
@@ -294,14 +306,18 @@ def _stage_one(session: Session, cohort: CohortPlan) -> None:
     names = _needed(session)
     needed = [run for run in cohort.runs if run.name in names]
     keys = {run.name: _identity(session, run) for run in needed}
-    missing = [run for run in needed if bank_get(session.bank, keys[run.name]) is None]
+    found = {run.name: bank_get(session.bank, keys[run.name]) for run in needed}
+    session.copies.used(session.bank, (prompt for prompt in found.values() if prompt is not None))
+    missing = [run for run in needed if found[run.name] is None]
     if not missing:
         return
     with session.bank.lock_all(sorted(keys[run.name] for run in missing)):
         todo = [run for run in missing if bank_get(session.bank, keys[run.name]) is None]
 
         def keep(slot: RunSlot) -> None:
-            session.bank.put(to_task_prompt(slot, session.backbone, keys[slot.name]))
+            made = to_task_prompt(slot, session.backbone, keys[slot.name])
+            session.bank.put(made)
+            session.copies.used(session.bank, [made])
 
         inputs = {}
         for run in todo:
@@ -341,7 +357,9 @@ def _put_again(session: Session, run: RunConfig, key: str, inputs: dict[str, np.
     slot = RunSlot(run, run_data(run, session.backbone), rows, inputs)
     slot.best = {"mixed_prompt": torch.from_numpy(prompt)}
     slot.best_score, slot.result = view.result.validation_score, dict(view.result.__dict__)
-    session.bank.put(to_task_prompt(slot, session.backbone, key))
+    made = to_task_prompt(slot, session.backbone, key)
+    session.bank.put(made)
+    session.copies.used(session.bank, [made])
     log.info("the prompt of %s was put into the bank again from its own files", run.name)
     return True
 
@@ -450,6 +468,7 @@ def _inputs_of(session: Session, run: RunConfig) -> dict[str, np.ndarray]:
         if not other.full_role.in_stage_one:
             continue
         prompt = bank_get(session.bank, _identity(session, other))
+        session.copies.used(session.bank, [] if prompt is None else [prompt])
         if prompt is not None and other.role == "mixture":
             mixture = prompt
         elif prompt is not None and other.data.few_shot is not None:

@@ -251,7 +251,9 @@ def build_stacks(slots: Sequence[RunSlot], device: torch.device, dtype: torch.dt
         }
         names = tuple(slot.config.sources for slot in members)
         seeds = tuple(slot.config.seed for slot in members)
-        state = method.prepare(Inputs(**gathered, source_names=names, seeds=seeds))
+        targets = tuple(slot.config.target for slot in members)
+        inputs = Inputs(**gathered, source_names=names, seeds=seeds, targets=targets)
+        state = method.prepare(inputs)
         for i, note in enumerate(state.notes):
             members[i].note = {**note, **members[i].note}
         state = dataclasses.replace(state, notes=[])

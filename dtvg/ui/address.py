@@ -87,6 +87,11 @@ def put(key: str, text: str | None) -> None:
         _write({key: text})  # part of a page that runs again by itself
 
 
+def gathering() -> bool:
+    """Whether the whole page runs now, not a part of it by itself."""
+    return _DRAFT in st.session_state
+
+
 def recall(key: str, parse: Callable[[str], T | None], default: T) -> T:
     """Return what was chosen under `key`, and put it into the widget's state.
 

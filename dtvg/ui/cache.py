@@ -8,7 +8,7 @@ again when a file appears, goes or is replaced, and never only because time pass
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from functools import lru_cache, partial, wraps
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
@@ -25,14 +25,30 @@ from dtvg.analysis.compare.confdiff import run_diff
 from dtvg.analysis.compare.disagreements import DisagreementInfo, disagreement_info
 from dtvg.analysis.compare.examples import input_texts
 from dtvg.analysis.compare.info import CompareInfo, Split, compare_info
+from dtvg.analysis.compare.references import of_target
+from dtvg.analysis.run.about import AboutInfo
+from dtvg.analysis.run.about import about as about_run
+from dtvg.analysis.run.all_rules import all_rules
 from dtvg.analysis.run.curves import CurveInfo, curve_info
 from dtvg.analysis.run.explain import explain_step
 from dtvg.analysis.run.groups import group_info
+from dtvg.analysis.run.pair import PairInfo, pair_info
+from dtvg.analysis.run.relations import relation_info
 from dtvg.analysis.run.replay import ReplayInfo, replay
 from dtvg.analysis.run.stability import StabilityInfo, stability_of
 from dtvg.analysis.run.story import StoryInfo, story_info
+from dtvg.analysis.run.trajectory import TrajectoryInfo, trajectory_info
+from dtvg.analysis.subsets.beside import Beside
+from dtvg.analysis.subsets.beside import beside as stand_beside
 from dtvg.analysis.subsets.lattice import LatticeInfo, lattice_info
-from dtvg.analysis.subsets.quality import QualityInfo, Truth, quality_info, read_truth
+from dtvg.analysis.subsets.quality import (
+    QualityInfo,
+    Truth,
+    best_subset,
+    quality_info,
+    read_truth,
+    right_sets,
+)
 from dtvg.analysis.subsets.transfer import (
     TransferInfo,
     surrogate_info,
@@ -193,9 +209,35 @@ def drawer(key: Stamp) -> Callable[..., go.Figure]:
 
 groups = remember(64, "Reading the groups", ("steps", "sources", "evals", "events"))(group_info)
 explain = remember(256, False, ("steps", "sources", "events"))(explain_step)
+relations = remember(32, False, ("relations", "exchanges"))(relation_info)
 diff = remember(32, False, ())(run_diff)
 surrogate = remember(32, False, ())(surrogate_info)
 texts = remember(16, "Reading the examples", ("predictions",))(input_texts)
+
+
+def _of_right(everyone: tuple[Run, ...], target: str, sources: tuple[str, ...]) -> Hashable:
+    scored = tuple((r.name, r.subset, r.result is None) for r in everyone if r.target == target)
+    return str(everyone[0].path.parent) if everyone else "", scored, target, sources
+
+
+@remember(64, False, key=_of_right)
+def right(
+    everyone: tuple[Run, ...], target: str, sources: tuple[str, ...]
+) -> Mapping[str, frozenset[str]]:
+    """Return the sets of sources that are right for a target, as far as they are known."""
+    return right_sets(best_subset(everyone, target), target, sources, truth())
+
+
+def beside(run: Run, everyone: tuple[Run, ...]) -> Beside:
+    """Return the marks and right sets of a run; `everyone` are the runs of its experiment."""
+    info = groups(run)
+    found = right(everyone, run.target, info.sources)
+    return _beside(run, tuple(found.items()))
+
+
+@remember(64, False, ("sources", "steps", "evals", "events"))
+def _beside(run: Run, found: tuple[tuple[str, frozenset[str]], ...]) -> Beside:
+    return stand_beside(run, groups(run), dict(found))
 
 
 @remember(64, False, ("steps", "sources", "evals", "events"))
@@ -208,6 +250,28 @@ def source_health(run: Run) -> pd.DataFrame:
 def story(run: Run, others: tuple[Run, ...] = ()) -> StoryInfo:
     """Return `story_info`; `others` are the runs of other seeds."""
     return story_info(run, groups(run), [groups(other) for other in others])
+
+
+def _run_and_scores(run: Run, everyone: tuple[Run, ...] = ()) -> Hashable:
+    """Return what changes when a run or any score of its experiment does."""
+    return stamp(run, "events", "predictions"), run, tuple(other.result for other in everyone)
+
+
+@remember(64, False, key=lambda run, everyone=(): repr(_run_and_scores(run, everyone)))
+def about(run: Run, everyone: tuple[Run, ...] = ()) -> AboutInfo:
+    """Return `about` of a run; `everyone` are the runs of its experiment."""
+    return about_run(run, everyone)
+
+
+def reference(run: Run) -> list[tuple[str, float]]:
+    """Return name and score of the lines in a chart of a run's validation scores."""
+    return of_target((run,), run.target).lines
+
+
+@remember(32, "Setting side by side", ("steps", "sources", "evals", "events"))
+def pair(a: Run, b: Run, names: tuple[str, str]) -> PairInfo:
+    """Return `pair_info` of two runs."""
+    return pair_info(groups(a), groups(b), names)
 
 
 @remember(64, "Reading curves", ("steps", "evals"))
@@ -244,6 +308,20 @@ def helped(runs: tuple[Run, ...]) -> HelpedInfo:
 def replayed(run: Run, leave_out: tuple[str, ...], **options: Any) -> ReplayInfo:
     """Return `replay`."""
     return replay(run, leave_out=leave_out, **options)
+
+
+@remember(32, "Deciding by every rule", ("steps", "sources"))
+def rules(
+    run: Run, leave_out: tuple[str, ...], settings: tuple[tuple[str, Any], ...]
+) -> tuple[pd.DataFrame, tuple[str, ...]]:
+    """Return `all_rules` with these settings of the rule."""
+    return all_rules(run, leave_out, **dict(settings))
+
+
+@remember(32, False, ("steps",))
+def trajectory(run: Run) -> TrajectoryInfo:
+    """Return `trajectory_info`."""
+    return trajectory_info(run)
 
 
 def stability(runs: tuple[Run, ...]) -> StabilityInfo:

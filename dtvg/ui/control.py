@@ -215,16 +215,28 @@ def _names(names: list[str]) -> str:
     return shown + more or "no run that is training"
 
 
-def messages(path: Path) -> None:
-    """Show the end of what the process printed, with search."""
+def messages(path: Path, worker: Path | None = None) -> bool:
+    """Show the end of what the process printed, with search.
+
+    Args:
+        path: the experiment's folder.
+        worker: log of the cohort's own process, which comes first where there is one.
+
+    Returns:
+        Whether there is anything.
+    """
+    logs = [worker] if worker is not None else []
+    log = next(
+        (one for one in [*logs, ExperimentDir(path).log_path] if launcher.tail_of(one, 1)), None
+    )
 
     def draw() -> None:
-        folder = ExperimentDir(path)
-        if not launcher.log_tail(folder, 1):
+        if log is None:
             return
         with st.expander("Messages of the process"):
             text = st.text_input("Search", key="log-search", placeholder="part of a line")
-            tail = launcher.log_tail(folder, 200, text)
+            tail = launcher.tail_of(log, 200, text)
             st.code(tail or "No line contains this text.", language=None, height=300)
 
     guarded(draw)
+    return log is not None

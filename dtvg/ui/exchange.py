@@ -23,10 +23,10 @@ LARGEST = 500 << 20
 
 def export(experiment: Experiment) -> None:
     """Offer the whole experiment as one file."""
-    st.subheader("The whole experiment", anchor=False)
+    st.header("The whole experiment", anchor=False)
     st.caption(
         "One .zip file with everything that was recorded, half-trained runs too, and the SHA-256 "
-        "of every file. It can be imported below, or with `dtvg runs import FILE.zip`."
+        "of every file. It can be imported on this page, or with `dtvg runs import FILE.zip`."
     )
     if st.button("Pack the experiment", icon=":material/inventory_2:", key="pack"):
         try:
@@ -58,7 +58,7 @@ def _packed(experiment: Experiment) -> tuple[bytes, int]:
 
 def bring() -> None:
     """Let one import an experiment's file."""
-    st.subheader("Import an experiment", anchor=False)
+    st.header("Import an experiment", anchor=False)
     if people.only_looks("import experiments"):
         return
     with st.form("import-experiment", border=True):

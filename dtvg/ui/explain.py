@@ -1,136 +1,46 @@
-"""The explain page: picking one step of a run, and replaying it under another rule."""
+"""The explain page: what other rules would have decided, and launching what one has found."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
 import streamlit as st
+import yaml
 
-from dtvg.analysis.run.groups import GroupInfo
-from dtvg.figures.explain import picker_figure
 from dtvg.figures.groups import replay_figure
+from dtvg.methods.specs import METHODS
 from dtvg.rule.rules import RULE_NAMES, RULES
 from dtvg.rule.types import RuleSettings
 from dtvg.store.reader import Run
 from dtvg.ui import address, cache, runs, show
-
-KEY = "step"
-
-
-def pick(info: GroupInfo, key: str, dark: bool, order: tuple[str, ...]) -> int | None:
-    """Let one choose a step; it stands in the URL, unless it is the newest.
-
-    Args:
-        info: the run's groups.
-        key: names the run, so that the chart's zoom is its own.
-        dark: for a dark page.
-        order: all sources of the experiment, for colours.
-
-    Returns:
-        The step; None where the address names one that is not recorded.
-    """
-    first, last = int(info.steps[0]), int(info.steps[-1])
-    asked = _asked(info, key)
-    if asked is not None:
-        _say_absent(asked, info, key)
-        return None
-    step = address.recall(KEY, address.whole(first, last), last)
-    point = show.figure(
-        picker_figure(info, step, dark, order),
-        f"picker-{key}",
-        "Similarity of each source over steps; a click chooses the step to explain",
-        clicks=True,
-    )
-    if point is not None:
-        st.session_state[KEY] = min(max(int(point.x), first), last)
-        st.rerun()
-    _jumps(info, step)
-    if first == last:
-        return first
-    chosen = int(st.slider("Step", first, last, key=KEY))
-    address.keep(KEY, chosen, last)
-    kept = int(info.steps[np.searchsorted(info.steps, chosen, side="right") - 1])
-    if kept != chosen:
-        st.caption(f"Step {chosen:,} is not in this run's thinned log; step {kept:,} is shown.")
-    return kept
-
-
-def _asked(info: GroupInfo, run: str) -> str | None:
-    """Return the step that an address names although it is not recorded; None: all is well."""
-    text = address.given(KEY)
-    if text is None:
-        return None
-    return address.absent(KEY, _Recorded(info), run)
-
-
-class _Recorded(Sequence[str]):
-    """The recorded steps as texts, without writing them all out."""
-
-    def __init__(self, info: GroupInfo) -> None:
-        self.steps = info.steps
-
-    def __contains__(self, text: object) -> bool:
-        try:
-            step = int(str(text))
-        except ValueError:
-            return False
-        place = int(np.searchsorted(self.steps, step))
-        return place < len(self.steps) and int(self.steps[place]) == step
-
-    def __len__(self) -> int:
-        return len(self.steps)
-
-    def __getitem__(self, place: Any) -> Any:
-        return str(self.steps[place])
-
-
-def _say_absent(asked: str, info: GroupInfo, run: str) -> None:
-    """Say that a step is not recorded, and offer the nearest one; the address stays."""
-    first, last = int(info.steps[0]), int(info.steps[-1])
-    st.warning(
-        f"Step '{asked[:40]}' of this run is not recorded, so no decision is shown. Its recorded "
-        f"steps go from {first:,} to {last:,}; while a run trains, later ones are added.",
-        icon=":material/search_off:",
-    )
-    address.leave()
-    wanted = float(asked) if asked.removeprefix("-").isdecimal() else float(last)
-    near = int(info.steps[int(np.argmin(np.abs(info.steps - wanted)))])
-    _jump(f"Show step {near:,}", near, -1)
-
-
-def _jumps(info: GroupInfo, step: int) -> None:
-    """Offer the neighbouring changes of the group, since those raise questions."""
-    changes = info.steps[np.flatnonzero(info.churn)]
-    before, after = changes[changes < step], changes[changes > step]
-    with st.container(horizontal=True):
-        _jump("First step", int(info.steps[0]), step, ":material/first_page:")
-        _jump("Previous change", int(before[-1]) if len(before) else None, step)
-        _jump("Next change", int(after[0]) if len(after) else None, step)
-        _jump("Newest step", int(info.steps[-1]), step, ":material/last_page:")
-
-
-def _jump(label: str, to: int | None, step: int, icon: str | None = None) -> None:
-    def go() -> None:
-        st.session_state[KEY] = to
-
-    st.button(label, icon=icon, on_click=go, disabled=to is None or to == step, key=f"jump {label}")
+from dtvg.ui.page import guarded, link
 
 
 def section(run: Run, dark: bool, order: tuple[str, ...]) -> None:
-    """Decide the whole timeline again and show it beside what happened."""
-    st.subheader("What another rule would have decided", anchor=False)
+    """Decide the whole timeline again, by every rule and by the chosen one in full."""
+    st.header("What other rules would have decided", anchor=False)
     st.caption(
         "Every step is decided again from its logged Gram matrix, without the model. A run trained "
         "with these settings would have moved its vectors differently."
     )
+
+    @st.fragment
+    def again() -> None:
+        guarded(lambda: _again(run, dark, order))
+
+    again()
+
+
+def _again(run: Run, dark: bool, order: tuple[str, ...]) -> None:
     own = run.config.rule_settings if run.config else RuleSettings()
     settings, left_out = _settings(run, own)
+    shared = {k: v for k, v in settings.items() if k not in ("rule", "consistency_weight")}
+    _table(run, left_out, shared, settings["rule"])
     started = time.perf_counter()
     info = cache.replayed(run, left_out, **settings)
     took = time.perf_counter() - started
+    st.markdown(f"**Rule `{settings['rule']}` in full**")
     one, two, three = st.columns(3)
     one.metric(
         "Same group", show.percent(info.agreement), help="Share of the steps with the same group."
@@ -149,12 +59,88 @@ def section(run: Run, dark: bool, order: tuple[str, ...]) -> None:
         show.numbers(info.table, f"{run.name}-replay-sources", f"replay-sources-{run.name}")
         show.numbers(info.combinations, f"{run.name}-replay-groups", f"replay-groups-{run.name}")
     show.notes(info.notes)
+    _launch(run, own, settings, left_out)
+
+
+def _table(run: Run, left_out: tuple[str, ...], shared: dict[str, Any], chosen: str) -> None:
+    """Show every rule in a row: how often it would have agreed, and what it took."""
+    table, notes = cache.rules(run, left_out, tuple(shared.items()))
+    st.dataframe(
+        table,
+        hide_index=True,
+        key=f"rules-{run.experiment}-{run.name}",
+        column_config={
+            "same group": st.column_config.ProgressColumn(
+                format="percent", min_value=0.0, max_value=1.0, help="Share of the steps."
+            ),
+            "overlap": st.column_config.NumberColumn(format="%.2f", help="Mean Jaccard."),
+            "mean size": st.column_config.NumberColumn(format="%.2f"),
+        },
+    )
+    show.notes(notes)
+
+
+def _launch(
+    run: Run, own: RuleSettings, settings: dict[str, Any], left_out: tuple[str, ...]
+) -> None:
+    """Offer to train what was replayed: Launch opens with these settings in its address."""
+    if run.config is None or run.role != "transfer":
+        return
+    place = f"{run.experiment}/{run.name}"
+    st.markdown("**Train it**")
+    with st.container(horizontal=True):
+        if "rule" in METHODS[run.method_name].model_fields:
+            differs = {k: v for k, v in settings.items() if v != getattr(own, k)}
+            if differs.keys() - {"threshold"}:
+                _link(place, f"Launch with rule {settings['rule']}", run, differs)
+            if "threshold" in differs:
+                cut = {"threshold": differs["threshold"]}
+                _link(place, f"Launch with the cut at {differs['threshold']:g}", run, cut)
+        for source in left_out or run.sources:
+            _link(place, f"Launch without {source}", run, {}, (source,))
+        if len(left_out) > 1:
+            _link(place, f"Launch without all {len(left_out)}", run, {}, left_out)
+
+
+def _link(
+    place: str, label: str, run: Run, changes: dict[str, Any], without: tuple[str, ...] = ()
+) -> None:
+    """Link to Launch with what differs in its address; nothing where no source would be left."""
+    asked = launch_query(run, changes, without)
+    if asked:
+        link("launch", label, preset="clone", clone=place, set=asked)
+
+
+def launch_query(run: Run, changes: dict[str, Any], without: tuple[str, ...] = ()) -> str:
+    """Return what Launch's address holds under `set` to train a run again with changes.
+
+    Args:
+        run: to be cloned.
+        changes: fields of its method that differ.
+        without: sources left out.
+    """
+    changed: dict[str, Any] = {}
+    if changes and run.config is not None:
+        method = run.config.method.model_dump(mode="json", exclude_none=True)
+        changed["methods"] = [{**method, **_with_effect(changes)}]
+    if without:
+        changed["sources"] = [s for s in run.sources if s not in without]
+        if not changed["sources"]:
+            return ""
+    return yaml.safe_dump(changed, default_flow_style=True, width=100_000, sort_keys=False).strip()
+
+
+def _with_effect(changes: dict[str, Any]) -> dict[str, Any]:
+    """Leave out λ where the rule does not weigh by it: a setting without effect is refused."""
+    rule = changes.get("rule")
+    weighs = rule is None or "consistency_weight" in RULES[rule].own_settings
+    return {k: v for k, v in changes.items() if weighs or k != "consistency_weight"}
 
 
 def _settings(run: Run, own: RuleSettings) -> tuple[dict[str, Any], tuple[str, ...]]:
     """Draw the settings; return those that differ from the run's own, and sources left out."""
     with st.container(horizontal=True):
-        default = next(name for name in RULE_NAMES if name != own.rule)
+        default = own.rule if own.rule in RULE_NAMES else RULE_NAMES[0]
         rule = runs.choose("Rule", RULE_NAMES, "rule", default) or default
         measure = runs.choose("Measure", ("dot", "cosine"), "measure") or "dot"
         cut = _number(

@@ -32,11 +32,11 @@ def draw(info: FleetInfo) -> None:
         )
         return
     if not info.drivers.empty:
-        st.subheader("Experiments", anchor=False)
+        st.header("Experiments", anchor=False)
         st.dataframe(
             info.drivers, hide_index=True, column_config={"used": PERCENT}, key="fleet-drivers"
         )
-        st.subheader("Training", anchor=False)
+        st.header("Training", anchor=False)
         st.dataframe(
             info.working,
             hide_index=True,
@@ -44,13 +44,13 @@ def draw(info: FleetInfo) -> None:
             key="fleet-working",
         )
     if not info.waiting.empty:
-        st.subheader("Waiting", anchor=False)
+        st.header("Waiting", anchor=False)
         st.dataframe(info.waiting, hide_index=True, key="fleet-waiting")
     if not info.machines.empty:
-        st.subheader("Machines", anchor=False)
+        st.header("Machines", anchor=False)
         st.dataframe(info.machines, hide_index=True, key="fleet-machines")
     if not info.ended.empty:
-        st.subheader("Did not end well", anchor=False)
+        st.header("Did not end well", anchor=False)
         st.dataframe(info.ended, hide_index=True, key="fleet-ended")
 
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import numpy as np
 import streamlit as st
 
 from dtvg.analysis.run.groups import GroupInfo, transition_info
 from dtvg.analysis.run.trajectory import scale_info, trajectory_info
 from dtvg.errors import DtvgError
-from dtvg.figures import flows
+from dtvg.figures import flows, relations
 from dtvg.figures.groups import (
     combinations_figure,
     contribution_figure,
@@ -18,9 +19,28 @@ from dtvg.figures.groups import (
 )
 from dtvg.store.reader import Experiment, Run
 from dtvg.ui import cache, runs, show
+from dtvg.ui.chart import Click
 from dtvg.ui.story import story
 
 View = Callable[[Experiment, Run, bool], None]
+HOW_TO_READ = (
+    "A bar shows that the source is in the group; the stronger its colour, the more similar it is. "
+    "Dotted lines show changes of the group. Rows *truth* and *best subset*, where they are known: "
+    "the stronger, the more the group agrees with that set. Row *marks*: the best step (star), "
+    "evaluations, pins and bans, forks and resumes. A click explains the step."
+)
+
+
+def open_step(experiment: Experiment, run: Run, clicked: Click | None) -> None:
+    """Explain the step that was clicked in a timeline; nothing where no rule decides."""
+    at = None if clicked is None else clicked.x if clicked.at is None else clicked.at
+    explained = run.config is not None and run.config.method.has_source_vectors
+    if not isinstance(at, int | float) or not explained:
+        return
+    steps = cache.groups(run).steps
+    near = int(steps[int(np.argmin(np.abs(steps - at)))])
+    named = {"experiment": experiment.name, "run": run.name, "step": str(near)}
+    st.switch_page("pages/explain.py", query_params=named)
 
 
 def combinations(experiment: Experiment, run: Run, dark: bool) -> None:
@@ -28,7 +48,7 @@ def combinations(experiment: Experiment, run: Run, dark: bool) -> None:
     info = cache.groups(run)
     flow = transition_info(info)
     key = f"{experiment.name}-{run.name}"
-    st.subheader("Which groups were used, and how long", anchor=False)
+    st.header("Which groups were used, and how long", anchor=False)
     show.figure(
         combinations_figure(info, dark),
         f"combinations-{key}",
@@ -36,7 +56,7 @@ def combinations(experiment: Experiment, run: Run, dark: bool) -> None:
         info.combinations,
         f"{run.name}-combinations",
     )
-    st.subheader("Transitions between groups", anchor=False)
+    st.header("Transitions between groups", anchor=False)
     show.figure(
         flows.transitions_figure(flow, dark),
         f"transitions-{key}",
@@ -44,7 +64,7 @@ def combinations(experiment: Experiment, run: Run, dark: bool) -> None:
         flow.table,
         f"{run.name}-transitions",
     )
-    st.subheader("Sources that were in the group together", anchor=False)
+    st.header("Sources that were in the group together", anchor=False)
     show.figure(
         flows.together_figure(flow, dark),
         f"together-{key}",
@@ -72,7 +92,7 @@ def seeds(experiment: Experiment, run: Run, dark: bool) -> None:
         f"Jaccard over steps; 1 = the same group), the newest by "
         f"**{info.mean_jaccard_last:.2f}**. In at least half of the steps: **{group}**."
     )
-    st.subheader("Share of steps in the group, seed by seed", anchor=False)
+    st.header("Share of steps in the group, seed by seed", anchor=False)
     show.figure(
         flows.seed_shares_figure(info, dark),
         f"seed-shares-{key}",
@@ -82,10 +102,10 @@ def seeds(experiment: Experiment, run: Run, dark: bool) -> None:
     )
     left, right = st.columns(2)
     with left:
-        st.subheader("Overlap over all steps", anchor=False)
+        st.header("Overlap over all steps", anchor=False)
         show.figure(flows.seeds_figure(info, dark), f"seeds-{key}", "Jaccard between seeds")
     with right:
-        st.subheader("Overlap of the newest groups", anchor=False)
+        st.header("Overlap of the newest groups", anchor=False)
         show.figure(
             flows.seeds_figure(info, dark, last=True),
             f"seeds-last-{key}",
@@ -95,7 +115,7 @@ def seeds(experiment: Experiment, run: Run, dark: bool) -> None:
 
 def vectors(experiment: Experiment, run: Run, dark: bool) -> None:
     """Show the path of the target's vector among the source vectors."""
-    st.subheader("Path of the target's vector", anchor=False)
+    st.header("Path of the target's vector", anchor=False)
     try:
         info = trajectory_info(run)
     except DtvgError as error:
@@ -120,7 +140,7 @@ def weights(experiment: Experiment, run: Run, dark: bool) -> None:
     """Show how strongly each source was taken, and how much that put into the prompt."""
     info, order = cache.groups(run), runs.order_of(experiment, run)
     key = f"{experiment.name}-{run.name}"
-    st.subheader("How much each source contributes to the prompt", anchor=False)
+    st.header("How much each source contributes to the prompt", anchor=False)
     show.figure(
         contribution_figure(info, dark, order),
         f"contribution-{key}",
@@ -134,7 +154,8 @@ def weights(experiment: Experiment, run: Run, dark: bool) -> None:
         "whatever its weight."
     )
     _negative(info, key, dark, order)
-    st.subheader("Weight of each source in the merge", anchor=False)
+    _relations(run, key, dark, order)
+    st.header("Weight of each source in the merge", anchor=False)
     if not info.weighs:
         st.info(
             "This method takes a source fully or not at all; the timeline shows when.",
@@ -151,12 +172,53 @@ def weights(experiment: Experiment, run: Run, dark: bool) -> None:
     st.caption(f"As `{run.method_name}` decides it: attention, gate or learned weight.")
 
 
+def _relations(run: Run, key: str, dark: bool, order: tuple[str, ...]) -> None:
+    """Show the task-relation matrix where the method learns one, and the rounds it came by."""
+    info = cache.relations(run)
+    if info is None:
+        return
+    st.header("Task-relation matrix", anchor=False)
+    show.figure(
+        relations.matrix_figure(info, dark),
+        f"relations-{key}",
+        f"How much each task takes from each other, at step {info.steps[-1]:,}",
+        info.table,
+        f"{run.name}-relations",
+    )
+    st.caption(
+        f"At step {info.steps[-1]:,}. Each row adds up to 100 %: what the task of the row takes "
+        "from itself and from the others. Rows of other targets are as they were last heard of."
+    )
+    show.figure(
+        relations.row_figure(info, dark, order),
+        f"relation-row-{key}",
+        f"What {info.target} takes from every task, over evaluations",
+        None,
+        f"{run.name}-relation-row",
+    )
+    if info.rounds.empty:
+        return
+    st.header("Rounds of exchange with runs on other targets", anchor=False)
+    show.figure(
+        relations.rounds_figure(info, dark),
+        f"rounds-{key}",
+        "How each other run was met in each round",
+        info.summary,
+        f"{run.name}-rounds",
+    )
+    st.caption(
+        "met: it was in step; ahead: it was further, its newest offer counts; ended: its last one; "
+        "stale: it was slower or dead, and an older offer counts; skipped: it left the round out "
+        f"(in the row of {info.target}: this run did); absent: nothing was heard of it yet."
+    )
+
+
 def _negative(info: GroupInfo, key: str, dark: bool, order: tuple[str, ...]) -> None:
     """Show how much of a source is subtracted, since its learned scale is negative there."""
     share = info.negative_share
     if not share > 0:
         return
-    st.subheader("How much of a source is subtracted", anchor=False)
+    st.header("How much of a source is subtracted", anchor=False)
     st.markdown(
         f"**{show.percent(share)}** of the members' scale entries are negative over all steps: for "
         "these prompt tokens the source is subtracted, not added."
@@ -172,7 +234,7 @@ def _negative(info: GroupInfo, key: str, dark: bool, order: tuple[str, ...]) -> 
 
 def scales(experiment: Experiment, run: Run, dark: bool) -> None:
     """Show the learned scale of every source and prompt token."""
-    st.subheader("How much each prompt token takes from each source", anchor=False)
+    st.header("How much each prompt token takes from each source", anchor=False)
     which = runs.choose("Prompt", ("final", "best"), "which") or "final"
     try:
         info = scale_info(run, which)

@@ -13,10 +13,11 @@ import streamlit as st
 from dtvg.analysis.compare.references import of_target
 from dtvg.analysis.overview.progress import TRAINING, progress
 from dtvg.figures.curves import Y_TITLES, curves_figure
+from dtvg.figures.ends import label_ends
 from dtvg.figures.groups import timeline_figure
 from dtvg.records import RunState
 from dtvg.store.reader import Experiment, Run, open_experiment
-from dtvg.ui import address, cache, control, health, runs, show
+from dtvg.ui import address, cache, control, health, look, runs, show
 from dtvg.ui.page import guarded, is_dark
 from dtvg.ui.progress import stage_line
 
@@ -162,8 +163,9 @@ def draw(experiment: Experiment, name: str, view: View, together: tuple[Run, ...
     if run.message and run.state in (RunState.RUNNING, RunState.STOPPING):
         st.caption(run.message)
     runs.complain(run)
-    health.of_run(run)
-    health.of_sources(run)
+    with look.later_on_phones():
+        health.of_run(run)
+        health.of_sources(run)
     if run.state is RunState.WAITING and not run.step:
         st.info(_waits_for(experiment), icon=":material/hourglass_top:")
         return
@@ -220,6 +222,7 @@ def _charts(experiment: Experiment, run: Run, view: View, these: tuple[Run, ...]
                 drawn.add_trace(trace)
         if view.log and made.curves:
             drawn.update_yaxes(type="log")
+            label_ends(drawn, dark)
         show.figure(
             drawn,
             f"live-{view.quantity}-{view.log}-{key}",
@@ -247,10 +250,10 @@ def _group(experiment: Experiment, run: Run) -> None:
     dark, key = is_dark(), f"{experiment.name}-{run.name}"
     info = cache.groups(run)
     if run.sources and len(info.steps):
-        st.subheader("The group so far", anchor=False)
+        st.header("The group so far", anchor=False, help=show.formula("member", "group"))
         order = experiment.config.sources if experiment.config else info.sources
         show.figure(
-            timeline_figure(info, dark, order),
+            timeline_figure(info, dark, order, beside=cache.beside(run, experiment.runs)),
             f"live-group-{key}",
             "Membership of each source over steps",
             info.timeline,

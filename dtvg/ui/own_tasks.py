@@ -48,7 +48,7 @@ def section(backbone: str) -> None:
     Args:
         backbone: whose tokenizer writes the answers and reads the inputs.
     """
-    st.subheader("Tasks of your own", anchor=False)
+    st.header("Tasks of your own", anchor=False)
     own, wrong = described_tasks()
     rows = [(name, spec.title, spec.described_in) for name, spec in own.items()]
     for problem in wrong.values():

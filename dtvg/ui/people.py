@@ -23,9 +23,11 @@ from streamlit import config, runtime
 from streamlit.auth_util import get_secrets_auth_section, validate_auth_credentials
 from streamlit.errors import StreamlitAuthError
 
+from dtvg import paths
 from dtvg.config.people import PeopleConfig, Role, path, people
 from dtvg.errors import ConfigError, DtvgError, JobError
 from dtvg.extras import require
+from dtvg.storage import cache
 from dtvg.store import audit
 from dtvg.store.layout import ExperimentDir, RunDir
 
@@ -35,6 +37,7 @@ INSECURE = "DTVG_INSECURE"
 """Variable that opens the app to everybody who reaches it, without a login."""
 FORWARDED = ("X-Forwarded-For", "X-Real-Ip", "Forwarded")
 ONLY = "Only an operator can do this."
+MIRRORED = "a storage mirror is looked at (DTVG_RUNS), which is read-only"
 REFUSAL = (
     "This app can be reached from other machines ({how}) and nobody has to log in, so it shows "
     "nothing. Serve this machine only (address 127.0.0.1), set up the login (docs/server.md), or "
@@ -144,9 +147,11 @@ def _without_login() -> Person | Closed:
     elif _forwarded():
         how = f"a proxy passed on a request from {_forwarded()}"
     else:
-        return Person(_account(), Role.OPERATOR, shared=False)
+        role = Role.VIEWER if paths.mirrored_uri() else Role.OPERATOR
+        return Person(_account(), role, shared=False)
     if is_insecure():
-        return Person("somebody without login", Role.OPERATOR, shared=True)
+        role = Role.VIEWER if paths.mirrored_uri() else Role.OPERATOR
+        return Person("somebody without login", role, shared=True)
     return Closed(REFUSAL.format(how=how))
 
 
@@ -193,7 +198,7 @@ def _with_login(known: PeopleConfig) -> Person | Closed:
             "an operator; then log in again.",
             who,
         )
-    return Person(who, role, shared=True)
+    return Person(who, Role.VIEWER if paths.mirrored_uri() else role, shared=True)
 
 
 # ---- what is drawn
@@ -209,6 +214,7 @@ def gate() -> None:
     found = decide()
     if isinstance(found, Person):
         _entered(found)
+        cache.FOLLOWER.look()
         return
     st.title("DTVG workbench", anchor=False)
     if found.sentence:
@@ -236,6 +242,8 @@ def _entered(found: Person) -> None:
 def badge() -> None:
     """Show in the side bar who is logged in, and the way out."""
     found = decide()
+    if isinstance(found, Person) and paths.mirrored_uri():
+        st.sidebar.caption(cache.sentence())
     if not isinstance(found, Person) or not found.shared:
         return
     with st.sidebar:
@@ -258,7 +266,8 @@ def only_looks(what: str = "change it") -> bool:
     """
     if may_change():
         return False
-    st.caption(f"You can look at this, but not {what}: only operators can.")
+    why = MIRRORED if paths.mirrored_uri() else "only operators can"
+    st.caption(f"You can look at this, but not {what}: {why}.")
     return True
 
 
@@ -273,8 +282,12 @@ def button(label: str, *, disabled: bool = False, help: str | None = None, **mor
     """
     allowed = may_change()
     return st.button(
-        label, disabled=disabled or not allowed, help=help if allowed else ONLY, **more
+        label, disabled=disabled or not allowed, help=help if allowed else _refused(), **more
     )
+
+
+def _refused() -> str:
+    return f"This cannot be done: {MIRRORED}." if paths.mirrored_uri() else ONLY
 
 
 # ---- what is done
@@ -305,6 +318,8 @@ def acting(
         entry |= _who(found) | {"outcome": "refused"}
         with contextlib.suppress(DtvgError):
             audit.append(entry)
+        if paths.mirrored_uri():
+            raise JobError(f"Nothing was done ({action}): {MIRRORED}.")
         raise JobError(f"Only an operator may {action}{' ' + what if what else ''} here.")
     if not found.shared:
         yield

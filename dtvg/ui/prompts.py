@@ -66,7 +66,7 @@ KINDS = ["zip", "safetensors", "json", "pt", "pth", "bin", "ckpt"]
 
 def download(prompts: Sequence[TaskPrompt]) -> None:
     """Let one choose a prompt, see where it comes from, and take it away."""
-    st.subheader("Provenance and export", anchor=False)
+    st.header("Provenance and export", anchor=False)
     names = {p.fingerprint: f"{p.task}, seed {p.seed} ({p.fingerprint[:6]})" for p in prompts}
     chosen = runs.choose("Prompt", list(names), "prompt", show=lambda key: names.get(key, key))
     prompt = next((p for p in prompts if p.fingerprint == chosen), None)
@@ -103,7 +103,7 @@ def download(prompts: Sequence[TaskPrompt]) -> None:
 
 def delete(bank: Bank) -> None:
     """Let one delete prompts; damaged entries are listed with what is wrong with them."""
-    st.subheader("Delete", anchor=False)
+    st.header("Delete", anchor=False)
     for why in bank.damaged.values():
         st.warning(f"{why} It is left out of everything here.", icon=":material/warning:")
     names = {name: f"{name} (damaged)" for name in bank.damaged}
@@ -151,7 +151,7 @@ def _sized(name: str) -> str:
 
 def upload() -> None:
     """Let one import a prompt: the files of an adapter, a .safetensors or a .pt file."""
-    st.subheader("Import", anchor=False)
+    st.header("Import", anchor=False)
     if people.only_looks("import prompts"):
         return
     with st.form("import", border=True):

@@ -166,6 +166,7 @@ def pick_run(
     key: str = "run",
     ranked: bool = False,
     on_change: Callable[[], None] | None = None,
+    about: bool = True,
 ) -> Run | None:
     """Let one choose a run of an experiment.
 
@@ -178,6 +179,7 @@ def pick_run(
         key: name in the URL.
         ranked: also runs that rank or weigh source prompts, such as SPoT's.
         on_change: called where a person chose another run.
+        about: link to the page that says everything about the chosen run.
     """
     known = {r.name: r for r in experiment.runs if r.problem is None}
     planned = run_configs(experiment)  # one file for all of them
@@ -202,6 +204,8 @@ def pick_run(
             f"`{asked}` has no groups to show here; `{name}` is shown instead.",
             icon=":material/info:",
         )
+    if about and name in runs:
+        link("run", "About this run", experiment=experiment.name, run=name)
     return runs.get(name or "")
 
 

@@ -10,6 +10,8 @@ import streamlit as st
 
 from dtvg.export import plain_cells
 from dtvg.figures import images
+from dtvg.figures.spoken import spoken
+from dtvg.notation import TERMS
 from dtvg.ui.chart import Click, chart
 
 CHART = {"displaylogo": False}
@@ -40,7 +42,7 @@ def figure(
     """
     drawn.layout.uirevision = key
     config = CHART | {"toImageButtonOptions": {"format": _camera(), "filename": name or key}}
-    clicked = chart(drawn, f"chart-{key}", alt, config, clicks, link)
+    clicked = chart(drawn, f"chart-{key}", spoken(drawn, alt), config, clicks, link)
     _take_away(drawn, key, name or key)
     if table is not None:
         with st.expander(f"Numbers ({counted(len(table), 'row')})", key=f"numbers-{key}"):
@@ -71,7 +73,9 @@ def _take_away(drawn: go.Figure, key: str, name: str) -> None:
                 st.session_state["camera"] = other
                 st.rerun()
             return
-        st.caption("Made by a browser on this machine, which takes a few seconds.")
+        st.caption(
+            "On light paper, for papers. The first image takes a few seconds, later ones less."
+        )
         with st.container(horizontal=True):
             for form, mime in images.FORMATS.items():
                 st.download_button(
@@ -122,6 +126,21 @@ def counted(number: int, what: str, several: str = "") -> str:
         several: the noun of many; empty: with an s.
     """
     return f"{number:,} {what if number == 1 else several or what + 's'}"
+
+
+def formula(*names: str) -> str:
+    """Return what terms of the notation mean, with their symbols, for the help of a heading.
+
+    Args:
+        *names: of `dtvg.notation.TERMS`.
+    """
+    found = {term.name: term for term in TERMS}
+    lines = []
+    for name in names:
+        term = found[name]
+        symbol = f" `{term.symbol}`" if term.symbol else ""
+        lines.append(f"**{term.name.replace('_', ' ').capitalize()}**{symbol}: {term.meaning}.")
+    return "  \n".join(lines)
 
 
 def notes(sentences: tuple[str, ...]) -> None:

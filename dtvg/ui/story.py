@@ -21,7 +21,7 @@ def story(experiment: Experiment, run: Run, dark: bool) -> None:
     others = siblings(run, experiment.runs)
     info = cache.story(run, others)
     key = f"{experiment.name}-{run.name}"
-    st.subheader("What happened, in sentences", anchor=False)
+    st.header("What happened, in sentences", anchor=False)
     for row in info.lines.to_dict("records"):
         _step(experiment, run, row["step"], row["sentence"])
     if len(info.moments):
@@ -48,7 +48,7 @@ def _uncertain(experiment: Experiment, run: Run, info: StoryInfo, key: str) -> N
     """List the decisions that could most easily have gone the other way."""
     if not len(info.uncertain):
         return
-    st.subheader("Least certain decisions", anchor=False)
+    st.header("Least certain decisions", anchor=False)
     lead = "distance from the cut" if info.lead_of == CUT else "lead over the next best group"
     st.caption(
         f"Of each unbroken stretch of one group, the decision with the smallest {lead}. "
@@ -65,16 +65,24 @@ def _partings(experiment: Experiment, run: Run, info: StoryInfo, key: str, other
     """Say where the other seeds took another way."""
     if not others:
         return
-    st.subheader("Where seeds part", anchor=False)
+    st.header("Where seeds part", anchor=False)
     if not len(info.partings):
         st.info("No other seed has a recorded step in common with this run yet.")
         return
-    for row in info.partings.to_dict("records"):
+    alike = info.partings[info.partings["step"].isna()]
+    if len(alike):
+        st.markdown(_alike(sorted(int(seed) for seed in alike["seed"])))
+    for row in info.partings.drop(index=alike.index).to_dict("records"):
         step = row["for_good"] if pd.notna(row["for_good"]) else row["step"]
-        if pd.isna(step):
-            st.markdown(row["sentence"])
-        else:
-            _step(experiment, run, int(step), row["sentence"])
+        _step(experiment, run, int(step), row["sentence"])
     with st.expander(f"Numbers ({show.counted(len(info.partings), 'row')})"):
         table = info.partings.drop(columns="sentence")
         show.numbers(table, f"{run.name}-partings", f"partings-{key}")
+
+
+def _alike(seeds: list[int]) -> str:
+    """Say in one sentence which seeds never part."""
+    if len(seeds) == 1:
+        return f"Seed {seeds[0]} has the same group at every step."
+    named = f"{', '.join(map(str, seeds[:-1]))} and {seeds[-1]}"
+    return f"Seeds {named} have the same group at every step."

@@ -19,7 +19,7 @@ SHOWN = 3
 
 def examples(info: TaskInfo, backbone: str) -> None:
     """Show some rows as they are read and answered."""
-    st.subheader("What a model reads and answers", anchor=False)
+    st.header("What a model reads and answers", anchor=False)
     with st.container(horizontal=True):
         split = runs.choose("Split", SPLITS, "split") or "train"
         rows = len(info.data.split(split)) if info.data else 0

@@ -11,7 +11,7 @@ from dtvg.analysis.run.trajectory import scale_info, trajectory_info
 from dtvg.errors import DataError, StoreError
 from dtvg.figures import flows
 from dtvg.figures.curves import aligned_figure
-from dtvg.figures.explain import picker_figure
+from dtvg.figures.explain import scrubber_figure
 from dtvg.store.reader import Experiment, Run, read_grams
 from tests.analysis.factory import find
 
@@ -91,11 +91,11 @@ def test_every_figure_is_drawn_from_its_info(
         flows.seed_shares_figure(seeds),
         flows.trajectory_figure(path),
         aligned_figure(groups),
-        picker_figure(groups, int(groups.steps[5])),
+        scrubber_figure(groups, int(groups.steps[5])),
     ]
     assert all(len(f.data) for f in figures)
     assert np.array_equal(figures[0].data[0].link.value, flow.table["times"])
     assert np.array_equal(figures[1].data[0].z, flow.together)
     assert len(figures[4].frames) == len(path.steps)
-    picker = figures[6]
-    assert {t.mode for t in picker.data} == {"lines+markers"}
+    scrubber = figures[6]
+    assert [shape.x0 for shape in scrubber.layout.shapes] == [int(groups.steps[5])]

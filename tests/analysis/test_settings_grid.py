@@ -39,10 +39,13 @@ def test_the_setting_that_matters_comes_first_and_tied_ones_are_said(own_home: P
     shown = dict(zip(info.importance["setting"], info.importance["share"], strict=True))
     assert set(shown) == {"optim.lr_prompt", "optim.lr_stage1", "optim.batch_size", "seed"}
     assert shown["optim.lr_prompt"] > 0.9 and shown["optim.batch_size"] < 0.2
-    assert "optim.lr_prompt, optim.lr_stage1 were always changed together" in " ".join(info.notes)
+    tied = next(note for note in info.notes if "were always changed together" in note)
+    assert "optim.lr_prompt" in tied and "optim.lr_stage1" in tied and "seed" not in tied
     part = info.slices[info.slices["setting"] == "optim.lr_prompt"]
     assert list(part["value"]) == ["0.1", "0.3"] and part["mean"].is_monotonic_increasing
-    assert len(parallel_figure(info).data[0].dimensions) == 5
+    drawn = parallel_figure(info)
+    assert list(drawn.layout.xaxis.ticktext)[-1] == "test (%)"
+    assert sum(np.isnan(np.array(t.y, float)).sum() for t in drawn.data) == 12  # a gap a run
     assert len(importance_figure(info).data[0].y) == 4
     assert list(slice_figure(info, "optim.lr_prompt").data[0].x) == ["0.1", "0.3"]
     alone = settings_info(rows[:1])

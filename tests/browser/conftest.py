@@ -11,6 +11,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -40,7 +41,13 @@ class App:
 @pytest.fixture(scope="module")
 def app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[App]:
     """`streamlit run app.py` on a free port; ends with everything it started."""
-    home = tmp_path_factory.mktemp("app-home")
+    with served(tmp_path_factory.mktemp("app-home")) as running:
+        yield running
+
+
+@contextmanager
+def served(home: Path) -> Iterator[App]:
+    """Run the app on a home until the block ends."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import pickle
+import zipfile
 from dataclasses import replace
 
 import numpy as np
@@ -17,7 +18,7 @@ from dtvg.cli import main
 from dtvg.config.sections import BackboneConfig
 from dtvg.errors import ConfigError, DtvgError, StoreError
 from dtvg.exchange.incoming import Import, import_prompt
-from dtvg.exchange.outgoing import Outgoing, export, from_bank, model_card
+from dtvg.exchange.outgoing import Outgoing, as_zip, export, from_bank, model_card
 from dtvg.exchange.peft_adapter import read_adapter, read_safetensors, write_adapter
 from dtvg.store.bank import PromptBank, TaskPrompt, check_compatible
 from dtvg.testing.tiny_run import make_backbone
@@ -363,3 +364,19 @@ def _llama(tmp_path):
 def test_read_adapter_needs_its_configuration(tmp_path) -> None:
     with pytest.raises(StoreError, match=r"adapter_config\.json"):
         read_adapter(tmp_path)
+
+
+def test_a_zip_of_an_export_comes_back_with_task_and_vector(bank, tmp_path) -> None:
+    prompt = _prompt()
+    packed = tmp_path / "mnli-f.zip"
+    packed.write_bytes(as_zip(export(from_bank(prompt), tmp_path / "mnli-f")))
+    back = import_prompt(Import(packed, ""), bank)
+    assert (back.task, back.score) == ("mnli", 0.8)
+    assert np.array_equal(back.vector, prompt.vector)
+    with pytest.raises(StoreError, match="width 128, the embeddings of .* have width 768"):
+        import_prompt(Import(packed, "", backbone="google-t5/t5-base"), bank)
+    with zipfile.ZipFile(packed, "a") as archive:
+        archive.writestr("../up.txt", "x")
+    with pytest.raises(StoreError, match="leaves its folder"):
+        import_prompt(Import(packed, ""), bank)
+    assert not (tmp_path / "up.txt").exists() and len(bank.list()) == 1

@@ -37,7 +37,8 @@ def test_the_ranking_is_drawn_most_similar_first_with_members_filled(seed: int, 
     assert filled == inside
     assert [shape.x0 for shape in figure.layout.shapes] == [0, 0.2]
     assert figure.layout.yaxis.autorange == "reversed"
-    assert figure.layout.xaxis.title.text == "similarity ⟨v_t, v_s⟩ / d"
+    assert figure.layout.xaxis.title.text == "similarity to the target"
+    assert "⟨v_t, v_s⟩ / d" in bars.hovertemplate
 
 
 @given(st.integers(0, 2**32 - 1), st.integers(2, 5))

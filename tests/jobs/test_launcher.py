@@ -65,6 +65,7 @@ def test_a_killed_process_reads_as_lost_within_ten_seconds_and_resumes_to_the_en
     _until(lambda: (run := _transfer(folder)) and run.state is RunState.FINISHED, 500)
 
 
+@pytest.mark.slow  # a stop and a resume through the app: test_end_to_end.py
 def test_two_people_may_stop_the_same_run_and_kill_names_what_ends(own_home: Path) -> None:
     folder = _started(own_home, 50_000)
     assert launcher.ends_with_kill(folder) == ["rte.dtvg.s0"]

@@ -79,10 +79,10 @@ def test_a_step_that_is_not_recorded_is_said_and_the_nearest_one_offered(home: P
     asked = {"experiment": "trial", "run": "lake.dtvg.s0", "step": "400"}
     made = opened("explain", **asked)
     assert "Step '400'" in said(made) and query(made) == asked
-    assert not [h for h in made.subheader if "decision" in h.value]
+    assert not [h for h in made.header if "decision" in h.value]
     (button,) = [b for b in made.button if b.label.startswith("Show step")]
     sound(button.click().run())
-    assert "The decision at step 20" in [h.value for h in made.subheader]
+    assert "The decision at step 20" in [h.value for h in made.header]
     assert not said(made)
 
 

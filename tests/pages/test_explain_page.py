@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 from streamlit.testing.v1 import AppTest
 
 from dtvg.analysis.run.explain import explain_step
@@ -24,7 +25,7 @@ def test_headline_ranks_marks_and_sentences_stand_on_the_page(own_home: Path, st
         page.query_params[key] = value
     page.run()
     assert not page.exception and not page.error
-    assert f"The decision at step {step}" in [said.value for said in page.subheader]
+    assert f"The decision at step {step}" in [said.value for said in page.header]
     said = [text.value for text in page.markdown]
     at = said.index(f"**{info.headline}**")
     ranked = np.argsort(info.rank)
@@ -33,3 +34,22 @@ def test_headline_ranks_marks_and_sentences_stand_on_the_page(own_home: Path, st
         f"{place}. **{info.sources[s]}** {marks[bool(info.member[s])]}  {info.sentences[s]}"
         for place, s in enumerate(ranked, 1)
     ]
+
+
+def test_launch_opens_with_what_was_replayed(own_home: Path) -> None:
+    from dtvg.ui.explain import launch_query
+
+    made = config(methods=["dtvg"], targets=["lake"], seeds=[0])
+    run = find(record(own_home / "runs", made, steps=24), "dtvg")
+    changes = {"rule": "similarity_only", "threshold": 0.1, "consistency_weight": 0.5}
+    page = AppTest.from_file(str(PAGE.with_name("launch.py")), default_timeout=60)
+    page.query_params["preset"] = "clone"
+    page.query_params["clone"] = f"{made.name}/{run.name}"
+    page.query_params["set"] = launch_query(run, changes, run.sources[:1])
+    page.run()
+    assert not page.exception and not page.error
+    form = yaml.safe_load(page.code[0].value)
+    (method,) = form["methods"]
+    assert (method["rule"], method["threshold"]) == ("similarity_only", 0.1)
+    assert form["sources"] == list(run.sources[1:]) and form["targets"] == ["lake"]
+    assert launch_query(run, {}, run.sources) == ""  # no source would be left

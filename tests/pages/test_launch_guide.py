@@ -81,3 +81,14 @@ def test_a_folder_is_looked_into_browsed_and_remembered(tmp_path: Path) -> None:
     again = _page(preset="guide", target="cb")
     assert again.text_input(key="guide-folder").value == str(place)
     assert yaml.safe_load(again.code[0].value)["data"]["folder"] == str(place)
+
+
+def test_wrong_things_typed_in_addresses_are_sentences_and_lose_nothing() -> None:
+    page = _page(set="{optim.steps: abc, optim.batch_size: -3, name: " + "n" * 400 + "}")
+    told = "\n".join(m.value for m in page.markdown).replace("\\", "")
+    for said in ("'optim.steps'", "'optim.batch_size'", "'name'"):
+        assert said in told
+    shown = next(w for w in page.text_input if w.key.endswith("/name"))
+    assert shown.value == "n" * 400
+    for odd in ("{[", "[1, 2]", "\U0001f98a", "{optim: {}}", "{optim.steps: {a: 1}}", "a" * 4000):
+        assert [b for b in _page(set=odd).button if b.label.startswith(("Start", "Queue"))]

@@ -55,7 +55,7 @@ def _table(app: AppTest) -> Any:
     """Return the table; a run's name is a link, of which the name is what counts here."""
     table = app.dataframe[0].value
     if "run" in table:
-        assert all(table["run"].str.startswith("live?experiment="))
+        assert all(table["run"].str.startswith("run?experiment="))
         table = table.assign(run=table["run"].str.partition("&run=")[2])
     return table
 
@@ -178,18 +178,18 @@ def test_time_left_follows_the_pace_so_far(home: Path) -> None:
 
 def test_the_tour_opens_for_a_newcomer_walks_on_and_stays_hidden(own_home: Path) -> None:
     app = _page(filter="")
-    assert "Which tasks help mine?" in [s.value for s in app.subheader]
+    assert "Which tasks help mine?" in [s.value for s in app.header]
     for title in ("Rank the sources", "Keep those that agree", "Merge, train on", "Did it help?"):
         next(b for b in app.button if b.label == "Next").click()
         _sound(app.run())
-        assert any(title in s.value for s in app.subheader)
+        assert any(title in s.value for s in app.header)
     assert _url(app, "tour") == "5"
     said = [m.value for m in app.markdown if " scored " in m.value]
     assert len(said) == 2 and any("Against no transfer: " in one for one in said)  # card and tour
     assert any("than without transfer" in m.value for m in app.markdown)
     next(b for b in app.button if b.label == "Hide the tour").click()
     _sound(app.run())
-    assert not app.subheader
+    assert not app.header
     assert _url(app, "tour") == "off"
 
 

@@ -44,7 +44,7 @@ def test_groups_begins_with_one_sentence_and_tells_the_story(home, monkeypatch) 
     assert said[0] == story.sentence and story.sentence.startswith("In the group: ")
     for sentence in story.lines["sentence"]:
         assert sentence in said
-    titles = [element.value for element in made.subheader]
+    titles = [element.value for element in made.header]
     assert {"Least certain decisions", "Where seeds part"} <= set(titles)
     assert sum(text.startswith("Seed ") for text in said) == 2
 

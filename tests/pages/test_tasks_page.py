@@ -181,6 +181,7 @@ def test_a_file_whose_name_leaves_the_folder_is_refused(own_home: Path, file: st
         checking.check_given("../m", YAML, {}, DataConfig())
 
 
+@pytest.mark.slow  # all pages without a data folder: test_fresh_process.py
 def test_the_page_brings_neither_torch_nor_transformers_nor_datasets(cb: str) -> None:
     code = (
         "import sys\nfrom streamlit.testing.v1 import AppTest\n"

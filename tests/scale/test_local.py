@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import random
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -13,17 +16,20 @@ import pytest
 
 from dtvg.config import ScaleConfig
 from dtvg.errors import ConfigError, JobError
-from dtvg.plan.stored import lay_out
+from dtvg.plan.stored import keep_plan, lay_out
 from dtvg.scale import driver
 from dtvg.scale.ground import FolderGround, ended_words, read_job
 from dtvg.store.bank import PromptBank
 from dtvg.store.files import read_json
+from dtvg.store.layout import create_experiment
 from dtvg.store.lease import hold
+from dtvg.store.reader import open_run, read_prompts, read_table
 from dtvg.store.status import read_status
 from dtvg.training.procedures import run_experiment
 from tests.scale.factory import config, histories, kill, once_committed
 
 LOCAL = ScaleConfig(on="local", slots=2)
+DOUBLE = {"name": "cpu", "threads": 1, "precision": "float64"}
 
 
 def test_two_local_workers_and_a_killed_one_make_the_numbers_of_one_process(tmp_path: Path) -> None:
@@ -83,6 +89,41 @@ def test_what_a_killed_driver_left_is_taken_over_and_not_started_twice(tmp_path:
     assert scheduler.attempts["transfer-000"].jobs == 0
     after = read_job(experiment.cohort("transfer-000"))
     assert after is not None and after.token == before.token
+    assert histories(experiment.path) == histories(alone.path)
+
+
+@pytest.mark.slow
+def test_ten_kills_at_random_moments_change_no_number(tmp_path: Path) -> None:
+    made = config(tmp_path, steps=400)
+    alone = lay_out(made, tmp_path / "alone")
+    run_experiment(alone, bank=PromptBank(tmp_path / "bank-alone"))
+    experiment = lay_out(made, tmp_path / "runs")
+    rng, killed, over = random.Random(7), [], threading.Event()
+
+    def hunt() -> None:  # only what has a new commit since, so that no cohort is given up
+        seen: dict[str, int] = {}
+        while len(killed) < 10 and not over.wait(rng.uniform(0.05, 1.0)):
+            found = [c for c in experiment.cohorts() if c.before_path.exists()]
+            rng.shuffle(found)
+            for cohort in found:
+                stamp = cohort.state_path.stat().st_mtime_ns
+                process = read_json(cohort.process_path) or {}
+                pid = int(process.get("pid") or 0)
+                if pid and pid not in killed and seen.get(cohort.id) != stamp:
+                    seen[cohort.id] = stamp
+                    with contextlib.suppress(ProcessLookupError):
+                        kill(pid)
+                        killed.append(pid)
+                    break
+
+    hunting = threading.Thread(target=hunt, daemon=True)
+    hunting.start()
+    scheduler = driver.drive(experiment, LOCAL, bank=PromptBank(tmp_path / "bank"))
+    over.set()
+    hunting.join(5)
+    assert len(killed) == 10
+    assert {ended.kind for ended in scheduler.over.values()} == {"done"}
+    assert sum(known.jobs for known in scheduler.attempts.values()) >= 10
     assert histories(experiment.path) == histories(alone.path)
 
 
@@ -167,3 +208,21 @@ def test_a_prompt_of_the_bank_has_one_tuner_also_where_there_are_no_locks(
         folder = tmp_path / "bank" / ".locks" / "abc.lease"
         assert liveness.look(folder, fresh=True).held
     assert liveness.look(folder, fresh=True).held is False
+
+
+@pytest.mark.slow
+def test_local_workers_that_exchange_make_the_numbers_of_one_process(tmp_path: Path) -> None:
+    shared = {"name": "primal_dual", "share": ["rte", "cola"]}
+    changes = {"targets": ["rte", "cola"], "methods": [shared], "device": DOUBLE}
+    made = config(tmp_path, steps=12, **changes, scale={"slots": 2, "wait_seconds": 120})
+    together = create_experiment(made, tmp_path / "together")
+    keep_plan(together, made, None)  # one cohort
+    run_experiment(together, bank=PromptBank(tmp_path / "bank"))
+    experiment = lay_out(made, tmp_path / "runs")
+    driver.drive(experiment, LOCAL, bank=PromptBank(tmp_path / "bank"))
+    for run in made.runs():
+        here, there = (open_run(e.run(run.name).path) for e in (experiment, together))
+        assert set(read_table(here, "exchanges").to_pandas()["how"]) == {"met"}
+        for which in ("best", "final"):
+            one, other = (read_prompts(r, which)["mixed_prompt"] for r in (here, there))
+            assert abs(one - other).max() < 1e-8

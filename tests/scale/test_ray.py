@@ -12,18 +12,23 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from dtvg.config import ScaleConfig
 from dtvg.errors import ConfigError
 from dtvg.plan.stored import lay_out
 from dtvg.scale import driver
+from dtvg.scale.launch import CLUSTER
+from dtvg.scale.ray_offers import meeting_of
 from dtvg.store.bank import PromptBank
 from dtvg.training.procedures import run_experiment
 from tests.scale.factory import config, histories, once_committed
 
 ray = pytest.importorskip("ray", reason="needs the extra dtvg[ray]")
 cluster_utils = pytest.importorskip("ray.cluster_utils", reason="needs the extra dtvg[ray]")
+
+from dtvg.scale.on_ray import name_of_offers  # noqa: E402 - imports ray
 
 
 @pytest.fixture
@@ -87,6 +92,8 @@ import sys
 from pathlib import Path
 from dtvg.config import ScaleConfig
 from dtvg.scale import driver
+from dtvg.scale.launch import CLUSTER
+from dtvg.scale.ray_offers import meeting_of
 from dtvg.store.bank import PromptBank
 from dtvg.store.layout import ExperimentDir
 path = Path(sys.argv[1])
@@ -119,3 +126,26 @@ def test_an_address_at_which_nobody_answers_is_refused(tmp_path: Path) -> None:
     experiment = lay_out(config(tmp_path), tmp_path / "runs")
     with pytest.raises(ConfigError, match="No Ray cluster answers at '127.0.0.1:1'"):
         driver.drive(experiment, ScaleConfig(on="127.0.0.1:1"))
+
+
+@pytest.mark.slow
+def test_an_actor_holds_offers_in_front_of_the_files_and_may_die(
+    tmp_path: Path, cluster: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cluster.add_node(num_cpus=1)
+    shared = {"name": "primal_dual", "share": ["rte", "cola"]}
+    made = config(tmp_path, targets=["rte", "cola"], methods=[shared])
+    experiment = lay_out(made, tmp_path / "runs")
+    ray.init(address=cluster.address, namespace="dtvg", log_to_driver=False)
+    monkeypatch.setenv(CLUSTER, cluster.address)
+    one, two = meeting_of(experiment), meeting_of(experiment)
+    assert one is not None and two is not None
+    run = made.runs()[0].name
+    one.publish(run, 3, {"vector": np.arange(3.0)})
+    offer = experiment.run(run).path / "offers" / "offer-000000003.safetensors"
+    assert offer.exists()
+    offer.unlink()
+    assert two.newest(run) == 3 and two.at(run, 3)["vector"].tolist() == [0, 1, 2]
+    ray.kill(ray.get_actor(name_of_offers(experiment), namespace="dtvg"))
+    one.publish(run, 4, {"vector": np.ones(3)})
+    assert two.newest(run) == 4 and two.at(run, 4)["vector"].tolist() == [1, 1, 1]

@@ -55,9 +55,15 @@ def unbroken(tmp_path_factory: pytest.TempPathFactory) -> dict:
     return {name: faults.tables(root, name) for name in faults.NAMES}
 
 
-@pytest.mark.parametrize("before", [pytest.param(0, marks=pytest.mark.slow), 35])
+SLOW = pytest.mark.slow
+"""Every stage, where the default takes each third."""
+
+
+@pytest.mark.parametrize(
+    ("before", "every"), [(35, 3), pytest.param(0, 1, marks=SLOW), pytest.param(35, 1, marks=SLOW)]
+)
 def test_a_process_killed_at_any_stage_of_a_commit_loses_and_doubles_nothing(
-    tmp_path: Path, unbroken: dict, before: int
+    tmp_path: Path, unbroken: dict, before: int, every: int
 ) -> None:
     start = tmp_path / "start"  # 35: the eighth commit compacts
     _train_plain(start, before)
@@ -67,7 +73,7 @@ def test_a_process_killed_at_any_stage_of_a_commit_loses_and_doubles_nothing(
     assert _fork(lambda: _train(trial, before + faults.EACH, 10**9, note)) == 0
     stages = int(note.read_text())
     assert stages > 15
-    for stage in range(1, stages + 1):
+    for stage in range(1, stages + 1, every):
         shutil.rmtree(trial)
         shutil.copytree(start, trial)
         assert _fork(lambda s=stage: _train(trial, before + faults.EACH, s)) == 9, stage
@@ -86,9 +92,11 @@ def _train_plain(root: Path, last: int) -> None:
     faults.train(cohort, step, last, cohort.commit)
 
 
-@pytest.mark.parametrize("before", [0, pytest.param(35, marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    ("before", "every"), [(0, 3), pytest.param(0, 1, marks=SLOW), pytest.param(35, 1, marks=SLOW)]
+)
 def test_a_disk_full_at_any_stage_is_one_sentence_and_the_next_commit_catches_up(
-    tmp_path: Path, unbroken: dict, before: int
+    tmp_path: Path, unbroken: dict, before: int, every: int
 ) -> None:
     start, trial, note = tmp_path / "start", tmp_path / "trial", tmp_path / "calls"
     _train_plain(start, before)
@@ -113,7 +121,7 @@ def test_a_disk_full_at_any_stage_is_one_sentence_and_the_next_commit_catches_up
         assert all("No space left" in s and "\n" not in s for s in sentences)
         assert committer.seconds_spent >= 0 and not committer._unwritten
 
-    for stage in range(1, int(note.read_text()) + 1):
+    for stage in range(1, int(note.read_text()) + 1, every):
         shutil.rmtree(trial)
         shutil.copytree(start, trial)
         assert _fork(lambda s=stage: suffer(s)) == 0, stage

@@ -84,8 +84,22 @@ class Block:
         found: dict[str, dict[int, Run]] = {}
         for run in self.finished:
             if run.full_role not in (Role.SUBSET, Role.TRIAL, Role.SINGLE):
-                found.setdefault(plain_label(run), {}).setdefault(run.seed, run)
+                found.setdefault(self.label_of(run), {}).setdefault(run.seed, run)
         return found
+
+    @cached_property
+    def _first_rates(self) -> dict[str, str]:
+        """Label without rates → the label, with rates, of the first run that has it."""
+        firsts: dict[str, str] = {}
+        for run in self.runs:
+            firsts.setdefault(plain_label(run), run.method)
+        return firsts
+
+    def label_of(self, run: Run) -> str:
+        """Return a run's row: its label without rates, and with them where the rates of an
+        earlier row are others, so that no two rows are taken for one."""
+        plain = plain_label(run)
+        return plain if self._first_rates.get(plain, run.method) == run.method else run.method
 
     def of(self, label: str) -> Rows:
         """Return the finished runs of a row, by seed."""

@@ -61,10 +61,8 @@ def claim(blocks: Sequence[Block], margin: float) -> Claim:
     lead = by_name.get(LEAD, Part(LEAD))
     summary, lost = summed(lead.effects), summed(by_name.get(OTHERS, Part(OTHERS)).effects)
     mine = summed(by_name.get(f"points lost by {SUBJECT}", Part("")).effects)
-    verdict = judged(summary, margin)
+    verdict = verdict_of(summary, lost, margin)
     harmless = not lost.low > 0
-    if verdict == CONTRADICTED and summary.high >= 0 and harmless:
-        verdict = CANNOT_TELL
     missing = missing_everywhere([] if there else [what for _, what in made])
     takes = what_it_takes(WORDING, summary, verdict, missing)
     if takes and harmless and summary.known and not summary.problem and summary.high < margin:
@@ -84,6 +82,20 @@ def claim(blocks: Sequence[Block], margin: float) -> Claim:
         _evidence(blocks, by_name),
         NOTES,
     )
+
+
+def verdict_of(summary: Summary, lost: Summary, margin: float) -> str:
+    """Return the verdict; where nothing is shown to be lost, nothing could have been saved.
+
+    Args:
+        summary: points that the others lose, minus the dynamic group's.
+        lost: points that the others lose.
+        margin: effects below it do not matter.
+    """
+    verdict = judged(summary, margin)
+    if verdict == CONTRADICTED and summary.high >= 0 and not lost.low > 0:
+        return CANNOT_TELL
+    return verdict
 
 
 def _rows(block: Block) -> dict[str, list[Mapping[int, Run]]]:

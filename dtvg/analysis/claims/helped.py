@@ -14,7 +14,7 @@ import numpy.typing as npt
 import pandas as pd
 import pyarrow.compute as pc
 
-from dtvg.analysis.claims.blocks import NONE, Block, blocks_of, plain_label
+from dtvg.analysis.claims.blocks import NONE, Block, blocks_of
 from dtvg.analysis.claims.predicting import FEWEST_SOURCES, WHOLE, measure, orders_of
 from dtvg.analysis.compare.scores import SUBJECT
 from dtvg.analysis.statistics import ALPHA, average_ranks, correlation
@@ -132,7 +132,7 @@ def _membership(block: Block) -> list[list[object]]:
     for run in block.runs:
         if not _chooses(run):
             continue
-        name = plain_label(run)
+        name = block.label_of(run)
         table = read_table(run, "sources", ["source", "member", "similarity"])
         if not table.num_rows:
             continue

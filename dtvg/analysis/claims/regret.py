@@ -66,10 +66,8 @@ def claim(blocks: Sequence[Block], margin: float) -> Claim:
     by_name = {part.name: part for part in parts}
     lead = by_name[LEAD] if by_name[LEAD].there else by_name[CONTROL]
     summary, room = summed(lead.effects), summed(by_name[ROOM].effects)
-    verdict = judged(summary, margin)
     flat = lead.name == LEAD and not (room.low > 0)
-    if verdict == CONTRADICTED and summary.high >= 0 and flat:
-        verdict = CANNOT_TELL
+    verdict = verdict_of(summary, flat, margin)
     lacks = [] if lead.there else [what for _, what in made]
     missing = missing_everywhere(lacks)
     takes = what_it_takes(WORDING, summary, verdict, missing)
@@ -90,6 +88,20 @@ def claim(blocks: Sequence[Block], margin: float) -> Claim:
         _evidence(parts),
         NOTES,
     )
+
+
+def verdict_of(summary: Summary, flat: bool, margin: float) -> str:
+    """Return the verdict; where groups of a size score alike, no choice could have been better.
+
+    Args:
+        summary: lead over random groups.
+        flat: whether groups of a size are not shown to differ.
+        margin: effects below it do not matter.
+    """
+    verdict = judged(summary, margin)
+    if verdict == CONTRADICTED and summary.high >= 0 and flat:
+        return CANNOT_TELL
+    return verdict
 
 
 def _sentence(name: str, summary: Summary, parts: Mapping[str, Part]) -> str:

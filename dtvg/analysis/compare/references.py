@@ -95,8 +95,31 @@ def _no_transfer(sheet: Sheet, target: str) -> tuple[float | None, str]:
 def _is_without(sheet: Sheet, row: str) -> bool:
     """Whether a row is a method that trains on the target alone."""
     kind = sheet.kinds[row]
-    spec = METHODS.get(kind.method)
-    return spec is not None and kind.role is Role.HEADLINE and spec.reads == "nothing"
+    return kind.role is Role.HEADLINE and _trains_alone(kind.method)
+
+
+def _trains_alone(method: str) -> bool:
+    spec = METHODS.get(method)
+    return spec is not None and spec.reads == "nothing"
+
+
+def of_no_transfer(runs: Sequence[Run], target: str) -> tuple[float | None, str]:
+    """Return mean test score and label of the best method without sources on one target.
+
+    Args:
+        runs: those of an experiment.
+        target: whose scores count.
+    """
+    scores: dict[str, list[float]] = {}
+    for run in runs:
+        alone = run.full_role is Role.HEADLINE and _trains_alone(run.method_name)
+        if run.target == target and alone and run.test_score is not None:
+            scores.setdefault(run.method, []).append(run.test_score)
+    means = {label: float(np.mean(found)) for label, found in scores.items()}
+    if not means:
+        return None, ""
+    best = max(means, key=lambda label: means[label])
+    return means[best], best
 
 
 def guessing(run: Run, split: str) -> float | None:

@@ -24,7 +24,8 @@ LEVELS = 8
 """More values of a number than that are gathered into as many classes of equal size."""
 FIELDS = ("method", "target", "seed")
 """What runs differ in beside their settings."""
-IGNORED = ("logging.", "scale.", "device.", "notes", "prompt.given", "hypothesis")
+IGNORED = ("logging.", "scale.", "device.", "notes", "prompt.given", "hypothesis",
+           "rates_from", "versions")  # fmt: skip
 """Settings that change no number, or only where it is computed."""
 
 
@@ -75,38 +76,38 @@ def _score(row: RunRow, score: Score) -> float | None:
 
 
 def _differing(rows: Sequence[RunRow]) -> dict[str, list[Any]]:
-    """Return the values of everything that is not the same in all runs, run by run."""
-    read = _Reader()
+    """Return the values of everything that is not the same in all runs, run by run.
+
+    An experiment hands most of its sections to all runs as they are, so each section is read once.
+    """
     found: dict[str, list[Any]] = {}
-    for name in (*FIELDS, *settings()):
-        if name.startswith(IGNORED):
-            continue
-        values = [read.value(row, name) for row in rows]
+    for name in FIELDS:
+        values = [row.run.method if name == "method" else getattr(row.run, name) for row in rows]
         if len(set(values)) > 1:
             found[name] = values
+    configs = [row.config for row in rows]
+    by_section: dict[str, list[str]] = {}
+    for name in settings():
+        if not name.startswith(IGNORED):
+            by_section.setdefault(name.partition(".")[0], []).append(name)
+    for section, names in by_section.items():
+        parts = [getattr(config, section, None) for config in configs]
+        first = {id(part): place for place, part in enumerate(parts)}
+        if len(first) == 1:
+            continue
+        for name in names:
+            known = {key: _read(rows[place], parts[place], name) for key, place in first.items()}
+            if len(set(known.values())) > 1:
+                found[name] = [known[id(part)] for part in parts]
     return found
 
 
-class _Reader:
-    """Reads settings; the sections that an experiment hands to all its runs are read once."""
-
-    def __init__(self) -> None:
-        self._known: dict[tuple[int, str], Any] = {}
-
-    def value(self, row: RunRow, name: str) -> Any:
-        """Return a field or a setting as something that can be counted."""
-        if name == "method":
-            return row.run.method
-        if name in FIELDS:
-            return getattr(row.run, name)
-        section, _, rest = name.partition(".")
-        part = getattr(row.config, section, None)
-        if part is None or not rest:
-            return _plain(part)
-        key = (id(part), name)
-        if key not in self._known:
-            self._known[key] = _plain(row.value(name))
-        return self._known[key]
+def _read(row: RunRow, part: Any, name: str) -> Any:
+    """Return a setting as something that can be counted."""
+    _, _, rest = name.partition(".")
+    if not rest:
+        return _plain(part)
+    return _plain(row.value(name) if "." in rest else getattr(part, rest, None))
 
 
 def _plain(value: Any) -> Any:
@@ -119,7 +120,8 @@ def classes_of(values: pd.Series) -> pd.Series:
     if numbers.notna().all() and numbers.nunique() > LEVELS:
         cut = pd.qcut(numbers.astype(float), LEVELS, duplicates="drop")
         return cut.map(lambda part: f"{part.left:.4g} to {part.right:.4g}").astype(str)
-    return values.map(_text).astype(str)
+    codes, known = pd.factorize(values, use_na_sentinel=False)
+    return pd.Series(np.array([_text(one) for one in known], dtype=object)[codes], values.index)
 
 
 def _text(value: Any) -> str:
@@ -160,7 +162,7 @@ def _tied(table: pd.DataFrame, names: Sequence[str]) -> list[str]:
     """Name settings that always change together."""
     by_pattern: dict[tuple[int, ...], list[str]] = {}
     for name in names:
-        codes = pd.factorize(table[name].map(_text))[0]
+        codes = pd.factorize(classes_of(table[name]))[0]
         by_pattern.setdefault(tuple(codes), []).append(name)
     return [
         f"{', '.join(tied)} were always changed together, so they cannot be told apart."

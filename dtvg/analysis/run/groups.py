@@ -273,7 +273,7 @@ def _similarity_of(run: Run) -> str:
     if run.config.method.ranks_prompts:
         return "cosine of the prompts"
     cosine = run.config.rule_settings.measure == "cosine"
-    return "cosine(v_t, v_s)" if cosine else "similarity ⟨v_t, v_s⟩ / d"
+    return "similarity to the target" + (" (cosine)" if cosine else "")
 
 
 def _threshold(run: Run) -> float:

@@ -58,6 +58,8 @@ class BestSubset:
     """Mean validation score over seeds, by which it was chosen."""
     test: dict[int, float]
     """Seed → test score."""
+    tied: int = 1
+    """Subsets with this validation score, this one among them."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,7 +100,7 @@ def best_subset(runs: Iterable[Run], target: str) -> BestSubset | None:
     mine = rows[rows["subset"] == subset]
     test = {int(s): float(v) for s, v in zip(mine["seed"], mine["test"], strict=True)}
     sources = frozenset().union(*rows["subset"])
-    return BestSubset(subset, basis, len(grouped), 2 ** len(sources), float(first), test)
+    return BestSubset(subset, basis, len(grouped), 2 ** len(sources), float(first), test, len(tied))
 
 
 def overlap(member: Bools, right: Bools) -> dict[str, Floats]:
@@ -123,6 +125,26 @@ def overlap(member: Bools, right: Bools) -> dict[str, Floats]:
         }
 
 
+def right_sets(
+    best: BestSubset | None, target: str, sources: Sequence[str], truth: Truth | None = None
+) -> dict[str, Subset]:
+    """Return the sets of sources that are right for a target, by what says so.
+
+    Args:
+        best: from `best_subset`.
+        target: whose sources.
+        sources: those a run could choose from.
+        truth: from `read_truth`, if there is one.
+    """
+    found: dict[str, Subset] = {}
+    if best is not None:
+        found[ORACLE] = best.subset
+    known = (truth or {}).get(target, {})
+    if known and all(s in known for s in sources):
+        found[TRUTH] = frozenset(s for s in sources if known[s] == "helpful")
+    return found
+
+
 def quality_info(
     groups: Sequence[GroupInfo],
     runs: Sequence[Run],
@@ -140,12 +162,7 @@ def quality_info(
     target = groups[0].target
     sources = groups[0].sources
     best = best_subset(everyone, target)
-    references: dict[str, Subset] = {}
-    if best is not None:
-        references[ORACLE] = best.subset
-    known = (truth or {}).get(target, {})
-    if known and all(s in known for s in sources):
-        references[TRUTH] = frozenset(s for s in sources if known[s] == "helpful")
+    references = right_sets(best, target, sources, truth)
     rows, curves = [], []
     for name, subset in references.items():
         right = np.array([s in subset for s in sources])
@@ -229,6 +246,11 @@ def _notes(
             f"({best.basis}): {name_of(best.subset, sources)}. Regret is its test score minus the "
             "run's, paired by seed; below 0, the run did better than the best fixed subset."
         )
+        if best.tied > 1:
+            notes.append(
+                f"{best.tied} subsets tie for the best with {100 * best.validation:.1f} % on "
+                "validation, which cannot tell them apart; the smallest of them is named here."
+            )
     if TRUTH in references:
         notes.append(
             f"Truth: the table says that {name_of(references[TRUTH], sources)} "

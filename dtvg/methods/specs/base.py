@@ -298,6 +298,18 @@ class MethodConfig(Rated):
         """Return sources this configuration names; they must be among the experiment's."""
         return ()
 
+    def exchanges_with(self, target: str) -> Subset:
+        """Return other targets of the experiment whose runs of the same seed, with these very
+        settings, tell each other what they learn while they train.
+
+        Args:
+            target: of the run.
+
+        Returns:
+            Nothing for nearly every method. A method that exchanges does so on every target.
+        """
+        return ()
+
     def expand(self, sources: Subset) -> tuple[MethodConfig, ...]:
         """Return the configurations this one stands for on a target with these sources.
 

@@ -36,6 +36,8 @@ class Click:
     x: Any
     y: Any
     custom: Any
+    at: Any = None
+    """Where on the horizontal axis the pointer was, e.g. within a bar; None: not told."""
 
 
 def chart(
@@ -70,7 +72,9 @@ def chart(
     }
     heard = _mount(key=key, data=data, on_clicked_change=_nothing)
     clicked = getattr(heard, "clicked", None)
-    return Click(clicked["x"], clicked["y"], clicked["custom"]) if clicked else None
+    if not clicked:
+        return None
+    return Click(clicked["x"], clicked["y"], clicked["custom"], clicked.get("at"))
 
 
 def _nothing() -> None:

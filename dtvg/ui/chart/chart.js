@@ -68,8 +68,34 @@ function companions(place, name) {
   return [...all].filter((other) => other !== place && other.data);
 }
 
-function draw(Plotly, place, data, setTriggerValue) {
-  const figure = JSON.parse(data.figure);
+// Where along the horizontal axis the pointer is: of a bar, `x` tells only its end.
+function pointedAt(place, point, event) {
+  const axis = point.xaxis;
+  if (!axis?.p2d || !event) return null;
+  const at = axis.p2d(event.clientX - place.getBoundingClientRect().left - axis._offset);
+  return Number.isFinite(at) ? at : null;
+}
+
+// A name at the end of a line hides and shows that line, as an entry of a legend does.
+const END = "line end ";
+
+function dim(layout, hidden) {
+  for (const note of layout.annotations ?? []) {
+    if (note.name?.startsWith(END)) note.opacity = hidden.has(note.name.slice(END.length)) ? 0.45 : 1;
+  }
+}
+
+function toggle(Plotly, place, label) {
+  if (!label?.startsWith(END)) return;
+  const name = label.slice(END.length);
+  if (!place.away.delete(name)) place.away.add(name);
+  const mine = place.data.flatMap((trace, i) => (trace.name === name ? [i] : []));
+  const annotations = structuredClone(place.layout.annotations);
+  dim({ annotations }, place.away);
+  Plotly.update(place, { visible: place.away.has(name) ? "legendonly" : true }, { annotations }, mine);
+}
+
+function draw(Plotly, place, data, figure, setTriggerValue) {
   const config = {
     responsive: true,
     displaylogo: false,
@@ -77,15 +103,20 @@ function draw(Plotly, place, data, setTriggerValue) {
     modeBarButtonsToAdd: (place.buttons ??= [fullscreen(place)]), // another object would be a new plot
   };
   const layout = { ...figure.layout, autosize: true };
-  place.style.height = `${figure.layout.height ?? 450}px`;
+  if (place.revision !== layout.uirevision) place.away = new Set();
+  place.revision = layout.uirevision;
+  dim(layout, place.away);
+  for (const trace of figure.data) if (place.away.has(trace.name)) trace.visible = "legendonly";
   return Plotly.react(place, figure.data, layout, config).then(() => {
     if (place.dataset.heard) return;
     place.dataset.heard = "1";
     place.on("plotly_click", (event) => {
       if (!place.dataset.clicks) return;
       const point = event.points[0];
-      setTriggerValue("clicked", { x: point.x, y: point.y, custom: point.customdata ?? null });
+      const at = pointedAt(place, point, event.event);
+      setTriggerValue("clicked", { x: point.x, y: point.y, custom: point.customdata ?? null, at });
     });
+    place.on("plotly_clickannotation", (event) => toggle(Plotly, place, event.annotation.name));
     if (data.link) follow(place, data.link);
   });
 }
@@ -104,8 +135,10 @@ export default function (component) {
   if (data.clicks) place.dataset.clicks = "1";
   if (place.figure === data.figure) return undefined;
   place.figure = data.figure;
+  const figure = JSON.parse(data.figure);
+  place.style.height = `${figure.layout.height ?? 450}px`; // at once, so that nothing moves later
   plotly(data.library)
-    .then((Plotly) => draw(Plotly, place, data, setTriggerValue))
+    .then((Plotly) => draw(Plotly, place, data, figure, setTriggerValue))
     .catch((error) => {
       place.textContent = `This chart could not be drawn: ${error.message}.`;
     });

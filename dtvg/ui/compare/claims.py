@@ -30,7 +30,7 @@ def claims(choice: Choice, dark: bool) -> None:
     info = cache.claims(choice.runs)
     counts = {v: sum(c.verdict == v for c in info.claims) for v in VERDICTS}
     told = ", ".join(f":{COLOURS[v]}[**{SIGNS[v]} {n} {v}**]" for v, n in counts.items())
-    st.subheader("What these runs say of the paper's claims", anchor=False)
+    st.header("What these runs say of the paper's claims", anchor=False)
     st.markdown(f"{told}. On test scores, whatever split is chosen above.")
     key = f"claims-{choice.name}"
     show.figure(

@@ -41,7 +41,7 @@ def examples(choice: Choice, dark: bool) -> None:
         return
     info = cache.disagreements(pairs, a, b, choice.split)
     key = f"{target}-{a}-{b}-{choice.split}"
-    st.subheader("Who is right, on the same examples", anchor=False)
+    st.header("Who is right, on the same examples", anchor=False)
     show.figure(
         disagreement_figure(info, dark),
         f"disagreements-{key}",

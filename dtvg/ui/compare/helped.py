@@ -16,7 +16,7 @@ def helped(choice: Choice, dark: bool) -> None:
     """Show every run's membership beside the gain of each source, and how they go together."""
     info = cache.helped(choice.runs)
     key = f"helped-{choice.name}"
-    st.subheader("Who helped whom", anchor=False)
+    st.header("Who helped whom", anchor=False)
     st.caption(
         "Bars: what each source gained alone, the highest at the top. Cells: a column per run; the "
         "stronger the colour, the more steps the source was in its group. Where the rule is right, "
@@ -38,7 +38,7 @@ def helped(choice: Choice, dark: bool) -> None:
     if len(info.gains):
         with st.expander(f"Gains ({show.counted(len(info.gains), 'row')})"):
             show.numbers(info.gains, f"{choice.name}-gains", f"gains-{key}")
-    st.subheader("Is the rule right?", anchor=False)
+    st.header("Is the rule right?", anchor=False)
     for sentence in info.sentences():
         st.markdown(sentence)
     measured = [t for t in info.targets if (info.points["target"] == t).any()]

@@ -28,7 +28,7 @@ def subsets(choice: Choice, dark: bool) -> None:
         for r in choice.runs
         if r.target == target and (run is None or r.experiment == run.experiment)
     )
-    st.subheader("The score of each subset of sources, and how the group moved", anchor=False)
+    st.header("The score of each subset of sources, and how the group moved", anchor=False)
     info = cache.lattice(same, target, run, choice.split)
     st.caption(" · ".join(f"**{letter}** {source}" for source, letter in info.letters.items()))
     show.figure(
@@ -73,7 +73,7 @@ def _quality(run: Run, same: tuple[Run, ...], dark: bool) -> None:
     seeds = tuple(r for r in same if r.method == run.method and _walks(r))
     judged = seeds if run in seeds[:MOST_JUDGED] else (run, *seeds)
     info, agreement = cache.quality(judged[:MOST_JUDGED], same)
-    st.subheader(f"Did {run.method} choose the right group?", anchor=False)
+    st.header(f"Did {run.method} choose the right group?", anchor=False)
     if len(seeds) > MOST_JUDGED:
         st.caption(f"Over {MOST_JUDGED} of {len(seeds):,} seeds.")
     if not info.references:
@@ -98,6 +98,9 @@ def _numbers(info: QualityInfo, agreement: float) -> None:
     for row in info.summary.to_dict("records"):
         reference = str(row["reference"])
         members = name_of(info.references[reference], info.sources)
+        if reference == ORACLE and info.best is not None and info.best.tied > 1:
+            tied, score = info.best.tied, show.percent(info.best.validation)
+            members = f"{members}, the smallest of {tied} that tie with {score} on validation"
         st.markdown(f"Against the **{reference}** ({members}), mean over steps and seeds:")
         with st.container(horizontal=True):
             for label, what in (

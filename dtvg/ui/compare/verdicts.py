@@ -28,7 +28,7 @@ from dtvg.figures.compare import (
     profile_figure,
     ranks_figure,
 )
-from dtvg.ui import cache, runs, show
+from dtvg.ui import cache, look, runs, show
 from dtvg.ui.compare.pick import Choice
 
 SPREADS: dict[str, Spread] = {"± std": "std", "Interval": "interval"}
@@ -88,35 +88,42 @@ def pick_target(info: CompareInfo) -> str:
 def scores(choice: Choice, dark: bool) -> None:
     """Show the table as it would be printed, the figure, and published numbers apart."""
     info = info_of(choice)
-    with st.container(horizontal=True, vertical_alignment="bottom"):
-        st.subheader("Scores in percent", anchor=False)
-        spread = runs.tabs("Beside each mean", tuple(SPREADS), "spread")
-    with st.spinner("Comparing, paired by seed and by example", show_time=True):
-        lines = _lines(info, True, SPREADS[spread])
-    _printed(lines, "compared", choice)
-    if lines.of("reference"):
-        with st.expander("For reference: single sources one by one"):
-            _printed(lines, "reference", choice)
-    said = [s for s in legend(lines, info) if not s.startswith("Published")]
-    st.caption(" ".join(said).replace("second underlined", "second in italics"))
-    _exports(info, choice.name, SPREADS[spread])
-    with st.container(horizontal=True):
-        target = pick_target(info)
-        everything = (
-            len(info.rows) <= DRAWN_ALONE
-            or runs.choose(
-                "Rows", ("methods", "all"), "rows", help_text="All: also single sources one by one."
+    with look.side_by_side("scores"):
+        printed, pictured = st.container(), st.container()
+    with printed:
+        with st.container(horizontal=True, vertical_alignment="bottom"):
+            st.header("Scores in percent", anchor=False)
+            spread = runs.tabs("Beside each mean", tuple(SPREADS), "spread")
+        with st.spinner("Comparing, paired by seed and by example", show_time=True):
+            lines = _lines(info, True, SPREADS[spread])
+        _printed(lines, "compared", choice)
+        if lines.of("reference"):
+            with st.expander("For reference: single sources one by one"):
+                _printed(lines, "reference", choice)
+        said = [s for s in legend(lines, info) if not s.startswith("Published")]
+        st.caption(" ".join(said).replace("second underlined", "second in italics"))
+        _exports(info, choice.name, SPREADS[spread])
+    with pictured:
+        with st.container(horizontal=True):
+            target = pick_target(info)
+            everything = (
+                len(info.rows) <= DRAWN_ALONE
+                or runs.choose(
+                    "Rows",
+                    ("methods", "all"),
+                    "rows",
+                    help_text="All: also single sources one by one.",
+                )
+                == "all"
             )
-            == "all"
+        show.figure(
+            _score_figure(_drawn(info, target, everything), dark, (target,)),
+            f"compare-{choice.name}-{choice.split}-{target}-{everything}",
+            "Score of each method: seeds as points, mean with interval",
+            info.table,
+            f"{choice.name}-scores",
         )
-    show.figure(
-        _score_figure(_drawn(info, target, everything), dark, (target,)),
-        f"compare-{choice.name}-{choice.split}-{target}-{everything}",
-        "Score of each method: seeds as points, mean with interval",
-        info.table,
-        f"{choice.name}-scores",
-    )
-    st.caption(f"Interval: {info.interval}.")
+        st.caption(f"Interval: {info.interval}.")
     show.notes(info.notes)
     _health(info, choice)
     _budgets(info, choice)
@@ -171,16 +178,16 @@ def _printed(lines: Lines, group: str, choice: Choice) -> None:
     places = [lines.columns.index(c) for c in columns]
     text = pd.DataFrame(
         [[_text(line.cells[i]) for i in places] for line in rows],
-        index=[line.shown for line in rows],
+        index=pd.Index([line.shown for line in rows], name="method"),
         columns=columns,
     )
-    look = pd.DataFrame(
+    looks = pd.DataFrame(
         [[_look(line.cells[i]) for i in places] for line in rows],
         index=text.index,
         columns=text.columns,
     )
     if text.index.is_unique and len(text):
-        st.table(text.style.apply(lambda _: look, axis=None), border="horizontal")
+        st.table(text.style.apply(lambda _: looks, axis=None), border="horizontal")
 
 
 def _text(cell: Cell) -> str:
@@ -200,7 +207,7 @@ def _published(info: CompareInfo, lines: Lines, choice: Choice) -> None:
     """Show numbers from papers under a heading of their own."""
     if not lines.of("published"):
         return
-    st.subheader("Published, not run here", anchor=False)
+    st.header("Published, not run here", anchor=False)
     st.caption(info.published.note)
     _printed(lines, "published", choice)
     with st.expander(f"Where the numbers are from ({len(info.published.table):,} numbers)"):
@@ -264,7 +271,7 @@ def verdicts(choice: Choice, dark: bool) -> None:
         shown = verdicts_shown(info)
     for one in info.primary:
         st.info(one.sentence, icon=":material/flag:")
-    st.subheader(f"{subject} minus each baseline, paired", anchor=False)
+    st.header(f"{subject} minus each baseline, paired", anchor=False)
     show.figure(
         _forest_figure(_pairs_drawn(info, target), dark, (target,)),
         f"verdicts-{key}-{target}",
@@ -304,7 +311,7 @@ def _not_drawn(info: CompareInfo, target: str) -> str:
 
 def _over_targets(info: CompareInfo, key: str, dark: bool) -> None:
     """Show ranks with the critical difference, and the performance profile."""
-    st.subheader("Ranks over targets", anchor=False)
+    st.header("Ranks over targets", anchor=False)
     show.figure(
         _ranks_figure(info.ranks, dark),
         f"ranks-{key}",
@@ -313,7 +320,7 @@ def _over_targets(info: CompareInfo, key: str, dark: bool) -> None:
         f"{key}-ranks",
     )
     st.caption(info.ranks.note)
-    st.subheader("How often a method is close to the best", anchor=False)
+    st.header("How often a method is close to the best", anchor=False)
     show.figure(
         _profile_figure(info.profile, dark),
         f"profile-{key}",
@@ -338,7 +345,7 @@ def cost(choice: Choice, dark: bool) -> None:
     """Show what each method took, next to its score."""
     info = info_of(choice)
     axis = runs.choose("Cost", tuple(AXES), "cost", show=lambda a: AXES[a]) or "seconds_alone"
-    st.subheader("Score and cost", anchor=False)
+    st.header("Score and cost", anchor=False)
     with st.spinner("Adding up what every run took", show_time=True):
         costs = info.costs
     show.figure(

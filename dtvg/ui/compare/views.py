@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
+from typing import Any
 
+import pandas as pd
 import streamlit as st
 
 from dtvg.analysis.compare.confdiff import experiment_diff
 from dtvg.analysis.compare.references import of_target
+from dtvg.analysis.overview.learned import points_text
 from dtvg.analysis.subsets.transfer import SINGLES, TransferInfo
 from dtvg.figures.curves import curves_figure
 from dtvg.figures.subsets import coefficients_figure, transfer_figure
@@ -17,6 +20,8 @@ from dtvg.ui import cache as compare_cache
 from dtvg.ui.compare.pick import Choice, full_name
 
 View = Callable[[Choice, bool], None]
+FEWEST_TARGETS = 3
+"""Targets from which an interval over targets is shown: with two it has one degree of freedom."""
 MOST_SETTINGS = 8
 """Runs whose settings are set side by side at most."""
 
@@ -42,7 +47,7 @@ def curves(choice: Choice, dark: bool) -> None:
     asked = quantity == "score" and target != "average"
     lines = of_target(chosen, target).lines if asked else []
     what = "Validation score" if quantity == "score" else "Training loss"
-    st.subheader(f"{what} over steps", anchor=False)
+    st.header(f"{what} over steps", anchor=False)
     several = len({r.experiment for r in chosen}) > 1
     names = (f"{r.experiment}: {r.method}" if several else r.method for r in methods)
     show.figure(
@@ -70,7 +75,7 @@ def transfer(choice: Choice, dark: bool) -> None:
     rows = info.of(basis)
     counts = rows["verdict"].value_counts()
     said = ", ".join(f"{counts.get(v, 0)} {v}" for v in ("helpful", "harmful", "undecided"))
-    st.subheader("What each source adds to each target", anchor=False)
+    st.header("What each source adds to each target", anchor=False)
     st.markdown(f"Of {len(rows)} pairs of source and target: **{said}**.")
     show.figure(
         transfer_figure(info, basis, dark),
@@ -92,23 +97,47 @@ def _over_targets(info: TransferInfo, basis: str, choice: Choice) -> None:
     rows = info.over_targets[info.over_targets["basis"] == basis]
     if not len(rows):
         return
-    st.subheader("Over all targets", anchor=False)
-    points = rows.drop(columns="basis")
-    numbers = ["mean", "random_effect", "low", "high", "between"]
-    points[numbers] = (100 * points[numbers]).round(1)
-    names = {"n_targets": "targets", "random_effect": "random effects", "between": "τ"}
+    st.header("Over all targets", anchor=False)
+    points = pd.DataFrame(
+        {
+            "source": rows["source"],
+            "targets": rows["n_targets"],
+            "mean": rows["mean"].map(_points),
+            "random effects": rows["random_effect"].map(_points),
+            "interval": [_interval(row) for row in rows.to_dict("records")],
+            "τ": [
+                f"{100 * r['between']:.1f}" if r["n_targets"] >= FEWEST_TARGETS else "–"
+                for r in rows.to_dict("records")
+            ],
+        }
+    )
     key = f"transfer-targets-{choice.name}-{choice.split}-{basis}"
-    st.dataframe(points.rename(columns=names), hide_index=True, key=key)
+    st.dataframe(points, hide_index=True, key=key)
     st.caption(
         "Points. Mean: over these targets. Random effects: what to expect of another target of "
         "their kind, with an interval corrected over the sources; τ is the standard deviation "
-        "between targets."
+        f"between targets. Fewer than {FEWEST_TARGETS} targets say too little about another one "
+        "for an interval."
     )
+
+
+def _interval(row: dict[Hashable, Any]) -> str:
+    """Return the interval over targets as text, or why there is none."""
+    if row["n_targets"] < FEWEST_TARGETS:
+        return f"{show.counted(int(row['n_targets']), 'target')}: no interval"
+    if row["low"] != row["low"]:
+        return "–"
+    return f"{_points(row['low'])} to {_points(row['high'])}"
+
+
+def _points(value: float) -> str:
+    """Return a difference in points with its sign, without the word."""
+    return "–" if value != value else points_text(value).partition(" ")[0]
 
 
 def _coefficients(choice: Choice, method: str, dark: bool) -> None:
     """Show the linear model of what subsets scored."""
-    st.subheader("A linear model of the scores of subsets", anchor=False)
+    st.header("A linear model of the scores of subsets", anchor=False)
     places = {
         f"{r.experiment}: {r.target}" if len(choice.experiments) > 1 else r.target: r
         for r in choice.runs
@@ -141,11 +170,11 @@ def _coefficients(choice: Choice, method: str, dark: bool) -> None:
 def settings(choice: Choice, dark: bool) -> None:
     """Show in which settings experiments and chosen runs differ."""
     if len(choice.experiments) > 1:
-        st.subheader("Experiments: settings that differ", anchor=False)
+        st.header("Experiments: settings that differ", anchor=False)
         made = experiment_diff(choice.experiments)
         show.numbers(made.table, f"{choice.name}-settings", f"diff-{choice.name}")
         show.notes(made.notes)
-    st.subheader("Runs: settings that differ", anchor=False)
+    st.header("Runs: settings that differ", anchor=False)
     named = choice.named()
     first = _some_runs(choice)
     address.recall("diff", address.several(list(named)), first)

@@ -170,7 +170,12 @@ def collect(draft: Draft) -> None:
                 draft.values = settings_path.put(draft.values, leaf.path, value)
     for entry in draft.methods:
         for leaf in method_leaves(entry):
-            entry.values[leaf.name] = _entered(draft, leaf, entry.values.get(leaf.name))
+            before = entry.values.get(leaf.name, _ABSENT)
+            value = _entered(draft, leaf, leaf.left_out if before is _ABSENT else before)
+            entry.values[leaf.name] = value
+            if before is _ABSENT and value == leaf.left_out:  # what came later stays unsaid
+                del entry.values[leaf.name]
+                continue
             if leaf.name in RATE_FIELDS and entry.values[leaf.name] is None:
                 del entry.values[leaf.name]
 

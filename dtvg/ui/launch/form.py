@@ -129,9 +129,9 @@ def _method(draft: Draft, entry: Entry, problems: dict[str, str], wrong: int) ->
     model = METHODS[entry.values["name"]]
     made = method_leaves(entry)
     changed = {
-        forms.label(leaf): entry.values.get(leaf.name)
+        forms.label(leaf): entry.values.get(leaf.name, leaf.left_out)
         for leaf in made
-        if entry.values.get(leaf.name) not in (leaf.default, leaf.left_out)
+        if entry.values.get(leaf.name, leaf.left_out) not in (leaf.default, leaf.left_out)
     }
     said = _said(changed) or "default settings"
     number = entry.number

@@ -41,7 +41,7 @@ def _draw() -> None:
     queue.ensure()
     known = jobs()
     with st.container(horizontal=True, vertical_alignment="center"):
-        st.subheader("Queue", anchor=False, width="content")
+        st.header("Queue", anchor=False, width="content")
         _slots()
         ended = [job for job in known if job.state in (JobState.DONE, JobState.FAILED)]
         if ended:

@@ -96,7 +96,12 @@ def _links(fine: Sequence[RunRow]) -> None:
     if len(fine) == 1:
         run = fine[0].run
         choices = {"experiment": run.experiment, "run": run.name}
-        for page, label in (("live", "Live"), ("groups", "Groups"), ("explain", "Explain")):
+        for page, label in (
+            ("run", "Run"),
+            ("live", "Live"),
+            ("groups", "Groups"),
+            ("explain", "Explain"),
+        ):
             link(page, label, **choices)
 
 

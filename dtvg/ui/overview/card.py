@@ -15,6 +15,7 @@ from streamlit.delta_generator import DeltaGenerator
 from dtvg.analysis.overview import learned as answers
 from dtvg.analysis.overview.learned import Learned, Rival, points_text
 from dtvg.figures.groups import timeline_figure
+from dtvg.figures.spoken import spoken
 from dtvg.store.reader import Experiment, Run
 from dtvg.ui import cache, runs, show
 from dtvg.ui.chart import chart
@@ -53,10 +54,11 @@ def draw(experiments: Sequence[Experiment]) -> Told | None:
         target = runs.tabs("Target", targets, "about") if len(targets) > 1 else targets[0]
         first = look(experiment, target, tested=False)
         st.header(first.question, anchor=False)
-        told = Told(experiment, target, st.empty(), st.empty())
-        told.answer.markdown(f"**{first.answer}**")
-        told.rest.caption("How sure this is will stand here in a moment.")
+        answer = st.empty()
+        answer.markdown(f"**{first.answer}**")
         _timeline(experiment, target)
+        told = Told(experiment, target, answer, st.empty())
+        told.rest.caption("How sure this is will stand here in a moment.")
         _links(experiment, target)
     return told
 
@@ -145,20 +147,21 @@ def _timeline(experiment: Experiment, target: str) -> None:
     info, dark, order = cache.groups(run), is_dark(), runs.order_of(experiment, run)
     if not len(info.steps):
         return
-    drawer = cache.drawer((cache.stamp(run, "sources", "steps"), dark, tuple(order), "small"))
-    figure = drawer(_small, info, dark, order)
+    beside = cache.beside(run, experiment.runs)
+    drawer = cache.drawer((cache.stamp(run), id(beside), dark, tuple(order), "small"))
+    figure = drawer(_small, info, dark, order, None, beside)
     said = f"When each source was in the group of {run.name}, step by step"
     chart(
         figure,
         f"learned-{experiment.name}-{run.name}",
-        said,
+        spoken(figure, said),
         show.CHART | {"displayModeBar": False},
     )
 
 
 def _small(*arguments: object) -> object:
     made = timeline_figure(*arguments)  # type: ignore[arg-type]
-    rows = len(arguments[0].sources)  # type: ignore[attr-defined]
+    rows = len(made.layout.yaxis.categoryarray)
     made.update_layout(height=44 + SHORT * rows, margin={"l": 56, "r": 8, "t": 6, "b": 34})
     made.update_xaxes(title_text="in the group at step", title_standoff=2)
     made.update_yaxes(tickfont_size=11)

@@ -41,7 +41,7 @@ def draw(rows: Sequence[RunRow]) -> None:
     show.notes(info.notes)
     dark, place = is_dark(), f"{score}-{len(info.table)}"
     best = info.importance.iloc[0]
-    st.subheader("Which settings matter", anchor=False)
+    st.header("Which settings matter", anchor=False)
     st.caption(
         "Share of the variance of scores that each setting accounts for by itself (adjusted for "
         "the number of its values). Settings that were changed together share what they account "
@@ -52,8 +52,10 @@ def draw(rows: Sequence[RunRow]) -> None:
         draw_grid.importance_figure(info, dark), f"importance-{place}", words, info.importance,
         "settings-importance",
     )  # fmt: skip
-    st.subheader("All runs", anchor=False)
-    st.caption("A line is a run. Drag along an axis to keep only the runs that pass there.")
+    st.header("All runs", anchor=False)
+    st.caption(
+        "A line is a run, the darker the higher its score. The filter above keeps some of them."
+    )
     show.figure(
         draw_grid.parallel_figure(info, dark),
         f"parallel-{place}",
@@ -61,7 +63,7 @@ def draw(rows: Sequence[RunRow]) -> None:
         info.table,
         "settings-runs",
     )
-    st.subheader("One setting", anchor=False)
+    st.header("One setting", anchor=False)
     name = runs.choose("Setting", list(info.importance["setting"]), "slice")
     if name is not None:
         part = info.slices[info.slices["setting"] == name]

@@ -28,7 +28,7 @@ from dtvg.ui.show import counted
 T = TypeVar("T")
 PAGE = 50
 """Rows drawn at once."""
-OPENS = "live"
+OPENS = "run"
 """Page that a run's name links to."""
 _PERCENT = ("validation", "test")
 _CURVES: dict[str, overview.Quantity] = {"score curve": "score", "loss curve": "loss"}

@@ -44,7 +44,7 @@ def tour(examples: Sequence[Experiment], newcomer: bool) -> None:
     with st.container(border=True, key="tour-box"):
         place = int(now)
         title, draw = STEPS[place - 1]
-        st.subheader(title, anchor=False)
+        st.header(title, anchor=False)
         draw(*found)
         with st.container(horizontal=True, vertical_alignment="center"):
             if place > 1:

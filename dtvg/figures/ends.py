@@ -1,0 +1,125 @@
+"""Names at the ends of lines, in place of a legend of more than four entries.
+
+Whether a name is clicked to hide its line is the browser's matter (`dtvg/ui/chart/chart.js`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import plotly.graph_objects as go
+
+from dtvg.figures.theme import SURE, ink
+
+MOST = 16
+"""Lines up to which their names have room at the ends."""
+LINE_HEIGHT = 14
+"""Pixels between two names at least."""
+LETTER = 6.2
+"""Pixels of a letter, on average."""
+LONGEST = 24
+"""Letters of a name at most; the whole name is in the hover text."""
+MARK = "line end "
+
+
+@dataclass(frozen=True)
+class _End:
+    name: str
+    value: float
+    colour: str
+
+
+def label_ends(figure: go.Figure, dark: bool = False) -> None:
+    """Write each line's name at its end, where there are too many for a legend.
+
+    Names stand apart by a line's height, in the order of the values. Called again, it places them
+    anew, as after a change of the axis.
+
+    Args:
+        figure: with its height and axes; of one panel.
+        dark: for a dark page.
+    """
+    kept = [a for a in figure.layout.annotations if not str(a.name or "").startswith(MARK)]
+    ends = _ends(figure)
+    if not SURE < len(ends) <= MOST:
+        figure.layout.annotations = kept
+        return
+    logarithmic = figure.layout.yaxis.type == "log"
+    values = np.array([e.value for e in ends])
+    if logarithmic:
+        ends = [e for e, v in zip(ends, values, strict=True) if v > 0]
+        values = np.log10([e.value for e in ends])
+    order = np.argsort(values, kind="stable")
+    low, high = _reach(figure, logarithmic)
+    room = (figure.layout.height or 360) - 90
+    at = (values[order] - low) / ((high - low) or 1.0) * room
+    for end, value, here, there in zip(
+        (ends[i] for i in order), values[order], at, _apart(at, room), strict=True
+    ):
+        kept.append(_label(end, float(value), float(there - here), dark))
+    figure.layout.annotations = kept
+    letters = max(min(len(e.name), LONGEST) for e in ends)
+    figure.update_layout(showlegend=False, margin_r=round(26 + LETTER * letters))
+
+
+def _ends(figure: go.Figure) -> list[_End]:
+    """Return the last number of each line that a legend would name."""
+    found = []
+    for trace in figure.data:
+        lines = trace.type in ("scatter", "scattergl") and "lines" in (trace.mode or "")
+        if not lines or trace.fill or trace.showlegend is False or not trace.name:
+            continue
+        y = np.asarray(trace.y, dtype=float)
+        known = y[np.isfinite(y)]
+        if len(known):
+            found.append(_End(str(trace.name), float(known[-1]), str(trace.line.color)))
+    return found
+
+
+def _reach(figure: go.Figure, logarithmic: bool) -> tuple[float, float]:
+    """Return the ends of the y axis, in its own units."""
+    if figure.layout.yaxis.range:
+        low, high = figure.layout.yaxis.range
+        return float(low), float(high)
+    drawn = np.concatenate([np.asarray(t.y, dtype=float) for t in figure.data if t.y is not None])
+    drawn = drawn[np.isfinite(drawn)]
+    drawn = np.log10(drawn[drawn > 0]) if logarithmic else drawn
+    spare = 0.05 * float(np.ptp(drawn))
+    return float(drawn.min()) - spare, float(drawn.max()) + spare
+
+
+def _apart(places: np.ndarray, room: float) -> np.ndarray:
+    """Move places `[n]`, ascending, apart by a line's height, within the room where they can be."""
+    moved = places.copy()
+    for i in range(1, len(moved)):
+        moved[i] = max(moved[i], moved[i - 1] + LINE_HEIGHT)
+    over = moved[-1] - room if len(moved) else 0.0
+    if over > 0:
+        moved[-1] -= over
+        for i in range(len(moved) - 2, -1, -1):
+            moved[i] = min(moved[i], moved[i + 1] - LINE_HEIGHT)
+    return moved
+
+
+def _label(end: _End, value: float, shift: float, dark: bool) -> dict[str, Any]:
+    """Return one name: in the colour of text, for contrast, behind a dot in the line's colour."""
+    short = end.name if len(end.name) <= LONGEST else end.name[: LONGEST - 1] + "…"
+    return {
+        "name": MARK + end.name,
+        "text": f"<span style='color:{end.colour}'>●</span> {short}",
+        "hovertext": end.name,
+        "captureevents": True,
+        "showarrow": False,
+        "x": 1.0,
+        "xref": "paper",
+        "xanchor": "left",
+        "xshift": 4,
+        "y": value,
+        "yshift": round(shift, 1),
+        "font": {"size": 11, "color": ink(dark).text},
+    }
+
+
+__all__ = ["label_ends"]

@@ -1,0 +1,121 @@
+"""The app's style sheet: contrast, focus, reduced motion, phones and wide screens.
+
+What Streamlit's themes cannot say. `sheet` is drawn once by app.py; `folding` and `side_by_side`
+mark what the sheet lays out differently on a phone and from 1,600 px on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from html import escape
+
+import streamlit as st
+
+PHONE = 640
+"""Pixels up to which a screen counts as a phone's, as Streamlit's own columns do."""
+WIDE = 1600
+"""Pixels from which charts stand in two columns."""
+MUTED = {False: "#52606D", True: "#A9B4C0"}
+"""Of captions, light and dark: at least 4.5 to 1 on page, panel and sidebar."""
+FOCUS = {False: "#0B6E99", True: "#8CCDF2"}
+ON_PRIMARY = {False: "#FFFFFF", True: "#12171E"}
+"""Of text on the theme's primary colour; white on the dark theme's would be 2.4 to 1."""
+
+_ALWAYS = """
+.stMainBlockContainer { padding-top: 1rem; padding-bottom: 3rem; }
+.stMainBlockContainer h1 { padding: 0.25rem 0; }
+[data-testid="stCaptionContainer"], [data-testid="stCaptionContainer"] code { opacity: 1; }
+[data-testid="stCaptionContainer"] { color: %(muted)s; }
+[data-tag], [data-tag] *, [data-testid^="stBaseButton-primary"],
+[data-testid^="stBaseButton-primary"] * { color: %(on_primary)s; }
+:focus-visible { outline: 2px solid %(focus)s !important; outline-offset: 2px; }
+.dtvg-fold { display: flex; gap: 0.5rem; align-items: center; min-height: 2.75rem; }
+.dtvg-fold input { width: 1.1rem; height: 1.1rem; }
+@media (min-width: %(above_phone)spx) {
+  [data-testid="stElementContainer"]:has(.dtvg-fold) { display: none; }
+}
+@media (max-width: %(phone)spx) {
+  .stMainBlockContainer { padding: 3.25rem 1rem 2rem; }
+  .stMainBlockContainer h1 { font-size: 1.75rem; }
+  [class*="st-key-folded-"] { display: none; }
+  [class*="st-key-foldable-"]:has(.dtvg-fold input:checked) [class*="st-key-folded-"] {
+    display: flex;
+  }
+  [data-testid="stColumn"]:has([data-testid="stMetric"]) {
+    min-width: calc(50%% - 1rem); flex: 1 1 calc(50%% - 1rem);
+  }
+  [data-testid="stMetricValue"] { font-size: 1.25rem; }
+  .st-key-later-on-phones, [data-testid="stLayoutWrapper"]:has(> .st-key-later-on-phones) {
+    order: 9;
+  }
+}
+@media (min-width: %(wide)spx) {
+  [class*="st-key-wide-"] {
+    display: grid; grid-template-columns: repeat(2, minmax(0, 1fr));
+    column-gap: 2.5rem; align-items: start;
+  }
+}
+@media (prefers-reduced-motion: reduce) {
+  *, *::before, *::after {
+    animation-duration: 0.01ms !important; animation-iteration-count: 1 !important;
+    transition-duration: 0.01ms !important; scroll-behavior: auto !important;
+  }
+}
+"""
+
+
+def sheet(dark: bool) -> str:
+    """Return the style sheet of the light or the dark theme as an HTML element."""
+    rules = _ALWAYS % {
+        "muted": MUTED[dark],
+        "on_primary": ON_PRIMARY[dark],
+        "focus": FOCUS[dark],
+        "phone": PHONE,
+        "above_phone": PHONE + 1,
+        "wide": WIDE,
+    }
+    return f"<style>{rules}</style>"
+
+
+@contextmanager
+def folding(label: str, key: str) -> Iterator[None]:
+    """Fold what is drawn within away on a phone, behind a box to tick; elsewhere it stands open.
+
+    The browser alone opens it: the page does not run again.
+
+    Args:
+        label: what is folded away.
+        key: the page's own for it.
+    """
+    with st.container(key=f"foldable-{key}"):
+        st.html(f'<label class="dtvg-fold"><input type="checkbox"> {escape(label)}</label>')
+        with st.container(key=f"folded-{key}"):
+            yield
+
+
+@contextmanager
+def side_by_side(key: str) -> Iterator[None]:
+    """Lay out containers drawn within in two columns on a wide screen, below each other else."""
+    with st.container(key=f"wide-{key}"):
+        yield
+
+
+@contextmanager
+def later_on_phones() -> Iterator[None]:
+    """Draw here, but after the rest of the page on a phone, where the first chart comes first."""
+    with st.container(key="later-on-phones"):
+        yield
+
+
+__all__ = [
+    "FOCUS",
+    "MUTED",
+    "ON_PRIMARY",
+    "PHONE",
+    "WIDE",
+    "folding",
+    "later_on_phones",
+    "sheet",
+    "side_by_side",
+]

@@ -1,0 +1,164 @@
+"""The playground: type an input, see what prompts of finished runs answer.
+
+The answers come from a process of its own, which keeps the backbone for some minutes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+
+import pandas as pd
+import streamlit as st
+
+from dtvg.errors import DtvgError
+from dtvg.jobs.playground import ask, is_warm
+from dtvg.store.playground import LONGEST, Answered, Prompted, Told
+from dtvg.store.reader import Experiment, Run
+from dtvg.ui import cache, people, runs
+
+NOTHING = "none"
+EXAMPLES = 20
+"""Test rows offered as inputs."""
+
+
+def playground(experiment: Experiment) -> None:
+    """Let one choose two runs and a source, type an input, and see the answers side by side."""
+    finished = {
+        run.name: run
+        for run in experiment.runs
+        if run.problem is None and run.role == "transfer" and _keeps_prompt(run)
+    }
+    if not finished:
+        st.info("No transfer run of this experiment has finished and kept its prompt yet.")
+        return
+    names = sorted(finished, key=lambda name: finished[name].method_name != "dtvg")
+    with st.container(horizontal=True):
+        first = finished[runs.choose("First run", names, "run") or names[0]]
+        same = [n for n in finished if finished[n].target == first.target and n != first.name]
+        same.sort(key=lambda name: _unlike(finished[name], first))
+        other = runs.choose("Second run", [*same, NOTHING], "second")
+        without = _without(first)
+    prompts = {first.name: Prompted(run=str(first.path))}
+    if other in finished:
+        prompts[str(other)] = Prompted(run=str(finished[str(other)].path))
+    if without:
+        prompts[f"{first.name} without {without}"] = Prompted(run=str(first.path), without=without)
+    text = _input(experiment, first)
+    st.caption(
+        "The backbone is at hand."
+        if is_warm()
+        else "The first answer loads the backbone, which takes some seconds; it is kept for five "
+        "minutes after the last question."
+    )
+    key = hashlib.sha256(repr((text, prompts)).encode()).hexdigest()
+    if people.button("Ask", icon=":material/send:", type="primary", disabled=not text.strip()):
+        _ask(key, text, list(prompts.values()))
+    kept = st.session_state.get("playground-answer")
+    if kept and kept[0] == key:
+        _show(list(prompts), kept[1])
+    elif kept:
+        st.caption("Something was changed since the last answer; press Ask again.")
+
+
+def _keeps_prompt(run: Run) -> bool:
+    return run.result is not None and (run.directory.prompts_dir / "best.safetensors").exists()
+
+
+def _unlike(run: Run, first: Run) -> tuple[bool, bool]:
+    """Order the second run's choices: no transfer first, and runs of the same seed."""
+    return run.method != "none", run.seed != first.seed
+
+
+def _without(run: Run) -> str:
+    """Let one choose a source to be taken out, where the method merges a group."""
+    if run.config is None or not run.config.method.can_hold:
+        return ""
+    chosen = runs.choose(
+        "Also without source",
+        [NOTHING, *run.sources],
+        "without",
+        NOTHING,
+        help_text="The same prompt, with this source's scaled vector taken out of it.",
+    )
+    return "" if chosen in (None, NOTHING) else str(chosen)
+
+
+def _input(experiment: Experiment, run: Run) -> str:
+    """Draw the input; an example of the task fills it where its texts are at hand."""
+    examples = _examples(run)
+    place = f"playground-text-{experiment.name}-{run.target}"
+    if examples:
+        st.session_state.setdefault(place, examples[0])
+        st.button(
+            "Another example",
+            icon=":material/casino:",
+            on_click=_another,
+            args=(place, examples),
+        )
+    return str(
+        st.text_area(
+            f"Input, as the model reads it for {run.target}",
+            key=place,
+            max_chars=LONGEST,
+            height=110,
+        )
+    )
+
+
+def _examples(run: Run) -> list[str]:
+    """Return inputs of test rows that the run answered; none where the texts are not here."""
+    found = cache.texts(run, "test", tuple(range(EXAMPLES)))
+    return list(dict.fromkeys(found.values()))[:EXAMPLES]
+
+
+def _another(place: str, examples: list[str]) -> None:
+    now = st.session_state.get(place)
+    at = examples.index(now) + 1 if now in examples else 0
+    st.session_state[place] = examples[at % len(examples)]
+
+
+def _ask(key: str, text: str, prompts: Sequence[Prompted]) -> None:
+    try:
+        with st.spinner("Asking"):
+            answered = ask(text, prompts)
+    except DtvgError as error:
+        st.error(str(error), icon=":material/error:")
+        return
+    st.session_state["playground-answer"] = (key, answered)
+
+
+def _show(names: Sequence[str], answered: Answered) -> None:
+    """Show the answers side by side."""
+    if answered.refused:
+        st.error(answered.refused, icon=":material/error:")
+        return
+    for place, name, told in zip(st.columns(len(names)), names, answered.told, strict=True):
+        with place, st.container(border=True):
+            st.caption(name)
+            _one(told, name)
+    st.caption(f"Answered in {answered.seconds:.1f} s.")
+
+
+def _one(told: Told, name: str) -> None:
+    if told.refused:
+        st.warning(told.refused, icon=":material/block:")
+        return
+    st.markdown(f"**{told.answer or '(nothing)'}**")
+    if told.labels:
+        rows = sorted(told.labels.items(), key=lambda item: -item[1])
+        st.dataframe(
+            pd.DataFrame(rows, columns=["label", "likelihood"]),
+            hide_index=True,
+            key=f"labels-{name}",
+            column_config={
+                "likelihood": st.column_config.ProgressColumn(
+                    format="percent",
+                    min_value=0.0,
+                    max_value=1.0,
+                    help="Share of the likelihood of all label words.",
+                )
+            },
+        )
+    if told.group is not None:
+        st.caption(f"Merged: {', '.join(told.group) or 'no source'}.")

@@ -1,0 +1,70 @@
+"""Differences from a baseline, and two runs side by side, say what the logs say."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from dtvg.analysis.run.curves import curve_info
+from dtvg.analysis.run.groups import group_info
+from dtvg.analysis.run.overlay import differences, ends, quantities_of
+from dtvg.analysis.run.pair import pair_info
+from dtvg.store.reader import Experiment, read_table
+from tests.analysis.factory import config, find, record
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Experiment:
+    settings = config(methods=["none", "dtvg"], targets=["lake"], seeds=[0, 1])
+    return record(tmp_path_factory.mktemp("overlay") / "runs", settings, steps=40)
+
+
+def test_a_difference_is_the_difference_of_the_logged_values(made: Experiment) -> None:
+    ours, base = find(made, "dtvg"), find(made, "none")
+    info = curve_info((ours, base), quantity="loss", group_by="run")
+    less = differences(info, base.name)
+    a, b = (read_table(run, "steps", ["loss"]).column("loss").to_numpy() for run in (ours, base))
+    found = {curve.name: curve.y for curve in less.curves}
+    assert np.array_equal(found[ours.name], a.astype(float) - b.astype(float))
+    assert not found[base.name].any()
+    table = ends(info, base.name).set_index("run")
+    assert table.loc[ours.name, "difference"] == float(a[-1]) - float(b[-1])
+    assert "no difference is shown" in differences(info, "absent").notes[-1]
+    assert quantities_of((ours,))[:3] == ["loss", "score", "grad_norm"]
+    assert "accuracy" in quantities_of((ours,))
+
+
+def test_two_seeds_differ_exactly_where_their_logs_do(made: Experiment) -> None:
+    a, b = (group_info(find(made, "dtvg", seed=seed)) for seed in (0, 1))
+    info = pair_info(a, b)
+    apart = a.member != b.member
+    assert apart.any() and not apart.all(axis=1).all()  # the case is worth looking at
+    assert np.array_equal(info.differs, apart.any(axis=1))
+    assert info.first_parted == int(a.steps[apart.any(axis=1).argmax()])
+    steps = {
+        (row.source, step)
+        for row in info.apart.itertuples()
+        for step in range(row.first, row.last + 1)
+    }
+    there = {(a.sources[s], int(a.steps[at])) for at, s in zip(*np.nonzero(apart), strict=True)}
+    assert steps == there
+    first = info.moments.iloc[0]
+    assert (first["step"], first["event"]) == (info.first_parted, "part")
+    events = info.moments["event"].tolist()
+    assert events == ["part", "meet"] * (len(events) // 2) + ["part"] * (len(events) % 2)
+    assert f"step {info.first_parted:,}" in info.sentence
+    same = pair_info(a, a)
+    assert same.first_parted is None and not len(same.apart) and same.same_share == 1
+
+
+def test_runs_over_other_sources_and_steps_compare_where_both_have_rows(
+    made: Experiment, tmp_path: Path
+) -> None:
+    few = config(methods=["dtvg"], targets=["lake"], seeds=[0], sources=["cove", "fern", "reef"])
+    other = group_info(find(record(tmp_path / "runs", few, steps=9), "dtvg"))
+    mine = group_info(find(made, "dtvg"))
+    info = pair_info(mine, other)
+    assert info.steps.tolist() == list(range(1, 10)) and set(other.sources) <= set(info.sources)
+    assert "Only one of the runs could choose" in info.notes[0]

@@ -1,0 +1,132 @@
+"""axe-core finds nothing of ours on any page; the keyboard, a phone and slow movers are served."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, Page
+
+from tests.browser.conftest import App, served
+from tests.pages.states import STATES, Recorded
+
+axe = pytest.importorskip("axe_playwright_python.sync_playwright")
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(1800)]
+
+PAGES = ("", "launch", "live", "fleet", "groups", "explain", "compare", "tasks", "share", "prompts")
+VIEWS = (
+    *(f"compare?view={v}" for v in ("Verdicts", "Claims", "Curves", "Transfer", "Who+helped")),
+    *(f"compare?view={v}" for v in ("Subsets", "Settings", "Examples", "Cost")),
+    *(f"groups?view={v}" for v in ("Story", "Combinations", "Weights", "Seeds", "Vectors")),
+)
+STREAMLITS_OWN = (
+    '[data-testid="stSidebarNavItems"]',  # sections of pages are put into a list without items
+    '[data-testid="stFileUploaderDropzone"]',  # a presentation that has a name
+)
+SETTLED = """() => document.querySelector('[data-testid=stApp]')
+  ?.getAttribute('data-test-script-state') === 'notRunning'
+  && !document.querySelector('[data-testid=stSpinner], [data-testid=stSkeleton]')
+  && [...document.querySelectorAll('.dtvg-chart')].every(c => c.querySelector('.main-svg'))"""
+OVERFLOW = "() => { const m = document.querySelector('[data-testid=stMain]');" + (
+    " return m.scrollWidth - m.clientWidth }"
+)
+
+
+def opened(browser: Browser, scheme: str = "light", width: int = 1280, **more: str) -> Page:
+    size = {"width": width, "height": 844}
+    return browser.new_context(viewport=size, color_scheme=scheme, **more).new_page()
+
+
+def settle(page: Page, address: str) -> None:
+    page.goto(address)
+    page.locator("h1").first.wait_for(timeout=120_000)
+    page.wait_for_function(SETTLED, timeout=240_000)
+
+
+def faults(page: Page) -> list[str]:
+    """Return what axe-core finds, without what Streamlit's own elements do wrong."""
+    context = {"exclude": [[place] for place in STREAMLITS_OWN]}
+    found = axe.Axe().run(page, context=context).response["violations"]
+    return [f"{v['id']}: {n['html'][:120]}" for v in found for n in v["nodes"]]
+
+
+def test_axe_finds_nothing_on_any_page(app: App, browser: Browser) -> None:
+    page = opened(browser, "dark")
+    found = {}
+    for name in PAGES:
+        settle(page, f"{app.url}/{name}")
+        found[name] = faults(page)
+    assert not any(found.values()), found
+
+
+def test_a_phone_shows_the_first_chart_on_its_first_screen(app: App, browser: Browser) -> None:
+    page = opened(browser, width=390)
+    for name in ("groups", "explain"):
+        settle(page, f"{app.url}/{name}")
+        assert page.evaluate(OVERFLOW) <= 0, name
+        chart = page.locator(".dtvg-chart").first
+        place = chart.bounding_box()
+        assert place is not None and place["y"] < 700, f"{name}: the chart starts at {place}"
+        said = chart.get_attribute("aria-label") or ""
+        assert "film-mood: " in said, "the alternative text names no line"
+
+
+def test_filters_fold_on_a_phone_only(app: App, browser: Browser) -> None:
+    page = opened(browser, width=390)
+    settle(page, f"{app.url}/live")
+    fold, inside = page.locator(".dtvg-fold"), page.get_by_text("Logarithmic axis")
+    assert fold.is_visible() and not inside.is_visible()
+    fold.click()
+    inside.wait_for(state="visible")
+    page.set_viewport_size({"width": 1280, "height": 844})
+    assert inside.is_visible() and not fold.is_visible()
+
+
+def test_the_keyboard_reaches_the_page_and_shows_where_it_is(app: App, browser: Browser) -> None:
+    page = opened(browser, reduced_motion="reduce")
+    settle(page, f"{app.url}/explain?step=100")
+    slider = page.get_by_role("slider").first
+    slider.focus()
+    page.keyboard.press("ArrowLeft")
+    page.get_by_text("The decision at step 99", exact=True).wait_for(timeout=60_000)
+    outline = "e => getComputedStyle(e).outlineStyle + getComputedStyle(e).transitionDuration"
+    button = page.get_by_role("button", name="First step")
+    button.focus()
+    page.keyboard.press("Shift+Tab")
+    page.keyboard.press("Tab")
+    said = button.evaluate(outline)
+    assert said.startswith("solid") and float(said[5:].split("s")[0].split(",")[0]) < 0.01, said
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [390, 1280, 1600, 2560])
+def test_axe_finds_nothing_in_any_view(app: App, browser: Browser, scheme: str, width: int) -> None:
+    page = opened(browser, scheme, width)
+    found = {}
+    for name in (*PAGES, *VIEWS):
+        settle(page, f"{app.url}/{name}")
+        wide = page.evaluate(OVERFLOW)
+        found[name] = faults(page) + [f"{wide} pixels too wide"] * (wide > 0)
+    assert not any(found.values()), found
+
+
+@pytest.fixture(scope="module")
+def recorded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Recorded]:
+    made = Recorded.make(Path(tmp_path_factory.mktemp("states")))
+    yield made
+    made.end()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("state", STATES)
+def test_axe_finds_nothing_in_any_state(recorded: Recorded, browser: Browser, state: str) -> None:
+    with served(recorded.home(state).path) as app:
+        found = {}
+        for scheme in ("light", "dark"):
+            page = opened(browser, scheme)
+            for name in PAGES:
+                settle(page, f"{app.url}/{name}")
+                found[f"{name} {scheme}"] = faults(page)
+    assert not any(found.values()), found

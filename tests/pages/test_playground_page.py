@@ -1,0 +1,47 @@
+"""The playground's page asks the prompts that are chosen, and shows what they say."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from dtvg.errors import JobError
+from dtvg.store.playground import Answered, Prompted, Told
+from dtvg.ui import playground
+
+PAGE = Path(__file__).resolve().parents[2] / "pages" / "playground.py"
+
+
+def test_prompts_are_asked_and_their_answers_shown(
+    own_home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[tuple[str, list[Prompted]]] = []
+
+    def ask(text: str, prompts: list[Prompted]) -> Answered:
+        asked.append((text, prompts))
+        if "unheard" in text:
+            raise JobError("Nothing was answered within 1 s.")
+        told = [Told(answer=f"answer {n}", labels={"1": 0.9, "2": 0.1}) for n in range(2)]
+        return Answered(told=[*told, Told(refused="It cannot be asked.")], seconds=0.1)
+
+    monkeypatch.setattr(playground, "ask", ask)
+    page = AppTest.from_file(str(PAGE), default_timeout=60)
+    page.query_params["run"], page.query_params["without"] = "trip-mood.dtvg.s0", "film-mood"
+    page.run()
+    assert not page.exception and not page.error
+    assert page.text_area[0].value  # an example of the task
+    page.text_area[0].set_value("a fine trip").run()
+    next(b for b in page.button if b.label == "Ask").click().run()
+    assert not page.exception
+    ((text, prompts),) = asked
+    assert text == "a fine trip" and [p.without for p in prompts] == ["", "", "film-mood"]
+    assert prompts[1].run.endswith("trip-mood.none.s0")  # the same seed without transfer
+    said = [m.value for m in page.markdown]
+    assert "**answer 0**" in said and "**answer 1**" in said
+    assert [w.value for w in page.warning] == ["It cannot be asked."]
+    page.text_area[0].set_value("unheard").run()
+    assert "**answer 0**" not in [m.value for m in page.markdown]  # of another input
+    next(b for b in page.button if b.label == "Ask").click().run()
+    assert [e.value for e in page.error] == ["Nothing was answered within 1 s."]

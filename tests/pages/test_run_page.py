@@ -1,0 +1,62 @@
+"""The run page says of a run what its files say, unusual settings first."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from dtvg.analysis.run.about import about, files_of
+from dtvg.store.reader import Run
+from tests.analysis.factory import config, find, record
+
+PAGE = Path(__file__).resolve().parents[2] / "pages" / "run.py"
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Run, tuple[Run, ...]]:
+    home = tmp_path_factory.mktemp("run-page")
+    made = record(home / "runs", config(methods=["none", "dtvg"], targets=["lake"], seeds=[0]))
+    return home, find(made, "dtvg"), made.runs
+
+
+def test_unusual_settings_come_first_and_are_those_that_differ(runs) -> None:
+    _, run, everyone = runs
+    info = about(run, everyone)
+    unusual = info.unusual
+    assert len(unusual) and info.settings["differs"].tolist() == sorted(
+        info.settings["differs"], reverse=True
+    )
+    assert (unusual["value"] != unusual["usual"]).all()
+    same = info.settings[~info.settings["differs"]]
+    assert (same["value"] == same["usual"]).all()
+    assert {"optim.steps", "method.rule", "device.name"} <= set(info.settings["setting"])
+
+
+def test_the_result_is_measured_by_the_run_without_transfer(runs) -> None:
+    _, run, everyone = runs
+    alone = find(type("E", (), {"runs": everyone})(), "none")
+    info = about(run, everyone)
+    assert info.reference.no_transfer == alone.test_score and info.reference.method == "none"
+    assert f"{100 * run.test_score:.1f} %" in info.sentence
+    assert f"{100 * alone.test_score:.1f} %" in info.sentence
+    assert "points" not in about(alone, everyone).sentence  # not measured by itself
+
+
+def test_the_page_shows_result_settings_events_and_files(
+    runs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home, run, everyone = runs
+    monkeypatch.setenv("DTVG_HOME", str(home))
+    page = AppTest.from_file(str(PAGE), default_timeout=60)
+    page.query_params["experiment"], page.query_params["run"] = run.experiment, run.name
+    page.run()
+    assert not page.exception and not page.error
+    assert about(run, everyone).sentence in [m.value for m in page.markdown]
+    tables = [d.value for d in page.dataframe]
+    assert any("usual" in t.columns for t in tables)
+    (files,) = [t for t in tables if "file" in t.columns]
+    assert files["file"].tolist() == files_of(run)["file"].tolist()
+    assert "config.yaml" in set(files["file"]) and all(files["what"])
+    assert any("Not recorded" in c.value for c in page.caption)  # of before usage was noted
