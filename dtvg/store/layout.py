@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import secrets
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
@@ -525,8 +524,9 @@ def add_run(
             config = config.model_copy(update={"versions": of_run(recorded, config)})
         content = config.to_yaml().encode()
         replace_bytes(run.config_path, content, durable=False)
-        made = {**provenance(), "config_sha256": hashlib.sha256(content).hexdigest()}
-        kept = id_of(run) or ("" if _has_tables(run) else secrets.token_hex(8))
+        digest = hashlib.sha256(content).hexdigest()
+        made = {**provenance(), "config_sha256": digest}
+        kept = id_of(run) or ("" if _has_tables(run) else digest[:16])
         if kept:
             made["run_id"] = kept
         replace_json(run.provenance_path, made, durable=False)

@@ -29,9 +29,11 @@ from tests.store.test_trouble import prompt
 class Trial:
     """A cohort of two runs with commits at steps 5 and 10."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, owner: str | None = None) -> None:
         self.root = root
         writer, step = faults.open_cohort(root)
+        for run in writer.writers.values():
+            run.run_id = owner or run.run_id
         for end in (5, 10):
             for name, run in writer.writers.items():
                 faults.add_rows(run, name, end)
@@ -107,7 +109,7 @@ def _last_part_of_another(trial: Trial) -> None:
 
 
 def _state_of_another(trial: Trial) -> None:
-    shutil.copy(Trial(trial.root / "other").cohort.state_path, trial.cohort.state_path)
+    shutil.copy(Trial(trial.root / "other", "another").cohort.state_path, trial.cohort.state_path)
 
 
 DAMAGES = [
