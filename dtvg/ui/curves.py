@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import Literal
 
 import streamlit as st
 
@@ -25,6 +26,7 @@ MOST = 20
 FIRST_PANELS = ("loss", "score")
 NO_BASELINE = "none"
 KEYS = ("runs", "off", "baseline", "panels", "logy", "x", "logx", "smooth")
+AXES: tuple[Literal["step", "examples", "seconds"], ...] = ("step", "examples", "seconds")
 X_NAMES = {"step": "Steps", "examples": "Examples", "seconds": "Time"}
 
 
@@ -114,7 +116,7 @@ def choose_view(chosen: Sequence[Run]) -> View:
             "Every curve is shown as its difference from this run's.",
         )
     with middle:
-        x = runs.choose("Over", list(X_NAMES), "x", show=X_NAMES.__getitem__) or "step"
+        over = runs.choose("Over", list(X_NAMES), "x", show=X_NAMES.__getitem__)
     with right:
         address.recall("logx", address.truth, False)
         log_x = st.toggle("Log x", key="logx")
@@ -127,7 +129,7 @@ def choose_view(chosen: Sequence[Run]) -> View:
         hidden=off,
         baseline="" if base in (None, NO_BASELINE) else str(base),
         panels=[Panel(quantity=q, log=q in log_y) for q in panels],
-        x=x,
+        x=next((axis for axis in AXES if axis == over), "step"),
         log_x=log_x,
         smooth=smooth,
     )

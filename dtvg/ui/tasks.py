@@ -41,7 +41,8 @@ def examples(info: TaskInfo, backbone: str) -> None:
 
 def data_folder() -> str | None:
     """Let one name the folder that is searched first; a viewer reads no folder by name."""
-    address.recall("folder", str, next(iter(remembered()), ""))
+    usual = next(iter(remembered()), "")
+    address.recall("folder", str, usual)
     folder.field(
         "folder",
         "Data folder",
@@ -49,7 +50,7 @@ def data_folder() -> str | None:
         quiet=True,
     )
     given = str(st.session_state.get("folder") or "")
-    address.keep("folder", given, "")
+    address.keep("folder", given, usual)
     return (given.strip() or None) if people.may_change() else None
 
 
