@@ -91,7 +91,7 @@ def test_the_keyboard_reaches_the_page_and_shows_where_it_is(app: App, browser: 
     page.keyboard.press("ArrowLeft")
     page.get_by_text("The decision at step 99", exact=True).wait_for(timeout=60_000)
     outline = "e => getComputedStyle(e).outlineStyle + getComputedStyle(e).transitionDuration"
-    button = page.get_by_role("button", name="First step")
+    button = page.get_by_role("button", name="First")
     button.focus()
     page.keyboard.press("Shift+Tab")
     page.keyboard.press("Tab")
