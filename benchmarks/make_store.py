@@ -99,6 +99,9 @@ def make(folder: Path, name: str, runs: int, steps: int, sources: int, distinct:
                     shutil.copytree(first[key] / part, place.path / part)
                 elif (first[key] / part).exists():
                     shutil.copy(first[key] / part, place.path / part)
+            of = (read_json(first[key] / "provenance.json") or {}).get("run_id")
+            told = {**(read_json(place.provenance_path) or {}), "run_id": of}  # whose rows they are
+            replace_json(place.provenance_path, told, durable=False)
         else:
             _record(directory.cohort(f"made-{run.seed:03d}").path.name, directory, place, run)
             first[key] = place.path

@@ -67,7 +67,7 @@ def test_an_unknown_view_is_named_with_the_nearest(recorded: Path) -> None:
 def test_a_template_escapes_html_only_and_refuses_a_missing_value() -> None:
     with pytest.raises(UndefinedError, match="'title' is undefined"):
         render("report.html.j2")
-    given = dict.fromkeys(("version", "made", "facts", "plotly", "notes"), "")
+    given = dict.fromkeys(("version", "made", "facts", "plotly", "notes", "words"), "")
     named = render("report.html.j2", **given, title="a", yaml="x: '<b>'\n  y: 1", sections=[])
     assert "<pre>x: &#39;&lt;b&gt;&#39;\n  y: 1</pre>" in named
 

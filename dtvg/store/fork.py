@@ -25,7 +25,7 @@ from dtvg.methods.specs import MethodConfig
 from dtvg.methods.specs.rates import ENTRY_FIELDS
 from dtvg.records import TABLES
 from dtvg.store.files import read_json, replace_json
-from dtvg.store.layout import CohortDir, ExperimentDir, create_experiment, free_name
+from dtvg.store.layout import CohortDir, ExperimentDir, create_experiment, free_name, id_of
 from dtvg.store.reader import Run, read_table
 from dtvg.store.state_files import load_state
 from dtvg.store.tables import BY_STEP, schema_of, to_arrow
@@ -95,7 +95,8 @@ def fork(
     rows["events"] = _with_event(rows["events"], run, meta, changes)
     origin = {"experiment": run.experiment, "run": run.name, "step": step}
     known = read_json(directory.provenance_path) or {}
-    replace_json(directory.provenance_path, {**known, "fork_of": origin})
+    own = {"run_id": id_of(run.directory) or None}  # its first rows and its commit are the parent's
+    replace_json(directory.provenance_path, {**known, **own, "fork_of": origin})
     cohort = experiment.cohort("transfer-000")
     writer = CohortWriter(cohort, {child.name: RunWriter(directory, child)})
     renamed = {f"{child.name}/{key.partition('/')[2]}": value for key, value in tensors.items()}

@@ -54,7 +54,7 @@ class Looked:
         names = ", ".join(self.tasks[:8])
         names += f" and {len(self.tasks) - 8} more" if len(self.tasks) > 8 else ""
         own = shipped_tasks()
-        lacking = [t for t in wanted if t in own and own[t].reader == "published"]
+        lacking = [t for t in wanted if t in own and own[t].is_published]
         lacking = [t for t in lacking if t not in self.tasks]
         rest = f" Not there: {', '.join(lacking)}." if lacking else ""
         return f"{self.path} holds {names}.{rest}"
@@ -87,7 +87,7 @@ def look_into(folder: str) -> Looked:
 
 
 def _published() -> dict[str, TaskSpec]:
-    return {n: spec for n, spec in shipped_tasks().items() if spec.reader == "published"}
+    return {n: spec for n, spec in shipped_tasks().items() if spec.is_published}
 
 
 def _absent(path: Path) -> str:

@@ -135,6 +135,11 @@ class TaskSpec:
     """Labels as its label column holds them, by class."""
 
     @property
+    def is_published(self) -> bool:
+        """Whether its rows are those of a published data set, in a data folder or from the hub."""
+        return {"published": True}.get(self.reader, False)
+
+    @property
     def columns(self) -> tuple[str, ...]:
         """Every column that a file of this task must have, each once."""
         named = [column for _, column in self.fields]

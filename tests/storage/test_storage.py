@@ -188,6 +188,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, st
     yield folder, uri
 
 
+@pytest.mark.slow  # what is stopped half-way must not be faster than the one who stops it
 def test_on_an_empty_machine_it_goes_on_to_the_same_numbers(
     trained: tuple[Path, str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path,
     capsys: pytest.CaptureFixture[str],

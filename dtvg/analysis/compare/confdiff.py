@@ -17,7 +17,7 @@ NOT_COMPARED = ("experiment", "name")
 MADE_BY = "made by: "
 OF_PARTS = ("versions.", "rates_from.")
 """Settings that only say how runs with the same task or rate differ."""
-_PROVENANCE_SKIPPED = ("time", "argv", "config_sha256", "prompt_bank")
+_PROVENANCE_SKIPPED = ("time", "argv", "config_sha256", "run_id", "prompt_bank")
 
 
 @dataclass(frozen=True, eq=False)

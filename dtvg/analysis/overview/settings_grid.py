@@ -2,7 +2,7 @@
 
 The share that a setting accounts for is the adjusted correlation ratio (Kelley's epsilon squared):
 one setting at a time, values with few runs each corrected for. Settings that were changed together
-cannot be told apart by it, which is said. docs/overview.md "Settings".
+cannot be told apart by it, which is said. docs/overview.md.
 """
 
 from __future__ import annotations

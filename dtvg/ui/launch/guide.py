@@ -81,7 +81,7 @@ def _points(text: str) -> float | None:
 def _data(target: str) -> str | None:
     """Ask where the rows are; return the folder, None for the usual places."""
     spec = find_task(target)
-    if spec.reader == "published":
+    if spec.is_published:
         before = data_folder.remembered()
         st.session_state.setdefault(FOLDER, before[0] if before else "")
         folder.field(FOLDER, "My files are in", [target])
