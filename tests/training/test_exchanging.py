@@ -251,7 +251,7 @@ def _kill_at(monkeypatch: pytest.MonkeyPatch, cohort: str, step: int) -> None:
     monkeypatch.setattr(one_cohort, "train", dying)
 
 
-@pytest.mark.slow  # of workers in threads, of which one is killed: a race that is not understood yet
+@pytest.mark.slow  # workers in threads, one of them killed: a race not understood yet
 def test_a_killed_worker_takes_again_what_it_took_and_says_that_others_moved_on(
     together, monkeypatch: pytest.MonkeyPatch
 ) -> None:
