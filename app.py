@@ -47,7 +47,9 @@ def main() -> None:
         ]
         for section, entries in PAGES.items()
     }
-    chosen = st.navigation(sections, position="sidebar" if people.is_open() else "hidden")
+    chosen = st.navigation(
+        sections, position="sidebar" if people.is_open() else "hidden", expanded=True
+    )
     people.gate()
     people.badge()
     notify.draw()

@@ -27,8 +27,11 @@ _ALWAYS = """
 .stMainBlockContainer h1 { padding: 0.25rem 0; }
 [data-testid="stCaptionContainer"], [data-testid="stCaptionContainer"] code { opacity: 1; }
 [data-testid="stCaptionContainer"] { color: %(muted)s; }
-[data-tag], [data-tag] *, [data-testid^="stBaseButton-primary"],
-[data-testid^="stBaseButton-primary"] * { color: %(on_primary)s; }
+[data-tag], [data-tag] *, [data-testid^="stBaseButton-primary"]:not(:disabled),
+[data-testid^="stBaseButton-primary"]:not(:disabled) * { color: %(on_primary)s; }
+[data-testid^="stBaseButton"]:disabled, [data-testid^="stBaseButton"]:disabled * {
+  color: %(muted)s;
+}
 :focus-visible { outline: 2px solid %(focus)s !important; outline-offset: 2px; }
 .dtvg-fold { display: flex; gap: 0.5rem; align-items: center; min-height: 2.75rem; }
 .dtvg-fold input { width: 1.1rem; height: 1.1rem; }

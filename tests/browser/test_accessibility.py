@@ -99,6 +99,15 @@ def test_the_keyboard_reaches_the_page_and_shows_where_it_is(app: App, browser: 
     assert said.startswith("solid") and float(said[5:].split("s")[0].split(",")[0]) < 0.01, said
 
 
+def test_a_button_that_cannot_be_pressed_is_read(app: App, browser: Browser) -> None:
+    page = opened(browser, "light")
+    settle(page, f"{app.url}/launch?set={{optim.steps: abc}}")
+    start = page.get_by_role("button", name="Start", exact=True)
+    assert start.is_disabled()
+    seen = "e => [getComputedStyle(e).color, getComputedStyle(e.querySelector('p')).color]"
+    assert set(start.evaluate(seen)) == {"rgb(82, 96, 109)"}  # look.MUTED
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [390, 1280, 1600, 2560])
