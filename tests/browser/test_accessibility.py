@@ -14,7 +14,11 @@ from tests.pages.states import STATES, Recorded
 axe = pytest.importorskip("axe_playwright_python.sync_playwright")
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(1800)]
 
-PAGES = ("", "launch", "live", "fleet", "groups", "explain", "compare", "tasks", "share", "prompts")
+FIRST = ("", "launch", "explain", "run", "prompts")
+"""Pages that are looked at by default; together they have every kind of widget."""
+PAGES = (
+    *FIRST, "live", "fleet", "groups", "compare", "curves", "playground", "tasks", "share",
+)  # fmt: skip
 VIEWS = (
     *(f"compare?view={v}" for v in ("Verdicts", "Claims", "Curves", "Transfer", "Who+helped")),
     *(f"compare?view={v}" for v in ("Subsets", "Settings", "Examples", "Cost")),
@@ -51,10 +55,11 @@ def faults(page: Page) -> list[str]:
     return [f"{v['id']}: {n['html'][:120]}" for v in found for n in v["nodes"]]
 
 
-def test_axe_finds_nothing_on_any_page(app: App, browser: Browser) -> None:
+@pytest.mark.parametrize("pages", [FIRST, pytest.param(PAGES, marks=pytest.mark.slow)])
+def test_axe_finds_nothing_on_any_page(app: App, browser: Browser, pages: tuple[str, ...]) -> None:
     page = opened(browser, "dark")
     found = {}
-    for name in PAGES:
+    for name in pages:
         settle(page, f"{app.url}/{name}")
         found[name] = faults(page)
     assert not any(found.values()), found
@@ -72,6 +77,7 @@ def test_a_phone_shows_the_first_chart_on_its_first_screen(app: App, browser: Br
         assert "film-mood: " in said, "the alternative text names no line"
 
 
+@pytest.mark.slow
 def test_filters_fold_on_a_phone_only(app: App, browser: Browser) -> None:
     page = opened(browser, width=390)
     settle(page, f"{app.url}/live")

@@ -43,6 +43,7 @@ def test_a_view_of_two_experiments_opens_again_in_a_new_tab(app: App, page: Page
     expect(again.get_by_text("What each source adds")).to_be_visible(timeout=120_000)
 
 
+@pytest.mark.slow
 def test_another_page_shows_the_first_experiment_and_both_are_back_on_return(
     app: App, page: Page
 ) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = [ROOT / "app.py", *sorted((ROOT / "pages").glob("*.py"))]
 HEAVY = ("torch", "transformers", "datasets", "peft", "accelerate", "bitsandbytes")
-VIEWS = {"groups": ("Timeline", "Story", "Weights"), "compare": ("Scores", "Transfer", "Examples")}
+VIEWS = {"groups": ("Timeline", "Story"), "compare": ("Scores", "Examples")}
 """Of pages with several; what the others import is imported by their page."""
 DRAW = """
 import json, sys

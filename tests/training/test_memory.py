@@ -173,6 +173,6 @@ def _history(threads: int) -> str:
     return out.stdout.strip()
 
 
-@pytest.mark.parametrize("threads", [pytest.param(1, marks=pytest.mark.slow), 2])
+@pytest.mark.parametrize("threads", [pytest.param(n, marks=pytest.mark.slow) for n in (1, 2)])
 def test_two_processes_with_as_many_threads_have_one_history_bit_for_bit(threads: int) -> None:
     assert _history(threads) == _history(threads)

@@ -132,6 +132,7 @@ def _fill(place: Path) -> int:
     return rows_at(place, counting)[0] is not None and counting.rows
 
 
+@pytest.mark.slow
 def test_of_two_processes_one_tokenises_and_both_have_the_rows(tmp_path: Path) -> None:
     with multiprocessing.get_context("spawn").Pool(2) as pool:
         done = pool.map(_fill, [tmp_path / "train"] * 2)
