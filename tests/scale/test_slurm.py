@@ -37,7 +37,8 @@ def answers() -> bool:
         )
     except subprocess.TimeoutExpired:
         return False
-    return done.returncode == 0 and ("idle" in done.stdout or "mix" in done.stdout)
+    states = done.stdout.split()  # one with a star, as idle*, does not answer
+    return done.returncode == 0 and any(state in ("idle", "mixed") for state in states)
 
 
 SLURM = ScaleConfig(on="slurm")
