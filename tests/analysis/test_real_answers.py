@@ -29,6 +29,7 @@ def info(tmp_path_factory: pytest.TempPathFactory) -> CompareInfo:
     return compare_info(open_experiment(made.path).runs)
 
 
+@pytest.mark.slow
 def test_f1_matthews_and_accuracy_are_recomputed_from_real_answers(info: CompareInfo) -> None:
     assert info.paired.problems == ()
     assert info.paired.examples == {"mrpc": 12, "cola": 12, "rte": 12}

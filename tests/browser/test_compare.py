@@ -56,6 +56,7 @@ def test_another_page_shows_the_first_experiment_and_both_are_back_on_return(
     _chosen(page, ["trial", "other"])
 
 
+@pytest.mark.slow  # the file itself: tests/figures/test_images.py
 @pytest.mark.skipif(bool(images.missing()), reason="needs kaleido and an installed Chromium")
 def test_a_figure_is_downloaded_as_svg_when_asked_for(app: App, page: Page, tmp_path: Path) -> None:
     page.goto(f"{app.url}/compare?experiment=trial&view=Transfer")

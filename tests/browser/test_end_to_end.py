@@ -93,7 +93,7 @@ def test_launch_live_stop_resume_groups_explain_and_export(
 
 @pytest.mark.parametrize(
     "width",
-    [390, pytest.param(1280, marks=pytest.mark.slow), pytest.param(1920, marks=pytest.mark.slow)],
+    [pytest.param(width, marks=pytest.mark.slow) for width in (390, 1280, 1920)],
 )
 def test_no_page_is_wider_than_the_window(app: App, browser: Browser, width: int) -> None:
     page = browser.new_context(

@@ -54,7 +54,6 @@ def _started(own_home: Path, steps: int) -> ExperimentDir:
     return folder
 
 
-@pytest.mark.slow  # a killed job: test_queue.py; a stop and a resume: test_end_to_end.py
 def test_a_killed_process_reads_as_lost_within_ten_seconds_and_resumes_to_the_end(
     own_home: Path,
 ) -> None:

@@ -288,6 +288,7 @@ def _worker() -> psutil.Process | None:
     return psutil.Process(int(path.read_text())) if is_locked(path) else None
 
 
+@pytest.mark.slow
 def test_killing_the_queue_or_a_job_loses_nothing_and_the_rest_goes_on(own_home: Path) -> None:
     slots.set_slots("cpu", 1)
     made = []

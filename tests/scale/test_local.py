@@ -32,6 +32,7 @@ LOCAL = ScaleConfig(on="local", slots=2)
 DOUBLE = {"name": "cpu", "threads": 1, "precision": "float64"}
 
 
+@pytest.mark.slow
 def test_two_local_workers_and_a_killed_one_make_the_numbers_of_one_process(tmp_path: Path) -> None:
     made = config(tmp_path)
     alone = lay_out(made, tmp_path / "alone")
