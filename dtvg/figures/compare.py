@@ -528,7 +528,7 @@ def disagreement_figure(info: DisagreementInfo, dark: bool = False) -> go.Figure
         uniformtext={"minsize": 10, "mode": "hide"},
         legend={"traceorder": "normal"},
     )
-    figure.update_xaxes(tickformat=".0%", range=[0, 1.001], dtick=0.2)
+    figure.update_xaxes(tickformat=".0%", range=[0, 1], dtick=0.2, ticklabeloverflow="allow")
     figure.update_yaxes(autorange="reversed", showgrid=False)
     return figure
 
