@@ -251,7 +251,9 @@ def trajectory_figure(
         y=f"second ({second} %)",
         showlegend=False,
     )
-    figure.update_layout(sliders=[_slider(names, colours.muted)], updatemenus=[_buttons()])
+    figure.update_layout(
+        sliders=[_slider(names, colours.muted)], updatemenus=[_buttons() | {"active": -1}]
+    )
     figure.update_yaxes(scaleanchor="x", scaleratio=1)
     return figure
 
@@ -262,6 +264,9 @@ def _slider(names: Sequence[str], colour: str) -> dict[str, object]:
         "active": len(names) - 1,
         "currentvalue": {"prefix": "step ", "font": {"size": 13}},
         "font": {"color": colour, "size": 10},
+        "bgcolor": colour,
+        "activebgcolor": colour,
+        "bordercolor": colour,
         "x": 0.17,
         "len": 0.83,
         "pad": {"t": 46},

@@ -165,7 +165,7 @@ def _machines(runs: Sequence[Run]) -> tuple[tuple[str, ...], str]:
         found.setdefault(name)
     note = (
         "Means over the runs of a method, without Stage I. Seconds are the wall-clock time of the "
-        "cohort. The runs of a cohort trained together, so 'seconds_alone' divides that time by "
+        "cohort. The runs of a cohort trained together, so 'seconds alone' divides that time by "
         "their number. Memory is the peak of the process, which all runs of a cohort share."
     )
     if len(found) > 1:
