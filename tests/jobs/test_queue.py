@@ -288,16 +288,42 @@ def _worker() -> psutil.Process | None:
     return psutil.Process(int(path.read_text())) if is_locked(path) else None
 
 
-@pytest.mark.slow
-def test_killing_the_queue_or_a_job_loses_nothing_and_the_rest_goes_on(own_home: Path) -> None:
+def _queued(home: Path, **steps: int) -> None:
+    """Queue tiny experiments by name, of so many steps each."""
     slots.set_slots("cpu", 1)
     made = []
-    for name, steps in (("one", 50_000), ("two", 4), ("three", 4)):
-        values = tiny_config(own_home / "parts", methods=["none"], name=name)
-        values["optim"] = {**values["optim"], "steps": steps}
+    for name, count in steps.items():
+        values = tiny_config(home / "parts", methods=["none"], name=name)
+        values["optim"] = {**values["optim"], "steps": count}
         made.append(build_config(values))
     for config in made:
-        queue.enter(config, own_home / "runs")
+        queue.enter(config, home / "runs")
+
+
+def test_killing_the_queue_and_a_job_that_begins_loses_nothing(own_home: Path) -> None:
+    _queued(own_home, one=50_000, two=2)
+    _until(lambda: _worker() is not None, 400)
+    worker = _worker()
+    one = next(j for j in jobs() if j.experiment.name == "one")
+    # in sessions of their own: nothing that ends a terminal, a browser or the app ends them
+    assert os.getsid(worker.pid) == worker.pid and os.getsid(one.pid) == one.pid
+    worker.kill()
+    worker.wait(10)
+    os.kill(one.pid, signal.SIGKILL)
+    assert (_names(JobState.RUNNING) or _names(JobState.FAILED)) == ["one"]
+    assert _names(JobState.WAITING) == ["two"]
+    queue.move(next(j.id for j in jobs() if j.place), -1)  # this call brings it back
+    _until(lambda: _names(JobState.DONE) == ["two"], 240)
+    ended = {j.experiment.name: j for j in jobs()}
+    assert [ended[n].state.value for n in ("one", "two")] == ["failed", "done"]
+    assert "ended before this run began" in ended["one"].message
+    assert "1 of 1 runs finished" in ended["two"].message
+    _until(lambda: _worker() is None, 400)  # nothing is left to do, so nobody stays
+
+
+@pytest.mark.slow
+def test_killing_the_queue_or_a_job_loses_nothing_and_the_rest_goes_on(own_home: Path) -> None:
+    _queued(own_home, one=50_000, two=4, three=4)
     assert _names(JobState.WAITING) == ["two", "three"]
     _until(lambda: _worker() is not None, 400)
     _until(lambda: launcher.is_working(ExperimentDir(own_home / "runs" / "one")), 240)

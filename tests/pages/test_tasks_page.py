@@ -14,6 +14,7 @@ from streamlit.testing.v1 import AppTest
 
 from dtvg.config import DataConfig, build_config
 from dtvg.errors import ConfigError, DataError
+from dtvg.jobs import uploads
 from dtvg.store import trash
 from dtvg.store.layout import create_experiment
 from dtvg.tasks import checking
@@ -29,6 +30,12 @@ def draw(**choices: str) -> AppTest:
     made.run()
     assert not made.exception
     return made
+
+
+@pytest.fixture
+def checked_here(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Uploads are checked in this process; in one of their own: tests/jobs/test_uploads.py."""
+    monkeypatch.setattr(uploads, "_run", lambda folder, tell: uploads.work(folder))
 
 
 @pytest.fixture
@@ -97,7 +104,7 @@ ROWS = b"text,verdict\n" + b"".join(
 )
 
 
-def test_a_task_typed_on_the_page_is_checked_and_kept(own_home: Path) -> None:
+def test_a_task_typed_on_the_page_is_checked_and_kept(own_home: Path, checked_here: None) -> None:
     (own_home / "tasks").mkdir()
     (own_home / "tasks" / "mine.csv").write_bytes(ROWS)
     made = draw(task="film-mood")
@@ -140,7 +147,9 @@ FILE = b"id,review,verdict\n" + b"".join(
 )
 
 
-def test_a_files_columns_become_a_task_that_is_edited_and_deleted(own_home: Path) -> None:
+def test_a_files_columns_become_a_task_that_is_edited_and_deleted(
+    own_home: Path, checked_here: None
+) -> None:
     made = draw(task="film-mood")
     made.text_input(key="own-name").input("films")
     made.file_uploader(key="own-files").upload("reviews.csv", FILE).run()
