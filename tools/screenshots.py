@@ -6,10 +6,12 @@ Chromium (Debian: chromium) and the requirements of requirements-dev.txt.
 
 from __future__ import annotations
 
+import os
 import shutil
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -25,9 +27,10 @@ ADDRESSES = {
     "compare": "compare",
     "compare-transfer": "compare?view=Transfer",
     "compare-subsets": "compare?view=Subsets",
-    "tasks": "tasks",
+    "tasks": "tasks?task=trip-mood",
 }
-SETTLED = "!document.querySelector('[data-testid=stSpinner], [data-testid=stSkeleton]')"
+SETTLED = """!document.querySelector('[data-testid=stSpinner], [data-testid=stSkeleton]')
+  && [...document.querySelectorAll('.dtvg-chart')].every(c => c.querySelector('.main-svg'))"""
 DARK = ("groups", "explain", "compare")
 
 
@@ -37,7 +40,10 @@ def main(folder: Path, names: tuple[str, ...] = tuple(ADDRESSES)) -> None:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     command = [sys.executable, "-m", "streamlit", "run", "app.py", "--server.port", str(port)]
-    server = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL)
+    home = tempfile.TemporaryDirectory()  # only the recorded examples are shown
+    environment = {**os.environ, "DTVG_HOME": home.name}
+    environment.pop("DTVG_RUNS", None)
+    server = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, env=environment)
     flags = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
     try:
         with sync_playwright() as play:
@@ -61,7 +67,7 @@ def main(folder: Path, names: tuple[str, ...] = tuple(ADDRESSES)) -> None:
                     time.sleep(3.5)
                     view.wait_for_function(SETTLED, timeout=60_000)
                     time.sleep(1)
-                    tall = "?view=" in address
+                    tall = "?" in address
                     view.set_viewport_size({"width": 1280, "height": 1250 if tall else 900})
                     time.sleep(1.0 if tall else 0.0)
                     view.screenshot(path=folder / f"{name}-{scheme}.png")
@@ -69,6 +75,8 @@ def main(folder: Path, names: tuple[str, ...] = tuple(ADDRESSES)) -> None:
             browser.close()
     finally:
         server.terminate()
+        server.wait(20)
+        home.cleanup()
 
 
 if __name__ == "__main__":
