@@ -27,10 +27,12 @@ ADDRESSES = {
     "compare": "compare",
     "compare-transfer": "compare?view=Transfer",
     "compare-subsets": "compare?view=Subsets",
-    "tasks": "tasks?task=trip-mood",
+    "tasks": "tasks",
 }
+HEIGHTS = {"tasks": 810}  # below stands where the home is
 SETTLED = """!document.querySelector('[data-testid=stSpinner], [data-testid=stSkeleton]')
-  && [...document.querySelectorAll('.dtvg-chart')].every(c => c.querySelector('.main-svg'))"""
+  && [...document.querySelectorAll('.dtvg-chart')].every(c => c.querySelector('.main-svg'))
+  && !document.body.innerText.includes('will stand here in a moment')"""
 DARK = ("groups", "explain", "compare")
 
 
@@ -65,11 +67,13 @@ def main(folder: Path, names: tuple[str, ...] = tuple(ADDRESSES)) -> None:
                             time.sleep(0.5)
                     view.wait_for_selector("[data-testid=stMarkdown], h1", timeout=30_000)
                     time.sleep(3.5)
-                    view.wait_for_function(SETTLED, timeout=60_000)
+                    view.wait_for_function(SETTLED, timeout=120_000)
                     time.sleep(1)
                     tall = "?" in address
-                    view.set_viewport_size({"width": 1280, "height": 1250 if tall else 900})
-                    time.sleep(1.0 if tall else 0.0)
+                    view.set_viewport_size(
+                        {"width": 1280, "height": 1250 if tall else HEIGHTS.get(name, 900)}
+                    )
+                    time.sleep(1.0 if tall or name in HEIGHTS else 0.0)
                     view.screenshot(path=folder / f"{name}-{scheme}.png")
                     print(name, scheme)
             browser.close()
