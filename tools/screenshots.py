@@ -67,7 +67,9 @@ def main(folder: Path, names: tuple[str, ...] = tuple(ADDRESSES)) -> None:
                             time.sleep(0.5)
                     view.wait_for_selector("[data-testid=stMarkdown], h1", timeout=30_000)
                     time.sleep(3.5)
-                    view.wait_for_function(SETTLED, timeout=120_000)
+                    for _ in range(3):  # what comes after a spinner may have one of its own
+                        view.wait_for_function(SETTLED, timeout=120_000)
+                        time.sleep(1)
                     time.sleep(1)
                     tall = "?" in address
                     view.set_viewport_size(
