@@ -201,9 +201,12 @@ def simulated(
     for cohorts in all_cohorts:
         for spread in (0.25, 0.5):
             for seed in seeds:
-                made = many_pieces(runs, cohorts, seed, spread=spread)
+                pieces, lengths = many_pieces(runs, cohorts, seed, spread=spread)
+                share = runs / cohorts / 10  # of the same work, however finely it is cut
+                pieces = [replace(piece, cost=piece.cost * share) for piece in pieces]
+                lengths = {id_: length * share for id_, length in lengths.items()}
                 key = {"cohorts": cohorts, "spread": spread, "seed": seed}
-                _schedules(note, key, *made, slots)
+                _schedules(note, key, pieces, lengths, slots)
 
 
 def _schedules(

@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from dtvg import plain_yaml
+from dtvg import plain_text
 from dtvg.config import settings_path
 from dtvg.config.experiment import MISFIT, ExperimentConfig
 from dtvg.config.storage import SECRET
@@ -119,7 +119,7 @@ def load_config(path: str | Path, overrides: Iterable[str] = ()) -> ExperimentCo
     path = Path(path)
     try:
         with path.open(encoding="utf-8") as file:
-            text = file.read(plain_yaml.MOST_CHARACTERS + 1)
+            text = file.read(plain_text.MOST_CHARACTERS + 1)
     except FileNotFoundError:
         raise ConfigError(
             f"There is no configuration file '{path}'. Check the path, or start from "
@@ -149,7 +149,7 @@ def read_yaml(text: str, where: str) -> dict[str, Any]:
         ConfigError: it is not valid YAML, or no mapping.
     """
     try:
-        values = plain_yaml.load(text)
+        values = plain_text.load_yaml(text)
     except YAML_ERRORS as error:
         sentence = " ".join(str(error).split())[:300] or type(error).__name__
         raise ConfigError(f"{where} cannot be read; it is not valid YAML: {sentence}") from None

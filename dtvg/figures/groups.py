@@ -77,20 +77,37 @@ def _right(beside: Beside, dark: bool) -> list[go.Bar]:
     style = Style(colours.muted, "solid", "circle")
     for name in beside.right:
         rows = beside.references[beside.references["reference"] == name]
-        made.append(
-            go.Bar(
-                orientation="h",
-                name=name,
-                y=[name] * len(rows),
-                base=rows["first"].to_numpy() - 0.5,
-                x=(rows["last"] - rows["first"] + 1).to_numpy(),
-                marker=shaded(style, rows["overlap"].to_numpy(), (0.0, 1.0), 0.05),
-                customdata=rows[["members", "overlap", "first", "last"]].to_numpy(),
-                hovertemplate=f"<b>{name}</b>: %{{customdata[0]}}<br>overlap with the group "
-                "%{customdata[1]:.2f}, steps %{customdata[2]:,}–%{customdata[3]:,}<extra></extra>",
-            )
+        hover = (
+            f"<b>{name}</b>: %{{customdata[0]}}<br>overlap with the group "
+            "%{customdata[1]:.2f}, steps %{customdata[2]:,}–%{customdata[3]:,}<extra></extra>"
         )
+        shades = shaded(style, rows["overlap"].to_numpy(), (0.0, 1.0), 0.05)
+        made.append(_stretches(name, rows, shades, ["members", "overlap", "first", "last"], hover))
     return made
+
+
+def _stretches(
+    name: str, rows: pd.DataFrame, shades: dict[str, Any], shown: list[str], hover: str
+) -> go.Bar:
+    """One row of the chart: a bar from `first` to `last` step for each stretch.
+
+    Args:
+        name: of the row.
+        rows: `first, last` of each stretch, and what is shown of it.
+        shades: look of the bars.
+        shown: columns that the hover text takes its numbers from.
+        hover: the text.
+    """
+    return go.Bar(
+        orientation="h",
+        name=name,
+        y=[name] * len(rows),
+        base=rows["first"].to_numpy() - 0.5,
+        x=(rows["last"] - rows["first"] + 1).to_numpy(),
+        marker=shades,
+        customdata=rows[shown].to_numpy(),
+        hovertemplate=hover,
+    )
 
 
 MARKS = {
@@ -390,19 +407,12 @@ def combinations_figure(info: GroupInfo, dark: bool = False) -> go.Figure:
     for place, name in enumerate(names):
         rows = strip[(strip["members"] == name).to_numpy()]
         shades = shaded(style_at(place, dark), rows["share"].to_numpy(), (0.0, 1.0), 0.1)
-        figure.add_trace(
-            go.Bar(
-                orientation="h",
-                name=name,
-                y=[name] * len(rows),
-                base=rows["first"].to_numpy() - 0.5,
-                x=(rows["last"] - rows["first"] + 1).to_numpy(),
-                marker=shades,
-                customdata=rows[["first", "last", "steps", "share"]].to_numpy(),
-                hovertemplate=f"<b>{name}</b><br>steps %{{customdata[0]:,.0f}}–"
-                "%{customdata[1]:,.0f}: %{customdata[3]:.0%} of them<extra></extra>",
-            )
+        hover = (
+            f"<b>{name}</b><br>steps %{{customdata[0]:,.0f}}–"
+            "%{customdata[1]:,.0f}: %{customdata[3]:.0%} of them<extra></extra>"
         )
+        shown = ["first", "last", "steps", "share"]
+        figure.add_trace(_stretches(name, rows, shades, shown, hover))
     finish(
         figure,
         key=f"combinations {info.run}",

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import functools
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -245,19 +246,21 @@ def health_of(run: Run) -> tuple[Mark, ...]:
 
 
 def _changed(run: Run) -> tuple[Any, ...]:
-    """Return what changes when a run's log does."""
-    try:
-        files = [p.stat() for p in ((run.path / "steps"), (run.path / "evals"))]
-        return (*(s.st_mtime_ns for s in files), run.result is not None)
-    except OSError:
-        return (run.step, run.result is not None)
+    """Return what changes when a run's log does; without times where it has no log."""
+    found: list[Any] = [run.result is not None, run.step]
+    for table in ("steps", "evals"):
+        try:
+            found.append(os.stat(f"{run.path}/{table}").st_mtime_ns)
+        except OSError:
+            found.append(None)
+    return tuple(found)
 
 
 @functools.lru_cache(maxsize=32_768)
 def _read_marks(path: Path, changed: tuple[Any, ...]) -> tuple[Mark, ...]:
     run = open_run(path)
     try:
-        signs = signs_of(run)
+        signs = Signs() if changed[2:] == (None, None) else signs_of(run)
     except StoreError:
         return ()
     result = run.result

@@ -6,6 +6,7 @@ not import torch. docs/run_files.md.
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -33,6 +34,8 @@ NONE = Labels()
 
 def read_labels(folder: Path) -> Labels:
     """Return the labels of a folder; none where there is no file or it holds something else."""
+    if not os.path.lexists(f"{folder}/{FILE}"):  # most have none, and there may be 10,000
+        return NONE
     try:
         found = read_model(folder / FILE, TagsFile)
     except StoreError:  # `check_file` says what is wrong

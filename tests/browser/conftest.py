@@ -67,13 +67,13 @@ def served(home: Path) -> Iterator[App]:
 
 
 def _wait(url: str) -> None:
-    for _ in range(120):
+    for _ in range(480):
         try:
             urllib.request.urlopen(f"{url}/_stcore/health", timeout=1)
             return
         except (urllib.error.URLError, OSError):
             time.sleep(0.5)
-    pytest.fail("the app did not answer within a minute")
+    pytest.fail("the app did not answer within four minutes")
 
 
 def _end_trainers(home: Path) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from dtvg import plain_yaml
+from dtvg import plain_text
 from dtvg.config import (
     DeviceConfig,
     RunConfig,
@@ -220,7 +220,7 @@ def test_nobody_else_turns_pydantics_errors_into_words_or_walks_dotted_keys() ->
         ("seeds: [0]\noptim: {steps: 3, steps: 4}\n", "'steps' occurs twice"),
         ("notes: a\nnotes: b\n", "'notes' occurs twice"),
         ('notes: "\\ud800"\n', "lone surrogate"),
-        ("notes: " + "x" * (plain_yaml.MOST_CHARACTERS + 1), "more than 4,194,304 characters"),
+        ("notes: " + "x" * (plain_text.MOST_CHARACTERS + 1), "more than 4,194,304 characters"),
         ("notes: " + "x" * 100_001, "at most 100000 characters"),
     ],
     ids=lambda value: value[:20],
@@ -237,8 +237,8 @@ def test_what_yaml_would_pass_over_is_refused(tmp_path: Path, text: str, words: 
 
 
 def test_merged_mappings_and_pairs_of_surrogates_are_read_as_yaml_means_them() -> None:
-    assert plain_yaml.load("a: &a {b: 1}\nc: {<<: *a, b: 2}")["c"] == {"b": 2}
-    assert plain_yaml.load('"\\ud83d\\ude00"') == "\U0001f600"
+    assert plain_text.load_yaml("a: &a {b: 1}\nc: {<<: *a, b: 2}")["c"] == {"b": 2}
+    assert plain_text.load_yaml('"\\ud83d\\ude00"') == "\U0001f600"
 
 
 @pytest.mark.parametrize("given", ["9" * 100_000, "many words " * 10_000], ids=["digits", "words"])

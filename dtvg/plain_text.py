@@ -1,11 +1,12 @@
-"""YAML that people write, read so that nothing in it is replaced or lost without a word.
+"""YAML and JSON that people write, read so that nothing is lost and no depth breaks the reader.
 
-A key that stands in a mapping twice is refused, where YAML's own reader lets the last one win;
+A YAML key that stands in a mapping twice is refused, where YAML's own reader lets the last one win;
 a pair of surrogates is the one character it stands for, and half of a pair is refused.
 """
 
 from __future__ import annotations
 
+import json
 import re
 from typing import Any
 
@@ -46,7 +47,7 @@ class _Loader(yaml.SafeLoader):
         return node
 
 
-def load(text: str) -> Any:
+def load_yaml(text: str) -> Any:
     """Return what a YAML text holds.
 
     Raises:
@@ -56,3 +57,15 @@ def load(text: str) -> Any:
     if len(text) > MOST_CHARACTERS:
         raise yaml.YAMLError(f"it has more than {MOST_CHARACTERS:,} characters")
     return yaml.load(text, Loader=_Loader)  # noqa: S506 - it derives from the safe loader
+
+
+def load_json(text: str | bytes) -> Any:
+    """Return what a JSON text holds.
+
+    Raises:
+        ValueError: it is not valid JSON (then a JSONDecodeError), or no text.
+    """
+    try:
+        return json.loads(text)
+    except RecursionError:
+        raise json.JSONDecodeError("nested too deeply", "", 0) from None
