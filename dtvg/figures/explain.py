@@ -6,6 +6,7 @@ ExplainInfo → figure.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import plotly.graph_objects as go
@@ -69,9 +70,9 @@ def ranking_figure(info: ExplainInfo, dark: bool = False, order: Sequence[str] =
         height=90 + 32 * len(info.sources),
         bargap=0.3,
         showlegend=False,
+        shapes=[_at_zero("x", "y", colours.zero)],
     )
     figure.update_yaxes(autorange="reversed", type="category", showgrid=False)
-    figure.add_vline(x=0, line={"color": colours.zero, "width": 1})
     figure.add_vline(
         x=info.threshold,
         **cut_line(info.threshold, dark),
@@ -79,6 +80,13 @@ def ranking_figure(info: ExplainInfo, dark: bool = False, order: Sequence[str] =
         annotation_yanchor="bottom",
     )
     return figure
+
+
+def _at_zero(axis: str, along: str, colour: str) -> dict[str, Any]:
+    """A line through zero, given with the layout: `add_vline` takes as long as a whole figure."""
+    place = {f"{axis}0": 0, f"{axis}1": 0, f"{along}0": 0, f"{along}1": 1}
+    refs = {f"{axis}ref": axis, f"{along}ref": f"{along} domain"}
+    return {"type": "line", **place, **refs, "line": {"color": colour, "width": 1}}
 
 
 def prefix_figure(info: ExplainInfo, dark: bool = False, height: int = 300) -> go.Figure:
@@ -112,10 +120,10 @@ def prefix_figure(info: ExplainInfo, dark: bool = False, height: int = 300) -> g
         x="first k candidates by similarity",
         y="consistency",
         bargap=0.35,
+        shapes=[_at_zero("y", "x", colours.zero)],
     )
     # the ranking beside it names the k-th; names here would take the bars' room
     figure.update_xaxes(tickvals=names, ticktext=[str(k) for k in table["k"]], tickangle=0)
-    figure.add_hline(y=0, line={"color": colours.zero, "width": 1})
     if chosen.any():
         at = int(np.flatnonzero(chosen)[0])
         value = float(table["consistency"].iloc[at])

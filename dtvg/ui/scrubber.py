@@ -6,10 +6,11 @@ address, unless it is the newest.
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import plotly.graph_objects as go
 import streamlit as st
 
 from dtvg.analysis.run.explain import ExplainInfo
@@ -22,6 +23,8 @@ from dtvg.ui.page import guarded, is_dark
 
 KEY = "step"
 BEST = "best step"
+Drawn = Callable[..., go.Figure]
+"""Draws with a function of figures, once for each step."""
 
 
 def scrubber(experiment: Experiment, run: Run) -> bool:
@@ -133,16 +136,17 @@ def _decision(run: Run, step: int, dark: bool, order: tuple[str, ...], key: str)
             mark = f":orange-badge[{row['by_hand']} by hand] {mark}"
         st.markdown(f"{row['rank']}. **{row['source']}** {mark}  {_reason(row)}")
     stem = f"{run.name}-step{info.step}"
+    drawn = cache.drawer((*cache.stamp(run, *cache.EVERY_TABLE), step, dark, order))
     left, right = st.columns(2)
     with left:
-        _ranking(info, dark, order, key, stem)
+        _ranking(info, drawn, dark, order, key, stem)
     with right:
-        _prefix(info, dark, key, stem)
+        _prefix(info, drawn, dark, key, stem)
     left, right = st.columns(2)
     with left:
-        _gram(info, dark, key, stem)
+        _gram(info, drawn, dark, key, stem)
     with right:
-        _path(run, info.step, dark, order, key)
+        _path(run, info.step, drawn, dark, order, key)
     show.notes(info.notes)
 
 
@@ -154,10 +158,12 @@ def _reason(row: Mapping[Hashable, Any]) -> str:
     return f"{why[:1].upper()}{why[1:]}"
 
 
-def _ranking(info: ExplainInfo, dark: bool, order: tuple[str, ...], key: str, stem: str) -> None:
+def _ranking(
+    info: ExplainInfo, drawn: Drawn, dark: bool, order: tuple[str, ...], key: str, stem: str
+) -> None:
     st.header("Ranking by similarity, with the cut", anchor=False)
     show.figure(
-        draw.ranking_figure(info, dark, order),
+        drawn(draw.ranking_figure, info, dark, order),
         f"ranking-{key}",
         f"Sources by similarity; filled bars are in the group. {info.headline}",
         info.table,
@@ -165,10 +171,10 @@ def _ranking(info: ExplainInfo, dark: bool, order: tuple[str, ...], key: str, st
     )
 
 
-def _prefix(info: ExplainInfo, dark: bool, key: str, stem: str) -> None:
+def _prefix(info: ExplainInfo, drawn: Drawn, dark: bool, key: str, stem: str) -> None:
     st.header("Consistency of the first k candidates", anchor=False)
     show.figure(
-        draw.prefix_figure(info, dark),
+        drawn(draw.prefix_figure, info, dark),
         f"prefix-{key}",
         "Consistency by prefix; the chosen one is filled",
         info.prefix_table,
@@ -176,10 +182,10 @@ def _prefix(info: ExplainInfo, dark: bool, key: str, stem: str) -> None:
     )
 
 
-def _gram(info: ExplainInfo, dark: bool, key: str, stem: str) -> None:
+def _gram(info: ExplainInfo, drawn: Drawn, dark: bool, key: str, stem: str) -> None:
     st.header("Gram matrix the decision rests on", anchor=False)
     show.figure(
-        draw.gram_figure(info, dark),
+        drawn(draw.gram_figure, info, dark),
         f"gram-{key}",
         "Inner products of all scaled pooled vectors, target first",
         info.gram_table,
@@ -187,7 +193,7 @@ def _gram(info: ExplainInfo, dark: bool, key: str, stem: str) -> None:
     )
 
 
-def _path(run: Run, step: int, dark: bool, order: tuple[str, ...], key: str) -> None:
+def _path(run: Run, step: int, drawn: Drawn, dark: bool, order: tuple[str, ...], key: str) -> None:
     st.header("Path of the target's vector up to here", anchor=False)
     try:
         info = cache.trajectory(run)
@@ -195,7 +201,7 @@ def _path(run: Run, step: int, dark: bool, order: tuple[str, ...], key: str) -> 
         st.info(str(error))
         return
     show.figure(
-        draw.path_figure(info, step, dark, order),
+        drawn(draw.path_figure, info, step, dark, order),
         f"path-at-{key}",
         "Path of the target's vector among the sources' vectors, up to the chosen step",
         info.table,

@@ -19,8 +19,8 @@ from tests.browser.conftest import App
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(1200)]
 
 
-def _settings(folder: Path) -> str:
-    values = tiny_config(folder, methods=["dtvg"], name="walk")
+def _settings(folder: Path, name: str) -> str:
+    values = tiny_config(folder, methods=["dtvg"], name=name)
     values["optim"] = {**values["optim"], "steps": 100_000}
     values["evaluation"] = {"every": 100, "max_examples": 4}
     return yaml.safe_dump(values)
@@ -43,13 +43,15 @@ def _no_trouble(page: Page) -> None:
     assert page.get_by_text("Traceback").count() == 0
 
 
+@pytest.mark.parametrize("resumed", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_launch_live_stop_resume_groups_explain_and_export(
-    app: App, browser: Browser, tmp_path: Path
+    app: App, browser: Browser, tmp_path: Path, resumed: bool
 ) -> None:
+    name = "resumed" if resumed else "walk"
     page = browser.new_context(viewport={"width": 1280, "height": 900}).new_page()
     page.goto(f"{app.url}/launch?from=pasted+YAML")
     area = page.get_by_label("YAML of an experiment")
-    area.fill(_settings(tmp_path), timeout=120_000)
+    area.fill(_settings(tmp_path, name), timeout=120_000)
     area.press("Control+Enter")
     page.get_by_role("button", name="Start", exact=False).last.click(timeout=120_000)
 
@@ -58,18 +60,19 @@ def test_launch_live_stop_resume_groups_explain_and_export(
     page.locator(".js-plotly-plot").first.wait_for(timeout=240_000)
     page.get_by_role("button", name="Stop").click()
     expect(page.get_by_text("1 stopped").first).to_be_visible(timeout=120_000)
-    folder = app.home / "runs" / "walk"
+    folder = app.home / "runs" / name
     stopped = _transfer(folder)
     assert 0 < stopped.step < stopped.total_steps
 
-    page.reload()
-    page.get_by_role("button", name="Resume").click(timeout=120_000)
-    expect(page.get_by_text("1 running").first).to_be_visible(timeout=240_000)
-    _wait(lambda: _transfer(folder).step > stopped.step)
-    page.get_by_role("button", name="Stop").click()
-    expect(page.get_by_text("1 stopped").first).to_be_visible(timeout=120_000)
+    if resumed:
+        page.reload()
+        page.get_by_role("button", name="Resume").click(timeout=120_000)
+        expect(page.get_by_text("1 running").first).to_be_visible(timeout=240_000)
+        _wait(lambda: _transfer(folder).step > stopped.step)
+        page.get_by_role("button", name="Stop").click()
+        expect(page.get_by_text("1 stopped").first).to_be_visible(timeout=120_000)
     last = _transfer(folder).step
-    page.goto(f"{app.url}/groups?experiment=walk")
+    page.goto(f"{app.url}/groups?experiment={name}")
     page.locator(".js-plotly-plot").first.wait_for(timeout=120_000)
     _no_trouble(page)
     page.get_by_text("Numbers (").first.click()
@@ -80,7 +83,7 @@ def test_launch_live_stop_resume_groups_explain_and_export(
     info = group_info(_transfer(folder))
     assert [int(r["first"]) for r in rows] == info.timeline["first"].tolist()
 
-    page.goto(f"{app.url}/explain?experiment=walk&step=7")
+    page.goto(f"{app.url}/explain?experiment={name}&step=7")
     expect(page.get_by_text("The decision at step 7")).to_be_visible(timeout=120_000)
     page.get_by_role("button", name="Newest step").click()
     expect(page.get_by_text(f"The decision at step {last:,}")).to_be_visible(timeout=120_000)
