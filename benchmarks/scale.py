@@ -2,6 +2,8 @@
 
     python -m benchmarks.scale [--parts a b c d] [--seeds 0 1] [--executors inline local ray slurm]
 
+Prints each row and keeps it in benchmarks/results/scale-<date>.md.
+
 (a) two local workers against one, one thread each; (b) what each executor adds per cohort; (c) the
 real scheduler on 256 simulated slots; (d) overview and fleet of 10,000 runs in 1,000 cohorts.
 """
@@ -14,16 +16,20 @@ import resource
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from benchmarks import machine
+from benchmarks.results import FOLDER, Results
 from dtvg.analysis.overview.fleet import fleet_info
 from dtvg.config import ExperimentConfig, ScaleConfig, build_config
 from dtvg.errors import DtvgError
 from dtvg.plan.stored import keep_plan
 from dtvg.scale import driver
-from dtvg.scale.simulation import Faults, Simulation, bound, many_pieces
+from dtvg.scale.scheduler import Piece
+from dtvg.scale.simulation import Faults, Simulation, bound, least_time, many_pieces
 from dtvg.scale.simulation import run as simulate
 from dtvg.store.bank import PromptBank
 from dtvg.store.files import read_json, replace_json
@@ -31,7 +37,14 @@ from dtvg.store.layout import ExperimentDir, create_experiment
 from dtvg.store.processes import this_process
 from dtvg.store.reader import list_experiments
 
-LINE = "{:<34} {:>12} {:>12} {:>12} {:>12} {:>12}"
+TITLES = {
+    "a": "Local workers, one thread each: the whole from start to end, and while cohorts train.",
+    "b": "What an executor adds: cohorts of two steps, seconds from the start of a job.",
+    "c": "The scheduler on simulated slots. Allowed: the least time that any schedule needs.",
+    "d": "Seconds in which the tables of fleet and overview of a large experiment are read.",
+}
+Note = Callable[[str, str, Mapping[str, Any]], None]
+"""Part, what was measured and its row: printed, and kept at once."""
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -40,22 +53,30 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument(
         "--parts", nargs="+", default=["a", "b", "c", "d"], choices=["a", "b", "c", "d"]
     )
-    parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1])
+    parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
     parser.add_argument("--executors", nargs="+", default=["inline", "local", "ray", "slurm"])
     parser.add_argument("--steps", type=int, default=200, help="of (a)")
     parser.add_argument("--runs", type=int, default=10_000, help="of (c) and (d)")
-    parser.add_argument("--cohorts", type=int, default=1_000, help="of (c) and (d)")
+    parser.add_argument("--cohorts", type=int, nargs="+", default=[1_000, 2_500], help="of (c)")
     parser.add_argument("--slots", type=int, default=256, help="of (c)")
+    parser.add_argument("--out", type=Path, default=FOLDER, help="folder of the tables")
     given = parser.parse_args(argv)
     logging.getLogger("dtvg.scale").setLevel(logging.ERROR)
-    print(", ".join(f"{k} {v}" for k, v in machine.facts().items()))
+    facts = machine.facts()
+    print(", ".join(f"{k} {v}" for k, v in facts.items()))
+    results = Results(given.out, f"scale-{facts['date'][:10]}", TITLES)
+
+    def note(part: str, key: str, row: Mapping[str, Any]) -> None:
+        print(f"({part}) " + ", ".join(f"{k} {v}" for k, v in row.items()), flush=True)
+        results.add(part, key, row, facts)
+
     folder = Path(tempfile.mkdtemp(prefix="dtvg-scale-"))
     try:
         parts: dict[str, Callable[[], None]] = {
-            "a": lambda: two_workers(folder, given.steps),
-            "b": lambda: overheads(folder, given.executors),
-            "c": lambda: simulated(given.seeds, given.runs, given.cohorts, given.slots),
-            "d": lambda: desk(folder, given.runs, given.cohorts),
+            "a": lambda: two_workers(note, folder, given.steps),
+            "b": lambda: overheads(note, folder, given.executors),
+            "c": lambda: simulated(note, given.seeds, given.runs, given.cohorts, given.slots),
+            "d": lambda: desk(note, folder, given.runs),
         }
         for part in given.parts:
             parts[part]()
@@ -96,10 +117,8 @@ def _train(folder: Path, config: ExperimentConfig, on: str) -> tuple[ExperimentD
     return experiment, time.time() - began
 
 
-def two_workers(folder: Path, steps: int) -> None:
+def two_workers(note: Note, folder: Path, steps: int) -> None:
     """(a) Examples per second of the transfer cohorts, while they train and from start to end."""
-    print("\n(a) local workers, one thread each")
-    print(LINE.format("workers", "wall s", "examples/s", "in training", "", ""))
     methods = ["target_only", "dtvg"]
     for workers in (1, 2):
         config = _demo(f"a{workers}", steps, methods, slots=2)
@@ -110,10 +129,15 @@ def two_workers(folder: Path, steps: int) -> None:
         wall = time.time() - began
         examples = len(config.runs()) * steps * config.optim.batch_size
         ends = [read_json(c.ended_path) or {} for c in experiment.cohorts() if "transfer" in c.id]
-        spans = [(e["first_step"], e["at"]) for e in ends]
-        busy = _union(spans)
-        print(LINE.format(workers, f"{wall:.1f}", f"{examples / wall:.0f}",
-                          f"{examples / busy:.0f}", "", ""))  # fmt: skip
+        busy = _union([(e["first_step"], e["at"]) for e in ends])
+        row = {
+            "workers": workers,
+            "steps": steps,
+            "wall_s": round(wall, 1),
+            "examples_per_s": round(examples / wall, 1),
+            "in_training": round(examples / busy, 1),
+        }
+        note("a", str(workers), row)
 
 
 def _union(spans: Sequence[tuple[float, float]]) -> float:
@@ -125,11 +149,11 @@ def _union(spans: Sequence[tuple[float, float]]) -> float:
     return total
 
 
-def overheads(folder: Path, executors: Sequence[str]) -> None:
-    """(b) From ready to the first step of a cohort, and what the driver takes."""
-    print("\n(b) what an executor adds, 4 cohorts of 2 steps")
-    columns = ("wall s", "to 1st step", "job to end", "driver CPU s", "driver MiB")
-    print(LINE.format("executor", *columns))
+def overheads(note: Note, folder: Path, executors: Sequence[str]) -> None:
+    """(b) From ready to the first step of a cohort, and what the driver takes.
+
+    The driver's memory is the most that this process has had so far, so of the first it is its own.
+    """
     for on in executors:
         config = _demo(f"b-{on}", 2, ["target_only", "dtvg"], slots=2)
         used = time.process_time()
@@ -139,52 +163,92 @@ def overheads(folder: Path, executors: Sequence[str]) -> None:
             print(f"{on}: {error}")
             continue
         used = time.process_time() - used
-        memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-        first, whole = [], []
+        first, whole, loading = [], [], []
         for cohort in experiment.cohorts():
             job, ended = read_json(cohort.job_path), read_json(cohort.ended_path)
             if job and ended and ended.get("first_step"):
                 first.append(ended["first_step"] - job["started"])
+                loading.append(ended["first_step"] - ended["began"])
                 whole.append(ended["at"] - job["started"])
-        cells = [f"{sum(v) / len(v):.1f}" if v else "" for v in (first, whole)]
-        print(LINE.format(on, f"{wall:.1f}", *cells, f"{used:.1f}", f"{memory:.0f}"))
+        row = {
+            "executor": on,
+            "cohorts": len(experiment.cohorts()),
+            "wall_s": round(wall, 1),
+            "ready_to_first_step_s": _mean(first),
+            "of_it_loading_s": _mean(loading),
+            "ready_to_end_s": _mean(whole),
+            "driver_cpu_s": round(used, 1),
+            "driver_mib": _mib(),
+        }
+        note("b", on, row)
 
 
-def simulated(seeds: Sequence[int], runs: int, cohorts: int, slots: int) -> None:
-    """(c) The scheduler on simulated slots, with and without faults."""
-    print(f"\n(c) {runs:,} runs in {cohorts:,} cohorts on {slots} simulated slots")
-    columns = ("makespan h", "of allowed", "slots used", "starts", "driver MiB")
-    print(LINE.format("spread of lengths, faults, seed", *columns))
-    for spread in (0.25, 0.5):
-        for seed in seeds:
-            pieces, lengths = many_pieces(runs, cohorts, seed, spread=spread)
-            allowed = bound(pieces, lengths, slots)
-            for faults in (Faults(), Faults(deaths=0.1, node_losses=0.2)):
-                made = Simulation(pieces, lengths, slots // 8, 8, faults, seed)
-                scheduler = simulate(made)
-                kinds = {ended.kind for ended in scheduler.over.values()}
-                whole = all(
-                    abs(made.committed[id_] - length) < 1e-6 for id_, length in lengths.items()
-                )
-                if kinds != {"done"} or not whole:
-                    raise AssertionError(f"something was lost: {kinds}")
-                memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-                what = f"{made.node_losses} nodes lost" if faults.node_losses else "none"
-                print(
-                    LINE.format(
-                        f"{spread}, {what}, {seed}",
-                        f"{made.now / 3600:.2f}",
-                        f"{allowed / made.now:.1%}",
-                        f"{scheduler.usage.share:.1%}",
-                        made.starts,
-                        f"{memory:.0f}",
-                    )
-                )
+def _mean(values: Sequence[float]) -> float | str:
+    return round(sum(values) / len(values), 1) if values else "–"
 
 
-def desk(folder: Path, runs: int, cohorts: int) -> None:
-    """(d) Seconds in which the tables of overview and fleet are read."""
-    print(f"\n(d) an experiment of {runs:,} runs in {cohorts:,} cohorts, 256 of them training")
+def _mib() -> int:
+    return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+
+
+FAULTS = {"none": Faults(), "deaths and lost nodes": Faults(deaths=0.1, node_losses=0.2)}
+
+
+def simulated(
+    note: Note, seeds: Sequence[int], runs: int, all_cohorts: Sequence[int], slots: int
+) -> None:
+    """(c) The scheduler on simulated slots, with and without faults, and with known lengths."""
+    for cohorts in all_cohorts:
+        for spread in (0.25, 0.5):
+            for seed in seeds:
+                pieces, lengths = many_pieces(runs, cohorts, seed, spread=spread)
+                share = runs / cohorts / 10  # of the same work, however finely it is cut
+                pieces = [replace(piece, cost=piece.cost * share) for piece in pieces]
+                lengths = {id_: length * share for id_, length in lengths.items()}
+                key = {"cohorts": cohorts, "spread": spread, "seed": seed}
+                _schedules(note, key, pieces, lengths, slots)
+
+
+def _schedules(
+    note: Note,
+    key: Mapping[str, Any],
+    pieces: Sequence[Piece],
+    lengths: Mapping[str, float],
+    slots: int,
+) -> None:
+    """Schedule the same pieces with lengths guessed and known, without and with faults."""
+    least, moving = least_time(pieces, lengths, slots), bound(pieces, lengths, slots)
+    known = [replace(piece, cost=lengths[piece.id]) for piece in pieces]
+    for told, these, what in (
+        ("to a quarter", pieces, "none"),
+        ("exactly", known, "none"),
+        ("to a quarter", pieces, "deaths and lost nodes"),
+    ):
+        made = Simulation(these, lengths, slots // 8, 8, FAULTS[what], key["seed"])
+        used = time.process_time()
+        scheduler = simulate(made)
+        kinds = {ended.kind for ended in scheduler.over.values()}
+        whole = all(abs(made.committed[id_] - length) < 1e-6 for id_, length in lengths.items())
+        if kinds != {"done"} or not whole:
+            raise AssertionError(f"something was lost: {kinds}")
+        row = {
+            **key,
+            "lengths_known": told,
+            "faults": what,
+            "nodes_lost": made.node_losses,
+            "starts": made.starts,
+            "makespan_h": round(made.now / 3600, 3),
+            "of_allowed_%": round(100 * least / made.now, 1),
+            "of_moving_%": round(100 * moving / made.now, 1),
+            "slots_used_%": round(100 * scheduler.usage.share, 1),
+            "cpu_s": round(time.process_time() - used, 1),
+            "driver_mib": _mib(),
+        }
+        note("c", " ".join(str(value) for value in row.values()), row)
+
+
+def desk(note: Note, folder: Path, runs: int) -> None:
+    """(d) Seconds in which the tables of overview and fleet are read; 256 cohorts train."""
     config = _demo("large", 1000, ["target_only", "dtvg"]).model_dump(mode="json")
     each = runs // 4
     config |= {"seeds": list(range(each)), "device": {**config["device"], "max_cohort": 10}}
@@ -212,7 +276,9 @@ def desk(folder: Path, runs: int, cohorts: int) -> None:
         ):
             began = time.perf_counter()
             read()
-            print(f"{what:<34} {time.perf_counter() - began:>10.2f} s")
+            seconds = round(time.perf_counter() - began, 2)
+            row = {"what": what, "runs": len(plan.runs), "cohorts": len(plan.cohorts)}
+            note("d", what, {**row, "seconds": seconds})
 
 
 if __name__ == "__main__":

@@ -10,9 +10,23 @@ import difflib
 import re
 from collections.abc import Iterable
 
+_LONG = re.compile(r"\S{601,}")
+
+
+def _cut(word: re.Match[str]) -> str:
+    return f"{word[0][:200]}… ({len(word[0]):,} characters) …{word[0][-50:]}"
+
+
+def shortened(text: str, most: int = 400) -> str:
+    """Return a text that may be anybody's, cut where it is long."""
+    return text if len(text) <= most else f"{text[:most]}… ({len(text):,} characters)"
+
 
 class DtvgError(Exception):
-    """Base of every error this package raises on purpose."""
+    """Base of every error this package raises on purpose; very long words are cut."""
+
+    def __init__(self, *given: object) -> None:
+        super().__init__(*(_LONG.sub(_cut, g) if isinstance(g, str) else g for g in given))
 
 
 class ConfigError(DtvgError):

@@ -30,7 +30,7 @@ def body() -> None:
     if choice is None:
         return
     show.notes(choice.notes)
-    st.caption(f"{len(choice.done)} of {len(choice.runs)} transfer runs have finished.")
+    st.caption(f"{len(choice.done)} of {show.counted(len(choice.runs), 'transfer run')} finished.")
     if not choice.runs:
         st.info("There is no run to compare here; choose another experiment.")
         return

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dtvg.ui import address, curves, pair, runs
+from dtvg.ui import address, curves, look, pair, runs
 from dtvg.ui.page import page
 
 VIEWS = ("Overlay", "Side by side")
@@ -22,7 +22,8 @@ def body() -> None:
         for key in curves.KEYS:
             address.uses(key)
         return
-    shown = curves.choose_view(chosen)
+    with look.folding("What the curves show", "curves"):
+        shown = curves.choose_view(chosen)
     curves.draw(chosen, shown)
     curves.saved(shown)
 

@@ -45,20 +45,46 @@ def source_health(run: Run, info: GroupInfo | None = None) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=COLUMNS)
 
 
+OF_SEVERAL = {
+    NOT_MOVED: "Their best prompts are the initial ones, because no step scored better on "
+    "validation. So their vectors are zero and add nothing. Tune them longer or with another "
+    "learning rate, or leave them out.",
+    AT_MAJORITY: "They score no better than always giving the commonest answer, so as sources "
+    "they add noise. Tune them longer or with another learning rate.",
+}
+"""`ADVICE` where several sources need it."""
+
+
 def source_sentences(table: pd.DataFrame) -> list[str]:
-    """Return one sentence for each row of `source_health`."""
+    """Return what is wrong in sentences, once for all sources of `source_health` that have it."""
     said = []
-    for row in table.to_dict("records"):
-        counted = ""
-        if np.isfinite(row["candidate_share"]):
-            counted = (
-                f" It was a candidate in {100 * row['candidate_share']:.0f} % of the steps and in "
-                f"the group in {100 * row['member_share']:.0f} %."
-            )
-        elif np.isfinite(row["member_share"]):
-            counted = f" It was merged in {100 * row['member_share']:.0f} % of the steps."
-        said.append(f"Source {row['source']}: {row['health']}. {row['advice']}{counted}")
+    for state in dict.fromkeys(table["health"]):
+        rows = table[table["health"] == state]
+        names = list(rows["source"])
+        if len(names) == 1:
+            start, advice, who = f"Source {names[0]}", str(rows["advice"].iloc[0]), "It was"
+        else:
+            start = f"Sources {', '.join(names[:-1])} and {names[-1]}"
+            advice, who = OF_SEVERAL[state], "They were"
+        said.append(f"{start}: {state}. {advice}{_counted(rows, who)}")
     return said
+
+
+def _counted(rows: pd.DataFrame, who: str) -> str:
+    """Say in how many of the steps sources took part; nothing where that is not known."""
+    candidate, member = _shares(rows["candidate_share"]), _shares(rows["member_share"])
+    if candidate and member:
+        what = "a candidate" if len(rows) == 1 else "candidates"
+        return f" {who} {what} in {candidate} of the steps and in the group in {member}."
+    return f" {who} merged in {member} of the steps." if member else ""
+
+
+def _shares(values: pd.Series) -> str:
+    """Return shares in percent, said once where they are equal; empty where one is unknown."""
+    if not np.isfinite(values.to_numpy(dtype=np.float64)).all():
+        return ""
+    texts = [f"{100 * value:.0f} %" for value in values]
+    return texts[0] if len(set(texts)) == 1 else ", ".join(texts)
 
 
 def planned_sources(

@@ -51,7 +51,14 @@ def read_pickled(path: Path) -> dict[str, np.ndarray]:
             f"'{path}' should hold a tensor or a mapping of names to tensors; it holds "
             f"{', '.join(wrong[:5]) or 'nothing'}."
         )
-    return {str(name): _array(tensor) for name, tensor in tensors.items()}
+    try:
+        return {str(name): _array(tensor) for name, tensor in tensors.items()}
+    except (TypeError, RuntimeError, MemoryError, ValueError) as error:
+        reason = " ".join(str(error).split())[:160]
+        raise StoreError(
+            f"'{path}' holds a tensor that is not plain numbers ({reason}); save the prompt alone: "
+            "torch.save(prompt.detach().float(), 'prompt.pt')."
+        ) from None
 
 
 def _is_tensor(value: Any) -> bool:
@@ -60,5 +67,7 @@ def _is_tensor(value: Any) -> bool:
 
 def _array(tensor: torch.Tensor) -> np.ndarray:
     plain = tensor.detach()
+    if plain.numel() * plain.element_size() > plain.untyped_storage().nbytes():
+        raise ValueError(f"{list(plain.shape)} of few numbers repeated")
     array: np.ndarray = (plain.float() if plain.is_floating_point() else plain).numpy()
     return array

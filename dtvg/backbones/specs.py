@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +13,7 @@ from dtvg import paths
 from dtvg.backbones.gguf_header import SUFFIX, beside, check_usable, read_header
 from dtvg.backbones.speech import Speech, needs_space
 from dtvg.errors import ConfigError, nearest
+from dtvg.plain_text import load_json
 
 
 @dataclass(frozen=True)
@@ -279,7 +279,7 @@ def has_chat_template(name: str) -> bool | None:
         folder = _folder_on_disk(name)
         if folder is None or not (folder / TOKENIZER_CONFIG).is_file():
             return None
-        values = json.loads((folder / TOKENIZER_CONFIG).read_text(encoding="utf-8"))
+        values = load_json((folder / TOKENIZER_CONFIG).read_text(encoding="utf-8"))
     except (ConfigError, OSError, ValueError):
         return None
     return (folder / CHAT_TEMPLATE).is_file() or bool(values.get("chat_template"))
@@ -322,7 +322,7 @@ def _config_on_disk(name: str) -> dict[str, Any] | None:
         folder = _folder_on_disk(name)
         if folder is None:
             return None
-        values = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        values = load_json((folder / "config.json").read_text(encoding="utf-8"))
     except (ConfigError, OSError, ValueError):
         return None
     return values if isinstance(values, dict) else None
@@ -363,7 +363,7 @@ def _has_weights(folder: Path) -> bool:
         return True
     for one in WEIGHTS:
         try:
-            listed = json.loads((folder / f"{one}.index.json").read_text(encoding="utf-8"))
+            listed = load_json((folder / f"{one}.index.json").read_text(encoding="utf-8"))
             parts = set(listed["weight_map"].values())
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
             continue
@@ -482,7 +482,7 @@ def tokenizer_stamp(backbone: str) -> str:
 @functools.lru_cache(maxsize=4)
 def _unknown(path: str, changed: int) -> int | None:
     """Return the id of the token that stands for what cannot be written; None: there is none."""
-    model = json.loads(Path(path).read_text(encoding="utf-8")).get("model", {})
+    model = load_json(Path(path).read_text(encoding="utf-8")).get("model", {})
     if isinstance(model.get("unk_id"), int):
         return int(model["unk_id"])
     token = model.get("unk_token")

@@ -52,6 +52,8 @@ def export(
             raise ConfigError("--to takes one whole experiment; name one, without a run.")
         made = pack(found[0], arguments.to)
         print(f"{found[0].name}: {made.files} files, {size_text(made.size)}, in '{made.path}'")
+        if made.tasks:
+            print(f"With it travel your tasks {', '.join(made.tasks)}.")
         return 0
 
     return do
@@ -62,6 +64,6 @@ def bring(arguments: argparse.Namespace) -> int:
     from dtvg import paths
     from dtvg.exchange.experiments import bring as take
 
-    made = take(arguments.file, arguments.runs_dir or paths.runs(), arguments.name)
+    made = take(arguments.file, arguments.runs_dir or paths.runs(), arguments.name, print)
     print(f"{made.name}: every file is as its SHA-256 says; it is in '{made.path}'.")
     return 0

@@ -140,6 +140,7 @@ def print_plan(config: ExperimentConfig, made: Plan) -> None:
     from rich.table import Table
 
     from dtvg.analysis.sources import planned_sentences, planned_sources
+    from dtvg.config.reading import notes_on
     from dtvg.jobs.answers import task_notes
     from dtvg.plan.estimate import duration, estimate, slots_text, wall_times
     from dtvg.plan.words import (
@@ -177,7 +178,8 @@ def print_plan(config: ExperimentConfig, made: Plan) -> None:
     if trained and trained[-1]:
         console.print(f"Trained parameters per run: {trained[0]:,} to {trained[-1]:,}.")
     weak = planned_sentences(planned_sources(config, PromptBank().list()))
-    for sentence in [*(note.sentence for note in task_notes(config)), *weak]:
+    notes = (*notes_on(config), *task_notes(config))
+    for sentence in [*(note.sentence for note in notes), *weak]:
         console.print(f"Note: {sentence}", markup=False)
     if cost.seconds is None:
         console.print("Time and memory: not known before the backbone is loaded.")

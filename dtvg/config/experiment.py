@@ -188,7 +188,7 @@ class ExperimentConfig(_Shared):
     """Targets × methods × seeds over one set of sources."""
 
     name: Name = Field("experiment", description="Name of the experiment and of its folder.")
-    notes: str = Field("", description="What this experiment is for.")
+    notes: str = Field("", max_length=100_000, description="What this experiment is for.")
     sources: Annotated[tuple[Name, ...], AfterValidator(_no_duplicates)] = Field(
         (), description="Source tasks, in the order used everywhere."
     )

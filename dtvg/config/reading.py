@@ -15,10 +15,11 @@ from typing import Any, TypeVar
 import yaml
 from pydantic import BaseModel, ValidationError
 
+from dtvg import plain_text
 from dtvg.config import settings_path
 from dtvg.config.experiment import MISFIT, ExperimentConfig
 from dtvg.config.storage import SECRET
-from dtvg.errors import ConfigError, unknown
+from dtvg.errors import ConfigError, shortened, unknown
 from dtvg.methods.specs import METHODS
 from dtvg.names import NAME_PATTERN, NAME_RULE, rule_for
 
@@ -33,7 +34,8 @@ class Problem:
     place: Place
     """Keys down to the setting, e.g. `("optim", "steps")`; empty: the whole."""
     kind: str
-    """What is the matter: `unknown`, `missing`, `empty`, `value`, `misfit`, `no_run`."""
+    """What is the matter: `unknown`, `missing`, `empty`, `value`, `misfit`; a note: `no_run`,
+    `not_used`."""
     sentence: str
 
     @property
@@ -60,7 +62,7 @@ def check(values: Any) -> Checked:
         values: nested mappings as they stand in YAML.
     """
     config, problems = judge(ExperimentConfig, values)
-    notes = () if config is None else tuple(_notes(config))
+    notes = () if config is None else tuple(notes_on(config))
     return Checked(config, problems, notes)
 
 
@@ -116,7 +118,8 @@ def load_config(path: str | Path, overrides: Iterable[str] = ()) -> ExperimentCo
     """
     path = Path(path)
     try:
-        text = path.read_text(encoding="utf-8")
+        with path.open(encoding="utf-8") as file:
+            text = file.read(plain_text.MOST_CHARACTERS + 1)
     except FileNotFoundError:
         raise ConfigError(
             f"There is no configuration file '{path}'. Check the path, or start from "
@@ -146,7 +149,7 @@ def read_yaml(text: str, where: str) -> dict[str, Any]:
         ConfigError: it is not valid YAML, or no mapping.
     """
     try:
-        values = yaml.safe_load(text)
+        values = plain_text.load_yaml(text)
     except YAML_ERRORS as error:
         sentence = " ".join(str(error).split())[:300] or type(error).__name__
         raise ConfigError(f"{where} cannot be read; it is not valid YAML: {sentence}") from None
@@ -185,8 +188,15 @@ def with_overrides(values: Mapping[str, Any], overrides: Iterable[str]) -> dict[
     return changed
 
 
-def _notes(config: ExperimentConfig) -> Iterable[Problem]:
-    """Say which targets have no run of some methods."""
+def notes_on(config: ExperimentConfig) -> Iterable[Problem]:
+    """Say which targets have no run of some methods, and which label words nobody uses."""
+    for task in config.data.label_words:
+        if task not in {*config.sources, *config.targets}:
+            yield Problem(
+                ("data", "label_words", task),
+                "not_used",
+                f"The label words of '{task}' are not used: it is neither a source nor a target.",
+            )
     for row, target in enumerate(config.targets):
         sources = config.sources_of(target)
         idle = [
@@ -269,5 +279,5 @@ def _said(item: Any, place: Place) -> tuple[str, str]:
     message = message.replace("Input should be", "must be").replace("String should", "must")
     if item["type"] == "string_pattern_mismatch" and NAME_PATTERN in message:
         message = rule_for(got) if isinstance(got, str) else NAME_RULE
-    shown = f" (got {got!r})" if isinstance(got, str | int | float | bool) else ""
+    shown = f" (got {shortened(repr(got))})" if isinstance(got, str | int | float | bool) else ""
     return "value", f"'{key}': {message}{shown}."

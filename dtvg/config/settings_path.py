@@ -18,6 +18,7 @@ import yaml
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
+from dtvg import plain_text
 from dtvg.errors import ConfigError, unknown
 from dtvg.methods.specs import METHODS
 from dtvg.methods.specs.rates import ENTRY_FIELDS, RATE_FIELDS
@@ -404,7 +405,7 @@ def _written_float(value: float) -> str:
 def _yaml(text: str) -> Any:
     """Return what YAML reads, or the text itself where it is none."""
     try:
-        return yaml.safe_load(text)
+        return plain_text.load_yaml(text)
     except (yaml.YAMLError, ValueError, RecursionError):
         return text
 

@@ -7,13 +7,14 @@ experiments before everything was unpacked beside them and compared. docs/run_fi
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import os
 import secrets
 import shutil
 import time
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,13 +23,14 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from dtvg import paths
 from dtvg.errors import ConfigError, DtvgError, StoreError
-from dtvg.exchange import archives
+from dtvg.exchange import archives, own_tasks
 from dtvg.names import check_name
 from dtvg.store.files import sync_folder
 from dtvg.store.layout import ExperimentDir, changing, free_name, load_experiment
 from dtvg.store.lease import keep_out
 from dtvg.store.liveness import look_at_all
 from dtvg.store.rename import rename_inside
+from dtvg.tasks.spec import TaskSpec
 from dtvg.version import __version__
 
 MANIFEST = "manifest.json"
@@ -69,6 +71,8 @@ class Packed:
     files: int
     size: int
     """Bytes of the archive."""
+    tasks: tuple[str, ...] = ()
+    """Tasks of one's own that are in it."""
 
 
 def pack(experiment: ExperimentDir, to: Path) -> Packed:
@@ -86,7 +90,8 @@ def pack(experiment: ExperimentDir, to: Path) -> Packed:
         raise ConfigError(f"'{to}' does not end in .zip; an experiment is written as a zip file.")
     if to.exists():
         raise ConfigError(f"'{to}' is there already; give another name.")
-    load_experiment(experiment.path)
+    _, config = load_experiment(experiment.path)
+    tasks = own_tasks.of_experiment(config)
     if look_at_all(experiment.path).held:
         raise StoreError(
             f"'{experiment.name}' is being trained, so its files change; stop it first with `dtvg "
@@ -95,16 +100,16 @@ def pack(experiment: ExperimentDir, to: Path) -> Packed:
     fresh = to.with_name(f".{to.name}.{secrets.token_hex(4)}")
     try:
         if _is_shipped(experiment):
-            count = _write(experiment, fresh)
+            count = _write(experiment, fresh, tasks)
         else:
             with changing(experiment.path), keep_out(experiment.path, "nothing was written"):
-                count = _write(experiment, fresh)
+                count = _write(experiment, fresh, tasks)
         os.replace(fresh, to)
     except OSError as error:
         raise StoreError(f"'{to}' cannot be written ({error.strerror or error}).") from None
     finally:
         fresh.unlink(missing_ok=True)
-    return Packed(to, count, to.stat().st_size)
+    return Packed(to, count, to.stat().st_size, tuple(task.name for task in tasks))
 
 
 def _is_shipped(experiment: ExperimentDir) -> bool:
@@ -112,22 +117,16 @@ def _is_shipped(experiment: ExperimentDir) -> bool:
     return paths.examples() in experiment.path.parents
 
 
-def _write(experiment: ExperimentDir, fresh: Path) -> int:
-    """Write files and manifest; every byte is read once."""
+def _write(experiment: ExperimentDir, fresh: Path, tasks: Sequence[TaskSpec]) -> int:
+    """Write files, tasks and manifest; every byte is read once."""
     files: dict[str, dict[str, Any]] = {}
     with zipfile.ZipFile(fresh, "x", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
         for path in _files(experiment.path):
             name = path.relative_to(experiment.path).as_posix()
-            digest, size = hashlib.sha256(), 0
-            info = zipfile.ZipInfo(name, time.gmtime(max(path.stat().st_mtime, 315532800))[:6])
-            info.external_attr = 0o644 << 16
-            info.compress_type = zipfile.ZIP_DEFLATED
-            with path.open("rb") as source, archive.open(info, "w", force_zip64=True) as target:
-                while piece := source.read(archives.PIECE):
-                    digest.update(piece)
-                    size += len(piece)
-                    target.write(piece)
-            files[name] = {"sha256": digest.hexdigest(), "bytes": size}
+            files[name] = _put(archive, name, path)
+        for task in tasks:
+            for name, content in own_tasks.entries(task):
+                files[name] = _put(archive, name, content)
         manifest = {
             "format": FORMAT,
             "version": VERSION,
@@ -138,6 +137,22 @@ def _write(experiment: ExperimentDir, fresh: Path) -> int:
         }
         archive.writestr(MANIFEST, json.dumps(manifest, indent=1))
     return len(files)
+
+
+def _put(archive: zipfile.ZipFile, name: str, content: Path | bytes) -> dict[str, Any]:
+    """Write one file, or content that lies in none; return what the manifest says of it."""
+    written = content.stat().st_mtime if isinstance(content, Path) else time.time()
+    info = zipfile.ZipInfo(name, time.gmtime(max(written, 315532800))[:6])
+    info.external_attr = 0o644 << 16
+    info.compress_type = zipfile.ZIP_DEFLATED
+    digest, size = hashlib.sha256(), 0
+    opened = content.open("rb") if isinstance(content, Path) else io.BytesIO(content)
+    with opened as source, archive.open(info, "w", force_zip64=True) as target:
+        while piece := source.read(archives.PIECE):
+            digest.update(piece)
+            size += len(piece)
+            target.write(piece)
+    return {"sha256": digest.hexdigest(), "bytes": size}
 
 
 def _files(root: Path) -> Iterator[Path]:
@@ -185,13 +200,19 @@ def _manifest(archive: zipfile.ZipFile, path: Path) -> Manifest:
     return made
 
 
-def bring(path: Path, runs_dir: Path, name: str | None = None) -> ExperimentDir:
+def bring(
+    path: Path,
+    runs_dir: Path,
+    name: str | None = None,
+    say: Callable[[str], None] = lambda sentence: None,
+) -> ExperimentDir:
     """Import an experiment from a file; it appears whole or not at all, over nothing.
 
     Args:
         path: the file.
         runs_dir: folder of experiments.
         name: another name for it; None: its own.
+        say: is told in sentences which tasks came with it, and which were left out.
 
     Raises:
         ConfigError: the name is taken, or cannot be one.
@@ -220,6 +241,7 @@ def bring(path: Path, runs_dir: Path, name: str | None = None) -> ExperimentDir:
                             "damaged or was changed; nothing was imported. Export it again."
                         )
                 _settle(staged, manifest, called, path)
+                told = own_tasks.settle(staged)
                 os.replace(staged, place)
                 sync_folder(root)
             except OSError as error:
@@ -228,6 +250,8 @@ def bring(path: Path, runs_dir: Path, name: str | None = None) -> ExperimentDir:
                 ) from None
             finally:
                 shutil.rmtree(staged.parent, ignore_errors=True)
+    for sentence in told:
+        say(sentence)
     return ExperimentDir(place)
 
 

@@ -356,6 +356,10 @@ def single_matrix(
             "Name one with --part NAME (or --part INDEX for a tensor [n, length, width])."
         )
     prompt = next(iter(found.values())).astype(np.float32)
+    if not prompt.size:
+        raise StoreError(
+            f"'{where}' holds a prompt without tokens ({list(prompt.shape)}); nothing was imported."
+        )
     if not np.isfinite(prompt).all():
         raise StoreError(f"'{where}' holds numbers that are not finite; nothing was imported.")
     return prompt

@@ -25,7 +25,11 @@ from dtvg.analysis.compare.info import AVERAGE, CompareInfo
 from dtvg.analysis.compare.ranks import ProfileInfo, RanksInfo
 from dtvg.analysis.compare.verdicts import PairedInfo
 from dtvg.figures.theme import (
+    DARK_INK,
+    LIGHT_INK,
+    SCORE_LIMITS,
     finish,
+    in_points,
     ink,
     message,
     method_styles,
@@ -56,10 +60,11 @@ def compare_figure(
         rows=lines,
         cols=columns,
         shared_yaxes=True,
-        subplot_titles=panels,
+        subplot_titles=panels if len(panels) > 1 else None,
         horizontal_spacing=0.03,
         vertical_spacing=0.16 / max(1, lines - 1 or 1),
     )
+    figure.update_annotations(yshift=24)  # above the names of the references
     styles = method_styles(info.rows, dark)
     for at, target in enumerate(panels):
         for row in info.rows:
@@ -72,7 +77,7 @@ def compare_figure(
     key = f"compare {info.metric} {info.split}"
     finish(figure, key=key, dark=dark, x="", y="", height=height, margin_t=64, showlegend=False)
     _one_row_each(figure, info.rows)
-    figure.update_xaxes(tickformat=".1~%", nticks=6)
+    figure.update_xaxes(tickformat=".1~%", nticks=6, maxallowed=SCORE_LIMITS["maxallowed"])
     for at in range(max(0, len(panels) - columns), len(panels)):
         place = {"row": at // columns + 1, "col": at % columns + 1}
         figure.update_xaxes(title_text=f"{info.metric} on {info.split}", **place)
@@ -187,7 +192,7 @@ def forest_figure(
         rows=lines,
         cols=columns,
         shared_yaxes=True,
-        subplot_titles=panels,
+        subplot_titles=panels if len(panels) > 1 else None,
         horizontal_spacing=0.03,
         vertical_spacing=0.16 / max(1, lines - 1),
     )
@@ -196,13 +201,14 @@ def forest_figure(
         for row in table[table["target"] == target].itertuples(index=False):
             for trace in _marks(row, _name(row, len(subjects)), dark):
                 figure.add_trace(trace, **place)
-        figure.update_xaxes(range=_reach(table[table["target"] == target]), **place)
+        reach = _reach(table[table["target"] == target])
+        figure.update_xaxes(range=reach, **in_points(*reach), **place)
         figure.add_vline(x=0, line={"color": ink(dark).zero, "width": 1}, **place)
     height = 110 + lines * (60 + 28 * len(names))
     finish(
         figure, key="forest", dark=dark, x="", y="", height=height, margin_t=64, showlegend=False
     )
-    figure.update_xaxes(tickformat="+.1~%", nticks=6)
+    figure.update_xaxes(tickformat="+.1~%")  # what is heard of the figure
     figure.update_yaxes(
         type="category",
         categoryorder="array",
@@ -337,7 +343,7 @@ def costs_figure(
             )
         )
     finish(figure, key=f"costs {axis}", dark=dark, x=AXES[axis], y="score", height=420)
-    figure.update_yaxes(tickformat=".1~%")
+    figure.update_yaxes(tickformat=".1~%", **SCORE_LIMITS)
     figure.update_xaxes(type="log" if far else "linear", nticks=8)
     reference_lines(figure, lines, dark)
     return figure
@@ -377,6 +383,8 @@ def profile_figure(info: ProfileInfo, dark: bool = False) -> go.Figure:
     return figure
 
 
+NARROW = 760
+"""Pixels of a figure on a page of 1,280; names of methods have room from there on."""
 LINE = 1.0
 """Distance between the names of methods, in rows."""
 
@@ -416,7 +424,9 @@ def ranks_figure(info: RanksInfo, dark: bool = False) -> go.Figure:
     title = f"average rank over {len(info.targets)} targets (1 = best)"
     height = int(120 + 30 * (depth + 1.6))
     finish(figure, key="ranks", dark=dark, x=title, y="", height=height, showlegend=False)
-    room = 0.28 * (k - 1) + 0.4
+    longest = max(len(f"{name} (0.00)") for name in table["method"])
+    share = min(0.42, 7.2 * longest / NARROW)  # of the width, at each end, for names
+    room = (k - 1) * share / (1 - 2 * share) + 0.3
     figure.update_xaxes(
         side="top", range=[1 - room, k + room], tickvals=list(range(1, k + 1)), showgrid=False
     )
@@ -497,6 +507,7 @@ def disagreement_figure(info: DisagreementInfo, dark: bool = False) -> go.Figure
                 name=names.get(kind, kind),
                 marker={"color": colours[kind]},
                 text=info.counts[kind],
+                textfont={"color": _on(kind, dark)},
                 textposition="inside",
                 insidetextanchor="middle",
                 textangle=0,
@@ -517,6 +528,15 @@ def disagreement_figure(info: DisagreementInfo, dark: bool = False) -> go.Figure
         uniformtext={"minsize": 10, "mode": "hide"},
         legend={"traceorder": "normal"},
     )
-    figure.update_xaxes(tickformat=".0%", range=[0, 1])
+    figure.update_xaxes(tickformat=".0%", range=[0, 1], dtick=0.2, ticklabeloverflow="allow")
     figure.update_yaxes(autorange="reversed", showgrid=False)
     return figure
+
+
+def _on(kind: str, dark: bool) -> str:
+    """Return the colour of text on a bar: dark on what only one got right, else the page's."""
+    return (
+        LIGHT_INK.text
+        if kind == ONLY_B or (kind == ONLY_A and dark)
+        else (DARK_INK.text if kind == ONLY_A else ink(dark).text)
+    )

@@ -77,7 +77,7 @@ def curves_figure(
     for curve in info.curves:
         style = styles[curve.name]
         if curve.n_seeds > 1 and info.band != "none":
-            figure.add_traces(_band(curve, style))
+            figure.add_traces(_band(curve, style, 1.0 if score else np.inf))
         figure.add_trace(_line(curve, style, info, score))
     y = Y_TITLES.get(info.quantity, f"{info.quantity} on {info.split} (%)")
     finish(
@@ -97,6 +97,8 @@ def curves_figure(
         figure.update_yaxes(
             tickformat=".1~%", title_text=title, range=score_range(drawn), **SCORE_LIMITS
         )
+    if len(info.curves) == 1:
+        figure.update_layout(showlegend=False)  # the page names what is shown
     label_ends(figure, dark)
     return figure
 
@@ -139,8 +141,8 @@ def _line(curve: Curve, style: Style, info: CurveInfo, score: bool) -> Any:
     )
 
 
-def _band(curve: Curve, style: Style) -> list[go.Scatter]:
-    """Lower and upper edge, filled between."""
+def _band(curve: Curve, style: Style, most: float) -> list[go.Scatter]:
+    """Lower and upper edge, filled between; no score is above `most`."""
     shared = {
         "x": curve.x,
         "mode": "lines",
@@ -152,7 +154,7 @@ def _band(curve: Curve, style: Style) -> list[go.Scatter]:
     return [
         go.Scatter(y=curve.lower, name=f"{curve.name} lower", **shared),
         go.Scatter(
-            y=curve.upper,
+            y=np.minimum(curve.upper, most),
             name=f"{curve.name} upper",
             fill="tonexty",
             fillcolor=style.faded(0.18),
@@ -168,6 +170,7 @@ def overlay_figure(
     baseline: str = "",
     log: tuple[bool, bool] = (False, False),
     lines: Sequence[tuple[str, float]] = (),
+    methods: Sequence[str] = (),
 ) -> go.Figure:
     """Draw chosen runs over each other, each in a colour of its own whichever are shown.
 
@@ -178,8 +181,13 @@ def overlay_figure(
         baseline: name of the run that was subtracted; empty: nothing was.
         log: whether the horizontal and the vertical axis are logarithmic.
         lines: name and score of what scores are measured by.
+        methods: of each of `names`; where no two are of one method, its colour is the method's.
     """
-    styles = {name: style_at(place, dark) for place, name in enumerate(names)}
+    if len(set(methods)) == len(names):
+        by_method = method_styles(methods, dark)
+        styles = {name: by_method[m] for name, m in zip(names, methods, strict=True)}
+    else:
+        styles = {name: style_at(place, dark) for place, name in enumerate(names)}
     figure = curves_figure(info, dark, height=330, lines=() if baseline else lines, styles=styles)
     if not info.curves:
         return figure

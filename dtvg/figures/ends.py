@@ -5,6 +5,7 @@ Whether a name is clicked to hide its line is the browser's matter (`dtvg/ui/cha
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,6 +23,16 @@ LETTER = 6.2
 LONGEST = 24
 """Letters of a name at most; the whole name is in the hover text."""
 MARK = "line end "
+SIGNS = {
+    "circle": "●",
+    "square": "■",
+    "diamond": "◆",
+    "triangle-up": "▲",
+    "x": "✖",
+    "cross": "✚",
+    "star": "★",
+}
+"""Markers of a line as characters."""
 
 
 @dataclass(frozen=True)
@@ -29,6 +40,7 @@ class _End:
     name: str
     value: float
     colour: str
+    sign: str
 
 
 def label_ends(figure: go.Figure, dark: bool = False) -> None:
@@ -74,7 +86,8 @@ def _ends(figure: go.Figure) -> list[_End]:
         y = np.asarray(trace.y, dtype=float)
         known = y[np.isfinite(y)]
         if len(known):
-            found.append(_End(str(trace.name), float(known[-1]), str(trace.line.color)))
+            sign = SIGNS.get(str(getattr(trace.marker, "symbol", None)), "●")
+            found.append(_End(str(trace.name), float(known[-1]), str(trace.line.color), sign))
     return found
 
 
@@ -108,7 +121,7 @@ def _label(end: _End, value: float, shift: float, dark: bool) -> dict[str, Any]:
     short = end.name if len(end.name) <= LONGEST else end.name[: LONGEST - 1] + "…"
     return {
         "name": MARK + end.name,
-        "text": f"<span style='color:{end.colour}'>●</span> {short}",
+        "text": f"<span style='color:{end.colour}'>{end.sign}</span> {short}",
         "hovertext": end.name,
         "captureevents": True,
         "showarrow": False,
@@ -122,4 +135,43 @@ def _label(end: _End, value: float, shift: float, dark: bool) -> dict[str, Any]:
     }
 
 
-__all__ = ["label_ends"]
+SIDES = ("top center", "bottom center", "middle right", "middle left")
+LETTERS = 90
+"""So many letters beside each other are as wide as a picture of points, about."""
+HIGH = 0.05
+"""Height of a name as a share of a picture of points."""
+
+
+def apart(places: np.ndarray, names: Sequence[str]) -> list[str]:
+    """Return on which side of its point each name stands, so that few cover each other.
+
+    Args:
+        places: coordinates `[n, 2]`, on axes of one scale.
+        names: what is written, `[n]`; empty: nothing.
+    """
+    reach = float(np.ptp(places, axis=0).max()) or 1.0
+    taken: list[tuple[float, float, float, float]] = []
+    found = []
+    for (x, y), name in zip(places / reach, names, strict=True):
+        wide = len(name) / LETTERS
+        boxes = {
+            "top center": (x - wide / 2, y + 0.3 * HIGH, x + wide / 2, y + 1.3 * HIGH),
+            "bottom center": (x - wide / 2, y - 1.3 * HIGH, x + wide / 2, y - 0.3 * HIGH),
+            "middle right": (x + 0.02, y - HIGH / 2, x + 0.02 + wide, y + HIGH / 2),
+            "middle left": (x - 0.02 - wide, y - HIGH / 2, x - 0.02, y + HIGH / 2),
+        }
+        side = min(SIDES, key=lambda s: sum(_cover(boxes[s], other) for other in taken))
+        found.append(side)
+        if name:
+            taken.append(boxes[side])
+    return found
+
+
+def _cover(one: tuple[float, ...], other: tuple[float, ...]) -> float:
+    """Return how much of two boxes (left, low, right, high) is in both."""
+    across = min(one[2], other[2]) - max(one[0], other[0])
+    up = min(one[3], other[3]) - max(one[1], other[1])
+    return max(across, 0.0) * max(up, 0.0)
+
+
+__all__ = ["apart", "label_ends"]

@@ -15,6 +15,7 @@ from dtvg.analysis.run.explain import ExplainInfo
 from dtvg.analysis.run.groups import GroupInfo
 from dtvg.analysis.run.trajectory import TrajectoryInfo
 from dtvg.analysis.subsets.beside import Beside
+from dtvg.figures.ends import apart
 from dtvg.figures.groups import timeline_figure
 from dtvg.figures.theme import (
     DARK_MIDDLE,
@@ -121,6 +122,8 @@ def prefix_figure(info: ExplainInfo, dark: bool = False, height: int = 300) -> g
         bargap=0.35,
         shapes=[_at_zero("y", "x", colours.zero)],
     )
+    # the ranking beside it names the k-th; names here would take the bars' room
+    figure.update_xaxes(tickvals=names, ticktext=[str(k) for k in table["k"]], tickangle=0)
     if chosen.any():
         at = int(np.flatnonzero(chosen)[0])
         value = float(table["consistency"].iloc[at])
@@ -153,7 +156,7 @@ def gram_figure(info: ExplainInfo, dark: bool = False) -> go.Figure:
             ygap=1,
             colorscale=[[0, "#D55E00"], [0.5, middle], [1, "#0072B2"]],
             colorbar={
-                "title": {"text": unit, "font": {"size": 12}},
+                "title": {"text": unit, "font": {"size": 12}, "side": "right"},
                 "thickness": 12,
                 "tickformat": ".2g",
             },
@@ -164,7 +167,7 @@ def gram_figure(info: ExplainInfo, dark: bool = False) -> go.Figure:
     )
     size = 150 + 34 * len(names)
     finish(figure, key=f"gram {info.run}", dark=dark, height=size, x="", y="")
-    figure.update_xaxes(side="bottom", tickangle=-35, showgrid=False)
+    figure.update_xaxes(side="bottom", tickangle=-35 if few else -90, showgrid=False)
     figure.update_yaxes(autorange="reversed", showgrid=False)
     return figure
 
@@ -210,6 +213,7 @@ def mark_step(figure: go.Figure, step: int, dark: bool) -> None:
             "text": f"step {step:,}",
             "x": step,
             "xref": "x",
+            "xanchor": _anchor(figure, step),
             "y": 1,
             "yref": "paper",
             "yanchor": "bottom",
@@ -217,6 +221,13 @@ def mark_step(figure: go.Figure, step: int, dark: bool) -> None:
             "font": {"size": 12, "color": ink(dark).text},
         }
     ]
+
+
+def _anchor(figure: go.Figure, step: int) -> str:
+    """Return at which end the step's number hangs on its line, so that it is not cut off."""
+    low, high = figure.layout.xaxis.range or (step - 1, step + 1)
+    place = (step - low) / ((high - low) or 1)
+    return "left" if place < 0.05 else "right" if place > 0.95 else "center"
 
 
 def path_figure(
@@ -245,7 +256,7 @@ def path_figure(
                 y=info.place[at, :, 1],
                 mode="markers+text",
                 text=[info.target, *info.sources],
-                textposition="top center",
+                textposition=apart(info.place[at], [info.target, *info.sources]),
                 textfont={"size": 11},
                 cliponaxis=False,
                 marker={

@@ -10,6 +10,7 @@ import plotly.graph_objects as go
 from dtvg.analysis.run.groups import OTHER, TransitionInfo
 from dtvg.analysis.run.stability import StabilityInfo
 from dtvg.analysis.run.trajectory import ScaleInfo, TrajectoryInfo
+from dtvg.figures.ends import apart
 from dtvg.figures.theme import Style, finish, ink, message, source_styles, style_at
 
 NEAR = 0.12
@@ -86,6 +87,7 @@ def seeds_figure(info: StabilityInfo, dark: bool = False, last: bool = False) ->
         key=f"seeds {last}",
         unit="Jaccard",
         hover="%{y} and %{x}<br>Jaccard %{z:.2f}<extra></extra>",
+        room=6,  # two of these stand side by side
     )
 
 
@@ -101,7 +103,11 @@ def seed_shares_figure(info: StabilityInfo, dark: bool = False) -> go.Figure:
             xgap=1,
             ygap=1,
             colorscale=ramp(dark),
-            colorbar={"title": {"text": "share of steps"}, "thickness": 12, "tickformat": ".0%"},
+            colorbar={
+                "title": {"text": "share of steps", "side": "right"},
+                "thickness": 12,
+                "tickformat": ".0%",
+            },
             texttemplate="%{z:.0%}",
             textfont={"size": 11},
             hovertemplate="%{y}: %{x} in the group in %{z:.1%} of the steps<extra></extra>",
@@ -115,8 +121,16 @@ def seed_shares_figure(info: StabilityInfo, dark: bool = False) -> go.Figure:
 
 
 def _shares(
-    values: np.ndarray, names: Sequence[str], dark: bool, *, key: str, unit: str, hover: str
+    values: np.ndarray,
+    names: Sequence[str],
+    dark: bool,
+    *,
+    key: str,
+    unit: str,
+    hover: str,
+    room: int = 10,
 ) -> go.Figure:
+    """Draw a square of shares; up to `room` names they are written into the cells."""
     figure = go.Figure(
         go.Heatmap(
             z=values,
@@ -127,8 +141,8 @@ def _shares(
             xgap=1,
             ygap=1,
             colorscale=ramp(dark),
-            colorbar={"title": {"text": unit}, "thickness": 12},
-            texttemplate="%{z:.2f}" if len(names) <= 10 else None,
+            colorbar={"title": {"text": unit, "side": "right"}, "thickness": 12},
+            texttemplate="%{z:.2f}" if len(names) <= room else None,
             textfont={"size": 11},
             hovertemplate=hover,
         )
@@ -156,7 +170,11 @@ def scales_figure(info: ScaleInfo, dark: bool = False) -> go.Figure:
             zmin=1 - reach,
             zmax=1 + reach,
             colorscale=[[0, "#D55E00"], [0.5, "#232A34" if dark else "#F7F7F7"], [1, "#0072B2"]],
-            colorbar={"title": {"text": "scale α"}, "thickness": 12, "tickformat": ".2f"},
+            colorbar={
+                "title": {"text": "scale α", "side": "right"},
+                "thickness": 12,
+                "tickformat": ".2f",
+            },
             hovertemplate="%{y}, token %{x}<br>scale %{z:.4g}<extra></extra>",
         )
     )
@@ -183,6 +201,8 @@ def trajectory_figure(
     far = np.hypot(*np.moveaxis(info.place[-1], -1, 0))
     named = [n if d > NEAR * far.max() else "" for n, d in zip(info.sources, far[1:], strict=True)]
 
+    sides = apart(info.place[-1], [info.target, *named])
+
     def moving(k: int) -> list[go.Scatter]:
         path = go.Scatter(
             x=x[: k + 1],
@@ -197,7 +217,7 @@ def trajectory_figure(
             y=info.place[k, :, 1],
             mode="markers+text",
             text=[info.target, *named],
-            textposition="top center",
+            textposition=sides,
             cliponaxis=False,
             name="vectors",
             marker={
@@ -231,7 +251,9 @@ def trajectory_figure(
         y=f"second ({second} %)",
         showlegend=False,
     )
-    figure.update_layout(sliders=[_slider(names, colours.muted)], updatemenus=[_buttons()])
+    figure.update_layout(
+        sliders=[_slider(names, colours.muted)], updatemenus=[_buttons() | {"active": -1}]
+    )
     figure.update_yaxes(scaleanchor="x", scaleratio=1)
     return figure
 
@@ -242,6 +264,9 @@ def _slider(names: Sequence[str], colour: str) -> dict[str, object]:
         "active": len(names) - 1,
         "currentvalue": {"prefix": "step ", "font": {"size": 13}},
         "font": {"color": colour, "size": 10},
+        "bgcolor": colour,
+        "activebgcolor": colour,
+        "bordercolor": colour,
         "x": 0.17,
         "len": 0.83,
         "pad": {"t": 46},

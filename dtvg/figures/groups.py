@@ -171,6 +171,7 @@ def _by_hand(info: GroupInfo, dark: bool) -> list[go.Bar]:
                     "pattern": {
                         "shape": "/" if kind == "pin" else "x",
                         "fgcolor": colour,
+                        "fgopacity": 0.35,
                         "size": 7,
                     },
                 },
@@ -468,6 +469,7 @@ def _lines(info: GroupInfo, column: str, title: str, dark: bool, order: Sequence
         hovermode="closest",
     )
     figure.update_yaxes(rangemode="tozero")
+    label_ends(figure, dark)
     return figure
 
 

@@ -13,7 +13,7 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from dtvg.analysis.claims.helped import MEAN, SHARE, START, TITLES, HelpedInfo
-from dtvg.figures.theme import finish, ink, message, source_styles, style_at
+from dtvg.figures.theme import finish, in_points, ink, message, source_styles, style_at
 
 CELL, HEAD, LETTER = 24, 52, 6
 """Pixels of a source's row, of what stands around a target's rows, and of a letter below."""
@@ -163,7 +163,7 @@ def _axes(figure: go.Figure, info: HelpedInfo, target: str, row: int, dark: bool
     room = 0.05 * (high - low)
     figure.update_xaxes(
         tickformat="+.0%",
-        nticks=3,
+        **in_points(low - room, high + room, 3),
         range=[low - room, high + room],
         tickfont={"size": SMALL},
         row=row,

@@ -96,7 +96,11 @@ def norms_figure(info: SpaceInfo, dark: bool = False) -> go.Figure:
             y=list(info.names),
             zmin=0,
             colorscale="Cividis",
-            colorbar={"title": {"text": "norm"}, "thickness": 12, "tickformat": ".2g"},
+            colorbar={
+                "title": {"text": "norm", "side": "right"},
+                "thickness": 12,
+                "tickformat": ".2g",
+            },
             hovertemplate="%{y}, token %{x}<br>norm %{z:.4g}<extra></extra>",
         )
     )

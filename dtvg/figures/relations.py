@@ -26,7 +26,11 @@ def matrix_figure(info: RelationInfo, dark: bool = False) -> go.Figure:
             xgap=1,
             ygap=1,
             colorscale=ramp(dark),
-            colorbar={"title": {"text": "relation"}, "thickness": 12, "tickformat": ".0%"},
+            colorbar={
+                "title": {"text": "relation", "side": "right"},
+                "thickness": 12,
+                "tickformat": ".0%",
+            },
             texttemplate="%{z:.0%}",
             textfont={"size": 11},
             hovertemplate="%{y} takes %{z:.1%} from %{x}<extra></extra>",

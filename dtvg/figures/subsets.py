@@ -15,7 +15,7 @@ import plotly.graph_objects as go
 from dtvg.analysis.subsets.lattice import LatticeInfo
 from dtvg.analysis.subsets.quality import ORACLE, TRUTH, QualityInfo
 from dtvg.analysis.subsets.transfer import HARMFUL, HELPFUL, UNDECIDED, SurrogateInfo, TransferInfo
-from dtvg.figures.theme import finish, ink, message, source_styles, style_at
+from dtvg.figures.theme import finish, in_points, ink, message, source_styles, style_at
 
 _COLOURS = {ORACLE: 0, TRUTH: 1}
 _WIDTHS = (1.2, 2.4, 4.0, 6.0)
@@ -166,7 +166,12 @@ def _circles(info: LatticeInfo, places: pd.DataFrame, dark: bool) -> list[go.Sca
 def _scale(score: np.ndarray, split: str) -> dict[str, Any]:
     """The scale of scores, readable with any colour vision, with its bar."""
     low, high = float(score.min()), float(score.max())
-    bar = {"title": {"text": split}, "tickformat": ".1~%", "thickness": 12, "outlinewidth": 0}
+    bar = {
+        "title": {"text": f"{split} score", "side": "right"},
+        "tickformat": ".1~%",
+        "thickness": 12,
+        "outlinewidth": 0,
+    }
     return {"cmin": low, "cmax": max(high, low + 1e-6), "colorscale": "Cividis", "colorbar": bar}
 
 
@@ -307,7 +312,12 @@ def transfer_figure(info: TransferInfo, basis: str, dark: bool = False) -> go.Fi
             ygap=2,
             hoverongaps=False,
             hovertemplate=_TRANSFER_HOVER,
-            colorbar={"tickformat": "+.0%", "thickness": 12, "outlinewidth": 0},
+            colorbar={
+                "thickness": 12,
+                "outlinewidth": 0,
+                "title": {"text": "points", "side": "right"},
+                **in_points(-reach, reach),
+            },
         )
     )
     height = 110 + (44 if rows["known"].ne("").any() else 34) * len(sources)
@@ -367,6 +377,9 @@ def coefficients_figure(
     x = "coefficient (points of the validation score)"
     finish(figure, key="coefficients", dark=dark, x=x, y="", height=height, showlegend=False)
     figure.update_xaxes(tickformat="+.1~%")
+    ends = info.table[["low", "high", "coefficient"]].to_numpy(dtype=float)
+    if np.isfinite(ends).any():
+        figure.update_xaxes(**in_points(min(float(np.nanmin(ends)), 0.0), float(np.nanmax(ends))))
     figure.update_yaxes(
         type="category",
         categoryorder="array",

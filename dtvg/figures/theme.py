@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import json
+import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -273,8 +274,9 @@ def reference_lines(
         if upright:
             figure.add_vline(
                 x=value,
-                annotation_position=("top left", "top right")[at % 2],
+                annotation_position="top left" if value > 0.5 else "top right",
                 annotation_yanchor="bottom",
+                annotation_yshift=11 * (at % 2),  # names of two that are close stand apart
                 **note,
                 **place,
             )
@@ -282,6 +284,24 @@ def reference_lines(
             figure.add_hline(
                 y=value, annotation_position=("bottom right", "top left")[at % 2], **note, **place
             )
+
+
+def in_points(low: float, high: float, about: int = 6) -> dict[str, Any]:
+    """Return the ticks of an axis of differences in points: `−5`, `0`, `+5`.
+
+    Args:
+        low: of the differences, as a share.
+        high: as a share.
+        about: how many ticks there may be.
+    """
+    reach = max(high - low, 1e-4) * 100
+    rough = reach / about
+    unit = 10.0 ** math.floor(math.log10(rough))
+    step = next(unit * nice for nice in (1, 2, 5, 10) if unit * nice >= rough)
+    first, last = math.ceil(low * 100 / step - 1e-9), math.floor(high * 100 / step + 1e-9)
+    values = [k * step for k in range(first, last + 1)]
+    texts = [f"{v:+.10g}".replace("-", "−") if abs(v) > 1e-9 else "0" for v in values]
+    return {"tickmode": "array", "tickvals": [v / 100 for v in values], "ticktext": texts}
 
 
 def cut_line(threshold: float, dark: bool = False) -> dict[str, Any]:

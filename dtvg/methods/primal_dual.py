@@ -203,7 +203,7 @@ class Method(Exchanging):
                 continue
             peers[row, place] = torch.as_tensor(offer["vector"]).to(peers)
             heard[row, place] = 1
-            settled_by[row, place] = float(offer["settled"])
+            settled_by[row, place] = offer["settled"].item()
             self._take_row(state, row, duals, at, offer)
         own = torch.zeros_like(active)
         own[: n + 1] = True

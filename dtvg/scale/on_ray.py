@@ -10,10 +10,12 @@ import contextlib
 import logging
 import os
 import signal
+import socket
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
+from urllib.parse import urlsplit
 
 import ray
 
@@ -30,7 +32,10 @@ from dtvg.training.signals import SIGNALS
 NAMESPACE = "dtvg"
 NODES_SECONDS = 2.0
 """Ray is asked for its nodes so often."""
-START_SECONDS = 60.0
+CLIENT_PORT = 10001
+"""Of `ray://HOST`, as Ray has it."""
+KNOCK_SECONDS = 10.0
+"""A machine that says nothing to a first connection for so long does not answer."""
 
 
 class RayExecutor:
@@ -219,6 +224,8 @@ def join(address: str | None) -> bool:
     }
     kept = {number: signal.getsignal(number) for number in SIGNALS}
     try:
+        if address:
+            _knock(address)
         ray.init(address=address, **options)
     except Exception as error:  # noqa: BLE001 - Ray raises many kinds
         where = f"at '{address}'" if address else "on this machine"
@@ -231,6 +238,18 @@ def join(address: str | None) -> bool:
             if handler is not None:
                 signal.signal(number, handler)
     return True
+
+
+def _knock(address: str) -> None:
+    """Open a connection to an address and close it: Ray itself tries a dead one for minutes.
+
+    Raises:
+        OSError: nobody listens there, or there is no such host.
+    """
+    parts = urlsplit(address if "://" in address else f"//{address}")
+    where = (parts.hostname or "", parts.port or CLIENT_PORT)
+    with socket.create_connection(where, timeout=KNOCK_SECONDS):
+        pass
 
 
 def name_of_offers(experiment: ExperimentDir) -> str:

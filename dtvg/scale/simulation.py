@@ -11,6 +11,8 @@ import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+import numpy as np
+
 from dtvg.scale.executor import Ended, Job, Place
 from dtvg.scale.scheduler import Piece, Scheduler
 
@@ -290,12 +292,33 @@ def many_pieces(
     return made, {piece.id: piece.cost * rng.uniform(0.8, 1.25) for piece in made}
 
 
+def least_time(pieces: Sequence[Piece], lengths: Mapping[str, float], slots: int) -> float:
+    """Return a time below which no schedule can be, also one that knows all lengths.
+
+    With as many slots as one likes, each piece would begin when what it needs is made. By a moment
+    t no more work can be done than by t then; the slots need at least (the rest) / slots from t
+    on. So the time is at least t + rest(t) / slots for every t, and the longest path.
+    """
+    made: dict[str, float] = {}
+    begin: dict[str, float] = {}
+    for piece in pieces:
+        begin[piece.id] = max((made[name] for name in piece.needs), default=0.0)
+        for place, run in enumerate(piece.runs, start=1):
+            made[run] = begin[piece.id] + lengths[piece.id] * place / len(piece.runs)
+    length = np.array([lengths[piece.id] for piece in pieces])
+    start = np.array([begin[piece.id] for piece in pieces])
+    path = float((start + length).max())
+    moments = np.unique(np.concatenate([start, start + length]))  # where the bend of rest(t) is
+    rest = [length.sum() - np.clip(t - start, 0, length).sum() for t in moments]
+    return max(path, float((moments + np.array(rest) / slots).max()))
+
+
 def bound(pieces: Sequence[Piece], lengths: Mapping[str, float], slots: int) -> float:
-    """Return the time of a scheduler that knows all lengths and may move work at any moment.
+    """Return the time of a schedule that knows all lengths and may move work at any moment.
 
     At every moment the pieces with the longest path behind them have the slots (Muntz and Coffman
-    1970): no more of the slots can be used than the critical paths allow, and no cohort that
-    stays where it started can do better.
+    1970). A real schedule to compare with, close to the least time; a cohort stays where it is,
+    so that no order of starting reaches it when there are few cohorts per slot.
     """
     home = {run: piece.id for piece in pieces for run in piece.runs}
     after: dict[str, set[str]] = {piece.id: set() for piece in pieces}

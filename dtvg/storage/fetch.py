@@ -6,7 +6,6 @@ Every file is compared with its digest. A part whose manifest did not change cos
 from __future__ import annotations
 
 import hashlib
-import json
 import shutil
 import time
 from collections.abc import Callable, Iterable, Mapping
@@ -16,6 +15,7 @@ from pathlib import Path
 
 from dtvg.errors import StoreError, unknown
 from dtvg.names import is_name
+from dtvg.plain_text import load_json
 from dtvg.storage.manifest import (
     EXPERIMENT,
     Found,
@@ -202,7 +202,7 @@ def bring_prompts(place: Place, root: Path, only: Iterable[str] | None = None) -
     def one(name: str) -> bool:
         try:
             facts = place.read(f"prompts/{name}/prompt.json")
-            digest = str(json.loads(facts)["sha256"])
+            digest = str(load_json(facts)["sha256"])
             tensors = place.read(f"prompts/{name}/prompt.{digest[:16]}.safetensors")
         except (FileNotFoundError, ValueError, KeyError, TypeError):
             return False  # it is being copied

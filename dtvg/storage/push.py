@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from dtvg.errors import StoreError
+from dtvg.plain_text import load_json
 from dtvg.storage import manifest as manifests
 from dtvg.storage.manifest import EXPERIMENT, Found, Manifest, Stored, object_name, sha256_of
 from dtvg.storage.place import Foreign, Place
@@ -174,7 +175,11 @@ class Pusher:
         facts = (folder / "prompt.json").read_bytes()
         tensors = (folder / "prompt.safetensors").read_bytes()
         digest = hashlib.sha256(tensors).hexdigest()
-        if json.loads(facts).get("sha256") != digest:
+        try:
+            noted = load_json(facts)
+        except ValueError:
+            return  # damaged: not for others
+        if not isinstance(noted, dict) or noted.get("sha256") != digest:
             return  # it is being written, or damaged: not for others
         name = f"prompts/{entry}"
         try:

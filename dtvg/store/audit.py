@@ -16,6 +16,7 @@ from typing import Any
 
 from dtvg import paths
 from dtvg.errors import StoreError
+from dtvg.plain_text import load_json
 from dtvg.store.files import read_json, replace_json
 from dtvg.store.layout import RunDir
 from dtvg.store.status import requested
@@ -66,8 +67,8 @@ def entries() -> Iterator[dict[str, Any]]:
     try:
         with path().open(encoding="utf-8", errors="replace") as file:
             for line in file:
-                with contextlib.suppress(json.JSONDecodeError):
-                    found = json.loads(line)
+                with contextlib.suppress(ValueError):
+                    found = load_json(line)
                     if isinstance(found, dict):
                         yield found
     except FileNotFoundError:

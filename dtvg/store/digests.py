@@ -75,6 +75,17 @@ def of_metadata(metadata: Mapping[str, str]) -> str:
     return json.dumps({k: v for k, v in metadata.items() if k != KEY}, sort_keys=True)
 
 
+def ordered(content: bytes) -> bytes:
+    """Return a file of tensors with its metadata in order, so that equal files have equal bytes."""
+    size = int.from_bytes(content[:8], "little")
+    header = json.loads(content[8 : 8 + size])
+    if "__metadata__" in header:
+        header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+    text = json.dumps(header, ensure_ascii=False, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)
+    return len(text).to_bytes(8, "little") + text + content[8 + size :]
+
+
 def check_tensors(
     path: Path, tensors: Mapping[str, np.ndarray], metadata: Mapping[str, str]
 ) -> None:

@@ -33,6 +33,7 @@ def replace_bytes(path: Path, content: bytes, durable: bool = True) -> None:
         StoreError: if the disk refuses (full, read-only, gone).
     """
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(6)}.tmp")
+    new_folder = not path.parent.exists()
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with temporary.open("wb") as file:
@@ -46,6 +47,8 @@ def replace_bytes(path: Path, content: bytes, durable: bool = True) -> None:
     except OSError as error:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
+            if new_folder:
+                path.parent.rmdir()
         raise StoreError(
             f"'{path}' cannot be written ({error.strerror or error}); free some space or "
             "give another --runs-dir, then resume."

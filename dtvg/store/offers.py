@@ -19,6 +19,7 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
+from dtvg.plain_text import load_json
 from dtvg.store.files import replace_bytes, replace_json
 from dtvg.store.layout import ExperimentDir
 
@@ -139,6 +140,6 @@ def _read(path: Path) -> tuple[Arrays, object] | None:
     try:
         with safe_open(path, "numpy") as file:
             arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-            return arrays, json.loads((file.metadata() or {}).get("dtvg", "null"))
+            return arrays, load_json((file.metadata() or {}).get("dtvg", "null"))
     except (OSError, SafetensorError, ValueError):
         return None

@@ -141,7 +141,7 @@ class RunWriter:
         if self.run_id:
             text[PROMPTS_OF] = self.run_id
         text[digests.KEY] = digests.of_tensors(arrays, digests.of_metadata(text))
-        content = safetensors_bytes(arrays, metadata=text)
+        content = digests.ordered(safetensors_bytes(arrays, metadata=text))
         replace_bytes(self.run.prompts_dir / f"{which}.safetensors", content)
 
     def finish(self, result: RunResult) -> None:

@@ -6,7 +6,6 @@ the file's own metadata (`ClassLabel`). docs/tasks.md "Files as people have them
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Sequence
 
@@ -14,6 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from dtvg.errors import DataError
+from dtvg.plain_text import load_json
 from dtvg.tasks.contents import LIMIT
 
 
@@ -69,7 +69,7 @@ def _member(values: pa.ChunkedArray, name: str) -> pa.ChunkedArray | None:
 def class_names(table: pa.Table, column: str) -> tuple[str, ...]:
     """Return the names of a column's classes as the file's metadata (`ClassLabel`) gives them."""
     try:
-        facts = json.loads((table.schema.metadata or {})[b"huggingface"])
+        facts = load_json((table.schema.metadata or {})[b"huggingface"])
         feature = facts["info"]["features"][column]
         names = feature["names"] if feature["_type"] == "ClassLabel" else ()
         return tuple(str(name) for name in names)

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import IO
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from dtvg.errors import DataError
@@ -63,7 +64,7 @@ def _check_table(path: Path, limits: Limits) -> None:
     rows = size = 0
     try:
         for batch in _batches(path, limits):
-            rows, size = rows + batch.num_rows, size + batch.nbytes
+            rows, size = rows + batch.num_rows, size + sum(map(_unpacked, batch.columns))
             if rows > limits.rows:
                 raise _too_much(path, "rows", f"{limits.rows:,}")
             if size > limits.unpacked:
@@ -72,6 +73,15 @@ def _check_table(path: Path, limits: Limits) -> None:
         raise _too_much(path, "unpacked bytes", _mib(limits.unpacked)) from None
     except (pa.ArrowException, OSError, ValueError):
         return  # who reads the file says what is wrong with it
+
+
+def _unpacked(column: pa.Array) -> int:
+    """Return the bytes of a column; cells that name one long text count as often as they do."""
+    kind = column.type
+    if pa.types.is_dictionary(kind) and pa.types.is_string(kind.value_type):
+        lengths = pc.binary_length(column.dictionary).cast(pa.int64())
+        return int(pc.sum(lengths.take(column.indices)).as_py() or 0)
+    return int(column.nbytes)
 
 
 def _batches(path: Path, limits: Limits) -> Iterator[pa.RecordBatch]:

@@ -27,7 +27,7 @@ from pydantic import (
     field_validator,
 )
 
-from dtvg import paths
+from dtvg import paths, plain_text
 from dtvg.errors import ConfigError, unknown
 from dtvg.names import is_name, rule_for
 from dtvg.tasks.converter import (
@@ -254,7 +254,7 @@ def parse_description(text: str, path: Path) -> TaskSpec:
         ConfigError: with one sentence per problem.
     """
     try:
-        values = yaml.safe_load(text)
+        values = plain_text.load_yaml(text)
     except yaml.YAMLError as error:
         raise ConfigError(
             f"'{path}' is not valid YAML: {' '.join(str(error).split())[:300]}."

@@ -7,13 +7,13 @@ them".
 from __future__ import annotations
 
 import glob
-import json
 import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
 
 from dtvg.errors import DataError, nearest
+from dtvg.plain_text import load_json
 from dtvg.tasks.contents import PACKED
 
 TEXTS = (".csv", ".jsonl", ".tsv", ".ndjson", ".json")
@@ -88,7 +88,7 @@ def saved(folder: Path) -> list[Path]:
     if not state.is_file():
         return []
     try:
-        names = [str(one["filename"]) for one in json.loads(state.read_text())["_data_files"]]
+        names = [str(one["filename"]) for one in load_json(state.read_text())["_data_files"]]
     except (OSError, ValueError, KeyError, TypeError):
         raise DataError(f"'{state}' does not list the data set's files; save it again.") from None
     files = [folder / Path(name).name for name in names]

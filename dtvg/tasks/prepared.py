@@ -27,6 +27,7 @@ import pyarrow as pa
 
 from dtvg import paths
 from dtvg.errors import DataError
+from dtvg.plain_text import load_json
 from dtvg.tasks.spec import Example, TaskSpec
 
 log = logging.getLogger(__name__)
@@ -249,7 +250,7 @@ def keep_entry(place: Path, write: Callable[[Path], None], facts: dict[str, Any]
 def look(place: Path) -> dict[str, Any] | None:
     """Return an entry's facts; None where there is none, or a damaged one (then removed)."""
     try:
-        manifest = json.loads((place / MANIFEST).read_text(encoding="utf-8"))
+        manifest = load_json((place / MANIFEST).read_text(encoding="utf-8"))
         for name, expected in manifest["files"].items():
             if checksum(place / name) != expected:
                 raise ValueError(f"'{name}' is not as it was written")

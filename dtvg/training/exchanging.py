@@ -208,7 +208,7 @@ class Exchange:
     def _keep(self, slot: RunSlot, met: Mapping[str, Met], waited: Mapping[str, float]) -> None:
         """Keep what is about to be taken."""
         arrays = {
-            f"{target}/{name}": np.ascontiguousarray(array)
+            f"{target}/{name}": np.asarray(array, order="C")  # a number stays one, without axes
             for target, one in met.items()
             for name, array in (one.offer or {}).items()
         }

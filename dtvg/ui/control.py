@@ -36,6 +36,11 @@ def _is_trained(experiment: Experiment) -> bool:
     return launcher.may_be_working(ExperimentDir(experiment.path))
 
 
+def is_asked_for(experiment: Experiment) -> bool:
+    """Whether a process of this machine is at an experiment, maybe still loading."""
+    return launcher.is_working(ExperimentDir(experiment.path))
+
+
 def started(name: str) -> None:
     """Note that a process was started for an experiment just now."""
     st.session_state[f"started-{name}"] = time.time()

@@ -5,7 +5,7 @@ Everything chosen stands in the address; a named view is the same, kept in `view
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Literal
 
@@ -48,7 +48,12 @@ def pick_runs() -> tuple[Run, ...]:
     st.session_state.setdefault("overlay-experiments", first)
     kept = [n for n in st.session_state["overlay-experiments"] if n in paths]
     st.session_state["overlay-experiments"] = list(dict.fromkeys([*kept, *known])) or first
-    chosen = st.multiselect("Experiments", list(paths), key="overlay-experiments")
+    chosen = st.multiselect(
+        "Experiments",
+        list(paths),
+        key="overlay-experiments",
+        format_func=lambda n: f"{n} (recorded example)" if cache.is_example(paths[n]) else n,
+    )
     opened = [e for e in (cache.open_named(name) for name in chosen) if e is not None]
     there = {f"{e.name}/{r.name}": r for e in opened for r in e.runs if r.problem is None}
     gone = [key for key in wanted if key not in there and key.partition("/")[0] in chosen]
@@ -57,7 +62,8 @@ def pick_runs() -> tuple[Run, ...]:
         st.warning(
             f"No longer there, so not shown: {', '.join(gone[:5])}.", icon=":material/search_off:"
         )
-    names = _multiselect("Runs", list(there), "runs", _first(there), most=MOST)
+    show_name = (lambda key: there[key].name) if len(opened) == 1 else str
+    names = _multiselect("Runs", list(there), "runs", _first(there), MOST, show_name)
     return tuple(there[name] for name in names)
 
 
@@ -83,7 +89,12 @@ def _first(there: Mapping[str, Run]) -> list[str]:
 
 
 def _multiselect(
-    label: str, options: list[str], key: str, default: Sequence[str], most: int | None = None
+    label: str,
+    options: list[str],
+    key: str,
+    default: Sequence[str],
+    most: int | None = None,
+    show_name: Callable[[str], str] = str,
 ) -> list[str]:
     """Draw a choice of several that stands in the address."""
     address.recall(key, address.several(options), [d for d in default if d in options])
@@ -92,7 +103,7 @@ def _multiselect(
         options,
         key=key,
         max_selections=most,
-        format_func=title_of if key == "panels" else str,
+        format_func=show_name,
     )
     address.keep_several(key, chosen, default if key == "panels" else None)
     return list(chosen)
@@ -103,7 +114,8 @@ def choose_view(chosen: Sequence[Run]) -> View:
     names = list(names_of(chosen))
     keys = dict(zip(names, (f"{run.experiment}/{run.name}" for run in chosen), strict=True))
     off = _off(names, keys)
-    panels = _multiselect("Panels", quantities_of(chosen), "panels", FIRST_PANELS)
+    every = quantities_of(chosen)
+    panels = _multiselect("Panels", every, "panels", FIRST_PANELS, show_name=title_of)
     left, middle, right, last = st.columns([2, 1, 1, 2], vertical_alignment="bottom")
     with left:
         shown = {NO_BASELINE: NO_BASELINE, **{keys[name]: name for name in names}}
@@ -183,6 +195,7 @@ def _log_panels(panels: list[str]) -> list[str]:
 def draw(chosen: Sequence[Run], view: View) -> None:
     """Draw the panels, two side by side; all share their horizontal range."""
     names = names_of(chosen)
+    methods = {f"{run.experiment}/{run.name}": run.method for run in chosen}
     shown = tuple(r for r in chosen if f"{r.experiment}/{r.name}" not in view.hidden)
     if not view.panels:
         st.info("Choose at least one panel.")
@@ -193,10 +206,12 @@ def draw(chosen: Sequence[Run], view: View) -> None:
     columns = st.columns(min(2, len(view.panels)))
     for place, panel in enumerate(view.panels):
         with columns[place % len(columns)]:
-            _panel(shown, list(names), view, panel)
+            _panel(shown, list(names), list(methods.values()), view, panel)
 
 
-def _panel(shown: tuple[Run, ...], names: list[str], view: View, panel: Panel) -> None:
+def _panel(
+    shown: tuple[Run, ...], names: list[str], methods: list[str], view: View, panel: Panel
+) -> None:
     base = _name_of(view.baseline, shown, names)
     of_base = [r for r in _pinned(view) if r not in shown]
     smooth = view.smooth if panel.quantity in STEP_QUANTITIES else 0.0
@@ -210,7 +225,7 @@ def _panel(shown: tuple[Run, ...], names: list[str], view: View, panel: Panel) -
     targets = {run.target for run in shown}
     lines = cache.reference(shown[0]) if panel.quantity == "score" and len(targets) == 1 else []
     key = f"overlay-{panel.quantity}-{panel.log}-{view.x}-{view.log_x}-{base}"
-    figure = overlay_figure(made, names, is_dark(), base, (view.log_x, panel.log), lines)
+    figure = overlay_figure(made, names, is_dark(), base, (view.log_x, panel.log), lines, methods)
     st.header(title_of(panel.quantity).capitalize(), anchor=False)
     show.figure(
         figure,

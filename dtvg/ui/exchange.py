@@ -28,7 +28,8 @@ def export(experiment: Experiment) -> None:
     st.header("The whole experiment", anchor=False)
     st.caption(
         "One .zip file with everything that was recorded, half-trained runs too, and the SHA-256 "
-        "of every file. It can be imported on this page, or with `dtvg runs import FILE.zip`."
+        "of every file; tasks of your own travel with it. It can be imported on this page, or with "
+        "`dtvg runs import FILE.zip`."
     )
     if st.button("Pack the experiment", icon=":material/inventory_2:", key="pack"):
         try:
@@ -97,12 +98,15 @@ def bring() -> None:
             path = Path(place) / "experiment.zip"
             path.write_bytes(file.getvalue())
             with people.acting("import experiment", what=name.strip() or file.name):
-                made = experiments.bring(path, paths.runs(), name.strip() or None)
+                said = []
+                made = experiments.bring(path, paths.runs(), name.strip() or None, said.append)
     except DtvgError as error:
-        said = str(error).replace("experiment.zip", file.name).replace("--name", "New name")
-        st.error(said, icon=":material/error:")
+        told = str(error).replace("experiment.zip", file.name).replace("--name", "New name")
+        st.error(told, icon=":material/error:")
         return
     st.success(
         f"'{made.name}' was imported; every file is as its SHA-256 says.", icon=":material/check:"
     )
+    for sentence in said:
+        st.info(sentence, icon=":material/dataset:")
     link("compare", "Open it on Compare", experiment=made.name)

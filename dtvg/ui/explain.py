@@ -66,12 +66,12 @@ def _table(run: Run, left_out: tuple[str, ...], shared: dict[str, Any], chosen: 
     """Show every rule in a row: how often it would have agreed, and what it took."""
     table, notes = cache.rules(run, left_out, tuple(shared.items()))
     st.dataframe(
-        table,
+        table.assign(**{"same group": 100 * table["same group"]}),
         hide_index=True,
         key=f"rules-{run.experiment}-{run.name}",
         column_config={
             "same group": st.column_config.ProgressColumn(
-                format="percent", min_value=0.0, max_value=1.0, help="Share of the steps."
+                format="%.0f %%", min_value=0, max_value=100, help="Share of the steps."
             ),
             "overlap": st.column_config.NumberColumn(format="%.2f", help="Mean Jaccard."),
             "mean size": st.column_config.NumberColumn(format="%.2f"),

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+from urllib.parse import urlencode
+
+import pandas as pd
 import streamlit as st
 
 from dtvg import paths
@@ -33,25 +37,34 @@ def draw(info: FleetInfo) -> None:
         return
     if not info.drivers.empty:
         st.header("Experiments", anchor=False)
-        st.dataframe(
-            info.drivers, hide_index=True, column_config={"used": PERCENT}, key="fleet-drivers"
-        )
+        drivers = info.drivers.dropna(axis=1, how="all")  # nobody has measured slots yet
+        _table(drivers, "fleet-drivers", {"used": PERCENT})
+    if not info.working.empty:
         st.header("Training", anchor=False)
-        st.dataframe(
-            info.working,
-            hide_index=True,
-            column_config={"done": PERCENT, "sign": SECONDS},
-            key="fleet-working",
-        )
+        _table(info.working, "fleet-working", {"done": PERCENT, "sign": SECONDS})
     if not info.waiting.empty:
         st.header("Waiting", anchor=False)
-        st.dataframe(info.waiting, hide_index=True, key="fleet-waiting")
+        _table(info.waiting, "fleet-waiting", {})
     if not info.machines.empty:
         st.header("Machines", anchor=False)
         st.dataframe(info.machines, hide_index=True, key="fleet-machines")
     if not info.ended.empty:
         st.header("Did not end well", anchor=False)
-        st.dataframe(info.ended, hide_index=True, key="fleet-ended")
+        _table(info.ended, "fleet-ended", {})
+
+
+def _table(table: pd.DataFrame, key: str, columns: dict[str, Any]) -> None:
+    """Show a table whose experiments are links to their live page."""
+    there = [f"live?{urlencode({'experiment': name})}" for name in table["experiment"]]
+    name = st.column_config.LinkColumn(
+        display_text=r"[?&]experiment=([^&]*)", help="Opens Live in a new tab.", pinned=True
+    )
+    st.dataframe(
+        table.assign(experiment=there),
+        hide_index=True,
+        column_config={"experiment": name, **columns},
+        key=key,
+    )
 
 
 def cohort_panel(info: FleetInfo) -> None:

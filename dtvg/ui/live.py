@@ -169,8 +169,25 @@ def draw(experiment: Experiment, name: str, view: View, together: tuple[Run, ...
     if run.state is RunState.WAITING and not run.step:
         st.info(_waits_for(experiment), icon=":material/hourglass_top:")
         return
+    if not run.step and run.state in (RunState.LOST, RunState.FAILED):
+        return  # it has no curve, and has been complained of
+    if _starts_again(experiment, run):
+        st.info(STARTS_AGAIN.format(step=run.step), icon=":material/hourglass_top:")
     shown = together[:MOST_CURVES] if run.role != "transfer" and len(together) > 1 else (run,)
     _charts(experiment, run, view, shown)
+
+
+STARTS_AGAIN = (
+    "Its process is starting again: it loads the backbone and the data, which takes up to a "
+    "minute, and goes on after step {step:,}."
+)
+
+
+def _starts_again(experiment: Experiment, run: Run) -> bool:
+    """Whether a stopped run waits for its new process to have loaded everything."""
+    at_rest = run.state.resumable and run.step and run.result is None
+    training = any(one.state in TRAINING for one in experiment.runs)
+    return bool(at_rest and not training and control.is_asked_for(experiment))
 
 
 def _waits_for(experiment: Experiment) -> str:

@@ -187,6 +187,9 @@ def events(info: AboutInfo) -> None:
         st.caption("Nothing was noted yet.")
         return
     table = info.events.rename(columns={"detail": "what happened"})
+    table = table.assign(
+        kind=table["kind"].str.replace("_", " "), seconds=table["seconds"].round(1)
+    )
     columns = ["step", "kind", "what happened", "seconds"]
     show.numbers(table[columns], f"{info.run.name}-events", f"run-events-{info.run.name}")
 

@@ -6,7 +6,7 @@ address, unless it is the newest.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -134,7 +134,7 @@ def _decision(run: Run, step: int, dark: bool, order: tuple[str, ...], key: str)
         mark = ":green-badge[in the group]" if row["member"] else ":gray-badge[left out]"
         if row["by_hand"]:
             mark = f":orange-badge[{row['by_hand']} by hand] {mark}"
-        st.markdown(f"{row['rank']}. **{row['source']}** {mark}  {row['why']}")
+        st.markdown(f"{row['rank']}. **{row['source']}** {mark}  {_reason(row)}")
     stem = f"{run.name}-step{info.step}"
     drawn = cache.drawer((*cache.stamp(run, *cache.EVERY_TABLE), step, dark, order))
     left, right = st.columns(2)
@@ -148,6 +148,14 @@ def _decision(run: Run, step: int, dark: bool, order: tuple[str, ...], key: str)
     with right:
         _path(run, info.step, drawn, dark, order, key)
     show.notes(info.notes)
+
+
+def _reason(row: Mapping[Hashable, Any]) -> str:
+    """Return why a source is in or out, without its name and state, which stand before it."""
+    why = str(row["why"])
+    for state in ("is in", "is out"):
+        why = why.removeprefix(f"{row['source']} {state}: ")
+    return f"{why[:1].upper()}{why[1:]}"
 
 
 def _ranking(

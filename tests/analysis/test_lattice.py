@@ -73,3 +73,11 @@ def test_with_many_sources_only_visited_and_trained_subsets_are_drawn(
 def test_a_target_without_sources_has_a_figure_that_says_so() -> None:
     figure = lattice_figure(lattice_info([], "lake"))
     assert "no sources" in figure.layout.annotations[0].text
+
+
+def test_with_many_sources_and_nothing_trained_yet_there_are_no_nodes(groups: GroupInfo) -> None:
+    names = tuple(f"s{i}" for i in range(8))
+    none = replace(groups, sources=names, member=np.zeros((0, 8), bool), steps=np.arange(0))
+    info = lattice_info([], "lake", none)
+    assert info.nodes.empty and list(info.nodes)[:4] == ["key", "subset", "size", "place"]
+    assert lattice_figure(info) is not None

@@ -71,7 +71,8 @@ def test_who_joined_and_left_how_surely_and_what_followed(told: Experiment) -> N
     info = story_info(run)
     assert info.lead_of == CONSISTENCY
     assert info.sentence == (
-        "In the group: a always, b 30 % of steps, c never, decided by a lead below 0.01 in 0 %."
+        "In the group: a always, b 30 % of steps, c never, "
+        "decided by a lead below 0.01 in 0 % of steps."
     )
     first, second = info.moments.to_dict("records")
     assert (first["step"], first["joined"], first["group"]) == (JOINS, "b", "a + b")

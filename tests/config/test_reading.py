@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from dtvg import plain_text
 from dtvg.config import (
     DeviceConfig,
     RunConfig,
@@ -21,6 +22,7 @@ from dtvg.config.presets import clone
 from dtvg.errors import ConfigError
 from dtvg.names import check_name
 from dtvg.store.layout import create_experiment, load_experiment
+from dtvg.tasks.own import parse_description
 
 ROOT = Path(__file__).resolve().parents[2]
 BASE = {"sources": ["sst2", "mnli"], "targets": ["rte"], "methods": ["none", "single", "dtvg"]}
@@ -210,3 +212,42 @@ def test_nobody_else_turns_pydantics_errors_into_words_or_walks_dotted_keys() ->
             if isinstance(node, ast.Attribute) and node.attr == "errors":  # what pydantic found
                 found.add(path.relative_to(ROOT).as_posix())
     assert found == allowed
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("seeds: [0]\noptim: {steps: 3, steps: 4}\n", "'steps' occurs twice"),
+        ("notes: a\nnotes: b\n", "'notes' occurs twice"),
+        ('notes: "\\ud800"\n', "lone surrogate"),
+        ("notes: " + "x" * (plain_text.MOST_CHARACTERS + 1), "more than 4,194,304 characters"),
+        ("notes: " + "x" * 100_001, "at most 100000 characters"),
+    ],
+    ids=lambda value: value[:20],
+)
+def test_what_yaml_would_pass_over_is_refused(tmp_path: Path, text: str, words: str) -> None:
+    file = tmp_path / "x.yaml"
+    file.write_text(f"targets: [rte]\nmethods: [none]\n{text}")
+    with pytest.raises(ConfigError, match=words) as refused:
+        load_config(file)
+    assert len(str(refused.value)) < 2000
+    if "twice" in words:
+        with pytest.raises(ConfigError, match=words):
+            parse_description(text, file)
+
+
+def test_merged_mappings_and_pairs_of_surrogates_are_read_as_yaml_means_them() -> None:
+    assert plain_text.load_yaml("a: &a {b: 1}\nc: {<<: *a, b: 2}")["c"] == {"b": 2}
+    assert plain_text.load_yaml('"\\ud83d\\ude00"') == "\U0001f600"
+
+
+@pytest.mark.parametrize("given", ["9" * 100_000, "many words " * 10_000], ids=["digits", "words"])
+def test_a_sentence_does_not_repeat_all_of_what_was_given(given: str) -> None:
+    with pytest.raises(ConfigError) as refused:
+        build_config({**BASE, "optim": {"steps": given}, "methods": ["x" * 100_000]})
+    assert len(str(refused.value)) < 4000
+
+
+def test_label_words_that_nobody_uses_are_noted() -> None:
+    notes = check({**BASE, "data": {"label_words": {"spot": ["a", "b"]}}}).notes
+    assert [n.place for n in notes] == [("data", "label_words", "spot")]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import pickle
+import warnings
 import zipfile
 from dataclasses import replace
 
@@ -159,6 +160,28 @@ def test_a_file_that_carries_code_is_refused_unread(write, bank, tmp_path, capsy
     with pytest.raises(StoreError, match="refused|not a file written by torch"):
         import_prompt(Import(tmp_path / "bad.pt", "mnli", backbone="tiny"), bank, read_pickled)
     assert "code ran" not in capsys.readouterr().out and bank.list() == []
+
+
+def _quantized() -> torch.Tensor:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return torch.quantize_per_tensor(torch.zeros(4, 8), 0.1, 0, torch.qint8)
+
+
+@pytest.mark.parametrize(
+    "make", [_quantized, lambda: torch.zeros(1).expand(10**6, 10**6)], ids=["quantized", "repeated"]
+)
+def test_a_tensor_that_is_not_plain_numbers_is_one_sentence(make, bank, tmp_path) -> None:
+    torch.save(make(), tmp_path / "bad.pt")
+    with pytest.raises(StoreError, match="not plain numbers"):
+        import_prompt(Import(tmp_path / "bad.pt", "mnli", backbone="tiny"), bank, read_pickled)
+
+
+@pytest.mark.parametrize("shape", [(0, 8), (4, 0)])
+def test_a_prompt_of_nothing_is_refused(shape, bank, tmp_path) -> None:
+    torch.save(torch.zeros(shape), tmp_path / "empty.pt")
+    with pytest.raises(StoreError, match="nothing was imported"):
+        import_prompt(Import(tmp_path / "empty.pt", "mnli", backbone="tiny"), bank, read_pickled)
 
 
 def _config(tmp_path, **changes):

@@ -11,12 +11,15 @@ from pathlib import Path
 import pytest
 
 from dtvg import paths
+from dtvg.config import build_config
 from dtvg.errors import ConfigError, DtvgError, StoreError
-from dtvg.exchange import archives
+from dtvg.exchange import archives, own_tasks
 from dtvg.exchange.experiments import MANIFEST, bring, pack
-from dtvg.store.layout import ExperimentDir
+from dtvg.store.layout import ExperimentDir, create_experiment
 from dtvg.store.reader import open_experiment
 from dtvg.store.verify import verify_run
+from dtvg.tasks.catalogue import find_task
+from dtvg.testing.tiny_run import tiny_config
 
 NAME = "yelp-recorded"
 
@@ -129,3 +132,56 @@ def test_links_and_cut_off_files_are_refused(packed: Path, own_home: Path, tmp_p
     with pytest.raises(DtvgError):
         bring(cut, own_home / "runs", "cut")
     assert not (own_home / "runs" / "cut").exists()
+
+
+ROWS = "text,kind\nfine food,good\ncold soup,bad\n"
+TASK = """files: {{train: {data}}}
+text: '{{text}}'
+label: kind
+labels: [bad, good]
+metrics: [accuracy]
+"""
+
+
+def _with_task(home: Path, data: Path) -> ExperimentDir:
+    """An experiment on a task of one's own, whose data lie elsewhere."""
+    data.write_text(ROWS)
+    (home / "tasks").mkdir(parents=True, exist_ok=True)
+    (home / "tasks" / "meals.yaml").write_text(TASK.format(data=data))
+    config = build_config(tiny_config(home / "parts", name="mine", targets=["meals"]))
+    return create_experiment(config, home / "runs")
+
+
+def test_tasks_of_ones_own_travel_and_replace_none(
+    own_home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = _with_task(own_home, tmp_path / "rows.csv")
+    assert pack(made, tmp_path / "mine.zip").tasks == ("meals",)
+    said: list[str] = []
+    bring(tmp_path / "mine.zip", own_home / "runs", "back", said.append)
+    assert not said, "here it is the same task"
+
+    monkeypatch.setenv("DTVG_HOME", str(tmp_path / "other"))
+    (tmp_path / "rows.csv").unlink()
+    there = bring(tmp_path / "mine.zip", tmp_path / "other" / "runs", None, said.append)
+    assert said == ["Tasks that came with it: meals."]
+    assert not (there.path / "tasks").exists()
+    ((_, place),) = find_task("meals").files
+    assert Path(place) == tmp_path / "other" / "tasks" / "meals" / "rows.csv"
+    assert Path(place).read_text() == ROWS
+
+    Path(place).write_text(ROWS + "no,bad\n")
+    bring(tmp_path / "mine.zip", tmp_path / "other" / "runs", "twice", said.append)
+    assert said[1].startswith("You have another task 'meals', which was kept")
+
+
+def test_a_task_that_comes_in_reads_no_file_of_this_machine(own_home: Path, tmp_path: Path) -> None:
+    secret = tmp_path / "secret.csv"
+    secret.write_text(ROWS)
+    for at, data in enumerate((secret, "../../secret.csv", "$HOME/secret.csv")):
+        place = tmp_path / f"staged{at}" / "tasks" / "spy"
+        place.mkdir(parents=True)
+        (place / "spy.yaml").write_text(TASK.format(data=data))
+        (said,) = own_tasks.settle(place.parent.parent)
+        assert said == "Task 'spy' was left out: its description reads 'secret.csv' elsewhere."
+        assert not (own_home / "tasks" / "spy").exists()

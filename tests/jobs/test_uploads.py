@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pyarrow as pa
@@ -20,11 +21,11 @@ LABELS = ("good", "b\u00e4d")
 ROWS = "a,b\n" + "".join(f"text {i},{LABELS[i % 2]}\n" for i in range(60))
 
 
-def _bomb(path: Path) -> None:
+def _bomb(path: Path, as_dictionary: bool = False) -> None:
     """A small file of many rows that name one long cell."""
     cells = pa.array(["x" * (1 << 20)])
     column = pa.DictionaryArray.from_arrays(pa.array([0] * 20_000, pa.int32()), cells)
-    pq.write_table(pa.table({"a": column}), path, compression="zstd", store_schema=False)
+    pq.write_table(pa.table({"a": column}), path, compression="zstd", store_schema=as_dictionary)
     assert path.stat().st_size < 10_000
 
 
@@ -46,6 +47,7 @@ def _long(path: Path) -> None:
 
 TOO_MUCH = {
     "m.parquet": (_bomb, "unpacked bytes"),
+    "d.parquet": (partial(_bomb, as_dictionary=True), "unpacked bytes"),
     "n.parquet": (_long, "rows"),
     "m.csv": (_wide, "columns"),
     "n.csv": (_unclosed, "in one line"),

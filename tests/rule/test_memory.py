@@ -59,8 +59,14 @@ def one_by_one(grams: np.ndarray, **choice) -> np.ndarray:
 
 @pytest.mark.parametrize("choice", MEMORIES, ids=str)
 @pytest.mark.parametrize("whole", [False, True], ids=["real", "ties"])
-def test_the_scan_over_a_log_equals_walking_through_it(choice: dict, whole: bool) -> None:
-    for seed in range(5):
+@pytest.mark.parametrize(
+    "seeds",
+    [pytest.param([0], id="one"), pytest.param([1, 2, 3, 4], id="more", marks=pytest.mark.slow)],
+)
+def test_the_scan_over_a_log_equals_walking_through_it(
+    choice: dict, whole: bool, seeds: list[int]
+) -> None:
+    for seed in seeds:
         grams = walk_of_grams(seed, steps=150, whole=whole)
         made = decide_steps(grams, np.arange(1, 151), **choice)
         expected = one_by_one(grams, **choice)

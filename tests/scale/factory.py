@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import signal
+import subprocess
+import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, BinaryIO
+
+import pytest
 
 from dtvg.config import ExperimentConfig, build_config
 from dtvg.store import reader
@@ -68,3 +74,42 @@ def once_committed(
 def kill(pid: int) -> None:
     """End a process at once."""
     os.kill(pid, signal.SIGKILL)
+
+
+def start_workers_by_fork(patch: pytest.MonkeyPatch) -> None:
+    """Let local workers be forks of a server that has torch and transformers loaded.
+
+    They are processes that can be killed as any; only the seconds of loading are shared.
+    """
+    from dtvg.scale import local
+
+    forks = multiprocessing.get_context("forkserver")
+    forks.set_forkserver_preload(
+        ["dtvg.training.procedures", "transformers.models.t5.modeling_t5", __name__]
+    )
+
+    def start(command: Sequence[str], *, stdout: BinaryIO, env: Mapping[str, str], **_: Any) -> Any:
+        process = forks.Process(target=_work, args=(command[4:], dict(env), stdout.name))
+        process.start()
+        started = SimpleNamespace(pid=process.pid, returncode=None)
+
+        def poll() -> int | None:
+            started.returncode = process.exitcode
+            return process.exitcode
+
+        started.poll = poll
+        return started
+
+    names = {name: getattr(subprocess, name) for name in ("DEVNULL", "STDOUT")}
+    patch.setattr(local, "subprocess", SimpleNamespace(Popen=start, **names))
+
+
+def _work(arguments: Sequence[str], environment: Mapping[str, str], log: str) -> None:
+    """Do what `python -m dtvg …` does, in a fork."""
+    from dtvg.cli import main
+
+    os.setsid()
+    os.environ.update(environment)
+    with open(log, "a", encoding="utf-8") as output:
+        sys.stdout = sys.stderr = output
+        sys.exit(main(list(arguments)))

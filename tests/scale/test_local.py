@@ -26,14 +26,19 @@ from dtvg.store.lease import hold
 from dtvg.store.reader import open_run, read_prompts, read_table
 from dtvg.store.status import read_status
 from dtvg.training.procedures import run_experiment
-from tests.scale.factory import config, histories, kill, once_committed
+from tests.scale.factory import config, histories, kill, once_committed, start_workers_by_fork
 
 LOCAL = ScaleConfig(on="local", slots=2)
 DOUBLE = {"name": "cpu", "threads": 1, "precision": "float64"}
 
 
-@pytest.mark.slow
-def test_two_local_workers_and_a_killed_one_make_the_numbers_of_one_process(tmp_path: Path) -> None:
+@pytest.mark.parametrize("start", ["by fork", pytest.param("anew", marks=pytest.mark.slow)])
+def test_two_local_workers_and_a_killed_one_make_the_numbers_of_one_process(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, start: str
+) -> None:
+    """Forks save loading torch five times; the slow form starts each worker as users do."""
+    if start == "by fork":
+        start_workers_by_fork(monkeypatch)
     made = config(tmp_path)
     alone = lay_out(made, tmp_path / "alone")
     run_experiment(alone, bank=PromptBank(tmp_path / "bank-alone"))

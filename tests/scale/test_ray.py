@@ -36,6 +36,8 @@ def cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     """A cluster whose first node trains nothing; tests add those that do."""
     monkeypatch.setenv("RAY_worker_niceness", "0")
     monkeypatch.setenv("RAY_health_check_initial_delay_ms", "1000")
+    # nodes are added from threads too, where no signal handler can be set
+    monkeypatch.setattr("ray._private.utils.set_sigterm_handler", lambda handler: None)
     made = cluster_utils.Cluster(
         initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False}
     )
@@ -72,16 +74,18 @@ def test_a_node_killed_and_one_added_in_mid_run_change_no_number(
     first = cluster.add_node(num_cpus=1)
     cluster.add_node(num_cpus=1)
     experiment = lay_out(made, tmp_path / "runs")
+    added = []
 
     def lose(pid: int) -> None:
         cluster.remove_node(first, allow_graceful=False)
-        cluster.add_node(num_cpus=1)
+        added.append(cluster.add_node(num_cpus=1))
 
     losing = once_committed(experiment, "transfer-000", lose)
     scheduler = driver.drive(
         experiment, ScaleConfig(on=cluster.address), bank=PromptBank(tmp_path / "bank")
     )
-    losing.join(1)
+    losing.join(60)
+    assert added
     assert {ended.kind for ended in scheduler.over.values()} == {"done"}
     assert sum(known.jobs for known in scheduler.attempts.values()) >= 5
     assert histories(experiment.path) == histories(alone.path)
@@ -121,11 +125,12 @@ def test_a_killed_driver_leaves_its_actors_and_the_next_one_takes_them_over(
     assert {ended.kind for ended in scheduler.over.values()} == {"done"}
 
 
-@pytest.mark.slow  # Ray tries for minutes
 def test_an_address_at_which_nobody_answers_is_refused(tmp_path: Path) -> None:
     experiment = lay_out(config(tmp_path), tmp_path / "runs")
-    with pytest.raises(ConfigError, match="No Ray cluster answers at '127.0.0.1:1'"):
-        driver.drive(experiment, ScaleConfig(on="127.0.0.1:1"))
+    for address in ("127.0.0.1:1", "ray://127.0.0.1:1", "no-such-host.invalid:6379"):
+        with pytest.raises(ConfigError, match=f"No Ray cluster answers at '{address}'"):
+            driver.drive(experiment, ScaleConfig(on=address))
+    assert not ray.is_initialized()
 
 
 @pytest.mark.slow

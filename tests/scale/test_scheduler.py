@@ -9,7 +9,7 @@ import pytest
 from dtvg.errors import JobError
 from dtvg.scale.executor import Ended, Job
 from dtvg.scale.scheduler import REFUSALS, Piece, Scheduler
-from dtvg.scale.simulation import Faults, Simulation, bound, many_pieces, run
+from dtvg.scale.simulation import Faults, Simulation, bound, least_time, many_pieces, run
 
 PAIR = [
     Piece("first", 10.0, ("a", "b"), frozenset()),
@@ -46,6 +46,18 @@ def test_slots_are_used_as_far_as_the_critical_path_allows() -> None:
     made = Simulation(pieces, lengths, nodes=8, slots_each=4, overhead=0.0)
     run(made)
     assert bound(pieces, lengths, 32) / made.now >= 0.95
+
+
+def test_no_schedule_is_faster_than_the_least_time() -> None:
+    lengths = {"first": 100.0, "second": 5.0, "third": 5.0}
+    assert least_time(PAIR, lengths, 3) == 105.0  # the longest path
+    assert least_time(PAIR, lengths, 1) == 110.0  # all the work
+    two = [Piece("a", 1.0, ("a",)), *(Piece(x, 1.0, (x,), frozenset({"a"})) for x in "bcd")]
+    assert least_time(two, dict.fromkeys("abcd", 10.0), 2) == 25.0  # one slot idles at first
+    pieces, lengths = many_pieces(600, 60, seed=2)
+    made = Simulation(pieces, lengths, nodes=2, slots_each=8, overhead=0.0)
+    run(made, look=0.5)
+    assert least_time(pieces, lengths, 16) <= min(made.now, 1.01 * bound(pieces, lengths, 16))
 
 
 def test_a_cohort_starts_as_soon_as_what_it_needs_is_made() -> None:

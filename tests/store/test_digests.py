@@ -10,7 +10,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from safetensors.numpy import load_file, save_file
+from safetensors import safe_open
+from safetensors.numpy import load_file, save, save_file
 
 from dtvg.errors import StoreError
 from dtvg.records import RunResult
@@ -300,3 +301,14 @@ def test_the_digest_of_a_table_survives_its_file_and_knows_every_value(tmp_path:
         assert digests.of_table(to_arrow("events", {**rows, column: value})) != digests.of_table(
             data
         )
+
+
+def test_equal_tensors_and_metadata_are_equal_bytes(tmp_path: Path) -> None:
+    arrays = {"prompt": np.ones((2, 3), np.float32), "a": np.arange(3)}
+    words = {f"é{number}": str(number) for number in range(6)}
+    written = {digests.ordered(save(arrays, metadata=words)) for _ in range(20)}
+    assert len(written) == 1
+    (tmp_path / "x.safetensors").write_bytes(written.pop())
+    with safe_open(tmp_path / "x.safetensors", framework="np") as file:
+        assert file.metadata() == words
+        assert all((file.get_tensor(name) == value).all() for name, value in arrays.items())

@@ -14,7 +14,8 @@ from dtvg.config import load_config
 from dtvg.errors import ConfigError, StoreError
 from dtvg.export import plain_cells
 from dtvg.jobs import queue_files
-from dtvg.store import trash
+from dtvg.plain_text import load_json
+from dtvg.store import audit, trash
 from dtvg.store.files import read_json, replace_json
 from dtvg.store.layout import ExperimentDir, create_experiment
 from dtvg.store.reader import list_runs, open_run
@@ -163,3 +164,17 @@ def test_csv_cells_are_no_formulas() -> None:
     assert plain.columns[0] == "'=a"
     assert plain.iloc[:, 0].tolist() == ["'=HYPERLINK(1)", "'+1 b", "-0.5", "'@x"]
     assert plain["n"].tolist() == [-1.0, 2, 3, 4]
+
+
+@pytest.mark.parametrize("line", ["[" * 100_000, "1" + "0" * 5000, "{half"], ids=len)
+def test_a_foreign_line_of_the_audit_file_is_passed_over(own_home: Path, line: str) -> None:
+    audit.append({"action": "stop"})
+    with audit.path().open("a") as file:
+        file.write(f"{line}\n")
+    assert [entry["action"] for entry in audit.entries()] == ["stop"]
+
+
+@pytest.mark.parametrize("text", ["[" * 100_000, "{}x", "1" + "0" * 5000], ids=len)
+def test_json_of_any_depth_is_one_kind_of_error(text: str) -> None:
+    with pytest.raises(ValueError):
+        load_json(text)

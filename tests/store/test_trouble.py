@@ -79,6 +79,8 @@ def test_a_refused_write_leaves_the_old_file_whole_and_no_other(
     monkeypatch.setattr(os, "fsync", lambda handle: faults.full())
     with pytest.raises(StoreError, match="No space left"):
         replace_bytes(path, b"new and longer")
+    with pytest.raises(StoreError, match="No space left"):
+        replace_bytes(tmp_path / "folder" / "state", b"new")
     assert path.read_bytes() == b"old" and [p.name for p in tmp_path.iterdir()] == ["state"]
 
 

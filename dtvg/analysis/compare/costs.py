@@ -71,7 +71,7 @@ def costs(sheet: Sheet) -> CostInfo:
                 among = sheet.trained.get((row, target), {}).get(seed)
                 of = behind if among is None else among
                 found = pd.DataFrame([taken[r.path] for r in of])
-                total = found.mean() if among is None else found.sum()
+                total = found.mean() if among is None else found.sum(min_count=1)
                 for column in ("peak_mem_gib", "trained_parameters"):
                     total[column] = found[column].max()
                 total["best_step"] = np.mean([taken[r.path]["best_step"] for r in behind])
@@ -165,7 +165,7 @@ def _machines(runs: Sequence[Run]) -> tuple[tuple[str, ...], str]:
         found.setdefault(name)
     note = (
         "Means over the runs of a method, without Stage I. Seconds are the wall-clock time of the "
-        "cohort. The runs of a cohort trained together, so 'seconds_alone' divides that time by "
+        "cohort. The runs of a cohort trained together, so 'seconds alone' divides that time by "
         "their number. Memory is the peak of the process, which all runs of a cohort share."
     )
     if len(found) > 1:

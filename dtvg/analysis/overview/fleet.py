@@ -61,10 +61,14 @@ class FleetInfo:
         """Say it all in one sentence."""
         if self.drivers.empty:
             return "Nothing trains, and nothing waits."
-        hosts = self.working["host"].nunique()
+        cohorts, hosts = len(self.working), self.working["host"].nunique()
+        wait = int(self.drivers["waiting"].sum())
+        waiting = f"{wait} wait{'s' * (wait == 1)}"
+        if not cohorts:
+            return f"No cohort trains yet, {waiting}: the process of an experiment loads first."
         return (
-            f"{len(self.working)} cohorts train on {hosts} machine{'s' * (hosts != 1)}, "
-            f"{int(self.drivers['waiting'].sum())} wait."
+            f"{cohorts} cohort{'s train' if cohorts != 1 else ' trains'} on {hosts} "
+            f"machine{'s' * (hosts != 1)}, {waiting}."
         )
 
 

@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from dtvg.analysis.run.segments import zero_vectors
 from dtvg.errors import DataError
 from dtvg.rule.arrays import consistency_of
 from dtvg.rule.decide import decide
@@ -340,12 +341,9 @@ def _zero_vectors(grouping: Grouping[np.ndarray], sources: tuple[str, ...]) -> t
             "which made this run, the sources then rank as they are listed."
         )
     lost = np.asarray(grouping.candidate) & (np.asarray(grouping.squares) == 0)
-    names = ", ".join(s for s, zero in zip(sources, lost, strict=True) if zero)
+    names = [s for s, zero in zip(sources, lost, strict=True) if zero]
     if names:
-        found.append(
-            f"The vector of {names} is zero: it learned nothing in Stage I. A similarity of 0 is "
-            "at the cut or above, so it is a candidate, but merging it adds nothing."
-        )
+        found.append(zero_vectors(names))
     return tuple(found)
 
 

@@ -18,7 +18,7 @@ import pyarrow as pa
 
 from dtvg.analysis.downsample import MAX_POINTS, bucket_edges, thin_index
 from dtvg.analysis.run import segments
-from dtvg.analysis.run.segments import breaks_of, group_name
+from dtvg.analysis.run.segments import breaks_of, group_name, zero_vectors
 from dtvg.errors import StoreError
 from dtvg.store.holds import Stretch, history, stretches
 from dtvg.store.reader import Run, only_scores, read_grams, read_table
@@ -317,12 +317,9 @@ def _zero_vectors(
     lost = (
         candidate[-1] & (np.diagonal(grams[-1])[1:] == 0) if len(grams) else candidate[-1] & False
     )
-    names = ", ".join(s for s, zero in zip(sources, lost, strict=True) if zero)
+    names = [s for s, zero in zip(sources, lost, strict=True) if zero]
     if names:
-        found.append(
-            f"The vector of {names} is zero: it learned nothing in Stage I. A similarity of 0 is "
-            "at the cut or above, so it is a candidate, but merging it adds nothing."
-        )
+        found.append(zero_vectors(names))
     idle = (columns["similarity"] == 0).all(axis=1) & ~candidate.any(axis=1)
     if idle.any():
         found.append(

@@ -282,3 +282,17 @@ def named(codes: npt.NDArray[np.integer], names: Sequence[str]) -> pd.Categorica
     """Return a categorical column from numbers into `names` (duplicates are not allowed)."""
     index: pd.Index[str] = pd.Index(list(names), dtype=str)
     return pd.Categorical.from_codes(codes, categories=index)
+
+
+def zero_vectors(names: Sequence[str]) -> str:
+    """Say that the vectors of these candidates are zero."""
+    if len(names) == 1:
+        return (
+            f"The vector of {names[0]} is zero: it learned nothing in Stage I. A similarity of 0 "
+            "is at the cut or above, so it is a candidate, but merging it adds nothing."
+        )
+    return (
+        f"The vectors of {', '.join(names[:-1])} and {names[-1]} are zero: they learned nothing in "
+        "Stage I. A similarity of 0 is at the cut or above, so they are candidates, but merging "
+        "them adds nothing."
+    )

@@ -376,7 +376,7 @@ def _sentence(info: GroupInfo, lead_of: str, narrow: float) -> str:
     """Tell the whole run in one sentence."""
     parts = _weights(info) if info.weighs else _shares(info)
     if lead_of == CONSISTENCY and narrow == narrow:
-        parts.append(f"decided by a lead below {NARROW:g} in {_percent(narrow)}")
+        parts.append(f"decided by a lead below {NARROW:g} in {_percent(narrow)} of steps")
     elif lead_of == CUT and narrow == narrow:
         parts.append(f"decided within {NARROW:g} of the cut in {_percent(narrow)}")
     parts += [_hand(held) for held in info.held]

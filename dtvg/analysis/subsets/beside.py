@@ -62,7 +62,8 @@ def beside(run: Run, info: GroupInfo, right: Mapping[str, Subset]) -> Beside:
         info: its groups.
         right: sets of sources by what says that they are right.
     """
-    known = {name: subset for name, subset in right.items() if len(info.steps)}
+    told = {name if subset else f"{name} (none)": subset for name, subset in right.items()}
+    known = told if len(info.steps) else {}
     rows = [row for name, subset in known.items() for row in _agreement(info, name, subset)]
     columns = ["reference", "members", "first", "last", "steps", "overlap"]
     return Beside(marks_of(run), pd.DataFrame(rows, columns=columns), known)

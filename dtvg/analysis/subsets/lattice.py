@@ -148,6 +148,11 @@ def _scored(runs: Sequence[Run], split: str) -> dict[Subset, tuple[float, int, s
     return found
 
 
+NODE_COLUMNS = [
+    "key", "subset", "size", "score", "n_seeds", "basis", "steps", "share", "first", "last", "best",
+]  # fmt: skip
+
+
 def _nodes(
     held: Sequence[Subset],
     sources: Sequence[str],
@@ -183,7 +188,7 @@ def _nodes(
                 "best": subset == top,
             }
         )
-    table = pd.DataFrame(rows)
+    table = pd.DataFrame(rows, columns=NODE_COLUMNS)
     table.insert(3, "place", place.to_numpy(dtype=np.float64))
     return table.astype({"first": "Int64", "last": "Int64"})
 

@@ -7,6 +7,7 @@ from functools import partial
 
 import pandas as pd
 import streamlit as st
+from pandas.api.types import is_numeric_dtype
 
 from dtvg import export
 from dtvg.analysis.compare.info import AVERAGE, CompareInfo, Split
@@ -38,6 +39,8 @@ _forest_figure = cache.once(32)(forest_figure)
 _ranks_figure = cache.once(32)(ranks_figure)
 _profile_figure = cache.once(32)(profile_figure)
 
+SIGNED = ("points", "95 % (corrected)", "g", "over targets (random effects)")
+"""Columns of verdicts that hold numbers with a sign."""
 DRAWN_ALONE = 16
 """Rows up to which single sources are drawn beside the methods."""
 
@@ -284,7 +287,14 @@ def verdicts(choice: Choice, dark: bool) -> None:
     here &= shown.index.isin(_pairs_drawn(info, target).table.index)
     if here.any():
         table = shown[here].drop(columns="target")
-        st.dataframe(table, hide_index=True, key=f"verdict-table-{key}-{target}")
+        for column in table.columns.intersection(SIGNED):
+            table[column] = table[column].str.replace(r"-(?=\d)", "−", regex=True)
+        st.dataframe(
+            table,
+            hide_index=True,
+            key=f"verdict-table-{key}-{target}",
+            column_config={"baseline": st.column_config.TextColumn(width=210, pinned=True)},
+        )
     else:
         st.info(f"No pair of methods has a seed in common on {target} yet.")
     if across:
@@ -356,5 +366,15 @@ def cost(choice: Choice, dark: bool) -> None:
         f"{choice.name}-costs",
     )
     frame = export.shown_frame(info, "costs")
-    st.dataframe(frame, hide_index=True, key=f"cost-table-{choice.name}")
+    few = {c: 1 for c in ("score %", "seconds", "seconds alone")} | {"peak GiB": 2}
+    written = {
+        c: f"{{:,.{few.get(c, 0)}f}}" for c in frame.columns if is_numeric_dtype(frame[c].dtype)
+    }
+    st.dataframe(
+        frame.style.format(written, na_rep="–"),
+        hide_index=True,
+        height="content",
+        key=f"cost-table-{choice.name}",
+        column_config={"method": st.column_config.TextColumn(width=210, pinned=True)},
+    )
     st.caption(costs.note)

@@ -23,7 +23,7 @@ from dtvg.store.reader import Experiment
 from dtvg.ui import address, cache, runs
 from dtvg.ui.overview.filter import TITLES, View
 from dtvg.ui.page import is_dark
-from dtvg.ui.show import counted
+from dtvg.ui.show import counted, percent
 
 T = TypeVar("T")
 PAGE = 50
@@ -78,6 +78,7 @@ def _page(
         on_select="rerun",
         selection_mode="multi-row",
         key=f"runs-{key}",
+        placeholder="",
         height=min(38 + 35 * len(table), 640),
         alt=f"{len(items)} {what}s with their state, progress and scores",
     )
@@ -109,16 +110,20 @@ COLOURS = {
 
 
 def _coloured(table: pd.DataFrame) -> Any:
-    """Return a table whose states are in colour; its values stay as they are."""
-    if "state" not in table.columns or not len(table):
+    """Return a table with states in colour and scores with one digit; its values stay."""
+    if not len(table):
         return table
+    shares = [c for c in table.columns if c.removesuffix(" ±") in _PERCENT]
+    written = table.style.format(percent, subset=shares)
+    if "state" not in table.columns:
+        return written
     inks = {runs.BADGES[s][0]: pair[is_dark()] for s, pair in COLOURS.items()}
 
     def ink(state: object) -> str:
         colour = inks.get(str(state))
         return f"color: {colour}; font-weight: 600" if colour else ""
 
-    return table.style.map(ink, subset=["state"])
+    return written.map(ink, subset=["state"])
 
 
 def _number(pages: int, view: View) -> int:
@@ -158,9 +163,9 @@ def _config(table: pd.DataFrame) -> dict[str, Any]:
         "n": kinds.NumberColumn(help="Seeds with a test score."),
     }
     for name in _PERCENT:
-        found[name] = kinds.NumberColumn(format="percent", width=90)
+        found[name] = kinds.NumberColumn(width=90)
         about = f"Standard deviation of {name} over seeds."
-        found[f"{name} ±"] = kinds.NumberColumn(format="percent", width=90, help=about)
+        found[f"{name} ±"] = kinds.NumberColumn(width=90, help=about)
     return {name: kind for name, kind in found.items() if name in table.columns}
 
 
@@ -244,7 +249,7 @@ def _experiment_record(row: ExperimentRow, view: View, drawn: bool) -> dict[str,
         "experiment": row.experiment.name,
         "runs": len(row.rows),
         "state": overview.states_of(shared),
-        "progress": row.progress,
+        "progress": round(row.progress, 2),
         "time left": duration(row.left) if drawn else row.left,
         "targets": ", ".join(dict.fromkeys(r.target for r in shared if r.target)),
         "methods": ", ".join(dict.fromkeys(r.method for r in shared if r.method)),
