@@ -250,7 +250,7 @@ def _schedules(
 def desk(note: Note, folder: Path, runs: int) -> None:
     """(d) Seconds in which the tables of overview and fleet are read; 256 cohorts train."""
     config = _demo("large", 1000, ["target_only", "dtvg"]).model_dump(mode="json")
-    each = runs // 4
+    each = runs // 8  # two methods and two targets, and as many runs of Stage I
     config |= {"seeds": list(range(each)), "device": {**config["device"], "max_cohort": 10}}
     config["optim"] = {k: v for k, v in config["optim"].items() if not k.startswith("lr_")}
     made = build_config(config)

@@ -30,7 +30,8 @@ def body() -> None:
     if choice is None:
         return
     show.notes(choice.notes)
-    st.caption(f"{len(choice.done)} of {show.counted(len(choice.runs), 'transfer run')} finished.")
+    have = "run has" if len(choice.runs) == 1 else "runs have"
+    st.caption(f"{len(choice.done)} of {len(choice.runs)} transfer {have} finished.")
     if not choice.runs:
         st.info("There is no run to compare here; choose another experiment.")
         return

@@ -45,7 +45,7 @@ def _contents(info: BankInfo) -> None:
         more = f" and {len(weak) - 8} more" if len(weak) > 8 else ""
         reasons = " ".join(ADVICE[h] for h in dict.fromkeys(weak["health"]))
         st.warning(
-            f"{len(weak)} of {counted(len(info.table), 'prompt')} cannot help as a source: "
+            f"{len(weak)} of {show.counted(len(info.table), 'prompt')} cannot help as a source: "
             f"{names}{more}. "
             f"{reasons}",
             icon=":material/warning:",

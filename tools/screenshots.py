@@ -6,10 +6,12 @@ Chromium (Debian: chromium) and the requirements of requirements-dev.txt.
 
 from __future__ import annotations
 
+import os
 import shutil
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -27,7 +29,10 @@ ADDRESSES = {
     "compare-subsets": "compare?view=Subsets",
     "tasks": "tasks",
 }
-SETTLED = "!document.querySelector('[data-testid=stSpinner], [data-testid=stSkeleton]')"
+HEIGHTS = {"tasks": 810}  # below stands where the home is
+SETTLED = """!document.querySelector('[data-testid=stSpinner], [data-testid=stSkeleton]')
+  && [...document.querySelectorAll('.dtvg-chart')].every(c => c.querySelector('.main-svg'))
+  && !document.body.innerText.includes('will stand here in a moment')"""
 DARK = ("groups", "explain", "compare")
 
 
@@ -37,7 +42,10 @@ def main(folder: Path, names: tuple[str, ...] = tuple(ADDRESSES)) -> None:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     command = [sys.executable, "-m", "streamlit", "run", "app.py", "--server.port", str(port)]
-    server = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL)
+    home = tempfile.TemporaryDirectory()  # only the recorded examples are shown
+    environment = {**os.environ, "DTVG_HOME": home.name}
+    environment.pop("DTVG_RUNS", None)
+    server = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, env=environment)
     flags = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
     try:
         with sync_playwright() as play:
@@ -59,16 +67,22 @@ def main(folder: Path, names: tuple[str, ...] = tuple(ADDRESSES)) -> None:
                             time.sleep(0.5)
                     view.wait_for_selector("[data-testid=stMarkdown], h1", timeout=30_000)
                     time.sleep(3.5)
-                    view.wait_for_function(SETTLED, timeout=60_000)
+                    for _ in range(3):  # what comes after a spinner may have one of its own
+                        view.wait_for_function(SETTLED, timeout=120_000)
+                        time.sleep(1)
                     time.sleep(1)
-                    tall = "?view=" in address
-                    view.set_viewport_size({"width": 1280, "height": 1250 if tall else 900})
-                    time.sleep(1.0 if tall else 0.0)
+                    tall = "?" in address
+                    view.set_viewport_size(
+                        {"width": 1280, "height": 1250 if tall else HEIGHTS.get(name, 900)}
+                    )
+                    time.sleep(1.0 if tall or name in HEIGHTS else 0.0)
                     view.screenshot(path=folder / f"{name}-{scheme}.png")
                     print(name, scheme)
             browser.close()
     finally:
         server.terminate()
+        server.wait(20)
+        home.cleanup()
 
 
 if __name__ == "__main__":

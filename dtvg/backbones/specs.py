@@ -173,6 +173,11 @@ def location(name: str) -> str:
         )
     if name in BACKBONES or (name.count("/") == 1 and not name.startswith((".", "/", "~"))):
         return name
+    if name.startswith(("/", "~", "./", "../")):
+        raise ConfigError(
+            f"There is no backbone folder '{name}' on this machine; copy or mount it there under "
+            "the same path, or name another one."
+        )
     tails = {known.split("/")[-1].lower(): known for known in BACKBONES}
     match = tails.get(name.lower()) or tails.get(nearest(name, tails) or "")
     hint = f" Did you mean '{match}'?" if match else ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -26,9 +27,9 @@ def locate(text: str, runs_dir: Path | None) -> tuple[ExperimentDir, str | None]
 
     root = runs_dir or paths.runs()
     for base in (Path(text).expanduser(), root / text, paths.examples() / text):
-        if (base / "experiment.yaml").exists():
+        if os.path.exists(base / "experiment.yaml"):
             return ExperimentDir(base.resolve()), None
-        if (base.parent / "experiment.yaml").exists() and base.is_dir():
+        if os.path.exists(base.parent / "experiment.yaml") and base.is_dir():
             return ExperimentDir(base.parent.resolve()), base.name
     name = text.split("/")[0]
     folders, known = _known(root)
@@ -51,4 +52,4 @@ def _known(root: Path) -> tuple[set[str], list[str]]:
         folders = {p.name for p in root.iterdir() if p.name[0] != "." and p.is_dir()}
     except OSError:
         return set(), []
-    return folders, sorted(n for n in folders if (root / n / "experiment.yaml").exists())
+    return folders, sorted(n for n in folders if os.path.exists(root / n / "experiment.yaml"))

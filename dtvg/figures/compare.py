@@ -202,7 +202,7 @@ def forest_figure(
             for trace in _marks(row, _name(row, len(subjects)), dark):
                 figure.add_trace(trace, **place)
         reach = _reach(table[table["target"] == target])
-        figure.update_xaxes(range=reach, **in_points(*reach), **place)
+        figure.update_xaxes(range=reach, **in_points(reach[0], reach[1]), **place)
         figure.add_vline(x=0, line={"color": ink(dark).zero, "width": 1}, **place)
     height = 110 + lines * (60 + 28 * len(names))
     finish(

@@ -10,6 +10,7 @@ import logging
 import os
 import time
 from collections.abc import Collection, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -88,8 +89,18 @@ class FolderGround:
         replace_json(self.cohort(job.cohort).job_path, content)
 
     def ended(self, job: Job, told: Ended) -> Ended:
-        """Return the worker's own words for this attempt, else what the engine told."""
-        return ended_words(self.cohort(job.cohort), job.token) or told
+        """Return the worker's own words for this attempt, else what the engine told.
+
+        A worker has no words where the folder takes none: then that is said.
+        """
+        said = ended_words(self.cohort(job.cohort), job.token)
+        if said is not None:
+            return said
+        try:
+            prove_shared(self.experiment.path)
+        except StoreError as error:
+            return replace(told, why=f"{told.why.rstrip('.')}. {error}")
+        return told
 
     def held(self, cohort: str) -> bool | None:
         """Whether a worker holds a cohort's lease."""

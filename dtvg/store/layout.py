@@ -234,9 +234,11 @@ class ExperimentDir:
         return [RunDir(self.path / n) for n in found if n not in NO_RUNS and not n.startswith(".")]
 
     def cohorts(self) -> list[CohortDir]:
-        """Return the folders of cohorts there are."""
-        folder = self.path / "cohorts"
-        return [CohortDir(p) for p in sorted(folder.iterdir())] if folder.is_dir() else []
+        """Return the folders of cohorts there are; none where they may not be looked at."""
+        try:
+            return [CohortDir(p) for p in sorted((self.path / "cohorts").iterdir())]
+        except (FileNotFoundError, NotADirectoryError, PermissionError):
+            return []
 
     @property
     def control_dir(self) -> Path:

@@ -215,7 +215,7 @@ def unreadable() -> list[str]:
         try:
             noted = read_whole(place / ORIGIN, OriginFile, "")
             why = "has no origin.json" if noted is None else "has a note of something else"
-        except StoreError as error:
+        except (StoreError, OSError) as error:
             why = f"cannot be read ({str(error).strip().rstrip('.')})"
         found.append(
             f"The entry '{place}' of the trash {why}, so it is neither restored nor erased; what "
@@ -227,11 +227,11 @@ def unreadable() -> list[str]:
 def _entry(place: Path) -> Deleted | None:
     """Read one folder of the trash; None for one that `delete` did not make."""
     named, held = _ID.fullmatch(place.name), place / HELD
-    if named is None or place.is_symlink() or not (held.exists() or held.is_symlink()):
+    if named is None or place.is_symlink() or not os.path.lexists(held):
         return None
     try:
         facts = read_model(place / ORIGIN, OriginFile)
-    except StoreError:
+    except (StoreError, OSError):
         return None
     if facts is None:
         return None

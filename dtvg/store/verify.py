@@ -7,6 +7,7 @@ similarity, rank, candidates, consistency and members. docs/run_files.md.
 from __future__ import annotations
 
 import contextlib
+import os
 from pathlib import Path
 from typing import Any
 
@@ -137,7 +138,7 @@ def _check_noted(run: Run) -> list[str]:
         )
     for which, digest in (noted.get("prompts") or {}).items():
         path = run.directory.prompts_dir / f"{which}.safetensors"
-        if path.exists() and digests.noted_in(path) != digest:
+        if os.path.exists(path) and digests.noted_in(path) != digest:
             problems.append(f"{path} is not the file that the run wrote.")
     for table in TABLES:
         with contextlib.suppress(StoreError):  # told with its file
@@ -358,7 +359,7 @@ def _check_end(run: Run) -> list[str]:
             said += f" of which {count} are kept"
         problems.append(f"{run.path}/steps: {rows} rows, but {said}.")
     for which in kept_prompts("full" if config is None else config.logging.detail):
-        if not (run.directory.prompts_dir / f"{which}.safetensors").exists():
+        if not os.path.exists(run.directory.prompts_dir / f"{which}.safetensors"):
             problems.append(f"{run.path}/prompts: no {which}.safetensors.")
     evals = read_table(run, "evals").to_pandas()
     scores = evals[

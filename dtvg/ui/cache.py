@@ -176,7 +176,7 @@ def _newest_first(path: Path) -> tuple[bool, float]:
 
 def is_experiment(path: Path) -> bool:
     """Whether a folder among the experiments is one, not somebody else's or one that is damaged."""
-    return (path / "experiment.yaml").exists()
+    return os.path.exists(path / "experiment.yaml")  # False where it may not be looked into
 
 
 def is_example(path: Path) -> bool:

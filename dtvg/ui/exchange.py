@@ -98,7 +98,7 @@ def bring() -> None:
             path = Path(place) / "experiment.zip"
             path.write_bytes(file.getvalue())
             with people.acting("import experiment", what=name.strip() or file.name):
-                said = []
+                said: list[str] = []
                 made = experiments.bring(path, paths.runs(), name.strip() or None, said.append)
     except DtvgError as error:
         told = str(error).replace("experiment.zip", file.name).replace("--name", "New name")

@@ -219,6 +219,8 @@ def test_a_part_of_a_model_is_refused(tmp_path: Path) -> None:
 def test_a_file_that_is_not_there_is_said(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="There is no GGUF file 'nowhere.gguf'"):
         location("nowhere.gguf")
+    with pytest.raises(ConfigError, match="no backbone folder '/nowhere/t5' on this machine"):
+        location("/nowhere/t5")
     with pytest.raises(ConfigError, match="cannot be read"):
         read_header(tmp_path / "nowhere.gguf")
 

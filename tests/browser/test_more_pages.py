@@ -22,11 +22,11 @@ def page(browser: Browser) -> Page:
 
 
 def test_runs_are_laid_over_each_other_and_open_again_by_address(app: App, page: Page) -> None:
-    chosen = "demo-recorded/trip-mood.dtvg.s0,demo-recorded/trip-mood.none.s0"
+    chosen = "demo-recorded/trip-mood.dtvg.s0,demo-recorded/trip-mood.all_sources.s0"
     settle(page, f"{app.url}/curves?runs={chosen}")
     chart = page.locator(".js-plotly-plot").first
-    assert set(chart.evaluate(LINES)) == {"trip-mood.dtvg.s0", "trip-mood.none.s0"}
-    page.get_by_test_id("stPills").first.get_by_text("trip-mood.none.s0").click()
+    assert set(chart.evaluate(LINES)) == {"trip-mood.dtvg.s0", "trip-mood.all_sources.s0"}
+    page.get_by_test_id("stButtonGroup").get_by_text("trip-mood.all_sources.s0", exact=True).click()
     expect(page).to_have_url(re.compile(r"off=demo-recorded"), timeout=120_000)
     again = page.context.new_page()
     settle(again, page.url)

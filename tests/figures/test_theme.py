@@ -10,7 +10,7 @@ import plotly.graph_objects as go
 import pytest
 
 from dtvg.figures import theme
-from dtvg.figures.ends import label_ends
+from dtvg.figures.ends import apart, label_ends
 from dtvg.figures.spoken import spoken
 
 
@@ -114,3 +114,18 @@ def test_a_chart_says_its_values_and_trends() -> None:
     assert "highest a 0.3, lowest b" in spoken(bars, "Gains")
     grid = go.Figure(go.Heatmap(z=[[1, 2], [3, 4]], x=["p", "q"], y=["r", "s"]))
     assert "highest 4 at s, q, lowest 1 at r, p" in spoken(grid, "Matrix")
+
+
+def test_differences_are_written_in_points() -> None:
+    ticks = theme.in_points(-0.104, 0.169)
+    assert ticks["ticktext"] == ["−10", "−5", "0", "+5", "+10", "+15"]
+    assert np.allclose(ticks["tickvals"], [-0.1, -0.05, 0, 0.05, 0.1, 0.15])
+    small = theme.in_points(-0.002, 0.002)["ticktext"]
+    assert "0" in small and "−0.1" in small
+
+
+def test_names_of_points_that_are_close_stand_on_different_sides() -> None:
+    places = np.array([[0.0, 0.0], [0.01, 0.005], [0.0, 0.0], [1.0, 1.0]])
+    sides = apart(places, ["who-gave", "trip-mood", "", "far away"])
+    assert sides[0] != sides[1]
+    assert sides[3] == "top center"

@@ -29,9 +29,11 @@ def test_headline_ranks_marks_and_sentences_stand_on_the_page(own_home: Path, st
     said = [text.value for text in page.markdown]
     at = said.index(f"**{info.headline}**")
     ranked = np.argsort(info.rank)
+    why = [said.split(": ", 1)[1] for said in info.sentences]  # the name stands before it
     marks = {True: ":green-badge[in the group]", False: ":gray-badge[left out]"}
     assert said[at + 1 : at + 1 + len(ranked)] == [
-        f"{place}. **{info.sources[s]}** {marks[bool(info.member[s])]}  {info.sentences[s]}"
+        f"{place}. **{info.sources[s]}** {marks[bool(info.member[s])]}  "
+        f"{why[s][:1].upper()}{why[s][1:]}"
         for place, s in enumerate(ranked, 1)
     ]
 

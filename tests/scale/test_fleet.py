@@ -62,7 +62,7 @@ def test_the_fleet_shows_what_trains_where_and_what_waits_for_what(
     assert list(info.ended.iloc[0]) == ["scaled", "stage1-001", "Given up."]
     assert all(list(getattr(info, name).columns) == list(of) for name, of in COLUMNS.items())
     shown = capsys.readouterr().out
-    assert "1 cohorts train on 1 machine, 1 wait" in shown
+    assert "1 cohort trains on 1 machine, 1 waits." in shown
     time.sleep(0.3)
     after = fleet_info(root)
     assert after.working.empty  # its lease was given back

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import random
 import signal
@@ -18,6 +19,7 @@ from dtvg.config import ScaleConfig
 from dtvg.errors import ConfigError, JobError
 from dtvg.plan.stored import keep_plan, lay_out
 from dtvg.scale import driver
+from dtvg.scale.executor import Ended, Job
 from dtvg.scale.ground import FolderGround, ended_words, read_job
 from dtvg.store.bank import PromptBank
 from dtvg.store.files import read_json
@@ -69,6 +71,7 @@ import sys
 from pathlib import Path
 from dtvg.config import ScaleConfig
 from dtvg.scale import driver
+from dtvg.scale.executor import Ended, Job
 from dtvg.store.bank import PromptBank
 from dtvg.store.layout import ExperimentDir
 path = Path(sys.argv[1])
@@ -161,6 +164,25 @@ def test_a_worker_refuses_other_code_another_folder_and_a_held_cohort(
     with hold(experiment.cohort("stage1-000").path):
         done = subprocess.run(worker, capture_output=True, text=True)
     assert done.returncode == 4, done
+
+
+def test_a_full_folder_is_named_where_a_worker_could_not_say_a_word(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = config(tmp_path)
+    experiment = lay_out(made, tmp_path / "runs")
+    ground = FolderGround(experiment, driver.planned(experiment, made), PromptBank())
+    job = Job("stage1-000", "t", "local", "7")
+    told = Ended("failed", "Process 7 ended with status 1: no message")
+    assert ground.ended(job, told) == told
+
+    def full(self: Path, *_: object, **__: object) -> int:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(Path, "write_text", full)
+    ended = ground.ended(job, told)
+    assert ended.kind == "failed" and ended.why.startswith(told.why)
+    assert "No space left on device" in ended.why and "free some space" in ended.why
 
 
 def test_what_can_never_start_is_said_at_once(tmp_path: Path) -> None:

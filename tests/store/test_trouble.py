@@ -16,9 +16,10 @@ from safetensors.numpy import save
 from dtvg.cli import main
 from dtvg.errors import StoreError
 from dtvg.records import RunState
+from dtvg.store import trash
 from dtvg.store.bank import PromptBank, TaskPrompt
 from dtvg.store.files import replace_bytes
-from dtvg.store.layout import create_experiment
+from dtvg.store.layout import ExperimentDir, create_experiment
 from dtvg.store.reader import list_experiments, list_runs, open_run, read_prompts, read_table
 from dtvg.store.verify import verify_run
 from tests.analysis.factory import config, record
@@ -263,3 +264,24 @@ def test_the_lock_of_a_killed_process_is_free(tmp_path: Path) -> None:
     os.waitpid(child, 0)
     with bank.lock("key"):
         pass
+
+
+def test_a_folder_that_may_not_be_looked_into_stops_nobody_else(
+    runs: Path, own_home: Path, monkeypatch, capsys
+) -> None:
+    """Root may look into every folder, so the system's refusal is made here."""
+    closed, held = runs / "closed", own_home / "trash" / "20200101-000000-z"
+    for folder in (closed, held):
+        folder.mkdir(parents=True)
+    look = os.stat
+
+    def refuse(path, *more, **named):
+        if isinstance(path, str | Path) and {closed, held} & {*Path(path).parents}:
+            raise PermissionError(13, "Permission denied", str(path))
+        return look(path, *more, **named)
+
+    monkeypatch.setattr(os, "stat", refuse)
+    assert trash.deleted() == [] and ExperimentDir(closed).cohorts() == []
+    assert main(["runs", "list", "--runs-dir", str(runs)]) == 0
+    assert main(["runs", "show", "nonesuch", "--runs-dir", str(runs)]) == 2
+    assert "Unknown experiment 'nonesuch'" in capsys.readouterr().err

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from functools import partial
+from typing import Any
 
 import pandas as pd
 import streamlit as st
@@ -287,7 +288,7 @@ def verdicts(choice: Choice, dark: bool) -> None:
     here &= shown.index.isin(_pairs_drawn(info, target).table.index)
     if here.any():
         table = shown[here].drop(columns="target")
-        for column in table.columns.intersection(SIGNED):
+        for column in table.columns.intersection(list(SIGNED)):
             table[column] = table[column].str.replace(r"-(?=\d)", "−", regex=True)
         st.dataframe(
             table,
@@ -367,7 +368,7 @@ def cost(choice: Choice, dark: bool) -> None:
     )
     frame = export.shown_frame(info, "costs")
     few = {c: 1 for c in ("score %", "seconds", "seconds alone")} | {"peak GiB": 2}
-    written = {
+    written: dict[Any, Any] = {
         c: f"{{:,.{few.get(c, 0)}f}}" for c in frame.columns if is_numeric_dtype(frame[c].dtype)
     }
     st.dataframe(

@@ -113,8 +113,9 @@ def _coloured(table: pd.DataFrame) -> Any:
     """Return a table with states in colour and scores with one digit; its values stay."""
     if not len(table):
         return table
-    shares = [c for c in table.columns if c.removesuffix(" ±") in _PERCENT]
-    written = table.style.format(percent, subset=shares)
+    shares: list[Any] = [c for c in table.columns if c.removesuffix(" ±") in _PERCENT]
+    percents: dict[Any, Any] = dict.fromkeys(shares, percent)
+    written = table.style.format(percents)
     if "state" not in table.columns:
         return written
     inks = {runs.BADGES[s][0]: pair[is_dark()] for s, pair in COLOURS.items()}
