@@ -178,8 +178,9 @@ def print_plan(config: ExperimentConfig, made: Plan) -> None:
     if trained and trained[-1]:
         console.print(f"Trained parameters per run: {trained[0]:,} to {trained[-1]:,}.")
     weak = planned_sentences(planned_sources(config, PromptBank().list()))
-    notes = (*notes_on(config), *task_notes(config))
-    for sentence in [*(note.sentence for note in notes), *weak]:
+    noted = [note.sentence for note in notes_on(config)]
+    noted += [note.sentence for note in task_notes(config)]
+    for sentence in [*noted, *weak]:
         console.print(f"Note: {sentence}", markup=False)
     if cost.seconds is None:
         console.print("Time and memory: not known before the backbone is loaded.")
