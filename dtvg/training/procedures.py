@@ -303,6 +303,9 @@ def _needed(session: Session) -> set[str]:
 
 def _stage_one(session: Session, cohort: CohortPlan) -> None:
     """Tune the task prompts of a cohort that are needed and not in the bank yet."""
+    for run in cohort.runs:
+        if session.experiment.run(run.name).result_path.exists():
+            add_run(session.experiment, run)  # writes a damaged status.json again
     names = _needed(session)
     needed = [run for run in cohort.runs if run.name in names]
     keys = {run.name: _identity(session, run) for run in needed}

@@ -84,6 +84,13 @@ def test_running_a_finished_experiment_again_changes_nothing(parts: Path, tmp_pa
     run_experiment(experiment, bank=PromptBank(tmp_path / "bank"))
     assert {p: p.stat().st_mtime_ns for p in experiment.path.rglob("*.parquet")} == files
 
+    first = next(run for run in experiment.runs() if run.name.startswith("stage1."))
+    whole = open_run(first.path)
+    first.status_path.write_bytes(b"")
+    run_experiment(experiment, bank=PromptBank(tmp_path / "bank"))
+    again = open_run(first.path)
+    assert (again.state, again.step, again.result) == (whole.state, whole.step, whole.result)
+
 
 def _spawn(folder: Path, file: Path, *more: str) -> subprocess.Popen:
     environment = {
