@@ -133,15 +133,24 @@ def train(
             drive(experiment, scale, report, only)
 
 
+def _sentences(config: ExperimentConfig) -> list[str]:
+    """Return what is worth knowing before a start: settings, tasks, sources that are weak."""
+    from dtvg.analysis.sources import planned_sentences, planned_sources
+    from dtvg.config.reading import notes_on
+    from dtvg.jobs.answers import task_notes
+    from dtvg.store.bank import PromptBank
+
+    noted = [note.sentence for note in notes_on(config)]
+    noted += [note.sentence for note in task_notes(config)]
+    return [*noted, *planned_sentences(planned_sources(config, PromptBank().list()))]
+
+
 def print_plan(config: ExperimentConfig, made: Plan) -> None:
     """Print cohorts, runs, steps, parameters, estimated time and memory."""
     from rich.console import Console
     from rich.markup import escape
     from rich.table import Table
 
-    from dtvg.analysis.sources import planned_sentences, planned_sources
-    from dtvg.config.reading import notes_on
-    from dtvg.jobs.answers import task_notes
     from dtvg.plan.estimate import duration, estimate, slots_text, wall_times
     from dtvg.plan.words import (
         RATE_COLUMNS,
@@ -151,7 +160,6 @@ def print_plan(config: ExperimentConfig, made: Plan) -> None:
         rate_cells,
         rate_rows,
     )
-    from dtvg.store.bank import PromptBank
 
     console, cost = Console(), estimate(config, made)
     table = Table(*CohortRow._fields, title=f"Plan of '{config.name}'")
@@ -177,10 +185,7 @@ def print_plan(config: ExperimentConfig, made: Plan) -> None:
     trained = sorted(set(cost.trained_parameters.values()))
     if trained and trained[-1]:
         console.print(f"Trained parameters per run: {trained[0]:,} to {trained[-1]:,}.")
-    weak = planned_sentences(planned_sources(config, PromptBank().list()))
-    noted = [note.sentence for note in notes_on(config)]
-    noted += [note.sentence for note in task_notes(config)]
-    for sentence in [*noted, *weak]:
+    for sentence in _sentences(config):
         console.print(f"Note: {sentence}", markup=False)
     if cost.seconds is None:
         console.print("Time and memory: not known before the backbone is loaded.")

@@ -267,6 +267,12 @@ _TRANSFER_HOVER = (
 )
 
 
+def _bar_of_points(reach: float) -> dict[str, Any]:
+    """Return a colour bar from -reach to reach, named in points."""
+    title = {"text": "points", "side": "right"}
+    return {"thickness": 12, "outlinewidth": 0, "title": title, **in_points(-reach, reach)}
+
+
 def transfer_figure(info: TransferInfo, basis: str, dark: bool = False) -> go.Figure:
     """Draw sources × targets: the difference as colour and number, the verdict as a sign.
 
@@ -312,12 +318,7 @@ def transfer_figure(info: TransferInfo, basis: str, dark: bool = False) -> go.Fi
             ygap=2,
             hoverongaps=False,
             hovertemplate=_TRANSFER_HOVER,
-            colorbar={
-                "thickness": 12,
-                "outlinewidth": 0,
-                "title": {"text": "points", "side": "right"},
-                **in_points(-reach, reach),
-            },
+            colorbar=_bar_of_points(reach),
         )
     )
     height = 110 + (44 if rows["known"].ne("").any() else 34) * len(sources)
@@ -326,6 +327,21 @@ def transfer_figure(info: TransferInfo, basis: str, dark: bool = False) -> go.Fi
     figure.update_yaxes(type="category", autorange="reversed", showgrid=False, ticks="")
     figure.update_layout(plot_bgcolor=ink(dark).paper)
     return figure
+
+
+def _reaching(row: Any, colour: str) -> dict[str, Any]:
+    """Return a coefficient's interval as an error bar; of no length where it is not known."""
+    known = not np.isnan(row.low)
+    above = [row.high - row.coefficient if known else 0.0]
+    below = [row.coefficient - row.low if known else 0.0]
+    return {
+        "type": "data",
+        "symmetric": False,
+        "array": above,
+        "arrayminus": below,
+        "color": colour,
+        "thickness": 2,
+    }
 
 
 def coefficients_figure(
@@ -354,7 +370,6 @@ def coefficients_figure(
         )
     row: Any
     for row in info.table.itertuples():
-        known = not np.isnan(row.low)
         colour = styles[row.source].colour
         figure.add_trace(
             go.Scatter(
@@ -362,14 +377,7 @@ def coefficients_figure(
                 y=[row.source],
                 mode="markers",
                 marker={"color": colour, "size": 11, "symbol": "diamond"},
-                error_x={
-                    "type": "data",
-                    "symmetric": False,
-                    "array": [row.high - row.coefficient if known else 0.0],
-                    "arrayminus": [row.coefficient - row.low if known else 0.0],
-                    "color": colour,
-                    "thickness": 2,
-                },
+                error_x=_reaching(row, colour),
                 hovertemplate=f"<b>%{{y}}</b> adds %{{x:+.1%}}<br>{row.verdict}<extra></extra>",
             )
         )
