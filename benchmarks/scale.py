@@ -35,7 +35,7 @@ from dtvg.store.bank import PromptBank
 from dtvg.store.files import read_json, replace_json
 from dtvg.store.layout import ExperimentDir, create_experiment
 from dtvg.store.processes import this_process
-from dtvg.store.reader import list_experiments
+from dtvg.store.reader import list_experiments, open_experiment
 
 TITLES = {
     "a": "Local workers, one thread each: the whole from start to end, and while cohorts train.",
@@ -127,6 +127,7 @@ def two_workers(note: Note, folder: Path, steps: int) -> None:
         bank, began = PromptBank(folder / f"bank-a{workers}"), time.time()
         driver.drive(experiment, ScaleConfig(on="local", slots=workers), bank=bank)
         wall = time.time() - began
+        _all_trained(experiment)
         examples = len(config.runs()) * steps * config.optim.batch_size
         ends = [read_json(c.ended_path) or {} for c in experiment.cohorts() if "transfer" in c.id]
         busy = _union([(e["first_step"], e["at"]) for e in ends])
@@ -138,6 +139,22 @@ def two_workers(note: Note, folder: Path, steps: int) -> None:
             "in_training": round(examples / busy, 1),
         }
         note("a", str(workers), row)
+
+
+def _all_trained(experiment: ExperimentDir) -> None:
+    """Refuse to measure what was not trained to its end.
+
+    Raises:
+        AssertionError: a run did not finish, or not all of its steps.
+    """
+    runs = open_experiment(experiment.path).runs
+    wrong = [
+        f"{r.name}: {r.state}, step {r.step} of {r.config.total_steps}, {r.message}"
+        for r in runs
+        if r.result is None or r.step < r.config.total_steps
+    ]
+    if wrong or not runs:
+        raise AssertionError(f"not all was trained: {wrong}")
 
 
 def _union(spans: Sequence[tuple[float, float]]) -> float:
@@ -163,6 +180,7 @@ def overheads(note: Note, folder: Path, executors: Sequence[str]) -> None:
             print(f"{on}: {error}")
             continue
         used = time.process_time() - used
+        _all_trained(experiment)
         first, whole, loading = [], [], []
         for cohort in experiment.cohorts():
             job, ended = read_json(cohort.job_path), read_json(cohort.ended_path)
