@@ -378,7 +378,7 @@ def _sentence(info: GroupInfo, lead_of: str, narrow: float) -> str:
     if lead_of == CONSISTENCY and narrow == narrow:
         parts.append(f"decided by a lead below {NARROW:g} in {_percent(narrow)} of steps")
     elif lead_of == CUT and narrow == narrow:
-        parts.append(f"decided within {NARROW:g} of the cut in {_percent(narrow)}")
+        parts.append(f"decided within {NARROW:g} of the cut in {_percent(narrow)} of steps")
     parts += [_hand(held) for held in info.held]
     return f"{'Merged' if info.weighs else 'In the group'}: {', '.join(parts)}."
 
