@@ -15,7 +15,7 @@ from dtvg.analysis.run.explain import ExplainInfo
 from dtvg.analysis.run.groups import GroupInfo
 from dtvg.analysis.run.trajectory import TrajectoryInfo
 from dtvg.analysis.subsets.beside import Beside
-from dtvg.figures.ends import apart
+from dtvg.figures.flows import vector_points
 from dtvg.figures.groups import timeline_figure
 from dtvg.figures.theme import (
     DARK_MIDDLE,
@@ -251,23 +251,7 @@ def path_figure(
             go.Scatter(
                 x=x[: at + 1], y=y[: at + 1], line={"color": colours.muted, "width": 2}, **hidden
             ),
-            go.Scatter(
-                x=info.place[at, :, 0],
-                y=info.place[at, :, 1],
-                mode="markers+text",
-                text=[info.target, *info.sources],
-                textposition=apart(info.place[at], [info.target, *info.sources]),
-                textfont={"size": 11},
-                cliponaxis=False,
-                marker={
-                    "size": [16, *[10] * len(info.sources)],
-                    "symbol": ["star", *(styles[s].symbol for s in info.sources)],
-                    "color": [colours.text, *(styles[s].colour for s in info.sources)],
-                },
-                customdata=info.length[at],
-                hovertemplate="<b>%{text}</b><br>length %{customdata:.4g}<extra></extra>",
-                showlegend=False,
-            ),
+            vector_points(info, at, styles, colours.text, named_at=at),
         ]
     )
     first, second = (f"{100 * share:.0f} %" for share in info.explained)

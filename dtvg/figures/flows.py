@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import plotly.graph_objects as go
@@ -191,6 +191,41 @@ def scales_figure(info: ScaleInfo, dark: bool = False) -> go.Figure:
     return figure
 
 
+def vector_points(
+    info: TrajectoryInfo, at: int, styles: Mapping[str, Style], target: str, named_at: int
+) -> go.Scatter:
+    """Return the vectors of one kept step as points; sources near the origin are named on hover.
+
+    Args:
+        info: places of target and sources `[S, 1 + n, 2]`, target first.
+        at: the step's place among those kept.
+        styles: of each source.
+        target: colour of the target's star.
+        named_at: the step by which it is settled which names are written, and on which side.
+    """
+    names = [info.target, *info.sources]
+    far = np.hypot(*np.moveaxis(info.place[named_at], -1, 0))
+    near = far[1:] <= NEAR * far.max()
+    written = [info.target, *np.where(near, "", info.sources).tolist()]
+    return go.Scatter(
+        x=info.place[at, :, 0],
+        y=info.place[at, :, 1],
+        mode="markers+text",
+        text=written,
+        textposition=apart(info.place[named_at], written),
+        cliponaxis=False,
+        name="vectors",
+        marker={
+            "size": [16, *[11] * len(info.sources)],
+            "symbol": ["star", *(styles[s].symbol for s in info.sources)],
+            "color": [target, *(styles[s].colour for s in info.sources)],
+        },
+        customdata=list(zip(names, info.length[at], strict=True)),
+        hovertemplate="<b>%{customdata[0]}</b><br>length %{customdata[1]:.4g}<extra></extra>",
+        showlegend=False,
+    )
+
+
 def trajectory_figure(
     info: TrajectoryInfo, dark: bool = False, order: Sequence[str] = ()
 ) -> go.Figure:
@@ -198,10 +233,6 @@ def trajectory_figure(
     styles = source_styles(info.sources, order, dark)
     colours = ink(dark)
     x, y = info.place[:, 0, 0], info.place[:, 0, 1]
-    far = np.hypot(*np.moveaxis(info.place[-1], -1, 0))
-    named = [n if d > NEAR * far.max() else "" for n, d in zip(info.sources, far[1:], strict=True)]
-
-    sides = apart(info.place[-1], [info.target, *named])
 
     def moving(k: int) -> list[go.Scatter]:
         path = go.Scatter(
@@ -212,22 +243,7 @@ def trajectory_figure(
             line={"color": colours.muted, "width": 1.5},
             hoverinfo="skip",
         )
-        points = go.Scatter(
-            x=info.place[k, :, 0],
-            y=info.place[k, :, 1],
-            mode="markers+text",
-            text=[info.target, *named],
-            textposition=sides,
-            cliponaxis=False,
-            name="vectors",
-            marker={
-                "size": [16, *[11] * len(info.sources)],
-                "symbol": ["star", *(styles[s].symbol for s in info.sources)],
-                "color": [colours.text, *(styles[s].colour for s in info.sources)],
-            },
-            customdata=list(zip([info.target, *info.sources], info.length[k], strict=True)),
-            hovertemplate="<b>%{customdata[0]}</b><br>length %{customdata[1]:.4g}<extra></extra>",
-        )
+        points = vector_points(info, k, styles, colours.text, named_at=-1)
         return [path, points]
 
     names = [f"{step:,}" for step in info.steps]

@@ -37,7 +37,7 @@ def title_of(quantity: str) -> str:
 
 def pick_runs() -> tuple[Run, ...]:
     """Let one choose runs of any experiments; those that are gone are named."""
-    wanted = _asked()
+    asked, wanted = address.given("runs"), _asked()
     paths = cache.experiment_paths()
     if not paths:
         runs.pick_experiment()  # says what to do
@@ -64,6 +64,8 @@ def pick_runs() -> tuple[Run, ...]:
         )
     show_name = (lambda key: there[key].name) if len(opened) == 1 else str
     names = _multiselect("Runs", list(there), "runs", _first(there), MOST, show_name)
+    if gone and names == [key for key in wanted if key in there]:
+        address.put("runs", asked)  # stays as it is until something else is chosen
     return tuple(there[name] for name in names)
 
 
@@ -72,8 +74,8 @@ def _asked() -> list[str]:
     text = address.given("runs")
     if text is not None and text != st.session_state.get("url-runs"):
         return address.listed(text)
-    chosen = st.session_state.get("runs")
-    return list(chosen) if isinstance(chosen, list) else address.listed(text or "")
+    chosen, named = st.session_state.get("runs"), address.listed(text or "")
+    return list(chosen) if isinstance(chosen, list) and not {*chosen} <= {*named} else named
 
 
 def _first(there: Mapping[str, Run]) -> list[str]:

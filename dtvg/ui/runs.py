@@ -120,8 +120,20 @@ def say_absent(what: str, asked: str, options: Sequence[str], within: str = "") 
 def tabs(label: str, options: Sequence[str], key: str) -> str:
     """Show one of several views, chosen by buttons; a choice but the first stands in the URL.
 
-    Only the chosen one is drawn, so that a page costs what one sees.
+    Only the chosen one is drawn, so that a page costs what one sees. Where the address names a view
+    that is not there this is said, the first is drawn, and the address stays.
     """
+    asked = address.absent(key, options)
+    if asked is not None:
+        st.segmented_control(label, options, key=key, label_visibility="collapsed")
+        near = nearest(asked, options)
+        hint = f" Did you mean '{near}'?" if near else ""
+        st.warning(
+            f"There is no view '{asked[:120]}' here.{hint} '{options[0]}' is shown.",
+            icon=":material/search_off:",
+        )
+        address.leave()
+        return options[0]
     kept = address.recall(key, address.one_of(options), options[0])
     chosen = st.segmented_control(label, options, key=key, label_visibility="collapsed")
     address.keep(key, chosen or kept, options[0])

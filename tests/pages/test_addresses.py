@@ -124,3 +124,34 @@ def test_a_foreign_folder_is_nobody_s_default(home: Path) -> None:
 def test_a_task_that_is_not_there_is_said(home: Path) -> None:
     made = opened("tasks", task="rtee")
     assert "no task 'rtee'" in said(made) and query(made) == {"task": "rtee"}
+
+
+def test_a_view_that_is_not_there_is_said(home: Path) -> None:
+    asked = {"experiment": "trial", "view": "Verdict"}
+    made = opened("compare", **asked)
+    assert "no view 'Verdict'" in said(made) and "'Verdicts'" in said(made)
+    assert query(sound(made.run())) == asked
+    made.segmented_control(key="view").set_value("Cost")
+    sound(made.run())
+    assert "no view" not in said(made) and query(made)["view"] == "Cost"
+
+
+def test_a_run_to_lay_over_others_that_is_not_there_is_said(home: Path) -> None:
+    for runs in ("trial/gone", "trial/lake.dtvg.s0,trial/gone", "gone/lake.dtvg.s0"):
+        made = opened("curves", runs=runs)
+        for again in range(2):
+            assert "no longer there" in said(made).lower(), (runs, again)
+            assert query(made)["runs"] == runs
+            sound(made.run())
+    made.multiselect(key="runs").set_value(["trial/lake.none.s0"])
+    sound(made.run())
+    assert query(made)["runs"] == "trial/lake.none.s0" and not said(made)
+
+
+def test_nothing_else_is_cloned_than_what_was_asked_for(home: Path) -> None:
+    asked = {"preset": "clone", "clone": "trail"}
+    made = opened("launch", **asked)
+    assert "no experiment 'trail'" in said(made) and "'trial'" in said(made)
+    assert query(sound(made.run())) == asked
+    sound(made.selectbox(key="clone-name").select("trial").run())
+    assert not said(made) and query(made)["clone"] == "trial"

@@ -372,9 +372,10 @@ def cost(choice: Choice, dark: bool) -> None:
         c: f"{{:,.{few.get(c, 0)}f}}" for c in frame.columns if is_numeric_dtype(frame[c].dtype)
     }
     st.dataframe(
-        frame.style.format(written, na_rep="–"),
+        frame.style.format(written),
         hide_index=True,
         height="content",
+        placeholder="–",
         key=f"cost-table-{choice.name}",
         column_config={"method": st.column_config.TextColumn(width=210, pinned=True)},
     )

@@ -13,6 +13,7 @@ from dtvg.store.reader import Experiment
 from dtvg.ui import address, cache, forms
 from dtvg.ui.launch import draft, guide
 from dtvg.ui.launch.draft import Draft
+from dtvg.ui.runs import say_absent
 
 STARTS = {
     **{p.name: p.title for p in PRESETS.values()},
@@ -78,12 +79,20 @@ def _clone(changes: dict[str, Any]) -> Draft | None:
         return None
     wanted = address.recall("clone", str, next(iter(found)))
     name, _, run = wanted.partition("/")
-    if name not in found:
-        st.warning(f"Experiment '{name}' no longer exists; choose another one.")
-        name, run = next(iter(found)), ""
+    there = list(found).index(name) if name in found else None
     left, right = st.columns(2)
     with left:
-        name = st.selectbox("Experiment", list(found), list(found).index(name), key="clone-name")
+        chosen = st.selectbox(
+            "Experiment",
+            list(found),
+            there,
+            key="clone-name",
+            placeholder="Choose another experiment",
+        )
+    if chosen is None:
+        say_absent("experiment", name, list(found))  # and the address stays
+        return None
+    name, run = chosen, run if chosen == name else ""
     experiment = cache.open_named(name)
     if experiment is None or experiment.config is None:
         st.warning(
