@@ -126,8 +126,11 @@ def test_every_transfer_run_clones_to_the_same_run(recorded: Path) -> None:
 
 def test_a_clone_of_what_is_gone_says_so_and_offers_the_others(recorded: Path) -> None:
     page = _open(clone="gone/x")
-    assert "Experiment 'gone' no longer exists" in page.warning[0].value
-    assert _yaml(page)["targets"] == ["rte", "cb"]
+    assert "no experiment 'gone'" in page.warning[0].value
+    others = page.selectbox(key="clone-name")
+    assert others.value is None, "nothing else is cloned in its place"
+    page = others.select(others.options[0]).run()
+    assert not page.warning and _yaml(page)["targets"] == ["rte", "cb"]
 
 
 def test_a_wrong_value_is_named_beside_its_widget_and_nothing_else_is_lost() -> None:
