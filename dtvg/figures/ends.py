@@ -140,19 +140,22 @@ LETTERS = 90
 """So many letters beside each other are as wide as a picture of points, about."""
 HIGH = 0.05
 """Height of a name as a share of a picture of points."""
+POINT = 0.015
+"""Half the width of a point, as a share of the picture."""
 
 
 def apart(places: np.ndarray, names: Sequence[str]) -> list[str]:
-    """Return on which side of its point each name stands, so that few cover each other.
+    """Return on which side of its point each name stands, so that few cover a point or a name.
 
     Args:
         places: coordinates `[n, 2]`, on axes of one scale.
         names: what is written, `[n]`; empty: nothing.
     """
     reach = float(np.ptp(places, axis=0).max()) or 1.0
+    points = [(x - POINT, y - POINT, x + POINT, y + POINT) for x, y in places / reach]
     taken: list[tuple[float, float, float, float]] = []
     found = []
-    for (x, y), name in zip(places / reach, names, strict=True):
+    for own, ((x, y), name) in enumerate(zip(places / reach, names, strict=True)):
         wide = len(name) / LETTERS
         boxes = {
             "top center": (x - wide / 2, y + 0.3 * HIGH, x + wide / 2, y + 1.3 * HIGH),
@@ -160,7 +163,9 @@ def apart(places: np.ndarray, names: Sequence[str]) -> list[str]:
             "middle right": (x + 0.02, y - HIGH / 2, x + 0.02 + wide, y + HIGH / 2),
             "middle left": (x - 0.02 - wide, y - HIGH / 2, x - 0.02, y + HIGH / 2),
         }
-        side = min(SIDES, key=lambda s: sum(_cover(boxes[s], other) for other in taken))
+        others = [*taken, *points[:own], *points[own + 1 :]]
+        cover = {side: sum(_cover(box, other) for other in others) for side, box in boxes.items()}
+        side = min(SIDES, key=lambda side: cover[side])
         found.append(side)
         if name:
             taken.append(boxes[side])
