@@ -71,7 +71,6 @@ import sys
 from pathlib import Path
 from dtvg.config import ScaleConfig
 from dtvg.scale import driver
-from dtvg.scale.executor import Ended, Job
 from dtvg.store.bank import PromptBank
 from dtvg.store.layout import ExperimentDir
 path = Path(sys.argv[1])
