@@ -30,6 +30,7 @@ def _chosen(page: Page, names: list[str]) -> None:
         expect(box.get_by_text(name, exact=True)).to_be_visible(timeout=120_000)
 
 
+@pytest.mark.slow  # what addresses hold and open: tests/pages/test_addresses.py
 def test_a_view_of_two_experiments_opens_again_in_a_new_tab(app: App, page: Page) -> None:
     page.goto(f"{app.url}/compare?experiment=trial,other")
     _chosen(page, ["trial", "other"])
