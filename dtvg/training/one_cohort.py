@@ -9,7 +9,7 @@ import logging
 import os
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -38,10 +38,11 @@ from dtvg.store.offers import OfferFiles, Place
 from dtvg.store.reader import open_run, read_prompts
 from dtvg.store.recovery import FELL_BACK, start_over, without
 from dtvg.store.status import StatusBoard
-from dtvg.store.writer import CohortWriter, Committer, RunWriter
+from dtvg.store.writer import CohortWriter, Committer, RunWriter, kept_prompts
 from dtvg.training.cohort import Cohort
 from dtvg.training.devices import token_budget
 from dtvg.training.engine import Engine, as_json
+from dtvg.training.evaluate import mixed_prompts
 from dtvg.training.exchanging import Exchange, parties
 from dtvg.training.loop import train
 from dtvg.training.opening import Told, starting_events
@@ -134,9 +135,12 @@ def _train_held(
     saved = CohortWriter.recover(directory, run_dirs)
     tensors, meta = saved if saved is not None else ({}, {"runs": {}})
     best = {run.name: _best_of(run_dirs[run.name], tensors, meta["runs"]) for run in runs}
-    again = [run.name for run in runs if run.full_role.in_stage_one and best[run.name] is None]
-    for name in again:  # it finished, but nothing is left of what it made
-        log.warning("%s is trained again: its prompt is neither in the bank nor in its files", name)
+    done = {name for name, of in meta["runs"].items() if of.get("result") is not None}
+    again = [
+        run.name for run in runs if run.name in done and _is_lost(run_dirs[run.name], run, best)
+    ]
+    for name in again:  # it finished, but what it made is not left whole
+        log.warning("%s is trained again: its prompts are not whole in its files", name)
         start_over(run_dirs[name])
     tensors, meta = without(tensors, meta, again)
     slots = [
@@ -145,11 +149,14 @@ def _train_held(
     ]
     for slot in slots:
         slot.best = best[slot.name] or {}
+    _mend_initial(session, [slot for slot in slots if slot.name in meta["runs"]])
     cohort = _cohort(session, directory, run_dirs, slots, tensors, finished)
     _park(cohort, tensors, meta["runs"])
     try:
         for slot in slots:
             if slot.result is not None:
+                if not _readable(slot.writer.run, "best"):
+                    cohort.write_prompt(slot, "best", slot.best, slot.best_step)
                 cohort.conclude(slot)
         _open(cohort, set(meta["runs"]), session, str(meta.get(FELL_BACK) or ""))
         session.mirrors.add(run_dirs.values())
@@ -246,6 +253,45 @@ def _best_of(
     return {k: torch.from_numpy(v) for k, v in stored.items()} if "mixed_prompt" in stored else None
 
 
+def _readable(directory: RunDir, which: str) -> bool:
+    """Whether a prompt file of a run is there and whole."""
+    with suppress(StoreError):
+        return bool(read_prompts(open_run(directory.path), which))
+    return False
+
+
+def _is_lost(
+    directory: RunDir, run: RunConfig, best: Mapping[str, Mapping[str, torch.Tensor] | None]
+) -> bool:
+    """Whether a prompt that a finished run made is nowhere; `result.json` is still missing."""
+    kept = kept_prompts(run.logging.detail)
+    if best[run.name] is None and (run.full_role.in_stage_one or "best" in kept):
+        return True
+    return "final" in kept and not _readable(directory, "final")
+
+
+def _mend_initial(session: Session, slots: Sequence[RunSlot]) -> None:
+    """Write the initial prompts of runs that go on anew where their file is gone or damaged.
+
+    A fork's are its parent's and stay as they are.
+    """
+    for slot in slots:
+        run = slot.writer.run
+        forked = (read_json(run.provenance_path) or {}).get("fork_of")
+        if "initial" not in kept_prompts(slot.config.logging.detail) or forked:
+            continue
+        if not _readable(run, "initial"):
+            (stack,) = build_stacks([replace(slot)], session.device, session.engine.dtype)
+            budget = token_budget(session.config.device, session.device)
+            _write_initial(slot, mixed_prompts(session.backbone, stack, budget)[slot.name])
+
+
+def _write_initial(slot: RunSlot, mixed: torch.Tensor) -> None:
+    """Write what a run starts from."""
+    arrays = {**slot.inputs, "mixed_prompt": mixed.detach().cpu().float().numpy()}
+    slot.writer.write_prompts("initial", arrays, {"run": slot.name, "step": "0"})
+
+
 def _slot(
     session: Session,
     run: RunConfig,
@@ -324,10 +370,7 @@ def _open(cohort: Cohort, known: set[str], session: Session, fell_back: str) -> 
             if fell_back:
                 cohort.event(slot, FELL_BACK, fell_back)
             continue
-        mixed = prompts[slot.name].detach().cpu().float().numpy()
-        slot.writer.write_prompts(
-            "initial", {**slot.inputs, "mixed_prompt": mixed}, {"run": slot.name, "step": "0"}
-        )
+        _write_initial(slot, prompts[slot.name])
         cohort.event(
             slot,
             "started",

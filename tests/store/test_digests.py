@@ -125,8 +125,8 @@ def _bit_of_state_in_a_merge(trial: Trial) -> None:
 
 
 DAMAGES = [
-    _bit_of_state, _bit_of_state_in_a_merge, _missing_tensor, _no_state, _no_last_part, _no_last_evals, _bit_of_last_part,
-    _last_part_of_another, _state_of_another,
+    _bit_of_state, _bit_of_state_in_a_merge, _missing_tensor, _no_state, _no_last_part,
+    _no_last_evals, _bit_of_last_part, _last_part_of_another, _state_of_another,
 ]  # fmt: skip
 
 

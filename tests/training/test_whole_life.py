@@ -16,6 +16,7 @@ from dtvg.store.bank import PromptBank
 from dtvg.store.layout import ExperimentDir
 from dtvg.store.reader import list_runs, open_run, read_prompts, read_table
 from dtvg.store.verify import verify_run
+from dtvg.store.writer import RunWriter
 from dtvg.testing.tiny_run import tiny_config
 from dtvg.training import one_cohort, procedures
 from tests.store import faults
@@ -161,3 +162,29 @@ def test_a_prompt_that_is_nowhere_any_more_is_trained_again(
     assert _forked(lambda: _life(tmp_path, parts)) == 0
     assert len(PromptBank(tmp_path / "bank").list()) == 2
     assert open_run(experiment.run("rte.dtvg.s0").path).state is RunState.FINISHED
+
+
+@pytest.mark.parametrize(
+    "where", ["stage1.sst2.s0/initial", "stage1.sst2.s0/best", "rte.dtvg.s0/final"]
+)
+def test_a_prompt_file_damaged_between_a_kill_and_the_resume_is_written_again(
+    where: str, parts: Path, whole: tuple[int, dict[str, object]], tmp_path: Path
+) -> None:
+    run, which = where.split("/")
+
+    def die() -> None:
+        finish = RunWriter.finish
+
+        def finished(self: RunWriter, result: object) -> None:
+            if self.run.name == run:
+                os._exit(9)  # the commit has its result, its folder not yet
+            finish(self, result)  # type: ignore[arg-type]
+
+        RunWriter.finish = finished  # type: ignore[assignment, method-assign]
+        _life(tmp_path, parts)
+
+    assert _forked(die) == 9
+    path = tmp_path / "runs" / "tiny" / run / "prompts" / f"{which}.safetensors"
+    path.write_bytes(path.read_bytes()[:40])
+    assert _forked(lambda: _life(tmp_path, parts)) == 0
+    assert _dump(tmp_path) == whole[1]
