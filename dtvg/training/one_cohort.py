@@ -132,32 +132,11 @@ def _train_held(
     for run_dir in run_dirs.values():
         _note_engine(run_dir, session.engine)
         make_durable(run_dir)
-    saved = CohortWriter.recover(directory, run_dirs)
-    tensors, meta = saved if saved is not None else ({}, {"runs": {}})
-    best = {run.name: _best_of(run_dirs[run.name], tensors, meta["runs"]) for run in runs}
-    done = {name for name, of in meta["runs"].items() if of.get("result") is not None}
-    again = [
-        run.name for run in runs if run.name in done and _is_lost(run_dirs[run.name], run, best)
-    ]
-    for name in again:  # it finished, but what it made is not left whole
-        log.warning("%s is trained again: its prompts are not whole in its files", name)
-        start_over(run_dirs[name])
-    tensors, meta = without(tensors, meta, again)
-    slots = [
-        _slot(session, run, RunWriter(run_dirs[run.name], run), inputs[run.name], meta["runs"])
-        for run in runs
-    ]
-    for slot in slots:
-        slot.best = best[slot.name] or {}
-    _mend_initial(session, [slot for slot in slots if slot.name in meta["runs"]])
+    slots, tensors, meta = _restored(session, directory, run_dirs, runs, inputs)
     cohort = _cohort(session, directory, run_dirs, slots, tensors, finished)
     _park(cohort, tensors, meta["runs"])
     try:
-        for slot in slots:
-            if slot.result is not None:
-                if not _readable(slot.writer.run, "best"):
-                    cohort.write_prompt(slot, "best", slot.best, slot.best_step)
-                cohort.conclude(slot)
+        _conclude(cohort, slots)
         _open(cohort, set(meta["runs"]), session, str(meta.get(FELL_BACK) or ""))
         session.mirrors.add(run_dirs.values())
         session.copies.add(directory, _home_of(session, plan_of, run_dirs))
@@ -176,6 +155,45 @@ def _train_held(
         raise JobError(sentence) from None
     finally:
         cohort.board.close()
+
+
+def _restored(
+    session: Session,
+    directory: CohortDir,
+    run_dirs: dict[str, RunDir],
+    runs: Sequence[RunConfig],
+    inputs: dict[str, dict[str, np.ndarray]],
+) -> tuple[list[RunSlot], dict[str, np.ndarray], dict[str, Any]]:
+    """Return the runs as the newest commit left them, its tensors and its numbers."""
+    saved = CohortWriter.recover(directory, run_dirs)
+    tensors, meta = saved if saved is not None else ({}, {"runs": {}})
+    best = {run.name: _best_of(run_dirs[run.name], tensors, meta["runs"]) for run in runs}
+    done = {name for name, of in meta["runs"].items() if of.get("result") is not None}
+    again = [
+        run.name for run in runs if run.name in done and _is_lost(run_dirs[run.name], run, best)
+    ]
+    for name in again:  # it finished, but what it made is not left whole
+        log.warning("%s is trained again: its prompts are not whole in its files", name)
+        start_over(run_dirs[name])
+        best[name] = None
+    tensors, meta = without(tensors, meta, again)
+    slots = [
+        _slot(session, run, RunWriter(run_dirs[run.name], run), inputs[run.name], meta["runs"])
+        for run in runs
+    ]
+    for slot in slots:
+        slot.best = best[slot.name] or {}
+    _mend_initial(session, [slot for slot in slots if slot.name in meta["runs"]])
+    return slots, tensors, meta
+
+
+def _conclude(cohort: Cohort, slots: Sequence[RunSlot]) -> None:
+    """Write what a kill kept from the folders of runs that are over by their cohort's commit."""
+    for slot in slots:
+        if slot.result is not None:
+            if not _readable(slot.writer.run, "best"):
+                cohort.write_prompt(slot, "best", slot.best, slot.best_step)
+            cohort.conclude(slot)
 
 
 def _home_of(session: Session, plan_of: CohortPlan, trained: Mapping[str, RunDir]) -> list[RunDir]:
