@@ -25,7 +25,7 @@ import numpy as np
 from dtvg.analysis import statistics
 from dtvg.analysis.claims import best_group, changing, harming, predicting, regret
 from dtvg.analysis.claims.claim import CANNOT_TELL, CONTRADICTED, SUPPORTED, judged
-from dtvg.analysis.claims.effects import Effect, Part, of_evidence, of_seeds, smallest, summed
+from dtvg.analysis.claims.effects import Effect, Part, of_evidence, smallest, summed
 from dtvg.analysis.claims.halves import evidences, halves
 from dtvg.analysis.claims.info import MARGIN, MARGIN_OF_CHANGE, MARGIN_OF_CORRELATION
 from dtvg.analysis.claims.searched import Searched
@@ -183,8 +183,8 @@ def _walks(kind: str) -> Judge:
             start = rng.normal(size=6)
             walks = [changing.walk(_moved(rng, kind, start, count), s, 100) for s in range(seeds)]
             for noise, effects in found.items():
-                by_seed = {w.seed: w.excess(changing.RANKING, noise) for w in walks if w}
-                effects.append(of_seeds(str(i), by_seed))
+                there = [walk for walk in walks if walk]
+                effects.append(changing.effect_of(str(i), there, changing.RANKING, noise))
         summary = changing.between_extremes([summed(each) for each in found.values()])
         return judged(summary, MARGIN_OF_CHANGE)
 
@@ -217,9 +217,9 @@ def turning(rng: np.random.Generator, targets: int, seeds: int, count: int, true
     found: dict[str, list[Effect]] = {changing.FORGOTTEN: [], changing.ADDED: []}
     for i in range(targets):
         walks = [changing.walk(turned(rng, share, count), s, 100) for s in range(seeds)]
+        there = [walk for walk in walks if walk]
         for noise, effects in found.items():
-            by_seed = {w.seed: w.excess(changing.RANKING, noise) for w in walks if w}
-            effects.append(of_seeds(str(i), by_seed))
+            effects.append(changing.effect_of(str(i), there, changing.RANKING, noise))
     summary = changing.between_extremes([summed(each) for each in found.values()])
     return judged(summary, MARGIN_OF_CHANGE)
 

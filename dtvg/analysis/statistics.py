@@ -56,14 +56,19 @@ def bootstrap_interval(values: Sequence[float] | Floats, seed: int = 0) -> Inter
 
 def t_interval(values: Sequence[float] | Floats, level: float = COVERAGE) -> Interval:
     """Student's t interval of the mean; NaN ends with fewer than two values."""
-    from scipy.special import stdtrit  # scipy.stats takes half a second to import
-
     sample = np.asarray(values, dtype=np.float64)
     if len(sample) < 2:
         return Interval(float("nan"), float("nan"))
-    half = float(stdtrit(len(sample) - 1, (1 + level) / 2)) * float(sample.std(ddof=1))
+    half = t_factor(level, len(sample) - 1) * float(sample.std(ddof=1))
     half /= float(np.sqrt(len(sample)))
     return Interval(float(sample.mean()) - half, float(sample.mean()) + half)
+
+
+def t_factor(level: float, freedom: int) -> float:
+    """Return how many standard errors an interval of Student's t reaches to either side."""
+    from scipy.special import stdtrit  # scipy.stats takes half a second to import
+
+    return float(stdtrit(freedom, (1 + level) / 2))
 
 
 def student_p(differences: Floats) -> Floats:

@@ -34,7 +34,7 @@ NONE = Labels()
 
 def read_labels(folder: Path) -> Labels:
     """Return the labels of a folder; none where there is no file or it holds something else."""
-    if not os.path.lexists(f"{folder}/{FILE}"):  # most have none, and there may be 10,000
+    if not os.access(f"{folder}/{FILE}", os.F_OK):  # most have none, and there may be 10,000
         return NONE
     try:
         found = read_model(folder / FILE, TagsFile)

@@ -226,12 +226,16 @@ class ExperimentDir:
 
     def runs(self) -> list[RunDir]:
         """Return the folders of runs there are, foreign ones included, by name."""
+        return [RunDir(self.path / name) for name in self.run_names()]
+
+    def run_names(self) -> list[str]:
+        """Return the names of the folders of runs; see `runs`."""
         try:
             with os.scandir(self.path) as entries:
                 found = sorted(e.name for e in entries if e.is_dir())
         except OSError:
             return []
-        return [RunDir(self.path / n) for n in found if n not in NO_RUNS and not n.startswith(".")]
+        return [name for name in found if name not in NO_RUNS and not name.startswith(".")]
 
     def cohorts(self) -> list[CohortDir]:
         """Return the folders of cohorts there are; none where they may not be looked at."""

@@ -159,19 +159,17 @@ def open_run(path: Path | str) -> Run:
     Args:
         path: the run's folder.
     """
-    run = RunDir(Path(path))
-    # names as text: of 10,000 runs pathlib takes most of the time
-    names = (f"{run.path}/status.json", f"{run.path}/result.json")
-    written = tuple(_stamped(name) for name in names)
+    folder = str(path)  # names as text: of 10,000 runs pathlib takes most of the time
+    written = tuple(_stamped(f"{folder}/{name}") for name in ("status.json", "result.json"))
     if None in written:  # not finished: the truth is not in its files alone
-        return _open_run(run)
-    return _open_finished(run, written)
+        return _open_run(RunDir(Path(path)))
+    return _open_finished(folder, written)
 
 
 @functools.lru_cache(maxsize=32_768)
-def _open_finished(run: RunDir, written: tuple[tuple[int, int] | None, ...]) -> Run:
+def _open_finished(folder: str, written: tuple[tuple[int, int] | None, ...]) -> Run:
     """Open a run whose files do not change any more, so that a list of 10,000 is quick."""
-    return _open_run(run)
+    return _open_run(RunDir(Path(folder)))
 
 
 def _stamped(path: Path | str) -> tuple[int, int] | None:
@@ -250,7 +248,7 @@ def open_experiment(path: Path | str) -> Experiment:
         config, problem = _experiment_config(directory.path, _stamped(directory.config_path)), None
     except StoreError as error:
         config, problem = None, str(error)
-    runs = tuple(open_run(run.path) for run in directory.runs())
+    runs = tuple(open_run(f"{directory.path}/{name}") for name in directory.run_names())
     made = Experiment(directory.name, directory.path, config, runs, problem)
     place = {name: i for i, name in enumerate(run_configs(made))}
     ordered = tuple(sorted(runs, key=lambda r: (place.get(r.name, len(place)), r.name)))

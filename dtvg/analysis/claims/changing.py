@@ -26,9 +26,9 @@ from dtvg.analysis.claims.claim import (
     what_it_takes,
     where,
 )
-from dtvg.analysis.claims.effects import Part, Summary, of_seeds, summed
+from dtvg.analysis.claims.effects import Effect, Part, Summary, of_seeds, summed
 from dtvg.analysis.compare.scores import SUBJECT
-from dtvg.analysis.statistics import average_ranks, correlation
+from dtvg.analysis.statistics import Interval, average_ranks, correlation, t_interval
 from dtvg.store.reader import Run, read_grams
 
 Floats = npt.NDArray[np.float64]
@@ -90,10 +90,7 @@ def claim(blocks: Sequence[Block], margin: float) -> Claim:
     parts = [
         Part(
             f"{measure}, beyond {noise}",
-            [
-                of_seeds(name, {w.seed: w.excess(measure, noise) for w in found})
-                for name, found in there.items()
-            ],
+            [effect_of(name, found, measure, noise) for name, found in there.items()],
         )
         for measure in MEASURES
         for noise in (FORGOTTEN, ADDED)
@@ -122,6 +119,30 @@ def claim(blocks: Sequence[Block], margin: float) -> Claim:
         _evidence(there),
         NOTES,
     )
+
+
+def effect_of(target: str, walks: Sequence[Walk], measure: str, noise: str) -> Effect:
+    """Return the change beyond noise on one target.
+
+    Few seeds tell little of how far noise that adds up may go, and what it does is skewed. So the
+    interval beyond it is the wider of Student's t over seeds and of what the drawn runs do, as
+    many at a time; in the random effects the larger of both variances counts.
+    """
+    by_seed = {walk.seed: walk.excess(measure, noise) for walk in walks}
+    if noise == FORGOTTEN:
+        return of_seeds(target, by_seed)
+    apart = [walk.drawn[measure].mean(axis=1) for walk in walks]
+    chance = np.mean([one - one.mean() for one in apart], axis=0)
+    values = np.array(list(by_seed.values()))
+
+    def interval(level: float) -> Interval:
+        ends = t_interval(values, level)
+        below, above = np.quantile(chance, [(1 - level) / 2, (1 + level) / 2])
+        low, high = plain.estimate - float(above), plain.estimate - float(below)
+        return Interval(min(ends.low, low), max(ends.high, high))
+
+    plain = of_seeds(target, by_seed, wider=float(chance.var()))
+    return Effect(target, by_seed, plain.estimate, plain.variance, interval, problem=plain.problem)
 
 
 def _walks(block: Block) -> list[Walk]:

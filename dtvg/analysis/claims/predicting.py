@@ -30,7 +30,13 @@ from dtvg.analysis.claims.claim import (
 )
 from dtvg.analysis.claims.effects import Effect, Part, of_seeds, summed
 from dtvg.analysis.compare.scores import SUBJECT
-from dtvg.analysis.statistics import Interval, average_ranks, correlation, t_interval
+from dtvg.analysis.statistics import (
+    Interval,
+    average_ranks,
+    correlation,
+    t_factor,
+    t_interval,
+)
 from dtvg.errors import StoreError
 from dtvg.store.reader import Run, read_grams, read_prompts
 
@@ -55,9 +61,10 @@ PLAIN = (SUBJECT, FIXED, ALL)
 """Rows whose first Gram matrix is that of the vectors as they are."""
 NOTES = (
     "Correlations are within a target and seed, over its sources, averaged over seeds. On one "
-    "target the interval is the wider of two: over seeds (Student's t), and over sources, from "
+    "target the interval is the widest of three: over seeds (Student's t); over sources, from "
     "all orders of the gains (the same order in every seed), which are equally likely where "
-    "neither similarity tells anything.",
+    "neither similarity tells anything; and over sources, from leaving out one after the other "
+    "(jackknife).",
     "Similarities are those of the Stage I prompts, as stored with each single run (`initial`), "
     "else from the Gram matrices of the first step.",
 )
@@ -226,18 +233,42 @@ def effects_of(one: Measured) -> dict[str, Effect]:
         ]
         drawn[name] = np.array(every)  # [S orders], the first as it is
     drawn[DIFFERENCE] = drawn[VECTORS] - drawn[PROMPTS]
+    left_out = without_each(one)
     most = {DIFFERENCE: 2.0}
-    return {name: _effect(one, values, most.get(name, 1.0)) for name, values in drawn.items()}
+    return {
+        name: _effect(one, values, left_out[name], most.get(name, 1.0))
+        for name, values in drawn.items()
+    }
 
 
-def _effect(one: Measured, drawn: Floats, most: float) -> Effect:
-    """Return a correlation, with the wider of the intervals over seeds and over sources."""
+def without_each(one: Measured) -> dict[str, Floats]:
+    """Return both correlations and their difference `[n]`, each without one of the sources."""
+    gains = _ranks_without_each(one.gains)
+    found = {
+        name: correlation(_ranks_without_each(similarity), gains).mean(axis=0)
+        for name, similarity in ((VECTORS, one.vectors), (PROMPTS, one.prompts))
+    }
+    return {**found, DIFFERENCE: found[VECTORS] - found[PROMPTS]}
+
+
+def _ranks_without_each(values: Floats) -> Floats:
+    """Return the ranks `[S n n-1]` of values `[S n]`, without the first, the second, …"""
+    n = values.shape[-1]
+    kept = np.array([[j for j in range(n) if j != i] for i in range(n)])
+    return average_ranks(values[:, kept])
+
+
+def _effect(one: Measured, drawn: Floats, left_out: Floats, most: float) -> Effect:
+    """Return a correlation, with the widest of the intervals over seeds and over sources."""
     by_seed = dict(zip(one.seeds, map(float, drawn[:, 0]), strict=True))
     chance = drawn.mean(axis=0)
     values, centre = drawn[:, 0], float(drawn[:, 0].mean())
+    n = len(left_out)
+    error = float(np.sqrt((n - 1) * left_out.var()))  # the jackknife's
 
     def interval(level: float) -> Interval:
-        half = float(np.quantile(np.abs(chance), level, method="higher"))
+        by_orders = float(np.quantile(np.abs(chance), level, method="higher"))
+        half = max(by_orders, t_factor(level, n - 1) * error)
         ends = t_interval(values, level)
         low, high = min(ends.low, centre - half), max(ends.high, centre + half)
         return Interval(max(low, -most), min(high, most))  # none lies beyond what there can be

@@ -206,6 +206,10 @@ def ordered(rows: Sequence[RunRow], key: str, falling: bool) -> list[RunRow]:
     return [row for _, row in there] + [row for value, row in keyed if value is _MISSING]
 
 
+MOST_CURVES = 20
+"""Seeds whose curves are averaged for a cell of the table."""
+
+
 @dataclass(frozen=True, eq=False)
 class Group:
     """Runs that differ in nothing but their seed."""
@@ -238,8 +242,8 @@ class Group:
         return states_of(r.run for r in self.rows)
 
     def curve(self, quantity: Quantity) -> tuple[float, ...]:
-        """Return the mean of the seeds' curves, as far as all of them go."""
-        curves = [c for c in (spark(r.run, quantity) for r in self.rows) if c]
+        """Return the mean of the curves of the first seeds, as far as all of them go."""
+        curves = [c for c in (spark(r.run, quantity) for r in self.rows[:MOST_CURVES]) if c]
         if not curves:
             return ()
         size = min(len(c) for c in curves)

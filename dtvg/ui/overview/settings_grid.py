@@ -15,7 +15,12 @@ from dtvg.ui.page import is_dark
 SCORES: tuple[Score, ...] = ("test", "validation")
 
 
-@cache.remember(8, "Comparing settings", key=lambda rows, score: (score, tuple(map(_state, rows))))
+def _key(rows: Sequence[RunRow], score: Score) -> tuple[str, int]:
+    """Return what the view depends on; of 10,000 runs as one number, or asking takes a second."""
+    return score, hash(repr(tuple(map(_state, rows))))
+
+
+@cache.remember(8, "Comparing settings", key=_key)
 def _info(rows: Sequence[RunRow], score: Score) -> SettingsInfo:
     return settings_info(rows, score)
 

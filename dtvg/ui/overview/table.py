@@ -146,7 +146,10 @@ def _config(table: pd.DataFrame) -> dict[str, Any]:
     found: dict[str, Any] = {
         "progress": kinds.ProgressColumn(format="percent", min_value=0, max_value=1, width=110),
         "score": kinds.LineChartColumn(
-            help="Validation score over the run.", y_min=0, y_max=1, width=110
+            help="Validation score over the run; of seeds together the mean of the first 20.",
+            y_min=0,
+            y_max=1,
+            width=110,
         ),
         "loss": kinds.LineChartColumn(
             help="Training loss, averaged over intervals of steps.", width=110
