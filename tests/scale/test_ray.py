@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -74,17 +75,19 @@ def test_nodes_killed_and_one_added_in_mid_run_change_no_number(
     run_experiment(alone, bank=PromptBank(tmp_path / "bank-alone"))
     first, second = cluster.add_node(num_cpus=1), cluster.add_node(num_cpus=1)
     experiment = lay_out(made, tmp_path / "runs")
-    added = []
+    added, over = [], threading.Event()
 
     def lose(pid: int) -> None:
         cluster.remove_node(first, allow_graceful=False)
         added.append(cluster.add_node(num_cpus=2))
         cluster.remove_node(second, allow_graceful=False)
+        over.wait(900)  # a node that a thread started ends with that thread
 
     losing = once_committed(experiment, "transfer-000", lose)
     scheduler = driver.drive(
         experiment, ScaleConfig(on=cluster.address), bank=PromptBank(tmp_path / "bank")
     )
+    over.set()
     losing.join(60)
     assert added
     assert {ended.kind for ended in scheduler.over.values()} == {"done"}
