@@ -144,8 +144,9 @@ def cut_sizes(runs: int, most: int, slots: int) -> list[int]:
     """Return the sizes of the cohorts that train last, so that all slots end at about one time.
 
     A slot that trains several cohorts one after the other ends up to a cohort's length before the
-    others. So the last ones are cut finer: as many runs as the slots train at once in whole
-    cohorts are in halves, and a third as many after them in fifths (docs/scale.md "Measured").
+    others. So of more than two per slot the last ones are cut finer: as many runs as the slots
+    train at once in whole cohorts are in halves, and a third as many after them in fifths
+    (docs/scale.md "Measured").
 
     Args:
         runs: how many there are.
@@ -153,14 +154,14 @@ def cut_sizes(runs: int, most: int, slots: int) -> list[int]:
         slots: cohorts that train at once.
     """
     even = max(1, min(most, math.ceil(runs / slots)))
-    if runs <= slots * most:
+    if runs <= 2 * slots * most:  # starting more cohorts would cost more than it saves
         return [even] * max(1, math.ceil(runs / even))
-    fifths = slots * most // 3
-    halves = min(runs - fifths, slots * most)
-    made: list[int] = []
-    for share, size in ((runs - fifths - halves, most), (halves, most // 2), (fifths, most // 5)):
-        made += [max(1, size)] * math.ceil(share / max(1, size))
-    return made
+    half, fifth = max(1, most // 2), max(1, most // 5)
+    in_fifths = slots * most // 3
+    wholes = (runs - in_fifths - slots * most) // most
+    halves = (runs - wholes * most - in_fifths) // half
+    rest = runs - wholes * most - halves * half
+    return [most] * wholes + [half] * halves + [fifth] * math.ceil(rest / fifth)
 
 
 def stage_one_runs(config: ExperimentConfig, transfers: Sequence[RunConfig]) -> list[RunConfig]:

@@ -63,12 +63,15 @@ def test_the_last_cohorts_are_cut_finer_so_that_slots_end_together() -> None:
     assert took[1] < 0.97 * took[0] and least_time(finer, lengths, 50) / took[1] >= 0.95
 
 
-@pytest.mark.parametrize(("runs", "most", "slots"), [(1, 8, 4), (30, 8, 4), (33, 8, 4), (9, 1, 2)])
+@pytest.mark.parametrize(
+    ("runs", "most", "slots"),
+    [(1, 8, 4), (30, 8, 4), (64, 8, 4), (65, 8, 4), (900, 7, 13), (9, 1, 2)],
+)
 def test_cohorts_of_any_sizes_hold_every_run_once(runs: int, most: int, slots: int) -> None:
     sizes = cut_sizes(runs, most, slots)
     assert max(sizes) <= most and sizes == sorted(sizes, reverse=True)
-    assert sum(sizes) >= runs > sum(sizes[:-1]) - len(set(sizes))  # each size may be filled up
-    assert (len(set(sizes)) > 1) == (runs > slots * most > slots)
+    assert sum(sizes) >= runs > sum(sizes[:-1])
+    assert (len(set(sizes)) > 1) == (runs > 2 * slots * most and most > 1)
 
 
 def test_no_schedule_is_faster_than_the_least_time() -> None:
