@@ -124,7 +124,7 @@ def numbered(
     The last size is that of all that are left, too.
     """
     ids = (id_ for id_ in (f"{stem}-{number:03d}" for number in count()) if id_ not in taken)
-    made, start = [], 0
+    start, made = 0, list[tuple[str, tuple[RunConfig, ...]]]()
     for size in chain(sizes, repeat(sizes[-1])):
         if start >= len(runs):
             return made
