@@ -72,3 +72,20 @@ def test_what_a_cohort_came_to_is_counted_by_the_words_of_its_runs(tmp_path: Pat
     assert (found.steps_done, found.steps_total) == (30, 80)
     assert found.message == "1 stopped, 2 not trained of 4 runs"
     assert ended_progress("c", [(runs[0], 20)]).message == "done"
+
+
+def test_a_slurm_job_that_fails_before_its_worker_begins_is_told_with_its_last_line(
+    tmp_path: Path,
+) -> None:
+    from dtvg.scale.on_slurm import SlurmExecutor
+    from dtvg.store.layout import ExperimentDir
+
+    engine = SlurmExecutor.__new__(SlurmExecutor)
+    engine.experiment = ExperimentDir(tmp_path)
+    engine._states = {"5": ("FAILED", "one")}
+    job = Job("transfer-000", "token", "slurm", "5")
+    assert "either scale.setup ended it, or its node does not see" in engine._ended(job).why
+    (tmp_path / ".slurm").mkdir()
+    (tmp_path / ".slurm" / "5_0_log.out").write_text("module: command not found\n")
+    why = "Slurm job 5 on one ended (failed). Its last line: module: command not found"
+    assert engine._ended(job).why == why

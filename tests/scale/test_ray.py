@@ -137,6 +137,21 @@ def test_an_address_at_which_nobody_answers_is_refused(tmp_path: Path) -> None:
     assert not ray.is_initialized()
 
 
+def test_a_cluster_at_an_address_is_shown_the_token_that_is_here(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from dtvg.scale import on_ray
+
+    tokens = pytest.importorskip("ray._private.authentication.authentication_token_setup")
+    called: list[str] = []
+    name = "maybe_enable_token_auth_if_token_available"
+    monkeypatch.setattr(tokens, name, lambda **more: called.append("token"))
+    monkeypatch.setattr(on_ray, "_knock", lambda address: called.append("knock"))
+    monkeypatch.setattr(ray, "init", lambda **more: called.append(more["address"]))
+    assert on_ray.join("ray://127.0.0.1:10001")
+    assert called == ["knock", "token", "ray://127.0.0.1:10001"]
+
+
 @pytest.mark.slow
 def test_an_actor_holds_offers_in_front_of_the_files_and_may_die(
     tmp_path: Path, cluster: Any, monkeypatch: pytest.MonkeyPatch
