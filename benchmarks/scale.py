@@ -18,6 +18,7 @@ import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -57,7 +58,13 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--executors", nargs="+", default=["inline", "local", "ray", "slurm"])
     parser.add_argument("--steps", type=int, default=200, help="of (a)")
     parser.add_argument("--runs", type=int, default=10_000, help="of (c) and (d)")
-    parser.add_argument("--cohorts", type=int, nargs="+", default=[1_000, 2_500], help="of (c)")
+    parser.add_argument(
+        "--cohorts",
+        type=int,
+        nargs="+",
+        default=[1_000],
+        help="of (c), before the last ones are cut finer",
+    )
     parser.add_argument("--slots", type=int, default=256, help="of (c)")
     parser.add_argument("--out", type=Path, default=FOLDER, help="folder of the tables")
     given = parser.parse_args(argv)
@@ -218,12 +225,15 @@ def simulated(
     """(c) The scheduler on simulated slots, with and without faults, and with known lengths."""
     for cohorts in all_cohorts:
         for spread in (0.25, 0.5):
-            for seed in seeds:
-                pieces, lengths = many_pieces(runs, cohorts, seed, spread=spread)
+            for seed, finer in product(seeds, (False, True)):
+                pieces, lengths = many_pieces(
+                    runs, cohorts, seed, spread=spread, slots=slots if finer else None
+                )
                 share = runs / cohorts / 10  # of the same work, however finely it is cut
                 pieces = [replace(piece, cost=piece.cost * share) for piece in pieces]
                 lengths = {id_: length * share for id_, length in lengths.items()}
-                key = {"cohorts": cohorts, "spread": spread, "seed": seed}
+                last = "finer" if finer else "as the others"
+                key = {"cohorts": len(pieces), "last": last, "spread": spread, "seed": seed}
                 _schedules(note, key, pieces, lengths, slots)
 
 

@@ -205,7 +205,8 @@ def print_outcome(experiment: Any) -> int:
 
     console = Console()
     runs = [run for run in experiment.runs if run.role == "transfer"]
-    console.print(score_table(runs))
+    if any(run.result is not None for run in runs):
+        console.print(score_table(runs))
     for note in [*split_notes(runs), *compare_info(runs).health.notes]:
         console.print(note, markup=False)
     open_ends = [run for run in runs if run.state is not RunState.FINISHED]

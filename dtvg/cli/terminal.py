@@ -93,7 +93,7 @@ def progress_bars() -> Iterator[Report]:
             task = next(t for t in bars.tasks if t.id == number)
             speed = f"{task.speed:.1f} steps/s" if task.speed else ""
             loss = "" if progress.loss is None else f"loss {progress.loss:.3f}"
-            note = f"{progress.runs_active} runs  {loss}" if progress.runs_active else "done"
+            note = progress.message or f"{progress.runs_active} runs  {loss}"
             bars.update(task.id, completed=progress.steps_done, rate=speed, note=note)
 
         yield report

@@ -12,7 +12,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from graphlib import CycleError, TopologicalSorter
-from itertools import count
+from itertools import chain, count, repeat
 
 from dtvg.config import ExperimentConfig, RunConfig, run_name
 from dtvg.errors import ConfigError
@@ -98,11 +98,13 @@ def plan(config: ExperimentConfig, slots: int | None = None) -> Plan:
     cut = [
         cohort
         for stem, runs in stems.items()
-        for cohort in numbered(stem, runs, _size(config, len(runs), slots))
+        for cohort in numbered(stem, runs, *_sizes(config, stem, len(runs), slots))
     ]
     return assemble(cut, edges(config, (*before, *transfers)), slots)
 
 
+LAST_STEMS = ("transfer", "derived")
+"""Of cohorts that nothing, or little, waits for."""
 STEMS = ("stage1", "distil", "transfer", "derived")
 """First parts of the ids of cohorts, in the order in which they train."""
 
@@ -115,17 +117,51 @@ def stem_of(run: RunConfig) -> str:
 
 
 def numbered(
-    stem: str, runs: Sequence[RunConfig], size: int, taken: Collection[str] = ()
+    stem: str, runs: Sequence[RunConfig], *sizes: int, taken: Collection[str] = ()
 ) -> list[tuple[str, tuple[RunConfig, ...]]]:
-    """Cut runs into cohorts of at most `size`, with the lowest numbers that are not taken."""
+    """Cut runs into cohorts of these sizes, with the lowest numbers that are not taken.
+
+    The last size is that of all that are left, too.
+    """
     ids = (id_ for id_ in (f"{stem}-{number:03d}" for number in count()) if id_ not in taken)
-    starts = range(0, len(runs), size)
-    return [(next(ids), tuple(runs[start : start + size])) for start in starts]
+    start, made = 0, list[tuple[str, tuple[RunConfig, ...]]]()
+    for size in chain(sizes, repeat(sizes[-1])):
+        if start >= len(runs):
+            return made
+        made.append((next(ids), tuple(runs[start : start + size])))
+        start += size
+    return made
 
 
-def _size(config: ExperimentConfig, runs: int, slots: int | None) -> int:
+def _sizes(config: ExperimentConfig, stem: str, runs: int, slots: int | None) -> list[int]:
     most = config.device.max_cohort
-    return most if slots is None else max(1, min(most, math.ceil(runs / slots)))
+    if slots is None or stem not in LAST_STEMS:
+        return [most if slots is None else max(1, min(most, math.ceil(runs / slots)))]
+    return cut_sizes(runs, most, slots)
+
+
+def cut_sizes(runs: int, most: int, slots: int) -> list[int]:
+    """Return the sizes of the cohorts that train last, so that all slots end at about one time.
+
+    A slot that trains several cohorts one after the other ends up to a cohort's length before the
+    others. So of more than two per slot the last ones are cut finer: as many runs as the slots
+    train at once in whole cohorts are in halves, and a third as many after them in fifths
+    (docs/scale.md "Measured").
+
+    Args:
+        runs: how many there are.
+        most: runs of a cohort at most.
+        slots: cohorts that train at once.
+    """
+    even = max(1, min(most, math.ceil(runs / slots)))
+    if runs <= 2 * slots * most:  # starting more cohorts would cost more than it saves
+        return [even] * max(1, math.ceil(runs / even))
+    half, fifth = max(1, most // 2), max(1, most // 5)
+    in_fifths = slots * most // 3
+    wholes = (runs - in_fifths - slots * most) // most
+    halves = (runs - wholes * most - in_fifths) // half
+    rest = runs - wholes * most - halves * half
+    return [most] * wholes + [half] * halves + [fifth] * math.ceil(rest / fifth)
 
 
 def stage_one_runs(config: ExperimentConfig, transfers: Sequence[RunConfig]) -> list[RunConfig]:

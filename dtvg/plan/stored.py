@@ -209,5 +209,5 @@ def as_shown(config: ExperimentConfig, fresh: Plan, shown: Mapping[str, Sequence
         there = [(id_, runs) for id_, runs in kept.items() if stem_of(runs[0]) == stem]
         held = {run.name for _, runs in there for run in runs}
         rest = [run for run in fresh.runs if stem_of(run) == stem and run.name not in held]
-        cut += [*there, *numbered(stem, rest, config.device.max_cohort, kept)]
+        cut += [*there, *numbered(stem, rest, config.device.max_cohort, taken=kept)]
     return assemble(cut, edges(config, fresh.runs), fresh.slots)

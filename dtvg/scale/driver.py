@@ -39,7 +39,7 @@ from dtvg.store.lease import Lease
 from dtvg.store.processes import ProcessId
 from dtvg.store.renewal import renew
 from dtvg.store.status import as_written, clear, noted_with_runs
-from dtvg.training.progress import Progress, Report
+from dtvg.training.progress import Progress, Report, ended_progress
 from dtvg.training.signals import StopWish, stop_on_signals
 
 log = logging.getLogger(__name__)
@@ -203,7 +203,7 @@ def _drive(
     ground = FolderGround(experiment, made, bank)
     scheduler = Scheduler(pieces(made, ground, only), engine, ground, scale.tries)
     scheduler.adopt(ground.jobs())
-    told = 0.0
+    told, ends = 0.0, set[str]()
     while not scheduler.finished:
         stop.look()
         if stop:
@@ -212,7 +212,7 @@ def _drive(
         if time.monotonic() - told > FLEET_SECONDS or scheduler.finished:
             told = time.monotonic()
             write_fleet(experiment, scale, scheduler)
-            for progress in _progress(ground, scheduler):
+            for progress in _progress(ground, scheduler, ends):
                 report(progress)
         if not scheduler.finished:
             time.sleep(engine.pause)
@@ -222,24 +222,38 @@ def _drive(
     return scheduler
 
 
-def _progress(ground: FolderGround, scheduler: Scheduler) -> list[Progress]:
-    """Sum up how far the cohorts that train are, from what their runs say."""
+def _progress(ground: FolderGround, scheduler: Scheduler, told: set[str]) -> list[Progress]:
+    """Sum up how far the cohorts are that train or wait to go on, from what their runs say.
+
+    Args:
+        ground: of the experiment.
+        scheduler: which drives it.
+        told: cohorts whose end was told; those that ended since are added.
+    """
     found = []
-    for cohort in list(scheduler.running):
+    for cohort, known in scheduler.attempts.items():
+        if cohort in scheduler.running or (known.jobs and cohort not in scheduler.over):
+            found.append(_under_way(ground, scheduler, cohort))
+    for cohort in scheduler.over.keys() - told:
+        told.add(cohort)
         runs = [ground.runs[name] for name in scheduler.by_id[cohort].runs]
-        said = [as_written(ground.experiment.run(run.name)) for run in runs]
-        total = sum(run.total_steps for run in runs)
-        done = sum(min(s.step, r.total_steps) for s, r in zip(said, runs, strict=True) if s)
-        losses = [s.loss for s in said if s and s.loss is not None]
-        mean = sum(losses) / len(losses) if losses else None
-        active = sum(s is not None and s.state is RunState.RUNNING for s in said)
-        found.append(Progress(cohort, done, total, active, mean))
-    for cohort, ended in scheduler.over.items():
-        if ended.kind == "done":
-            runs = [ground.runs[name] for name in scheduler.by_id[cohort].runs]
-            total = sum(run.total_steps for run in runs)
-            found.append(Progress(cohort, total, total, 0, None))
+        steps = [(ground.experiment.run(run.name), run.total_steps) for run in runs]
+        found.append(ended_progress(cohort, steps))
     return found
+
+
+def _under_way(ground: FolderGround, scheduler: Scheduler, cohort: str) -> Progress:
+    """Sum up how far a cohort is that is not over."""
+    runs = [ground.runs[name] for name in scheduler.by_id[cohort].runs]
+    said = [as_written(ground.experiment.run(run.name)) for run in runs]
+    total = sum(run.total_steps for run in runs)
+    done = sum(min(s.step, r.total_steps) for s, r in zip(said, runs, strict=True) if s)
+    losses = [s.loss for s in said if s and s.loss is not None]
+    mean = sum(losses) / len(losses) if losses else None
+    active = sum(s is not None and s.state is RunState.RUNNING for s in said)
+    if cohort not in scheduler.running:
+        return Progress(cohort, done, total, 0, mean, "waits to go on")
+    return Progress(cohort, done, total, active, mean, "" if active else "starts")
 
 
 def worker_arguments(experiment: ExperimentDir, cohort: str, token: str) -> list[str]:

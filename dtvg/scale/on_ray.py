@@ -226,12 +226,14 @@ def join(address: str | None) -> bool:
     try:
         if address:
             _knock(address)
+            _show_token()
         ray.init(address=address, **options)
     except Exception as error:  # noqa: BLE001 - Ray raises many kinds
         where = f"at '{address}'" if address else "on this machine"
         raise ConfigError(
-            f"No Ray cluster answers {where} ({_sentence(error)}); check the address and that "
-            "`ray status` works there, or use --on ray to start one here."
+            f"No Ray cluster answers {where} ({_sentence(error)}); check the address, that "
+            "`ray status` works there, and that ~/.ray/auth_token is the same here where the "
+            "cluster has one; or use --on ray to start one here."
         ) from None
     if threading.current_thread() is threading.main_thread():
         for number, handler in kept.items():  # Ray's own would end the driver without a word
@@ -250,6 +252,17 @@ def _knock(address: str) -> None:
     where = (parts.hostname or "", parts.port or CLIENT_PORT)
     with socket.create_connection(where, timeout=KNOCK_SECONDS):
         pass
+
+
+def _show_token() -> None:
+    """Let a client show Ray's token where there is one: a head that finds one asks for it.
+
+    Ray's own client at `ray://` does so only where `RAY_AUTH_MODE` is set, which is respected.
+    """
+    with contextlib.suppress(ImportError):
+        from ray._private.authentication import authentication_token_setup as tokens
+
+        tokens.maybe_enable_token_auth_if_token_available(warn_if_disabled=False)
 
 
 def name_of_offers(experiment: ExperimentDir) -> str:

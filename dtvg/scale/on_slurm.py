@@ -225,14 +225,20 @@ class SlurmExecutor:
         state, node = self._states.get(job.id, ("forgotten by Slurm", ""))
         on = f" on {node}" if node and node != "n/a" else ""
         word = GONE.get(state, f"ended ({state.lower()})")
-        said = tail(self.experiment.cohort(job.cohort).log_path) if state == "FAILED" else ""
+        said = self._last_line(job) if state == "FAILED" else ""
         why = f"Slurm job {job.id}{on} {word}." + (f" Its last line: {said}" if said else "")
         if state == "FAILED" and not said:
             why += (
-                f" If its node does not see '{self.experiment.path}', mount it there, or give a "
-                "--runs-dir that every node sees."
+                f" It wrote nothing: either scale.setup ended it, or its node does not see "
+                f"'{self.experiment.path}'; mount it there, or give a --runs-dir that every node "
+                "sees."
             )
         return Ended("lost", why, blameless=state in BLAMELESS)
+
+    def _last_line(self, job: Job) -> str:
+        """Return the last line of the worker's log, else of what the job itself wrote."""
+        said = tail(self.experiment.cohort(job.cohort).log_path)
+        return said or tail(self.experiment.path / ".slurm" / f"{job.id}_0_log.out")
 
     def stop(self, job: Job) -> None:
         """Take a pending job back; one that trains was asked by a file."""

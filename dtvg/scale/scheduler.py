@@ -270,8 +270,8 @@ class Scheduler:
             known.in_a_row += 1
         if known.in_a_row >= self.tries:
             sentence = (
-                f"Given up after {known.in_a_row} attempts in a row without a new commit; the "
-                f"last one: {ended.why or ended.kind}"
+                f"Given up after {_attempts(known.in_a_row)} without a new commit; the last one: "
+                f"{ended.why or ended.kind}"
             )
             self.ground.give_up(cohort, sentence)
             self._close(cohort, Ended("failed", sentence))
@@ -335,3 +335,7 @@ class Scheduler:
         self.running[cohort] = job
         self.ground.started(job)
         return True
+
+
+def _attempts(number: int) -> str:
+    return "one attempt" if number == 1 else f"{number} attempts in a row"

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from dtvg.plan.graph import cut_sizes
 from dtvg.scale.executor import Ended, Job, Place
 from dtvg.scale.scheduler import Piece, Scheduler
 
@@ -268,15 +269,18 @@ def many_pieces(
     seed: int = 0,
     stage_one: float = 0.2,
     spread: float = 0.25,
+    slots: int | None = None,
 ) -> tuple[list[Piece], dict[str, float]]:
     """Return pieces like those of a large experiment, and their real lengths in seconds.
 
     Args:
         runs: of all pieces.
-        cohorts: how many pieces.
+        cohorts: how many pieces, of the same number of runs.
         seed: of what is random.
         stage_one: share of pieces that others start from.
         spread: of the logarithm of expected lengths; real ones are up to a quarter off.
+        slots: the last cohorts are cut finer, as the planner does for so many; what is random
+            stays as it is. None: all have the same number of runs.
     """
     rng = random.Random(seed)
     each, first = runs // cohorts, int(cohorts * stage_one)
@@ -289,7 +293,29 @@ def many_pieces(
             needs = frozenset(f"r{home}.{rng.randrange(each)}" for home in homes)
         cost = rng.lognormvariate(7.0, spread)
         made.append(Piece(f"c{number:04d}", cost, names, needs))
-    return made, {piece.id: piece.cost * rng.uniform(0.8, 1.25) for piece in made}
+    lengths = {piece.id: piece.cost * rng.uniform(0.8, 1.25) for piece in made}
+    if slots is None:
+        return made, lengths
+    return _cut_anew(made, lengths, first, cut_sizes((cohorts - first) * each, each, slots))
+
+
+def _cut_anew(
+    pieces: Sequence[Piece], lengths: Mapping[str, float], first: int, sizes: Sequence[int]
+) -> tuple[list[Piece], dict[str, float]]:
+    """Cut all pieces but the first ones to other sizes; a run's share of its piece goes along."""
+    made, real = list(pieces[:first]), {piece.id: lengths[piece.id] for piece in pieces[:first]}
+    runs = [(run, piece) for piece in pieces[first:] for run in piece.runs]
+    start = 0
+    for number, size in enumerate(sizes, start=first):
+        part, start = runs[start : start + size], start + size
+        if not part:
+            break
+        id_ = f"c{number:04d}"
+        cost = sum(piece.cost / len(piece.runs) for _, piece in part)
+        needs = frozenset().union(*(piece.needs for _, piece in part))
+        made.append(Piece(id_, cost, tuple(run for run, _ in part), needs))
+        real[id_] = sum(lengths[piece.id] / len(piece.runs) for _, piece in part)
+    return made, real
 
 
 def least_time(pieces: Sequence[Piece], lengths: Mapping[str, float], slots: int) -> float:

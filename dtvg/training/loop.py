@@ -19,7 +19,7 @@ from dtvg.store.holds import VALUES, detail, wanted
 from dtvg.store.status import clear, requested
 from dtvg.training.cohort import Cohort
 from dtvg.training.exchanging import Exchange
-from dtvg.training.progress import Progress, Report
+from dtvg.training.progress import Progress, Report, ended_progress
 from dtvg.training.searching import search_between_steps
 from dtvg.training.signals import StopWish
 from dtvg.training.state import Stack
@@ -48,7 +48,8 @@ def train(
         remarks: asked as often.
         exchange: how runs meet those on other targets; None: none of them does.
     """
-    total = sum(slot.config.total_steps for slot in cohort.slots)
+    steps = {slot.name: slot.config.total_steps for slot in cohort.slots}
+    total = sum(steps.values())
     looked = 0.0
     for slot in cohort.slots:
         cohort.board.update(
@@ -81,7 +82,8 @@ def train(
             continue
         cohort.step()
         keep_commit(cohort)
-    report(Progress(cohort.directory.id, total, total, 0, None))
+    runs = [(cohort.run_dirs[name], number) for name, number in steps.items()]
+    report(ended_progress(cohort.directory.id, runs))
 
 
 def _asked(stop: StopWish) -> bool:

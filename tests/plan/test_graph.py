@@ -113,7 +113,10 @@ def test_cohorts_are_cut_so_that_every_slot_finds_work() -> None:
     assert [len(c.runs) for c in _many().transfer] == [24]
     assert [len(c.runs) for c in _many(slots=4).transfer] == [6] * 4
     assert [len(c.runs) for c in _many(slots=4).stage_one] == [3] * 4
-    assert [len(c.runs) for c in _many(slots=2, device={"max_cohort": 5}).transfer] == [5] * 4 + [4]
+    assert [len(c.runs) for c in _many(slots=2, device={"max_cohort": 6}).transfer] == [6] * 4
+    # more than two per slot: the last ones are finer
+    sizes = [len(c.runs) for c in _many(slots=2, device={"max_cohort": 5}).transfer]
+    assert sizes == [5] * 2 + [2] * 5 + [1] * 4
 
 
 def test_teachers_mixtures_trials_and_their_choice_train_in_that_order() -> None:

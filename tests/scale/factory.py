@@ -104,12 +104,37 @@ def start_workers_by_fork(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(local, "subprocess", SimpleNamespace(Popen=start, **names))
 
 
+SLOW = "DTVG_TEST_SLOW_FOLDER"
+"""Variable of forked workers: seconds that every write of a file takes; no lock proves anything."""
+
+
+def slow_folder(patch: pytest.MonkeyPatch, seconds: float) -> None:
+    """Let this process meet a network folder that is slow and knows no locks."""
+    from dtvg.store import files, lease, liveness
+
+    for name in ("fsync", "replace"):
+        patch.setattr(os, name, _later(getattr(os, name), seconds))
+    patch.setattr(files, "_lock", lambda handle, wait: False)
+    patch.setattr(lease, "_take_lock", lambda folder, stack: None)
+    patch.setattr(liveness, "lock_state", lambda path: None)
+
+
+def _later(function: Callable[..., Any], seconds: float) -> Callable[..., Any]:
+    def call(*values: Any, **more: Any) -> Any:
+        time.sleep(seconds)
+        return function(*values, **more)
+
+    return call
+
+
 def _work(arguments: Sequence[str], environment: Mapping[str, str], log: str) -> None:
     """Do what `python -m dtvg …` does, in a fork."""
     from dtvg.cli import main
 
     os.setsid()
     os.environ.update(environment)
+    if SLOW in environment:
+        slow_folder(pytest.MonkeyPatch(), float(environment[SLOW]))
     with open(log, "a", encoding="utf-8") as output:
         sys.stdout = sys.stderr = output
         sys.exit(main(list(arguments)))

@@ -25,10 +25,19 @@ from dtvg.store.bank import PromptBank
 from dtvg.store.files import read_json
 from dtvg.store.layout import create_experiment
 from dtvg.store.lease import hold
+from dtvg.store.liveness import read_lease
 from dtvg.store.reader import open_run, read_prompts, read_table
 from dtvg.store.status import read_status
 from dtvg.training.procedures import run_experiment
-from tests.scale.factory import config, histories, kill, once_committed, start_workers_by_fork
+from tests.scale.factory import (
+    SLOW,
+    config,
+    histories,
+    kill,
+    once_committed,
+    slow_folder,
+    start_workers_by_fork,
+)  # fmt: skip
 
 LOCAL = ScaleConfig(on="local", slots=2)
 DOUBLE = {"name": "cpu", "threads": 1, "precision": "float64"}
@@ -235,6 +244,41 @@ def test_a_prompt_of_the_bank_has_one_tuner_also_where_there_are_no_locks(
         folder = tmp_path / "bank" / ".locks" / "abc.lease"
         assert liveness.look(folder, fresh=True).held
     assert liveness.look(folder, fresh=True).held is False
+
+
+@pytest.mark.slow
+def test_a_slow_folder_without_locks_makes_nobody_lost_and_starts_nothing_twice(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each write takes a second and more, in the driver and in its workers."""
+    made = config(tmp_path, steps=8, logging={"commit_seconds": 5.0})
+    alone = lay_out(made, tmp_path / "alone")
+    run_experiment(alone, bank=PromptBank(tmp_path / "bank-alone"))
+    start_workers_by_fork(monkeypatch)
+    experiment = lay_out(made, tmp_path / "runs")
+    monkeypatch.setenv(SLOW, "1.2")
+    seen, over = set[str](), threading.Event()
+
+    def look() -> None:  # as a second driver or the fleet page would
+        while not over.wait(1.0):
+            for run in experiment.runs():
+                status = read_status(run)
+                seen.add(status.state.value if status else "waiting")
+
+    looking = threading.Thread(target=look, daemon=True)
+    looking.start()
+    with monkeypatch.context() as patch:
+        slow_folder(patch, 1.2)
+        scheduler = driver.drive(experiment, LOCAL, bank=PromptBank(tmp_path / "bank"))
+        over.set()
+        looking.join(60)
+    assert {ended.kind for ended in scheduler.over.values()} == {"done"}
+    assert {known.jobs for known in scheduler.attempts.values()} == {1}
+    for cohort in experiment.cohorts():
+        lease = read_lease(cohort.path)
+        assert lease is not None and lease.generation == 1
+    assert "running" in seen and seen <= {"waiting", "running", "stopping", "finished"}
+    assert histories(experiment.path) == histories(alone.path)
 
 
 @pytest.mark.slow

@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -65,29 +66,32 @@ def test_cohorts_train_on_a_cluster_and_what_no_node_has_is_refused(
 
 
 @pytest.mark.slow
-def test_a_node_killed_and_one_added_in_mid_run_change_no_number(
+def test_nodes_killed_and_one_added_in_mid_run_change_no_number(
     tmp_path: Path, cluster: Any
 ) -> None:
+    """Both first nodes go, one after the other, so that only the added one can end the rest."""
     made = config(tmp_path, steps=300)
     alone = lay_out(made, tmp_path / "alone")
     run_experiment(alone, bank=PromptBank(tmp_path / "bank-alone"))
-    first = cluster.add_node(num_cpus=1)
-    cluster.add_node(num_cpus=1)
+    first, second = cluster.add_node(num_cpus=1), cluster.add_node(num_cpus=1)
     experiment = lay_out(made, tmp_path / "runs")
-    added = []
+    added, over = [], threading.Event()
 
     def lose(pid: int) -> None:
         cluster.remove_node(first, allow_graceful=False)
-        added.append(cluster.add_node(num_cpus=1))
+        added.append(cluster.add_node(num_cpus=2))
+        cluster.remove_node(second, allow_graceful=False)
+        over.wait(900)  # a node that a thread started ends with that thread
 
     losing = once_committed(experiment, "transfer-000", lose)
     scheduler = driver.drive(
         experiment, ScaleConfig(on=cluster.address), bank=PromptBank(tmp_path / "bank")
     )
+    over.set()
     losing.join(60)
     assert added
     assert {ended.kind for ended in scheduler.over.values()} == {"done"}
-    assert sum(known.jobs for known in scheduler.attempts.values()) >= 5
+    assert scheduler.attempts["transfer-000"].jobs >= 2
     assert histories(experiment.path) == histories(alone.path)
 
 
@@ -131,6 +135,21 @@ def test_an_address_at_which_nobody_answers_is_refused(tmp_path: Path) -> None:
         with pytest.raises(ConfigError, match=f"No Ray cluster answers at '{address}'"):
             driver.drive(experiment, ScaleConfig(on=address))
     assert not ray.is_initialized()
+
+
+def test_a_cluster_at_an_address_is_shown_the_token_that_is_here(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from dtvg.scale import on_ray
+
+    tokens = pytest.importorskip("ray._private.authentication.authentication_token_setup")
+    called: list[str] = []
+    name = "maybe_enable_token_auth_if_token_available"
+    monkeypatch.setattr(tokens, name, lambda **more: called.append("token"))
+    monkeypatch.setattr(on_ray, "_knock", lambda address: called.append("knock"))
+    monkeypatch.setattr(ray, "init", lambda **more: called.append(more["address"]))
+    assert on_ray.join("ray://127.0.0.1:10001")
+    assert called == ["knock", "token", "ray://127.0.0.1:10001"]
 
 
 @pytest.mark.slow

@@ -7,6 +7,7 @@ import logging
 import pytest
 
 from dtvg.errors import JobError
+from dtvg.plan.graph import cut_sizes
 from dtvg.scale.executor import Ended, Job
 from dtvg.scale.scheduler import REFUSALS, Piece, Scheduler
 from dtvg.scale.simulation import Faults, Simulation, bound, least_time, many_pieces, run
@@ -46,6 +47,31 @@ def test_slots_are_used_as_far_as_the_critical_path_allows() -> None:
     made = Simulation(pieces, lengths, nodes=8, slots_each=4, overhead=0.0)
     run(made)
     assert bound(pieces, lengths, 32) / made.now >= 0.95
+
+
+def test_the_last_cohorts_are_cut_finer_so_that_slots_end_together() -> None:
+    even, its_lengths = many_pieces(2000, 200, seed=4)
+    finer, lengths = many_pieces(2000, 200, seed=4, slots=50)
+    assert sum(lengths.values()) == pytest.approx(sum(its_lengths.values()))
+    assert [len(piece.runs) for piece in finer].count(10) < len(even) < len(finer)
+    assert {run for piece in even for run in piece.runs} == {r for p in finer for r in p.runs}
+    took = []
+    for pieces, real in ((even, its_lengths), (finer, lengths)):
+        made = Simulation(pieces, real, nodes=10, slots_each=5)
+        run(made)
+        took.append(made.now)
+    assert took[1] < 0.97 * took[0] and least_time(finer, lengths, 50) / took[1] >= 0.95
+
+
+@pytest.mark.parametrize(
+    ("runs", "most", "slots"),
+    [(1, 8, 4), (30, 8, 4), (64, 8, 4), (65, 8, 4), (900, 7, 13), (9, 1, 2)],
+)
+def test_cohorts_of_any_sizes_hold_every_run_once(runs: int, most: int, slots: int) -> None:
+    sizes = cut_sizes(runs, most, slots)
+    assert max(sizes) <= most and sizes == sorted(sizes, reverse=True)
+    assert sum(sizes) >= runs > sum(sizes[:-1])
+    assert (len(set(sizes)) > 1) == (runs > 2 * slots * most and most > 1)
 
 
 def test_no_schedule_is_faster_than_the_least_time() -> None:

@@ -26,6 +26,7 @@ SECRET = "hunter22-hunter22-hunter22"
 @pytest.fixture
 def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     """A bucket on a server of its own."""
+    import s3fs
     from botocore.session import get_session
 
     made = server.ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
@@ -37,6 +38,7 @@ def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
     client = get_session().create_client("s3", endpoint_url=f"http://{host}:{port}")
     client.create_bucket(Bucket="lab")
+    s3fs.S3FileSystem.clear_instance_cache()  # one that knows another server, by chance of threads
     yield "s3://lab/group"
     made.stop()
 
