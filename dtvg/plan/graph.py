@@ -154,7 +154,7 @@ def cut_sizes(runs: int, most: int, slots: int) -> list[int]:
         slots: cohorts that train at once.
     """
     even = max(1, min(most, math.ceil(runs / slots)))
-    if runs <= 2 * slots * most:  # starting more cohorts would cost more than it saves
+    if slots == 1 or runs <= 2 * slots * most:  # finer ones would cost more than they save
         return [even] * max(1, math.ceil(runs / even))
     half, fifth = max(1, most // 2), max(1, most // 5)
     in_fifths = slots * most // 3

@@ -117,6 +117,7 @@ def test_cohorts_are_cut_so_that_every_slot_finds_work() -> None:
     # more than two per slot: the last ones are finer
     sizes = [len(c.runs) for c in _many(slots=2, device={"max_cohort": 5}).transfer]
     assert sizes == [5] * 2 + [2] * 5 + [1] * 4
+    assert [len(c.runs) for c in _many(device={"max_cohort": 5}).transfer] == [5] * 4 + [4]
 
 
 def test_teachers_mixtures_trials_and_their_choice_train_in_that_order() -> None:
