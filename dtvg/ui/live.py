@@ -10,6 +10,7 @@ from pathlib import Path
 
 import streamlit as st
 
+from dtvg.analysis import titles
 from dtvg.analysis.compare.references import of_target
 from dtvg.analysis.overview.progress import TRAINING, progress
 from dtvg.figures.curves import Y_TITLES, curves_figure
@@ -156,7 +157,7 @@ def draw(experiment: Experiment, name: str, view: View, together: tuple[Run, ...
     run = next(r for r in experiment.runs if r.name == name)
     marks = " ".join(filter(None, (runs.badge(run), health.badges(run))))
     st.markdown(
-        f"**{run.name}** {marks} step {run.step:,} of {run.total_steps:,}"
+        f"**{titles.run(run.name)}** {marks} step {run.step:,} of {run.total_steps:,}"
         + (f", loss {run.loss:.3f}" if run.loss is not None else "")
         + _validation(run)
     )

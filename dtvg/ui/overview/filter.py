@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import streamlit as st
 
+from dtvg.analysis import titles
 from dtvg.analysis.overview import table as overview
 from dtvg.analysis.overview.filtering import parse
 from dtvg.analysis.overview.table import RunRow
@@ -45,6 +46,12 @@ HELP = (
 )
 
 
+SHOWN: dict[str, Callable[[str], str]] = {
+    "state": str, "method": titles.method, "target": titles.task
+}  # fmt: skip
+"""How the choices of the pickers are read."""
+
+
 @dataclass(frozen=True)
 class View:
     """What the table shows."""
@@ -80,7 +87,7 @@ def choose_pickers(rows: Sequence[RunRow]) -> Callable[[RunRow], bool]:
     }
     chosen = {}
     for name, values in options.items():
-        chosen[name] = runs.choose(name.capitalize(), [ANY, *values], name) or ANY
+        chosen[name] = runs.choose(name.capitalize(), [ANY, *values], name, show=SHOWN[name]) or ANY
 
     def passes(row: RunRow) -> bool:
         run = row.run
