@@ -74,7 +74,9 @@ def _answers(info: TaskInfo) -> str:
     try:
         if info.spec.labels:
             table = words_table(info.spec, backbone)
-            show.numbers(table, f"{info.spec.name}-answers", f"answers-{info.spec.name}")
+            show.numbers(
+                table, f"{info.spec.name}-answers", f"answers-{info.spec.name}", texts=True
+            )
             st.caption("`data.labels` chooses; `data.label_words` gives words of your own.")
         else:
             st.caption("This task answers in free text; it has no label words.")

@@ -18,7 +18,7 @@ _RUN = re.compile(r"(?P<target>[a-z0-9_-][a-z0-9._-]*?)\.(?P<label>[^?/]+)\.s(?P
 _PAPER = re.compile(r" \(\d{4}\.\d{4,5}\)")
 _BETWEEN = re.compile(r"((?:<[^<>]*>)+ ?| \+ | → | · |, |: | \(|\))")
 """What stands between names in labels of charts and in cells of tables."""
-_BY_METHOD = ("method", "methods", "baseline", "subject", "rival", "row", "name")
+_BY_METHOD = ("method", "methods", "baseline", "subject", "rival", "row")
 """Columns that hold names of methods."""
 _AS_TYPED = ("experiment", "tag", "tags", "note", "message", "file", "setting", "fingerprint")
 """Columns whose cells are nobody's title."""
@@ -77,9 +77,10 @@ def in_sentence(text: str, names: Collection[str]) -> str:
     """Return a sentence with titles in place of names of tasks and methods.
 
     Args:
-        text: any text.
+        text: any text; names of methods between backticks are always meant.
         names: tasks and rows of methods that it may speak of; other words stay.
     """
+    text = re.sub(r"`([a-z][^`\s]*)`", lambda m: _meant(m[1]) or m[0], text)
     words = _tasks()
     known = {name: words.get(name) or label(name) for name in names}
     if not known:
@@ -87,6 +88,11 @@ def in_sentence(text: str, names: Collection[str]) -> str:
     longest = sorted(map(re.escape, known), key=len, reverse=True)
     found = re.compile(rf"(?<![\w./`-])({'|'.join(longest)})(?![\w`-]|\.\w|/)")
     return found.sub(lambda m: known[m[1]], text)
+
+
+def _meant(quoted: str) -> str:
+    title = method(quoted)
+    return title if title != quoted else ""
 
 
 def table(frame: pd.DataFrame) -> pd.DataFrame:

@@ -160,7 +160,9 @@ def _off(names: list[str], keys: Mapping[str, str]) -> list[str]:
     place = f"shown-{hash(tuple(names))}"
     if st.session_state.get("off-was") != before or place not in st.session_state:
         st.session_state[place] = [name for name in names if keys[name] not in before]
-    shown = st.pills("Shown", names, selection_mode="multi", key=place) or []
+    shown = (
+        st.pills("Shown", names, selection_mode="multi", key=place, format_func=titles.label) or []
+    )
     off = [keys[name] for name in names if name not in shown]
     st.session_state["off"] = st.session_state["off-was"] = off
     address.keep_several("off", off, ())

@@ -56,7 +56,7 @@ def section(backbone: str) -> None:
         st.warning(problem, icon=":material/warning:")
     if rows:
         table = pd.DataFrame(rows, columns=["task", "title", "described in"])
-        show.numbers(table, "own-tasks", "own-tasks")
+        show.numbers(table, "own-tasks", "own-tasks", texts=True)
     else:
         st.caption(
             f"None yet. A task is a YAML file in {paths.home() / 'tasks'}; the form below makes "

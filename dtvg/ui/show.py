@@ -97,9 +97,16 @@ def _file_name(name: str) -> str:
     return "".join(c if c.isalnum() or c in "-_.+" else "-" for c in name)[:80]
 
 
-def numbers(shown: pd.DataFrame, name: str, key: str) -> None:
-    """Show a table, with titles in its cells, and its download as CSV, with names."""
-    st.dataframe(titles.table(shown), hide_index=True, key=key)
+def numbers(shown: pd.DataFrame, name: str, key: str, texts: bool = False) -> None:
+    """Show a table, with titles in its cells, and its download as CSV, with names.
+
+    Args:
+        shown: the table.
+        name: file name of the download, without ending.
+        key: of the table.
+        texts: whether its cells are texts or names to be typed, which stay as they are.
+    """
+    st.dataframe(shown if texts else titles.table(shown), hide_index=True, key=key)
     st.download_button(
         "Download CSV",
         partial(_csv, shown),

@@ -101,7 +101,7 @@ def _table(info: DisagreementInfo, pairs: tuple[tuple[Run, Run], ...], key: str)
     if not len(shown):
         st.info("No example of this kind; choose another, or clear the text.")
         return
-    show.numbers(shown, f"{key}-examples", f"examples-{key}-{kind}")
+    show.numbers(shown, f"{key}-examples", f"examples-{key}-{kind}", texts=True)
     if "input" not in shown.columns:
         st.caption("The task's rows are not available on this machine, so inputs are not shown.")
 

@@ -175,7 +175,7 @@ def _run_record(row: RunRow, view: View, drawn: bool) -> dict[str, Any]:
     """Return a run as a row of the table."""
     run = row.run
     called = titles.run(run.name)
-    there = urlencode({"experiment": run.experiment, "run": run.name, "called": called})
+    there = urlencode({"experiment": run.experiment, "called": called, "run": run.name})
     named = f"{OPENS}?{there}" if drawn else run.name
     record: dict[str, Any] = {"experiment": run.experiment, "run": named}
     for column in view.columns:
@@ -196,6 +196,8 @@ def _shown(row: RunRow, column: str, drawn: bool) -> Any:
         return runs.BADGES[row.run.state][0]
     if column == "method":
         return row.run.method
+    if column == "step" and row.run.state is RunState.WAITING:
+        return None
     value = row.value(column)
     if column == "left" and drawn:
         return duration(value)

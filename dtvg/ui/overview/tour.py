@@ -80,10 +80,10 @@ def _tasks(experiment: Experiment, run: Run) -> None:
     st.markdown(
         f"You have one small **target** task, here *{titles.task(run.target)}*, and several "
         f"**sources** with plenty of data: {sources}. Some would help the target, some would harm "
-        "it, and nobody knows which.\n\nEach task is a **soft prompt**: a few trained vectors in front of the "
-        "input of a frozen language model. What training added to the shared start is the task's "
-        "**prompt vector** (trained prompt − initial prompt): its direction says what the task "
-        "taught the model. So tasks can be compared and added before any transfer is trained."
+        "it, and nobody knows which.\n\nEach task is a **soft prompt**: a few trained vectors in "
+        "front of the input of a frozen language model. What training added to the shared start is "
+        "the task's **prompt vector** (trained prompt − initial prompt): its direction says what "
+        "the task taught the model. So tasks can be compared and added before any transfer is trained."
     )
 
 
