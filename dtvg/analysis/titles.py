@@ -16,7 +16,7 @@ from dtvg.tasks.catalogue import all_tasks
 
 _RUN = re.compile(r"(?P<target>[a-z0-9_-][a-z0-9._-]*?)\.(?P<label>[^?/]+)\.s(?P<seed>\d+)")
 _PAPER = re.compile(r" \(\d{4}\.\d{4,5}\)")
-_BETWEEN = re.compile(r"((?:<[^<>]*>)+ ?| \+ | → | · |, |: | \(|\))")
+_BETWEEN = re.compile(r"((?:<[^<>]*>)+ ?(?:\+ )?| \+ | → | · |, |: | \(|\))")
 """What stands between names in labels of charts and in cells of tables."""
 _BY_METHOD = ("method", "methods", "baseline", "subject", "rival", "row")
 """Columns that hold names of methods."""
@@ -192,7 +192,9 @@ def _method_with_more(text: str, words: tuple[tuple[str, str], ...]) -> str:
         title = _method(found[1], words)
         which = "" if title.casefold() == "no transfer" else f" ({title})"
         return f"no transfer{which}{found[2]}"
-    found = re.fullmatch(r"(\S+)( \([^()]*\)| minus .*)", text)
+    if " − " in text:
+        return " − ".join(_label(part, words, methods=True) for part in text.split(" − "))
+    found = re.fullmatch(r"(\S+)( \([^()]*\)| minus .*| seeds)", text)
     if not found or (title := _method(found[1], words)) == found[1]:
         return ""
     return re.sub(r" \(.*\)$", "", title) + found[2]

@@ -83,7 +83,8 @@ def _tasks(experiment: Experiment, run: Run) -> None:
         "it, and nobody knows which.\n\nEach task is a **soft prompt**: a few trained vectors in "
         "front of the input of a frozen language model. What training added to the shared start is "
         "the task's **prompt vector** (trained prompt − initial prompt): its direction says what "
-        "the task taught the model. So tasks can be compared and added before any transfer is trained."
+        "the task taught the model. So tasks can be compared and added before any transfer is "
+        "trained."
     )
 
 
