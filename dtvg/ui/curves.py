@@ -128,7 +128,7 @@ def choose_view(chosen: Sequence[Run]) -> View:
             list(shown),
             "baseline",
             NO_BASELINE,
-            lambda key: titles.label(shown[key]),
+            lambda key: titles.run(shown[key]),
             "Every curve is shown as its difference from this run's.",
         )
     with middle:
