@@ -5,6 +5,7 @@ Hidden data (`customdata`) keeps ids, which links and clicks need. Must not impo
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from typing import Any
 
@@ -14,6 +15,7 @@ import plotly.graph_objects as go
 from dtvg.analysis.titles import label
 from dtvg.figures.ends import MARK
 
+_CHOSEN = re.compile(r" (\((?:best|mean)[^()]*\))$")
 _TEXTS = ("name", "hovertemplate")
 _LISTS = ("x", "y", "text", "hovertext", "labels", "parents")
 
@@ -62,9 +64,14 @@ def _several(owner: Any, key: str) -> None:
         return
     if values is None or not _has_text(values):
         return
-    titles = [label(v) if isinstance(v, str) else v for v in values]
+    titles = [_in_two_lines(label(v)) if isinstance(v, str) else v for v in values]
     if titles != list(values):
         owner[key] = titles
+
+
+def _in_two_lines(title: str) -> str:
+    """Return the name of a row with what it was chosen by beneath it, for small screens."""
+    return _CHOSEN.sub(r"<br>\1", title)
 
 
 def _has_text(values: Iterable[Any]) -> bool:

@@ -67,7 +67,7 @@ def _table(run: Run, left_out: tuple[str, ...], shared: dict[str, Any], chosen: 
     """Show every rule in a row: how often it would have agreed, and what it took."""
     table, notes = cache.rules(run, left_out, tuple(shared.items()))
     st.dataframe(
-        table.assign(**{"same group": 100 * table["same group"]}),
+        titles.table(table.assign(**{"same group": 100 * table["same group"]})),
         hide_index=True,
         key=f"rules-{run.experiment}-{run.name}",
         column_config={

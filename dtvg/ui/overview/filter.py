@@ -42,8 +42,8 @@ HELP = (
     "Conditions separated by spaces, e.g. `method=dtvg seed<2 optim.lr_prompt>=0.1 state=failed "
     "tag=x`. Signs: = != < <= > >= and ~ (contains the text); a comma means or, * stands for any "
     "text. A bare word is searched for in names, tags and notes. Every setting can be named, also "
-    "by the last part of its name (`lr_prompt`); `role=stage1` shows Stage I runs. The key `/` comes "
-    "here from anywhere on the page."
+    "by the last part of its name (`lr_prompt`); `role=stage1` shows Stage I runs. The key `/` "
+    "comes here from anywhere on the page."
 )
 
 
