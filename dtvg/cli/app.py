@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import secrets
 import socket
 from pathlib import Path
 from typing import Any
@@ -37,6 +38,12 @@ def add(commands: Any) -> None:
         help="serve other machines without a login: everybody who reaches the app may launch, "
         "stop and delete",
     )
+    command.add_argument(
+        "--token",
+        action="store_true",
+        help="ask each browser for a token that is printed here, since other accounts of this "
+        "machine reach the port too",
+    )
     command.set_defaults(do=start, streamlit=[])
 
 
@@ -59,6 +66,11 @@ def start(arguments: argparse.Namespace) -> int:
             f"`dtvg app` does not accept '{arguments.streamlit[0]}'; it only accepts options, "
             "e.g. --port 8502."
         )
+    if arguments.host.startswith("unix:"):
+        raise ConfigError(
+            "The app does not serve Unix sockets. Give an address, e.g. 127.0.0.1; where other "
+            "accounts of this machine must not use the app, add --token."
+        )
     require("app", "The app")
     check_writable(paths.home())
     options = ["--server.showEmailPrompt", "false", "--browser.gatherUsageStats", "false"]
@@ -68,7 +80,18 @@ def start(arguments: argparse.Namespace) -> int:
         check_port(arguments.port, arguments.host)
         options += ["--server.port", str(arguments.port)]
     print(f"Experiments and prompts are kept in {paths.home()}.", flush=True)
+    if arguments.token:
+        _with_token()
     return serve(paths.app(), [*options, *arguments.streamlit])
+
+
+def _with_token() -> None:
+    """Have the pages ask for a token, and print it; one that is set already is kept."""
+    from dtvg.ui.token import TOKEN
+
+    given = os.environ.get(TOKEN) or secrets.token_urlsafe(24)
+    os.environ[TOKEN] = given
+    print(f"The app asks for this token: {given} (or open its address with ?token={given}).")
 
 
 def _allowed(arguments: argparse.Namespace) -> list[str]:

@@ -202,9 +202,11 @@ def _cut(run: RunDir, table: str, rows: int, step: int) -> None:
         rows: that were committed.
         step: up to which they were; a thinned log has no row of most steps.
     """
-    have, by_step = 0, table in BY_STEP
-    for part in parts(run.table_dir(table)) if rows == 0 else cover(parts(run.table_dir(table))):
-        if rows == 0 or (part.first > step if by_step else have >= rows):
+    have, by_step, found = 0, table in BY_STEP, parts(run.table_dir(table))
+    kept = [] if rows == 0 else cover(found)
+    for part in found:
+        beyond = part not in kept  # also what a merge left, which would be seen again
+        if beyond or (part.first > step if by_step else have >= rows):
             part.path.unlink(missing_ok=True)
             continue
         data = read_checked(part.path)

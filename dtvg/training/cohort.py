@@ -346,7 +346,8 @@ class Cohort:
                 metrics = answers[slot.name][0].metrics
                 intervals = intervals_of(slot.data.tasks[0], answers[slot.name][0], "test")
             final = self._tensors_of(slot, prompts[slot.name])
-            self._write_prompts(slot, final)
+            self.write_prompt(slot, "best", slot.best, slot.best_step)
+            self.write_prompt(slot, "final", final, slot.step)
             slot.test_score = score
             self.say_health(slot, distance_moved(self.run_dirs[slot.name], final), end=True)
             slot.result = {
@@ -381,19 +382,18 @@ class Cohort:
         )
         self.finished(slot)
 
-    def _write_prompts(self, slot: RunSlot, final: Mapping[str, Tensor]) -> None:
+    def write_prompt(
+        self, slot: RunSlot, which: str, tensors: Mapping[str, Tensor], step: int
+    ) -> None:
+        """Write the best or the final prompt of a run; nothing where its detail keeps none."""
         facts = {
             "run": slot.name,
             "backbone": self.backbone.name,
             "revision": self.backbone.revision,
             "target": slot.config.target,
         }
-        for which, tensors, step in (
-            ("best", slot.best, slot.best_step),
-            ("final", final, slot.step),
-        ):
-            arrays = {k: np.asarray(v.numpy(), order="C") for k, v in tensors.items()}
-            slot.writer.write_prompts(which, arrays, {**facts, "step": str(step)})
+        arrays = {k: np.asarray(v.numpy(), order="C") for k, v in tensors.items()}
+        slot.writer.write_prompts(which, arrays, {**facts, "step": str(step)})
 
     def obey(self, stop_all: bool) -> None:
         """Stop the runs that were asked to stop, after a commit of their state."""

@@ -9,7 +9,7 @@ import logging
 import os
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -38,10 +38,11 @@ from dtvg.store.offers import OfferFiles, Place
 from dtvg.store.reader import open_run, read_prompts
 from dtvg.store.recovery import FELL_BACK, start_over, without
 from dtvg.store.status import StatusBoard
-from dtvg.store.writer import CohortWriter, Committer, RunWriter
+from dtvg.store.writer import CohortWriter, Committer, RunWriter, kept_prompts
 from dtvg.training.cohort import Cohort
 from dtvg.training.devices import token_budget
 from dtvg.training.engine import Engine, as_json
+from dtvg.training.evaluate import mixed_prompts
 from dtvg.training.exchanging import Exchange, parties
 from dtvg.training.loop import train
 from dtvg.training.opening import Told, starting_events
@@ -131,26 +132,11 @@ def _train_held(
     for run_dir in run_dirs.values():
         _note_engine(run_dir, session.engine)
         make_durable(run_dir)
-    saved = CohortWriter.recover(directory, run_dirs)
-    tensors, meta = saved if saved is not None else ({}, {"runs": {}})
-    best = {run.name: _best_of(run_dirs[run.name], tensors, meta["runs"]) for run in runs}
-    again = [run.name for run in runs if run.full_role.in_stage_one and best[run.name] is None]
-    for name in again:  # it finished, but nothing is left of what it made
-        log.warning("%s is trained again: its prompt is neither in the bank nor in its files", name)
-        start_over(run_dirs[name])
-    tensors, meta = without(tensors, meta, again)
-    slots = [
-        _slot(session, run, RunWriter(run_dirs[run.name], run), inputs[run.name], meta["runs"])
-        for run in runs
-    ]
-    for slot in slots:
-        slot.best = best[slot.name] or {}
+    slots, tensors, meta = _restored(session, directory, run_dirs, runs, inputs)
     cohort = _cohort(session, directory, run_dirs, slots, tensors, finished)
     _park(cohort, tensors, meta["runs"])
     try:
-        for slot in slots:
-            if slot.result is not None:
-                cohort.conclude(slot)
+        _conclude(cohort, slots)
         _open(cohort, set(meta["runs"]), session, str(meta.get(FELL_BACK) or ""))
         session.mirrors.add(run_dirs.values())
         session.copies.add(directory, _home_of(session, plan_of, run_dirs))
@@ -169,6 +155,45 @@ def _train_held(
         raise JobError(sentence) from None
     finally:
         cohort.board.close()
+
+
+def _restored(
+    session: Session,
+    directory: CohortDir,
+    run_dirs: dict[str, RunDir],
+    runs: Sequence[RunConfig],
+    inputs: dict[str, dict[str, np.ndarray]],
+) -> tuple[list[RunSlot], dict[str, np.ndarray], dict[str, Any]]:
+    """Return the runs as the newest commit left them, its tensors and its numbers."""
+    saved = CohortWriter.recover(directory, run_dirs)
+    tensors, meta = saved if saved is not None else ({}, {"runs": {}})
+    best = {run.name: _best_of(run_dirs[run.name], tensors, meta["runs"]) for run in runs}
+    done = {name for name, of in meta["runs"].items() if of.get("result") is not None}
+    again = [
+        run.name for run in runs if run.name in done and _is_lost(run_dirs[run.name], run, best)
+    ]
+    for name in again:  # it finished, but what it made is not left whole
+        log.warning("%s is trained again: its prompts are not whole in its files", name)
+        start_over(run_dirs[name])
+        best[name] = None
+    tensors, meta = without(tensors, meta, again)
+    slots = [
+        _slot(session, run, RunWriter(run_dirs[run.name], run), inputs[run.name], meta["runs"])
+        for run in runs
+    ]
+    for slot in slots:
+        slot.best = best[slot.name] or {}
+    _mend_initial(session, [slot for slot in slots if slot.name in meta["runs"]])
+    return slots, tensors, meta
+
+
+def _conclude(cohort: Cohort, slots: Sequence[RunSlot]) -> None:
+    """Write what a kill kept from the folders of runs that are over by their cohort's commit."""
+    for slot in slots:
+        if slot.result is not None:
+            if not _readable(slot.writer.run, "best"):
+                cohort.write_prompt(slot, "best", slot.best, slot.best_step)
+            cohort.conclude(slot)
 
 
 def _home_of(session: Session, plan_of: CohortPlan, trained: Mapping[str, RunDir]) -> list[RunDir]:
@@ -244,6 +269,45 @@ def _best_of(
     except StoreError:
         return None
     return {k: torch.from_numpy(v) for k, v in stored.items()} if "mixed_prompt" in stored else None
+
+
+def _readable(directory: RunDir, which: str) -> bool:
+    """Whether a prompt file of a run is there and whole."""
+    with suppress(StoreError):
+        return bool(read_prompts(open_run(directory.path), which))
+    return False
+
+
+def _is_lost(
+    directory: RunDir, run: RunConfig, best: Mapping[str, Mapping[str, torch.Tensor] | None]
+) -> bool:
+    """Whether a prompt that a finished run made is nowhere; `result.json` is still missing."""
+    kept = kept_prompts(run.logging.detail)
+    if best[run.name] is None and (run.full_role.in_stage_one or "best" in kept):
+        return True
+    return "final" in kept and not _readable(directory, "final")
+
+
+def _mend_initial(session: Session, slots: Sequence[RunSlot]) -> None:
+    """Write the initial prompts of runs that go on anew where their file is gone or damaged.
+
+    A fork's are its parent's and stay as they are.
+    """
+    for slot in slots:
+        run = slot.writer.run
+        forked = (read_json(run.provenance_path) or {}).get("fork_of")
+        if "initial" not in kept_prompts(slot.config.logging.detail) or forked:
+            continue
+        if not _readable(run, "initial"):
+            (stack,) = build_stacks([replace(slot)], session.device, session.engine.dtype)
+            budget = token_budget(session.config.device, session.device)
+            _write_initial(slot, mixed_prompts(session.backbone, stack, budget)[slot.name])
+
+
+def _write_initial(slot: RunSlot, mixed: torch.Tensor) -> None:
+    """Write what a run starts from."""
+    arrays = {**slot.inputs, "mixed_prompt": mixed.detach().cpu().float().numpy()}
+    slot.writer.write_prompts("initial", arrays, {"run": slot.name, "step": "0"})
 
 
 def _slot(
@@ -324,10 +388,7 @@ def _open(cohort: Cohort, known: set[str], session: Session, fell_back: str) -> 
             if fell_back:
                 cohort.event(slot, FELL_BACK, fell_back)
             continue
-        mixed = prompts[slot.name].detach().cpu().float().numpy()
-        slot.writer.write_prompts(
-            "initial", {**slot.inputs, "mixed_prompt": mixed}, {"run": slot.name, "step": "0"}
-        )
+        _write_initial(slot, prompts[slot.name])
         cohort.event(
             slot,
             "started",

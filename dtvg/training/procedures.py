@@ -483,7 +483,7 @@ def _inputs_of(session: Session, run: RunConfig) -> dict[str, np.ndarray]:
         *(("weak_source", s, name) for name, s in complaints(sources).items()),
         *told,
     ]
-    if (directory.prompts_dir / "initial.safetensors").exists():
+    if has_start(directory):
         stored = read_prompts(open_run(directory.path), "initial")
         return {k: v for k, v in stored.items() if k != "mixed_prompt"}
     if run.needs.mixture is not None and mixture is None:

@@ -16,6 +16,7 @@ from dtvg.store import versions
 from dtvg.store.files import replace_json
 from dtvg.store.layout import ExperimentDir, RunDir
 from dtvg.store.reader import open_run
+from dtvg.store.recovery import has_rows
 from dtvg.store.tables import parts
 from dtvg.tasks.catalogue import all_tasks
 from dtvg.tasks.splits import PLANNED
@@ -100,8 +101,11 @@ def with_recorded_splits(run: RunConfig) -> RunConfig:
 
 
 def has_start(directory: RunDir) -> bool:
-    """Whether a run keeps a copy of what it starts from, so that it needs no prompt bank."""
-    return (directory.prompts_dir / "initial.safetensors").exists()
+    """Whether a run has begun and keeps what it starts from, so that it needs no prompt bank.
+
+    Before its first commit it has said nothing of its sources yet, and begins anew.
+    """
+    return (directory.prompts_dir / "initial.safetensors").exists() and has_rows(directory)
 
 
 def why_not(experiment: ExperimentDir, run: RunConfig, backbone: Backbone) -> str:

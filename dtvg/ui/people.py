@@ -30,6 +30,7 @@ from dtvg.extras import require
 from dtvg.storage import cache
 from dtvg.store import audit
 from dtvg.store.layout import ExperimentDir, RunDir
+from dtvg.ui import token
 
 log = logging.getLogger(__name__)
 
@@ -64,6 +65,8 @@ class Closed:
     """Empty: nobody is logged in yet."""
     who: str = ""
     """The account that is logged in."""
+    needs_token: bool = False
+    """Whether the token of `dtvg app --token` opens it."""
 
 
 # ---- who it is
@@ -76,7 +79,7 @@ def is_loopback(address: str | None) -> bool:
         address: of an interface; None: all of them, as Streamlit takes it.
     """
     bare = (address or "").strip().strip('"').strip("[]").lower()
-    if bare == "localhost" or bare.startswith("unix:"):
+    if bare == "localhost":
         return True
     try:
         found = ipaddress.ip_address(bare.split("%")[0])
@@ -146,6 +149,8 @@ def _without_login() -> Person | Closed:
         how = f"it serves {address}" if address else "it serves every interface"
     elif _forwarded():
         how = f"a proxy passed on a request from {_forwarded()}"
+    elif token.is_missing():
+        return Closed("", needs_token=True)
     else:
         role = Role.VIEWER if paths.mirrored_uri() else Role.OPERATOR
         return Person(_account(), role, shared=False)
@@ -221,6 +226,9 @@ def gate() -> None:
         st.error(found.sentence, icon=":material/lock:")
     if found.who:
         st.button("Log out", on_click=st.logout, icon=":material/logout:")
+    elif found.needs_token:
+        st.caption("This machine has other accounts; the token shows that it is you.")
+        token.ask()
     elif not found.sentence:
         st.caption("This server is for people it knows; log in to go on.")
         several = providers()

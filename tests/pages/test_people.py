@@ -22,6 +22,7 @@ from dtvg.store.files import read_json, replace_json
 from dtvg.store.layout import ExperimentDir, RunDir
 from dtvg.store.status import requested
 from dtvg.ui import people as desk
+from dtvg.ui.token import TOKEN
 
 ROOT = Path(__file__).resolve().parents[2]
 RUN = "rte.dtvg.s0"
@@ -275,3 +276,22 @@ def test_nothing_is_done_that_cannot_be_noted(home: Path, log_in: Callable[..., 
         desk.acting("stop", ExperimentDir(home / "runs" / "made")),
     ):
         pytest.fail("done")
+
+
+def test_a_token_opens_the_pages_once_per_tab_and_leaves_the_address(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(TOKEN, "s3cret")
+    page = AppTest.from_file(str(ROOT / "pages" / "overview.py"), default_timeout=60).run()
+    assert [t.label for t in page.text_input] == ["Token"] and not page.exception
+    page.text_input[0].set_value("wrong")
+    page.button[0].click().run()
+    assert "not the token" in page.error[0].value and len(page.text_input) == 1
+    page.text_input[0].set_value("s3cret")
+    page.button[0].click().run()
+    assert "Token" not in [t.label for t in page.text_input] and not page.exception
+    other = AppTest.from_file(str(ROOT / "pages" / "overview.py"), default_timeout=60)
+    other.query_params["token"] = "s3cret"
+    other.run()
+    assert "Token" not in [t.label for t in other.text_input] and not other.exception
+    assert "token" not in other.query_params

@@ -22,7 +22,7 @@ from dtvg.store.reader import open_run, read_prompts
 from dtvg.store.recovery import FELL_BACK
 from dtvg.store.tables import parts, read_checked, to_arrow, write_parquet
 from dtvg.store.verify import verify_run, written_before_digests
-from dtvg.store.writer import CohortWriter
+from dtvg.store.writer import CohortWriter, compact
 from tests.store import faults
 from tests.store.test_trouble import prompt
 
@@ -113,9 +113,20 @@ def _state_of_another(trial: Trial) -> None:
     shutil.copy(Trial(trial.root / "other", "another").cohort.state_path, trial.cohort.state_path)
 
 
+def _bit_of_state_in_a_merge(trial: Trial) -> None:
+    """The merged files are there, and those that they replace still too."""
+    for run in trial.runs.values():
+        for table in ("steps", "sources", "evals", "events"):
+            small = {part.path: part.path.read_bytes() for part in parts(run.table_dir(table))}
+            compact(run, table, 1000, everything=True)
+            for path, content in small.items():
+                path.write_bytes(content)
+    _bit_of_state(trial)
+
+
 DAMAGES = [
-    _bit_of_state, _missing_tensor, _no_state, _no_last_part, _no_last_evals, _bit_of_last_part,
-    _last_part_of_another, _state_of_another,
+    _bit_of_state, _bit_of_state_in_a_merge, _missing_tensor, _no_state, _no_last_part,
+    _no_last_evals, _bit_of_last_part, _last_part_of_another, _state_of_another,
 ]  # fmt: skip
 
 
@@ -152,8 +163,6 @@ def test_a_whole_file_of_another_run_is_damage(trial: Trial) -> None:
 
 
 def test_rows_merged_beyond_the_older_commit_are_cut(trial: Trial) -> None:
-    from dtvg.store.writer import compact
-
     for run in trial.runs.values():
         for table in ("steps", "sources", "evals", "events"):
             compact(run, table, 100, everything=True)

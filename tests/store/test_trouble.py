@@ -10,9 +10,12 @@ import time
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from safetensors.numpy import save
 
+from dtvg.analysis.run.groups import group_info
 from dtvg.cli import main
 from dtvg.errors import StoreError
 from dtvg.records import RunState
@@ -285,3 +288,19 @@ def test_a_folder_that_may_not_be_looked_into_stops_nobody_else(
     assert main(["runs", "list", "--runs-dir", str(runs)]) == 0
     assert main(["runs", "show", "nonesuch", "--runs-dir", str(runs)]) == 2
     assert "Unknown experiment 'nonesuch'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("table", "column"), [("sources", "source"), ("steps", "step")])
+def test_values_that_are_missing_where_each_row_has_one_are_named(
+    runs: Path, table: str, column: str
+) -> None:
+    run = open_run(runs / "trial" / "lake.dtvg.s0")
+    path = next(run.directory.table_dir(table).glob("part-*"))
+    data = pq.read_table(path)
+    place = data.column_names.index(column)
+    field = data.schema.field(place)
+    values = pa.array([None, *data.column(column).to_pylist()[1:]], field.type)
+    pq.write_table(data.set_column(place, field.with_nullable(True), values), path)
+    with pytest.raises(StoreError, match=f"1 values of its column '{column}' are missing"):
+        group_info(run)
+    assert verify_run(run.path)

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import yaml
 
-from dtvg.config import build_config
+from dtvg.config import RunConfig, build_config
 from dtvg.errors import JobError
 from dtvg.records import RunState
 from dtvg.store.bank import PromptBank
@@ -22,7 +22,9 @@ from dtvg.store.layout import ExperimentDir, create_experiment
 from dtvg.store.reader import list_runs, open_run, read_prompts, read_table
 from dtvg.store.verify import verify_run
 from dtvg.testing.tiny_run import tiny_config
+from dtvg.training import procedures
 from dtvg.training.procedures import run_experiment
+from dtvg.training.stages import transfer_inputs
 
 TIMES = ("seconds", "step_ms", "device_mem_gib")
 
@@ -203,29 +205,20 @@ def test_a_stop_request_ends_one_run_and_resume_finishes_it(parts: Path, tmp_pat
     assert verify_run(path) == [] and open_run(path).result.steps == 300
 
 
-def test_a_non_finite_loss_ends_that_run_only_and_says_where(parts: Path, tmp_path: Path) -> None:
-    config = build_config(tiny_config(parts, methods=["none", "dtvg"]))
-    experiment = create_experiment(config, tmp_path / "runs")
-    bank = PromptBank(tmp_path / "bank")
-    run_experiment(experiment, bank=bank)
-    from dtvg.store.layout import add_run
+def test_a_non_finite_loss_ends_that_run_only_and_says_where(
+    parts: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def poison(run: RunConfig, *given: object) -> dict[str, np.ndarray]:
+        made = transfer_inputs(run, *given)  # type: ignore[arg-type]
+        if run.name == "rte.dtvg.s0":
+            made["source_vectors"] = np.full_like(made["source_vectors"], np.inf)
+        return made
 
-    poisoned = create_experiment(config.model_copy(update={"name": "poisoned"}), tmp_path / "runs")
-    import safetensors.numpy as st
-
-    stored = st.load_file(experiment.run("rte.dtvg.s0").prompts_dir / "initial.safetensors")
-    stored["source_vectors"][:] = np.inf
-    run = add_run(
-        poisoned,
-        next(
-            r
-            for r in config.model_copy(update={"name": "poisoned"}).runs()
-            if r.name == "rte.dtvg.s0"
-        ),
-    )
-    run.prompts_dir.mkdir(parents=True)
-    st.save_file(stored, run.prompts_dir / "initial.safetensors")
-    run_experiment(poisoned, bank=bank)
+    monkeypatch.setattr(procedures, "transfer_inputs", poison)
+    config = build_config(tiny_config(parts, name="poisoned", methods=["none", "dtvg"]))
+    poisoned = create_experiment(config, tmp_path / "runs")
+    run_experiment(poisoned, bank=PromptBank(tmp_path / "bank"))
+    run = poisoned.run("rte.dtvg.s0")
     failed = open_run(run.path)
     assert failed.state is RunState.FAILED
     assert "at step 1" in failed.message and "group" in failed.message

@@ -16,6 +16,7 @@ from dtvg.store.bank import PromptBank
 from dtvg.store.layout import ExperimentDir
 from dtvg.store.reader import list_runs, open_run, read_prompts, read_table
 from dtvg.store.verify import verify_run
+from dtvg.store.writer import CohortWriter, RunWriter, Snapshot
 from dtvg.testing.tiny_run import tiny_config
 from dtvg.training import one_cohort, procedures
 from tests.store import faults
@@ -161,3 +162,51 @@ def test_a_prompt_that_is_nowhere_any_more_is_trained_again(
     assert _forked(lambda: _life(tmp_path, parts)) == 0
     assert len(PromptBank(tmp_path / "bank").list()) == 2
     assert open_run(experiment.run("rte.dtvg.s0").path).state is RunState.FINISHED
+
+
+@pytest.mark.parametrize(
+    "where", ["stage1.sst2.s0/initial", "stage1.sst2.s0/best", "rte.dtvg.s0/final"]
+)
+def test_a_prompt_file_damaged_between_a_kill_and_the_resume_is_written_again(
+    where: str, parts: Path, whole: tuple[int, dict[str, object]], tmp_path: Path
+) -> None:
+    run, which = where.split("/")
+
+    def die() -> None:
+        finish = RunWriter.finish
+
+        def finished(self: RunWriter, result: object) -> None:
+            if self.run.name == run:
+                os._exit(9)  # the commit has its result, its folder not yet
+            finish(self, result)  # type: ignore[arg-type]
+
+        RunWriter.finish = finished  # type: ignore[assignment, method-assign]
+        _life(tmp_path, parts)
+
+    assert _forked(die) == 9
+    path = tmp_path / "runs" / "tiny" / run / "prompts" / f"{which}.safetensors"
+    path.write_bytes(path.read_bytes()[:40])
+    assert _forked(lambda: _life(tmp_path, parts)) == 0
+    assert _dump(tmp_path) == whole[1]
+
+
+def test_what_a_run_says_of_its_sources_is_said_though_it_died_and_the_bank_is_damaged(
+    parts: Path, whole: tuple[int, dict[str, object]], tmp_path: Path
+) -> None:
+    def die() -> None:
+        commit = CohortWriter.commit
+
+        def committed(self: CohortWriter, snapshot: Snapshot) -> None:
+            if "rte.dtvg.s0" in self.writers:
+                os._exit(9)  # its initial prompts are written, its first event is not
+            commit(self, snapshot)
+
+        CohortWriter.commit = committed  # type: ignore[method-assign]
+        _life(tmp_path, parts)
+
+    assert _forked(die) == 9
+    (entry,) = (tmp_path / "bank").glob("sst2-*")
+    (entry / "prompt.safetensors").write_bytes(b"")
+    assert _forked(lambda: _life(tmp_path, parts)) == 0
+    events = read_table(open_run(tmp_path / "runs" / "tiny" / "rte.dtvg.s0"), "events").to_pandas()
+    assert "weak_source" in set(events["kind"]) and _dump(tmp_path) == whole[1]
