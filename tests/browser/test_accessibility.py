@@ -78,7 +78,7 @@ def test_a_phone_shows_the_first_chart_on_its_first_screen(
         place = chart.bounding_box()
         assert place is not None and place["y"] < 700, f"{name}: the chart starts at {place}"
         said = chart.get_attribute("aria-label") or ""
-        assert "film-mood: " in said, "the alternative text names no line"
+        assert "Film mood: " in said, "the alternative text names no line"
 
 
 @pytest.mark.slow
