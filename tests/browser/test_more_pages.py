@@ -65,7 +65,7 @@ def test_two_prompts_answer_and_one_without_a_source(app: App, page: Page) -> No
         "Trip mood · DTVG · seed 0 without Film mood",
     ):
         expect(page.get_by_text(name, exact=True).last).to_be_visible()
-    expect(page.get_by_text("Merged: meal-mood")).to_be_visible()
+    expect(page.get_by_text("Merged: Meal mood")).to_be_visible()
     area.fill("letter: the view was dull.")
     area.press("Control+Enter")
     expect(page.get_by_text("Something was changed since")).to_be_visible(timeout=120_000)
