@@ -42,7 +42,7 @@ def body() -> None:
             _timeline(experiment, run)
     else:
         VIEWS[view](experiment, run, is_dark())
-    show.notes(info.notes)
+    show.notes(info.notes, runs.names_in(run))
     link("explain", "Why this group? Explain a step", experiment=experiment.name, run=run.name)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import streamlit as st
 
+from dtvg.analysis import titles
 from dtvg.analysis.tasks import TaskInfo, words_table
 from dtvg.errors import ConfigError
 from dtvg.figures import tasks as draw
@@ -14,7 +15,7 @@ from dtvg.ui.page import is_dark, page
 
 def body() -> None:
     """Choose a task, show its facts, splits, answers and examples; then your own tasks."""
-    name = runs.choose_there("task", list(all_tasks()), "task", "rte")
+    name = runs.choose_there("task", list(all_tasks()), "task", "rte", titles.full)
     folder = tasks.data_folder()
     backbone = "demo"
     if name is not None:
@@ -35,8 +36,8 @@ def _facts(info: TaskInfo) -> None:
     elif info.data is None:
         why = info.offline.removeprefix("no, ")
         st.info(
-            f"The rows of {info.spec.name} are not on this machine ({why}). Name a folder "
-            f"that contains '{info.spec.folder}' above, or fetch them once: "
+            f"The rows of {titles.task(info.spec.name)} are not on this machine ({why}). "
+            f"Name a folder that contains '{info.spec.folder}' above, or fetch them once: "
             f"`dtvg tasks show {info.spec.name}`.",
             icon=":material/cloud_off:",
         )
@@ -73,7 +74,9 @@ def _answers(info: TaskInfo) -> str:
     try:
         if info.spec.labels:
             table = words_table(info.spec, backbone)
-            show.numbers(table, f"{info.spec.name}-answers", f"answers-{info.spec.name}")
+            show.numbers(
+                table, f"{info.spec.name}-answers", f"answers-{info.spec.name}", texts=True
+            )
             st.caption("`data.labels` chooses; `data.label_words` gives words of your own.")
         else:
             st.caption("This task answers in free text; it has no label words.")

@@ -79,6 +79,7 @@ def _facts(spec: TaskSpec, offline: str, data: TaskData | None) -> pd.DataFrame:
     hub = f"{hub_name(spec)} at {spec.revision[:10]}" if spec.revision else hub_name(spec)
     official = f"{spec.split.train_rows:,} training rows" if spec.split.train_rows else ""
     facts = {
+        "name in YAML and commands": spec.name,
         "title": spec.title,
         "family": spec.family,
         "available offline": offline,

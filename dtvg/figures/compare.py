@@ -460,6 +460,7 @@ def _stem(figure: go.Figure, row: Any, level: float, left: bool, k: int, colour:
     figure.add_trace(
         go.Scatter(
             x=[row.rank, row.rank, end],
+            meta=f"average rank {row.rank:.2f}",
             y=[0, level, level],
             mode="lines+markers",
             name=str(row.method),

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import plotly.graph_objects as go
 
+from dtvg.analysis import titles
 from dtvg.figures.theme import SURE, ink
 
 MOST = 16
@@ -72,7 +73,7 @@ def label_ends(figure: go.Figure, dark: bool = False) -> None:
     ):
         kept.append(_label(end, float(value), float(there - here), dark))
     figure.layout.annotations = kept
-    letters = max(min(len(e.name), LONGEST) for e in ends)
+    letters = max(min(len(titles.label(e.name)), LONGEST) for e in ends)
     figure.update_layout(showlegend=False, margin_r=round(26 + LETTER * letters))
 
 
@@ -118,7 +119,8 @@ def _apart(places: np.ndarray, room: float) -> np.ndarray:
 
 def _label(end: _End, value: float, shift: float, dark: bool) -> dict[str, Any]:
     """Return one name: in the colour of text, for contrast, behind a dot in the line's colour."""
-    short = end.name if len(end.name) <= LONGEST else end.name[: LONGEST - 1] + "…"
+    called = titles.label(end.name)
+    short = called if len(called) <= LONGEST else called[: LONGEST - 1] + "…"
     return {
         "name": MARK + end.name,
         "text": f"<span style='color:{end.colour}'>{end.sign}</span> {short}",

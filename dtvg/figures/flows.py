@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import plotly.graph_objects as go
 
+from dtvg.analysis import titles
 from dtvg.analysis.run.groups import OTHER, TransitionInfo
 from dtvg.analysis.run.stability import StabilityInfo
 from dtvg.analysis.run.trajectory import ScaleInfo, TrajectoryInfo
@@ -32,7 +33,8 @@ def transitions_figure(info: TransitionInfo, dark: bool = False) -> go.Figure:
     ]
     left = {name: i for i, name in enumerate(used)}
     right = {name: i + len(used) for i, name in enumerate(used)}
-    short = [g if len(g) <= WIDEST else g[: WIDEST - 1] + "…" for g in used]
+    called = [titles.label(g) for g in used]
+    short = [g if len(g) <= WIDEST else g[: WIDEST - 1] + "…" for g in called]
     share = np.array([table.loc[table["from"] == g, "times"].sum() for g in used], dtype=float)
     figure = go.Figure(
         go.Sankey(

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
+from dtvg.analysis import titles
 from dtvg.analysis.run.groups import GroupInfo
 from dtvg.analysis.run.replay import ReplayInfo
 from dtvg.analysis.subsets.beside import Beside
@@ -222,7 +223,8 @@ def _bars(name: str, rows: pd.DataFrame, marker: dict[str, Any]) -> go.Bar:
 
 def category_rows(figure: go.Figure, names: Sequence[str], width: int = 44) -> None:
     """One row per name, the first on top, also where a row holds no bar."""
-    short = [n if len(n) <= width else n[: width - 1] + "…" for n in names]
+    called = [titles.label(n) for n in names]
+    short = [n if len(n) <= width else n[: width - 1] + "…" for n in called]
     figure.update_yaxes(
         type="category",
         categoryorder="array",

@@ -12,6 +12,7 @@ import pandas as pd
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
+from dtvg.analysis import titles
 from dtvg.analysis.claims.helped import MEAN, SHARE, START, TITLES, HelpedInfo
 from dtvg.figures.theme import finish, in_points, ink, message, source_styles, style_at
 
@@ -65,7 +66,8 @@ def _methods(info: HelpedInfo) -> list[str]:
 
 
 def _short(method: str) -> str:
-    return method if len(method) <= 2 * LONG else method[: 2 * LONG - 1] + "…"
+    called = titles.method(method)
+    return called if len(called) <= 2 * LONG else called[: 2 * LONG - 1] + "…"
 
 
 def _gains(figure: go.Figure, info: HelpedInfo, target: str, row: int, dark: bool) -> None:
@@ -149,7 +151,8 @@ def _shares(figure: go.Figure, info: HelpedInfo, target: str, row: int, dark: bo
 def _axes(figure: go.Figure, info: HelpedInfo, target: str, row: int, dark: bool) -> None:
     """Name the target above its panels, sources at the left and methods below."""
     sources = list(info.order(target))
-    short = [s if len(s) <= LONG else s[: LONG - 1] + "…" for s in sources]
+    called = [titles.task(s) for s in sources]
+    short = [s if len(s) <= LONG else s[: LONG - 1] + "…" for s in called]
     rows = [len(sources) - 0.5, -0.5]
     for column in (1, 2):
         figure.update_yaxes(

@@ -41,6 +41,8 @@ def parallel_figure(info: SettingsInfo, dark: bool = False) -> go.Figure:
     for band, (first, last) in enumerate(zip(edges, edges[1:], strict=False)):
         if last > first:
             figure.add_trace(_lines(table, axes, int(first), int(last), colours[band], len(names)))
+    low, high = table["score"].min(), table["score"].max()
+    figure.data[0].meta = f"Scores from {low:.1f} % to {high:.1f} %"
     _ticks(figure, axes, dark)
     titles = [*(_short(name) for name in names), f"{info.score} (%)"]
     finish(figure, key="parallel", x="", y="", height=420, dark=dark,

@@ -5,6 +5,7 @@ Made from the drawn figure, so that words and picture cannot disagree. Must not 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -27,20 +28,31 @@ def spoken(figure: go.Figure, what: str) -> str:
     said = [s for s in (_trace(t, figure) for t in figure.data) if s]
     told = list(dict.fromkeys(said))
     more = f" And {len(told) - MOST} more." if len(told) > MOST else ""
-    return f"{what.rstrip('.')}. {' '.join(told[:MOST])}{more}".strip()
+    return _plain(f"{what.rstrip('.')}. {' '.join(told[:MOST])}{more}".strip())
+
+
+def _plain(text: str) -> str:
+    """Take out what only marks how a text looks: tags, Markdown's stars and ticks."""
+    return re.sub(r"\*\*|`", "", re.sub(r"<[^<>]*>", " ", text)).replace("  ", " ")
 
 
 def _trace(trace: Any, figure: go.Figure) -> str:
     """Tell one trace; nothing where it is decoration."""
+    if isinstance(trace.meta, str):
+        return f"{trace.name}: {trace.meta}." if trace.name else f"{trace.meta}."
+    if trace.type == "sankey":
+        return _flows(trace)
     if trace.type == "heatmap":
         return _matrix(trace)
     if trace.type == "bar":
         return _bars(trace)
-    if trace.type not in ("scatter", "scattergl") or trace.fill or not trace.name:
+    if trace.type not in ("scatter", "scattergl") or trace.fill or _is_edge(trace):
         return ""
     x, y = _numbers(trace.x), _numbers(trace.y)
+    if not trace.name:
+        return _unnamed(trace, x, y)
     if len(y) < 2 or len(x) != len(y) or "lines" not in (trace.mode or "lines"):
-        return _points(trace, x, y)
+        return _points(trace, x, y, figure)
     kept = np.isfinite(x) & np.isfinite(y)
     if kept.sum() < 2:
         return ""
@@ -53,20 +65,74 @@ def _line(name: str, x: np.ndarray, y: np.ndarray, percent: bool) -> str:
     trend = "level" if abs(moved) <= FLAT * span else "rising" if moved > 0 else "falling"
     at = int(np.argmax(y))
     return (
-        f"{name}: from {_said(first, percent)} at {x[0]:g} to {_said(last, percent)} at {x[-1]:g}, "
-        f"{trend}, highest {_said(high, percent)} at {x[at]:g}."
+        f"{name}: from {_said(first, percent)} at {_place(x[0])} to {_said(last, percent)} at "
+        f"{_place(x[-1])}, {trend}, highest {_said(high, percent)} at {_place(x[at])}."
     )
 
 
-def _points(trace: Any, x: np.ndarray, y: np.ndarray) -> str:
-    """Tell points by their middle value along the axis that has numbers."""
-    values = x if len(x) and np.isfinite(x).any() else y
+def _place(x: float) -> str:
+    """Return where on the horizontal axis: whole steps, else three digits."""
+    return f"{x:,.0f}" if x == round(x) else _said(x, False)
+
+
+def _is_edge(trace: Any) -> bool:
+    """Whether a line only bounds a band."""
+    return str(trace.name or "").endswith((" lower", " upper"))
+
+
+def _points(trace: Any, x: np.ndarray, y: np.ndarray, figure: go.Figure) -> str:
+    """Tell points by the axis that has their values: the upright one, unless it holds rows."""
+    axis = figure.layout["yaxis" + (trace.yaxis or "y")[1:]]
+    rows = axis.type == "category" or axis.ticktext is not None or axis.visible is False
+    upright = len(y) > 0 and np.isfinite(y).any() and not rows
+    if len(x) == len(y) == 1 and upright and np.isfinite(x[0]):
+        return f"{trace.name}: {_said(y[0], _suffix(figure, trace))} at {_place(x[0])}."
+    values = y if upright else x if len(x) and np.isfinite(x).any() else y
     values = values[np.isfinite(values)]
-    if not len(values) or not trace.name:
+    if not len(values):
         return ""
     if len(values) == 1:
-        return f"{trace.name}: {values[0]:.3g}."
-    return f"{trace.name}: {len(values)} points from {values.min():.3g} to {values.max():.3g}."
+        return f"{trace.name}: {_said(values[0], False)}."
+    low, high = _said(values.min(), False), _said(values.max(), False)
+    return f"{trace.name}: {len(values)} points from {low} to {high}."
+
+
+def _unnamed(trace: Any, x: np.ndarray, y: np.ndarray) -> str:
+    """Tell points of a trace without a name by their own: texts inside, or rows of an axis."""
+    if "markers" not in str(trace.mode or ""):
+        return ""
+    shade = _numbers(trace.marker.color) if _is_list(trace.marker.color) else np.empty(0)
+    if _is_list(trace.text) and len(shade) == len(trace.text):
+        names, values = list(trace.text), shade
+    elif len(x) == len(y) and not np.isfinite(x).any():
+        names, values = list(trace.x), y
+    elif len(x) == len(y) and not np.isfinite(y).any():
+        names, values = list(trace.y), x
+    else:
+        return ""
+    if not np.isfinite(values).any():
+        return ""
+    first, last = int(np.nanargmax(values)), int(np.nanargmin(values))
+    if len(values) == 1:
+        return f"{names[0]} {_said(values[0], False)}."
+    return (
+        f"Highest {names[first]} {_said(values[first], False)}, lowest {names[last]} "
+        f"{_said(values[last], False)}, of {len(values)}."
+    )
+
+
+def _is_list(value: Any) -> bool:
+    return isinstance(value, list | tuple | np.ndarray)
+
+
+def _flows(trace: Any) -> str:
+    """Tell the widest flows between groups."""
+    labels, link = trace.node.label, trace.link
+    widest = np.argsort(-_numbers(link.value), kind="stable")[:3]
+    told = [
+        f"{labels[link.source[i]]} to {labels[link.target[i]]} {link.value[i]:g}" for i in widest
+    ]
+    return f"{len(link.value)} kinds of changes; most often {'; '.join(told)}."
 
 
 def _bars(trace: Any) -> str:
@@ -81,10 +147,10 @@ def _bars(trace: Any) -> str:
     if trace.base is not None:
         return _stretches(who, _numbers(trace.base), heights)
     if len(heights) == 1:
-        return f"{who}{names[0]} {heights[0]:.3g}."
+        return f"{who}{_name(names[0])} {_said(heights[0], False)}."
     return (
-        f"{who}highest {names[first]} {heights[first]:.3g}, lowest {names[last]} "
-        f"{heights[last]:.3g}, of {len(heights)}."
+        f"{who}highest {_name(names[first])} {_said(heights[first], False)}, lowest "
+        f"{_name(names[last])} {_said(heights[last], False)}, of {len(heights)}."
     )
 
 
@@ -94,7 +160,14 @@ def _stretches(who: str, starts: np.ndarray, lengths: np.ndarray) -> str:
         return ""
     first, last = starts.min() + 0.5, (starts + lengths).max() - 0.5
     bars = "1 stretch" if len(starts) == 1 else f"{len(starts)} stretches"
+    if first == last:
+        return f"{who}1 step, {first:g}."
     return f"{who}{lengths.sum():g} steps in {bars} between {first:g} and {last:g}."
+
+
+def _name(name: Any) -> str:
+    """Return a category as text; a whole number without a point."""
+    return f"{name:g}" if isinstance(name, int | float | np.number) else str(name)
 
 
 def _matrix(trace: Any) -> str:
@@ -107,9 +180,8 @@ def _matrix(trace: Any) -> str:
     told = []
     for word, place in (("highest", np.nanargmax(z)), ("lowest", np.nanargmin(z))):
         row, column = (int(i) for i in np.unravel_index(int(place), z.shape))
-        told.append(
-            f"{word} {z[row, column]:.3g} at {_named(trace.y, row)}, {_named(trace.x, column)}"
-        )
+        where = f"{_named(trace.y, row)}, {_named(trace.x, column)}"
+        told.append(f"{word} {_said(z[row, column], False)} at {where}")
     return f"{z.shape[0]} rows and {z.shape[1]} columns, {', '.join(told)}."
 
 

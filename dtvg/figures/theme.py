@@ -16,6 +16,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import plotly.graph_objects as go
 
 from dtvg.methods.specs import METHODS
@@ -281,9 +282,53 @@ def reference_lines(
                 **place,
             )
         else:
-            figure.add_hline(
-                y=value, annotation_position=("bottom right", "top left")[at % 2], **note, **place
+            preferred = _SIDES[at % 2 :] + _SIDES[: at % 2]
+            side = preferred[0] if place else _emptiest(figure, value, lines, preferred)
+            figure.add_hline(y=value, annotation_position=side, **note, **place)
+
+
+_SIDES = ("bottom right", "top left", "top right", "bottom left")
+"""Where the name of a level line may stand."""
+_WIDE, _HIGH = 0.35, 0.09
+"""Size of such a name, as shares of a chart's width and height on a small screen."""
+
+
+def _emptiest(
+    figure: go.Figure, value: float, lines: Sequence[tuple[str, float]], sides: Sequence[str]
+) -> str:
+    """Return the end and side of a level line where a name covers fewest points.
+
+    Args:
+        figure: with its traces and, where it is logarithmic, its horizontal axis.
+        value: where the line lies.
+        lines: all such lines; their names are kept apart too.
+        sides: first the one to take where several are alike.
+    """
+    traces = [t for t in figure.data if t.type in ("scatter", "scattergl") and t.x is not None]
+    try:
+        x = np.concatenate([np.asarray(t.x, dtype=np.float64) for t in traces])
+        y = np.concatenate([np.asarray(t.y, dtype=np.float64) for t in traces])
+    except (TypeError, ValueError):
+        return sides[0]
+    if len(x) != len(y) or not len(x):
+        return sides[0]
+    if figure.layout.xaxis.type == "log":
+        x = np.log10(np.maximum(x, 1e-12))
+    levels = [level for _, level in lines]
+    low, high = np.nanmin([*y, *levels]), np.nanmax([*y, *levels])
+    across = (x - np.nanmin(x)) / ((np.nanmax(x) - np.nanmin(x)) or 1.0)
+    above = (y - value) / ((high - low) or 1.0)
+    covered = {
+        side: int(
+            np.sum(
+                (across < _WIDE if side.endswith("left") else across > 1 - _WIDE)
+                & (above > -0.02 if side.startswith("top") else above < 0.02)
+                & (np.abs(above) < _HIGH)
             )
+        )
+        for side in sides
+    }
+    return min(sides, key=covered.__getitem__)
 
 
 def in_points(low: float, high: float, about: int = 6) -> dict[str, Any]:

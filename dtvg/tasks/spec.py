@@ -77,6 +77,10 @@ class SplitPlan:
         return tuple(name for which, name in self.on_hub if which == split)
 
 
+SHORT = 24
+"""Letters that a title may have to stand in tables and beside lines of charts."""
+
+
 @dataclass(frozen=True)
 class TaskSpec:
     """One task: where its rows are, how they become text, and how answers are scored."""
@@ -133,6 +137,9 @@ class TaskSpec:
     """What that description says about how text files are written."""
     label_values: tuple[str, ...] = ()
     """Labels as its label column holds them, by class."""
+    short: str = ""
+    """How tables and charts call it, e.g. "SST-2"; empty: the title, or the name where that is
+    long."""
 
     @property
     def is_published(self) -> bool:
@@ -144,6 +151,11 @@ class TaskSpec:
         """Every column that a file of this task must have, each once."""
         named = [column for _, column in self.fields]
         return tuple(dict.fromkeys([*named, self.label_column, *self.more_columns]))
+
+    @property
+    def short_title(self) -> str:
+        """What tables and charts call it."""
+        return self.short or (self.title if len(self.title) <= SHORT else self.name)
 
     def title_of(self, label: int) -> str:
         """Return the readable name of a class, or its label word where it has none."""

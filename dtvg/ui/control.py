@@ -7,6 +7,7 @@ from pathlib import Path
 
 import streamlit as st
 
+from dtvg.analysis import titles
 from dtvg.errors import DtvgError
 from dtvg.jobs import launcher, queue
 from dtvg.records import RunState
@@ -152,7 +153,12 @@ def hold_source(run: Run) -> None:
             "rule decides. This is logged as an event, and the rule's own decision can still be "
             "replayed."
         )
-        source = st.selectbox("Source", run.sources, key=f"hold-{run.experiment}-{run.name}")
+        source = st.selectbox(
+            "Source",
+            run.sources,
+            key=f"hold-{run.experiment}-{run.name}",
+            format_func=titles.task,
+        )
         waiting = holds.asked(run)
         with st.container(horizontal=True):
             for kind, label in (("pin", "Pin"), ("ban", "Ban"), ("free", "Let the rule decide")):
@@ -211,7 +217,7 @@ def _hold(run: Run, source: str, kind: str) -> None:
     except DtvgError as error:
         say_until_read(error)
         return
-    st.toast(f"Asked to {kind} {source} from the next step on.")
+    st.toast(f"Asked to {kind} {titles.task(source)} from the next step on.")
 
 
 def _names(names: list[str]) -> str:

@@ -11,6 +11,7 @@ from typing import Literal
 
 import streamlit as st
 
+from dtvg.analysis import titles
 from dtvg.analysis.run.curves import STEP_QUANTITIES, CurveInfo
 from dtvg.analysis.run.overlay import differences, ends, names_of, quantities_of
 from dtvg.errors import DtvgError
@@ -62,7 +63,8 @@ def pick_runs() -> tuple[Run, ...]:
         st.warning(
             f"No longer there, so not shown: {', '.join(gone[:5])}.", icon=":material/search_off:"
         )
-    show_name = (lambda key: there[key].name) if len(opened) == 1 else str
+    alone = len(opened) == 1
+    show_name = (lambda key: titles.run(there[key].name)) if alone else titles.run
     names = _multiselect("Runs", list(there), "runs", _first(there), MOST, show_name)
     if gone and names == [key for key in wanted if key in there]:
         address.put("runs", asked)  # stays as it is until something else is chosen
@@ -126,7 +128,7 @@ def choose_view(chosen: Sequence[Run]) -> View:
             list(shown),
             "baseline",
             NO_BASELINE,
-            shown.__getitem__,
+            lambda key: titles.run(shown[key]),
             "Every curve is shown as its difference from this run's.",
         )
     with middle:
@@ -158,7 +160,9 @@ def _off(names: list[str], keys: Mapping[str, str]) -> list[str]:
     place = f"shown-{hash(tuple(names))}"
     if st.session_state.get("off-was") != before or place not in st.session_state:
         st.session_state[place] = [name for name in names if keys[name] not in before]
-    shown = st.pills("Shown", names, selection_mode="multi", key=place) or []
+    shown = (
+        st.pills("Shown", names, selection_mode="multi", key=place, format_func=titles.label) or []
+    )
     off = [keys[name] for name in names if name not in shown]
     st.session_state["off"] = st.session_state["off-was"] = off
     address.keep_several("off", off, ())
@@ -238,7 +242,7 @@ def _panel(
         link=f"overlay-{view.x}-{view.log_x}",
     )
     if base:
-        st.caption(f"Each curve minus that of `{base}`, at the same place.")
+        st.caption(f"Each curve minus that of {titles.label(base)}, at the same place.")
     show.notes(made.notes)
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import streamlit as st
 import yaml
 
+from dtvg.analysis import titles
 from dtvg.figures.groups import replay_figure
 from dtvg.methods.specs import METHODS
 from dtvg.rule.rules import RULE_NAMES, RULES
@@ -58,7 +59,7 @@ def _again(run: Run, dark: bool, order: tuple[str, ...]) -> None:
     with st.expander("Numbers by source, and the groups that the replay chose"):
         show.numbers(info.table, f"{run.name}-replay-sources", f"replay-sources-{run.name}")
         show.numbers(info.combinations, f"{run.name}-replay-groups", f"replay-groups-{run.name}")
-    show.notes(info.notes)
+    show.notes(info.notes, runs.names_in(run))
     _launch(run, own, settings, left_out)
 
 
@@ -66,7 +67,7 @@ def _table(run: Run, left_out: tuple[str, ...], shared: dict[str, Any], chosen: 
     """Show every rule in a row: how often it would have agreed, and what it took."""
     table, notes = cache.rules(run, left_out, tuple(shared.items()))
     st.dataframe(
-        table.assign(**{"same group": 100 * table["same group"]}),
+        titles.table(table.assign(**{"same group": 100 * table["same group"]})),
         hide_index=True,
         key=f"rules-{run.experiment}-{run.name}",
         column_config={
@@ -77,7 +78,7 @@ def _table(run: Run, left_out: tuple[str, ...], shared: dict[str, Any], chosen: 
             "mean size": st.column_config.NumberColumn(format="%.2f"),
         },
     )
-    show.notes(notes)
+    show.notes(notes, runs.names_in(run))
 
 
 def _launch(
@@ -97,7 +98,7 @@ def _launch(
                 cut = {"threshold": differs["threshold"]}
                 _link(place, f"Launch with the cut at {differs['threshold']:g}", run, cut)
         for source in left_out or run.sources:
-            _link(place, f"Launch without {source}", run, {}, (source,))
+            _link(place, f"Launch without {titles.task(source)}", run, {}, (source,))
         if len(left_out) > 1:
             _link(place, f"Launch without all {len(left_out)}", run, {}, left_out)
 
@@ -205,6 +206,7 @@ def _left_out(run: Run) -> list[str]:
         key="without",
         max_selections=max(1, len(run.sources) - 1),
         placeholder="none left out",
+        format_func=titles.task,
     )
     address.keep_several("without", chosen, ())
     return list(chosen)

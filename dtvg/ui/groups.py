@@ -7,6 +7,7 @@ from collections.abc import Callable
 import numpy as np
 import streamlit as st
 
+from dtvg.analysis import titles
 from dtvg.analysis.run.groups import GroupInfo, transition_info
 from dtvg.analysis.run.trajectory import scale_info, trajectory_info
 from dtvg.errors import DtvgError
@@ -86,7 +87,7 @@ def seeds(experiment: Experiment, run: Run, dark: bool) -> None:
         return
     info = cache.stability(others)
     key = f"{experiment.name}-{run.target}-{run.method}"
-    group = ", ".join(info.consensus) or "no source"
+    group = titles.tasks(info.consensus) or "no source"
     st.markdown(
         f"Over {len(info.runs)} seeds the groups overlap by **{info.mean_jaccard:.2f}** (mean "
         f"Jaccard over steps; 1 = the same group), the newest by "
@@ -169,7 +170,9 @@ def weights(experiment: Experiment, run: Run, dark: bool) -> None:
         None,
         f"{run.name}-weights",
     )
-    st.caption(f"As `{run.method_name}` decides it: attention, gate or learned weight.")
+    st.caption(
+        f"As {titles.method(run.method_name)} decides it: attention, gate or learned weight."
+    )
 
 
 def _relations(run: Run, key: str, dark: bool, order: tuple[str, ...]) -> None:
@@ -192,7 +195,7 @@ def _relations(run: Run, key: str, dark: bool, order: tuple[str, ...]) -> None:
     show.figure(
         relations.row_figure(info, dark, order),
         f"relation-row-{key}",
-        f"What {info.target} takes from every task, over evaluations",
+        f"What {titles.task(info.target)} takes from every task, over evaluations",
         None,
         f"{run.name}-relation-row",
     )
@@ -209,7 +212,8 @@ def _relations(run: Run, key: str, dark: bool, order: tuple[str, ...]) -> None:
     st.caption(
         "met: it was in step; ahead: it was further, its newest offer counts; ended: its last one; "
         "stale: it was slower or dead, and an older offer counts; skipped: it left the round out "
-        f"(in the row of {info.target}: this run did); absent: nothing was heard of it yet."
+        f"(in the row of {titles.task(info.target)}: this run did); absent: nothing was heard of "
+        "it yet."
     )
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import streamlit as st
 
+from dtvg.analysis import titles
 from dtvg.analysis.sources import source_sentences
 from dtvg.store.health import health_of
 from dtvg.store.reader import Run
@@ -26,7 +27,8 @@ def of_sources(run: Run) -> None:
     """Name the sources that had learned nothing, and how far they count all the same."""
     found = source_sentences(cache.source_health(run)) if run.sources else []
     if found:
-        st.warning("  \n".join(found), icon=":material/source:")
+        said = titles.in_sentence("  \n".join(found), run.sources)
+        st.warning(said, icon=":material/source:")
 
 
 def badges(run: Run) -> str:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import streamlit as st
 
+from dtvg.analysis import titles
 from dtvg.analysis.compare.references import of_target
 from dtvg.analysis.overview.progress import TRAINING, progress
 from dtvg.figures.curves import Y_TITLES, curves_figure
@@ -155,8 +156,10 @@ def draw(experiment: Experiment, name: str, view: View, together: tuple[Run, ...
     st.progress(done / total if total else 0.0, f"{done:,} of {total:,} run steps: {text}")
     run = next(r for r in experiment.runs if r.name == name)
     marks = " ".join(filter(None, (runs.badge(run), health.badges(run))))
+    waits = run.state is RunState.WAITING
     st.markdown(
-        f"**{run.name}** {marks} step {run.step:,} of {run.total_steps:,}"
+        f"**{titles.run(run.name)}** {marks}"
+        + ("" if waits else f" step {run.step:,} of {run.total_steps:,}")
         + (f", loss {run.loss:.3f}" if run.loss is not None else "")
         + _validation(run)
     )

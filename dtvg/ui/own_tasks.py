@@ -16,6 +16,7 @@ import pandas as pd
 import streamlit as st
 
 from dtvg import paths
+from dtvg.analysis import titles
 from dtvg.errors import DataError, DtvgError
 from dtvg.jobs.uploads import SECONDS, Checked, Tell, check_upload, look_at_upload
 from dtvg.store import trash
@@ -55,7 +56,7 @@ def section(backbone: str) -> None:
         st.warning(problem, icon=":material/warning:")
     if rows:
         table = pd.DataFrame(rows, columns=["task", "title", "described in"])
-        show.numbers(table, "own-tasks", "own-tasks")
+        show.numbers(table, "own-tasks", "own-tasks", texts=True)
     else:
         st.caption(
             f"None yet. A task is a YAML file in {paths.home() / 'tasks'}; the form below makes "
@@ -246,7 +247,7 @@ def users_of(name: str) -> tuple[list[str], list[str]]:
 
 def _change(mine: Mapping[str, TaskSpec], backbone: str) -> None:
     """Let one edit a description, or move a task to the trash."""
-    name = st.selectbox("Task", list(mine), key="own-chosen")
+    name = st.selectbox("Task", list(mine), key="own-chosen", format_func=titles.full)
     if name not in mine:
         return
     spec = mine[name]

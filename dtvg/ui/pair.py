@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import streamlit as st
 
+from dtvg.analysis import titles
 from dtvg.analysis.run.pair import PairInfo
 from dtvg.figures.pair import pair_figure
 from dtvg.store.reader import Run
@@ -28,9 +29,9 @@ def pair(chosen: Sequence[Run]) -> None:
         return
     names = list(grouped)
     with st.container(horizontal=True, vertical_alignment="bottom"):
-        first = runs.choose("First run", names, "a") or names[0]
+        first = runs.choose("First run", names, "a", show=titles.run) or names[0]
         others = [name for name in names if name != first]
-        second = runs.choose("Second run", others, "b") or others[0]
+        second = runs.choose("Second run", others, "b", show=titles.run) or others[0]
     _show(grouped[first], grouped[second])
 
 
@@ -42,7 +43,8 @@ def _has_groups(run: Run) -> bool:
 def _show(a: Run, b: Run) -> None:
     names = (a.name, b.name) if a.name != b.name else (_full(a), _full(b))
     info = cache.pair(a, b, names)
-    st.markdown(f"**{info.sentence}**")
+    known = (*runs.names_in(a), *runs.names_in(b))
+    st.markdown(f"**{titles.in_sentence(info.sentence, known)}**")
     panels = []
     for title, quantity in (("loss", "loss"), ("score", "score")):
         made = [
@@ -62,10 +64,11 @@ def _show(a: Run, b: Run) -> None:
         f"{a.name}-beside-{b.name}",
     )
     st.caption(
-        f"Upper bars: `{names[0]}`; lower, hatched bars: `{names[1]}`. Shaded: only one of them "
-        "has the source. The stronger a bar's colour, the larger the share of its steps."
+        f"Upper bars: {titles.run(names[0])}; lower, hatched bars: {titles.run(names[1])}. Shaded: "
+        "only one of them has the source. The stronger a bar's colour, the larger the share of its "
+        "steps."
     )
-    show.notes(info.notes)
+    show.notes(info.notes, known)
     _moments(info, a, b)
 
 
@@ -83,7 +86,8 @@ def _moments(info: PairInfo, a: Run, b: Run) -> None:
         what = "they part" if row["event"] == "part" else "they meet again"
         said, *links = st.columns((8, 2, 2), vertical_alignment="top")
         said.markdown(
-            f"Step {row['step']:,}: {what}. First run: {row['a']}; second run: {row['b']}."
+            f"Step {row['step']:,}: {what}. First run: {titles.label(row['a'])}; "
+            f"second run: {titles.label(row['b'])}."
         )
         for place, run, which in zip(links, (a, b), ("first", "second"), strict=True):
             if run.config is not None and run.config.method.has_source_vectors:

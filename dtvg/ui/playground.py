@@ -11,6 +11,7 @@ from collections.abc import Sequence
 import pandas as pd
 import streamlit as st
 
+from dtvg.analysis import titles
 from dtvg.errors import DtvgError
 from dtvg.jobs.playground import ask, is_warm
 from dtvg.store.playground import LONGEST, Answered, Prompted, Told
@@ -34,10 +35,10 @@ def playground(experiment: Experiment) -> None:
         return
     names = sorted(finished, key=lambda name: finished[name].method_name != "dtvg")
     with st.container(horizontal=True):
-        first = finished[runs.choose("First run", names, "run") or names[0]]
+        first = finished[runs.choose("First run", names, "run", show=titles.run) or names[0]]
         same = [n for n in finished if finished[n].target == first.target and n != first.name]
         same.sort(key=lambda name: _unlike(finished[name], first))
-        other = runs.choose("Second run", [*same, NOTHING], "second")
+        other = runs.choose("Second run", [*same, NOTHING], "second", show=titles.run)
         without = _without(first)
     prompts = {first.name: Prompted(run=str(first.path))}
     if other in finished:
@@ -79,6 +80,7 @@ def _without(run: Run) -> str:
         [NOTHING, *run.sources],
         "without",
         NOTHING,
+        show=titles.task,
         help_text="The same prompt, with this source's scaled vector taken out of it.",
     )
     return "" if chosen in (None, NOTHING) else str(chosen)
@@ -98,7 +100,7 @@ def _input(experiment: Experiment, run: Run) -> str:
         )
     return str(
         st.text_area(
-            f"Input, as the model reads it for {run.target}",
+            f"Input, as the model reads it for {titles.task(run.target)}",
             key=place,
             max_chars=LONGEST,
             height=110,
@@ -135,7 +137,8 @@ def _show(names: Sequence[str], answered: Answered) -> None:
         return
     for place, name, told in zip(st.columns(len(names)), names, answered.told, strict=True):
         with place, st.container(border=True):
-            st.caption(name)
+            run, without, source = name.partition(" without ")
+            st.caption(titles.run(run) + without + titles.task(source))
             _one(told, name)
     st.caption(f"Answered in {answered.seconds:.1f} s.")
 
@@ -161,4 +164,4 @@ def _one(told: Told, name: str) -> None:
             },
         )
     if told.group is not None:
-        st.caption(f"Merged: {', '.join(told.group) or 'no source'}.")
+        st.caption(f"Merged: {titles.tasks(told.group) or 'no source'}.")

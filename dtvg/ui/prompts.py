@@ -11,6 +11,7 @@ from typing import Any
 
 import streamlit as st
 
+from dtvg.analysis import titles
 from dtvg.analysis.prompts import BankInfo, SpaceInfo, bank_info, space_info, spaces
 from dtvg.backbones.specs import BACKBONES, facts, kept_here
 from dtvg.errors import DtvgError
@@ -65,10 +66,17 @@ def _space(prompts: tuple[TaskPrompt, ...]) -> SpaceInfo:
 KINDS = ["zip", "safetensors", "json", "pt", "pth", "bin", "ckpt"]
 
 
+def _called(prompt: TaskPrompt) -> str:
+    return f"{titles.task(prompt.task)}, seed {prompt.seed}"
+
+
 def download(prompts: Sequence[TaskPrompt]) -> None:
     """Let one choose a prompt, see where it comes from, and take it away."""
     st.header("Provenance and export", anchor=False)
-    names = {p.fingerprint: f"{p.task}, seed {p.seed} ({p.fingerprint[:6]})" for p in prompts}
+    names = {
+        p.fingerprint: f"{titles.task(p.task)}, seed {p.seed} ({p.fingerprint[:6]})"
+        for p in prompts
+    }
     chosen = runs.choose("Prompt", list(names), "prompt", show=lambda key: names.get(key, key))
     prompt = next((p for p in prompts if p.fingerprint == chosen), None)
     if prompt is None:
@@ -108,7 +116,7 @@ def delete(bank: Bank) -> None:
     for why in bank.damaged.values():
         st.warning(f"{why} It is left out of everything here.", icon=":material/warning:")
     names = {name: f"{name} (damaged)" for name in bank.damaged}
-    names |= {f"{p.task}-{p.fingerprint}": f"{p.task}, seed {p.seed}" for p in bank.prompts}
+    names |= {f"{p.task}-{p.fingerprint}": _called(p) for p in bank.prompts}
     chosen = st.multiselect(
         "Prompts to delete",
         list(names),

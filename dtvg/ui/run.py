@@ -11,11 +11,13 @@ from pathlib import Path
 import pandas as pd
 import streamlit as st
 
+from dtvg.analysis import titles
 from dtvg.analysis.overview.progress import progress
 from dtvg.analysis.run.about import AboutInfo, file_path, usage_of
 from dtvg.figures.curves import curves_figure
 from dtvg.figures.run import result_figure, usage_figure
 from dtvg.plan.estimate import duration
+from dtvg.records import RunState
 from dtvg.store.files import size_text
 from dtvg.store.layout import CohortDir
 from dtvg.store.reader import Experiment, Run, open_experiment
@@ -77,7 +79,8 @@ def now(experiment: Experiment, name: str) -> None:
 def _now(experiment: Experiment, run: Run) -> None:
     role = ROLES.get(run.full_role.value, "")
     marks = " ".join(filter(None, (runs.badge(run), health.badges(run))))
-    facts = [f"step {run.step:,} of {run.total_steps:,}"]
+    waits = run.state is RunState.WAITING  # a fork too, whatever step it goes on from
+    facts = [] if waits else [f"step {run.step:,} of {run.total_steps:,}"]
     if run.loss is not None:
         facts.append(f"loss {run.loss:.3f}")
     if run.seconds:
@@ -100,14 +103,14 @@ def _result(experiment: Experiment, run: Run) -> None:
     info, dark = cache.about(run, experiment.runs), is_dark()
     key = f"{experiment.name}-{run.name}"
     st.header("Result", anchor=False)
-    st.markdown(info.sentence)
+    st.markdown(titles.in_sentence(info.sentence, runs.names_in(run)))
     left, right = st.columns(2)
     with left:
         if run.result is not None:
             show.figure(
                 result_figure(info, dark),
                 f"result-{key}",
-                f"Scores at the best step. {info.sentence}",
+                f"Scores at the best step. {titles.in_sentence(info.sentence, ())}",
                 info.scores,
                 f"{run.name}-result",
             )

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 
 import streamlit as st
 
+from dtvg.analysis import titles
 from dtvg.config import RunConfig
 from dtvg.errors import nearest
 from dtvg.records import RunState
@@ -117,7 +118,7 @@ def say_absent(what: str, asked: str, options: Sequence[str], within: str = "") 
     address.leave()
 
 
-def tabs(label: str, options: Sequence[str], key: str) -> str:
+def tabs(label: str, options: Sequence[str], key: str, show: Callable[[str], str] = str) -> str:
     """Show one of several views, chosen by buttons; a choice but the first stands in the URL.
 
     Only the chosen one is drawn, so that a page costs what one sees. Where the address names a view
@@ -125,7 +126,7 @@ def tabs(label: str, options: Sequence[str], key: str) -> str:
     """
     asked = address.absent(key, options)
     if asked is not None:
-        st.segmented_control(label, options, key=key, label_visibility="collapsed")
+        _buttons(label, options, key, show)
         near = nearest(asked, options)
         hint = f" Did you mean '{near}'?" if near else ""
         st.warning(
@@ -135,14 +136,27 @@ def tabs(label: str, options: Sequence[str], key: str) -> str:
         address.leave()
         return options[0]
     kept = address.recall(key, address.one_of(options), options[0])
-    chosen = st.segmented_control(label, options, key=key, label_visibility="collapsed")
+    chosen = _buttons(label, options, key, show)
     address.keep(key, chosen or kept, options[0])
     return str(chosen or kept)
+
+
+def _buttons(
+    label: str, options: Sequence[str], key: str, show: Callable[[str], str]
+) -> str | None:
+    return st.segmented_control(
+        label, options, key=key, label_visibility="collapsed", format_func=show
+    )
 
 
 def order_of(experiment: Experiment, run: Run) -> tuple[str, ...]:
     """Return all sources of an experiment: a source's place fixes its colour everywhere."""
     return tuple(experiment.config.sources) if experiment.config else run.sources
+
+
+def names_in(run: Run) -> tuple[str, ...]:
+    """Return the tasks that a sentence about a run may name."""
+    return (*run.sources, run.target)
 
 
 def pick_experiment(first: str | None = None) -> Experiment | None:
@@ -205,7 +219,7 @@ def pick_run(
     default = min(runs, key=lambda n: _order(runs[n], grouped))
 
     def show(name: str) -> str:
-        return f"{name}  ·  {BADGES[runs[name].state][0].lower()}"
+        return f"{titles.run(name)}  ·  {BADGES[runs[name].state][0].lower()}"
 
     if asked in known and asked not in runs:
         name = choose("Run", list(runs), key, default, show, written=True, on_change=on_change)
@@ -244,21 +258,22 @@ def badge(run: Run) -> str:
 
 def complain(run: Run) -> None:
     """Say what is wrong with a run, and what to do."""
+    called = titles.run(run.name)
     if run.problem:
-        st.warning(f"{run.name}: {run.problem}.", icon=":material/warning:")
+        st.warning(f"{called}: {run.problem}.", icon=":material/warning:")
     elif run.state is RunState.FAILED:
-        st.error(f"{run.name} failed. {run.message}", icon=":material/error:")
+        st.error(f"{called} failed. {run.message}", icon=":material/error:")
     elif run.state is RunState.UNKNOWN:
-        st.warning(f"{run.name}: {run.message}.", icon=":material/warning:")
+        st.warning(f"{called}: {run.message}.", icon=":material/warning:")
     elif run.state is RunState.LOST and run.message == NEVER_BEGAN:
         st.warning(
-            f"{run.name}: {NEVER_BEGAN} Its messages, at the end of the live page, may say why; "
+            f"{called}: {NEVER_BEGAN} Its messages, at the end of the live page, may say why; "
             "press Resume there to start it again.",
             icon=":material/warning:",
         )
     elif run.state is RunState.LOST:
         st.warning(
-            f"{run.name}: its process is gone (killed, or the machine restarted). Everything up "
+            f"{called}: its process is gone (killed, or the machine restarted). Everything up "
             "to its last commit is kept; press Resume on the live page to continue.",
             icon=":material/warning:",
         )

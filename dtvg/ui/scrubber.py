@@ -13,6 +13,7 @@ import numpy as np
 import plotly.graph_objects as go
 import streamlit as st
 
+from dtvg.analysis import titles
 from dtvg.analysis.run.explain import ExplainInfo
 from dtvg.analysis.run.groups import GroupInfo
 from dtvg.errors import DtvgError
@@ -129,12 +130,14 @@ def _decision(run: Run, step: int, dark: bool, order: tuple[str, ...], key: str)
     """Show one decision: in words, then in pictures."""
     info = cache.explain(run, step)
     st.header(f"The decision at step {info.step:,}", anchor=False)
-    st.markdown(f"**{info.headline}**")
+    names = runs.names_in(run)
+    st.markdown(f"**{titles.in_sentence(info.headline, names)}**")
     for row in info.table.to_dict("records"):
         mark = ":green-badge[in the group]" if row["member"] else ":gray-badge[left out]"
         if row["by_hand"]:
             mark = f":orange-badge[{row['by_hand']} by hand] {mark}"
-        st.markdown(f"{row['rank']}. **{row['source']}** {mark}  {_reason(row)}")
+        why = titles.in_sentence(_reason(row), names)
+        st.markdown(f"{row['rank']}. **{titles.task(str(row['source']))}** {mark}  {why}")
     stem = f"{run.name}-step{info.step}"
     drawn = cache.drawer((*cache.stamp(run, *cache.EVERY_TABLE), step, dark, order))
     left, right = st.columns(2)
@@ -147,7 +150,7 @@ def _decision(run: Run, step: int, dark: bool, order: tuple[str, ...], key: str)
         _gram(info, drawn, dark, key, stem)
     with right:
         _path(run, info.step, drawn, dark, order, key)
-    show.notes(info.notes)
+    show.notes(info.notes, names)
 
 
 def _reason(row: Mapping[Hashable, Any]) -> str:
@@ -165,7 +168,8 @@ def _ranking(
     show.figure(
         drawn(draw.ranking_figure, info, dark, order),
         f"ranking-{key}",
-        f"Sources by similarity; filled bars are in the group. {info.headline}",
+        "Sources by similarity; filled bars are in the group. "
+        + titles.in_sentence(info.headline, (*info.sources, info.target)),
         info.table,
         f"{stem}-ranking",
     )

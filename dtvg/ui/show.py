@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from functools import partial
 
 import pandas as pd
 import plotly.graph_objects as go
 import streamlit as st
 
+from dtvg.analysis import titles
 from dtvg.export import plain_cells
 from dtvg.figures import images
 from dtvg.figures.spoken import spoken
+from dtvg.figures.titled import titled
 from dtvg.notation import TERMS
 from dtvg.ui.chart import Click, chart
 
@@ -40,6 +43,7 @@ def figure(
     Returns:
         The point that was clicked just now, else None.
     """
+    titled(drawn)
     drawn.layout.uirevision = key
     config = CHART | {"toImageButtonOptions": {"format": _camera(), "filename": name or key}}
     clicked = chart(drawn, f"chart-{key}", spoken(drawn, alt), config, clicks, link)
@@ -93,9 +97,16 @@ def _file_name(name: str) -> str:
     return "".join(c if c.isalnum() or c in "-_.+" else "-" for c in name)[:80]
 
 
-def numbers(shown: pd.DataFrame, name: str, key: str) -> None:
-    """Show a table with its download as CSV."""
-    st.dataframe(shown, hide_index=True, key=key)
+def numbers(shown: pd.DataFrame, name: str, key: str, texts: bool = False) -> None:
+    """Show a table, with titles in its cells, and its download as CSV, with names.
+
+    Args:
+        shown: the table.
+        name: file name of the download, without ending.
+        key: of the table.
+        texts: whether its cells are texts or names to be typed, which stay as they are.
+    """
+    st.dataframe(shown if texts else titles.table(shown), hide_index=True, key=key)
     st.download_button(
         "Download CSV",
         partial(_csv, shown),
@@ -143,7 +154,12 @@ def formula(*names: str) -> str:
     return "  \n".join(lines)
 
 
-def notes(sentences: tuple[str, ...]) -> None:
-    """Show what a reader must know about the numbers above."""
+def notes(sentences: tuple[str, ...], names: Collection[str] = ()) -> None:
+    """Show what a reader must know about the numbers above.
+
+    Args:
+        sentences: one caption each.
+        names: tasks that they may speak of; their titles are shown.
+    """
     for sentence in sentences:
-        st.caption(sentence)
+        st.caption(titles.in_sentence(sentence, names))

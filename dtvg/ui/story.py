@@ -5,15 +5,16 @@ from __future__ import annotations
 import pandas as pd
 import streamlit as st
 
+from dtvg.analysis import titles
 from dtvg.analysis.run.story import CUT, NARROW, StoryInfo, siblings
 from dtvg.store.reader import Experiment, Run
-from dtvg.ui import cache, show
+from dtvg.ui import cache, runs, show
 from dtvg.ui.page import link
 
 
 def headline(run: Run) -> None:
     """Show the whole run in one sentence."""
-    st.markdown(cache.story(run).sentence)
+    st.markdown(titles.in_sentence(cache.story(run).sentence, runs.names_in(run)))
 
 
 def story(experiment: Experiment, run: Run, dark: bool) -> None:
@@ -29,7 +30,7 @@ def story(experiment: Experiment, run: Run, dark: bool) -> None:
             show.numbers(info.moments, f"{run.name}-story", f"story-{key}")
     _uncertain(experiment, run, info, key)
     _partings(experiment, run, info, key, len(others))
-    show.notes(info.notes)
+    show.notes(info.notes, runs.names_in(run))
 
 
 def _step(experiment: Experiment, run: Run, step: int, sentence: str) -> None:
@@ -41,7 +42,7 @@ def _step(experiment: Experiment, run: Run, step: int, sentence: str) -> None:
             link("explain", f":primary[Step {step:,}]", **names)
         else:
             st.markdown(f"Step {step:,}")
-    right.markdown(sentence)
+    right.markdown(titles.in_sentence(sentence, runs.names_in(run)))
 
 
 def _uncertain(experiment: Experiment, run: Run, info: StoryInfo, key: str) -> None:

@@ -78,7 +78,7 @@ def test_a_phone_shows_the_first_chart_on_its_first_screen(
         place = chart.bounding_box()
         assert place is not None and place["y"] < 700, f"{name}: the chart starts at {place}"
         said = chart.get_attribute("aria-label") or ""
-        assert "film-mood: " in said, "the alternative text names no line"
+        assert "Film mood: " in said, "the alternative text names no line"
 
 
 @pytest.mark.slow
@@ -107,6 +107,27 @@ def test_the_keyboard_reaches_the_page_and_shows_where_it_is(app: App, browser: 
     page.keyboard.press("Tab")
     said = button.evaluate(outline)
     assert said.startswith("solid") and float(said[5:].split("s")[0].split(",")[0]) < 0.01, said
+
+
+def test_keys_step_search_and_compare(app: App, browser: Browser) -> None:
+    page = opened(browser)
+    settle(page, f"{app.url}/explain?step=100")
+    title = page.get_by_role("heading", name="Explain", exact=True)
+    title.click()
+    page.keyboard.press("n")
+    page.get_by_text("The decision at step 101", exact=True).wait_for(timeout=60_000)
+    page.keyboard.press("b")
+    page.get_by_text("The decision at step 100", exact=True).wait_for(timeout=60_000)
+    page.keyboard.press("/")
+    focused = "document.activeElement.getAttribute('role')"
+    assert page.evaluate(focused) == "combobox"
+    page.keyboard.type("v")  # typed, not meant
+    page.keyboard.press("Escape")
+    assert "/explain" in page.url
+    title.click()
+    page.keyboard.press("v")
+    page.get_by_role("heading", name="Compare", exact=True).wait_for(timeout=60_000)
+    assert "/compare" in page.url
 
 
 def test_a_button_that_cannot_be_pressed_is_read(app: App, browser: Browser) -> None:

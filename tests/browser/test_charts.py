@@ -47,12 +47,12 @@ def test_zoom_survives_a_redraw(page: Page) -> None:
 def test_a_line_that_its_name_hid_stays_hidden(app: App, browser: Browser) -> None:
     page = browser.new_context(viewport={"width": 1280, "height": 1000}).new_page()
     page.goto(f"{app.url}/groups?experiment=demo-recorded&run=trip-mood.dtvg.s0")
-    name = page.locator(".annotation-text-g", has_text="meal-mood")
+    name = page.locator(".annotation-text-g", has_text="Meal mood")
     chart = page.locator(".js-plotly-plot").filter(has=name).first
-    chart.locator(".annotation-text-g", has_text="meal-mood").click(timeout=120_000)
+    chart.locator(".annotation-text-g", has_text="Meal mood").click(timeout=120_000)
     page.wait_for_timeout(1000)
     hidden = chart.evaluate(HIDDEN)
-    assert hidden and set(hidden) == {"meal-mood"}
+    assert hidden and set(hidden) == {"Meal mood"}
     page.locator("h1").first.click()
     page.keyboard.press("r")  # the page is run again
     page.wait_for_timeout(3000)

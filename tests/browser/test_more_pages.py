@@ -25,13 +25,17 @@ def test_runs_are_laid_over_each_other_and_open_again_by_address(app: App, page:
     chosen = "demo-recorded/trip-mood.dtvg.s0,demo-recorded/trip-mood.all_sources.s0"
     settle(page, f"{app.url}/curves?runs={chosen}")
     chart = page.locator(".js-plotly-plot").first
-    assert set(chart.evaluate(LINES)) == {"trip-mood.dtvg.s0", "trip-mood.all_sources.s0"}
-    page.get_by_test_id("stButtonGroup").get_by_text("trip-mood.all_sources.s0", exact=True).click()
+    assert set(chart.evaluate(LINES)) == {
+        "Trip mood · DTVG · seed 0",
+        "Trip mood · All sources · seed 0",
+    }
+    buttons = page.get_by_test_id("stButtonGroup")
+    buttons.get_by_text("Trip mood · All sources · seed 0", exact=True).click()
     expect(page).to_have_url(re.compile(r"off=demo-recorded"), timeout=120_000)
     again = page.context.new_page()
     settle(again, page.url)
     shown = again.locator(".js-plotly-plot").first.evaluate(LINES)
-    assert shown == ["trip-mood.dtvg.s0"]
+    assert shown == ["Trip mood · DTVG · seed 0"]
     again.get_by_role("radio", name="Side by side").click()
     expect(again.get_by_text("Where they part")).to_be_visible(timeout=120_000)
 
@@ -50,14 +54,18 @@ def test_a_run_says_everything_and_its_files_can_be_taken(app: App, page: Page) 
 
 def test_two_prompts_answer_and_one_without_a_source(app: App, page: Page) -> None:
     settle(page, f"{app.url}/playground?{EXAMPLE}&without=film-mood")
-    area = page.get_by_label("Input, as the model reads it for trip-mood")
+    area = page.get_by_label("Input, as the model reads it for Trip mood")
     area.fill("letter: the view was splendid.")
     area.press("Control+Enter")
     page.get_by_role("button", name="Ask").click()
     expect(page.get_by_text("Answered in")).to_be_visible(timeout=240_000)
-    for name in ("trip-mood.dtvg.s0", "trip-mood.none.s0", "trip-mood.dtvg.s0 without film-mood"):
+    for name in (
+        "Trip mood · DTVG · seed 0",
+        "Trip mood · No transfer · seed 0",
+        "Trip mood · DTVG · seed 0 without Film mood",
+    ):
         expect(page.get_by_text(name, exact=True).last).to_be_visible()
-    expect(page.get_by_text("Merged: meal-mood")).to_be_visible()
+    expect(page.get_by_text("Merged: Meal mood")).to_be_visible()
     area.fill("letter: the view was dull.")
     area.press("Control+Enter")
     expect(page.get_by_text("Something was changed since")).to_be_visible(timeout=120_000)

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from streamlit.testing.v1 import AppTest
 
+from dtvg.analysis import titles
 from dtvg.analysis.compare.info import compare_info
 from dtvg.analysis.compare.lines import lines_of
 from dtvg.store.reader import Experiment, open_experiment
@@ -142,11 +143,11 @@ def test_the_table_of_scores_is_the_one_that_is_exported(
     shown = made.table[0].value
     info = compare_info(open_experiment(two / "trial").runs)
     lines = {line.method: line for line in lines_of(info).of("compared")}
-    assert set(shown.index) == set(lines)
+    assert set(shown.index) == {titles.label(method) for method in lines}
     for method, line in lines.items():
         for column, cell in zip(lines_of(info).columns, line.cells, strict=True):
             if column in shown.columns:
-                assert shown.loc[method, column].startswith(cell.percent)
+                assert shown.loc[titles.label(method), column].startswith(cell.percent)
 
 
 def test_a_method_is_set_against_itself_in_another_experiment(
@@ -157,7 +158,7 @@ def test_a_method_is_set_against_itself_in_another_experiment(
     made = draw(view="Verdicts", experiment="trial,other", target="lake", against=elsewhere)
     assert made.selectbox(key="against").value == elsewhere
     table = next(d.value for d in made.dataframe if "verdict" in d.value and "g" in d.value)
-    assert table["baseline"].tolist() == ["other: dtvg"]
+    assert table["baseline"].tolist() == ["other: DTVG"]
     assert table["seeds"].tolist() == [1]
     alone = draw(view="Verdicts", experiment="trial")
     assert "against" not in [s.key for s in alone.selectbox]

@@ -49,11 +49,11 @@ def test_runs_panels_and_baseline_of_an_address_are_drawn(
         logx="True",
     )
     assert len(charts(page)) == 2
-    assert _traces(page) == ["lake.dtvg.s0", "lake.none.s0"]
+    assert _traces(page) == ["lake · DTVG · seed 0", "lake · No transfer · seed 0"]
     assert charts(page)[0]["figure"]["layout"]["xaxis"]["type"] == "log"
     colour = charts(page)[0]["figure"]["data"][1]["line"]["color"]
     alone = _draw(runs=RUNS, off="trial/lake.dtvg.s0,trial/lake.dtvg.s1", panels="loss")
-    assert _traces(alone) == ["lake.none.s0"]
+    assert _traces(alone) == ["lake · No transfer · seed 0"]
     assert charts(alone)[0]["figure"]["data"][0]["line"]["color"] == colour
     gone = _draw(runs="trial/lake.dtvg.s0,other/x")
     assert any("other/x" in warning.value for warning in gone.warning)
@@ -74,7 +74,7 @@ def test_a_view_is_kept_and_opened_again(home: Path, monkeypatch: pytest.MonkeyP
     again.selectbox(key="view-name").set_value("mine").run()
     next(b for b in again.button if b.label == "Open").click().run()
     assert not again.exception
-    assert _traces(again) == ["lake.dtvg.s0", "lake.none.s0"]
+    assert _traces(again) == ["lake · DTVG · seed 0", "lake · No transfer · seed 0"]
     assert charts(again)[0]["figure"]["layout"]["yaxis"]["type"] == "log"
     views.path().write_text("no json")
     assert any("is damaged" in w.value for w in _draw().warning)

@@ -82,10 +82,10 @@ def test_the_first_screen_holds_question_answer_certainty_and_next_step(
 ) -> None:
     monkeypatch.setattr(learned, "MOST_RUNS", 300)
     app = _page()
-    assert app.header[0].value == "Which sources helped rte?"
+    assert app.header[0].value == "Which sources helped RTE?"
     said = " ".join(m.value for m in app.markdown)
-    assert "dtvg mostly grouped " in said and "no run without transfer has finished" in said
-    assert [m.label for m in app.metric] == ["dtvg", "all sources"]
+    assert "DTVG mostly grouped " in said and "no run without transfer has finished" in said
+    assert [m.label for m in app.metric] == ["DTVG", "all sources"]
     assert not any("in a moment" in c.value for c in app.caption)
 
 
@@ -119,8 +119,8 @@ def test_a_setting_can_be_a_column(home: Path) -> None:
 
 def test_seeds_together_give_mean_and_spread(home: Path) -> None:
     table = _table(_page(level="Seeds together"))
-    assert sorted(table["method"]) == ["all_sources", "dtvg"]
-    row = table[table["method"] == "dtvg"].iloc[0]
+    assert sorted(table["method"]) == ["All sources", "DTVG"]
+    row = table[table["method"] == "DTVG"].iloc[0]
     scores = [open_run(home / "runs" / "made" / f"rte.dtvg.s{s}").test_score for s in range(3)]
     mean = sum(scores) / 3  # type: ignore[arg-type]
     assert row["test"] == pytest.approx(mean)

@@ -54,7 +54,7 @@ def test_who_helped_draws_every_run_and_measures_the_rule(home, monkeypatch) -> 
     info = cache.helped(tuple(r for r in _experiment(home).runs if r.role == "transfer"))
     screen, scatter = (c["figure"] for c in charts(made))
     cells = [t for t in screen["data"] if t["type"] == "heatmap"]
-    assert len(cells) == 2 and "dtvg" in screen["layout"]["xaxis2"]["ticktext"]
+    assert len(cells) == 2 and "DTVG" in screen["layout"]["xaxis2"]["ticktext"]
     # a higher place in the list of sources scores higher in these runs
     assert info.order("lake")[0] == "dune" == cells[0]["y"][0]
     assert {trace["name"] for trace in scatter["data"]} == {"amber", "birch", "cedar", "dune"}

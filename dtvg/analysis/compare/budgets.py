@@ -132,7 +132,7 @@ def _note(compared: pd.DataFrame) -> list[str]:
     said = []
     tuned = compared[compared["trials"] > 0]
     if not len(tuned):
-        said.append(f"{NOT_TUNED.capitalize()}: none was chosen on a development target.")
+        said.append(f"{NOT_TUNED.capitalize()}: no rate was chosen on a development target.")
     elif len(tuned) < len(compared):
         rest = ", ".join(compared.loc[compared["trials"] == 0, "method"])
         said.append(f"{NOT_TUNED.capitalize()}: {rest}. The others were.")

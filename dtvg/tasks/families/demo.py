@@ -101,6 +101,7 @@ def _spec(task: DemoTask) -> TaskSpec:
         paper="made for this workbench (docs/demo.md)",
         licence="Apache-2.0",
         reader="demo",
+        short=task.name.replace("-", " ").capitalize(),
     )
 
 

@@ -23,6 +23,10 @@ PAIR = (("sentence1", "sentence1"), ("sentence2", "sentence2"))
 NLI = ("entailment", "not entailment")
 
 
+_SHORT = {"sst2": "SST-2", "cola": "CoLA", "stsb": "STS-B"}
+"""As the benchmark writes them; the others are capitals."""
+
+
 def _glue(
     name: str,
     title: str,
@@ -48,6 +52,7 @@ def _glue(
         label_titles=classes,
         paper=paper,
         licence=LICENCE,
+        short=_SHORT.get(name, name.upper()),
     )
 
 

@@ -89,6 +89,7 @@ TASKS: tuple[TaskSpec, ...] = (
         paper="Rajpurkar et al. 2016, arXiv 1606.05250",
         licence="CC BY-SA 4.0",
         convert=_convert("squad"),
+        short="SQuAD",
     ),
     _mrqa("nq", "Natural Questions", "NaturalQuestionsShort", 104_071,
           "Kwiatkowski et al. 2019", "CC BY-SA 3.0"),

@@ -95,6 +95,7 @@ def _nlg(
     licence: str,
     flatten: Callable[[pa.Table], pa.Table] | None = None,
     revision: str | None = PARQUET,
+    short: str = "",
 ) -> TaskSpec:
     """Return one row of a generation task."""
     return TaskSpec(
@@ -118,13 +119,14 @@ def _nlg(
         shared_references=True,
         list_columns=() if column == "meaning_representation" else (column,),
         revision=revision,
+        short=short,
     )
 
 
 TASKS: tuple[TaskSpec, ...] = (
     _nlg("e2e", "E2E restaurant descriptions", "tuetschek/e2e_nlg", None, "meaning_representation",
          "human_reference", SplitPlan(42_061, test="test"), 96, e2e_example,
-         "Novikova et al. 2017, arXiv 1706.09254", "CC BY-SA 4.0"),
+         "Novikova et al. 2017, arXiv 1706.09254", "CC BY-SA 4.0", short="E2E"),
     _nlg("common_gen", "CommonGen", "allenai/common_gen", None, "concepts", "target",
          SplitPlan(67_389), 48, common_gen_example, "Lin et al. 2020, arXiv 1911.03705", "MIT",
          revision=None),

@@ -19,6 +19,10 @@ HUB = "aps/super_glue"
 REVISION = "3de24cf8022e94f4ee4b9d55a6f539891524d646"
 
 
+_SHORT = {"boolq": "BoolQ", "wic": "WiC", "multirc": "MultiRC", "record": "ReCoRD"}
+"""As the benchmark writes them; the others are capitals."""
+
+
 def _superglue(
     name: str,
     title: str,
@@ -45,6 +49,7 @@ def _superglue(
         label_titles=classes,
         paper=paper,
         licence=licence,
+        short=_SHORT.get(name, name.upper()),
     )
 
 

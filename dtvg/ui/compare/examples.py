@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
+from dtvg.analysis import titles
 from dtvg.analysis.compare.disagreements import (
     KINDS,
     ONLY_A,
@@ -25,21 +26,21 @@ DIFFERENT = "only one right"
 def examples(choice: Choice, dark: bool) -> None:
     """Choose two sides; show how often and where they differ."""
     with st.container(horizontal=True):
-        target = runs.choose("Target", choice.targets, "of") or choice.targets[0]
+        target = runs.choose("Target", choice.targets, "of", show=titles.task) or choice.targets[0]
         sides = _sides(choice, target)
         if len(sides) < 2:
             st.info("Two finished runs on this target are needed.")
             return
         names = list(sides)
         first = next((n for n in names if n.endswith("dtvg")), names[0])
-        a = runs.choose("A", names, "a", first) or first
+        a = runs.choose("A", names, "a", first, titles.label) or first
         others = [n for n in names if n != a]
-        b = runs.choose("B", others, "b", others[0]) or others[0]
+        b = runs.choose("B", others, "b", others[0], titles.label) or others[0]
     pairs = tuple(pair_runs(sides[a], sides[b]))
     if not pairs:
-        st.info(f"{a} and {b} have no seed in common yet.")
+        st.info(f"{titles.label(a)} and {titles.label(b)} have no seed in common yet.")
         return
-    info = cache.disagreements(pairs, a, b, choice.split)
+    info = cache.disagreements(pairs, titles.label(a), titles.label(b), choice.split)
     key = f"{target}-{a}-{b}-{choice.split}"
     st.header("Who is right, on the same examples", anchor=False)
     show.figure(
@@ -100,7 +101,7 @@ def _table(info: DisagreementInfo, pairs: tuple[tuple[Run, Run], ...], key: str)
     if not len(shown):
         st.info("No example of this kind; choose another, or clear the text.")
         return
-    show.numbers(shown, f"{key}-examples", f"examples-{key}-{kind}")
+    show.numbers(shown, f"{key}-examples", f"examples-{key}-{kind}", texts=True)
     if "input" not in shown.columns:
         st.caption("The task's rows are not available on this machine, so inputs are not shown.")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import streamlit as st
 
+from dtvg.analysis import titles
 from dtvg.figures.helped import FACETS, membership_figure, right_figure
 from dtvg.ui import cache, show
 from dtvg.ui.compare.pick import Choice
@@ -40,12 +41,13 @@ def helped(choice: Choice, dark: bool) -> None:
             show.numbers(info.gains, f"{choice.name}-gains", f"gains-{key}")
     st.header("Is the rule right?", anchor=False)
     for sentence in info.sentences():
-        st.markdown(sentence)
+        st.markdown(titles.in_sentence(sentence, (*choice.order, *info.targets)))
     measured = [t for t in info.targets if (info.points["target"] == t).any()]
     for start in range(0, len(measured), FACETS):
         some = tuple(measured[start : start + FACETS])
         st.caption(
-            f"Each point is a source; up: its gain alone; means over `{info.subject}`'s runs."
+            "Each point is a source; up: its gain alone; means over "
+            f"{titles.method(info.subject)}'s runs."
         )
         show.figure(
             _right(info, dark, choice.order, some),
@@ -57,4 +59,4 @@ def helped(choice: Choice, dark: bool) -> None:
     if len(info.correlations):
         with st.expander("Rank correlations with the gain"):
             show.numbers(info.correlations, f"{choice.name}-correlations", f"rho-{key}")
-    show.notes(info.notes)
+    show.notes(info.notes, (*choice.order, *info.targets))

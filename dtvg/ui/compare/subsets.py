@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import streamlit as st
 
+from dtvg.analysis import titles
 from dtvg.analysis.subsets.quality import ORACLE, QualityInfo
 from dtvg.analysis.subsets.runs import name_of
 from dtvg.figures.subsets import lattice_figure, overlap_figure
@@ -19,9 +20,9 @@ MOST_JUDGED = 20
 def subsets(choice: Choice, dark: bool) -> None:
     """Show the lattice with one run's walk, then the quality of that method's groups."""
     with st.container(horizontal=True):
-        target = runs.choose("Target", choice.targets, "of") or choice.targets[0]
+        target = runs.choose("Target", choice.targets, "of", show=titles.task) or choice.targets[0]
         walkers = {full_name(r): r for r in choice.runs if r.target == target and _walks(r)}
-        name = runs.choose("Walk of", _dtvg_first(walkers), "walk")
+        name = runs.choose("Walk of", _dtvg_first(walkers), "walk", show=titles.run)
     run = walkers.get(name or "")
     same = tuple(
         r
@@ -30,7 +31,9 @@ def subsets(choice: Choice, dark: bool) -> None:
     )
     st.header("The score of each subset of sources, and how the group moved", anchor=False)
     info = cache.lattice(same, target, run, choice.split)
-    st.caption(" · ".join(f"**{letter}** {source}" for source, letter in info.letters.items()))
+    st.caption(
+        " · ".join(f"**{letter}** {titles.task(source)}" for source, letter in info.letters.items())
+    )
     show.figure(
         lattice_figure(info, dark),
         f"lattice-{name or target}-{choice.split}",
@@ -43,7 +46,7 @@ def subsets(choice: Choice, dark: bool) -> None:
         "this subset at some steps; the larger the circle, the longer. Arrows: changes of the "
         "group. Best: the highest of these scores."
     )
-    show.notes(info.notes)
+    show.notes(info.notes, (*choice.order, *choice.targets))
     if len(info.edges):
         with st.expander(f"Changes of the group ({len(info.edges):,} kinds)"):
             show.numbers(info.edges, f"{name}-changes", f"edges-{name}")
@@ -73,11 +76,11 @@ def _quality(run: Run, same: tuple[Run, ...], dark: bool) -> None:
     seeds = tuple(r for r in same if r.method == run.method and _walks(r))
     judged = seeds if run in seeds[:MOST_JUDGED] else (run, *seeds)
     info, agreement = cache.quality(judged[:MOST_JUDGED], same)
-    st.header(f"Did {run.method} choose the right group?", anchor=False)
+    st.header(f"Did {titles.method(run.method)} choose the right group?", anchor=False)
     if len(seeds) > MOST_JUDGED:
         st.caption(f"Over {MOST_JUDGED} of {len(seeds):,} seeds.")
     if not info.references:
-        show.notes(info.notes)
+        show.notes(info.notes, runs.names_in(run))
         return
     _numbers(info, agreement)
     key = f"{run.experiment}-{run.target}-{run.method}"
@@ -90,14 +93,14 @@ def _quality(run: Run, same: tuple[Run, ...], dark: bool) -> None:
     )
     with st.expander(f"Every run ({len(info.table):,} rows)"):
         show.numbers(info.table, f"{key}-group-quality", f"quality-{key}")
-    show.notes(info.notes)
+    show.notes(info.notes, runs.names_in(run))
 
 
 def _numbers(info: QualityInfo, agreement: float) -> None:
     """Show the means as figures one reads at a glance."""
     for row in info.summary.to_dict("records"):
         reference = str(row["reference"])
-        members = name_of(info.references[reference], info.sources)
+        members = titles.label(name_of(info.references[reference], info.sources))
         if reference == ORACLE and info.best is not None and info.best.tied > 1:
             tied, score = info.best.tied, show.percent(info.best.validation)
             members = f"{members}, the smallest of {tied} that tie with {score} on validation"

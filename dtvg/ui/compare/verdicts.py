@@ -11,6 +11,7 @@ import streamlit as st
 from pandas.api.types import is_numeric_dtype
 
 from dtvg import export
+from dtvg.analysis import titles
 from dtvg.analysis.compare.info import AVERAGE, CompareInfo, Split
 from dtvg.analysis.compare.lines import (
     Cell,
@@ -78,12 +79,17 @@ def _labels(choice: Choice) -> list[str]:
     return list(dict.fromkeys(r.method for r in choice.done if r.subset is None))
 
 
+def names_in(info: CompareInfo, choice: Choice) -> tuple[str, ...]:
+    """Return the methods and tasks that sentences about a comparison may name."""
+    return (*info.rows, *info.targets, *choice.order)
+
+
 def pick_target(info: CompareInfo) -> str:
     """Let one choose a target or their average."""
     panels = [*info.targets, "average"] if len(info.targets) > 1 else list(info.targets)
     filled = set(info.points["target"])
     default = "average" if "average" in filled else panels[0]
-    return runs.choose("Target", panels, "target", default) or default
+    return runs.choose("Target", panels, "target", default, titles.task) or default
 
 
 # -- scores --------------------------------------------------------------------------------
@@ -105,7 +111,8 @@ def scores(choice: Choice, dark: bool) -> None:
             with st.expander("For reference: single sources one by one"):
                 _printed(lines, "reference", choice)
         said = [s for s in legend(lines, info) if not s.startswith("Published")]
-        st.caption(" ".join(said).replace("second underlined", "second in italics"))
+        told = " ".join(said).replace("second underlined", "second in italics")
+        st.caption(titles.in_sentence(told, names_in(info, choice)))
         _exports(info, choice.name, SPREADS[spread])
     with pictured:
         with st.container(horizontal=True):
@@ -128,7 +135,7 @@ def scores(choice: Choice, dark: bool) -> None:
             f"{choice.name}-scores",
         )
         st.caption(f"Interval: {info.interval}.")
-    show.notes(info.notes)
+    show.notes(info.notes, names_in(info, choice))
     _health(info, choice)
     _budgets(info, choice)
     _published(info, lines, choice)
@@ -139,7 +146,8 @@ def _health(info: CompareInfo, choice: Choice) -> None:
     found = info.health
     if not found.notes:
         return
-    st.warning("  \n".join(found.notes), icon=":material/health_and_safety:")
+    told = titles.in_sentence("  \n".join(found.notes), names_in(info, choice))
+    st.warning(told, icon=":material/health_and_safety:")
     with st.expander("Health of runs and sources", icon=":material/health_and_safety:"):
         show.numbers(found.table, f"{choice.name}-health", f"health-{choice.name}")
         if len(found.sources):
@@ -150,9 +158,9 @@ def _budgets(info: CompareInfo, choice: Choice) -> None:
     """Show what each row was trained with."""
     with st.expander("Rates and budgets", icon=":material/speed:"):
         frame = export.shown_frame(info, "budgets")
-        st.dataframe(frame, hide_index=True, key=f"budget-table-{choice.name}")
+        st.dataframe(titles.table(frame), hide_index=True, key=f"budget-table-{choice.name}")
     if info.budgets.note:
-        st.caption(info.budgets.note)
+        st.caption(titles.in_sentence(info.budgets.note, names_in(info, choice)))
 
 
 @cache.once(32)
@@ -182,8 +190,8 @@ def _printed(lines: Lines, group: str, choice: Choice) -> None:
     places = [lines.columns.index(c) for c in columns]
     text = pd.DataFrame(
         [[_text(line.cells[i]) for i in places] for line in rows],
-        index=pd.Index([line.shown for line in rows], name="method"),
-        columns=columns,
+        index=pd.Index([titles.label(line.shown) for line in rows], name="method"),
+        columns=[titles.task(c) for c in columns],
     )
     looks = pd.DataFrame(
         [[_look(line.cells[i]) for i in places] for line in rows],
@@ -264,7 +272,9 @@ def verdicts(choice: Choice, dark: bool) -> None:
     labels = _labels(choice)
     default = "dtvg" if "dtvg" in labels else labels[0]
     with st.container(horizontal=True):
-        subject = runs.choose("Method in question", labels, "subject", default) or default
+        subject = (
+            runs.choose("Method in question", labels, "subject", default, titles.method) or default
+        )
         across = len(_rows_of(choice, subject)) > 1 and (
             runs.choose("Against", (OWN, ELSEWHERE), "against") == ELSEWHERE
         )
@@ -274,8 +284,9 @@ def verdicts(choice: Choice, dark: bool) -> None:
     with st.spinner("Comparing, paired by seed and by example", show_time=True):
         shown = verdicts_shown(info)
     for one in info.primary:
-        st.info(one.sentence, icon=":material/flag:")
-    st.header(f"{subject} minus each baseline, paired", anchor=False)
+        told = titles.in_sentence(one.sentence, names_in(info, choice))
+        st.info(told, icon=":material/flag:")
+    st.header(f"{titles.method(subject)} minus each baseline, paired", anchor=False)
     show.figure(
         _forest_figure(_pairs_drawn(info, target), dark, (target,)),
         f"verdicts-{key}-{target}",
@@ -291,21 +302,21 @@ def verdicts(choice: Choice, dark: bool) -> None:
         for column in table.columns.intersection(list(SIGNED)):
             table[column] = table[column].str.replace(r"-(?=\d)", "−", regex=True)
         st.dataframe(
-            table,
+            titles.table(table),
             hide_index=True,
             key=f"verdict-table-{key}-{target}",
             column_config={"baseline": st.column_config.TextColumn(width=210, pinned=True)},
         )
     else:
-        st.info(f"No pair of methods has a seed in common on {target} yet.")
+        st.info(f"No pair of methods has a seed in common on {titles.task(target)} yet.")
     if across:
         st.caption(
             "Seeds are paired across experiments, which is fair if both trained on the same "
             "data; the view Settings shows how else they differ."
         )
-    show.notes(tuple(verdict_notes(info)))
+    show.notes(tuple(verdict_notes(info)), names_in(info, choice))
     _exports(info, choice.name)
-    _over_targets(info, key, dark)
+    _over_targets(info, choice, key, dark)
 
 
 def _not_drawn(info: CompareInfo, target: str) -> str:
@@ -313,14 +324,19 @@ def _not_drawn(info: CompareInfo, target: str) -> str:
     table = info.paired.table
     table = table[table["target"] == target] if len(table) else table
     there = {(r.subject, r.baseline) for r in table.itertuples(index=False) if r.n_seeds}
-    lacking = [f"{mine} − {other}" for mine, other in info.against if (mine, other) not in there]
+    lacking = [
+        f"{titles.label(mine)} − {titles.label(other)}"
+        for mine, other in info.against
+        if (mine, other) not in there
+    ]
     if not lacking:
         return ""
     more = f" and {len(lacking) - 6} more" if len(lacking) > 6 else ""
-    return f"Not drawn, for no seed has finished both on {target}: {', '.join(lacking[:6])}{more}."
+    where = f"Not drawn, for no seed has finished both on {titles.task(target)}"
+    return f"{where}: {', '.join(lacking[:6])}{more}."
 
 
-def _over_targets(info: CompareInfo, key: str, dark: bool) -> None:
+def _over_targets(info: CompareInfo, choice: Choice, key: str, dark: bool) -> None:
     """Show ranks with the critical difference, and the performance profile."""
     st.header("Ranks over targets", anchor=False)
     show.figure(
@@ -330,7 +346,7 @@ def _over_targets(info: CompareInfo, key: str, dark: bool) -> None:
         info.ranks.table,
         f"{key}-ranks",
     )
-    st.caption(info.ranks.note)
+    st.caption(titles.in_sentence(info.ranks.note, names_in(info, choice)))
     st.header("How often a method is close to the best", anchor=False)
     show.figure(
         _profile_figure(info.profile, dark),
@@ -339,7 +355,7 @@ def _over_targets(info: CompareInfo, key: str, dark: bool) -> None:
         info.profile.table,
         f"{key}-profile",
     )
-    st.caption(info.profile.note)
+    st.caption(titles.in_sentence(info.profile.note, names_in(info, choice)))
 
 
 # -- cost ----------------------------------------------------------------------------------
@@ -372,11 +388,11 @@ def cost(choice: Choice, dark: bool) -> None:
         c: f"{{:,.{few.get(c, 0)}f}}" for c in frame.columns if is_numeric_dtype(frame[c].dtype)
     }
     st.dataframe(
-        frame.style.format(written),
+        titles.table(frame).style.format(written),
         hide_index=True,
         height="content",
         placeholder="–",
         key=f"cost-table-{choice.name}",
         column_config={"method": st.column_config.TextColumn(width=210, pinned=True)},
     )
-    st.caption(costs.note)
+    st.caption(titles.in_sentence(costs.note, names_in(info, choice)))

@@ -8,6 +8,7 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
+from dtvg.analysis import titles
 from dtvg.analysis.compare.confdiff import experiment_diff
 from dtvg.analysis.compare.references import of_target
 from dtvg.analysis.overview.learned import points_text
@@ -32,7 +33,7 @@ def curves(choice: Choice, dark: bool) -> None:
     methods = tuple(r for r in choice.runs if r.subset is None)
     singles = {r.method for r in methods if r.full_role is Role.SINGLE}
     with st.container(horizontal=True):
-        target = runs.choose("Target", panels, "target", panels[-1]) or panels[-1]
+        target = runs.choose("Target", panels, "target", panels[-1], titles.task) or panels[-1]
         quantity = runs.choose("Quantity", ("score", "loss"), "quantity") or "score"
         rows = "all"
         if 1 < len(singles) < len({r.method for r in methods}):
@@ -57,7 +58,7 @@ def curves(choice: Choice, dark: bool) -> None:
         made.table,
         f"{quantity}-curves",
     )
-    show.notes(made.notes)
+    show.notes(made.notes, (*choice.order, *choice.targets))
 
 
 def transfer(choice: Choice, dark: bool) -> None:
@@ -71,7 +72,7 @@ def transfer(choice: Choice, dark: bool) -> None:
         return
     basis = info.bases[0]
     if len(info.bases) > 1:
-        basis = runs.choose("Measured by", info.bases, "basis") or basis
+        basis = runs.choose("Measured by", info.bases, "basis", show=titles.label) or basis
     rows = info.of(basis)
     counts = rows["verdict"].value_counts()
     said = ", ".join(f"{counts.get(v, 0)} {v}" for v in ("helpful", "harmful", "undecided"))
@@ -87,7 +88,7 @@ def transfer(choice: Choice, dark: bool) -> None:
     small = " Small print: what the truth table says." if rows["known"].ne("").any() else ""
     st.caption(f"▲ helpful, ▼ harmful, no sign: undecided. Numbers are percentage points.{small}")
     _over_targets(info, basis, choice)
-    show.notes(info.notes)
+    show.notes(info.notes, (*choice.order, *choice.targets))
     if basis != SINGLES:
         _coefficients(choice, basis, dark)
 
@@ -112,7 +113,7 @@ def _over_targets(info: TransferInfo, basis: str, choice: Choice) -> None:
         }
     )
     key = f"transfer-targets-{choice.name}-{choice.split}-{basis}"
-    st.dataframe(points, hide_index=True, key=key)
+    st.dataframe(titles.table(points), hide_index=True, key=key)
     st.caption(
         "Points. Mean: over these targets. Random effects: what to expect of another target of "
         "their kind, with an interval corrected over the sources; τ is the standard deviation "
@@ -143,7 +144,7 @@ def _coefficients(choice: Choice, method: str, dark: bool) -> None:
         for r in choice.runs
         if r.method_name == method
     }
-    name = runs.choose("Target", list(places), "of") or next(iter(places))
+    name = runs.choose("Target", list(places), "of", show=titles.label) or next(iter(places))
     run = places[name]
     same = tuple(r for r in choice.runs if r.experiment == run.experiment)
     info = compare_cache.surrogate(same, run.target, method)
@@ -179,7 +180,12 @@ def settings(choice: Choice, dark: bool) -> None:
     first = _some_runs(choice)
     address.recall("diff", address.several(list(named)), first)
     chosen = st.multiselect(
-        "Runs", list(named), key="diff", max_selections=MOST_SETTINGS, placeholder="Choose runs"
+        "Runs",
+        list(named),
+        key="diff",
+        max_selections=MOST_SETTINGS,
+        placeholder="Choose runs",
+        format_func=titles.run,
     )
     address.keep_several("diff", chosen, first)
     if len(chosen) < 2:

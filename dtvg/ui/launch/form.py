@@ -8,6 +8,7 @@ from typing import Any
 
 import streamlit as st
 
+from dtvg.analysis import titles
 from dtvg.backbones.specs import BACKBONES, kept_here
 from dtvg.config import ExperimentConfig, settings_path
 from dtvg.config.settings_path import Leaf
@@ -53,8 +54,8 @@ def what(draft: Draft, problems: dict[str, str], notes: dict[str, str]) -> None:
             show=_backbone,
             title="Backbone",
         )
-    field("sources", options=tasks)
-    field("targets", options=tasks)
+    field("sources", options=tasks, show=titles.task)
+    field("targets", options=tasks, show=titles.task)
     _methods(draft, problems)
     left, right = st.columns(2)
     with left:

@@ -11,7 +11,7 @@ from typing import Any
 
 import streamlit as st
 
-from dtvg.analysis import proposal
+from dtvg.analysis import proposal, titles
 from dtvg.backbones.specs import BACKBONES, kept_here
 from dtvg.errors import DtvgError
 from dtvg.tasks import data_folder
@@ -52,7 +52,7 @@ def choose(changes: dict[str, Any]) -> Draft | None:
 def _questions() -> tuple[str | None, str, float]:
     left, middle, right = st.columns([2, 2, 1])
     with left:
-        target = runs.choose_there("target", list(all_tasks()), "target", "trip-mood")
+        target = runs.choose_there("target", list(all_tasks()), "target", "trip-mood", titles.full)
     with middle:
         names = list(dict.fromkeys(("demo", *kept_here(), *BACKBONES)))
         backbone = runs.choose("Backbone", names, "backbone") or "demo"
@@ -91,7 +91,7 @@ def _data(target: str) -> str | None:
     place = typed if typed and not data_folder.look_into(typed).problem else None
     there = look_for(spec, find_folder(spec, place))
     with st.container(horizontal=True, vertical_alignment="center"):
-        st.caption(f"Rows of {forms.escape(target)} on this machine: {there.words}.")
+        st.caption(f"Rows of {forms.escape(titles.task(target))} on this machine: {there.words}.")
         link("tasks", "My files are something else: describe them as a task")
     return place
 

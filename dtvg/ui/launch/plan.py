@@ -15,6 +15,7 @@ import pandas as pd
 import streamlit as st
 
 from dtvg import paths
+from dtvg.analysis import titles
 from dtvg.analysis.sources import planned_sentences, planned_sources
 from dtvg.config import DeviceConfig, ExperimentConfig
 from dtvg.config.stage_one import tuning_settings
@@ -157,7 +158,7 @@ def _cohorts(made: Plan, of: str) -> None:
     rows.insert(1, "starts after", rows.pop("after").replace("", "at once"))
     title = "Order of the cohorts" + (f" in {of}" if of else "")
     with st.expander(title, icon=":material/account_tree:"):
-        st.dataframe(rows, hide_index=True)
+        st.dataframe(titles.table(rows), hide_index=True)
         st.caption("A cohort starts once the cohorts it starts from have finished.")
 
 
@@ -172,7 +173,7 @@ def _rates(made: Plan, of: str) -> None:
     title = "Rates and budgets" + (f" in {of}" if of else "")
     with st.expander(title, icon=":material/speed:"):
         frame = pd.DataFrame([rate_cells(row) for row in rows], columns=list(RATE_COLUMNS))
-        st.dataframe(frame, hide_index=True)
+        st.dataframe(titles.table(frame), hide_index=True)
         st.caption(
             "A method's entry comes first, then what optim names, then the method's own rates. "
             f"Target steps are those of the tuned prompt. {budget_note(rows)}"

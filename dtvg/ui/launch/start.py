@@ -7,6 +7,7 @@ from typing import Any
 
 import streamlit as st
 
+from dtvg.analysis import titles
 from dtvg.config.presets import PRESETS, clone
 from dtvg.errors import ConfigError, DtvgError
 from dtvg.store.reader import Experiment
@@ -106,7 +107,7 @@ def _clone(changes: dict[str, Any]) -> Draft | None:
         )
     with right:
         first = options.index(run) if run in options else 0
-        run = st.selectbox("Run", options, first, key=f"clone-run-{name}")
+        run = st.selectbox("Run", options, first, key=f"clone-run-{name}", format_func=titles.run)
     place = name if run == WHOLE else f"{name}/{run}"
     address.keep("clone", place)
     return draft.start(f"clone:{place}", _values_of(experiment, run), changes)

@@ -12,10 +12,12 @@ from dataclasses import dataclass
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
+from dtvg.analysis import titles
 from dtvg.analysis.overview import learned as answers
 from dtvg.analysis.overview.learned import Learned, Rival, points_text
 from dtvg.figures.groups import timeline_figure
 from dtvg.figures.spoken import spoken
+from dtvg.figures.titled import titled
 from dtvg.store.reader import Experiment, Run
 from dtvg.ui import cache, runs, show
 from dtvg.ui.chart import chart
@@ -51,16 +53,24 @@ def draw(experiments: Sequence[Experiment]) -> Told | None:
     with st.container(border=True, key="learned"):
         example = " (recorded example)" if cache.is_example(experiment.path) else ""
         st.caption(f"What the newest experiment showed: `{experiment.name}`{example}")
-        target = runs.tabs("Target", targets, "about") if len(targets) > 1 else targets[0]
+        target = (
+            runs.tabs("Target", targets, "about", titles.task) if len(targets) > 1 else targets[0]
+        )
         first = look(experiment, target, tested=False)
-        st.header(first.question, anchor=False)
+        names = names_in(experiment, target)
+        st.header(titles.in_sentence(first.question, names), anchor=False)
         answer = st.empty()
-        answer.markdown(f"**{first.answer}**")
+        answer.markdown(f"**{titles.in_sentence(first.answer, (*names, first.subject))}**")
         _timeline(experiment, target)
         told = Told(experiment, target, answer, st.empty())
         told.rest.caption("How sure this is will stand here in a moment.")
         _links(experiment, target)
     return told
+
+
+def names_in(experiment: Experiment, target: str) -> tuple[str, ...]:
+    """Return the tasks that the card's sentences may name."""
+    return (*(experiment.config.sources if experiment.config else ()), target)
 
 
 def fill(told: Told | None) -> None:
@@ -78,9 +88,10 @@ def fill(told: Told | None) -> None:
 
     def tested() -> None:
         made = look(experiment, target, tested=True)
-        told.answer.markdown(f"**{made.answer}**")
+        names = names_in(experiment, target)
+        told.answer.markdown(f"**{titles.in_sentence(made.answer, (*names, made.subject))}**")
         with told.rest.container():
-            st.markdown(made.sureness)
+            st.markdown(titles.in_sentence(made.sureness, (*names, made.subject)))
             _rivals(made)
             found = chips(everyone)
             if found:
@@ -115,12 +126,12 @@ def _has_singles(everyone: Sequence[Run]) -> bool:
 def _rivals(made: Learned) -> None:
     """Show the method's score and those it is set against."""
     with st.container(horizontal=True):
-        st.metric(made.subject, show.percent(made.score), width="content")
+        st.metric(titles.method(made.subject), show.percent(made.score), width="content")
         for rival in made.rivals:
             st.metric(
-                rival.title,
+                titles.label(rival.title),
                 show.percent(rival.score),
-                f"{made.subject} {points_text(rival.difference)}{_on(rival)}",
+                f"{titles.method(made.subject)} {points_text(rival.difference)}{_on(rival)}",
                 delta_color="off",
                 delta_arrow="off",
                 width="content",
@@ -138,7 +149,7 @@ def _on(rival: Rival) -> str:
 def _said(rival: Rival, subject: str) -> str:
     if not rival.verdict or rival.verdict == NOTHING_TESTED:
         return "For reference, not tested."
-    return f"{subject} against it: {rival.verdict}."
+    return f"{titles.method(subject)} against it: {rival.verdict}."
 
 
 def _timeline(experiment: Experiment, target: str) -> None:
@@ -149,8 +160,8 @@ def _timeline(experiment: Experiment, target: str) -> None:
         return
     beside = cache.beside(run, experiment.runs)
     drawer = cache.drawer((cache.stamp(run), id(beside), dark, tuple(order), "small"))
-    figure = drawer(_small, info, dark, order, None, beside)
-    said = f"When each source was in the group of {run.name}, step by step"
+    figure = titled(drawer(_small, info, dark, order, None, beside))
+    said = f"When each source was in the group of {titles.run(run.name)}, step by step"
     chart(
         figure,
         f"learned-{experiment.name}-{run.name}",

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import streamlit as st
 
+from dtvg.analysis import titles
 from dtvg.analysis.overview import table as overview
 from dtvg.analysis.overview.filtering import parse
 from dtvg.analysis.overview.table import RunRow
@@ -41,8 +42,15 @@ HELP = (
     "Conditions separated by spaces, e.g. `method=dtvg seed<2 optim.lr_prompt>=0.1 state=failed "
     "tag=x`. Signs: = != < <= > >= and ~ (contains the text); a comma means or, * stands for any "
     "text. A bare word is searched for in names, tags and notes. Every setting can be named, also "
-    "by the last part of its name (`lr_prompt`); `role=stage1` shows Stage I runs."
+    "by the last part of its name (`lr_prompt`); `role=stage1` shows Stage I runs. The key `/` "
+    "comes here from anywhere on the page."
 )
+
+
+SHOWN: dict[str, Callable[[str], str]] = {
+    "state": str, "method": titles.method, "target": titles.task
+}  # fmt: skip
+"""How the choices of the pickers are read."""
 
 
 @dataclass(frozen=True)
@@ -80,7 +88,7 @@ def choose_pickers(rows: Sequence[RunRow]) -> Callable[[RunRow], bool]:
     }
     chosen = {}
     for name, values in options.items():
-        chosen[name] = runs.choose(name.capitalize(), [ANY, *values], name) or ANY
+        chosen[name] = runs.choose(name.capitalize(), [ANY, *values], name, show=SHOWN[name]) or ANY
 
     def passes(row: RunRow) -> bool:
         run = row.run

@@ -14,6 +14,7 @@ from urllib.parse import urlencode
 import pandas as pd
 import streamlit as st
 
+from dtvg.analysis import titles
 from dtvg.analysis.overview import table as overview
 from dtvg.analysis.overview.table import ExperimentRow, Group, RunRow
 from dtvg.export import plain_cells
@@ -68,7 +69,7 @@ def _page(
     pages = max(1, -(-len(items) // PAGE))
     number = _number(pages, view) if pages > 1 else 1
     shown = items[(number - 1) * PAGE : number * PAGE]
-    table = pd.DataFrame([record(item, view, True) for item in shown])
+    table = titles.table(pd.DataFrame([record(item, view, True) for item in shown]))
     names = [[r.key for r in members(item)] for item in shown]
     key = hashlib.sha256(repr((view.level, names)).encode()).hexdigest()[:12]
     event: Any = st.dataframe(
@@ -162,7 +163,7 @@ def _config(table: pd.DataFrame) -> dict[str, Any]:
             "loss that never fell, saturated validation, no better than guessing."
         ),
         "run": kinds.LinkColumn(
-            pinned=True, display_text=r"[?&]run=([^&]*)", help="Opens the run in a new tab."
+            pinned=True, display_text=r"[?&]called=([^&]*)", help="Opens the run in a new tab."
         ),
         "n": kinds.NumberColumn(help="Seeds with a test score."),
     }
@@ -176,7 +177,8 @@ def _config(table: pd.DataFrame) -> dict[str, Any]:
 def _run_record(row: RunRow, view: View, drawn: bool) -> dict[str, Any]:
     """Return a run as a row of the table."""
     run = row.run
-    there = urlencode({"experiment": run.experiment, "run": run.name})
+    called = titles.run(run.name)
+    there = urlencode({"experiment": run.experiment, "called": called, "run": run.name})
     named = f"{OPENS}?{there}" if drawn else run.name
     record: dict[str, Any] = {"experiment": run.experiment, "run": named}
     for column in view.columns:
@@ -197,6 +199,8 @@ def _shown(row: RunRow, column: str, drawn: bool) -> Any:
         return runs.BADGES[row.run.state][0]
     if column == "method":
         return row.run.method
+    if column == "step" and row.run.state is RunState.WAITING:
+        return None
     value = row.value(column)
     if column == "left" and drawn:
         return duration(value)

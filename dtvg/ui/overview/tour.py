@@ -11,6 +11,7 @@ from typing import Literal
 
 import streamlit as st
 
+from dtvg.analysis import titles
 from dtvg.figures.compare import compare_figure
 from dtvg.figures.explain import prefix_figure, ranking_figure
 from dtvg.figures.groups import timeline_figure
@@ -75,14 +76,15 @@ def _recorded(examples: Sequence[Experiment]) -> tuple[Experiment, Run] | None:
 
 
 def _tasks(experiment: Experiment, run: Run) -> None:
-    sources = ", ".join(f"`{s}`" for s in run.sources)
+    sources = ", ".join(f"*{titles.task(s)}*" for s in run.sources)
     st.markdown(
-        f"You have one small **target** task, here `{run.target}`, and several **sources** with "
-        f"plenty of data: {sources}. Some would help the target, some would harm it, and nobody "
-        "knows which.\n\nEach task is a **soft prompt**: a few trained vectors in front of the "
-        "input of a frozen language model. What training added to the shared start is the task's "
-        "**prompt vector** (trained prompt − initial prompt): its direction says what the task "
-        "taught the model. So tasks can be compared and added before any transfer is trained."
+        f"You have one small **target** task, here *{titles.task(run.target)}*, and several "
+        f"**sources** with plenty of data: {sources}. Some would help the target, some would harm "
+        "it, and nobody knows which.\n\nEach task is a **soft prompt**: a few trained vectors in "
+        "front of the input of a frozen language model. What training added to the shared start is "
+        "the task's **prompt vector** (trained prompt − initial prompt): its direction says what "
+        "the task taught the model. So tasks can be compared and added before any transfer is "
+        "trained."
     )
 
 
@@ -91,7 +93,7 @@ def _ranks(experiment: Experiment, run: Run) -> None:
     st.markdown(
         "At **every** training step DTVG compares the target's vector with each source's. Those at "
         f"or above the cut ({info.threshold:g}) are candidates, most similar first. This is step "
-        f"{info.step} of `{run.name}`; filled bars are in the group."
+        f"{info.step} of {titles.run(run.name)}; filled bars are in the group."
     )
     show.figure(
         ranking_figure(info, is_dark(), runs.order_of(experiment, run)),
@@ -105,7 +107,8 @@ def _agrees(experiment: Experiment, run: Run) -> None:
     st.markdown(
         "Similar to the target is not enough: sources must also agree **with each other**. DTVG "
         "looks at the first candidate, the first two, the first three … and keeps the set with the "
-        f"highest **knowledge consistency**. {info.headline}"
+        "highest **knowledge consistency**. "
+        + titles.in_sentence(info.headline, (*run.sources, run.target))
     )
     show.figure(
         prefix_figure(info, is_dark(), 260),
@@ -137,9 +140,10 @@ def _helps(experiment: Experiment, run: Run) -> None:
     )
     found = card.look(experiment, run.target, tested=True)
     info = cache.compare(shown, "test", "dtvg")
-    st.markdown(f"**{found.answer}** {found.sureness}")
+    said = f"**{found.answer}** {found.sureness}"
+    st.markdown(titles.in_sentence(said, (*card.names_in(experiment, run.target), found.subject)))
     st.markdown(
-        f"It is measured against other methods on `{run.target}`: no transfer, all "
+        f"It is measured against other methods on {titles.task(run.target)}: no transfer, all "
         "sources at once, the nearest source (SPoT), and controls. Open points are seeds, the "
         "diamond their mean with its interval. Here you can ask about any step, replay every "
         "decision, and train the same with your own tasks."

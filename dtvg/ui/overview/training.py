@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import streamlit as st
 
 from dtvg import paths
+from dtvg.analysis import titles
 from dtvg.analysis.overview.progress import progress
 from dtvg.jobs import launcher, queue
 from dtvg.store.layout import ExperimentDir
@@ -62,7 +63,7 @@ def _row(experiment: Experiment) -> None:
     if found.now:
         run = found.now[0]
         more = f" and {len(found.now) - 1} more" if len(found.now) > 1 else ""
-        st.caption(f"Now: `{run.name}`{more}, step {run.step:,} of {run.total_steps:,}")
+        st.caption(f"Now: {titles.run(run.name)}{more}, step {run.step:,} of {run.total_steps:,}")
     else:
         place = queue.place_of(ExperimentDir(experiment.path))
         st.caption("Its process is starting." if not place else f"Place {place} in the queue.")

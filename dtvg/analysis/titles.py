@@ -1,0 +1,200 @@
+"""What people read in place of ids: titles of tasks, methods and runs, one vocabulary everywhere.
+
+Ids stay where they are typed or copied: YAML, CSV, the command line and addresses.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Mapping
+from functools import lru_cache
+
+import pandas as pd
+
+from dtvg.methods.specs import METHODS
+from dtvg.tasks.catalogue import all_tasks
+
+_RUN = re.compile(r"(?P<target>[a-z0-9_-][a-z0-9._-]*?)\.(?P<label>[^?/]+)\.s(?P<seed>\d+)")
+_PAPER = re.compile(r" \(\d{4}\.\d{4,5}\)")
+_BETWEEN = re.compile(r"((?:<[^<>]*>)+ ?(?:\+ )?| \+ | → | · |, |: | \(|\))")
+"""What stands between names in labels of charts and in cells of tables."""
+_BY_METHOD = ("method", "methods", "baseline", "subject", "rival", "row")
+"""Columns that hold names of methods."""
+_AS_TYPED = ("experiment", "tag", "tags", "note", "message", "file", "setting", "fingerprint")
+"""Columns whose cells are nobody's title."""
+
+
+def task(name: str) -> str:
+    """Return a task's short title, e.g. "SST-2"; the name where no such task is known."""
+    return _tasks().get(name, name)
+
+
+def tasks(names: Collection[str]) -> str:
+    """Return short titles of several tasks, with commas."""
+    return ", ".join(task(name) for name in names)
+
+
+def full(name: str) -> str:
+    """Return a task's short title and its title, e.g. "RTE: Recognizing Textual Entailment"."""
+    spec = all_tasks().get(name)
+    if spec is None or spec.title == spec.short_title:
+        return task(name)
+    return f"{spec.short_title}: {spec.title}"
+
+
+def method(label: str) -> str:
+    """Return a method's title with what a label says of its settings.
+
+    Args:
+        label: as rows of comparisons and runs are named, e.g. `dtvg-similarity_only`.
+
+    Returns:
+        E.g. "DTVG, similarity only"; the label where no such method is known.
+    """
+    return _method(label, _frozen())
+
+
+def run(name: str) -> str:
+    """Return a run's title, e.g. "Trip mood · DTVG · seed 0"; the name where it is none.
+
+    Args:
+        name: of the run, with or without its experiment's name before a slash.
+    """
+    experiment, _, own = name.rpartition("/")
+    found = _RUN.fullmatch(own)
+    if not found:
+        return name
+    before = f"{experiment}: " if experiment else ""
+    return before + f"{task(found['target'])} · {method(found['label'])} · seed {found['seed']}"
+
+
+def label(text: str) -> str:
+    """Return a label of a chart with titles in place of names of tasks, methods and runs."""
+    return _label(text, _frozen(), methods=True)
+
+
+def in_sentence(text: str, names: Collection[str]) -> str:
+    """Return a sentence with titles in place of names of tasks and methods.
+
+    Args:
+        text: any text; names of methods between backticks are always meant.
+        names: tasks and rows of methods that it may speak of; other words stay.
+    """
+    text = re.sub(r"`([a-z][^`\s]*)`", lambda m: _meant(m[1]) or m[0], text)
+    words = _tasks()
+    known = {name: words.get(name) or label(name) for name in names}
+    if not known:
+        return text
+    longest = sorted(map(re.escape, known), key=len, reverse=True)
+    found = re.compile(rf"(?<![\w./`-])({'|'.join(longest)})(?![\w`-]|\.\w|/)")
+    return found.sub(lambda m: known[m[1]], text)
+
+
+def _meant(quoted: str) -> str:
+    title = method(quoted)
+    return title if title != quoted else ""
+
+
+def table(frame: pd.DataFrame) -> pd.DataFrame:
+    """Return a table as it is read: titles in its cells, the columns as they were.
+
+    Args:
+        frame: as computed; its CSV keeps the names.
+    """
+    words = _frozen()
+    shown = frame.copy(deep=False)
+    for column in frame.columns:
+        values = frame[column]
+        if column in _AS_TYPED or pd.api.types.is_numeric_dtype(values):
+            continue
+        if isinstance(values.dtype, pd.CategoricalDtype) or values.dtype == object:
+            values = values.astype(object)
+        elif not pd.api.types.is_string_dtype(values):
+            continue
+        texts = {v for v in values if isinstance(v, str)}
+        named = {text: _cell(text, words, str(column)) for text in texts}
+        if any(text != title for text, title in named.items()):
+            shown[column] = [named.get(v, v) if isinstance(v, str) else v for v in values]
+    return shown
+
+
+def _cell(text: str, words: tuple[tuple[str, str], ...], column: str) -> str:
+    if column == "methods":
+        return ", ".join(_method(part, words) for part in text.split(", "))
+    return _label(text, words, column in _BY_METHOD)
+
+
+def _tasks() -> Mapping[str, str]:
+    """Return short titles by name; a person may describe more tasks at any time."""
+    return {name: spec.short_title for name, spec in all_tasks().items()}
+
+
+def _frozen() -> tuple[tuple[str, str], ...]:
+    """Return the titles so that what is made of them can be kept."""
+    return tuple(_tasks().items())
+
+
+@lru_cache(maxsize=8)
+def _as_mapping(words: tuple[tuple[str, str], ...]) -> dict[str, str]:
+    return dict(words)
+
+
+@lru_cache(maxsize=4096)
+def _method(text: str, words: tuple[tuple[str, str], ...]) -> str:
+    known = _as_mapping(words)
+    plain = text.split(" (after ")[0]
+    fitting = [name for name in METHODS if plain == name or plain.startswith(f"{name}-")]
+    if not fitting:
+        return text
+    name = max(fitting, key=len)
+    title = _PAPER.sub("", METHODS[name].title)
+    rest = plain[len(name) + 1 :]
+    if not rest:
+        return title
+    if rest in known:
+        return f"{title}: {known[rest]}"
+    if rest.startswith("of-"):
+        subset = " + ".join(known.get(s, s) for s in rest[3:].split("."))
+        plainly = re.sub(r" \(.*\)$", "", title)
+        return f"{plainly}: {'no source' if rest == 'of-none' else subset}"
+    fields = {key.replace("_", ""): key.replace("_", " ") for key in METHODS[name].model_fields}
+    return ", ".join([title, *(_setting(part, fields) for part in rest.split("-"))])
+
+
+def _setting(part: str, fields: Mapping[str, str]) -> str:
+    """Return a part of a label in words: `threshold0.1` is "threshold 0.1"."""
+    found = re.fullmatch(r"([a-z]+?)(-?\d.*)", part)
+    if found and found[1] in fields:
+        return f"{fields[found[1]]} {found[2]}"
+    return part.replace("_", " ")
+
+
+@lru_cache(maxsize=16384)
+def _label(text: str, words: tuple[tuple[str, str], ...], methods: bool) -> str:
+    known = _as_mapping(words)
+    if text in known:
+        return known[text]
+    if methods and (title := _method(text, words)) != text:
+        return title
+    if methods and (title := _method_with_more(text, words)):
+        return title
+    parts = _BETWEEN.split(text)
+    if len(parts) == 1:
+        return run(text)
+    if methods and parts[-2] in (": ", "</span> "):
+        parts[-1] = _method(parts[-1], words)
+    return "".join(known.get(part) or run(part) for part in parts)
+
+
+def _method_with_more(text: str, words: tuple[tuple[str, str], ...]) -> str:
+    """Return the title of a method with what stands behind its name; empty: it is none."""
+    if found := re.fullmatch(r"no transfer \(([^()]+)\)(.*)", text):
+        title = _method(found[1], words)
+        which = "" if title.casefold() == "no transfer" else f" ({title})"
+        return f"no transfer{which}{found[2]}"
+    if " − " in text:
+        return " − ".join(_label(part, words, methods=True) for part in text.split(" − "))
+    found = re.fullmatch(r"(\S+)( \([^()]*\)| minus .*| seeds)", text)
+    if not found or (title := _method(found[1], words)) == found[1]:
+        return ""
+    return re.sub(r" \(.*\)$", "", title) + found[2]

@@ -1,0 +1,48 @@
+// Keys that work on every page: "/" goes to the filter or to the first choice that is searched by
+// typing, "v" to the comparison of what is ticked, else to the compare page. Nothing is fetched.
+
+const TYPING = "input, textarea, select, [contenteditable=true], [role=listbox], [role=dialog]"
+
+function seen(element) {
+  return element && element.offsetParent !== null && !element.disabled
+}
+
+function search() {
+  const main = document.querySelector("[data-testid=stMain]")
+  if (!main) return false
+  const places = [
+    ...main.querySelectorAll('input[aria-label="Filter"]'),
+    ...main.querySelectorAll("[role=combobox]"),
+  ]
+  const place = places.find(seen)
+  if (!place) return false
+  place.focus()
+  place.scrollIntoView({ block: "nearest" })
+  if (place.select) place.select()
+  return true
+}
+
+function compare() {
+  const ticked = [...document.querySelectorAll("[data-testid=stMain] a")].find(
+    (link) => seen(link) && /\/compare\?.*runs=/.test(link.href))
+  const page = [...document.querySelectorAll("[data-testid=stSidebar] a")].find(
+    (link) => /\/compare$/.test(link.pathname))
+  const link = ticked || page
+  if (!link) return false
+  link.click()
+  return true
+}
+
+function pressed(event) {
+  if (event.ctrlKey || event.metaKey || event.altKey || event.defaultPrevented) return
+  const at = event.composedPath()[0]
+  if (at && at.closest && at.closest(TYPING)) return
+  const does = { "/": search, v: compare }[event.key]
+  if (does && does()) event.preventDefault()
+}
+
+export default function () {
+  if (window.dtvgKeys) return
+  window.dtvgKeys = true
+  document.addEventListener("keydown", pressed)
+}
