@@ -7,11 +7,12 @@ a file or a person named is escaped.
 from __future__ import annotations
 
 import datetime
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from dtvg.analysis import titles
 from dtvg.errors import ConfigError, DataError, unknown
 from dtvg.store.reader import Experiment, Run, read_provenance
 from dtvg.templates import render
@@ -392,21 +393,31 @@ def _document(
     )
     return render(
         "report.html.j2",
-        title=f"{experiment.name} · {run.name}" if run else experiment.name,
+        title=f"{experiment.name} · {titles.run(run.name)}" if run else experiment.name,
         plotly=get_plotlyjs(),
         version=__version__,
         made=datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M UTC"),
         facts=facts,
         notes=config.notes if config else "",
         words=words,
-        sections=[_section(i, view) for i, view in enumerate(views)],
+        sections=[_section(i, view, _names(experiment), run) for i, view in enumerate(views)],
         yaml=config.to_yaml() if config else "not readable",
     )
 
 
-def _section(place: int, view: View) -> Section:
+def _names(experiment: Experiment) -> set[str]:
+    """Return the tasks and methods that sentences may speak of."""
+    found = {name for run in experiment.runs for name in (run.target, run.method, *run.sources)}
+    return found - {"", "none"}  # the word
+
+
+def _section(place: int, view: View, names: Collection[str], run: Run | None) -> Section:
+    """Return a view as HTML, with titles in place of names; the YAML keeps the names."""
+    from dtvg.figures.titled import titled
+
     figure = table = summary = ""
     if view.figure is not None:
+        titled(view.figure)
         view.figure.update_layout(autosize=True, width=None)
         figure = view.figure.to_html(
             full_html=False,
@@ -417,7 +428,12 @@ def _section(place: int, view: View) -> Section:
     if view.table is not None and len(view.table):
         note = f" (the first {ROWS:,})" if len(view.table) > ROWS else ""
         summary = f"Numbers: {len(view.table):,} rows{note}"
-        table = view.table.head(ROWS).to_html(
+        table = titles.table(view.table.head(ROWS)).to_html(
             index=False, border=0, na_rep="–", float_format=lambda x: f"{x:.4g}", escape=True
         )
-    return Section(view.title, view.text, figure, table, summary)
+    own = run.name if run is not None else ""
+    title, text = (
+        titles.in_sentence(said.replace(own, titles.run(own)) if own else said, names)
+        for said in (view.title, view.text)
+    )
+    return Section(title, text, figure, table, summary)

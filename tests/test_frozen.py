@@ -187,7 +187,9 @@ def _shows_more(frozen: dict[str, Any], now: dict[str, Any]) -> None:
             then = frozen["chosen"][key]
             now["chosen"][key] = [one for one in now["chosen"][key] if one in then]
     if "listed" in now:
-        now["listed"] = [re.sub(r"run\?experiment=[^&]*&run=", "", row) for row in now["listed"]]
+        now["listed"] = [
+            re.sub(r"run\?experiment=[^&]*&(called=[^&]*&)?run=", "", row) for row in now["listed"]
+        ]
 
 
 def test_the_stopped_experiment_ends_with_the_numbers_it_would_have_had(home: Path) -> None:

@@ -5,7 +5,9 @@ Ids stay where they are typed or copied: YAML, CSV, the command line and address
 
 from __future__ import annotations
 
+import os
 import re
+import time
 from collections.abc import Collection, Mapping
 from functools import lru_cache
 
@@ -14,6 +16,8 @@ import pandas as pd
 from dtvg.methods.specs import METHODS
 from dtvg.tasks.catalogue import all_tasks
 
+SECONDS = 0.2
+"""For which titles of tasks are kept."""
 _RUN = re.compile(r"(?P<target>[a-z0-9_-][a-z0-9._-]*?)\.(?P<label>[^?/]+)\.s(?P<seed>\d+)")
 _PAPER = re.compile(r" \(\d{4}\.\d{4,5}\)")
 _BETWEEN = re.compile(r"((?:<[^<>]*>)+ ?(?:\+ )?| \+ | → | · |, |: | \(|\))")
@@ -24,9 +28,19 @@ _AS_TYPED = ("experiment", "tag", "tags", "note", "message", "file", "setting", 
 """Columns whose cells are nobody's title."""
 
 
+class _Words(dict[str, str]):
+    """Short titles of tasks by name, the same object until one changes: what is made is kept."""
+
+    __hash__ = object.__hash__  # type: ignore[assignment]
+    __eq__ = object.__eq__
+
+
+_seen: tuple[str, float, _Words] | None = None
+
+
 def task(name: str) -> str:
     """Return a task's short title, e.g. "SST-2"; the name where no such task is known."""
-    return _tasks().get(name, name)
+    return _frozen().get(name, name)
 
 
 def tasks(names: Collection[str]) -> str:
@@ -81,7 +95,7 @@ def in_sentence(text: str, names: Collection[str]) -> str:
         names: tasks and rows of methods that it may speak of; other words stay.
     """
     text = re.sub(r"`([a-z][^`\s]*)`", lambda m: _meant(m[1]) or m[0], text)
-    words = _tasks()
+    words = _frozen()
     known = {name: words.get(name) or label(name) for name in names}
     if not known:
         return text
@@ -118,30 +132,28 @@ def table(frame: pd.DataFrame) -> pd.DataFrame:
     return shown
 
 
-def _cell(text: str, words: tuple[tuple[str, str], ...], column: str) -> str:
+def _cell(text: str, words: _Words, column: str) -> str:
     if column == "methods":
         return ", ".join(_method(part, words) for part in text.split(", "))
     return _label(text, words, column in _BY_METHOD)
 
 
-def _tasks() -> Mapping[str, str]:
-    """Return short titles by name; a person may describe more tasks at any time."""
-    return {name: spec.short_title for name, spec in all_tasks().items()}
+def _frozen() -> _Words:
+    """Return the titles of tasks.
 
-
-def _frozen() -> tuple[tuple[str, str], ...]:
-    """Return the titles so that what is made of them can be kept."""
-    return tuple(_tasks().items())
-
-
-@lru_cache(maxsize=8)
-def _as_mapping(words: tuple[tuple[str, str], ...]) -> dict[str, str]:
-    return dict(words)
+    Looking for described tasks takes as long as a thousand titles, so it is done now and then.
+    """
+    global _seen
+    now, home = time.monotonic(), os.environ.get("DTVG_HOME", "")
+    if _seen is None or _seen[0] != home or now - _seen[1] > SECONDS:
+        words = _Words((name, spec.short_title) for name, spec in all_tasks().items())
+        same = _seen is not None and dict.__eq__(_seen[2], words)
+        _seen = (home, now, _seen[2] if same and _seen else words)
+    return _seen[2]
 
 
 @lru_cache(maxsize=4096)
-def _method(text: str, words: tuple[tuple[str, str], ...]) -> str:
-    known = _as_mapping(words)
+def _method(text: str, words: _Words) -> str:
     plain = text.split(" (after ")[0]
     fitting = [name for name in METHODS if plain == name or plain.startswith(f"{name}-")]
     if not fitting:
@@ -151,14 +163,16 @@ def _method(text: str, words: tuple[tuple[str, str], ...]) -> str:
     rest = plain[len(name) + 1 :]
     if not rest:
         return title
-    if rest in known:
-        return f"{title}: {known[rest]}"
-    if rest.startswith("of-"):
-        subset = " + ".join(known.get(s, s) for s in rest[3:].split("."))
-        plainly = re.sub(r" \(.*\)$", "", title)
-        return f"{plainly}: {'no source' if rest == 'of-none' else subset}"
+    if rest in words:
+        return f"{title}: {words[rest]}"
     fields = {key.replace("_", ""): key.replace("_", " ") for key in METHODS[name].model_fields}
-    return ", ".join([title, *(_setting(part, fields) for part in rest.split("-"))])
+    found = re.fullmatch(r"(?:(.+)-)?of-(.+)", rest)
+    if not found:
+        return ", ".join([title, *(_setting(part, fields) for part in rest.split("-"))])
+    settings = found[1].split("-") if found[1] else []
+    told = [re.sub(r" \(.*\)$", "", title), *(_setting(part, fields) for part in settings)]
+    subset = " + ".join(words.get(s, s) for s in found[2].split("."))
+    return f"{', '.join(told)}: {'no source' if found[2] == 'none' else subset}"
 
 
 def _setting(part: str, fields: Mapping[str, str]) -> str:
@@ -170,10 +184,9 @@ def _setting(part: str, fields: Mapping[str, str]) -> str:
 
 
 @lru_cache(maxsize=16384)
-def _label(text: str, words: tuple[tuple[str, str], ...], methods: bool) -> str:
-    known = _as_mapping(words)
-    if text in known:
-        return known[text]
+def _label(text: str, words: _Words, methods: bool) -> str:
+    if text in words:
+        return words[text]
     if methods and (title := _method(text, words)) != text:
         return title
     if methods and (title := _method_with_more(text, words)):
@@ -183,10 +196,10 @@ def _label(text: str, words: tuple[tuple[str, str], ...], methods: bool) -> str:
         return run(text)
     if methods and parts[-2] in (": ", "</span> "):
         parts[-1] = _method(parts[-1], words)
-    return "".join(known.get(part) or run(part) for part in parts)
+    return "".join(words.get(part) or run(part) for part in parts)
 
 
-def _method_with_more(text: str, words: tuple[tuple[str, str], ...]) -> str:
+def _method_with_more(text: str, words: _Words) -> str:
     """Return the title of a method with what stands behind its name; empty: it is none."""
     if found := re.fullmatch(r"no transfer \(([^()]+)\)(.*)", text):
         title = _method(found[1], words)

@@ -153,15 +153,16 @@ def drawn_anew(gain: float, trial: int) -> Answer:
     return again
 
 
-def test_a_known_truth_is_found_and_no_other(tmp_path: Path) -> None:
+@pytest.mark.parametrize("trials", [2, pytest.param(6, marks=pytest.mark.slow)])
+def test_a_known_truth_is_found_and_no_other(tmp_path: Path, trials: int) -> None:
     """Five seeds, two targets with 250 examples: 9 points better, and equally good."""
     wanted = config("t", methods=["none", "dtvg"], seeds=list(range(5)), hypothesis=TOLD)
     found = {0.0: 0, 0.09: 0}
     for gain in found:
-        for trial in range(6):
+        for trial in range(trials):
             store = record(tmp_path / f"{gain}-{trial}", drawn_anew(gain, trial), wanted, 250)
             found[gain] += compare_info(store.runs).primary[0].row["verdict"] == "better"
-    assert found[0.0] == 0 and found[0.09] >= 5
+    assert found[0.0] == 0 and found[0.09] >= trials - 1
 
 
 def test_a_hypothesis_on_one_target_or_of_several_experiments(tmp_path: Path) -> None:

@@ -101,6 +101,7 @@ def test_without_answers_no_source_is_said_to_help(experiment: Experiment) -> No
     assert any("no stored answers" in note for note in info.notes)
 
 
+@pytest.mark.slow
 def test_families_of_equal_sources_seldom_err(tmp_path: Path) -> None:
     wanted = answered.config(methods=["none", "single"], seeds=list(range(8)), targets=["lake"])
     wrong = 0

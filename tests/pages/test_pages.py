@@ -11,6 +11,7 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from dtvg import paths
+from dtvg.analysis import titles
 from dtvg.jobs import launcher
 from dtvg.store import trash
 from dtvg.store.files import read_json, replace_json
@@ -148,7 +149,7 @@ def test_live_offers_what_would_do_something(
 ) -> None:
     _in_state(state, recorded, monkeypatch)
     made = _draw("live", experiment=NAME, run=RUN)
-    (line,) = [m.value for m in made.markdown if m.value.startswith(f"**{RUN}**")]
+    (line,) = [m.value for m in made.markdown if m.value.startswith(f"**{titles.run(RUN)}**")]
     steps = {"waiting": 0, "finished": 12}.get(state, STOPPED_AFTER)
     assert BADGES[state] in line and f" step {steps} of 12" in line
     enabled = _enabled(made)

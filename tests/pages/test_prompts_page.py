@@ -43,7 +43,7 @@ def test_bad_entries_are_named_and_deleted_and_good_ones_come_back(own_home: Pat
         text = json.dumps(digests.with_digest(facts))
         (folder / "prompt.json").write_text(text)
     app = _page()
-    assert sorted(app.dataframe[0].value["task"]) == ["mnli", "qqp"]
+    assert sorted(app.dataframe[0].value["task"]) == ["MNLI", "QQP"]
     told = " ".join(w.value for w in app.warning)
     assert all(name in told for name in ("'cb-", "'sst2-", "'boolq-", "'copa-"))
     chosen = app.multiselect(key="prompts-to-delete")

@@ -23,7 +23,7 @@ def _check(root: Path, seed: int, count: int) -> None:
 
 def test_some_damaged_inputs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DTVG_HOME", str(tmp_path))
-    _check(tmp_path, 5, 30)
+    _check(tmp_path, 5, 15)
 
 
 @pytest.mark.slow

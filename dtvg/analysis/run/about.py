@@ -164,8 +164,9 @@ def _sentence(run: Run, reference: Reference) -> str:
     if reference.no_transfer is not None and run.test_score is not None:
         difference = 100 * (score - reference.no_transfer)
         if not reference.method or run.method != reference.method:
+            which = "" if reference.method in ("", "none") else f"`{reference.method}`, "
             said += (
-                f" Without transfer (`{reference.method}`, mean over its seeds) it is "
+                f" Without transfer ({which}mean over its seeds) it is "
                 f"{_percent(reference.no_transfer)}: {difference:+.1f} points.".replace("-", "−")
             )
     if reference.guessing is not None:
