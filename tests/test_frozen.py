@@ -17,6 +17,7 @@ import yaml
 from safetensors.numpy import load_file
 
 from dtvg import api
+from dtvg.analysis import titles
 from dtvg.cli import main as command
 from dtvg.config import build_config
 from dtvg.config.sections import OPEN
@@ -187,9 +188,17 @@ def _shows_more(frozen: dict[str, Any], now: dict[str, Any]) -> None:
             then = frozen["chosen"][key]
             now["chosen"][key] = [one for one in now["chosen"][key] if one in then]
     if "listed" in now:
-        now["listed"] = [
-            re.sub(r"run\?experiment=[^&]*&(called=[^&]*&)?run=", "", row) for row in now["listed"]
-        ]
+        link = r"run\?experiment=[^&]*&(called=[^&]*&)?run="
+        now["listed"] = [re.sub(link, "", row) for row in now["listed"]]
+        frozen["listed"] = [_with_titles(row) for row in frozen["listed"]]
+
+
+def _with_titles(row: str) -> str:
+    """Return a row of runs over seeds as it is shown now: target and method by their titles."""
+    parts = row.split("/")
+    if len(parts) != 3:
+        return row
+    return "/".join([parts[0], titles.task(parts[1]), titles.method(parts[2])])
 
 
 def test_the_stopped_experiment_ends_with_the_numbers_it_would_have_had(home: Path) -> None:

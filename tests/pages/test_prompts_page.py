@@ -52,6 +52,6 @@ def test_bad_entries_are_named_and_deleted_and_good_ones_come_back(own_home: Pat
     next(b for b in app.button if b.label == "Move to the trash").click()
     app.run()
     assert not app.exception and not app.error and not app.warning
-    assert list(app.dataframe[0].value["task"]) == ["mnli"]
+    assert list(app.dataframe[0].value["task"]) == ["MNLI"]
     assert trash.restore(f"prompts/{good[1].name}").origin == good[1]
     assert [p.task for p in bank.list()] == ["mnli", "qqp"]
