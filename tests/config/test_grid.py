@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from hypothesis import given
+from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as some
 
 from dtvg.config import build_config
@@ -95,6 +96,7 @@ def test_every_setting_of_the_model_can_vary_but_the_name() -> None:
     assert not {"name", "notes", "methods"} & set(known)
 
 
+@hypothesis_settings(max_examples=40)
 @given(some.lists(some.lists(some.text(max_size=30), max_size=4), min_size=1, max_size=9))
 def test_names_are_different_and_allowed_whatever_the_values(lists: list[list[str]]) -> None:
     unique = [v for i, v in enumerate(lists) if v not in lists[:i]]
