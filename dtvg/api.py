@@ -81,11 +81,12 @@ class Run:
         from dtvg.figures import groups
         from dtvg.figures import groups as weights
         from dtvg.figures.curves import curves_figure
+        from dtvg.figures.titled import titled
 
         if name not in RUN_FIGURES:
             raise ConfigError(unknown("figure of a run", name, RUN_FIGURES))
         if name in ("loss", "score"):
-            return curves_figure(curve_info([self.view], name, group_by="run"), dark)
+            return titled(curves_figure(curve_info([self.view], name, group_by="run"), dark))
         drawn: dict[str, Callable[..., go.Figure]] = {
             "membership": groups.timeline_figure,
             "similarity": groups.similarity_figure,
@@ -93,7 +94,7 @@ class Run:
             "weights": weights.weights_figure,
             "contribution": weights.contribution_figure,
         }
-        return drawn[name](group_info(self.view), dark)
+        return titled(drawn[name](group_info(self.view), dark))
 
 
 @dataclass(frozen=True)
@@ -206,14 +207,15 @@ class Experiment:
             verdict_figure,
         )
         from dtvg.figures.curves import curves_figure
+        from dtvg.figures.titled import titled
 
         if name not in EXPERIMENT_FIGURES:
             raise ConfigError(unknown("figure of an experiment", name, EXPERIMENT_FIGURES))
         if name == "curves":
             transfer = [view for view in self.view.runs if view.role == "transfer"]
-            return curves_figure(curve_info(transfer, "score"), dark)
+            return titled(curves_figure(curve_info(transfer, "score"), dark))
         if name == "claims":
-            return claims_figure(self.claims(), dark)
+            return titled(claims_figure(self.claims(), dark))
         info = self.compare()
         drawn: dict[str, Callable[[], go.Figure]] = {
             "scores": lambda: compare_figure(info, dark),
@@ -222,7 +224,7 @@ class Experiment:
             "ranks": lambda: ranks_figure(info.ranks, dark),
             "profile": lambda: profile_figure(info.profile, dark),
         }
-        return drawn[name]()
+        return titled(drawn[name]())
 
 
 def run(

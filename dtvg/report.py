@@ -408,7 +408,7 @@ def _document(
 def _names(experiment: Experiment) -> set[str]:
     """Return the tasks and methods that sentences may speak of."""
     found = {name for run in experiment.runs for name in (run.target, run.method, *run.sources)}
-    return found - {"", "none"}  # the word
+    return found - {""}
 
 
 def _section(place: int, view: View, names: Collection[str], run: Run | None) -> Section:

@@ -40,7 +40,7 @@ _seen: tuple[str, float, _Words] | None = None
 
 def task(name: str) -> str:
     """Return a task's short title, e.g. "SST-2"; the name where no such task is known."""
-    return _frozen().get(name, name)
+    return _titles_of_tasks().get(name, name)
 
 
 def tasks(names: Collection[str]) -> str:
@@ -65,7 +65,7 @@ def method(label: str) -> str:
     Returns:
         E.g. "DTVG, similarity only"; the label where no such method is known.
     """
-    return _method(label, _frozen())
+    return _method(label, _titles_of_tasks())
 
 
 def run(name: str) -> str:
@@ -84,7 +84,7 @@ def run(name: str) -> str:
 
 def label(text: str) -> str:
     """Return a label of a chart with titles in place of names of tasks, methods and runs."""
-    return _label(text, _frozen(), methods=True)
+    return _label(text, _titles_of_tasks(), methods=True)
 
 
 def in_sentence(text: str, names: Collection[str]) -> str:
@@ -95,13 +95,18 @@ def in_sentence(text: str, names: Collection[str]) -> str:
         names: tasks and rows of methods that it may speak of; other words stay.
     """
     text = re.sub(r"`([a-z][^`\s]*)`", lambda m: _meant(m[1]) or m[0], text)
-    words = _frozen()
+    words = _titles_of_tasks()
     known = {name: words.get(name) or label(name) for name in names}
     if not known:
         return text
-    longest = sorted(map(re.escape, known), key=len, reverse=True)
+    longest = sorted(map(_spelled, known), key=len, reverse=True)
     found = re.compile(rf"(?<![\w./`-])({'|'.join(longest)})(?![\w`-]|\.\w|/)")
     return found.sub(lambda m: known[m[1]], text)
+
+
+def _spelled(name: str) -> str:
+    """Return a pattern of a name; the method `none` is a word too: "none of them", "have none"."""
+    return r"(?<!: )(?<!have )none(?! of\b)" if name == "none" else re.escape(name)
 
 
 def _meant(quoted: str) -> str:
@@ -115,7 +120,7 @@ def table(frame: pd.DataFrame) -> pd.DataFrame:
     Args:
         frame: as computed; its CSV keeps the names.
     """
-    words = _frozen()
+    words = _titles_of_tasks()
     shown = frame.copy(deep=False)
     for column in frame.columns:
         values = frame[column]
@@ -138,7 +143,7 @@ def _cell(text: str, words: _Words, column: str) -> str:
     return _label(text, words, column in _BY_METHOD)
 
 
-def _frozen() -> _Words:
+def _titles_of_tasks() -> _Words:
     """Return the titles of tasks.
 
     Looking for described tasks takes as long as a thousand titles, so it is done now and then.
@@ -146,7 +151,11 @@ def _frozen() -> _Words:
     global _seen
     now, home = time.monotonic(), os.environ.get("DTVG_HOME", "")
     if _seen is None or _seen[0] != home or now - _seen[1] > SECONDS:
-        words = _Words((name, spec.short_title) for name, spec in all_tasks().items())
+        words, taken = _Words(), set[str]()
+        for name, spec in all_tasks().items():  # rows of a chart with one title would be one row
+            title = name if spec.short_title in taken else spec.short_title
+            words[name] = title
+            taken.add(title)
         same = _seen is not None and dict.__eq__(_seen[2], words)
         _seen = (home, now, _seen[2] if same and _seen else words)
     return _seen[2]
@@ -159,7 +168,9 @@ def _method(text: str, words: _Words) -> str:
     if not fitting:
         return text
     name = max(fitting, key=len)
-    title = _PAPER.sub("", METHODS[name].title)
+    title = METHODS[name].title
+    if plain == text:  # what stands after an adaptation's name cites the paper
+        title = _PAPER.sub("", title)
     rest = plain[len(name) + 1 :]
     if not rest:
         return title

@@ -228,6 +228,7 @@ def finish(
 
 
 SCORE_LIMITS = {"minallowed": -1, "maxallowed": 1.02}
+"""Of an axis of scores, so that a single point is not drawn on an axis up to 150 %."""
 
 
 def score_range(values: Sequence[float]) -> list[float] | None:
@@ -244,9 +245,6 @@ def score_range(values: Sequence[float]) -> list[float] | None:
     middle = (low + high) / 2
     bottom = -0.02 if low >= 0 else -1.0
     return [max(middle - half, bottom), min(middle + half, 1.02)]
-
-
-"""Of an axis of scores, so that a single point is not drawn on an axis up to 150 %."""
 
 
 def reference_lines(

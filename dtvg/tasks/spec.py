@@ -7,6 +7,7 @@ ones. `catalogue.py` finds a task by its name. docs/tasks.md.
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -79,6 +80,8 @@ class SplitPlan:
 
 SHORT = 24
 """Letters that a title may have to stand in tables and beside lines of charts."""
+_PLAIN = re.compile(r"[\w .,&'()+/-]+")
+"""A title with nothing that Markdown or a chart takes for more than a letter: somebody's own."""
 
 
 @dataclass(frozen=True)
@@ -155,7 +158,8 @@ class TaskSpec:
     @property
     def short_title(self) -> str:
         """What tables and charts call it."""
-        return self.short or (self.title if len(self.title) <= SHORT else self.name)
+        title = self.short or self.title
+        return title if len(title) <= SHORT and _PLAIN.fullmatch(title) else self.name
 
     def title_of(self, label: int) -> str:
         """Return the readable name of a class, or its label word where it has none."""

@@ -21,7 +21,7 @@ class Progress:
     runs_active: int
     loss: float | None
     message: str = ""
-    """In place of how many runs train: `done`, `2 of 3 failed`, `starting`."""
+    """In place of how many runs train: `done`, `2 failed of 3 runs`, `starts`."""
 
 
 Report = Callable[[Progress], None]

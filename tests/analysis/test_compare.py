@@ -137,7 +137,7 @@ def test_adaptations_stand_in_tables_after_what_they_adapt(tmp_path: Path) -> No
         assert "(after DMTG (2407.05082))" in export(found, form)
     printed = score_table(made.runs).columns[0]._cells
     assert "dmtg (after DMTG (2407.05082))" in printed and "dtvg" in printed
-    assert "dmtg (after DMTG (2407.05082))" in build_report(made, views=["scores"])
+    assert "After DMTG (2407.05082)" in build_report(made, views=["scores"])
     plain = compare_info([r for r in made.runs if r.method != "dmtg"])
     assert not any("adaptation" in sentence for sentence in legend(lines_of(plain), plain))
 

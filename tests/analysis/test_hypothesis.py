@@ -128,7 +128,10 @@ def test_the_report_shows_it(store: Experiment) -> None:
 
     text = build_report(store, None, ["scores"])
     (one,) = compare_info(store.runs).primary
-    assert one.sentence.split(" (")[0] in text and one.row["statement"].replace("+", "+") in text
+    said = (
+        one.sentence.split(" (")[0].replace("dtvg", "DTVG").replace("than none", "than No transfer")
+    )
+    assert said in text and one.row["statement"].replace("+", "+") in text
 
 
 def test_no_difference_is_put_as_a_bound(tmp_path: Path) -> None:

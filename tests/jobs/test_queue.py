@@ -300,6 +300,7 @@ def _queued(home: Path, **steps: int) -> None:
         queue.enter(config, home / "runs")
 
 
+@pytest.mark.slow  # a killed process: test_launcher.py; one queue's order: above
 def test_killing_the_queue_and_a_job_that_begins_loses_nothing(own_home: Path) -> None:
     _queued(own_home, one=50_000, two=2)
     _until(lambda: _worker() is not None, 400)

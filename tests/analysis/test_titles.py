@@ -1,0 +1,74 @@
+"""Titles in place of ids: of tasks, methods and runs, alone, in labels, sentences and tables."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pandas as pd
+import plotly.graph_objects as go
+import pytest
+
+from dtvg.analysis import titles
+from dtvg.figures.titled import titled
+from dtvg.tasks.catalogue import find_task
+
+
+@pytest.mark.parametrize(
+    ("label", "title"),
+    [
+        ("dtvg", "DTVG"),
+        ("dtvg-similarity_only", "DTVG, similarity only"),
+        ("single-sst2", "Single source: SST-2"),
+        ("oracle-of-none", "Oracle: no source"),
+        ("oracle-of-sst2.mnli", "Oracle: SST-2 + MNLI"),
+        ("surrogate-samples2-of-sst2.cola", "Surrogate model, samples 2: SST-2 + CoLA"),
+        ("dmtg", "After DMTG"),
+        ("dmtg (after DMTG (2407.05082))", "After DMTG (2407.05082)"),
+        ("nobody's", "nobody's"),
+    ],
+)
+def test_a_method_is_called_by_its_title_and_its_settings(label: str, title: str) -> None:
+    assert titles.method(label) == title
+
+
+def test_a_run_is_called_by_target_method_and_seed() -> None:
+    assert titles.run("trip-mood.dtvg.s0") == "Trip mood · DTVG · seed 0"
+    assert titles.run("demo/rte.none.s12") == "demo: RTE · No transfer · seed 12"
+    assert titles.run("no run") == "no run"
+
+
+def test_a_title_of_ones_own_is_plain_and_nobody_else_s(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = {
+        name: replace(find_task("rte"), name=name, title=title, short="")
+        for name, title in (
+            ("mine", "My task"), ("again", "My task"), ("picture", "![](http://a.bc/d)"),
+            ("long", "A title of more than so many letters"), ("rte", "RTE"),
+        )
+    }  # fmt: skip
+    monkeypatch.setattr(titles, "all_tasks", lambda: made)
+    monkeypatch.setattr(titles, "_seen", None)
+    assert [titles.task(name) for name in made] == ["My task", "again", "picture", "long", "RTE"]
+
+
+def test_in_a_sentence_only_names_are_replaced() -> None:
+    said = titles.in_sentence("On rte `none` beats dtvg; see rte.yaml and sort.", ["rte", "dtvg"])
+    assert said == "On RTE No transfer beats DTVG; see rte.yaml and sort."
+    assert titles.in_sentence("rte stays", []) == "rte stays"
+    words = "(evaluation.at_end: none), none of three, older ones have none; better than none."
+    told = titles.in_sentence(words, ["none"])
+    assert told == words.replace("than none", "than No transfer")
+
+
+def test_a_table_has_titles_in_its_cells_and_what_is_typed_stays() -> None:
+    frame = pd.DataFrame({"method": ["dtvg"], "target": ["rte"], "note": ["rte"], "score": [0.5]})
+    shown = titles.table(frame)
+    assert shown.iloc[0].tolist() == ["DTVG", "RTE", "rte", 0.5]
+    assert frame.iloc[0].tolist() == ["dtvg", "rte", "rte", 0.5]
+
+
+def test_a_figure_has_titles_where_people_read_and_names_in_what_links_need() -> None:
+    drawn = go.Figure(go.Bar(name="dtvg", x=["rte", "sst2"], y=[1, 2], customdata=["rte", "sst2"]))
+    for _ in range(2):  # a figure that is kept is titled again
+        bar = titled(drawn).data[0]
+        assert (bar.name, list(bar.x)) == ("DTVG", ["RTE", "SST-2"])
+        assert list(bar.customdata) == ["rte", "sst2"]
