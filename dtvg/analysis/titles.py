@@ -106,7 +106,7 @@ def in_sentence(text: str, names: Collection[str]) -> str:
 
 def _spelled(name: str) -> str:
     """Return a pattern of a name; the method `none` is a word too: "none of them", "have none"."""
-    return r"(?<!: )(?<!have )none(?! of\b)" if name == "none" else re.escape(name)
+    return r"(?<!have )none(?! of\b|\))" if name == "none" else re.escape(name)
 
 
 def _meant(quoted: str) -> str:
@@ -218,7 +218,7 @@ def _method_with_more(text: str, words: _Words) -> str:
         return f"no transfer{which}{found[2]}"
     if " − " in text:
         return " − ".join(_label(part, words, methods=True) for part in text.split(" − "))
-    found = re.fullmatch(r"(\S+)( \([^()]*\)| minus .*| seeds)", text)
+    found = re.fullmatch(r"(\S+)((?: \([^()]*\))+| minus .*| seeds)", text)
     if not found or (title := _method(found[1], words)) == found[1]:
         return ""
     return re.sub(r" \(.*\)$", "", title) + found[2]

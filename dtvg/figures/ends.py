@@ -138,25 +138,31 @@ def _label(end: _End, value: float, shift: float, dark: bool) -> dict[str, Any]:
 
 
 SIDES = ("top center", "bottom center", "middle right", "middle left")
-LETTERS = 90
-"""So many letters beside each other are as wide as a picture of points, about."""
-HIGH = 0.05
-"""Height of a name as a share of a picture of points."""
+LETTERS = 30
+"""So many letters beside each other are as wide as the points of a picture lie apart, on half a
+page."""
+HIGH = 0.07
+"""Height of a name as a share of that."""
 POINT = 0.015
 """Half the width of a point, as a share of the picture."""
 
 
-def apart(places: np.ndarray, names: Sequence[str]) -> list[str]:
-    """Return on which side of its point each name stands, so that few cover a point or a name.
+def apart(places: np.ndarray, names: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Return the names that can be read, and on which side of its point each stands.
+
+    Few of them cover a point, and none another name: it is left out then.
 
     Args:
         places: coordinates `[n, 2]`, on axes of one scale.
-        names: what is written, `[n]`; empty: nothing.
+        names: what is to be written, `[n]`, the most important first; empty: nothing.
+
+    Returns:
+        Names `[n]`, empty where none is written, and sides `[n]` as Plotly calls them.
     """
     reach = float(np.ptp(places, axis=0).max()) or 1.0
     points = [(x - POINT, y - POINT, x + POINT, y + POINT) for x, y in places / reach]
     taken: list[tuple[float, float, float, float]] = []
-    found = []
+    written, sides = [], []
     for own, ((x, y), name) in enumerate(zip(places / reach, names, strict=True)):
         wide = len(name) / LETTERS
         boxes = {
@@ -165,13 +171,19 @@ def apart(places: np.ndarray, names: Sequence[str]) -> list[str]:
             "middle right": (x + 0.02, y - HIGH / 2, x + 0.02 + wide, y + HIGH / 2),
             "middle left": (x - 0.02 - wide, y - HIGH / 2, x - 0.02, y + HIGH / 2),
         }
-        others = [*taken, *points[:own], *points[own + 1 :]]
-        cover = {side: sum(_cover(box, other) for other in others) for side, box in boxes.items()}
-        side = min(SIDES, key=lambda side: cover[side])
-        found.append(side)
-        if name:
+        others = [*points[:own], *points[own + 1 :]]
+        cover = {s: (_covers(box, taken), _covers(box, others)) for s, box in boxes.items()}
+        side = min(SIDES, key=cover.__getitem__)
+        readable = name if not cover[side][0] else ""
+        written.append(readable)
+        sides.append(side)
+        if readable:
             taken.append(boxes[side])
-    return found
+    return written, sides
+
+
+def _covers(box: tuple[float, ...], others: Sequence[tuple[float, ...]]) -> float:
+    return sum(_cover(box, other) for other in others)
 
 
 def _cover(one: tuple[float, ...], other: tuple[float, ...]) -> float:

@@ -208,13 +208,14 @@ def vector_points(
     names = [info.target, *info.sources]
     far = np.hypot(*np.moveaxis(info.place[named_at], -1, 0))
     near = far[1:] <= NEAR * far.max()
-    written = [info.target, *np.where(near, "", info.sources).tolist()]
+    wanted = [info.target, *np.where(near, "", info.sources).tolist()]
+    written, sides = apart(info.place[named_at], [titles.task(name) for name in wanted])
     return go.Scatter(
         x=info.place[at, :, 0],
         y=info.place[at, :, 1],
         mode="markers+text",
         text=written,
-        textposition=apart(info.place[named_at], written),
+        textposition=sides,
         cliponaxis=False,
         name="vectors",
         marker={

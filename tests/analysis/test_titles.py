@@ -31,6 +31,13 @@ def test_a_method_is_called_by_its_title_and_its_settings(label: str, title: str
     assert titles.method(label) == title
 
 
+def test_a_label_of_a_chart_keeps_what_stands_behind_a_name() -> None:
+    assert titles.label("single (best by validation) (8.00)") == (
+        "Single source (best by validation) (8.00)"
+    )
+    assert titles.label("rte + sst2") == "RTE + SST-2"
+
+
 def test_a_run_is_called_by_target_method_and_seed() -> None:
     assert titles.run("trip-mood.dtvg.s0") == "Trip mood · DTVG · seed 0"
     assert titles.run("demo/rte.none.s12") == "demo: RTE · No transfer · seed 12"

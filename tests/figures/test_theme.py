@@ -126,6 +126,13 @@ def test_differences_are_written_in_points() -> None:
 
 def test_names_of_points_that_are_close_stand_on_different_sides() -> None:
     places = np.array([[0.0, 0.0], [0.01, 0.005], [0.0, 0.0], [1.0, 1.0]])
-    sides = apart(places, ["who-gave", "trip-mood", "", "far away"])
-    assert sides[0] != sides[1]
+    names = ["who-gave", "trip-mood", "", "far away"]
+    written, sides = apart(places, names)
+    assert sides[0] != sides[1] and written == names
     assert sides[3] == "top center"
+
+
+def test_a_name_that_would_cover_another_wherever_it_stands_is_left_out() -> None:
+    places = np.array([*[[0.001 * k, 0.0] for k in range(9)], [1.0, 1.0]])
+    written, _ = apart(places, [f"a long name {k}" for k in range(10)])
+    assert written[0] and written[-1] and 2 <= sum(map(bool, written)) < 10
