@@ -248,11 +248,12 @@ def run(
     from dtvg.cli.run import train
     from dtvg.mirrors.adapter import check_installed
     from dtvg.plan.stored import lay_out
-    from dtvg.scale.driver import placed
+    from dtvg.scale.driver import placed, require_place
     from dtvg.store.layout import create_experiment
 
     check_installed(config.logging)
     root, scale = Path(runs_dir) if runs_dir else paths.runs(), placed(config.scale, on)
+    require_place(scale)
     inline = scale.on == "inline"
     made = lay_out(config, root, scale.slots) if inline else create_experiment(config, root)
     train(made, scale, quiet=not progress)

@@ -64,7 +64,7 @@ def run_config(
     from dtvg.jobs.readiness import require_given, require_tasks
     from dtvg.mirrors.adapter import check_installed
     from dtvg.plan import plan
-    from dtvg.scale.driver import placed
+    from dtvg.scale.driver import placed, require_place
     from dtvg.storage.place import check_packages
 
     check_installed(config.logging)
@@ -76,6 +76,7 @@ def run_config(
     if dry_run:
         print_plan(config, plan(config, scale.slots))
         return 0
+    require_place(scale)
     from dtvg.plan.stored import lay_out
     from dtvg.store.layout import create_experiment
     from dtvg.store.reader import open_experiment

@@ -70,6 +70,26 @@ def placed(scale: ScaleConfig, on: str | None) -> ScaleConfig:
     return build(ScaleConfig, {**scale.model_dump(), "on": on}, "scale")
 
 
+def require_place(scale: ScaleConfig) -> None:
+    """Refuse a place where nothing can be started, before anything is written.
+
+    Raises:
+        ConfigError: its extra is not installed, or nobody answers there.
+    """
+    engine = engine_of(scale.on)
+    if engine == "ray":
+        require("ray", "--on ray")
+        from dtvg.scale.on_ray import reach
+
+        if scale.on != "ray":
+            reach(scale.on)
+    elif engine == "slurm":
+        require("slurm", "--on slurm")
+        from dtvg.scale import on_slurm
+
+        on_slurm.reach()
+
+
 def engine_of(on: str) -> str:
     """Return which engine a place is: `inline`, `local`, `ray` or `slurm`."""
     return on if on in ENGINES else "ray"

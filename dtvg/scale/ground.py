@@ -135,6 +135,10 @@ class FolderGround:
                     continue
                 replace_json(path, {**content, "state": state.value, "message": message}, False)
 
+    def in_queue(self, cohort: str, why: str) -> None:
+        """Show the runs of a cohort as waiting in their engine's own queue, which goes on."""
+        self._say(cohort, RunState.WAITING, why)
+
     def ask_to_stop(self, cohort: str) -> None:
         """Leave a request in a cohort's folder, which reaches a worker on any machine."""
         with contextlib.suppress(StoreError):

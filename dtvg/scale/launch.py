@@ -102,8 +102,24 @@ class CohortJob:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(self.pid, signal.SIGTERM)
             _wait(self.pid)
+        self._show_as_waiting()
         again = CohortJob(self.arguments, self.environment, self.log, self.name)
         return DelayedSubmission(again)
+
+
+    def _show_as_waiting(self) -> None:
+        """Say on the runs, which have stopped, that Slurm starts them again; as far as it can be."""
+        with contextlib.suppress(Exception):
+            from dtvg.scale.driver import planned
+            from dtvg.scale.ground import FolderGround
+            from dtvg.store.bank import PromptBank
+            from dtvg.store.layout import load_experiment
+
+            _, path, cohort, *_ = self.arguments
+            experiment, config = load_experiment(Path(path))
+            ground = FolderGround(experiment, planned(experiment, config), PromptBank())
+            if not experiment.cohort(cohort).control_dir.joinpath("stop").exists():
+                ground.in_queue(cohort, "waits in Slurm's queue to go on from its newest commit")
 
 
 def _wait(pid: int) -> int:

@@ -223,18 +223,13 @@ def join(address: str | None) -> bool:
         "configure_logging": False,
     }
     kept = {number: signal.getsignal(number) for number in SIGNALS}
+    if address:
+        reach(address)
+        _show_token()
     try:
-        if address:
-            _knock(address)
-            _show_token()
         ray.init(address=address, **options)
     except Exception as error:  # noqa: BLE001 - Ray raises many kinds
-        where = f"at '{address}'" if address else "on this machine"
-        raise ConfigError(
-            f"No Ray cluster answers {where} ({_sentence(error)}); check the address, that "
-            "`ray status` works there, and that ~/.ray/auth_token is the same here where the "
-            "cluster has one; or use --on ray to start one here."
-        ) from None
+        raise _nobody(address, error) from None
     if threading.current_thread() is threading.main_thread():
         for number, handler in kept.items():  # Ray's own would end the driver without a word
             if handler is not None:
@@ -242,16 +237,28 @@ def join(address: str | None) -> bool:
     return True
 
 
-def _knock(address: str) -> None:
+def reach(address: str) -> None:
     """Open a connection to an address and close it: Ray itself tries a dead one for minutes.
 
     Raises:
-        OSError: nobody listens there, or there is no such host.
+        ConfigError: nobody listens there, or there is no such host.
     """
-    parts = urlsplit(address if "://" in address else f"//{address}")
-    where = (parts.hostname or "", parts.port or CLIENT_PORT)
-    with socket.create_connection(where, timeout=KNOCK_SECONDS):
-        pass
+    try:
+        parts = urlsplit(address if "://" in address else f"//{address}")
+        where = (parts.hostname or "", parts.port or CLIENT_PORT)
+        with socket.create_connection(where, timeout=KNOCK_SECONDS):
+            pass
+    except (OSError, ValueError) as error:
+        raise _nobody(address, error) from None
+
+
+def _nobody(address: str | None, error: BaseException) -> ConfigError:
+    where = f"at '{address}'" if address else "on this machine"
+    return ConfigError(
+        f"No Ray cluster answers {where} ({_sentence(error)}); check the address, that "
+        "`ray status` works there, and that ~/.ray/auth_token is the same here where the "
+        "cluster has one; or use --on ray to start one here."
+    )
 
 
 def _show_token() -> None:

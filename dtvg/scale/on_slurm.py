@@ -86,11 +86,7 @@ class SlurmExecutor:
         scale: ScaleConfig,
         arguments: Callable[[str, str], list[str]],
     ) -> None:
-        if shutil.which("sbatch") is None:
-            raise ConfigError(
-                "There is no Slurm on this machine (no `sbatch`); run this on a login node of the "
-                "cluster, or use --on local."
-            )
+        reach()
         self.experiment = experiment
         self.scale = scale
         self.arguments = arguments
@@ -261,6 +257,19 @@ class SlurmExecutor:
 
     def close(self) -> None:
         """Nothing is held."""
+
+
+def reach() -> None:
+    """Look whether jobs can be submitted from here.
+
+    Raises:
+        ConfigError: they cannot.
+    """
+    if shutil.which("sbatch") is None:
+        raise ConfigError(
+            "There is no Slurm on this machine (no `sbatch`); run this on a login node of the "
+            "cluster, or use --on local."
+        )
 
 
 def _run(command: Sequence[str]) -> str:

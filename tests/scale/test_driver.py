@@ -6,11 +6,18 @@ import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import pytest
+
 from dtvg.config import ScaleConfig
 from dtvg.plan.stored import lay_out
 from dtvg.scale import driver
 from dtvg.scale.executor import Ended, Job, Place
+from dtvg.scale.launch import CohortJob
 from dtvg.store.bank import PromptBank
+from dtvg.store.files import read_json, replace_json
+from dtvg.store.layout import add_run, load_experiment
+from dtvg.store.reader import open_run
+from dtvg.store.status import request
 from dtvg.training.progress import Progress, ended_progress
 from tests.scale.factory import config
 
@@ -89,3 +96,27 @@ def test_a_slurm_job_that_fails_before_its_worker_begins_is_told_with_its_last_l
     (tmp_path / ".slurm" / "5_0_log.out").write_text("module: command not found\n")
     why = "Slurm job 5 on one ended (failed). Its last line: module: command not found"
     assert engine._ended(job).why == why
+
+
+def test_a_job_that_slurm_starts_again_is_shown_as_waiting_unless_it_was_asked_to_stop(
+    tmp_path: Path,
+) -> None:
+    pytest.importorskip("submitit", reason="needs the extra dtvg[slurm]")
+    experiment = lay_out(config(tmp_path, steps=20), tmp_path / "runs")
+    made = driver.planned(*load_experiment(experiment.path))
+    cohort = made.transfer[0]
+    folders = [add_run(experiment, run) for run in cohort.runs]
+    arguments = driver.worker_arguments(experiment, cohort.id, "one")
+
+    def after_checkpoint() -> set[tuple[str, str]]:
+        for folder in folders:
+            said = read_json(folder.status_path) or {}
+            replace_json(folder.status_path, {**said, "state": "stopped", "message": ""})
+        CohortJob(arguments, {}, "", "job").checkpoint()
+        found = [open_run(folder.path) for folder in folders]
+        return {(str(run.state), run.message) for run in found}
+
+    waits = "waits in Slurm's queue to go on from its newest commit"
+    assert after_checkpoint() == {("waiting", waits)}
+    request(experiment.cohort(cohort.id), "stop")
+    assert {state for state, _ in after_checkpoint()} == {"stopped"}

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+import dtvg
 from dtvg.config import ScaleConfig
 from dtvg.errors import ConfigError
 from dtvg.plan.stored import lay_out
@@ -134,7 +135,9 @@ def test_an_address_at_which_nobody_answers_is_refused(tmp_path: Path) -> None:
     for address in ("127.0.0.1:1", "ray://127.0.0.1:1", "no-such-host.invalid:6379"):
         with pytest.raises(ConfigError, match=f"No Ray cluster answers at '{address}'"):
             driver.drive(experiment, ScaleConfig(on=address))
-    assert not ray.is_initialized()
+        with pytest.raises(ConfigError, match=f"No Ray cluster answers at '{address}'"):
+            dtvg.run(config(tmp_path), tmp_path / "other", on=address)
+    assert not ray.is_initialized() and not (tmp_path / "other").exists()
 
 
 def test_a_cluster_at_an_address_is_shown_the_token_that_is_here(
@@ -146,7 +149,7 @@ def test_a_cluster_at_an_address_is_shown_the_token_that_is_here(
     called: list[str] = []
     name = "maybe_enable_token_auth_if_token_available"
     monkeypatch.setattr(tokens, name, lambda **more: called.append("token"))
-    monkeypatch.setattr(on_ray, "_knock", lambda address: called.append("knock"))
+    monkeypatch.setattr(on_ray, "reach", lambda address: called.append("knock"))
     monkeypatch.setattr(ray, "init", lambda **more: called.append(more["address"]))
     assert on_ray.join("ray://127.0.0.1:10001")
     assert called == ["knock", "token", "ray://127.0.0.1:10001"]
