@@ -106,9 +106,8 @@ class CohortJob:
         again = CohortJob(self.arguments, self.environment, self.log, self.name)
         return DelayedSubmission(again)
 
-
     def _show_as_waiting(self) -> None:
-        """Say on the runs, which have stopped, that Slurm starts them again; as far as it can be."""
+        """Say on the runs, which have stopped, that Slurm starts them again; as far as possible."""
         with contextlib.suppress(Exception):
             from dtvg.scale.driver import planned
             from dtvg.scale.ground import FolderGround
