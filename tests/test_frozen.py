@@ -43,6 +43,12 @@ Differences, intervals and the p of every single test are what they were; the ri
 these are recomputed in analysis/test_recorded_verdicts.py."""
 
 
+ROUNDING_CHOSE = {"rte.surrogate-samples2.s0": "rte.surrogate-samples2-of-none.s0"}
+"""Runs that took sources because of the rounding of one processor, and the run that each now is.
+
+All five trials scored 50 %, and a coefficient of 2e-16 was above a threshold of 0."""
+
+
 def expected(name: str) -> Any:
     read = json.loads((EXPECTED / f"{name}.json").read_text(encoding="utf-8"))
     return without_judgement(read) if name == "compared" else read
@@ -215,10 +221,11 @@ def test_the_stopped_experiment_ends_with_the_numbers_it_would_have_had(home: Pa
         run = experiment.run(name)
         assert run.view.state.value == "finished", (name, run.view.message)
         for table in ("steps", "sources", "evals", "predictions"):
-            rows = frozen[table].filter(pc.equal(frozen[table]["run"], name)).to_pandas()
+            then = ROUNDING_CHOSE.get(name, name)
+            rows = frozen[table].filter(pc.equal(frozen[table]["run"], then)).to_pandas()
             rows = rows.drop(columns="run")
             _same_rows(rows, run.table(table), exact)
-        _same_prompts(run.view.path / "prompts", name, exact)
+        _same_prompts(run.view.path / "prompts", ROUNDING_CHOSE.get(name, name), exact)
     events = experiment.run("rte.dtvg.s0").table("events")["kind"].tolist()
     assert events.count("started") == 1 and "resumed" in events
 

@@ -68,6 +68,14 @@ def test_a_seed_that_is_better_as_a_whole_does_not_blur_the_coefficients() -> No
     assert max(np.subtract(fit.high, fit.low)) < 1e-9 and fit.intercept == pytest.approx(0.5)
 
 
+@given(st.floats(0, 1), st.integers(2, 6), st.integers(0, 50))
+def test_trials_that_all_score_alike_show_no_source_to_be_helpful(score, n, seed) -> None:
+    sources = tuple("abcdefg"[:n])
+    subsets = drawn_subsets(sources, 2 * n, 0.5, seed)
+    fit = fit_surrogate(sources, subsets, [score] * len(subsets))
+    assert fit.kept(0.0) == () and fit.coefficients == (0.0,) * n
+
+
 def test_too_few_trials_are_refused_with_how_many_are_needed() -> None:
     with pytest.raises(NumericsError, match="at least 4 different subsets"):
         fit_surrogate(ABC, [(), ("a",)], [0.1, 0.2])
@@ -82,6 +90,7 @@ def test_without_degrees_of_freedom_intervals_are_unknown() -> None:
 
 
 def test_the_best_subset_is_the_smaller_one_on_ties() -> None:
+    assert best_subset_of({("a",): [0.3, 0.2, 0.1], ("b",): [0.1, 0.2, 0.3]}) == ("a",)
     assert best_subset_of({(): [0.5], ("a",): [0.7, 0.5], ("a", "b"): [0.6, 0.6]}) == ("a",)
 
 

@@ -6,6 +6,7 @@ Shared by the methods that search subsets, and read by pages. arXiv 2303.14582, 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -17,6 +18,10 @@ from pydantic import BeforeValidator, Field
 
 from dtvg.errors import NumericsError
 from dtvg.methods.specs.base import MethodConfig, Subset
+
+DECIMALS = 10
+"""Of a coefficient: what is smaller is rounding, which differs between processors and never
+chooses a source."""
 
 
 def list_of_names(value: Any) -> Any:
@@ -199,7 +204,7 @@ def fit_surrogate(
         half = float(student.ppf(0.5 + coverage / 2, freedom)) * spread
     else:
         half = np.full(len(sources), np.nan)
-    found = solution[len(labels) :]
+    found = np.round(solution[len(labels) :], DECIMALS) + 0.0  # no -0
     return SurrogateFit(
         tuple(sources),
         float(solution[: len(labels)].mean()),
@@ -218,4 +223,4 @@ def best_subset_of(scores: Mapping[Subset, Sequence[float]]) -> Subset:
     Args:
         scores: per subset, in the order of `all_subsets`, one score per seed.
     """
-    return max(scores, key=lambda subset: float(np.mean(scores[subset])))
+    return max(scores, key=lambda subset: math.fsum(scores[subset]) / len(scores[subset]))
