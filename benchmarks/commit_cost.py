@@ -45,7 +45,7 @@ def measure(
     """
     rows = work.make_rows(None)
     backbone = work.wrapped(work.make_model(size, device, dtype))
-    apart = Engine().apart(backbone)
+    cutting = Engine().cutting(backbone)
     configs = work.runs("dtvg", runs, 20, 8, 1_000_000)
     with tempfile.TemporaryDirectory() as folder:
         slots = [work.make_slot(c, rows, backbone.width) for c in configs]
@@ -58,7 +58,7 @@ def measure(
         committer, log = Committer(writer, pace), StepLog()
         rows_s, steps, started, busy = 0.0, 0, time.perf_counter(), time.process_time()
         while time.perf_counter() - started < seconds:
-            records = cohort_step(backbone, stacks, 4096 if device == "cpu" else 65_536, apart)
+            records = cohort_step(backbone, stacks, 4096 if device == "cpu" else 65_536, cutting)
             steps += 1
             if device != "cpu" and (len(log.queue) + 1 >= DRAIN_STEPS or committer.due()):
                 torch.cuda.synchronize()  # waiting for the step is no cost of its rows

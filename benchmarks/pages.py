@@ -1,15 +1,18 @@
-"""How long pages take: first paint in a browser, and a rerun on the server.
+"""How long pages take: in a browser, and a rerun on the server.
 
 `python -m benchmarks.pages` starts the app on the recorded example, on 100 runs x 30,000 steps
-x 6 sources and on 1,000 runs, and prints a table for each: `paint_s` from asking for the page
-until its title and everything below stand (Chromium, server up and warm), `rerun_ms` the
-script's time over repeated runs. `--no-browser` leaves the browser out.
+x 6 sources and on 1,000 runs, prints a table for each and keeps it in
+benchmarks/results/pages-<date>.md. In Chromium, with the server up: `cold_s` the first time that
+a page is asked for by its address, until all of it stands, charts too; `again_s` the same once
+more in a new tab; `switch_s` a click on its name in the sidebar, the second time round. On the
+server: the script's time of a first and of repeated runs. `--no-browser` leaves the browser out.
 """
 
 from __future__ import annotations
 
 import argparse
 import contextlib
+import datetime
 import os
 import socket
 import statistics
@@ -23,9 +26,21 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import machine, make_store
+from benchmarks.results import FOLDER, Results
 
 ROOT = Path(__file__).resolve().parent.parent
 STORES = {"example": (0, 0), "big": (100, 30_000), "many": (1000, 200)}
+TITLES = {
+    "example": "Pages on the recorded example.",
+    "big": "Pages on 100 runs of 30,000 steps and 6 sources.",
+    "many": "Pages on 1,000 runs of 200 steps.",
+}
+STANDS = """title => document.querySelector('h1')?.innerText.trim() === title
+  && document.querySelector('[data-testid=stApp]')
+    ?.getAttribute('data-test-script-state') === 'notRunning'
+  && !document.querySelector('[data-testid=stSpinner], [data-testid=stSkeleton]')
+  && [...document.querySelectorAll('.dtvg-chart')].every(c => c.querySelector('.main-svg'))"""
+"""Whether a page of this title stands, charts and all."""
 
 
 def pages() -> list[str]:
@@ -58,11 +73,11 @@ def served(home: Path) -> Iterator[str]:
         process.wait(timeout=20)
 
 
-def paints(home: Path, repeats: int) -> dict[str, list[float]]:
-    """Return seconds to the title, and until the script has ended, per page: first, then again."""
+def paints(home: Path) -> dict[str, dict[str, float]]:
+    """Return seconds until each page stands: by its address, cold and again, and by a click."""
     from playwright.sync_api import sync_playwright
 
-    found: dict[str, list[float]] = {}
+    found: dict[str, dict[str, float]] = {}
     with served(home) as address, sync_playwright() as driver:
         browser = driver.chromium.launch(
             executable_path=os.environ.get("DTVG_CHROMIUM", "/usr/bin/chromium"),
@@ -70,26 +85,39 @@ def paints(home: Path, repeats: int) -> dict[str, list[float]]:
         )
         context = browser.new_context()
         warm = context.new_page()
-        warm.goto(address)
-        warm.wait_for_selector("h1", timeout=60_000)
+        warm.goto(f"{address}/tasks")
+        warm.wait_for_function(STANDS, arg="Tasks", timeout=60_000)
         for name in pages():
-            times = []
-            for _ in range(repeats):
-                sheet = context.new_page()
-                started = time.perf_counter()
-                sheet.goto(f"{address}/{name if name != 'overview' else ''}")
-                sheet.wait_for_selector("h1", timeout=60_000)
-                title = time.perf_counter() - started
-                sheet.wait_for_function(
-                    "document.querySelector('[data-testid=stApp]')"
-                    "?.getAttribute('data-test-script-state') === 'notRunning'",
-                    timeout=60_000,
-                )
-                times += [title, time.perf_counter() - started]
-                sheet.close()
-            found[name] = times
+            found[name] = {
+                "cold_s": _opened(context, address, name),
+                "again_s": _opened(context, address, name),
+            }
+        for _ in range(2):
+            for name in pages():
+                found[name]["switch_s"] = _switched(warm, name)
         browser.close()
     return found
+
+
+def _opened(context: Any, address: str, name: str) -> float:
+    """Ask for a page in a new tab."""
+    sheet = context.new_page()
+    started = time.perf_counter()
+    sheet.goto(f"{address}/{name if name != 'overview' else ''}")
+    sheet.wait_for_function(STANDS, arg=name.capitalize(), timeout=60_000)
+    took = time.perf_counter() - started
+    sheet.close()
+    return took
+
+
+def _switched(sheet: Any, name: str) -> float:
+    """Click on a page's name in the sidebar."""
+    place = sheet.locator('[data-testid="stSidebarNavLink"]')
+    place = place.get_by_text(name.capitalize(), exact=True).first
+    started = time.perf_counter()
+    place.click()
+    sheet.wait_for_function(STANDS, arg=name.capitalize(), timeout=60_000)
+    return time.perf_counter() - started
 
 
 def reruns(home: Path, repeats: int) -> dict[str, dict[str, Any]]:
@@ -132,18 +160,12 @@ def main() -> None:
                 make_store.make(home / "runs", store, runs, steps, 6)
             home.mkdir(parents=True, exist_ok=True)
             print(f"\n{store}: {runs or 'recorded'} runs x {steps or 'recorded'} steps")
-            painted = {} if options.no_browser else paints(home, 2)
+            painted = {} if options.no_browser else paints(home)
+            results = Results(FOLDER, f"pages-{datetime.date.today()}", TITLES)
             rows = []
             for name, row in reruns(home, options.repeats).items():
-                times = painted.get(name)
-                if times:
-                    row = {
-                        "title_s": times[2],
-                        "paint_s": times[3],
-                        "paint_cold_s": times[1],
-                        **row,
-                    }
-                rows.append({"page": name, **row})
+                rows.append({"page": name, **painted.get(name, {}), **row})
+                results.add(store, name, rows[-1], machine.facts())
             print(machine.table(rows), flush=True)
 
 

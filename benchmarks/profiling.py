@@ -70,11 +70,11 @@ def traced(backbone: Backbone, batch: int, length: int, steps: int) -> tuple[Any
     (config,) = work.runs("dtvg", 1, length, batch, steps)
     slot = work.make_slot(config, work.make_rows(shared), backbone.width)
     stacks = build_stacks([slot], backbone.device, torch.float32)
-    apart = Engine().apart(backbone)
+    cutting = Engine().cutting(backbone)
     on_device = backbone.device.type == "cuda"
 
     def step() -> None:
-        cohort_step(backbone, stacks, 65_536 if on_device else 4096, apart)
+        cohort_step(backbone, stacks, 65_536 if on_device else 4096, cutting)
         slot.step += 1
 
     for _ in range(2):

@@ -24,7 +24,7 @@ import torch
 from benchmarks import machine, profiling, work
 from benchmarks.results import FOLDER, Results
 from dtvg.backbones.base import Backbone
-from dtvg.training.engine import has_bfloat16
+from dtvg.training.engine import Engine, has_bfloat16
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 TITLES = {
@@ -94,7 +94,7 @@ def _backbone(asked: Asked, precision: str, compiled: bool) -> tuple[Backbone, f
     backbone = work.wrapped(model)
     started = time.perf_counter()
     if compiled:
-        backbone.compile_layers(asked.backend)
+        backbone.compile_layers(asked.backend, Engine().reach(backbone))
     return backbone, time.perf_counter() - started if compiled else ""
 
 

@@ -196,12 +196,12 @@ def ours_of(
     backbone: Backbone, slots: Sequence[RunSlot], steps: int, budget: int, logged: bool = True
 ) -> dict[str, float]:
     """Train new runs as a cohort for that many steps; return what it took."""
-    apart = Engine().apart(backbone)
+    cutting = Engine().cutting(backbone)
     stacks = build_stacks(slots, backbone.device, torch.float32)
     log = StepLog(stacks=len(stacks))
 
     def step() -> None:
-        records = cohort_step(backbone, stacks, budget, apart)
+        records = cohort_step(backbone, stacks, budget, cutting)
         for slot in slots:
             slot.step += 1
         if logged:

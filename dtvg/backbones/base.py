@@ -25,6 +25,7 @@ from dtvg.backbones import decoding
 from dtvg.backbones.chat import ChatTemplate
 from dtvg.backbones.compiling import WARM_SHAPES, CompiledLayers
 from dtvg.backbones.labels import LabelSet
+from dtvg.backbones.packing import Packed, Packing, alike
 from dtvg.backbones.speech import Speech, needs_space
 from dtvg.errors import ConfigError
 from dtvg.tasks.scoring import normal
@@ -56,6 +57,8 @@ class TokenBatch:
     label_mask: Bool[Tensor, "b u"]
     filled_up: bool = True
     """Whether `ids` may hold padding; known without asking the device."""
+    packed: Packed | None = None
+    """Rows that are computed in place of the padded ones."""
 
 
 @dataclass
@@ -277,20 +280,24 @@ class Backbone(ABC):
         if self.model.training != wanted:
             self.model.train(wanted)
 
-    def compile_layers(self, backend: str = "inductor") -> None:
+    def compile_layers(self, backend: str = "inductor", reach: float | None = None) -> None:
         """Compile the repeated layers for training steps; see `compiling`.
+
+        Args:
+            backend: of `torch.compile`.
+            reach: of `Packing`, where steps are packed.
 
         Raises:
             Exception: whatever the compiler raises; everything runs eagerly then.
         """
-        passes = [partial(self._one_pass, rows, length) for rows, length in WARM_SHAPES]
+        passes = [partial(self._one_pass, rows, length, reach) for rows, length in WARM_SHAPES]
         self.layers = CompiledLayers(self.model, passes, backend)
 
     def compiled(self) -> AbstractContextManager[None]:
         """Return a block in which layers that were compiled are used."""
         return nullcontext() if self.layers is None else self.layers.active()
 
-    def _one_pass(self, rows: int, length: int) -> None:
+    def _one_pass(self, rows: int, length: int, reach: float | None = None) -> None:
         """Go forward and back once over examples of different lengths."""
         drawn = np.random.default_rng(rows)
         examples = [
@@ -300,7 +307,8 @@ class Backbone(ABC):
         ids = torch.zeros((rows, 4), dtype=torch.long, device=self.device)
         with torch.no_grad():
             prompt = self.embed(ids).float()
-        self.loss(prompt.requires_grad_(), self.collate(examples))[0].sum().backward()
+        packing = None if reach is None else Packing(prompt.shape[1], reach)
+        self.loss(prompt.requires_grad_(), self.batch_of(examples, packing))[0].sum().backward()
 
     def encode(
         self,
@@ -377,6 +385,38 @@ class Backbone(ABC):
     @abstractmethod
     def collate(self, examples: Sequence[Encoded]) -> TokenBatch:
         """Pad examples into one batch on the device."""
+
+    def pack(self, examples: Sequence[Encoded], packing: Packing) -> TokenBatch:
+        """Put examples into rows of several, on the device; only where `packs`."""
+        raise NotImplementedError
+
+    def batch_of(self, examples: Sequence[Encoded], packing: Packing | None) -> TokenBatch:
+        """Put examples into one batch: padded, or packed for prompts of a length."""
+        return self.collate(examples) if packing is None else self.pack(examples, packing)
+
+    @cached_property
+    def packs(self) -> bool:
+        """Whether rows of several examples give what each gives alone; found out once."""
+        return False
+
+    @torch.no_grad()
+    def _packs_alike(self) -> bool:
+        """Try packed rows beside padded ones, two examples in the first of them."""
+        lengths = ((9, 2), (5, 3), (4, 1))
+        drawn = np.random.default_rng(11)
+        examples = [
+            Encoded(*(drawn.integers(0, self.vocabulary, n) for n in both)) for both in lengths
+        ]
+        prompt = self.embed(torch.as_tensor(examples[0].source[None, :4], device=self.device))
+        prompts = prompt.expand(len(examples), -1, -1)
+        batch = self.pack(examples, Packing(prompts.shape[1], 1e9))
+        try:
+            found = self.outputs(prompts, batch)[0]
+        except (RuntimeError, ValueError, TypeError, AttributeError, IndexError):
+            return False
+        wanted = self.outputs(prompts, self.collate(examples))[0]
+        there = batch.label_mask[..., None]
+        return alike(found * there, wanted * there)
 
     @abstractmethod
     def outputs(
@@ -518,12 +558,12 @@ def take(values: Float[Tensor, "b t x"], places: Int[Tensor, "b u"]) -> Float[Te
 
 
 @contextmanager
-def reading(model: Any, places: Int[Tensor, "b u"] | None, length: int) -> Iterator[Seen]:
-    """Let the output layer compute `places` only, and keep what it reads.
+def reading(model: Any, pick: Callable[[Tensor], Tensor] | None, length: int) -> Iterator[Seen]:
+    """Let the output layer compute some places only, and keep what it reads.
 
     Args:
         model: a language model.
-        places: positions wanted of each row; None: all.
+        pick: takes the wanted places of the whole sequence's states; None: all are wanted.
         length: positions of the whole sequence, to recognise the layer's call.
     """
     seen = Seen()
@@ -533,7 +573,7 @@ def reading(model: Any, places: Int[Tensor, "b u"] | None, length: int) -> Itera
         hidden = inputs[0]
         if hidden.dim() != 3 or hidden.shape[1] != length:
             return None
-        seen.hidden = hidden if places is None else take(hidden, places)
+        seen.hidden = hidden if pick is None else pick(hidden)
         return (seen.hidden, *inputs[1:])
 
     handle = None if layer is None else layer.register_forward_pre_hook(before)

@@ -7,9 +7,10 @@ generation pads at the left, before the prompt. The loss counts answer tokens on
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
-from functools import cached_property
+from dataclasses import replace
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from dtvg.backbones.base import Backbone, Encoded, Prefix, TokenBatch, padded, place, reading, take
+from dtvg.backbones.packing import Packed, Packing, Rows, answer_places, laid_out, layout
 from dtvg.backbones.speech import ANSWER_MARK
 
 log = logging.getLogger(__name__)
@@ -58,12 +60,34 @@ class DecoderOnly(Backbone):
         filled_up = len({len(row) for row in whole}) > 1
         return TokenBatch(parts[0], parts[1], parts[2], parts[3], filled_up)
 
+    def pack(self, examples: Sequence[Encoded], packing: Packing) -> TokenBatch:
+        """Put examples into rows of several, on the device."""
+        batch = self.collate(examples)
+        answers = [len(e.target) for e in examples]
+        widths = [packing.front + e.tokens - 1 for e in examples]
+        rows = layout(widths, packing.reach)
+        read, starts = laid_out(rows, widths, packing.front + batch.ids.shape[1])
+        first = starts + np.array(widths) - np.array(answers)
+        parts = [torch.from_numpy(part) for part in (*read, answer_places(first, answers))]
+        *laid, places = (place(part, self.device) for part in parts)
+        return replace(batch, packed=Packed(Rows(*laid), places))
+
+    @cached_property
+    def packs(self) -> bool:
+        """Whether rows of several examples give what each gives alone; found out once."""
+        return self._causal_alone and "position_ids" in self.accepts and self._packs_alike()
+
     def outputs(
         self, prompt: Float[Tensor, "b r d"], batch: TokenBatch
     ) -> tuple[Float[Tensor, "b u v"], Float[Tensor, "b u h"]]:
         """Return logits and last hidden state at the target positions (teacher forcing)."""
-        length = prompt.shape[1]
+        length, packed = prompt.shape[1], batch.packed
         embeds = torch.cat([prompt.to(self.dtype), self.embed(batch.ids)], dim=1)
+        if packed is not None:
+            rows = packed.read
+            self.check_length(embeds.shape[1])
+            inputs = {"inputs_embeds": rows.gather(embeds)}
+            return self._run(packed.at_answers, rows.looks_back(), rows.position, **inputs)[:2]
         # the token at position p predicts the one at p + 1: a row's answer is predicted from
         # the last input token on
         first = length + batch.mask.sum(-1) - batch.label_mask.sum(-1)
@@ -72,7 +96,9 @@ class DecoderOnly(Backbone):
         # no mask: padding stands at the right, where no causal model looks from a real token
         positions = torch.arange(embeds.shape[1], device=embeds.device).expand(len(embeds), -1)
         with self._asking_nothing() if self._causal_alone else nullcontext():
-            logits, hidden, _ = self._run(places, None, positions, inputs_embeds=embeds)
+            logits, hidden, _ = self._run(
+                partial(take, places=places), None, positions, inputs_embeds=embeds
+            )
         return logits, hidden
 
     @cached_property
@@ -115,25 +141,26 @@ class DecoderOnly(Backbone):
 
     def _run(
         self,
-        places: Int[Tensor, "b u"] | None,
+        pick: Callable[[Tensor], Tensor] | None,
         mask: Tensor | None,
         positions: Tensor,
         **inputs: Any,
     ) -> tuple[Tensor, Tensor, Any]:
-        """Call the whole model; return logits and hidden state at places, and what it keeps."""
+        """Call the whole model; return logits and hidden state where asked, and what it keeps."""
         length = positions.shape[1]
-        self.check_length(length if mask is None else mask.shape[1])
+        if mask is None or mask.dim() == 2:  # of packed rows, each example's length counts
+            self.check_length(length if mask is None else mask.shape[1])
         options: dict[str, Any] = {
             "attention_mask": mask,
             "position_ids": positions,
             "use_cache": False,
             **inputs,
         }
-        with reading(self.model, places, length) as seen:
+        with reading(self.model, pick, length) as seen:
             result = self.model(**{k: v for k, v in options.items() if k in self.accepts})
         logits = result.logits
-        if places is not None and seen.hidden is None:
-            logits = take(logits, places)
+        if pick is not None and seen.hidden is None:
+            logits = pick(logits)
         hidden = logits if seen.hidden is None else seen.hidden
         return logits, hidden, getattr(result, self.cache_name, None) if self.cache_name else None
 
@@ -193,7 +220,8 @@ class DecoderOnly(Backbone):
         mask = (column >= starts[:, None]).long()
         positions = (mask.cumsum(-1) - 1).clamp(min=0)
         last = torch.full((len(ids), 1), embeds.shape[1] - 1, device=self.device)
-        logits, _, kept = self._run(last, mask, positions, inputs_embeds=embeds, use_cache=True)
+        at_last = partial(take, places=last)
+        logits, _, kept = self._run(at_last, mask, positions, inputs_embeds=embeds, use_cache=True)
         return Prefix(logits[:, 0], kept, mask, positions[:, -1] + 1)
 
     def advance(self, prefix: Prefix, tokens: Int[Tensor, "b k"]) -> Float[Tensor, "b k v"]:

@@ -6,6 +6,7 @@ As PEFT does with `num_transformer_submodules: 1`.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import cached_property
 from typing import Any
 
@@ -15,6 +16,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from dtvg.backbones.base import Backbone, Encoded, Prefix, TokenBatch, padded, place, reading
+from dtvg.backbones.packing import Packed, Packing, Rows, answer_places, laid_out, layout
 from dtvg.errors import ConfigError
 
 
@@ -66,12 +68,52 @@ class EncoderDecoder(Backbone):
         filled_up = len({len(e.source) for e in examples}) > 1
         return TokenBatch(parts[0], parts[1], parts[2], parts[3], filled_up)
 
+    def pack(self, examples: Sequence[Encoded], packing: Packing) -> TokenBatch:
+        """Put examples into rows of several, on the device; answers into the same rows."""
+        batch, skip = self.collate(examples), len(self.start) - 1
+        widths = [packing.front + len(e.source) for e in examples]
+        answers = [len(e.target) for e in examples]
+        rows = layout(widths, packing.reach)
+        read, _ = laid_out(rows, widths, packing.front + batch.ids.shape[1])
+        written, starts = laid_out(rows, [n + skip for n in answers], batch.labels.shape[1] + skip)
+        parts = (*read, *written, answer_places(starts + skip, answers))
+        laid = [place(torch.from_numpy(part), self.device) for part in parts]
+        return replace(batch, packed=Packed(Rows(*laid[:3]), laid[6], Rows(*laid[3:6])))
+
+    @cached_property
+    def packs(self) -> bool:
+        """Whether rows of several examples give what each gives alone; found out once."""
+        return self._takes_wide_masks and self._packs_alike()
+
+    def _packed_outputs(
+        self, embeds: Tensor, shifted: Tensor, packed: Packed
+    ) -> tuple[Tensor, Tensor]:
+        """Return logits and hidden state at the answers, computed in rows of several examples."""
+        read, written = packed.read, packed.written
+        if written is None:
+            raise ValueError("these rows are not an encoder-decoder's")
+        encoder = self.model.get_encoder()
+        encoded = encoder(inputs_embeds=read.gather(embeds), attention_mask=read.sees(read))
+        with reading(self.model, packed.at_answers, written.read.shape[1]) as seen:
+            logits = self.model(
+                encoder_outputs=encoded,
+                attention_mask=written.sees(read),
+                decoder_input_ids=shifted.flatten()[written.read],
+                decoder_attention_mask=written.looks_back(),
+                use_cache=False,
+            ).logits
+        if seen.hidden is None:
+            logits = packed.at_answers(logits)
+        return logits, logits if seen.hidden is None else seen.hidden
+
     def outputs(
         self, prompt: Float[Tensor, "b r d"], batch: TokenBatch
     ) -> tuple[Float[Tensor, "b u v"], Float[Tensor, "b u h"]]:
         """Return logits and last hidden state at the target positions (teacher forcing)."""
         embeds, mask = self._prepend(prompt, batch.ids, batch.mask)
         shifted = torch.cat([self._first.expand(len(embeds), -1), batch.labels[:, :-1]], dim=1)
+        if batch.packed is not None:
+            return self._packed_outputs(embeds, shifted, batch.packed)
         with reading(self.model, None, shifted.shape[1]) as seen:
             logits = self.model(
                 inputs_embeds=embeds,

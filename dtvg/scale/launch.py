@@ -109,16 +109,19 @@ class CohortJob:
     def _show_as_waiting(self) -> None:
         """Say on the runs, which have stopped, that Slurm starts them again; as far as possible."""
         with contextlib.suppress(Exception):
-            from dtvg.scale.driver import planned
+            from dtvg.plan.stored import stored_plan
             from dtvg.scale.ground import FolderGround
             from dtvg.store.bank import PromptBank
             from dtvg.store.layout import load_experiment
 
             _, path, cohort, *_ = self.arguments
             experiment, config = load_experiment(Path(path))
-            ground = FolderGround(experiment, planned(experiment, config), PromptBank())
-            if not experiment.cohort(cohort).control_dir.joinpath("stop").exists():
-                ground.in_queue(cohort, "waits in Slurm's queue to go on from its newest commit")
+            made = stored_plan(experiment, config)
+            asked = experiment.cohort(cohort).control_dir.joinpath("stop").exists()
+            if made is not None and not asked:
+                FolderGround(experiment, made, PromptBank()).in_queue(
+                    cohort, "waits in Slurm's queue to go on from its newest commit"
+                )
 
 
 def _wait(pid: int) -> int:

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from dtvg.backbones.base import Backbone, Encoded
+from dtvg.backbones.packing import Packing
 from dtvg.backbones.speech import ANSWER_MARK
 from dtvg.tasks.scoring import normal
 
@@ -192,6 +193,28 @@ def padding_invariance(subject: Subject) -> Result:
             alone, _ = backbone.loss(subject.prompt[row : row + 1], backbone.collate([example]))
             worst = max(worst, _difference(together[row] / tokens[row], alone[0] / tokens[row]))
     return _judge(subject, worst, "loss of padded rows against single rows")
+
+
+@check
+def rows_of_several_examples(subject: Subject) -> Result:
+    """Examples that stand in one row have the losses and prompt gradients that padded ones have."""
+    backbone = subject.backbone
+    if not backbone.packs:
+        return Result("", True, 0.0, None, "relative", "this model reads each example on its own")
+    found = []
+    for packing in (None, Packing(LENGTH, 1e9), Packing(LENGTH, 1.0)):
+        prompt = subject.prompt.clone().requires_grad_()
+        nll, tokens = backbone.loss(prompt, backbone.batch_of(subject.examples, packing))
+        each = nll / tokens
+        (gradient,) = torch.autograd.grad(each.sum(), prompt)
+        found.append((each.detach(), gradient))
+    padded, *packed = found
+    worst = max(
+        _difference(rows, whole)
+        for each in packed
+        for rows, whole in zip(each, padded, strict=True)
+    )
+    return _judge(subject, worst, "loss and gradient of packed rows against padded ones")
 
 
 @check

@@ -16,6 +16,7 @@ from typing import overload
 import numpy as np
 
 from dtvg.backbones.base import Backbone, Encoded
+from dtvg.backbones.packing import Packing, pieces
 from dtvg.config import DataConfig
 from dtvg.errors import ConfigError
 from dtvg.tasks.reading import load_task
@@ -139,6 +140,32 @@ def batch_rows(
         order = _epoch(fingerprint, data_seed, run_seed, rows, int(epoch))
         chosen[inside] = order[places[inside] % rows]
     return chosen
+
+
+@dataclass(frozen=True)
+class Cutting:
+    """How the examples of a step become micro-batches; see `training.engine`."""
+
+    apart: int | None = None
+    """What one more micro-batch costs, in padded tokens; see `cut`."""
+    reach: float | None = None
+    """Of `Packing`; None: examples are padded."""
+
+    def pieces(self, lengths: Sequence[int], prompt_length: int, budget: int) -> list[np.ndarray]:
+        """Return which examples share a micro-batch.
+
+        Args:
+            lengths: tokens of each example without prompt.
+            prompt_length: r, added to each.
+            budget: tokens a micro-batch may hold, padding included; one example always fits.
+        """
+        if self.reach is None:
+            return cut(lengths, prompt_length, budget, self.apart)
+        return pieces([length + prompt_length for length in lengths], budget)
+
+    def packing(self, prompt_length: int) -> Packing | None:
+        """Return how a micro-batch's examples are put into rows; None: each has its own."""
+        return None if self.reach is None else Packing(prompt_length, self.reach)
 
 
 MANY, NEARLY = 64, 8

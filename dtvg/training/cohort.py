@@ -100,8 +100,8 @@ class Cohort:
         if not self.stacks:
             return None
         try:
-            apart = self.engine.apart(self.backbone)
-            return cohort_step(self.backbone, self.stacks, self.budget, apart)
+            cutting = self.engine.cutting(self.backbone)
+            return cohort_step(self.backbone, self.stacks, self.budget, cutting)
         except RuntimeError as error:  # torch.OutOfMemoryError is one
             if not is_out_of_memory(error):
                 raise

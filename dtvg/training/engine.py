@@ -24,6 +24,7 @@ from dtvg.plan.graph import Plan
 from dtvg.store.files import replace_json
 from dtvg.store.formats import EngineFile, ProvenanceFile, read_model, read_whole
 from dtvg.store.layout import ExperimentDir
+from dtvg.training.batches import Cutting
 from dtvg.versions import ENGINE, FIRST
 
 log = logging.getLogger(__name__)
@@ -35,9 +36,13 @@ PROBE = (512, 768, 3072)
 PAYS = {"cpu": 1.0e14, "cuda": 3.0e16}
 """Weights of the layers × tokens to train from which on compiling pays: most of an hour of two
 cores, or ten minutes of a large GPU, of which compiling saves a tenth or more."""
-ALIKE, SHARED_READING, BY_LAYER = 2, 2, 3
+ALIKE, SHARED_READING, BY_LAYER, PACKED = 2, 2, 3, 4
 """Versions of the engine since which examples of similar length are put together, a validation
-row is read once, and a micro-batch's cost is reckoned from the weights of a layer."""
+row is read once, a micro-batch's cost is reckoned from the weights of a layer, and several examples
+stand in a row."""
+ATTENTION = 3.5
+"""What a row of attention costs beside a product with as many weights as d, per token that is seen
+and d: two products forward, five backward, against one each way."""
 LAUNCHES = {"cpu": (16, 1.2e8), "cuda": (256, 5e9)}
 """What a micro-batch costs beside its tokens, in padded tokens: reading the weights, and the many
 small operations of a layer, as much as so many tokens × weights of a layer. The processor's are
@@ -81,6 +86,22 @@ class Engine:
             return int(least + launches / weights)
         least, launches = LAUNCHES.get(backbone.device.type, LAUNCHES["cpu"])
         return int(least + launches * len(layers) / weights)
+
+    def reach(self, backbone: Backbone) -> float | None:
+        """Return the length of a row at which attention costs as much as everything else.
+
+        None where each example has a row of its own: on a GPU, and for models that tell examples
+        of one row apart by nothing. A function of the backbone alone, as `apart`.
+        """
+        if self.version < PACKED or backbone.device.type != "cpu" or not backbone.packs:
+            return None
+        layers = repeated_layers(backbone.model) or [backbone.model]
+        weights = max(1, sum(p.numel() for layer in layers for p in layer.parameters()))
+        return weights / (len(layers) * ATTENTION * backbone.width)
+
+    def cutting(self, backbone: Backbone) -> Cutting:
+        """Return how the examples of a step become micro-batches."""
+        return Cutting(self.apart(backbone), self.reach(backbone))
 
     def sentence(self) -> str:
         """Say how it is computed."""
@@ -215,7 +236,7 @@ def with_layers(
     keep_in(paths.compiled())
     started = time.perf_counter()
     try:
-        backbone.compile_layers()
+        backbone.compile_layers(reach=engine.reach(backbone))
     except Exception as error:  # noqa: BLE001 - of the compiler, which is not needed
         log.warning("layers could not be compiled (%s)", error, exc_info=True)
         why = f"Its layers could not be compiled ({type(error).__name__})."

@@ -17,13 +17,14 @@ from torch import Tensor
 
 from dtvg.backbones.base import Backbone, Encoded
 from dtvg.methods.base import ADAM_SINCE, InstanceWise, PromptStep, StepBatch
-from dtvg.training.batches import batch_rows, cut
+from dtvg.training.batches import Cutting, batch_rows
 from dtvg.training.devices import send
 from dtvg.training.distil import Lessons, lessons_of, taught_loss
 from dtvg.training.instance import averaged, compose
 from dtvg.training.optim import adamw_update, clip_factor, rate_factor
 from dtvg.training.state import RunSlot, Stack
 
+PADDED = Cutting()
 Part = tuple[np.ndarray, list[Encoded]]
 """Training rows of a run's step, and the examples."""
 
@@ -103,7 +104,7 @@ def coming(slots: Sequence[RunSlot]) -> StepBatch:
 
 
 def cohort_step(
-    backbone: Backbone, stacks: Sequence[Stack], budget: int, apart: int | None = None
+    backbone: Backbone, stacks: Sequence[Stack], budget: int, cutting: Cutting = PADDED
 ) -> list[StackStep]:
     """Take one optimiser step of every run.
 
@@ -111,7 +112,7 @@ def cohort_step(
         backbone: frozen; only prompts and scales get gradients.
         stacks: all runs of the cohort; parameters and moments are updated in place.
         budget: padded tokens per micro-batch.
-        apart: what one more micro-batch costs, in padded tokens; see `batches.cut`.
+        cutting: how examples become micro-batches.
 
     Returns:
         One record per stack; the slots' step counters are left to the caller.
@@ -139,7 +140,8 @@ def cohort_step(
     sizes = [sum(len(lot.examples) for run in mine for lot in run) for mine in lots]
     places, lessons = _places(stacks, composed, lots), lessons_of(composed, sizes)
     with backbone.compiled():
-        loss = accumulate(backbone, leaf, examples, owner, targets, budget, places, lessons, apart)
+        given = (owner, targets, budget, places, lessons, cutting)
+        loss = accumulate(backbone, leaf, examples, *given)
     if not all(lot.own for lot in flat):
         loss = loss[send(np.flatnonzero([lot.own for lot in flat]), loss.device)]
     gradient = leaf.grad if leaf.grad is not None else torch.zeros_like(leaf)
@@ -188,7 +190,7 @@ def accumulate(
     budget: int,
     prompt_of: np.ndarray | None = None,
     lessons: Lessons | None = None,
-    apart: int | None = None,
+    cutting: Cutting = PADDED,
 ) -> Tensor:
     """Run all examples through the backbone in pieces; gradients gather in `leaf.grad`.
 
@@ -201,7 +203,7 @@ def accumulate(
         budget: padded tokens per micro-batch.
         prompt_of: `[b]` row of `leaf` for each example; None: that of its run.
         lessons: teachers that some examples follow.
-        apart: what one more micro-batch costs, in padded tokens.
+        cutting: how examples become micro-batches.
 
     Returns:
         `[R]` loss of each run, Σ nll / Σ tokens, whatever the cut.
@@ -211,9 +213,10 @@ def accumulate(
     owners = send(owner, leaf.device)
     prompts = owners if prompt_of is None else send(prompt_of, leaf.device)
     backbone.training(True)
-    for piece in cut([e.tokens for e in examples], leaf.shape[1], budget, apart):
+    length = leaf.shape[1]
+    for piece in cutting.pieces([e.tokens for e in examples], length, budget):
         places = send(np.asarray(piece), leaf.device)
-        batch = backbone.collate([examples[i] for i in piece])
+        batch = backbone.batch_of([examples[i] for i in piece], cutting.packing(length))
         mine = leaf[prompts[places]]
         nll = taught_loss(backbone, mine, batch, lessons, piece)
         weighted = nll.to(leaf.dtype) * share[places]

@@ -13,10 +13,10 @@ from dtvg.backbones.decoder_only import DecoderOnly
 from dtvg.backbones.encoder_decoder import EncoderDecoder
 from dtvg.config import ExperimentConfig, RunConfig, build_config
 from dtvg.methods.base import InstanceWise
-from dtvg.training.batches import TokenisedTask
+from dtvg.training.batches import Cutting, TokenisedTask
 from dtvg.training.instance import composer_of
 from dtvg.training.state import RunData, RunSlot, Stack, build_stacks
-from dtvg.training.step import cohort_step
+from dtvg.training.step import PADDED, cohort_step
 
 WIDTH, LENGTH, SOURCES = 16, 4, ("alpha", "beta", "gamma", "delta")
 
@@ -126,7 +126,7 @@ def train(
     steps: int,
     budget: int = 400,
     saved: dict[str, np.ndarray] | None = None,
-    apart: int | None = None,
+    cutting: Cutting = PADDED,
 ) -> tuple[list[Stack], dict[str, list[Any]]]:
     """Step a cohort, from a commit if one is given; return its stacks and, by run, what each
     step decided."""
@@ -135,7 +135,7 @@ def train(
         stack.load(saved or {})
     seen: dict[str, list[Any]] = {s.name: [] for s in slots}
     for _ in range(steps):
-        for record in cohort_step(backbone, stacks, budget, apart):
+        for record in cohort_step(backbone, stacks, budget, cutting):
             for i, run in enumerate(record.slots):
                 weights = record.prompt_step.weights
                 group = None if weights is None else tuple((weights[i] > 0).tolist())

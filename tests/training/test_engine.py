@@ -23,7 +23,7 @@ from dtvg.store.reader import open_experiment, open_run, read_provenance, read_t
 from dtvg.store.verify import verify_run
 from dtvg.testing.tiny_run import make_backbone, tiny_config
 from dtvg.training import engine
-from dtvg.training.batches import cut
+from dtvg.training.batches import Cutting, cut
 from dtvg.training.engine import Engine, recorded
 from dtvg.training.procedures import run_experiment
 from dtvg.training.state import build_stacks
@@ -58,10 +58,11 @@ def test_a_step_asks_the_device_for_no_value(family: Any) -> None:
     backbone = family(torch.float32)
     configs = factory.experiment(methods=["none", "dtvg", "spot"]).runs()
     stacks = build_stacks([factory.slot(c) for c in configs], backbone.device, torch.float32)
-    cohort_step(backbone, stacks, 4096, 30)  # what is found out once
-    with Asking() as asking:
-        cohort_step(backbone, stacks, 4096, 30)
-    assert asking.seen == []
+    for cutting in (Cutting(30), Cutting(reach=90.0)):
+        cohort_step(backbone, stacks, 4096, cutting)  # what is found out once
+        with Asking() as asking:
+            cohort_step(backbone, stacks, 4096, cutting)
+        assert asking.seen == []
 
 
 def test_examples_of_similar_length_share_a_piece_where_it_saves_more_than_it_costs() -> None:
@@ -81,10 +82,15 @@ def test_examples_of_similar_length_share_a_piece_where_it_saves_more_than_it_co
     assert cut([], 4, 400, 20) == []
 
 
+@pytest.mark.parametrize("cutting", [Cutting(15), Cutting(reach=90.0), Cutting(reach=1.0)])
 @pytest.mark.parametrize("family", FAMILIES)
-def test_a_run_in_a_cohort_is_the_one_it_is_alone_however_pieces_are_cut(family: Any) -> None:
+def test_a_run_in_a_cohort_is_the_one_it_is_alone_however_pieces_are_cut(
+    family: Any, cutting: Cutting
+) -> None:
     backbone, configs = family(), factory.experiment(methods=["none", "dtvg"], seeds=[0, 1]).runs()
-    together, _ = factory.train(backbone, [factory.slot(c) for c in configs], 8, apart=15)
+    assert backbone.packs
+    slots = [factory.slot(c) for c in configs]
+    together, _ = factory.train(backbone, slots, 8, cutting=cutting)
     mixed = factory.prompts(together)
     alone, _ = factory.train(backbone, [factory.slot(configs[-1])], 8)
     name = configs[-1].name
@@ -106,16 +112,18 @@ def test_the_loss_read_from_a_prefix_is_that_of_teacher_forcing(family: Any) -> 
         assert torch.equal(decoding.greedy(backbone, prompts, sources, 6, prefix=prefix), fresh)
 
 
-def test_compiled_layers_compute_what_they_compute_eagerly() -> None:
+@pytest.mark.parametrize("reach", [None, 90.0])
+def test_compiled_layers_compute_what_they_compute_eagerly(reach: float | None) -> None:
     configs = factory.experiment(methods=["none", "dtvg"]).runs()
     eager, compiled = (factory.tiny_decoder(torch.float32) for _ in range(2))
-    compiled.compile_layers("eager")
+    compiled.compile_layers("eager", reach)
     assert compiled.layers is not None and len(compiled.layers.layers) == 3
     used: list[int] = []
     first = compiled.layers._forwards[0]
     compiled.layers._forwards[0] = lambda *a, **k: used.append(1) or first(*a, **k)
     wanted, _ = factory.train(eager, [factory.slot(c) for c in configs], 3)
-    found, _ = factory.train(compiled, [factory.slot(c) for c in configs], 3)
+    slots = [factory.slot(c) for c in configs]
+    found, _ = factory.train(compiled, slots, 3, cutting=Cutting(reach=reach))
     for name, prompt in factory.prompts(wanted).items():
         assert torch.allclose(factory.prompts(found)[name], prompt, atol=1e-5), name
     assert len(used) == 3 and not any("forward" in vars(x) for x in compiled.layers.layers)
