@@ -140,8 +140,12 @@ def cohort_step(
     sizes = [sum(len(lot.examples) for run in mine for lot in run) for mine in lots]
     places, lessons = _places(stacks, composed, lots), lessons_of(composed, sizes)
     with backbone.compiled():
-        given = (owner, targets, budget, places, lessons, cutting)
-        loss = accumulate(backbone, leaf, examples, *given)
+        given = (backbone, leaf, examples, owner, targets, budget, places, lessons)
+        loss = accumulate(*given, cutting)
+        if cutting.reach is not None and not _all_numbers(loss, leaf.grad):
+            # what is no number in one example is none in the others of its row: each in its own
+            leaf.grad = None
+            loss = accumulate(*given, Cutting(cutting.apart))
     if not all(lot.own for lot in flat):
         loss = loss[send(np.flatnonzero([lot.own for lot in flat]), loss.device)]
     gradient = leaf.grad if leaf.grad is not None else torch.zeros_like(leaf)
@@ -155,6 +159,10 @@ def cohort_step(
     for record in records:
         record.step_ms = elapsed
     return records
+
+
+def _all_numbers(*tensors: Tensor | None) -> bool:
+    return all(t is None or bool(torch.isfinite(t).all()) for t in tensors)
 
 
 def branches_of(step: PromptStep) -> int:

@@ -58,11 +58,10 @@ def test_a_step_asks_the_device_for_no_value(family: Any) -> None:
     backbone = family(torch.float32)
     configs = factory.experiment(methods=["none", "dtvg", "spot"]).runs()
     stacks = build_stacks([factory.slot(c) for c in configs], backbone.device, torch.float32)
-    for cutting in (Cutting(30), Cutting(reach=90.0)):
-        cohort_step(backbone, stacks, 4096, cutting)  # what is found out once
-        with Asking() as asking:
-            cohort_step(backbone, stacks, 4096, cutting)
-        assert asking.seen == []
+    cohort_step(backbone, stacks, 4096, Cutting(30))  # what is found out once
+    with Asking() as asking:
+        cohort_step(backbone, stacks, 4096, Cutting(30))
+    assert asking.seen == []
 
 
 def test_examples_of_similar_length_share_a_piece_where_it_saves_more_than_it_costs() -> None:
@@ -95,6 +94,21 @@ def test_a_run_in_a_cohort_is_the_one_it_is_alone_however_pieces_are_cut(
     alone, _ = factory.train(backbone, [factory.slot(configs[-1])], 8)
     name = configs[-1].name
     assert float((factory.prompts(alone)[name] - mixed[name]).abs().max()) < 1e-9
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_run_without_numbers_leaves_those_alone_that_share_rows_with_it(family: Any) -> None:
+    backbone, configs = family(), factory.experiment(methods=["none"], seeds=[0, 1]).runs()
+    slots = [factory.slot(c) for c in configs]
+    for name in ("init", "target_prompt"):
+        slots[0].inputs[name] = np.full_like(slots[0].inputs[name], np.inf)
+    together, seen = factory.train(backbone, slots, 4, cutting=Cutting(reach=1e9))
+    alone, _ = factory.train(backbone, [factory.slot(configs[1])], 4)
+    name = configs[1].name
+    assert all(np.isnan(loss) for _, loss in seen[configs[0].name])
+    assert (
+        float((factory.prompts(alone)[name] - factory.prompts(together)[name]).abs().max()) < 1e-9
+    )
 
 
 @pytest.mark.parametrize("family", FAMILIES)
