@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import streamlit as st
 
-from dtvg.ui import keys, look, notify, page, people
+from dtvg.ui import ahead, keys, look, notify, page, people
 
 PAGES: dict[str, list[tuple[str, str, str]]] = {
     "Experiments": [
@@ -54,6 +54,7 @@ def main() -> None:
     people.badge()
     notify.draw()
     keys.listen()
+    ahead.load()
     chosen.run()
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -286,3 +288,10 @@ def test_foreign_and_half_written_folders_are_shown_as_such(
     (runs / "broken").mkdir()
     (runs / "broken" / "experiment.yaml").write_text("targets: [")
     _draw(page)
+
+
+def test_what_is_loaded_ahead_is_there_and_brings_no_torch() -> None:
+    code = "import sys\nfrom dtvg.ui import ahead\nahead.WAIT_SECONDS = 0\nahead.load().join()\n"
+    code += "print([m for m in ahead.MODULES if m not in sys.modules], 'torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[] False", done.stdout
