@@ -1,7 +1,8 @@
 """Evaluation's speed: every way of answering, beside the library's own `generate`.
 
 `python benchmarks/evaluation.py --backbone DIR --data DIR --tasks sst2 rte --rows 200` prints a
-table, measured side by side in one process (CPU seconds, the best of three).
+table, measured side by side in one process (CPU seconds, the best of `--times`). A large backbone
+takes minutes: give it few rows.
 """
 
 from __future__ import annotations
@@ -48,7 +49,7 @@ def library(
             )
 
 
-def best(do: Callable[[], object], times: int = 3) -> float:
+def best(do: Callable[[], object], times: int) -> float:
     """Return CPU seconds of the fastest of some calls, after one to warm up."""
     do()
     found = []
@@ -67,8 +68,10 @@ def main() -> None:
     parser.add_argument("--tasks", nargs="+", default=["sst2"])
     parser.add_argument("--rows", type=int, default=200)
     parser.add_argument("--length", type=int, default=100, help="prompt length")
+    parser.add_argument("--times", type=int, default=3, help="calls, the fastest counts")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
+    times = arguments.times
     backbone = load_backbone(BackboneConfig(name=arguments.backbone))
     prompt = backbone.init_prompt(arguments.length, 0)
     table = Table("task", "way", "examples/s", "times the library's")
@@ -76,8 +79,8 @@ def main() -> None:
         task = tokenise(name, backbone, DataConfig(folder=arguments.data))
         split = max(("validation", "test"), key=lambda s: len(task.texts[s]))
         rows = np.arange(min(arguments.rows, len(task.texts[split])))
-        plain = best(lambda t=task, s=split, r=rows: library(backbone, prompt, t, s, r))
-        table.add_row(name, "library's generate", f"{len(rows) / plain:.0f}", "1.00")
+        plain = best(lambda t=task, s=split, r=rows: library(backbone, prompt, t, s, r), times)
+        table.add_row(name, "library's generate", f"{len(rows) / plain:.3g}", "1.00")
         for mode, bound in WAYS:
             question = Question(prompt, task, split, rows, mode, bound)
             label = f"{mode}, constrained" if bound else mode
@@ -88,9 +91,9 @@ def main() -> None:
             others = [replace(question, prompt=prompt + 0.01 * k) for k in range(4)]
             asked[f"{label}, cohort of 4"] = (others, True)
             for said, (questions, sharing) in asked.items():
-                seconds = best(lambda q=questions, s=sharing: answer(backbone, q, BUDGET, s))
+                seconds = best(lambda q=questions, s=sharing: answer(backbone, q, BUDGET, s), times)
                 rate = len(questions) * len(rows) / seconds
-                table.add_row(name, said, f"{rate:.0f}", f"{rate * plain / len(rows):.2f}")
+                table.add_row(name, said, f"{rate:.3g}", f"{rate * plain / len(rows):.2f}")
     Console().print(table)
 
 
