@@ -98,6 +98,7 @@ def _links(experiment: Experiment, run: Run | None) -> None:
         f"dtvg runs export {where} --table sources --out sources.parquet\n"
         f"dtvg runs report {where} --out report.html",
         language=None,
+        wrap_lines=True,
     )
     st.caption(
         "The address of every page contains what is chosen on it. Copy it from the browser to "

@@ -27,6 +27,7 @@ _ALWAYS = """
 .stMainBlockContainer h1 { padding: 0.25rem 0; }
 [data-testid="stCaptionContainer"], [data-testid="stCaptionContainer"] code { opacity: 1; }
 [data-testid="stCaptionContainer"] { color: %(muted)s; }
+button kbd { color: %(muted)s !important; opacity: 1 !important; }
 [data-testid="stSidebar"] [data-stale="true"] { opacity: 1; }
 [data-tag], [data-tag] *, [data-testid^="stBaseButton-primary"]:not(:disabled),
 [data-testid^="stBaseButton-primary"]:not(:disabled) * { color: %(on_primary)s; }

@@ -1,5 +1,6 @@
 // Keys that work on every page: "/" goes to the filter or to the first choice that is searched by
-// typing, "v" to the comparison of what is ticked, else to the compare page. Nothing is fetched.
+// typing, "v" to the comparison of what is ticked, else to the compare page; and Tab reaches what
+// scrolls. Nothing is fetched.
 
 const TYPING = "input, textarea, select, [contenteditable=true], [role=listbox], [role=dialog]"
 
@@ -41,8 +42,29 @@ function pressed(event) {
   if (does && does()) event.preventDefault()
 }
 
+// What scrolls can be reached by Tab, so that it scrolls without a mouse: text of logs and files.
+function reach() {
+  for (const text of document.querySelectorAll("[data-testid=stCode] pre")) {
+    const places = [text, text.parentElement]
+    for (const place of places) {
+      const scrolls = place.scrollHeight > place.clientHeight || place.scrollWidth > place.clientWidth
+      if (scrolls && place.tabIndex < 0) place.tabIndex = 0
+    }
+  }
+}
+
+let waiting = 0
+function later() {
+  clearTimeout(waiting)
+  waiting = setTimeout(reach, 200)
+}
+
 export default function () {
   if (window.dtvgKeys) return
   window.dtvgKeys = true
   document.addEventListener("keydown", pressed)
+  document.addEventListener("toggle", later, true)
+  new MutationObserver(later).observe(document.body, { childList: true, subtree: true })
+  window.addEventListener("resize", later)
+  later()
 }
