@@ -142,6 +142,14 @@ def batch_rows(
     return chosen
 
 
+FEW = 48
+"""Up to so many examples of a step stand several in a row. Of more, many have the same length, so
+that cutting them by length leaves little padding, and short rows have the cheaper attention."""
+PIECE = 2048
+"""Tokens of a packed micro-batch at most: what a layer computes of more does not stay in a
+processor's cache. Both measured (docs/log.md, 2026-11-27)."""
+
+
 @dataclass(frozen=True)
 class Cutting:
     """How the examples of a step become micro-batches; see `training.engine`."""
@@ -161,7 +169,11 @@ class Cutting:
         """
         if self.reach is None:
             return cut(lengths, prompt_length, budget, self.apart)
-        return pieces([length + prompt_length for length in lengths], budget)
+        return pieces([length + prompt_length for length in lengths], min(budget, PIECE))
+
+    def of(self, examples: int) -> Cutting:
+        """Return how a step of so many examples is cut."""
+        return self if examples <= FEW else Cutting(self.apart)
 
     def packing(self, prompt_length: int) -> Packing | None:
         """Return how a micro-batch's examples are put into rows; None: each has its own."""

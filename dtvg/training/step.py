@@ -221,7 +221,7 @@ def accumulate(
     owners = send(owner, leaf.device)
     prompts = owners if prompt_of is None else send(prompt_of, leaf.device)
     backbone.training(True)
-    length = leaf.shape[1]
+    length, cutting = leaf.shape[1], cutting.of(len(examples))
     for piece in cutting.pieces([e.tokens for e in examples], length, budget):
         places = send(np.asarray(piece), leaf.device)
         batch = backbone.batch_of([examples[i] for i in piece], cutting.packing(length))

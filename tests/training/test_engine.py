@@ -96,6 +96,15 @@ def test_a_run_in_a_cohort_is_the_one_it_is_alone_however_pieces_are_cut(
     assert float((factory.prompts(alone)[name] - mixed[name]).abs().max()) < 1e-9
 
 
+def test_few_examples_are_packed_and_of_many_those_of_a_length_share_a_piece() -> None:
+    both = Cutting(20, 90.0)
+    assert both.of(48) is both and both.of(49) == Cutting(20)
+    lengths = np.random.default_rng(0).integers(1, 900, 40)
+    packed = both.pieces(lengths, 4, 100_000)
+    assert all(len(p) == 1 or sum(lengths[p] + 4) <= 2048 for p in packed)
+    assert sorted(np.concatenate(packed).tolist()) == list(range(40))
+
+
 @pytest.mark.parametrize("family", FAMILIES)
 def test_a_run_without_numbers_leaves_those_alone_that_share_rows_with_it(family: Any) -> None:
     backbone, configs = family(), factory.experiment(methods=["none"], seeds=[0, 1]).runs()
