@@ -21,7 +21,7 @@ from dtvg.store.fork import fork
 from dtvg.store.layout import create_experiment
 from dtvg.store.reader import open_experiment, open_run, read_provenance, read_table
 from dtvg.store.verify import verify_run
-from dtvg.testing.tiny_run import make_backbone, tiny_config
+from dtvg.testing.tiny_run import tiny_config
 from dtvg.training import engine
 from dtvg.training.batches import Cutting, cut
 from dtvg.training.engine import Engine, recorded
@@ -213,7 +213,7 @@ def test_a_compiled_run_that_was_stopped_goes_on_bit_for_bit(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(engine.PAYS, "cpu", 0.0)
-    make_backbone(tmp_path / "parts" / "backbone")
+    tiny_config(tmp_path / "parts")
     deeper = transformers.T5Config.from_pretrained(tmp_path / "parts" / "backbone", num_layers=3)
     transformers.T5ForConditionalGeneration(deeper).save_pretrained(tmp_path / "parts" / "backbone")
     monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path / "compiled"))
