@@ -128,13 +128,12 @@ def test_a_loss_that_is_not_finite_ends_that_run_only_with_step_rows_and_group(
     backbone = factory.tiny_backbone()
     configs = factory.experiment(methods=["dtvg", "none"]).runs()
     made = cohort(tmp_path, backbone, configs)
-    loss, calls = backbone.loss, [0]
+    loss = backbone.loss
 
     def poisoned(prompt: torch.Tensor, batch: Any) -> Any:
         nll, count = loss(prompt, batch)
-        calls[0] += 1
         extra = torch.zeros_like(nll)
-        if calls[0] == 5:
+        if made.slots[0].step == 4:  # however often the step is taken
             own = factory.prompts(made.stacks)[configs[0].name]
             extra[(prompt.detach() == own).all(-1).all(-1)] = value
         return nll + extra, count
