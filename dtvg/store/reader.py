@@ -413,7 +413,7 @@ def _read_part(part: Part, columns: list[str] | None, schema: pa.Schema) -> pa.T
             f"'{part.path}' contains other columns than it should ({error})."
         ) from None
     for field, array in zip(wanted, arrays, strict=True):
-        if not field.nullable and field.name in data.column_names and array.null_count:
+        if not field.nullable and array.null_count:
             raise StoreError(
                 f"'{part.path}' is damaged ({array.null_count} values of its column "
                 f"'{field.name}' are missing)."

@@ -304,3 +304,6 @@ def test_values_that_are_missing_where_each_row_has_one_are_named(
     with pytest.raises(StoreError, match=f"1 values of its column '{column}' are missing"):
         group_info(run)
     assert verify_run(run.path)
+    pq.write_table(data.drop_columns([column]), path)
+    with pytest.raises(StoreError, match=f"{len(data)} values of its column '{column}' are"):
+        group_info(run)

@@ -17,8 +17,10 @@ from pathlib import Path
 import pytest
 
 from dtvg.errors import DtvgError
+from dtvg.records import RunState
 from dtvg.store.bank import PromptBank
 from dtvg.store.layout import ExperimentDir
+from dtvg.store.reader import open_run
 from dtvg.store.verify import verify_run
 from dtvg.testing.tiny_run import tiny_config
 from tests.store.damage import WHOLE, content, forked, in_bank, train
@@ -73,6 +75,9 @@ class Lives:
         differs = {place for place in self.wanted if found.get(place) != self.wanted[place]}
         if not differs and in_bank(home) == self.bank:
             return "equal" if not problems else "equal, and verify says what is missing"
+        if _refused_by_name(home, what):
+            assert {place.split("/")[0] for place in differs} == {Path(what).parts[2]}, what
+            return "its run is refused, the damaged file named"
         assert problems, f"another history, and verify says nothing, after {what}"
         assert differs <= _place(what), f"{differs} came of {what}"
         assert finished or not differs, f"{differs} of a run that went on, after {what}"
@@ -95,6 +100,16 @@ def _is_of_finished(home: Path, what: str) -> bool:
     path = home / what.partition(": ")[0]
     run = next((p for p in path.parents if p.parent.name == WHOLE), None)
     return run is None or path.name == "result.json" or (run / "result.json").exists()
+
+
+def _refused_by_name(home: Path, what: str) -> bool:
+    """Whether the run of a damaged file failed with a sentence that names the file."""
+    path = home / what.partition(": ")[0]
+    run = next((p for p in path.parents if p.parent.name == WHOLE), None)
+    if run is None or not (run / "status.json").exists():
+        return False
+    seen = open_run(run)
+    return seen.state is RunState.FAILED and str(path) in seen.message
 
 
 def _place(what: str) -> set[str]:

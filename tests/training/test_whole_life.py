@@ -190,6 +190,30 @@ def test_a_prompt_file_damaged_between_a_kill_and_the_resume_is_written_again(
     assert _dump(tmp_path) == whole[1]
 
 
+def test_a_run_whose_start_is_damaged_says_which_file_and_what_to_do(
+    parts: Path, tmp_path: Path
+) -> None:
+    def die() -> None:
+        finish = RunWriter.finish
+
+        def finished(self: RunWriter, result: object) -> None:
+            if self.run.name == "rte.dtvg.s0":
+                os._exit(9)
+            finish(self, result)  # type: ignore[arg-type]
+
+        RunWriter.finish = finished  # type: ignore[assignment, method-assign]
+        _life(tmp_path, parts)
+
+    assert _forked(die) == 9
+    run = ExperimentDir(tmp_path / "runs" / "tiny").run("rte.dtvg.s0")
+    path = run.prompts_dir / "initial.safetensors"
+    path.write_bytes(path.read_bytes()[:40])
+    assert _forked(lambda: _life(tmp_path, parts)) == 0
+    seen = open_run(run.path)
+    assert seen.state is RunState.FAILED and str(path) in seen.message
+    assert "restore the file from a copy, or delete the run" in seen.message
+
+
 def test_what_a_run_says_of_its_sources_is_said_though_it_died_and_the_bank_is_damaged(
     parts: Path, whole: tuple[int, dict[str, object]], tmp_path: Path
 ) -> None:
