@@ -488,9 +488,9 @@ def _inputs_of(session: Session, run: RunConfig) -> dict[str, np.ndarray]:
             stored = read_prompts(open_run(directory.path), "initial")
         except StoreError as error:
             raise StoreError(
-                f"{error} What the run starts from is nowhere else: restore the file from a copy, "
-                f"or delete the run (`dtvg runs delete {run.experiment}/{run.name}`) to train it "
-                "anew."
+                f"{error} The bank cannot prove that it still holds what the run began with: "
+                "restore the file from a copy, or delete the run "
+                f"(`dtvg runs delete {run.experiment}/{run.name}`) to train it anew."
             ) from None
         return {k: v for k, v in stored.items() if k != "mixed_prompt"}
     if run.needs.mixture is not None and mixture is None:

@@ -25,6 +25,7 @@ from dtvg.training.optim import adamw_update, clip_factor, rate_factor
 from dtvg.training.state import RunSlot, Stack
 
 PADDED = Cutting()
+"""Each example in a row of its own, micro-batches filled to the budget."""
 Part = tuple[np.ndarray, list[Encoded]]
 """Training rows of a run's step, and the examples."""
 
