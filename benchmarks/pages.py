@@ -3,9 +3,10 @@
 `python -m benchmarks.pages` starts the app on the recorded example, on 100 runs x 30,000 steps
 x 6 sources and on 1,000 runs, prints a table for each and keeps it in
 benchmarks/results/pages-<date>.md. In Chromium, with the server up: `cold_s` the first time that
-a page is asked for by its address, until all of it stands, charts too; `again_s` the same once
-more in a new tab; `switch_s` a click on its name in the sidebar, the second time round. On the
-server: the script's time of a first and of repeated runs. `--no-browser` leaves the browser out.
+a page is asked for by its address, until nothing in it changes any more, charts too; `again_s` the
+same once more in a new tab; `switch_s` a click on its name in the sidebar, the second time round.
+On the server: the script's time of a first and of repeated runs. `--no-browser` leaves the browser
+out.
 """
 
 from __future__ import annotations
@@ -35,12 +36,22 @@ TITLES = {
     "big": "Pages on 100 runs of 30,000 steps and 6 sources.",
     "many": "Pages on 1,000 runs of 200 steps.",
 }
+WATCH = """
+window.moved = 0;
+const all = { subtree: true, childList: true, attributes: true, characterData: true };
+const watch = () => new MutationObserver(() => { window.moved = performance.now(); })
+  .observe(document.documentElement, all);
+document.documentElement ? watch() : addEventListener("DOMContentLoaded", watch);
+"""
+"""Each page keeps when anything in it changed last, in milliseconds since it was asked for."""
 STANDS = """title => document.querySelector('h1')?.innerText.trim() === title
   && document.querySelector('[data-testid=stApp]')
     ?.getAttribute('data-test-script-state') === 'notRunning'
   && !document.querySelector('[data-testid=stSpinner], [data-testid=stSkeleton]')
-  && [...document.querySelectorAll('.dtvg-chart')].every(c => c.querySelector('.main-svg'))"""
-"""Whether a page of this title stands, charts and all."""
+  && [...document.querySelectorAll('.dtvg-chart')].every(c => c.querySelector('.main-svg'))
+  && performance.now() - window.moved > QUIET && window.moved"""
+"""When a page of this title changed last; false as long as it is at work."""
+STANDS = STANDS.replace("QUIET", "500")
 
 
 def heading(name: str) -> str:
@@ -89,6 +100,7 @@ def paints(home: Path) -> dict[str, dict[str, float]]:
             args=["--no-sandbox"],
         )
         context = browser.new_context()
+        context.add_init_script(WATCH)
         warm = context.new_page()
         warm.goto(f"{address}/tasks")
         warm.wait_for_function(STANDS, arg="Tasks", timeout=60_000)
@@ -107,22 +119,20 @@ def paints(home: Path) -> dict[str, dict[str, float]]:
 def _opened(context: Any, address: str, name: str) -> float:
     """Ask for a page in a new tab."""
     sheet = context.new_page()
-    started = time.perf_counter()
     sheet.goto(f"{address}/{name if name != 'overview' else ''}")
-    sheet.wait_for_function(STANDS, arg=heading(name), timeout=60_000)
-    took = time.perf_counter() - started
+    stands = sheet.wait_for_function(STANDS, arg=heading(name), timeout=60_000).json_value()
     sheet.close()
-    return took
+    return float(stands) / 1e3
 
 
 def _switched(sheet: Any, name: str) -> float:
     """Click on a page's name in the sidebar."""
     place = sheet.locator('[data-testid="stSidebarNavLink"]')
     place = place.get_by_text(name.capitalize(), exact=True).first
-    started = time.perf_counter()
+    started = sheet.evaluate("performance.now()")
     place.click()
-    sheet.wait_for_function(STANDS, arg=heading(name), timeout=60_000)
-    return time.perf_counter() - started
+    stands = sheet.wait_for_function(STANDS, arg=heading(name), timeout=60_000).json_value()
+    return (float(stands) - started) / 1e3
 
 
 def reruns(home: Path, repeats: int) -> dict[str, dict[str, Any]]:

@@ -382,7 +382,7 @@ class Section:
 def _document(
     experiment: Experiment, run: Run | None, views: Sequence[View], words: str = ""
 ) -> str:
-    from plotly.offline import get_plotlyjs
+    from dtvg.figures import library
 
     config = experiment.config
     about = read_provenance(run) if run is not None else {}
@@ -394,7 +394,7 @@ def _document(
     return render(
         "report.html.j2",
         title=f"{experiment.name} · {titles.run(run.name)}" if run else experiment.name,
-        plotly=get_plotlyjs(),
+        plotly=library.path().read_text(encoding="utf-8"),
         version=__version__,
         made=datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M UTC"),
         facts=facts,

@@ -1,9 +1,9 @@
 """A Plotly chart that is updated in place: what a reader zoomed, moved or hid stays as it is.
 
 Streamlit's own chart is mounted anew whenever its figure changes. This one keeps its element and
-calls `Plotly.react`, which respects `uirevision`. Plotly's JavaScript comes from the installed
-plotly package and is served by the app itself. Start reading with `chart`; `chart.js` is the other
-half. Imports nothing of the package.
+calls `Plotly.react`, which respects `uirevision`. Plotly's JavaScript (`dtvg.figures.library`) is
+served by the app itself. Start reading with `chart`; `chart.js` is the other half. Imports nothing
+else of the package.
 """
 
 from __future__ import annotations
@@ -17,6 +17,8 @@ import plotly.graph_objects as go
 import plotly.io
 from streamlit.components.v2 import component, get_bidi_component_manager
 from streamlit.components.v2.manifest_scanner import ComponentConfig, ComponentManifest
+
+from dtvg.figures import library
 
 _LIBRARY = "dtvg_plotly.library"
 _LIBRARY_PATH = f"_stcore/bidi-components/{_LIBRARY}/plotly.min.js"
@@ -87,12 +89,13 @@ def _serve_library() -> None:
     if manager.get(_LIBRARY) is not None:
         return
     package, name = _LIBRARY.split(".")
+    place = library.path().parent
     manifest = ComponentManifest(
         name=package,
         version=plotly.__version__,
-        components=[ComponentConfig(name=name, asset_dir="package_data")],
+        components=[ComponentConfig(name=name, asset_dir=place.name)],
     )
-    manager.register_from_manifest(manifest, Path(plotly.__file__).parent)
+    manager.register_from_manifest(manifest, place.parent)
 
 
 __all__ = ["Click", "chart"]
