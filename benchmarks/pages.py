@@ -48,7 +48,8 @@ STANDS = """title => document.querySelector('h1')?.innerText.trim() === title
   && document.querySelector('[data-testid=stApp]')
     ?.getAttribute('data-test-script-state') === 'notRunning'
   && !document.querySelector('[data-testid=stSpinner], [data-testid=stSkeleton]')
-  && [...document.querySelectorAll('.dtvg-chart')].every(c => c.querySelector('.main-svg'))
+  && [...document.querySelectorAll('.dtvg-chart')]
+    .every(c => c.dataset.waiting || c.querySelector('.main-svg'))
   && performance.now() - window.moved > QUIET && window.moved"""
 """When a page of this title changed last; false as long as it is at work."""
 STANDS = STANDS.replace("QUIET", "500")

@@ -31,7 +31,8 @@ ADDRESSES = {
 }
 HEIGHTS = {"tasks": 810}  # below stands where the home is
 SETTLED = """!document.querySelector('[data-testid=stSpinner], [data-testid=stSkeleton]')
-  && [...document.querySelectorAll('.dtvg-chart')].every(c => c.querySelector('.main-svg'))
+  && [...document.querySelectorAll('.dtvg-chart')]
+    .every(c => c.dataset.waiting || c.querySelector('.main-svg'))
   && !document.body.innerText.includes('will stand here in a moment')"""
 DARK = ("groups", "explain", "compare")
 

@@ -47,8 +47,6 @@ Y_TITLES = {
     "consistency": "consistency of the group",
     "consistency_margin": "lead in consistency",
 }
-LONG = 2000
-"""Points from which on a trace is drawn by WebGL."""
 
 
 def curves_figure(
@@ -117,16 +115,13 @@ def _styles(info: CurveInfo, order: Sequence[str], dark: bool) -> dict[str, Styl
 def _line(curve: Curve, style: Style, info: CurveInfo, score: bool) -> Any:
     """The curve itself; few points (evaluations) also get markers."""
     few = len(curve.x) <= 60
-    kind = go.Scattergl if len(curve.x) > LONG else go.Scatter
     value = "%{y:.1%}" if score else "%{y:.4g}"
     unit = {"step": "step %{x:,.0f}", "examples": "%{x:,.0f} examples", "seconds": "%{x:,.1f} s"}[
         info.x
     ]
-    line = {"color": style.colour, "width": 1.8}
-    if kind is go.Scatter:
-        line["dash"] = style.dash
+    line = {"color": style.colour, "width": 1.8, "dash": style.dash}
     marker = {"color": style.colour, "size": 6, "symbol": style.symbol} if few else None
-    return kind(
+    return go.Scatter(
         x=curve.x,
         y=curve.y,
         name=curve.name,

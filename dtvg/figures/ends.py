@@ -81,7 +81,7 @@ def _ends(figure: go.Figure) -> list[_End]:
     """Return the last number of each line that a legend would name."""
     found = []
     for trace in figure.data:
-        lines = trace.type in ("scatter", "scattergl") and "lines" in (trace.mode or "")
+        lines = trace.type == "scatter" and "lines" in (trace.mode or "")
         if not lines or trace.fill or trace.showlegend is False or not trace.name:
             continue
         y = np.asarray(trace.y, dtype=float)

@@ -247,16 +247,14 @@ def source_line(
     info: GroupInfo, source: str, rows: pd.DataFrame, column: str, order: Sequence[str], dark: bool,
     hover: str,
 ) -> Any:  # fmt: skip
-    """Return one source's curve over steps, in its colour; long ones are drawn by the GPU."""
+    """Return one source's curve over steps, in its colour and dash."""
     style = source_styles(info.sources, order, dark)[source]
-    long = len(rows) * len(info.sources) > 4000
-    line = {"color": style.colour, "width": 1.6, **({} if long else {"dash": style.dash})}
-    return (go.Scattergl if long else go.Scatter)(
+    return go.Scatter(
         x=rows["step"].to_numpy(),
         y=rows[column].to_numpy(),
         name=source,
         mode="lines",
-        line=line,
+        line={"color": style.colour, "width": 1.6, "dash": style.dash},
         hovertemplate=hover,
     )
 

@@ -46,7 +46,7 @@ def _trace(trace: Any, figure: go.Figure) -> str:
         return _matrix(trace)
     if trace.type == "bar":
         return _bars(trace)
-    if trace.type not in ("scatter", "scattergl") or trace.fill or _is_edge(trace):
+    if trace.type != "scatter" or trace.fill or _is_edge(trace):
         return ""
     x, y = _numbers(trace.x), _numbers(trace.y)
     if not trace.name:

@@ -302,7 +302,7 @@ def _emptiest(
         lines: all such lines; their names are kept apart too.
         sides: first the one to take where several are alike.
     """
-    traces = [t for t in figure.data if t.type in ("scatter", "scattergl") and t.x is not None]
+    traces = [t for t in figure.data if t.type == "scatter" and t.x is not None]
     try:
         x = np.concatenate([np.asarray(t.x, dtype=np.float64) for t in traces])
         y = np.concatenate([np.asarray(t.y, dtype=np.float64) for t in traces])

@@ -32,7 +32,8 @@ STREAMLITS_OWN = (
 SETTLED = """() => document.querySelector('[data-testid=stApp]')
   ?.getAttribute('data-test-script-state') === 'notRunning'
   && !document.querySelector('[data-testid=stSpinner], [data-testid=stSkeleton]')
-  && [...document.querySelectorAll('.dtvg-chart')].every(c => c.querySelector('.main-svg'))"""
+  && [...document.querySelectorAll('.dtvg-chart')]
+    .every(c => c.dataset.waiting || c.querySelector('.main-svg'))"""
 OVERFLOW = "() => { const m = document.querySelector('[data-testid=stMain]');" + (
     " return m.scrollWidth - m.clientWidth }"
 )

@@ -47,8 +47,8 @@ def test_zoom_survives_a_redraw(page: Page) -> None:
 def test_a_line_that_its_name_hid_stays_hidden(app: App, browser: Browser) -> None:
     page = browser.new_context(viewport={"width": 1280, "height": 1000}).new_page()
     page.goto(f"{app.url}/groups?experiment=demo-recorded&run=trip-mood.dtvg.s0")
-    name = page.locator(".annotation-text-g", has_text="Meal mood")
-    chart = page.locator(".js-plotly-plot").filter(has=name).first
+    chart = page.get_by_role("figure", name="Target similarity of each source")
+    chart.scroll_into_view_if_needed(timeout=120_000)
     chart.locator(".annotation-text-g", has_text="Meal mood").click(timeout=120_000)
     page.wait_for_timeout(1000)
     hidden = chart.evaluate(HIDDEN)
@@ -57,6 +57,26 @@ def test_a_line_that_its_name_hid_stays_hidden(app: App, browser: Browser) -> No
     page.keyboard.press("r")  # the page is run again
     page.wait_for_timeout(3000)
     assert chart.evaluate(HIDDEN) == hidden
+
+
+def test_what_is_not_seen_is_drawn_when_it_comes_near_or_is_printed(
+    app: App, browser: Browser
+) -> None:
+    page = browser.new_context(viewport={"width": 1280, "height": 500}).new_page()
+    page.goto(f"{app.url}/groups?experiment=demo-recorded&run=trip-mood.dtvg.s0")
+    page.locator(".js-plotly-plot").first.wait_for(timeout=120_000)
+    waiting = page.locator(".dtvg-chart[data-waiting]")
+    expect(waiting).not_to_have_count(0)
+    last = waiting.last
+    assert last.bounding_box()["height"] > 100 and last.get_attribute("aria-label")  # type: ignore[index]
+    place = last.get_attribute("aria-label")
+    chart = page.get_by_role("figure", name=place, exact=True)
+    expect(chart.locator(".main-svg")).to_have_count(0)
+    chart.scroll_into_view_if_needed()
+    expect(chart.locator(".main-svg")).not_to_have_count(0)
+    expect(waiting).not_to_have_count(0)
+    page.evaluate("window.dispatchEvent(new Event('beforeprint'))")
+    expect(waiting).to_have_count(0)
 
 
 def test_a_click_on_the_chart_goes_to_that_step(page: Page) -> None:

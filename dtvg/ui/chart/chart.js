@@ -33,14 +33,56 @@ function fullscreen(place) {
   };
 }
 
+// A chart is drawn when it comes near to what is seen, so that a page stands early however long it
+// is; its place and its text are there from the start. What waits is drawn before printing, too.
+const waiting = new Map(); // place → what draws it, and who watches the place
+const watchers = new WeakMap(); // what scrolls → its observer
+const NEAR = "50% 0px"; // half a screen above and below
+
+function watcher(place) {
+  const scrolls = place.closest('[data-testid="stMain"], [data-testid="stDialog"]');
+  const key = scrolls ?? document;
+  if (!watchers.has(key)) {
+    const options = { root: scrolls, rootMargin: NEAR };
+    watchers.set(key, new IntersectionObserver((seen) => {
+      for (const one of seen) if (one.isIntersecting) release(one.target);
+    }, options));
+  }
+  return watchers.get(key);
+}
+
+function whenNear(place, work) {
+  forget(place);
+  const observer = watcher(place);
+  waiting.set(place, { work, observer });
+  place.dataset.waiting = "1";
+  observer.observe(place); // tells at once where it is
+}
+
+function release(place) {
+  const work = waiting.get(place)?.work;
+  forget(place);
+  work?.();
+}
+
+function forget(place) {
+  waiting.get(place)?.observer.unobserve(place);
+  waiting.delete(place);
+  delete place.dataset.waiting;
+}
+
+window.addEventListener("beforeprint", () => [...waiting.keys()].forEach(release));
+
 // Charts of one link group share their horizontal range and show the same x when hovered.
 function follow(place, name) {
   place.on("plotly_relayout", (change) => {
     const range = change["xaxis.range"] ?? [change["xaxis.range[0]"], change["xaxis.range[1]"]];
     const free = change["xaxis.autorange"];
     if (place.dataset.led || (range[0] === undefined && !free)) return;
+    place.dataset.zoomed = free ? "" : "1";
     for (const other of companions(place, name)) {
       other.dataset.led = "1";
+      other.dataset.zoomed = place.dataset.zoomed;
       const to = free ? { "xaxis.autorange": true } : { "xaxis.range": [...range] };
       window.Plotly.relayout(other, to).finally(() => delete other.dataset.led);
     }
@@ -61,6 +103,15 @@ function follow(place, name) {
   place.on("plotly_unhover", () => {
     for (const other of companions(place, name)) window.Plotly.Fx.unhover(other);
   });
+}
+
+// A chart that is drawn late takes over what a reader zoomed its group to.
+function catchUp(place, name) {
+  const leads = companions(place, name).find((other) => other.dataset.zoomed);
+  if (!leads) return;
+  place.dataset.led = place.dataset.zoomed = "1";
+  const to = { "xaxis.range": [...leads.layout.xaxis.range] };
+  window.Plotly.relayout(place, to).finally(() => delete place.dataset.led);
 }
 
 function companions(place, name) {
@@ -118,6 +169,7 @@ function draw(Plotly, place, data, figure, setTriggerValue) {
     });
     place.on("plotly_clickannotation", (event) => toggle(Plotly, place, event.annotation.name));
     if (data.link) follow(place, data.link);
+    if (data.link) catchUp(place, data.link);
   });
 }
 
@@ -137,12 +189,17 @@ export default function (component) {
   place.figure = data.figure;
   const figure = JSON.parse(data.figure);
   place.style.height = `${figure.layout.height ?? 450}px`; // at once, so that nothing moves later
-  plotly(data.library)
-    .then((Plotly) => draw(Plotly, place, data, figure, setTriggerValue))
-    .catch((error) => {
-      place.textContent = `This chart could not be drawn: ${error.message}.`;
-    });
+  const loaded = plotly(data.library);
+  const failed = (error) => {
+    place.textContent = `This chart could not be drawn: ${error.message}.`;
+  };
+  loaded.catch(failed);
+  whenNear(place, () =>
+    loaded.then((Plotly) => draw(Plotly, place, data, figure, setTriggerValue)).catch(failed),
+  );
   return () => {
-    if (!place.isConnected && window.Plotly) window.Plotly.purge(place);
+    if (place.isConnected) return;
+    forget(place);
+    if (window.Plotly) window.Plotly.purge(place);
   };
 }
