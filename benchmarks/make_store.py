@@ -1,7 +1,8 @@
 """Fill a folder with runs as training would leave them, quickly: for measuring what reads them.
 
 `python -m benchmarks.make_store FOLDER --runs 100 --steps 30000 --sources 6`
-Rows go through the real writer; vectors are random walks, decided by the real rule.
+Rows go through the real writer; vectors are random walks, decided by the real rule. Results note
+what training notes, e.g. the run's health.
 """
 
 from __future__ import annotations
@@ -17,7 +18,9 @@ import numpy as np
 from dtvg.config import ExperimentConfig, RunConfig, build_config
 from dtvg.records import RunState
 from dtvg.store.files import read_json, replace_json
+from dtvg.store.health import Guess, marks, signs_of
 from dtvg.store.layout import RunDir, create_experiment
+from dtvg.store.reader import open_run
 from dtvg.store.writer import CohortWriter, RunWriter
 from dtvg.testing import made_runs
 
@@ -123,7 +126,10 @@ def _record(cohort: str, directory: Any, place: RunDir, run: RunConfig) -> None:
         commits.commit(commits.snapshot({}, {}))
     best = write_evals(writer, run, steps)
     commits.commit(commits.snapshot({}, {}))
-    cost = {"seconds": steps * 0.1, "trained_parameters": 1000}
+    guess = Guess(0.5, 200, 0.5, 200)
+    told = marks(signs_of(open_run(place.path)), True, steps, guess=guess, test_score=best)
+    noted = {"health": {m.kind: m.sentence for m in told}, "guessing": guess._asdict()}
+    cost = {"seconds": steps * 0.1, "trained_parameters": 1000, "extra": noted}
     writer.finish(made_runs.result_of(steps, best, best, {"score": best}, **cost))
 
 

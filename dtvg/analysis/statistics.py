@@ -348,10 +348,12 @@ def average_ranks(values: Floats) -> Floats:
     Args:
         values: `[... n]`, n small: every pair is compared.
     """
-    v = np.asarray(values, dtype=np.float64)
-    below = (v[..., None, :] < v[..., :, None]).sum(axis=-1)
-    equal = (v[..., None, :] == v[..., :, None]).sum(axis=-1)
-    return np.asarray(below + (equal + 1) / 2)
+    v = np.ascontiguousarray(np.moveaxis(np.asarray(values, dtype=np.float64), -1, 0))
+    twice = np.ones(v.shape, dtype=np.int32)
+    for one in v:  # each value counts in the ranks of all
+        twice += one < v
+        twice += one <= v
+    return np.ascontiguousarray(np.moveaxis(twice, 0, -1)) / 2
 
 
 def correlation(first: Floats, second: Floats) -> Floats:

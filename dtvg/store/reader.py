@@ -18,7 +18,6 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
-import yaml
 from safetensors import SafetensorError, safe_open
 
 from dtvg.config import ExperimentConfig, RunConfig, build
@@ -26,7 +25,7 @@ from dtvg.config.reading import YAML_ERRORS
 from dtvg.errors import ConfigError, StoreError
 from dtvg.methods.specs import METHODS, Role, role_of
 from dtvg.records import TABLES, RunResult, RunState
-from dtvg.store import digests
+from dtvg.store import digests, repeated_yaml
 from dtvg.store.cohorts import visible_parts
 from dtvg.store.files import read_json
 from dtvg.store.formats import ProvenanceFile, read_model, read_result
@@ -144,7 +143,7 @@ def _stamp(path: Path | str) -> tuple[int, int]:
 
 @functools.lru_cache(maxsize=4096)
 def _config(path: Path, stamp: tuple[int, int]) -> RunConfig:
-    values = yaml.load(path.read_text("utf-8"), Loader=yaml.CSafeLoader)
+    values = repeated_yaml.load(path.read_text("utf-8"))
     if isinstance(values, dict):
         values.setdefault("versions", {})  # of before versions were recorded: 1 of everything
     try:
@@ -442,14 +441,34 @@ def read_grams(
     steps = data.column("step").to_numpy()
     if not len(steps):
         return steps, np.zeros((0, 0, 0), dtype=np.float32)
-    flat = data.column("gram").combine_chunks().flatten().to_numpy(zero_copy_only=False)
-    values = flat.reshape(len(steps), -1)
-    m = int((np.sqrt(8 * values.shape[1] + 1) - 1) / 2)
+    values, m = _triangles(data)
     grams = np.zeros((len(steps), m, m), dtype=np.float32)
     rows, columns = np.triu_indices(m)
     grams[:, rows, columns] = values
     grams[:, columns, rows] = values
     return steps, grams
+
+
+def read_towards_target(run: Run) -> np.ndarray:
+    """Read the target's row of every logged Gram matrix, without the matrices.
+
+    Returns:
+        `[S n]` float32: inner products of the target's vector with each source's; `[0 0]` where
+        none is logged.
+    """
+    data = read_table(run, "steps", ["gram"])
+    data = data.filter(pc.is_valid(data.column("gram")))
+    if not data.num_rows:
+        return np.zeros((0, 0), dtype=np.float32)
+    values, m = _triangles(data)
+    return values[:, 1:m]
+
+
+def _triangles(data: pa.Table) -> tuple[np.ndarray, int]:
+    """Return the upper triangles of Gram matrices, row by row `[S m(m+1)/2]`, and m."""
+    flat = data.column("gram").combine_chunks().flatten().to_numpy(zero_copy_only=False)
+    values = flat.reshape(data.num_rows, -1)
+    return values, int((np.sqrt(8 * values.shape[1] + 1) - 1) / 2)
 
 
 def read_prompts(run: Run, which: str) -> dict[str, np.ndarray]:

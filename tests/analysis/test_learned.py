@@ -19,7 +19,7 @@ from dtvg.analysis.overview.learned import (
     worth_telling,
 )
 from dtvg.analysis.overview.progress import progress
-from dtvg.analysis.run.groups import group_info
+from dtvg.analysis.run.groups import group_info, share_info
 from dtvg.plan.stored import lay_out, stored_plan
 from dtvg.records import RunState
 from dtvg.store.files import read_json, replace_json
@@ -38,7 +38,8 @@ def test_the_card_tells_question_answer_certainty_and_rivals(experiment: Experim
     assert [r.name for r in runs] == [f"lake.dtvg.s{seed}" for seed in range(3)]
     infos = [group_info(run) for run in runs]
     compared = compare_info(looked_at(experiment)[0])
-    made = learned(experiment, "lake", infos, compared)
+    seen = [share_info(run) for run in runs]
+    made = learned(experiment, "lake", seen, compared)
     assert made.question == "Which sources helped lake?"
     assert made.answer.startswith("No source is known to have helped. dtvg mostly grouped ")
     shares = sum(info.member.mean(axis=0) for info in infos) / 3
@@ -51,7 +52,7 @@ def test_the_card_tells_question_answer_certainty_and_rivals(experiment: Experim
     assert against.difference == pytest.approx(means["dtvg"] - means["none"])
     assert points_text(against.difference)[1:] in made.answer
     assert made.sureness.startswith("Against no transfer: no verdict without stored answers (3 ")
-    at_once = learned(experiment, "lake", infos, compared, tested=False)
+    at_once = learned(experiment, "lake", seen, compared, tested=False)
     assert at_once.sureness == "" and at_once.answer in made.answer
 
 

@@ -8,6 +8,7 @@ block to block with random signs, if noise adds up. docs/claims.md.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -29,7 +30,7 @@ from dtvg.analysis.claims.claim import (
 from dtvg.analysis.claims.effects import Effect, Part, Summary, of_seeds, summed
 from dtvg.analysis.compare.scores import SUBJECT
 from dtvg.analysis.statistics import Interval, average_ranks, correlation, t_interval
-from dtvg.store.reader import Run, read_grams
+from dtvg.store.reader import Run, read_towards_target
 
 Floats = npt.NDArray[np.float64]
 WORDING = Wording(
@@ -51,6 +52,8 @@ BLOCK = 5
 MOST_BLOCKS, FEWEST_BLOCKS = 50, 6
 DRAWS = 500
 """Runs with noise alone that are drawn for each run."""
+READERS = 4
+"""Runs whose logs are read at a time."""
 NOTES = (
     "Similarities are means over blocks of steps (up to 50 a run, of at least 5 steps), and the "
     "start is the first block. Change is 0 where the ranking is that of the start, 50 points where "
@@ -147,8 +150,9 @@ def effect_of(target: str, walks: Sequence[Walk], measure: str, noise: str) -> E
 
 def _walks(block: Block) -> list[Walk]:
     """Return the walks of the dynamic runs on one target, those whose log is long enough."""
-    made = (walk_of(run) for _, run in sorted(block.of(SUBJECT).items()))
-    return [walk for walk in made if walk is not None]
+    runs = [run for _, run in sorted(block.of(SUBJECT).items())]
+    with ThreadPoolExecutor(READERS) as pool:  # most of it is unpacking logs, outside Python
+        return [walk for walk in pool.map(walk_of, runs) if walk is not None]
 
 
 def between_extremes(ends: Sequence[Summary]) -> Summary:
@@ -166,10 +170,10 @@ def between_extremes(ends: Sequence[Summary]) -> Summary:
 
 def walk_of(run: Run) -> Walk | None:
     """Measure how a run's similarities moved; None where too few steps are logged."""
-    _, grams = read_grams(run)
-    if grams.shape[-1] < 3:
+    similarity = read_towards_target(run)
+    if similarity.shape[-1] < 2:
         return None
-    return walk(grams[:, 0, 1:].astype(np.float64), run.seed)
+    return walk(similarity.astype(np.float64), run.seed)
 
 
 def walk(similarity: Floats, seed: int, draws: int = DRAWS) -> Walk | None:

@@ -14,7 +14,7 @@ import pandas as pd
 
 from dtvg.analysis.compare.info import BEST_SINGLE, CompareInfo
 from dtvg.analysis.compare.scores import SUBJECT
-from dtvg.analysis.run.groups import GroupInfo
+from dtvg.analysis.run.groups import ShareInfo
 from dtvg.analysis.subsets.transfer import HARMFUL, HELPFUL, TransferInfo
 from dtvg.methods.specs import METHODS
 from dtvg.store.reader import Experiment, Run
@@ -114,7 +114,7 @@ def worth_telling(experiments: Sequence[Experiment]) -> Experiment | None:
 def learned(
     experiment: Experiment,
     target: str,
-    groups: Sequence[GroupInfo],
+    groups: Sequence[ShareInfo],
     compared: CompareInfo,
     alone: TransferInfo | None = None,
     tested: bool = True,
@@ -147,8 +147,8 @@ def learned(
     )
 
 
-def _sources(groups: Sequence[GroupInfo]) -> pd.DataFrame:
-    shares = [pd.Series(info.member.mean(axis=0), index=info.sources) for info in groups]
+def _sources(groups: Sequence[ShareInfo]) -> pd.DataFrame:
+    shares = [pd.Series(info.shares, index=info.sources) for info in groups]
     mean = pd.concat(shares, axis=1).mean(axis=1) if shares else pd.Series(dtype=float)
     frame = mean.sort_values(ascending=False, kind="stable").rename("share").reset_index()
     return frame.set_axis(["source", "share"], axis=1)

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from dtvg.analysis.run.replay import replay
+from dtvg.analysis.run.replay import Log, replay
 from dtvg.config import RunConfig
 from dtvg.errors import ConfigError, DataError
 from dtvg.rule.memory import has_memory
@@ -51,13 +51,13 @@ def all_rules(
     """
     own = run.config.rule_settings.rule if run.config is not None else ""
     steps = read_table(run, "steps", ["step"]).num_rows
-    every = max(1, -(-steps // STEPS))
+    every, log = max(1, -(-steps // STEPS)), Log(run)
     rows, refused, sampled = [], [], False
     for name in RULE_NAMES:
         used = {**settings, "rule": name}
         memory = _remembers(run.config, used)
         try:
-            info = replay(run, leave_out=leave_out, every=1 if memory else every, **used)
+            info = replay(run, leave_out=leave_out, every=1 if memory else every, log=log, **used)
         except ConfigError as error:
             refused.append(f"{name}: {error}")
             continue

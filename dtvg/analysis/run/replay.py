@@ -7,6 +7,7 @@ moved its vectors differently.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -116,6 +117,7 @@ def replay(
     first: int | None = None,
     last: int | None = None,
     every: int | None = None,
+    log: Log | None = None,
     **settings: Any,
 ) -> ReplayInfo:
     """Decide a run's groups again from its logged Gram matrices.
@@ -126,6 +128,7 @@ def replay(
         first: first step to show; None from the start.
         last: last step to show; None to the newest.
         every: replay only every N steps; None for as many as is quick.
+        log: what is read of the run, where it is replayed several times; None: read for this.
         **settings: fields of `RuleSettings` that differ from the run's own.
 
     Raises:
@@ -142,10 +145,45 @@ def replay(
         every = _unthinned(run, used, len(kept), last, every)
     elif every is None:
         every = _affordable(run, used, len(kept), first, last)
-    steps, decided = _decide_all(run, rows, used, first, last, every, config.seed)
-    logged = _logged(run, config.sources, steps, first, last)[:, kept]
+    log = log or Log(run)
+    steps, decided = _decide_all(log, rows, used, first, last, every, config.seed)
+    logged = log.membership(config.sources, steps, first, last)[:, kept]
     sources = tuple(config.sources[i] for i in kept)
     return _info(run, used, tuple(leave_out), sources, steps, logged, decided, every)
+
+
+class Log:
+    """What replays of one run read of it, each thing once."""
+
+    def __init__(self, run: Run) -> None:
+        """Read nothing yet."""
+        self._run = run
+        self.grams = functools.cache(functools.partial(read_grams, run))
+        self._rows = functools.cache(self._read_rows)
+
+    def membership(
+        self, sources: tuple[str, ...], steps: Ints, first: int | None, last: int | None
+    ) -> Bools:
+        """Return the logged membership `[S n]` at `steps`."""
+        member = np.zeros((len(steps), len(sources)), dtype=bool)
+        if not len(steps):
+            return member
+        at, names, indices, values = self._rows(first, last)
+        place = np.array([sources.index(name) for name in names])
+        row = np.minimum(np.searchsorted(steps, at), len(steps) - 1)
+        wanted = steps[row] == at
+        member[row[wanted], place[indices][wanted]] = values[wanted]
+        return member
+
+    def _read_rows(
+        self, first: int | None, last: int | None
+    ) -> tuple[Ints, list[str], Ints, Bools]:
+        """Return step, names with the place of each row's source among them, and membership."""
+        rows = read_table(self._run, "sources", ["step", "source", "member"], first, last)
+        coded = rows.column("source").combine_chunks().dictionary_encode()
+        indices = coded.indices.to_numpy(zero_copy_only=False)
+        names = coded.dictionary.to_pylist()
+        return rows.column("step").to_numpy(), names, indices, rows.column("member").to_numpy()
 
 
 def _checked(run: Run, leave_out: Sequence[str], settings: Mapping[str, Any]) -> RunConfig:
@@ -211,7 +249,7 @@ def _unthinned(
 
 
 def _decide_all(
-    run: Run,
+    log: Log,
     rows: Ints,
     settings: RuleSettings,
     first: int | None,
@@ -222,7 +260,7 @@ def _decide_all(
     """Decide every step of the range; rules with a memory start at the run's first step."""
     n = len(rows) - 1
     start = None if has_memory(settings) else first
-    steps, grams = read_grams(run, start, last, every)
+    steps, grams = log.grams(start, last, every)
     if len(grams):
         grams = grams[:, rows[:, None], rows]
     else:
@@ -238,26 +276,6 @@ def _decide_all(
         made.n_candidates.astype(np.int64)[shown],
         made.consistency.astype(np.float32)[shown],
     )
-
-
-def _logged(
-    run: Run, sources: tuple[str, ...], steps: Ints, first: int | None, last: int | None
-) -> Bools:
-    """Return the logged membership `[S n]` at `steps`."""
-    rows = read_table(run, "sources", ["step", "source", "member"], first, last)
-    member = np.zeros((len(steps), len(sources)), dtype=bool)
-    if not len(steps):
-        return member
-    at = rows.column("step").to_numpy()
-    coded = rows.column("source").combine_chunks().dictionary_encode()
-    names = {name: i for i, name in enumerate(sources)}
-    place = np.array([names[name] for name in coded.dictionary.to_pylist()])
-    number = place[coded.indices.to_numpy(zero_copy_only=False)]
-    row = np.minimum(np.searchsorted(steps, at), len(steps) - 1)
-    wanted = steps[row] == at
-    values = rows.column("member").to_numpy()
-    member[row[wanted], number[wanted]] = values[wanted]
-    return member
 
 
 def _info(
