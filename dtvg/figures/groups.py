@@ -190,17 +190,20 @@ def _by_hand(info: GroupInfo, dark: bool) -> list[go.Bar]:
 def shaded(
     style: Style, values: np.ndarray, scale: tuple[float, float], faintest: float
 ) -> dict[str, Any]:
-    """Colour bars by a value, from `faintest` opacity to full; a thin outline of the same
-    colour keeps single steps visible."""
+    """Shade bars by a value, from `faintest` opacity to full; a thin outline of the same
+    colour keeps single steps visible.
+
+    Opacities, since Plotly takes 0.3 ms a bar for a colour from a scale.
+    """
     low, high = float(scale[0]), float(scale[1])
     low = low if high > low else high - 1.0
-    shades = {
-        "color": values,
-        "cmin": low,
-        "cmax": high,
-        "colorscale": [[0, style.faded(faintest)], [1, style.faded(1.0)]],
+    share = np.clip((np.asarray(values, dtype=float) - low) / (high - low), 0.0, 1.0)
+    opacity = np.round(faintest + (1.0 - faintest) * np.nan_to_num(share), 3)
+    return {
+        "color": style.colour,
+        "opacity": opacity,
+        "line": {"color": style.colour, "width": 0.6},
     }
-    return {**shades, "showscale": False, "line": {**shades, "width": 0.6}}
 
 
 def _bars(name: str, rows: pd.DataFrame, marker: dict[str, Any]) -> go.Bar:
