@@ -6,9 +6,11 @@ Runs are paired by what an example says (its fingerprint), never by its place. d
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +20,7 @@ import pyarrow.compute as pc
 from dtvg.analysis.compare.scores import Sheet, value_of
 from dtvg.analysis.statistics import RESAMPLES
 from dtvg.errors import DtvgError
-from dtvg.store.reader import Run, read_inputs, read_table
+from dtvg.store.reader import Run, open_run, read_inputs, read_table
 from dtvg.tasks.catalogue import find_task
 from dtvg.tasks.labels import label_words
 from dtvg.tasks.metrics import mean_scorer, value_scorer
@@ -143,9 +145,20 @@ def read_answers(run: Run, split: str) -> StoredAnswers | None:
     """
     if run.result is None:
         return None
-    best = run.result.best_step
-    data = read_table(run, "predictions", COLUMNS, best, best)
-    mine = pc.and_(pc.equal(data.column("split"), split), pc.equal(data.column("task"), run.target))
+    try:
+        written = os.stat(run.path / "predictions").st_mtime_ns
+    except OSError:  # kept none, or as whoever reads says
+        written = None
+    return _read_answers(run.path, run.target, run.result.best_step, split, written)
+
+
+@lru_cache(maxsize=512)
+def _read_answers(
+    path: Path, target: str, best: int, split: str, written: int | None
+) -> StoredAnswers | None:
+    """Read the answers of a finished run; those of several views are read once."""
+    data = read_table(open_run(path), "predictions", COLUMNS, best, best)
+    mine = pc.and_(pc.equal(data.column("split"), split), pc.equal(data.column("task"), target))
     data = data.filter(mine)
     if not data.num_rows:
         return None
