@@ -181,7 +181,7 @@ class Log:
         """Return step, names with the place of each row's source among them, and membership."""
         rows = read_table(self._run, "sources", ["step", "source", "member"], first, last)
         coded = rows.column("source").combine_chunks().dictionary_encode()
-        indices = coded.indices.to_numpy(zero_copy_only=False)
+        indices = coded.indices.to_numpy(zero_copy_only=False).astype(np.int64)
         names = coded.dictionary.to_pylist()
         return rows.column("step").to_numpy(), names, indices, rows.column("member").to_numpy()
 
