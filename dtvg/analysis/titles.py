@@ -28,6 +28,29 @@ _AS_TYPED = ("experiment", "tag", "tags", "note", "message", "file", "setting", 
 """Columns whose cells are nobody's title."""
 
 
+_EVENTS = {
+    "answers": "answers not possible",
+    "ban": "banned by hand",
+    "best": "best so far",
+    "contexts": "contexts chosen",
+    "cut": "subset chosen",
+    "early_end": "ended early",
+    "fell_back": "fell back a commit",
+    "few_shot": "rows drawn",
+    "free": "freed by hand",
+    "in_step": "in step again",
+    "mirror": "tracker not reached",
+    "moved_on": "met others later",
+    "person": "changed by a person",
+    "pin": "pinned by hand",
+    "relations": "relations learned",
+    "restarted": "began anew",
+    "stale": "another run is late",
+    "storage": "storage not reached",
+}
+"""Kinds of events whose words say more than their names; docs/run_files.md has all."""
+
+
 class _Words(dict[str, str]):
     """Short titles of tasks by name, the same object until one changes: what is made is kept."""
 
@@ -66,6 +89,16 @@ def method(label: str) -> str:
         E.g. "DTVG, similarity only"; the label where no such method is known.
     """
     return _method(label, _titles_of_tasks())
+
+
+def rule(name: str) -> str:
+    """Return the title of a grouping rule, e.g. "similarity only"."""
+    return name.replace("_", " ")
+
+
+def event(kind: str) -> str:
+    """Return what kind of event a row of the log is, in words."""
+    return _EVENTS.get(kind, kind.replace("_", " "))
 
 
 def run(name: str) -> str:

@@ -41,7 +41,7 @@ def _again(run: Run, dark: bool, order: tuple[str, ...]) -> None:
     started = time.perf_counter()
     info = cache.replayed(run, left_out, **settings)
     took = time.perf_counter() - started
-    st.markdown(f"**Rule `{settings['rule']}` in full**")
+    st.markdown(f"**Rule *{titles.rule(settings['rule'])}* in full**")
     one, two, three = st.columns(3)
     one.metric(
         "Same group", show.percent(info.agreement), help="Share of the steps with the same group."
@@ -67,7 +67,14 @@ def _table(run: Run, left_out: tuple[str, ...], shared: dict[str, Any], chosen: 
     """Show every rule in a row: how often it would have agreed, and what it took."""
     table, notes = cache.rules(run, left_out, tuple(shared.items()))
     st.dataframe(
-        titles.table(table.assign(**{"same group": 100 * table["same group"]})),
+        titles.table(
+            table.assign(
+                **{
+                    "rule": table["rule"].map(titles.rule),
+                    "same group": 100 * table["same group"],
+                }
+            )
+        ),
         hide_index=True,
         key=f"rules-{run.experiment}-{run.name}",
         column_config={
@@ -93,7 +100,8 @@ def _launch(
         if "rule" in METHODS[run.method_name].model_fields:
             differs = {k: v for k, v in settings.items() if v != getattr(own, k)}
             if differs.keys() - {"threshold"}:
-                _link(place, f"Launch with rule {settings['rule']}", run, differs)
+                title = titles.rule(settings["rule"])
+                _link(place, f"Launch with rule {title}", run, differs)
             if "threshold" in differs:
                 cut = {"threshold": differs["threshold"]}
                 _link(place, f"Launch with the cut at {differs['threshold']:g}", run, cut)
@@ -142,7 +150,7 @@ def _settings(run: Run, own: RuleSettings) -> tuple[dict[str, Any], tuple[str, .
     """Draw the settings; return those that differ from the run's own, and sources left out."""
     with st.container(horizontal=True):
         default = own.rule if own.rule in RULE_NAMES else RULE_NAMES[0]
-        rule = runs.choose("Rule", RULE_NAMES, "rule", default) or default
+        rule = runs.choose("Rule", RULE_NAMES, "rule", default, titles.rule) or default
         measure = runs.choose("Measure", ("dot", "cosine"), "measure") or "dot"
         cut = _number(
             "Cut",

@@ -189,9 +189,11 @@ def events(info: AboutInfo) -> None:
     if not len(info.events):
         st.caption("Nothing was noted yet.")
         return
-    table = info.events.rename(columns={"detail": "what happened"})
-    table = table.assign(
-        kind=table["kind"].str.replace("_", " "), seconds=table["seconds"].round(1)
+    names = runs.names_in(info.run)
+    table = info.events.assign(
+        **{"what happened": [titles.in_sentence(said, names) for said in info.events["detail"]]},
+        kind=info.events["kind"].map(titles.event),
+        seconds=info.events["seconds"].round(1),
     )
     columns = ["step", "kind", "what happened", "seconds"]
     show.numbers(table[columns], f"{info.run.name}-events", f"run-events-{info.run.name}")
