@@ -73,7 +73,8 @@ def list_prompts(arguments: argparse.Namespace) -> int:
     if info.table.empty:
         print(f"The prompt bank '{bank.root}' is empty; the first experiment fills it.")
         return 0
-    table = Table("task", "seed", "score", "length", "‖vector‖", "health", "backbone", "identity")
+    table = Table("task", "seed", "score", "length", "‖vector‖", "health", "backbone")
+    table.add_column("identity", no_wrap=True, min_width=16)  # to be copied, so never cut
     for row in info.table.to_dict("records"):
         norm, score = row["vector_norm"], row["score"]
         table.add_row(

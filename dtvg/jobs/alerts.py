@@ -19,7 +19,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from dtvg import paths
-from dtvg.config.alerts import AlertsConfig, alerts
+from dtvg.config.alerts import AlertsConfig, Event, alerts
 from dtvg.errors import ConfigError, DtvgError, JobError
 from dtvg.jobs import launcher
 from dtvg.jobs.deliver import Alert, channels, send
@@ -148,14 +148,16 @@ def _look(watched: _Watched, config: AlertsConfig, now: float) -> None:
     found = news(open_experiment(path), watched.told, now, stalled, config.events)
     watched.told = found.told
     for alert in found.alerts:
-        linked = replace(alert, link=_link(config, path.name))
+        linked = replace(alert, link=_link(config, path.name, alert.event))
         watched.outbox += [_Waiting(alert=linked, channel=one) for one in channels(config)]
     rests = look_at_all(path).held is False
     watched.quiet_since = (watched.quiet_since or now) if rests else 0.0
 
 
-def _link(config: AlertsConfig, experiment: str) -> str:
-    return f"{config.app.rstrip('/')}/live?experiment={experiment}" if config.app else ""
+def _link(config: AlertsConfig, experiment: str, event: str) -> str:
+    """Return the address of the page on what happened: of what is done, the comparison."""
+    page = "compare" if event == Event.DONE else "live"
+    return f"{config.app.rstrip('/')}/{page}?experiment={experiment}" if config.app else ""
 
 
 def _deliver_all() -> None:

@@ -16,6 +16,7 @@ import urllib.error
 import urllib.request
 from dataclasses import dataclass
 from email.message import EmailMessage
+from email.utils import formatdate, make_msgid
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -104,6 +105,8 @@ def _mail(alert: Alert, to: EmailConfig) -> None:
     message = EmailMessage()
     message["Subject"] = " ".join(alert.title.split())[:200]
     message["From"], message["To"] = to.sender, ", ".join(to.to)
+    message["Date"] = formatdate(localtime=True)
+    message["Message-ID"] = make_msgid("dtvg", domain=to.sender.rpartition("@")[2].strip("> "))
     message.set_content(alert.text + "\n")
     where = f"The mail server {to.host}:{to.port}"
     try:

@@ -110,8 +110,8 @@ def _failed(runs: Sequence[Run]) -> str:
 
 
 def _done(runs: Sequence[Run]) -> str:
-    scored = [r for r in runs if r.test_score is not None]
-    best = max(scored, key=lambda r: r.test_score or 0.0, default=None)
+    scored = [(r.test_score, r.name) for r in runs if r.test_score is not None]
+    score, name = max(scored, key=lambda one: one[0], default=(0.0, ""))
     count = "Its run has" if len(runs) == 1 else f"All {len(runs)} runs have"
-    more = "" if best is None else f" Best test score: {best.test_score:.1%} ({best.name})."
+    more = f" Best test score: {100 * score:.1f} % ({name})." if name else ""
     return f"{count} finished.{more}"

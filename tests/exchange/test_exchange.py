@@ -348,7 +348,10 @@ def test_the_command_line_exports_verifies_and_imports(tmp_path, monkeypatch, ca
     PromptBank().put(_prompt())
     assert main(["prompts", "export", "ffff", "--out", str(tmp_path / "out")]) == 0
     assert main(["prompts", "import", str(tmp_path / "out"), "--task", "mnli", "--seed", "3"]) == 0
+    capsys.readouterr()
+    monkeypatch.setenv("COLUMNS", "80")
     assert main(["prompts", "list"]) == 0
+    assert all(one.fingerprint in capsys.readouterr().out for one in PromptBank().list()[:1])
     assert main(["prompts", "show", "ffff"]) == 0
     assert main(["prompts", "verify"]) == 0
     damaged = next((tmp_path / "prompts").glob("*-ffff*")) / "prompt.safetensors"

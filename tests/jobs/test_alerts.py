@@ -111,6 +111,7 @@ def test_mail_and_web_hook_bring_what_happened(
     assert _Hook.got[-1]["text"] == "[dtvg] walk: failed\n1 run failed.\n  rte.dtvg.s0"
     send(ALERT, "email", config)
     assert "Subject: [dtvg] walk: failed" in _Mail.got[-1] and "rte.dtvg.s0" in _Mail.got[-1]
+    assert "\nDate: " in _Mail.got[-1] and "@example.org>" in _Mail.got[-1]  # of the Message-ID
     for answer in (500, 302):
         monkeypatch.setattr(_Hook, "answer", answer)
         with pytest.raises(JobError, match=f"answered {answer}") as told:
