@@ -79,6 +79,24 @@ def test_what_is_not_seen_is_drawn_when_it_comes_near_or_is_printed(
     expect(waiting).to_have_count(0)
 
 
+def test_a_chart_that_is_drawn_late_takes_over_the_zoom_of_its_group(
+    app: App, browser: Browser
+) -> None:
+    page = browser.new_context(viewport={"width": 900, "height": 640}).new_page()
+    page.goto(f"{app.url}/live?experiment=demo-recorded&run=trip-mood.dtvg.s0")
+    page.locator(".js-plotly-plot").first.wait_for(timeout=120_000)
+    late = page.locator(".dtvg-chart[data-link][data-waiting]").last
+    place = late.get_attribute("aria-label")
+    page.locator(".js-plotly-plot[data-link]").first.evaluate(
+        "chart => Plotly.relayout(chart, {'xaxis.range': [40, 80]})"
+    )
+    chart = page.get_by_role("figure", name=place, exact=True)
+    chart.scroll_into_view_if_needed()
+    expect(chart.locator(".main-svg")).not_to_have_count(0)
+    page.wait_for_timeout(500)
+    assert chart.evaluate(RANGE) == [40, 80]
+
+
 def test_a_click_on_the_chart_goes_to_that_step(page: Page) -> None:
     chart = page.locator(".js-plotly-plot").first
     plot = chart.locator(".nsewdrag").first.bounding_box()
