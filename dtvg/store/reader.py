@@ -46,6 +46,8 @@ TRIES = 5
 """A file may vanish by compaction between listing and reading: list again so often."""
 
 
+READERS = 4
+"""Runs whose logs are worth reading at a time: unpacking them is done outside Python."""
 INPUTS = "inputs.parquet"
 """File of an experiment with the texts that its runs answered; recorded examples have it."""
 

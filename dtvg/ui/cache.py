@@ -31,7 +31,7 @@ from dtvg.analysis.run.about import about as about_run
 from dtvg.analysis.run.all_rules import all_rules
 from dtvg.analysis.run.curves import CurveInfo, curve_info
 from dtvg.analysis.run.explain import explain_step
-from dtvg.analysis.run.groups import group_info, share_info
+from dtvg.analysis.run.groups import group_info, shares_of
 from dtvg.analysis.run.pair import PairInfo, pair_info
 from dtvg.analysis.run.relations import relation_info
 from dtvg.analysis.run.replay import ReplayInfo, replay
@@ -208,7 +208,7 @@ def drawer(key: Stamp) -> Callable[..., go.Figure]:
 
 
 groups = remember(64, "Reading the groups", ("steps", "sources", "evals", "events"))(group_info)
-shares = remember(1024, reads=("sources",))(share_info)
+shares = remember(32, reads=("sources",))(shares_of)
 explain = remember(256, False, ("steps", "sources", "events"))(explain_step)
 relations = remember(32, False, ("relations", "exchanges"))(relation_info)
 diff = remember(32, False, ())(run_diff)

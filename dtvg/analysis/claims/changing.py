@@ -30,7 +30,7 @@ from dtvg.analysis.claims.claim import (
 from dtvg.analysis.claims.effects import Effect, Part, Summary, of_seeds, summed
 from dtvg.analysis.compare.scores import SUBJECT
 from dtvg.analysis.statistics import Interval, average_ranks, correlation, t_interval
-from dtvg.store.reader import Run, read_towards_target
+from dtvg.store.reader import READERS, Run, read_towards_target
 
 Floats = npt.NDArray[np.float64]
 WORDING = Wording(
@@ -52,8 +52,6 @@ BLOCK = 5
 MOST_BLOCKS, FEWEST_BLOCKS = 50, 6
 DRAWS = 500
 """Runs with noise alone that are drawn for each run."""
-READERS = 4
-"""Runs whose logs are read at a time."""
 NOTES = (
     "Similarities are means over blocks of steps (up to 50 a run, of at least 5 steps), and the "
     "start is the first block. Change is 0 where the ranking is that of the start, 50 points where "
@@ -151,7 +149,7 @@ def effect_of(target: str, walks: Sequence[Walk], measure: str, noise: str) -> E
 def _walks(block: Block) -> list[Walk]:
     """Return the walks of the dynamic runs on one target, those whose log is long enough."""
     runs = [run for _, run in sorted(block.of(SUBJECT).items())]
-    with ThreadPoolExecutor(READERS) as pool:  # most of it is unpacking logs, outside Python
+    with ThreadPoolExecutor(READERS) as pool:
         return [walk for walk in pool.map(walk_of, runs) if walk is not None]
 
 

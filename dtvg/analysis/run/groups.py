@@ -7,6 +7,7 @@ thinned. arXiv 2503.18063, figures on grouping.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -21,7 +22,7 @@ from dtvg.analysis.run import segments
 from dtvg.analysis.run.segments import breaks_of, group_name, zero_vectors
 from dtvg.errors import StoreError
 from dtvg.store.holds import Stretch, history, stretches
-from dtvg.store.reader import Run, only_scores, read_grams, read_table
+from dtvg.store.reader import READERS, Run, only_scores, read_grams, read_table
 
 Ints = npt.NDArray[np.int64]
 Bools = npt.NDArray[np.bool_]
@@ -283,6 +284,12 @@ def share_info(run: Run) -> ShareInfo:
     sources, steps, order = _layout(rows, _configured_sources(run), run.name)
     member = _matrix(rows, "member", order, (len(steps), len(sources)))
     return ShareInfo(run.method, sources, np.array([_mean(column) for column in member.T]))
+
+
+def shares_of(runs: Sequence[Run]) -> list[ShareInfo]:
+    """Return `share_info` of each run, read several at a time."""
+    with ThreadPoolExecutor(READERS) as pool:
+        return list(pool.map(share_info, runs))
 
 
 def _configured_sources(run: Run) -> tuple[str, ...]:

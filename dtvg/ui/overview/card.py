@@ -114,7 +114,7 @@ def look(experiment: Experiment, target: str, tested: bool) -> Learned:
     seeds = {run.seed for run in everyone}
     mine = [run for run in answers.grouping_runs(experiment, target) if run.seed in seeds]
     alone = cache.transfer(everyone, "test") if tested and _has_singles(everyone) else None
-    infos = [cache.shares(run) for run in mine]
+    infos = cache.shares(tuple(mine))
     compared = cache.compare(everyone, "test", mine[0].method)
     return answers.learned(experiment, target, infos, compared, alone, tested)
 
