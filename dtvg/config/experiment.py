@@ -113,6 +113,14 @@ class RunConfig(_Shared):
         description="What the run was recorded with, part by part; empty: as everything is today.",
     )
 
+    @property
+    def breaks_ties(self) -> bool:
+        """Whether the loss decides between steps with equal scores, and the start may be left out.
+
+        So it is since version 2 of `selection`; Stage I keeps version 1.
+        """
+        return self.role == "transfer" and self.version("selection") > 1
+
     def version(self, part: str) -> int:
         """Return the version of a numbered part that the run is trained with.
 

@@ -369,7 +369,7 @@ def _check_end(run: Run) -> list[str]:
     ]
     if scores["step"].duplicated().any():
         problems.append(f"{run.path}/evals: a step is evaluated twice.")
-    if run.config is not None and not run.config.evaluation.count_start:
+    if config is not None and not config.evaluation.count_start and config.breaks_ties:
         scores = scores[scores["step"] > 0]
     if len(scores) and abs(scores["value"].max() - run.result.validation_score) > 1e-9:
         problems.append(f"{run.path}/result.json: validation_score is not the best of evals.")

@@ -116,8 +116,8 @@ class RunSlot:
 
     @property
     def breaks_ties(self) -> bool:
-        """Whether the loss decides between steps with equal scores, as it does since version 2."""
-        return self.config.role == "transfer" and self.config.version("selection") > 1
+        """As the run's configuration says."""
+        return self.config.breaks_ties
 
     def would_be_best(self, score: float, loss: float | None) -> bool:
         """Whether an evaluation makes its step the best so far.

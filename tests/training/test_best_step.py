@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pytest
 import torch
 
 from dtvg.analysis.compare.info import compare_info
 from dtvg.config import build_config
+from dtvg.store import verify
 from dtvg.store.bank import PromptBank
 from dtvg.store.layout import ExperimentDir, create_experiment
-from dtvg.store.reader import open_experiment, open_run, read_table
+from dtvg.store.reader import Run, open_experiment, open_run, read_table
 from dtvg.store.verify import verify_run
 from dtvg.testing.tiny_run import tiny_config
 from dtvg.training import procedures
@@ -99,6 +102,24 @@ def test_the_loss_on_validation_is_logged_and_decides(trained: ExperimentDir) ->
         assert verify_run(run.path) == []
     stage = open_run(trained.run("stage1.rte.s0").path)
     assert "loss" not in set(read_table(stage, "evals")["metric"].to_pylist())
+
+
+def test_verify_knows_that_stage_one_counts_the_start(
+    trained: ExperimentDir, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def with_a_good_start(run: Run, table: str, *more: object) -> pa.Table:
+        data = read_table(run, table, *more)
+        if table != "evals":
+            return data
+        frame = data.to_pandas().assign(value=lambda t: np.where(t["step"] == 0, 0.9, 0.1))
+        return pa.Table.from_pandas(frame, schema=data.schema)
+
+    monkeypatch.setattr(verify, "read_table", with_a_good_start)
+    for name, fine in (("stage1.rte.s0", True), ("rte.none.s0", False)):
+        run = open_run(trained.run(name).path)
+        run = replace(run, result=replace(run.result, validation_score=0.9))
+        found = [one for one in verify._check_end(run) if "is not the best of evals" in one]
+        assert (found == []) == fine, name
 
 
 def test_comparisons_state_best_steps_the_share_at_the_start_and_saturation(
