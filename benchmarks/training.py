@@ -24,7 +24,7 @@ import torch
 from benchmarks import machine, profiling, work
 from benchmarks.results import FOLDER, Results
 from dtvg.backbones.base import Backbone
-from dtvg.training.engine import Engine, has_bfloat16
+from dtvg.training.engine import Engine, has_bfloat16, with_products
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 TITLES = {
@@ -68,7 +68,9 @@ def compare(
         for compiled in asked.compiled:
             backbone, took = _backbone(asked, precision, compiled)
             config = work.runs("none", 1, asked.length, asked.batch, asked.steps)[0]
-            flops = work.flops_per_example(backbone, rows, config)
+            model = work.make_model(asked.backbone, asked.device, DTYPES[precision])
+            flops = work.flops_per_example(work.wrapped(model), rows, config)  # of plain layers
+            del model
             for method in asked.methods:
                 for count in asked.cohorts:
                     key = key_of(asked.backbone, precision, compiled, method, count)
@@ -95,7 +97,9 @@ def _backbone(asked: Asked, precision: str, compiled: bool) -> tuple[Backbone, f
     started = time.perf_counter()
     if compiled:
         backbone.compile_layers(asked.backend, Engine().reach(backbone))
-    return backbone, time.perf_counter() - started if compiled else ""
+        return backbone, time.perf_counter() - started
+    with_products(Engine(precision=precision), backbone, begun=False)
+    return backbone, ""
 
 
 def _turns(

@@ -90,6 +90,7 @@ class EngineFile(_Bare):
     precision: Literal["float32", "float64", "float16", "bfloat16"]
     compiled: bool = False
     because: str = ""
+    onednn: bool = False
 
 
 class ForkOf(_Kept):

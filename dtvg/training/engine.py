@@ -16,6 +16,7 @@ from typing import Any
 import torch
 
 from dtvg import paths
+from dtvg.backbones import products
 from dtvg.backbones.base import Backbone
 from dtvg.backbones.compiling import keep_in, repeated_layers
 from dtvg.config import DeviceConfig, ExperimentConfig
@@ -61,6 +62,8 @@ class Engine:
     """Whether the backbone's repeated layers are compiled for training steps."""
     because: str = ""
     """What was found out, in whole sentences."""
+    onednn: bool = False
+    """Whether frozen float32 layers multiply with oneDNN; see `dtvg.backbones.products`."""
 
     @property
     def dtype(self) -> torch.dtype:
@@ -106,6 +109,7 @@ class Engine:
     def sentence(self) -> str:
         """Say how it is computed."""
         how = "its layers compiled" if self.compiled else "layer by layer"
+        how += ", products by oneDNN" if self.onednn else ""
         return f"Computed in {self.precision}, {how}. {self.because}".strip()
 
 
@@ -245,6 +249,23 @@ def with_layers(
         )
     log.info("layers compiled in %.0f s", time.perf_counter() - started)
     return dataclasses.replace(engine, compiled=True)
+
+
+def with_products(engine: Engine, backbone: Backbone, begun: bool) -> Engine:
+    """Let a float32 backbone multiply with oneDNN where it pays, or where it was begun so.
+
+    Args:
+        engine: whether layers are compiled is known: compiled ones keep what they were given.
+        backbone: changed.
+        begun: whether the engine is as it was recorded.
+
+    Returns:
+        The engine as it is computed now.
+    """
+    wanted = engine.onednn if begun else products.pays(backbone.device)
+    wanted = wanted and engine.precision == "float32" and not engine.compiled
+    wanted = wanted and torch.backends.mkldnn.is_available()
+    return dataclasses.replace(engine, onednn=wanted and products.use(backbone.model) > 0)
 
 
 def can_compile(engine: Engine, backbone: Backbone) -> bool:

@@ -47,7 +47,14 @@ from dtvg.store.status import clear, noted_with_runs
 from dtvg.store.writer import RunWriter
 from dtvg.training import stages
 from dtvg.training.devices import pick_device, set_threads
-from dtvg.training.engine import Engine, choose_precision, record, recorded, with_layers
+from dtvg.training.engine import (
+    Engine,
+    choose_precision,
+    record,
+    recorded,
+    with_layers,
+    with_products,
+)
 from dtvg.training.one_cohort import Session, mark_failed, train_together
 from dtvg.training.opening import Told
 from dtvg.training.progress import Report
@@ -229,6 +236,7 @@ def _load(
         )
         keep_commit(experiment, backbone)
         engine = with_layers(engine, config, made, backbone, begun is not None)
+        engine = with_products(engine, backbone, begun is not None)
         record(experiment, engine)
     return backbone, engine
 
