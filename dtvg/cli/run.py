@@ -153,6 +153,7 @@ def print_plan(config: ExperimentConfig, made: Plan) -> None:
     from rich.table import Table
 
     from dtvg.plan.estimate import duration, estimate, slots_text, wall_times
+    from dtvg.plan.processor import processor_flops
     from dtvg.plan.words import (
         RATE_COLUMNS,
         CohortRow,
@@ -162,7 +163,8 @@ def print_plan(config: ExperimentConfig, made: Plan) -> None:
         rate_rows,
     )
 
-    console, cost = Console(), estimate(config, made)
+    console, speed = Console(), processor_flops(config.device.threads)
+    cost = estimate(config, made, speed)
     table = Table(*CohortRow._fields, title=f"Plan of '{config.name}'")
     above = ""
     for row in cohort_rows(made):
@@ -192,7 +194,7 @@ def print_plan(config: ExperimentConfig, made: Plan) -> None:
         console.print("Time and memory: not known before the backbone is loaded.")
     else:
         console.print(f"Rough estimate: {duration(cost.seconds)}, {cost.memory_gib or 0:.1f} GiB.")
-        console.print(slots_text(wall_times(config)))
+        console.print(slots_text(wall_times(config, processor=speed)))
 
 
 def print_outcome(experiment: Any) -> int:

@@ -36,12 +36,13 @@ class Estimate:
     memory_gib: float | None
 
 
-def estimate(config: ExperimentConfig, made: Plan) -> Estimate:
+def estimate(config: ExperimentConfig, made: Plan, processor: float = CPU_FLOPS) -> Estimate:
     """Estimate time, memory and trained parameters.
 
     Args:
         config: the experiment.
         made: its plan.
+        processor: operations a second of a processor, e.g. `processor_flops` of this machine's.
     """
     sizes = facts(config.backbone.name)
     width = sizes.width if sizes else 0
@@ -52,7 +53,7 @@ def estimate(config: ExperimentConfig, made: Plan) -> Estimate:
     largest = max((len(cohort.runs) for cohort in made.cohorts), default=1)
     return Estimate(
         parameters,
-        _seconds(config, sizes, made.cohorts),
+        _seconds(config, sizes, made.cohorts, processor),
         _memory_gib(config, sizes, largest),
     )
 
@@ -61,7 +62,10 @@ SLOTS = (1, 2, 4, 8)
 
 
 def wall_times(
-    config: ExperimentConfig, slots: Sequence[int] = SLOTS, made: Plan | None = None
+    config: ExperimentConfig,
+    slots: Sequence[int] = SLOTS,
+    made: Plan | None = None,
+    processor: float = CPU_FLOPS,
 ) -> dict[int, float]:
     """Estimate how long an experiment takes on so many slots, each as fast as the device.
 
@@ -72,6 +76,7 @@ def wall_times(
         config: the experiment.
         slots: numbers of slots.
         made: its plan, where the cohorts are not to be cut anew.
+        processor: as of `estimate`.
 
     Returns:
         Seconds by number of slots; empty where the backbone's size is unknown.
@@ -82,7 +87,7 @@ def wall_times(
     found = {}
     for count in slots:
         cohorts = (plan(config, None if count == 1 else count) if made is None else made).cohorts
-        seconds = {cohort.id: _seconds(config, sizes, [cohort]) for cohort in cohorts}
+        seconds = {cohort.id: _seconds(config, sizes, [cohort], processor) for cohort in cohorts}
         found[count] = _makespan(cohorts, seconds, count)
     return found
 
@@ -126,7 +131,10 @@ def duration(seconds: float | None, unknown: str = "") -> str:
 
 
 def _seconds(
-    config: ExperimentConfig, sizes: BackboneFacts, cohorts: Sequence[CohortPlan]
+    config: ExperimentConfig,
+    sizes: BackboneFacts,
+    cohorts: Sequence[CohortPlan],
+    processor: float,
 ) -> float:
     """Estimate time: forward and backward through the frozen weights, and a cost per step."""
     tokens = _mean_tokens(config)
@@ -139,7 +147,7 @@ def _seconds(
     on_cpu = config.device.name in ("auto", "cpu")
     flops = each * (4.0 * trained + 2.0 * evaluated)
     overhead = sum(cohort.steps for cohort in cohorts) * (CPU_STEP if on_cpu else GPU_STEP)
-    return flops / (CPU_FLOPS if on_cpu else GPU_FLOPS) + overhead
+    return flops / (processor if on_cpu else GPU_FLOPS) + overhead
 
 
 def _mean_tokens(config: ExperimentConfig) -> int:

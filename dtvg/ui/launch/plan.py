@@ -26,6 +26,7 @@ from dtvg.jobs.devices import Device
 from dtvg.jobs.readiness import Finding, findings
 from dtvg.plan import Plan, plan
 from dtvg.plan.estimate import Estimate, duration, estimate, slots_text, wall_times
+from dtvg.plan.processor import processor_flops
 from dtvg.plan.words import RATE_COLUMNS, budget_note, cohort_rows, rate_cells, rate_rows
 from dtvg.store.layout import ExperimentDir
 from dtvg.ui import control, forms, people, prompts
@@ -64,12 +65,13 @@ def ready(config: ExperimentConfig) -> list[Finding]:
 @st.cache_data(max_entries=1024, show_spinner="Planning")
 def _plan(key: str, _config: ExperimentConfig) -> tuple[Plan, Estimate]:
     made = plan(_config, _config.scale.slots)
-    return made, estimate(_config, made)
+    return made, estimate(_config, made, processor_flops(_config.device.threads))
 
 
 @st.cache_data(max_entries=256, show_spinner="Planning")
 def _by_slots(key: str, _config: ExperimentConfig) -> str:
-    return slots_text(wall_times(_config))
+    speed = processor_flops(_config.device.threads)
+    return slots_text(wall_times(_config, processor=speed))
 
 
 def planned(config: ExperimentConfig) -> tuple[Plan, Estimate]:
