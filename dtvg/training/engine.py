@@ -243,6 +243,8 @@ def with_layers(
     else:
         wanted = config.device.compile == "auto" and can_compile(engine, backbone)
         wanted = wanted and pays(plan, backbone)
+        # compiled layers do not multiply with oneDNN, which gains more than compiling does
+        wanted = wanted and not (engine.precision == "float32" and products.pays(backbone.device))
     if not wanted:
         return dataclasses.replace(engine, compiled=False)
     keep_in(paths.compiled())

@@ -9,6 +9,8 @@ import torch
 from torch import nn
 
 from dtvg.backbones import products
+from dtvg.plan import plan
+from dtvg.training import engine
 from dtvg.training.engine import Engine, with_products
 from tests.training import factory
 
@@ -77,6 +79,22 @@ def test_an_experiment_goes_on_as_it_was_begun(monkeypatch: pytest.MonkeyPatch) 
     assert not with_products(plain, _narrow(), begun=True).onednn
     assert not with_products(replace(plain, compiled=True), _narrow(), begun=False).onednn
     assert not with_products(replace(plain, precision="bfloat16"), _narrow(), begun=False).onednn
+
+
+def test_nothing_is_compiled_where_products_gain_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engine, "pays", lambda *_: True)
+    monkeypatch.setattr(engine, "can_compile", lambda *_: True)
+    config = factory.experiment(device={"compile": "auto"})
+    for faster in (True, False):
+        monkeypatch.setattr(products, "pays", lambda device, faster=faster: faster)
+        backbone, compiled = _narrow(), []
+        monkeypatch.setattr(
+            backbone, "compile_layers", lambda compiled=compiled, **_: compiled.append(1)
+        )
+        made = engine.with_layers(Engine(), config, plan(config), backbone, begun=False)
+        assert made.compiled == bool(compiled) == (not faster)
+        begun = engine.with_layers(Engine(compiled=True), config, plan(config), backbone, True)
+        assert begun.compiled, "what was begun compiled goes on so"
 
 
 def _narrow():
