@@ -19,6 +19,8 @@ def page(app: App, browser: Browser) -> Page:
     made = browser.new_context(viewport={"width": 1280, "height": 1000}).new_page()
     made.goto(f"{app.url}/explain?experiment=demo-recorded&step=150")
     made.locator(".js-plotly-plot .annotation-text-g").first.wait_for(timeout=120_000)
+    # charts stand before the page's script has ended; Streamlit may lose a click made meanwhile
+    made.locator("[data-test-script-state=notRunning]").wait_for(timeout=120_000)
     return made
 
 
