@@ -193,7 +193,7 @@ def shaded(
     """Shade bars by a value, from `faintest` opacity to full; a thin outline of the same
     colour keeps single steps visible.
 
-    Opacities, since Plotly takes 0.3 ms a bar for a colour from a scale.
+    Opacities, since Plotly takes a quarter of a millisecond a bar for a colour from a scale.
     """
     low, high = float(scale[0]), float(scale[1])
     low = low if high > low else high - 1.0

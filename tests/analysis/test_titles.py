@@ -79,3 +79,9 @@ def test_a_figure_has_titles_where_people_read_and_names_in_what_links_need() ->
         bar = titled(drawn).data[0]
         assert (bar.name, list(bar.x)) == ("DTVG", ["RTE", "SST-2"])
         assert list(bar.customdata) == ["rte", "sst2"]
+
+
+def test_rules_and_events_are_told_in_words() -> None:
+    assert titles.rule("similarity_only") == "similarity only"
+    assert titles.event("few_shot") == "rows drawn"
+    assert titles.event("no_gradient") == "no gradient"

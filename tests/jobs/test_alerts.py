@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from dtvg.config import build_config
-from dtvg.config.alerts import AlertsConfig, alerts
+from dtvg.config.alerts import AlertsConfig, Event, alerts
 from dtvg.errors import ConfigError, JobError
 from dtvg.jobs import alerts as watcher
 from dtvg.jobs import deliver
@@ -117,6 +117,15 @@ def test_mail_and_web_hook_bring_what_happened(
         with pytest.raises(JobError, match=f"answered {answer}") as told:
             send(ALERT, "webhook 1", config)
         assert "secret" not in str(told.value)
+
+
+def test_what_is_done_links_to_its_comparison_and_all_else_to_live() -> None:
+    config = AlertsConfig(app="http://127.0.0.1:8501/")
+    for event in Event:
+        page = "compare" if event is Event.DONE else "live"
+        found = watcher._link(config, "walk", event.value)
+        assert found == f"http://127.0.0.1:8501/{page}?experiment=walk"
+    assert watcher._link(AlertsConfig(), "walk", "done") == ""
 
 
 def test_a_password_is_never_in_the_file_and_never_sent_unencrypted(
