@@ -68,3 +68,11 @@ def test_a_block_that_was_not_run_is_reported_as_not_run(tmp_path: Path) -> None
     for number in range(len(declared.blocks)):
         assert study.scores_table(declared, tmp_path, number) == f"Block {number} was not run."
     assert study.primary_text(declared, tmp_path).count("not run.") == 2
+
+
+def test_a_gate_of_each_block_counts_a_target_once_in_every_block(tmp_path: Path) -> None:
+    declared = study.read(DECLARED.with_name("learned-sources.yaml"))
+    told = study.gate_table(declared, tmp_path)
+    assert "sst2 (block 1)" in told and "sst2 (block 2)" in told and "of 2 targets" in told
+    longer = study.read(DECLARED.with_name("longer-training.yaml"))
+    assert "(block" not in study.gate_table(longer, tmp_path)

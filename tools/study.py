@@ -11,7 +11,7 @@ from __future__ import annotations
 import argparse
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -64,6 +64,8 @@ class Study:
     """By how much the related source alone must beat no transfer."""
     targets: int
     """How many targets must pass."""
+    each_block: bool
+    """Whether a target counts once in every block that has it, not once in all."""
     pilot: dict[str, Any]
     power: dict[str, Any]
 
@@ -97,6 +99,7 @@ def read(path: Path) -> Study:
             dict(told["related"]),
             float(told["gate"]["points"]),
             int(told["gate"]["targets"]),
+            bool(told["gate"].get("each_block", False)),
             told["pilot"],
             told["power"],
         )
@@ -213,7 +216,7 @@ def power_table(study: Study, runs_dir: Path) -> str:
 
 def gate_table(study: Study, runs_dir: Path) -> str:
     """Return the gain of every target's related source, and what the gate says."""
-    found = gains(study.related, scores_of(study.blocks, runs_dir))
+    found = _gains(study, runs_dir)
     lines = [_row(["target", "related source", "gain over none, points", "seeds", "passes"])]
     lines.append("|---" * 5 + "|")
     for one in found:
@@ -223,6 +226,18 @@ def gate_table(study: Study, runs_dir: Path) -> str:
         gain = f"{one.mean:+.1f}{spread}" if ran else "not run"
         lines.append(_row([one.target, one.source, gain, len(one.gains), passes]))
     return "\n".join([*lines, "", gate(found, study.points, study.targets)])
+
+
+def _gains(study: Study, runs_dir: Path) -> list[Gain]:
+    if not study.each_block:
+        return gains(study.related, scores_of(study.blocks, runs_dir))
+    result = []
+    for block in study.blocks:
+        if any(method.name == "none" for method in block.config.methods):
+            related = {t: s for t, s in study.related.items() if t in block.config.targets}
+            for one in gains(related, scores_of([block], runs_dir)):
+                result.append(replace(one, target=f"{one.target} (block {block.number})"))
+    return result
 
 
 def primary_text(study: Study, runs_dir: Path) -> str:
