@@ -21,6 +21,7 @@ from dtvg.store.files import read_json, replace_json
 from dtvg.store.health import Guess, marks, signs_of
 from dtvg.store.layout import RunDir, create_experiment
 from dtvg.store.reader import open_run
+from dtvg.store.shares import shares_in_log
 from dtvg.store.writer import CohortWriter, RunWriter
 from dtvg.testing import made_runs
 
@@ -127,10 +128,14 @@ def _record(cohort: str, directory: Any, place: RunDir, run: RunConfig) -> None:
     best = write_evals(writer, run, steps)
     commits.commit(commits.snapshot({}, {}))
     guess = Guess(0.5, 200, 0.5, 200)
-    told = marks(signs_of(open_run(place.path)), True, steps, guess=guess, test_score=best)
+    made = open_run(place.path)
+    signs, shares = signs_of(made), shares_in_log(made)
+    told = marks(signs, True, steps, guess=guess, test_score=best)
     noted = {"health": {m.kind: m.sentence for m in told}, "guessing": guess._asdict()}
-    cost = {"seconds": steps * 0.1, "trained_parameters": 1000, "extra": noted}
-    writer.finish(made_runs.result_of(steps, best, best, {"score": best}, **cost))
+    cost = {"seconds": steps * 0.1, "trained_parameters": 1000, "at_best": signs.at_best}
+    writer.finish(
+        made_runs.result_of(steps, best, best, {"score": best}, extra=noted, shares=shares, **cost)
+    )
 
 
 def main() -> None:

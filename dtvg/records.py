@@ -210,3 +210,8 @@ class RunResult:
     """Method's own results, e.g. the chosen source."""
     intervals: dict[str, list[float]] = field(default_factory=dict)
     """95 % bootstrap interval over the test examples of each of `metrics`; empty without a test."""
+    at_best: int | None = None
+    """Evaluations, the start's too, that reached the best validation score; None: not noted."""
+    shares: dict[str, float] | None = None
+    """Source → share of the logged steps in which it was in the group; empty where no group is
+    logged, None: not noted."""

@@ -25,6 +25,7 @@ from dtvg.config.reading import YAML_ERRORS
 from dtvg.errors import ConfigError, StoreError
 from dtvg.methods.specs import METHODS, Role, role_of
 from dtvg.records import TABLES, RunResult, RunState
+from dtvg.rule.memory import has_memory
 from dtvg.store import digests, repeated_yaml
 from dtvg.store.cohorts import visible_parts
 from dtvg.store.files import read_json
@@ -454,16 +455,33 @@ def read_grams(
 def read_towards_target(run: Run) -> np.ndarray:
     """Read the target's row of every logged Gram matrix, without the matrices.
 
+    Where a run ranks by inner products they stand in its table of sources too, in a fraction of
+    the bytes.
+
     Returns:
         `[S n]` float32: inner products of the target's vector with each source's; `[0 0]` where
         none is logged.
     """
+    if _ranks_by_products(run):
+        found = read_table(run, "sources", ["similarity"]).column("similarity").to_numpy()
+        n = len(run.sources)
+        if n and len(found) % n == 0 and not np.isnan(found).any():
+            return found.reshape(-1, n) if len(found) else np.zeros((0, 0), dtype=np.float32)
     data = read_table(run, "steps", ["gram"])
     data = data.filter(pc.is_valid(data.column("gram")))
     if not data.num_rows:
         return np.zeros((0, 0), dtype=np.float32)
     values, m = _triangles(data)
     return values[:, 1:m]
+
+
+def _ranks_by_products(run: Run) -> bool:
+    """Whether the logged similarities are entries of the logged Gram matrices."""
+    config = run.config
+    if config is None or config.method.ranks_prompts or tuple(config.sources) != run.sources:
+        return False
+    settings = config.rule_settings
+    return settings.measure == "dot" and not has_memory(settings)
 
 
 def _triangles(data: pa.Table) -> tuple[np.ndarray, int]:

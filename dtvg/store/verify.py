@@ -38,6 +38,7 @@ from dtvg.store.holds import history, overlay
 from dtvg.store.labels import check_file
 from dtvg.store.layout import ExperimentDir, RunDir, id_of
 from dtvg.store.reader import Run, open_run, read_grams, read_prompts, read_table
+from dtvg.store.shares import noted_shares, shares_in_log
 from dtvg.store.tables import cover, has_digest, parts, read_checked, schema_of, schema_version
 from dtvg.store.writer import kept_prompts
 
@@ -332,6 +333,9 @@ def _check_sources(run: Run, config: RunConfig) -> list[str]:
     wanted = names * (data.num_rows // max(1, len(names)))
     if data.column("source").to_pylist() != wanted:
         return [f"{run.path}/sources: rows are not {', '.join(names)} at every step."]
+    noted = noted_shares(run)
+    if noted is not None and noted != shares_in_log(run):
+        return [f"{run.path}/result.json: shares are not those of its table of sources."]
     steps = data.column("step").to_numpy().reshape(-1, len(names))
     wanted = _logged_steps(config, int(steps.max()))
     if len(steps) != len(wanted):
@@ -369,6 +373,12 @@ def _check_end(run: Run) -> list[str]:
     ]
     if scores["step"].duplicated().any():
         problems.append(f"{run.path}/evals: a step is evaluated twice.")
+    at_best = int((scores["value"] == scores["value"].max()).sum())
+    if run.result.at_best not in (None, at_best):
+        problems.append(
+            f"{run.path}/result.json: at_best is {run.result.at_best}, but {at_best} of evals "
+            "reached the best score."
+        )
     if config is not None and not config.evaluation.count_start and config.breaks_ties:
         scores = scores[scores["step"] > 0]
     if len(scores) and abs(scores["value"].max() - run.result.validation_score) > 1e-9:

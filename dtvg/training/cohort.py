@@ -23,6 +23,7 @@ from dtvg.records import LOSS, RunResult, RunState
 from dtvg.store.health import EVENTS, NO_GRADIENT, Guess, Mark, marks
 from dtvg.store.layout import CohortDir, RunDir
 from dtvg.store.reader import open_run, read_prompts
+from dtvg.store.shares import shares_in_log
 from dtvg.store.status import StatusBoard, clear, requested
 from dtvg.store.writer import CohortWriter, Committer
 from dtvg.training.devices import is_out_of_memory, memory_gib
@@ -359,6 +360,7 @@ class Cohort:
                 "seconds": slot.seconds,
                 "extra": slot.note,
                 "intervals": intervals,
+                "at_best": slot.signs.at_best if slot.signs.steps == slot.step else None,
                 "trained_parameters": sum(
                     v.numel() for k, v in final.items() if k.startswith("parameter.")
                 ),
@@ -376,7 +378,8 @@ class Cohort:
 
     def conclude(self, slot: RunSlot) -> None:
         """Write `result.json` (last of all) and say so; the commit before holds the result."""
-        slot.writer.finish(RunResult(**(slot.result or {})))
+        shares = _shares(self.run_dirs[slot.name])
+        slot.writer.finish(RunResult(**{**(slot.result or {}), "shares": shares}))
         self.board.update(
             slot.name, state=RunState.FINISHED, step=slot.step, score=slot.best_score, message=""
         )
@@ -500,6 +503,14 @@ def distance_moved(run: RunDir, final: Mapping[str, Tensor]) -> float | None:
     end = final["mixed_prompt"].double().numpy()
     length = float(np.linalg.norm(start))
     return float(np.linalg.norm(end - start)) / length if length > 0 else None
+
+
+def _shares(run: RunDir) -> dict[str, float] | None:
+    """Return how often each source was in the group; None where the log cannot be read."""
+    try:
+        return shares_in_log(open_run(run.path))
+    except StoreError:
+        return None
 
 
 def _logged(result: Answer) -> dict[str, float]:

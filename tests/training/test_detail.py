@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from dtvg.analysis.compare.budgets import _tied
 from dtvg.analysis.compare.info import compare_info
 from dtvg.analysis.run.curves import curve_info
 from dtvg.analysis.run.explain import explain_step
-from dtvg.analysis.run.groups import group_info
+from dtvg.analysis.run.groups import group_info, share_info
 from dtvg.analysis.run.replay import replay
 from dtvg.analysis.run.segments import changes, combinations
 from dtvg.config import build_config
 from dtvg.errors import ConfigError, DataError
 from dtvg.records import RunState
+from dtvg.store import verify
 from dtvg.store.bank import PromptBank
 from dtvg.store.layout import create_experiment
-from dtvg.store.reader import Run, list_runs, read_table
+from dtvg.store.reader import Run, list_runs, read_grams, read_table, read_towards_target
+from dtvg.store.shares import shares_in_log
 from dtvg.store.status import request
 from dtvg.store.verify import verify_run
 from dtvg.testing.tiny_run import tiny_config
@@ -133,3 +137,31 @@ def test_a_part_of_the_seeds_and_of_the_sources(tmp_path: Path) -> None:
     for wrong in ({"seeds_of": {"orcale": 1}}, {"logging": {"detail_of": {"orcale": "scores"}}}):
         with pytest.raises(ConfigError, match="orcale.*Did you mean.*oracle"):
             build_config({**values, **wrong})
+
+
+def test_a_result_notes_what_a_glance_would_read_the_log_for(
+    both: tuple[dict[str, Run], dict[str, Run]],
+) -> None:
+    grouped = 0
+    for run in (run for half in both for run in half.values()):
+        result = run.result
+        evals = read_table(run, "evals").to_pandas()
+        scores = evals[(evals["metric"] == "score") & (evals["split"] == "validation")]["value"]
+        assert result.at_best == (scores == scores.max()).sum()
+        assert _tied(run) == _tied(replace(run, result=replace(result, at_best=None)))
+        assert result.shares == shares_in_log(run)
+        info = group_info(run)
+        if len(info.steps):
+            grouped += 1
+            assert list(result.shares.values()) == list(info.member.mean(axis=0))
+            unnoted = share_info(replace(run, result=replace(result, shares=None)))
+            assert unnoted.sources == share_info(run).sources == tuple(result.shares)
+            assert list(unnoted.shares) == list(share_info(run).shares)
+            np.testing.assert_array_equal(read_towards_target(run), read_grams(run)[1][:, 0, 1:])
+        assert verify._check_end(run) == [] and verify._check_sources(run, run.config) == []
+        wrong = replace(run, result=replace(result, at_best=result.at_best + 1))
+        assert "reached the best score" in verify._check_end(wrong)[0]
+        wrong = replace(run, result=replace(result, shares={"mnli": 0.123}))
+        told = verify._check_sources(wrong, run.config)
+        assert len(info.steps) == 0 or "shares are not those" in told[0]
+    assert grouped == 7  # all but those without sources and the scores of `single`

@@ -98,6 +98,8 @@ def _of_steps(runs: Sequence[Run]) -> dict[str, float]:
 
 def _tied(run: Run) -> bool:
     """Whether several evaluations of a run reached its best validation score."""
+    if run.result is not None and run.result.at_best is not None:
+        return run.result.at_best > 1
     data = read_table(run, "evals", ["split", "task", "metric", "value"])
     wanted = (("metric", "score"), ("split", "validation"), ("task", run.target))
     for column, value in wanted:

@@ -23,6 +23,7 @@ from dtvg.analysis.run.segments import breaks_of, group_name, zero_vectors
 from dtvg.errors import StoreError
 from dtvg.store.holds import Stretch, history, stretches
 from dtvg.store.reader import READERS, Run, only_scores, read_grams, read_table
+from dtvg.store.shares import noted_shares
 
 Ints = npt.NDArray[np.int64]
 Bools = npt.NDArray[np.bool_]
@@ -275,11 +276,15 @@ class ShareInfo:
 
 
 def share_info(run: Run) -> ShareInfo:
-    """Read the shares of `GroupInfo.source_table`, a fifth of the work of `group_info`.
+    """Read the shares of `GroupInfo.source_table`: as noted when the run ended, or from its log,
+    which is a fifth of the work of `group_info`.
 
     Raises:
         StoreError: if the rows are not n per step.
     """
+    noted = noted_shares(run)
+    if noted:
+        return ShareInfo(run.method, tuple(noted), np.array(list(noted.values())))
     rows = read_table(run, "sources", ["step", "source", "member"])
     sources, steps, order = _layout(rows, _configured_sources(run), run.name)
     member = _matrix(rows, "member", order, (len(steps), len(sources)))
