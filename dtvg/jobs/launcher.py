@@ -12,7 +12,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 from dtvg import paths
@@ -140,9 +140,14 @@ def is_held(folder: Path) -> bool:
     return look(folder).held is True
 
 
-def may_be_working(experiment: ExperimentDir) -> bool:
-    """Whether a process trains this experiment, or that cannot be told."""
-    return look_at_all(experiment.path).held is not False
+def may_be_working(experiment: ExperimentDir, ended: Collection[str] = ()) -> bool:
+    """Whether a process trains this experiment, or that cannot be told.
+
+    Args:
+        experiment: its folder.
+        ended: names of its runs that are known to have a result.
+    """
+    return look_at_all(experiment.path, ended=ended).held is not False
 
 
 def stop(experiment: ExperimentDir, runs: Sequence[str] = ()) -> list[str]:

@@ -11,7 +11,7 @@ import os
 import re
 import secrets
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -159,18 +159,21 @@ def died(folder: Path) -> bool:
     return never_began or (seen.lease is not None and not seen.lease.released)
 
 
-def look_at_all(folder: Path, workers: bool = True) -> Sign:
+def look_at_all(folder: Path, workers: bool = True, ended: Collection[str] = ()) -> Sign:
     """Return the same, asking also each run's status: who starts, moves or deletes asks this.
 
     Args:
         folder: the experiment's.
         workers: whether a worker that trains one cohort counts; who starts takes it over.
+        ended: names of runs that are known to have a result: nothing trains them again.
     """
     sign = look(folder, fresh=True)
     if sign.held is not False:
         return sign
     found = FREE
     for path in status_files(folder):
+        if path.parent.name in ended:
+            continue
         content = read_json(path) or {}
         if content.get("state") in ("running", "stopping"):
             if not workers and content.get("lease_of") == "cohort":

@@ -34,7 +34,8 @@ def may_change(experiment: Experiment) -> bool:
 
 def _is_trained(experiment: Experiment) -> bool:
     """Whether a process trains an experiment, here or on another host, or that cannot be told."""
-    return launcher.may_be_working(ExperimentDir(experiment.path))
+    ended = {run.name for run in experiment.runs if run.result is not None}
+    return launcher.may_be_working(ExperimentDir(experiment.path), ended)
 
 
 def is_asked_for(experiment: Experiment) -> bool:

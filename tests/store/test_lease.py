@@ -296,3 +296,25 @@ def test_runs_that_a_dead_process_never_began_say_so(experiment: ExperimentDir) 
     replace_json(experiment.path / liveness.LEASE, {**held, "released": False})
     liveness.forget(experiment.path)
     assert status().state is RunState.LOST  # it was killed: nobody has the lock
+
+
+def test_runs_that_have_a_result_are_not_asked_whether_they_train(
+    experiment: ExperimentDir, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = [run.name for run in experiment.runs()]
+    with experiment.lock():
+        board = StatusBoard(experiment.cohort("c"), {n: experiment.run(n) for n in names})
+        for name in names:
+            board.update(name, state="running")
+        board.close()
+    asked: list[str] = []
+
+    def nobody(path: Path, content: object) -> liveness.Sign:
+        asked.append(path.parent.name)
+        return liveness.FREE
+
+    monkeypatch.setattr(liveness, "look_at_run", nobody)
+    assert liveness.look_at_all(experiment.path).held is False and asked == sorted(names)
+    asked.clear()
+    liveness.look_at_all(experiment.path, ended=names[1:])
+    assert asked == names[:1]
