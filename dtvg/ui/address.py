@@ -5,6 +5,10 @@ state; here the value is written. The URL wins where it changed from outside (a 
 address, the back button), the session where it did not, and the last choice where one comes back
 to a page. Constant defaults are not written, nor what another page wrote; a page's choices are
 written together, as one entry of the browser's history. docs/overview.md "Addresses".
+
+What one clicks while a page is being drawn comes with the URL of before. It counts all the same: a
+part of a page that runs by itself never takes its choices from the URL, and a page that is
+interrupted notes what it read there.
 """
 
 from __future__ import annotations
@@ -18,6 +22,7 @@ import streamlit as st
 T = TypeVar("T")
 _UNSEEN = object()
 _DRAFT, _USED, _PAGE = "address-draft", "address-used", "address-page"
+_READ = "address-read"
 
 
 @contextmanager
@@ -32,11 +37,12 @@ def of_page(name: str) -> Iterator[None]:
         for key in [k for k in state if str(k).startswith(("url-", "absent-"))]:
             del state[key]
         state[_PAGE] = name
-    state[_DRAFT], state[_USED] = {}, set()
+    state[_DRAFT], state[_USED], state[_READ] = {}, set(), set()
     try:
         yield
-    except BaseException:
-        state.pop(_DRAFT, None)  # the page is run again, or another one is
+    except BaseException:  # the page is run again, or another one is
+        for key in {*state.pop(_READ, ()), *state.pop(_DRAFT, ())}:
+            state[f"url-{key}"] = st.query_params.get(key)
         raise
     draft, used = state.pop(_DRAFT), state.pop(_USED)
     if not any(str(key).startswith("absent-") for key in state):
@@ -53,6 +59,12 @@ def _write(changes: Mapping[str, str | None]) -> None:
     kept = {k: text for k, text in wanted.items() if text is not None}
     if kept != now:
         st.query_params.from_dict(kept)
+
+
+def _noted() -> dict[str, str | None]:
+    """Return what the session noted of the page's address."""
+    noted = ((str(k), v) for k, v in st.session_state.items())
+    return {k.removeprefix("url-"): v for k, v in noted if k.startswith("url-")}
 
 
 def given(key: str) -> str | None:
@@ -84,7 +96,7 @@ def put(key: str, text: str | None) -> None:
     if _DRAFT in st.session_state:
         st.session_state[_DRAFT][key] = text
     else:
-        _write({key: text})  # part of a page that runs again by itself
+        _write({**_noted(), key: text})  # part of a page that runs again by itself
 
 
 def gathering() -> bool:
@@ -102,6 +114,8 @@ def recall(key: str, parse: Callable[[str], T | None], default: T) -> T:
     """
     state = st.session_state
     text, before = given(key), state.get(f"url-{key}", _UNSEEN)
+    if not gathering() and before is not _UNSEEN:
+        text = before  # the URL may be that of before the page was drawn to its end
     value: T | None = None
     if before is not _UNSEEN and text is None and before is not None:
         value = default  # one went back to an address of before this choice
@@ -116,6 +130,8 @@ def recall(key: str, parse: Callable[[str], T | None], default: T) -> T:
     if value is None:
         value = default
     state[key] = value
+    if gathering():
+        state[_READ].add(key)
     return value
 
 
@@ -160,6 +176,14 @@ def absent(key: str, options: Sequence[str], within: str = "") -> str | None:
     state[noted] = (text, within)
     state[f"url-{key}"], state[key] = text, None
     return text
+
+
+def unknown(key: str, options: Sequence[str]) -> str | None:
+    """Return what an address newly asks for under `key` although it is no option; None: nothing."""
+    text = given(key)
+    if not gathering() or text is None or text in options:
+        return None
+    return None if text == st.session_state.get(f"url-{key}") else text
 
 
 def one_of(options: Sequence[str]) -> Callable[[str], str | None]:

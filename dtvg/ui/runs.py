@@ -39,8 +39,8 @@ def choose(
 ) -> str | None:
     """Show a select box whose value stands in the URL under `key`, unless it is the default.
 
-    A value that is no longer there gives way to the default; the last choice is kept when one
-    moves to another page and comes back.
+    A value that is no longer there gives way to the default, which is said where an address asked
+    for it; the last choice is kept when one moves to another page and comes back.
 
     Args:
         label: above the box.
@@ -55,11 +55,19 @@ def choose(
     if not options:
         return None
     first = default if default in options else options[0]
+    asked = address.unknown(key, options)
     address.recall(key, address.one_of(options), first)
     chosen = st.selectbox(
         label, options, key=key, format_func=show, help=help_text, on_change=on_change
     )
     address.keep(key, chosen, None if written else first)
+    if asked is not None:
+        near = nearest(asked, options)
+        hint = f" Did you mean '{near}'?" if near else ""
+        st.caption(
+            f":material/search_off: The address asks for '{asked[:60]}', which is not among these."
+            f"{hint}"
+        )
     return chosen
 
 

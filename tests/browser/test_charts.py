@@ -8,9 +8,18 @@ from playwright.sync_api import Browser, Page, expect
 from tests.browser.conftest import App
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(600)]
+RUN = "experiment=demo-recorded&run=trip-mood.dtvg.s0"
 RANGE = "chart => chart._fullLayout.xaxis.range.map(Number)"
 DRAWN_LINE = "chart => chart.layout.shapes.map(s => s.x0).join()"
 HIDDEN = "chart => chart._fullData.filter(t => t.visible === 'legendonly').map(t => t.name)"
+
+
+def drawn(app: App, browser: Browser, asked: str, width: int, height: int) -> Page:
+    """A page whose first chart stands."""
+    made = browser.new_context(viewport={"width": width, "height": height}).new_page()
+    made.goto(f"{app.url}/{asked}")
+    made.locator(".js-plotly-plot").first.wait_for(timeout=120_000)
+    return made
 
 
 @pytest.fixture
@@ -19,8 +28,6 @@ def page(app: App, browser: Browser) -> Page:
     made = browser.new_context(viewport={"width": 1280, "height": 1000}).new_page()
     made.goto(f"{app.url}/explain?experiment=demo-recorded&step=150")
     made.locator(".js-plotly-plot .annotation-text-g").first.wait_for(timeout=120_000)
-    # charts stand before the page's script has ended; Streamlit may lose a click made meanwhile
-    made.locator("[data-test-script-state=notRunning]").wait_for(timeout=120_000)
     return made
 
 
@@ -47,8 +54,7 @@ def test_zoom_survives_a_redraw(page: Page) -> None:
 
 
 def test_a_line_that_its_name_hid_stays_hidden(app: App, browser: Browser) -> None:
-    page = browser.new_context(viewport={"width": 1280, "height": 1000}).new_page()
-    page.goto(f"{app.url}/groups?experiment=demo-recorded&run=trip-mood.dtvg.s0")
+    page = drawn(app, browser, f"groups?{RUN}", 1280, 1000)
     chart = page.get_by_role("figure", name="Target similarity of each source")
     chart.scroll_into_view_if_needed(timeout=120_000)
     chart.locator(".annotation-text-g", has_text="Meal mood").click(timeout=120_000)
@@ -64,9 +70,7 @@ def test_a_line_that_its_name_hid_stays_hidden(app: App, browser: Browser) -> No
 def test_what_is_not_seen_is_drawn_when_it_comes_near_or_is_printed(
     app: App, browser: Browser
 ) -> None:
-    page = browser.new_context(viewport={"width": 1280, "height": 500}).new_page()
-    page.goto(f"{app.url}/groups?experiment=demo-recorded&run=trip-mood.dtvg.s0")
-    page.locator(".js-plotly-plot").first.wait_for(timeout=120_000)
+    page = drawn(app, browser, f"groups?{RUN}", 1280, 500)
     waiting = page.locator(".dtvg-chart[data-waiting]")
     expect(waiting).not_to_have_count(0)
     last = waiting.last
@@ -84,9 +88,7 @@ def test_what_is_not_seen_is_drawn_when_it_comes_near_or_is_printed(
 def test_a_chart_that_is_drawn_late_takes_over_the_zoom_of_its_group(
     app: App, browser: Browser
 ) -> None:
-    page = browser.new_context(viewport={"width": 900, "height": 640}).new_page()
-    page.goto(f"{app.url}/live?experiment=demo-recorded&run=trip-mood.dtvg.s0")
-    page.locator(".js-plotly-plot").first.wait_for(timeout=120_000)
+    page = drawn(app, browser, f"live?{RUN}", 900, 640)
     late = page.locator(".dtvg-chart[data-link][data-waiting]").last
     place = late.get_attribute("aria-label")
     page.locator(".js-plotly-plot[data-link]").first.evaluate(

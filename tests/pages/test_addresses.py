@@ -155,3 +155,12 @@ def test_nothing_else_is_cloned_than_what_was_asked_for(home: Path) -> None:
     assert query(sound(made.run())) == asked
     sound(made.selectbox(key="clone-name").select("trial").run())
     assert not said(made) and query(made)["clone"] == "trial"
+
+
+def test_a_rule_that_is_not_there_is_said_and_the_run_s_own_is_chosen(home: Path) -> None:
+    made = opened("explain", experiment="trial", run="lake.dtvg.s0", rule="grdy")
+    told = [c.value for c in made.caption if "not among these" in c.value]
+    assert len(told) == 1 and "'grdy'" in told[0] and "'greedy'" in told[0]
+    assert "rule" not in query(made)
+    sound(made.run())
+    assert not [c for c in made.caption if "not among these" in c.value]
