@@ -293,7 +293,7 @@ def compare(
     return compare_info(runs, split, metric=metric, subject=subject, baselines=baselines or None)
 
 
-@remember(16, "Testing the claims", ("steps", "predictions", "evals"))
+@remember(16, "Testing the claims", ("steps", "sources", "predictions", "evals"))
 def claims(runs: tuple[Run, ...]) -> ClaimsInfo:
     """Return `claims_info`."""
     return claims_info(runs)
