@@ -163,7 +163,7 @@ def print_plan(config: ExperimentConfig, made: Plan) -> None:
         rate_rows,
     )
 
-    console, speed = Console(), processor_flops(config.device.threads)
+    console, speed = Console(), processor_flops(config)
     cost = estimate(config, made, speed)
     table = Table(*CohortRow._fields, title=f"Plan of '{config.name}'")
     above = ""

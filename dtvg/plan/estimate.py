@@ -12,15 +12,15 @@ from dataclasses import dataclass
 from dtvg.backbones.specs import BackboneFacts, facts
 from dtvg.config import ExperimentConfig, RunConfig
 from dtvg.plan.graph import CohortPlan, Plan, plan
+from dtvg.plan.lengths import answer_tokens, input_tokens
 
 CPU_FLOPS = 3e10
 GPU_FLOPS = 6e13
 """Sustained matmul rates assumed for the rough estimate: two CPU cores, one data-centre GPU."""
 CPU_STEP, GPU_STEP = 0.02, 0.05
 """Seconds a cohort's step takes however small the model."""
-MEAN_TOKENS, DEMO_TOKENS, ANSWER_TOKENS, CHAT_TOKENS = 60, 14, 3, 30
-"""Input (of the demo: short sentences), answer and chat template of a usual example; limits on
-length are rarely reached."""
+DEMO_TOKENS, CHAT_TOKENS = 14, 30
+"""Of the demo's short sentences, and of a chat template."""
 PROCESS_BYTES = 6e8
 """Of Python with its libraries."""
 
@@ -50,11 +50,10 @@ def estimate(config: ExperimentConfig, made: Plan, processor: float = CPU_FLOPS)
     parameters = {run.name: trained_parameters(run, width) for run in transfers}
     if sizes is None:
         return Estimate(parameters, None, None)
-    largest = max((len(cohort.runs) for cohort in made.cohorts), default=1)
     return Estimate(
         parameters,
         _seconds(config, sizes, made.cohorts, processor),
-        _memory_gib(config, sizes, largest),
+        _memory_gib(config, sizes, made.cohorts),
     )
 
 
@@ -137,36 +136,45 @@ def _seconds(
     processor: float,
 ) -> float:
     """Estimate time: forward and backward through the frozen weights, and a cost per step."""
-    tokens = _mean_tokens(config)
-    answers = ANSWER_TOKENS * (sizes.matmul_parameters + sizes.width * sizes.vocabulary)
-    each = sizes.matmul_parameters * tokens + answers
-    trained = evaluated = 0
+    flops = 0.0
     for run in (run for cohort in cohorts for run in cohort.runs):
-        trained += run.total_steps * run.optim.batch_size * run.needs.batches
-        evaluated += _evaluated(run)
+        trained = run.total_steps * run.optim.batch_size * run.needs.batches
+        answers = answer_tokens(run.target) * sizes.width * sizes.vocabulary
+        tokens = _mean_tokens(config, run) + answer_tokens(run.target)
+        each = sizes.matmul_parameters * tokens + answers
+        flops += each * (4.0 * trained + 2.0 * _evaluated(run))
     on_cpu = config.device.name in ("auto", "cpu")
-    flops = each * (4.0 * trained + 2.0 * evaluated)
     overhead = sum(cohort.steps for cohort in cohorts) * (CPU_STEP if on_cpu else GPU_STEP)
     return flops / (processor if on_cpu else GPU_FLOPS) + overhead
 
 
-def _mean_tokens(config: ExperimentConfig) -> int:
-    """Tokens the encoder sees of a usual example, the prompt's included."""
-    usual = DEMO_TOKENS if config.backbone.name == "demo" else MEAN_TOKENS
-    usual += CHAT_TOKENS if config.data.template == "chat" else 0
-    return config.prompt.length + min(config.data.max_source_tokens, usual)
+def _mean_tokens(config: ExperimentConfig, run: RunConfig) -> float:
+    """Tokens the encoder sees of an example of a run, the prompt's included."""
+    limit = config.data.max_source_tokens
+    if config.backbone.name == "demo":
+        usual: float = min(limit, DEMO_TOKENS)
+    else:
+        tasks = run.sources if run.role == "mixture" and run.sources else (run.target,)
+        usual = sum(input_tokens(task, limit) for task in tasks) / len(tasks)
+    chat = CHAT_TOKENS if config.data.template == "chat" else 0
+    return config.prompt.length + min(limit, usual + chat)
 
 
-def _memory_gib(config: ExperimentConfig, sizes: BackboneFacts, runs: int) -> float:
+def _memory_gib(
+    config: ExperimentConfig, sizes: BackboneFacts, cohorts: Sequence[CohortPlan]
+) -> float:
     """Estimate memory: weights, what a micro-batch keeps for backward, the runs' own tensors."""
+    runs = max((len(cohort.runs) for cohort in cohorts), default=1)
     bytes_each = {"float64": 8, "float32": 4, "auto": 4, "int8": 1, "int4": 0.5}.get(
         config.device.precision, 2
     )
     sides = 2.3 if sizes.encoder_decoder else 1.0
     weights = bytes_each * (sizes.matmul_parameters * sides + sizes.width * sizes.vocabulary)
     on_cpu = config.device.name in ("auto", "cpu")
-    budget = config.device.token_budget or (4096 if on_cpu else 65536)
-    budget = min(budget, runs * config.optim.batch_size * _mean_tokens(config))
+    budget: float = config.device.token_budget or (4096 if on_cpu else 65536)
+    every = [_mean_tokens(config, run) for cohort in cohorts for run in cohort.runs]
+    longest = max(every, default=0.0)
+    budget = min(budget, runs * config.optim.batch_size * longest)
     inner = sizes.hidden or sizes.width
     kept = 12 * inner + 3 * (sizes.feed_forward or 4 * inner)
     work = max(bytes_each, 2) * budget * (sizes.layers * kept + 0.1 * sizes.vocabulary)

@@ -65,12 +65,12 @@ def ready(config: ExperimentConfig) -> list[Finding]:
 @st.cache_data(max_entries=1024, show_spinner="Planning")
 def _plan(key: str, _config: ExperimentConfig) -> tuple[Plan, Estimate]:
     made = plan(_config, _config.scale.slots)
-    return made, estimate(_config, made, processor_flops(_config.device.threads))
+    return made, estimate(_config, made, processor_flops(_config))
 
 
 @st.cache_data(max_entries=256, show_spinner="Planning")
 def _by_slots(key: str, _config: ExperimentConfig) -> str:
-    speed = processor_flops(_config.device.threads)
+    speed = processor_flops(_config)
     return slots_text(wall_times(_config, processor=speed))
 
 
