@@ -8,6 +8,7 @@ below the store. Verdicts are counted in benchmarks/results/claims.json; docs/cl
     python -m benchmarks.claims                   # adds trials to every row until 200, then ends
     python -m benchmarks.claims --trials 40       # a look
     python -m benchmarks.claims --only "(c)"      # rows of one claim
+    python -m benchmarks.claims --only "elsewhere | 1 5 300 | at margin" --trials 1000  # one cell
 """
 
 from __future__ import annotations
@@ -321,9 +322,10 @@ def cells(only: str = "") -> Iterator[tuple[str, Judge, tuple[int, int, int], fl
     """Key, judge, size and true effect of every cell, the first size first."""
     for at in range(3):
         for name, (judge, sizes, truths) in CASES.items():
-            if only in name:
-                for truth, effect in truths.items():
-                    yield key_of(name, sizes[at], truth), judge, sizes[at], effect
+            for truth, effect in truths.items():
+                key = key_of(name, sizes[at], truth)
+                if only in key:
+                    yield key, judge, sizes[at], effect
 
 
 def count(trials: int, only: str) -> None:
@@ -387,7 +389,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--trials", type=int, default=200)
     parser.add_argument("--resamples", type=int, default=1000)
-    parser.add_argument("--only", default="", help="part of the name of rows")
+    parser.add_argument(
+        "--only",
+        default="",
+        help="part of the name of rows, or of cells as results/claims.json has them",
+    )
     given = parser.parse_args()
     examples.RESAMPLES = statistics.RESAMPLES = given.resamples
     count(given.trials, given.only)
