@@ -24,7 +24,7 @@ import torch
 from benchmarks import machine, profiling, work
 from benchmarks.results import FOLDER, Results
 from dtvg.backbones.base import Backbone
-from dtvg.training.engine import Engine, has_bfloat16, with_products
+from dtvg.training.engine import Engine, has_bfloat16, with_attention, with_products
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 TITLES = {
@@ -99,6 +99,7 @@ def _backbone(asked: Asked, precision: str, compiled: bool) -> tuple[Backbone, f
         backbone.compile_layers(asked.backend, Engine().reach(backbone))
         return backbone, time.perf_counter() - started
     with_products(Engine(precision=precision), backbone, begun=False)
+    with_attention(Engine(precision=precision), backbone, begun=False)
     return backbone, ""
 
 

@@ -18,6 +18,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from dtvg.backbones import attention
 from dtvg.backbones.base import Backbone, Encoded, Prefix, TokenBatch, padded, place, reading, take
 from dtvg.backbones.packing import Packed, Packing, Rows, answer_places, laid_out, layout
 from dtvg.backbones.speech import ANSWER_MARK
@@ -128,10 +129,7 @@ class DecoderOnly(Backbone):
     @contextmanager
     def _asking_nothing(self) -> Iterator[None]:
         """Let the model attend as it does, under a name for which no mask is made."""
-        from transformers.integrations.sdpa_attention import sdpa_attention_forward
-        from transformers.modeling_utils import AttentionInterface
-
-        AttentionInterface.register(UNMASKED, sdpa_attention_forward)
+        attention.register(UNMASKED)
         usual = self.model.config._attn_implementation
         self.model.config._attn_implementation = UNMASKED
         try:

@@ -91,6 +91,7 @@ class EngineFile(_Bare):
     compiled: bool = False
     because: str = ""
     onednn: bool = False
+    widened: bool = False
 
 
 class ForkOf(_Kept):

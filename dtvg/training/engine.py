@@ -16,7 +16,7 @@ from typing import Any
 import torch
 
 from dtvg import paths
-from dtvg.backbones import products
+from dtvg.backbones import attention, products
 from dtvg.backbones.base import Backbone
 from dtvg.backbones.compiling import keep_in, repeated_layers
 from dtvg.config import DeviceConfig, ExperimentConfig
@@ -64,6 +64,8 @@ class Engine:
     """What was found out, in whole sentences."""
     onednn: bool = False
     """Whether frozen float32 layers multiply with oneDNN; see `dtvg.backbones.products`."""
+    widened: bool = False
+    """Whether half-precision layers attend in float32; see `dtvg.backbones.attention`."""
 
     @property
     def dtype(self) -> torch.dtype:
@@ -110,6 +112,7 @@ class Engine:
         """Say how it is computed."""
         how = "its layers compiled" if self.compiled else "layer by layer"
         how += ", products by oneDNN" if self.onednn else ""
+        how += ", attention in float32" if self.widened else ""
         return f"Computed in {self.precision}, {how}. {self.because}".strip()
 
 
@@ -276,6 +279,22 @@ def with_products(engine: Engine, backbone: Backbone, begun: bool) -> Engine:
     wanted = wanted and engine.precision == "float32" and not engine.compiled
     wanted = wanted and torch.backends.mkldnn.is_available()
     return dataclasses.replace(engine, onednn=wanted and products.use(backbone.model) > 0)
+
+
+def with_attention(engine: Engine, backbone: Backbone, begun: bool) -> Engine:
+    """Let a half-precision backbone attend in float32 where it pays, or where it was begun so.
+
+    Args:
+        engine: whether layers are compiled is known: compiled ones keep what they were given.
+        backbone: changed.
+        begun: whether the engine is as it was recorded.
+
+    Returns:
+        The engine as it is computed now.
+    """
+    wanted = engine.widened if begun else products.pays(backbone.device)
+    wanted = wanted and engine.precision in ("bfloat16", "float16") and not engine.compiled
+    return dataclasses.replace(engine, widened=wanted and attention.use(backbone.model) > 0)
 
 
 def can_compile(engine: Engine, backbone: Backbone) -> bool:

@@ -52,6 +52,7 @@ from dtvg.training.engine import (
     choose_precision,
     record,
     recorded,
+    with_attention,
     with_layers,
     with_products,
 )
@@ -237,6 +238,7 @@ def _load(
         keep_commit(experiment, backbone)
         engine = with_layers(engine, config, made, backbone, begun is not None)
         engine = with_products(engine, backbone, begun is not None)
+        engine = with_attention(engine, backbone, begun is not None)
         record(experiment, engine)
     return backbone, engine
 
