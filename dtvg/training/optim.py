@@ -93,7 +93,7 @@ class AdamState:
         )
 
 
-def adamw_update(
+def adamw(
     parameters: Mapping[str, Tensor],
     gradients: Mapping[str, Tensor],
     moments: AdamState,
@@ -101,13 +101,13 @@ def adamw_update(
     decay: Float[Tensor, " R"],
     steps: Float[Tensor, " R"] | Float[Tensor, "R B"],
     finite: Bool[Tensor, " R"],
-) -> None:
-    """Update stacked parameters in place, run by run as `torch.optim.AdamW` would.
+) -> tuple[dict[str, Tensor], AdamState]:
+    """Return stacked parameters and moments after an update, run by run `torch.optim.AdamW`'s.
 
     Args:
         parameters: `[R, ...]` each.
         gradients: as clipped; same names.
-        moments: updated in place.
+        moments: before.
         rates: learning rate per run and parameter.
         decay: decoupled weight decay per run.
         steps: number of this update per run, from 1; or per run and branch, where parameters
@@ -116,6 +116,8 @@ def adamw_update(
     """
     correction1 = 1 - torch.pow(torch.full_like(steps, BETA1), steps)
     correction2 = (1 - torch.pow(torch.full_like(steps, BETA2), steps)).sqrt()
+    values: dict[str, Tensor] = {}
+    after = AdamState({}, {})
     with torch.no_grad():
         for name, parameter in parameters.items():
             shape = (-1,) + (1,) * (parameter.dim() - 1)
@@ -131,6 +133,21 @@ def adamw_update(
                 parameter * shrink
                 - rate * (first / correction1.to(parameter.dtype).view(number)) / denominator
             )
-            parameter.copy_(torch.where(alive, moved, parameter))
-            moments.first[name] = torch.where(alive, first, moments.first[name])
-            moments.second[name] = torch.where(alive, second, moments.second[name])
+            values[name] = torch.where(alive, moved, parameter)
+            after.first[name] = torch.where(alive, first, moments.first[name])
+            after.second[name] = torch.where(alive, second, moments.second[name])
+    return values, after
+
+
+def put(
+    parameters: Mapping[str, Tensor],
+    moments: AdamState,
+    values: Mapping[str, Tensor],
+    after: AdamState,
+) -> None:
+    """Write values and moments in place; allocates nothing."""
+    with torch.no_grad():
+        for name, value in values.items():
+            parameters[name].copy_(value)
+    moments.first.update(after.first)
+    moments.second.update(after.second)

@@ -21,7 +21,7 @@ from dtvg.training.batches import Cutting, batch_rows
 from dtvg.training.devices import send
 from dtvg.training.distil import Lessons, lessons_of, taught_loss
 from dtvg.training.instance import averaged, compose
-from dtvg.training.optim import adamw_update, clip_factor, rate_factor
+from dtvg.training.optim import AdamState, adamw, clip_factor, put, rate_factor
 from dtvg.training.state import RunSlot, Stack
 
 PADDED = Cutting()
@@ -39,6 +39,17 @@ class Lot:
     """Of the run; the prompt that the examples get."""
     own: bool = True
     """Whether they are the target's: a source's count in no logged loss."""
+
+
+@dataclass(frozen=True)
+class Update:
+    """What a stack becomes by a step, all of it computed: to take it over allocates nothing."""
+
+    values: dict[str, Tensor]
+    moments: AdamState
+    memory: dict[str, Tensor]
+    ended: Tensor
+    record: StackStep
 
 
 @dataclass
@@ -150,12 +161,15 @@ def cohort_step(
     if not all(lot.own for lot in flat):
         loss = loss[send(np.flatnonzero([lot.own for lot in flat]), loss.device)]
     gradient = leaf.grad if leaf.grad is not None else torch.zeros_like(leaf)
-    records, run, row = [], 0, 0
+    ready, run, row = [], 0, 0
     for stack, step, parts, mine in zip(stacks, composed, batches, lots, strict=True):
         runs = slice(run, run + len(stack.slots) * branches_of(step))
         rows = slice(row, row + len(as_rows(step.prompt)))
         run, row = runs.stop, rows.stop
-        records.append(_update(stack, step, loss[runs], gradient[rows], parts, mine))
+        ready.append(_prepare(stack, step, loss[runs], gradient[rows], parts, mine))
+    for stack, update in zip(stacks, ready, strict=True):
+        _apply(stack, update)
+    records = [update.record for update in ready]
     elapsed = (time.perf_counter() - started) * 1e3
     for record in records:
         record.step_ms = elapsed
@@ -235,15 +249,15 @@ def accumulate(
     return loss
 
 
-def _update(
+def _prepare(
     stack: Stack,
     step: PromptStep,
     loss: Tensor,
     gradient: Tensor,
     parts: list[Part],
     lots: Sequence[Sequence[Lot]],
-) -> StackStep:
-    """Take the prompts' gradient back through composition, clip, and update the parameters."""
+) -> Update:
+    """Take the prompts' gradient back through composition, clip, and compute the update."""
     count = branches_of(step)
     slots, device = stack.slots, loss.device
     loss = _logged(loss.view(len(slots), count), step)
@@ -253,7 +267,6 @@ def _update(
     finite = torch.isfinite(loss) & torch.isfinite(norm)
     if stack.ended is not None:
         finite = finite & ~stack.ended
-    stack.ended = ~finite
     factors = [rate_factor(s.step + 1, s.config.total_steps, s.config.optim) for s in slots]
     full = [slot.rates for slot in slots]
     rates = {
@@ -261,15 +274,17 @@ def _update(
         for name, role in stack.method.roles.items()
     }
     observed = stack.method.observe(stack.state, gradient, coming(slots))
+    before: Mapping[str, Tensor] = stack.state.parameters
+    moments = stack.moments
     if step.restarted is not None:
-        restart(stack, step.restarted, step.restart)
+        before, moments = restart(before, moments, _of_runs(finite, step.restarted), step.restart)
     updates = _updates(slots, step, device)
     decay = send(np.array([r.weight_decay for r in full]), device)
-    adamw_update(stack.state.parameters, gradients, stack.moments, rates, decay, updates, finite)
-    _remember(stack, {**step.memory, **observed}, finite)
+    values, moments = adamw(before, gradients, moments, rates, decay, updates, finite)
+    memory = _remembered(stack, {**step.memory, **observed}, finite)
     if isinstance(stack.method, InstanceWise):
         step = averaged(step, [len(examples) for _, examples in parts])
-    return StackStep(
+    record = StackStep(
         slots=list(slots),
         steps=[slot.step + 1 for slot in slots],
         prompt_step=step,
@@ -285,15 +300,29 @@ def _update(
         tokens=[sum(e.tokens for lot in run for e in lot.examples) for run in lots],
         rows=[rows for rows, _ in parts],
     )
+    return Update(values, moments, memory, ~finite, record)
 
 
-def _remember(stack: Stack, memory: Mapping[str, Tensor], finite: Tensor) -> None:
-    """Take over a method's memory, but for that of ended runs."""
+def _apply(stack: Stack, update: Update) -> None:
+    """Take over what was computed."""
+    put(stack.state.parameters, stack.moments, update.values, update.moments)
+    stack.state.memory.update(update.memory)
+    stack.ended = update.ended
+
+
+def _of_runs(finite: Tensor, restarted: Tensor) -> Tensor:
+    """Return which runs, or branches, restart: none of a run that has ended."""
+    return restarted & finite.view((-1,) + (1,) * (restarted.dim() - 1))
+
+
+def _remembered(stack: Stack, memory: Mapping[str, Tensor], finite: Tensor) -> dict[str, Tensor]:
+    """Return a method's memory, with that of ended runs as it was."""
+    made = dict(memory)
     for name, value in memory.items():
         before = stack.state.memory.get(name)
         if before is not None and before.shape == value.shape:
-            value = _kept(finite, value, before)
-        stack.state.memory[name] = value
+            made[name] = _kept(finite, value, before)
+    return made
 
 
 def _kept(finite: Tensor, value: Tensor, before: Tensor) -> Tensor:
@@ -356,12 +385,26 @@ def _gradients(
     return loss, gradients
 
 
-def restart(stack: Stack, restarted: Tensor, values: Mapping[str, Tensor]) -> None:
-    """Put the restarted runs', or branches', parameters to new values and forget their moments."""
+def restart(
+    parameters: Mapping[str, Tensor],
+    moments: AdamState,
+    restarted: Tensor,
+    values: Mapping[str, Tensor],
+) -> tuple[dict[str, Tensor], AdamState]:
+    """Return the restarted runs', or branches', parameters at new values, with no moments.
+
+    Args:
+        parameters: `[R ...]`, or `[R B ...]` with branches.
+        moments: Adam's.
+        restarted: `[R]`, or `[R B]`.
+        values: new ones by name; other parameters stay and lose their moments only.
+    """
+    made, after = dict(parameters), AdamState(dict(moments.first), dict(moments.second))
     with torch.no_grad():
-        for name, parameter in stack.state.parameters.items():
+        for name, parameter in parameters.items():
             mask = restarted.view(restarted.shape + (1,) * (parameter.dim() - restarted.dim()))
             if name in values:
-                parameter.copy_(torch.where(mask, values[name], parameter))
-            for moments in (stack.moments.first, stack.moments.second):
-                moments[name] = torch.where(mask, 0.0, moments[name])
+                made[name] = torch.where(mask, values[name], parameter)
+            for kept in (after.first, after.second):
+                kept[name] = torch.where(mask, 0.0, kept[name])
+    return made, after

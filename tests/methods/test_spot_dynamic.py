@@ -9,9 +9,10 @@ from dtvg.methods.base import ADAM_SINCE, MethodState, StepBatch, find_method
 from dtvg.methods.specs import Spot, SpotDynamic
 from dtvg.methods.spot_dynamic import REFERENCE, TUNED
 from dtvg.testing.methods import random_inputs
-from dtvg.training.optim import AdamState, adamw_update
+from dtvg.training.optim import AdamState, put
 from dtvg.training.state import Stack
 from dtvg.training.step import restart
+from tests.training.factory import updated
 
 BATCH = StepBatch((1, 1), (9, 9), (0, 1))
 
@@ -103,13 +104,15 @@ def test_after_a_restart_the_updates_are_those_of_a_new_adam() -> None:
     since = torch.zeros(2, dtype=torch.int64)
     for number in range(6):
         if number == 4:  # the first run restarts, the second goes on
-            restart(stack, torch.tensor([True, False]), {"prompt": anew})
+            mask = torch.tensor([True, False])
+            kept = state.parameters, stack.moments
+            put(*kept, *restart(*kept, mask, {"prompt": anew}))
             since = torch.tensor([4, 0])
         steps = torch.full((2,), number + 1.0, dtype=torch.float64) - since
         alive = torch.ones(2, dtype=torch.bool)
         decay = torch.zeros(2, dtype=torch.float64)
         given = {"prompt": gradients[number]}
-        adamw_update(state.parameters, given, stack.moments, rate, decay, steps, alive)
+        updated(state.parameters, given, stack.moments, rate, decay, steps, alive)
     for run, (origin, rows) in enumerate(((anew[0], range(4, 6)), (start[1], range(6)))):
         reference = origin.clone().requires_grad_()
         adam = torch.optim.AdamW([reference], lr=0.1, weight_decay=0.0)
@@ -130,11 +133,13 @@ def test_a_branch_restarts_without_the_other_one() -> None:
     for number in range(4):
         if number == 2:
             anew = torch.stack([torch.ones(1, 3).double(), parameter[:, 1].detach()], dim=1)
-            restart(stack, torch.tensor([[True, False]]), {"prompt": anew})
+            mask = torch.tensor([[True, False]])
+            kept = state.parameters, stack.moments
+            put(*kept, *restart(*kept, mask, {"prompt": anew}))
             since = torch.tensor([[2, 0]])
         steps = (number + one)[:, None] - since
         given, alive = {"prompt": gradients[number]}, torch.ones(1, dtype=torch.bool)
-        adamw_update(
+        updated(
             state.parameters, given, stack.moments, {"prompt": 0.1 * one}, 0 * one, steps, alive
         )
     for branch, (origin, rows) in enumerate(((1.0, (2, 3)), (0.0, (0, 1, 2, 3)))):

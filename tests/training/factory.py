@@ -15,6 +15,7 @@ from dtvg.config import ExperimentConfig, RunConfig, build_config
 from dtvg.methods.base import InstanceWise
 from dtvg.training.batches import Cutting, TokenisedTask
 from dtvg.training.instance import composer_of
+from dtvg.training.optim import AdamState, adamw, put
 from dtvg.training.state import RunData, RunSlot, Stack, build_stacks
 from dtvg.training.step import PADDED, cohort_step
 
@@ -56,6 +57,13 @@ def tiny_decoder(dtype: torch.dtype = torch.float64) -> DecoderOnly:
         num_key_value_heads=1,
     )
     return DecoderOnly(transformers.LlamaForCausalLM(config).to(dtype), Numbers(), "tiny", "0")
+
+
+def updated(
+    parameters: dict[str, torch.Tensor], gradients: Any, moments: AdamState, *more: Any
+) -> None:
+    """Update parameters and moments in place."""
+    put(parameters, moments, *adamw(parameters, gradients, moments, *more))
 
 
 def experiment(**changes: Any) -> ExperimentConfig:

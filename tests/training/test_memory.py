@@ -15,6 +15,7 @@ import pytest
 import torch
 
 from dtvg.store.layout import CohortDir, RunDir
+from dtvg.training import step
 from dtvg.training.cohort import Cohort
 from dtvg.training.state import build_stacks
 from tests.training import factory
@@ -175,3 +176,36 @@ def _history(threads: int) -> str:
 @pytest.mark.parametrize("threads", [pytest.param(n, marks=pytest.mark.slow) for n in (1, 2)])
 def test_two_processes_with_as_many_threads_have_one_history_bit_for_bit(threads: int) -> None:
     assert _history(threads) == _history(threads)
+
+
+@pytest.mark.parametrize("at", ["_gradients", "adamw"])
+def test_out_of_memory_while_a_later_stack_is_updated_leaves_the_earlier_ones(
+    tmp_path: Path, at: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    configs = factory.experiment(methods=["none", "dtvg"]).runs()
+    free = cohort(tmp_path, factory.tiny_backbone(), configs)
+    tight = cohort(tmp_path, factory.tiny_backbone(), configs)
+    for _ in range(3):
+        free.step()
+    real, calls = getattr(step, at), []
+
+    def refused(*given: Any) -> Any:
+        calls.append(1)
+        if len(calls) == 4:  # the second stack's, in the second step
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+        return real(*given)
+
+    monkeypatch.setattr(step, at, refused)
+    for _ in range(3):
+        tight.step()
+    assert len(calls) == 8 and tight.budget < free.budget
+    ours, theirs = factory.prompts(tight.stacks), factory.prompts(free.stacks)
+    for name, prompt in ours.items():
+        assert torch.allclose(prompt, theirs[name], atol=1e-10), name
+
+
+def test_nothing_restarts_of_a_run_that_has_ended() -> None:
+    restarted = torch.tensor([[True, False], [True, True]])
+    made = step._of_runs(torch.tensor([False, True]), restarted)
+    assert made.tolist() == [[False, False], [True, True]]
+    assert step._of_runs(torch.tensor([False, True]), restarted[:, 0]).tolist() == [False, True]

@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from dtvg.config import OptimConfig
-from dtvg.training.optim import AdamState, adamw_update, clip_factor, rate_factor
+from dtvg.training.optim import AdamState, clip_factor, rate_factor
+from tests.training.factory import updated
 
 
 def test_stacked_adamw_equals_torch_adamw_for_each_run_with_its_own_rate_decay_and_step() -> None:
@@ -29,7 +30,7 @@ def test_stacked_adamw_equals_torch_adamw_for_each_run_with_its_own_rate_decay_a
         for i, (tensors, optimiser) in enumerate(alone):
             tensors[0].grad, tensors[1].grad = gradients["prompt"][i], gradients["scale"][i]
             optimiser.step()
-        adamw_update(
+        updated(
             stacked,
             gradients,
             moments,
@@ -47,7 +48,7 @@ def test_a_run_that_is_not_finite_keeps_its_values_and_the_others_move() -> None
     start = {"prompt": torch.ones(2, 3)}
     moments = AdamState.zeros(start)
     gradient = {"prompt": torch.tensor([[1.0, 1, 1], [float("nan"), 1, 1]])}
-    adamw_update(
+    updated(
         start,
         gradient,
         moments,
