@@ -79,7 +79,6 @@ class Run:
         from dtvg.analysis.run.curves import curve_info
         from dtvg.analysis.run.groups import group_info
         from dtvg.figures import groups
-        from dtvg.figures import groups as weights
         from dtvg.figures.curves import curves_figure
         from dtvg.figures.titled import titled
 
@@ -91,8 +90,8 @@ class Run:
             "membership": groups.timeline_figure,
             "similarity": groups.similarity_figure,
             "group_size": groups.size_figure,
-            "weights": weights.weights_figure,
-            "contribution": weights.contribution_figure,
+            "weights": groups.weights_figure,
+            "contribution": groups.contribution_figure,
         }
         return titled(drawn[name](group_info(self.view), dark))
 

@@ -14,7 +14,6 @@ from typing import Any
 import numpy as np
 
 from dtvg.config import ExperimentConfig, HypothesisConfig
-from dtvg.config.experiment import fingerprint
 from dtvg.config.settings_path import flat
 from dtvg.errors import DataError, StoreError
 from dtvg.names import proposed
@@ -113,11 +112,6 @@ def settings_of(config: ExperimentConfig) -> dict[str, Any]:
         for path, value in flat(values).items()
         if not any(path == name or path.startswith(f"{name}.") for name in CHANGES_NOTHING)
     }
-
-
-def pool_fingerprint(config: ExperimentConfig) -> str:
-    """Return 16 hex digits of everything but seeds, targets and methods."""
-    return fingerprint(settings_of(config))
 
 
 def _differing(one: Experiment, other: Experiment) -> tuple[str, ...]:

@@ -168,16 +168,6 @@ def _files(root: Path) -> Iterator[Path]:
                 yield path
 
 
-def read_manifest(path: Path) -> Manifest:
-    """Return what a file says it holds.
-
-    Raises:
-        StoreError: it is no experiment's file, or written by a later version.
-    """
-    with archives.opened(path) as archive:
-        return _manifest(archive, path)
-
-
 def _manifest(archive: zipfile.ZipFile, path: Path) -> Manifest:
     try:
         info = archive.getinfo(MANIFEST)

@@ -214,10 +214,10 @@ def _cut(run: RunDir, table: str, rows: int, step: int) -> None:
         have += data.num_rows
         if part.last <= step if by_step else data.num_rows <= left:
             continue
-        kept = pa.Table.from_arrays(data.slice(0, left).columns, schema=schema_of(table))
+        head = pa.Table.from_arrays(data.slice(0, left).columns, schema=schema_of(table))
         last = step if by_step else part.first + left - 1
         hidden = part.path.with_name(f".{part_name(part.first, last)}")
-        write_parquet(kept, hidden, id_of(run))
+        write_parquet(head, hidden, id_of(run))
         sync_file(hidden)
         hidden.replace(part.path.with_name(part_name(part.first, last)))
         part.path.unlink(missing_ok=True)

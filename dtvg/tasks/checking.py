@@ -204,21 +204,6 @@ def check_given(
         return replace(done, problems=named, found=found)
 
 
-def keep_given(name: str, text: str, uploads: Mapping[str, bytes], data: DataSettings) -> Path:
-    """Keep a description and its files under `<home>/tasks`, if everything about them is right.
-
-    Returns:
-        The description's file.
-
-    Raises:
-        ConfigError, DataError: if there is a problem, or something of that name is there.
-    """
-    done = check_given(name, text, uploads, data)
-    if not done.sound:
-        raise DataError(done.problems[0])
-    return keep_checked(done.spec.name, text, uploads)
-
-
 def keep_checked(name: str, text: str, uploads: Mapping[str, bytes]) -> Path:
     """Keep a description and files that were found sound; their rows are not read again.
 

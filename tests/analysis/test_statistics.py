@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
+from dtvg.analysis.compare.over_targets import random_effects
 from dtvg.analysis.statistics import (
     FEWEST_SEEDS,
     JOINT_SEEDS,
@@ -198,3 +199,31 @@ def test_the_p_of_resamples_is_never_zero_and_at_most_one() -> None:
     assert bootstrap_p(np.full(999, 0.2)) == pytest.approx(2 / 1000)
     assert bootstrap_p(np.zeros(999)) == 1.0
     assert bootstrap_p(np.array([-1.0, 1.0] * 500)) == 1.0
+
+
+def test_joint_sign_flips_step_down_never_gives_a_better_p_to_a_weaker_comparison() -> None:
+    rng = np.random.default_rng(12)
+    turned = 0
+    for _ in range(60):
+        d = rng.normal(size=(5, 8)) + rng.normal(size=(5, 1))
+        alone = stats.ttest_1samp(d, 0.0, axis=1).pvalue
+        order = np.argsort(alone)
+        adjusted = joint_sign_flips(d)[order]
+        assert (np.diff(adjusted) >= 0).all()
+        signs = 1.0 - 2.0 * ((np.arange(256)[:, None] >> np.arange(8)) & 1)
+        flipped = stats.ttest_1samp(d[:, None] * signs, 0.0, axis=-1).pvalue  # [m P]
+        shares = [
+            (flipped[order[k:]].min(0) <= alone[order[k]] * (1 + 1e-9)).mean() for k in range(5)
+        ]
+        np.testing.assert_allclose(adjusted, np.maximum.accumulate(shares), atol=1e-12)
+        turned += bool((np.diff(shares) < 0).any())
+    assert turned > 10, "the maximum of those before matters"
+
+
+def test_targets_that_agree_keep_the_interval_of_known_variances() -> None:
+    effects, variances = np.array([0.020, 0.021, 0.0205]), np.array([0.010, 0.012, 0.011]) ** 2
+    half = stats.t.ppf(0.975, 2) / np.sqrt((1 / variances).sum())
+    made = random_effects(effects, variances)
+    assert (made.high - made.low) / 2 == pytest.approx(half)
+    apart = random_effects(np.array([-0.2, 0.0, 0.3]), variances)
+    assert (apart.high - apart.low) / 2 > 10 * half

@@ -125,19 +125,27 @@ def test_a_task_typed_on_the_page_is_checked_and_kept(own_home: Path, checked_he
     assert "A task 'my-own' exists already" in made.error[0].value
 
 
+def keep_given(name: str, text: str, uploads: dict[str, bytes], data: DataConfig) -> None:
+    """Check what is given, and keep it, as the page does."""
+    done = checking.check_given(name, text, uploads, data)
+    if not done.sound:
+        raise DataError(done.problems[0])
+    checking.keep_checked(done.spec.name, text, uploads)
+
+
 def test_files_given_with_a_description_are_kept_with_it_or_not_at_all(own_home: Path) -> None:
     data, folder = DataConfig(), own_home / "tasks"
     with pytest.raises(DataError, match="column 'verdict': got 'bad', allowed: good, ugly"):
-        checking.keep_given("m", YAML.replace("bad", "ugly"), {"mine.csv": ROWS}, data)
+        keep_given("m", YAML.replace("bad", "ugly"), {"mine.csv": ROWS}, data)
     assert not folder.exists()
-    checking.keep_given("m", YAML, {"mine.csv": ROWS}, data)
+    keep_given("m", YAML, {"mine.csv": ROWS}, data)
     assert sorted(str(p.relative_to(folder)) for p in folder.rglob("*.*")) == [
         "m/m.yaml",
         "m/mine.csv",
     ]
     with pytest.raises(ConfigError, match="'m' exists already"):
-        checking.keep_given("m", YAML, {"mine.csv": ROWS}, data)
-    checking.keep_given("n", YAML, {"mine.csv": ROWS.replace(b"t 1,", b"u 1,")}, data)
+        keep_given("m", YAML, {"mine.csv": ROWS}, data)
+    keep_given("n", YAML, {"mine.csv": ROWS.replace(b"t 1,", b"u 1,")}, data)
     assert (folder / "m" / "mine.csv").read_bytes() == ROWS  # files of one name do not meet
     assert {"m", "n"} <= set(all_tasks())
 
