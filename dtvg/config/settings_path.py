@@ -142,9 +142,12 @@ def method_leaves(method: str, prefix: str | None = None) -> tuple[Leaf, ...]:
     """Return the settings of a method, its rates last; its name and how they were tuned left out.
 
     Args:
-        method: its name.
+        method: its name; one that is no method here, as of Stage I or of a package that is not
+            installed, has none.
         prefix: of their paths; None: `methods.<method>`.
     """
+    if method not in METHODS:
+        return ()
     prefix = prefix or f"{METHOD_ROWS}.{method}"
     made = [leaf for leaf in leaves(METHODS[method], prefix) if leaf.group == prefix]
     idle = _idle_rates(method)

@@ -8,6 +8,7 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from dtvg.analysis.run.about import about, files_of
+from dtvg.plan import plan
 from dtvg.store.reader import Run
 from tests.analysis.factory import config, find, record
 
@@ -60,3 +61,14 @@ def test_the_page_shows_result_settings_events_and_files(
     assert files["file"].tolist() == files_of(run)["file"].tolist()
     assert "config.yaml" in set(files["file"]) and all(files["what"])
     assert any("Not recorded" in c.value for c in page.caption)  # of before usage was noted
+
+
+@pytest.mark.parametrize("page", ["run", "live", "groups", "explain", "curves"])
+def test_a_run_of_stage_one_can_be_looked_at(page: str, own_home: Path) -> None:
+    settings = config(methods=["none", "dtvg"], targets=["lake"], seeds=[0])
+    (first, *_) = plan(settings).stage_one[0].runs
+    record(own_home / "runs", settings, extra=[first])
+    shown = AppTest.from_file(str(PAGE.with_name(f"{page}.py")), default_timeout=60)
+    shown.query_params["experiment"], shown.query_params["run"] = settings.name, first.name
+    shown.run()
+    assert not shown.exception and not [e.value for e in shown.error]

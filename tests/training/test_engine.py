@@ -12,7 +12,7 @@ import torch
 import transformers
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from dtvg.backbones import decoding
+from dtvg.backbones import decoding, products
 from dtvg.config import DeviceConfig, build_config
 from dtvg.errors import StoreError
 from dtvg.store.bank import PromptBank
@@ -185,12 +185,13 @@ def test_an_experiment_keeps_the_engine_it_was_begun_with(
     monkeypatch.setattr(engine, "probe", lambda device: {"float32": 1.0, "bfloat16": 9.0})
     kept = recorded(made, config.device)
     because = "A probe found bfloat16 10.0 times as fast."
-    assert kept == Engine(precision="bfloat16", because=because)
+    widened = products.pays(torch.device("cpu"))
+    assert kept == Engine(precision="bfloat16", because=because, widened=widened)
     (run,) = (r for r in open_experiment(made.path).runs if r.role == "transfer")
     assert run.state.value == "finished" and verify_run(run.path) == []
     assert read_provenance(run)["engine"]["precision"] == "bfloat16"
     told = read_table(run, "events").to_pylist()[0]["detail"]
-    assert "Computed in bfloat16, layer by layer." in told
+    assert "Computed in bfloat16, layer by layer" in told
     assert {prompt.precision for prompt in bank.list()} == {"bfloat16"}
     child = fork(open_run(run.path), at=2)
     assert recorded(child, config.device) == kept
