@@ -216,15 +216,20 @@ def _guessing(
 ) -> Mark | None:
     if guess is None or signs.best is None or not (ended or signs.evaluations > LEAST_SCORES):
         return None
-    said = []
-    if signs.best <= _reach(guess.validation, guess.n_validation):
-        said.append(
-            f"validation {100 * signs.best:.1f} %, always giving the commonest answer "
-            f"{100 * guess.validation:.1f} %"
-        )
-    if test_score is not None and guess.test is not None and test_score < guess.test:
-        said.append(f"test {100 * test_score:.1f} %, guessing {100 * guess.test:.1f} %")
-    return Mark(GUESSING, f"No better than guessing: {'; '.join(said)}.") if said else None
+    on_test = test_score is not None and guess.test is not None and guess.n_test > 0
+    if on_test:
+        assert test_score is not None and guess.test is not None
+        split, score, common, rows = "test", test_score, guess.test, guess.n_test
+    else:
+        split, score, common = "validation", signs.best, guess.validation
+        rows = guess.n_validation
+    if score > _reach(common, rows):
+        return None
+    return Mark(
+        GUESSING,
+        f"{split.capitalize()} {100 * score:.1f} % of {rows:,} rows is not surely above the "
+        f"{100 * common:.1f} % of always giving the commonest answer.",
+    )
 
 
 def _reach(guess: float, rows: int) -> float:
@@ -239,10 +244,20 @@ def health_of(run: Run) -> tuple[Mark, ...]:
     """Return the marks of a run: as noted, else from its log."""
     noted = run.result.extra.get("health") if run.result is not None else run.health
     if isinstance(noted, Mapping):
-        return tuple(Mark(kind, str(noted[kind])) for kind in KINDS if kind in noted)
+        told = (Mark(kind, str(noted[kind])) for kind in KINDS if kind in noted)
+        return tuple(mark for mark in told if mark.kind != GUESSING or not _is_refuted(run))
     if run.problem is not None or not run.step:
         return ()
     return _read_marks(run.path, _changed(run))
+
+
+def _is_refuted(run: Run) -> bool:
+    """Whether test shows a run to be better than guessing, which older runs judged by validation
+    too."""
+    guess = guess_of(run)
+    if guess is None or guess.test is None or not guess.n_test or run.test_score is None:
+        return False
+    return run.test_score > _reach(guess.test, guess.n_test)
 
 
 def _changed(run: Run) -> tuple[Any, ...]:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
+from dtvg.records import RunResult, RunState
 from dtvg.store.health import (
     GUESSING,
     NEVER_FELL,
@@ -14,8 +17,10 @@ from dtvg.store.health import (
     WINDOWS,
     Guess,
     Signs,
+    health_of,
     marks,
 )
+from dtvg.store.reader import Run
 
 
 def signs(losses: object, norms: object = None, scores: dict[int, float] | None = None) -> Signs:
@@ -72,8 +77,22 @@ def test_no_movement_saturation_and_guessing() -> None:
     assert UNTOUCHED not in kinds(signs(FALLING), moved=0.1)
     full = signs(FALLING, scores={0: 0.9, 50: 1.0, 100: 1.0, 150: 1.0})
     assert SATURATED in kinds(full) and SATURATED not in kinds(signs(FALLING))
-    guess = Guess(0.65, 100, 0.65, 100)
-    assert GUESSING in kinds(signs(FALLING), guess=guess, test_score=0.9)  # 0.7 of 100 rows
+    guess = Guess(0.65, 100, 0.65, 100)  # the best on validation is 0.7, within 1.96 errors
+    assert GUESSING in kinds(signs(FALLING), guess=guess)
     assert GUESSING not in kinds(signs(FALLING), guess=guess._replace(validation=0.5))
+    assert GUESSING not in kinds(signs(FALLING), guess=guess, test_score=0.9), "test tells more"
     below = guess._replace(validation=0.5)
-    assert GUESSING in kinds(signs(FALLING), guess=below, test_score=0.6)
+    for score, marked in ((0.6, True), (0.7, True), (0.75, False)):
+        assert (GUESSING in kinds(signs(FALLING), guess=below, test_score=score)) == marked
+    (mark,) = (m for m in marks(signs(FALLING), True, guess=guess) if m.kind == GUESSING)
+    assert mark.sentence.startswith("Validation 70.0 % of 100 rows is not surely above")
+
+
+def test_an_older_run_s_mark_gives_way_to_its_test_score() -> None:
+    noted = {"validation": 0.6, "n_validation": 16, "test": 0.52, "n_test": 100}
+    for score, marked in ((0.92, False), (0.55, True)):
+        extra = {"health": {GUESSING: "as noted", SATURATED: "full"}, "guessing": noted}
+        result = RunResult(1, 0.8, score, {}, 1, 1.0, 1, extra)
+        run = Run("e", "r", Path("/nowhere"), RunState.FINISHED, result=result)
+        assert (GUESSING in {m.kind for m in health_of(run)}) == marked
+        assert SATURATED in {m.kind for m in health_of(run)}
