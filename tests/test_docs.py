@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from dtvg.methods.specs import METHODS
+from dtvg.methods.specs import METHODS, OWN_METHODS
 from dtvg.notation import TERMS
 from dtvg.records import TABLES
+from dtvg.tasks.catalogue import shipped_tasks
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
 
@@ -34,3 +35,9 @@ def test_every_task_stands_in_the_table_of_tasks() -> None:
     text = (DOCS / "tasks.md").read_text()
     names = [n for n, spec in shipped_tasks().items() if spec.dataset != "demo"]
     assert [n for n in names if f"| `{n}` |" not in text] == []
+
+
+def test_the_readme_counts_methods_and_tasks_as_they_are() -> None:
+    text = (DOCS.parent / "README.md").read_text("utf-8")
+    published = [spec for spec in shipped_tasks().values() if spec.is_published]
+    assert f"{len(OWN_METHODS)} methods, {len(published)} tasks" in text

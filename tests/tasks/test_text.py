@@ -41,7 +41,7 @@ def golden_entry(name: str, data: DataConfig) -> dict[str, Any]:
     folder = Path(data.folder or "") / spec.folder
     examples = []
     for split, row in PLACES:
-        path = folder / f"{split}.parquet"
+        path = next(path for path in sorted(folder.glob(f"{split}.*")) if path.is_file())
         examples.append(examples_from(spec, read_file(path, spec).slice(row - 1, 1), split)[0])
     rows = []
     for (split, row), e in zip(PLACES, examples, strict=True):
@@ -147,6 +147,8 @@ def test_every_task_of_this_file_is_in_the_list() -> None:
 if __name__ == "__main__":
     shared = Path(os.environ.get("DTVG_SHARED", GOLDEN.parents[2] / ".." / "shared"))
     settings = DataConfig(folder=str(shared / "datasets"))
-    entries = {name: golden_entry(name, settings) for name in TASKS}
+    entries = json.loads(GOLDEN.read_text("utf-8"))
+    for wanted in sys.argv[1:] or TASKS:
+        entries[wanted] = golden_entry(wanted, settings)
     GOLDEN.write_text(json.dumps(entries, indent=1, ensure_ascii=False) + "\n", "utf-8")
     sys.stdout.write(f"wrote {GOLDEN}\n")

@@ -27,7 +27,7 @@ def halves(count: int, draw: int) -> Bools:
     """Return which examples choose, `[2 × SPLITS E]`; rows 2j and 2j + 1 are two halves.
 
     Args:
-        count: examples E.
+        count: examples E, two at least.
         draw: number of the draw; each target has its own.
     """
     rng = np.random.default_rng([2, draw])
