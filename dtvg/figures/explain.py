@@ -190,7 +190,7 @@ def scrubber_figure(
     """
     figure = timeline_figure(info, dark, order, beside=beside)
     mark_step(figure, step, dark)
-    figure.update_layout(uirevision=f"pick {info.run}")
+    figure.update_layout(uirevision=f"pick {info.run}", clickanywhere=True)
     return figure
 
 

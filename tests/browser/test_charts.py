@@ -101,14 +101,19 @@ def test_a_chart_that_is_drawn_late_takes_over_the_zoom_of_its_group(
     assert chart.evaluate(RANGE) == [40, 80]
 
 
-def test_a_click_on_the_chart_goes_to_that_step(page: Page) -> None:
+@pytest.mark.parametrize("height", [0.02, 0.1, 0.98])
+def test_a_click_on_the_chart_goes_to_that_step(page: Page, height: float) -> None:
+    """On a bar, and beside every bar."""
     chart = page.locator(".js-plotly-plot").first
     plot = chart.locator(".nsewdrag").first.bounding_box()
     assert plot is not None
-    page.mouse.move(plot["x"] + plot["width"] / 2, plot["y"] + 12)
-    page.mouse.click(plot["x"] + plot["width"] / 2, plot["y"] + 12)
-    page.wait_for_url(lambda url: "step=150" not in url, timeout=120_000)
+    at = plot["x"] + plot["width"] / 2, plot["y"] + height * plot["height"]
+    page.mouse.move(*at)
+    page.mouse.click(*at)
+    page.wait_for_url(lambda url: "step=" in url and "step=150" not in url, timeout=60_000)
     expect(page.get_by_text("The decision at step", exact=False).first).to_be_visible()
+    chosen = int(page.url.partition("step=")[2].partition("&")[0])
+    assert 70 <= chosen <= 80
 
 
 def test_no_request_leaves_the_machine(app: App, browser: Browser) -> None:

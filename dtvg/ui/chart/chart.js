@@ -163,7 +163,12 @@ function draw(Plotly, place, data, figure, setTriggerValue) {
     place.dataset.heard = "1";
     place.on("plotly_click", (event) => {
       if (!place.dataset.clicks) return;
-      const point = event.points[0];
+      const point = event.points?.[0];
+      if (!point) { // beside every bar, where a chart hears that too (layout.clickanywhere)
+        const x = event.xvals?.[0];
+        if (Number.isFinite(x)) setTriggerValue("clicked", { x, y: null, custom: null, at: x });
+        return;
+      }
       const at = pointedAt(place, point, event.event);
       setTriggerValue("clicked", { x: point.x, y: point.y, custom: point.customdata ?? null, at });
     });
