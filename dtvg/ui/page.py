@@ -120,4 +120,5 @@ def link(name: str, label: str, **query: str) -> None:
         **query: choices for the other page.
     """
     with contextlib.suppress(StreamlitPageNotFoundError):
-        st.page_link(f"pages/{name}.py", label=label, query_params=query)
+        icon = ":material/arrow_forward:"  # tells a link from the text beside it
+        st.page_link(f"pages/{name}.py", label=label, icon=icon, query_params=query)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -43,6 +44,17 @@ def test_the_result_is_measured_by_the_run_without_transfer(runs) -> None:
     assert f"{100 * run.test_score:.1f} %" in info.sentence
     assert f"{100 * alone.test_score:.1f} %" in info.sentence
     assert "points" not in about(alone, everyone).sentence  # not measured by itself
+
+
+def test_a_score_that_is_its_only_metric_stands_there_once(runs) -> None:
+    _, run, everyone = runs
+    for metrics, shown in (
+        ({"accuracy": 0.9, "score": 0.9}, ["accuracy"]),
+        ({"score": 0.9}, ["score"]),
+        ({"f1": 0.8, "accuracy": 1.0, "score": 0.9}, ["f1", "accuracy", "score"]),
+    ):
+        one = replace(run, result=replace(run.result, metrics=metrics))
+        assert about(one, everyone).scores["metric"].tolist() == shown
 
 
 def test_the_page_shows_result_settings_events_and_files(

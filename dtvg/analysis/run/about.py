@@ -24,6 +24,7 @@ from dtvg.store.usage import Usage, read_usage
 
 IDENTITY = ("experiment", "name", "role", "sources", "target", "seed", "method")
 """Fields of a configuration that say which run it is; they have no usual value."""
+SCORE = "score"
 NOT_SETTINGS = (*IDENTITY, "versions", "rates_from")
 FILES = {
     "config.yaml": "Every setting",
@@ -65,9 +66,14 @@ class AboutInfo:
 
     @cached_property
     def scores(self) -> pd.DataFrame:
-        """Metrics at the best step: `metric, value, low, high`; empty before the result."""
+        """Metrics at the best step: `metric, value, low, high`; empty before the result.
+
+        A score that is its only metric does not stand there twice.
+        """
         result = self.run.result
         found = [] if result is None else list(result.metrics.items())
+        if len(found) == 2:
+            found = [(name, value) for name, value in found if name != SCORE]
         bounds = {} if result is None else result.intervals
         nothing = [np.nan, np.nan]
         rows = [(name, value, *bounds.get(name, nothing)) for name, value in found]
