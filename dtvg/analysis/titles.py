@@ -19,6 +19,10 @@ from dtvg.tasks.catalogue import all_tasks
 SECONDS = 0.2
 """For which titles of tasks are kept."""
 _RUN = re.compile(r"(?P<target>[a-z0-9_-][a-z0-9._-]*?)\.(?P<label>[^?/]+)\.s(?P<seed>\d+)")
+_STAGE_ONE = "stage1"
+"""What stands in place of the target in the name of a Stage I run."""
+_FEW_SHOT = re.compile(r"(?P<task>.+)-k(?P<rows>\d+)")
+_ON_MIXTURE = re.compile(r"(?P<method>.+)-(?P<which>[0-9a-f]{6})")
 _PAPER = re.compile(r" \(\d{4}\.\d{4,5}\)")
 _BETWEEN = re.compile(r"((?:<[^<>]*>)+ ?(?:\+ )?| \+ | → | · |, |: | \(|\))")
 """What stands between names in labels of charts and in cells of tables."""
@@ -102,17 +106,38 @@ def event(kind: str) -> str:
 
 
 def run(name: str) -> str:
-    """Return a run's title, e.g. "Trip mood · DTVG · seed 0"; the name where it is none.
+    """Return a run's title; the name where it is none.
 
     Args:
         name: of the run, with or without its experiment's name before a slash.
+
+    Returns:
+        E.g. "Trip mood · DTVG · seed 0", and of a Stage I run "Stage I · Trip mood · seed 0".
     """
     experiment, _, own = name.rpartition("/")
     found = _RUN.fullmatch(own)
     if not found:
         return name
     before = f"{experiment}: " if experiment else ""
+    if found["target"] == _STAGE_ONE:
+        return before + f"Stage I · {_of_stage_one(found['label'])} · seed {found['seed']}"
     return before + f"{task(found['target'])} · {method(found['label'])} · seed {found['seed']}"
+
+
+def _of_stage_one(label: str) -> str:
+    """Return what a Stage I run tunes: a task, whole or few-shot, or the mixture of sources."""
+    words = _titles_of_tasks()
+    if label in words:
+        return words[label]
+    few = _FEW_SHOT.fullmatch(label)
+    if few and few["task"] in words:
+        return f"{words[few['task']]}, {few['rows']} row{'' if few['rows'] == '1' else 's'}"
+    if mixed := _ON_MIXTURE.fullmatch(label):  # the digits tell one set of sources from another
+        if mixed["method"] == "mixture":
+            return f"Mixture of sources {mixed['which']}"
+        if mixed["method"] in METHODS:
+            return f"{method(mixed['method'])}, mixture of sources {mixed['which']}"
+    return label
 
 
 def label(text: str) -> str:

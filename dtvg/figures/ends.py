@@ -5,6 +5,8 @@ Whether a name is clicked to hide its line is the browser's matter (`dtvg/ui/cha
 
 from __future__ import annotations
 
+import re
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -23,6 +25,8 @@ LETTER = 6.2
 """Pixels of a letter, on average."""
 LONGEST = 24
 """Letters of a name at most; the whole name is in the hover text."""
+_BETWEEN = re.compile(r"( · |: )")
+"""What stands between the parts of a run's title."""
 MARK = "line end "
 SIGNS = {
     "circle": "●",
@@ -68,12 +72,11 @@ def label_ends(figure: go.Figure, dark: bool = False) -> None:
     low, high = _reach(figure, logarithmic)
     room = (figure.layout.height or 360) - 90
     at = (values[order] - low) / ((high - low) or 1.0) * room
-    for end, value, here, there in zip(
-        (ends[i] for i in order), values[order], at, _apart(at, room), strict=True
-    ):
-        kept.append(_label(end, float(value), float(there - here), dark))
+    called = short_names([titles.label(e.name) for e in ends])
+    for i, here, there in zip(order, at, _apart(at, room), strict=True):
+        kept.append(_label(ends[i], called[i], float(values[i]), float(there - here), dark))
     figure.layout.annotations = kept
-    letters = max(min(len(titles.label(e.name)), LONGEST) for e in ends)
+    letters = max(map(len, called))
     figure.update_layout(showlegend=False, margin_r=round(26 + LETTER * letters))
 
 
@@ -117,10 +120,43 @@ def _apart(places: np.ndarray, room: float) -> np.ndarray:
     return moved
 
 
-def _label(end: _End, value: float, shift: float, dark: bool) -> dict[str, Any]:
+def short_names(names: Sequence[str], most: int = LONGEST) -> list[str]:
+    """Return names of at most so many letters that keep what tells them apart.
+
+    Where one is too long, the parts of titles that all names have are left out, e.g. "seed 0";
+    what is too long all the same loses its end, or its middle where names would be alike then.
+
+    Args:
+        names: titles, e.g. "Stage I · Count things · seed 0".
+        most: letters of a name.
+    """
+    if max(map(len, names), default=0) <= most:
+        return list(names)
+    parts = [_BETWEEN.split(name) for name in names]
+    found = Counter(part for one in parts for part in set(one[::2]))
+    common = {part for part, count in found.items() if count == len(names)}
+    own = [_without(common, one) for one in parts]
+    if not all(own) or len(set(own)) < len(set(names)):
+        own = list(names)
+    ends = [name if len(name) <= most else name[: most - 1] + "…" for name in own]
+    tail = most // 2
+    middles = [
+        name if len(name) <= most else f"{name[: most - tail - 1]}…{name[-tail:]}" for name in own
+    ]
+    return middles if len(set(middles)) > len(set(ends)) else ends
+
+
+def _without(common: set[str], parts: list[str]) -> str:
+    """Join parts, which stand with what is between them, but for those that are common."""
+    made = ""
+    for part, before in zip(parts[::2], ["", *parts[1::2]], strict=True):
+        if part not in common:
+            made += before + part if made else part
+    return made
+
+
+def _label(end: _End, short: str, value: float, shift: float, dark: bool) -> dict[str, Any]:
     """Return one name: in the colour of text, for contrast, behind a dot in the line's colour."""
-    called = titles.label(end.name)
-    short = called if len(called) <= LONGEST else called[: LONGEST - 1] + "…"
     return {
         "name": MARK + end.name,
         "text": f"<span style='color:{end.colour}'>{end.sign}</span> {short}",
@@ -193,4 +229,4 @@ def _cover(one: tuple[float, ...], other: tuple[float, ...]) -> float:
     return max(across, 0.0) * max(up, 0.0)
 
 
-__all__ = ["apart", "label_ends"]
+__all__ = ["apart", "label_ends", "short_names"]

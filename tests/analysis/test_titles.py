@@ -44,6 +44,28 @@ def test_a_run_is_called_by_target_method_and_seed() -> None:
     assert titles.run("no run") == "no run"
 
 
+@pytest.mark.parametrize(
+    ("name", "title"),
+    [
+        ("stage1.count-things.s0", "Stage I · Count things · seed 0"),
+        ("stage1.trip-mood-k16.s3", "Stage I · Trip mood, 16 rows · seed 3"),
+        ("stage1.trip-mood-k1.s3", "Stage I · Trip mood, 1 row · seed 3"),
+        ("demo/stage1.rte.s12", "demo: Stage I · RTE · seed 12"),
+        ("stage1.mixture-0a1b2c.s0", "Stage I · Mixture of sources 0a1b2c · seed 0"),
+        (
+            "stage1.mpt-0a1b2c.s1",
+            "Stage I · Multitask prompt tuning, mixture of sources 0a1b2c · seed 1",
+        ),
+        ("stage1.nobody-s-k4.s1", "Stage I · nobody-s-k4 · seed 1"),
+    ],
+)
+def test_a_run_of_stage_one_is_called_by_what_it_tunes(name: str, title: str) -> None:
+    assert titles.run(name) == title
+    assert titles.label(title) == title  # of a figure that is titled again
+    said = titles.in_sentence(f"Without a value of 'loss' so far: {name}, x.", [name])
+    assert said == f"Without a value of 'loss' so far: {title}, x."
+
+
 def test_a_title_of_ones_own_is_plain_and_nobody_else_s(monkeypatch: pytest.MonkeyPatch) -> None:
     made = {
         name: replace(find_task("rte"), name=name, title=title, short="")

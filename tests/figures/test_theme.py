@@ -10,7 +10,7 @@ import plotly.graph_objects as go
 import pytest
 
 from dtvg.figures import theme
-from dtvg.figures.ends import apart, label_ends
+from dtvg.figures.ends import LONGEST, apart, label_ends, short_names
 from dtvg.figures.spoken import spoken
 
 
@@ -102,6 +102,24 @@ def test_names_at_the_ends_of_lines_do_not_overlap() -> None:
     few = go.Figure([go.Scatter(x=[0, 1], y=[0, i], name=f"s{i}") for i in range(3)])
     label_ends(few)
     assert not few.layout.annotations
+
+
+def test_names_at_the_ends_of_lines_keep_what_tells_them_apart() -> None:
+    runs = [f"stage1.{task}.s{seed}" for task in ("count-things", "trip-mood") for seed in range(3)]
+    figure = go.Figure([go.Scatter(x=[0, 1], y=[0, i], name=n) for i, n in enumerate(runs)])
+    figure.update_traces(mode="lines")
+    theme.finish(figure, key="k", x="a", y="b", height=300)
+    label_ends(figure)
+    said = [n.text.partition("</span> ")[2] for n in figure.layout.annotations]
+    assert said[:2] == ["Count things · seed 0", "Count things · seed 1"]
+    assert said[5] == "Trip mood · seed 2"
+    same_seed = ["Trip mood · Single source: Film mood · seed 0", "Trip mood · DTVG · seed 0"]
+    assert short_names(same_seed) == ["Single source: Film mood", "DTVG"]
+    assert short_names(["short", "names"]) == ["short", "names"]
+    long = [f"one and the same very long beginning {k}" for k in range(3)]
+    cut = short_names(long)
+    assert len(set(cut)) == 3 and all(len(name) == LONGEST for name in cut)
+    assert short_names(["x" * 40, "x" * 40])[0] == "x" * (LONGEST - 1) + "…"
 
 
 def test_a_chart_says_its_values_and_trends() -> None:
