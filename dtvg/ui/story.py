@@ -6,6 +6,7 @@ import pandas as pd
 import streamlit as st
 
 from dtvg.analysis import titles
+from dtvg.analysis.run.partings import alike
 from dtvg.analysis.run.story import CUT, NARROW, StoryInfo, siblings
 from dtvg.store.reader import Experiment, Run
 from dtvg.ui import cache, runs, show
@@ -26,7 +27,7 @@ def story(experiment: Experiment, run: Run, dark: bool) -> None:
     for row in info.lines.to_dict("records"):
         _step(experiment, run, row["step"], row["sentence"])
     if len(info.moments):
-        with st.expander(f"Every change ({len(info.moments):,})"):
+        with st.expander(f"Every change ({show.counted(len(info.moments), 'row')})"):
             show.numbers(info.moments, f"{run.name}-story", f"story-{key}")
     _uncertain(experiment, run, info, key)
     _partings(experiment, run, info, key, len(others))
@@ -70,10 +71,11 @@ def _partings(experiment: Experiment, run: Run, info: StoryInfo, key: str, other
     if not len(info.partings):
         st.info("No other seed has a recorded step in common with this run yet.")
         return
-    alike = info.partings[info.partings["step"].isna()]
-    if len(alike):
-        st.markdown(_alike(sorted(int(seed) for seed in alike["seed"])))
-    for row in info.partings.drop(index=alike.index).to_dict("records"):
+    same = info.partings[info.partings["step"].isna()]
+    for _, rows in same.groupby(["common", "whole"], sort=False):
+        seeds, first = sorted(int(seed) for seed in rows["seed"]), rows.iloc[0]
+        st.markdown(_alike(seeds, int(first["common"]), bool(first["whole"])))
+    for row in info.partings.drop(index=same.index).to_dict("records"):
         step = row["for_good"] if pd.notna(row["for_good"]) else row["step"]
         _step(experiment, run, int(step), row["sentence"])
     with st.expander(f"Numbers ({show.counted(len(info.partings), 'row')})"):
@@ -81,9 +83,9 @@ def _partings(experiment: Experiment, run: Run, info: StoryInfo, key: str, other
         show.numbers(table, f"{run.name}-partings", f"partings-{key}")
 
 
-def _alike(seeds: list[int]) -> str:
-    """Say in one sentence which seeds never part."""
+def _alike(seeds: list[int], common: int, whole: bool) -> str:
+    """Say in one sentence which seeds never part, as far as can be told."""
     if len(seeds) == 1:
-        return f"Seed {seeds[0]} has the same group at every step."
+        return f"Seed {seeds[0]} has {alike(common, whole)}."
     named = f"{', '.join(map(str, seeds[:-1]))} and {seeds[-1]}"
-    return f"Seeds {named} have the same group at every step."
+    return f"Seeds {named} have {alike(common, whole, 'each of them and this run')}."

@@ -9,7 +9,8 @@ import pandas as pd
 import pytest
 
 from dtvg.analysis.run.groups import group_info
-from dtvg.analysis.run.story import CONSISTENCY, CUT, TOLD, siblings, story_info
+from dtvg.analysis.run.partings import partings
+from dtvg.analysis.run.story import CONSISTENCY, CUT, TOLD, _surely, siblings, story_info
 from dtvg.config import RunConfig, build_config
 from dtvg.records import RunResult
 from dtvg.store.reader import Experiment
@@ -84,7 +85,7 @@ def test_who_joined_and_left_how_surely_and_what_followed(told: Experiment) -> N
     kinds = list(zip(info.lines["step"], info.lines["kind"], strict=True))
     expected = [(1, "start"), (31, "change"), (60, "kept"), (61, "change"), (61, "settled")]
     assert kinds == expected
-    assert "b joined by a lead of" in info.lines["sentence"][1]
+    assert "b joined by a lead of 0.25; the group" in info.lines["sentence"][1]
     assert "Loss 3 before, 1 after; validation score 50.0 % before" in info.text
 
 
@@ -108,6 +109,12 @@ def test_a_rule_that_takes_every_candidate_is_told_by_the_distance_from_the_cut(
     assert "0.2 from the cut (b is nearest to it)" in info.uncertain["sentence"][0]
 
 
+def test_a_lead_is_told_with_no_more_digits_than_say_something() -> None:
+    told = [_surely(lead, CONSISTENCY) for lead in (0.1234567, 0.0123456, 0.000487, 0.0)]
+    assert told[:2] == [" by a lead of 0.123", " by a lead of 0.012"]
+    assert told[2:] == [" by a lead of 0.0005", " in a tie"]
+
+
 def test_where_seeds_part(told: Experiment) -> None:
     run = told.runs[0]
     others = siblings(run, told.runs)
@@ -116,6 +123,28 @@ def test_where_seeds_part(told: Experiment) -> None:
     assert (row["step"], row["for_good"], row["here"], row["there"]) == (61, 61, "a", "a + b")
     assert row["same"] == pytest.approx(0.6)
     assert row["overlap"] == pytest.approx(0.6 + 0.4 * 0.5)
+    assert (row["common"], row["whole"]) == (STEPS, True)
+    assert row["sentence"] == (
+        "Seed 1 parts at step 61 for good (a here, a + b there); same group in 60 % of common "
+        "steps."
+    )
+
+
+def test_seeds_are_compared_only_at_the_steps_that_both_recorded(tmp_path: Path) -> None:
+    made = _record(tmp_path, seeds=[0, 1, 2], logging={"detail": "thinned", "full_seeds": 1})
+    run, *others = (r for r in made.runs if r.method == "dtvg")
+    info = story_info(run, others=[group_info(o) for o in others])
+    parted = info.partings.set_index("seed")
+    assert (parted["common"] == 11).all() and not parted["whole"].any()
+    assert parted.loc[1, "step"] == 70  # at 61, which seed 1 did not record
+    assert parted.loc[1, "sentence"] == (
+        "Seed 1 parts at or before step 70 for good (a here, a + b there); same group in 64 % of "
+        "the 11 steps that both recorded."
+    )
+    assert any("Seeds 1 and 2: compared at the steps" in note for note in info.notes)
+    first, second = (group_info(o) for o in others)  # thinned alike, and alike
+    (alike,) = partings(first, [second])["sentence"]
+    assert alike == "Seed 2 has the same group at all 11 steps that both recorded."
 
 
 def test_thinned_logs_and_scores_only_say_what_they_lack(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from dtvg.store.reader import Experiment, open_experiment
-from dtvg.ui import cache
+from dtvg.ui import cache, story
 from tests.analysis.factory import record
 from tests.pages.charts import charts
 
@@ -40,13 +40,26 @@ def test_groups_begins_with_one_sentence_and_tells_the_story(home, monkeypatch) 
     made = _draw(home, monkeypatch, "groups", run="lake.dtvg.s0", view="Story")
     run = next(r for r in _experiment(home).runs if r.name == "lake.dtvg.s0")
     said = [element.value for element in made.markdown]
-    story = cache.story(run)
-    assert said[0] == story.sentence and story.sentence.startswith("In the group: ")
-    for sentence in story.lines["sentence"]:
+    info = cache.story(run)
+    assert said[0] == info.sentence and info.sentence.startswith("In the group: ")
+    for sentence in info.lines["sentence"]:
         assert sentence in said
     titles = [element.value for element in made.header]
     assert {"Least certain decisions", "Where seeds part"} <= set(titles)
     assert sum(text.startswith("Seed ") for text in said) == 2
+
+
+def test_seeds_that_are_alike_say_how_many_steps_were_compared() -> None:
+    assert story._alike([3], 16, whole=False) == (
+        "Seed 3 has the same group at all 16 steps that both recorded."
+    )
+    assert story._alike([3, 5, 7], 16, whole=False) == (
+        "Seeds 3, 5 and 7 have the same group at all 16 steps that each of them and this run "
+        "recorded."
+    )
+    assert story._alike([3, 5], 16, whole=True) == (
+        "Seeds 3 and 5 have the same group at every step."
+    )
 
 
 def test_who_helped_draws_every_run_and_measures_the_rule(home, monkeypatch) -> None:

@@ -17,7 +17,9 @@ import pandas as pd
 from dtvg.analysis.run.curves import curve_info
 from dtvg.analysis.run.explain import digits
 from dtvg.analysis.run.groups import GroupInfo, group_info
+from dtvg.analysis.run.partings import PARTINGS, compared, partings
 from dtvg.analysis.run.segments import breaks_of, group_name
+from dtvg.analysis.run.words import counted, listed, percent, said
 from dtvg.records import RunState
 from dtvg.rule.rules import RULES, choose_candidates
 from dtvg.store.holds import Stretch
@@ -56,7 +58,6 @@ MOMENTS = [
     "score_after",
     "told",
 ]
-PARTINGS = ["seed", "run", "same", "overlap", "step", "for_good", "here", "there", "sentence"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,8 +80,8 @@ class StoryInfo:
     unbroken stretch of a group, smallest first; `instead`: the next best group, where known."""
     partings: pd.DataFrame
     """`PARTINGS`, a row per other seed: share of common steps with the same group, mean Jaccard,
-    the first step whose groups differ (null: none), and the step from which they differ for
-    good."""
+    how many steps both recorded, whether those are all steps of both, the first of them whose
+    groups differ (null: none), and the one from which they differ for good."""
     lead_of: str
     """`CONSISTENCY`, `CUT`, or empty where the method's decisions have no lead."""
     narrow: float
@@ -111,9 +112,9 @@ class StoryInfo:
 def _stepped(rows: pd.DataFrame) -> list[str]:
     """Return a table's sentences, each after its step where it has one."""
     if "step" not in rows:
-        return [str(said) for said in rows["sentence"]]
+        return [str(sentence) for sentence in rows["sentence"]]
     pairs = zip(rows["step"], rows["sentence"], strict=True)
-    return [f"Step {step:,}: {said}" for step, said in pairs]
+    return [f"Step {step:,}: {sentence}" for step, sentence in pairs]
 
 
 def siblings(run: Run, runs: Sequence[Run]) -> tuple[Run, ...]:
@@ -155,16 +156,17 @@ def story_info(
     known = decided & ~np.isnan(lead)
     narrow = float((lead[known] < NARROW).sum() / decided.sum()) if known.any() else float("nan")
     moments = _moments(run, info, lead, lead_of)
+    parted = partings(info, others)
     return StoryInfo(
         run=run.name,
         sentence=_sentence(info, lead_of, narrow),
         lines=_lines(run, info, moments, lead_of),
         moments=moments,
         uncertain=_uncertain(info, lead_of, lead, known),
-        partings=partings(info, others),
+        partings=parted,
         lead_of=lead_of if known.any() else "",
         narrow=narrow,
-        notes=_notes(run, info, moments),
+        notes=(*_notes(run, info, moments), *compared(parted)),
     )
 
 
@@ -216,7 +218,7 @@ def _uncertain(info: GroupInfo, lead_of: str, lead: Floats, known: Bools) -> pd.
     lengths = np.bincount(stretch)
     made = []
     for row in chosen:
-        group, instead = _said(info.member[row], info), _instead(info, lead_of, int(row))
+        group, instead = said(info.member[row], info.sources), _instead(info, lead_of, int(row))
         step, steps = int(info.steps[row]), int(lengths[stretch[row]])
         told = f"{group}{_surely(float(lead[row]), lead_of)}"
         if instead:
@@ -230,8 +232,13 @@ def _surely(lead: float, lead_of: str) -> str:
     if np.isnan(lead):
         return ""
     if lead_of == CUT:
-        return f", {digits(lead)} from the cut" if lead else ", on the cut"
-    return f" by a lead of {digits(lead)}" if lead else " in a tie"
+        return f", {_small(lead)} from the cut" if lead else ", on the cut"
+    return f" by a lead of {_small(lead)}" if lead else " in a tie"
+
+
+def _small(lead: float) -> str:
+    """Write a lead with no more digits than say something: three decimals, or one digit."""
+    return digits(round(lead, 3) if lead >= 0.001 else float(f"{lead:.0e}"))
 
 
 def _instead(info: GroupInfo, lead_of: str, row: int) -> str:
@@ -249,7 +256,7 @@ def _instead(info: GroupInfo, lead_of: str, row: int) -> str:
     margin = float(info.consistency_margin[row])
     if not np.isclose(gap - others[second], margin, rtol=1e-2, atol=1e-6):
         return ""  # the rule's next best group is no prefix
-    return _said(rank <= rank[second], info)
+    return said(rank <= rank[second], info.sources)
 
 
 # -- what happened -------------------------------------------------------------------------
@@ -350,35 +357,13 @@ def _scores(run: Run, steps: Ints) -> tuple[Floats, Floats]:
 # -- in words ------------------------------------------------------------------------------
 
 
-def _said(member: Bools, info: GroupInfo) -> str:
-    name = group_name(member, info.sources)
-    return "no source" if name == "(empty)" else name
-
-
-def _percent(share: float) -> str:
-    """Write a share in whole percent; what is neither 0 nor 1 is not said to be."""
-    if 0 < share < 0.005:
-        return "under 1 %"
-    if 0.995 <= share < 1:
-        return "over 99 %"
-    return f"{100 * share:.0f} %"
-
-
-def _listed(names: Sequence[str]) -> str:
-    return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
-
-
-def _counted(number: int, what: str) -> str:
-    return f"{number:,} {what}" + ("" if number == 1 else "s")
-
-
 def _sentence(info: GroupInfo, lead_of: str, narrow: float) -> str:
     """Tell the whole run in one sentence."""
     parts = _weights(info) if info.weighs else _shares(info)
     if lead_of == CONSISTENCY and narrow == narrow:
-        parts.append(f"decided by a lead below {NARROW:g} in {_percent(narrow)} of steps")
+        parts.append(f"decided by a lead below {NARROW:g} in {percent(narrow)} of steps")
     elif lead_of == CUT and narrow == narrow:
-        parts.append(f"decided within {NARROW:g} of the cut in {_percent(narrow)} of steps")
+        parts.append(f"decided within {NARROW:g} of the cut in {percent(narrow)} of steps")
     parts += [_hand(held) for held in info.held]
     return f"{'Merged' if info.weighs else 'In the group'}: {', '.join(parts)}."
 
@@ -392,21 +377,21 @@ def _shares(info: GroupInfo) -> list[str]:
     if len(always) == len(info.sources):
         return [f"all {len(always)} sources always" if len(always) > 1 else f"{always[0]} always"]
     if always:
-        parts.append(f"{_listed(always)} always")
+        parts.append(f"{listed(always)} always")
     parts += [
-        f"{info.sources[s]} {_percent(share[s])}{' of steps' if not k else ''}"
+        f"{info.sources[s]} {percent(share[s])}{' of steps' if not k else ''}"
         for k, s in enumerate(some[:NAMED])
     ]
     if len(some) > NAMED:
-        highest = _percent(float(share[some[NAMED]]))
-        parts.append(f"{_counted(len(some) - NAMED, 'other')} at most {highest}")
+        highest = percent(float(share[some[NAMED]]))
+        parts.append(f"{counted(len(some) - NAMED, 'other')} at most {highest}")
     empty = float((info.group_size == 0).mean())
     if empty:
-        parts.append("no source at any step" if empty == 1 else f"no source {_percent(empty)}")
+        parts.append("no source at any step" if empty == 1 else f"no source {percent(empty)}")
     never = int((share == 0).sum())
     if never and empty < 1:
         names = [n for n, there in zip(info.sources, share, strict=True) if not there]
-        parts.append(f"{_listed(names) if never < NAMED else f'{never} sources'} never")
+        parts.append(f"{listed(names) if never < NAMED else f'{never} sources'} never")
     return parts
 
 
@@ -415,7 +400,7 @@ def _weights(info: GroupInfo) -> list[str]:
     order = np.argsort(-mean, kind="stable")
     parts = [f"{info.sources[s]} {digits(mean[s])}" for s in order[:NAMED]]
     rest = len(mean) - NAMED
-    more = [f"{_counted(rest, 'other')} with less"] if rest > 0 else []
+    more = [f"{counted(rest, 'other')} with less"] if rest > 0 else []
     return [f"{parts[0]} (mean weight)", *parts[1:], *more]
 
 
@@ -429,7 +414,7 @@ def _lines(run: Run, info: GroupInfo, moments: pd.DataFrame, lead_of: str) -> pd
     """Return the story's sentences in order."""
     first = int(info.steps[0])
     made: list[tuple[int, str, str]] = [
-        (first, "start", f"The run began with {_said(info.member[0], info)}.")
+        (first, "start", f"The run began with {said(info.member[0], info.sources)}.")
     ]
     last = int(info.steps[-1])
     unit = "recorded step" if run.config is not None and run.config.logging.gaps else "step"
@@ -440,7 +425,7 @@ def _lines(run: Run, info: GroupInfo, moments: pd.DataFrame, lead_of: str) -> pd
         made.append((int(row["step"]), "change", _change(row, lead_of, unit)))
     if info.settling_step is not None and len(moments) and info.settling_step < last:
         state = "so far" if run.state is RunState.RUNNING else "to the end"
-        group = _said(info.member[-1], info)
+        group = said(info.member[-1], info.sources)
         made.append(
             (info.settling_step, "settled", f"From here {state} ({last:,}) it was {group}.")
         )
@@ -457,9 +442,9 @@ def _kept(run: Run, info: GroupInfo) -> list[tuple[int, str, str]]:
         return []
     score = f"{100 * run.result.validation_score:.1f} %"
     if row < 0:
-        said = f"The prompt that the run began with was kept (validation score {score})."
-        return [(int(info.steps[0]), "kept", said)]
-    group = _said(info.member[row], info)
+        text = f"The prompt that the run began with was kept (validation score {score})."
+        return [(int(info.steps[0]), "kept", text)]
+    group = said(info.member[row], info.sources)
     text = f"The prompt of step {best:,} was kept (validation score {score}); group then: {group}."
     return [(int(info.steps[row]), "kept", text)]
 
@@ -468,14 +453,14 @@ def _change(row: Mapping[Any, Any], lead_of: str, unit: str) -> str:
     """Tell one change: who, how surely, for how long, and what loss and score did after."""
     # "+" joins the names of a table's cell
     joined, left = (str(row[k]).split(" + ") if row[k] else [] for k in ("joined", "left"))
-    who = [f"{_listed(joined)} joined"] * bool(joined) + [f"{_listed(left)} left"] * bool(left)
+    who = [f"{listed(joined)} joined"] * bool(joined) + [f"{listed(left)} left"] * bool(left)
     text, lead = " and ".join(who), _number(row["lead"])
     if row["by_hand"]:
         text += ", by hand"
     else:
         text += _surely(lead, lead_of)
     group = "no source" if row["group"] == "(empty)" else row["group"]
-    text += f"; the group was {group} for {_counted(int(_number(row['lasted'])), unit)}."
+    text += f"; the group was {group} for {counted(int(_number(row['lasted'])), unit)}."
     before, after = _number(row["loss_before"]), _number(row["loss_after"])
     if before == before and after == after:
         text += f" Loss {before:.3g} before, {after:.3g} after"
@@ -496,7 +481,7 @@ def _notes(run: Run, info: GroupInfo, moments: pd.DataFrame) -> tuple[str, ...]:
     untold = int((~moments["told"]).sum()) if len(moments) else 0
     if untold:
         notes.append(
-            f"{_counted(len(moments), 'change')} of the group in all; the {TOLD} that lasted "
+            f"{counted(len(moments), 'change')} of the group in all; the {TOLD} that lasted "
             f"longest are told, and those by hand first. The table holds the other {untold:,} too."
         )
     if len(moments):
@@ -514,57 +499,6 @@ def _notes(run: Run, info: GroupInfo, moments: pd.DataFrame) -> tuple[str, ...]:
     return tuple(notes)
 
 
-# -- other seeds ---------------------------------------------------------------------------
-
-
-def partings(info: GroupInfo, others: Sequence[GroupInfo]) -> pd.DataFrame:
-    """Return where other seeds part from a run, the least alike first.
-
-    Args:
-        info: the run's groups.
-        others: groups of other seeds over the same sources; those without common steps are left
-            out.
-
-    Returns:
-        `PARTINGS`.
-    """
-    made = []
-    for other in others:
-        _, a, b = np.intersect1d(info.steps, other.steps, assume_unique=True, return_indices=True)
-        if other.sources == info.sources and len(a):
-            made.append(_parting(info, other, a, b))
-    table = pd.DataFrame(made, columns=PARTINGS)
-    return table.sort_values(["same", "seed"], kind="stable", ignore_index=True)
-
-
-def _parting(info: GroupInfo, other: GroupInfo, a: Ints, b: Ints) -> list[object]:
-    """Compare two runs at their common rows `a` and `b`."""
-    mine, theirs = info.member[a], other.member[b]
-    apart = (mine != theirs).any(axis=1)
-    union = (mine | theirs).sum(axis=1)
-    shared = (mine & theirs).sum(axis=1)
-    overlap = float(np.where(union > 0, shared / np.maximum(union, 1), 1.0).mean())
-    same = 1 - float(apart.mean())
-    start = [other.seed, other.run, same, overlap]
-    if not apart.any():
-        return [*start, None, None, "", "", f"Seed {other.seed} has the same group at every step."]
-    first = int(apart.argmax())
-    ends = np.flatnonzero(~apart)
-    good = int(ends[-1]) + 1 if len(ends) else 0
-    steps = info.steps[a]
-    for_good = int(steps[good]) if good < len(steps) else None
-    at = good if for_good is not None else first
-    here, there = _said(mine[at], info), _said(theirs[at], info)
-    text = f"Seed {other.seed} parts at step {int(steps[first]):,}"
-    if for_good is None:
-        text += ", but not for good"
-    else:
-        text += " for good" if good == first else f", for good at step {for_good:,}"
-    text += f" ({here} here, {there} there); same group in {_percent(same)} of common steps."
-    return [*start, int(steps[first]), for_good, here, there, text]
-
-
 __all__ = [
-    "CONSISTENCY", "CUT", "NARROW", "TOLD", "StoryInfo", "leads", "partings", "siblings",
-    "story_info",
+    "CONSISTENCY", "CUT", "NARROW", "TOLD", "StoryInfo", "leads", "siblings", "story_info",
 ]  # fmt: skip

@@ -1,0 +1,43 @@
+"""Words that sentences about runs share: groups, shares, lists and counts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from dtvg.analysis.run.segments import group_name
+
+
+def said(member: npt.NDArray[np.bool_], sources: Sequence[str]) -> str:
+    """Return a group in words, e.g. "film-mood + meal-mood" or "no source".
+
+    Args:
+        member: `[n]`, which sources are in it.
+        sources: their names, `[n]`.
+    """
+    name = group_name(member, sources)
+    return "no source" if name == "(empty)" else name
+
+
+def percent(share: float) -> str:
+    """Write a share in whole percent; what is neither 0 nor 1 is not said to be."""
+    if 0 < share < 0.005:
+        return "under 1 %"
+    if 0.995 <= share < 1:
+        return "over 99 %"
+    return f"{100 * share:.0f} %"
+
+
+def listed(names: Sequence[str]) -> str:
+    """Return names with commas and a last "and"."""
+    return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
+
+
+def counted(number: int, what: str) -> str:
+    """Return a number with its noun: `1 step`, `1,000 steps`."""
+    return f"{number:,} {what}" + ("" if number == 1 else "s")
+
+
+__all__ = ["counted", "listed", "percent", "said"]
