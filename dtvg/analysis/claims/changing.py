@@ -26,6 +26,7 @@ from dtvg.analysis.claims.claim import (
     parts_table,
     what_it_takes,
     where,
+    within,
 )
 from dtvg.analysis.claims.effects import Effect, Part, Summary, of_seeds, summed
 from dtvg.analysis.compare.scores import SUBJECT
@@ -96,7 +97,7 @@ def claim(blocks: Sequence[Block], margin: float) -> Claim:
         for measure in MEASURES
         for noise in (FORGOTTEN, ADDED)
     ]
-    summary = between_extremes([summed(part.effects) for part in parts[:2]])
+    summary = within(between_extremes([summed(part.effects) for part in parts[:2]]), 1)
     steps = FEWEST_BLOCKS * BLOCK
     needed = f"{SUBJECT} runs over two or more sources with at least {steps} logged steps"
     missing = missing_everywhere([] if there else [needed])
@@ -116,7 +117,7 @@ def claim(blocks: Sequence[Block], margin: float) -> Claim:
         _sentence(summary, there),
         takes,
         missing,
-        parts_table(parts),
+        parts_table(parts, 1),
         _evidence(there),
         NOTES,
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -150,8 +150,24 @@ def what_it_takes(wording: Wording, summary: Summary, verdict: str, missing: Seq
     return " ".join(filter(None, told))
 
 
-def parts_table(parts: Sequence[Part]) -> pd.DataFrame:
-    """Put the comparisons of a claim in rows: over all targets, then on each."""
+def within(summary: Summary, reach: float) -> Summary:
+    """Return a summary whose interval ends where the quantity does.
+
+    Args:
+        summary: its interval may go beyond what is possible, e.g. with two targets.
+        reach: the quantity lies between -reach and reach.
+    """
+    low = float(np.maximum(summary.low, -reach))
+    return replace(summary, low=low, high=float(np.minimum(summary.high, reach)))
+
+
+def parts_table(parts: Sequence[Part], reach: float = np.inf) -> pd.DataFrame:
+    """Put the comparisons of a claim in rows: over all targets, then on each.
+
+    Args:
+        parts: those without any target are left out.
+        reach: intervals end at -reach and reach, beyond which the quantity cannot lie.
+    """
     count = max(1, sum(part.there for part in parts))
     rows = []
     for part in parts:
@@ -160,7 +176,8 @@ def parts_table(parts: Sequence[Part]) -> pd.DataFrame:
         groups = [(ALL_TARGETS, list(part.effects))] if len(part.effects) > 1 else []
         groups += [(one.target, [one]) for one in part.effects]
         for target, effects in groups:
-            plain, strict = summed(effects), summed(effects, 1 - ALPHA / count)
+            plain = within(summed(effects), reach)
+            strict = within(summed(effects, 1 - ALPHA / count), reach)
             rows.append(
                 [
                     part.name,

@@ -7,7 +7,7 @@ gained over no transfer. docs/claims.md.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import permutations
 from math import factorial
 
@@ -27,6 +27,7 @@ from dtvg.analysis.claims.claim import (
     shown,
     what_it_takes,
     where,
+    within,
 )
 from dtvg.analysis.claims.effects import Effect, Part, of_seeds, summed
 from dtvg.analysis.compare.scores import SUBJECT
@@ -93,9 +94,7 @@ def claim(blocks: Sequence[Block], margin: float) -> Claim:
     parts = [
         Part(name, [made[name] for made in effects]) for name in (DIFFERENCE, VECTORS, PROMPTS)
     ]
-    summary = summed(parts[0].effects)
-    summary = replace(summary, low=float(np.maximum(summary.low, -2)))
-    summary = replace(summary, high=float(np.minimum(summary.high, 2)))
+    summary = within(summed(parts[0].effects), 2)
     missing = missing_everywhere([] if there else [what for _, what in found])
     verdict = judged(summary, margin)
     sentence = ""
@@ -117,7 +116,7 @@ def claim(blocks: Sequence[Block], margin: float) -> Claim:
         sentence,
         takes,
         missing,
-        parts_table(parts),
+        parts_table(parts, 2),
         _evidence(there),
         NOTES,
     )

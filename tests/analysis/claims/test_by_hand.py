@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from itertools import permutations
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -168,6 +169,26 @@ def test_change_of_the_ranking_beyond_noise(stores: Stores, claims_of: ClaimsOf)
     assert row["estimate"] == pytest.approx(np.mean(added), abs=0.02)
     both = (np.mean(forgotten) + row["estimate"]) / 2
     assert claim.summary.estimate == pytest.approx(both, abs=1e-9)
+
+
+def test_a_change_of_the_ranking_has_no_interval_beyond_what_is_possible(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def walks(block: SimpleNamespace) -> list[changing.Walk]:
+        moved = {"lake": (0.1, 0.9), "moor": (0.2, 0.7)}[block.name]
+        still = dict.fromkeys(changing.MEASURES, np.full(3, 0.05))
+        drawn = dict.fromkeys(changing.MEASURES, np.full((10, 3), 0.05))
+        grid = np.array([0.3, 0.6, 1.0])
+        seen = [dict.fromkeys(changing.MEASURES, np.full(3, x)) for x in moved]
+        return [changing.Walk(s, grid, one, still, drawn) for s, one in enumerate(seen)]
+
+    monkeypatch.setattr(changing, "_walks", walks)
+    blocks = [SimpleNamespace(name="lake"), SimpleNamespace(name="moor")]
+    claim = changing.claim(blocks, 0.01)  # type: ignore[arg-type]
+    assert (claim.summary.low, claim.summary.high) == (-1, 1)
+    assert "(−100.0 … +100.0)" in claim.numbers
+    ends = claim.parts[["low", "high", "low_corrected", "high_corrected"]]
+    assert ends.abs().max(axis=None) <= 1 and len(ends) == 18
 
 
 def _turned(before: np.ndarray, after: np.ndarray) -> float:
