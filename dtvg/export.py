@@ -25,6 +25,7 @@ from dtvg.analysis.compare.lines import (
     Spread,
     budgets_shown,
     costs_shown,
+    in_percent,
     legend,
     lines_of,
     primary_shown,
@@ -222,7 +223,10 @@ def shown_frame(info: CompareInfo, table: str) -> pd.DataFrame:
         return budgets_shown(info)
     if table == "ranks":
         frame = info.ranks.table
-        shown = {"rank": frame["rank"].round(2), "mean %": (100 * frame["mean"]).round(1)}
+        shown = {
+            "rank": frame["rank"].round(2),
+            "mean %": [float(in_percent(m)) for m in frame["mean"]],
+        }
         return pd.DataFrame({"method": frame["method"], **shown, "best on": frame["wins"]})
     frame = info.profile.summary
     return pd.DataFrame(

@@ -48,7 +48,13 @@ Maker = Callable[[Experiment, Run | None, int | None], Iterator[View]]
 def _scores(experiment: Experiment, run: Run | None, step: int | None) -> Iterator[View]:
     from dtvg.analysis.compare.info import compare_info
     from dtvg.analysis.compare.lines import shown_name, verdict_notes, verdicts_shown
-    from dtvg.figures.compare import compare_figure, forest_figure, profile_figure, ranks_figure
+    from dtvg.figures.compare import (
+        HOW_TO_READ,
+        compare_figure,
+        forest_figure,
+        profile_figure,
+        ranks_figure,
+    )
 
     info = compare_info([r for r in experiment.runs if r.role == "transfer"])
     yield View(
@@ -62,7 +68,7 @@ def _scores(experiment: Experiment, run: Run | None, step: int | None) -> Iterat
     for one in info.primary:
         yield View("Primary comparison", one.sentence, None, None)
     if len(info.verdicts):
-        said = " ".join(verdict_notes(info))
+        said = " ".join((HOW_TO_READ, *verdict_notes(info)))
         yield View("Verdicts", said, forest_figure(info.paired), verdicts_shown(info))
     ranked, shape = info.ranks, info.profile
     if len(ranked.table):

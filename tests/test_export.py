@@ -145,7 +145,8 @@ def test_latex_has_as_many_cells_as_columns_and_balanced_braces(info: CompareInf
 def test_a_long_table_spans_the_page_and_a_short_one_does_not(info: CompareInfo) -> None:
     text = export(info, "latex", ["scores", "verdicts", "ranks"])
     assert "\\begin{table*}" in text and "\\begin{table}" in export(info, "latex", ["ranks"])
-    assert "differs by less than" in text and "at least $+$" in text or "at least +" in text
+    assert r"undecided (within $\pm$" in text and "points)" in text and "at least +" in text
+    assert "differs by less than" not in text
 
 
 def test_a_printed_page_has_short_words_for_what_cannot_be_told(tmp_path: Path) -> None:

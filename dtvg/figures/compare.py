@@ -21,6 +21,7 @@ from dtvg.analysis.compare.disagreements import (
     ONLY_B,
     DisagreementInfo,
 )
+from dtvg.analysis.compare.families import in_words
 from dtvg.analysis.compare.info import AVERAGE, CompareInfo
 from dtvg.analysis.compare.ranks import ProfileInfo, RanksInfo
 from dtvg.analysis.compare.verdicts import PairedInfo
@@ -164,6 +165,13 @@ def _one_row_each(figure: go.Figure, names: Sequence[str]) -> None:
 
 COLOURS = {"better": 2, "worse": 3}
 """Verdict → place in the palette; without a verdict rows are muted."""
+HOW_TO_READ = (
+    "Filled green: better than this baseline. Filled orange: worse. Open and grey: undecided, with "
+    "a dot where these trained runs differ but other seeds might not. Thick line: 95 % interval of "
+    "this comparison alone, over seeds and examples; thin line: corrected for all comparisons "
+    "that are tested together."
+)
+"""What marks and lines of `forest_figure` mean."""
 
 
 def forest_figure(
@@ -171,9 +179,10 @@ def forest_figure(
 ) -> go.Figure:
     """Draw every comparison, one panel per target, the average first.
 
-    A filled diamond is a verdict on the methods; an open one in colour a verdict on these
-    trained runs only. The thin line is the interval that goes with the verdict, corrected for
-    the comparisons of its family; the thick one that of this comparison alone.
+    A filled diamond in colour is a verdict on the methods; all others are open and muted, those
+    with a dot where only these trained runs differ. The thin line is the interval that goes with
+    the verdict, corrected for the comparisons of its family; the thick one that of this
+    comparison alone. `HOW_TO_READ` says so to readers.
 
     Args:
         info: from `paired.paired`.
@@ -237,9 +246,9 @@ def _name(row: Any, subjects: int) -> str:
 
 def _marks(row: Any, name: str, dark: bool) -> list[go.Scatter]:
     """One comparison: both intervals and a diamond coloured by what can be said."""
-    on_runs = row.verdict not in COLOURS
-    place = COLOURS.get(row.verdict_runs if on_runs else row.verdict)
+    place = COLOURS.get(row.verdict)
     colour = ink(dark).muted if place is None else style_at(place, dark).colour
+    undecided = "diamond-open-dot" if row.verdict_runs in COLOURS else "diamond-open"
     found = []
     for low, high, width, what in (
         (row.low_corrected, row.high_corrected, 1.5, "corrected"),
@@ -267,7 +276,7 @@ def _marks(row: Any, name: str, dark: bool) -> list[go.Scatter]:
             marker={
                 "color": colour,
                 "size": 10,
-                "symbol": "diamond-open" if on_runs else "diamond",
+                "symbol": undecided if place is None else "diamond",
                 "line": {"width": 2, "color": colour},
             },
             hovertemplate=_told(row, name),
@@ -278,7 +287,7 @@ def _marks(row: Any, name: str, dark: bool) -> list[go.Scatter]:
 
 def _told(row: Any, name: str) -> str:
     """What a person reads when pointing at a comparison."""
-    said = ", ".join(filter(None, (row.verdict, row.statement)))
+    said = in_words(row.verdict, row.statement)
     lines = [f"<b>{row.subject} − {name}</b>", f"%{{x:+.1%}} ({row.n_seeds} seeds)", said]
     if row.family == "primary":
         lines.append("the primary comparison, tested alone")

@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
+from dtvg.analysis.compare.families import in_words
 from dtvg.analysis.subsets.lattice import LatticeInfo
 from dtvg.analysis.subsets.quality import ORACLE, TRUTH, QualityInfo
 from dtvg.analysis.subsets.transfer import HARMFUL, HELPFUL, UNDECIDED, SurrogateInfo, TransferInfo
@@ -299,7 +300,7 @@ def transfer_figure(info: TransferInfo, basis: str, dark: bool = False) -> go.Fi
         known = f"<br>truth: {row.known!s}" if row.known else ""
         if row.known:
             text[at] += f"<br><span style='font-size:10px'>truth: {row.known!s}</span>"
-        said = f"{row.verdict}: {row.statement}"
+        said = in_words(str(row.verdict), str(row.statement))
         about[at] = [row.low_corrected, row.high_corrected, row.n_seeds, said, known]
     reach = max(0.01, float(np.nanmax(np.abs(value))))
     figure = go.Figure(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,10 +17,10 @@ from dtvg.analysis.compare.info import (
     CompareInfo,
     compare_info,
 )
-from dtvg.analysis.compare.lines import legend, lines_of
+from dtvg.analysis.compare.lines import Cell, in_percent, legend, lines_of
 from dtvg.cli.terminal import score_table
 from dtvg.errors import DataError
-from dtvg.export import export
+from dtvg.export import export, shown_frame
 from dtvg.report import build_report
 from dtvg.store.reader import Experiment, open_experiment
 from tests.analysis.factory import SOURCES, config, record
@@ -159,3 +160,15 @@ def test_the_recorded_example_prints_the_documented_numbers() -> None:
     root = Path(__file__).resolve().parents[2]
     recorded = open_experiment(root / "data" / "examples" / "demo-recorded")
     assert experiment_tables.scores(recorded) in (root / "docs" / "demo.md").read_text()
+
+
+def test_half_a_digit_is_rounded_the_same_way_in_every_table(experiment: Experiment) -> None:
+    half = 0.9155
+    added = sum([half / 10] * 10)  # the same number, up to the order of adding
+    assert in_percent(half) == in_percent(added) == Cell(half).percent == "91.5"
+    info = compare_info(experiment.runs)
+    costs, ranks = info.costs.table.assign(score=half), info.ranks.table.assign(mean=half)
+    info.__dict__["costs"] = replace(info.costs, table=costs)
+    info.__dict__["ranks"] = replace(info.ranks, table=ranks)
+    assert set(shown_frame(info, "costs")["score %"]) == {91.5}
+    assert set(shown_frame(info, "ranks")["mean %"]) <= {91.5}

@@ -139,7 +139,8 @@ def test_no_difference_is_put_as_a_bound(tmp_path: Path) -> None:
     shown = verdicts_shown(info)
     tested = shown[shown["tested"] != "reference"]
     assert not tested["verdict"].str.contains("no difference").any()
-    assert tested["verdict"].str.match(r"differs by less than \d+\.\d").all()
+    words = r"(undecided \(within ±|within the margin \(±)\d+\.\d points\)"
+    assert tested["verdict"].str.fullmatch(words).all()
     assert "no difference" not in " ".join(verdict_notes(info))
     wide = compare_info(made(tmp_path / "wide", 0.0, n=600, hypothesis={**TOLD, "margin": 25}).runs)
     row = wide.primary[0].row

@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 from scipy import stats
 
-from dtvg.analysis.compare.families import NO_ANSWERS, NOT_ENOUGH
+from dtvg.analysis.compare.families import NO_ANSWERS, NOT_ENOUGH, in_words
 from dtvg.analysis.compare.info import compare_info
 from dtvg.analysis.compare.lines import verdicts_shown
 from dtvg.analysis.statistics import holm, seeds_for_power, student_p
@@ -178,6 +178,15 @@ def test_chance_alone_gives_no_verdict(tmp_path: Path) -> None:
         assert row.low_corrected <= 0 <= row.high_corrected
         said = float(row.statement.removeprefix("differs by less than "))
         assert most <= said <= most + 0.1
+
+
+def test_what_is_undecided_is_never_put_as_a_result() -> None:
+    assert in_words("undecided", "differs by less than 8.3") == "undecided (within ±8.3 points)"
+    within = in_words("within the margin", "differs by less than 0.4")
+    assert within == "within the margin (±0.4 points)"
+    assert in_words("better", "at least +1.2") == "better, at least +1.2 points"
+    assert in_words("worse", "below 0") == "worse, below 0"
+    assert in_words("not enough seeds for a verdict", "") == "not enough seeds for a verdict"
 
 
 def test_seeds_that_agree_on_few_examples_are_no_verdict(tmp_path: Path) -> None:

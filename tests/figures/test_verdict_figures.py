@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from dtvg.analysis.compare.families import in_words
 from dtvg.analysis.compare.info import CompareInfo, compare_info
 from dtvg.analysis.compare.ranks import rank_scores
 from dtvg.figures.compare import (
@@ -16,6 +17,7 @@ from dtvg.figures.compare import (
     ranks_figure,
     verdict_figure,
 )
+from dtvg.figures.theme import ink
 from tests.analysis.answered import config, mostly_right, record
 
 
@@ -65,8 +67,13 @@ def test_the_forest_shows_both_intervals_and_colours_only_verdicts(info: Compare
     for row in rows.itertuples():
         decided = row.verdict in ("better", "worse")
         drawn = diamonds[row.baseline]
-        assert drawn.marker.symbol == ("diamond" if decided else "diamond-open")
-        assert row.statement in drawn.hovertemplate and "p = " in drawn.hovertemplate
+        dot = "-dot" if row.verdict_runs in ("better", "worse") else ""
+        assert drawn.marker.symbol == ("diamond" if decided else f"diamond-open{dot}")
+        lines = {t.line.color for t in figure.data if t.mode == "lines" and t.y[0] == row.baseline}
+        assert lines == {drawn.marker.color}
+        assert (drawn.marker.color == ink(False).muted) is not decided
+        assert in_words(row.verdict, row.statement) in drawn.hovertemplate
+        assert "p = " in drawn.hovertemplate
     assert "on these runs: better" in diamonds["none"].hovertemplate
 
 

@@ -30,6 +30,8 @@ NO_ANSWERS = "no verdict without stored answers"
 TOO_UNSURE = "no verdict: the test errs too often at this size"
 UNDECIDED = "undecided"
 WITHIN = "within the margin"
+BOUND = "differs by less than "
+"""How a `statement` begins where nothing is decided; the number of points follows."""
 SLACK = 1e-12
 ALONE, BY_HOLM, JOINTLY = "alone", "Holm", "joint sign flips"
 """How p was corrected."""
@@ -172,5 +174,22 @@ def statement(verdict: str, interval: Interval) -> str:
         return f"at least −{least:.1f}" if least > 0 else "below 0"
     if verdict in (UNDECIDED, WITHIN):
         most = max(ceil(1000 * _reach(interval) - 1e-9) / 10, 0.1)
-        return f"differs by less than {most:.1f}"
+        return f"{BOUND}{most:.1f}"
     return ""
+
+
+def in_words(verdict: str, statement: str) -> str:
+    """Return a verdict with what its interval shows, e.g. `undecided (within ±8.3 points)`.
+
+    An interval that holds 0 never stands alone, since however wide it is it would read as if
+    both were shown to be equal.
+
+    Args:
+        verdict: one of the words of this module, or any other.
+        statement: from `statement`, or why there is none.
+    """
+    if statement.startswith(BOUND):
+        within = "" if verdict == WITHIN else "within "
+        return f"{verdict} ({within}±{statement.removeprefix(BOUND)} points)"
+    unit = " points" if statement[-2:-1] == "." else ""
+    return ", ".join(filter(None, (verdict, f"{statement}{unit}")))

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from dtvg.analysis.compare.families import in_words
 from dtvg.analysis.compare.scores import AVERAGE, Sheet, collect
 from dtvg.analysis.compare.verdicts import paired
 from dtvg.config import ExperimentConfig, HypothesisConfig
@@ -167,7 +168,7 @@ def sentence(one: Declared, row: pd.Series | None, several: bool = False) -> str
         numbers += ", p < 0.001" if p < 0.001 else f", p = {p:.3f}"
     examples = f", {row['n_examples']:,.0f} examples" if row["n_examples"] else ""
     seeds = f"{row['n_seeds']} seed{'' if row['n_seeds'] == 1 else 's'}"
-    found = ", ".join(filter(None, (row["verdict"], row["statement"])))
+    found = in_words(row["verdict"], row["statement"])
     return f"{said} Tested alone at 5 %: {found}; {numbers}; {seeds}{examples}.{_beyond(one, row)}"
 
 

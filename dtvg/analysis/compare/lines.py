@@ -13,7 +13,7 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
-from dtvg.analysis.compare.families import NO_ANSWERS, NOT_ENOUGH, WITHIN
+from dtvg.analysis.compare.families import NO_ANSWERS, NOT_ENOUGH, in_words
 from dtvg.analysis.compare.info import AVERAGE, CompareInfo
 from dtvg.analysis.compare.references import BELOW, Reference
 from dtvg.analysis.compare.verdicts import REFERENCE
@@ -37,6 +37,14 @@ SYMBOLS: dict[Mark, str] = {
     "better_on_runs": "°",
     "worse_on_runs": "*",
 }
+
+
+def in_percent(score: float) -> str:
+    """Return a score, 0..1, in percent as every table prints it.
+
+    Half a last digit is rounded in one way only, whatever order the scores were added in.
+    """
+    return f"{round(100 * score, 9):.{PLACES}f}"
 
 
 @dataclass(frozen=True)
@@ -66,7 +74,7 @@ class Cell:
     @property
     def percent(self) -> str:
         """The mean in percent, empty without one."""
-        return "" if self.empty else f"{100 * self.mean:.{PLACES}f}"
+        return "" if self.empty else in_percent(self.mean)
 
     @property
     def signs(self) -> str:
@@ -214,7 +222,7 @@ def _places(info: CompareInfo, rows: Sequence[str], target: str) -> dict[str, in
         return {}
     means = {row: info.sheet.scores.get((row, target), {}) for row in rows}
     shown = {
-        row: round(100 * float(np.mean(list(by_seed.values()))), PLACES)
+        row: float(in_percent(float(np.mean(list(by_seed.values())))))
         for row, by_seed in means.items()
         if by_seed
     }
@@ -357,7 +365,7 @@ def costs_shown(info: CompareInfo) -> pd.DataFrame:
     return pd.DataFrame(
         {
             "method": table["method"],
-            "score %": (100 * table["score"]).round(PLACES),
+            "score %": [float(in_percent(score)) for score in table["score"]],
             "trained parameters": table["trained_parameters"].round(0),
             "steps": table["steps"].round(0),
             "examples": table["examples"].round(0),
@@ -404,7 +412,7 @@ def verdicts_shown(info: CompareInfo) -> pd.DataFrame:
             "g": [f"{g:+.2f}" if np.isfinite(g) else "" for g in table["hedges_g"]],
             "p (corrected)": [_p(p) for p in table["p_corrected"]],
             "verdict": [
-                _said(verdict, statement)
+                in_words(verdict, statement)
                 for verdict, statement in zip(table["verdict"], table["statement"], strict=True)
             ],
             "p (crossed effects, alone)": [_p(p) for p in table["p_crossed"]],
@@ -436,19 +444,12 @@ def primary_shown(info: CompareInfo) -> pd.DataFrame:
                 "points": f"{100 * row['difference']:+.{PLACES}f}",
                 "95 %": ends[0],
                 "p": _p(row["p_corrected"]),
-                "verdict": _said(row["verdict"], row["statement"]),
+                "verdict": in_words(row["verdict"], row["statement"]),
                 "seeds": str(row["n_seeds"]),
                 "examples": f"{row['n_examples']:,.0f}" if row["n_examples"] else "",
             }
         rows.append({"hypothesis": one.declared.text(len(info.primary) > 1), **made})
     return pd.DataFrame(rows)
-
-
-def _said(verdict: str, statement: str) -> str:
-    """One verdict with what the interval shows; where nothing is decided, the latter alone."""
-    if verdict in ("better", "worse"):
-        return f"{verdict}, {statement}"
-    return f"{statement} (the margin)" if verdict == WITHIN else statement or verdict
 
 
 def _over_targets(table: pd.DataFrame) -> list[str]:

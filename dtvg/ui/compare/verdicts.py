@@ -25,6 +25,7 @@ from dtvg.analysis.compare.lines import (
 from dtvg.analysis.compare.verdicts import PairedInfo
 from dtvg.figures.compare import (
     AXES,
+    HOW_TO_READ,
     compare_figure,
     costs_figure,
     forest_figure,
@@ -294,7 +295,7 @@ def verdicts(choice: Choice, dark: bool) -> None:
         _pairs_drawn(info, target).of(target),
         f"{choice.name}-verdicts-{target}",
     )
-    st.caption(_not_drawn(info, target))
+    st.caption(" ".join(filter(None, (HOW_TO_READ, _not_drawn(info, target)))))
     here = shown["target"] == target
     here &= shown.index.isin(_pairs_drawn(info, target).table.index)
     if here.any():
