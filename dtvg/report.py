@@ -419,6 +419,7 @@ def _names(experiment: Experiment) -> set[str]:
 
 def _section(place: int, view: View, names: Collection[str], run: Run | None) -> Section:
     """Return a view as HTML, with titles in place of names; the YAML keeps the names."""
+    from dtvg.figures import library
     from dtvg.figures.titled import titled
 
     figure = table = summary = ""
@@ -429,7 +430,7 @@ def _section(place: int, view: View, names: Collection[str], run: Run | None) ->
             full_html=False,
             include_plotlyjs=False,
             div_id=f"f{place}",
-            config={"displaylogo": False, "responsive": True},
+            config={**library.OPTIONS, "responsive": True},
         )
     if view.table is not None and len(view.table):
         note = f" (the first {ROWS:,})" if len(view.table) > ROWS else ""

@@ -21,7 +21,8 @@ def body() -> None:
     """Show the tour, then the table; the table refreshes while something trains."""
     experiments, rows = overview_table.read()
     examples = [e for e in experiments if cache.is_example(e.path)]
-    told = card.draw(experiments)
+    told: list[card.Told | None] = []
+    guarded(lambda: told.append(card.draw(experiments)))
     training.draw(experiments)
     tour(examples, newcomer=len(examples) == len(experiments))
     if not experiments:
@@ -31,7 +32,7 @@ def body() -> None:
     if len(examples) == len(experiments):
         st.caption("These are the recorded example's runs; yours will appear above them.")
     _table(experiments, rows)
-    card.fill(told)
+    guarded(lambda: card.fill(told[0] if told else None))
 
 
 def _table(experiments: list[Experiment], rows: list[RunRow]) -> None:

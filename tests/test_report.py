@@ -39,6 +39,8 @@ def test_a_report_needs_nothing_from_outside(recorded: Path, tmp_path: Path) -> 
     ):
         assert title in body
     assert body.count("Plotly.newPlot") >= 8
+    assert body.count('"showSendToCloud": false') == body.count("Plotly.newPlot")
+    assert "plotly.com" not in body and "plot.ly" not in body
 
 
 def test_names_and_notes_are_escaped(recorded: Path) -> None:

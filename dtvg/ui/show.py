@@ -17,8 +17,6 @@ from dtvg.figures.titled import titled
 from dtvg.notation import TERMS
 from dtvg.ui.chart import Click, chart
 
-CHART = {"displaylogo": False}
-
 
 def figure(
     drawn: go.Figure,
@@ -45,7 +43,7 @@ def figure(
     """
     titled(drawn)
     drawn.layout.uirevision = key
-    config = CHART | {"toImageButtonOptions": {"format": _camera(), "filename": name or key}}
+    config = {"toImageButtonOptions": {"format": _camera(), "filename": name or key}}
     clicked = chart(drawn, f"chart-{key}", spoken(drawn, alt), config, clicks, link)
     _take_away(drawn, key, name or key)
     if table is not None:

@@ -124,3 +124,10 @@ def test_no_request_leaves_the_machine(app: App, browser: Browser) -> None:
     page.locator(".js-plotly-plot").first.wait_for(timeout=120_000)
     own = (app.url, app.url.replace("http", "ws"), "data:", "blob:")
     assert [url for url in asked if not url.startswith(own)] == []
+
+
+def test_no_chart_offers_to_send_itself_to_another_machine(page: Page) -> None:
+    bar = page.locator(".js-plotly-plot").first.locator(".modebar-btn")
+    offered = bar.evaluate_all("all => all.map(one => one.dataset.title)")
+    assert "Full screen" in offered
+    assert not [title for title in offered if "hare" in title or "loud" in title]

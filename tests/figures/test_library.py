@@ -40,3 +40,9 @@ def test_a_file_that_names_no_version_has_none(tmp_path: Path) -> None:
     (tmp_path / "short.js").write_text("/* plotly.js", encoding="utf-8")
     assert library.version(tmp_path / "short.js") == "" == library.version(tmp_path / "none.js")
     assert re.fullmatch(r"v\d+\.\d+\.\d+", library.version(OWN))
+
+
+def test_no_figure_offers_to_send_itself_to_another_machine() -> None:
+    assert library.OPTIONS["showSendToCloud"] is False
+    assert "sendChartToCloud" in library.OPTIONS["modeBarButtonsToRemove"]
+    assert library.OPTIONS["plotlyServerURL"] == ""

@@ -10,9 +10,17 @@ from __future__ import annotations
 
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 TRACES = ("bar", "heatmap", "sankey", "scatter")
 """The kinds of traces that it can draw; a figure of another kind belongs in this list first."""
+OPTIONS: dict[str, Any] = {
+    "displaylogo": False,
+    "showSendToCloud": False,
+    "modeBarButtonsToRemove": ["sendChartToCloud"],
+    "plotlyServerURL": "",
+}
+"""Plotly's configuration of every figure: nothing of it is sent to another machine."""
 _HEAD = 200
 """Bytes within which the library names its version."""
 
@@ -40,4 +48,4 @@ def version(file: Path) -> str:
     return words[words.index("plotly.js") + 1] if "plotly.js" in words[:-1] else ""
 
 
-__all__ = ["TRACES", "path", "version"]
+__all__ = ["OPTIONS", "TRACES", "path", "version"]

@@ -56,7 +56,7 @@ def chart(
         figure: what is drawn; its `uirevision` says how long a reader's choices are kept.
         key: stable while the figure shows the same thing.
         alt: what the figure shows, for those who do not see it.
-        config: Plotly's configuration.
+        config: Plotly's configuration where it differs from `library.OPTIONS`.
         clicks: whether a click on a point reruns the page.
         link: charts of one name share their horizontal range and what is hovered.
 
@@ -66,17 +66,22 @@ def chart(
     _serve_library()
     data = {
         "figure": plotly.io.to_json(figure, validate=False),
-        "config": config or {},
+        "config": library.OPTIONS | (config or {}),
         "alt": alt,
         "clicks": clicks,
         "link": link,
         "library": _LIBRARY_PATH,
     }
-    heard = _mount(key=key, data=data, on_clicked_change=_nothing)
+    heard = _mount(key=_speakable(key), data=data, on_clicked_change=_nothing)
     clicked = getattr(heard, "clicked", None)
     if not clicked:
         return None
     return Click(clicked["x"], clicked["y"], clicked["custom"], clicked.get("at"))
+
+
+def _speakable(key: str) -> str:
+    """Return a key, another one for each, that Streamlit takes: it reserves `__` for itself."""
+    return key.replace("_", "_-")
 
 
 def _nothing() -> None:

@@ -149,7 +149,6 @@ function toggle(Plotly, place, label) {
 function draw(Plotly, place, data, figure, setTriggerValue) {
   const config = {
     responsive: true,
-    displaylogo: false,
     ...data.config,
     modeBarButtonsToAdd: (place.buttons ??= [fullscreen(place)]), // another object would be a new plot
   };

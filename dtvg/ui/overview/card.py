@@ -166,7 +166,7 @@ def _timeline(experiment: Experiment, target: str) -> None:
         figure,
         f"learned-{experiment.name}-{run.name}",
         spoken(figure, said),
-        show.CHART | {"displayModeBar": False},
+        {"displayModeBar": False},
     )
 
 
