@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import streamlit as st
@@ -11,7 +12,7 @@ from dtvg.analysis import titles
 from dtvg.errors import DtvgError
 from dtvg.jobs import launcher, queue
 from dtvg.records import RunState
-from dtvg.store import holds
+from dtvg.store import holds, trash
 from dtvg.store.fork import fork, kept_steps
 from dtvg.store.layout import ExperimentDir
 from dtvg.store.reader import Experiment, Run
@@ -70,7 +71,10 @@ def buttons(experiment: Experiment, example: bool) -> None:
         idle = not working and (unfinished or not experiment.runs)
         place = 0 if working else queue.place_of(folder)
         title = "Start now" if place else "Resume"
-        if st.button(title, icon=":material/play_circle:", disabled=not idle):
+        away = in_trash(folder) if idle else []
+        if away:
+            _resume_some(experiment, title, away)
+        elif st.button(title, icon=":material/play_circle:", disabled=not idle):
             _resume(folder)
         if here:
             kill_popover(folder)
@@ -81,10 +85,44 @@ def buttons(experiment: Experiment, example: bool) -> None:
         st.caption(f"Waits in the queue at place {place}; it starts when a slot is free.")
 
 
-def _resume(folder: ExperimentDir) -> None:
+def in_trash(folder: ExperimentDir) -> list[trash.Deleted]:
+    """Return the deleted runs of an experiment whose place is still free, each once."""
+    home = folder.path.resolve()
+    found = [one for one in trash.deleted() if one.origin.parent.resolve() == home]
+    newest = {one.origin: one for one in reversed(found)}
+    return [one for one in newest.values() if not one.origin.exists()]
+
+
+def _resume_some(experiment: Experiment, title: str, away: Sequence[trash.Deleted]) -> None:
+    """Ask what becomes of deleted runs, which resuming the whole experiment would train anew."""
+    folder = ExperimentDir(experiment.path)
+    here = [r.name for r in experiment.runs if r.role == "transfer" and r.state.resumable]
+    with st.popover(title, icon=":material/play_circle:"):
+        are = "1 run of it is" if len(away) == 1 else f"{len(away):,} runs of it are"
+        st.markdown(f"{are} in the trash: {_titles([one.origin.name for one in away])}.")
+        st.caption("What is trained anew cannot be restored afterwards, since its place is taken.")
+        if here and st.button("Resume only the runs that are here", type="primary"):
+            _resume(folder, here)
+        if st.button("Restore from the trash, then resume"):
+            _restore(away)
+            _resume(folder)
+        if st.button("Train all, the deleted anew"):
+            _resume(folder)
+
+
+def _restore(away: Sequence[trash.Deleted]) -> None:
+    for one in away:
+        try:
+            with people.acting("restore", what=one.name):
+                trash.restore(one.id, one.origin.parent.parent)
+        except DtvgError as error:
+            say_until_read(error)
+
+
+def _resume(folder: ExperimentDir, names: Sequence[str] = ()) -> None:
     try:
-        with people.acting("resume", folder):
-            launcher.resume(folder)
+        with people.acting("resume", folder, names):
+            launcher.resume(folder, names)
     except DtvgError as error:
         say_until_read(error)
         return
@@ -100,7 +138,12 @@ def _stop(folder: ExperimentDir) -> None:
     except DtvgError as error:
         say_until_read(error)
         return
-    st.toast(f"Asked to commit and stop: {_names(asked)}.")
+    if asked:
+        st.toast(f"Asked to commit and stop: {_names(asked)}.")
+    elif launcher.is_working(folder):
+        st.toast("Its process is still loading; it ends by itself once it has loaded.")
+    else:
+        st.toast("Nothing was stopped: no run is training, and no process is starting.")
 
 
 def _give_free(folder: ExperimentDir) -> None:
@@ -225,6 +268,11 @@ def _names(names: list[str]) -> str:
     shown = ", ".join(f"`{name}`" for name in names[:8])
     more = f" and {len(names) - 8} more" if len(names) > 8 else ""
     return shown + more or "no run that is training"
+
+
+def _titles(names: Sequence[str]) -> str:
+    more = f" and {len(names) - 8} more" if len(names) > 8 else ""
+    return ", ".join(titles.run(name) for name in names[:8]) + more
 
 
 def messages(path: Path, worker: Path | None = None) -> bool:

@@ -17,6 +17,7 @@ from dtvg.figures.curves import Y_TITLES, curves_figure
 from dtvg.figures.ends import label_ends
 from dtvg.figures.groups import timeline_figure
 from dtvg.records import RunState
+from dtvg.store import trash
 from dtvg.store.reader import Experiment, Run, open_experiment
 from dtvg.ui import address, cache, control, health, look, runs, show
 from dtvg.ui.page import guarded, is_dark
@@ -117,7 +118,8 @@ def refreshing(
         if following and now and name not in [run.name for run in now]:
             st.rerun()
         together = now if following else ()
-        guarded(lambda: control.buttons(fresh, example))
+        if path.is_dir():
+            guarded(lambda: control.buttons(fresh, example))
         guarded(lambda: draw(fresh, name, view, together))
 
     again()
@@ -145,6 +147,10 @@ def draw(experiment: Experiment, name: str, view: View, together: tuple[Run, ...
         view: what is plotted.
         together: what trains now; of Stage I all curves are shown, for nobody asks for one.
     """
+    run = next((r for r in experiment.runs if r.name == name), None)
+    if run is None:
+        st.warning(_gone(experiment, name), icon=":material/search_off:")
+        return
     st.markdown(stage_line(progress(experiment)))
     alive = [r for r in experiment.runs if r.problem is None and r.total_steps]
     done = sum(r.step for r in alive)
@@ -154,7 +160,6 @@ def draw(experiment: Experiment, name: str, view: View, together: tuple[Run, ...
         states[r.state.value] = states.get(r.state.value, 0) + 1
     text = ", ".join(f"{count} {state}" for state, count in states.items())
     st.progress(done / total if total else 0.0, f"{done:,} of {total:,} run steps: {text}")
-    run = next(r for r in experiment.runs if r.name == name)
     marks = " ".join(filter(None, (runs.badge(run), health.badges(run))))
     waits = run.state is RunState.WAITING
     st.markdown(
@@ -178,6 +183,19 @@ def draw(experiment: Experiment, name: str, view: View, together: tuple[Run, ...
         st.info(STARTS_AGAIN.format(step=run.step), icon=":material/hourglass_top:")
     shown = together[:MOST_CURVES] if run.role != "transfer" and len(together) > 1 else (run,)
     _charts(experiment, run, view, shown)
+
+
+def _gone(experiment: Experiment, name: str) -> str:
+    """Say that the run that was shown is no longer there, and how it comes back."""
+    whole = not experiment.path.is_dir()
+    called = f"'{experiment.name}'" if whole else f"{titles.run(name)} of '{experiment.name}'"
+    wanted = experiment.path if whole else experiment.path / name
+    if any(one.origin.resolve() == wanted.resolve() for one in trash.deleted()):
+        return (
+            f"{called} was deleted meanwhile. The list of the trash below the overview's table "
+            "restores it."
+        )
+    return f"{called} is no longer here: it was moved or deleted meanwhile. Choose another above."
 
 
 STARTS_AGAIN = (
