@@ -61,7 +61,7 @@ def _table(experiments: list[Experiment], rows: list[RunRow]) -> None:
             chosen = overview_table.draw(found, shown, view)
             with bar:
                 tags = sorted({t for r in listed for t in r.tags}) if chosen else []
-                actions.panel(chosen, tags, listed)
+                actions.panel(chosen, tags, listed, view.level == "Experiments")
 
         guarded(draw)
 

@@ -66,16 +66,40 @@ class Deleted:
     """Bytes of its files."""
 
 
+class Training(StoreError):
+    """Something is not moved since runs of it are training.
+
+    Args:
+        sentence: for a terminal.
+        runs: names of the runs that are training.
+    """
+
+    def __init__(self, sentence: str, runs: Sequence[str]) -> None:
+        super().__init__(sentence)
+        self.runs = tuple(runs)
+
+
 def root() -> Path:
     """Return the folder of deleted things."""
     return paths.home() / "trash"
+
+
+def check(experiment: ExperimentDir, run: str | None = None) -> None:
+    """Refuse what trains, or may, as `delete` would; nothing is moved.
+
+    Raises:
+        Training: runs of it are training.
+        StoreError: a process is at it, or that cannot be told.
+    """
+    _may_be_needed(experiment, run, experiment.name if run is None else f"{experiment.name}/{run}")
 
 
 def delete(experiment: ExperimentDir, run: str | None = None) -> Deleted:
     """Move an experiment, or one of its runs, to the trash.
 
     Raises:
-        StoreError: it trains, is not there, or cannot be moved.
+        Training: it trains.
+        StoreError: it is being started, is not there, or cannot be moved.
     """
     origin = experiment.path if run is None else experiment.run(run).path
     name = experiment.name if run is None else f"{experiment.name}/{run}"
@@ -160,9 +184,9 @@ def _may_be_needed(experiment: ExperimentDir, run: str | None, name: str) -> boo
     if sign.held and not alive and not ended and run is not None:
         alive = [view.name for view in known]
     if alive:
-        raise StoreError(
-            f"'{name}' is training ({', '.join(alive[:4])}); stop it first with `dtvg runs stop "
-            f"{name}`."
+        which = f" ({', '.join(alive[:4])})" if run is None else ""
+        raise Training(
+            f"'{name}' is training{which}; stop it first with `dtvg runs stop {name}`.", alive
         )
     if sign.held and not ended:
         pid = sign.holder.pid if sign.holder else "unknown"

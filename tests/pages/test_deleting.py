@@ -50,6 +50,13 @@ def _draw(page: str, **query: str) -> AppTest:
     return made
 
 
+def _ticked(*rows: int, **query: str) -> AppTest:
+    made = _draw("overview", **query)
+    chosen = {"selection": {"rows": list(rows), "columns": [], "cells": []}}
+    made.session_state[made.dataframe[0].key] = chosen
+    return made.run()
+
+
 def _press(made: AppTest, label: str) -> AppTest:
     (button,) = [b for b in made.button if b.label == label]
     return button.click().run()
@@ -57,6 +64,46 @@ def _press(made: AppTest, label: str) -> AppTest:
 
 def _labels(made: AppTest) -> set[str]:
     return {b.label for b in made.button}
+
+
+@pytest.mark.parametrize("level", ["Experiments", "Runs"])
+def test_an_experiment_with_stage_one_runs_is_deleted_whole(
+    level: str, to: Callable[[str], Home]
+) -> None:
+    home = to("finished")
+    count = len(home.transfers())
+    assert len(home.experiment.run_names()) > count  # Stage I has runs too
+    rows = [0] if level == "Experiments" else list(range(count))
+    made = _ticked(*rows, filter=f"experiment={NAME}", level=level)
+    assert f"Moves the whole of `{NAME}` to the trash." in [m.value for m in made.markdown]
+    assert any("Stage I; the table hides these" in c.value for c in made.caption)
+    _press(made, "Move to the trash")
+    assert [one.name for one in trash.deleted()] == [NAME]
+    assert not home.experiment.path.exists()
+
+
+def test_a_part_of_the_runs_is_not_the_whole(to: Callable[[str], Home]) -> None:
+    home = to("finished")
+    made = _ticked(0, filter=f"experiment={NAME}")
+    assert "Moves 1 run to the trash." in [m.value for m in made.markdown]
+    whole = _ticked(0, filter=f"experiment={NAME} role=stage1")
+    assert not any("the whole of" in m.value for m in whole.markdown)
+    assert home.experiment.path.exists()
+
+
+def test_nothing_is_deleted_where_one_of_the_chosen_trains(to: Callable[[str], Home]) -> None:
+    home = to("running")
+    ended, alive = (run.name for run in home.transfers()[:2])
+    status = home.experiment.run(ended).path / "status.json"
+    text = status.read_text().replace('"running"', '"stopped"')
+    status.unlink()
+    status.write_text(text)
+    made = _ticked(0, 1, filter=f"experiment={NAME}")
+    _press(made, "Move to the trash")
+    (said,) = [e.value for e in made.error]
+    assert "stop it first with *Stop*" in said and "dtvg runs" not in said
+    assert titles.run(alive) in said and said.count(titles.run(alive)) == 1
+    assert not trash.deleted()
 
 
 def test_live_says_that_its_run_was_deleted_in_another_tab(to: Callable[[str], Home]) -> None:
@@ -113,6 +160,21 @@ def test_resume_asks_about_deleted_runs(
     assert resumed == [names if asked else ()]
     assert len(trash.deleted()) == left
     assert (other in names) == (not left)
+
+
+def test_resume_on_the_overview_leaves_deleted_runs_alone(
+    to: Callable[[str], Home], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from dtvg.ui.overview import actions
+
+    home = to("stopped")
+    for name in home.experiment.run_names():
+        if name != RUN:
+            trash.delete(home.experiment, name)
+    queued: list[tuple[str, ...]] = []
+    monkeypatch.setattr(actions.queue, "add", lambda folder, runs=(): queued.append(tuple(runs)))
+    _press(_ticked(0, filter=f"experiment={NAME}"), "Resume")
+    assert queued == [(RUN,)]
 
 
 def test_stop_while_a_process_loads_says_that_it_ends_later(

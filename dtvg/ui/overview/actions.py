@@ -8,6 +8,7 @@ from pathlib import Path
 
 import streamlit as st
 
+from dtvg.analysis import titles
 from dtvg.analysis.overview.table import RunRow
 from dtvg.errors import DtvgError
 from dtvg.jobs import launcher, queue
@@ -15,6 +16,7 @@ from dtvg.store import trash
 from dtvg.store.files import size_text
 from dtvg.store.labels import Labels, read_labels, with_tags, write_labels
 from dtvg.store.layout import ExperimentDir
+from dtvg.store.reader import Run
 from dtvg.ui import cache, control, people
 from dtvg.ui.page import link, say_until_read
 from dtvg.ui.show import counted
@@ -24,13 +26,16 @@ MOST = 60
 """How many runs go into a link; an address must not become too long."""
 
 
-def panel(chosen: Sequence[RunRow], known: Sequence[str], every: Sequence[RunRow]) -> None:
+def panel(
+    chosen: Sequence[RunRow], known: Sequence[str], every: Sequence[RunRow], whole: bool = False
+) -> None:
     """Draw what can be done with the chosen runs.
 
     Args:
         chosen: runs of the ticked rows.
         known: tags in use, to choose from.
         every: all runs there are.
+        whole: whether the ticked rows are experiments.
     """
     own = [r for r in chosen if not cache.is_example(r.run.path.parent)]
     fine = [r for r in chosen if r.run.problem is None]
@@ -44,7 +49,7 @@ def panel(chosen: Sequence[RunRow], known: Sequence[str], every: Sequence[RunRow
             _control([r for r in own if r.run.problem is None])
             with st.popover("Tags and note", icon=":material/sell:"):
                 _labels(own, known)
-            delete_popover(own, every)
+            delete_popover(own, every, whole)
         elif not own:
             st.caption("You can look at recorded examples, but not change them.")
 
@@ -75,6 +80,8 @@ def _each(
         by_folder.setdefault(row.run.path.parent, []).append(row.run.name)
     for folder, names in by_folder.items():
         everything = sum(1 for run in ExperimentDir(folder).runs()) == len(names)
+        if everything and action == "resume":  # all of it would train the deleted ones anew
+            everything = not control.in_trash(ExperimentDir(folder))
         chosen = () if everything else names
         try:
             with people.acting(action, ExperimentDir(folder), chosen):
@@ -160,49 +167,73 @@ def _save(
     st.rerun()
 
 
-def delete_popover(rows: Sequence[RunRow], every: Sequence[RunRow]) -> None:
+def delete_popover(rows: Sequence[RunRow], every: Sequence[RunRow], whole: bool = False) -> None:
     """Ask, then move the chosen runs to the trash; whole experiments where all runs are chosen.
 
     Args:
         rows: the chosen runs.
         every: all runs that are listed.
+        whole: whether experiments were chosen, and not runs of them.
     """
-    chosen = {row.run.path for row in rows}
     folders = list(dict.fromkeys(row.run.path.parent for row in rows))
-    whole = [
-        folder
-        for folder in folders
-        if all(r.run.path in chosen for r in every if r.run.path.parent == folder)
-    ]
-    single = [row.run for row in rows if row.run.path.parent not in whole]
+    if not whole:
+        folders = [folder for folder in folders if _is_whole(folder, rows, every)]
+    single = [row.run for row in rows if row.run.path.parent not in folders]
     with st.popover("Delete", icon=":material/delete:"):
         parts = []
-        if whole:
-            parts.append("the whole of " + ", ".join(f"`{f.name}`" for f in whole[:6]))
+        if folders:
+            more = f" and {len(folders) - 6} more" if len(folders) > 6 else ""
+            parts.append("the whole of " + ", ".join(f"`{f.name}`" for f in folders[:6]) + more)
         if single:
-            word = "run" if len(single) == 1 else "runs"
-            parts.append(f"{len(single)} {word}")
+            parts.append(counted(len(single), "run"))
         st.markdown(f"Moves {' and '.join(parts)} to the trash.")
+        held = [r.run for r in every if r.run.path.parent in folders]
+        hidden = sum(1 for run in held if run.role != "transfer" and not run.problem)
+        if hidden:
+            st.caption(
+                f"That is {counted(len(held), 'run')}, of which {hidden:,} tuned prompts in "
+                "Stage I; the table hides these."
+            )
         st.caption(
             f"They can be restored for {trash.KEPT_DAYS} days; see the list below the table, "
             f"or `dtvg runs trash`. They are kept in {trash.root()}."
         )
         if st.button("Move to the trash", type="primary"):
-            try:
-                for folder in whole:
-                    with people.acting("delete", ExperimentDir(folder)):
-                        trash.delete(ExperimentDir(folder))
-                for run in single:
-                    with people.acting("delete", ExperimentDir(run.path.parent), [run.name]):
-                        trash.delete(ExperimentDir(run.path.parent), run.name)
-            except DtvgError as error:
-                say_until_read(error)
-                return
-            st.toast("In the trash; the list below the table restores it.")
-            gone = trash.prune()
-            if gone:
-                st.toast(trash.pruned_text(gone))
-            st.rerun()
+            _delete(folders, single)
+
+
+def _is_whole(folder: Path, chosen: Sequence[RunRow], every: Sequence[RunRow]) -> bool:
+    """Whether all runs of an experiment that the table lists by itself are chosen."""
+    mine = [r.run for r in every if r.run.path.parent == folder]
+    listed = [run for run in mine if run.role == "transfer" or run.problem] or mine
+    names = {row.run.path for row in chosen}
+    return all(run.path in names for run in listed)
+
+
+def _delete(folders: Sequence[Path], single: Sequence[Run]) -> None:
+    """Move experiments and single runs to the trash; none of them where one is training."""
+    chosen: list[tuple[ExperimentDir, str | None]] = [(ExperimentDir(f), None) for f in folders]
+    chosen += [(ExperimentDir(run.path.parent), run.name) for run in single]
+    try:
+        for folder, name in chosen:
+            trash.check(folder, name)
+        for folder, name in chosen:
+            with people.acting("delete", folder, [name] if name else ()):
+                trash.delete(folder, name)
+    except trash.Training as error:
+        names = ", ".join(titles.run(name) for name in error.runs[:4])
+        more = f" and {len(error.runs) - 4} more" if len(error.runs) > 4 else ""
+        say_until_read(
+            f"{names}{more} of '{folder.name}' {'is' if len(error.runs) == 1 else 'are'} training, "
+            "so nothing was deleted; stop it first with *Stop*."
+        )
+    except DtvgError as error:
+        say_until_read(error)
+    st.toast("In the trash; the list below the table restores it.")
+    gone = trash.prune()
+    if gone:
+        st.toast(trash.pruned_text(gone))
+    st.rerun()
 
 
 def restore_list() -> None:
