@@ -6,23 +6,30 @@ from pathlib import Path
 
 import pytest
 
+from dtvg import paths
 from dtvg.analysis.compare.info import compare_info
+from dtvg.analysis.overview import learned as learned_module
 from dtvg.analysis.overview.learned import (
     NO_TRANSFER,
+    ByHand,
     Rival,
     _did_it_help,
+    _levels,
+    _sureness,
     grouping_runs,
+    held_by_hand,
     learned,
     listed,
     looked_at,
     points_text,
     worth_telling,
 )
-from dtvg.analysis.overview.progress import progress
+from dtvg.analysis.overview.progress import losses, progress
 from dtvg.analysis.run.groups import group_info, share_info
 from dtvg.plan.stored import lay_out, stored_plan
 from dtvg.records import RunState
 from dtvg.store.files import read_json, replace_json
+from dtvg.store.holds import Hold
 from dtvg.store.layout import add_run
 from dtvg.store.reader import Experiment, open_experiment
 from tests.analysis.factory import config, record
@@ -54,6 +61,109 @@ def test_the_card_tells_question_answer_certainty_and_rivals(experiment: Experim
     assert made.sureness.startswith("Against no transfer: no verdict without stored answers (3 ")
     at_once = learned(experiment, "lake", seen, compared, tested=False)
     assert at_once.sureness == "" and at_once.answer in made.answer
+
+
+@pytest.mark.parametrize(("lacking", "common"), [("dtvg", 1), ("none", 1), ("dtvg none", 1)])
+def test_scores_and_differences_are_over_the_same_seeds_where_one_side_has_fewer(
+    tmp_path: Path, lacking: str, common: int
+) -> None:
+    unfinished = [f"lake.{name}.s{seed}" for name in lacking.split() for seed in (1, 2)]
+    found = record(tmp_path, unfinished=unfinished)
+    runs = grouping_runs(found, "lake")
+    compared = compare_info(looked_at(found)[0])
+    made = learned(found, "lake", [share_info(run) for run in runs], compared)
+    against = next(r for r in made.rivals if r.title == NO_TRANSFER)
+    assert against.difference == pytest.approx(against.subject_score - against.score)
+    score = compared.wide.loc["none", "lake"]
+    if lacking == "dtvg none":
+        assert against.seeds is None and "both have" not in made.answer
+    else:
+        assert against.seeds == common
+        assert (
+            f"; on the 1 seed that both have it scored {100 * against.subject_score:.1f} %, "
+            in (made.answer)
+        )
+        score = compared.sheet.scores["none", "lake"][0]
+    assert against.score == pytest.approx(score)
+    assert made.score == pytest.approx(compared.wide.loc["dtvg", "lake"])
+
+
+def test_interval_and_seeds_needed_say_for_how_many_comparisons_they_are_corrected() -> None:
+    recorded = open_experiment(paths.examples() / "demo-recorded")
+    everyone = looked_at(recorded)[0]
+    mine = grouping_runs(recorded)
+    target = mine[0].target
+    shares = [share_info(run) for run in mine if run.target == target]
+    compared = compare_info(everyone)
+    table = compared.verdicts
+    row = table[(table["baseline"] == "none") & (table["target"] == target)].iloc[0]
+    made = learned(recorded, target, shares, compared)
+    same = table[(table["family"] == row["family"]) & (table["target"] != "average")]
+    assert row["family"] == "exploratory" and len(same) > 1
+    low, high = (f"{100 * abs(row[end]):.1f}" for end in ("low_corrected", "high_corrected"))
+    assert f"{high} points, corrected for {len(same)} comparisons)." in made.sureness
+    assert low in made.sureness
+    said = _sureness(row.copy(), ("a", "for this one comparison"), None, target)
+    assert f"{high} points, a)" in said
+    open_one = row.copy()
+    open_one["verdict"], open_one["seeds_needed"] = "undecided", 52.0
+    said = _sureness(open_one, ("a", "corrected for 7 comparisons"), None, target)
+    assert (
+        "About 52 seeds would show a difference of this size in 80 % of such experiments "
+        "(corrected for 7 comparisons)." in said
+    )
+    assert _levels(table, row)[1] == f"corrected for {len(same)} comparisons"
+    declared = row.copy()
+    declared["family"] = "primary"
+    assert set(_levels(table, declared)) == {"tested alone, as the experiment declared it"}
+
+
+def test_what_a_person_pinned_is_not_credited_to_the_method(experiment: Experiment) -> None:
+    runs = grouping_runs(experiment, "lake")
+    assert held_by_hand(runs) == ()
+    seen = [share_info(run) for run in runs]
+    compared = compare_info(looked_at(experiment)[0])
+    plain = learned(experiment, "lake", seen, compared, tested=False)
+    first = plain.sources["source"][0]
+    held = (ByHand(first, "pin", 0.5), ByHand("dune", "ban", 0.001))
+    made = learned(experiment, "lake", seen, compared, tested=False, by_hand=held)
+    assert "of the steps, pinned by hand in 50 %)" in made.answer
+    assert made.answer.endswith(
+        "Banned from the group by hand: dune in less than 1 % of the steps."
+    )
+    assert "hand" not in plain.answer
+
+
+def test_pins_and_bans_are_read_from_the_events_with_their_share_of_the_steps(
+    tmp_path: Path,
+) -> None:
+    found = record(tmp_path)
+    runs = grouping_runs(found, "lake")
+    events = {"pin": 30, "free": 45, "ban": 54}
+    changes = [Hold(step, "cedar", kind) for kind, step in events.items()]  # type: ignore[arg-type]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(
+            learned_module, "history", lambda run: changes if run.name == runs[0].name else []
+        )
+        made = held_by_hand(runs)
+    assert {(one.source, one.kind): one.share for one in made} == {
+        ("cedar", "pin"): pytest.approx(15 / 60 / 3),
+        ("cedar", "ban"): pytest.approx(6 / 60 / 3),
+    }
+
+
+def test_lost_and_failed_runs_are_counted_in_a_sentence(tmp_path: Path) -> None:
+    folder = lay_out(config(), tmp_path)
+    assert losses(open_experiment(folder.path)) == ""
+    places = folder.runs()
+    for number, place in enumerate(places[:3]):
+        status = read_json(place.status_path) or {}
+        state = RunState.FAILED if number == 2 else RunState.LOST
+        replace_json(place.status_path, {**status, "state": state, "message": "Out of memory."})
+    said = losses(open_experiment(folder.path))
+    of = f"of {len(places)} runs"
+    assert said.startswith(f"2 {of} are lost: their process ended before they did. 1 {of} failed: ")
+    assert "failed: Out of memory. What was committed is kept" in said
 
 
 def test_one_word_needs_a_verdict_and_numbers_are_printed_as_one_reads_them() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import time
 from pathlib import Path
@@ -87,6 +88,29 @@ def test_the_first_screen_holds_question_answer_certainty_and_next_step(
     assert "DTVG mostly grouped " in said and "no run without transfer has finished" in said
     assert [m.label for m in app.metric] == ["DTVG", "all sources"]
     assert not any("in a moment" in c.value for c in app.caption)
+
+
+def test_the_card_says_which_seed_it_draws_and_that_runs_are_lost(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(learned, "MOST_RUNS", 300)
+    folder = home / "runs" / "made" / "rte.all_sources.s1"
+    (folder / "result.json").unlink()
+    status = {**(read_json(folder / "status.json") or {}), "state": "lost", "step": 20}
+    replace_json(folder / "status.json", status)
+    app = _page()
+    assert any(c.value == "The groups of seed 0, 1 of 3 seeds." for c in app.caption)
+    told = [w.value for w in app.warning]
+    assert len(told) == 1 and told[0].startswith("1 of 6 runs is lost\\: its process ended before")
+    tile = next(m for m in app.metric if m.label == "all sources")
+    assert "on 2 common seeds" in tile.delta
+    shutil.copytree(home / "runs" / "made", home / "runs" / "newer")
+    for place in (home / "runs" / "newer").glob("*/result.json"):
+        place.unlink()
+        replace_json(place.with_name("status.json"), {**status, "run": place.parent.name})
+    os.utime(home / "runs" / "newer", (time.time() + 60, time.time() + 60))
+    told = [w.value for w in _page().warning]
+    assert [("newest experiment" in w, "lost" in w) for w in told] == [(False, True), (True, True)]
 
 
 def test_the_filter_names_any_setting_and_stands_in_the_url(home: Path) -> None:

@@ -13,10 +13,13 @@ import numpy as np
 import pandas as pd
 
 from dtvg.analysis.compare.info import BEST_SINGLE, CompareInfo
-from dtvg.analysis.compare.scores import SUBJECT
+from dtvg.analysis.compare.limits import NONE as NO_TEST
+from dtvg.analysis.compare.scores import AVERAGE, SUBJECT
 from dtvg.analysis.run.groups import ShareInfo
+from dtvg.analysis.statistics import POWER
 from dtvg.analysis.subsets.transfer import HARMFUL, HELPFUL, TransferInfo
 from dtvg.methods.specs import METHODS
+from dtvg.store.holds import Kind, history, stretches
 from dtvg.store.reader import Experiment, Run
 
 OFTEN = 0.5
@@ -34,13 +37,15 @@ class Rival:
 
     title: str
     score: float
-    """Mean over seeds, 0..1."""
+    """Mean over the seeds that both have, 0..1."""
     difference: float
     """Of the method to it, 0..1: the mean over the seeds that both have."""
     verdict: str
     """As on the compare page; empty where nothing was tested."""
     seeds: int | None = None
-    """Seeds that both have, where the method has more; else None."""
+    """Seeds that both have, where one of both has more; else None."""
+    subject_score: float = float("nan")
+    """The method's own mean over the seeds that both have, 0..1."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,6 +66,35 @@ class Learned:
     sources: pd.DataFrame
     """`source, share`: mean share of steps in the group, over seeds; most often first."""
     rivals: tuple[Rival, ...]
+
+
+@dataclass(frozen=True)
+class ByHand:
+    """A source that a person pinned to the group or banned from it."""
+
+    source: str
+    kind: Kind
+    """`pin` or `ban`."""
+    share: float
+    """Mean share of the steps, over all runs, 0..1."""
+
+
+def held_by_hand(runs: Sequence[Run]) -> tuple[ByHand, ...]:
+    """Return what was pinned and banned by hand in runs, most of the steps first.
+
+    Args:
+        runs: the seeds of a method; only their events are read.
+    """
+    found: dict[tuple[str, Kind], float] = {}
+    for run in runs:
+        steps = run.step if run.result is None else run.result.steps
+        for held in stretches(history(run)):
+            share = (min(held.last, steps) - held.first + 1) / max(steps, 1)
+            if share > 0:
+                place = (held.source, held.kind)
+                found[place] = found.get(place, 0.0) + share / len(runs)
+    order = sorted(found.items(), key=lambda one: -one[1])
+    return tuple(ByHand(source, kind, share) for (source, kind), share in order)
 
 
 def grouping_runs(experiment: Experiment, target: str = "") -> tuple[Run, ...]:
@@ -118,6 +152,7 @@ def learned(
     compared: CompareInfo,
     alone: TransferInfo | None = None,
     tested: bool = True,
+    by_hand: Sequence[ByHand] = (),
 ) -> Learned:
     """Put what an experiment showed about a target in words.
 
@@ -128,20 +163,26 @@ def learned(
         compared: the experiment's comparison with the method as subject.
         alone: what each source adds by itself, where that was trained.
         tested: whether verdicts are asked for, which takes a moment when first done.
+        by_hand: what was pinned and banned in these runs, from `held_by_hand`.
     """
     subject = groups[0].method
     sources = _sources(groups)
     rivals = _rivals(compared, subject, target, tested)
     score = _mean(compared, subject, target)
     row = _verdict_row(compared, subject, _row_of(compared, "none"), target) if tested else None
+    took = f"{_grouped(subject, sources, by_hand)}{_scored(target, score, rivals)}"
+    sureness = ""
+    if tested:
+        levels = ("", "") if row is None else _levels(compared.verdicts, row)
+        sureness = _sureness(row, levels, alone, target)
     return Learned(
         experiment.name,
         target,
         subject,
         score,
         f"Which sources helped {target}?",
-        " ".join([_did_it_help(rivals), _took(subject, target, score, sources, rivals)]).strip(),
-        _sureness(row, alone, target) if tested else "",
+        " ".join(filter(None, [_did_it_help(rivals), took, _banned(by_hand)])),
+        sureness,
         sources,
         rivals,
     )
@@ -169,8 +210,9 @@ def _rivals(compared: CompareInfo, subject: str, target: str, tested: bool) -> t
             row = _verdict_row(compared, subject, name, target) if tested else None
             verdict = "" if row is None else str(row["verdict"])
             difference = sum(ours[seed] - theirs[seed] for seed in both) / len(both)
-            fewer = len(both) if len(both) < len(ours) else None
-            made.append(Rival(title, _mean(compared, name, target), difference, verdict, fewer))
+            fewer = len(both) if len(both) < max(len(ours), len(theirs)) else None
+            own, its = (sum(by[seed] for seed in both) / len(both) for by in (ours, theirs))
+            made.append(Rival(title, its, difference, verdict, fewer, own))
     return tuple(made)
 
 
@@ -208,22 +250,43 @@ def _did_it_help(rivals: Sequence[Rival]) -> str:
     }.get(against.verdict, "No source is known to have helped.")
 
 
-def _took(
-    subject: str, target: str, score: float, sources: pd.DataFrame, rivals: Sequence[Rival]
-) -> str:
-    """Say what the method took, what it scored, and what there was without transfer."""
+def _grouped(subject: str, sources: pd.DataFrame, by_hand: Sequence[ByHand]) -> str:
+    """Name what was most in the group, and how much of it was a person's doing."""
     often = sources[sources["share"] >= OFTEN]
     named = often if len(often) else sources.head(1)
+    if not len(named):
+        return f"{subject} grouped no source"
     shares = [_percent(share, 0) for share in named["share"]]
     shares[:1] = [f"{share} of the steps" for share in shares[:1]]
-    told = listed([f"{s} ({share})" for s, share in zip(named["source"], shares, strict=True)])
-    took = f"{subject} mostly grouped {told}" if len(named) else f"{subject} grouped no source"
+    pinned = {one.source: one.share for one in by_hand if one.kind == "pin"}
+    told = []
+    for source, share in zip(named["source"], shares, strict=True):
+        hand = f", pinned by hand in {_share(pinned[source])}" if source in pinned else ""
+        told.append(f"{source} ({share}{hand})")
+    return f"{subject} mostly grouped {listed(told)}"
+
+
+def _banned(by_hand: Sequence[ByHand]) -> str:
+    """Name what a person kept out of the group."""
+    told = [f"{one.source} in {_share(one.share)}" for one in by_hand if one.kind == "ban"]
+    return f"Banned from the group by hand: {listed(told)} of the steps." if told else ""
+
+
+def _share(value: float) -> str:
+    return "less than 1 %" if value < 0.005 else _percent(value, 0)
+
+
+def _scored(target: str, score: float, rivals: Sequence[Rival]) -> str:
+    """Say what the method scored, and what there was without transfer."""
     if score != score:
-        return f"{took}; no test score is known yet."
-    said = f"{took} and scored {_percent(score)} on {target}"
+        return "; no test score is known yet."
+    said = f" and scored {_percent(score)} on {target}"
     against = next((r for r in rivals if r.title == NO_TRANSFER), None)
     if against is None:
         return f"{said}; no run without transfer has finished to compare with."
+    if against.seeds is not None:
+        on = f"on the {_counted(against.seeds, 'seed')} that both have"
+        said = f"{said}; {on} it scored {_percent(against.subject_score)}"
     if abs(against.difference) < 0.0005:
         return f"{said}, as much as without transfer."
     way = "more" if against.difference > 0 else "less"
@@ -231,21 +294,57 @@ def _took(
     return f"{said}, {points} {way} than without transfer ({_percent(against.score)})."
 
 
-def _sureness(row: pd.Series | None, alone: TransferInfo | None, target: str) -> str:
-    """Say what the difference to no transfer rests on, and what single sources did alone."""
+def _levels(verdicts: pd.DataFrame, row: pd.Series) -> tuple[str, str]:
+    """Say for how many comparisons an interval and a number of seeds are corrected.
+
+    Planning counts every comparison that is shown; those without enough seeds or answers for any
+    verdict widen no interval yet. See `families.judge` and `verdicts.paired`.
+    """
+    if row["family"] == "primary":
+        return ("tested alone, as the experiment declared it",) * 2
+    if row["family"] != "exploratory":
+        return "", ""
+    same = verdicts[verdicts["family"] == "exploratory"]
+    same = same[(same["target"] == AVERAGE) == (row["target"] == AVERAGE)]
+    tried = int((same["test"] != NO_TEST).sum())
+    return _corrected_for(tried), _corrected_for(len(same))
+
+
+def _corrected_for(comparisons: int) -> str:
+    if comparisons > 1:
+        return f"corrected for {comparisons:,} comparisons"
+    return "for this one comparison"
+
+
+def _sureness(
+    row: pd.Series | None, levels: tuple[str, str], alone: TransferInfo | None, target: str
+) -> str:
+    """Say what the difference to no transfer rests on, and what single sources did alone.
+
+    Args:
+        row: of the comparison with no transfer; None: there is none.
+        levels: of the interval and of the seeds needed, from `_levels`.
+        alone: what single sources did, where that was trained.
+        target: the task.
+    """
     told = []
     if row is not None:
         rests = [_counted(int(row["n_seeds"]), "seed")]
         if row["n_examples"]:
             rests.append(_counted(int(row["n_examples"]), "test example"))
-        low, high = (float(row[k]) for k in ("low_corrected", "high_corrected"))
-        if low != low:
-            low, high = float(row["low"]), float(row["high"])
-        interval = "" if low != low else f", 95 % interval {_signed(low)} to {_signed(high)} points"
+        ends, level = ("low_corrected", "high_corrected"), levels[0]
+        if row[ends[0]] != row[ends[0]]:
+            ends, level = ("low", "high"), "of the seeds alone"
+        low, high = (float(row[end]) for end in ends)
+        interval = "" if low != low else f"; 95 % interval {_signed(low)} to {_signed(high)} points"
+        interval += f", {level}" if interval and level else ""
         told.append(f"Against no transfer: {row['verdict']} ({' and '.join(rests)}{interval}).")
         needed = float(row["seeds_needed"])
         if row["verdict"] == "undecided" and needed == needed and needed <= MOST_NEEDED:
-            told.append(f"A difference of this size would show with about {needed:,.0f} seeds.")
+            told.append(
+                f"About {needed:,.0f} seeds would show a difference of this size in "
+                f"{100 * POWER:.0f} % of such experiments ({levels[1]})."
+            )
     if alone is not None:
         told.append(_alone(alone, target))
     return " ".join(filter(None, told))

@@ -79,6 +79,34 @@ def progress(experiment: Experiment) -> Progress:
     return Progress(tuple(stages), now, _seconds(known, open_steps))
 
 
+def losses(experiment: Experiment) -> str:
+    """Say how many runs failed or were lost, and what to do; empty where none was.
+
+    Transfer runs are counted; Stage I runs where only those ended badly.
+    """
+    known = [run for run in experiment.runs if run.problem is None]
+    for what, mine in (
+        ("run", [run for run in known if run.role == "transfer"]),
+        ("Stage I run", [run for run in known if run.role != "transfer"]),
+    ):
+        lost = sum(run.state is RunState.LOST for run in mine)
+        failed = [run for run in mine if run.state is RunState.FAILED]
+        of = f"of {len(mine):,} {what}{'' if len(mine) == 1 else 's'}"
+        told = []
+        if lost:
+            whose = (
+                "its process ended before it" if lost == 1 else "their process ended before they"
+            )
+            told.append(f"{lost:,} {of} {'is' if lost == 1 else 'are'} lost: {whose} did.")
+        if failed:
+            why = next((run.message for run in failed if run.message), "")
+            told.append(f"{len(failed):,} {of} failed{': ' if why else ''}{why.rstrip('.')}.")
+        if told:
+            kept = "What was committed is kept, and Resume on the live page continues from there."
+            return " ".join([*told, kept])
+    return ""
+
+
 def _is_trained(run: Run) -> bool:
     return run.result is not None or 0 < run.total_steps <= run.step
 

@@ -15,14 +15,16 @@ from streamlit.delta_generator import DeltaGenerator
 from dtvg.analysis import titles
 from dtvg.analysis.overview import learned as answers
 from dtvg.analysis.overview.learned import Learned, Rival, points_text
+from dtvg.analysis.overview.progress import losses
 from dtvg.figures.groups import timeline_figure
 from dtvg.figures.spoken import spoken
 from dtvg.figures.titled import titled
 from dtvg.store.reader import Experiment, Run
-from dtvg.ui import cache, runs, show
+from dtvg.ui import cache, forms, runs, show
 from dtvg.ui.chart import chart
 from dtvg.ui.overview.claims import chips
 from dtvg.ui.page import guarded, is_dark, link
+from dtvg.ui.show import counted
 
 SHORT = 17
 """Pixels of a row of the small timeline."""
@@ -42,9 +44,29 @@ class Told:
 def draw(experiments: Sequence[Experiment]) -> Told | None:
     """Draw the card of the newest experiment that grouped sources.
 
+    Runs of the newest experiment that failed or were lost are told at once, in the card or, where
+    the card is about another experiment, below it.
+
     Returns:
         What `fill` completes; None where there is nothing to tell yet.
     """
+    told = _card(experiments)
+    newest = next((e for e in experiments if not cache.is_example(e.path)), None)
+    if newest is not None and (told is None or told.experiment.path != newest.path):
+        _losses(newest, f"The newest experiment, {newest.name}: ")
+    return told
+
+
+def _losses(experiment: Experiment, whose: str = "") -> None:
+    """Say which runs failed or were lost, with a way to where they are resumed."""
+    sentence = losses(experiment)
+    if sentence:
+        st.warning(f"{forms.escape(whose)}{forms.escape(sentence)}", icon=":material/warning:")
+        link("live", "Live: see what happened, and resume", experiment=experiment.name)
+
+
+def _card(experiments: Sequence[Experiment]) -> Told | None:
+    """Draw the card where there is something to tell."""
     experiment = answers.worth_telling(experiments)
     if experiment is None:
         return None
@@ -61,6 +83,7 @@ def draw(experiments: Sequence[Experiment]) -> Told | None:
         st.header(titles.in_sentence(first.question, names), anchor=False)
         answer = st.empty()
         answer.markdown(f"**{titles.in_sentence(first.answer, (*names, first.subject))}**")
+        _losses(experiment)
         _timeline(experiment, target)
         told = Told(experiment, target, answer, st.empty())
         told.rest.caption("How sure this is will stand here in a moment.")
@@ -102,6 +125,9 @@ def fill(told: Told | None) -> None:
     guarded(tested)
 
 
+_by_hand = cache.remember(32, reads=("events",))(answers.held_by_hand)
+
+
 def look(experiment: Experiment, target: str, tested: bool) -> Learned:
     """Return what an experiment showed about a target.
 
@@ -116,7 +142,8 @@ def look(experiment: Experiment, target: str, tested: bool) -> Learned:
     alone = cache.transfer(everyone, "test") if tested and _has_singles(everyone) else None
     infos = cache.shares(tuple(mine))
     compared = cache.compare(everyone, "test", mine[0].method)
-    return answers.learned(experiment, target, infos, compared, alone, tested)
+    by_hand = _by_hand(tuple(mine))
+    return answers.learned(experiment, target, infos, compared, alone, tested, by_hand)
 
 
 def _has_singles(everyone: Sequence[Run]) -> bool:
@@ -131,7 +158,7 @@ def _rivals(made: Learned) -> None:
             st.metric(
                 titles.label(rival.title),
                 show.percent(rival.score),
-                f"{titles.method(made.subject)} {points_text(rival.difference)}{_on(rival)}",
+                f"{titles.method(made.subject)} {points_text(rival.difference)}{_on(rival, made)}",
                 delta_color="off",
                 delta_arrow="off",
                 width="content",
@@ -139,22 +166,32 @@ def _rivals(made: Learned) -> None:
             )
 
 
-def _on(rival: Rival) -> str:
-    """Name the seeds behind a difference, where they are fewer than the method's."""
+def _on(rival: Rival, made: Learned) -> str:
+    """Name the seeds behind a score and a difference, where not all of both are.
+
+    The method's own score on these seeds is named where it is not that of its tile.
+    """
     if rival.seeds is None:
         return ""
-    return f" on {rival.seeds} common seed{'s' * (rival.seeds != 1)}"
+    own = show.percent(rival.subject_score)
+    other = "" if own == show.percent(made.score) else f" ({own})"
+    return f"{other} on {counted(rival.seeds, 'common seed')}"
 
 
 def _said(rival: Rival, subject: str) -> str:
+    over = ""
+    if rival.seeds is not None:
+        seeds = counted(rival.seeds, "seed")
+        over = f" Score and difference are over the {seeds} that both have."
     if not rival.verdict or rival.verdict == NOTHING_TESTED:
-        return "For reference, not tested."
-    return f"{titles.method(subject)} against it: {rival.verdict}."
+        return f"For reference, not tested.{over}"
+    return f"{titles.method(subject)} against it: {rival.verdict}.{over}"
 
 
 def _timeline(experiment: Experiment, target: str) -> None:
-    """Show the membership of the first seed, small."""
-    run = answers.grouping_runs(experiment, target)[0]
+    """Show the membership of the first seed, small, and say which seed it is."""
+    seeds = answers.grouping_runs(experiment, target)
+    run = seeds[0]
     info, dark, order = cache.groups(run), is_dark(), runs.order_of(experiment, run)
     if not len(info.steps):
         return
@@ -168,6 +205,8 @@ def _timeline(experiment: Experiment, target: str) -> None:
         spoken(figure, said),
         {"displayModeBar": False},
     )
+    of = f"1 of {len(seeds)} seeds" if len(seeds) > 1 else "the only seed"
+    st.caption(f"The groups of seed {run.seed}, {of}.")
 
 
 def _small(*arguments: object) -> object:
