@@ -61,7 +61,7 @@ def run_config(
         0 if every run finished, 1 if some did not.
     """
     from dtvg import paths
-    from dtvg.jobs.readiness import require_given, require_tasks
+    from dtvg.jobs.readiness import require_given, require_name, require_tasks
     from dtvg.mirrors.adapter import check_installed
     from dtvg.plan import plan
     from dtvg.scale.driver import placed, require_place
@@ -77,6 +77,7 @@ def run_config(
         print_plan(config, plan(config, scale.slots))
         return 0
     require_place(scale)
+    require_name(config.name, runs_dir or paths.runs())
     from dtvg.plan.stored import lay_out
     from dtvg.store.layout import create_experiment
     from dtvg.store.reader import open_experiment

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from dtvg import paths
 from dtvg.backbones.specs import check, facts, has_chat_template, on_disk
 from dtvg.config import ExperimentConfig, Problem
 from dtvg.errors import ConfigError, DataError
@@ -95,11 +96,36 @@ def _offline() -> bool:
     return os.environ.get("HF_HUB_OFFLINE", "").lower() in ("1", "true", "yes", "on")
 
 
+def require_name(name: str, runs_dir: Path) -> None:
+    """Refuse a new experiment that would hide a recorded example in the app.
+
+    Args:
+        name: of the experiment; one that is there already may be trained on.
+        runs_dir: folder of experiments; the app shows those of `paths.runs()`.
+
+    Raises:
+        ConfigError: a recorded example has this name.
+    """
+    new = runs_dir.resolve() == paths.runs().resolve() and not (runs_dir / name).exists()
+    if new and (paths.examples() / name).exists():
+        raise ConfigError(_of_example(name, runs_dir))
+
+
+def _of_example(name: str, runs_dir: Path) -> str:
+    return (
+        f"'{name}' is the name of a recorded example, which this experiment would hide; choose "
+        f"another name, e.g. '{free_name(name, runs_dir)}'."
+    )
+
+
 def _name(name: str, runs_dir: Path) -> list[Finding]:
-    if not (runs_dir / name).exists():
+    if (runs_dir / name).exists():
+        free = free_name(name, runs_dir)
+        sentence = f"'{name}' exists already; choose another name, e.g. '{free}'."
+    elif (paths.examples() / name).exists():
+        sentence = _of_example(name, runs_dir)
+    else:
         return []
-    free = free_name(name, runs_dir)
-    sentence = f"'{name}' exists already; choose another name, e.g. '{free}'."
     return [Finding(("name",), "taken", sentence, True)]
 
 

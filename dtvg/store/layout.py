@@ -16,6 +16,7 @@ from pathlib import Path
 import yaml
 from pydantic import BaseModel
 
+from dtvg import paths
 from dtvg.config import ExperimentConfig, RunConfig, build, build_config
 from dtvg.config.reading import YAML_ERRORS
 from dtvg.config.sections import OPEN
@@ -480,9 +481,12 @@ def _differing(stored: ExperimentConfig, config: ExperimentConfig) -> list[str]:
 
 
 def free_name(name: str, runs_dir: Path) -> str:
-    """Return `name`, or `name-2`, `name-3`, ... whichever is not taken yet."""
+    """Return `name`, or `name-2`, `name-3`, ... whichever is not taken yet.
+
+    The names of recorded examples are taken as well.
+    """
     candidate, number = name, 1
-    while (Path(runs_dir) / candidate).exists():
+    while (Path(runs_dir) / candidate).exists() or (paths.examples() / candidate).exists():
         number += 1
         candidate = f"{name[:76]}-{number}"
     return candidate

@@ -11,9 +11,10 @@ import pytest
 from dtvg import paths
 from dtvg.cli.run import run_config
 from dtvg.config import ExperimentConfig, build_config
+from dtvg.errors import ConfigError
 from dtvg.jobs.answers import task_notes
 from dtvg.jobs.devices import Device
-from dtvg.jobs.readiness import findings
+from dtvg.jobs.readiness import findings, require_name
 from dtvg.testing.tiny_run import tiny_config
 
 
@@ -51,6 +52,24 @@ def test_the_dry_run_prints_the_notes(tmp_path: Path, capsys: pytest.CaptureFixt
     assert run_config(config, None, dry_run=True) == 0
     out = " ".join(capsys.readouterr().out.split())
     assert "Note: Backbone" in out and "cannot write the label words of task rte" in out
+
+
+def test_the_name_of_a_recorded_example_is_refused_where_it_would_hide_it(
+    tmp_path: Path, own_home: Path
+) -> None:
+    config = made(tmp_path).model_copy(update={"name": "demo-recorded"})
+    found = findings(config, paths.runs(), [Device("cpu", "CPU", 8, 4)])
+    said = [f.sentence for f in found if f.kind == "taken" and f.blocks]
+    assert said == [
+        "'demo-recorded' is the name of a recorded example, which this experiment would hide; "
+        "choose another name, e.g. 'demo-recorded-2'."
+    ]
+    with pytest.raises(ConfigError, match="name of a recorded example"):
+        run_config(config, None, dry_run=False)
+    assert not (own_home / "runs" / "demo-recorded").exists()
+    require_name("demo-recorded", tmp_path / "elsewhere")
+    (own_home / "runs" / "demo-recorded").mkdir(parents=True)
+    require_name("demo-recorded", paths.runs())  # one from before this was refused goes on
 
 
 def test_inputs_that_become_unknown_are_said(tmp_path: Path) -> None:
