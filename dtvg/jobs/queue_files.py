@@ -170,7 +170,22 @@ def _true(job: Job) -> Job:
         return replace(job, state=JobState.RUNNING)  # resumed by someone, or the note was lost
     if job.state is JobState.RUNNING and not lives(job):
         return ended(job)
+    if _ended_early(job) and _has_results(job):
+        now = ended(job)  # what the job left was trained by a later resume
+        return now if now.state is JobState.DONE else job
     return job
+
+
+def _ended_early(job: Job) -> bool:
+    """Whether a job failed or was stopped."""
+    stopped = job.state is JobState.DONE and job.message.endswith(STOPPED)
+    return stopped or job.state is JobState.FAILED
+
+
+def _has_results(job: Job) -> bool:
+    """Whether every run of a job has a result by now; only asks whether the files are there."""
+    names = job.runs or job.experiment.run_names()
+    return bool(names) and all(job.experiment.run(name).result_path.exists() for name in names)
 
 
 def lives(job: Job) -> bool:

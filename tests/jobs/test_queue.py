@@ -20,13 +20,14 @@ from dtvg.config import build_config
 from dtvg.errors import ConfigError, JobError, StoreError
 from dtvg.jobs import launcher, queue, slots
 from dtvg.jobs import queue as queue_worker
-from dtvg.jobs.queue_files import Job, JobState, changing, folder, jobs, stored
+from dtvg.jobs.queue_files import Job, JobState, changing, folder, jobs, stored, write
 from dtvg.records import RunState
 from dtvg.store.files import is_locked, locked, read_json
 from dtvg.store.layout import ExperimentDir, create_experiment
 from dtvg.store.reader import open_experiment
 from dtvg.testing.tiny_run import tiny_config
 from dtvg.training.devices import set_threads
+from tests.analysis import factory
 
 pytestmark = pytest.mark.timeout(1500)
 
@@ -140,6 +141,24 @@ def test_what_waits_is_said_with_its_runs_and_taken_back(own_home: Path, slow: l
     assert (run.state, run.message) == (RunState.WAITING, "Waiting in the queue, place 2.")
     queue.remove(jobs()[-1].id)
     assert open_experiment(own_home / "runs" / "c").runs[0].message == ""
+
+
+@pytest.mark.parametrize("before", [JobState.FAILED, JobState.DONE])
+def test_a_job_that_ended_early_is_done_once_a_resume_has_finished_its_runs(
+    own_home: Path, before: JobState
+) -> None:
+    made = factory.record(own_home / "runs", factory.config("walk"))
+    last = made.runs[-1].path / "result.json"
+    content = last.read_bytes()
+    last.unlink()
+    said = "3 of 4 runs finished; " + ("stopped" if before is JobState.DONE else "killed")
+    write(Job("000001", str(made.path), state=before, message=said, ended_at=5.0))
+    assert (jobs()[0].state, jobs()[0].message) == (before, said)
+    last.write_bytes(content)
+    (job,) = jobs()
+    count = len(made.runs)
+    assert (job.state, job.message) == (JobState.DONE, f"{count} of {count} runs finished")
+    assert job.ended_at == 5.0
 
 
 def test_the_same_experiment_is_queued_once(own_home: Path, slow: list) -> None:
