@@ -46,5 +46,6 @@ def _fleet(working: int, waiting: int) -> FleetInfo:
 
 def test_the_fleet_counts_in_words_that_fit() -> None:
     assert _fleet(1, 1).sentence == "1 cohort trains on 1 machine, 1 waits."
-    assert _fleet(2, 0).sentence == "2 cohorts train on 1 machine, 0 wait."
-    assert _fleet(0, 0).sentence.startswith("No cohort trains yet, 0 wait:")
+    assert _fleet(2, 0).sentence == "2 cohorts train on 1 machine."
+    assert _fleet(0, 0).sentence.startswith("No cohort trains yet: the process")
+    assert _fleet(0, 2).sentence.startswith("No cohort trains yet, 2 wait: the process")

@@ -63,12 +63,12 @@ class FleetInfo:
             return "Nothing trains, and nothing waits."
         cohorts, hosts = len(self.working), self.working["host"].nunique()
         wait = int(self.drivers["waiting"].sum())
-        waiting = f"{wait} wait{'s' * (wait == 1)}"
+        waiting = f", {wait:,} wait{'s' * (wait == 1)}" if wait else ""
         if not cohorts:
-            return f"No cohort trains yet, {waiting}: the process of an experiment loads first."
+            return f"No cohort trains yet{waiting}: the process of an experiment loads first."
         return (
-            f"{cohorts} cohort{'s train' if cohorts != 1 else ' trains'} on {hosts} "
-            f"machine{'s' * (hosts != 1)}, {waiting}."
+            f"{cohorts:,} cohort{'s train' if cohorts != 1 else ' trains'} on {hosts:,} "
+            f"machine{'s' * (hosts != 1)}{waiting}."
         )
 
 

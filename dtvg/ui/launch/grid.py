@@ -15,6 +15,7 @@ from dtvg.store.layout import free_name
 from dtvg.ui import forms
 from dtvg.ui.launch import form, plan
 from dtvg.ui.launch.draft import Draft
+from dtvg.ui.show import counted
 
 SHOWN = 12
 CHECKED = ("sources", "targets", "backbone", "device", "data")
@@ -91,7 +92,9 @@ def show(draft: Draft, made: Grid) -> None:
     """Draw the rows of the grid, and the experiments they make."""
     said = "vary settings: one experiment for each value"
     if draft.axes:
-        said = f"{len(made.configs)} experiments" if made.configs else "once the form is fixed"
+        said = (
+            counted(len(made.configs), "experiment") if made.configs else "once the form is fixed"
+        )
     form.fold(draft, "grid", "Grid", said, len(made.problems), lambda: _rows(draft, made))
 
 

@@ -12,6 +12,7 @@ from dtvg.jobs import queue, slots
 from dtvg.jobs.queue_files import STOPPED, Job, JobState, jobs
 from dtvg.ui import forms, people
 from dtvg.ui.page import guarded, link
+from dtvg.ui.show import counted
 
 BADGES = {
     JobState.WAITING: ("Waiting", "gray"),
@@ -61,7 +62,7 @@ def _row(job: Job, waiting: int) -> None:
     if job.state is JobState.DONE and job.message.endswith(STOPPED):
         text, colour = "Stopped", "orange"
     place = f" {job.place}" if job.place else ""
-    name = job.experiment.name + (f" ({len(job.runs)} runs)" if job.runs else "")
+    name = job.experiment.name + (f" ({counted(len(job.runs), 'run')})" if job.runs else "")
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
         st.markdown(f":{colour}-badge[{text}{place}]", width="content")
         link("live", name, experiment=job.experiment.name)
