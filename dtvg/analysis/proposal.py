@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from dtvg.analysis import titles
 from dtvg.analysis.compare.scores import SUBJECT
 from dtvg.analysis.statistics import FEWEST_SEEDS, MOST_SEEDS, POWER, seeds_for_power
 from dtvg.config import ExperimentConfig, build_config
@@ -32,6 +33,8 @@ SMALLEST = 0.2
 SETTINGS = "Steps, rates and prompt are"
 TAKEN = ("backbone", "prompt", "optim", "data", "evaluation", "device")
 """Groups of settings that are taken over from what the proposal begins with."""
+LEVEL = "paired t test at 5 %, for this one comparison, which is declared and tested alone"
+"""What a number of seeds rests on; the proposal declares the comparison."""
 WITHOUT = METHODS[0]
 """The method that the proposed one is set against."""
 
@@ -151,7 +154,7 @@ def propose(
     methods = [m for m in METHODS if sources or m == WITHOUT]
     values |= {
         "name": f"{target}-transfer"[:80],
-        "notes": f"Do other tasks help {target}? Planned to show {effect:g} points.",
+        "notes": f"Do other tasks help {titles.task(target)}? Planned to show {effect:g} points.",
         "sources": list(sources),
         "targets": [target],
         "methods": methods,
@@ -169,22 +172,22 @@ def _hypothesis(target: str, effect: float) -> dict[str, Any]:
 
 def _seed_sentence(effect: float, spread: Spread, needed: int | None) -> str:
     said = (
-        f"The difference between {SUBJECT} and {WITHOUT} is taken to vary by "
+        f"The difference between {SUBJECT} and no transfer is taken to vary by "
         f"{spread.points:.1f} points from seed to seed ({spread.source})."
     )
     power = f"{100 * POWER:.0f} % of such experiments"
     wanted = f"{effect:g} point{'' if effect == 1 else 's'}"
     if needed is None:
         return (
-            f"{said} Showing {wanted} would take more than {MOST_SEEDS:,} seeds, so this "
+            f"{said} Showing {wanted} would take more than {MOST_SEEDS:,} seeds ({LEVEL}), so this "
             f"cannot be tested here; {TESTED} are proposed. Look for a larger difference."
         )
     if needed > TESTED:
         return (
-            f"{said} {needed} seeds would show {wanted} in {power}; {TESTED} are proposed "
-            "as a start. Name more seeds below, or look for a larger difference."
+            f"{said} {needed} seeds would show {wanted} in {power} ({LEVEL}); {TESTED} are "
+            "proposed as a start. Name more seeds below, or look for a larger difference."
         )
-    return f"{said} {needed} seeds show {wanted} in {power} (paired t test at 5 %)."
+    return f"{said} {needed} seeds show {wanted} in {power} ({LEVEL})."
 
 
 def _model(

@@ -23,6 +23,7 @@ from dtvg.jobs.news import Told, news
 from dtvg.records import RunState
 from dtvg.store.layout import ExperimentDir, create_experiment
 from dtvg.store.reader import open_experiment
+from dtvg.ui import notify
 
 ALERT = Alert("failed", "walk", "1 run failed.", ("rte.dtvg.s0",), 5.0)
 
@@ -218,3 +219,11 @@ def test_nobody_waits_for_a_silent_server_for_ever(
         for channel in ("email", "webhook 1"):
             with pytest.raises(JobError, match="no answer|could not be reached|did not take"):
                 send(ALERT, channel, config)
+
+
+def test_a_toast_names_the_best_run_by_its_title() -> None:
+    said = "All 4 runs have finished. Best test score: 100.0 % (who-sent.single-who-sold.s1)."
+    read = notify.read(Alert("done", "x", said))
+    assert read.endswith("100.0 % (Who sent · Single source: Who sold · seed 1).")
+    other = "1 run failed. There is no file (x.yaml)."
+    assert notify.read(Alert("failed", "x", other)) == other

@@ -55,7 +55,12 @@ def test_the_guide_fills_the_form_and_a_wrong_address_keeps_what_was_right() -> 
     made = yaml.safe_load(page.code[0].value)
     assert made["targets"] == ["who-sent"] and made["hypothesis"]["margin"] == 8
     told = "\n".join(m.value for m in page.markdown)
-    assert "80 % of such experiments" in told
+    assert "80 % of such experiments" in told and "for this one comparison" in told
+    assert "The difference between DTVG and no transfer is taken" in told
+    assert "recorded on Who sent with" in told and "who-sent" not in told
+    assert "Do other tasks help Who sent?" in made["notes"]
+    folded = " ".join(e.label for e in page.expander)
+    assert "better DTVG, than No transfer, on Who sent" in folded
     gone = _page(preset="guide", target="\U0001f98a" * 400)
     assert "There is no target" in gone.warning[0].value
 

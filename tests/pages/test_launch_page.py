@@ -16,6 +16,7 @@ from dtvg.config.sections import Section
 from dtvg.jobs import devices, launcher, queue, slots
 from dtvg.jobs.devices import Device
 from dtvg.jobs.queue_files import jobs
+from dtvg.store.bank import AT_MAJORITY
 from dtvg.store.layout import ExperimentDir, create_experiment
 from dtvg.store.reader import open_experiment
 from dtvg.ui import forms
@@ -273,6 +274,37 @@ def test_a_name_that_is_taken_is_said_before_start(recorded: Path) -> None:
     page = _type(_open(), "name", "walk")
     assert "'walk' exists already" in _said(page)
     assert _start(page).disabled
+
+
+def test_the_name_of_a_recorded_example_is_refused_and_none_is_proposed() -> None:
+    page = _type(_open(), "name", "demo-recorded")
+    assert "is the name of a recorded example, which this experiment would hide" in _said(page)
+    cloned = _open(preset="clone", clone="demo-recorded")
+    assert _yaml(cloned)["name"] == "demo-recorded-2"
+
+
+def test_the_plan_says_which_prompts_are_in_the_bank_and_which_are_looked_up_later() -> None:
+    said = plan._stage_one
+    assert said(0, 0, 0) == "No Stage I run trains before them."
+    assert said(30, 30, 0) == "All 30 prompts they start from are in the bank already."
+    assert said(3, 1, 0) == (
+        "Before them, at most 2 Stage I runs will train; 1 of 3 prompts is in the bank."
+    )
+    assert said(30, 24, 6) == (
+        "Before them, at most 6 Stage I runs will train; 24 of 24 prompts from whole training sets "
+        "are in the bank, and the 6 few-shot prompts are looked up there when training starts."
+    )
+    config = build_config(PRESETS["few-shot"].values())
+    made, _ = plan.planned(config)
+    drawn = [r for r in plan._tuned(made) if r.data.few_shot is not None]
+    assert drawn and plan._few_shot(made) == len(drawn) < len(plan._tuned(made))
+
+
+def test_the_plans_warnings_name_titles(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(plan, "planned_sources", lambda *_: {"count-things": {0: AT_MAJORITY}})
+    config = build_config(PRESETS["demo"].values())
+    (said,) = plan._weak(config.model_copy(update={"sources": ("count-things",)}))
+    assert said.startswith("Source Count things (seed 0): ")
 
 
 def test_a_device_that_is_not_there_is_named() -> None:

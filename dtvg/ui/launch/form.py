@@ -262,6 +262,8 @@ def _summary(draft: Draft, section: str, devices: list[Device]) -> str:
         there = pick(str(values["name"]), devices)
         title = there.title if there else values["name"]
         changed = {"": title, " ": values["precision"]} | changed
+    if section == "hypothesis":  # holds names of methods and a target
+        changed = {k: titles.label(v) if isinstance(v, str) else v for k, v in changed.items()}
     return _said(changed) or "default settings"
 
 

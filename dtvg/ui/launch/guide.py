@@ -12,6 +12,7 @@ from typing import Any
 import streamlit as st
 
 from dtvg.analysis import proposal, titles
+from dtvg.analysis.compare.scores import SUBJECT
 from dtvg.backbones.specs import BACKBONES, kept_here
 from dtvg.errors import DtvgError
 from dtvg.tasks import data_folder
@@ -42,8 +43,9 @@ def choose(changes: dict[str, Any]) -> Draft | None:
         except DtvgError as error:
             forms.remark(str(error))
             return None
+        names = (target, *made.values["sources"], SUBJECT)
         for sentence in made.why:
-            st.markdown(f"- {forms.escape(sentence)}")
+            st.markdown(f"- {forms.escape(titles.in_sentence(sentence, names))}")
         st.caption("The plan beside the form says what this costs; everything can be changed.")
     digest = hashlib.sha256(json.dumps(made.values, sort_keys=True).encode()).hexdigest()[:12]
     return draft.start(f"guide:{digest}", made.values, changes)

@@ -17,7 +17,7 @@ import streamlit as st
 from dtvg import paths
 from dtvg.analysis import titles
 from dtvg.analysis.sources import planned_sentences, planned_sources
-from dtvg.config import DeviceConfig, ExperimentConfig
+from dtvg.config import DeviceConfig, ExperimentConfig, RunConfig
 from dtvg.config.stage_one import tuning_settings
 from dtvg.errors import DtvgError
 from dtvg.jobs import devices as machine
@@ -99,10 +99,10 @@ def show(configs: Sequence[ExperimentConfig]) -> None:
         total = sum(known) if len(known) == len(times) else None
         st.metric("Time, roughly", duration(total, "unknown"), width="content")
     there = sum(in_bank(made, config) for made, config in zip(plans, configs, strict=True))
+    drawn = sum(_few_shot(made) for made in plans)
     steps = sum(made.run_steps for made in plans)
     st.caption(
-        f"Before them, at most {counted(first - there, 'Stage I run')} will train; "
-        f"{there:,} of {first:,} prompts are in the bank. {steps:,} steps in all, in "
+        f"{_stage_one(first, there, drawn)} {counted(steps, 'step')} in all, in "
         f"{counted(cohorts, 'cohort')} of runs that train together. {_parameters(costs)}"
     )
     weak = {s for config in configs for s in _weak(config)}
@@ -119,27 +119,64 @@ def show(configs: Sequence[ExperimentConfig]) -> None:
         _device(device, configs[0], most)
 
 
+def _stage_one(first: int, there: int, drawn: int) -> str:
+    """Say how many Stage I runs train before the others.
+
+    Args:
+        first: Stage I runs of the plan.
+        there: those whose prompts are known to be in the bank.
+        drawn: few-shot ones, whose prompts cannot be looked up before their rows are drawn.
+    """
+    if not first:
+        return "No Stage I run trains before them."
+    if there == first:
+        many = "The prompt" if first == 1 else f"All {first:,} prompts"
+        return f"{many} they start from {'is' if first == 1 else 'are'} in the bank already."
+    said = f"Before them, at most {counted(first - there, 'Stage I run')} will train"
+    if not drawn:
+        return f"{said}; {there:,} of {counted(first, 'prompt')} {_are(there)} in the bank."
+    which = f"the {counted(drawn, 'few-shot prompt')}"
+    whole = ""
+    if first > drawn:
+        others = counted(first - drawn, "prompt")
+        whole = f"{there:,} of {others} from whole training sets {_are(there)} in the bank, and "
+    return f"{said}; {whole}{which} {_are(drawn)} looked up there when training starts."
+
+
+def _are(count: int) -> str:
+    return "is" if count == 1 else "are"
+
+
+def _few_shot(made: Plan) -> int:
+    """Count the few-shot Stage I runs of a plan."""
+    return sum(r.data.few_shot is not None for r in _tuned(made))
+
+
+def _tuned(made: Plan) -> list[RunConfig]:
+    return [r for cohort in made.stage_one for r in cohort.runs if r.role == "stage1"]
+
+
 def _weak(config: ExperimentConfig) -> list[str]:
     """Name the sources that are in the prompt bank and learned nothing."""
-    return planned_sentences(planned_sources(config, prompts.bank().prompts))
+    said = planned_sentences(planned_sources(config, prompts.bank().prompts))
+    return [titles.in_sentence(sentence, config.sources) for sentence in said]
 
 
 def in_bank(made: Plan, config: ExperimentConfig) -> int:
     """Return how many Stage I runs of a plan find their prompt in the bank, as far as one can tell.
 
     Task, seed, backbone and every setting are compared; the data themselves are compared when
-    training starts.
+    training starts. Few-shot prompts do not count: their rows are not drawn yet.
     """
     name = config.backbone.name
     known = {
         (p.task, p.seed, p.backbone, p.precision, p.prompt.shape[0], settings_text(p.settings))
         for p in prompts.bank().prompts
     }
-    wanted = (run for cohort in made.stage_one for run in cohort.runs if run.role == "stage1")
     length, precision = config.prompt.length, config.device.precision
     return sum(
         (r.target, r.seed, name, precision, length, settings_text(tuning_settings(r))) in known
-        for r in wanted
+        for r in _tuned(made)
         if r.data.few_shot is None
     )
 
@@ -287,7 +324,8 @@ def _start(draft: Draft, configs: Sequence[ExperimentConfig], now: bool) -> None
             if bar is not None:
                 bar.progress(len(entered) / len(configs), f"Created {config.name}")
     except DtvgError as error:
-        done = f" Before it, {len(entered)} experiments were added." if entered else ""
+        were = f"{counted(len(entered), 'experiment')} {'was' if len(entered) == 1 else 'were'}"
+        done = f" Before it, {were} added." if entered else ""
         st.error(f"{error}{done}", icon=":material/error:")
         return
     control.started(entered[0])

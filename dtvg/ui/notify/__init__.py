@@ -7,6 +7,7 @@ their own, so that they come also where no page is open. docs/alerts.md.
 from __future__ import annotations
 
 import contextlib
+import re
 import time
 from pathlib import Path
 
@@ -14,6 +15,7 @@ import streamlit as st
 from streamlit.components.v2 import component
 
 from dtvg import paths
+from dtvg.analysis import titles
 from dtvg.config.alerts import AlertsConfig, alerts
 from dtvg.errors import DtvgError
 from dtvg.jobs import launcher
@@ -28,6 +30,7 @@ KEPT = 20
 _TOLD, _ALERTS = "notify-told", "notify-alerts"
 ICONS = {"failed": ":material/error:", "lost": ":material/link_off:",
          "done": ":material/check_circle:", "stalled": ":material/hourglass_empty:"}  # fmt: skip
+_NAMED = re.compile(r"\(([^()\s]+)\)")
 _JS = Path(__file__).with_name("notify.js").read_text(encoding="utf-8")
 _HTML = '<button type="button" hidden>Notify me in this browser</button>'
 _CSS = """
@@ -46,15 +49,24 @@ def draw() -> None:
     def looking() -> None:
         with contextlib.suppress(DtvgError, OSError):
             for alert in look():
-                st.toast(f"**{alert.experiment}**: {alert.sentence}", icon=ICONS.get(alert.event))
+                st.toast(f"**{alert.experiment}**: {read(alert)}", icon=ICONS.get(alert.event))
         told = [
-            {"id": f"{a.experiment}/{a.event}/{a.time}", "title": a.title, "text": a.text}
+            {
+                "id": f"{a.experiment}/{a.event}/{a.time}",
+                "title": a.title,
+                "text": a.text.replace(a.sentence, read(a)),
+            }
             for a in st.session_state.get(_ALERTS, ())
         ]
         _mount(key="notify", data={"alerts": told})
 
     with st.sidebar:
         looking()
+
+
+def read(alert: Alert) -> str:
+    """Return an alert's sentence with a title in place of the run it names in parentheses."""
+    return _NAMED.sub(lambda found: f"({titles.run(found[1])})", alert.sentence)
 
 
 def look() -> list[Alert]:
