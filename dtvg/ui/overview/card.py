@@ -205,7 +205,7 @@ def _timeline(experiment: Experiment, target: str) -> None:
         spoken(figure, said),
         {"displayModeBar": False},
     )
-    of = f"1 of {len(seeds)} seeds" if len(seeds) > 1 else "the only seed"
+    of = f"1 of {len(seeds)} finished seeds" if len(seeds) > 1 else "the only finished seed"
     st.caption(f"The groups of seed {run.seed}, {of}.")
 
 
