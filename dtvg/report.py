@@ -209,7 +209,9 @@ def _transfer(experiment: Experiment, run: Run | None, step: int | None) -> Iter
     for basis in info.bases:
         yield View(
             f"What each source adds to each target, by {basis}",
-            " ".join(("Sign: verdict (▲ helpful, ▼ harmful, none: undecided).", *info.notes)),
+            " ".join(
+                ("Sign: verdict (▲ helpful, ▼ harmful, none: undecided).", *info.notes_of(basis))
+            ),
             transfer_figure(info, basis),
             info.of(basis),
         )

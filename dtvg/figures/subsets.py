@@ -43,13 +43,13 @@ def lattice_figure(info: LatticeInfo, dark: bool = False) -> go.Figure:
     for trace in _arrows(info, places, dark):
         figure.add_trace(trace)
     figure.add_traces(_circles(info, places, dark))
-    best = info.nodes[info.nodes["best"]]
     row: Any
-    for row in best.itertuples():
+    told = _told(info.nodes)
+    for row in info.nodes[told != ""].itertuples():
         figure.add_annotation(
             x=places.loc[row.key, "place"],
             y=places.loc[row.key, "size"],
-            text="best",
+            text=told[row.Index],
             yshift=30,
             showarrow=False,
             font={"color": ink(dark).text, "size": 12},
@@ -72,6 +72,14 @@ def lattice_figure(info: LatticeInfo, dark: bool = False) -> go.Figure:
         range=[-0.5, len(layers) - 0.4],
     )
     return figure
+
+
+def _told(nodes: pd.DataFrame) -> pd.Series:
+    """Return what stands above each node: whether it is right on validation, or scores highest."""
+    right = "best" if nodes["right"].sum() == 1 else "tied best"
+    rows = zip(nodes["right"], nodes["best"], strict=True)
+    words = [", ".join([right] * bool(r) + ["highest"] * bool(b)) for r, b in rows]
+    return pd.Series(words, index=nodes.index, dtype=object)
 
 
 def _arrows(info: LatticeInfo, places: pd.DataFrame, dark: bool) -> list[go.Scatter]:
@@ -263,9 +271,28 @@ SIGNS = {HELPFUL: "▲", HARMFUL: "▼", UNDECIDED: ""}
 _SCALE = ((0.0, "#C8511B"), (0.5, "#F5F6F7"), (1.0, "#0F6CB0"))
 _SCALE_DARK = ((0.0, "#D9652B"), (0.5, "#1B222C"), (1.0, "#3D97D6"))
 _TRANSFER_HOVER = (
-    "<b>%{y}</b> for %{x}<br>%{z:+.1%} (95 %: %{customdata[0]:+.1%} to %{customdata[1]:+.1%})"
-    "<br>%{customdata[2]} seeds · %{customdata[3]}%{customdata[4]}<extra></extra>"
+    "<b>%{y}</b> for %{x}<br>%{customdata[0]} points%{customdata[1]}"
+    "<br>%{customdata[2]} · %{customdata[3]}%{customdata[4]}<extra></extra>"
 )
+
+
+FEWEST_POINTS = 0.02
+"""Differences that colours reach to at least."""
+MOST_CELLS = 90
+"""Percent of the cells whose colours are told apart; a few far larger ones share the last."""
+
+
+def colour_reach(info: TransferInfo, basis: str) -> float:
+    """Return the difference, 0..1, at which the colours of `transfer_figure` end.
+
+    Args:
+        info: from `transfer_info`.
+        basis: one of `info.bases`.
+    """
+    sizes = np.abs(info.of(basis)["difference"].dropna().to_numpy(dtype=np.float64))
+    if not len(sizes):
+        return FEWEST_POINTS
+    return max(FEWEST_POINTS, float(np.percentile(sizes, MOST_CELLS, method="lower")))
 
 
 def _bar_of_points(reach: float) -> dict[str, Any]:
@@ -274,8 +301,15 @@ def _bar_of_points(reach: float) -> dict[str, Any]:
     return {"thickness": 12, "outlinewidth": 0, "title": title, **in_points(-reach, reach)}
 
 
+def _signed(value: float) -> str:
+    """Return a difference in points with its sign."""
+    return f"{100 * value:+.1f}".replace("-", "\N{MINUS SIGN}")
+
+
 def transfer_figure(info: TransferInfo, basis: str, dark: bool = False) -> go.Figure:
     """Draw sources × targets: the difference as colour and number, the verdict as a sign.
+
+    Colours end at `colour_reach`, so that one cell far from all others does not make them alike.
 
     Args:
         info: from `transfer_info`.
@@ -295,14 +329,17 @@ def transfer_figure(info: TransferInfo, basis: str, dark: bool = False) -> go.Fi
     for row in rows.itertuples():
         at = (sources.index(str(row.source)), targets.index(str(row.target)))
         value[at] = row.difference
-        points = f"{100 * float(value[at]):+.1f}".replace("-", "\N{MINUS SIGN}")
+        points = _signed(float(value[at]))
         text[at] = f"{points} {SIGNS[str(row.verdict)]}".strip()
         known = f"<br>truth: {row.known!s}" if row.known else ""
         if row.known:
             text[at] += f"<br><span style='font-size:10px'>truth: {row.known!s}</span>"
         said = in_words(str(row.verdict), str(row.statement))
-        about[at] = [row.low_corrected, row.high_corrected, row.n_seeds, said, known]
-    reach = max(0.01, float(np.nanmax(np.abs(value))))
+        low, high = float(row.low_corrected), float(row.high_corrected)  # type: ignore[arg-type]
+        ends = "" if np.isnan(low) else f" (95 %: {_signed(low)} to {_signed(high)})"
+        seeds = f"{row.n_seeds} seed{'' if row.n_seeds == 1 else 's'}"
+        about[at] = [points, ends, seeds, said, known]
+    reach = colour_reach(info, basis)
     figure = go.Figure(
         go.Heatmap(
             x=targets,

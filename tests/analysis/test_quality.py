@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 
 from dtvg.analysis.run.groups import GroupInfo, group_info
+from dtvg.analysis.subsets.lattice import lattice_info
 from dtvg.analysis.subsets.quality import ORACLE, TRUTH, best_subset, overlap, quality_info
 from dtvg.analysis.subsets.runs import subset_of
-from dtvg.figures.subsets import overlap_figure
+from dtvg.figures.subsets import lattice_figure, overlap_figure
 from dtvg.store.reader import Experiment, Run
 from tests.analysis.factory import SOURCES, config, find, record
 
@@ -69,6 +70,37 @@ def test_ties_go_to_the_smaller_subset(searched: Experiment) -> None:
     best = best_subset(runs, "lake")
     assert best is not None and best.subset == frozenset()
     assert best_subset([r for r in runs if r.method_name != "oracle"], "lake") is None
+
+
+def test_among_ties_a_run_is_set_against_the_nearest_one(searched: Experiment) -> None:
+    right = ({"birch", "dune"}, {"birch", "dune", "cedar"})
+    runs = []
+    for run in searched.runs:
+        if run.method_name == "oracle" and run.result is not None:
+            best = subset_of(run) in right
+            test = 0.8 if subset_of(run) == right[1] else 0.7
+            result = replace(run.result, validation_score=1.0 if best else 0.5, test_score=test)
+            run = replace(run, result=result)
+        if not (run.method_name == "oracle" and run.seed == 1):
+            runs.append(run)
+    mine = [find(searched, "dtvg", seed=s) for s in (0, 1)]
+    member = np.array([[s in right[1] for s in SOURCES]] * 30)
+    groups = [replace(group_info(run), member=member) for run in mine]
+    info = quality_info(groups, mine, runs)
+    assert info.best is not None and info.best.tied == 2 and info.best.subset == right[0]
+    assert set(info.table["against"]) == {"birch + cedar + dune"}
+    assert info.summary["exact"].tolist() == [1] and info.summary["jaccard"].tolist() == [1]
+    assert info.table["regret"].notna().tolist() == [True, False]
+    assert info.table.loc[0, "regret"] == pytest.approx(0.8 - (mine[0].test_score or 0))
+    assert any("overlap with most" in note for note in info.notes)
+    assert "all 16 subsets of the 4 sources that `oracle` was given" in info.notes[0]
+    lattice = lattice_info(runs, "lake")
+    named = lattice.nodes.loc[lattice.nodes["right"], "subset"].tolist()
+    assert named == ["birch + dune", "birch + cedar + dune"]
+    said = [note.text for note in lattice_figure(lattice).layout.annotations]
+    assert sum(text.startswith("tied best") for text in said) == 2
+    assert sum("highest" in text for text in said) == 1
+    assert "16 from `oracle`" in lattice.notes[0] and "16 subsets of 4 sources" in lattice.notes[0]
 
 
 def test_subsets_that_some_seeds_lack_are_not_the_best(searched: Experiment) -> None:

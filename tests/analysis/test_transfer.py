@@ -16,6 +16,7 @@ from dtvg.analysis.statistics import holm
 from dtvg.analysis.subsets.runs import effect, name_of, subset_of, subset_table
 from dtvg.analysis.subsets.transfer import transfer_info
 from dtvg.config import RunConfig
+from dtvg.figures.subsets import FEWEST_POINTS, colour_reach, transfer_figure
 from dtvg.store.reader import Experiment
 from tests.analysis import answered
 from tests.analysis.factory import SOURCES, find
@@ -191,3 +192,28 @@ def test_runs_on_one_subset_are_told_from_those_that_decide(experiment: Experime
     assert name_of({"dune", "amber"}, SOURCES) == "amber + dune"
     assert name_of((), SOURCES) == "no source"
     assert isinstance(table, pd.DataFrame)
+
+
+def test_notes_count_the_cells_of_one_basis_alone(experiment: Experiment) -> None:
+    info = transfer_info(experiment.runs)
+    few = info.table.assign(basis="oracle", n_seeds=1).head(3)
+    both = replace(
+        info, bases=("single", "oracle"), table=pd.concat([info.table, few], ignore_index=True)
+    )
+    assert not any("fewer than" in note for note in both.notes_of("single"))
+    assert any(note.startswith("3 of 3 cells are based on") for note in both.notes_of("oracle"))
+
+
+def test_one_cell_far_from_all_others_does_not_make_them_alike(experiment: Experiment) -> None:
+    info = transfer_info(experiment.runs)
+    table = info.table.copy()
+    table.loc[0, "difference"] = -0.7
+    far = replace(info, table=table)
+    usual = sorted(table["difference"].abs())[-2]
+    assert colour_reach(far, "single") <= usual < 0.15
+    drawn = transfer_figure(far, "single").data[0]
+    assert (drawn.zmin, drawn.zmax) == (-colour_reach(far, "single"), colour_reach(far, "single"))
+    assert drawn.z.min() == -0.7 and any("−70.0" in text for text in drawn.text.ravel())
+    assert "%" not in drawn.hovertemplate.replace("%{", "").replace("(95 %", "")
+    level = replace(info, table=table.assign(difference=0.001))
+    assert colour_reach(level, "single") == FEWEST_POINTS

@@ -6,6 +6,7 @@ on.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import combinations
@@ -14,6 +15,7 @@ import numpy as np
 import pandas as pd
 
 from dtvg.analysis.run.groups import GroupInfo
+from dtvg.analysis.subsets.quality import best_subset
 from dtvg.analysis.subsets.runs import Subset, in_order, name_of, subset_table
 from dtvg.store.reader import Run
 
@@ -38,9 +40,10 @@ class LatticeInfo:
     letters: dict[str, str]
     """Source → the letter that stands for it on nodes."""
     nodes: pd.DataFrame
-    """`key, subset, size, place, score, n_seeds, basis, steps, share, first, last, best`: `key`
-    letters of the sources, `place` from the middle of its layer, `score` NaN where no run was
-    trained on the subset, `steps` of the walk in it."""
+    """`key, subset, size, place, score, n_seeds, basis, steps, share, first, last, best,
+    right`: `key` letters of the sources, `place` from the middle of its layer, `score` NaN where
+    no run was trained on the subset, `steps` of the walk in it, `best` the highest of these
+    scores, `right` the best subset on validation (`best_subset`), or each of several."""
     edges: pd.DataFrame
     """`before, after, count, first`: changes of the group, most frequent first."""
     whole: bool
@@ -72,6 +75,9 @@ def lattice_info(
         held = list(dict.fromkeys([*scored, *sorted(walk.steps, key=lambda s: -walk.steps[s])]))
         held = held[: max(len(scored), MOST_NODES)]
     nodes = _nodes(held, sources, letters, scored, walk)
+    chosen = best_subset(of_target, target)
+    right = {name_of(s, sources) for s in (chosen.ties if chosen is not None else ())}
+    nodes["right"] = nodes["subset"].isin(right)
     keys = set(nodes["key"])
     edges = _edges(walk, sources, letters)
     kept = edges[edges["before"].isin(keys) & edges["after"].isin(keys)]
@@ -217,9 +223,11 @@ def _notes(
     n: int,
 ) -> tuple[str, ...]:
     """Say what is drawn and what is not."""
+    counts = Counter(method for _, _, method in scored.values())
+    by = ", ".join(f"{count} from `{method}`" for method, count in counts.items())
     notes = [
-        f"{len(scored)} of {2**n:,} subsets were trained on and have a score; the walk went "
-        f"through {len(walk.steps):,}."
+        f"{len(scored)} of the {2**n:,} subsets of {n} sources were trained on and have a score"
+        f"{f' ({by})' if by else ''}; the walk went through {len(walk.steps):,}."
     ]
     if not whole:
         hidden = len(set(walk.steps) - set(held))

@@ -7,8 +7,8 @@ docs/methods.md; docs/demo.md.
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -40,6 +40,7 @@ COLUMNS = [
     "score",
     "best_score",
     "regret",
+    "against",
 ]
 
 
@@ -60,6 +61,10 @@ class BestSubset:
     """Seed → test score."""
     tied: int = 1
     """Subsets with this validation score, this one among them."""
+    sources: Subset = frozenset()
+    """Sources whose subsets were searched."""
+    ties: Mapping[Subset, Mapping[int, float]] = field(default_factory=dict)
+    """Every subset with this validation score, the smallest first → seed → test score."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,7 +77,8 @@ class QualityInfo:
     best: BestSubset | None
     table: pd.DataFrame
     """`COLUMNS`, one row per reference and run: precision, recall, jaccard and exact averaged
-    over steps; `regret`: test score of the best subset minus the run's, same seed."""
+    over steps; `regret`: test score of the best subset minus the run's, same seed; `against`:
+    the set it is measured by, of several best ones the nearest to the run's groups."""
     curves: pd.DataFrame
     """`reference, run, seed, step, precision, recall, jaccard`, thinned, as plotted."""
     summary: pd.DataFrame
@@ -84,7 +90,8 @@ def best_subset(runs: Iterable[Run], target: str) -> BestSubset | None:
     """Return the oracle's best subset for a target; None where no subset was searched.
 
     Chosen on validation over the subsets that most seeds have; ties go to the smaller subset,
-    then to the earlier one, so that a source that adds nothing is not called right.
+    then to the earlier one, so that a source that adds nothing is not called right; all of
+    them are kept.
     """
     rows = subset_table(r for r in runs if r.target == target)
     rows = searched(rows)
@@ -96,11 +103,15 @@ def best_subset(runs: Iterable[Run], target: str) -> BestSubset | None:
     grouped = grouped[grouped["count"] == grouped["count"].max()]
     first = grouped["mean"].max()
     tied = [s for s, mean in grouped["mean"].items() if mean >= first - 1e-12]
-    subset: Subset = min(tied, key=len)  # type: ignore[assignment,arg-type]
-    mine = rows[rows["subset"] == subset]
-    test = {int(s): float(v) for s, v in zip(mine["seed"], mine["test"], strict=True)}
-    sources = frozenset().union(*rows["subset"])
-    return BestSubset(subset, basis, len(grouped), 2 ** len(sources), float(first), test, len(tied))
+    ties: dict[Subset, dict[int, float]] = {}
+    for subset in sorted(tied, key=len):  # type: ignore[arg-type]
+        mine = rows[rows["subset"] == subset]
+        found = zip(mine["seed"], mine["test"], strict=True)
+        ties[subset] = {int(seed): float(score) for seed, score in found}  # type: ignore[index]
+    best = next(iter(ties))
+    sources: Subset = frozenset().union(*rows["subset"])
+    counts = (len(grouped), 2 ** len(sources))
+    return BestSubset(best, basis, *counts, float(first), ties[best], len(ties), sources, ties)
 
 
 def overlap(member: Bools, right: Bools) -> dict[str, Floats]:
@@ -165,11 +176,11 @@ def quality_info(
     references = right_sets(best, target, sources, truth)
     rows, curves = [], []
     for name, subset in references.items():
-        right = np.array([s in subset for s in sources])
         for group, run in zip(groups, runs, strict=True):
             if len(group.steps):
-                found = overlap(group.member, right)
-                rows.append(_row(name, group, run, best, found))
+                several = best.ties if best is not None and name == ORACLE else {}
+                nearest, found = _nearest(group, list(several) or [subset])
+                rows.append(_row(name, group, run, best, nearest, found))
                 curves.append(_curve(name, group, found))
     table = pd.DataFrame(rows, columns=COLUMNS)
     numbers = ["precision", "recall", "jaccard", "exact", "jaccard_last", "regret"]
@@ -186,17 +197,25 @@ def quality_info(
     )
 
 
+def _nearest(group: GroupInfo, sets: Sequence[Subset]) -> tuple[Subset, dict[str, Floats]]:
+    """Return that of several sets which a run's groups overlap with most, and the overlap."""
+    every = [overlap(group.member, np.array([s in one for s in group.sources])) for one in sets]
+    at = int(np.argmax([one["jaccard"].mean() for one in every]))
+    return sets[at], every[at]
+
+
 def _row(
     reference: str,
     group: GroupInfo,
     run: Run,
     best: BestSubset | None,
+    right: Subset,
     found: dict[str, Floats],
 ) -> dict[str, object]:
     """One run against one reference, averaged over steps; regret against the best subset."""
     top = float("nan")
     if best is not None and reference == ORACLE:
-        top = best.test.get(run.seed, float("nan"))
+        top = best.ties.get(right, best.test).get(run.seed, float("nan"))
     score = float("nan") if run.test_score is None else run.test_score
     return {
         "reference": reference,
@@ -208,6 +227,7 @@ def _row(
         "score": score,
         "best_score": top,
         "regret": top - score,
+        "against": name_of(right, group.sources),
     }
 
 
@@ -240,23 +260,37 @@ def _notes(
             "to the experiment to find the best subset and the regret."
         )
     else:
-        searched = "all" if best.trained >= best.possible else f"{best.trained} of"
-        notes.append(
-            f"Best subset by mean validation score among {searched} {best.possible} subsets "
-            f"({best.basis}): {name_of(best.subset, sources)}. Regret is its test score minus the "
-            "run's, paired by seed; below 0, the run did better than the best fixed subset."
-        )
-        if best.tied > 1:
-            notes.append(
-                f"{best.tied} subsets tie for the best with {100 * best.validation:.1f} % on "
-                "validation, which cannot tell them apart; the smallest of them is named here."
-            )
+        notes += _of_best(best, sources)
     if TRUTH in references:
         notes.append(
             f"Truth: the table says that {name_of(references[TRUTH], sources)} "
             f"{'help' if len(references[TRUTH]) > 1 else 'helps'} this target."
         )
     return tuple(notes)
+
+
+def _of_best(best: BestSubset, sources: Sequence[str]) -> list[str]:
+    """Say which subset is the best, among which, and what to make of several."""
+    among = f"all {best.possible}" if best.trained >= best.possible else f"{best.trained} of the "
+    among += "" if best.trained >= best.possible else f"{best.possible}"
+    given = f"{len(best.sources)} sources that `{best.basis}` was given"
+    said = [f"Best subset: the highest mean validation score among {among} subsets of the {given}"]
+    left = [s for s in sources if s not in best.sources]
+    if left:
+        said[0] += f" ({', '.join(left)} not among them)"
+    if best.tied == 1:
+        said[0] += f": {name_of(best.subset, sources)}."
+    else:
+        said[0] += f". {best.tied} subsets tie for it with {100 * best.validation:.1f} %."
+        said.append(
+            "Validation cannot tell these subsets apart, so each run is measured by the one that "
+            "its groups overlap with most. This favours the run."
+        )
+    said.append(
+        "Regret is the test score of the best subset minus the run's, over the seeds that "
+        f"`{best.basis}` shares with it; below 0, the run did better than the best fixed subset."
+    )
+    return said
 
 
 Truth = dict[str, dict[str, str]]

@@ -100,6 +100,10 @@ class TransferInfo:
         """Return the rows of one basis."""
         return self.table[self.table["basis"] == basis]
 
+    def notes_of(self, basis: str) -> tuple[str, ...]:
+        """Return what the numbers of one basis rest on; `notes` counts the cells of all."""
+        return _notes(self.of(basis))
+
 
 def transfer_info(
     runs: Sequence[Run], split: str = "test", truth: Truth | None = None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import streamlit as st
 
 from dtvg.analysis import titles
+from dtvg.analysis.overview.learned import points_text
 from dtvg.analysis.subsets.quality import ORACLE, QualityInfo
 from dtvg.analysis.subsets.runs import name_of
 from dtvg.figures.subsets import lattice_figure, overlap_figure
@@ -13,6 +14,8 @@ from dtvg.store.reader import Run
 from dtvg.ui import cache, runs, show
 from dtvg.ui.compare.pick import Choice, full_name
 
+MOST_NAMED = 3
+"""Subsets that tie for the best and are named."""
 MOST_JUDGED = 20
 """Seeds whose groups are judged together at most."""
 
@@ -44,7 +47,8 @@ def subsets(choice: Choice, dark: bool) -> None:
     st.caption(
         "Colour: score (hollow: no run was trained on this subset). Outlined: the run's group was "
         "this subset at some steps; the larger the circle, the longer. Arrows: changes of the "
-        "group. Best: the highest of these scores."
+        "group. Best: the highest validation score of those searched, which can be shared (tied "
+        "best). Highest: of the scores shown here."
     )
     show.notes(info.notes, (*choice.order, *choice.targets))
     if len(info.edges):
@@ -100,11 +104,9 @@ def _numbers(info: QualityInfo, agreement: float) -> None:
     """Show the means as figures one reads at a glance."""
     for row in info.summary.to_dict("records"):
         reference = str(row["reference"])
-        members = titles.label(name_of(info.references[reference], info.sources))
-        if reference == ORACLE and info.best is not None and info.best.tied > 1:
-            tied, score = info.best.tied, show.percent(info.best.validation)
-            members = f"{members}, the smallest of {tied} that tie with {score} on validation"
-        st.markdown(f"Against the **{reference}** ({members}), mean over steps and seeds:")
+        mine = info.table[info.table["reference"] == reference]
+        over = f"mean over steps and {show.counted(len(mine), 'seed')}"
+        st.markdown(f"Against {_named(info, reference)}, {over}:")
         with st.container(horizontal=True):
             for label, what in (
                 ("Precision", "Share of the group's sources that are right."),
@@ -114,10 +116,12 @@ def _numbers(info: QualityInfo, agreement: float) -> None:
                 st.metric(label, _two(row[label.lower()]), help=what)
             st.metric("Exact", show.percent(row["exact"], 0), help="Steps with exactly that set.")
             if reference == ORACLE:
+                paired = show.counted(int(mine["regret"].notna().sum()), "seed")
                 st.metric(
-                    "Regret",
-                    show.percent(row["regret"]),
-                    help="Test score of the best subset minus this method's, paired by seed.",
+                    f"Regret ({paired})",
+                    "–" if row["regret"] != row["regret"] else points_text(row["regret"]),
+                    help="Test score of the best subset minus this method's, over the seeds that "
+                    "both have.",
                 )
             if agreement == agreement:
                 st.metric(
@@ -125,6 +129,22 @@ def _numbers(info: QualityInfo, agreement: float) -> None:
                     _two(agreement),
                     help="Mean Jaccard between the groups of two seeds at the same step.",
                 )
+
+
+def _named(info: QualityInfo, reference: str) -> str:
+    """Name what groups are set against: one set, or the nearest of several that tie."""
+    best = info.best
+    if reference == ORACLE and best is not None and best.tied > 1:
+        names = [titles.label(name_of(one, info.sources)) for one in list(best.ties)[:MOST_NAMED]]
+        more = "; …" if best.tied > MOST_NAMED else ""
+        score = show.percent(best.validation)
+        return (
+            f"the nearest of **{best.tied} subsets that tie for the best** with {score} on "
+            f"validation ({'; '.join(names)}{more})"
+        )
+    return (
+        f"the **{reference}** ({titles.label(name_of(info.references[reference], info.sources))})"
+    )
 
 
 def _two(value: float) -> str:

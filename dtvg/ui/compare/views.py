@@ -14,7 +14,7 @@ from dtvg.analysis.compare.references import of_target
 from dtvg.analysis.overview.learned import points_text
 from dtvg.analysis.subsets.transfer import SINGLES, TransferInfo
 from dtvg.figures.curves import curves_figure
-from dtvg.figures.subsets import coefficients_figure, transfer_figure
+from dtvg.figures.subsets import coefficients_figure, colour_reach, transfer_figure
 from dtvg.methods.specs import Role
 from dtvg.ui import address, cache, runs, show
 from dtvg.ui import cache as compare_cache
@@ -86,9 +86,12 @@ def transfer(choice: Choice, dark: bool) -> None:
         f"{choice.name}-transfer-{basis}",
     )
     small = " Small print: what the truth table says." if rows["known"].ne("").any() else ""
-    st.caption(f"▲ helpful, ▼ harmful, no sign: undecided. Numbers are percentage points.{small}")
+    ends = f" Colours end at ±{100 * colour_reach(info, basis):.1f}; beyond, all are alike."
+    beyond = ends if rows["difference"].abs().max() > colour_reach(info, basis) else ""
+    signs = "▲ helpful, ▼ harmful, no sign: undecided."
+    st.caption(f"{signs} Numbers are percentage points.{beyond}{small}")
     _over_targets(info, basis, choice)
-    show.notes(info.notes, (*choice.order, *choice.targets))
+    show.notes(info.notes_of(basis), (*choice.order, *choice.targets))
     if basis != SINGLES:
         _coefficients(choice, basis, dark)
 
