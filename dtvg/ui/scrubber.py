@@ -105,19 +105,23 @@ def _jumps(info: GroupInfo, step: int, best: int | None) -> None:
         _jump("Next change", _end(later, 0), step, ":material/skip_next:", "Shift+N")
         _jump("Newest step", int(info.steps[-1]), step, ":material/last_page:", "End")
         if best is not None and best >= info.steps[0]:
-            _jump("Best step", _nearest(info, best), step, ":material/star:", "S")
+            _jump("Best step", _nearest(info, best), step, ":material/star:", "S", "is shown")
 
 
 def _end(steps: np.ndarray, at: int) -> int | None:
     return int(steps[at]) if len(steps) else None
 
 
-def _jump(label: str, to: int | None, step: int, icon: str, keys: str | None = None) -> None:
+def _jump(
+    label: str, to: int | None, step: int, icon: str, keys: str | None = None, there: str = ""
+) -> None:
+    """Offer a step; `there` is added to the label where it is the shown one, for keys too."""
+
     def go() -> None:
         st.session_state[KEY] = to
 
     st.button(
-        label,
+        f"{label} {there}" if there and to == step else label,
         icon=icon,
         on_click=go,
         disabled=to is None or to == step,

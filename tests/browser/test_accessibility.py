@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Page
+from playwright.sync_api import Browser, Page, expect
 
 from tests.browser.conftest import App, served
 from tests.pages.states import STATES, Recorded
@@ -124,11 +124,34 @@ def test_keys_step_search_and_compare(app: App, browser: Browser) -> None:
     assert page.evaluate(focused) == "combobox"
     page.keyboard.type("v")  # typed, not meant
     page.keyboard.press("Escape")
+    page.wait_for_function("document.activeElement.getAttribute('role') !== 'combobox'")
     assert "/explain" in page.url
-    title.click()
     page.keyboard.press("v")
     page.get_by_role("heading", name="Compare", exact=True).wait_for(timeout=60_000)
     assert "/compare" in page.url
+
+
+def test_tab_stops_once_above_a_chart_and_arrows_go_along(app: App, browser: Browser) -> None:
+    page = opened(browser)
+    settle(page, f"{app.url}/groups?experiment=demo-recorded")
+    chart = page.locator(".dtvg-chart").first
+    buttons = chart.locator(".modebar-btn")
+    stops = "all => all.map((b, i) => (b.tabIndex === 0 ? i : -1)).filter(i => i >= 0)"
+    assert buttons.count() > 5 and buttons.evaluate_all(stops) == [0]
+    buttons.first.focus()
+    page.keyboard.press("ArrowRight")
+    expect(buttons.nth(1)).to_be_focused()
+    assert buttons.evaluate_all(stops) == [1]
+    page.keyboard.press("ArrowLeft")
+    page.keyboard.press("ArrowLeft")
+    expect(buttons.last).to_be_focused()
+    page.keyboard.press("Home")
+    expect(buttons.first).to_be_focused()
+    page.keyboard.press("Tab")
+    outside = "!document.activeElement.closest('.modebar')"
+    assert page.evaluate(outside)
+    page.keyboard.press("Shift+Tab")
+    expect(buttons.first).to_be_focused()
 
 
 def test_a_button_that_cannot_be_pressed_is_read(app: App, browser: Browser) -> None:

@@ -38,6 +38,22 @@ def test_headline_ranks_marks_and_sentences_stand_on_the_page(own_home: Path, st
     ]
 
 
+def test_the_button_says_where_the_best_step_is_the_shown_one(own_home: Path) -> None:
+    made = config(methods=["dtvg"], targets=["lake"], seeds=[0])
+    run = find(record(own_home / "runs", made, steps=24), "dtvg")
+    assert run.result is not None and run.result.best_step
+    page = AppTest.from_file(str(PAGE), default_timeout=60)
+    for key, value in {"experiment": made.name, "run": run.name}.items():
+        page.query_params[key] = value
+    page.query_params["step"] = str(run.result.best_step)
+    page.run()
+    (button,) = [b for b in page.button if b.label.startswith("Best step")]
+    assert button.label == "Best step is shown" and button.disabled
+    page.slider[0].set_value(run.result.best_step - 1).run()
+    (button,) = [b for b in page.button if b.label.startswith("Best step")]
+    assert button.label == "Best step" and not button.disabled
+
+
 def test_launch_opens_with_what_was_replayed(own_home: Path) -> None:
     from dtvg.ui.explain import launch_query
 

@@ -146,6 +146,43 @@ function toggle(Plotly, place, label) {
   Plotly.update(place, { visible: place.away.has(name) ? "legendonly" : true }, { annotations }, mine);
 }
 
+// The buttons above a chart are one stop for Tab, as a toolbar's should be; arrows go along them.
+const ALONG = { ArrowRight: 1, ArrowLeft: -1, Home: -Infinity, End: Infinity };
+
+function barButtons(place) {
+  return [...place.querySelectorAll(".modebar-btn")];
+}
+
+function oneStop(place, wanted) {
+  const all = barButtons(place);
+  const stop = wanted ?? all.find((one) => one.dataset.stop) ?? all[0];
+  for (const one of all) {
+    one.tabIndex = one === stop ? 0 : -1;
+    if (one === stop) one.dataset.stop = "1";
+    else delete one.dataset.stop;
+  }
+}
+
+function alongBar(event) {
+  const all = barButtons(event.currentTarget);
+  const at = all.indexOf(event.target);
+  const by = ALONG[event.key];
+  if (at < 0 || by === undefined) return;
+  const to = Number.isFinite(by) ? (at + by + all.length) % all.length : by > 0 ? all.length - 1 : 0;
+  all[to].focus();
+  event.preventDefault();
+  event.stopPropagation(); // Home and End are keys of a page, too
+}
+
+function keepOneStop(place) {
+  oneStop(place);
+  place.on("plotly_afterplot", () => oneStop(place)); // which may have made the buttons anew
+  place.addEventListener("keydown", alongBar);
+  place.addEventListener("focusin", (event) => {
+    if (barButtons(place).includes(event.target)) oneStop(place, event.target);
+  });
+}
+
 function draw(Plotly, place, data, figure, setTriggerValue) {
   const config = {
     responsive: true,
@@ -160,6 +197,7 @@ function draw(Plotly, place, data, figure, setTriggerValue) {
   return Plotly.react(place, figure.data, layout, config).then(() => {
     if (place.dataset.heard) return;
     place.dataset.heard = "1";
+    keepOneStop(place);
     place.on("plotly_click", (event) => {
       if (!place.dataset.clicks) return;
       const point = event.points?.[0];

@@ -1,6 +1,6 @@
 // Keys that work on every page: "/" goes to the filter or to the first choice that is searched by
-// typing, "v" to the comparison of what is ticked, else to the compare page; and Tab reaches what
-// scrolls. Nothing is fetched.
+// typing, Escape leaves these, "v" goes to the comparison of what is ticked, else to the compare
+// page; and Tab reaches what scrolls. Nothing is fetched.
 
 const TYPING = "input, textarea, select, [contenteditable=true], [role=listbox], [role=dialog]"
 
@@ -8,19 +8,25 @@ function seen(element) {
   return element && element.offsetParent !== null && !element.disabled
 }
 
+const SEARCHED = ['input[aria-label="Filter"]', "[role=combobox]"]
+
 function search() {
   const main = document.querySelector("[data-testid=stMain]")
   if (!main) return false
-  const places = [
-    ...main.querySelectorAll('input[aria-label="Filter"]'),
-    ...main.querySelectorAll("[role=combobox]"),
-  ]
+  const places = SEARCHED.flatMap((kind) => [...main.querySelectorAll(kind)])
   const place = places.find(seen)
   if (!place) return false
   place.focus()
   place.scrollIntoView({ block: "nearest" })
   if (place.select) place.select()
   return true
+}
+
+// After Escape the keys work again: the box is left once it has closed its own list.
+function leave(event) {
+  const at = event.composedPath()[0]
+  if (event.key !== "Escape" || !at || !at.matches || !at.matches(SEARCHED.join())) return
+  if (at.closest("[data-testid=stMain]") && !at.closest("[role=dialog]")) setTimeout(() => at.blur())
 }
 
 function compare() {
@@ -63,6 +69,7 @@ export default function () {
   if (window.dtvgKeys) return
   window.dtvgKeys = true
   document.addEventListener("keydown", pressed)
+  document.addEventListener("keydown", leave, true)
   document.addEventListener("toggle", later, true)
   new MutationObserver(later).observe(document.body, { childList: true, subtree: true })
   window.addEventListener("resize", later)
