@@ -46,6 +46,24 @@ def locate(text: str, runs_dir: Path | None) -> tuple[ExperimentDir, str | None]
     )
 
 
+def locate_own(text: str, runs_dir: Path | None) -> tuple[ExperimentDir, str | None]:
+    """Return an experiment, and where one was named the run, that are about to be changed.
+
+    Args:
+        text: as of `locate`.
+        runs_dir: as of `locate`.
+
+    Raises:
+        StoreError: as `locate`; or it is a recorded example, which can only be read.
+    """
+    from dtvg.store.files import is_shipped, shipped_sentence
+
+    experiment, name = locate(text, runs_dir)
+    if is_shipped(experiment.path.parent):
+        raise StoreError(shipped_sentence(experiment.name))
+    return experiment, name
+
+
 def _known(root: Path) -> tuple[set[str], list[str]]:
     """Return the names of all folders in a folder of experiments, and of the experiments."""
     try:

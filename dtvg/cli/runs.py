@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from dtvg.cli import compare, mirror, pack, storage
 from dtvg.cli import compare as agreement
 from dtvg.cli import compare as report
-from dtvg.cli.places import locate
+from dtvg.cli.places import locate, locate_own
 from dtvg.cli.run import ON_HELP
 from dtvg.errors import ConfigError, StoreError
 
@@ -285,7 +285,7 @@ def stop(arguments: argparse.Namespace) -> int:
     from dtvg.jobs import launcher
 
     for place in arguments.places:
-        experiment, name = locate(place, arguments.runs_dir)
+        experiment, name = locate_own(place, arguments.runs_dir)
         working = launcher.may_be_working(experiment)
         asked = launcher.stop(experiment, [name] if name else [])
         if asked:
@@ -302,7 +302,7 @@ def release(arguments: argparse.Namespace) -> int:
     from dtvg.jobs import launcher
 
     for place in arguments.places:
-        experiment, _ = locate(place, arguments.runs_dir)
+        experiment, _ = locate_own(place, arguments.runs_dir)
         before = launcher.give_free(experiment)
         known = f" ({before.last_sign})" if before.held is None else ""
         print(f"{experiment.name}: counts as lost now{known}; `dtvg runs resume` continues it.")
@@ -311,6 +311,8 @@ def release(arguments: argparse.Namespace) -> int:
 
 def fork_run(arguments: argparse.Namespace) -> int:
     """Fork a run; `runs resume` of the new experiment trains on."""
+    from dtvg import paths
+    from dtvg.store.files import is_shipped
     from dtvg.store.fork import fork
     from dtvg.store.reader import open_run
 
@@ -318,7 +320,9 @@ def fork_run(arguments: argparse.Namespace) -> int:
     if name is None:
         raise ConfigError(f"'{arguments.place}' does not name a run; write {experiment.name}/RUN.")
     run = open_run(experiment.path / name)
-    made = fork(run, arguments.name, arguments.changes, at=arguments.at)
+    shipped = is_shipped(experiment.path.parent)
+    folder = arguments.runs_dir or paths.runs() if shipped else None
+    made = fork(run, arguments.name, arguments.changes, folder, arguments.at)
     print(f"'{made.name}' continues from it: `dtvg runs resume {made.path}`")
     return 0
 
@@ -328,7 +332,7 @@ def hold_source(arguments: argparse.Namespace) -> int:
     from dtvg.store import holds
     from dtvg.store.reader import open_run
 
-    experiment, name = locate(arguments.place, arguments.runs_dir)
+    experiment, name = locate_own(arguments.place, arguments.runs_dir)
     if name is None:
         raise ConfigError(f"'{arguments.place}' does not name a run; write {experiment.name}/RUN.")
     holds.ask(open_run(experiment.path / name), arguments.source, arguments.kind)
@@ -345,7 +349,7 @@ def resume_runs(arguments: argparse.Namespace) -> int:
 
     wanted: dict[Path, list[str]] = {}
     for place in storage.fetched(arguments.places, arguments.runs_dir):
-        experiment, name = locate(place, arguments.runs_dir)
+        experiment, name = locate_own(place, arguments.runs_dir)
         names = wanted.setdefault(experiment.path, [])
         names += [name] if name else []
     status = 0
@@ -429,7 +433,7 @@ def delete(arguments: argparse.Namespace) -> int:
     from dtvg.store import trash
 
     for place in arguments.places:
-        made = trash.delete(*locate(place, arguments.runs_dir))
+        made = trash.delete(*locate_own(place, arguments.runs_dir))
         print(f"{made.name}: deleted; `dtvg runs restore {made.id}` restores it.")
     gone = trash.prune()
     if gone:

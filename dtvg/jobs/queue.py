@@ -22,7 +22,7 @@ from dtvg.jobs import alerts, launcher
 from dtvg.jobs.queue_files import Job, JobState, changing, folder, jobs, stored, write
 from dtvg.jobs.slots import free_device, may_use, slots, taken
 from dtvg.plan.stored import lay_out
-from dtvg.store.files import is_locked, locked, read_json, replace_json
+from dtvg.store.files import check_own, is_locked, locked, read_json, replace_json
 from dtvg.store.layout import ExperimentDir, load_experiment
 from dtvg.store.liveness import look_at_all
 from dtvg.store.processes import ProcessId, of_pid
@@ -64,7 +64,9 @@ def add(
 
     Raises:
         JobError: it is in the queue or trained already, or no process could be started.
+        StoreError: nothing may be written where it lies.
     """
+    check_own(experiment.path.parent)
     device = device or load_experiment(experiment.path)[1].device.name
     place = experiment.path.resolve()
     with changing():

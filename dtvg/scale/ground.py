@@ -21,7 +21,7 @@ from dtvg.records import RunState
 from dtvg.scale.executor import Ended, Job, Kind
 from dtvg.scale.scheduler import Piece
 from dtvg.store.bank import PromptBank
-from dtvg.store.files import read_json, replace_json
+from dtvg.store.files import check_own, read_json, replace_json
 from dtvg.store.formats import EndedFile, JobFile, read_model, read_result, read_whole
 from dtvg.store.layout import CohortDir, ExperimentDir, add_run
 from dtvg.store.lease import release
@@ -242,6 +242,7 @@ def prove_shared(folder: Path) -> None:
     Raises:
         StoreError: it cannot be written here, or does not hold what was written.
     """
+    check_own(folder.parent)
     name = f".probe-{this_process().host}-{os.getpid()}-{time.time_ns()}"
     try:
         (folder / name).write_text(name, encoding="utf-8")

@@ -1,6 +1,6 @@
 """Writing files so that a reader sees the old content or the new, never half of one.
 
-Imports nothing of the package but errors.
+Imports nothing of the package but errors and paths.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from typing import Any, BinaryIO, TextIO
 
 from filelock import lock_descriptor, unlock_descriptor
 
+from dtvg import paths
 from dtvg.errors import StoreError
 
 
@@ -72,12 +73,32 @@ def check_writable(folder: Path) -> None:
         ) from None
 
 
+def is_shipped(folder: Path) -> bool:
+    """Whether a folder is that of the recorded examples, in which nothing may be written."""
+    return folder.resolve() == paths.examples().resolve()
+
+
+def shipped_sentence(name: str = "") -> str:
+    """Say that a recorded example is not changed, and how to work on a copy of it.
+
+    Args:
+        name: of the example; empty: any.
+    """
+    what = f"'{name}' is a recorded example: it comes" if name else "Recorded examples come"
+    name = name or "NAME"
+    return (
+        f"{what} with the program and can only be read, so nothing was changed. To work on a copy: "
+        f"`dtvg runs export {name} --to {name}.zip`, then `dtvg runs import {name}.zip --name "
+        f"{name[:70]}-copy`."
+    )
+
+
 COPY_OF = ".copy-of"
 """In a folder of experiments or prompts: it is a read-only copy of the mirror named in it."""
 
 
 def check_own(folder: Path) -> None:
-    """Refuse to change what is a copy of a storage mirror.
+    """Refuse to change what is a copy of a storage mirror, or came with the program.
 
     Args:
         folder: of experiments or prompts.
@@ -85,6 +106,8 @@ def check_own(folder: Path) -> None:
     Raises:
         StoreError: with what to do instead.
     """
+    if is_shipped(folder):
+        raise StoreError(shipped_sentence())
     try:
         uri = (folder / COPY_OF).read_text(encoding="utf-8").strip()
     except OSError:

@@ -360,6 +360,8 @@ def release(folder: Path, proved: bool = False) -> Sign:
         StoreError: it cannot be written.
     """
     place = folder.resolve()
+    for above in place.parents[:3]:
+        check_own(above)
     with ExitStack() as stack:
         sign = look_at_all(place)
         here = sign.holder is None or sign.holder.on_this_boot
