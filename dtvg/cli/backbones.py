@@ -30,15 +30,12 @@ def add(commands: Any) -> None:
 
 def list_backbones(arguments: argparse.Namespace) -> int:
     """Print one line per known backbone."""
-    from rich.console import Console
-    from rich.table import Table
-
     from dtvg import paths
     from dtvg.backbones.specs import BACKBONES, FETCHED, facts, kept_here, on_disk
+    from dtvg.cli.terminal import print_rows
 
     kinds = {"encoder_decoder": "enc-dec", "decoder_only": "decoder"}
-    table = Table("name", "family", "size", "d", "layers", "words", "files", box=None)
-    table.columns[0].no_wrap = True
+    rows = []
     kept = kept_here()
     for name in dict.fromkeys((*kept, *BACKBONES)):
         row, sizes = BACKBONES.get(name), facts(name)
@@ -50,8 +47,8 @@ def list_backbones(arguments: argparse.Namespace) -> int:
         if name in FETCHED and name not in kept:
             files = "fetch"
         shown = row.parameters.replace(" ", "") if row else ""
-        table.add_row(name, kinds.get(family, ""), shown, *map(str, numbers), files)
-    Console().print(table)
+        rows.append((name, kinds.get(family, ""), shown, *map(str, numbers), files))
+    print_rows(("name", "family", "size", "d", "layers", "words", "files"), rows)
     print(
         "Any other hub id, folder or GGUF file of an encoder-decoder or decoder-only model works "
         "too.\n`dtvg backbones fetch NAME` puts one on this machine; models: in "
@@ -82,10 +79,10 @@ def fetch_backbone(arguments: argparse.Namespace) -> int:
 
 def check_backbone(arguments: argparse.Namespace) -> int:
     """Load a backbone, measure the contract, print the table; 1 if a check fails."""
-    from rich.console import Console
     from rich.table import Table
 
     from dtvg.backbones.loading import load_backbone
+    from dtvg.cli.terminal import console_for_tables
     from dtvg.config import BackboneConfig
     from dtvg.testing.backbones import run_contract
     from dtvg.training.devices import device_named, pick_device, set_threads
@@ -106,7 +103,7 @@ def check_backbone(arguments: argparse.Namespace) -> int:
             "" if result.limit is None else f"{result.limit:.3g}",
             result.detail,
         )
-    Console().print(table)
+    console_for_tables().print(table)
     failed = [r.name for r in results if not r.passed]
     kind = backbone.model.config.model_type
     told = f"{arguments.name}: {backbone.family.replace('_', '-')} '{kind}', d = {backbone.width}"

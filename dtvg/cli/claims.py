@@ -79,13 +79,13 @@ def claims(arguments: argparse.Namespace) -> int:
 
 def _print(info: ClaimsInfo, title: str, parts: bool) -> None:
     """Print the claims in the terminal: a table, then a sentence for each."""
-    from rich.console import Console
     from rich.markup import escape
     from rich.table import Table
 
     from dtvg.analysis.claims.lines import claims_shown, parts_shown
+    from dtvg.cli.terminal import console_for_tables
 
-    console = Console()
+    console = console_for_tables()
     frame = claims_shown(info).drop(columns="what it would take")
     table = Table(*map(escape, frame.columns), title=escape(f"The claims on {title}"))
     for claim, row in zip(info.claims, frame.to_numpy(), strict=True):

@@ -136,6 +136,7 @@ def _print(
     from rich.console import Console
 
     from dtvg import export
+    from dtvg.cli.terminal import console_for_tables
     from dtvg.errors import ConfigError, unknown
 
     chosen = tables or list(export.USUAL)
@@ -143,7 +144,7 @@ def _print(
         if table not in export.TABLES:
             raise ConfigError(unknown("table of a comparison", table, export.TABLES))
     if out is None:
-        _tables(Console(), info, title, chosen, spread)
+        _tables(console_for_tables(), info, title, chosen, spread)
         return 0
     out.parent.mkdir(parents=True, exist_ok=True)
     with out.open("w", encoding="utf-8") as file:
@@ -215,9 +216,9 @@ def add_agreement(actions: Any) -> None:
 
 def agree(arguments: argparse.Namespace) -> int:
     """Print scores, seconds and the share of equal answers between ways of evaluation."""
-    from rich.console import Console
     from rich.table import Table
 
+    from dtvg.cli.terminal import console_for_tables
     from dtvg.store.reader import open_run
     from dtvg.training.agreement import agreement
 
@@ -242,7 +243,7 @@ def agree(arguments: argparse.Namespace) -> int:
                 shares = [f"{100 * share:.1f} %" for share in result.equal[i]]
                 rate = result.n_examples / max(result.seconds[i], 1e-9)
                 table.add_row(name, f"{result.scores[i]:.4f}", f"{rate:.0f}", *shares)
-            Console().print(table)
+            console_for_tables().print(table)
     return 0
 
 

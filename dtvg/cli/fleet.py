@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,26 +23,42 @@ def show(arguments: argparse.Namespace) -> int:
     """Print the tables that have rows."""
     if arguments.free:
         return _free(arguments.free)
-    from rich.console import Console
-    from rich.table import Table
-
-    from dtvg import paths
     from dtvg.analysis.overview.fleet import COLUMNS, fleet_info
+    from dtvg.cli.terminal import print_rows
 
-    info = fleet_info(arguments.runs_dir or paths.runs(), arguments.experiments or None)
-    console = Console()
+    info = fleet_info(*_named(arguments.experiments, arguments.runs_dir))
     print(info.sentence)
     for problem in info.problems:
         print(problem)
     for name in COLUMNS:
         rows = getattr(info, name)
-        if rows.empty:
-            continue
-        table = Table(*rows.columns, title=name)
-        for row in rows.itertuples(index=False):
-            table.add_row(*(_cell(value) for value in row))
-        console.print(table)
+        if not rows.empty:
+            cells = [[_cell(value) for value in row] for row in rows.itertuples(index=False)]
+            print()
+            print_rows(list(rows.columns), cells, name, wrapped=("why",))
     return 0
+
+
+def _named(places: Sequence[str], runs_dir: Path | None) -> tuple[Path, list[str] | None]:
+    """Return the folder of experiments and the names of those that were asked for; None: all.
+
+    Raises:
+        StoreError: there is no such experiment.
+        ConfigError: they lie in several folders.
+    """
+    from dtvg import paths
+    from dtvg.cli.places import locate
+    from dtvg.errors import ConfigError
+
+    if not places:
+        return runs_dir or paths.runs(), None
+    found = [locate(place, runs_dir)[0].path for place in places]
+    roots = {path.parent for path in found}
+    if len(roots) > 1:
+        raise ConfigError(
+            f"The experiments lie in {len(roots)} folders; name those of one folder at a time."
+        )
+    return roots.pop(), [path.name for path in found]
 
 
 def _free(on: str) -> int:

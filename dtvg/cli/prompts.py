@@ -62,10 +62,8 @@ def _add_import(actions: Any) -> None:
 
 def list_prompts(arguments: argparse.Namespace) -> int:
     """Print one line per prompt."""
-    from rich.console import Console
-    from rich.table import Table
-
     from dtvg.analysis.prompts import bank_info
+    from dtvg.cli.terminal import print_rows
     from dtvg.store.bank import PromptBank
 
     bank = PromptBank()
@@ -73,21 +71,23 @@ def list_prompts(arguments: argparse.Namespace) -> int:
     if info.table.empty:
         print(f"The prompt bank '{bank.root}' is empty; the first experiment fills it.")
         return 0
-    table = Table("task", "seed", "score", "length", "‖vector‖", "health", "backbone")
-    table.add_column("identity", no_wrap=True, min_width=16)  # to be copied, so never cut
+    rows = []
     for row in info.table.to_dict("records"):
         norm, score = row["vector_norm"], row["score"]
-        table.add_row(
-            row["task"],
-            str(row["seed"]),
-            "–" if score != score else f"{score:.4f}",
-            str(row["length"]),
-            "–" if norm != norm else f"{norm:.3g}",
-            row["health"],
-            row["backbone"],
-            row["identity"],
+        rows.append(
+            (
+                row["task"],
+                str(row["seed"]),
+                "–" if score != score else f"{score:.4f}",
+                str(row["length"]),
+                "–" if norm != norm else f"{norm:.3g}",
+                row["health"],
+                row["backbone"],
+                row["identity"],
+            )
         )
-    Console().print(table)
+    headings = ("task", "seed", "score", "length", "‖vector‖", "health", "backbone", "identity")
+    print_rows(headings, rows, wrapped=("health",))
     return 0
 
 

@@ -57,10 +57,7 @@ def add(commands: Any) -> None:
 
 def show(arguments: argparse.Namespace) -> int:
     """Print one line per job."""
-    from rich.console import Console
-    from rich.markup import escape
-    from rich.table import Table
-
+    from dtvg.cli.terminal import print_rows
     from dtvg.jobs import queue
     from dtvg.jobs.queue_files import jobs, unreadable
 
@@ -71,14 +68,13 @@ def show(arguments: argparse.Namespace) -> int:
     if not known:
         print("The queue is empty; `dtvg queue add FILE.yaml` adds an experiment.")
         return 0
-    table = Table("job", "experiment", "state", "place", "device", "what")
+    rows = []
     for job in known:
         name = job.experiment.name + (f" ({len(job.runs)} runs)" if job.runs else "")
         place = str(job.place or "")
-        table.add_row(
-            job.id, name, job.state.value, place, job.on or job.device, escape(job.message)
-        )
-    Console().print(table)
+        rows.append((job.id, name, job.state.value, place, job.on or job.device, job.message))
+    headings = ("job", "experiment", "state", "place", "device", "what")
+    print_rows(headings, rows, wrapped=("what",))
     return 0
 
 

@@ -15,7 +15,9 @@ from dtvg.cli.run import ON_HELP
 from dtvg.errors import ConfigError, StoreError
 
 if TYPE_CHECKING:
-    from dtvg.store.reader import Run
+    from rich.console import Console
+
+    from dtvg.store.reader import Experiment, Run
 import time
 
 TABLES = ("steps", "sources", "evals", "events", "predictions")
@@ -104,36 +106,37 @@ def _runs(arguments: argparse.Namespace) -> list[Run]:
 
 
 def list_runs(arguments: argparse.Namespace) -> int:
-    """Print one line per run."""
-    from rich.console import Console
-    from rich.markup import escape
-    from rich.table import Table
-
+    """Print one line per run, and below them what the runs have to say."""
     from dtvg import paths
+    from dtvg.cli.terminal import messages, print_rows
     from dtvg.store.health import health_of
     from dtvg.store.reader import foreign_folders, foreign_sentence
     from dtvg.store.reader import list_runs as read_all
 
     root = arguments.runs_dir or paths.runs()
     runs = _runs(arguments) if arguments.places else read_all(root)
-    table = Table("experiment", "run", "state", "step", "validation", "test", "health", "what")
-    for run in runs:
-        if run.role != "transfer" and not arguments.all and run.problem is None:
-            continue
-        table.add_row(
-            escape(run.experiment),
-            escape(run.name),
+    shown = [r for r in runs if r.role == "transfer" or arguments.all or r.problem is not None]
+    rows = [
+        (
+            f"{run.experiment}/{run.name}",
             run.state.value,
             f"{run.step}/{run.total_steps}",
             "" if run.score is None else f"{run.score:.4f}",
             "" if run.test_score is None else f"{run.test_score:.4f}",
             ", ".join(mark.kind for mark in health_of(run)),
-            escape(run.problem or run.message),
         )
-    if runs:
-        Console().print(table)
+        for run in shown
+    ]
+    if rows:
+        headings = ("experiment/run", "state", "step", "validation", "test", "health")
+        print_rows(headings, rows, wrapped=("health",))
+    elif runs:
+        print(f"No transfer runs; --all also lists {len(runs)} of Stage I.")
     else:
         print(f"No runs in '{root}'. `dtvg demo run` trains the demo experiment.")
+    said = messages(shown)
+    if said:
+        print("", *said, sep="\n")
     left_out = "" if arguments.places else foreign_sentence(foreign_folders(root))
     if left_out:
         print(left_out)
@@ -144,29 +147,16 @@ def show(arguments: argparse.Namespace) -> int:
     """Print settings, state, result and events."""
     import json
 
-    from rich.console import Console
-
     from dtvg.analysis.sources import source_health, source_sentences
-    from dtvg.cli.terminal import score_table
+    from dtvg.cli.terminal import console_for_tables
     from dtvg.store.health import health_of
     from dtvg.store.reader import open_experiment, open_run, read_table, to_json
 
-    console = Console()
+    console = console_for_tables()
     for place in arguments.places:
         experiment, name = locate(place, arguments.runs_dir)
         if name is None:
-            view = open_experiment(experiment.path)
-            print(f"{view.name}: {view.path}")
-            if view.problem:
-                print(view.problem)
-            for run in view.runs:
-                score = "" if run.score is None else f"  validation {run.score:.4f}"
-                marks = ", ".join(mark.kind for mark in health_of(run))
-                print(
-                    f"  {run.name:<40} {run.state.value:<9} {run.step}/{run.total_steps}{score}"
-                    + (f"  {marks}" if marks else "")
-                )
-            console.print(score_table([r for r in view.runs if r.role == "transfer"]))
+            _show_experiment(console, open_experiment(experiment.path))
             continue
         run = open_run(experiment.path / name)
         console.print_json(json.dumps(json.loads(to_json(run))))
@@ -179,6 +169,26 @@ def show(arguments: argparse.Namespace) -> int:
         for row in read_table(run, "events").to_pylist():
             print(f"step {row['step']:>6}  {row['kind']:<14} {row['detail']}")
     return 0
+
+
+def _show_experiment(console: Console, view: Experiment) -> None:
+    """Print the runs of an experiment, what they have to say, and their scores."""
+    from dtvg.cli.terminal import messages, score_table
+    from dtvg.store.health import health_of
+
+    print(f"{view.name}: {view.path}")
+    if view.problem:
+        print(view.problem)
+    for run in view.runs:
+        score = "" if run.score is None else f"  validation {run.score:.4f}"
+        marks = ", ".join(mark.kind for mark in health_of(run))
+        print(
+            f"  {run.name:<40} {run.state.value:<9} {run.step}/{run.total_steps}{score}"
+            + (f"  {marks}" if marks else "")
+        )
+    for said in messages(view.runs, experiments=False):
+        print(said)
+    console.print(score_table([r for r in view.runs if r.role == "transfer"]))
 
 
 def tell(arguments: argparse.Namespace) -> int:

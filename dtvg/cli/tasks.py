@@ -62,17 +62,11 @@ def _count(text: str) -> int:
     return int(text)
 
 
-def console_for_tables() -> Console:
-    """Return a console as wide as the terminal; wide enough for a table when piped."""
-    from rich.console import Console
-
-    return Console(width=None if sys.stdout.isatty() else 160, highlight=False)
-
-
 def list_tasks(arguments: argparse.Namespace) -> int:
     """Print one line per task: name, title, family, classes, metrics, where its rows are."""
     from rich.table import Table
 
+    from dtvg.cli.terminal import console_for_tables
     from dtvg.tasks.catalogue import all_tasks, described_tasks
     from dtvg.tasks.hub import hub_name
     from dtvg.tasks.sources import at_hand, find_folder
@@ -112,6 +106,7 @@ def _plain(text: str) -> Any:
 
 def show_task(arguments: argparse.Namespace) -> int:
     """Print one task's facts, its splits and some formatted examples."""
+    from dtvg.cli.terminal import console_for_tables
     from dtvg.config import DataConfig
     from dtvg.tasks.reading import load_task
 
@@ -402,6 +397,7 @@ def score_rows(arguments: argparse.Namespace) -> int:
 
 def check_file(arguments: argparse.Namespace) -> int:
     """Print what a described task looks like, and everything that is wrong with it."""
+    from dtvg.cli.terminal import console_for_tables
     from dtvg.config import DataConfig
     from dtvg.errors import ConfigError
     from dtvg.tasks.checking import check_task

@@ -136,8 +136,9 @@ def _seeds(text: str | None) -> list[int] | None:
 
 def _print(made: Tuning, trials: Trials) -> None:
     """Print every trial with what it scored; the chosen one is marked."""
-    from rich.console import Console
     from rich.table import Table
+
+    from dtvg.cli.terminal import console_for_tables
 
     shown = made.table.drop(columns="chosen")
     title = f"{trials.count} trials of each method on {', '.join(trials.on)}"
@@ -145,7 +146,7 @@ def _print(made: Tuning, trials: Trials) -> None:
     for row, chosen in zip(shown.to_dict("records"), made.table["chosen"], strict=True):
         cells = [_cell(value) for value in row.values()]
         table.add_row(*cells, style="bold" if chosen else None)
-    console = Console()
+    console = console_for_tables()
     console.print(table)
     console.print("Scores and losses are of the validation rows; the chosen trials are bold.")
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from rich.console import Console
 
 from dtvg.analysis.compare.info import (
     AVERAGE,
@@ -136,7 +137,10 @@ def test_adaptations_stand_in_tables_after_what_they_adapt(tmp_path: Path) -> No
     assert any("adaptation" in sentence for sentence in legend(lines, found))
     for form in ("md", "latex"):
         assert "(after DMTG (2407.05082))" in export(found, form)
-    printed = score_table(made.runs).columns[0]._cells
+    console = Console(width=200)
+    with console.capture() as captured:
+        console.print(score_table(made.runs))
+    printed = captured.get()
     assert "dmtg (after DMTG (2407.05082))" in printed and "dtvg" in printed
     assert "After DMTG (2407.05082)" in build_report(made, views=["scores"])
     plain = compare_info([r for r in made.runs if r.method != "dmtg"])
