@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -34,7 +35,7 @@ def locate(text: str, runs_dir: Path | None) -> tuple[ExperimentDir, str | None]
     name = text.split("/")[0]
     folders, known = _known(root)
     if name in known and "/" in text:
-        runs = [run.name for run in ExperimentDir(root / name).runs()]
+        runs = [run.name for run in ExperimentDir(known[name]).runs()]
         raise StoreError(unknown("run", text.split("/", 1)[1], runs))
     if name in folders:
         raise StoreError(
@@ -64,10 +65,18 @@ def locate_own(text: str, runs_dir: Path | None) -> tuple[ExperimentDir, str | N
     return experiment, name
 
 
-def _known(root: Path) -> tuple[set[str], list[str]]:
-    """Return the names of all folders in a folder of experiments, and of the experiments."""
-    try:
-        folders = {p.name for p in root.iterdir() if p.name[0] != "." and p.is_dir()}
-    except OSError:
-        return set(), []
-    return folders, sorted(n for n in folders if os.path.exists(root / n / "experiment.yaml"))
+def _known(root: Path) -> tuple[set[str], dict[str, Path]]:
+    """Return the names of all folders in a folder of experiments, and where experiments lie.
+
+    Recorded examples count as experiments: they can be named like one's own, which come first.
+    """
+    from dtvg import paths
+
+    folders: set[str] = set()
+    known: dict[str, Path] = {}
+    for place in (paths.examples(), root):
+        with contextlib.suppress(OSError):
+            found = {p.name for p in place.iterdir() if p.name[0] != "." and p.is_dir()}
+            known |= {n: place / n for n in found if os.path.exists(place / n / "experiment.yaml")}
+            folders |= found if place == root else set()
+    return folders, known
