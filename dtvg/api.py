@@ -244,17 +244,11 @@ def run(
         DtvgError: as the command line, one sentence.
     """
     from dtvg import paths
-    from dtvg.cli.run import train
-    from dtvg.mirrors.adapter import check_installed
-    from dtvg.plan.stored import lay_out
-    from dtvg.scale.driver import placed, require_place
-    from dtvg.store.layout import create_experiment
+    from dtvg.cli.run import make, train
+    from dtvg.scale.driver import placed
 
-    check_installed(config.logging)
-    root, scale = Path(runs_dir) if runs_dir else paths.runs(), placed(config.scale, on)
-    require_place(scale)
-    inline = scale.on == "inline"
-    made = lay_out(config, root, scale.slots) if inline else create_experiment(config, root)
+    scale = placed(config.scale, on)
+    made = make(config, scale, Path(runs_dir) if runs_dir else paths.runs())
     train(made, scale, quiet=not progress)
     return open_experiment(made.path)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -61,34 +61,69 @@ def run_config(
         0 if every run finished, 1 if some did not.
     """
     from dtvg import paths
-    from dtvg.jobs.readiness import require_given, require_name, require_tasks
-    from dtvg.mirrors.adapter import check_installed
-    from dtvg.plan import plan
-    from dtvg.scale.driver import placed, require_place
-    from dtvg.storage.place import check_packages
-
-    check_installed(config.logging)
-    if config.scale.mirror:
-        check_packages(config.scale.mirror)
-    require_tasks(config)
-    require_given(config)
-    scale = placed(config.scale, on)
-    if dry_run:
-        print_plan(config, plan(config, scale.slots))
-        return 0
-    require_place(scale)
-    require_name(config.name, runs_dir or paths.runs())
-    from dtvg.plan.stored import lay_out
-    from dtvg.store.layout import create_experiment
+    from dtvg.scale.driver import placed
     from dtvg.store.reader import open_experiment
 
-    root = runs_dir or paths.runs()
-    if scale.on == "inline":
-        experiment = lay_out(config, root, scale.slots)
-    else:
-        experiment = create_experiment(config, root)
+    root, scale = runs_dir or paths.runs(), placed(config.scale, on)
+    if dry_run:
+        return plan_only(config, scale, root)
+    experiment = make(config, scale, root)
     train(experiment, scale)
     return print_outcome(open_experiment(experiment.path))
+
+
+def plan_only(config: ExperimentConfig, scale: ScaleConfig, runs_dir: Path) -> int:
+    """Print the plan, and what would prevent or surprise a start on this machine.
+
+    Hardware that this machine lacks is a note only: one may plan for another one.
+
+    Raises:
+        ConfigError: it cannot start here for another reason; said after the plan.
+    """
+    from dtvg.jobs.readiness import OF_HARDWARE, refuse, require_tasks, start_findings
+    from dtvg.plan import plan
+
+    require_tasks(config)
+    found = start_findings(config.model_copy(update={"scale": scale}), runs_dir)
+    refuse([one for one in found if one.kind == "no_runs"])
+    notes = [
+        f"It cannot start on this machine: {one.sentence}" if one.blocks else one.sentence
+        for one in found
+        if not one.blocks or one.kind in OF_HARDWARE
+    ]
+    print_plan(config, plan(config, scale.slots), notes)
+    refuse([one for one in found if one.blocks and one.kind not in OF_HARDWARE])
+    return 0
+
+
+def make(config: ExperimentConfig, scale: ScaleConfig, runs_dir: Path) -> ExperimentDir:
+    """Make an experiment's folder, once nothing is known that would prevent its start.
+
+    Args:
+        config: what to train.
+        scale: where.
+        runs_dir: folder of experiments.
+
+    Raises:
+        ConfigError: it cannot start on this machine, or at that place; nothing was written.
+        StoreError: the folder cannot be written.
+    """
+    from dtvg.jobs.readiness import require_name, require_ready
+    from dtvg.plan.stored import lay_out
+    from dtvg.scale.driver import require_place
+    from dtvg.store.layout import create_experiment
+
+    here = scale.on in ("inline", "local")
+    require_name(config.name, runs_dir)
+    require_ready(config.model_copy(update={"scale": scale}), runs_dir, but=("device",))
+    if here and config.device.name not in ("auto", "cpu"):  # torch may see others than the driver
+        from dtvg.training.devices import pick_device
+
+        pick_device(config.device)
+    require_place(scale)
+    if scale.on == "inline":
+        return lay_out(config, runs_dir, scale.slots)
+    return create_experiment(config, runs_dir)
 
 
 def train(
@@ -147,8 +182,14 @@ def _sentences(config: ExperimentConfig) -> list[str]:
     return [*noted, *planned_sentences(planned_sources(config, PromptBank().list()))]
 
 
-def print_plan(config: ExperimentConfig, made: Plan) -> None:
-    """Print cohorts, runs, steps, parameters, estimated time and memory."""
+def print_plan(config: ExperimentConfig, made: Plan, notes: Sequence[str] = ()) -> None:
+    """Print cohorts, runs, steps, parameters, estimated time and memory.
+
+    Args:
+        config: the experiment.
+        made: its plan.
+        notes: more sentences to know before a start.
+    """
     from rich.console import Console
     from rich.markup import escape
     from rich.table import Table
@@ -189,10 +230,10 @@ def print_plan(config: ExperimentConfig, made: Plan) -> None:
     trained = sorted(set(cost.trained_parameters.values()))
     if trained and trained[-1]:
         console.print(f"Trained parameters per run: {trained[0]:,} to {trained[-1]:,}.")
-    for sentence in _sentences(config):
+    for sentence in (*_sentences(config), *notes):
         console.print(f"Note: {sentence}", markup=False)
     if cost.seconds is None:
-        console.print("Time and memory: not known before the backbone is loaded.")
+        console.print("Trained parameters, time and memory: unknown before the backbone is here.")
     else:
         console.print(f"Rough estimate: {duration(cost.seconds)}, {cost.memory_gib or 0:.1f} GiB.")
         console.print(slots_text(wall_times(config, processor=speed)))

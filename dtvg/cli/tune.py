@@ -94,11 +94,14 @@ def run_trials(trials: Trials, runs_dir: Path | None, progress: bool = True) -> 
 
     from dtvg import paths, tuning
     from dtvg.cli.terminal import progress_bars
+    from dtvg.jobs.readiness import require_ready
     from dtvg.plan.stored import lay_out
     from dtvg.store.reader import open_experiment
     from dtvg.training.procedures import run_experiment
 
-    experiment = lay_out(trials.config, runs_dir or paths.runs())
+    root = runs_dir or paths.runs()
+    require_ready(trials.config, root)
+    experiment = lay_out(trials.config, root)
     with progress_bars() if progress else nullcontext(lambda report: None) as report:
         run_experiment(experiment, report)
     return tuning.choose(trials, open_experiment(experiment.path))

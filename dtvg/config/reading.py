@@ -198,13 +198,7 @@ def notes_on(config: ExperimentConfig) -> Iterable[Problem]:
                 f"The label words of '{task}' are not used: it is neither a source nor a target.",
             )
     for row, target in enumerate(config.targets):
-        sources = config.sources_of(target)
-        idle = [
-            method.label
-            for method in config.methods
-            if (not sources or set(method.named_sources()) - set(sources))
-            and not method.expand(sources)
-        ]
+        idle = idle_methods(config, target)
         if idle:
             yield Problem(
                 ("targets", row),
@@ -212,6 +206,17 @@ def notes_on(config: ExperimentConfig) -> Iterable[Problem]:
                 f"No run of {', '.join(idle)} on target '{target}': none of the listed sources can "
                 "be used. A target is not its own source unless allow_self is on.",
             )
+
+
+def idle_methods(config: ExperimentConfig, target: str) -> list[str]:
+    """Return the labels of the methods that have no run on a target, without making the runs."""
+    sources = config.sources_of(target)
+    return [
+        method.label
+        for method in config.methods
+        if (not sources or set(method.named_sources()) - set(sources))
+        and not method.expand(sources)
+    ]
 
 
 # ---- pydantic's errors as sentences

@@ -70,12 +70,19 @@ def _of_task(name: str, data: DataConfig, speech: Speech | None) -> list[str]:
             note = without_test(spec)
             sentences.append(f"{note[:1].upper()}{note[1:]}.")
     if speech is not None:
-        sentences += _trip(with_words(spec, words), speech, _rows(spec, data, folder)).sentences()
+        trip = _trip(with_words(spec, words), speech, quick_rows(spec, data, folder))
+        sentences += trip.sentences()
     return sentences
 
 
-def _rows(spec: TaskSpec, data: DataConfig, folder: Path | None) -> TaskData | None:
-    """Return a task's rows where reading them is quick, else None."""
+def quick_rows(spec: TaskSpec, data: DataConfig, folder: Path | None) -> TaskData | None:
+    """Return a task's rows where reading them is quick, else None.
+
+    Args:
+        spec: the task, with the split rule of `data`.
+        data: the experiment's.
+        folder: as `find_folder` returns it.
+    """
     try:
         quick = is_kept(spec, data)
         if not quick and folder is not None and look_for(spec, folder).in_folder:

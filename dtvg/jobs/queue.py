@@ -16,6 +16,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from dtvg import paths
+from dtvg.backbones.specs import check
 from dtvg.config import ExperimentConfig
 from dtvg.errors import DtvgError, JobError, StoreError
 from dtvg.jobs import alerts, launcher
@@ -41,9 +42,10 @@ def enter(config: ExperimentConfig, runs_dir: Path, now: bool = False) -> Job:
         now: start it at once, whatever else is running.
 
     Raises:
-        ConfigError: the name is taken by another configuration.
+        ConfigError: the name is taken by another configuration, or no such backbone.
         JobError: it is in the queue already, or no process could be started.
     """
+    check(config.backbone.name)  # else the refused experiment keeps its name
     experiment = lay_out(config, runs_dir)
     return add(experiment, now=now, device=config.device.name)
 

@@ -6,6 +6,7 @@ Reads names, folders, the tokenizer's file and small data files; nothing is down
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,16 +14,20 @@ from pathlib import Path
 from dtvg import paths
 from dtvg.backbones.specs import check, facts, has_chat_template, on_disk
 from dtvg.config import ExperimentConfig, Problem
+from dtvg.config.reading import idle_methods
+from dtvg.config.sections import DataConfig
 from dtvg.errors import ConfigError, DataError
-from dtvg.jobs.answers import task_notes
-from dtvg.jobs.devices import Device, pick
+from dtvg.jobs.answers import quick_rows, task_notes
+from dtvg.jobs.devices import Device, list_devices, pick
 from dtvg.mirrors.adapter import check_installed
 from dtvg.storage import place
 from dtvg.store.given import misfits
 from dtvg.store.layout import free_name
 from dtvg.tasks.catalogue import find_task
 from dtvg.tasks.metrics import check_packages
+from dtvg.tasks.reading import TaskData
 from dtvg.tasks.sources import find_folder, look_for
+from dtvg.tasks.splits import with_rule
 
 RUNS_LIMIT = 10_000
 """Of one experiment; more is most likely a mistake."""
@@ -32,8 +37,8 @@ RUNS_LIMIT = 10_000
 class Finding(Problem):
     """One thing to know about a configuration on this machine.
 
-    Its kind is `taken`, `too_many`, `backbone`, `task`, `data`, `template`, `folder`, `given`,
-    `answers`, `mirror`, `device` or `precision`.
+    Its kind is `taken`, `no_runs`, `too_many`, `backbone`, `task`, `data`, `template`, `folder`,
+    `few_shot`, `given`, `answers`, `mirror`, `storage`, `device` or `precision`.
     """
 
     blocks: bool
@@ -50,16 +55,65 @@ def findings(config: ExperimentConfig, runs_dir: Path, devices: list[Device]) ->
     """
     return [
         *_name(config.name, runs_dir),
+        *_none(config),
         *_size(config),
         *_backbone(config.backbone.name),
         *_template(config),
         *_tasks("sources", config.sources, config.data.folder),
         *_tasks("targets", config.targets, config.data.folder),
+        *_few_shot(config),
         *_given(config),
         *_notes(config),
         *_mirrors(config),
         *(_device(config, devices) if config.scale.on in ("inline", "local") else ()),
     ]
+
+
+OF_PROGRAMS = ("taken", "too_many", "answers")
+"""What only the launch page refuses, or is said elsewhere of a start from the command line."""
+OF_HARDWARE = ("device", "precision")
+"""What another machine may have: an experiment can be planned for it here."""
+
+
+def start_findings(config: ExperimentConfig, runs_dir: Path) -> list[Finding]:
+    """Return what `findings` says of a start from the command line or Python, on this machine.
+
+    There an experiment of the same name and settings goes on, and as many runs as wanted may start.
+    """
+    found = findings(config, runs_dir, list_devices())
+    return [one for one in found if one.kind not in OF_PROGRAMS]
+
+
+def require_ready(config: ExperimentConfig, runs_dir: Path, but: Sequence[str] = ()) -> None:
+    """Refuse what cannot start on this machine, before anything is written.
+
+    An experiment that is there is passed over: it goes on, and may need nothing any more.
+
+    Args:
+        config: what is about to start, with the place where it will.
+        runs_dir: folder of experiments.
+        but: kinds of findings that somebody else looks at.
+
+    Raises:
+        ConfigError: with every reason.
+    """
+    if (runs_dir / config.name / "experiment.yaml").exists():
+        return
+    found = start_findings(config, runs_dir)
+    refuse([one for one in found if one.blocks and one.kind not in but])
+
+
+def refuse(reasons: Sequence[Finding]) -> None:
+    """Raise what prevents a start; nothing where nothing does.
+
+    Raises:
+        ConfigError: with every reason.
+    """
+    if reasons:
+        said = " ".join(dict.fromkeys(one.sentence for one in reasons))
+        raise ConfigError(
+            f"This experiment cannot start on this machine, so nothing was written. {said}"
+        )
 
 
 def require_tasks(config: ExperimentConfig) -> None:
@@ -127,6 +181,19 @@ def _name(name: str, runs_dir: Path) -> list[Finding]:
     else:
         return []
     return [Finding(("name",), "taken", sentence, True)]
+
+
+def _none(config: ExperimentConfig) -> list[Finding]:
+    """An experiment without a single run."""
+    methods = {method.label for method in config.methods}
+    if any(set(idle_methods(config, target)) != methods for target in config.targets):
+        return []
+    sentence = (
+        "This experiment has no runs: none of its methods has a source that it can use on any of "
+        "its targets. A target is not its own source unless allow_self is on; list other sources "
+        "or targets."
+    )
+    return [Finding(("targets",), "no_runs", sentence, True)]
 
 
 def _size(config: ExperimentConfig) -> list[Finding]:
@@ -208,6 +275,40 @@ def _tasks(setting: str, names: Sequence[str], folder: str | None) -> list[Findi
         )
         found.append(Finding((setting,), "data", text, _offline()))
     return found
+
+
+def _few_shot(config: ExperimentConfig) -> list[Finding]:
+    """Targets with fewer training rows than are to be drawn, where reading them is quick."""
+    data, found = config.data, []
+    for name in config.targets if data.few_shot else ():
+        try:
+            spec = with_rule(find_task(name), data.split_rules)
+            loaded = quick_rows(spec, data, find_folder(spec, data.folder))
+        except (ConfigError, DataError):
+            continue  # said by `_tasks`
+        few = "" if loaded is None else _too_few(loaded, data)
+        if few:
+            sentence = f"Target '{name}' has {few}."
+            found.append(Finding(("data", "few_shot"), "few_shot", sentence, True))
+    return found
+
+
+def _too_few(loaded: TaskData, data: DataConfig) -> str:
+    """Say of what a task has fewer training rows than `few_shot`; empty where it has enough."""
+    count, rows = data.few_shot or 0, loaded.split("train")
+    if not data.few_shot_per_class:
+        few = f"{len(rows):,} training rows, fewer than data.few_shot asks for ({count:,})"
+        return few if len(rows) < count else ""
+    if not loaded.spec.labels:
+        return "no classes, so data.few_shot_per_class does not apply to it; set it to false"
+    held = Counter(example.label for example in rows)
+    for label in range(len(loaded.spec.labels)):
+        if held[label] < count:
+            return (
+                f"{held[label]:,} training rows of class '{loaded.spec.title_of(label)}', fewer "
+                f"than data.few_shot asks for of each class ({count:,})"
+            )
+    return ""
 
 
 def _given(config: ExperimentConfig) -> list[Finding]:

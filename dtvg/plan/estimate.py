@@ -30,7 +30,7 @@ class Estimate:
     """What a plan costs, roughly."""
 
     trained_parameters: dict[str, int]
-    """Trained parameters of each transfer run (0 where the backbone's width is unknown)."""
+    """Trained parameters of each transfer run; empty where the backbone's width is unknown."""
     seconds: float | None
     """None where the backbone's size is unknown before it is loaded."""
     memory_gib: float | None
@@ -45,13 +45,11 @@ def estimate(config: ExperimentConfig, made: Plan, processor: float = CPU_FLOPS)
         processor: operations a second of a processor, e.g. `processor_flops` of this machine's.
     """
     sizes = facts(config.backbone.name)
-    width = sizes.width if sizes else 0
-    transfers = (run for cohort in made.transfer for run in cohort.runs)
-    parameters = {run.name: trained_parameters(run, width) for run in transfers}
     if sizes is None:
-        return Estimate(parameters, None, None)
+        return Estimate({}, None, None)
+    transfers = (run for cohort in made.transfer for run in cohort.runs)
     return Estimate(
-        parameters,
+        {run.name: trained_parameters(run, sizes.width) for run in transfers},
         _seconds(config, sizes, made.cohorts, processor),
         _memory_gib(config, sizes, made.cohorts),
     )
