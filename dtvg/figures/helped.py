@@ -13,7 +13,7 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from dtvg.analysis import titles
-from dtvg.analysis.claims.helped import MEAN, SHARE, START, TITLES, HelpedInfo
+from dtvg.analysis.claims.helped import MEAN, SHARE, START, TITLES, HelpedInfo, why_undefined
 from dtvg.figures.theme import finish, in_points, ink, message, source_styles, style_at
 
 CELL, HEAD, LETTER = 24, 52, 6
@@ -83,13 +83,28 @@ def _gains(figure: go.Figure, info: HelpedInfo, target: str, row: int, dark: boo
         y=mine["source"],
         marker={"color": colours},
         error_x={"array": up, "arrayminus": down, "color": ink(dark).muted, "thickness": 1.2},
-        customdata=mine[["n_seeds", "low", "high"]],
-        hovertemplate="<b>%{y}</b> alone: %{x:+.1%}<br>%{customdata[0]} seed(s), "
-        "%{customdata[1]:+.1%} to %{customdata[2]:+.1%}<extra></extra>",
+        customdata=_told(mine),
+        hovertemplate="<b>%{y}</b> alone: %{customdata[0]} points<br>%{customdata[1]}"
+        "<extra></extra>",
     )
     figure.add_trace(bars, row=row, col=1)
     line = {"color": ink(dark).zero, "width": 1}
     figure.add_vline(x=0, line=line, row=row, col=1)
+
+
+def _points(value: float) -> str:
+    """Return a gain, as a share, in points with its sign."""
+    return f"{100 * value:+.1f}".replace("-", "−")
+
+
+def _told(gains: pd.DataFrame) -> list[list[str]]:
+    """Return what is read at each bar: the gain, and the range over its seeds."""
+    told = []
+    for row in gains.to_dict("records"):
+        ends = f"{_points(row['low'])} to {_points(row['high'])}"
+        seeds = f"{row['n_seeds']} seeds, {ends}" if row["n_seeds"] > 1 else "1 seed"
+        told.append([_points(row["gain"]), seeds])
+    return told
 
 
 def _columns(info: HelpedInfo, target: str) -> tuple[pd.DataFrame, list[tuple[str, float]]]:
@@ -169,6 +184,7 @@ def _axes(figure: go.Figure, info: HelpedInfo, target: str, row: int, dark: bool
         **in_points(low - room, high + room, 3),
         range=[low - room, high + room],
         tickfont={"size": SMALL},
+        title={"text": "gain alone (points)", "font": {"size": SMALL}, "standoff": 4},
         row=row,
         col=1,
     )
@@ -224,7 +240,7 @@ def right_figure(
                     legendgroup=name, showlegend=name not in told,
                     marker={"color": style.colour, "symbol": style.symbol, "size": 11},
                     hovertemplate=f"<b>{name}</b> for {target}<br>{TITLES[quantity]} "
-                    "%{x:.3g}<br>gain %{y:+.1%}<extra></extra>",
+                    f"%{{x:.3g}}<br>gain {_points(row['gain'])} points<extra></extra>",
                 )  # fmt: skip
                 told.add(name)
                 figure.add_trace(trace, row=down, col=across)
@@ -241,9 +257,19 @@ def right_figure(
     for axis, title in zip(figure.select_xaxes(), titles_of, strict=True):
         axis.title.text = title
     figure.update_layout(legend={"y": -56 / inner, "yanchor": "top"})
-    figure.update_yaxes(tickformat="+.0%", nticks=5)
+    _upright(figure, points, targets)
     figure.update_annotations(font={"size": 12})
     return figure
+
+
+def _upright(figure: go.Figure, points: pd.DataFrame, targets: Sequence[str]) -> None:
+    """Write gains in points at the upright axes, a column of panels per target."""
+    figure.update_yaxes(tickformat="+.0%", nticks=5)  # what is heard of the figure
+    for across, target in enumerate(targets, 1):
+        gains = points.loc[points["target"] == target, "gain"]
+        ticks = in_points(min(0.0, float(gains.min())), max(0.0, float(gains.max())), 5)
+        figure.update_yaxes(**ticks, col=across)
+    figure.update_yaxes(title_text="gain (points)", title_standoff=2, col=1)
 
 
 def _title(info: HelpedInfo, target: str, quantity: str) -> str:
@@ -251,7 +277,9 @@ def _title(info: HelpedInfo, target: str, quantity: str) -> str:
     table = info.correlations
     row = table[(table["target"] == target) & (table["quantity"] == quantity)]
     rho = float(row["rho"].iloc[0]) if len(row) else float("nan")
-    said = "ρ not defined" if np.isnan(rho) else f"ρ = {rho:+.2f}".replace("-", "−")
+    said = f"ρ = {rho:+.2f}".replace("-", "−")
+    if np.isnan(rho):
+        said = f"no ρ: {why_undefined(info.points[info.points['target'] == target], quantity)}"
     return f"<b>{target}</b><br>{said}"
 
 

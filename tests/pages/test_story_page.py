@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from streamlit.testing.v1 import AppTest
 
+from dtvg.analysis.claims.helped import FEWEST, SHARE, START, helped_info, why_undefined
+from dtvg.figures.helped import right_figure
 from dtvg.store.reader import Experiment, open_experiment
 from dtvg.ui import cache, story
 from tests.analysis.factory import record
@@ -74,5 +77,28 @@ def test_who_helped_draws_every_run_and_measures_the_rule(home, monkeypatch) -> 
     rho = info.correlations.set_index(["target", "quantity"])["rho"]
     assert f"ρ = {rho['lake', 'share']:+.2f}".replace("-", "−") in info.sentences()[0]
     assert info.sentences()[0] in [element.value for element in made.markdown]
+    bars = next(t for t in screen["data"] if t["type"] == "bar")
+    assert screen["layout"]["xaxis"]["title"]["text"] == "gain alone (points)"
+    assert "points" in bars["hovertemplate"] and "%}" not in bars["hovertemplate"]
+    assert bars["customdata"][0][0].startswith("+") and "3 seeds, " in bars["customdata"][0][1]
+    assert scatter["layout"]["yaxis"]["title"]["text"] == "gain (points)"
+    assert "0" in scatter["layout"]["yaxis"]["ticktext"]
+    assert "points" in scatter["data"][0]["hovertemplate"]
+    assert any("whiskers: from the lowest to the highest seed" in c.value for c in made.caption)
     places = [c for row in cells[0]["customdata"] for c in row if c[0]]
     assert {c[0] for c in places} >= {f"trial/lake.dtvg.s{s}" for s in range(3)}
+
+
+def test_a_quantity_without_a_rank_correlation_says_why(home) -> None:
+    info = helped_info([r for r in _experiment(home).runs if r.role == "transfer"])
+    points = info.points.assign(similarity_start=0.0)
+    rows = info.correlations.copy()
+    rows.loc[rows["quantity"] == START, "rho"] = float("nan")
+    told = replace(info, points=points, correlations=rows)
+    assert told.sentences()[0].endswith("Similarity at the start has no ρ (zero for every source).")
+    titles = [note.text for note in right_figure(told).layout.annotations]
+    assert any("no ρ: zero for every source" in text for text in titles)
+    equal = points.assign(similarity_start=0.5)
+    assert why_undefined(equal, START) == "the same for every source"
+    assert why_undefined(points.assign(gain=0.1), SHARE) == "every source gains the same"
+    assert why_undefined(points.head(2), SHARE) == f"fewer than {FEWEST} sources"

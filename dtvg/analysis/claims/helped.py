@@ -82,7 +82,11 @@ class HelpedInfo:
     def sentences(self) -> tuple[str, ...]:
         """Say of each target whether what the rule sees goes with what helps."""
         return tuple(
-            _sentence(target, self.correlations[self.correlations["target"] == target])
+            _sentence(
+                target,
+                self.correlations[self.correlations["target"] == target],
+                self.points[self.points["target"] == target],
+            )
             for target in self.targets
         )
 
@@ -228,7 +232,32 @@ def _correlations(points: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=CORRELATIONS)
 
 
-def _sentence(target: str, rows: pd.DataFrame) -> str:
+def why_undefined(points: pd.DataFrame, quantity: str) -> str:
+    """Say why a quantity has no rank correlation with the gain; empty: it may have one.
+
+    Args:
+        points: rows of `HelpedInfo.points` of one target.
+        quantity: one of `TITLES`.
+    """
+    pairs = points[[quantity, "gain"]].astype(float).dropna()
+    values = pairs[quantity]
+    if not len(pairs):
+        return "not measured"
+    if len(pairs) < FEWEST:
+        return f"fewer than {FEWEST} sources"
+    if values.nunique() == 1:
+        return "zero for every source" if (values == 0).all() else "the same for every source"
+    return "every source gains the same" if pairs["gain"].nunique() == 1 else ""
+
+
+def _undefined(rows: pd.DataFrame, points: pd.DataFrame) -> str:
+    """Name the quantities without a correlation, with the reason."""
+    lacking = [str(q) for q in rows.loc[rows["rho"].isna(), "quantity"]]
+    told = [f"{TITLES[q]} has no ρ ({why_undefined(points, q)})" for q in lacking]
+    return f" {'; '.join(told).capitalize()}." if told else ""
+
+
+def _sentence(target: str, rows: pd.DataFrame, points: pd.DataFrame) -> str:
     """Say what the correlations of one target show."""
     known = rows.dropna(subset=["rho"])
     if not len(known):
@@ -248,7 +277,8 @@ def _sentence(target: str, rows: pd.DataFrame) -> str:
         parts = [f"{right} goes with the gain"] * bool(right)
         answer = " and ".join([*parts, *[f"{wrong} goes against the gain"] * bool(wrong)])
         answer = answer[0].upper() + answer[1:]
-    return f"{target}, {int(known['n_sources'].max())} sources: {said}. {answer}."
+    count = int(known["n_sources"].max())
+    return f"{target}, {count} sources: {said}. {answer}.{_undefined(rows, points)}"
 
 
 def _notes(runs: Sequence[Run], gains: pd.DataFrame, membership: pd.DataFrame) -> tuple[str, ...]:

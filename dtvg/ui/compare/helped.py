@@ -19,7 +19,8 @@ def helped(choice: Choice, dark: bool) -> None:
     key = f"helped-{choice.name}"
     st.header("Who helped whom", anchor=False)
     st.caption(
-        "Bars: what each source gained alone, the highest at the top. Cells: a column per run; the "
+        "Bars: what each source gained alone in points, mean over seeds, the highest at the top; "
+        "whiskers: from the lowest to the highest seed. Cells: a column per run; the "
         "stronger the colour, the more steps the source was in its group. Where the rule is right, "
         "cells are filled from the top. Methods stand in the order in which their groups agree "
         "with the gains, then seed with seed. A click on a cell opens the run on Groups."
@@ -29,7 +30,7 @@ def helped(choice: Choice, dark: bool) -> None:
         key,
         "Gain of each single source, and the share of steps each run had it in the group",
         info.membership,
-        f"{choice.name}-membership",
+        f"{choice.name}-who-helped",
         clicks=True,
     )
     where = str(clicked.custom[0]) if clicked is not None and clicked.custom else ""
