@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -49,6 +49,10 @@ Y_TITLES = {
 }
 
 
+BANDS = 3
+"""Bands that can be told apart over each other."""
+
+
 def curves_figure(
     info: CurveInfo,
     dark: bool = False,
@@ -56,6 +60,7 @@ def curves_figure(
     height: int = 380,
     lines: Sequence[tuple[str, float]] = (),
     styles: Mapping[str, Style] | None = None,
+    subjects: Collection[str] | None = None,
 ) -> go.Figure:
     """Draw curves with their bands.
 
@@ -66,17 +71,21 @@ def curves_figure(
         height: in pixels.
         lines: name and score of what scores are measured by.
         styles: of each curve, where they are fixed elsewhere.
+        subjects: curves that keep their bands where there are more than `BANDS`, drawn above the
+            others; None: all.
     """
     if not info.curves:
         return message(f"No value of '{info.quantity}' yet.", dark)
     figure = go.Figure()
     styles = styles or _styles(info, order, dark)
     score = info.quantity not in Y_TITLES
-    for curve in info.curves:
-        style = styles[curve.name]
-        if curve.n_seeds > 1 and info.band != "none":
+    few = subjects is None or len(info.curves) <= BANDS
+    for curve in sorted(info.curves, key=lambda c: not few and c.name in (subjects or ())):
+        style, shown = styles[curve.name], few or curve.name in (subjects or ())
+        if curve.n_seeds > 1 and info.band != "none" and shown:
             figure.add_traces(_band(curve, style, 1.0 if score else np.inf))
-        figure.add_trace(_line(curve, style, info, score))
+        width = 1.8 if few else 2.4 if shown else 1.2
+        figure.add_trace(_line(curve, style, info, score, width))
     y = Y_TITLES.get(info.quantity, f"{info.quantity} on {info.split} (%)")
     finish(
         figure,
@@ -112,15 +121,16 @@ def _styles(info: CurveInfo, order: Sequence[str], dark: bool) -> dict[str, Styl
     return {name: style_at(places.index(name), dark) for name in names}
 
 
-def _line(curve: Curve, style: Style, info: CurveInfo, score: bool) -> Any:
+def _line(curve: Curve, style: Style, info: CurveInfo, score: bool, width: float) -> Any:
     """The curve itself; few points (evaluations) also get markers."""
     few = len(curve.x) <= 60
     value = "%{y:.1%}" if score else "%{y:.4g}"
     unit = {"step": "step %{x:,.0f}", "examples": "%{x:,.0f} examples", "seconds": "%{x:,.1f} s"}[
         info.x
     ]
-    line = {"color": style.colour, "width": 1.8, "dash": style.dash}
-    marker = {"color": style.colour, "size": 6, "symbol": style.symbol} if few else None
+    line = {"color": style.colour, "width": width, "dash": style.dash}
+    size = 5 if width < 1.5 else 6
+    marker = {"color": style.colour, "size": size, "symbol": style.symbol} if few else None
     return go.Scatter(
         x=curve.x,
         y=curve.y,

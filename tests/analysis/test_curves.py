@@ -11,6 +11,7 @@ import pytest
 from dtvg.analysis.downsample import MAX_POINTS
 from dtvg.analysis.run.curves import curve_info, smoothed
 from dtvg.errors import DataError
+from dtvg.figures.curves import BANDS, curves_figure
 from dtvg.store.reader import Experiment, Run
 from tests.analysis.factory import config, find, record
 
@@ -154,3 +155,19 @@ def test_wrong_words_are_answered_with_the_nearest(
 ) -> None:
     with pytest.raises(DataError, match=told):
         curve_info([dtvg_run], **options)  # type: ignore[arg-type]
+
+
+def test_only_the_method_in_question_has_a_band_among_many_curves(experiment: Experiment) -> None:
+    runs = [r for r in experiment.runs if r.target == "lake" and r.role == "transfer"]
+    info = curve_info(runs, "loss")
+    assert len(info.curves) > BANDS
+    drawn = curves_figure(info, subjects={"dtvg"})
+    bands = {t.name for t in drawn.data if t.fill == "tonexty"}
+    lines = {t.name: t.line.width for t in drawn.data if t.mode != "lines" or t.line.width}
+    assert bands == {"dtvg upper"}
+    assert all(lines["dtvg"] > width for name, width in lines.items() if name != "dtvg")
+    every = curves_figure(info)
+    assert len([t for t in every.data if t.fill == "tonexty"]) == len(info.curves)
+    of_dtvg = curve_info([r for r in runs if r.method in ("dtvg", "none")], "loss")
+    few = curves_figure(of_dtvg, subjects={"dtvg"})
+    assert len([t for t in few.data if t.fill == "tonexty"]) == 2

@@ -59,15 +59,25 @@ def info_of(choice: Choice, subject: str = "", across: bool = False) -> CompareI
         subject: method in question; empty: the one chosen last, else DTVG.
         across: set it against itself in the other experiments.
     """
-    labels = _labels(choice)
-    kept = subject or str(st.session_state.get("last-subject", ""))
-    default = "dtvg" if "dtvg" in labels else (labels or [""])[0]
-    name = kept if kept in labels else default
+    name = subject_of(choice, subject)
     split: Split = "validation" if choice.split == "validation" else "test"
     if across:
         rows = _rows_of(choice, name)
         return cache.compare(choice.runs, split, rows[0], tuple(rows[1:]))
     return cache.compare(choice.runs, split, name)
+
+
+def subject_of(choice: Choice, subject: str = "") -> str:
+    """Return the method in question: the one named, the one chosen last, else DTVG.
+
+    Args:
+        choice: what is compared.
+        subject: name of a method; one that has not finished here is not taken.
+    """
+    labels = _labels(choice)
+    kept = subject or str(st.session_state.get("last-subject", ""))
+    default = "dtvg" if "dtvg" in labels else (labels or [""])[0]
+    return kept if kept in labels else default
 
 
 def _rows_of(choice: Choice, label: str) -> list[str]:

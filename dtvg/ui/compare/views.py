@@ -13,12 +13,13 @@ from dtvg.analysis.compare.confdiff import experiment_diff
 from dtvg.analysis.compare.references import of_target
 from dtvg.analysis.overview.learned import points_text
 from dtvg.analysis.subsets.transfer import SINGLES, TransferInfo
-from dtvg.figures.curves import curves_figure
+from dtvg.figures.curves import BANDS, curves_figure
 from dtvg.figures.subsets import coefficients_figure, colour_reach, transfer_figure
 from dtvg.methods.specs import Role
 from dtvg.ui import address, cache, runs, show
 from dtvg.ui import cache as compare_cache
 from dtvg.ui.compare.pick import Choice, full_name
+from dtvg.ui.compare.verdicts import subject_of
 
 View = Callable[[Choice, bool], None]
 FEWEST_TARGETS = 3
@@ -50,14 +51,21 @@ def curves(choice: Choice, dark: bool) -> None:
     what = "Validation score" if quantity == "score" else "Training loss"
     st.header(f"{what} over steps", anchor=False)
     several = len({r.experiment for r in chosen}) > 1
-    names = (f"{r.experiment}: {r.method}" if several else r.method for r in methods)
+    named = {f"{r.experiment}: {r.method}" if several else r.method: r.method for r in methods}
+    subject = subject_of(choice)
+    subjects = {name for name, method in named.items() if method == subject}
     show.figure(
-        curves_figure(made, dark, tuple(dict.fromkeys(names)), lines=lines),
+        curves_figure(made, dark, tuple(named), lines=lines, subjects=subjects),
         f"curves-{choice.name}-{target}-{quantity}-{rows}",
         f"{what} over steps, band over seeds",
         made.table,
         f"{quantity}-curves",
     )
+    if len(made.curves) > BANDS:
+        st.caption(
+            f"Drawn thick and with its band: {titles.method(subject)}, the method in question "
+            "(Verdicts). The others are thin; their bands stand in the table."
+        )
     show.notes(made.notes, (*choice.order, *choice.targets))
 
 
