@@ -35,6 +35,7 @@ from dtvg.figures.theme import (
     message,
     method_styles,
     reference_lines,
+    score_range,
     style_at,
 )
 
@@ -311,6 +312,10 @@ AXES = {
 }
 
 
+FAR = 5
+"""Costs so many times apart are drawn on a logarithmic axis."""
+
+
 def costs_figure(
     info: CostInfo,
     axis: str = "seconds_alone",
@@ -318,14 +323,14 @@ def costs_figure(
     rows: tuple[str, ...] = (),
     lines: Sequence[tuple[str, float]] = (),
 ) -> go.Figure:
-    """Draw the score of each method over one kind of cost.
+    """Draw the score of each method over one kind of cost, as large as the scores allow.
 
     Args:
         info: from `costs.costs`.
         axis: one of `AXES`.
         dark: for a dark page.
         rows: methods to draw; none: all.
-        lines: name and score of what scores are measured by.
+        lines: name and score of what scores are measured by; those far below are named only.
     """
     table = info.table
     known = table[table["score"].notna() & table[axis].notna()]
@@ -335,7 +340,7 @@ def costs_figure(
         return message("No finished run has logged this cost.", dark)
     styles = method_styles(list(table["method"]), dark)
     spread = known[axis].to_numpy(dtype=np.float64)
-    far = bool(spread.min() > 0 and spread.max() / spread.min() > 20)
+    far = bool(spread.min() > 0 and spread.max() / spread.min() > FAR)
     figure = go.Figure()
     row: Any
     for row in known.itertuples():
@@ -352,10 +357,22 @@ def costs_figure(
             )
         )
     finish(figure, key=f"costs {axis}", dark=dark, x=AXES[axis], y="score", height=420)
-    figure.update_yaxes(tickformat=".1~%", **SCORE_LIMITS)
+    ends = score_range(known["score"].tolist()) or [0.0, 1.02]
+    figure.update_yaxes(tickformat=".1~%", range=ends, **SCORE_LIMITS)
     figure.update_xaxes(type="log" if far else "linear", nticks=8)
-    reference_lines(figure, lines, dark)
+    reference_lines(figure, [one for one in lines if ends[0] <= one[1] <= ends[1]], dark)
+    _below(figure, [one for one in lines if one[1] < ends[0]], dark)
     return figure
+
+
+def _below(figure: go.Figure, lines: Sequence[tuple[str, float]], dark: bool) -> None:
+    """Name references that lie below what is drawn, so that methods are told apart."""
+    if lines:
+        names = ", ".join(f"{name} {100 * value:.1f}" for name, value in lines)
+        figure.add_annotation(
+            text=f"↓ {names}", showarrow=False, x=0.01, y=0.01, xref="paper", yref="paper",
+            xanchor="left", yanchor="bottom", font={"color": ink(dark).muted, "size": 10},
+        )  # fmt: skip
 
 
 def profile_figure(info: ProfileInfo, dark: bool = False) -> go.Figure:

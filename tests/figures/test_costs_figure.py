@@ -31,6 +31,16 @@ def test_costs_far_apart_are_drawn_on_a_log_axis() -> None:
     assert costs_figure(info([1.0, 100.0])).layout.xaxis.type == "log"
 
 
+def test_scores_fill_the_figure_and_references_far_below_are_named() -> None:
+    lines = [("guessing", 0.05), ("no transfer", 0.52)]
+    drawn = costs_figure(info([2.0, 11.0]), lines=lines)
+    assert drawn.layout.xaxis.type == "log"
+    low, high = drawn.layout.yaxis.range
+    assert 0.4 < low < 0.5 and 0.6 < high < 0.7
+    assert [shape.y0 for shape in drawn.layout.shapes] == [0.52]
+    assert any("↓ guessing 5.0" in note.text for note in drawn.layout.annotations)
+
+
 @pytest.mark.parametrize("axis", AXES)
 def test_a_cost_that_was_not_logged_leaves_a_sentence(axis: str) -> None:
     empty = info([1.0, 2.0])
