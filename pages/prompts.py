@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import streamlit as st
 
-from dtvg.analysis.prompts import BankInfo
 from dtvg.figures import prompts as draw
-from dtvg.store.bank import ADVICE, TaskPrompt
+from dtvg.store.bank import TaskPrompt
 from dtvg.ui import prompts, runs, show
 from dtvg.ui.page import guarded, is_dark, link, page
 from dtvg.ui.prompts import bank as read_bank
@@ -25,7 +24,7 @@ def body() -> None:
         prompts.upload()
         return
     if bank.prompts:
-        guarded(lambda: _contents(bank.info))
+        guarded(lambda: prompts.contents(bank.info))
         guarded(lambda: _space(bank.spaces))
     left, right = st.columns(2)
     with left:
@@ -34,27 +33,6 @@ def body() -> None:
         prompts.delete(bank)
     with right:
         prompts.upload()
-
-
-def _contents(info: BankInfo) -> None:
-    """Show the table, and what is wrong with sources that did not learn."""
-    st.header("Contents", anchor=False)
-    weak = info.weak
-    if len(weak):
-        names = ", ".join(f"{r['task']} (seed {r['seed']})" for r in weak.to_dict("records")[:8])
-        more = f" and {len(weak) - 8} more" if len(weak) > 8 else ""
-        reasons = " ".join(ADVICE[h] for h in dict.fromkeys(weak["health"]))
-        st.warning(
-            f"{len(weak)} of {show.counted(len(info.table), 'prompt')} cannot help as a source: "
-            f"{names}{more}. "
-            f"{reasons}",
-            icon=":material/warning:",
-        )
-    columns = [
-        "task", "seed", "health", "score", "majority", "vector_norm", "length", "width",
-        "backbone", "steps", "origin", "created", "identity",
-    ]  # fmt: skip
-    show.numbers(info.table[columns], "prompt-bank", "bank")
 
 
 def _space(spaces: dict[str, tuple[TaskPrompt, ...]]) -> None:

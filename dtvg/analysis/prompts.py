@@ -8,8 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from dtvg.analysis import titles
 from dtvg.errors import DataError
-from dtvg.store.bank import AT_MAJORITY, NOT_MOVED, TaskPrompt, health
+from dtvg.store.bank import ADVICE, AT_MAJORITY, NOT_MOVED, TaskPrompt, health
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,6 +56,59 @@ class SpaceInfo:
                 "dot": self.dot[rows, columns],
             }
         )
+
+
+SHOWN = {
+    "task": "task",
+    "seed": "seed",
+    "health": "health",
+    "score": "score (%)",
+    "majority": "commonest answer (%)",
+    "vector_norm": "norm of the vector",
+    "length": "length",
+    "width": "width",
+    "backbone": "backbone",
+    "steps": "steps",
+    "origin": "origin",
+    "created": "created",
+    "identity": "identity",
+}
+"""Columns of the bank as people read them."""
+NAMED = 8
+"""Weak prompts that are named, of each kind."""
+_TOGETHER = {
+    AT_MAJORITY: "They score no better than always giving the commonest answer, so as sources they "
+    "add noise. Tune them longer or with another learning rate.",
+    NOT_MOVED: "For each of them the best prompt is the initial one, because no step scored better "
+    "on validation. So their vectors are zero and add nothing. Tune them longer or with another "
+    "learning rate, or leave them out.",
+}
+"""`ADVICE` for several prompts at once."""
+
+
+def shown(info: BankInfo) -> pd.DataFrame:
+    """Return the bank as it is read: columns in words, scores in percent with one decimal."""
+    table = info.table[list(SHOWN)].copy()
+    for column in ("score", "majority"):
+        table[column] = (100 * table[column].astype(float)).round(1)
+    table["vector_norm"] = table["vector_norm"].astype(float).round(2)
+    return table.rename(columns=SHOWN)
+
+
+def weak_sentences(info: BankInfo) -> list[str]:
+    """Say which prompts cannot help as a source, kind by kind, and what to do."""
+    weak = info.weak
+    if not len(weak):
+        return []
+    every = f"{len(info.table):,} prompt{'' if len(info.table) == 1 else 's'}"
+    said = [f"{len(weak):,} of {every} cannot help as a source."]
+    for state in dict.fromkeys(weak["health"]):
+        rows = weak[weak["health"] == state].to_dict("records")
+        names = [f"{titles.task(r['task'])} (seed {r['seed']})" for r in rows[:NAMED]]
+        more = f" and {len(rows) - NAMED:,} more" if len(rows) > NAMED else ""
+        advice = ADVICE[state] if len(rows) == 1 else _TOGETHER[state]
+        said.append(f"{len(rows):,} {state}: {', '.join(names)}{more}. {advice}")
+    return said
 
 
 def bank_info(prompts: Sequence[TaskPrompt]) -> BankInfo:

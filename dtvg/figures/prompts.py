@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import plotly.graph_objects as go
 
+from dtvg.analysis import titles
 from dtvg.analysis.prompts import SpaceInfo
 from dtvg.figures.theme import DARK_MIDDLE, LIGHT_MIDDLE, finish, message, source_styles
 
@@ -59,18 +60,19 @@ def map_figure(info: SpaceInfo, dark: bool = False) -> go.Figure:
         )
     styles = source_styles(info.names, dark=dark)
     figure = go.Figure()
+    said = _labels(info)
     for name, x, y in info.map.itertuples(index=False):
         style = styles[name]
         figure.add_scatter(
             x=[x],
             y=[y],
             mode="markers+text",
-            text=[name],
+            text=[said.get(name, "")],
             textposition="top center",
-            name=name,
+            name=called(name),
             cliponaxis=False,
             marker={"size": 12, "color": style.colour, "symbol": style.symbol},
-            hovertemplate=f"{name}<br>%{{x:.3g}}, %{{y:.3g}}<extra></extra>",
+            hovertemplate=f"{called(name)}<br>%{{x:.3g}}, %{{y:.3g}}<extra></extra>",
         )
     first, second = (100 * share for share in info.explained)
     return finish(
@@ -82,6 +84,42 @@ def map_figure(info: SpaceInfo, dark: bool = False) -> go.Figure:
         y=f"second component ({second:.0f} %)",
         showlegend=False,
     )
+
+
+WIDE, HIGH = 0.12, 0.05
+"""Shares of the map within which two labels would cover each other."""
+TOGETHER = 3
+"""Names written above points that lie together; the others are counted."""
+
+
+def called(name: str) -> str:
+    """Return the title of a prompt of `SpaceInfo.names`: a task, then what tells it apart."""
+    task, _, apart = name.partition(" ")
+    return f"{titles.task(task)} {apart}".strip()
+
+
+def _labels(info: SpaceInfo) -> dict[str, str]:
+    """Return what is written above which points: one label where several lie together."""
+    x, y = (info.map[axis].to_numpy(dtype=np.float64) for axis in ("x", "y"))
+    wide, high = (float(np.ptp(values)) or 1.0 for values in (x, y))
+    groups: list[list[int]] = []
+    for at in range(len(x)):
+        near = (
+            one
+            for one in groups
+            if abs(x[one[0]] - x[at]) < WIDE * wide and abs(y[one[0]] - y[at]) < HIGH * high
+        )
+        found = next(near, None)
+        if found is None:
+            groups.append([at])
+        else:
+            found.append(at)
+    told = {}
+    for one in groups:
+        names = [called(info.names[at]) for at in one]
+        more = [f"and {len(names) - TOGETHER} more"] if len(names) > TOGETHER else []
+        told[info.names[one[0]]] = "<br>".join([*names[:TOGETHER], *more])
+    return told
 
 
 def norms_figure(info: SpaceInfo, dark: bool = False) -> go.Figure:

@@ -12,10 +12,20 @@ from typing import Any
 import streamlit as st
 
 from dtvg.analysis import titles
-from dtvg.analysis.prompts import BankInfo, SpaceInfo, bank_info, space_info, spaces
+from dtvg.analysis.prompts import (
+    SHOWN,
+    BankInfo,
+    SpaceInfo,
+    bank_info,
+    shown,
+    space_info,
+    spaces,
+    weak_sentences,
+)
 from dtvg.backbones.specs import BACKBONES, facts, kept_here
 from dtvg.errors import DtvgError
 from dtvg.exchange.outgoing import as_zip, export, from_bank
+from dtvg.export import plain_cells
 from dtvg.jobs.launcher import run_import
 from dtvg.store import trash
 from dtvg.store.bank import PromptBank, TaskPrompt
@@ -61,6 +71,24 @@ def prompt_space(label: str) -> SpaceInfo:
 @cache.remember(16, key=lambda prompts: tuple(p.fingerprint for p in prompts))
 def _space(prompts: tuple[TaskPrompt, ...]) -> SpaceInfo:
     return space_info(prompts)
+
+
+def contents(info: BankInfo) -> None:
+    """Show the table, and what is wrong with sources that did not learn."""
+    st.header("Contents", anchor=False)
+    said = weak_sentences(info)
+    if said:
+        st.warning("  \n".join(said), icon=":material/warning:")
+    st.dataframe(titles.table(shown(info)), hide_index=True, key="bank")
+    st.download_button(
+        "Download CSV",
+        lambda: plain_cells(info.table[list(SHOWN)]).to_csv(index=False).encode(),
+        "prompt-bank.csv",
+        "text/csv",
+        key="csv-bank",
+        icon=":material/download:",
+        on_click="ignore",
+    )
 
 
 KINDS = ["zip", "safetensors", "json", "pt", "pth", "bin", "ckpt"]

@@ -7,7 +7,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-from dtvg.analysis.prompts import bank_info, space_info, spaces
+from dtvg.analysis.prompts import bank_info, shown, space_info, spaces, weak_sentences
 from dtvg.errors import DataError
 from dtvg.figures.prompts import map_figure, matrix_figure, norms_figure
 from dtvg.store.bank import (
@@ -71,3 +71,37 @@ def test_a_zero_vector_has_cosine_zero_and_other_starts_are_refused() -> None:
         2,
         1,
     ]
+
+
+def test_the_bank_is_read_in_words_and_percent() -> None:
+    info = bank_info([_prompt("sst2", 1.0, score=0.921), _prompt("rte", 1.0)])
+    table = shown(info)
+    assert {"score (%)", "commonest answer (%)", "norm of the vector"} < set(table.columns)
+    assert table["score (%)"].tolist() == [92.1, 90.0]
+    assert not [c for c in table.columns if "_" in c or c == "majority"]
+    assert "vector_norm" in info.table.columns  # what CSV has
+
+
+def test_weak_prompts_are_named_by_title_one_or_several() -> None:
+    assert weak_sentences(bank_info([_prompt("sst2", 1.0)])) == []
+    said = weak_sentences(bank_info([_prompt("sst2", 0.0), _prompt("rte", 1.0)]))
+    assert said[0] == "1 of 2 prompts cannot help as a source."
+    assert said[1].startswith("1 did not move: SST-2 (seed 0). Its best prompt is the initial one")
+    many = [_prompt(f"t{i}", 0.0) for i in range(9)] + [_prompt("rte", 1.0, score=0.5)]
+    said = weak_sentences(bank_info(many))
+    assert said[0] == "10 of 10 prompts cannot help as a source."
+    assert (
+        said[1].startswith("9 did not move: t0 (seed 0), ") and " and 1 more. For each" in said[1]
+    )
+    assert said[2].startswith("1 at the commonest answer: RTE (seed 0). Scores no better")
+
+
+def test_vectors_on_one_point_of_the_map_share_one_label() -> None:
+    rng = np.random.default_rng(3)
+    moved = [_prompt(name, 50 * rng.normal(size=(3, 4))) for name in ("sst2", "rte")]
+    still = [_prompt(name, 0.0) for name in ("mnli", "qqp", "cb", "copa", "boolq")]
+    drawn = map_figure(space_info([*moved, *still]))
+    texts = [trace.text[0] for trace in drawn.data]
+    assert len(texts) == 7 and sorted(map(bool, texts)) == [False] * 4 + [True] * 3
+    assert "MNLI<br>QQP<br>CB<br>and 2 more" in texts
+    assert {trace.name for trace in drawn.data} >= {"SST-2", "COPA"}
