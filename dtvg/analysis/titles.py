@@ -13,7 +13,7 @@ from functools import lru_cache
 
 import pandas as pd
 
-from dtvg.methods.specs import METHODS
+from dtvg.methods.specs import METHODS, Role
 from dtvg.tasks.catalogue import all_tasks
 
 SECONDS = 0.2
@@ -235,6 +235,11 @@ def _method(text: str, words: _Words) -> str:
     if rest in words:
         return f"{title}: {words[rest]}"
     fields = {key.replace("_", ""): key.replace("_", " ") for key in METHODS[name].model_fields}
+    if METHODS[name].role is Role.SINGLE:  # what follows is a task, known here or not
+        own, more, told_more = rest.partition(" (")
+        source, *given = re.split(rf"-(?=(?:{'|'.join(fields)})-?\d)", own)
+        told = [f"{title}: {words.get(source, source)}", *(_setting(p, fields) for p in given)]
+        return ", ".join(told) + more + told_more
     found = re.fullmatch(r"(?:(.+)-)?of-(.+)", rest)
     if not found:
         return ", ".join([title, *(_setting(part, fields) for part in rest.split("-"))])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,7 +10,8 @@ import pandas as pd
 import plotly.graph_objects as go
 from plotly.colors import sample_colorscale
 
-from dtvg.analysis.overview.settings_grid import SettingsInfo, classes_of
+from dtvg.analysis.overview.settings_grid import SettingsInfo, classes_of, readable
+from dtvg.analysis.titles import label
 from dtvg.figures.theme import finish, ink, message, style_at
 
 AXES = 6
@@ -18,6 +20,10 @@ LINES = 2000
 """Runs drawn as lines; of more, evenly spaced ones by score."""
 BANDS = 7
 """Colours of lines; the darkest has the highest scores."""
+TITLED = ("method", "method.name", "method.source", "target")
+"""Settings whose values are names of methods or tasks."""
+ROOM = 16
+"""Letters between two axes."""
 SEPARATE = 8
 """Numbers with more values than that stand on a scale."""
 
@@ -33,7 +39,7 @@ def parallel_figure(info: SettingsInfo, dark: bool = False) -> go.Figure:
     table = info.table.sort_values("score", kind="stable")
     if len(table) > LINES:
         table = table.iloc[np.linspace(0, len(table) - 1, LINES).astype(int)]
-    axes = [_axis(table[name]) for name in names]
+    axes = [_axis(table[name], name) for name in names]
     axes.append(_axis(table["score"]))
     figure = go.Figure()
     edges = np.linspace(0, len(table), BANDS + 1).astype(int)
@@ -44,7 +50,8 @@ def parallel_figure(info: SettingsInfo, dark: bool = False) -> go.Figure:
     low, high = table["score"].min(), table["score"].max()
     figure.data[0].meta = f"Scores from {low:.1f} % to {high:.1f} %"
     _ticks(figure, axes, dark)
-    titles = [*(_short(name) for name in names), f"{info.score} (%)"]
+    called = readable(names)
+    titles = [*(_in_lines(called[name]) for name in names), f"{info.score} (%)"]
     finish(figure, key="parallel", x="", y="", height=420, dark=dark,
            margin={"l": 40, "r": 90, "t": 20, "b": 60})  # fmt: skip
     figure.update_xaxes(tickvals=list(range(len(titles))), ticktext=titles, showgrid=True)
@@ -60,17 +67,41 @@ class _Axis:
     ticks: tuple[tuple[float, str], ...]
 
 
-def _axis(values: pd.Series) -> _Axis:
+def _axis(values: pd.Series, setting: str = "") -> _Axis:
     numbers = pd.to_numeric(values, errors="coerce")
     if numbers.notna().all() and numbers.nunique() > SEPARATE:
         low, high = float(numbers.min()), float(numbers.max())
         at = [(share, f"{low + share * (high - low):.4g}") for share in (0.0, 0.5, 1.0)]
         return _Axis((numbers.to_numpy(float) - low) / (high - low), tuple(at))
-    ordered = dict.fromkeys(v for _, v in sorted(zip(numbers, classes_of(values), strict=True)))
+    pairs = zip(numbers.fillna(np.inf), classes_of(values), strict=True)
+    ordered = dict.fromkeys(text for _, text in sorted(pairs))
     place = {value: i / max(1, len(ordered) - 1) for i, value in enumerate(ordered)}
     every = max(1, -(-len(place) // 12))
-    ticks = [(y, v if len(v) <= 16 else f"{v[:15]}…") for v, y in list(place.items())[::every]]
-    return _Axis(classes_of(values).map(place).to_numpy(float), tuple(ticks))
+    ticks = {_cut(value_title(setting, v)): y for v, y in reversed(list(place.items())[::every])}
+    told = tuple((y, text) for text, y in ticks.items())
+    return _Axis(classes_of(values).map(place).to_numpy(float), told)
+
+
+def value_title(setting: str, value: str) -> str:
+    """Return the title of a value; only methods and tasks have one.
+
+    Args:
+        setting: whose value it is.
+        value: as text.
+    """
+    if setting in TITLED:
+        return label(value)
+    return value if label(value) == value else f"“{value}”"  # the word, not a method's name
+
+
+def _cut(text: str) -> str:
+    """Shorten a value in its middle, since its end often tells it apart."""
+    return text if len(text) <= ROOM else f"{text[: ROOM // 2]}…{text[-(ROOM // 2 - 1) :]}"
+
+
+def _in_lines(text: str) -> str:
+    """Break the name of an axis so that its neighbours have room."""
+    return "<br>".join(textwrap.wrap(text, ROOM))
 
 
 def _lines(
@@ -107,19 +138,16 @@ def _ticks(figure: go.Figure, axes: list[_Axis], dark: bool) -> None:
             )  # fmt: skip
 
 
-def _short(name: str) -> str:
-    return name.rpartition(".")[2].replace("_", " ")
-
-
 def importance_figure(info: SettingsInfo, dark: bool = False) -> go.Figure:
     """Draw the share of the scores' variance that each setting accounts for."""
     made = info.importance.dropna(subset=["share"])
     if not len(made):
         return message("Too few runs share a value to say what matters.", dark)
+    called = readable(list(info.importance["setting"]))
     figure = go.Figure(
         go.Bar(
             x=100 * made["share"],
-            y=[_short(name) for name in made["setting"]],
+            y=[called[name] for name in made["setting"]],
             orientation="h",
             marker={"color": style_at(0, dark).colour},
             text=[f"{100 * share:.0f} %" for share in made["share"]],
@@ -146,7 +174,7 @@ def slice_figure(info: SettingsInfo, setting: str, dark: bool = False) -> go.Fig
     style = style_at(0, dark)
     figure = go.Figure(
         go.Scatter(
-            x=part["value"],
+            x=[value_title(setting, value) for value in part["value"]],
             y=part["mean"],
             mode="markers",
             marker={"color": style.colour, "size": 10},
@@ -162,6 +190,7 @@ def slice_figure(info: SettingsInfo, setting: str, dark: bool = False) -> go.Fig
         )
     )
     y = f"{info.score} score (%)"
-    finish(figure, key=f"slice-{setting}", x=setting, y=y, height=300, dark=dark)
+    x = readable(list(info.importance["setting"])).get(setting, setting)
+    finish(figure, key=f"slice-{setting}", x=x, y=y, height=300, dark=dark)
     figure.update_xaxes(type="category")
     return figure

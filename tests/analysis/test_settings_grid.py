@@ -9,10 +9,17 @@ import numpy as np
 import pytest
 
 from dtvg import paths
-from dtvg.analysis.overview.settings_grid import epsilon_squared, settings_info
+from dtvg.analysis.overview.settings_grid import NOT_SET, epsilon_squared, readable, settings_info
 from dtvg.analysis.overview.table import run_rows
 from dtvg.config import build_config
-from dtvg.figures.settings_grid import importance_figure, parallel_figure, slice_figure
+from dtvg.figures.settings_grid import (
+    ROOM,
+    importance_figure,
+    parallel_figure,
+    slice_figure,
+    value_title,
+)
+from dtvg.figures.titled import titled
 from dtvg.records import RunResult
 from dtvg.report import as_html
 from dtvg.store.layout import create_experiment
@@ -51,6 +58,41 @@ def test_the_setting_that_matters_comes_first_and_tied_ones_are_said(own_home: P
     alone = settings_info(rows[:1])
     assert not len(alone.importance) and parallel_figure(alone).layout.annotations
     assert not len(settings_info([]).table)
+
+
+def test_runs_of_several_backbones_are_told_apart_in_words() -> None:
+    rows = run_rows(
+        [open_experiment(paths.examples() / n) for n in ("demo-recorded", "yelp-recorded")]
+    )
+    info = settings_info(rows)
+    assert "2 backbones (demo, mini-t5)" in info.warning and "Filter by one" in info.warning
+    assert not settings_info(r for r in rows if r.run.experiment == "demo-recorded").warning
+    values = set(info.slices.loc[info.slices["setting"] == "method.source", "value"])
+    assert NOT_SET in values and "none" not in values
+    words = readable(list(info.importance["setting"]))
+    assert words["backbone.name"] == "backbone" and words["optim.lr_prompt"] == "lr prompt"
+    assert words["method.source"] == "source (of the method)"
+    drawn = titled(parallel_figure(info))
+    axes = list(drawn.layout.xaxis.ticktext)
+    assert "name" not in axes and "source" not in axes and len(set(axes)) == len(axes)
+    notes = drawn.layout.annotations
+    said = [(note.x, note.text) for note in notes]
+    assert len(set(said)) == len(said) and max(len(text) for _, text in said) <= ROOM
+    sliced = titled(slice_figure(info, "method.source"))
+    assert NOT_SET in sliced.data[0].x and "No transfer" not in sliced.data[0].x
+    by_method = titled(slice_figure(info, "method"))
+    assert "No transfer" in by_method.data[0].x
+
+
+def test_a_word_is_no_method_and_names_are_no_two_alike() -> None:
+    assert value_title("evaluation.keep_predictions", "none") == "“none”"
+    assert value_title("method", "none") == "No transfer"
+    words = readable(["data.few_shot", "scale.steps", "optim.steps"])
+    assert words == {
+        "data.few_shot": "few shot",
+        "scale.steps": "scale: steps",
+        "optim.steps": "optim: steps",
+    }
 
 
 def test_chance_accounts_for_nothing() -> None:

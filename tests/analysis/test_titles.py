@@ -107,3 +107,11 @@ def test_rules_and_events_are_told_in_words() -> None:
     assert titles.rule("similarity_only") == "similarity only"
     assert titles.event("few_shot") == "rows drawn"
     assert titles.event("no_gradient") == "no gradient"
+
+
+def test_a_single_source_is_named_as_a_task_even_where_it_is_not_known_here() -> None:
+    assert titles.method("single-who_borrowed") == "Single source: who_borrowed"
+    assert titles.method("single-my-own_task") == "Single source: my-own_task"
+    assert titles.method("single-sst2") == "Single source: SST-2"
+    assert titles.method("single-sst2-lrscale0.1") == "Single source: SST-2, lr scale 0.1"
+    assert titles.method("single-sst2 (lr 0.3)") == "Single source: SST-2 (lr 0.3)"

@@ -8,6 +8,7 @@ cannot be told apart by it, which is said. docs/overview.md.
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -41,6 +42,47 @@ class SettingsInfo:
     slices: pd.DataFrame
     """`setting, value, mean, low, high, runs`: scores in percent by value."""
     notes: tuple[str, ...]
+    warning: str = ""
+    """Why the shares must not be taken for effects of settings; empty: no reason."""
+
+
+NOT_SET = "not set"
+"""Shown for a setting without a value."""
+
+
+def readable(names: Sequence[str]) -> dict[str, str]:
+    """Return settings in words, e.g. `optim.lr_prompt` as "lr prompt", no two of them alike.
+
+    Args:
+        names: of settings, as in `SettingsInfo.table`.
+    """
+    words = {}
+    for name in names:
+        section, _, own = name.rpartition(".")
+        own = own.replace("_", " ")
+        own = section if own == "name" else f"{own} (of the method)" if section == "method" else own
+        words[name] = own
+    alike = {word for word, count in Counter(words.values()).items() if count > 1}
+    return {n: f"{n.partition('.')[0]}: {w}" if w in alike else w for n, w in words.items()}
+
+
+def _mixed(rows: Sequence[RunRow]) -> str:
+    """Say where runs are of several backbones, or of experiments on other targets."""
+    backbones = sorted({r.config.backbone.name for r in rows if r.config is not None})
+    targets: dict[str, set[str]] = {}
+    for row in rows:
+        targets.setdefault(row.run.experiment, set()).add(row.run.target)
+    if len(backbones) > 1:
+        what = f"{len(backbones)} backbones ({', '.join(backbones)})"
+    elif len({frozenset(found) for found in targets.values()}) > 1:
+        what = f"{len(targets)} experiments on different targets"
+    else:
+        return ""
+    return (
+        f"These runs are of {what}. Their scores are of different tasks or models, so a setting "
+        "that differs between them seems to account for what they differ in. Filter by one "
+        "backbone or experiment to see what settings matter."
+    )
 
 
 def settings_info(rows: Iterable[RunRow], score: Score = "test") -> SettingsInfo:
@@ -67,7 +109,7 @@ def settings_info(rows: Iterable[RunRow], score: Score = "test") -> SettingsInfo
         notes.append(f"{len(importance) - MOST} more settings differ and account for less.")
     notes += _tied(table, shown)
     head = importance.head(MOST).reset_index(drop=True)
-    return SettingsInfo(score, table, head, _slices(table, shown), tuple(notes))
+    return SettingsInfo(score, table, head, _slices(table, shown), tuple(notes), _mixed(known))
 
 
 def _score(row: RunRow, score: Score) -> float | None:
@@ -126,7 +168,7 @@ def classes_of(values: pd.Series) -> pd.Series:
 
 def _text(value: Any) -> str:
     if value is None or (isinstance(value, float) and math.isnan(value)):
-        return "none"
+        return NOT_SET
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 

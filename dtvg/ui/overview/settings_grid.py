@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import streamlit as st
 
-from dtvg.analysis.overview.settings_grid import Score, SettingsInfo, settings_info
+from dtvg.analysis.overview.settings_grid import Score, SettingsInfo, readable, settings_info
 from dtvg.analysis.overview.table import RunRow
 from dtvg.figures import settings_grid as draw_grid
 from dtvg.ui import cache, runs, show
@@ -44,6 +44,8 @@ def draw(rows: Sequence[RunRow]) -> None:
             icon=":material/info:",
         )
         return
+    if info.warning:
+        st.warning(info.warning, icon=":material/warning:")
     show.notes(info.notes)
     dark, place = is_dark(), f"{score}-{len(info.table)}"
     best = info.importance.iloc[0]
@@ -53,7 +55,8 @@ def draw(rows: Sequence[RunRow]) -> None:
         "the number of its values). Settings that were changed together share what they account "
         "for."
     )
-    words = f"{best['setting']} accounts for most: {show.percent(best['share'], 0)}"
+    called = readable(list(info.importance["setting"]))
+    words = f"{called[best['setting']]} accounts for most: {show.percent(best['share'], 0)}"
     show.figure(
         draw_grid.importance_figure(info, dark), f"importance-{place}", words, info.importance,
         "settings-importance",
@@ -69,14 +72,21 @@ def draw(rows: Sequence[RunRow]) -> None:
         info.table,
         "settings-runs",
     )
+    _slice(info, place, called, dark)
+
+
+def _slice(info: SettingsInfo, place: str, called: Mapping[str, str], dark: bool) -> None:
+    """Show the scores by one setting's value."""
     st.header("One setting", anchor=False)
-    name = runs.choose("Setting", list(info.importance["setting"]), "slice")
+    name = runs.choose(
+        "Setting", list(info.importance["setting"]), "slice", show=lambda s: called.get(s, s)
+    )
     if name is not None:
         part = info.slices[info.slices["setting"] == name]
         show.figure(
             draw_grid.slice_figure(info, name, dark),
             f"slice-{place}-{name}",
-            f"Mean and range of the {score} score by {name}",
+            f"Mean and range of the {info.score} score by {name}",
             part,
             "settings-slice",
         )
