@@ -167,10 +167,10 @@ def _one_row_each(figure: go.Figure, names: Sequence[str]) -> None:
 COLOURS = {"better": 2, "worse": 3}
 """Verdict → place in the palette; without a verdict rows are muted."""
 HOW_TO_READ = (
-    "Filled green: better than this baseline. Filled orange: worse. Open and grey: undecided, with "
-    "a dot where these trained runs differ but other seeds might not. Thick line: 95 % interval of "
-    "this comparison alone, over seeds and examples; thin line: corrected for all comparisons "
-    "that are tested together."
+    "Filled green: better than this baseline. Filled orange: worse. Open and grey: undecided or "
+    "not tested, with a dot where these trained runs differ but other seeds might not. Thick line: "
+    "95 % interval of this comparison alone, over seeds and examples; thin line: corrected for all "
+    "comparisons that are tested together."
 )
 """What marks and lines of `forest_figure` mean."""
 
@@ -276,7 +276,7 @@ def _marks(row: Any, name: str, dark: bool) -> list[go.Scatter]:
             name=name,
             marker={
                 "color": colour,
-                "size": 10,
+                "size": 14 if place is None and undecided.endswith("dot") else 10,
                 "symbol": undecided if place is None else "diamond",
                 "line": {"width": 2, "color": colour},
             },
@@ -360,9 +360,20 @@ def costs_figure(
     ends = score_range(known["score"].tolist()) or [0.0, 1.02]
     figure.update_yaxes(tickformat=".1~%", range=ends, **SCORE_LIMITS)
     figure.update_xaxes(type="log" if far else "linear", nticks=8)
+    if far:
+        figure.update_xaxes(**_log_ticks(float(spread.min()), float(spread.max())))
     reference_lines(figure, [one for one in lines if ends[0] <= one[1] <= ends[1]], dark)
     _below(figure, [one for one in lines if one[1] < ends[0]], dark)
     return figure
+
+
+def _log_ticks(low: float, high: float) -> dict[str, Any]:
+    """Return the ticks of a logarithmic axis in full numbers: 1, 2, 5, 10, …"""
+    first, last = int(np.floor(np.log10(low))), int(np.ceil(np.log10(high)))
+    decades = [10.0**k for k in range(first, last + 1)]
+    steps = (1,) if len(decades) > 4 else (1, 2, 5)
+    values = [step * decade for decade in decades for step in steps]
+    return {"tickmode": "array", "tickvals": values, "ticktext": [f"{v:,.10g}" for v in values]}
 
 
 def _below(figure: go.Figure, lines: Sequence[tuple[str, float]], dark: bool) -> None:

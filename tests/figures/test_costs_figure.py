@@ -35,6 +35,7 @@ def test_scores_fill_the_figure_and_references_far_below_are_named() -> None:
     lines = [("guessing", 0.05), ("no transfer", 0.52)]
     drawn = costs_figure(info([2.0, 11.0]), lines=lines)
     assert drawn.layout.xaxis.type == "log"
+    assert list(drawn.layout.xaxis.ticktext)[:4] == ["1", "2", "5", "10"]
     low, high = drawn.layout.yaxis.range
     assert 0.4 < low < 0.5 and 0.6 < high < 0.7
     assert [shape.y0 for shape in drawn.layout.shapes] == [0.52]
