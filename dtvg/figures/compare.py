@@ -167,10 +167,10 @@ def _one_row_each(figure: go.Figure, names: Sequence[str]) -> None:
 COLOURS = {"better": 2, "worse": 3}
 """Verdict → place in the palette; without a verdict rows are muted."""
 HOW_TO_READ = (
-    "Filled green: better than this baseline. Filled orange: worse. Open and grey: undecided or "
-    "not tested, with a dot where these trained runs differ but other seeds might not. Thick line: "
-    "95 % interval of this comparison alone, over seeds and examples; thin line: corrected for all "
-    "comparisons that are tested together."
+    "Green: better than this baseline. Orange: worse. Grey: undecided or not tested; filled where "
+    "these trained runs differ, which other seeds might not. Thick line: 95 % interval of this "
+    "comparison alone, over seeds and examples; thin line: corrected for all comparisons that are "
+    "tested together."
 )
 """What marks and lines of `forest_figure` mean."""
 
@@ -180,8 +180,8 @@ def forest_figure(
 ) -> go.Figure:
     """Draw every comparison, one panel per target, the average first.
 
-    A filled diamond in colour is a verdict on the methods; all others are open and muted, those
-    with a dot where only these trained runs differ. The thin line is the interval that goes with
+    A diamond in colour is a verdict on the methods; all others are muted, filled where these
+    trained runs differ. The thin line is the interval that goes with
     the verdict, corrected for the comparisons of its family; the thick one that of this
     comparison alone. `HOW_TO_READ` says so to readers.
 
@@ -249,7 +249,7 @@ def _marks(row: Any, name: str, dark: bool) -> list[go.Scatter]:
     """One comparison: both intervals and a diamond coloured by what can be said."""
     place = COLOURS.get(row.verdict)
     colour = ink(dark).muted if place is None else style_at(place, dark).colour
-    undecided = "diamond-open-dot" if row.verdict_runs in COLOURS else "diamond-open"
+    told = place is not None or row.verdict_runs in COLOURS
     found = []
     for low, high, width, what in (
         (row.low_corrected, row.high_corrected, 1.5, "corrected"),
@@ -276,8 +276,8 @@ def _marks(row: Any, name: str, dark: bool) -> list[go.Scatter]:
             name=name,
             marker={
                 "color": colour,
-                "size": 14 if place is None and undecided.endswith("dot") else 10,
-                "symbol": undecided if place is None else "diamond",
+                "size": 10,
+                "symbol": "diamond" if told else "diamond-open",
                 "line": {"width": 2, "color": colour},
             },
             hovertemplate=_told(row, name),

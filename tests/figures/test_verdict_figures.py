@@ -67,8 +67,8 @@ def test_the_forest_shows_both_intervals_and_colours_only_verdicts(info: Compare
     for row in rows.itertuples():
         decided = row.verdict in ("better", "worse")
         drawn = diamonds[row.baseline]
-        dot = "-dot" if row.verdict_runs in ("better", "worse") else ""
-        assert drawn.marker.symbol == ("diamond" if decided else f"diamond-open{dot}")
+        filled = decided or row.verdict_runs in ("better", "worse")
+        assert drawn.marker.symbol == ("diamond" if filled else "diamond-open")
         lines = {t.line.color for t in figure.data if t.mode == "lines" and t.y[0] == row.baseline}
         assert lines == {drawn.marker.color}
         assert (drawn.marker.color == ink(False).muted) is not decided
