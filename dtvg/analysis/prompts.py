@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -104,8 +105,11 @@ def weak_sentences(info: BankInfo) -> list[str]:
     said = [f"{len(weak):,} of {every} cannot help as a source."]
     for state in dict.fromkeys(weak["health"]):
         rows = weak[weak["health"] == state].to_dict("records")
-        names = [f"{titles.task(r['task'])} (seed {r['seed']})" for r in rows[:NAMED]]
-        more = f" and {len(rows) - NAMED:,} more" if len(rows) > NAMED else ""
+        every_name = Counter(f"{titles.task(r['task'])} (seed {r['seed']})" for r in rows)
+        first = list(every_name.items())[:NAMED]
+        names = [f"{name} × {count}" if count > 1 else name for name, count in first]
+        left = len(rows) - sum(count for _, count in first)
+        more = f" and {left:,} more" if left else ""
         advice = ADVICE[state] if len(rows) == 1 else _TOGETHER[state]
         said.append(f"{len(rows):,} {state}: {', '.join(names)}{more}. {advice}")
     return said

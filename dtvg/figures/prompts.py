@@ -20,7 +20,7 @@ def matrix_figure(info: SpaceInfo, measure: str = "cosine", dark: bool = False) 
     """
     values = info.cosine if measure == "cosine" else info.dot
     largest = 1.0 if measure == "cosine" else float(np.abs(values).max()) or 1.0
-    names = list(info.names)
+    names = [called(name) for name in info.names]
     figure = go.Figure(
         go.Heatmap(
             z=values,
@@ -86,9 +86,9 @@ def map_figure(info: SpaceInfo, dark: bool = False) -> go.Figure:
     )
 
 
-WIDE, HIGH = 0.12, 0.05
+WIDE, HIGH = 0.14, 0.12
 """Shares of the map within which two labels would cover each other."""
-TOGETHER = 3
+TOGETHER = 2
 """Names written above points that lie together; the others are counted."""
 
 
@@ -131,7 +131,7 @@ def norms_figure(info: SpaceInfo, dark: bool = False) -> go.Figure:
         go.Heatmap(
             z=wide.to_numpy(),
             x=[int(c) for c in wide.columns],
-            y=list(info.names),
+            y=[called(name) for name in wide.index],
             zmin=0,
             colorscale="Cividis",
             colorbar={

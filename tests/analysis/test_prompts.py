@@ -87,6 +87,8 @@ def test_weak_prompts_are_named_by_title_one_or_several() -> None:
     said = weak_sentences(bank_info([_prompt("sst2", 0.0), _prompt("rte", 1.0)]))
     assert said[0] == "1 of 2 prompts cannot help as a source."
     assert said[1].startswith("1 did not move: SST-2 (seed 0). Its best prompt is the initial one")
+    twice = weak_sentences(bank_info([_prompt("sst2", 0.0)] * 2))
+    assert twice[1].startswith("2 did not move: SST-2 (seed 0) × 2. For each")
     many = [_prompt(f"t{i}", 0.0) for i in range(9)] + [_prompt("rte", 1.0, score=0.5)]
     said = weak_sentences(bank_info(many))
     assert said[0] == "10 of 10 prompts cannot help as a source."
@@ -103,5 +105,10 @@ def test_vectors_on_one_point_of_the_map_share_one_label() -> None:
     drawn = map_figure(space_info([*moved, *still]))
     texts = [trace.text[0] for trace in drawn.data]
     assert len(texts) == 7 and sorted(map(bool, texts)) == [False] * 4 + [True] * 3
-    assert "MNLI<br>QQP<br>CB<br>and 2 more" in texts
+    assert "MNLI<br>QQP<br>and 3 more" in texts
+    other = dataclasses.replace(_prompt("sst2", 1.0), fingerprint="another")
+    names = space_info([_prompt("sst2", 1.0), other, _prompt("rte", 1.0)])
+    assert list(matrix_figure(names).data[0].x)[2] == "RTE"
+    assert matrix_figure(names).data[0].y[0].startswith("SST-2 ")
+    assert norms_figure(names).data[0].y[2] == "RTE"
     assert {trace.name for trace in drawn.data} >= {"SST-2", "COPA"}
