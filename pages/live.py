@@ -29,7 +29,7 @@ def body() -> None:
     if following:
         live.leave_out_run()
     with look.folding("What the curve shows", "live"):
-        view = live.choose_view()
+        view = live.choose_view(len(live.drawn_together(experiment, run, following)) > 1)
     if not example:
         with st.container(horizontal=True):
             control.hold_source(run)

@@ -104,10 +104,25 @@ def curves_figure(
         figure.update_yaxes(
             tickformat=".1~%", title_text=title, range=score_range(drawn), **SCORE_LIMITS
         )
+    _around_one_value(figure, info, score)
     if len(info.curves) == 1:
         figure.update_layout(showlegend=False)  # the page names what is shown
     label_ends(figure, dark)
     return figure
+
+
+def _around_one_value(figure: go.Figure, info: CurveInfo, score: bool) -> None:
+    """Begin axes at 0 where all points have one place, around which Plotly would go from −1 to +1.
+
+    An axis of scores has its range already.
+    """
+    places = np.unique(np.concatenate([c.x for c in info.curves]))
+    values = np.unique(np.concatenate([c.y for c in info.curves]))
+    if len(places) == 1:
+        reach = max(2 * float(places[0]), 10.0)
+        figure.update_xaxes(range=[-0.03 * reach, reach])
+    if not score and len(values) == 1 and values[0] > 0:
+        figure.update_yaxes(rangemode="tozero")
 
 
 def _styles(info: CurveInfo, order: Sequence[str], dark: bool) -> dict[str, Style]:
@@ -197,7 +212,7 @@ def overlay_figure(
     if not info.curves:
         return figure
     if log[0]:
-        figure.update_xaxes(type="log")
+        figure.update_xaxes(type="log", range=None)
     if baseline:
         figure.update_yaxes(title_text="difference from the baseline", range=None)
         figure.add_hline(y=0, line={"color": ink(dark).zero, "width": 1})

@@ -21,6 +21,12 @@ from dtvg.ui.page import guarded, link, say_until_read
 
 START_SECONDS = 60.0
 """So long a started process may take until it holds its experiment."""
+HELD = {
+    "pin": "is in the group, whatever the rule decides,",
+    "ban": "is not in the group, whatever the rule decides,",
+    "free": "is left to the rule again",
+}
+"""What holds of a source that is pinned, banned or freed."""
 
 
 def may_change(experiment: Experiment) -> bool:
@@ -203,16 +209,43 @@ def hold_source(run: Run) -> None:
             key=f"hold-{run.experiment}-{run.name}",
             format_func=titles.task,
         )
-        waiting = holds.asked(run)
         with st.container(horizontal=True):
             for kind, label in (("pin", "Pin"), ("ban", "Ban"), ("free", "Let the rule decide")):
                 if st.button(label, key=f"hold-{kind}-{run.experiment}-{run.name}"):
                     _hold(run, source, kind)
-        now = holds.now_held(run)
-        for name, kind in now.items():
-            st.markdown(f"`{name}` is {'pinned' if kind == 'pin' else 'banned'}.")
-        if waiting:
-            st.caption("Asked for: " + ", ".join(f"{kind} {name}" for kind, name in waiting))
+        for name, kind in holds.now_held(run).items():
+            st.markdown(f"{titles.task(name)} is {'pinned' if kind == 'pin' else 'banned'}.")
+
+
+def say_holds(run: Run) -> None:
+    """Say what was asked of a run's sources and from which step it holds; drawn with each look.
+
+    Args:
+        run: what is asked of one that ended never holds, so that nothing is said of it.
+    """
+    if run.state is not RunState.RUNNING:
+        return
+    asked = holds.asked(run)
+    for kind, source in asked:
+        st.info(
+            f"Asked for: {titles.task(source)} {HELD[kind]} from the next step on that the run "
+            f"begins, step {run.step + 1:,} at the earliest.",
+            icon=":material/schedule:",
+        )
+    mine = st.session_state.get(_asked_of(run), {})
+    done = {hold.source: hold for hold in holds.history(run)} if mine else {}
+    for source, kind in mine.items():
+        last = done.get(source)
+        if (kind, source) not in asked and last is not None and last.kind == kind:
+            st.success(
+                f"{titles.task(source)} {HELD[kind]} from step {last.step + 1:,} on.",
+                icon=":material/check:",
+            )
+
+
+def _asked_of(run: Run) -> str:
+    """Return where the session keeps what was asked of a run's sources here, by source."""
+    return f"asked-{run.path}"
 
 
 def fork_popover(run: Run) -> None:
@@ -261,7 +294,7 @@ def _hold(run: Run, source: str, kind: str) -> None:
     except DtvgError as error:
         say_until_read(error)
         return
-    st.toast(f"Asked to {kind} {titles.task(source)} from the next step on.")
+    st.session_state.setdefault(_asked_of(run), {})[source] = kind
 
 
 def _names(names: list[str]) -> str:

@@ -8,11 +8,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+import plotly.graph_objects as go
 import streamlit as st
 
 from dtvg.analysis import titles
 from dtvg.analysis.compare.references import of_target
 from dtvg.analysis.overview.progress import TRAINING, progress
+from dtvg.analysis.run.curves import CurveInfo
 from dtvg.figures.curves import Y_TITLES, curves_figure
 from dtvg.figures.ends import label_ends
 from dtvg.figures.groups import timeline_figure
@@ -30,6 +32,10 @@ MOST_CURVES = 8
 QUANTITIES = ("loss", "grad_norm", "lr_prompt", "lr_scale", "lr_scale_target", "step_ms")
 X_AXES = {"step": "Steps", "examples": "Examples", "seconds": "Time"}
 SERIES = {"run": "This run", "method": "Methods, bands over seeds"}
+TOGETHER = "What trains now"
+"""What the first series is called where curves of several runs are drawn."""
+GONE: tuple[object, ...] = ()
+"""What a run offers that was deleted meanwhile; it is said where it was drawn."""
 
 
 @dataclass(frozen=True)
@@ -43,15 +49,20 @@ class View:
     log: bool
 
 
-def choose_view() -> View:
-    """Draw the choices of what is plotted; all stand in the URL."""
+def choose_view(together: bool = False) -> View:
+    """Draw the choices of what is plotted; all stand in the URL.
+
+    Args:
+        together: whether the curves of several runs that train now are drawn.
+    """
+    series_names = {**SERIES, "run": TOGETHER} if together else SERIES
     cells = st.columns([2, 1, 2, 1])
     with cells[0]:
         quantity = runs.choose("Curve", QUANTITIES, "curve", show=lambda q: Y_TITLES[q])
     with cells[1]:
         x = runs.choose("Over", list(X_AXES), "x", show=X_AXES.__getitem__)
     with cells[2]:
-        series = runs.choose("Series", list(SERIES), "series", show=SERIES.__getitem__)
+        series = runs.choose("Series", list(SERIES), "series", show=series_names.__getitem__)
     with cells[3]:
         smooth = runs.choose("Smoothing", ("0", "0.6", "0.9", "0.97"), "smooth", "0.6")
     address.recall("log", address.truth, False)
@@ -90,6 +101,27 @@ def leave_out_run() -> None:
     address.put("run", None)
 
 
+def drawn_together(experiment: Experiment, run: Run, following: bool) -> tuple[Run, ...]:
+    """Return the runs whose curves are drawn where one is shown.
+
+    Args:
+        experiment: whose.
+        run: the one that is shown.
+        following: of Stage I all that trains is shown then, for nobody asks for one of them.
+    """
+    now = progress(experiment).now if following and run.role != "transfer" else ()
+    return now[:MOST_CURVES] if len(now) > 1 else (run,)
+
+
+def _offered(experiment: Experiment, name: str, following: bool) -> tuple[object, ...]:
+    """Return what the choices above the part that refreshes depend on."""
+    run = next((r for r in experiment.runs if r.name == name), None)
+    if run is None:
+        return GONE
+    together = len(drawn_together(experiment, run, following)) > 1
+    return run.state, run.step > 0, run.result is not None, together
+
+
 def refreshing(
     experiment: Experiment, name: str, view: View, changing: bool, following: bool
 ) -> None:
@@ -107,7 +139,7 @@ def refreshing(
     path, example = experiment.path, cache.is_example(experiment.path)
     may_begin = not example and any(r.state.resumable for r in experiment.runs)
     seconds = REFRESH_SECONDS if changing else LOOK_SECONDS if may_begin else None
-    read = [experiment]
+    read, offered = [experiment], _offered(experiment, name, following)
 
     @st.fragment(run_every=seconds)
     def again() -> None:
@@ -117,10 +149,11 @@ def refreshing(
             st.rerun()
         if following and now and name not in [run.name for run in now]:
             st.rerun()
-        together = now if following else ()
+        if _offered(fresh, name, following) not in (offered, GONE):
+            st.rerun()  # what stands above comes and goes with the run's state
         if path.is_dir():
             guarded(lambda: control.buttons(fresh, example))
-        guarded(lambda: draw(fresh, name, view, together))
+        guarded(lambda: draw(fresh, name, view, following))
 
     again()
 
@@ -138,14 +171,14 @@ def wait_for_runs(path: Path) -> None:
     waiting()
 
 
-def draw(experiment: Experiment, name: str, view: View, together: tuple[Run, ...] = ()) -> None:
+def draw(experiment: Experiment, name: str, view: View, following: bool = False) -> None:
     """Show progress of all runs, then curves and group of one.
 
     Args:
         experiment: whose.
         name: the run.
         view: what is plotted.
-        together: what trains now; of Stage I all curves are shown, for nobody asks for one.
+        following: whether the page goes with what trains.
     """
     run = next((r for r in experiment.runs if r.name == name), None)
     if run is None:
@@ -165,12 +198,13 @@ def draw(experiment: Experiment, name: str, view: View, together: tuple[Run, ...
     st.markdown(
         f"**{titles.run(run.name)}** {marks}"
         + ("" if waits else f" step {run.step:,} of {run.total_steps:,}")
-        + (f", loss {run.loss:.3f}" if run.loss is not None else "")
+        + (f", loss {written_loss(run.loss)}" if run.loss is not None else "")
         + _validation(run)
     )
     if run.message and run.state in (RunState.RUNNING, RunState.STOPPING):
         st.caption(run.message)
     runs.complain(run)
+    control.say_holds(run)
     with look.later_on_phones():
         health.of_run(run)
         health.of_sources(run)
@@ -181,8 +215,7 @@ def draw(experiment: Experiment, name: str, view: View, together: tuple[Run, ...
         return  # it has no curve, and has been complained of
     if _starts_again(experiment, run):
         st.info(STARTS_AGAIN.format(step=run.step), icon=":material/hourglass_top:")
-    shown = together[:MOST_CURVES] if run.role != "transfer" and len(together) > 1 else (run,)
-    _charts(experiment, run, view, shown)
+    _charts(experiment, run, view, drawn_together(experiment, run, following))
 
 
 def _gone(experiment: Experiment, name: str) -> str:
@@ -223,6 +256,13 @@ def _waits_for(experiment: Experiment) -> str:
     return "This run has not begun: others of its experiment train first, as the stages say."
 
 
+def written_loss(loss: float) -> str:
+    """Write a loss with three decimals; a small one with more, and never as nothing."""
+    if 0 < loss < 0.00005:
+        return "below 0.0001"
+    return f"{loss:.4f}" if 0 < loss < 0.0005 else f"{loss:.3f}"
+
+
 def _validation(run: Run) -> str:
     """Say the newest validation score and the best one, as in the curve below."""
     found = cache.curves((run,), quantity="score", x="step", group_by="run").curves
@@ -261,26 +301,40 @@ def _charts(experiment: Experiment, run: Run, view: View, these: tuple[Run, ...]
         if view.log and made.curves:
             drawn.update_yaxes(type="log")
             label_ends(drawn, dark)
-        show.figure(
-            drawn,
-            f"live-{view.quantity}-{view.log}-{key}",
-            Y_TITLES[view.quantity],
-            made.table,
-            f"{name}-{view.quantity}",
-            link=f"over-{view.x}",
-        )
-        show.notes(made.notes)
+        _chart(drawn, made, run, f"{view.quantity}-{view.log}-{key}", name, shown)
     with right:
-        score = cache.curves(shown, quantity="score", **options)
-        show.figure(
-            curves_figure(score, dark, lines=of_target(shown, run.target).lines),
-            f"live-score-{key}",
-            "Validation score",
-            score.table,
-            f"{name}-score",
-            link=f"over-{view.x}",
-        )
+        made = cache.curves(shown, quantity="score", **options)
+        drawn = curves_figure(made, dark, lines=of_target(shown, run.target).lines)
+        _chart(drawn, made, run, f"score-{key}", name, shown)
     _group(experiment, run)
+
+
+def _chart(
+    drawn: go.Figure, made: CurveInfo, run: Run, key: str, name: str, shown: tuple[Run, ...]
+) -> None:
+    """Show a chart with its numbers, or say why there is none yet."""
+    title = Y_TITLES.get(made.quantity, "Validation score")
+    if not made.curves:
+        st.info(nothing_yet(title, any(one.state in TRAINING for one in (run, *shown))))
+        return
+    show.figure(
+        drawn, f"live-{key}", title, made.table, f"{name}-{made.quantity}", link=f"over-{made.x}"
+    )
+    names = {one.name for one in shown} | {one.method for one in shown}
+    show.notes(made.notes if made.quantity in Y_TITLES else (), names)
+
+
+def nothing_yet(title: str, training: bool) -> str:
+    """Say why there is no curve.
+
+    Args:
+        title: of its quantity.
+        training: whether rows may come.
+    """
+    said = f"{title[0].upper()}{title[1:]}: no value is written"
+    if not training:
+        return f"{said}."
+    return f"{said} yet. The curve appears with the next commit; what stands above is told at once."
 
 
 def _group(experiment: Experiment, run: Run) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -11,10 +12,11 @@ from streamlit.testing.v1 import AppTest
 
 from benchmarks import make_store
 from dtvg.jobs import launcher
-from dtvg.store import trash
+from dtvg.store import holds, trash
 from dtvg.store.files import read_json, replace_json
 from dtvg.store.layout import RunDir
-from dtvg.store.status import requested
+from dtvg.store.status import clear, requested
+from dtvg.ui import live
 
 PAGES = Path(__file__).resolve().parents[2] / "pages"
 
@@ -97,14 +99,52 @@ def _make_running(home: Path, name: str) -> RunDir:
     return RunDir(folder)
 
 
-def test_a_source_of_a_running_run_is_pinned_by_a_button(home: Path) -> None:
+def test_a_source_of_a_running_run_is_pinned_by_a_button(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     run = _make_running(home, "rte.dtvg.s0")
     app = _page("live", experiment="made", run="rte.dtvg.s0")
     _press(app, "Pin")
     (word,) = requested(run)
     assert word.startswith("pin.")
+    (said,) = [i.value for i in app.info if i.value.startswith("Asked for")]
+    step = (read_json(run.status_path) or {})["step"]
+    assert "is in the group, whatever the rule decides, from the next step on" in said
+    assert f"step {step + 1:,} at the earliest" in said
+    source = word.removeprefix("pin.")
+    monkeypatch.setattr(holds, "history", lambda _: [holds.Hold(41, source, "pin")])
+    clear(run, word)  # the process met it
+    _sound(app.run())
+    assert not [i for i in app.info if i.value.startswith("Asked for")]
+    assert any(s.value.endswith("from step 42 on.") for s in app.success)
     assert not [b for b in _page("live", experiment="made", run="rte.dtvg.s1").button
                 if b.label == "Pin"]  # fmt: skip
+
+
+def test_pin_and_fork_appear_by_themselves_once_a_run_trains(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = _make_running(home, "rte.dtvg.s0")
+    status = read_json(run.status_path) or {}
+    replace_json(run.status_path, {**status, "state": "waiting", "step": 0})
+    looks = []
+
+    def fragment(run_every: float | None) -> Callable[[Callable[[], None]], Callable[[], None]]:
+        def twice(look: Callable[[], None]) -> Callable[[], None]:
+            def looked() -> None:
+                look()
+                if not looks:  # meanwhile it begins, and Streamlit looks again
+                    looks.append(run_every)
+                    replace_json(run.status_path, {**status, "step": 3})
+                    look()
+
+            return looked
+
+        return twice
+
+    monkeypatch.setattr(live.st, "fragment", fragment)
+    app = _page("live", experiment="made", run="rte.dtvg.s0", follow="False")
+    assert looks and {"Pin", "Fork and train"} <= {b.label for b in app.button}
 
 
 def test_a_run_that_cannot_be_forked_says_so_and_starts_nothing(
