@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Literal
 
 import streamlit as st
@@ -38,23 +39,20 @@ def title_of(quantity: str) -> str:
 
 def pick_runs() -> tuple[Run, ...]:
     """Let one choose runs of any experiments; those that are gone are named."""
-    asked, wanted = address.given("runs"), _asked()
     paths = cache.experiment_paths()
     if not paths:
         runs.pick_experiment()  # says what to do
         return ()
+    if not _honour_experiment(paths):
+        return ()
+    asked, wanted = address.given("runs"), _asked()
     of_runs = list(dict.fromkeys(key.partition("/")[0] for key in wanted))
     known = [name for name in of_runs if name in paths]
-    first = known or [next(n for n in paths if cache.is_experiment(paths[n]) or n in paths)]
+    first = known or [_newest(paths)]
     st.session_state.setdefault("overlay-experiments", first)
     kept = [n for n in st.session_state["overlay-experiments"] if n in paths]
     st.session_state["overlay-experiments"] = list(dict.fromkeys([*kept, *known])) or first
-    chosen = st.multiselect(
-        "Experiments",
-        list(paths),
-        key="overlay-experiments",
-        format_func=lambda n: f"{n} (recorded example)" if cache.is_example(paths[n]) else n,
-    )
+    chosen = _pick_experiments(paths)
     opened = [e for e in (cache.open_named(name) for name in chosen) if e is not None]
     there = {f"{e.name}/{r.name}": r for e in opened for r in e.runs if r.problem is None}
     gone = [key for key in wanted if key not in there and key.partition("/")[0] in chosen]
@@ -69,6 +67,52 @@ def pick_runs() -> tuple[Run, ...]:
     if gone and names == [key for key in wanted if key in there]:
         address.put("runs", asked)  # stays as it is until something else is chosen
     return tuple(there[name] for name in names)
+
+
+def _newest(paths: Mapping[str, Path]) -> str:
+    """Return the experiment that is shown where none was chosen."""
+    return next((n for n in paths if cache.is_experiment(paths[n])), next(iter(paths)))
+
+
+def _pick_experiments(paths: Mapping[str, Path]) -> list[str]:
+    return st.multiselect(
+        "Experiments",
+        list(paths),
+        key="overlay-experiments",
+        format_func=lambda n: f"{n} (recorded example)" if cache.is_example(paths[n]) else n,
+    )
+
+
+def _honour_experiment(paths: Mapping[str, Path]) -> bool:
+    """Follow an address that names `experiment` and `run`, as other pages' addresses do.
+
+    They become `runs`, which the page itself writes, and which wins where both stand there.
+
+    Returns:
+        Whether to go on; not where the experiment is not there, which is said then.
+    """
+    state = st.session_state
+    experiment, run = address.given("experiment"), address.given("run")
+    if experiment is None and run is None:
+        return True
+    if address.given("runs") is None:
+        if experiment is not None and experiment not in paths:
+            if state.get("overlay-absent") != experiment or not state.get("overlay-experiments"):
+                state["overlay-absent"], state["overlay-experiments"] = experiment, []
+                _pick_experiments(paths)
+                runs.say_absent("experiment", experiment, list(paths))
+                return False
+        else:
+            name = experiment or _newest(paths)
+            state["overlay-experiments"] = [name]
+            for key in ("runs", "last-runs"):
+                state.pop(key, None)
+            if run is not None:
+                address.put("runs", f"{name}/{run}")
+    state.pop("overlay-absent", None)
+    address.put("experiment", None)
+    address.put("run", None)
+    return True
 
 
 def _asked() -> list[str]:
@@ -226,13 +270,16 @@ def _panel(
     )
     made = _named(made, (*shown, *of_base), names)
     table = ends(made, base)
+    st.header(title_of(panel.quantity).capitalize(), anchor=False)
+    if not made.curves:
+        st.info("None of these runs has a value of it yet.")
+        return
     if base:
         made = differences(made, base)
     targets = {run.target for run in shown}
     lines = cache.reference(shown[0]) if panel.quantity == "score" and len(targets) == 1 else []
     key = f"overlay-{panel.quantity}-{panel.log}-{view.x}-{view.log_x}-{base}"
     figure = overlay_figure(made, names, is_dark(), base, (view.log_x, panel.log), lines, methods)
-    st.header(title_of(panel.quantity).capitalize(), anchor=False)
     show.figure(
         figure,
         key,
@@ -243,7 +290,7 @@ def _panel(
     )
     if base:
         st.caption(f"Each curve minus that of {titles.label(base)}, at the same place.")
-    show.notes(made.notes)
+    show.notes(made.notes, {run.name for run in (*shown, *of_base)})
 
 
 def _pinned(view: View) -> list[Run]:

@@ -59,6 +59,44 @@ def test_runs_panels_and_baseline_of_an_address_are_drawn(
     assert any("other/x" in warning.value for warning in gone.warning)
 
 
+def test_an_address_may_name_an_experiment_and_a_run_as_on_other_pages(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DTVG_HOME", str(home))
+    page = _draw(experiment="demo-recorded", view="Side by side")
+    assert page.multiselect(key="overlay-experiments").value == ["demo-recorded"]
+    assert all(key.startswith("demo-recorded/") for key in page.multiselect(key="runs").value)
+    assert {"runs", "view"} <= set(page.query_params) and "experiment" not in page.query_params
+    one = _draw(experiment="trial", run="lake.none.s1")
+    assert one.multiselect(key="runs").value == ["trial/lake.none.s1"]
+    newest = _draw(run="lake.none.s1")
+    assert newest.multiselect(key="runs").value == ["trial/lake.none.s1"]
+    both = _draw(experiment="demo-recorded", runs="trial/lake.none.s1")
+    assert both.multiselect(key="runs").value == ["trial/lake.none.s1"]
+
+
+def test_an_experiment_or_run_of_an_address_that_is_gone_is_said_so(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DTVG_HOME", str(home))
+    page = _draw(experiment="trail")
+    assert any("no experiment 'trail' here" in w.value for w in page.warning)
+    assert not charts(page) and page.query_params["experiment"] in ("trail", ["trail"])
+    page.multiselect(key="overlay-experiments").set_value(["trial"]).run()
+    assert not page.exception and not page.warning and charts(page)
+    assert "experiment" not in page.query_params
+    gone = _draw(experiment="trial", run="nope")
+    assert any("not shown: trial/nope" in w.value for w in gone.warning)
+    assert not charts(gone) and not gone.multiselect(key="runs").value
+
+
+def test_a_panel_without_values_is_a_sentence(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DTVG_HOME", str(home))
+    page = _draw(runs="trial/lake.none.s0", panels="consistency")
+    assert not charts(page)
+    assert any("None of these runs has a value" in i.value for i in page.info)
+
+
 def test_a_view_is_kept_and_opened_again(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DTVG_HOME", str(home))
     page = _draw(
