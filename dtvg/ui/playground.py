@@ -15,7 +15,7 @@ from dtvg.analysis import titles
 from dtvg.errors import DtvgError
 from dtvg.jobs.playground import ask, is_warm
 from dtvg.store.playground import LONGEST, Answered, Prompted, Told
-from dtvg.store.reader import Experiment, Run
+from dtvg.store.reader import Experiment, Run, read_table
 from dtvg.ui import cache, people, runs
 
 NOTHING = "none"
@@ -45,7 +45,8 @@ def playground(experiment: Experiment) -> None:
         prompts[str(other)] = Prompted(run=str(finished[str(other)].path))
     if without:
         prompts[f"{first.name} without {without}"] = Prompted(run=str(first.path), without=without)
-    text = _input(experiment, first)
+    examples = _examples(first)
+    text = _input(experiment, first, list(examples))
     st.caption(
         "The backbone is at hand."
         if is_warm()
@@ -57,7 +58,7 @@ def playground(experiment: Experiment) -> None:
         _ask(key, text, list(prompts.values()))
     kept = st.session_state.get("playground-answer")
     if kept and kept[0] == key:
-        _show(list(prompts), kept[1])
+        _show(list(prompts), kept[1], examples.get(text))
     elif kept:
         st.caption("Something was changed since the last answer; press Ask again.")
 
@@ -86,9 +87,8 @@ def _without(run: Run) -> str:
     return "" if chosen in (None, NOTHING) else str(chosen)
 
 
-def _input(experiment: Experiment, run: Run) -> str:
+def _input(experiment: Experiment, run: Run, examples: list[str]) -> str:
     """Draw the input; an example of the task fills it where its texts are at hand."""
-    examples = _examples(run)
     place = f"playground-text-{experiment.name}-{run.target}"
     if examples:
         st.session_state.setdefault(place, examples[0])
@@ -108,10 +108,29 @@ def _input(experiment: Experiment, run: Run) -> str:
     )
 
 
-def _examples(run: Run) -> list[str]:
-    """Return inputs of test rows that the run answered; none where the texts are not here."""
-    found = cache.texts(run, "test", tuple(range(EXAMPLES)))
-    return list(dict.fromkeys(found.values()))[:EXAMPLES]
+def _examples(run: Run) -> dict[str, str | None]:
+    """Return inputs of test rows, those that the run answered, each with the right answer.
+
+    Nothing is returned where the texts are not here; an answer is None where it was not stored,
+    or where equal inputs have different ones.
+    """
+    answered = _answered(run)
+    rows = tuple(sorted(row for row, _ in answered.values())[:EXAMPLES]) or tuple(range(EXAMPLES))
+    found: dict[str, str | None] = {}
+    for mark, text in cache.texts(run, "test", rows).items():
+        right = answered[mark][1] if mark in answered else None
+        found[text] = right if found.get(text, right) == right else None
+    return dict(list(found.items())[:EXAMPLES])
+
+
+def _answered(run: Run) -> dict[str, tuple[int, str]]:
+    """Return fingerprint → row and right answer of the test rows whose answers were stored."""
+    columns = ["split", "task", "row", "fingerprint", "target"]
+    return {
+        one["fingerprint"]: (one["row"], one["target"])
+        for one in read_table(run, "predictions", columns).to_pylist()
+        if one["split"] == "test" and one["task"] == run.target
+    }
 
 
 def _another(place: str, examples: list[str]) -> None:
@@ -130,11 +149,13 @@ def _ask(key: str, text: str, prompts: Sequence[Prompted]) -> None:
     st.session_state["playground-answer"] = (key, answered)
 
 
-def _show(names: Sequence[str], answered: Answered) -> None:
-    """Show the answers side by side."""
+def _show(names: Sequence[str], answered: Answered, right: str | None) -> None:
+    """Show the answers side by side, and the right one where it is known."""
     if answered.refused:
         st.error(answered.refused, icon=":material/error:")
         return
+    if right is not None:
+        st.markdown(f"Right answer: **{right or '(nothing)'}**")
     for place, name, told in zip(st.columns(len(names)), names, answered.told, strict=True):
         with place, st.container(border=True):
             run, without, source = name.partition(" without ")

@@ -7,8 +7,11 @@ from pathlib import Path
 import pytest
 from streamlit.testing.v1 import AppTest
 
+from dtvg import paths
+from dtvg.analysis.compare.examples import input_texts
 from dtvg.errors import JobError
 from dtvg.store.playground import Answered, Prompted, Told
+from dtvg.store.reader import open_run, read_table
 from dtvg.ui import playground
 
 PAGE = Path(__file__).resolve().parents[2] / "pages" / "playground.py"
@@ -31,7 +34,16 @@ def test_prompts_are_asked_and_their_answers_shown(
     page.query_params["run"], page.query_params["without"] = "trip-mood.dtvg.s0", "film-mood"
     page.run()
     assert not page.exception and not page.error
-    assert page.text_area[0].value  # an example of the task
+    example = page.text_area[0].value  # an example of the task
+    assert example
+    next(b for b in page.button if b.label == "Ask").click().run()
+    (right,) = [m.value for m in page.markdown if m.value.startswith("Right answer: ")]
+    run = open_run(paths.examples() / "demo-recorded" / "trip-mood.dtvg.s0")
+    rows = read_table(run, "predictions", ["row", "fingerprint", "target"]).to_pylist()
+    inputs = input_texts(run, "test", [row["row"] for row in rows])
+    (known,) = {row["target"] for row in rows if inputs.get(row["fingerprint"]) == example}
+    assert right == f"Right answer: **{known}**"
+    asked.clear()
     page.text_area[0].set_value("a fine trip").run()
     next(b for b in page.button if b.label == "Ask").click().run()
     assert not page.exception
@@ -40,6 +52,7 @@ def test_prompts_are_asked_and_their_answers_shown(
     assert prompts[1].run.endswith("trip-mood.none.s0")  # the same seed without transfer
     said = [m.value for m in page.markdown]
     assert "**answer 0**" in said and "**answer 1**" in said
+    assert not any(text.startswith("Right answer") for text in said)  # of one's own input
     assert [w.value for w in page.warning] == ["It cannot be asked."]
     page.text_area[0].set_value("unheard").run()
     assert "**answer 0**" not in [m.value for m in page.markdown]  # of another input
