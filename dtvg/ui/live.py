@@ -215,7 +215,10 @@ def draw(experiment: Experiment, name: str, view: View, following: bool = False)
         return  # it has no curve, and has been complained of
     if _starts_again(experiment, run):
         st.info(STARTS_AGAIN.format(step=run.step), icon=":material/hourglass_top:")
-    _charts(experiment, run, view, drawn_together(experiment, run, following))
+    shown, training = drawn_together(experiment, run, following), len(progress(experiment).now)
+    if len(shown) == MOST_CURVES < training and view.series == "run":
+        st.caption(f"The first {MOST_CURVES} of {training:,} runs that train are drawn.")
+    _charts(experiment, run, view, shown)
 
 
 def _gone(experiment: Experiment, name: str) -> str:
@@ -304,7 +307,9 @@ def _charts(experiment: Experiment, run: Run, view: View, these: tuple[Run, ...]
         _chart(drawn, made, run, f"{view.quantity}-{view.log}-{key}", name, shown)
     with right:
         made = cache.curves(shown, quantity="score", **options)
-        drawn = curves_figure(made, dark, lines=of_target(shown, run.target).lines)
+        alike = len({one.target for one in shown}) == 1
+        lines = of_target(shown, run.target).lines if alike else []
+        drawn = curves_figure(made, dark, lines=lines)
         _chart(drawn, made, run, f"score-{key}", name, shown)
     _group(experiment, run)
 

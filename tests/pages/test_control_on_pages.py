@@ -16,7 +16,7 @@ from dtvg.store import holds, trash
 from dtvg.store.files import read_json, replace_json
 from dtvg.store.layout import RunDir
 from dtvg.store.status import clear, requested
-from dtvg.ui import live
+from dtvg.ui import control, live
 
 PAGES = Path(__file__).resolve().parents[2] / "pages"
 
@@ -143,6 +143,7 @@ def test_pin_and_fork_appear_by_themselves_once_a_run_trains(
         return twice
 
     monkeypatch.setattr(live.st, "fragment", fragment)
+    monkeypatch.setattr(control, "may_change", lambda _: True)  # Start was pressed
     app = _page("live", experiment="made", run="rte.dtvg.s0", follow="False")
     assert looks and {"Pin", "Fork and train"} <= {b.label for b in app.button}
 
