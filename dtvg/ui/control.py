@@ -213,6 +213,8 @@ def hold_source(run: Run) -> None:
             for kind, label in (("pin", "Pin"), ("ban", "Ban"), ("free", "Let the rule decide")):
                 if st.button(label, key=f"hold-{kind}-{run.experiment}-{run.name}"):
                     _hold(run, source, kind)
+        for sentence in _asked_for(run):
+            st.caption(sentence)
         for name, kind in holds.now_held(run).items():
             st.markdown(f"{titles.task(name)} is {'pinned' if kind == 'pin' else 'banned'}.")
 
@@ -226,12 +228,8 @@ def say_holds(run: Run) -> None:
     if run.state is not RunState.RUNNING:
         return
     asked = holds.asked(run)
-    for kind, source in asked:
-        st.info(
-            f"Asked for: {titles.task(source)} {HELD[kind]} from the next step on that the run "
-            f"begins, step {run.step + 1:,} at the earliest.",
-            icon=":material/schedule:",
-        )
+    for sentence in _asked_for(run):
+        st.info(sentence, icon=":material/schedule:")
     mine = st.session_state.get(_asked_of(run), {})
     done = {hold.source: hold for hold in holds.history(run)} if mine else {}
     for source, kind in mine.items():
@@ -241,6 +239,15 @@ def say_holds(run: Run) -> None:
                 f"{titles.task(source)} {HELD[kind]} from step {last.step + 1:,} on.",
                 icon=":material/check:",
             )
+
+
+def _asked_for(run: Run) -> list[str]:
+    """Say what was asked of a run's sources and not been done yet."""
+    return [
+        f"Asked for: {titles.task(source)} {HELD[kind]} from the next step on that the run begins, "
+        f"step {run.step + 1:,} at the earliest."
+        for kind, source in holds.asked(run)
+    ]
 
 
 def _asked_of(run: Run) -> str:

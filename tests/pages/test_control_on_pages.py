@@ -111,6 +111,7 @@ def test_a_source_of_a_running_run_is_pinned_by_a_button(
     step = (read_json(run.status_path) or {})["step"]
     assert "is in the group, whatever the rule decides, from the next step on" in said
     assert f"step {step + 1:,} at the earliest" in said
+    assert said in [c.value for c in app.caption]  # where it was pressed
     source = word.removeprefix("pin.")
     monkeypatch.setattr(holds, "history", lambda _: [holds.Hold(41, source, "pin")])
     clear(run, word)  # the process met it
