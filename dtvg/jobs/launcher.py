@@ -65,7 +65,7 @@ def resume(
     """
     targets = [f"{experiment.name}/{name}" for name in runs] or [experiment.name]
     folder = str(experiment.path.parent)
-    arguments = ["runs", "resume", *targets, "--runs-dir", folder, "--quiet"]
+    arguments = ["runs", "resume", "--runs-dir", folder, "--quiet", "--", *targets]
     with changing(experiment.path):
         sign = look_at_all(experiment.path, workers=False)  # those are taken over
         if sign.held:
@@ -330,7 +330,7 @@ def run_import(path: Path, options: Sequence[str]) -> str:
     """
     try:
         done = subprocess.run(
-            own_command("prompts", "import", str(path), *options),
+            own_command("prompts", "import", *options, "--", str(path)),
             capture_output=True,
             text=True,
             timeout=TIMEOUT,

@@ -11,6 +11,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from dtvg.cli import parser
 from dtvg.config import build_config
 from dtvg.errors import JobError
 from dtvg.jobs import launcher
@@ -80,3 +81,16 @@ def test_two_people_may_stop_the_same_run_and_kill_names_what_ends(own_home: Pat
     _until(lambda: not launcher.working_cohorts(folder), 30)
     with pytest.raises(JobError, match="nothing was killed"):
         launcher.kill_all(folder)
+
+
+def test_a_name_that_looks_like_an_option_is_the_experiment_s(
+    own_home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started: list[list[str]] = []
+    monkeypatch.setattr(launcher, "detached", lambda command, *_: started.append(command) or 1)
+    monkeypatch.setattr(launcher, "note_start", lambda *_: None)
+    values = tiny_config(own_home / "parts", methods=["dtvg"], name="-rf")
+    launcher.start(build_config(values), own_home / "runs")
+    read = parser().parse_args(started[0][4:])
+    assert (read.command, read.action, read.places) == ("runs", "resume", ["-rf"])
+    assert read.quiet
