@@ -47,6 +47,22 @@ class _Loader(yaml.SafeLoader):
         return node
 
 
+def why(error: Exception) -> str:
+    """Return in a person's words why a text could not be read, without a full stop.
+
+    Args:
+        error: what reading YAML or JSON raised.
+    """
+    if isinstance(error, RecursionError):
+        return "it is nested too deeply"
+    if not isinstance(error, yaml.MarkedYAMLError):
+        return " ".join(str(error).split())[:300].rstrip(".") or type(error).__name__
+    said = " ".join(filter(None, (error.context, error.problem)))
+    said = said.replace("'<stream end>'", "the end of the text").rstrip(".")[:300]
+    mark = error.problem_mark or error.context_mark
+    return said if mark is None else f"{said} (line {mark.line + 1}, column {mark.column + 1})"
+
+
 def load_yaml(text: str) -> Any:
     """Return what a YAML text holds.
 

@@ -7,6 +7,7 @@ so that a form shows it beside the setting, and its sentence, which is the same 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -151,8 +152,9 @@ def read_yaml(text: str, where: str) -> dict[str, Any]:
     try:
         values = plain_text.load_yaml(text)
     except YAML_ERRORS as error:
-        sentence = " ".join(str(error).split())[:300] or type(error).__name__
-        raise ConfigError(f"{where} cannot be read; it is not valid YAML: {sentence}") from None
+        raise ConfigError(
+            f"{where} cannot be read; it is not valid YAML: {plain_text.why(error)}."
+        ) from None
     if not isinstance(values, dict):
         raise ConfigError(
             f"{where} contains no settings; a configuration is a mapping with lines such "
@@ -251,7 +253,7 @@ def _problem(item: Any, model: type[BaseModel]) -> Problem:
         known = list(method.model_fields) if method else settings_path.keys(model, parents)
         return Problem(place, "unknown", unknown("key", ".".join(map(str, place)), known))
     kind, sentence = _said(item, place)
-    return Problem(place, kind, sentence.replace("..", "."))
+    return Problem(place, kind, sentence[:-1] if sentence.endswith("..") else sentence)
 
 
 def _follows(item: Any, found: Iterable[Any]) -> bool:
@@ -284,5 +286,21 @@ def _said(item: Any, place: Place) -> tuple[str, str]:
     message = message.replace("Input should be", "must be").replace("String should", "must")
     if item["type"] == "string_pattern_mismatch" and NAME_PATTERN in message:
         message = rule_for(got) if isinstance(got, str) else NAME_RULE
-    shown = f" (got {shortened(repr(got))})" if isinstance(got, str | int | float | bool) else ""
-    return "value", f"'{key}': {message}{shown}."
+    known = isinstance(got, str | int | float | bool)
+    given = shortened(_with_short_numbers(repr(got))) if known else ""
+    shown = f" (got {given})" if known else ""
+    return "value", f"'{key}': {_with_short_numbers(message)}{shown}."
+
+
+_LONG_NUMBER = re.compile(r"(?<![\w.])(\d{20,})(?![\w.])")
+
+
+def _with_short_numbers(text: str) -> str:
+    """Return a sentence in which whole numbers of twenty digits and more are as 1.23e+45."""
+
+    def short(number: re.Match[str]) -> str:
+        digits = number[1].lstrip("0") or "0"
+        head = f"{digits[0]}.{digits[1:3]}".rstrip("0").rstrip(".")
+        return f"{head}e+{len(digits) - 1:02}"
+
+    return _LONG_NUMBER.sub(short, text)

@@ -214,7 +214,8 @@ def work(folder: Path) -> None:
         (folder / STAGE).write_text("Reading the rows", encoding="utf-8")
         answer = _columns(folder, uploads) if asked.columns else _checked(asked, uploads, folder)
     except DtvgError as error:
-        answer = Refused(refused=str(error)[:2000])
+        said = str(error).replace(f"{folder}/", "")  # names as they were uploaded
+        answer = Refused(refused=said[:2000])
     except MemoryError:
         answer = Refused(
             refused=f"Reading the files takes more than {MEMORY >> 30} GiB of memory; give fewer "
@@ -254,7 +255,7 @@ def _checked(asked: Asked, uploads: Mapping[str, bytes], folder: Path) -> Checke
     return Checked(
         name=done.spec.name,
         sound=done.sound,
-        problems=tuple(problem[:1000] for problem in done.problems),
+        problems=tuple(dict.fromkeys(problem[:1000] for problem in done.problems)),
         more=done.more,
         found=done.found,
         notes=tuple(done.data.notes) if done.data else (),

@@ -12,6 +12,7 @@ from typing import Any
 import pyarrow as pa
 
 from dtvg.errors import DataError
+from dtvg.plain_text import why
 from dtvg.tasks.contents import Content, Found, report
 
 LINE, ROW = " line", " row"
@@ -47,9 +48,7 @@ def read_json(content: Content, whole: bool, found: Found, described: bool) -> t
             f"({error.msg}); the file has to hold one array of objects."
         ) from None
     except (RecursionError, ValueError) as error:
-        raise DataError(
-            f"'{content.path}': this JSON cannot be used ({str(error)[:80]})."
-        ) from None
+        raise DataError(f"'{content.path}': this JSON cannot be used ({why(error)}).") from None
     rows, words = _rows_of(value, content)
     return _objects(rows, content, found), words
 
@@ -159,7 +158,7 @@ def _object(text: str, content: Content, number: int) -> dict[str, Any]:
         ) from None
     except (RecursionError, ValueError) as error:
         raise DataError(
-            f"'{content.path}', line {number}: this JSON cannot be used ({str(error)[:80]})."
+            f"'{content.path}', line {number}: this JSON cannot be used ({why(error)})."
         ) from None
     return _checked(row, f"'{content.path}', line {number}", "each line holds one object")
 

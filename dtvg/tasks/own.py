@@ -256,9 +256,7 @@ def parse_description(text: str, path: Path) -> TaskSpec:
     try:
         values = plain_text.load_yaml(text)
     except yaml.YAMLError as error:
-        raise ConfigError(
-            f"'{path}' is not valid YAML: {' '.join(str(error).split())[:300]}."
-        ) from None
+        raise ConfigError(f"'{path}' is not valid YAML: {plain_text.why(error)}.") from None
     except RecursionError:
         raise ConfigError(f"'{path}' is not a task description: it is nested too deeply.") from None
     except (ValueError, TypeError, KeyError, AttributeError, OverflowError) as error:

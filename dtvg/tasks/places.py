@@ -62,10 +62,8 @@ def expanded(path: Path, split: str, described_in: str) -> list[Path]:
     if not path.is_file():
         beside = [p.name for p in path.parent.glob("*")] if path.parent.is_dir() else []
         match = nearest(path.name, beside)
-        hint = f"did you mean '{match}'?" if match else "put it there"
-        raise DataError(
-            f"There is no file '{path}', which '{described_in}' names; {hint.rstrip('?')}."
-        )
+        hint = f"; did you mean '{match}'?" if match else "; put it there."
+        raise DataError(f"There is no file '{path}', which '{described_in}' names{hint}")
     return [path]
 
 

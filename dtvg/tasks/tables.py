@@ -264,8 +264,8 @@ class _Csv:
         else:
             advice = f"put a cell in quotes if it contains a {self.style.delimiter_word}"
         return DataError(
-            f"{place}: got {len(row.cells)} cells, the header has {len(self.names)} "
-            f"({names}); {advice}."
+            f"{place}: got {len(row.cells)} {'cell' if len(row.cells) == 1 else 'cells'}, the "
+            f"header has {len(self.names)} ({names}); {advice}."
         )
 
     def _broken(self, line: int, reason: str) -> DataError:

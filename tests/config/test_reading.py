@@ -251,3 +251,19 @@ def test_a_sentence_does_not_repeat_all_of_what_was_given(given: str) -> None:
 def test_label_words_that_nobody_uses_are_noted() -> None:
     notes = check({**BASE, "data": {"label_words": {"spot": ["a", "b"]}}}).notes
     assert [n.place for n in notes] == [("data", "label_words", "spot")]
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"name": ".."}, "(got '..')."),
+        ({"seeds": "0..99999999"}, "(got '0..99999999')."),
+        ({"optim": {"steps": 10**99}}, "(got 1e+99)."),
+        ({"optim": {"steps": -(123 * 10**40)}}, "(got -1.23e+42)."),
+        ({"optim": {"lr_scale": float("nan")}}, "less than or equal to 1e+30 (got nan)."),
+    ],
+)
+def test_a_sentence_keeps_dots_and_shortens_numbers(changes: dict[str, Any], words: str) -> None:
+    (problem,) = check({**BASE, "name": "trial", **changes}).problems
+    assert problem.sentence.endswith(words)
+    assert "00000000000000000000" not in problem.sentence

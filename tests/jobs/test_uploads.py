@@ -13,7 +13,7 @@ import pytest
 
 from dtvg.errors import DataError
 from dtvg.jobs import uploads
-from dtvg.jobs.uploads import check_upload
+from dtvg.jobs.uploads import check_upload, look_at_upload
 from dtvg.tasks.limits import UPLOAD, check_size
 
 YAML = 'files: {train: m.csv}\ntext: "r: {a}"\nlabel: b\nlabels: [good, b\u00e4d]\n'
@@ -84,3 +84,28 @@ def test_a_check_that_takes_too_long_is_ended(
     monkeypatch.setattr(uploads, "SECONDS", 0.01)
     with pytest.raises(DataError, match="took longer than"):
         check_upload("m", YAML, {"m.csv": ROWS.encode()}, "demo")
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "words"),
+    [
+        ("empty.csv", b"", "'empty.csv' is empty"),
+        ("deep.json", b"[" * 100_000, "it is nested too deeply"),
+        ("m.parquet", b"PAR1xxxx", "'m.parquet' cannot be read"),
+        ("m.csv", b"a;b\nx;y;z\n", "'m.csv', line 2: got 3 cells"),
+        ("one.csv", b"a;b\nx\n", "line 2: got 1 cell, the header has 2"),
+    ],
+)
+def test_a_file_is_called_as_it_was_uploaded(name: str, content: bytes, words: str) -> None:
+    with pytest.raises(DataError) as told:
+        look_at_upload(name, content)
+    assert words in str(told.value)
+    assert "/tmp" not in str(told.value) and "unicode" not in str(told.value)
+
+
+def test_a_description_s_mistake_is_said_without_the_reader_s_words() -> None:
+    with pytest.raises(DataError) as told:
+        check_upload("mine", "a: [", {"m.csv": ROWS.encode()}, "demo")
+    assert str(told.value).endswith("but found the end of the text (line 1, column 5).")
+    done = check_upload("mine", YAML.replace("m.csv", "n.csv"), {"m.csv": ROWS.encode()}, "demo")
+    assert done.problems[0].endswith("names; did you mean 'm.csv'?")
