@@ -9,7 +9,7 @@ from dtvg.analysis.tasks import TaskInfo, words_table
 from dtvg.errors import ConfigError
 from dtvg.figures import tasks as draw
 from dtvg.tasks.catalogue import all_tasks
-from dtvg.ui import cache, own_tasks, runs, show, tasks
+from dtvg.ui import cache, forms, own_tasks, runs, show, tasks
 from dtvg.ui.page import is_dark, page
 
 
@@ -32,16 +32,19 @@ def body() -> None:
 def _facts(info: TaskInfo) -> None:
     """Show what the task is and whether it can be used here."""
     if info.problem:
-        st.error(info.problem, icon=":material/error:")
+        st.error(forms.escape(info.problem), icon=":material/error:")
     elif info.data is None:
         why = info.offline.removeprefix("no, ")
         st.info(
-            f"The rows of {titles.task(info.spec.name)} are not on this machine ({why}). "
-            f"Name a folder that contains '{info.spec.folder}' above, or fetch them once: "
-            f"`dtvg tasks show {info.spec.name}`.",
+            forms.escape(
+                f"The rows of {titles.task(info.spec.name)} are not on this machine ({why}). "
+                f"Name a folder that contains '{info.spec.folder}' above, or fetch them once: "
+                f"`dtvg tasks show {info.spec.name}`."
+            ),
             icon=":material/cloud_off:",
         )
-    st.table(info.facts.set_index("fact"), border="horizontal")
+    facts = info.facts.assign(value=info.facts["value"].astype(str).map(forms.escape))
+    st.table(facts.set_index("fact"), border="horizontal")
 
 
 def _splits(info: TaskInfo) -> None:
@@ -83,7 +86,7 @@ def _answers(info: TaskInfo) -> str:
         if info.data is not None:
             tasks.round_trip(info.data, backbone)
     except ConfigError as error:
-        st.info(str(error), icon=":material/info:")
+        st.info(forms.escape(str(error)), icon=":material/info:")
     return backbone
 
 

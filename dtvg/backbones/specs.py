@@ -156,16 +156,17 @@ def location(name: str) -> str:
                 f"There is no demo backbone in '{folder}'; `dtvg demo build` makes it."
             )
         return str(folder)
-    given = Path(name).expanduser()
-    places = [given]
-    if "/" not in name and not name.startswith("."):
-        places += [paths.models() / name, paths.models() / f"{name}{SUFFIX}"]
-    for place in places:
-        if place.is_dir():
-            return _in_folder(place, name)
-        if place.is_file() and is_gguf(place):
-            return str(place)
-    if is_gguf(given):
+    try:
+        found = _on_disk(name)
+    except (OSError, RuntimeError) as error:  # a name too long, or of nobody's home folder
+        why = error.strerror if isinstance(error, OSError) else str(error)
+        raise ConfigError(
+            f"Backbone '{name}' cannot be looked for ({why}); give a name that "
+            "`dtvg backbones list` shows, a hub id OWNER/NAME, a folder or a GGUF file."
+        ) from None
+    if found is not None:
+        return found
+    if is_gguf(name):
         raise ConfigError(f"There is no GGUF file '{name}'; check the path.")
     if name in FETCHED:
         raise ConfigError(
@@ -185,6 +186,24 @@ def location(name: str) -> str:
         f"Unknown backbone '{name}'.{hint} Allowed: a name that `dtvg backbones list` "
         "shows, another hub id OWNER/NAME, a folder written by save_pretrained, or a GGUF file."
     )
+
+
+def _on_disk(name: str) -> str | None:
+    """Return the folder or GGUF file of a name; None where there is none.
+
+    Raises:
+        ConfigError: its folder holds no backbone.
+        OSError, RuntimeError: no file system takes the name.
+    """
+    places = [Path(name).expanduser()]
+    if "/" not in name and not name.startswith("."):
+        places += [paths.models() / name, paths.models() / f"{name}{SUFFIX}"]
+    for place in places:
+        if place.is_dir():
+            return _in_folder(place, name)
+        if place.is_file() and is_gguf(place):
+            return str(place)
+    return None
 
 
 def _in_folder(folder: Path, name: str) -> str:

@@ -66,12 +66,13 @@ def look_into(folder: str) -> Looked:
     Args:
         folder: as typed; `~` and environment variables are put in.
     """
-    path = Path(os.path.expandvars(folder.strip())).expanduser().absolute()
+    path = Path(os.path.expandvars(folder.strip()))
     try:
+        path = path.expanduser().absolute()
         if not path.is_dir():
             return Looked(path, _absent(path))
         names = sorted(e.name for e in os.scandir(path) if e.is_dir() and e.name[0] != ".")
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RuntimeError) as error:  # RuntimeError: nobody's home folder
         why = getattr(error, "strerror", None) or "its name cannot be used"
         return Looked(path, f"'{path}' cannot be read ({why}).")
     held, broken = [], []

@@ -45,8 +45,13 @@ class Source:
         """
         around = [paths.datasets()]
         if folder:
-            given = Path(os.path.expandvars(folder)).expanduser()
-            if not given.is_dir():
+            given = Path(os.path.expandvars(folder))
+            try:
+                given = given.expanduser()
+                there = given.is_dir()
+            except (OSError, RuntimeError):  # a name too long, or of nobody's home folder
+                there = False
+            if not there:
                 raise DataError(
                     f"There is no data folder '{folder}'; give data.folder a folder with one "
                     f"sub-folder per data set, such as '{spec.folder}', or leave it empty."

@@ -20,7 +20,7 @@ from dtvg.figures.curves import X_TITLES, Y_TITLES, overlay_figure
 from dtvg.store import views
 from dtvg.store.reader import Run
 from dtvg.store.views import Panel, View
-from dtvg.ui import address, cache, people, runs, show
+from dtvg.ui import address, cache, forms, people, runs, show
 from dtvg.ui.page import is_dark, say_until_read
 
 MOST = 20
@@ -58,11 +58,12 @@ def pick_runs() -> tuple[Run, ...]:
     gone = [key for key in wanted if key not in there and key.partition("/")[0] in chosen]
     gone += [key for key in wanted if key.partition("/")[0] not in paths]
     if gone:
-        st.warning(
-            f"No longer there, so not shown: {', '.join(gone[:5])}.", icon=":material/search_off:"
-        )
+        named = forms.escape(", ".join(gone[:5]))
+        st.warning(f"No longer there, so not shown: {named}.", icon=":material/search_off:")
     alone = len(opened) == 1
     show_name = (lambda key: titles.run(there[key].name)) if alone else titles.run
+    if len(wanted) > MOST:
+        address.note("runs", ",".join(wanted[MOST:]), f"at most {MOST} runs.", f"the first {MOST}")
     names = _multiselect("Runs", list(there), "runs", _first(there), MOST, show_name)
     if gone and names == [key for key in wanted if key in there]:
         address.put("runs", asked)  # stays as it is until something else is chosen
@@ -145,7 +146,11 @@ def _multiselect(
     show_name: Callable[[str], str] = str,
 ) -> list[str]:
     """Draw a choice of several that stands in the address."""
-    address.recall(key, address.several(options), [d for d in default if d in options])
+    first, parse = [d for d in default if d in options], address.several(options, most)
+    if key == "runs":  # those that are gone are named above, and nothing is shown in their place
+        address.recall(key, lambda text: parse(text) or [], first, told=True)
+    else:
+        address.recall(key, parse, first)
     chosen = st.multiselect(
         label,
         options,
@@ -214,8 +219,8 @@ def _off(names: list[str], keys: Mapping[str, str]) -> list[str]:
 
 
 def _smoothing() -> float:
-    address.recall("smooth", address.number(0.0), 0.0)
-    st.session_state["smooth"] = round(min(float(st.session_state["smooth"]), 0.99), 2)
+    address.recall("smooth", address.number(0.0, 0.99), 0.0)
+    st.session_state["smooth"] = round(float(st.session_state["smooth"]), 2)
     value = float(
         st.slider(
             "Smoothing",
@@ -324,7 +329,7 @@ def saved(view: View | None) -> None:
     try:
         known = views.read_views()
     except DtvgError as error:
-        st.warning(str(error), icon=":material/warning:")
+        st.warning(forms.escape(str(error)), icon=":material/warning:")
         return
     with st.container(horizontal=True, vertical_alignment="bottom"):
         if known:

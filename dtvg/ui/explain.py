@@ -17,6 +17,9 @@ from dtvg.store.reader import Run
 from dtvg.ui import address, cache, runs, show
 from dtvg.ui.page import guarded, link
 
+MOST = 1e9
+"""Numbers that a page decides again with are not larger."""
+
 
 def section(run: Run, dark: bool, order: tuple[str, ...]) -> None:
     """Decide the whole timeline again, by every rule and by the chosen one in full."""
@@ -198,8 +201,10 @@ def _number(
     label: str, key: str, own: Any, low: float | None, step: float, shown: str, **more: Any
 ) -> float:
     """Draw a number whose value stands in the URL."""
-    address.recall(key, address.number(low), float(own))
-    value = float(st.number_input(label, min_value=low, step=step, format=shown, key=key, **more))
+    least, most = min(-MOST, float(own)) if low is None else low, max(MOST, float(own))
+    address.recall(key, address.number(least, most), float(own))
+    box = st.number_input(label, least, most, step=step, format=shown, key=key, **more)
+    value = float(box)
     address.keep(key, f"{value:g}", f"{float(own):g}")
     return value
 
@@ -207,12 +212,13 @@ def _number(
 def _left_out(run: Run) -> list[str]:
     """Draw the choice of sources to replay without."""
     nothing: list[str] = []
-    address.recall("without", address.several(run.sources), nothing)
+    most = max(1, len(run.sources) - 1)
+    address.recall("without", address.several(run.sources, most), nothing)
     chosen = st.multiselect(
         "Without sources",
         run.sources,
         key="without",
-        max_selections=max(1, len(run.sources) - 1),
+        max_selections=most,
         placeholder="none left out",
         format_func=titles.task,
     )

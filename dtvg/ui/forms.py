@@ -66,7 +66,7 @@ def draw(
     above, help_text = title or label(leaf), leaf.description or None
     choices = list(options if options is not None else leaf.options or ())
     many = leaf.entry is not None and options is not None
-    st.session_state.setdefault(key, list(value or ()) if many else shown(leaf, value))
+    st.session_state.setdefault(key, _texts(value) if many else shown(leaf, value))
     state = st.session_state[key]
     if many:
         choices = list(dict.fromkeys([*choices, *state]))
@@ -90,6 +90,12 @@ def draw(
     remark(problem, note)
 
 
+def _texts(value: Any) -> list[str]:
+    """Return the entries of a list as what can be chosen; the model refuses those that are none."""
+    entries = value if isinstance(value, list | tuple) else [value] if value else []
+    return [one if isinstance(one, str) else str(one) for one in entries]
+
+
 def remark(problem: str = "", note: str = "") -> None:
     """Show what is wrong with a setting, or what to know about it, under its widget."""
     if problem:
@@ -98,6 +104,21 @@ def remark(problem: str = "", note: str = "") -> None:
         st.caption(f":material/info: {escape(note)}")
 
 
+_CODE = re.compile(r"(?<!`)(`[^`\n]+`)(?!`)")
+_SIGNS = re.compile(r"[\\`*_{}\[\]<>$~#|&]|^[-+=]|^\d+[.)]|:(?=\S)")
+"""What means something to Markdown; `!` and round brackets do only beside square ones."""
+
+
 def escape(text: str) -> str:
-    """Return text that Markdown shows as it stands."""
-    return re.sub(r"([\\`*_{}\[\]<>$~#|])", r"\\\1", text).replace(":", "\\:")
+    """Return text that Markdown shows as it stands: no image, link, formula, icon or emphasis.
+
+    Whatever came from outside (an address, a file, a name, an error about them) goes through here
+    before it is shown. Only a whole `piece of code` stays one, since nothing is read in it.
+    """
+    pieces = _CODE.split(" ".join(text.split()))
+    return "".join(one if at % 2 else _SIGNS.sub(_escaped, one) for at, one in enumerate(pieces))
+
+
+def _escaped(sign: re.Match[str]) -> str:
+    """Return one sign as itself; a colon as its number, since `\\:` still begins an icon."""
+    return "&#58;" if sign[0] == ":" else f"{sign[0][:-1]}\\{sign[0][-1]}"

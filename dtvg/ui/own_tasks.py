@@ -28,7 +28,7 @@ from dtvg.tasks.drafting import FileLook
 from dtvg.tasks.limits import UPLOAD
 from dtvg.tasks.places import ALL_ENDINGS, WORDS
 from dtvg.tasks.spec import TaskSpec
-from dtvg.ui import people, show, tasks
+from dtvg.ui import forms, people, show, tasks
 
 EXAMPLE = """\
 title: Is the review kind?
@@ -53,7 +53,7 @@ def section(backbone: str) -> None:
     own, wrong = described_tasks()
     rows = [(name, spec.title, spec.described_in) for name, spec in own.items()]
     for problem in wrong.values():
-        st.warning(problem, icon=":material/warning:")
+        st.warning(forms.escape(problem), icon=":material/warning:")
     if rows:
         table = pd.DataFrame(rows, columns=["task", "title", "described in"])
         show.numbers(table, "own-tasks", "own-tasks", texts=True)
@@ -115,12 +115,13 @@ def _form(backbone: str) -> None:
             with people.acting("upload task", what=done.name):
                 path = keep_checked(done.name, text, uploads)
             st.success(
-                f"Saved as {path}. You can now use its name everywhere.", icon=":material/check:"
+                f"Saved as {forms.escape(str(path))}. You can now use its name everywhere.",
+                icon=":material/check:",
             )
             return
         _result(done, backbone)
     except DtvgError as error:
-        st.error(str(error), icon=":material/error:")
+        st.error(forms.escape(str(error)), icon=":material/error:")
 
 
 @contextmanager
@@ -162,9 +163,10 @@ def _from_columns(uploads: Mapping[str, bytes]) -> None:
         try:
             look = _looked(digest, first, uploads[first])
         except DtvgError as error:
-            st.error(str(error), icon=":material/error:")
+            st.error(forms.escape(str(error)), icon=":material/error:")
             return
-        st.markdown(f"**{show.counted(look.rows, 'row')}** in `{first}`, read as {look.read_as}.")
+        read_as = forms.escape(f"in {first}, read as {look.read_as}.")
+        st.markdown(f"**{show.counted(look.rows, 'row')}** {read_as}")
         st.dataframe(pd.DataFrame(look.preview), hide_index=True, key=f"own-preview-{digest[:12]}")
         proposed = drafting.draft(look)
         names = [column.name for column in look.columns]
@@ -202,7 +204,8 @@ def _splits(files: Sequence[str]) -> dict[str, str]:
             found[file] = "train"
             continue
         key = f"own-split-{file}"
-        found[file] = str(st.selectbox(f"`{file}` is", SPLITS, SPLITS.index(guess), key=key))
+        label = f"{forms.escape(file)} is"
+        found[file] = str(st.selectbox(label, SPLITS, SPLITS.index(guess), key=key))
     return found
 
 
@@ -212,8 +215,8 @@ def _labels(look: FileLook, label: str, digest: str) -> dict[str, str]:
     proposed = drafting.labels_of(column)
     if not proposed:
         st.caption(
-            f"`{label}` has {show.counted(column.different, 'different value')}: it is answered in "
-            "free text."
+            f"{forms.escape(label)} has {show.counted(column.different, 'different value')}: it is "
+            "answered in free text."
         )
         return {}
     table = pd.DataFrame(
@@ -256,12 +259,12 @@ def _change(mine: Mapping[str, TaskSpec], backbone: str) -> None:
     try:
         before = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError):
-        st.error(f"'{path}' cannot be read.", icon=":material/error:")
+        st.error(forms.escape(f"'{path}' cannot be read."), icon=":material/error:")
         return
     key = hashlib.sha256(before.encode()).hexdigest()[:12]
     text = st.text_area("Description (YAML)", before, height=220, key=f"own-edit-{name}-{key}")
     if done or going:
-        used = ", ".join([*going, *done][:6])
+        used = forms.escape(", ".join([*going, *done][:6]))
         st.caption(
             f"Used by {used}. What was trained keeps its numbers; runs of a changed task are not "
             "compared with it."
@@ -290,9 +293,9 @@ def _change(mine: Mapping[str, TaskSpec], backbone: str) -> None:
                 replace_text(path, text)
             except OSError as error:
                 raise DataError(f"'{path}' cannot be written ({error.strerror}).") from None
-        st.success(f"Saved in {path}.", icon=":material/check:")
+        st.success(f"Saved in {forms.escape(str(path))}.", icon=":material/check:")
     except DtvgError as error:
-        st.error(str(error), icon=":material/error:")
+        st.error(forms.escape(str(error)), icon=":material/error:")
 
 
 def _delete(name: str, going: Sequence[str]) -> None:
@@ -303,7 +306,7 @@ def _delete(name: str, going: Sequence[str]) -> None:
                 with people.acting("delete task", what=name):
                     gone = trash.delete_task(name, going)
             except DtvgError as error:
-                st.error(str(error), icon=":material/error:")
+                st.error(forms.escape(str(error)), icon=":material/error:")
                 return
             st.toast(f"In the trash; `dtvg runs restore {gone.name}` puts it back.")
             st.rerun()
@@ -317,12 +320,12 @@ def _result(done: Checked, backbone: str) -> None:
             f"{count:,} problem{'s' if count > 1 else ''}; the task cannot be saved as it is.",
             icon=":material/error:",
         )
-        problems = pd.DataFrame({"problem": done.problems})
+        problems = pd.DataFrame({"problem": [forms.escape(p) for p in done.problems]})
         st.table(problems.set_index("problem"), border="horizontal")
     if done.sound:
         st.success("No problem was found; this task can be used.", icon=":material/check:")
     for words in (*done.found, *done.notes):
-        st.caption(f"{words[:1].upper()}{words[1:]}.")
+        st.caption(forms.escape(f"{words[:1].upper()}{words[1:]}."))
     tasks.trip(done.trip, done.reachable, backbone)
     for example in done.examples:
         st.code(

@@ -14,7 +14,7 @@ from streamlit.runtime.pages_manager import PagesManager
 
 from dtvg.errors import DtvgError
 from dtvg.jobs import queue
-from dtvg.ui import address, people
+from dtvg.ui import address, forms, people
 
 log = logging.getLogger(__name__)
 
@@ -40,9 +40,13 @@ def page(title: str, subtitle: str, body: Callable[[], None]) -> None:
     st.title(title, anchor=False)
     st.caption(subtitle)
     _unread()
+    told = st.container()
     with address.of_page(title):
         if not guarded(body):
             address.leave()
+        sentence = address.not_taken()
+    if sentence:
+        told.caption(f":material/search_off: {forms.escape(sentence)}")
     _keep_what_is_loaded(title)
 
 
@@ -73,7 +77,7 @@ def say_until_read(error: Exception | str) -> None:
 def _unread() -> None:
     """Draw the errors that were not read yet."""
     for at, sentence in enumerate(list(st.session_state.get(UNREAD, ()))):
-        st.error(sentence, icon=":material/error:")
+        st.error(forms.escape(sentence), icon=":material/error:")
         st.button(
             "Read",
             key=f"read-{at}",
@@ -100,7 +104,7 @@ def guarded(body: Callable[[], None]) -> bool:
         body()
         return True
     except DtvgError as error:
-        st.error(str(error), icon=":material/error:")
+        st.error(forms.escape(str(error)), icon=":material/error:")
     except Exception:  # noqa: BLE001 - the one boundary between code and a person
         log.exception("a page failed")
         st.error(

@@ -29,7 +29,7 @@ from dtvg.export import plain_cells
 from dtvg.jobs.launcher import run_import
 from dtvg.store import trash
 from dtvg.store.bank import PromptBank, TaskPrompt
-from dtvg.ui import cache, people, runs
+from dtvg.ui import cache, forms, people, runs
 from dtvg.ui.show import counted
 
 
@@ -125,7 +125,7 @@ def download(prompts: Sequence[TaskPrompt]) -> None:
     try:
         archive = _archive(prompt)
     except DtvgError as error:
-        st.caption(str(error))
+        st.caption(forms.escape(str(error)))
         return
     st.download_button(
         "Download as PEFT adapter",
@@ -142,7 +142,9 @@ def delete(bank: Bank) -> None:
     """Let one delete prompts; damaged entries are listed with what is wrong with them."""
     st.header("Delete", anchor=False)
     for why in bank.damaged.values():
-        st.warning(f"{why} It is left out of everything here.", icon=":material/warning:")
+        st.warning(
+            f"{forms.escape(why)} It is left out of everything here.", icon=":material/warning:"
+        )
     names = {name: f"{name} (damaged)" for name in bank.damaged}
     names |= {f"{p.task}-{p.fingerprint}": _called(p) for p in bank.prompts}
     chosen = st.multiselect(
@@ -162,7 +164,7 @@ def delete(bank: Bank) -> None:
                 with people.acting("delete prompt", what=name):
                     trash.delete_prompt(name)
         except DtvgError as error:
-            st.error(str(error), icon=":material/error:")
+            st.error(forms.escape(str(error)), icon=":material/error:")
             return
         st.toast(f"{counted(len(chosen), 'prompt')} moved to the trash.")
         st.rerun()
@@ -177,7 +179,7 @@ def _archive(prompt: TaskPrompt) -> bytes:
 def _options(task: str, backbone: str, part: str) -> list[str]:
     """Return the command's options for what was entered; what is empty is left out."""
     given = {"--task": task, "--backbone": backbone, "--part": part}
-    return [word for key, value in given.items() if value.strip() for word in (key, value.strip())]
+    return [f"{key}={value.strip()}" for key, value in given.items() if value.strip()]
 
 
 def _sized(name: str) -> str:
@@ -243,6 +245,11 @@ def _import(files: Sequence[Any], initial: Any, task: str, backbone: str, part: 
     if not files or not (task.strip() or packed):
         st.error("Choose the prompt's files and name its task, then press Import.")
         return
+    if not packed and all(file.name.lower().endswith(".json") for file in files):
+        st.error(
+            "A .json file only describes an adapter; choose its adapter_model.safetensors with it."
+        )
+        return
     if packed and len(files) > 1:
         st.error("Import one .zip at a time, without other files.")
         return
@@ -262,6 +269,6 @@ def _import(files: Sequence[Any], initial: Any, task: str, backbone: str, part: 
             with people.acting("import prompt", what=task.strip() or files[0].name):
                 said = run_import(path, options)
     except DtvgError as error:
-        st.error(str(error), icon=":material/error:")
+        st.error(forms.escape(str(error)), icon=":material/error:")
         return
-    st.success(said, icon=":material/check:")
+    st.success(forms.escape(said), icon=":material/check:")

@@ -12,7 +12,7 @@ from dtvg.errors import nearest
 from dtvg.records import RunState
 from dtvg.store.reader import Experiment, Run, run_configs
 from dtvg.store.status import NEVER_BEGAN
-from dtvg.ui import address, cache
+from dtvg.ui import address, cache, forms
 from dtvg.ui.page import link
 
 BADGES = {
@@ -36,11 +36,12 @@ def choose(
     help_text: str | None = None,
     written: bool = False,
     on_change: Callable[[], None] | None = None,
+    told: bool = False,
 ) -> str | None:
     """Show a select box whose value stands in the URL under `key`, unless it is the default.
 
-    A value that is no longer there gives way to the default, which is said where an address asked
-    for it; the last choice is kept when one moves to another page and comes back.
+    A value that is no longer there gives way to the default, which the page says where an address
+    asked for it; the last choice is kept when one moves to another page and comes back.
 
     Args:
         label: above the box.
@@ -51,23 +52,16 @@ def choose(
         help_text: shown on hover.
         written: write the default too, since it may be another one tomorrow.
         on_change: called where a person chose another option.
+        told: whether the page says by itself that an address asks for none of the options.
     """
     if not options:
         return None
     first = default if default in options else options[0]
-    asked = address.unknown(key, options)
-    address.recall(key, address.one_of(options), first)
+    address.recall(key, address.one_of(options), str(first), show, told)
     chosen = st.selectbox(
         label, options, key=key, format_func=show, help=help_text, on_change=on_change
     )
     address.keep(key, chosen, None if written else first)
-    if asked is not None:
-        near = nearest(asked, options)
-        hint = f" Did you mean '{near}'?" if near else ""
-        st.caption(
-            f":material/search_off: The address asks for '{asked[:60]}', which is not among these."
-            f"{hint}"
-        )
     return chosen
 
 
@@ -118,9 +112,12 @@ def say_absent(what: str, asked: str, options: Sequence[str], within: str = "") 
     where = f"Experiment '{within}' has no {what}" if within else f"There is no {what}"
     near = nearest(asked, options)
     hint = f" Did you mean '{near}'?" if near else ""
-    st.warning(
+    said = (
         f"{where} '{asked[:120]}' here, so nothing is shown in its place.{hint} It may have been "
-        "deleted, renamed, or recorded on another machine.",
+        "deleted, renamed, or recorded on another machine."
+    )
+    st.warning(
+        forms.escape(said),
         icon=":material/search_off:",
     )
     address.leave()
@@ -138,7 +135,7 @@ def tabs(label: str, options: Sequence[str], key: str, show: Callable[[str], str
         near = nearest(asked, options)
         hint = f" Did you mean '{near}'?" if near else ""
         st.warning(
-            f"There is no view '{asked[:120]}' here.{hint} '{options[0]}' is shown.",
+            forms.escape(f"There is no view '{asked[:120]}' here.{hint} '{options[0]}' is shown."),
             icon=":material/search_off:",
         )
         address.leave()
@@ -153,7 +150,11 @@ def _buttons(
     label: str, options: Sequence[str], key: str, show: Callable[[str], str]
 ) -> str | None:
     return st.segmented_control(
-        label, options, key=key, label_visibility="collapsed", format_func=show
+        label,
+        options,
+        key=key,
+        label_visibility="collapsed",
+        format_func=lambda option: forms.escape(show(option)),
     )
 
 
@@ -190,7 +191,7 @@ def pick_experiment(first: str | None = None) -> Experiment | None:
     name = choose_there("experiment", list(found), "experiment", default, show)
     experiment = cache.open_named(name) if name else None
     if experiment is not None and experiment.problem:
-        st.warning(experiment.problem, icon=":material/warning:")
+        st.warning(forms.escape(experiment.problem), icon=":material/warning:")
     return experiment
 
 
@@ -230,7 +231,9 @@ def pick_run(
         return f"{titles.run(name)}  ·  {BADGES[runs[name].state][0].lower()}"
 
     if asked in known and asked not in runs:
-        name = choose("Run", list(runs), key, default, show, written=True, on_change=on_change)
+        name = choose(
+            "Run", list(runs), key, default, show, written=True, on_change=on_change, told=True
+        )
     else:
         name = choose_there("run", list(runs), key, default, show, experiment.name, on_change)
     if asked in known and asked not in runs:
@@ -266,13 +269,13 @@ def badge(run: Run) -> str:
 
 def complain(run: Run) -> None:
     """Say what is wrong with a run, and what to do."""
-    called = titles.run(run.name)
+    called, message = forms.escape(titles.run(run.name)), forms.escape(run.message)
     if run.problem:
-        st.warning(f"{called}: {run.problem}.", icon=":material/warning:")
+        st.warning(f"{called}: {forms.escape(run.problem)}.", icon=":material/warning:")
     elif run.state is RunState.FAILED:
-        st.error(f"{called} failed. {run.message}", icon=":material/error:")
+        st.error(f"{called} failed. {message}", icon=":material/error:")
     elif run.state is RunState.UNKNOWN:
-        st.warning(f"{called}: {run.message}.", icon=":material/warning:")
+        st.warning(f"{called}: {message}.", icon=":material/warning:")
     elif run.state is RunState.LOST and run.message == NEVER_BEGAN:
         st.warning(
             f"{called}: {NEVER_BEGAN} Its messages, at the end of the live page, may say why; "

@@ -19,7 +19,7 @@ from dtvg.analysis.run.groups import GroupInfo
 from dtvg.errors import DtvgError
 from dtvg.figures import explain as draw
 from dtvg.store.reader import Experiment, Run
-from dtvg.ui import address, cache, runs, show
+from dtvg.ui import address, cache, forms, runs, show
 from dtvg.ui.page import guarded, is_dark
 
 KEY = "step"
@@ -206,7 +206,7 @@ def _path(run: Run, step: int, drawn: Drawn, dark: bool, order: tuple[str, ...],
     try:
         info = cache.trajectory(run)
     except DtvgError as error:
-        st.info(str(error))
+        st.info(forms.escape(str(error)))
         return
     show.figure(
         drawn(draw.path_figure, info, step, dark, order),
@@ -252,8 +252,9 @@ def _say_absent(asked: str, info: GroupInfo) -> None:
     """Say that a step is not recorded, and offer the nearest one; the address stays."""
     first, last = int(info.steps[0]), int(info.steps[-1])
     st.warning(
-        f"Step '{asked[:40]}' of this run is not recorded, so no decision is shown. Its recorded "
-        f"steps go from {first:,} to {last:,}; while a run trains, later ones are added.",
+        f"Step '{forms.escape(asked[:40])}' of this run is not recorded, so no decision is shown. "
+        f"Its recorded steps go from {first:,} to {last:,}; while a run trains, later ones are "
+        "added.",
         icon=":material/search_off:",
     )
     address.leave()

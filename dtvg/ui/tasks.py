@@ -10,7 +10,7 @@ from dtvg.analysis.tasks import TaskInfo, shown_examples
 from dtvg.jobs.answers import trip_of
 from dtvg.tasks.data_folder import remembered
 from dtvg.tasks.reading import TaskData
-from dtvg.ui import address, folder, people, runs, show
+from dtvg.ui import address, folder, forms, people, runs, show
 
 SPLITS = ("train", "validation", "test")
 SHOWN = 3
@@ -88,9 +88,10 @@ def trip(sentences: Sequence[str], reachable: float | None, backbone: str) -> No
         backbone: whose tokenizer it is.
     """
     for sentence in sentences:
-        st.warning(sentence, icon=":material/warning:")
+        st.warning(forms.escape(sentence), icon=":material/warning:")
     if reachable is not None:
+        name = forms.escape(backbone)
         st.caption(
-            f"Best reachable score with the tokenizer of '{backbone}': {show.percent(reachable)} "
+            f"Best reachable score with the tokenizer of '{name}': {show.percent(reachable)} "
             "(right answers, encoded and decoded)."
         )

@@ -27,7 +27,7 @@ def home(own_home: Path, recorded: Path) -> Path:
     return own_home
 
 
-def opened(page: str, **query: str) -> AppTest:
+def opened(page: str, /, **query: str) -> AppTest:
     made = AppTest.from_file(str(ROOT / "pages" / f"{page}.py"), default_timeout=60)
     for key, value in query.items():
         made.query_params[key] = value
@@ -157,10 +157,99 @@ def test_nothing_else_is_cloned_than_what_was_asked_for(home: Path) -> None:
     assert not said(made) and query(made)["clone"] == "trial"
 
 
+def told(made: AppTest) -> str:
+    """What the page says of its address."""
+    return " ".join(c.value for c in made.caption if "address asks for" in c.value)
+
+
 def test_a_rule_that_is_not_there_is_said_and_the_run_s_own_is_chosen(home: Path) -> None:
     made = opened("explain", experiment="trial", run="lake.dtvg.s0", rule="grdy")
-    told = [c.value for c in made.caption if "not among these" in c.value]
-    assert len(told) == 1 and "'grdy'" in told[0] and "'greedy'" in told[0]
+    assert "rule=grdy" in told(made) and "Did you mean greedy?" in told(made)
+    assert told(made).count("address asks for") == 1
     assert "rule" not in query(made)
-    sound(made.run())
-    assert not [c for c in made.caption if "not among these" in c.value]
+    assert not told(sound(made.run()))
+
+
+@pytest.mark.parametrize(
+    ("page", "key", "text", "words"),
+    [
+        ("launch", "preset", "zzz", "Allowed: "),
+        ("launch", "effect", "999", "instead&#58; 2. Allowed&#58; a number of at least 0.1"),
+        ("launch", "set", "{optim.steps: 2024-99-99}", "Allowed: YAML"),
+        ("launch", "set", "{optim.steeps: 5}", "optim.steeps"),
+        ("overview", "page", "99", "a whole number from 1 to"),
+        ("overview", "tour", "zzz", "Allowed: 1, 2"),
+        ("overview", "falling", "yes", "True or False"),
+        ("overview", "columns", "state,zzz", "columns=zzz"),
+        ("explain", "cut", "abc", "a number"),
+        ("explain", "lambda", "-1", "of at least 0"),
+        ("explain", "every", "1e308", "at most 1e+09"),
+        ("explain", "without", "zzz", "instead&#58; nothing"),
+        ("tasks", "row", "-4", "a whole number from 0"),
+        ("curves", "smooth", "2", "instead&#58; 0.99"),
+        ("curves", "logx", "1", "instead&#58; False"),
+        ("curves", "panels", "zzz", "instead&#58; loss, score"),
+        ("curves", "logy", "zzz", "logy=zzz"),
+        ("curves", "off", "zzz", "off=zzz"),
+        ("compare", "pool", "1", "True or False"),
+        ("compare", "runs", "zzz", "experiment/run"),
+        ("live", "log", "1", "True or False"),
+        ("share", "views", "scores,zzz", "views=zzz"),
+    ],
+)
+def test_a_value_that_cannot_be_taken_is_said_once_with_what_is_allowed_and_shown(
+    home: Path, recorded: Path, page: str, key: str, text: str, words: str
+) -> None:
+    where = {} if page in ("overview", "launch", "tasks") else {"experiment": "trial"}
+    where = {"runs": "trial/lake.dtvg.s0"} if page == "curves" else where
+    where = {"task": "trip-mood"} if page == "tasks" else where
+    where = {"preset": "guide"} if key == "effect" else where
+    if key == "pool":
+        shutil.copytree(recorded / "other", home / "runs" / "other")
+        where = {"experiment": "trial,other"}
+    made = opened(page, **where, **{key: text})
+    found = told(made).replace("&#58;", ":").replace("\\", "")
+    assert f"asks for {key}=" in found and words.replace("&#58;", ":") in found
+    assert found.count("address asks for") == 1
+
+
+ALL = "amber,birch,cedar,dune"
+RUNS = ",".join(f"trial/lake.single-{s}.s{n}" for s in ALL.split(",") for n in range(2))
+
+
+@pytest.mark.parametrize(
+    ("page", "asked"),
+    [
+        ("launch", {"set": "{optim.steps: 2024-99-99}"}),
+        ("launch", {"set": "{optim.steps: !!float foo}"}),
+        ("launch", {"set": "{optim.steps: !!timestamp foo}"}),
+        ("launch", {"set": "[" * 3000}),
+        ("launch", {"set": "{sources: [1, 2, {a: b}]}"}),
+        ("launch", {"set": "{sources: &a [*a], methods: [*a], optim.precision: {a: b}}"}),
+        ("curves", {"runs": "trial/lake.dtvg.s0,trial/lake.dtvg.s0"}),
+        ("curves", {"runs": "trial/lake.dtvg.s0", "panels": "loss,loss"}),
+        ("explain", {"experiment": "trial", "run": "lake.dtvg.s0", "without": ALL}),
+        ("explain", {"experiment": "trial", "run": "lake.dtvg.s0", "every": "1e308"}),
+        ("explain", {"experiment": "trial", "run": "lake.dtvg.s0", "cut": "-1e308"}),
+        ("tasks", {"folder": "x" * 5000}),
+        ("tasks", {"folder": "~nobody-at-all/x"}),
+        ("tasks", {"task": "trip-mood", "with": "x" * 5000}),
+        ("tasks", {"task": "trip-mood", "with": "~nobody-at-all/x"}),
+    ],
+)
+def test_no_address_ends_in_an_apology(home: Path, page: str, asked: dict[str, str]) -> None:
+    made = AppTest.from_file(str(ROOT / "pages" / f"{page}.py"), default_timeout=60)
+    for key, value in asked.items():
+        made.query_params[key] = value
+    made.run()
+    assert not made.exception
+    assert not [e for e in made.error if "did not work" in e.value]
+
+
+def test_of_more_runs_than_can_be_told_apart_the_first_are_shown(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("dtvg.ui.curves.MOST", 3)
+    made = opened("curves", runs=RUNS)
+    assert len(made.multiselect(key="runs").value) == 3
+    assert "at most 3 runs" in told(made) and "the first 3" in told(made)

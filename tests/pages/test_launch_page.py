@@ -58,7 +58,7 @@ def _type(page: AppTest, path: str, text: str) -> AppTest:
 
 
 def _said(page: AppTest) -> str:
-    return "\n".join(m.value for m in page.markdown).replace("\\", "")
+    return "\n".join(m.value for m in page.markdown).replace("\\", "").replace("&#58;", ":")
 
 
 def _start(page: AppTest) -> Any:

@@ -13,7 +13,7 @@ import streamlit as st
 
 from dtvg.analysis.pools import pool
 from dtvg.store.reader import Experiment, Run
-from dtvg.ui import address, cache, runs
+from dtvg.ui import address, cache, forms, runs
 from dtvg.ui.page import link
 
 
@@ -65,14 +65,16 @@ def pick() -> Choice | None:
     if not found:
         runs.pick_experiment()
         return None
-    wanted = [r for r in (address.given("runs") or "").split(",") if "/" in r]
+    named = address.listed(address.given("runs") or "")
+    wanted = [r for r in named if "/" in r]
+    address.note("runs", ",".join(r for r in named if "/" not in r), "experiment/run.", "")
     with st.container(horizontal=True):
         names = _experiments(list(found), [w.partition("/")[0] for w in wanted])
         split = runs.choose("Split", ("test", "validation"), "split") or "test"
     opened = [e for e in (cache.open_named(n) for n in names) if e is not None]
     for experiment in opened:
         if experiment.problem:
-            st.warning(experiment.problem, icon=":material/warning:")
+            st.warning(forms.escape(experiment.problem), icon=":material/warning:")
     made = pool(opened, len(opened) > 1 and not _together())
     transfer = [r for r in made.runs if r.role == "transfer" and r.problem is None]
     if wanted:
@@ -154,7 +156,7 @@ def _limited(transfer: list[Run], wanted: list[str]) -> list[Run]:
     if gone:
         named = ", ".join(sorted(gone)[:5]) + (", …" if len(gone) > 5 else "")
         st.warning(
-            f"Of the runs in this address {len(gone)} are not here: {named}.",
+            f"Of the runs in this address {len(gone)} are not here: {forms.escape(named)}.",
             icon=":material/search_off:",
         )
     with st.container(horizontal=True, vertical_alignment="center"):

@@ -189,7 +189,7 @@ def settings(choice: Choice, dark: bool) -> None:
     st.header("Runs: settings that differ", anchor=False)
     named = choice.named()
     first = _some_runs(choice)
-    address.recall("diff", address.several(list(named)), first)
+    address.recall("diff", address.several(list(named), MOST_SETTINGS), first)
     chosen = st.multiselect(
         "Runs",
         list(named),

@@ -18,11 +18,12 @@ import yaml
 from dtvg import paths
 from dtvg.config import ExperimentConfig, Problem, check, settings_path
 from dtvg.config.rates import settings_of
-from dtvg.config.reading import read_yaml, summary
+from dtvg.config.reading import YAML_ERRORS, read_yaml, summary
 from dtvg.config.settings_path import Leaf
 from dtvg.errors import ConfigError
 from dtvg.methods.specs import METHODS, MethodConfig
 from dtvg.methods.specs.rates import ENTRY_FIELDS, RATE_FIELDS
+from dtvg.plain_text import load_yaml
 from dtvg.store.layout import free_name
 from dtvg.ui import address, forms
 
@@ -143,6 +144,8 @@ def _made(source: str, base: dict[str, Any], changes: dict[str, Any], generation
     for path, value in changes.items():
         if _is_known(values, path, value):
             values = settings_path.put(values, path, value)
+        elif path != "grid":
+            address.note("set", path, "settings by their paths, and lists where one stands.", "")
     axes = changes.get("grid", {})
     methods = values.pop("methods", [])
     draft = Draft(source, base, values, [], generation)
@@ -297,10 +300,13 @@ def changes_in_address() -> dict[str, Any]:
     if given == st.session_state.get("url-set"):
         return {}
     try:
-        found = yaml.safe_load(given)
-    except yaml.YAMLError:
+        found = load_yaml(given) or {}
+        if not isinstance(found, dict):
+            raise ConfigError("no mapping")
+    except (*YAML_ERRORS, ConfigError):
+        address.note("set", given, "YAML such as {optim.steps: 300}.", "")
         return {}
-    return {str(k): v for k, v in found.items()} if isinstance(found, dict) else {}
+    return {str(k): v for k, v in found.items()}
 
 
 def keep_in_address(draft: Draft) -> None:

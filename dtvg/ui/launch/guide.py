@@ -25,6 +25,8 @@ from dtvg.ui.page import link
 
 FOLDER = "guide-folder"
 EFFECT = 2.0
+POINTS = (0.1, 100.0)
+"""Least and most points to see."""
 
 
 def choose(changes: dict[str, Any]) -> Draft | None:
@@ -59,11 +61,10 @@ def _questions() -> tuple[str | None, str, float]:
         names = list(dict.fromkeys(("demo", *kept_here(), *BACKBONES)))
         backbone = runs.choose("Backbone", names, "backbone") or "demo"
     with right:
-        address.recall("effect", _points, EFFECT)
+        address.recall("effect", POINTS_READ, EFFECT)
         effect = st.number_input(
             "Points to see",
-            0.1,
-            100.0,
+            *POINTS,
             step=0.5,
             key="effect",
             help="The difference of test scores to no transfer that the experiment is to show.",
@@ -73,11 +74,15 @@ def _questions() -> tuple[str | None, str, float]:
 
 
 def _points(text: str) -> float | None:
-    try:
-        found = float(text)
-    except ValueError:
-        return None
-    return found if 0.1 <= found <= 100 else None
+    found = address.number()(text)
+    return found if found is not None and POINTS[0] <= found <= POINTS[1] else None
+
+
+POINTS_READ = address.Parser(
+    _points,
+    address.number(*POINTS).allowed,
+    lambda text: text if _points(text) is None else "",
+)
 
 
 def _data(target: str) -> str | None:

@@ -96,14 +96,14 @@ def _clone(changes: dict[str, Any]) -> Draft | None:
     name, run = chosen, run if chosen == name else ""
     experiment = cache.open_named(name)
     if experiment is None or experiment.config is None:
-        st.warning(
-            experiment.problem if experiment else "It no longer exists.", icon=":material/warning:"
-        )
+        why = (experiment.problem if experiment else None) or "It no longer exists."
+        st.warning(forms.escape(why), icon=":material/warning:")
         return None
     options = [WHOLE, *(r.name for r in experiment.runs if r.role == "transfer" and not r.problem)]
     if run and run not in options:
         st.warning(
-            f"Experiment '{name}' has no transfer run '{run}'; the whole experiment is cloned."
+            f"Experiment '{forms.escape(name)}' has no transfer run '{forms.escape(run)}'; the "
+            "whole experiment is cloned."
         )
     with right:
         first = options.index(run) if run in options else 0
@@ -141,7 +141,7 @@ def _yaml(changes: dict[str, Any]) -> Draft | None:
             "or a file", ["yaml", "yml"], key="launch-file", on_change=_upload, max_upload_size=1
         )
         if "launch-file-problem" in st.session_state:
-            st.caption(f":red[{st.session_state['launch-file-problem']}]")
+            st.caption(f":red[{forms.escape(st.session_state['launch-file-problem'])}]")
     if not text.strip():
         if changes:
             return draft.start("yaml", draft.blank(), changes)

@@ -13,7 +13,7 @@ from dtvg.analysis.overview.filtering import parse
 from dtvg.analysis.overview.table import RunRow
 from dtvg.errors import ConfigError
 from dtvg.records import RunState
-from dtvg.ui import address, runs
+from dtvg.ui import address, forms, runs
 
 LEVELS = ("Runs", "Seeds together", "Experiments", "Settings")
 """Three tables, and the view of what runs differ in."""
@@ -128,7 +128,7 @@ def filtered(rows: Sequence[RunRow], view: View) -> list[RunRow]:
         terms = parse(view.text, overview.names(), overview.known_words(rows))
     except ConfigError as error:
         st.warning(
-            f"{error} Until this is fixed, the filter is not applied.",
+            f"{forms.escape(str(error))} Until this is fixed, the filter is not applied.",
             icon=":material/filter_alt_off:",
         )
         terms = ()
