@@ -83,6 +83,16 @@ def _timeline(experiment: Experiment, run: Run) -> None:
             info.similarity_table,
             f"{run.name}-similarity",
         )
+        st.header("Changes of the group", anchor=False)
+        show.figure(
+            drawn(draw.churn_figure, info, dark),
+            f"churn-{key}",
+            "Sources entering or leaving",
+            info.churn_table,
+            f"{run.name}-churn",
+        )
+        with st.expander(f"Every change ({len(info.events):,} events)"):
+            show.numbers(info.events, f"{run.name}-events", f"events-{key}")
     with st.container():
         one, two = st.columns(2)
         with one:
@@ -103,17 +113,6 @@ def _timeline(experiment: Experiment, run: Run) -> None:
                 info.size_table,
                 f"{run.name}-consistency",
             )
-    with st.container():
-        st.header("Changes of the group", anchor=False)
-        show.figure(
-            drawn(draw.churn_figure, info, dark),
-            f"churn-{key}",
-            "Sources entering or leaving",
-            info.churn_table,
-            f"{run.name}-churn",
-        )
-        with st.expander(f"Every change ({len(info.events):,} events)"):
-            show.numbers(info.events, f"{run.name}-events", f"events-{key}")
 
 
 page("Groups", "How source combinations evolve while a run trains.", body)

@@ -12,7 +12,9 @@ from dtvg.ui.page import page
 def body() -> None:
     """Choose an experiment, a run and what to plot; the rest refreshes by itself."""
     going = training.going()
-    experiment = runs.pick_experiment(going[0] if going else None)
+    bar = st.container(horizontal=True, vertical_alignment="bottom")
+    with bar:
+        experiment = runs.pick_experiment(going[0] if going else None)
     if experiment is None:
         return
     example = cache.is_example(experiment.path)
@@ -21,7 +23,7 @@ def body() -> None:
         live.wait_for_runs(experiment.path)
         return
     changing = not example and control.may_change(experiment)
-    with st.container(horizontal=True, vertical_alignment="bottom"):
+    with bar:
         following = changing and live.follow(experiment)
         run = runs.pick_run(experiment, on_change=live.stay)
     if run is None:

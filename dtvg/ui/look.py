@@ -1,7 +1,7 @@
 """The app's style sheet: contrast, focus, reduced motion, phones and wide screens.
 
-What Streamlit's themes cannot say. `sheet` is drawn once by app.py; `folding` and `side_by_side`
-mark what the sheet lays out differently on a phone and from 1,600 px on.
+What Streamlit's themes cannot say. `sheet` is drawn once by app.py; `folding`, `side_by_side` and
+the like mark what the sheet lays out differently on a phone and from 1,600 px on.
 """
 
 from __future__ import annotations
@@ -16,11 +16,22 @@ PHONE = 640
 """Pixels up to which a screen counts as a phone's, as Streamlit's own columns do."""
 WIDE = 1600
 """Pixels from which charts stand in two columns."""
+BOXES = ("experiment", "run", "second", "a", "b")
+"""Choices whose long names need a phone's whole width; see `runs.choose` for their keys."""
 MUTED = {False: "#52606D", True: "#A9B4C0"}
 """Of captions, light and dark: at least 4.5 to 1 on page, panel and sidebar."""
 FOCUS = {False: "#0B6E99", True: "#8CCDF2"}
 ON_PRIMARY = {False: "#FFFFFF", True: "#12171E"}
 """Of text on the theme's primary colour; white on the dark theme's would be 2.4 to 1."""
+TOKENS = {
+    "key": "#A8480A",
+    "number": "#0F6E62",
+    "string": "#1B7340",
+    "important": "#B3261E",
+    "punctuation": "#52606D",
+    "comment": "#52606D",
+}
+"""Colours of YAML on the light theme's paper, each above 5 to 1; the dark theme's own suffice."""
 
 _ALWAYS = """
 .stMainBlockContainer { padding-top: 1rem; padding-bottom: 3rem; }
@@ -35,6 +46,7 @@ button kbd { color: %(muted)s !important; opacity: 1 !important; }
   color: %(muted)s;
 }
 :focus-visible { outline: 2px solid %(focus)s !important; outline-offset: 2px; }
+[data-testid="stFileUploaderDropzoneInstructions"] * { white-space: normal; }
 .dtvg-fold { display: flex; gap: 0.5rem; align-items: center; min-height: 2.75rem; }
 .dtvg-fold input { width: 1.1rem; height: 1.1rem; }
 @media (min-width: %(above_phone)spx) {
@@ -51,6 +63,9 @@ button kbd { color: %(muted)s !important; opacity: 1 !important; }
     min-width: calc(50%% - 1rem); flex: 1 1 calc(50%% - 1rem);
   }
   [data-testid="stMetricValue"] { font-size: 1.25rem; }
+  .stHorizontalBlock > :is(%(boxes)s) { flex: 1 1 100%%; min-width: 100%%; }
+  [class*="st-key-first-on-phones-"],
+  [data-testid="stLayoutWrapper"]:has(> [class*="st-key-first-on-phones-"]) { order: -1; }
   .st-key-later-on-phones, [data-testid="stLayoutWrapper"]:has(> .st-key-later-on-phones) {
     order: 9;
   }
@@ -60,6 +75,7 @@ button kbd { color: %(muted)s !important; opacity: 1 !important; }
     display: grid; grid-template-columns: repeat(2, minmax(0, 1fr));
     column-gap: 2.5rem; align-items: start;
   }
+  [class*="st-key-wide-"] > :last-child:nth-child(odd) { grid-column: 1 / -1; }
 }
 @media (prefers-reduced-motion: reduce) {
   *, *::before, *::after {
@@ -79,7 +95,13 @@ def sheet(dark: bool) -> str:
         "phone": PHONE,
         "above_phone": PHONE + 1,
         "wide": WIDE,
+        "boxes": ", ".join(f".st-key-{key}" for key in BOXES),
     }
+    if not dark:
+        rules += "".join(
+            f'[data-testid="stCode"] .token.{kind} {{ color: {ink} !important; }}\n'
+            for kind, ink in TOKENS.items()
+        )
     return f"<style>{rules}</style>"
 
 
@@ -101,8 +123,22 @@ def folding(label: str, key: str) -> Iterator[None]:
 
 @contextmanager
 def side_by_side(key: str) -> Iterator[None]:
-    """Lay out containers drawn within in two columns on a wide screen, below each other else."""
+    """Lay out containers drawn within in two columns on a wide screen, below each other else.
+
+    The last of an odd number is as wide as both.
+    """
     with st.container(key=f"wide-{key}"):
+        yield
+
+
+@contextmanager
+def first_on_phones(key: str) -> Iterator[None]:
+    """Draw here, but before what stands beside it on a phone.
+
+    Args:
+        key: the page's own for it.
+    """
+    with st.container(key=f"first-on-phones-{key}"):
         yield
 
 
@@ -114,11 +150,14 @@ def later_on_phones() -> Iterator[None]:
 
 
 __all__ = [
+    "BOXES",
     "FOCUS",
     "MUTED",
     "ON_PRIMARY",
     "PHONE",
+    "TOKENS",
     "WIDE",
+    "first_on_phones",
     "folding",
     "later_on_phones",
     "sheet",

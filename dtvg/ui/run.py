@@ -21,13 +21,16 @@ from dtvg.records import RunState
 from dtvg.store.files import size_text
 from dtvg.store.layout import CohortDir
 from dtvg.store.reader import Experiment, Run, open_experiment
-from dtvg.ui import cache, control, health, runs, show
+from dtvg.ui import cache, control, health, look, runs, show
 from dtvg.ui.page import guarded, is_dark, link
 from dtvg.ui.progress import stage_line
 
 REFRESH_SECONDS = 5.0
 MOST_BYTES = 200 << 20
 """Files up to which the page offers a download; larger ones are copied on the machine."""
+EVENT_WIDTHS = {"step": 90, "kind": 160, "seconds": 100}
+LETTER, WIDEST = 6.5, 1500
+"""Pixels of columns of events: of a letter of what happened, and of this column at most."""
 ROLES = {
     "headline": "compared with other methods",
     "single": "one source alone",
@@ -71,7 +74,8 @@ def now(experiment: Experiment, name: str) -> None:
         run = next((r for r in fresh.runs if r.name == name), None)
         if run is None or (alive and not run.state.may_live):
             st.rerun()
-        guarded(lambda: _now(fresh, run))
+        with st.container():  # what comes later on a phone stays before the configuration
+            guarded(lambda: _now(fresh, run))
 
     again()
 
@@ -93,8 +97,9 @@ def _now(experiment: Experiment, run: Run) -> None:
     if run.result is None:
         st.markdown(stage_line(progress(experiment)))
     runs.complain(run)
-    health.of_run(run)
-    health.of_sources(run)
+    with look.later_on_phones():
+        health.of_run(run)
+        health.of_sources(run)
     _result(experiment, run)
 
 
@@ -195,8 +200,10 @@ def events(info: AboutInfo) -> None:
         kind=info.events["kind"].map(titles.event),
         seconds=info.events["seconds"].round(1),
     )
-    columns = ["step", "kind", "what happened", "seconds"]
-    show.numbers(table[columns], f"{info.run.name}-events", f"run-events-{info.run.name}")
+    columns, name = ["step", "kind", "seconds", "what happened"], info.run.name
+    longest = int(20 + LETTER * table["what happened"].str.len().max())
+    widths = {**EVENT_WIDTHS, "what happened": min(longest, WIDEST)}
+    show.numbers(table[columns], f"{name}-events", f"run-events-{name}", widths=widths)
 
 
 def provenance(info: AboutInfo) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from functools import partial
 
 import pandas as pd
@@ -95,7 +95,13 @@ def _file_name(name: str) -> str:
     return "".join(c if c.isalnum() or c in "-_.+" else "-" for c in name)[:80]
 
 
-def numbers(shown: pd.DataFrame, name: str, key: str, texts: bool = False) -> None:
+def numbers(
+    shown: pd.DataFrame,
+    name: str,
+    key: str,
+    texts: bool = False,
+    widths: Mapping[str, int] | None = None,
+) -> None:
     """Show a table, with titles in its cells, and its download as CSV, with names.
 
     Args:
@@ -103,8 +109,11 @@ def numbers(shown: pd.DataFrame, name: str, key: str, texts: bool = False) -> No
         name: file name of the download, without ending.
         key: of the table.
         texts: whether its cells are texts or names to be typed, which stay as they are.
+        widths: pixels of some columns; the others share the rest.
     """
-    st.dataframe(shown if texts else titles.table(shown), hide_index=True, key=key)
+    sizes = {column: st.column_config.Column(width=size) for column, size in (widths or {}).items()}
+    table = shown if texts else titles.table(shown)
+    st.dataframe(table, hide_index=True, key=key, column_config=sizes)
     st.download_button(
         "Download CSV",
         partial(_csv, shown),

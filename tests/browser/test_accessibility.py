@@ -77,9 +77,70 @@ def test_a_phone_shows_the_first_chart_on_its_first_screen(
         assert page.evaluate(OVERFLOW) <= 0, name
         chart = page.locator(".dtvg-chart").first
         place = chart.bounding_box()
-        assert place is not None and place["y"] < 700, f"{name}: the chart starts at {place}"
+        assert place is not None and place["y"] < 800, f"{name}: the chart starts at {place}"
         said = chart.get_attribute("aria-label") or ""
         assert "Film mood: " in said, "the alternative text names no line"
+
+
+WIDTHS = """all => all.filter(e => e.offsetParent)
+  .map(e => e.getBoundingClientRect().width)"""
+BOXES = ".st-key-experiment, .st-key-run, .st-key-second"
+
+
+def test_charts_come_early_and_names_are_readable_at_every_width(
+    app: App, browser: Browser
+) -> None:
+    page = opened(browser, width=390)
+    for name in ("run", "compare"):
+        settle(page, f"{app.url}/{name}")
+        boxes = page.locator(BOXES).evaluate_all(WIDTHS)
+        assert boxes and min(boxes) > 340, f"{name}: boxes of {boxes}"
+        place = page.locator(".dtvg-chart").first.bounding_box()
+        assert place is not None and place["y"] < 800, f"{name}: the chart starts at {place}"
+    page.set_viewport_size({"width": 1280, "height": 900})
+    for name, height in (("compare", 900), ("live", 768)):
+        settle(page, f"{app.url}/{name}")
+        place = page.locator(".dtvg-chart").first.bounding_box()
+        assert place is not None and place["y"] < height - 50, f"{name}: the chart is at {place}"
+    page.set_viewport_size({"width": 1700, "height": 900})
+    settle(page, f"{app.url}/groups")
+    heights = "e => [...e.children].slice(0, 2).map(c => c.getBoundingClientRect().height)"
+    timeline, beside = page.locator(".st-key-wide-timeline").evaluate(heights)
+    assert abs(timeline - beside) < 150, (timeline, beside)
+
+
+CONTRASTS = """() => {
+  const numbers = (text) => text.match(/[0-9.]+/g).slice(0, 3).map(Number)
+  const light = (colour) => numbers(colour).map((v) => v / 255)
+    .map((v) => (v <= 0.03928 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4))
+    .reduce((sum, v, i) => sum + v * [0.2126, 0.7152, 0.0722][i], 0)
+  const paper = light(getComputedStyle(document.querySelector("[data-testid=stCode] pre"))
+    .backgroundColor)
+  return [...document.querySelectorAll("[data-testid=stCode] .token")].map((token) => {
+    const pair = [light(getComputedStyle(token).color), paper].sort()
+    return (pair[1] + 0.05) / (pair[0] + 0.05)
+  })
+}"""
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_yaml_has_enough_contrast(scheme: str, app: App, browser: Browser) -> None:
+    page = opened(browser, scheme)
+    settle(page, f"{app.url}/launch")
+    page.locator("[data-testid=stCode] .token.number").first.wait_for(
+        state="attached", timeout=60_000
+    )
+    found = page.evaluate(CONTRASTS)
+    assert len(found) > 20 and min(found) >= 4.5, min(found)
+
+
+def test_the_list_of_upload_types_is_not_cut(app: App, browser: Browser) -> None:
+    page = opened(browser)
+    settle(page, f"{app.url}/tasks")
+    told = page.locator("[data-testid=stFileUploaderDropzoneInstructions] span").first
+    told.wait_for(state="attached", timeout=60_000)
+    assert "YML" in (told.text_content() or "")
+    assert told.evaluate("e => e.scrollWidth - e.clientWidth") <= 0
 
 
 @pytest.mark.slow

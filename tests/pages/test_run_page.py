@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -73,6 +74,20 @@ def test_the_page_shows_result_settings_events_and_files(
     assert files["file"].tolist() == files_of(run)["file"].tolist()
     assert "config.yaml" in set(files["file"]) and all(files["what"])
     assert any("Not recorded" in c.value for c in page.caption)  # of before usage was noted
+
+
+def test_what_happened_is_as_wide_as_it_needs(own_home: Path) -> None:
+    page = AppTest.from_file(str(PAGE), default_timeout=60)
+    page.query_params["experiment"] = "demo-recorded"
+    page.query_params["run"] = "trip-mood.dtvg.s0"
+    page.run()
+    assert not page.exception and not page.error
+    (events,) = [d for d in page.dataframe if "what happened" in d.value.columns]
+    assert events.value.columns[-1] == "what happened"
+    told = json.loads(events.proto.columns).items()
+    widths = {name: one["width"] for name, one in told if "width" in one}
+    assert widths["what happened"] > 6 * max(map(len, events.value["what happened"]))
+    assert max(widths[name] for name in ("step", "kind", "seconds")) < 200
 
 
 @pytest.mark.parametrize("page", ["run", "live", "groups", "explain", "curves"])

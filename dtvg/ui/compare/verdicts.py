@@ -110,7 +110,10 @@ def scores(choice: Choice, dark: bool) -> None:
     """Show the table as it would be printed, the figure, and published numbers apart."""
     info = info_of(choice)
     with look.side_by_side("scores"):
-        printed, pictured = st.container(), st.container()
+        printed = st.container()
+        with look.first_on_phones("scores"):
+            pictured = st.container()
+        further = st.container()
     with printed:
         with st.container(horizontal=True, vertical_alignment="bottom"):
             st.header("Scores in percent", anchor=False)
@@ -118,12 +121,13 @@ def scores(choice: Choice, dark: bool) -> None:
         with st.spinner("Comparing, paired by seed and by example", show_time=True):
             lines = _lines(info, True, SPREADS[spread])
         _printed(lines, "compared", choice)
-        if lines.of("reference"):
-            with st.expander("For reference: single sources one by one"):
-                _printed(lines, "reference", choice)
         said = [s for s in legend(lines, info) if not s.startswith("Published")]
         told = " ".join(said).replace("second underlined", "second in italics")
         st.caption(titles.in_sentence(told, names_in(info, choice)))
+    with further:
+        if lines.of("reference"):
+            with st.expander("For reference: single sources one by one"):
+                _printed(lines, "reference", choice)
         _exports(info, choice.name, SPREADS[spread])
     with pictured:
         with st.container(horizontal=True):
