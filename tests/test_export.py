@@ -205,7 +205,7 @@ def test_the_command_prints_and_writes_the_same(
     words = ["runs", "compare", "one_two", "--runs-dir", str(runs_dir), "--format", form]
     assert main(words) == 0
     printed = capsys.readouterr().out
-    out = tmp_path / "sub" / "file"
+    out = tmp_path / "file"
     assert main([*words, "--out", str(out)]) == 0
     if form == "table":
         assert "dtvg" in out.read_text() and "dtvg" in printed

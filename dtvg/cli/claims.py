@@ -46,10 +46,12 @@ def add(commands: Any) -> None:
 def claims(arguments: argparse.Namespace) -> int:
     """Compute the claims and print or write them."""
     from dtvg.analysis.claims.info import claims_info
+    from dtvg.cli.out import check_out, written
     from dtvg.errors import ConfigError
     from dtvg.export import claims_text
-    from dtvg.store.files import replace_bytes
 
+    if arguments.out is not None:
+        check_out(arguments.out)
     if arguments.margin is not None and not 0 <= arguments.margin <= 100:
         raise ConfigError(f"--margin takes points from 0 to 100, got {arguments.margin:g}.")
     found, said = pooled_runs(arguments.places, arguments.runs_dir, arguments.apart)
@@ -71,8 +73,7 @@ def claims(arguments: argparse.Namespace) -> int:
             print(text, end="")
             return 0
         content = text.encode()
-    arguments.out.parent.mkdir(parents=True, exist_ok=True)
-    replace_bytes(arguments.out, content)
+    written(arguments.out, content)
     print(f"The claims on {title} are in {arguments.out}.")
     return 0
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import io
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -18,6 +19,13 @@ from dtvg.errors import ConfigError
 
 ROOMY = 150
 """Characters from which on the whole table of verdicts fits a line."""
+REPORTS = (".html", ".pdf")
+"""Endings of the files that a report can be written as."""
+VIEWS = (
+    *("scores", "claims", "curves", "transfer", "subsets", "story", "membership"),
+    *("combinations", "weights", "explain"),
+)
+"""Those of `dtvg.report.VIEWS`, which is too slow to load for a text of help; a test compares."""
 
 
 def add(actions: Any) -> None:
@@ -65,9 +73,11 @@ def compare(arguments: argparse.Namespace) -> int:
     """Compare the methods of experiments and print or write the result."""
     from dtvg.analysis.compare.info import compare_info
     from dtvg.analysis.compare.verdicts import check_subject
+    from dtvg.cli.out import check_out, written
     from dtvg.export import export, one_table, to_parquet
-    from dtvg.store.files import replace_bytes
 
+    if arguments.out is not None:
+        check_out(arguments.out)
     found, said = pooled_runs(arguments.places, arguments.runs_dir, arguments.apart)
     info = compare_info(
         found,
@@ -92,8 +102,7 @@ def compare(arguments: argparse.Namespace) -> int:
             print(text, end="")
             return 0
         content = text.encode()
-    arguments.out.parent.mkdir(parents=True, exist_ok=True)
-    replace_bytes(arguments.out, content)
+    written(arguments.out, content)
     print(f"Comparison of {title} is in {arguments.out}.")
     return 0
 
@@ -136,6 +145,7 @@ def _print(
     from rich.console import Console
 
     from dtvg import export
+    from dtvg.cli.out import written
     from dtvg.cli.terminal import console_for_tables
     from dtvg.errors import ConfigError, unknown
 
@@ -146,9 +156,9 @@ def _print(
     if out is None:
         _tables(console_for_tables(), info, title, chosen, spread)
         return 0
-    out.parent.mkdir(parents=True, exist_ok=True)
-    with out.open("w", encoding="utf-8") as file:
-        _tables(Console(file=file, width=160), info, title, chosen, spread)
+    console = Console(file=io.StringIO(), width=160)
+    _tables(console, info, title, chosen, spread)
+    written(out, console.file.getvalue().encode())  # type: ignore[attr-defined]
     print(f"Comparison of {title} is in {out}.")
     return 0
 
@@ -255,8 +265,7 @@ def add_report(actions: Any) -> None:
     made.add_argument("--out", type=Path, required=True, help="the .html or .pdf file to write")
     made.add_argument(
         "--views",
-        help="comma-separated: scores, claims, curves, transfer, subsets, membership, "
-        "combinations, explain",
+        help=f"comma-separated (default: all): {', '.join(VIEWS)}",
     )
     made.add_argument("--step", type=int, help="step to explain (default: the newest)")
     made.add_argument(
@@ -272,10 +281,10 @@ def write_report(arguments: argparse.Namespace) -> int:
 
     require("app", "An HTML report")
     from dtvg import report
-    from dtvg.cli.places import locate
-    from dtvg.store.files import replace_bytes
+    from dtvg.cli.out import check_out, written
     from dtvg.store.reader import open_run
 
+    check_out(arguments.out, endings=REPORTS)
     located = [locate(place, arguments.runs_dir) for place in arguments.places]
     experiment, notes = report.one_experiment([e.path for e, _ in located], arguments.apart)
     chosen = next(((e, name) for e, name in located if name), None)
@@ -286,6 +295,8 @@ def write_report(arguments: argparse.Namespace) -> int:
     )
     views = arguments.views.split(",") if arguments.views else tuple(report.VIEWS)
     names = [v.strip() for v in views]
+    if arguments.step is not None:
+        _check_step(run, arguments.step, names)
     words = "" if arguments.words is None else _words(arguments.words)
     text = report.build_report(experiment, run, names, arguments.step, notes, words)
     content = text.encode()
@@ -293,9 +304,28 @@ def write_report(arguments: argparse.Namespace) -> int:
         from dtvg.figures.images import printed
 
         content = printed(text)
-    replace_bytes(arguments.out, content)
+    written(arguments.out, content)
     print(f"Report of {experiment.name} is in {arguments.out} ({len(content) / 1e6:.1f} MB).")
     return 0
+
+
+def _check_step(run: Run | None, step: int, views: Sequence[str]) -> None:
+    """Refuse a step that cannot be explained, before anything is computed and written.
+
+    Raises:
+        ConfigError: no view explains a step.
+        DataError: the run has no such step, or nothing to explain.
+    """
+    from dtvg.analysis.run.explain import explain_step
+
+    if "explain" not in views:
+        raise ConfigError(
+            "--step chooses the step of the view 'explain', which --views leaves out; add it, or "
+            "leave --step out."
+        )
+    if run is None:
+        raise ConfigError("No run here has recorded decisions to explain; leave --step out.")
+    explain_step(run, step)
 
 
 def _words(path: Path) -> str:

@@ -42,6 +42,7 @@ def export(
     def do(arguments: argparse.Namespace) -> int:
         if arguments.to is None:
             return export_table(arguments)
+        from dtvg.cli.out import check_out
         from dtvg.exchange.experiments import pack
         from dtvg.store.files import size_text
 
@@ -50,6 +51,7 @@ def export(
             or (found := locate(arguments.places[0], arguments.runs_dir))[1]
         ):
             raise ConfigError("--to takes one whole experiment; name one, without a run.")
+        check_out(arguments.to, "--to", (".zip",))
         made = pack(found[0], arguments.to)
         print(f"{found[0].name}: {made.files} files, {size_text(made.size)}, in '{made.path}'")
         if made.tasks:

@@ -160,8 +160,13 @@ def _read_pickled(path: Path) -> Mapping[str, np.ndarray]:
 
 def export_prompt(arguments: argparse.Namespace) -> int:
     """Export one prompt."""
+    from dtvg.cli.out import check_parent
+    from dtvg.errors import ConfigError
     from dtvg.exchange.outgoing import export
 
+    check_parent(arguments.out)
+    if arguments.out.is_file():
+        raise ConfigError(f"'{arguments.out}' is a file; --out takes the folder to write.")
     folder = export(_chosen(arguments), arguments.out)
     print(f"Adapter and model card are in {folder}; PeftModel.from_pretrained loads it.")
     return 0

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +11,7 @@ from dtvg.cli import compare as agreement
 from dtvg.cli import compare as report
 from dtvg.cli.places import locate, locate_own
 from dtvg.cli.run import ON_HELP
-from dtvg.errors import ConfigError, StoreError
+from dtvg.errors import ConfigError
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -238,12 +237,12 @@ def export_table(arguments: argparse.Namespace) -> int:
     import pyarrow.csv as arrow_csv
     import pyarrow.parquet as pq
 
+    from dtvg.cli.out import check_out, written
     from dtvg.export import plain_cell
     from dtvg.store.reader import read_table
 
+    check_out(arguments.out, endings=(".csv", ".parquet"))
     kind = arguments.out.suffix.lower()
-    if kind not in (".csv", ".parquet"):
-        raise ConfigError(f"'{arguments.out}' ends in '{kind}'; write to a .csv or .parquet file.")
     parts = []
     for run in _runs(arguments):
         if run.problem is not None and not (run.path / arguments.table).is_dir():
@@ -257,7 +256,7 @@ def export_table(arguments: argparse.Namespace) -> int:
         raise ConfigError(f"None of {', '.join(arguments.places)} has a table to export.")
     data = pa.concat_tables(parts)
     if kind == ".parquet":
-        _written(lambda: pq.write_table(data, arguments.out), arguments.out)
+        written(arguments.out, lambda path: pq.write_table(data, path))
     else:
         if "gram" in data.column_names:
             texts = [
@@ -270,24 +269,9 @@ def export_table(arguments: argparse.Namespace) -> int:
             if pa.types.is_string(field.type):
                 texts = [plain_cell(cell) for cell in data.column(place).to_pylist()]
                 data = data.set_column(place, field.name, pa.array(texts, pa.string()))
-        _written(lambda: arrow_csv.write_csv(data, arguments.out), arguments.out)
+        written(arguments.out, lambda path: arrow_csv.write_csv(data, path))
     print(f"{data.num_rows} rows of '{arguments.table}' written to {arguments.out}")
     return 0
-
-
-def _written(write: Callable[[], object], path: Path) -> None:
-    """Write a file.
-
-    Raises:
-        StoreError: the disk refuses.
-    """
-    try:
-        write()
-    except OSError as error:
-        raise StoreError(
-            f"'{path}' cannot be written ({error.strerror or error}); free some space, or give "
-            "another --out."
-        ) from None
 
 
 def stop(arguments: argparse.Namespace) -> int:

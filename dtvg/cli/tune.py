@@ -44,13 +44,15 @@ def add(commands: Any) -> None:
 def tune(arguments: argparse.Namespace) -> int:
     """Train the trials, choose, and write the rates into the file."""
     from dtvg import tuning
+    from dtvg.cli.out import check_out, written
     from dtvg.cli.run import print_plan
     from dtvg.config import load_config
     from dtvg.errors import ConfigError
     from dtvg.jobs.readiness import require_tasks
     from dtvg.plan import plan
-    from dtvg.store.files import replace_bytes
 
+    if arguments.out is not None:
+        check_out(arguments.out)
     config = load_config(arguments.file, arguments.overrides)
     if arguments.out is None and any(o.startswith("methods") for o in arguments.overrides):
         raise ConfigError(
@@ -74,7 +76,7 @@ def tune(arguments: argparse.Namespace) -> int:
     _print(made, trials)
     text = arguments.file.read_text(encoding="utf-8")
     out = arguments.out or arguments.file
-    replace_bytes(out, tuning.written_into(text, made.chosen).encode())
+    written(out, tuning.written_into(text, made.chosen).encode())
     print(f"The chosen rates are in {out}, with where they came from.")
     return 0
 

@@ -19,7 +19,7 @@ from dtvg.backbones.specs import BACKBONES, facts
 from dtvg.backbones.speech import ANSWER_MARK
 from dtvg.errors import ConfigError, StoreError, unknown
 from dtvg.exchange.incoming import SIDECAR, TENSORS
-from dtvg.exchange.peft_adapter import write_adapter
+from dtvg.exchange.peft_adapter import ELSEWHERE, write_adapter
 from dtvg.methods.specs import METHODS, STAGE_ONE
 from dtvg.store.bank import TaskPrompt
 from dtvg.store.files import replace_bytes, replace_json
@@ -153,7 +153,7 @@ def export(out: Outgoing, folder: Path) -> Path:
     tensors = {"prompt": np.ascontiguousarray(out.prompt, dtype=np.float32)}
     if out.init is not None:
         tensors["init"] = np.ascontiguousarray(out.init, dtype=np.float32)
-    replace_bytes(folder / TENSORS, save(tensors))
+    replace_bytes(folder / TENSORS, save(tensors), advice=ELSEWHERE)
     replace_json(
         folder / SIDECAR,
         {
@@ -165,8 +165,9 @@ def export(out: Outgoing, folder: Path) -> Path:
             "group": None if out.group is None else list(out.group),
             **out.facts,
         },
+        advice=ELSEWHERE,
     )
-    replace_bytes(folder / "README.md", model_card(out, family).encode())
+    replace_bytes(folder / "README.md", model_card(out, family).encode(), advice=ELSEWHERE)
     return folder
 
 

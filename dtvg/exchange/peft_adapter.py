@@ -29,6 +29,8 @@ PLAIN = ("PROMPT_TUNING", "P_TUNING", "CPT")
 MULTITASK = "MULTITASK_PROMPT_TUNING"
 ENCODER = "encoder"
 """Part to take of a prompt for encoder and decoder."""
+ELSEWHERE = "free some space, or give another folder"
+"""What to do where an exported prompt cannot be written."""
 POINTER = b"version https://git-lfs"
 Tensors = Mapping[str, np.ndarray]
 Reader = Callable[[Path], Tensors]
@@ -280,7 +282,8 @@ def write_adapter(
     """
     length, width = prompt.shape
     tensors = {TENSOR: np.ascontiguousarray(prompt, dtype=np.float32)}
-    replace_bytes(folder / WEIGHTS, save(tensors, metadata={"format": "pt"}))
+    content = save(tensors, metadata={"format": "pt"})
+    replace_bytes(folder / WEIGHTS, content, advice=ELSEWHERE)
     replace_json(
         folder / CONFIG,
         {
@@ -297,6 +300,7 @@ def write_adapter(
             "revision": None,
             **more,
         },
+        advice=ELSEWHERE,
     )
 
 

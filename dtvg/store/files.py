@@ -21,14 +21,18 @@ from filelock import lock_descriptor, unlock_descriptor
 from dtvg import paths
 from dtvg.errors import StoreError
 
+RESUME = "free some space or give another --runs-dir, then resume"
+"""What to do where a file of a run cannot be written."""
 
-def replace_bytes(path: Path, content: bytes, durable: bool = True) -> None:
+
+def replace_bytes(path: Path, content: bytes, durable: bool = True, advice: str = RESUME) -> None:
     """Write a file under a dot-prefixed temporary name, then rename it into place.
 
     Args:
         path: where the content goes.
         content: the whole file.
         durable: wait until it is on disk (not needed for status and heartbeat).
+        advice: what to do where it cannot be written.
 
     Raises:
         StoreError: if the disk refuses (full, read-only, gone).
@@ -51,8 +55,7 @@ def replace_bytes(path: Path, content: bytes, durable: bool = True) -> None:
             if new_folder:
                 path.parent.rmdir()
         raise StoreError(
-            f"'{path}' cannot be written ({error.strerror or error}); free some space or "
-            "give another --runs-dir, then resume."
+            f"'{path}' cannot be written ({error.strerror or error}); {advice}."
         ) from None
 
 
@@ -118,9 +121,9 @@ def check_own(folder: Path) -> None:
     )
 
 
-def replace_json(path: Path, content: Any, durable: bool = True) -> None:
+def replace_json(path: Path, content: Any, durable: bool = True, advice: str = RESUME) -> None:
     """Write JSON as `replace_bytes` does; NaN is refused by writing null instead."""
-    replace_bytes(path, json_text(content).encode(), durable)
+    replace_bytes(path, json_text(content).encode(), durable, advice)
 
 
 def json_text(content: Any) -> str:
