@@ -21,7 +21,7 @@ from dtvg.training.batches import Cutting, batch_rows
 from dtvg.training.devices import send
 from dtvg.training.distil import Lessons, lessons_of, taught_loss
 from dtvg.training.instance import averaged, compose
-from dtvg.training.optim import AdamState, adamw, clip_factor, put, rate_factor
+from dtvg.training.optim import AdamState, Rates, adamw, clip_factor, put, rate_factor
 from dtvg.training.state import RunSlot, Stack
 
 PADDED = Cutting()
@@ -290,17 +290,18 @@ def _prepare(
         prompt_step=step,
         loss=loss,
         grad_norm=norm,
-        rates=np.array(
-            [
-                [r.prompt * f, r.scale * f, r.scale_target * f]
-                for r, f in zip(full, factors, strict=True)
-            ]
-        ),
+        rates=_at(full, factors),
         examples=[sum(len(lot.examples) for lot in run) for run in lots],
         tokens=[sum(e.tokens for lot in run for e in lot.examples) for run in lots],
         rows=[rows for rows, _ in parts],
     )
     return Update(values, moments, memory, ~finite, record)
+
+
+def _at(full: Sequence[Rates], factors: Sequence[float]) -> np.ndarray:
+    """Return rates at their place in the schedule, `[R 3]`: prompt, scale, scale_target."""
+    heights = zip(full, factors, strict=True)
+    return np.array([[r.prompt * f, r.scale * f, r.scale_target * f] for r, f in heights])
 
 
 def _apply(stack: Stack, update: Update) -> None:
