@@ -83,14 +83,13 @@ def enter(arguments: argparse.Namespace) -> int:
     from dtvg import paths
     from dtvg.config import load_config
     from dtvg.jobs import queue
-    from dtvg.jobs.readiness import require_name, require_tasks
+    from dtvg.jobs.readiness import require_tasks
 
     wanted: dict[Path, list[str]] = {}
     for place in arguments.places:
         if place.endswith((".yaml", ".yml")):
             config = load_config(place, arguments.overrides)
             require_tasks(config)
-            require_name(config.name, arguments.runs_dir or paths.runs())
             job = queue.enter(config, arguments.runs_dir or paths.runs(), arguments.now)
             _said(job)
             continue

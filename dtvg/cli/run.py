@@ -108,13 +108,12 @@ def make(config: ExperimentConfig, scale: ScaleConfig, runs_dir: Path) -> Experi
         ConfigError: it cannot start on this machine, or at that place; nothing was written.
         StoreError: the folder cannot be written.
     """
-    from dtvg.jobs.readiness import require_name, require_ready
+    from dtvg.jobs.readiness import require_ready
     from dtvg.plan.stored import lay_out
     from dtvg.scale.driver import require_place
     from dtvg.store.layout import create_experiment
 
     here = scale.on in ("inline", "local")
-    require_name(config.name, runs_dir)
     require_ready(config.model_copy(update={"scale": scale}), runs_dir, but=("device",))
     if here and config.device.name not in ("auto", "cpu"):  # torch may see others than the driver
         from dtvg.training.devices import pick_device

@@ -150,21 +150,6 @@ def _offline() -> bool:
     return os.environ.get("HF_HUB_OFFLINE", "").lower() in ("1", "true", "yes", "on")
 
 
-def require_name(name: str, runs_dir: Path) -> None:
-    """Refuse a new experiment that would hide a recorded example in the app.
-
-    Args:
-        name: of the experiment; one that is there already may be trained on.
-        runs_dir: folder of experiments; the app shows those of `paths.runs()`.
-
-    Raises:
-        ConfigError: a recorded example has this name.
-    """
-    new = runs_dir.resolve() == paths.runs().resolve() and not (runs_dir / name).exists()
-    if new and (paths.examples() / name).exists():
-        raise ConfigError(_of_example(name, runs_dir))
-
-
 def _of_example(name: str, runs_dir: Path) -> str:
     return (
         f"'{name}' is the name of a recorded example, which this experiment would hide; choose "

@@ -117,7 +117,12 @@ def test_an_oracle_colours_the_lattice_and_judges_the_groups(own_home: Path) -> 
     record(own_home / "runs", small, steps=20)
     page = draw(view="Subsets", experiment="trial")
     assert {"Precision", "Regret", "Agreement of seeds"} <= {m.label for m in page.metric}
-    assert any("16 of 16 subsets were trained on" in c.value for c in page.caption)
+    regret = next(m.value for m in page.metric if m.label == "Regret")
+    assert regret.endswith((" points", " point")) and "%" not in regret
+    said = " ".join(m.value for m in page.markdown)
+    assert "mean over steps and 2 seeds; regret over the 2 seeds that both have" in said
+    said = " ".join(c.value for c in page.caption)
+    assert "16 of the 16 subsets of 4 sources were trained on" in said
     measured = draw(view="Transfer", experiment="trial")
     assert any("4 pairs of source and target" in m.value for m in measured.markdown)
 

@@ -106,6 +106,9 @@ def _numbers(info: QualityInfo, agreement: float) -> None:
         reference = str(row["reference"])
         mine = info.table[info.table["reference"] == reference]
         over = f"mean over steps and {show.counted(len(mine), 'seed')}"
+        if reference == ORACLE:
+            paired = int(mine["regret"].notna().sum())
+            over += f"; regret over the {show.counted(paired, 'seed')} that both have"
         st.markdown(f"Against {_named(info, reference)}, {over}:")
         with st.container(horizontal=True):
             for label, what in (
@@ -116,9 +119,8 @@ def _numbers(info: QualityInfo, agreement: float) -> None:
                 st.metric(label, _two(row[label.lower()]), help=what)
             st.metric("Exact", show.percent(row["exact"], 0), help="Steps with exactly that set.")
             if reference == ORACLE:
-                paired = show.counted(int(mine["regret"].notna().sum()), "seed")
                 st.metric(
-                    f"Regret ({paired})",
+                    "Regret",
                     "–" if row["regret"] != row["regret"] else points_text(row["regret"]),
                     help="Test score of the best subset minus this method's, over the seeds that "
                     "both have.",
