@@ -267,3 +267,10 @@ def test_a_sentence_keeps_dots_and_shortens_numbers(changes: dict[str, Any], wor
     (problem,) = check({**BASE, "name": "trial", **changes}).problems
     assert problem.sentence.endswith(words)
     assert "00000000000000000000" not in problem.sentence
+
+
+def test_an_entry_of_a_method_without_a_name_is_said_to_lack_it() -> None:
+    (problem,) = check({**BASE, "methods": [{"rule": "greedy"}]}).problems
+    assert problem.place[:2] == ("methods", 0)
+    assert "this entry has no 'name'" in problem.sentence
+    assert "{name: dtvg}" in problem.sentence and "None" not in problem.sentence

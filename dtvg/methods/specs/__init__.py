@@ -172,6 +172,11 @@ def _from_name(value: Any) -> Any:
         value = {"name": value}
     if isinstance(value, dict):
         name = value.get("name")
+        if name is None:
+            raise ValueError(
+                "this entry has no 'name', so it is not known which method it sets; write it as "
+                "{name: dtvg} with what it sets. `dtvg methods list` shows the names."
+            )
         if name not in PREPARING and name not in METHODS:
             raise ValueError(
                 unknown("method", str(name), METHODS, "`dtvg methods list` shows them.")
