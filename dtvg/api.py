@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dtvg.config import ExperimentConfig, build_config, load_config
-from dtvg.errors import ConfigError, unknown
+from dtvg.errors import ConfigError, StoreError, unknown
 from dtvg.extras import require
 
 if TYPE_CHECKING:
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from dtvg.analysis.claims.info import ClaimsInfo
     from dtvg.analysis.compare.info import CompareInfo
     from dtvg.analysis.run.story import StoryInfo
+    from dtvg.config import RunConfig
+    from dtvg.records import RunResult
     from dtvg.store import reader
 
 __all__ = [
@@ -40,11 +42,35 @@ RUN_FIGURES = ("membership", "similarity", "group_size", "weights", "contributio
 EXPERIMENT_FIGURES = ("scores", "verdicts", "forest", "ranks", "profile", "curves", "claims")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Run:
     """One recorded run; every method reads what is committed now."""
 
     view: reader.Run
+
+    def __repr__(self) -> str:
+        """Say in one line which run it is and how it stands."""
+        view = self.view
+        score = "" if view.test_score is None else f", test score {view.test_score:.4f}"
+        return (
+            f"<run {view.experiment}/{view.name}: {view.state.value}, step {view.step:,} of "
+            f"{view.total_steps:,}{score}>"
+        )
+
+    @property
+    def name(self) -> str:
+        """Its name, as after the experiment's on the command line."""
+        return self.view.name
+
+    @property
+    def config(self) -> RunConfig | None:
+        """Its settings; None where they cannot be read."""
+        return self.view.config
+
+    @property
+    def result(self) -> RunResult | None:
+        """Scores and costs of a finished run; None for every other one."""
+        return self.view.result
 
     def table(self, name: str) -> pd.DataFrame:
         """Return `steps`, `sources`, `evals` or `events` as a DataFrame."""
@@ -96,11 +122,36 @@ class Run:
         return titled(drawn[name](group_info(self.view), dark))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Experiment:
     """One recorded experiment."""
 
     view: reader.Experiment
+
+    def __repr__(self) -> str:
+        """Say in one line which experiment it is and how far it is."""
+        runs = self._transfer
+        done = sum(run.result is not None for run in runs)
+        return f"<experiment {self.name}: {done:,} of {len(runs):,} runs finished>"
+
+    @property
+    def _transfer(self) -> list[reader.Run]:
+        return [run for run in self.view.runs if run.role == "transfer"]
+
+    @property
+    def name(self) -> str:
+        """Its name, which is its folder's."""
+        return self.view.name
+
+    @property
+    def config(self) -> ExperimentConfig | None:
+        """Its settings; None where they cannot be read."""
+        return self.view.config
+
+    @property
+    def finished(self) -> bool:
+        """Whether every transfer run has a result, as of when it was opened."""
+        return all(run.result is not None for run in self._transfer)
 
     @property
     def runs(self) -> tuple[Run, ...]:
@@ -227,30 +278,48 @@ class Experiment:
 
 
 def run(
-    config: ExperimentConfig,
+    config: ExperimentConfig | str | Path,
     runs_dir: str | Path | None = None,
     progress: bool = True,
     on: str | None = None,
 ) -> Experiment:
     """Train an experiment and wait for it; goes on with it where it was begun before.
 
+    A run that fails by itself raises nothing: `finished` of what is returned says whether every
+    run has a result.
+
     Args:
-        config: from `build_config` or `load_config`.
+        config: from `build_config` or `load_config`, or a YAML file.
         runs_dir: folder of experiments; None: the default.
         progress: show progress bars.
         on: `inline`, `local`, `ray`, `ray://host:port` or `slurm`; None: as `config.scale` says.
 
     Raises:
         DtvgError: as the command line, one sentence.
+        KeyboardInterrupt: it was asked to stop (Ctrl-C, SIGTERM, `dtvg runs stop`) and did, after
+            a commit; the same call goes on.
     """
     from dtvg import paths
     from dtvg.cli.run import make, train
     from dtvg.scale.driver import placed
 
+    if isinstance(config, str | Path):
+        config = load_config(config)
+    if not isinstance(config, ExperimentConfig):
+        raise ConfigError(
+            f"dtvg.run takes a configuration or a YAML file, not a {type(config).__name__}; "
+            "dtvg.build_config makes a configuration of a mapping."
+        )
     scale = placed(config.scale, on)
     made = make(config, scale, Path(runs_dir) if runs_dir else paths.runs())
-    train(made, scale, quiet=not progress)
-    return open_experiment(made.path)
+    stopped = train(made, scale, quiet=not progress)
+    found = open_experiment(made.path)
+    if stopped and not found.finished:
+        raise KeyboardInterrupt(
+            f"'{found.name}' was stopped after a commit; the same call, or `dtvg runs resume "
+            f"{made.path}`, continues it."
+        )
+    return found
 
 
 def tune(
@@ -282,25 +351,59 @@ def tune(
     return made.applied(config), made.table
 
 
-def open_run(path: str | Path) -> Run:
-    """Open the run in a folder."""
+def open_run(path: str | Path, runs_dir: str | Path | None = None) -> Run:
+    """Open a run.
+
+    Args:
+        path: `EXPERIMENT/RUN` as on the command line, or the run's folder.
+        runs_dir: folder of experiments in which a name is looked for; None: the default.
+
+    Raises:
+        StoreError: there is no such run, with the nearest name.
+    """
+    from dtvg.cli.places import locate
     from dtvg.store import reader
 
-    return Run(reader.open_run(path))
+    experiment, name = locate(str(path), Path(runs_dir) if runs_dir else None)
+    names = experiment.run_names()
+    if name is None:
+        example = f", e.g. '{experiment.name}/{names[0]}'" if names else ""
+        raise StoreError(
+            f"'{path}' is an experiment; name one of its runs{example}, or open it with "
+            "open_experiment."
+        )
+    if name not in names:
+        raise StoreError(unknown("run", name, names))
+    return Run(reader.open_run(experiment.path / name))
 
 
-def open_experiment(path: str | Path) -> Experiment:
-    """Open the experiment in a folder."""
+def open_experiment(path: str | Path, runs_dir: str | Path | None = None) -> Experiment:
+    """Open an experiment.
+
+    Args:
+        path: its name as on the command line, or its folder.
+        runs_dir: folder of experiments in which a name is looked for; None: the default.
+
+    Raises:
+        StoreError: there is no such experiment, with the nearest name.
+    """
+    from dtvg.cli.places import locate
     from dtvg.store import reader
 
-    return Experiment(reader.open_experiment(path))
+    experiment, name = locate(str(path), Path(runs_dir) if runs_dir else None)
+    if name is not None:
+        raise StoreError(
+            f"'{path}' is a run of experiment '{experiment.name}'; open it with open_run, or give "
+            "the experiment alone."
+        )
+    return Experiment(reader.open_experiment(experiment.path))
 
 
 def claims(*experiments: Experiment | str | Path, margin: float | None = None) -> ClaimsInfo:
     """Compute the paper's claims from the runs of one or several experiments.
 
     Args:
-        experiments: opened, or their folders.
+        experiments: opened, or their names or folders.
         margin: difference of scores, 0..1, that would matter; None: as declared, else 0.01.
 
     Returns:
@@ -308,6 +411,7 @@ def claims(*experiments: Experiment | str | Path, margin: float | None = None) -
 
     Raises:
         DataError: the same seed, method and target with different results.
+        StoreError: there is no such experiment.
     """
     from dtvg.analysis.claims.info import claims_info
     from dtvg.analysis.pools import pool

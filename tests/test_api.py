@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import threading
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 import dtvg
 from dtvg.api import EXPERIMENT_FIGURES, RUN_FIGURES
 from dtvg.cli import main
-from dtvg.errors import ConfigError
+from dtvg.errors import ConfigError, StoreError
 from dtvg.store.verify import verify_run
 
 EXAMPLE = Path(__file__).resolve().parent.parent / "data" / "examples" / "demo-recorded"
@@ -78,3 +83,108 @@ def test_mistakes_are_answered_with_one_sentence_and_status_2(
     said = capsys.readouterr().err
     assert "There is no configuration file" in said and "Did you mean 'rte'" in said
     assert "Traceback" not in said
+
+
+@pytest.mark.parametrize(
+    ("open_it", "sentence"),
+    [
+        (lambda: dtvg.open_experiment("demo-recordd"), "Did you mean 'demo-recorded'"),
+        (lambda: dtvg.open_experiment("demo-recorded/trip-mood.dtvg.s0"), "open it with open_run"),
+        (
+            lambda: dtvg.open_experiment("/nowhere/mine"),
+            "no experiment in '/nowhere/mine'",
+        ),
+        (lambda: dtvg.claims("nope"), "Unknown experiment 'nope'"),
+        (lambda: dtvg.open_run(EXAMPLE / "s77"), "Unknown run 's77'"),
+        (lambda: dtvg.open_run("demo-recorded/trip-mood.dtvg.s00"), "Did you mean 'trip-mood.dtvg"),
+        (lambda: dtvg.open_run("demo-recorded/cohorts"), "Unknown run 'cohorts'"),
+        (lambda: dtvg.open_run("demo-recorded"), "'demo-recorded' is an experiment; name one of"),
+    ],
+)
+def test_wrong_names_are_refused_in_python(open_it: Callable[[], Any], sentence: str) -> None:
+    with pytest.raises(StoreError, match=sentence):
+        open_it()
+
+
+def test_names_open_what_paths_open() -> None:
+    named = dtvg.open_experiment("demo-recorded")
+    assert named.view.path == dtvg.open_experiment(EXAMPLE).view.path
+    assert named.name == "demo-recorded" and named.finished
+    run = dtvg.open_run("demo-recorded/trip-mood.dtvg.s0")
+    assert run.view.path == dtvg.open_run(EXAMPLE / "trip-mood.dtvg.s0").view.path
+    assert run.config is not None and run.config.name == run.name
+    assert run.result is not None and run.result.test_score is not None
+
+
+def test_what_python_shows_fits_in_a_line() -> None:
+    experiment = dtvg.open_experiment("demo-recorded")
+    assert repr(experiment) == "<experiment demo-recorded: 258 of 258 runs finished>"
+    assert repr(experiment.run("trip-mood.dtvg.s0")).startswith(
+        "<run demo-recorded/trip-mood.dtvg.s0: finished, step 150 of 150, test score 0."
+    )
+    assert (
+        str(experiment.config)
+        == repr(experiment.config)
+        == ("<configuration 'demo-recorded': 8 sources, 2 targets, 10 methods, 10 seeds>")
+    )
+    claims = dtvg.claims("yelp-recorded")
+    assert repr(claims).startswith("<claims from 14 runs: a cannot tell, b ")
+    with pytest.raises(ConfigError, match="Unknown claim 'z'. Allowed: a, b, c, d, e, f, g"):
+        claims["z"]
+
+
+def _small(name: str, steps: int = 2) -> dict[str, Any]:
+    return {
+        "name": name,
+        "sources": ["film-mood"],
+        "targets": ["trip-mood"],
+        "methods": ["none"],
+        "seeds": [0],
+        "optim.steps": steps,
+    }
+
+
+def test_settings_for_python_are_texts_or_a_mapping() -> None:
+    file = EXAMPLE.parent.parent / "demo" / "experiment.yaml"
+    assert dtvg.load_config(file, "name=mine").name == "mine"
+    whole = dtvg.load_config(file)
+    for given in ({"optim.steps": 7}, {"optim": {"steps": 7}}, ["optim.steps=7"]):
+        changed = dtvg.load_config(file, given)
+        assert changed.optim == whole.optim.model_copy(update={"steps": 7})
+    with pytest.raises(ConfigError, match="Did you mean 'name'"):
+        dtvg.load_config(file, {"nam": "mine"})
+    with pytest.raises(ConfigError, match="An override is a text such as"):
+        dtvg.load_config(file, [("name", "mine")])  # type: ignore[list-item]
+
+
+def test_a_yaml_file_can_be_run_and_nothing_else_is_taken_for_one(tmp_path: Path) -> None:
+    file = EXAMPLE.parent.parent / "demo" / "experiment.yaml"
+    written = tmp_path / "small.yaml"
+    written.write_text(dtvg.load_config(file, _small("small")).to_yaml())
+    made = dtvg.run(written, tmp_path / "runs", progress=False)
+    assert made.finished and dtvg.open_experiment("small", tmp_path / "runs").finished
+    with pytest.raises(ConfigError, match="takes a configuration or a YAML file, not a dict"):
+        dtvg.run({"targets": ["trip-mood"]})  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=lambda n: n.name)
+def test_a_stopped_run_does_not_return_as_if_it_had_finished(
+    number: signal.Signals, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from dtvg.training import procedures
+
+    real = procedures.train_cohort
+
+    def signalled(session: Any, cohort: Any) -> None:
+        os.kill(os.getpid(), number)
+        real(session, cohort)
+
+    file = EXAMPLE.parent.parent / "demo" / "experiment.yaml"
+    config = dtvg.load_config(file, _small("small", 5))
+    assert threading.current_thread() is threading.main_thread()
+    with monkeypatch.context() as patch:
+        patch.setattr(procedures, "train_cohort", signalled)
+        with pytest.raises(KeyboardInterrupt, match="'small' was stopped after a commit"):
+            dtvg.run(config, tmp_path, progress=False)
+    assert not dtvg.open_experiment("small", tmp_path).finished
+    assert dtvg.run(config, tmp_path, progress=False).finished

@@ -21,17 +21,27 @@ def locate(text: str, runs_dir: Path | None) -> tuple[ExperimentDir, str | None]
         runs_dir: folder of experiments; None: the default.
 
     Raises:
-        StoreError: nothing of that name, with the nearest one.
+        StoreError: nothing of that name, with the nearest one; or no experiment in that folder.
     """
     from dtvg import paths
     from dtvg.store.layout import ExperimentDir
 
     root = runs_dir or paths.runs()
-    for base in (Path(text).expanduser(), root / text, paths.examples() / text):
+    given = Path(text).expanduser()
+    places = (given, root / text, paths.examples() / text)
+    for base in places:
         if os.path.exists(base / "experiment.yaml"):
             return ExperimentDir(base.resolve()), None
-        if os.path.exists(base.parent / "experiment.yaml") and base.is_dir():
+        if os.path.exists(base.parent / "experiment.yaml") and os.path.isdir(base):
             return ExperimentDir(base.parent.resolve()), base.name
+    for base in places:
+        if os.path.exists(base.parent / "experiment.yaml"):
+            raise StoreError(unknown("run", base.name, ExperimentDir(base.parent).run_names()))
+    if given.is_absolute():
+        raise StoreError(
+            f"There is no experiment in '{text}' (no experiment.yaml); `dtvg runs list` shows all "
+            "experiments."
+        )
     name = text.split("/")[0]
     folders, known = _known(root)
     if name in known and "/" in text:

@@ -130,7 +130,7 @@ def train(
     scale: ScaleConfig,
     only: Collection[str] | None = None,
     quiet: bool = False,
-) -> None:
+) -> bool:
     """Train whatever is unfinished, in this process or on an executor, with progress bars.
 
     Args:
@@ -138,6 +138,9 @@ def train(
         scale: where.
         only: names of transfer runs; None: all.
         quiet: no progress bars.
+
+    Returns:
+        Whether it was asked to stop before everything was trained.
 
     Raises:
         DtvgError: as `run_experiment` and `drive`.
@@ -162,11 +165,10 @@ def train(
             from dtvg.training.procedures import run_experiment
 
             experiment.scale_path.unlink(missing_ok=True)
-            run_experiment(experiment, report, only=only)
-        else:
-            from dtvg.scale.driver import drive
+            return run_experiment(experiment, report, only=only)
+        from dtvg.scale.driver import drive
 
-            drive(experiment, scale, report, only)
+        return drive(experiment, scale, report, only).stopping
 
 
 def _sentences(config: ExperimentConfig) -> list[str]:

@@ -220,6 +220,21 @@ class ExperimentConfig(_Shared):
     hypothesis: HypothesisConfig = HypothesisConfig()
     scale: ScaleConfig = ScaleConfig()
 
+    def __repr__(self) -> str:
+        """Say in one line what it describes; `to_yaml` has the rest."""
+        counts = [
+            f"{len(values):,} {what}{'s' * (len(values) != 1)}"
+            for what, values in (
+                ("source", self.sources),
+                ("target", self.targets),
+                ("method", self.methods),
+                ("seed", self.seeds),
+            )
+        ]
+        return f"<configuration '{self.name}': {', '.join(counts)}>"
+
+    __str__ = __repr__
+
     @model_validator(mode="after")
     def _methods_fit_sources(self) -> Self:
         for row, method in enumerate(self.methods):

@@ -107,12 +107,17 @@ def build_config(values: Mapping[str, Any], where: str = "configuration") -> Exp
     return build(ExperimentConfig, values, where)
 
 
-def load_config(path: str | Path, overrides: Iterable[str] = ()) -> ExperimentConfig:
+Overrides = str | Iterable[str] | Mapping[str, Any]
+"""`optim.steps=300`, several such texts, or values by dotted name."""
+
+
+def load_config(path: str | Path, overrides: Overrides = ()) -> ExperimentConfig:
     """Read an experiment configuration from YAML, then apply `a.b=value` overrides.
 
     Args:
         path: a YAML file with the fields of `ExperimentConfig`.
-        overrides: settings that win over the file, e.g. `optim.steps=300`.
+        overrides: settings that win over the file: texts such as `optim.steps=300`, or a mapping
+            such as `{"optim.steps": 300}`.
 
     Raises:
         ConfigError: if the file is absent, is no YAML mapping, or holds something not allowed.
@@ -163,18 +168,27 @@ def read_yaml(text: str, where: str) -> dict[str, Any]:
     return values
 
 
-def with_overrides(values: Mapping[str, Any], overrides: Iterable[str]) -> dict[str, Any]:
+def with_overrides(values: Mapping[str, Any], overrides: Overrides) -> dict[str, Any]:
     """Return the values with settings from texts such as `optim.steps=300`.
 
     Args:
         values: nested mappings as they stand in YAML.
-        overrides: path and value; the value is read by the setting's type.
+        overrides: path and value; a text's value is read by the setting's type, a mapping's is
+            taken as it is.
 
     Raises:
         ConfigError: a text has no `=`, or its path leads through a value that is not a group.
     """
     changed = dict(values)
-    for override in overrides:
+    if isinstance(overrides, Mapping):
+        for path, value in _flat(overrides):
+            changed = settings_path.put(changed, path, value)
+        return changed
+    for override in [overrides] if isinstance(overrides, str) else overrides:
+        if not isinstance(override, str):
+            raise ConfigError(
+                f"An override is a text such as 'optim.steps=300', not {shortened(repr(override))}."
+            )
         key, equals, text = override.partition("=")
         path = key.strip()
         if not equals or not path:
@@ -188,6 +202,16 @@ def with_overrides(values: Mapping[str, Any], overrides: Iterable[str]) -> dict[
         except ConfigError as error:
             raise ConfigError(f"Override '{override}': {error}") from None
     return changed
+
+
+def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterable[tuple[str, Any]]:
+    """Return settings by dotted name; a group that is given as a mapping is taken apart."""
+    for key, value in values.items():
+        path = f"{prefix}{key}"
+        if isinstance(value, Mapping) and settings_path.find(path, ExperimentConfig) is None:
+            yield from _flat(value, f"{path}.")
+        else:
+            yield path, value
 
 
 def notes_on(config: ExperimentConfig) -> Iterable[Problem]:

@@ -83,7 +83,7 @@ def run_experiment(
     only: Collection[str] | None = None,
     bank: PromptBank | None = None,
     before: Callable[[Plan], None] = lambda plan: None,
-) -> None:
+) -> bool:
     """Train whatever of an experiment is unfinished, cohort after cohort in this process.
 
     Args:
@@ -92,6 +92,9 @@ def run_experiment(
         only: names of transfer runs to work on; None: all.
         bank: the prompt bank; None: the one under `paths.prompts()`.
         before: called with the plan once everything is loaded.
+
+    Returns:
+        Whether it was asked to stop, by a signal or by `dtvg runs stop`, and did so.
 
     Raises:
         DtvgError: for a backbone, task, device or folder that cannot be used; runs that fail
@@ -115,6 +118,7 @@ def run_experiment(
         clear(experiment, "stop")
         if stop.interrupted:
             raise KeyboardInterrupt
+        return bool(stop)
 
 
 def run_cohort(

@@ -11,6 +11,7 @@ from dtvg.analysis.claims import beating, best_group, changing, harming, predict
 from dtvg.analysis.claims.blocks import Block, blocks_of
 from dtvg.analysis.claims.claim import CORRELATION, Claim
 from dtvg.analysis.compare.hypothesis import declared
+from dtvg.errors import ConfigError, unknown
 from dtvg.store.reader import Run
 
 MARGIN = 0.01
@@ -55,7 +56,7 @@ MAKERS: dict[str, Maker] = {
 }
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class ClaimsInfo:
     """The claims in order, with what they rest on."""
 
@@ -66,8 +67,20 @@ class ClaimsInfo:
     notes: tuple[str, ...]
 
     def __getitem__(self, key: str) -> Claim:
-        """Return a claim by its letter."""
-        return {claim.key: claim for claim in self.claims}[key]
+        """Return a claim by its letter.
+
+        Raises:
+            ConfigError: there is none, with the letters there are.
+        """
+        found = {claim.key: claim for claim in self.claims}
+        if key not in found:
+            raise ConfigError(unknown("claim", str(key), found))
+        return found[key]
+
+    def __repr__(self) -> str:
+        """Say in one line what there is; `table` has the rest."""
+        said = ", ".join(f"{claim.key} {claim.verdict}" for claim in self.claims)
+        return f"<claims from {self.runs:,} runs: {said}>"
 
     @property
     def table(self) -> pd.DataFrame:
