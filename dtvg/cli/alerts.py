@@ -24,13 +24,13 @@ def show(arguments: argparse.Namespace) -> int:
     """Print settings and the last deliveries."""
     import time
 
-    from dtvg.config.alerts import alerts, path
+    from dtvg.config.alerts import EXAMPLE, alerts, path
     from dtvg.jobs.alerts import sent
     from dtvg.jobs.deliver import channels
 
     config = alerts()
     if config is None:
-        print(f"There is no '{path()}', so nothing is sent; docs/alerts.md shows one.")
+        print(f"There is no '{path()}', so nothing is sent; write it, {EXAMPLE}.")
         return 0
     where = ", ".join(channels(config)) or "nowhere: name an email or a web hook"
     print(f"{', '.join(config.events)} are told to: {where}.")

@@ -14,7 +14,9 @@ def add(commands: Any) -> None:
     build = actions.add_parser(
         "build", help="make the backbone, the tasks and the truth table again"
     )
-    build.add_argument("--into", type=Path, help="folder to write (default data/demo)")
+    build.add_argument(
+        "--into", type=Path, help="folder to write (default: the checkout's data/demo)"
+    )
     build.set_defaults(do=build_demo)
     run = actions.add_parser("run", help="train the demo experiment and print its table")
     from dtvg.cli.run import ON_HELP, add_options

@@ -294,12 +294,19 @@ def stop(arguments: argparse.Namespace) -> int:
 def release(arguments: argparse.Namespace) -> int:
     """Count as lost what cannot be asked."""
     from dtvg.jobs import launcher
+    from dtvg.store.reader import open_experiment
 
     for place in arguments.places:
         experiment, _ = locate_own(place, arguments.runs_dir)
         before = launcher.give_free(experiment)
         known = f" ({before.last_sign})" if before.held is None else ""
-        print(f"{experiment.name}: counts as lost now{known}; `dtvg runs resume` continues it.")
+        open_ends = any(run.state.resumable for run in open_experiment(experiment.path).runs)
+        print(
+            f"{experiment.name}: counts as lost now{known}; `dtvg runs resume` continues it."
+            if open_ends
+            else f"{experiment.name}: nobody trains it{known}, and all its runs have finished, so "
+            "there is nothing to resume."
+        )
     return 0
 
 

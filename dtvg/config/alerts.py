@@ -92,6 +92,10 @@ class AlertsConfig(Section):
         return value
 
 
+EXAMPLE = "e.g. `webhooks: [https://chat.example.org/hooks/1]`"
+"""The shortest file of settings, for messages."""
+
+
 def path() -> Path:
     """Return where the settings are looked for; without them nothing is sent."""
     return paths.home() / FILE

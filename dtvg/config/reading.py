@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from dtvg import plain_text
+from dtvg import paths, plain_text
 from dtvg.config import settings_path
 from dtvg.config.experiment import MISFIT, ExperimentConfig
 from dtvg.config.storage import SECRET
@@ -128,8 +128,8 @@ def load_config(path: str | Path, overrides: Overrides = ()) -> ExperimentConfig
             text = file.read(plain_text.MOST_CHARACTERS + 1)
     except FileNotFoundError:
         raise ConfigError(
-            f"There is no configuration file '{path}'. Check the path, or start from "
-            "data/demo/experiment.yaml."
+            f"There is no configuration file '{path}'. Check the path, or start from a copy of "
+            f"'{paths.demo() / 'experiment.yaml'}'."
         ) from None
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"'{path}' cannot be read as text ({error}); give a YAML file.") from None

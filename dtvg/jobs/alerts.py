@@ -19,7 +19,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from dtvg import paths
-from dtvg.config.alerts import AlertsConfig, Event, alerts
+from dtvg.config.alerts import EXAMPLE, AlertsConfig, Event, alerts
 from dtvg.errors import ConfigError, DtvgError, JobError
 from dtvg.jobs import launcher
 from dtvg.jobs.deliver import Alert, channels, send
@@ -224,8 +224,8 @@ def test() -> list[tuple[str, str]]:
     config = alerts()
     if config is None:
         raise JobError(
-            f"There is no '{paths.home() / 'alerts.yaml'}', so no alerts are sent; docs/alerts.md "
-            "shows one."
+            f"There is no '{paths.home() / 'alerts.yaml'}', so no alerts are sent; write it, "
+            f"{EXAMPLE}."
         )
     alert = Alert("test", "a test", "This is a test of the alerts.", (), time.time(), config.app)
     return [(one, _offer(_Waiting(alert=alert, channel=one), config)) for one in channels(config)]

@@ -23,7 +23,7 @@ from dtvg.config.rates import settings_of
 from dtvg.errors import ConfigError, StoreError
 from dtvg.methods.specs import MethodConfig
 from dtvg.methods.specs.rates import ENTRY_FIELDS
-from dtvg.records import TABLES
+from dtvg.records import TABLES, RunState
 from dtvg.store.files import read_json, replace_json
 from dtvg.store.layout import CohortDir, ExperimentDir, create_experiment, free_name, id_of
 from dtvg.store.reader import Run, read_table
@@ -116,14 +116,9 @@ def _newest(run: Run) -> tuple[dict[str, np.ndarray], dict[str, Any], dict[str, 
         loaded = CohortWriter.load(cohort)
         meta = (loaded[1]["runs"] if loaded else {}).get(run.name)
         if loaded is None or meta is None:
-            raise StoreError(
-                f"Run '{run.name}' has no commit yet; wait a few seconds, or clone its experiment."
-            )
+            raise StoreError(_without_commit(run))
         if meta.get("result") is not None:
-            raise StoreError(
-                f"Run '{run.name}' is finished, so there is nothing to continue; fork it at a "
-                "kept commit, or clone its experiment with more steps."
-            )
+            raise StoreError(_finished(run))
         step = int(meta["step"])
         rows = {table: read_table(run, table, None, None, step) for table in TABLES}
         again = CohortWriter.load(cohort)
@@ -131,6 +126,22 @@ def _newest(run: Run) -> tuple[dict[str, np.ndarray], dict[str, Any], dict[str, 
             own = {k: v for k, v in loaded[0].items() if k.startswith(f"{run.name}/")}
             return own, {**meta, "failure": None}, rows
     raise StoreError(f"Run '{run.name}' commits faster than it can be read; stop it first.")
+
+
+def _without_commit(run: Run) -> str:
+    """Say that a run has nothing to continue from, and what to do."""
+    if run.state is RunState.FINISHED:
+        return _finished(run)
+    step = "resume it" if run.state.resumable else "wait a few seconds"
+    return f"Run '{run.name}' has no commit yet; {step}, or clone its experiment."
+
+
+def _finished(run: Run) -> str:
+    kept = "fork it at a kept commit, or " if kept_steps(run) else ""
+    return (
+        f"Run '{run.name}' is finished, so there is nothing to continue; {kept}clone its "
+        "experiment with more steps."
+    )
 
 
 def inherited(parent: RunConfig, child: RunConfig) -> dict[str, Version]:

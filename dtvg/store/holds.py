@@ -48,7 +48,7 @@ def ask(run: Run, source: str, kind: Kind) -> None:
     if run.state is not RunState.RUNNING:
         raise JobError(
             f"Run '{run.name}' is {run.state.value.lower()}; only a run that is training can "
-            "be changed. Resume it first."
+            f"be changed. {_instead(run)}"
         )
     if run.config is None or not run.config.method.can_hold:
         raise JobError(
@@ -58,6 +58,20 @@ def ask(run: Run, source: str, kind: Kind) -> None:
     if source not in run.sources:
         raise JobError(unknown(f"source of run '{run.name}'", source, run.sources))
     request(run.directory, f"{kind}.{source}", source=source)
+
+
+def _instead(run: Run) -> str:
+    """Return what to do with a run that does not train."""
+    if run.state is RunState.FINISHED:
+        return (
+            "Clone its experiment, or fork the run at a commit that it kept (logging.keep_every), "
+            "then resume the fork."
+        )
+    if run.state.resumable:
+        return "Resume it first."
+    if run.state is RunState.STOPPING:
+        return "Resume it once it has stopped."
+    return "Ask again where it is trained."
 
 
 def asked(run: Run) -> list[tuple[Kind, str]]:

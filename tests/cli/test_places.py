@@ -1,7 +1,8 @@
-"""What a person types for an experiment or a run is looked for among the examples, too."""
+"""What a person types for an experiment or a run: where it is looked for, and what comes next."""
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -20,3 +21,49 @@ def test_messages_know_the_recorded_examples(
     assert main(["runs", "show", "demo-recorded/trip-mood.dtvg.s77"]) == 2
     said = capsys.readouterr().err
     assert "Unknown run 'trip-mood.dtvg.s77'. Did you mean 'trip-mood.dtvg.s7'?" in said
+
+
+def test_what_cannot_be_done_with_a_finished_run_names_what_can(
+    own_home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    made = config("mine", methods=["none", "dtvg"], targets=["lake"], seeds=[0])
+    record(own_home / "runs", made)
+    assert main(["runs", "pin", "mine/lake.dtvg.s0", "amber"]) == 2
+    said = capsys.readouterr().err
+    assert "is finished; only a run that is training" in said and "Resume it" not in said
+    assert "Clone its experiment, or fork the run at a commit that it kept" in said
+    for place in ("mine/lake.dtvg.s0", "demo-recorded/trip-mood.dtvg.s0"):
+        assert main(["runs", "fork", place]) == 2
+        said = capsys.readouterr().err
+        assert "is finished, so there is nothing to continue; clone its experiment" in said
+    assert main(["runs", "release", "mine"]) == 0
+    said = capsys.readouterr().out
+    assert "all its runs have finished, so there is nothing to resume." in said
+
+
+def test_an_unfinished_run_is_to_be_resumed(
+    own_home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    made = config("mine", methods=["none", "dtvg"], targets=["lake"], seeds=[0])
+    record(own_home / "runs", made, unfinished=["lake.dtvg.s0"])
+    assert main(["runs", "release", "mine"]) == 0
+    assert "counts as lost now" in capsys.readouterr().out
+    assert main(["runs", "pin", "mine/lake.dtvg.s0", "amber"]) == 2
+    assert "Resume it first." in capsys.readouterr().err
+    assert main(["runs", "fork", "mine/lake.dtvg.s0"]) == 2
+    assert "has no commit yet; resume it, or clone its experiment." in capsys.readouterr().err
+
+
+def test_messages_name_files_that_are_there(
+    own_home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["run", str(tmp_path / "absent.yaml")]) == 2
+    said = capsys.readouterr().err
+    (named,) = re.findall(r"a copy of '([^']+)'", said)
+    assert Path(named).is_file()
+    assert main(["alerts", "show"]) == 0
+    said = capsys.readouterr().out
+    (written,) = re.findall("`([^`]+)`", said)
+    (own_home / "alerts.yaml").write_text(written)
+    assert main(["alerts", "show"]) == 0
+    assert "are told to: " in capsys.readouterr().out
