@@ -43,7 +43,7 @@ def _add_import(actions: Any) -> None:
     )
     made.add_argument("path", type=Path, help="PEFT adapter folder, .zip, .safetensors, .pt file")
     made.add_argument(
-        "--task", default="", help="task it was tuned on (default: what an exported .zip says)"
+        "--task", default="", help="task it was tuned on (default: what our own export says)"
     )
     made.add_argument(
         "--init", type=Path, help="its initial prompt; without it the prompt has no vector"
@@ -142,6 +142,7 @@ def import_prompt(arguments: argparse.Namespace) -> int:
         f"{made.task}: {length} tokens of width {width} for {made.backbone}, {vector}; "
         f"identity {made.fingerprint}"
     )
+    print(_unknown_task(made.task), end="")
     if facts(made.backbone) is None:
         print(
             f"The sizes of '{made.backbone}' are not known on this machine, so the width {width} "
@@ -149,6 +150,22 @@ def import_prompt(arguments: argparse.Namespace) -> int:
         )
     print(f"{made.origin[:1].upper()}{made.origin[1:]}.")
     return 0
+
+
+def _unknown_task(name: str) -> str:
+    """Return a line where no such task is known: it may be somebody's own, or a slip."""
+    from dtvg.errors import nearest
+    from dtvg.tasks.catalogue import all_tasks
+
+    known = all_tasks()
+    if name in known:
+        return ""
+    match = nearest(name, known)
+    hint = f" Did you mean '{match}'?" if match else ""
+    return (
+        f"Note: no task '{name}' is known here.{hint} The prompt is kept under this name; "
+        "`dtvg tasks list` prints the tasks that are known.\n"
+    )
 
 
 def _read_pickled(path: Path) -> Mapping[str, np.ndarray]:

@@ -79,11 +79,13 @@ def import_prompt(
     """
     if asked.path.suffix.lower() == ".zip" and asked.path.is_file():
         return _from_zip(asked, bank, read_pickled)
-    check_name(asked.task, "task")
+    if asked.task:
+        check_name(asked.task, "task")
     path = find_adapter(asked.path) if asked.path.is_dir() else asked.path
     facts = _facts(path)
     own = _sidecar(path)
     prompt, said = _matrix(path, read_pickled, asked.part)
+    asked = _with_task(asked, facts)
     init = own.get("init") if asked.init is None else _matrix(asked.init, read_pickled, None)[0]
     backbone = asked.backbone or str(facts.get("base_model_name_or_path") or "")
     if not backbone:
@@ -132,18 +134,23 @@ def _from_zip(
         folder = Path(place) / (asked.path.stem or "adapter")
         folder.mkdir()
         archives.unpack(asked.path, folder)
-        if not asked.task:
-            facts = _facts(find_adapter(folder))
-            asked = replace(asked, task=str(facts.get("task") or ""))
-            if not asked.task:
-                raise StoreError(
-                    f"'{asked.path.name}' does not say which task its prompt was tuned on; name it."
-                )
         try:
             return import_prompt(replace(asked, path=folder), bank, read_pickled)
         except StoreError as error:
             said = str(error).replace(f"{folder}", asked.path.name)
             raise StoreError(said) from None
+
+
+def _with_task(asked: Import, facts: Mapping[str, Any]) -> Import:
+    """Take the task that an export of this workbench names, where a person names none."""
+    task = asked.task or str(facts.get("task") or "")
+    if not task:
+        raise StoreError(
+            f"'{asked.path}' does not say which task its prompt was tuned on; name it "
+            "(--task NAME)."
+        )
+    check_name(task, "task")
+    return replace(asked, task=task)
 
 
 def _check_width(path: Path, prompt: np.ndarray, backbone: str) -> None:

@@ -25,6 +25,8 @@ from dtvg.store.bank import TaskPrompt
 from dtvg.store.files import replace_bytes, replace_json
 from dtvg.store.reader import Run, read_prompts, read_provenance, read_table
 from dtvg.tasks.catalogue import find_task
+from dtvg.tasks.converter import Converter
+from dtvg.tasks.sources import source_of
 from dtvg.tasks.spec import TaskSpec
 from dtvg.templates import render
 
@@ -248,8 +250,14 @@ def _made_by(method: str) -> str:
 
 
 def _input_of(spec: TaskSpec | None) -> str:
+    """Return how what the model reads is composed, as the task's rows are read."""
     if spec is None or not spec.fields:
         return "not known"
+    if isinstance(spec.convert, Converter):
+        text = "".join(literal + ("…" if column else "") for literal, column in spec.convert.pieces)
+        return f"`{_cell(text)}`"
+    if not source_of(spec).prefixed:
+        return "the text of a row as it stands, with nothing before it"
     return f"`{spec.name} " + " ".join(f"{word}: …" for word, _ in spec.fields) + "`"
 
 

@@ -19,9 +19,18 @@ from dtvg.cli import main
 from dtvg.config.sections import BackboneConfig
 from dtvg.errors import ConfigError, DtvgError, StoreError
 from dtvg.exchange.incoming import Import, import_prompt
-from dtvg.exchange.outgoing import Outgoing, as_zip, export, from_bank, model_card
+from dtvg.exchange.outgoing import (
+    Outgoing,
+    _input_of,
+    as_zip,
+    export,
+    from_bank,
+    model_card,
+)
 from dtvg.exchange.peft_adapter import read_adapter, read_safetensors, write_adapter
 from dtvg.store.bank import PromptBank, TaskPrompt, check_compatible
+from dtvg.tasks.catalogue import find_task
+from dtvg.tasks.own import read_description
 from dtvg.testing.tiny_run import make_backbone
 
 RNG = np.random.default_rng(0)
@@ -359,7 +368,43 @@ def test_the_command_line_exports_verifies_and_imports(tmp_path, monkeypatch, ca
     assert main(["prompts", "verify"]) == 1
     assert "damaged" in capsys.readouterr().out
     assert main(["prompts", "import", str(tmp_path / "no.pt"), "--task", "mnli"]) == 2
+    capsys.readouterr()
+    assert main(["prompts", "import", str(tmp_path / "no.pt")]) == 2
+    assert "There is no file '" in capsys.readouterr().err
     assert main(["prompts", "export", "nothing", "--out", str(tmp_path / "o")]) == 2
+
+
+def test_an_import_takes_the_task_from_our_own_export_and_notes_an_unknown_one(
+    tmp_path, monkeypatch, capsys
+) -> None:
+    monkeypatch.setenv("DTVG_HOME", str(tmp_path))
+    folder = tmp_path / "out"
+    export(from_bank(_prompt()), folder)
+    words = ["prompts", "import", str(folder)]
+    assert main(words) == 0
+    said = capsys.readouterr().out
+    assert said.startswith("mnli: ") and "Note:" not in said
+    assert main([*words, "--task", "mnlli"]) == 0
+    said = capsys.readouterr().out
+    assert "Note: no task 'mnlli' is known here. Did you mean 'mnli'? The prompt" in said
+    (folder / "dtvg_prompt.json").unlink()
+    assert main(words) == 2
+    said = capsys.readouterr().err
+    assert f"'{folder}' does not say which task" in said and "--task NAME" in said
+    assert len(PromptBank().list()) == 2
+
+
+def test_the_card_gives_the_input_as_the_rows_are_read(tmp_path) -> None:
+    (tmp_path / "own.yaml").write_text(
+        "name: own\ntitle: Own\nfiles: {train: own.csv}\nlabel: verdict\nlabels: [a, b]\n"
+        "text: 'review: {text} | by {who}'\n"
+    )
+    card = _input_of(read_description(tmp_path / "own.yaml"))
+    assert card == "`review: … \\| by …`"
+    assert _input_of(find_task("rte")) == "`rte sentence1: … sentence2: …`"
+    assert _input_of(find_task("film-mood")) == (
+        "the text of a row as it stands, with nothing before it"
+    )
 
 
 def test_an_export_for_an_unknown_backbone_says_what_is_missing(tmp_path) -> None:
