@@ -422,11 +422,25 @@ def check_file(arguments: argparse.Namespace) -> int:
     if done.more:
         print(f"and {done.more} more problems; --problems prints more of them.")
     if done.sound:
-        print(
-            f"'{spec.name}' can be used: put its YAML into <home>/tasks, then you can use "
-            "its name anywhere."
-        )
+        print(_where_to_use(spec))
     return 0 if done.sound else 1
+
+
+def _where_to_use(spec: TaskSpec) -> str:
+    """Say how a sound task is used, which depends on where its description lies."""
+    from dtvg import paths
+    from dtvg.tasks.catalogue import all_tasks
+
+    known = all_tasks().get(spec.name)
+    if (
+        known is not None
+        and Path(known.described_in).resolve() == Path(spec.described_in).resolve()
+    ):
+        return f"'{spec.name}' can be used: its name is known everywhere."
+    return (
+        f"'{spec.name}' can be used: put its YAML into '{paths.home() / 'tasks'}', then you can "
+        "use its name anywhere."
+    )
 
 
 def _print_examples(console: Console, done: Check) -> None:

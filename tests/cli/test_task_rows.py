@@ -153,6 +153,29 @@ def test_check_prints_examples_lengths_balance_and_majority(
     assert "40 of 40 rows are truncated at 3" in capsys.readouterr().out
 
 
+def test_check_says_where_the_yaml_goes_only_where_it_is_not_there(
+    mine: Path, own_home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run("check", str(mine)) == 0
+    assert f"put its YAML into '{own_home / 'tasks'}', then" in capsys.readouterr().out
+    (own_home / "tasks").mkdir()
+    there = own_home / "tasks" / mine.name
+    there.write_text(mine.read_text().replace("mine.csv", str(mine.parent / "mine.csv")))
+    for place in (str(there), "mine"):
+        assert run("check", place) == 0
+        said = capsys.readouterr().out
+        assert "'mine' can be used: its name is known everywhere." in said and "put" not in said
+
+
+def test_a_file_with_a_slip_in_its_name_is_asked_for(
+    mine: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    mine.write_text(mine.read_text().replace("mine.csv", "mien.csv"))
+    assert run("check", str(mine)) == 1
+    said = capsys.readouterr().out
+    assert "did you mean 'mine.csv'?" in said and "'mine.csv'?." not in said
+
+
 def test_check_names_every_problem_with_file_row_and_column(
     mine: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
