@@ -52,7 +52,8 @@ def read_hub(spec: TaskSpec, split: str, looked_in: Sequence[Path]) -> pa.Table:
     try:
         rows = _kept(spec, split)
         if rows is None:
-            refuse_unknown_host()
+            if not _switched_off():
+                refuse_unknown_host()
             rows = _load(spec, split)
         table = rows.with_format("arrow")[:]
         if spec.flatten is not None:
@@ -99,13 +100,25 @@ def _refusal(spec: TaskSpec, split: str, looked_in: Sequence[Path], error: Excep
     steps = {
         "gated": "accept its terms on its page and log in with `hf auth login` (or set HF_TOKEN), "
         f"or {files}",
-        "offline": f"go online once, without HF_HUB_OFFLINE, so that it is cached, or {files}",
+        "offline": f"go online once, without {_switched_off() or SWITCHES[0]}, so that it is "
+        f"cached, or {files}",
         "script": "it is a data set script, whose code is never executed here; run it once "
         f"yourself and save its rows, then {files}",
-        "unreachable": f"the hub cannot be reached from here; {files}",
+        "unreachable": "run it once where the hub can be reached (HTTPS_PROXY names a proxy, "
+        f"HF_ENDPOINT a mirror of the hub), or {files}",
         "other": files,
     }
     return f"{what}; {steps[_kind(error)]}."
+
+
+SWITCHES = ("HF_HUB_OFFLINE", "HF_DATASETS_OFFLINE")
+"""Variables of the environment that keep the hub's clients from asking it."""
+
+
+def _switched_off() -> str:
+    """Return the variable that keeps the hub from being asked; empty: none does."""
+    on = ("1", "on", "yes", "true")
+    return next((name for name in SWITCHES if os.environ.get(name, "").lower() in on), "")
 
 
 def _kind(error: Exception) -> str:
@@ -127,4 +140,6 @@ def _kind(error: Exception) -> str:
     if "dataset scripts are no longer supported" in text or "trust_remote_code" in text:
         return "script"
     unreachable = {"ConnectionError", "ConnectError", "Timeout", "TimeoutException", "gaierror"}
-    return "unreachable" if names & unreachable else "other"
+    if not names & unreachable:
+        return "other"
+    return "offline" if _switched_off() else "unreachable"

@@ -79,12 +79,16 @@ def test_a_host_that_does_not_resolve_fails_at_once(monkeypatch: pytest.MonkeyPa
     def fail(*_: object) -> None:
         raise socket.gaierror("no such name")
 
+    for name in hub.SWITCHES:
+        monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr(socket, "getaddrinfo", fail)
     monkeypatch.setattr(urllib.request, "getproxies", dict)
     monkeypatch.setenv("HF_ENDPOINT", "https://hub.example")
     with pytest.raises(ConnectionError, match="hub.example cannot be reached"):
         hub.refuse_unknown_host()
-    assert "hub.example cannot be reached" in refusal(DataConfig(seed=9))
+    said = refusal(DataConfig(seed=9))
+    assert said.count("cannot be reached") == 1 and "hub.example cannot be reached" in said
+    assert "HF_ENDPOINT a mirror of the hub), or put train.parquet" in said
     monkeypatch.setattr(urllib.request, "getproxies", lambda: {"https": "http://proxy"})
     hub.refuse_unknown_host()
 
@@ -95,7 +99,7 @@ def test_a_host_that_does_not_resolve_fails_at_once(monkeypatch: pytest.MonkeyPa
         (ValueError("Dataset 'x' is a gated dataset on the Hub"), "log in with `hf auth login`"),
         (OSError("401 Client Error: Access is restricted, gated"), "accept its terms"),
         (ConnectionError("Offline mode is enabled"), "go online once, without HF_HUB_OFFLINE,"),
-        (ConnectionError("no route"), "the hub cannot be reached from here"),
+        (ConnectionError("no route"), "run it once where the hub can be reached"),
         (ValueError("no such split"), "name the folder around 'glue_rte' as data.folder"),
     ],
 )
@@ -107,9 +111,30 @@ def test_each_way_in_which_the_hub_fails_names_its_own_way_out(
     def fail(*_: object, **__: object) -> None:
         raise error
 
+    for name in hub.SWITCHES:
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(hub, "refuse_unknown_host", lambda: None)
     monkeypatch.setattr(datasets, "load_dataset", fail)
     message = refusal(DataConfig(seed=hash(part) % 10_000))
     assert part in message and "data.folder" in message
+
+
+@pytest.mark.parametrize("name", hub.SWITCHES)
+def test_a_switch_that_keeps_the_hub_from_being_asked_is_named(
+    monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    import datasets
+
+    def fail(*_: object, **__: object) -> None:
+        raise ConnectionError("Couldn't reach 'nyu-mll/glue' on the Hub")
+
+    for one in hub.SWITCHES:
+        monkeypatch.delenv(one, raising=False)
+    monkeypatch.setenv(name, "1")
+    monkeypatch.setattr(hub, "refuse_unknown_host", lambda: pytest.fail("the hub was asked"))
+    monkeypatch.setattr(datasets, "load_dataset", fail)
+    message = refusal(DataConfig(seed=31))
+    assert f"go online once, without {name}, so that it is cached, or put" in message
 
 
 def test_a_task_kept_by_the_hubs_client_is_known_to_be_at_hand(
