@@ -354,7 +354,7 @@ def table_of(known: Mapping[str, Mapping[str, int]]) -> str:
     for name, (_, sizes, truths) in CASES.items():
         for size in sorted(sizes):
             held = {t: Counter(known.get(key_of(name, size, t), {})) for t in TRUTHS}
-            trials = {held[t].total() for t in truths} - {0}
+            trials = {t: held[t].total() for t in truths if held[t]}
             if not trials:
                 continue
             row = [
@@ -365,9 +365,17 @@ def table_of(known: Mapping[str, Mapping[str, int]]) -> str:
                 _share(held[TRUE], SUPPORTED, CONTRADICTED),
             ]
             targets, seeds, rows = size
-            sized = [str(targets), str(seeds), str(rows or "–"), str(min(trials))]
+            sized = [str(targets), str(seeds), str(rows or "–"), _trials(trials)]
             lines.append("| " + " | ".join([name, *sized, *row]) + " |")
     return "\n".join(lines)
+
+
+def _trials(counts: Mapping[str, int]) -> str:
+    """Return the trials of most cells of a row, and of those that have more."""
+    least = min(counts.values())
+    told = {AT_MARGIN: "at the margin"}
+    more = [f"{told.get(t, t)} {many:,}" for t, many in counts.items() if many > least]
+    return f"{least:,}" + (f" ({', '.join(more)})" if more else "")
 
 
 def _share(held: Counter[str], verdict: str, wrong: str = "") -> str:

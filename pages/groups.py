@@ -91,7 +91,7 @@ def _timeline(experiment: Experiment, run: Run) -> None:
             info.churn_table,
             f"{run.name}-churn",
         )
-        with st.expander(f"Every change ({len(info.events):,} events)"):
+        with st.expander(f"Every change ({show.counted(len(info.events), 'event')})"):
             show.numbers(info.events, f"{run.name}-events", f"events-{key}")
     with st.container():
         one, two = st.columns(2)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import tomllib
 from pathlib import Path
 
 from dtvg.methods.specs import METHODS, OWN_METHODS
@@ -41,3 +43,33 @@ def test_the_readme_counts_methods_and_tasks_as_they_are() -> None:
     text = (DOCS.parent / "README.md").read_text("utf-8")
     published = [spec for spec in shipped_tasks().values() if spec.is_published]
     assert f"{len(OWN_METHODS)} methods, {len(published)} tasks" in text
+
+
+def test_every_module_of_the_analysis_that_docs_name_is_there() -> None:
+    root = DOCS.parent
+    pages = [*DOCS.rglob("*.md"), root / "README.md", root / "CONTRIBUTING.md"]
+    named = {
+        (page.name, module)
+        for page in pages
+        for module in re.findall(r"(?:[\w/]*/)?analysis/[\w/]+\.py", page.read_text("utf-8"))
+    }
+    assert len(named) > 10
+    places = (root, root / "dtvg")
+    assert [n for n in named if not any((p / n[1]).is_file() for p in places)] == []
+
+
+def test_every_extra_is_in_the_table_of_extras_and_all_says_what_it_brings() -> None:
+    root = DOCS.parent
+    extras = tomllib.loads((root / "pyproject.toml").read_text("utf-8"))["project"][
+        "optional-dependencies"
+    ]
+    rows = [r for r in (DOCS / "install.md").read_text("utf-8").splitlines() if r[:3] == "| `"]
+    first = {name for row in rows for name in re.findall(r"`(\w+)`", row.split("|")[1])}
+    assert set(extras) <= first
+    (row,) = [row for row in rows if row.startswith("| `all` |")]
+    brought, left_out = row.split("|")[2].split("; not")
+    (brings,) = re.findall(r"\[(.*)\]", extras["all"][0])
+    trackers = {"tensorboard", "wandb", "mlflow", "trackio"}
+    assert "the four trackers" in brought
+    assert {*re.findall(r"`(\w+)`", brought), *trackers} == set(brings.split(","))
+    assert set(re.findall(r"`(\w+)`", left_out)) == set(extras) - set(brings.split(",")) - {"all"}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -26,6 +28,8 @@ def test_tables_hold_every_cell_and_every_seeds_group() -> None:
         (line,) = [x for x in lines if x.startswith(f"| {row.method} |")]
         shown = f"{100 * row.mean:.1f} ± {100 * row.std:.1f} ({100 * row.low:.1f} to"
         assert shown in line
+    for page in experiment_tables.PAGES:
+        assert not re.search(r"(?<![\d,.])1 others", page.read_text("utf-8"))
     groups = experiment_tables.groups(experiment, "dtvg")
     for run in experiment.runs:
         if run.method == "dtvg":
@@ -52,3 +56,19 @@ def test_a_page_is_filled_in_place(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert "left as it is: groups no" in capsys.readouterr().out
     experiment_tables.main(EXAMPLES)
     assert page.read_text(encoding="utf-8") == text
+
+
+def test_trials_of_a_row_of_claims_name_cells_with_more_of_them() -> None:
+    from benchmarks import claims
+
+    key = claims.key_of("(f) against one method", (1, 5, 200), claims.AT_MARGIN)
+    known = {
+        claims.key_of("(f) against one method", (1, 5, 200), truth): {"cannot tell": 200}
+        for truth in claims.TRUTHS
+    }
+    assert "| 1 | 5 | 200 | 200 |" in claims.table_of(known)
+    known[key] = {"cannot tell": 1000}
+    table = claims.table_of(known)
+    assert "| 1 | 5 | 200 | 200 (at the margin 1,000) |" in table
+    counts = json.loads(claims.COUNTS.read_text("utf-8"))
+    assert claims.table_of(counts) in claims.PAGE.read_text("utf-8")

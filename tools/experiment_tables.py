@@ -108,7 +108,8 @@ def _kept(run: Run) -> str:
     found = group_info(run).combinations
     named = [f"{r.members or 'none'} {100 * r.share:.0f} %" for r in found[:MOST].itertuples()]
     if len(found) > MOST:
-        named.append(f"{len(found) - MOST} others {100 * found['share'][MOST:].sum():.0f} %")
+        rest = len(found) - MOST
+        named.append(f"{rest} other{'s' * (rest > 1)} {100 * found['share'][MOST:].sum():.0f} %")
     return ", ".join(named)
 
 

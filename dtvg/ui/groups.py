@@ -19,7 +19,7 @@ from dtvg.figures.groups import (
     weights_figure,
 )
 from dtvg.store.reader import Experiment, Run
-from dtvg.ui import cache, runs, show
+from dtvg.ui import cache, forms, runs, show
 from dtvg.ui.chart import Click
 from dtvg.ui.story import story
 
@@ -120,7 +120,7 @@ def vectors(experiment: Experiment, run: Run, dark: bool) -> None:
     try:
         info = trajectory_info(run)
     except DtvgError as error:
-        st.info(str(error))
+        st.info(forms.escape(str(error)))
         return
     show.figure(
         flows.trajectory_figure(info, dark, runs.order_of(experiment, run)),
@@ -243,7 +243,7 @@ def scales(experiment: Experiment, run: Run, dark: bool) -> None:
     try:
         info = scale_info(run, which)
     except DtvgError as error:
-        st.info(str(error))
+        st.info(forms.escape(str(error)))
         return
     show.figure(
         flows.scales_figure(info, dark),

@@ -16,7 +16,7 @@ from dtvg.errors import DtvgError
 from dtvg.jobs.playground import ask, is_warm
 from dtvg.store.playground import LONGEST, Answered, Prompted, Told
 from dtvg.store.reader import Experiment, Run, read_table
-from dtvg.ui import cache, people, runs
+from dtvg.ui import cache, forms, people, runs
 
 NOTHING = "none"
 EXAMPLES = 20
@@ -144,7 +144,7 @@ def _ask(key: str, text: str, prompts: Sequence[Prompted]) -> None:
         with st.spinner("Asking"):
             answered = ask(text, prompts)
     except DtvgError as error:
-        st.error(str(error), icon=":material/error:")
+        st.error(forms.escape(str(error)), icon=":material/error:")
         return
     st.session_state["playground-answer"] = (key, answered)
 

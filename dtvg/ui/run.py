@@ -22,6 +22,7 @@ from dtvg.store.files import size_text
 from dtvg.store.layout import CohortDir
 from dtvg.store.reader import Experiment, Run, open_experiment
 from dtvg.ui import cache, control, health, look, runs, show
+from dtvg.ui.live import written_loss
 from dtvg.ui.page import guarded, is_dark, link
 from dtvg.ui.progress import stage_line
 
@@ -86,7 +87,7 @@ def _now(experiment: Experiment, run: Run) -> None:
     waits = run.state is RunState.WAITING  # a fork too, whatever step it goes on from
     facts = [] if waits else [f"step {run.step:,} of {run.total_steps:,}"]
     if run.loss is not None:
-        facts.append(f"loss {run.loss:.3f}")
+        facts.append(f"loss {written_loss(run.loss)}")
     if run.seconds:
         facts.append(f"trained {duration(run.seconds)}")
     if run.device:

@@ -20,6 +20,7 @@ import pyarrow as pa
 from dtvg.analysis.downsample import MAX_POINTS, bucket_edges, thin_index
 from dtvg.analysis.run import segments
 from dtvg.analysis.run.segments import breaks_of, group_name, zero_vectors
+from dtvg.analysis.run.words import counted
 from dtvg.errors import StoreError
 from dtvg.store.holds import Stretch, history, stretches
 from dtvg.store.reader import READERS, Run, only_scores, read_grams, read_table
@@ -357,7 +358,7 @@ def _zero_vectors(
     idle = (columns["similarity"] == 0).all(axis=1) & ~candidate.any(axis=1)
     if idle.any():
         found.append(
-            f"At {int(idle.sum()):,} steps the target's vector was zero (first at step "
+            f"At {counted(int(idle.sum()), 'step')} the target's vector was zero (first at step "
             f"{int(steps[idle.argmax()]):,}), so no source was a candidate."
         )
     return tuple(found)
