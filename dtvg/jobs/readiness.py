@@ -209,7 +209,7 @@ def _backbone(name: str) -> list[Finding]:
                 ("backbone", "name"),
                 "backbone",
                 f"Backbone '{name}' is not on this machine, and HF_HUB_OFFLINE forbids downloading "
-                "it; give a folder, or start the app without that variable.",
+                "it; give a folder, or unset that variable.",
                 True,
             )
         ]
