@@ -60,6 +60,10 @@ def nearest(name: str, known: Iterable[str]) -> str | None:
     return next(iter([*matches, *words]), None)
 
 
+MOST = 60
+"""Allowed names that a message lists at most."""
+
+
 def unknown(what: str, got: str, known: Iterable[str], next_step: str = "") -> str:
     """Compose the message for an unknown name: what, got, nearest match, list, next step.
 
@@ -72,6 +76,7 @@ def unknown(what: str, got: str, known: Iterable[str], next_step: str = "") -> s
     names = sorted(known)
     match = nearest(got, names)
     hint = f" Did you mean '{match}'?" if match else ""
-    listing = ", ".join(names) if names else "none are defined"
+    listing = ", ".join(names[:MOST]) if names else "none are defined"
+    listing += f" and {len(names) - MOST:,} more" if len(names) > MOST else ""
     tail = f" {next_step}" if next_step else ""
     return f"Unknown {what} '{got}'.{hint} Allowed: {listing}.{tail}"

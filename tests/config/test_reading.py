@@ -19,7 +19,7 @@ from dtvg.config import (
     with_overrides,
 )
 from dtvg.config.presets import clone
-from dtvg.errors import ConfigError
+from dtvg.errors import ConfigError, unknown
 from dtvg.names import check_name
 from dtvg.store.layout import create_experiment, load_experiment
 from dtvg.tasks.own import parse_description
@@ -274,3 +274,9 @@ def test_an_entry_of_a_method_without_a_name_is_said_to_lack_it() -> None:
     assert problem.place[:2] == ("methods", 0)
     assert "this entry has no 'name'" in problem.sentence
     assert "{name: dtvg}" in problem.sentence and "None" not in problem.sentence
+
+
+def test_a_message_lists_no_more_names_than_one_reads() -> None:
+    told = unknown("run", "rte.dtvg.s9x", [f"rte.dtvg.s{i}" for i in range(250)])
+    assert "Did you mean 'rte.dtvg.s9'?" in told and told.endswith(" and 190 more.")
+    assert unknown("task", "x", ["a", "b"]).endswith("Allowed: a, b.")
