@@ -320,7 +320,10 @@ def verdicts(choice: Choice, dark: bool) -> None:
             titles.table(table),
             hide_index=True,
             key=f"verdict-table-{key}-{target}",
-            column_config={"baseline": st.column_config.TextColumn(width=210, pinned=True)},
+            column_config={
+                "baseline": st.column_config.TextColumn(width=210, pinned=True),
+                "verdict": st.column_config.TextColumn(width=230),
+            },
         )
     else:
         st.info(f"No pair of methods has a seed in common on {titles.task(target)} yet.")
