@@ -241,6 +241,14 @@ def _published(info: CompareInfo, lines: Lines, choice: Choice) -> None:
         show.numbers(info.published.table, f"{choice.name}-published", f"published-{choice.name}")
 
 
+def _verdict_columns() -> dict[str, Any]:
+    """Keep the baseline in sight, and the verdict whole."""
+    return {
+        "baseline": st.column_config.TextColumn(width=210, pinned=True),
+        "verdict": st.column_config.TextColumn(width=230),
+    }
+
+
 def _exports(info: CompareInfo, name: str, spread: Spread = "std") -> None:
     """Offer the comparison as text to take away, made when asked for."""
     with st.popover("Download tables", icon=":material/download:", type="tertiary"):
@@ -320,10 +328,7 @@ def verdicts(choice: Choice, dark: bool) -> None:
             titles.table(table),
             hide_index=True,
             key=f"verdict-table-{key}-{target}",
-            column_config={
-                "baseline": st.column_config.TextColumn(width=210, pinned=True),
-                "verdict": st.column_config.TextColumn(width=230),
-            },
+            column_config=_verdict_columns(),
         )
     else:
         st.info(f"No pair of methods has a seed in common on {titles.task(target)} yet.")
