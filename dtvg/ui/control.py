@@ -58,8 +58,10 @@ def started(name: str) -> None:
 def buttons(experiment: Experiment, example: bool) -> None:
     """Draw stop, kill and resume, each only where it would do something."""
     if example:
-        st.caption("This is a recorded example: you can look at it, but not change it.")
-        link("launch", "Train it yourself", clone=experiment.name)
+        with st.container(horizontal=True, vertical_alignment="center"):
+            told = "This is a recorded example: you can look at it, but not change it."
+            st.caption(told, width="content")
+            link("launch", "Train it yourself", clone=experiment.name)
         return
     if people.only_looks():
         return

@@ -145,14 +145,14 @@ def refreshing(
     def again() -> None:
         fresh = read.pop() if read else open_experiment(path)
         now = progress(fresh).now
+        if path.is_dir():  # before the page may run again, or a click on them would be lost
+            guarded(lambda: control.buttons(fresh, example))
         if changing != (not example and control.may_change(fresh)):
             st.rerun()
         if following and now and name not in [run.name for run in now]:
             st.rerun()
         if _offered(fresh, name, following) not in (offered, GONE):
             st.rerun()  # what stands above comes and goes with the run's state
-        if path.is_dir():
-            guarded(lambda: control.buttons(fresh, example))
         guarded(lambda: draw(fresh, name, view, following))
 
     again()

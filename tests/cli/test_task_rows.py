@@ -184,7 +184,7 @@ def test_check_names_every_problem_with_file_row_and_column(
     assert run("check", str(mine)) == 1
     problems = [x for x in capsys.readouterr().out.splitlines() if x.startswith("problem")]
     assert len(problems) == 3
-    assert "line 43: got 1 cells, the header has 2" in problems[0]
+    assert "line 43: got 1 cell, the header has 2" in problems[0]
     assert "row 41 (line 42), column 'verdict': got 'pso'" in problems[1]
     assert "row 43 (line 44), column 'verdict': got 'nneg'" in problems[2]
     assert run("check", str(mine), "--problems", "1") == 1

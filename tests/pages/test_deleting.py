@@ -101,7 +101,7 @@ def test_nothing_is_deleted_where_one_of_the_chosen_trains(to: Callable[[str], H
     made = _ticked(0, 1, filter=f"experiment={NAME}")
     _press(made, "Move to the trash")
     (said,) = [e.value for e in made.error]
-    assert "stop it first with *Stop*" in said and "dtvg runs" not in said
+    assert "stop it first with the button Stop" in said and "dtvg runs" not in said
     assert titles.run(alive) in said and said.count(titles.run(alive)) == 1
     assert not trash.deleted()
 

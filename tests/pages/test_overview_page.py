@@ -101,7 +101,7 @@ def test_the_card_says_which_seed_it_draws_and_that_runs_are_lost(
     app = _page()
     assert any(c.value == "The groups of seed 0, 1 of 3 finished seeds." for c in app.caption)
     told = [w.value for w in app.warning]
-    assert len(told) == 1 and told[0].startswith("1 of 6 runs is lost\\: its process ended before")
+    assert len(told) == 1 and told[0].startswith("1 of 6 runs is lost: its process ended before")
     tile = next(m for m in app.metric if m.label == "all sources")
     assert "on 2 common seeds" in tile.delta
     shutil.copytree(home / "runs" / "made", home / "runs" / "newer")

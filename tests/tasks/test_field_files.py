@@ -157,7 +157,7 @@ def test_a_cell_that_swallows_the_label_is_named_with_its_last_line(tmp_path: Pa
     rows[7] = ('"the film was cold', "dull")
     rows[27] = ("the film was warm", 'bright"')
     (tmp_path / "a.csv").write_text(table(",", rows=rows))
-    with pytest.raises(DataError, match="line 9: got 1 cells.*a quoted cell goes on to line 29;"):
+    with pytest.raises(DataError, match="line 9: got 1 cell.*a quoted cell goes on to line 29;"):
         load(tmp_path, "a.csv")
 
 

@@ -225,7 +225,7 @@ def _delete(folders: Sequence[Path], single: Sequence[Run]) -> None:
         more = f" and {len(error.runs) - 4} more" if len(error.runs) > 4 else ""
         say_until_read(
             f"{names}{more} of '{folder.name}' {'is' if len(error.runs) == 1 else 'are'} training, "
-            "so nothing was deleted; stop it first with *Stop*."
+            "so nothing was deleted; stop it first with the button Stop."
         )
     except DtvgError as error:
         say_until_read(error)
