@@ -197,6 +197,7 @@ def test_tab_stops_once_above_a_chart_and_arrows_go_along(app: App, browser: Bro
     settle(page, f"{app.url}/groups?experiment=demo-recorded")
     chart = page.locator(".dtvg-chart").first
     buttons = chart.locator(".modebar-btn")
+    buttons.nth(6).wait_for(state="attached", timeout=60_000)
     stops = "all => all.map((b, i) => (b.tabIndex === 0 ? i : -1)).filter(i => i >= 0)"
     assert buttons.count() > 5 and buttons.evaluate_all(stops) == [0]
     buttons.first.focus()
