@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -153,6 +153,31 @@ def _config(path: Path, stamp: tuple[int, int]) -> RunConfig:
         return build(RunConfig, values, path.name)
     except ConfigError as error:
         raise ValueError(str(error)) from None
+
+
+def configs_but(runs: Sequence[Run], keys: Collection[str]) -> list[RunConfig | None]:
+    """Return the configurations of many runs, parsed once where they differ in some keys only.
+
+    Args:
+        runs: whose.
+        keys: top-level ones that nobody looks at, e.g. `seed`; another run's may stand there.
+
+    Returns:
+        One a run; None where it is absent or cannot be read.
+    """
+    known: dict[str, RunConfig | None] = {}
+    found: list[RunConfig | None] = []
+    for run in runs:
+        try:
+            text = (run.path / "config.yaml").read_text("utf-8")
+        except (OSError, UnicodeError):
+            found.append(None)
+            continue
+        alike = repeated_yaml.but(text, keys)
+        if alike not in known:
+            known[alike] = run.config
+        found.append(known[alike])
+    return found
 
 
 def open_run(path: Path | str) -> Run:

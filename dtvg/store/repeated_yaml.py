@@ -9,6 +9,7 @@ from __future__ import annotations
 import copy
 import functools
 import re
+from collections.abc import Collection
 from typing import Any
 
 import yaml
@@ -40,6 +41,11 @@ def load(text: str) -> Any:
     return copy.deepcopy(values)
 
 
+def but(text: str, keys: Collection[str]) -> str:
+    """Return a document without some of its sections, to tell whether others are alike."""
+    return "".join(s for s in _SECTION.split(text) if s.partition(":")[0] not in keys)
+
+
 def _whole(text: str) -> Any:
     return yaml.load(text, Loader=yaml.CSafeLoader)
 
@@ -50,4 +56,4 @@ def _parsed(section: str) -> dict[Any, Any]:
     return _whole(section)  # type: ignore[no-any-return]
 
 
-__all__ = ["load"]
+__all__ = ["but", "load"]

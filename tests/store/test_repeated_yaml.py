@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,7 +11,9 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dtvg.store import repeated_yaml
+from dtvg.store import reader, repeated_yaml
+from dtvg.store.reader import open_experiment
+from tests.analysis.factory import config, record
 
 LINES = st.lists(
     st.sampled_from(
@@ -65,3 +68,30 @@ def test_equal_sections_are_parsed_once_and_nobody_shares_them(
     assert repeated_yaml.load("optim:\n  steps: 3\nseed: 1\n") == {"optim": {"steps": 3}, "seed": 1}
     assert parsed == ["optim:\n  steps: 3\n", "seed: 0\n", "seed: 1\n"]
     repeated_yaml._parsed.cache_clear()
+
+
+def test_configurations_that_differ_in_a_seed_are_parsed_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = config(targets=["lake", "moor"], seeds=[0, 1], methods=["none", "dtvg"])
+    made = record(tmp_path, settings, steps=5)
+    odd = made.runs[-1].path / "config.yaml"
+    odd.write_text(odd.read_text().replace("steps: 60", "steps: 61"))
+    (made.runs[0].path / "config.yaml").unlink()
+    runs = open_experiment(made.path).runs
+    parsed = []
+    real = reader._config
+    monkeypatch.setattr(
+        reader, "_config", lambda path, stamp: parsed.append(1) or real(path, stamp)
+    )
+    found = reader.configs_but(runs, ("name", "experiment", "seed", "target"))
+    assert len(parsed) == 3  # none, dtvg, and the one with another number of steps
+    for run, one in zip(runs, found, strict=True):
+        if run.config is None:
+            assert one is None
+            continue
+        assert (one.method, one.optim, one.sources) == (
+            run.config.method,
+            run.config.optim,
+            run.config.sources,
+        )

@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 
 from dtvg.analysis.compare.scores import Sheet
 from dtvg.config.budgets import NOT_TUNED, rate_row
-from dtvg.store.reader import Run, read_table
+from dtvg.store.reader import Run, configs_but, read_table
 
 COLUMNS = [
     *("method", "rates", "origin", "trials", "steps", "target_steps"),
@@ -55,7 +55,7 @@ def budgets(sheet: Sheet) -> BudgetInfo:
 
 def _of_runs(runs: Sequence[Run]) -> dict[str, object]:
     """What some runs of one row have in common; what differs stands side by side."""
-    configs = [run.config for run in runs]
+    configs = configs_but(runs, ("name", "experiment", "seed", "target"))
     rows = [rate_row(config) for config in configs if config is not None]
     if not rows:
         nothing = float("nan")
