@@ -22,7 +22,7 @@ _FLAG = "dtvg_widens"
 
 
 def use(model: nn.Module) -> int:
-    """Let the attention of a model in half precision be trained through in float32.
+    """Let a model in half precision attend in float32.
 
     Returns:
         How many attention modules do; 0 where the model has another attention than PyTorch's.
@@ -76,18 +76,20 @@ def attend(
         `[b q heads d]` in the query's type, and None.
     """
     given = (query, key, value, attention_mask, position_bias)
-    widens = getattr(module, _FLAG, False) and _is_slow(query, key, value)
+    widens = getattr(module, _FLAG, False) and _is_slow(query, key)
     query, key, value, mask, bias = map(_widened, given) if widens else given
     more = {} if bias is None else {"position_bias": bias}
     made, _ = usual(module, query, key, value, mask, **more, **options)
     return made.to(given[0].dtype), None
 
 
-def _is_slow(query: Tensor, key: Tensor, value: Tensor) -> bool:
-    """Whether a gradient will go back through a short row in half precision on a processor."""
+def _is_slow(query: Tensor, key: Tensor) -> bool:
+    """Whether a row is short, in half precision, on a processor.
+
+    Scoring too, which costs the same either way: a prompt is scored as it was trained.
+    """
     half = query.dtype in (torch.bfloat16, torch.float16) and query.device.type == "cpu"
-    trained = torch.is_grad_enabled() and any(x.requires_grad for x in (query, key, value))
-    return half and trained and key.shape[2] < LONG
+    return half and key.shape[2] < LONG
 
 
 def _widened(given: Tensor | None) -> Any:
