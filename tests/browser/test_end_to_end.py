@@ -39,6 +39,8 @@ def _wait(true: Callable[[], bool], seconds: float = 240) -> None:
 
 def _no_trouble(page: Page) -> None:
     expect(page.locator("h1").first).to_be_visible(timeout=120_000)
+    # a file that is made when asked for belongs to the run of the page that offered it
+    page.locator("[data-test-script-state=notRunning]").wait_for(timeout=120_000)
     assert page.get_by_text("did not work as it should").count() == 0
     assert page.get_by_text("Traceback").count() == 0
 
