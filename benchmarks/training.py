@@ -24,7 +24,7 @@ import torch
 from benchmarks import machine, profiling, work
 from benchmarks.results import FOLDER, Results
 from dtvg.backbones.base import Backbone
-from dtvg.training.engine import Engine, has_bfloat16, with_attention, with_products
+from dtvg.training.engine import Engine, has_bfloat16, with_faster_parts
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 TITLES = {
@@ -98,8 +98,7 @@ def _backbone(asked: Asked, precision: str, compiled: bool) -> tuple[Backbone, f
     if compiled:
         backbone.compile_layers(asked.backend, Engine().reach(backbone))
         return backbone, time.perf_counter() - started
-    with_products(Engine(precision=precision), backbone, begun=False)
-    with_attention(Engine(precision=precision), backbone, begun=False)
+    with_faster_parts(Engine(precision=precision), backbone, begun=False)
     return backbone, ""
 
 

@@ -264,8 +264,10 @@ def with_layers(
     return dataclasses.replace(engine, compiled=True)
 
 
-def with_products(engine: Engine, backbone: Backbone, begun: bool) -> Engine:
-    """Let a float32 backbone multiply with oneDNN where it pays, or where it was begun so.
+def with_faster_parts(engine: Engine, backbone: Backbone, begun: bool) -> Engine:
+    """Let a backbone multiply with oneDNN and attend in float32 where it pays, or was begun so.
+
+    Products are those of float32 layers, attention that of half-precision ones.
 
     Args:
         engine: whether layers are compiled is known: compiled ones keep what they were given.
@@ -275,26 +277,16 @@ def with_products(engine: Engine, backbone: Backbone, begun: bool) -> Engine:
     Returns:
         The engine as it is computed now.
     """
-    wanted = engine.onednn if begun else products.pays(backbone.device)
-    wanted = wanted and engine.precision == "float32" and not engine.compiled
-    wanted = wanted and torch.backends.mkldnn.is_available()
-    return dataclasses.replace(engine, onednn=wanted and products.use(backbone.model) > 0)
-
-
-def with_attention(engine: Engine, backbone: Backbone, begun: bool) -> Engine:
-    """Let a half-precision backbone attend in float32 where it pays, or where it was begun so.
-
-    Args:
-        engine: whether layers are compiled is known: compiled ones keep what they were given.
-        backbone: changed.
-        begun: whether the engine is as it was recorded.
-
-    Returns:
-        The engine as it is computed now.
-    """
-    wanted = engine.widened if begun else products.pays(backbone.device)
-    wanted = wanted and engine.precision in ("bfloat16", "float16") and not engine.compiled
-    return dataclasses.replace(engine, widened=wanted and attention.use(backbone.model) > 0)
+    pays = products.pays(backbone.device)
+    onednn, widened = (engine.onednn, engine.widened) if begun else (pays, pays)
+    onednn = onednn and engine.precision == "float32" and torch.backends.mkldnn.is_available()
+    widened = widened and engine.precision in ("bfloat16", "float16")
+    model, plain = backbone.model, not engine.compiled
+    return dataclasses.replace(
+        engine,
+        onednn=onednn and plain and products.use(model) > 0,
+        widened=widened and plain and attention.use(model) > 0,
+    )
 
 
 def can_compile(engine: Engine, backbone: Backbone) -> bool:

@@ -52,9 +52,8 @@ from dtvg.training.engine import (
     choose_precision,
     record,
     recorded,
-    with_attention,
+    with_faster_parts,
     with_layers,
-    with_products,
 )
 from dtvg.training.one_cohort import Session, mark_failed, train_together
 from dtvg.training.opening import Told
@@ -241,8 +240,7 @@ def _load(
         )
         keep_commit(experiment, backbone)
         engine = with_layers(engine, config, made, backbone, begun is not None)
-        engine = with_products(engine, backbone, begun is not None)
-        engine = with_attention(engine, backbone, begun is not None)
+        engine = with_faster_parts(engine, backbone, begun is not None)
         record(experiment, engine)
     return backbone, engine
 

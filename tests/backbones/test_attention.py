@@ -11,7 +11,7 @@ from torch import nn
 
 from dtvg.backbones import attention, products
 from dtvg.backbones.base import Backbone
-from dtvg.training.engine import Engine, with_attention
+from dtvg.training.engine import Engine, with_faster_parts
 from tests.training import factory
 
 HALF = Engine(precision="bfloat16")
@@ -88,19 +88,19 @@ def test_a_model_with_another_attention_is_left_alone() -> None:
     backbone = factory.tiny_backbone(torch.bfloat16)
     backbone.model.set_attn_implementation("eager")
     assert attention.use(backbone.model) == 0
-    assert not with_attention(replace(HALF, widened=True), backbone, begun=True).widened
+    assert not with_faster_parts(replace(HALF, widened=True), backbone, begun=True).widened
 
 
 def test_an_experiment_goes_on_as_it_was_begun(monkeypatch: pytest.MonkeyPatch) -> None:
     for faster in (True, False):
         monkeypatch.setattr(products, "pays", lambda device, faster=faster: faster)
         narrow = factory.tiny_backbone(torch.bfloat16)
-        made = with_attention(HALF, narrow, begun=False)
+        made = with_faster_parts(HALF, narrow, begun=False)
         assert made.widened == faster == ("attention in float32" in made.sentence())
         for begun in (True, False):
             narrow = factory.tiny_backbone(torch.bfloat16)
-            assert with_attention(replace(HALF, widened=begun), narrow, True).widened == begun
+            assert with_faster_parts(replace(HALF, widened=begun), narrow, True).widened == begun
     monkeypatch.setattr(products, "pays", lambda device: True)
     narrow = factory.tiny_backbone(torch.bfloat16)
-    assert not with_attention(replace(HALF, compiled=True), narrow, False).widened
-    assert not with_attention(Engine(), factory.tiny_backbone(), False).widened
+    assert not with_faster_parts(replace(HALF, compiled=True), narrow, False).widened
+    assert not with_faster_parts(Engine(), factory.tiny_backbone(), False).widened

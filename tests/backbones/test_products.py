@@ -11,7 +11,7 @@ from torch import nn
 from dtvg.backbones import products
 from dtvg.plan import plan
 from dtvg.training import engine
-from dtvg.training.engine import Engine, with_products
+from dtvg.training.engine import Engine, with_faster_parts
 from tests.training import factory
 
 needs = pytest.mark.skipif(not torch.backends.mkldnn.is_available(), reason="oneDNN is not there")
@@ -71,14 +71,19 @@ def test_an_experiment_goes_on_as_it_was_begun(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(products, "LEAST", 1)
     monkeypatch.setattr(products, "pays", lambda device: True)
     wide, plain = factory.tiny_backbone(), Engine(precision="float32")
-    assert wide.dtype == torch.float64 and not with_products(plain, wide, begun=False).onednn
+    assert wide.dtype == torch.float64 and not with_faster_parts(plain, wide, begun=False).onednn
     for begun, before in ((False, False), (True, True)):
         narrow = _narrow()
-        assert with_products(replace(plain, onednn=before), narrow, begun).onednn
-        assert "by oneDNN" in with_products(replace(plain, onednn=before), narrow, begun).sentence()
-    assert not with_products(plain, _narrow(), begun=True).onednn
-    assert not with_products(replace(plain, compiled=True), _narrow(), begun=False).onednn
-    assert not with_products(replace(plain, precision="bfloat16"), _narrow(), begun=False).onednn
+        assert with_faster_parts(replace(plain, onednn=before), narrow, begun).onednn
+        assert (
+            "by oneDNN"
+            in with_faster_parts(replace(plain, onednn=before), narrow, begun).sentence()
+        )
+    assert not with_faster_parts(plain, _narrow(), begun=True).onednn
+    assert not with_faster_parts(replace(plain, compiled=True), _narrow(), begun=False).onednn
+    assert not with_faster_parts(
+        replace(plain, precision="bfloat16"), _narrow(), begun=False
+    ).onednn
 
 
 def test_nothing_is_compiled_where_products_gain_more(monkeypatch: pytest.MonkeyPatch) -> None:
