@@ -44,9 +44,6 @@ def locate(text: str, runs_dir: Path | None) -> tuple[ExperimentDir, str | None]
         )
     name = text.split("/")[0]
     folders, known = _known(root)
-    if name in known and "/" in text:
-        runs = [run.name for run in ExperimentDir(known[name]).runs()]
-        raise StoreError(unknown("run", text.split("/", 1)[1], runs))
     if name in folders:
         raise StoreError(
             f"The folder '{root / name}' has no experiment.yaml, so it is no experiment that can "
@@ -75,18 +72,18 @@ def locate_own(text: str, runs_dir: Path | None) -> tuple[ExperimentDir, str | N
     return experiment, name
 
 
-def _known(root: Path) -> tuple[set[str], dict[str, Path]]:
-    """Return the names of all folders in a folder of experiments, and where experiments lie.
+def _known(root: Path) -> tuple[set[str], set[str]]:
+    """Return the names of all folders in a folder of experiments, and of all experiments.
 
-    Recorded examples count as experiments: they can be named like one's own, which come first.
+    Recorded examples count as experiments: they can be named like one's own.
     """
     from dtvg import paths
 
     folders: set[str] = set()
-    known: dict[str, Path] = {}
+    known: set[str] = set()
     for place in (paths.examples(), root):
         with contextlib.suppress(OSError):
             found = {p.name for p in place.iterdir() if p.name[0] != "." and p.is_dir()}
-            known |= {n: place / n for n in found if os.path.exists(place / n / "experiment.yaml")}
+            known |= {n for n in found if os.path.exists(place / n / "experiment.yaml")}
             folders |= found if place == root else set()
     return folders, known

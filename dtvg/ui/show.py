@@ -10,6 +10,7 @@ import plotly.graph_objects as go
 import streamlit as st
 
 from dtvg.analysis import titles
+from dtvg.analysis.words import counted as counted
 from dtvg.export import plain_cells
 from dtvg.figures import images
 from dtvg.figures.spoken import spoken
@@ -133,17 +134,6 @@ def _csv(shown: pd.DataFrame) -> bytes:
 def percent(value: float | None, digits: int = 1) -> str:
     """Return a share as text in percent; a dash where there is none."""
     return "–" if value is None or value != value else f"{100 * value:.{digits}f} %"
-
-
-def counted(number: int, what: str, several: str = "") -> str:
-    """Return a number with its noun: `1 row`, `1,000 rows`.
-
-    Args:
-        number: how many.
-        what: the noun of one.
-        several: the noun of many; empty: with an s.
-    """
-    return f"{number:,} {what if number == 1 else several or what + 's'}"
 
 
 def formula(*names: str) -> str:

@@ -18,6 +18,7 @@ from dtvg.analysis.compare.scores import AVERAGE, SUBJECT
 from dtvg.analysis.run.groups import ShareInfo
 from dtvg.analysis.statistics import POWER
 from dtvg.analysis.subsets.transfer import HARMFUL, HELPFUL, TransferInfo
+from dtvg.analysis.words import counted, listed
 from dtvg.methods.specs import METHODS
 from dtvg.store.holds import Kind, history, stretches
 from dtvg.store.reader import Experiment, Run
@@ -285,7 +286,7 @@ def _scored(target: str, score: float, rivals: Sequence[Rival]) -> str:
     if against is None:
         return f"{said}; no run without transfer has finished to compare with."
     if against.seeds is not None:
-        on = f"on the {_counted(against.seeds, 'seed')} that both have"
+        on = f"on the {counted(against.seeds, 'seed')} that both have"
         said = f"{said}; {on} it scored {_percent(against.subject_score)}"
     if abs(against.difference) < 0.0005:
         return f"{said}, as much as without transfer."
@@ -329,9 +330,9 @@ def _sureness(
     """
     told = []
     if row is not None:
-        rests = [_counted(int(row["n_seeds"]), "seed")]
+        rests = [counted(int(row["n_seeds"]), "seed")]
         if row["n_examples"]:
-            rests.append(_counted(int(row["n_examples"]), "test example"))
+            rests.append(counted(int(row["n_examples"]), "test example"))
         ends, level = ("low_corrected", "high_corrected"), levels[0]
         if row[ends[0]] != row[ends[0]]:
             ends, level = ("low", "high"), "of the seeds alone"
@@ -360,18 +361,13 @@ def _alone(alone: TransferInfo, target: str) -> str:
     harmed = list(rows.loc[rows["verdict"] == HARMFUL, "source"])
     open_ones = len(rows) - len(helped) - len(harmed)
     if not helped and not harmed:
-        return f"Alone, none of {_counted(len(rows), 'source')} is known to help or harm."
+        return f"Alone, none of {counted(len(rows), 'source')} is known to help or harm."
     told = [
         f"{listed(helped)} helped" if helped else "",
         f"{listed(harmed)} harmed" if harmed else "",
     ]
     rest = f"; {open_ones} undecided" if open_ones else ""
     return f"Alone, {' and '.join(filter(None, told))}{rest}."
-
-
-def listed(names: Sequence[str]) -> str:
-    """Return names as one reads them: `a, b and c`."""
-    return ", ".join(names[:-1]) + (" and " if len(names) > 1 else "") + "".join(names[-1:])
 
 
 def points_text(value: float, sign: bool = True) -> str:
@@ -388,7 +384,3 @@ def _signed(value: float) -> str:
 
 def _percent(value: float, digits: int = 1) -> str:
     return "–" if np.isnan(value) else f"{100 * value:.{digits}f} %"
-
-
-def _counted(count: int, what: str) -> str:
-    return f"{count:,} {what}{'' if count == 1 else 's'}"

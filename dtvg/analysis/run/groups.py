@@ -20,7 +20,7 @@ import pyarrow as pa
 from dtvg.analysis.downsample import MAX_POINTS, bucket_edges, thin_index
 from dtvg.analysis.run import segments
 from dtvg.analysis.run.segments import breaks_of, group_name, zero_vectors
-from dtvg.analysis.run.words import counted
+from dtvg.analysis.words import counted
 from dtvg.errors import StoreError
 from dtvg.store.holds import Stretch, history, stretches
 from dtvg.store.reader import READERS, Run, only_scores, read_grams, read_table

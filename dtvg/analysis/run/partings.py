@@ -13,7 +13,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from dtvg.analysis.run.groups import GroupInfo
-from dtvg.analysis.run.words import counted, listed, percent, said
+from dtvg.analysis.words import counted, listed, percent, said
 
 Ints = npt.NDArray[np.int64]
 

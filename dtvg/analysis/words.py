@@ -35,9 +35,15 @@ def listed(names: Sequence[str]) -> str:
     return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
 
 
-def counted(number: int, what: str) -> str:
-    """Return a number with its noun: `1 step`, `1,000 steps`."""
-    return f"{number:,} {what}" + ("" if number == 1 else "s")
+def counted(number: int, what: str, several: str = "") -> str:
+    """Return a number with its noun: `1 row`, `1,000 rows`.
+
+    Args:
+        number: how many.
+        what: the noun of one.
+        several: the noun of many; empty: with an s.
+    """
+    return f"{number:,} {what if number == 1 else several or what + 's'}"
 
 
 __all__ = ["counted", "listed", "percent", "said"]
