@@ -1,24 +1,8 @@
-"""Words that sentences about runs share: groups, shares, lists and counts."""
+"""Words that sentences share: shares, lists and counts."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-
-import numpy as np
-import numpy.typing as npt
-
-from dtvg.analysis.run.segments import group_name
-
-
-def said(member: npt.NDArray[np.bool_], sources: Sequence[str]) -> str:
-    """Return a group in words, e.g. "film-mood + meal-mood" or "no source".
-
-    Args:
-        member: `[n]`, which sources are in it.
-        sources: their names, `[n]`.
-    """
-    name = group_name(member, sources)
-    return "no source" if name == "(empty)" else name
 
 
 def percent(share: float) -> str:
@@ -46,4 +30,4 @@ def counted(number: int, what: str, several: str = "") -> str:
     return f"{number:,} {what if number == 1 else several or what + 's'}"
 
 
-__all__ = ["counted", "listed", "percent", "said"]
+__all__ = ["counted", "listed", "percent"]

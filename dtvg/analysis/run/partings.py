@@ -13,7 +13,8 @@ import numpy.typing as npt
 import pandas as pd
 
 from dtvg.analysis.run.groups import GroupInfo
-from dtvg.analysis.words import counted, listed, percent, said
+from dtvg.analysis.run.segments import said
+from dtvg.analysis.words import counted, listed, percent
 
 Ints = npt.NDArray[np.int64]
 

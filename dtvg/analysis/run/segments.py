@@ -278,6 +278,17 @@ def group_name(members: Bools, sources: Sequence[str]) -> str:
     return " + ".join(n for n, m in zip(sources, members, strict=True) if m) or "(empty)"
 
 
+def said(member: npt.NDArray[np.bool_], sources: Sequence[str]) -> str:
+    """Return a group in words, e.g. "film-mood + meal-mood" or "no source".
+
+    Args:
+        member: `[n]`, which sources are in it.
+        sources: their names, `[n]`.
+    """
+    name = group_name(member, sources)
+    return "no source" if name == "(empty)" else name
+
+
 def named(codes: npt.NDArray[np.integer], names: Sequence[str]) -> pd.Categorical[str]:
     """Return a categorical column from numbers into `names` (duplicates are not allowed)."""
     index: pd.Index[str] = pd.Index(list(names), dtype=str)

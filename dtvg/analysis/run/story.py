@@ -18,8 +18,8 @@ from dtvg.analysis.run.curves import curve_info
 from dtvg.analysis.run.explain import digits
 from dtvg.analysis.run.groups import GroupInfo, group_info
 from dtvg.analysis.run.partings import PARTINGS, compared, partings
-from dtvg.analysis.run.segments import breaks_of, group_name
-from dtvg.analysis.words import counted, listed, percent, said
+from dtvg.analysis.run.segments import breaks_of, group_name, said
+from dtvg.analysis.words import counted, listed, percent
 from dtvg.records import RunState
 from dtvg.rule.rules import RULES, choose_candidates
 from dtvg.store.holds import Stretch
