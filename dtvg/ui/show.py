@@ -102,6 +102,7 @@ def numbers(
     key: str,
     texts: bool = False,
     widths: Mapping[str, int] | None = None,
+    heads: Mapping[str, str] | None = None,
 ) -> None:
     """Show a table, with titles in its cells, and its download as CSV, with names.
 
@@ -111,8 +112,10 @@ def numbers(
         key: of the table.
         texts: whether its cells are texts or names to be typed, which stay as they are.
         widths: pixels of some columns; the others share the rest.
+        heads: what is read above some columns in place of their names.
     """
     sizes = {column: st.column_config.Column(width=size) for column, size in (widths or {}).items()}
+    sizes |= {column: st.column_config.Column(label) for column, label in (heads or {}).items()}
     table = shown if texts else titles.table(shown)
     st.dataframe(table, hide_index=True, key=key, column_config=sizes)
     st.download_button(

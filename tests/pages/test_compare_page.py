@@ -11,6 +11,7 @@ from dtvg.analysis import titles
 from dtvg.analysis.compare.info import compare_info
 from dtvg.analysis.compare.lines import lines_of
 from dtvg.store.reader import Experiment, open_experiment
+from dtvg.ui.compare.views import _apart
 from tests.analysis.factory import config, record
 
 PAGE = Path(__file__).resolve().parents[2] / "pages" / "compare.py"
@@ -167,3 +168,11 @@ def test_a_method_is_set_against_itself_in_another_experiment(
     assert table["seeds"].tolist() == [1]
     alone = draw(view="Verdicts", experiment="trial")
     assert "against" not in [s.key for s in alone.selectbox]
+
+
+def test_runs_whose_settings_are_compared_are_headed_by_what_differs() -> None:
+    runs = ["lake.none.s0", "lake.dtvg.s0"]
+    assert _apart(runs) == dict(zip(runs, ["No transfer", "DTVG"], strict=True))
+    seeds = ["lake.dtvg.s0", "lake.dtvg.s1"]
+    assert _apart(seeds) == dict(zip(seeds, ["seed 0", "seed 1"], strict=True))
+    assert set(_apart(["lake.dtvg.s0", "lake.dtvg.s0"]).values()) == {titles.run("lake.dtvg.s0")}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Sequence
 from typing import Any
 
 import pandas as pd
@@ -204,10 +204,21 @@ def settings(choice: Choice, dark: bool) -> None:
         return
     info = compare_cache.diff(tuple(named[n] for n in chosen))
     key = "-".join(chosen)
-    show.numbers(info.table, f"{choice.name}-run-settings", f"run-diff-{key}")
+    heads = _apart(list(info.table.columns[1:]))
+    show.numbers(info.table, f"{choice.name}-run-settings", f"run-diff-{key}", heads=heads)
     with st.expander(f"Equal in all ({len(info.same):,} settings)"):
         show.numbers(info.same, f"{choice.name}-equal-settings", f"run-same-{key}")
     show.notes(info.notes)
+
+
+def _apart(names: Sequence[str]) -> dict[str, str]:
+    """Return the titles of runs without what all of them share, e.g. `No transfer`, `DTVG`."""
+    parts = [titles.run(name).split(" · ") for name in names]
+    if len({len(one) for one in parts}) != 1:
+        return {name: " · ".join(one) for name, one in zip(names, parts, strict=True)}
+    differs = [len(set(column)) > 1 for column in zip(*parts, strict=True)]
+    kept = ([p for p, d in zip(one, differs, strict=True) if d] or one for one in parts)
+    return {name: " · ".join(one) for name, one in zip(names, kept, strict=True)}
 
 
 def _some_runs(choice: Choice) -> list[str]:
