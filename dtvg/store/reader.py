@@ -35,11 +35,9 @@ from dtvg.store.state_files import PROMPTS_OF
 from dtvg.store.status import read_status
 from dtvg.store.tables import (
     BY_STEP,
-    READING_ERRORS,
-    Part,
     concatenate,
     cover,
-    read_parquet,
+    read_part,
     schema_of,
 )
 
@@ -405,7 +403,7 @@ def read_table(
                 if (last is None or p.first <= last) and (first is None or p.last >= first)
             ]
         try:
-            batches = [_read_part(part, wanted, schema) for part in chosen]
+            batches = [read_part(part, wanted, schema) for part in chosen]
             break
         except FileNotFoundError:
             if attempt == TRIES - 1:
@@ -417,35 +415,21 @@ def read_table(
         if wanted is None or batches
         else (schema.empty_table().select(wanted))
     )
-    if first is not None:
-        data = data.filter(pc.greater_equal(data.column("step"), first))
-    if last is not None:
-        data = data.filter(pc.less_equal(data.column("step"), last))
+    data = _of_steps(data, first, last)
     return data if columns is None else data.select(columns)
 
 
-def _read_part(part: Part, columns: list[str] | None, schema: pa.Schema) -> pa.Table:
-    """Read one part file under today's schema; columns it does not have are null."""
-    data = read_parquet(part.path, columns)  # skips columns it lacks
-    wanted = schema if columns is None else pa.schema([schema.field(c) for c in columns])
-    try:
-        arrays = [
-            data.column(f.name).cast(f.type)
-            if f.name in data.column_names
-            else pa.nulls(data.num_rows, f.type)
-            for f in wanted
-        ]
-    except READING_ERRORS as error:
-        raise StoreError(
-            f"'{part.path}' contains other columns than it should ({error})."
-        ) from None
-    for field, array in zip(wanted, arrays, strict=True):
-        if not field.nullable and array.null_count:
-            raise StoreError(
-                f"'{part.path}' is damaged ({array.null_count} values of its column "
-                f"'{field.name}' are missing)."
-            )
-    return pa.Table.from_arrays(arrays, schema=wanted)
+def _of_steps(data: pa.Table, first: int | None, last: int | None) -> pa.Table:
+    """Keep the rows of some steps; a table that is wanted whole is not copied."""
+    if not data.num_rows or (first is None and last is None):
+        return data
+    steps = data.column("step").to_numpy()
+    kept = np.ones(len(steps), dtype=bool)
+    if first is not None:
+        kept &= steps >= first
+    if last is not None:
+        kept &= steps <= last
+    return data if kept.all() else data.filter(pa.array(kept))
 
 
 def read_grams(

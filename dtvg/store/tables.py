@@ -167,13 +167,42 @@ def read_parquet(path: Path, columns: list[str] | None = None) -> pa.Table:
         StoreError: it is damaged.
     """
     try:
-        with pq.ParquetFile(_source(path), page_checksum_verification=True) as file:
-            return file.read(columns)
+        source = _source(path)
+        with pq.ParquetFile(source, page_checksum_verification=True) as file:
+            return file.read(columns, use_threads=source is path)  # handing out takes longer
     except FileNotFoundError:
         raise
     except READING_ERRORS as error:
         why = " ".join(str(error).split())[:200]
         raise StoreError(f"'{path}' is not a readable Parquet file ({why}).") from None
+
+
+def read_part(part: Part, columns: list[str] | None, schema: pa.Schema) -> pa.Table:
+    """Read one part file under today's schema; columns it does not have are null."""
+    data = read_parquet(part.path, columns)  # skips columns it lacks
+    wanted = schema if columns is None else pa.schema([schema.field(c) for c in columns])
+    names = set(data.column_names)
+    try:
+        arrays = [
+            _as(data.column(f.name), f.type) if f.name in names else pa.nulls(data.num_rows, f.type)
+            for f in wanted
+        ]
+    except READING_ERRORS as error:
+        raise StoreError(
+            f"'{part.path}' contains other columns than it should ({error})."
+        ) from None
+    for field, array in zip(wanted, arrays, strict=True):
+        if not field.nullable and array.null_count:
+            raise StoreError(
+                f"'{part.path}' is damaged ({array.null_count} values of its column "
+                f"'{field.name}' are missing)."
+            )
+    return pa.Table.from_arrays(arrays, schema=wanted)
+
+
+def _as(column: pa.ChunkedArray, kind: pa.DataType) -> pa.ChunkedArray:
+    """Return a column as one of a type; to cast one to its own takes longer than to read it."""
+    return column if column.type == kind else column.cast(kind)
 
 
 def _source(path: Path) -> Path | pa.BufferReader:

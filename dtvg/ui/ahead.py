@@ -16,9 +16,10 @@ WAIT_SECONDS = 0.5
 """The first page is sent to the browser before."""
 MODULES = (
     "plotly.graph_objects",
+    "dtvg.ui.compare.views",
+    "pandas.io.formats.style",
     "scipy.stats",
     "statsmodels.stats.meta_analysis",
-    "dtvg.ui.compare.views",
     "dtvg.analysis.claims.info",
     "dtvg.analysis.overview.table",
     "dtvg.ui.groups",

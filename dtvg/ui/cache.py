@@ -77,12 +77,15 @@ def stamp(run: Run, *tables: str) -> Stamp:
         run: its folder is looked at, not what was read from it.
         tables: which tables count; none: only whether the run has a result.
     """
-    folder = run.path.stat().st_ino if run.path.exists() else 0
-    found: list[Any] = [str(run.path), folder, run.result is not None]
+    place = str(run.path)  # names as text: pages ask of hundreds of runs
+    try:
+        folder = os.stat(place).st_ino
+    except OSError:
+        folder = 0
+    found: list[Any] = [place, folder, run.result is not None]
     for table in tables:
         try:
-            with os.scandir(run.path / table) as entries:
-                found.append(tuple(sorted(e.name for e in entries if e.name[0] != ".")))
+            found.append(tuple(sorted(n for n in os.listdir(f"{place}/{table}") if n[0] != ".")))
         except OSError:
             found.append(())
     return tuple(found)
@@ -128,7 +131,8 @@ def remember(
                 place = key(*arguments, **options)
             else:
                 place = _part_of_key((*arguments, *sorted(options.items())), reads)
-            return kept(place, partial(function, *arguments, **options))
+            # streamlit takes a nested key apart value by value, a third of a page's first second
+            return kept(repr(place), partial(function, *arguments, **options))
 
         return ask
 

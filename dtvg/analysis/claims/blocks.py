@@ -92,13 +92,25 @@ class Block:
         """Label without rates → the label, with rates, of the first run that has it."""
         firsts: dict[str, str] = {}
         for run in self.runs:
-            firsts.setdefault(plain_label(run), run.method)
+            firsts.setdefault(self._plain(run), run.method)
         return firsts
+
+    @cached_property
+    def _plain_labels(self) -> dict[tuple[Path, str], str]:
+        """Experiment's folder and label → label without rates."""
+        return {}
+
+    def _plain(self, run: Run) -> str:
+        """Return `plain_label`, read from one run of all that a method has in an experiment."""
+        place = (run.path.parent, run.method)
+        if place not in self._plain_labels:
+            self._plain_labels[place] = plain_label(run)
+        return self._plain_labels[place]
 
     def label_of(self, run: Run) -> str:
         """Return a run's row: its label without rates, and with them where the rates of an
         earlier row are others, so that no two rows are taken for one."""
-        plain = plain_label(run)
+        plain = self._plain(run)
         return plain if self._first_rates.get(plain, run.method) == run.method else run.method
 
     def of(self, label: str) -> Rows:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, reduce
 from pathlib import Path
 
 import numpy as np
@@ -72,8 +72,12 @@ def _weighed(weights: Mapping[Path, float], known: Mapping[Path, Floats]) -> Flo
     groups: dict[float, list[Floats]] = {}
     for path, weight in weights.items():
         groups.setdefault(weight, []).append(known[path])
-    sums = [w * len(each) * np.mean(each, axis=0) for w, each in groups.items()]
-    return np.asarray(np.sum(sums, axis=0))
+    sums = [w * len(each) * _mean(each) for w, each in groups.items()]
+    return np.asarray(reduce(np.add, sums))
+
+
+def _mean(each: Sequence[Floats]) -> Floats:
+    return each[0] if len(each) == 1 else np.mean(each, axis=0)
 
 
 @dataclass(frozen=True, eq=False)

@@ -162,17 +162,28 @@ def _read_answers(
     data = data.filter(mine)
     if not data.num_rows:
         return None
-    read = {c: data.column(c).to_pylist() for c in COLUMNS[3:]}
-    newest = {row: i for i, row in enumerate(read["row"])}
-    at = sorted(newest.values(), key=lambda i: (read["fingerprint"][i], read["row"][i]))
+    rows, fingerprints, *columns = (data.column(c).to_numpy().tolist() for c in COLUMNS[3:])
+    at, keys = _sorted(tuple(rows), tuple(fingerprints))
+    return StoredAnswers(keys, *(tuple(column[i] for i in at) for column in columns))
+
+
+@lru_cache(maxsize=128)
+def _sorted(
+    rows: tuple[int, ...], fingerprints: tuple[str, ...]
+) -> tuple[list[int], tuple[tuple[str, int], ...]]:
+    """Return places of answers by their examples' content, and their keys; mostly as a run before.
+
+    Of several answers to a row the last counts.
+    """
+    newest = {row: i for i, row in enumerate(rows)}
+    at = sorted(newest.values(), key=lambda i: (fingerprints[i], rows[i]))
     seen: Counter[str] = Counter()
     keys = []
     for i in at:
-        content = read["fingerprint"][i]
+        content = fingerprints[i]
         keys.append((content, seen[content]))
         seen[content] += 1
-    columns = (tuple(read[c][i] for i in at) for c in COLUMNS[5:])
-    return StoredAnswers(tuple(keys), *columns)
+    return at, tuple(keys)
 
 
 def target_examples(sheet: Sheet, target: str, rows: Sequence[str]) -> TargetExamples:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -10,7 +11,8 @@ from dtvg.analysis.claims.blocks import Block
 
 def run(label: str, plain: str, seed: int) -> Any:
     bare = SimpleNamespace(without_rates=lambda: SimpleNamespace(label=plain))
-    return SimpleNamespace(method=label, seed=seed, config=SimpleNamespace(method=bare))
+    path = Path("lake") / f"{label}.s{seed}"
+    return SimpleNamespace(method=label, path=path, config=SimpleNamespace(method=bare))
 
 
 def test_rows_that_differ_in_rates_alone_are_named_apart() -> None:
