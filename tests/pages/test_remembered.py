@@ -35,7 +35,7 @@ def test_every_table_a_result_reads_is_part_of_its_key(
     run = find(experiment, "dtvg")
     read: set[tuple[str, str]] = set()
     seen: list[tuple[str, ...]] = []
-    true_read, true_stamp = reader._read_part, cache.stamp
+    true_read, true_stamp = reader.read_part, cache.stamp
 
     def reading(part, columns, schema):  # noqa: ANN001, ANN202
         read.add((part.path.parent.parent.name, part.path.parent.name))
@@ -45,7 +45,7 @@ def test_every_table_a_result_reads_is_part_of_its_key(
         seen.append((run.path.name, *tables))
         return true_stamp(run, *tables)
 
-    monkeypatch.setattr(reader, "_read_part", reading)
+    monkeypatch.setattr(reader, "read_part", reading)
     monkeypatch.setattr(cache, "stamp", stamping)
     READS[name](experiment, run)
     keyed = {(name, table) for name, *tables in seen for table in tables}
