@@ -198,3 +198,26 @@ def test_stages_count_what_trains_and_what_is_left(tmp_path: Path) -> None:
     assert found.stages[0].text == "Stage I 0 of 3" and not found.now
     left = 3 * (5 - 2) + transfers * 60
     assert found.left == pytest.approx(10 / 6 * left)
+
+
+def test_each_stage_goes_on_at_its_own_pace(tmp_path: Path) -> None:
+    """Transfer steps that take ten times as long do not make Stage I look slow, nor the reverse."""
+    folder = lay_out(config(), tmp_path)
+    plan = stored_plan(folder, config())
+    assert plan is not None
+    first = add_run(folder, plan.stage_one[0].runs[0])
+    later = folder.runs()[0]
+    lefts = []
+    for steps, seconds in ((0, 0.0), (1, 10.0), (40, 400.0)):
+        for place, cohort, step, took in (
+            (first, "stage1-000", 5, 5.0),
+            (later, "transfer-000", steps, seconds),
+        ):
+            status = {**(read_json(place.status_path) or {}), "cohort": cohort, "seconds": took}
+            state = RunState.RUNNING if step else status["state"]
+            replace_json(place.status_path, {**status, "state": state, "step": step})
+        lefts.append(progress(open_experiment(folder.path)).left)
+    steps = len(config().runs()) * 60
+    assert lefts[0] == pytest.approx(steps)  # a second each, as in Stage I
+    assert lefts[1] < 3 * steps
+    assert lefts[2] == pytest.approx(10 * (steps - 40), rel=0.2)

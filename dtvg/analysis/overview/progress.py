@@ -22,6 +22,8 @@ from dtvg.store.reader import Experiment, Run
 IN_STAGE_ONE = ("stage1", "distil")
 """First parts of the ids of cohorts that train before any transfer."""
 TRAINING = (RunState.RUNNING, RunState.STOPPING)
+FEW = 20
+"""Run steps after which a stage's own pace counts as much as that of all."""
 
 
 @dataclass(frozen=True)
@@ -75,8 +77,8 @@ def progress(experiment: Experiment) -> Progress:
     if config is None or config.evaluation.at_end == "test":
         tested = sum(run.result is not None for run in transfer)
         stages.append(_stage("Test", tested, len(transfer), trained > 0))
-    open_steps = left + sum(r.total_steps - r.step for r in transfer if not _is_trained(r))
-    return Progress(tuple(stages), now, _seconds(known, open_steps))
+    after = sum(r.total_steps - r.step for r in transfer if not _is_trained(r))
+    return Progress(tuple(stages), now, _seconds((tuple(first.values()), left), (transfer, after)))
 
 
 def losses(experiment: Experiment) -> str:
@@ -141,15 +143,33 @@ def _stage_one(
     return len(names), done, 0 if passed else left
 
 
-def _seconds(runs: Sequence[Run], steps: int) -> float | None:
-    """Return how long so many run steps take at the pace of the cohorts so far."""
+def _seconds(*stages: tuple[Sequence[Run], int]) -> float | None:
+    """Return how long the steps that are left take, each stage's at its own pace so far.
+
+    A step of another stage may take several times as long, so an average over all would jump when
+    one begins. A stage that has hardly begun is taken to go on as those before it.
+
+    Args:
+        stages: runs, and the run steps that they have left.
+    """
+    paces = [_pace(runs) for runs, _ in stages]
+    spent, done = (sum(pace[i] for pace in paces) for i in (0, 1))
+    if not done or not spent or not any(left for _, left in stages):
+        return None
+    return sum(
+        left * (own + FEW * spent / done) / (steps + FEW)
+        for (own, steps), (_, left) in zip(paces, stages, strict=True)
+    )
+
+
+def _pace(runs: Sequence[Run]) -> tuple[float, int]:
+    """Return the seconds in which the cohorts of runs trained, and their run steps."""
     by_cohort: dict[str, list[Run]] = {}
     for run in runs:
         if run.step and run.seconds and run.cohort:
             by_cohort.setdefault(run.cohort, []).append(run)
     spent = sum(max(run.seconds or 0.0 for run in mine) for mine in by_cohort.values())
-    done = sum(run.step for mine in by_cohort.values() for run in mine)
-    return spent / done * steps if done and steps and spent else None
+    return spent, sum(run.step for mine in by_cohort.values() for run in mine)
 
 
 def _planned(path: Path) -> tuple[tuple[str, tuple[str, ...]], ...]:
