@@ -74,6 +74,11 @@ def _in_two_lines(title: str) -> str:
     return _CHOSEN.sub(r"<br>\1", title)
 
 
+def in_two_lines(names: Iterable[str]) -> bool:
+    """Whether a name of a row will take two lines."""
+    return any(_CHOSEN.search(name) for name in names)
+
+
 def _has_text(values: Iterable[Any]) -> bool:
     """Whether there are names among the values; a matrix has none."""
     if isinstance(values, np.ndarray):
@@ -81,4 +86,4 @@ def _has_text(values: Iterable[Any]) -> bool:
     return any(isinstance(v, str) for v in values)
 
 
-__all__ = ["titled"]
+__all__ = ["in_two_lines", "titled"]

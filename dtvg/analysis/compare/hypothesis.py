@@ -43,9 +43,9 @@ class Declared:
     def text(self, several: bool = False) -> str:
         """Return the hypothesis in words."""
         whose = f"{self.experiment}: " if several else ""
-        points = f"{100 * self.margin:g}"
+        points = f"{100 * self.margin:g} point{'' if self.margin == 0.01 else 's'}"
         place = "on average over the targets" if self.on == AVERAGE else f"on {self.on}"
-        return f"{whose}{self.better} is better than {self.than} {place} (margin {points} points)"
+        return f"{whose}{self.better} is better than {self.than} {place} (margin {points})"
 
 
 @dataclass(frozen=True, eq=False)
@@ -163,6 +163,7 @@ def sentence(one: Declared, row: pd.Series | None, several: bool = False) -> str
     if np.isfinite(row["low_corrected"]):
         ends = f"{100 * row['low_corrected']:+.1f} … {100 * row['high_corrected']:+.1f}"
         numbers += f" (95 %: {ends})"
+    numbers = numbers.replace("-", "−")
     if np.isfinite(row["p"]):
         p = row["p"] if np.isnan(row["p_corrected"]) else row["p_corrected"]
         numbers += ", p < 0.001" if p < 0.001 else f", p = {p:.3f}"

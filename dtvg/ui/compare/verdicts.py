@@ -206,7 +206,7 @@ def _printed(lines: Lines, group: str, choice: Choice) -> None:
     text = pd.DataFrame(
         [[_text(line.cells[i]) for i in places] for line in rows],
         index=pd.Index([titles.label(line.shown) for line in rows], name="method"),
-        columns=[titles.task(c) for c in columns],
+        columns=[titles.task(export.column_title(c)) for c in columns],
     )
     looks = pd.DataFrame(
         [[_look(line.cells[i]) for i in places] for line in rows],
