@@ -8,6 +8,7 @@ runs with it. docs/verdicts.md.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -23,6 +24,8 @@ ALPHA = 1 - COVERAGE
 RESAMPLES = 10_000
 EXACT_PAIRS = 16
 """Pairs up to which every sign pattern is tried; beyond, random ones are."""
+KEPT = 200
+"""Values up to which resamples are remembered: those of 200 take 16 MB."""
 FEWEST_SEEDS = 3
 """Below this no verdict is given."""
 JOINT_SEEDS = 6
@@ -36,8 +39,23 @@ MOST_SEEDS = 1_000
 
 
 def resample_indices(count: int, seed: int | Sequence[int]) -> npt.NDArray[np.int64]:
-    """Return which of `count` values stand in each bootstrap resample, `[10,000 count]`."""
+    """Return which of `count` values stand in each bootstrap resample, `[10,000 count]`.
+
+    Not to be written to: rows of a table have equally many seeds, and get the same resamples.
+    """
+    asked = seed if isinstance(seed, int) else tuple(seed)
+    return _drawn(count, asked) if count <= KEPT else _draw(count, asked)
+
+
+def _draw(count: int, seed: int | tuple[int, ...]) -> npt.NDArray[np.int64]:
     return np.random.default_rng(seed).integers(0, count, (RESAMPLES, count))
+
+
+@lru_cache(maxsize=4)
+def _drawn(count: int, seed: int | tuple[int, ...]) -> npt.NDArray[np.int64]:
+    drawn = _draw(count, seed)
+    drawn.flags.writeable = False
+    return drawn
 
 
 def bootstrap_interval(values: Sequence[float] | Floats, seed: int = 0) -> Interval:
@@ -51,7 +69,7 @@ def bootstrap_interval(values: Sequence[float] | Floats, seed: int = 0) -> Inter
     sample = np.asarray(values, dtype=np.float64)
     if len(sample) < 2:
         return Interval(float("nan"), float("nan"))
-    return percentile_interval(sample[resample_indices(len(sample), seed)].mean(axis=1))
+    return percentile_interval(sample.take(resample_indices(len(sample), seed)).mean(axis=1))
 
 
 def t_interval(values: Sequence[float] | Floats, level: float = COVERAGE) -> Interval:

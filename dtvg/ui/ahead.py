@@ -46,6 +46,10 @@ def _load() -> None:
     for name in MODULES:
         with contextlib.suppress(Exception):
             importlib.import_module(name)
+    with contextlib.suppress(Exception):  # Streamlit's own: what a pattern of all emoji costs
+        from streamlit.string_util import extract_leading_emoji
+
+        extract_leading_emoji("±")
 
 
 __all__ = ["MODULES", "load"]
