@@ -14,6 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from dtvg.analysis.compare.info import CompareInfo, compare_info
+from dtvg.analysis.compare.lines import in_percent
 from dtvg.analysis.run.groups import group_info
 from dtvg.analysis.subsets.quality import quality_info, read_truth
 from dtvg.analysis.subsets.transfer import transfer_info
@@ -72,10 +73,10 @@ def _cell(info: CompareInfo, row: str, column: str, seeds: int) -> str:
     if not len(found) or not found["n_seeds"].iloc[0]:
         return ""
     cell = found.iloc[0]
-    text = f"{100 * cell['mean']:.1f}"
+    text = in_percent(cell["mean"])
     if cell["n_seeds"] > 1:
-        low, high = 100 * cell["low"], 100 * cell["high"]
-        text += f" ± {100 * cell['std']:.1f} ({low:.1f} to {high:.1f})"
+        low, high = in_percent(cell["low"]), in_percent(cell["high"])
+        text += f" ± {in_percent(cell['std'])} ({low} to {high})"
     done = int(cell["n_seeds"])
     if done < seeds:
         text += f", {done} seed{'s' * (done > 1)}"

@@ -25,6 +25,7 @@ from dtvg.analysis.compare.families import in_words
 from dtvg.analysis.compare.info import AVERAGE, CompareInfo
 from dtvg.analysis.compare.ranks import ProfileInfo, RanksInfo
 from dtvg.analysis.compare.verdicts import PairedInfo
+from dtvg.analysis.words import counted
 from dtvg.figures.theme import (
     DARK_INK,
     LIGHT_INK,
@@ -460,7 +461,7 @@ def ranks_figure(info: RanksInfo, dark: bool = False) -> go.Figure:
             font={"color": colours.muted, "size": 12},
         )  # fmt: skip
     depth = len(bars) * 0.35 + 1.0 + LINE * half
-    title = f"average rank over {len(info.targets)} targets (1 = best)"
+    title = f"average rank over {counted(len(info.targets), 'target')} (1 = best)"
     height = int(120 + 30 * (depth + 1.6))
     finish(figure, key="ranks", dark=dark, x=title, y="", height=height, showlegend=False)
     longest = max(len(f"{name} (0.00)") for name in table["method"])

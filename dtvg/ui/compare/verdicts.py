@@ -337,7 +337,9 @@ def verdicts(choice: Choice, dark: bool) -> None:
             "Seeds are paired across experiments, which is fair if both trained on the same "
             "data; the view Settings shows how else they differ."
         )
-    show.notes(tuple(verdict_notes(info)), names_in(info, choice))
+    above = [info.declared_note] if info.primary else []
+    notes = tuple(note for note in verdict_notes(info) if note not in above)
+    show.notes(notes, names_in(info, choice))
     _exports(info, choice.name)
     _over_targets(info, choice, key, dark)
 
