@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from dtvg.analysis.compare.info import compare_info
+from dtvg.analysis.compare.lines import in_percent
 from dtvg.analysis.run.groups import group_info
 from dtvg.store.reader import open_experiment
 from tools import experiment_tables
@@ -26,7 +27,7 @@ def test_tables_hold_every_cell_and_every_seeds_group() -> None:
     assert len(several)
     for row in several[~several["method"].str.startswith("single-")].itertuples():
         (line,) = [x for x in lines if x.startswith(f"| {row.method} |")]
-        shown = f"{100 * row.mean:.1f} ± {100 * row.std:.1f} ({100 * row.low:.1f} to"
+        shown = f"{in_percent(row.mean)} ± {in_percent(row.std)} ({in_percent(row.low)} to"
         assert shown in line
     for page in experiment_tables.PAGES:
         assert not re.search(r"(?<![\d,.])1 others", page.read_text("utf-8"))
