@@ -61,6 +61,7 @@ def curves_figure(
     lines: Sequence[tuple[str, float]] = (),
     styles: Mapping[str, Style] | None = None,
     subjects: Collection[str] | None = None,
+    beside: CurveInfo | None = None,
 ) -> go.Figure:
     """Draw curves with their bands.
 
@@ -73,6 +74,7 @@ def curves_figure(
         styles: of each curve, where they are fixed elsewhere.
         subjects: curves that keep their bands where there are more than `BANDS`, drawn above the
             others; None: all.
+        beside: what is drawn beside it; an axis with a single place reaches as far.
     """
     if not info.curves:
         return message(f"No value of '{info.quantity}' yet.", dark)
@@ -104,22 +106,23 @@ def curves_figure(
         figure.update_yaxes(
             tickformat=".1~%", title_text=title, range=score_range(drawn), **SCORE_LIMITS
         )
-    _around_one_value(figure, info, score)
+    ends = [float(c.x[-1]) for c in beside.curves if len(c.x)] if beside else []
+    _around_one_value(figure, info, score, max(ends, default=0.0))
     if len(info.curves) == 1:
         figure.update_layout(showlegend=False)  # the page names what is shown
     label_ends(figure, dark)
     return figure
 
 
-def _around_one_value(figure: go.Figure, info: CurveInfo, score: bool) -> None:
+def _around_one_value(figure: go.Figure, info: CurveInfo, score: bool, least: float) -> None:
     """Begin axes at 0 where all points have one place, around which Plotly would go from −1 to +1.
 
-    An axis of scores has its range already.
+    An axis of scores has its range already; one of steps reaches to `least` at least.
     """
     places = np.unique(np.concatenate([c.x for c in info.curves]))
     values = np.unique(np.concatenate([c.y for c in info.curves]))
     if len(places) == 1:
-        reach = max(2 * float(places[0]), 10.0)
+        reach = max(2 * float(places[0]), least or 10.0)
         figure.update_xaxes(range=[-0.03 * reach, reach])
     if not score and len(values) == 1 and values[0] > 0:
         figure.update_yaxes(rangemode="tozero")

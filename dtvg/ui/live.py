@@ -306,10 +306,10 @@ def _charts(experiment: Experiment, run: Run, view: View, these: tuple[Run, ...]
             label_ends(drawn, dark)
         _chart(drawn, made, run, f"{view.quantity}-{view.log}-{key}", name, shown)
     with right:
-        made = cache.curves(shown, quantity="score", **options)
+        losses, made = made, cache.curves(shown, quantity="score", **options)
         alike = len({one.target for one in shown}) == 1
         lines = of_target(shown, run.target).lines if alike else []
-        drawn = curves_figure(made, dark, lines=lines)
+        drawn = curves_figure(made, dark, lines=lines, beside=losses)
         _chart(drawn, made, run, f"score-{key}", name, shown)
     _group(experiment, run)
 

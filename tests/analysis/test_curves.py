@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -171,3 +172,14 @@ def test_only_the_method_in_question_has_a_band_among_many_curves(experiment: Ex
     of_dtvg = curve_info([r for r in runs if r.method in ("dtvg", "none")], "loss")
     few = curves_figure(of_dtvg, subjects={"dtvg"})
     assert len([t for t in few.data if t.fill == "tonexty"]) == 2
+
+
+def test_a_first_score_is_drawn_on_the_axis_of_the_curve_beside_it(experiment: Experiment) -> None:
+    run = find(experiment, "dtvg")
+    losses, scores = (curve_info([run], q, group_by="run") for q in ("loss", "score"))
+    (curve,) = scores.curves
+    first = replace(curve, **{k: getattr(curve, k)[:1] for k in ("x", "y", "lower", "upper")})
+    one = replace(scores, curves=(replace(first, n_runs=curve.n_runs[:1]),))
+    assert curves_figure(one, beside=losses).layout.xaxis.range[1] == losses.curves[0].x[-1]
+    assert curves_figure(one).layout.xaxis.range[1] == max(2 * curve.x[0], 10)
+    assert curves_figure(scores, beside=losses).layout.xaxis.range is None

@@ -337,11 +337,15 @@ def verdicts(choice: Choice, dark: bool) -> None:
             "Seeds are paired across experiments, which is fair if both trained on the same "
             "data; the view Settings shows how else they differ."
         )
-    above = [info.declared_note] if info.primary else []
-    notes = tuple(note for note in verdict_notes(info) if note not in above)
-    show.notes(notes, names_in(info, choice))
+    show.notes(_below(info), names_in(info, choice))
     _exports(info, choice.name)
     _over_targets(info, choice, key, dark)
+
+
+def _below(info: CompareInfo) -> tuple[str, ...]:
+    """Return the notes on verdicts but what stands above their chart."""
+    above = [info.declared_note] if info.primary else []
+    return tuple(note for note in verdict_notes(info) if note not in above)
 
 
 def _not_drawn(info: CompareInfo, target: str) -> str:
