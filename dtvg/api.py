@@ -73,14 +73,25 @@ class Run:
         return self.view.result
 
     def table(self, name: str) -> pd.DataFrame:
-        """Return `steps`, `sources`, `evals` or `events` as a DataFrame."""
+        """Return a table of the log as a DataFrame; columns and units in docs/run_files.md.
+
+        Args:
+            name: `steps`, `sources`, `evals`, `events`, `predictions`, `exchanges` or `relations`.
+
+        Raises:
+            StoreError: there is no such table, or a part of it is damaged.
+        """
         from dtvg.store.reader import read_table
 
         frame: pd.DataFrame = read_table(self.view, name).to_pandas()
         return frame
 
     def explain(self, step: int | None = None) -> pd.DataFrame:
-        """Return why each source was in the group at a step (None: the newest), or was not."""
+        """Return why each source was in the group at a step (None: the newest), or was not.
+
+        Raises:
+            DataError: the run groups no sources, keeps only scores, or has no such step.
+        """
         from dtvg.analysis.run.explain import explain_step
 
         return explain_step(self.view, step).table
@@ -183,13 +194,22 @@ class Experiment:
             metric: "score" or one of the tasks' metrics.
             subject: the method that is compared with the others.
             against: baselines; None: every other method.
+
+        Raises:
+            DataError: an unknown split or metric, or `subject` or one of `against` is no method
+                of its finished runs.
         """
         from dtvg.analysis.compare.info import compare_info
+        from dtvg.analysis.compare.scores import SUBJECT
+        from dtvg.analysis.compare.verdicts import check_subject
 
-        return compare_info(self.view.runs, split, metric, subject, against)  # type: ignore[arg-type]
+        info = compare_info(self.view.runs, split, metric, subject, against)  # type: ignore[arg-type]
+        if against is not None or subject != SUBJECT:  # an experiment need not have that one
+            check_subject(info.sheet, subject, against)
+        return info
 
     def scores(self, split: str = "test") -> pd.DataFrame:
-        """Return method × target with mean, std, interval and number of seeds."""
+        """Return method × target with mean, std and interval, 0..1, and number of seeds."""
         return self.compare(split).table
 
     def verdicts(self, split: str = "test", subject: str = "dtvg") -> pd.DataFrame:
@@ -235,6 +255,9 @@ class Experiment:
             form: the format.
             tables: of scores, primary, verdicts, ranks, profile, costs, budgets, published; None:
                 as usual there.
+
+        Raises:
+            ConfigError: an unknown format or table; `parquet` is for the command line alone.
         """
         from dtvg.export import export
 
@@ -342,6 +365,10 @@ def tune(
 
     Returns:
         The experiment with the chosen rates and where they came from, and a row per trial.
+
+    Raises:
+        ConfigError: a development target is one of the experiment, or methods would get unequal
+            numbers of trials.
     """
     from dtvg import tuning
     from dtvg.cli.tune import run_trials
@@ -410,9 +437,12 @@ def claims(*experiments: Experiment | str | Path, margin: float | None = None) -
         A claim each, by its letter (`claims(...)["d"]`), and all as DataFrames (`table`, `parts`).
 
     Raises:
+        ConfigError: no experiment is named.
         DataError: the same seed, method and target with different results.
         StoreError: there is no such experiment.
     """
+    if not experiments:
+        raise ConfigError("Claims are computed from experiments; name at least one.")
     from dtvg.analysis.claims.info import claims_info
     from dtvg.analysis.pools import pool
 

@@ -6,6 +6,7 @@ Imports nothing of the package but errors.
 from __future__ import annotations
 
 import importlib.util
+from pathlib import Path
 
 from dtvg.errors import ConfigError
 
@@ -35,6 +36,16 @@ def missing(extra: str) -> list[str]:
     return [name for name in EXTRAS[extra] if importlib.util.find_spec(name) is None]
 
 
+def command(extra: str) -> str:
+    """Return what installs an extra: beside the checkout that is used, else into what is installed.
+
+    Args:
+        extra: one of `EXTRAS`.
+    """
+    installed = (Path(__file__).parent / "_data").is_dir()  # a wheel carries its data
+    return f"pip install 'dtvg[{extra}]'" if installed else f"pip install -e '.[{extra}]'"
+
+
 def require(extra: str, what: str) -> None:
     """Refuse what needs an extra that is not installed.
 
@@ -50,5 +61,5 @@ def require(extra: str, what: str) -> None:
         names = " and ".join(name.replace("_", "-") for name in lacking)
         raise ConfigError(
             f"{what} needs {names}, which {'is' if len(lacking) == 1 else 'are'} not installed; "
-            f"`pip install 'dtvg[{extra}]'` installs what is missing."
+            f"`{command(extra)}` installs what is missing."
         )

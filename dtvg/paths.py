@@ -68,8 +68,8 @@ def mirrored() -> Path:
 def runs() -> Path:
     """Return the default folder of experiments.
 
-    `<home>/runs`; else the folder that `DTVG_RUNS` names, or the copy of the storage mirror that
-    it names by a URI.
+    The folder that `DTVG_RUNS` names, or the copy of the storage mirror that it names by a URI;
+    else `<home>/runs`.
     """
     if mirrored_uri():
         return mirrored() / "runs"

@@ -14,7 +14,7 @@ import pytest
 import dtvg
 from dtvg.api import EXPERIMENT_FIGURES, RUN_FIGURES
 from dtvg.cli import main
-from dtvg.errors import ConfigError, StoreError
+from dtvg.errors import ConfigError, DtvgError, StoreError
 from dtvg.store.verify import verify_run
 
 EXAMPLE = Path(__file__).resolve().parent.parent / "data" / "examples" / "demo-recorded"
@@ -188,3 +188,13 @@ def test_a_stopped_run_does_not_return_as_if_it_had_finished(
             dtvg.run(config, tmp_path, progress=False)
     assert not dtvg.open_experiment("small", tmp_path).finished
     assert dtvg.run(config, tmp_path, progress=False).finished
+
+
+def test_a_name_that_no_run_has_is_refused_as_on_the_command_line() -> None:
+    experiment = dtvg.open_experiment("demo-recorded")
+    with pytest.raises(DtvgError, match="method among finished runs .subject. 'dtvgg'"):
+        experiment.verdicts(subject="dtvgg")
+    with pytest.raises(DtvgError, match="baseline. 'nome'"):
+        experiment.compare(against=["nome"])
+    with pytest.raises(DtvgError, match="name at least one"):
+        dtvg.claims()

@@ -129,7 +129,7 @@ def test_a_missing_extra_is_one_sentence_that_names_it(monkeypatch: pytest.Monke
     assert missing("nlg") == ["rouge_score", "nltk"]
     sentence = (
         "The metric ROUGE needs rouge-score and nltk, which are not installed; "
-        "`pip install 'dtvg[nlg]'` installs what is missing."
+        "`pip install -e '.[nlg]'` installs what is missing."
     )
     with pytest.raises(ConfigError) as raised:
         require("nlg", "The metric ROUGE")
@@ -157,7 +157,7 @@ def without(extra: str, code: str) -> subprocess.CompletedProcess[str]:
 def test_a_command_without_its_extra_is_one_sentence_that_names_it(words: list[str]) -> None:
     done = without("app", f"from dtvg.cli import main; sys.exit(main({words!r}))")
     assert done.returncode == 2 and done.stderr.count("\n") == 1, done.stderr
-    assert "`pip install 'dtvg[app]'`" in done.stderr
+    assert "`pip install -e '.[app]'`" in done.stderr
 
 
 def test_the_core_plans_compares_and_loads_everything_that_trains_without_extras() -> None:

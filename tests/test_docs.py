@@ -73,3 +73,20 @@ def test_every_extra_is_in_the_table_of_extras_and_all_says_what_it_brings() -> 
     assert "the four trackers" in brought
     assert {*re.findall(r"`(\w+)`", brought), *trackers} == set(brings.split(","))
     assert set(re.findall(r"`(\w+)`", left_out)) == set(extras) - set(brings.split(",")) - {"all"}
+
+
+def test_the_page_of_settings_says_what_the_configuration_does() -> None:
+    from tools.settings_page import PAGE, page
+
+    assert PAGE.read_text("utf-8") == page(), "`python -m tools.settings_page` writes it anew"
+
+
+def test_the_page_of_the_python_interface_names_all_of_it() -> None:
+    import dtvg
+    from dtvg import api
+
+    text = (DOCS / "python.md").read_text("utf-8")
+    methods = [m for kind in (api.Run, api.Experiment) for m in vars(kind) if m[0] != "_"]
+    names = [f"dtvg.{name}" for name in dtvg.__all__ if name[0] != "_"]
+    shown = [*names, *methods, *api.RUN_FIGURES, *api.EXPERIMENT_FIGURES]
+    assert [n for n in shown if n != "view" and f"`{n}" not in text] == []

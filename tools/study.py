@@ -183,7 +183,8 @@ def seeds_for(effect: float, sd: float, level: float, power: float) -> int:
 
 def plan_table(study: Study, runs_dir: Path) -> str:
     """Return blocks with their run-steps, estimated time, and how much is done."""
-    lines = ["| block | what | runs | run-steps | planner's estimate | done |", "|---" * 6 + "|"]
+    head = ["block", "what", "runs", "run-steps", "estimate (old CPU cores, or a GPU)", "done"]
+    lines = [_row(head), "|---" * len(head) + "|"]
     for block in study.blocks:
         device = block.config.device.model_copy(update={"name": block.device})
         config = block.config.model_copy(update={"device": device})

@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from safetensors import SafetensorError
 
+from dtvg import extras
 from dtvg.backbones.base import UNKNOWN_REVISION, Backbone
 from dtvg.backbones.decoder_only import DecoderOnly
 from dtvg.backbones.encoder_decoder import EncoderDecoder
@@ -246,7 +247,7 @@ def _weight_options(precision: str, device: str) -> dict[str, Any]:
     if find_spec("bitsandbytes") is None:
         raise ConfigError(
             f"Precision '{precision}' needs the package bitsandbytes; "
-            "`pip install 'dtvg[quantized]'`, or set device.precision to bfloat16."
+            f"`{extras.command('quantized')}`, or set device.precision to bfloat16."
         )
     if not device.startswith("cuda"):
         raise ConfigError(

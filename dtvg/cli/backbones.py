@@ -60,7 +60,7 @@ def list_backbones(arguments: argparse.Namespace) -> int:
 def fetch_backbone(arguments: argparse.Namespace) -> int:
     """Fetch a backbone; say where it lies, where it comes from and under which licence."""
     from dtvg.backbones.fetching import fetch
-    from dtvg.extras import missing
+    from dtvg.extras import command, missing
 
     try:
         done = fetch(arguments.name)
@@ -73,7 +73,7 @@ def fetch_backbone(arguments: argparse.Namespace) -> int:
     print(f"  licence: {done.licence}")
     print(f"`backbone: {done.name}` uses it; `dtvg backbones check {done.name}` tries it.")
     if done.place.endswith(".gguf") and missing("gguf"):
-        print("A GGUF file needs two packages to be loaded: `pip install 'dtvg[gguf]'`.")
+        print(f"A GGUF file needs two packages to be loaded: `{command('gguf')}`.")
     return 0
 
 

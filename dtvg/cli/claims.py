@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dtvg.cli.compare import add_apart, pooled_runs
+from dtvg.cli.places import RUNS_DIR
 
 if TYPE_CHECKING:
     from dtvg.analysis.claims.info import ClaimsInfo
@@ -26,7 +27,7 @@ def add(commands: Any) -> None:
     )
     made.add_argument("places", nargs="+", metavar="EXPERIMENT")
     add_apart(made)
-    made.add_argument("--runs-dir", type=Path, help="folder of experiments")
+    made.add_argument("--runs-dir", type=Path, help=RUNS_DIR)
     made.add_argument(
         "--margin",
         type=float,

@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dtvg.cli.places import locate
+from dtvg.cli.places import RUNS_DIR, locate
 
 if TYPE_CHECKING:
     from dtvg.analysis.compare.info import CompareInfo
@@ -34,7 +34,7 @@ def add(actions: Any) -> None:
         "compare", help="compare methods: scores, paired verdicts, ranks, cost"
     )
     made.add_argument("places", nargs="+", metavar="EXPERIMENT")
-    made.add_argument("--runs-dir", type=Path, help="folder of experiments")
+    made.add_argument("--runs-dir", type=Path, help=RUNS_DIR)
     add_apart(made)
     made.add_argument("--split", choices=("test", "validation"), default="test")
     made.add_argument("--metric", default="score", help="score (mean of the task's) or one metric")
@@ -215,7 +215,7 @@ def add_agreement(actions: Any) -> None:
         "agreement", help="compare a finished run's answers by generation and by label scoring"
     )
     made.add_argument("places", nargs="+", metavar="EXPERIMENT/RUN")
-    made.add_argument("--runs-dir", type=Path, help="folder of experiments")
+    made.add_argument("--runs-dir", type=Path, help=RUNS_DIR)
     made.add_argument("--split", choices=("validation", "test"), default="test")
     made.add_argument(
         "--max-examples", type=int, help="number of rows at most (default: as the run)"
@@ -271,7 +271,7 @@ def add_report(actions: Any) -> None:
     made.add_argument(
         "--words", type=Path, metavar="FILE.md", help="your own words, put first (Markdown)"
     )
-    made.add_argument("--runs-dir", type=Path, help="folder of experiments")
+    made.add_argument("--runs-dir", type=Path, help=RUNS_DIR)
     made.set_defaults(do=write_report)
 
 

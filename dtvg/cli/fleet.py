@@ -7,12 +7,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from dtvg.cli.places import RUNS_DIR
+
 
 def add(commands: Any) -> None:
     """Add the `fleet` command to the command line."""
     command = commands.add_parser("fleet", help="what trains on which machine, and what waits")
     command.add_argument("experiments", nargs="*", metavar="EXPERIMENT", help="default: all")
-    command.add_argument("--runs-dir", type=Path, help="folder of experiments")
+    command.add_argument("--runs-dir", type=Path, help=RUNS_DIR)
     command.add_argument(
         "--free", metavar="WHERE", help="what is there: local, ray, ray://…, slurm"
     )

@@ -12,6 +12,9 @@ from dtvg.errors import StoreError, unknown
 if TYPE_CHECKING:
     from dtvg.store.layout import ExperimentDir
 
+RUNS_DIR = "folder of experiments (default: DTVG_RUNS, else <home>/runs)"
+"""Help of an option."""
+
 
 def locate(text: str, runs_dir: Path | None) -> tuple[ExperimentDir, str | None]:
     """Return the experiment and, where one was named, the run.

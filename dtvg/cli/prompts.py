@@ -6,6 +6,8 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from dtvg.cli.places import RUNS_DIR
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -32,7 +34,7 @@ def add(commands: Any) -> None:
     out.add_argument(
         "--which", default="best", help="of a run: best, final, initial or source:NAME"
     )
-    out.add_argument("--runs-dir", type=Path, help="folder of experiments (default: <home>/runs)")
+    out.add_argument("--runs-dir", type=Path, help=RUNS_DIR)
     out.set_defaults(do=export_prompt)
 
 

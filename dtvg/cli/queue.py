@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from dtvg.cli.places import locate
+from dtvg.cli.places import RUNS_DIR, locate
 
 
 def add(commands: Any) -> None:
@@ -27,7 +27,7 @@ def add(commands: Any) -> None:
         metavar="A.B=VALUE",
         help="a setting that overrides the file (repeatable)",
     )
-    adding.add_argument("--runs-dir", type=Path, help="folder of experiments")
+    adding.add_argument("--runs-dir", type=Path, help=RUNS_DIR)
     adding.add_argument(
         "--now", action="store_true", help="start it at once, whatever else is running"
     )

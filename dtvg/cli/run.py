@@ -8,6 +8,8 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from dtvg.cli.places import RUNS_DIR
+
 if TYPE_CHECKING:
     from dtvg.config import ExperimentConfig, ScaleConfig
     from dtvg.plan import Plan
@@ -36,9 +38,7 @@ def add_options(command: argparse.ArgumentParser) -> None:
         metavar="A.B=VALUE",
         help="a setting that overrides the file, e.g. optim.steps=300 (repeatable)",
     )
-    command.add_argument(
-        "--runs-dir", type=Path, help="folder of experiments (default: <home>/runs)"
-    )
+    command.add_argument("--runs-dir", type=Path, help=RUNS_DIR)
     command.add_argument(
         "--dry-run", action="store_true", help="print the plan and its cost; train nothing"
     )

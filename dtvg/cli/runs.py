@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from dtvg.cli import compare, mirror, pack, storage
 from dtvg.cli import compare as agreement
 from dtvg.cli import compare as report
-from dtvg.cli.places import locate, locate_own
+from dtvg.cli.places import RUNS_DIR, locate, locate_own
 from dtvg.cli.run import ON_HELP
 from dtvg.errors import ConfigError
 
@@ -31,7 +31,7 @@ def add(commands: Any) -> None:
         made = actions.add_parser(name, help=what)
         if many is not None:
             made.add_argument("places", nargs=many, metavar="EXPERIMENT[/RUN]")
-        made.add_argument("--runs-dir", type=Path, help="folder of experiments")
+        made.add_argument("--runs-dir", type=Path, help=RUNS_DIR)
         made.set_defaults(do=do)
         return made
 
@@ -367,7 +367,7 @@ def _add_merge(actions: Any) -> None:
     what = "make one experiment of several that differ only in seeds, targets or methods"
     made = actions.add_parser("merge", help=what)
     made.add_argument("places", nargs="+", metavar="EXPERIMENT")
-    made.add_argument("--runs-dir", type=Path, help="folder of experiments")
+    made.add_argument("--runs-dir", type=Path, help=RUNS_DIR)
     made.add_argument("--name", required=True, help="name of the new experiment")
     made.set_defaults(do=merge_runs)
 
@@ -413,7 +413,7 @@ def _add_trash(actions: Any) -> None:
     """Add the three actions to `runs`."""
     remove = actions.add_parser("delete", help="move experiments or runs to the trash")
     remove.add_argument("places", nargs="+", metavar="EXPERIMENT[/RUN]")
-    remove.add_argument("--runs-dir", type=Path, help="folder of experiments")
+    remove.add_argument("--runs-dir", type=Path, help=RUNS_DIR)
     remove.set_defaults(do=delete)
     back = actions.add_parser("restore", help="restore something from the trash")
     back.add_argument("names", nargs="+", metavar="NAME")

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from dtvg.cli.places import locate
+from dtvg.cli.places import RUNS_DIR, locate
 from dtvg.errors import ConfigError, StoreError
 
 WRITES = {
@@ -30,14 +30,14 @@ def add(actions: Any) -> None:
     push = actions.add_parser("push", help="copy experiments to their storage mirror, all of it")
     push.add_argument("places", nargs="+", metavar="EXPERIMENT")
     push.add_argument("--to", metavar="URI", help="a storage mirror; default: scale.mirror")
-    push.add_argument("--runs-dir", type=Path, help="folder of experiments")
+    push.add_argument("--runs-dir", type=Path, help=RUNS_DIR)
     push.set_defaults(do=push_places)
     fetch = actions.add_parser(
         "fetch", help="bring experiments from a storage mirror, to train on here"
     )
     fetch.add_argument("uri", metavar="URI", help="of the storage mirror, e.g. s3://bucket/lab")
     fetch.add_argument("names", nargs="*", metavar="NAME", help="without: what is there")
-    fetch.add_argument("--runs-dir", type=Path, help="folder of experiments")
+    fetch.add_argument("--runs-dir", type=Path, help=RUNS_DIR)
     fetch.set_defaults(do=fetch_names)
 
 

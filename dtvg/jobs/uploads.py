@@ -2,7 +2,7 @@
 
 The app never reads an uploaded file itself: a small file may unpack to gigabytes, or take hours to
 read. The process is given a folder, bounds its own memory, and leaves what it found as JSON.
-docs/tasks.md "Your own task".
+docs/tasks.md "Your own task without code".
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """How exactly a Gram matrix is known, and which of its numbers tie within that.
 
 From version 2 of the rule on, numbers whose intervals of rounding touch are ties. Additions
-stand in a fixed order, so that NumPy and torch agree bit for bit. docs/method.md, "Ties".
+stand in a fixed order, so that NumPy and torch agree bit for bit. docs/method.md, "Ties, and
+versions of the rule".
 """
 
 from __future__ import annotations

@@ -379,7 +379,7 @@ def read_table(
 
     Args:
         run: whose.
-        table: `steps`, `sources`, `evals` or `events`.
+        table: one of `dtvg.records.TABLES`.
         columns: those wanted; None: all.
         first: lowest step; None: from the start.
         last: highest step; None: to the end.

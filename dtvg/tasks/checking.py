@@ -2,7 +2,7 @@
 
 Unlike loading, which stops at the first problem, all rows are looked at. What is given on the
 tasks page is checked in a folder of its own first, so that nothing is half imported.
-docs/tasks.md "Your own task".
+docs/tasks.md "Your own task without code".
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """A described task's rows become examples: its template, its labels, rows without a label.
 
 Frozen data, so that a described task is equal to itself after being read again. docs/tasks.md
-"Your own task".
+"Your own task without code".
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """A data file's columns become a task's description: what is in them, what they seem to be for.
 
 Everything proposed can be changed before it is kept; nothing here decides for a person.
-docs/tasks.md "Your own task".
+docs/tasks.md "Your own task without code".
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 A file of a kilobyte may unpack to gigabytes (one long cell, named by every row), and what it says
 about itself does not tell. So files are unpacked piece by piece until they end or a limit is
-reached. docs/tasks.md "Your own task".
+reached. docs/tasks.md "Your own task without code".
 """
 
 from __future__ import annotations

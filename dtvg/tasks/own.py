@@ -3,7 +3,7 @@
 Descriptions are read from `<home>/tasks/*.yaml` (and the shipped `data/tasks`), or given by
 path; relative files resolve against the description's folder. The template and the converter
 are frozen data, so that a described task is equal to itself after being read again.
-docs/tasks.md "Your own task".
+docs/tasks.md "Your own task without code".
 """
 
 from __future__ import annotations

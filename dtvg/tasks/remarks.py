@@ -1,7 +1,7 @@
 """What stands out in the rows of a described task: usable, but worth a look.
 
 Empty texts, texts with several answers, rows that occur often, splits with one class.
-docs/tasks.md "Your own task".
+docs/tasks.md "Your own task without code".
 """
 
 from __future__ import annotations

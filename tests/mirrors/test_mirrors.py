@@ -379,7 +379,7 @@ def test_a_tracker_that_is_not_installed_is_said_before_anything_is_made(
     words = ["demo", "run", "--runs-dir", str(tmp_path / "runs"), "--set", "logging.mirror=trackio"]
     assert main([*words, "--set", "name=lacking"]) == 2
     said = capsys.readouterr().err
-    assert "`pip install 'dtvg[trackio]'`" in said and said.count("\n") == 1
+    assert "`pip install -e '.[trackio]'`" in said and said.count("\n") == 1
     assert not (tmp_path / "runs").exists()
     values = {"name": "x", "sources": ["sst2"], "targets": ["rte"], "methods": ["none"]}
     values["device"] = {"name": "cpu"}

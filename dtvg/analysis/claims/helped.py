@@ -1,7 +1,8 @@
 """Who helped whom, and is the rule right? Membership beside the measured gain of each source.
 
 Membership is each run's share of steps with the source in the group; the gain is the score of a
-`single` run minus that of `none`, paired by seed, as in the claims. docs/compare.md "Who helped".
+`single` run minus that of `none`, paired by seed, as in the claims. docs/compare.md
+"Who helped: groups beside gains".
 """
 
 from __future__ import annotations

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import streamlit as st
 
 from dtvg.errors import DtvgError
-from dtvg.extras import missing
+from dtvg.extras import command, missing
 from dtvg.jobs import launcher
 from dtvg.ui import forms
 from dtvg.ui.launch.draft import Draft
@@ -32,7 +32,7 @@ def draw(draft: Draft, body: Callable[[], None]) -> None:
     engine = on if on in WHERE else "ray"
     st.caption(f"Trains in {WHERE[engine]} (docs/scale.md).")
     if engine in ("ray", "slurm") and missing(engine):
-        forms.remark(f"This needs `pip install 'dtvg[{engine}]'`.")
+        forms.remark(f"This needs `{command(engine)}`.")
         return
     if engine == "inline":
         return
