@@ -71,18 +71,21 @@ EVERY_TABLE = tuple(TABLES)
 def stamp(run: Run, *tables: str) -> Stamp:
     """Return what changes when a run's visible files change: the names of its part files.
 
-    A run that was deleted and trained again may have equal names; its folder is another one.
+    A run that was deleted and trained again may have equal names, and its folder the inode of the
+    old one; its result, or where it has none its provenance, was written at another time.
 
     Args:
         run: its folder is looked at, not what was read from it.
         tables: which tables count; none: only whether the run has a result.
     """
     place = str(run.path)  # names as text: pages ask of hundreds of runs
+    once = "provenance.json" if run.result is None else "result.json"
     try:
-        folder = os.stat(place).st_ino
+        noted = os.stat(f"{place}/{once}")
+        written: Stamp = (noted.st_ino, noted.st_mtime_ns, noted.st_size)
     except OSError:
-        folder = 0
-    found: list[Any] = [place, folder, run.result is not None]
+        written = ()
+    found: list[Any] = [place, written, run.result is not None]
     for table in tables:
         try:
             found.append(tuple(sorted(n for n in os.listdir(f"{place}/{table}") if n[0] != ".")))
@@ -221,7 +224,11 @@ texts = remember(16, "Reading the examples", ("predictions",))(input_texts)
 
 
 def _of_right(everyone: tuple[Run, ...], target: str, sources: tuple[str, ...]) -> Hashable:
-    scored = tuple((r.name, r.subset, r.result is None) for r in everyone if r.target == target)
+    scored = tuple(
+        (r.name, r.subset, r.result and r.result.validation_score)
+        for r in everyone
+        if r.target == target
+    )
     return str(everyone[0].path.parent) if everyone else "", scored, target, sources
 
 

@@ -57,7 +57,8 @@ def _draw(experiment: Experiment, run: Run, info: GroupInfo, key: str) -> None:
     beside = cache.beside(run, experiment.runs)
     stamp = (cache.stamp(run, "sources", "events", "evals"), tuple(beside.right.items()))
     drawn = cache.drawer((*stamp, dark, tuple(order)))
-    timeline = drawn(draw.scrubber_figure, info, last, dark, order, beside)
+    everyones = drawn(draw.scrubber_figure, info, last, dark, order, beside)
+    timeline = go.Figure(everyones)  # other sessions look at other steps
     draw.mark_step(timeline, step, dark)
     point = show.figure(
         timeline,

@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 from rich.console import Console
 
+from dtvg import paths
 from dtvg.analysis.compare.info import (
     AVERAGE,
     BEST_SINGLE,
@@ -176,3 +177,20 @@ def test_half_a_digit_is_rounded_the_same_way_in_every_table(experiment: Experim
     info.__dict__["ranks"] = replace(info.ranks, table=ranks)
     assert set(shown_frame(info, "costs")["score %"]) == {91.5}
     assert set(shown_frame(info, "ranks")["mean %"]) <= {91.5}
+
+
+def test_a_search_counts_where_each_of_its_subsets_is_there_once() -> None:
+    recorded = open_experiment(paths.examples() / "demo-recorded")
+    runs = [r for r in recorded.runs if r.target == "trip-mood"]
+    searched = [r for r in runs if r.method_name == "oracle"]
+    again = [replace(r, seed=1, name=r.name.replace(".s0", ".s1")) for r in searched]
+
+    def scores(extra: list[Run]) -> dict[str, list[int]]:
+        found = compare_info([*runs, *extra]).sheet.scores
+        return {row: sorted(by) for (row, _), by in found.items() if row.startswith("oracle")}
+
+    best = "oracle (best subset by validation)"
+    assert scores(again) == {best: [0, 1]}
+    assert scores(again[1:]) == {best: [0]}  # one was moved to the trash
+    slow = [replace(r, method=r.method.replace("oracle", "oracle-lr0.05")) for r in searched]
+    assert scores(slow) == {best: [0], "oracle-lr0.05 (best subset by validation)": [0]}

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from dtvg import paths
@@ -128,9 +130,7 @@ def test_what_a_person_pinned_is_not_credited_to_the_method(experiment: Experime
     held = (ByHand(first, "pin", 0.5), ByHand("dune", "ban", 0.001))
     made = learned(experiment, "lake", seen, compared, tested=False, by_hand=held)
     assert "of the steps, pinned by hand in 50 %)" in made.answer
-    assert made.answer.endswith(
-        "Banned from the group by hand: dune in less than 1 % of the steps."
-    )
+    assert made.answer.endswith("Banned from the group by hand: dune in under 1 % of the steps.")
     assert "hand" not in plain.answer
 
 
@@ -193,7 +193,7 @@ def test_stages_count_what_trains_and_what_is_left(tmp_path: Path) -> None:
     for run in before[:3]:  # the others' prompts are in the bank: they never get a folder
         place = add_run(folder, run)
         status = {**(read_json(place.status_path) or {}), "cohort": "stage1-000", "seconds": 10.0}
-        replace_json(place.status_path, {**status, "state": RunState.STOPPED, "step": 2})
+        replace_json(place.status_path, {**status, "state": RunState.WAITING, "step": 2})
     found = progress(open_experiment(folder.path))
     assert found.stages[0].text == "Stage I 0 of 3" and not found.now
     left = 3 * (5 - 2) + transfers * 60
@@ -221,3 +221,39 @@ def test_each_stage_goes_on_at_its_own_pace(tmp_path: Path) -> None:
     assert lefts[0] == pytest.approx(steps)  # a second each, as in Stage I
     assert lefts[1] < 3 * steps
     assert lefts[2] == pytest.approx(10 * (steps - 40), rel=0.2)
+
+
+def test_a_group_that_is_not_known_or_empty_is_not_named(experiment: Experiment) -> None:
+    runs = grouping_runs(experiment, "lake")
+    compared = compare_info(looked_at(experiment)[0])
+    seen = [share_info(run) for run in runs]
+    for share, said in (
+        (float("nan"), "dtvg did not record its groups"),
+        (0.0, "dtvg grouped no source"),
+        (0.997, "(over 99 % of the steps"),
+    ):
+        alike = [replace(info, shares=np.full(len(info.sources), share)) for info in seen]
+        assert said in learned(experiment, "lake", alike, compared, tested=False).answer
+
+
+def test_of_a_large_experiment_the_seeds_that_grouped_are_told(
+    experiment: Experiment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(learned_module, "MOST_RUNS", 3)
+    monkeypatch.setattr(learned_module, "MOST_SEEDS", 1)
+    late = [r for r in experiment.runs if r.method_name != "dtvg" or r.seed == 2]
+    some, left_out = looked_at(replace(experiment, runs=tuple(late)), "lake")
+    assert left_out and {run.seed for run in some} == {2}
+
+
+def test_what_nobody_trains_is_not_waited_for(tmp_path: Path) -> None:
+    folder = lay_out(config(), tmp_path)
+    first, second, *others = folder.runs()
+    for place, state, step in ((first, RunState.RUNNING, 30), (second, RunState.FAILED, 10)):
+        status = {**(read_json(place.status_path) or {}), "cohort": "transfer-000", "seconds": 30.0}
+        replace_json(place.status_path, {**status, "state": state, "step": step})
+    for place in others:
+        status = read_json(place.status_path) or {}
+        replace_json(place.status_path, {**status, "state": RunState.STOPPED})
+    left = progress(open_experiment(folder.path)).left
+    assert left == pytest.approx(30 * 30 / 40)

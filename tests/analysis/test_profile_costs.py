@@ -9,10 +9,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from dtvg import paths
 from dtvg.analysis.compare.info import BEST_SINGLE, CompareInfo, compare_info
 from dtvg.analysis.compare.published import GROUPS, load_published, published
 from dtvg.errors import DataError
-from dtvg.store.reader import Experiment
+from dtvg.store.reader import Experiment, open_experiment
 from tests.analysis.answered import config, mostly_right, record
 
 RATES = {"none": 0.6, "single": 0.65, "all_sources": 0.72, "dtvg": 0.8}
@@ -136,3 +137,28 @@ def test_the_score_beside_the_cost_is_over_what_every_method_finished(tmp_path: 
     assert f"Score over {first}:" in info.costs.note and second not in info.costs.note
     alone = compare_info([r for r in made.runs if r.target == first and r.method == "none"])
     assert alone.costs.table["score"].notna().all()
+
+
+def test_seconds_alone_are_shared_by_the_whole_cohort_whatever_is_compared() -> None:
+    recorded = open_experiment(paths.examples() / "demo-recorded")
+    two = [r for r in recorded.runs if r.name in ("trip-mood.none.s0", "trip-mood.dtvg.s0")]
+    together = sum(r.cohort == two[0].cohort for r in recorded.runs)
+    table = compare_info(two).costs.table
+    assert together > 2 and len(table)
+    assert (table["seconds"] / table["seconds_alone"]).to_list() == pytest.approx([together] * 2)
+
+
+def test_target_steps_are_those_of_each_runs_own_target(experiment: Experiment) -> None:
+    from dtvg.analysis.compare.budgets import _of_runs
+
+    mine = [r for r in experiment.runs if r.method == "dtvg" and r.seed == 0]
+    found = []
+    for run in mine:
+        given = {mine[0].target: "0123456789abcdef"}
+        assert run.config is not None
+        prompt = run.config.prompt.model_copy(update={"given": given})
+        made = run.config.model_copy(update={"prompt": prompt})
+        (run.path / "config.yaml").write_text(made.to_yaml(), encoding="utf-8")
+        found.append(made.target_steps)
+    assert len(set(found)) == 2
+    assert _of_runs(mine)["target_steps"] == pytest.approx(np.mean(found))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -87,3 +88,26 @@ def test_the_oldest_result_goes_when_there_are_too_many() -> None:
     for value in (1, 2, 3, 3, 1):
         square(value)
     assert made == [1, 2, 3, 1]
+
+
+def test_a_run_that_was_trained_again_is_another_one_in_the_same_place(tmp_path: Path) -> None:
+    experiment = record(tmp_path, steps=12)
+    run = find(experiment, "dtvg")
+    for name, seen in (
+        ("result.json", run),
+        ("provenance.json", replace(run, result=None)),
+    ):
+        before = cache.stamp(seen)
+        text = (run.path / name).read_bytes()
+        assert cache.stamp(seen) == before
+        (run.path / name).write_bytes(text + b" ")  # the inode stays, as it may after a deletion
+        assert cache.stamp(seen) != before
+
+
+def test_the_best_subset_is_found_again_when_its_scores_are_others(tmp_path: Path) -> None:
+    experiment = record(tmp_path, steps=12)
+    run = find(experiment, "dtvg")
+    assert run.result is not None
+    other = replace(run, result=replace(run.result, validation_score=0.123))
+    keys = [cache._of_right((one,), run.target, run.sources) for one in (run, run, other)]
+    assert keys[0] == keys[1] != keys[2]

@@ -55,7 +55,7 @@ def budgets(sheet: Sheet) -> BudgetInfo:
 
 def _of_runs(runs: Sequence[Run]) -> dict[str, object]:
     """What some runs of one row have in common; what differs stands side by side."""
-    configs = configs_but(runs, ("name", "experiment", "seed", "target"))
+    configs = configs_but(runs, ("name", "experiment", "seed"))
     rows = [rate_row(config) for config in configs if config is not None]
     if not rows:
         nothing = float("nan")

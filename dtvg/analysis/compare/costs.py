@@ -5,6 +5,7 @@ docs/verdicts.md "Cost".
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -14,7 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from dtvg.analysis.compare.scores import AVERAGE, Sheet, shared_targets
-from dtvg.store.reader import Run, read_provenance, read_table
+from dtvg.store.reader import Run, open_experiment, read_provenance, read_table
 
 COLUMNS = [
     "method",
@@ -88,12 +89,11 @@ def costs(sheet: Sheet) -> CostInfo:
 
 
 def _companions(runs: Sequence[Run]) -> dict[tuple[str, str | None], int]:
-    """Count the runs that trained together in each cohort."""
-    found: dict[tuple[str, str | None], int] = {}
-    for run in runs:
-        key = (str(run.path.parent), run.cohort)
-        found[key] = found.get(key, 0) + 1
-    return found
+    """Count the runs that trained together in each cohort, those too that are not compared."""
+    folders = dict.fromkeys(run.path.parent for run in runs if run.cohort)
+    members = {run.path: run for folder in folders for run in open_experiment(folder).runs}
+    members |= {run.path: run for run in runs}
+    return Counter((str(run.path.parent), run.cohort) for run in members.values())
 
 
 def _of_run(run: Run, companions: dict[tuple[str, str | None], int]) -> dict[str, float]:

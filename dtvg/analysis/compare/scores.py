@@ -14,7 +14,8 @@ import numpy as np
 from dtvg.config import AVERAGE as AVERAGE
 from dtvg.errors import DataError, unknown
 from dtvg.methods.specs import Role
-from dtvg.methods.specs.trials import best_subset_of
+from dtvg.methods.specs.base import Subset
+from dtvg.methods.specs.trials import OF_SUBSET, best_subset_of
 from dtvg.store.reader import Run, read_table
 
 SUBJECT = "dtvg"
@@ -179,30 +180,38 @@ def _add_singles(sheet: Sheet, transfer: Sequence[Run]) -> None:
 def _add_best_subset(sheet: Sheet, transfer: Sequence[Run]) -> None:
     """Add the one searched subset with the best mean validation score over seeds.
 
-    Only where every planned subset has finished for a seed does the seed count.
+    A row for each search; only where every planned subset has finished for a seed does the seed
+    count.
     """
-    planned: dict[tuple[str, str], dict[int, list[Run]]] = {}
+    planned: dict[tuple[str, str, str], dict[int, dict[Subset, Run]]] = {}
     for run in transfer:
         if run.full_role is Role.SUBSET and run.subset is not None:
-            seeds = planned.setdefault((run.experiment, run.target), {})
-            seeds.setdefault(run.seed, []).append(run)
-    for (experiment, target), seeds in planned.items():
-        whole = {s: runs for s, runs in seeds.items() if all(r.result for r in runs)}
-        found: dict[tuple[str, ...], list[float]] = {}
-        for run in (run for runs in whole.values() for run in runs):
-            if run.result is not None and run.subset is not None:
-                found.setdefault(run.subset, []).append(run.result.validation_score)
-        if target not in sheet.targets or len(found) < 2:
+            search = run.method.partition(OF_SUBSET)[0]
+            seeds = planned.setdefault((run.experiment, run.target, search), {})
+            seeds.setdefault(run.seed, {})[run.subset] = run
+    for (experiment, target, search), seeds in planned.items():
+        every = dict.fromkeys(subset for runs in seeds.values() for subset in runs)
+        whole = {
+            seed: runs
+            for seed, runs in seeds.items()
+            if runs.keys() == every.keys() and all(run.result for run in runs.values())
+        }
+        if target not in sheet.targets or len(every) < 2 or not whole:
             continue
+        found = {s: [_validation(runs[s]) for runs in whole.values()] for s in every}
         best = best_subset_of({s: found[s] for s in sorted(found, key=len)})
-        row = f"{experiment}: {ORACLE}" if sheet.several else ORACLE
+        row = ORACLE.replace("oracle", search, 1)
+        row = f"{experiment}: {row}" if sheet.several else row
         for seed, runs in whole.items():
-            (chosen,) = (run for run in runs if run.subset == best)
-            value = value_of(chosen, sheet.split, sheet.metric)
+            value = value_of(runs[best], sheet.split, sheet.metric)
             if value is not None:
-                kind = Kind(chosen.method_name, Role.SUBSET)
-                sheet.put(row, kind, target, seed, value, (chosen,))
-                sheet.trained.setdefault((row, target), {})[seed] = tuple(runs)
+                kind = Kind(runs[best].method_name, Role.SUBSET)
+                sheet.put(row, kind, target, seed, value, (runs[best],))
+                sheet.trained.setdefault((row, target), {})[seed] = tuple(runs.values())
+
+
+def _validation(run: Run) -> float:
+    return float("nan") if run.result is None else run.result.validation_score
 
 
 def _add_trials(sheet: Sheet, transfer: Sequence[Run]) -> None:

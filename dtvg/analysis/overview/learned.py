@@ -18,7 +18,7 @@ from dtvg.analysis.compare.scores import AVERAGE, SUBJECT
 from dtvg.analysis.run.groups import ShareInfo
 from dtvg.analysis.statistics import POWER
 from dtvg.analysis.subsets.transfer import HARMFUL, HELPFUL, TransferInfo
-from dtvg.analysis.words import counted, listed
+from dtvg.analysis.words import counted, listed, percent
 from dtvg.methods.specs import METHODS
 from dtvg.store.holds import Kind, history, stretches
 from dtvg.store.reader import Experiment, Run
@@ -124,15 +124,17 @@ def grouping_runs(experiment: Experiment, target: str = "") -> tuple[Run, ...]:
     return tuple(r for r in found if r.method == first.method and target in ("", r.target))
 
 
-def looked_at(experiment: Experiment) -> tuple[tuple[Run, ...], bool]:
+def looked_at(experiment: Experiment, target: str = "") -> tuple[tuple[Run, ...], bool]:
     """Return the transfer runs that the card rests on, and whether some were left out.
 
-    Of a large experiment these are the first seeds only, and nothing is tested.
+    Of a large experiment these are the first seeds only, of those that grouped sources for the
+    target, and nothing is tested.
     """
     runs = tuple(run for run in experiment.runs if run.role == "transfer")
     if len(runs) <= MOST_RUNS:
         return runs, False
-    seeds = sorted({run.seed for run in runs})[:MOST_SEEDS]
+    told = {run.seed for run in grouping_runs(experiment, target)}
+    seeds = sorted(told or {run.seed for run in runs})[:MOST_SEEDS]
     return tuple(run for run in runs if run.seed in seeds), True
 
 
@@ -253,28 +255,26 @@ def _did_it_help(rivals: Sequence[Rival]) -> str:
 
 def _grouped(subject: str, sources: pd.DataFrame, by_hand: Sequence[ByHand]) -> str:
     """Name what was most in the group, and how much of it was a person's doing."""
+    if len(sources) and sources["share"].isna().all():
+        return f"{subject} did not record its groups"
     often = sources[sources["share"] >= OFTEN]
-    named = often if len(often) else sources.head(1)
+    named = often if len(often) else sources[sources["share"] > 0].head(1)
     if not len(named):
         return f"{subject} grouped no source"
-    shares = [_percent(share, 0) for share in named["share"]]
+    shares = [percent(share) for share in named["share"]]
     shares[:1] = [f"{share} of the steps" for share in shares[:1]]
     pinned = {one.source: one.share for one in by_hand if one.kind == "pin"}
     told = []
     for source, share in zip(named["source"], shares, strict=True):
-        hand = f", pinned by hand in {_share(pinned[source])}" if source in pinned else ""
+        hand = f", pinned by hand in {percent(pinned[source])}" if source in pinned else ""
         told.append(f"{source} ({share}{hand})")
     return f"{subject} mostly grouped {listed(told)}"
 
 
 def _banned(by_hand: Sequence[ByHand]) -> str:
     """Name what a person kept out of the group."""
-    told = [f"{one.source} in {_share(one.share)}" for one in by_hand if one.kind == "ban"]
+    told = [f"{one.source} in {percent(one.share)}" for one in by_hand if one.kind == "ban"]
     return f"Banned from the group by hand: {listed(told)} of the steps." if told else ""
-
-
-def _share(value: float) -> str:
-    return "less than 1 %" if value < 0.005 else _percent(value, 0)
 
 
 def _scored(target: str, score: float, rivals: Sequence[Rival]) -> str:

@@ -77,7 +77,7 @@ def progress(experiment: Experiment) -> Progress:
     if config is None or config.evaluation.at_end == "test":
         tested = sum(run.result is not None for run in transfer)
         stages.append(_stage("Test", tested, len(transfer), trained > 0))
-    after = sum(r.total_steps - r.step for r in transfer if not _is_trained(r))
+    after = sum(r.total_steps - r.step for r in transfer if not _is_trained(r) and _goes_on(r))
     return Progress(tuple(stages), now, _seconds((tuple(first.values()), left), (transfer, after)))
 
 
@@ -113,6 +113,12 @@ def _is_trained(run: Run) -> bool:
     return run.result is not None or 0 < run.total_steps <= run.step
 
 
+def _goes_on(run: Run) -> bool:
+    """Whether somebody trains a run, or will; one that failed, stopped or was lost waits for a
+    person."""
+    return run.state not in (RunState.FAILED, RunState.STOPPED, RunState.LOST)
+
+
 def _stage(title: str, done: int, total: int, begun: bool = True) -> Stage:
     ended = done == total
     return Stage(title, done, total, "done" if ended else "now" if begun else "later")
@@ -138,7 +144,7 @@ def _stage_one(
     left = sum(
         first[name].total_steps - first[name].step if name in first else steps
         for name in names
-        if name not in first or first[name].result is None
+        if name not in first or (first[name].result is None and _goes_on(first[name]))
     )
     return len(names), done, 0 if passed else left
 

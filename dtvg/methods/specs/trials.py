@@ -19,6 +19,8 @@ from pydantic import BeforeValidator, Field
 from dtvg.errors import NumericsError
 from dtvg.methods.specs.base import MethodConfig, Subset
 
+OF_SUBSET = "-of-"
+"""In the label of a run on a subset, between the label of its search and the subset."""
 DECIMALS = 10
 """Of a coefficient: what is smaller is rounding, which differs between processors and never
 chooses a source."""
@@ -53,7 +55,9 @@ class SubsetConfig(MethodConfig):
     def label(self) -> str:
         """The name, the settings not at default, and the subset."""
         plain = super().label if self.subset is None else self.stackable().label
-        return plain if self.subset is None else f"{plain}-of-{'.'.join(self.subset) or 'none'}"
+        return (
+            plain if self.subset is None else f"{plain}{OF_SUBSET}{'.'.join(self.subset) or 'none'}"
+        )
 
     def named_sources(self) -> Subset:
         """The sources of the subset."""

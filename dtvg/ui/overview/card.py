@@ -101,7 +101,7 @@ def fill(told: Told | None) -> None:
     if told is None:
         return
     experiment, target = told.experiment, told.target
-    everyone, left_out = answers.looked_at(experiment)
+    everyone, left_out = answers.looked_at(experiment, target)
     if left_out:
         told.rest.caption(
             f"Over the first {answers.MOST_SEEDS} seeds. Whether this is more than chance is "
@@ -136,7 +136,7 @@ def look(experiment: Experiment, target: str, tested: bool) -> Learned:
         target: one of theirs.
         tested: with verdicts, which take a moment when first asked for.
     """
-    everyone, _ = answers.looked_at(experiment)
+    everyone, _ = answers.looked_at(experiment, target)
     seeds = {run.seed for run in everyone}
     mine = [run for run in answers.grouping_runs(experiment, target) if run.seed in seeds]
     alone = cache.transfer(everyone, "test") if tested and _has_singles(everyone) else None
