@@ -13,6 +13,7 @@ import logging
 import time
 from contextlib import ExitStack
 from dataclasses import replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -120,13 +121,14 @@ def turn(now: float, quiet: float = QUIET_S) -> int:
         now: the time.
         quiet: seconds after which an experiment at rest is not watched any more.
     """
+    places = sorted(folder().glob("*.json"))
     try:
         config = alerts()
     except ConfigError as error:
-        log.warning("%s", error)
-        config = None
+        _warn(f"Nothing is sent until this is mended: {error}")
+        return len(places)
     left = 0
-    for place in sorted(folder().glob("*.json")):
+    for place in places:
         watched = _read(place)
         if watched is None or config is None or not Path(watched.path).is_dir():
             place.unlink(missing_ok=True)
@@ -139,6 +141,12 @@ def turn(now: float, quiet: float = QUIET_S) -> int:
         _write(place, watched)
         left += 1
     return left
+
+
+@lru_cache(maxsize=1)
+def _warn(sentence: str) -> None:
+    """Log a sentence, once until there is another: the settings are looked at all the time."""
+    log.warning("%s", sentence)
 
 
 def _look(watched: _Watched, config: AlertsConfig, now: float) -> None:
@@ -162,7 +170,10 @@ def _link(config: AlertsConfig, experiment: str, event: str) -> str:
 
 def _deliver_all() -> None:
     """Offer what waits to its channels, without holding anything that training may want."""
-    config = alerts()
+    try:
+        config = alerts()
+    except ConfigError:
+        return  # the next turn says so
     for place in sorted(folder().glob("*.json")):
         watched = _read(place)
         if watched is None or config is None:

@@ -29,6 +29,9 @@ NEVER_BEGAN = "The process of its experiment ended before this run began."
 WRITE_SECONDS = 1.0
 """Statuses are written this often; the promise is every 2 s."""
 
+ENDED = ("finished", "failed", "stopped")
+"""States after which a run gives no more signs."""
+
 
 @dataclass(frozen=True)
 class Status:
@@ -61,6 +64,7 @@ class StatusBoard:
         self.cohort = cohort
         self.runs = dict(runs)
         self._lock = threading.Lock()
+        self._writing = {name: threading.Lock() for name in self.runs}
         self._stop = threading.Event()
         of_experiment = held_here(cohort.path.parent.parent)
         self._lease = of_experiment or held_here(cohort.path)
@@ -75,6 +79,7 @@ class StatusBoard:
             name: {**(read_json(run.status_path) or {}), **self._process, "started_at": now}
             for name, run in self.runs.items()
         }
+        self._written = {name: dict(status) for name, status in self._status.items()}
         self._thread = threading.Thread(target=self._work, name="status", daemon=True)
         self._write()
         self._thread.start()
@@ -85,6 +90,8 @@ class StatusBoard:
             values["state"] = values["state"].value
         with self._lock:
             self._status[name].update(values)
+            if "state" in values:
+                self._written.pop(name, None)
         if "state" in values:
             self._write([name])
 
@@ -101,19 +108,28 @@ class StatusBoard:
     def _write(self, names: list[str] | None = None) -> None:
         if self._lease is not None and self._lease.lost:
             return  # another process took over
-        now = time.time()
-        with self._lock:
-            chosen = {n: dict(self._status[n]) for n in (names or self._status)}
-        beat = {**self._process, "heartbeat": now, "runs": sorted(self.runs)}
+        beat = {**self._process, "heartbeat": time.time(), "runs": sorted(self.runs)}
         try:
-            for name, status in chosen.items():
-                if names is None and status.get("state") in ("finished", "failed", "stopped"):
-                    continue  # written when it ended
-                path = self.runs[name].status_path
-                replace_json(path, {**status, "updated_at": now}, durable=False)
+            for name in names or self.runs:
+                self._write_one(name)
             replace_json(self.cohort.process_path, beat, durable=False)
         except StoreError:
             return
+
+    def _write_one(self, name: str) -> None:
+        """Write a run's status as it is now; nothing where it ended and its file says so.
+
+        Its lock is held from looking to writing, so that no older status replaces a newer one.
+        """
+        with self._writing[name]:
+            with self._lock:
+                status = dict(self._status[name])
+                if status.get("state") in ENDED and self._written.get(name) == status:
+                    return
+            content = {**status, "updated_at": time.time()}
+            replace_json(self.runs[name].status_path, content, durable=False)
+            with self._lock:
+                self._written[name] = status
 
 
 def read_status(run: RunDir) -> Status | None:

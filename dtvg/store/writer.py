@@ -234,9 +234,16 @@ class CohortWriter:
                 f"Rows cannot be written to '{self._root}' ({error.strerror or error}); free "
                 "some space, then resume; what was committed is safe."
             ) from None
-        except StoreError:
+        except Exception:
             self._stale += [hidden for hidden, _ in pending]
             raise
+        try:
+            self._after(snapshot)
+        except Exception as error:  # noqa: BLE001 - what is committed must not be tried again
+            log.warning("'%s' is not tidied after a commit (%r)", self.cohort.path, error)
+
+    def _after(self, snapshot: Snapshot) -> None:
+        """Do what a commit leaves to be done; nothing is lost where it fails."""
         self._tidy()
         trained = snapshot.meta.get("runs", {})
         self.meter.note({name: int(of["step"]) for name, of in trained.items() if "step" in of})
@@ -319,8 +326,8 @@ def _write_hidden(data: pa.Table, hidden: Path, run_id: str) -> None:
 class Committer:
     """A thread that commits snapshots, spaced so that they take at most a share of the time.
 
-    One snapshot is in work at most; a failed commit is kept and raised by `wait` and `close`,
-    and its snapshot is tried again with the next one.
+    One snapshot is in work at most; a failed commit, whatever failed, is kept and raised by `wait`
+    and `close`, and its snapshot is tried again with the next one.
     """
 
     def __init__(self, writer: CohortWriter, seconds: float, share: float = 0.01) -> None:
@@ -369,8 +376,10 @@ class Committer:
             self._error = None
             self.commits += 1
         except StoreError as error:
-            self._error = error
-            log.warning("%s Trying again with the next commit.", error)
+            self._failed(error)
+        except Exception as error:  # noqa: BLE001 - of memory or of a library; `wait` raises it
+            log.debug("where a commit ended", exc_info=True)
+            self._failed(self._uncommitted(f"{type(error).__name__}: {error}"))
         self._last_cost = time.thread_time() - started
         self.seconds_spent += self._last_cost
         self._last_end = time.monotonic()
@@ -383,12 +392,26 @@ class Committer:
         """
         if self._thread is not None:
             self._thread.join()
+        if self._error is None and self._unwritten:
+            self._error = self._uncommitted("its thread ended early")
         if self._error is not None:
             raise self._error
 
     def close(self) -> None:
         """Wait for the last commit; see `wait`."""
         self.wait()
+
+    def _failed(self, error: StoreError) -> None:
+        self._error = error
+        log.warning("%s Trying again with the next commit.", error)
+
+    def _uncommitted(self, why: str) -> StoreError:
+        """Say in one sentence that a commit failed which no disk refused."""
+        return StoreError(
+            f"Rows cannot be committed to '{self.writer.cohort.path}' "
+            f"({' '.join(why.split()).rstrip(':. ')[:300]}); free some memory where it ran short, "
+            "then resume; what was committed is safe."
+        )
 
 
 def _joined(snapshots: list[Snapshot]) -> Snapshot:

@@ -205,6 +205,37 @@ def test_what_no_server_takes_is_offered_a_few_times_and_nothing_waits(
     watcher.watch(walk)  # never in the way of training
 
 
+def test_a_mistake_in_the_settings_sends_nothing_and_forgets_nothing(
+    own_home: Path,
+    walk: ExperimentDir,
+    servers: tuple[int, int],
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setenv("TOKEN", "t")
+    monkeypatch.setattr(watcher, "ensure", lambda: None)
+    _settings(own_home, *servers)
+    watcher.watch(walk)
+    run = walk.runs()[0]
+    status = json.loads(run.status_path.read_text())
+    run.status_path.write_text(json.dumps({**status, "state": "failed", "message": "Odd."}))
+    for wrong in ("webhooks: [", "", "events: [nonsense]\n"):
+        (own_home / "alerts.yaml").write_text(wrong)
+        for _ in range(2):
+            assert watcher.turn(time.time(), quiet=0.0) == 1
+            watcher._deliver_all()
+    assert len(list(watcher.folder().glob("*.json"))) == 1 and not _Mail.got
+    said = [one for one in caplog.messages if "Nothing is sent until" in one]
+    assert len(said) == 3  # each mistake once, however often it is looked at
+    _settings(own_home, *servers)
+    assert watcher.turn(time.time(), quiet=0.0) == 1
+    watcher._deliver_all()
+    assert len(_Mail.got) == len(_Hook.got) == 1 and "1 run failed. Odd." in _Mail.got[0]
+    (own_home / "alerts.yaml").unlink()
+    assert watcher.turn(time.time(), quiet=1e9) == 0
+    assert not list(watcher.folder().glob("*.json"))
+
+
 def test_nobody_waits_for_a_silent_server_for_ever(
     own_home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
+import pyarrow as pa
 import pytest
 
 from dtvg.errors import StoreError
+from dtvg.store import writer as writer_module
 from dtvg.store.writer import Committer
 from tests.store import faults
 
@@ -129,3 +132,78 @@ def test_a_disk_full_at_any_stage_is_one_sentence_and_the_next_commit_catches_up
             _same(unbroken[name], faults.tables(trial, name))
         hidden = [p for p in trial.rglob("*/.*") if p.suffix in (".parquet", ".tmp")]
         assert not hidden, (stage, hidden)
+
+
+def _raising(error: BaseException, function: Callable[..., object], calls: range):
+    """The function, with an error at the given calls."""
+    count = iter(range(10**6))
+
+    def call(*given: object, **more: object) -> object:
+        if next(count) in calls:
+            raise error
+        return function(*given, **more)
+
+    return call
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (MemoryError(), r"\(MemoryError\); free some memory"),
+        (pa.ArrowInvalid("odd\nrows."), r"\(ArrowInvalid: odd rows\);"),
+        (RuntimeError("no"), r"\(RuntimeError: no\); .* what was committed is safe"),
+    ],
+    ids=lambda value: type(value).__name__ if isinstance(value, Exception) else "",
+)
+def test_whatever_ends_a_commit_is_raised_and_the_next_commit_catches_up(
+    tmp_path: Path, unbroken: dict, monkeypatch: pytest.MonkeyPatch, error: Exception, said: str
+) -> None:
+    cohort, step = faults.open_cohort(tmp_path)
+    committer = Committer(cohort, seconds=0.0)
+    failing = _raising(error, writer_module.write_parquet, range(2, 3))
+    monkeypatch.setattr(writer_module, "write_parquet", failing)
+    faults.train(cohort, step, faults.EACH, committer.submit)
+    with pytest.raises(StoreError, match=said) as told:
+        committer.wait()
+    assert "\n" not in str(told.value) and str(cohort.cohort.path) in str(told.value)
+    assert not cohort.cohort.state_path.exists()
+    faults.train(cohort, faults.EACH, LAST, committer.submit)
+    committer.close()
+    for name in faults.NAMES:
+        _same(unbroken[name], faults.tables(tmp_path, name))
+    assert not [p for p in tmp_path.rglob("*/.*") if p.suffix == ".parquet"]
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_commit_whose_thread_is_gone_is_not_taken_for_done(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cohort, step = faults.open_cohort(tmp_path)
+    committer = Committer(cohort, seconds=0.0)
+    with monkeypatch.context() as ending:
+        ending.setattr(cohort, "commit", _raising(SystemExit(), cohort.commit, range(1)))
+        faults.train(cohort, step, faults.EACH, committer.submit)
+        with pytest.raises(StoreError, match="its thread ended"):
+            committer.wait()
+    faults.train(cohort, faults.EACH, 2 * faults.EACH, committer.submit)
+    committer.wait()
+    steps = faults.tables(tmp_path, faults.NAMES[0])["steps"]["step"].tolist()
+    assert steps == list(range(1, 2 * faults.EACH + 1))
+
+
+def test_what_is_committed_is_not_written_again_where_tidying_fails(
+    tmp_path: Path, unbroken: dict, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cohort, step = faults.open_cohort(tmp_path)
+    committer = Committer(cohort, seconds=0.0)
+    compacting = _raising(MemoryError(), writer_module.compact, range(2, 10**6, 3))
+    monkeypatch.setattr(writer_module, "compact", compacting)
+
+    def commit(snapshot: writer_module.Snapshot) -> None:
+        committer.submit(snapshot)
+        committer.wait()
+        assert not committer._unwritten
+
+    faults.train(cohort, step, LAST, commit)
+    for name in faults.NAMES:
+        _same(unbroken[name], faults.tables(tmp_path, name))

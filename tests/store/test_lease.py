@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ import pytest
 from dtvg.errors import JobError, StoreError
 from dtvg.records import RunState
 from dtvg.store import lease, liveness, processes, trash
+from dtvg.store import status as status_module
 from dtvg.store.files import read_json, replace_json
 from dtvg.store.layout import ExperimentDir, RunDir, create_experiment
 from dtvg.store.processes import ProcessId, of_pid, this_process
@@ -318,3 +320,64 @@ def test_runs_that_have_a_result_are_not_asked_whether_they_train(
     asked.clear()
     liveness.look_at_all(experiment.path, ended=names[1:])
     assert asked == names[:1]
+
+
+def _said(run: RunDir) -> tuple[str, str]:
+    content = read_json(run.status_path) or {}
+    return content["state"], content["message"]
+
+
+def test_an_end_stands_though_the_writer_has_looked_before_it_and_waits_for_no_other_run(
+    experiment: ExperimentDir, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(status_module, "WRITE_SECONDS", 3600.0)
+    first, other = experiment.runs()[:2]
+    board = StatusBoard(experiment.cohort("c"), {r.name: r for r in (first, other)})
+    for run in (first, other):
+        board.update(run.name, state=RunState.RUNNING, message="")
+    looked, go_on = threading.Event(), threading.Event()
+
+    def slow(path: Path, content: Any, durable: bool = True) -> None:
+        if threading.current_thread().name == "tick" and path == first.status_path:
+            looked.set()
+            assert go_on.wait(20)
+        replace_json(path, content, durable)
+
+    monkeypatch.setattr(status_module, "replace_json", slow)
+    tick = threading.Thread(target=board._write, name="tick")
+    ending = {"state": RunState.FAILED, "message": "The loss is not finite."}
+    end = threading.Thread(target=board.update, args=(first.name,), kwargs=ending)
+    tick.start()
+    assert looked.wait(20)
+    end.start()
+    board.update(other.name, state=RunState.STOPPED, message="stopped")
+    assert _said(other) == ("stopped", "stopped") and tick.is_alive()
+    end.join(0.2)
+    go_on.set()
+    tick.join(20)
+    end.join(20)
+    assert _said(first) == ("failed", "The loss is not finite.")
+    board.close()
+    assert _said(first) == ("failed", "The loss is not finite.")
+
+
+def test_an_end_that_the_disk_refused_is_written_later_and_one_that_stands_is_left_alone(
+    experiment: ExperimentDir, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(status_module, "WRITE_SECONDS", 3600.0)
+    first, other = experiment.runs()[:2]
+    board = StatusBoard(experiment.cohort("c"), {r.name: r for r in (first, other)})
+    board.update(first.name, state=RunState.RUNNING, message="")
+    board.update(other.name, state=RunState.STOPPED, message="stopped")
+
+    def refuse(*given: Any, **more: Any) -> None:
+        raise StoreError("full")
+
+    with monkeypatch.context() as full:
+        full.setattr(status_module, "replace_json", refuse)
+        board.update(first.name, state=RunState.STOPPED, message="interrupted")
+    assert _said(first) == ("running", "")
+    replace_json(other.status_path, {"state": "stopped", "message": "noted by somebody"})
+    board.close()
+    assert _said(first) == ("stopped", "interrupted")
+    assert _said(other) == ("stopped", "noted by somebody")
