@@ -28,6 +28,7 @@ from dtvg.analysis.compare.lines import (
     in_percent,
     legend,
     lines_of,
+    of_one_subject,
     primary_shown,
     verdict_notes,
     verdicts_brief,
@@ -162,7 +163,8 @@ def _scores(info: CompareInfo) -> pd.DataFrame:
     ours = info.table.assign(origin="ours", metric=info.metric, split=info.split, source="")
     columns = ["family", "difference", "low", "high", "p_holm", "p_corrected", "low_corrected"]
     columns += ["high_corrected", "verdict", "statement", "verdict_runs", "seeds_needed"]
-    against = info.verdicts[["baseline", "target", "subject", *columns]].rename(
+    verdicts = of_one_subject(info.verdicts)
+    against = verdicts[["baseline", "target", "subject", *columns]].rename(
         columns={"baseline": "method", **{c: f"subject_{c}" for c in columns}}
     )
     ours = ours.merge(against, on=["method", "target"], how="left")
@@ -331,6 +333,22 @@ _ESCAPES = {
     "ρ": r"$\rho$",
     "∞": r"$\infty$",
     "’": "'",
+    "‘": "`",
+    "“": "``",
+    "”": "''",
+    "○": r"$\circ$",
+    "●": r"$\bullet$",
+    "▲": r"$\bigtriangleup$",
+    "▼": r"$\bigtriangledown$",
+    "✓": r"$\surd$",
+    "≈": r"$\approx$",
+    "≠": r"$\neq$",
+    "Δ": r"$\Delta$",
+    "Σ": r"$\Sigma$",
+    "α": r"$\alpha$",
+    "β": r"$\beta$",
+    "σ": r"$\sigma$",
+    "μ": r"$\mu$",
 }
 
 

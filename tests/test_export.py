@@ -11,11 +11,13 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from dtvg import paths
 from dtvg.analysis.compare.info import CompareInfo, compare_info
 from dtvg.analysis.compare.lines import Cell, lines_of
 from dtvg.cli import main
 from dtvg.errors import ConfigError, DataError
 from dtvg.export import export, frame_of, latex_text, printed
+from dtvg.store.reader import open_experiment
 from tests.analysis.answered import config, mostly_right, record
 
 RATES = {"none": 0.62, "all_sources": 0.7, "single": 0.65, "dtvg": 0.9}
@@ -232,3 +234,18 @@ def test_decimals_are_alike_within_a_column() -> None:
         ["1,200", "2.25", "b"],
         ["", "3.00", "c"],
     ]
+
+
+def test_several_rows_in_question_give_no_marks_and_no_repeated_rows() -> None:
+    wanted = ("none", "all_sources", "dtvg-fixed", "dtvg-random")
+    recorded = open_experiment(paths.examples() / "demo-recorded")
+    made = compare_info([r for r in recorded.runs if r.method in wanted])
+    assert made.verdicts["subject"].nunique() == 2
+    assert not lines_of(made).marks
+    frame = frame_of(made, "scores")
+    assert len(frame) == len(frame[["method", "target", "origin"]].drop_duplicates())
+
+
+def test_signs_that_people_write_are_set_in_latex() -> None:
+    assert latex_text("“x” ‘y’ ○ ✓ Δ") == r"``x'' `y' $\circ$ $\surd$ $\Delta$"
+    assert "?" not in latex_text("”“‘’▲▼○●≈≠αβσμΔΣ")

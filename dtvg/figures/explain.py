@@ -93,7 +93,9 @@ def prefix_figure(info: ExplainInfo, dark: bool = False, height: int = 300) -> g
     """Draw consistency of the first k candidates, the chosen k* marked."""
     table = info.prefix_table
     if not len(table):
-        return message("No source reaches the cut at this step, so the group is empty.", dark)
+        empty = not any(info.member) and not any(info.trained)
+        ends = ", so the group is empty." if empty else "."
+        return message(f"No source reaches the cut at this step{ends}", dark)
     style, colours = style_at(0, dark), ink(dark)
     chosen = table["chosen"].to_numpy()
     names = [f"{k}<br>+ {s}" for k, s in zip(table["k"], table["source"], strict=True)]

@@ -11,6 +11,7 @@ import yaml
 from dtvg.analysis import titles
 from dtvg.figures.groups import replay_figure
 from dtvg.methods.specs import METHODS
+from dtvg.rule.arrays import MEASURES
 from dtvg.rule.rules import RULE_NAMES, RULES
 from dtvg.rule.types import RuleSettings
 from dtvg.store.reader import Run
@@ -154,7 +155,7 @@ def _settings(run: Run, own: RuleSettings) -> tuple[dict[str, Any], tuple[str, .
     with st.container(horizontal=True):
         default = own.rule if own.rule in RULE_NAMES else RULE_NAMES[0]
         rule = runs.choose("Rule", RULE_NAMES, "rule", default, titles.rule) or default
-        measure = runs.choose("Measure", ("dot", "cosine"), "measure") or "dot"
+        measure = runs.choose("Measure", MEASURES, "measure", own.measure) or own.measure
         cut = _number(
             "Cut",
             "cut",

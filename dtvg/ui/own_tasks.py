@@ -229,7 +229,15 @@ def _labels(look: FileLook, label: str, digest: str) -> dict[str, str]:
         disabled=["in the file", "rows"],
         key=f"own-labels-{digest}-{label}",
     )
-    return {str(a): str(b) for a, b in zip(edited["in the file"], edited["answered"], strict=True)}
+    found, lacking = {}, []
+    for value, word in zip(edited["in the file"], edited["answered"], strict=True):
+        blank = pd.isna(word) or not str(word).strip()
+        found[str(value)] = proposed[value] if blank else str(word)
+        lacking += [str(value)] if blank else []
+    if lacking:
+        named = ", ".join(forms.escape(value) for value in lacking)
+        st.caption(f"No answer is given for {named}; what was proposed stands.")
+    return found
 
 
 # ---- those there are

@@ -99,3 +99,16 @@ def test_every_figure_is_drawn_from_its_info(
     assert len(figures[4].frames) == len(path.steps)
     scrubber = figures[6]
     assert [shape.x0 for shape in scrubber.layout.shapes] == [int(groups.steps[5])]
+
+
+def test_the_share_in_the_plane_is_that_of_a_projection_at_every_step(dtvg_run: Run) -> None:
+    info = trajectory_info(dtvg_run)
+    steps, grams = read_grams(dtvg_run)
+    wide = grams.astype(np.float64)
+    _, vectors = np.linalg.eigh(wide[-1, 1:, 1:])
+    axes = vectors[:, ::-1][:, :2]
+    for step, share in zip(info.steps, info.in_plane, strict=True):
+        gram = wide[list(steps).index(step)]
+        along = axes.T @ gram[1:, 0]
+        inside = along @ np.linalg.pinv(axes.T @ gram[1:, 1:] @ axes) @ along
+        assert share == pytest.approx(min(inside / gram[0, 0], 1.0), rel=1e-5, abs=1e-9)

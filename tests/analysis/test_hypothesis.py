@@ -12,6 +12,7 @@ import pandas as pd
 import pytest
 
 from dtvg import api
+from dtvg.analysis.compare.hypothesis import Declared, _beyond
 from dtvg.analysis.compare.info import BEST_SINGLE, MEAN_SINGLE, compare_info
 from dtvg.analysis.compare.lines import verdict_notes, verdicts_shown
 from dtvg.cli import main
@@ -206,3 +207,19 @@ def test_targets_as_random_effects_stand_beside_the_average(tmp_path: Path) -> N
     assert row["low_random"] < row["random_effect"] < row["high_random"]
     assert info.verdicts["random_effect"].notna().sum() == 1
     assert "over targets (random effects)" in verdicts_shown(info)
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "said"),
+    [
+        (0.02, 0.08, "The difference exceeds the margin."),
+        (-0.005, 0.008, "The difference is smaller than the margin."),
+        (-0.10, -0.06, "It is worse by more than the margin."),
+        (-0.10, 0.005, "The difference does not exceed the margin."),
+        (-0.10, 0.05, "Whether the difference exceeds the margin is open."),
+    ],
+)
+def test_what_was_found_is_set_against_the_margin(low: float, high: float, said: str) -> None:
+    one = Declared(frozenset(), "lab", "dtvg", "none", "rte", ("rte",), 0.01)
+    row = pd.Series({"statement": "x", "low_corrected": low, "high_corrected": high})
+    assert _beyond(one, row).strip() == said

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ from dtvg.analysis.run.partings import partings
 from dtvg.analysis.run.story import CONSISTENCY, CUT, TOLD, _surely, siblings, story_info
 from dtvg.config import RunConfig, build_config
 from dtvg.records import RunResult
+from dtvg.store.holds import Stretch
 from dtvg.store.reader import Experiment
 from dtvg.store.writer import RunWriter
 from dtvg.testing import made_runs
@@ -183,3 +185,12 @@ def test_of_many_changes_the_lasting_ones_are_told(tmp_path: Path) -> None:
     assert len(info.moments) > TOLD == len(told)
     assert {JOINS, LEAVES} <= set(told["step"])
     assert any("are told" in note for note in info.notes)
+
+
+def test_what_a_person_decided_is_no_uncertain_decision_of_the_rule(told: Experiment) -> None:
+    run = told.runs[0]
+    info = group_info(run)
+    held = replace(info, held=(Stretch("c", "pin", JOINS, LEAVES),))
+    assert len(story_info(run, info).uncertain) == 1
+    made = story_info(run, held)
+    assert not len(made.uncertain) and "decided by a lead" not in made.sentence

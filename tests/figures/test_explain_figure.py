@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import assume, given, settings
@@ -10,6 +12,7 @@ from hypothesis import strategies as st
 from dtvg.analysis.run.explain import explain_grouping
 from dtvg.figures.explain import gram_figure, prefix_figure, ranking_figure
 from dtvg.rule.decide import decide
+from dtvg.store.holds import Stretch
 from tests.rule_cases import NAMES, Asked, ask, clear
 
 
@@ -77,3 +80,14 @@ def test_without_candidates_the_prefix_figure_is_a_sentence() -> None:
     info = explain_grouping(decide(-np.ones((2, 2), dtype=np.float32)), ("amber",))
     (said,) = prefix_figure(info).layout.annotations
     assert said.text == "No source reaches the cut at this step, so the group is empty."
+
+
+def test_a_group_without_candidates_is_called_empty_only_where_it_is() -> None:
+    none = decide(-np.ones((2, 2), dtype=np.float32))
+    pinned = replace(explain_grouping(none, ("amber",)), by_hand=(Stretch("amber", "pin", 1, 9),))
+    kept = decide(
+        -np.ones((2, 2), dtype=np.float32), previous=np.array([True]), step=3, regroup_every=5
+    )
+    for info in (pinned, explain_grouping(kept, ("amber",), step=3)):
+        (said,) = prefix_figure(info).layout.annotations
+        assert said.text == "No source reaches the cut at this step."

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from streamlit.testing.v1 import AppTest
 
+from dtvg import paths
 from dtvg.analysis import titles
 from dtvg.analysis.compare.info import compare_info
 from dtvg.analysis.compare.lines import lines_of
@@ -176,3 +177,15 @@ def test_runs_whose_settings_are_compared_are_headed_by_what_differs() -> None:
     seeds = ["lake.dtvg.s0", "lake.dtvg.s1"]
     assert _apart(seeds) == dict(zip(seeds, ["seed 0", "seed 1"], strict=True))
     assert set(_apart(["lake.dtvg.s0", "lake.dtvg.s0"]).values()) == {titles.run("lake.dtvg.s0")}
+
+
+def test_verdicts_of_searched_subsets_alone_say_what_is_lacking() -> None:
+    recorded = open_experiment(paths.examples() / "demo-recorded")
+    subsets = [f"demo-recorded/{r.name}" for r in recorded.runs if r.subset is not None][:4]
+    page = AppTest.from_file(str(PAGE), default_timeout=60)
+    page.query_params["experiment"] = "demo-recorded"
+    page.query_params["runs"] = ",".join(subsets)
+    page.query_params["view"] = "Verdicts"
+    page.run()
+    assert not page.exception and not page.error
+    assert "subsets of a search" in page.info[0].value

@@ -71,3 +71,16 @@ def test_launch_opens_with_what_was_replayed(own_home: Path) -> None:
     assert (method["rule"], method["threshold"]) == ("similarity_only", 0.1)
     assert form["sources"] == list(run.sources[1:]) and form["targets"] == ["lake"]
     assert launch_query(run, {}, run.sources) == ""  # no source would be left
+
+
+def test_rules_are_replayed_with_the_measure_of_the_run(own_home: Path) -> None:
+    made = config(methods=[{"name": "dtvg", "measure": "cosine"}], targets=["lake"], seeds=[0])
+    (run,) = [r for r in record(own_home / "runs", made, steps=12).runs if r.role == "transfer"]
+    page = AppTest.from_file(str(PAGE), default_timeout=60)
+    for key, value in {"experiment": made.name, "run": run.name}.items():
+        page.query_params[key] = value
+    page.run()
+    assert not page.exception and not page.error
+    (measure,) = [box for box in page.selectbox if box.label == "Measure"]
+    assert measure.value == "cosine"
+    assert not [text for text in page.markdown if "Launch with" in text.value]

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -17,8 +18,9 @@ from dtvg.errors import ConfigError, DataError
 from dtvg.jobs import uploads
 from dtvg.store import trash
 from dtvg.store.layout import create_experiment
-from dtvg.tasks import checking
+from dtvg.tasks import checking, drafting
 from dtvg.tasks.catalogue import all_tasks
+from dtvg.ui import own_tasks
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -209,3 +211,19 @@ def test_the_page_brings_neither_torch_nor_transformers_nor_datasets(cb: str) ->
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
     assert done.stdout.strip() == "[]", done.stderr[-500:]
+
+
+def test_an_answer_that_is_emptied_is_the_proposed_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "reviews.csv").write_text("review,verdict\n" + "a,bad\nb,good\n" * 10)
+    look = drafting.look_at(tmp_path / "reviews.csv")
+
+    def emptied(table: pd.DataFrame, **more: object) -> pd.DataFrame:
+        return table.assign(answered=[None, "fine"])
+
+    monkeypatch.setattr(own_tasks.st, "data_editor", emptied)
+    proposed = drafting.labels_of(next(c for c in look.columns if c.name == "verdict"))
+    first, second = proposed
+    found = own_tasks._labels(look, "verdict", "0")
+    assert found == {first: proposed[first], second: "fine"}

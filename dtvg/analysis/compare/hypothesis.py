@@ -181,4 +181,8 @@ def _beyond(one: Declared, row: pd.Series) -> str:
         return " The difference exceeds the margin."
     if -one.margin < row["low_corrected"] and row["high_corrected"] < one.margin:
         return " The difference is smaller than the margin."
+    if row["high_corrected"] <= -one.margin:
+        return " It is worse by more than the margin."
+    if row["high_corrected"] < one.margin:
+        return " The difference does not exceed the margin."
     return " Whether the difference exceeds the margin is open."

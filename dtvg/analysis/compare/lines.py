@@ -251,9 +251,12 @@ def unequal_steps(info: CompareInfo, rows: Sequence[str]) -> tuple[int, int] | N
 
 
 def _marks(info: CompareInfo) -> dict[tuple[str, str], Mark]:
-    """(baseline, target) → what the subject is against it; on the method before on the runs."""
+    """(baseline, target) → what the subject is against it; on the method before on the runs.
+
+    Where several rows are the method in question, a mark would not say whose it is.
+    """
     found: dict[tuple[str, str], Mark] = {}
-    for row in info.verdicts.itertuples(index=False):
+    for row in of_one_subject(info.verdicts).itertuples(index=False):
         mark: Mark = ""
         if row.verdict in ("better", "worse"):
             mark = "better" if row.verdict == "better" else "worse"
@@ -261,6 +264,11 @@ def _marks(info: CompareInfo) -> dict[tuple[str, str], Mark]:
             mark = "better_on_runs" if row.verdict_runs == "better" else "worse_on_runs"
         found[(str(row.baseline), str(row.target))] = mark
     return found
+
+
+def of_one_subject(verdicts: pd.DataFrame) -> pd.DataFrame:
+    """Return the verdicts on baselines that a single row is set against."""
+    return verdicts[~verdicts.duplicated(["baseline", "target"], keep=False)]
 
 
 def _published(info: CompareInfo, columns: Sequence[str]) -> list[Line]:

@@ -153,6 +153,7 @@ def story_info(
             pd.DataFrame(columns=PARTINGS), "", float("nan"), (),
         )  # fmt: skip
     lead_of, lead, decided = leads(run, info)
+    decided = decided & ~_held(info)  # a person decided there
     known = decided & ~np.isnan(lead)
     narrow = float((lead[known] < NARROW).sum() / decided.sum()) if known.any() else float("nan")
     moments = _moments(run, info, lead, lead_of)
@@ -195,6 +196,14 @@ def leads(run: Run, info: GroupInfo) -> tuple[str, Floats, Bools]:
         away = _from_cut(info).min(axis=1, initial=np.inf)
         return CUT, np.where(np.isfinite(away), away, np.nan), decided
     return "", nothing, decided
+
+
+def _held(info: GroupInfo) -> Bools:
+    """Return at which steps a source was pinned or banned by hand, `[S]`."""
+    held = np.zeros(len(info.steps), dtype=bool)
+    for one in info.held:
+        held |= (info.steps >= one.first) & (info.steps <= one.last)
+    return held
 
 
 def _from_cut(info: GroupInfo) -> Floats:

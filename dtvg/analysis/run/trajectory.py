@@ -81,9 +81,8 @@ def trajectory_info(run: Run, most: int = MOST_STEPS) -> TrajectoryInfo:
     values, vectors = np.linalg.eigh(wide[-1, 1:, 1:])
     order = np.argsort(values)[::-1][:2]
     axes = _signed(vectors[:, order])
-    own = np.einsum("sa,kst,ta->ka", axes, wide[:, 1:, 1:], axes)
-    norm = np.sqrt(np.clip(own, 1e-30, None))
-    place = np.einsum("kms,sa->kma", wide[:, :, 1:], axes) / norm[:, None, :]
+    between = np.einsum("sa,kst,tb->kab", axes, wide[:, 1:, 1:], axes)
+    place = _orthogonal(np.einsum("kms,sa->kma", wide[:, :, 1:], axes), between)
     length = np.sqrt(np.clip(np.diagonal(wide, axis1=1, axis2=2), 0.0, None))
     whole = np.clip(values, 0, None).sum() or 1.0
     shares = np.clip(values[order], 0, None) / whole
@@ -99,6 +98,26 @@ def trajectory_info(run: Run, most: int = MOST_STEPS) -> TrajectoryInfo:
         in_plane=np.clip(in_plane, 0.0, 1.0),
         explained=(float(shares[0]), float(shares[1])),
     )
+
+
+def _orthogonal(along: Floats, between: Floats) -> Floats:
+    """Return places in the plane of two axes from inner products with them.
+
+    The axes are fixed sums of the sources, orthogonal at the newest step alone: the second is
+    taken without its part along the first.
+
+    Args:
+        along: `[K m 2]`, with each axis.
+        between: `[K 2 2]`, of the axes with each other.
+    """
+    first = np.sqrt(np.clip(between[:, 0, 0], 1e-30, None))
+    shared = between[:, 0, 1] / first
+    rest = between[:, 1, 1] - shared**2
+    second = np.sqrt(np.clip(rest, 1e-30, None))
+    x = along[..., 0] / first[:, None]
+    y = (along[..., 1] - shared[:, None] * x) / second[:, None]
+    flat = rest <= 1e-12 * np.clip(between[:, 1, 1], 1e-30, None)
+    return np.stack([x, np.where(flat[:, None], 0.0, y)], axis=-1)
 
 
 def _signed(axes: Floats) -> Floats:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -293,6 +294,13 @@ def _exports(info: CompareInfo, name: str, spread: Spread = "std") -> None:
 def verdicts(choice: Choice, dark: bool) -> None:
     """Show the paired verdicts, ranks over targets, and the performance profile."""
     labels = _labels(choice)
+    if labels:
+        _verdicts(choice, dark, labels)
+    else:
+        st.info("These runs are the subsets of a search; choose runs of a method to compare.")
+
+
+def _verdicts(choice: Choice, dark: bool, labels: Sequence[str]) -> None:
     default = "dtvg" if "dtvg" in labels else labels[0]
     with st.container(horizontal=True):
         subject = (
