@@ -38,7 +38,7 @@ from dtvg.store.layout import ExperimentDir, check_unchanged, load_experiment
 from dtvg.store.lease import Lease
 from dtvg.store.processes import ProcessId
 from dtvg.store.renewal import renew
-from dtvg.store.status import as_written, clear, noted_with_runs
+from dtvg.store.status import as_written, began_at, clear, forget_stops, noted_with_runs
 from dtvg.training.progress import Progress, Report, ended_progress
 from dtvg.training.signals import StopWish, stop_on_signals
 
@@ -188,9 +188,10 @@ def drive(
         DtvgError: nothing could be started, or every machine refuses.
     """
     experiment, config = load_experiment(experiment.path)
-    kept = bank or PromptBank()
+    kept, began = bank or PromptBank(), began_at(experiment)
     with experiment.lock() as lease, noted_with_runs(experiment, only), stop_on_signals() as stop:
         check_unchanged(experiment, config)
+        forget_stops(experiment, began)
         stop.watch = partial(_asked_to_stop, experiment, lease)
         prove_shared(experiment.path)
         arguments = partial(worker_arguments, experiment)

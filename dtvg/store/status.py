@@ -21,8 +21,8 @@ from dtvg.store.files import check_own, read_json, replace_json
 from dtvg.store.formats import StatusFile, read_model
 from dtvg.store.layout import CohortDir, ExperimentDir, RunDir
 from dtvg.store.lease import LeaseLost, held_here
-from dtvg.store.liveness import died, look_at_run
-from dtvg.store.processes import this_process
+from dtvg.store.liveness import STARTING, died, look_at_run
+from dtvg.store.processes import ProcessId, this_process
 
 NEVER_BEGAN = "The process of its experiment ended before this run began."
 
@@ -236,6 +236,24 @@ def requested(run: RunDir | CohortDir | ExperimentDir) -> set[str]:
             return {e.name for e in entries if e.name[0] != "." and e.is_file()}
     except OSError:
         return set()
+
+
+def began_at(experiment: ExperimentDir) -> float:
+    """Return since when requests are meant for this process, to be asked before it has the lease.
+
+    One that was started for the experiment hears what is asked while it loads.
+    """
+    me = this_process()
+    started = ProcessId.read(read_json(experiment.path / STARTING) or {})
+    return me.process_started - 1.0 if started.same(me) else time.time()
+
+
+def forget_stops(experiment: ExperimentDir, before: float) -> None:
+    """Take back what asked runs to stop before a moment: who was asked died before it could."""
+    for run in experiment.runs():
+        made = (read_json(run.control_dir / "stop") or {}).get("time")
+        if isinstance(made, int | float) and made < before:
+            clear(run, "stop")
 
 
 def clear(run: RunDir | CohortDir | ExperimentDir, word: str) -> None:

@@ -38,7 +38,7 @@ class TokenisedTask:
     """The split rule that was followed."""
 
 
-_CACHE: dict[tuple[str, str, str, int], TokenisedTask] = {}
+_CACHE: dict[tuple[str, str, str, int, tuple[str, ...], int], TokenisedTask] = {}
 
 
 def tokenise(name: str, backbone: Backbone, config: DataConfig) -> TokenisedTask:
@@ -55,7 +55,9 @@ def tokenise(name: str, backbone: Backbone, config: DataConfig) -> TokenisedTask
     data = load_task(name, config)
     chat = backbone.chat
     fingerprint = data.fingerprint if chat is None else chat.fingerprint(data.fingerprint)
-    key = (name, fingerprint, backbone.name + backbone.revision, config.max_source_tokens)
+    model, told = backbone.name + backbone.revision, data.spec
+    own = (tuple(told.metrics), told.max_target_tokens)  # of a task that a person describes
+    key = (name, fingerprint, model, config.max_source_tokens, *own)
     if key not in _CACHE:
         spec = _with_room(data.spec, backbone)
         limits = (config.max_source_tokens, spec.max_target_tokens)

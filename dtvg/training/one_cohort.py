@@ -47,6 +47,7 @@ from dtvg.training.exchanging import Exchange, parties
 from dtvg.training.loop import train
 from dtvg.training.opening import Told, starting_events
 from dtvg.training.progress import Report
+from dtvg.training.recording import Failure
 from dtvg.training.signals import StopWish
 from dtvg.training.stages import guessing, run_data
 from dtvg.training.state import RunSlot, best_of, build_stacks
@@ -138,6 +139,7 @@ def _train_held(
     try:
         _conclude(cohort, slots)
         _open(cohort, set(meta["runs"]), session, str(meta.get(FELL_BACK) or ""))
+        cohort.fail([f for f in map(_of_other_data, cohort.slots) if f is not None])
         session.mirrors.add(run_dirs.values())
         session.copies.add(directory, _home_of(session, plan_of, run_dirs))
         _train_and_meet(session, cohort)
@@ -185,6 +187,19 @@ def _restored(
         slot.best = best[slot.name] or {}
     _mend_initial(session, [slot for slot in slots if slot.name in meta["runs"]])
     return slots, tensors, meta
+
+
+def _of_other_data(slot: RunSlot) -> Failure | None:
+    """Return why a half-trained run cannot go on: its rows are others than those it began with."""
+    began = (slot.note.get("data") or {}).get("fingerprint")
+    if not slot.step or began in (None, slot.data.fingerprint):
+        return None
+    sentence = (
+        f"The rows of '{slot.config.target}' are others than those that this run began with (data "
+        f"{slot.data.fingerprint}, not {began}): restore them and resume, or delete the run "
+        f"(`dtvg runs delete {slot.config.experiment}/{slot.name}`) to train it anew."
+    )
+    return Failure(slot, slot.step + 1, sentence)
 
 
 def _conclude(cohort: Cohort, slots: Sequence[RunSlot]) -> None:

@@ -43,7 +43,7 @@ from dtvg.store.offers import Place
 from dtvg.store.processes import ProcessId
 from dtvg.store.reader import Run, open_run, read_prompts, read_provenance
 from dtvg.store.renewal import renew
-from dtvg.store.status import clear, noted_with_runs
+from dtvg.store.status import began_at, clear, forget_stops, noted_with_runs
 from dtvg.store.writer import RunWriter
 from dtvg.training import stages
 from dtvg.training.devices import pick_device, set_threads
@@ -101,8 +101,10 @@ def run_experiment(
     """
     experiment, config = load_experiment(experiment.path)
     check_names(config, only)
+    began = began_at(experiment)
     with experiment.lock() as lease, noted_with_runs(experiment, only), stop_on_signals() as stop:
         check_unchanged(experiment, config)
+        forget_stops(experiment, began)
         stop.watch = partial(_asked_to_stop, experiment, lease)
         renew(experiment, config, stages.VERSION)
         made = keep_plan(experiment, config, config.scale.slots)

@@ -67,7 +67,7 @@ class StepLog:
                         tensors[name] = value
             if step.restarted is not None:
                 tensors["restarted"] = step.restarted.view(len(record.slots), -1).any(1)
-            moved = {k: v.detach().to("cpu", non_blocking=True) for k, v in tensors.items()}
+            moved = {k: _moved(v) for k, v in tensors.items()}
             if record.loss.device.type == "cpu":
                 finite = torch.isfinite(record.loss) & torch.isfinite(record.grad_norm)
                 self.suspect = self.suspect or not bool(finite.all())
@@ -90,6 +90,13 @@ class StepLog:
             stacks.setdefault(tuple(s.name for s in item.record.slots), []).append(item)
         self.queue, self.suspect = [], False
         return [failure for items in stacks.values() for failure in _write(items)]
+
+
+def _moved(value: Tensor) -> Tensor:
+    """Return a value on the CPU as it is now: some are views of what a method changes later."""
+    if value.device.type == "cpu":
+        return value.detach().clone()
+    return value.detach().to("cpu", non_blocking=True)
 
 
 def _write(items: list[_Queued]) -> list[Failure]:

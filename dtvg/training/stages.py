@@ -21,8 +21,10 @@ from dtvg.config.stage_one import tuning_settings
 from dtvg.errors import StoreError
 from dtvg.methods.specs import STAGE_ONE
 from dtvg.store.bank import PromptBank, TaskPrompt, check_compatible, identity
+from dtvg.tasks.catalogue import find_task
 from dtvg.tasks.metrics import score
 from dtvg.tasks.metrics import versions as scoring_versions
+from dtvg.tasks.spec import TaskSpec
 from dtvg.training.batches import join, tokenise
 from dtvg.training.evaluate import evaluation_rows
 from dtvg.training.few_shot import draw, few_shot
@@ -84,6 +86,9 @@ def prompt_identity(
     scoring = {task.spec.name: scoring_versions(task.spec) for task in data.tasks}
     if any(scoring.values()):
         more["scoring"] = {name: found for name, found in scoring.items() if found}
+    described = {task.spec.name: _as_described(find_task(task.spec.name)) for task in data.tasks}
+    if any(described.values()):
+        more["described"] = {name: found for name, found in described.items() if found}
     if config.method != STAGE_ONE:
         more |= {"method": config.method.model_dump(mode="json"), "teachers": list(teachers)}
     of_method = config.version(f"method.{config.method.name}")
@@ -102,6 +107,16 @@ def prompt_identity(
         precision=precision_of(config, backbone),
         settings=tuning_settings(config),
     )
+
+
+def _as_described(spec: TaskSpec) -> dict[str, Any]:
+    """Return what a person's own task says of its scores and its answers' length, where it is not
+    usual: neither is part of its rows, and both can be changed."""
+    if not spec.described_in:
+        return {}
+    found = {"metrics": list(spec.metrics), "max_target_tokens": spec.max_target_tokens}
+    usual = {"metrics": ["accuracy"], "max_target_tokens": 8 if spec.labels else 64}
+    return {key: value for key, value in found.items() if value != usual[key]}
 
 
 def precision_of(config: RunConfig, backbone: Backbone) -> str:

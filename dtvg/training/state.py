@@ -7,6 +7,7 @@ any set of runs can be rebuilt into a new cohort.
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import math
 from collections.abc import Mapping, Sequence
@@ -133,8 +134,9 @@ class RunSlot:
         return lower <= _or_worst(self.best_loss)
 
     def meta(self) -> dict[str, Any]:
-        """Return the plain numbers a commit keeps."""
-        return {**{key: getattr(self, key) for key in self.SAVED}, "signs": self.signs.to_json()}
+        """Return the plain numbers a commit keeps, as they are now: they are written later."""
+        kept = {key: copy.deepcopy(getattr(self, key)) for key in self.SAVED}
+        return {**kept, "signs": self.signs.to_json()}
 
     def restore(self, meta: Mapping[str, Any]) -> None:
         """Take over the numbers of a commit."""

@@ -1,0 +1,141 @@
+"""What changed between two lives of a run: its rows, what was asked of it, what it noted."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+import torch
+
+from dtvg.config import build_config
+from dtvg.methods.base import Inputs, StepBatch, find_method
+from dtvg.methods.forkmerge import apply_weights
+from dtvg.methods.specs import METHODS
+from dtvg.records import RunState
+from dtvg.store.bank import PromptBank
+from dtvg.store.health import Signs
+from dtvg.store.layout import ExperimentDir, create_experiment
+from dtvg.store.reader import Run, list_runs, read_table
+from dtvg.store.status import request, requested
+from dtvg.tasks import reading
+from dtvg.testing.tiny_run import tiny_config
+from dtvg.training import batches, loop
+from dtvg.training.procedures import run_experiment
+from dtvg.training.recording import StepLog
+from dtvg.training.state import RunSlot
+from dtvg.training.step import StackStep
+
+
+class _Killed(BaseException):
+    """Ends a life without a word."""
+
+
+@pytest.fixture
+def experiment(tmp_path: Path) -> ExperimentDir:
+    values = tiny_config(tmp_path / "parts", methods=["dtvg"], sources=["sst2", "cola"])
+    values["optim"] |= {"stage1_steps": 2}
+    return create_experiment(build_config(values), tmp_path / "runs")
+
+
+def _train(experiment: ExperimentDir) -> Run:
+    reading._load.cache_clear()
+    batches._CACHE.clear()
+    run_experiment(experiment, bank=PromptBank(experiment.path.parent.parent / "bank"))
+    return _transfer(experiment)
+
+
+def _transfer(experiment: ExperimentDir) -> Run:
+    (run,) = [r for r in list_runs(experiment.path.parent) if r.role == "transfer"]
+    return run
+
+
+def _at_six(monkeypatch: pytest.MonkeyPatch, act: Any) -> None:
+    """Do something once when the transfer run has made its sixth step."""
+    usual = loop.hold_sources
+    monkeypatch.setattr(loop, "CONTROL_SECONDS", 0.0)
+
+    def held(cohort: Any) -> None:
+        for slot in cohort.slots:
+            if slot.config.role == "transfer" and slot.step == 6:
+                monkeypatch.setattr(loop, "hold_sources", usual)
+                cohort.commit(wait=True)
+                act(cohort.run_dirs[slot.name])
+        usual(cohort)
+
+    monkeypatch.setattr(loop, "hold_sources", held)
+
+
+def test_a_run_does_not_go_on_with_other_rows(
+    experiment: ExperimentDir, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _at_six(monkeypatch, lambda run: request(run, "stop"))
+    assert _train(experiment).state is RunState.STOPPED
+    (place,) = (experiment.path.parent.parent / "parts" / "data").glob("glue_rte/train.parquet")
+    whole = place.read_bytes()
+    rows = pq.read_table(place)
+    pq.write_table(rows.slice(1).append_column("more", rows.slice(1).column(0)), place)
+    refused = _train(experiment)
+    assert (refused.state, refused.step) == (RunState.FAILED, 6)
+    assert "are others than those that this run began with" in refused.message
+    place.write_bytes(whole)
+    done = _train(experiment)
+    assert done.state is RunState.FINISHED and done.result.steps == 12
+
+
+def test_a_stop_that_a_dead_process_did_not_meet_stops_no_later_one(
+    experiment: ExperimentDir, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def ask_and_die(run: Any) -> None:
+        request(run, "stop")
+        raise _Killed
+
+    _at_six(monkeypatch, ask_and_die)
+    with pytest.raises(_Killed):
+        _train(experiment)
+    assert requested(_transfer(experiment).directory) == {"stop"}
+    assert _train(experiment).state is RunState.FINISHED
+    assert (
+        "stopped" not in read_table(_transfer(experiment), "events", ["kind"]).to_pydict()["kind"]
+    )
+
+
+def test_a_commit_keeps_what_was_noted_at_its_step() -> None:
+    slot = RunSlot.__new__(RunSlot)
+    for key in RunSlot.SAVED:
+        setattr(slot, key, None)
+    slot.note, slot.signs = {"restarts": 1, "exchange": {"met": [1]}}, Signs()
+    kept = slot.meta()
+    slot.note["restarts"] = 2
+    slot.note["exchange"]["met"].append(2)
+    assert kept["note"] == {"restarts": 1, "exchange": {"met": [1]}}
+
+
+def test_steps_before_a_merge_are_logged_with_the_weights_of_then() -> None:
+    config = METHODS["forkmerge"]()
+    method = find_method(config)
+    made = torch.Generator().manual_seed(0)
+    vectors = torch.randn(1, 2, 3, 4, generator=made)
+    zeros = torch.zeros(1, 3, 4)
+    names = {"source_names": (("a", "b"),), "seeds": (0,), "targets": ("t",)}
+    state = method.prepare(Inputs(zeros, torch.ones(1, 3, 4), vectors, **names))
+    rows: dict[str, list[Any]] = {}
+    slot: Any = SimpleNamespace(
+        name="run", method=config, seconds=0.0, failure=None, loss=None, signs=Signs(), note={},
+        config=SimpleNamespace(
+            rule_settings=method.settings, sources=("a", "b"), method=config
+        ),
+        writer=SimpleNamespace(extend=lambda t, c: rows.setdefault(t, []).append(c)),
+    )  # fmt: skip
+    log = StepLog()
+    for step in range(1, 5):
+        if step == 3:
+            apply_weights(state, ({}, {}), 0, np.array([0.25, 0.75, 0.0]), 2)
+        prompt = method.forward(state, StepBatch((step,), (20,), (0,)))
+        told = (np.ones((1, 3)), [4], [8], [np.arange(4)])
+        log.add([StackStep([slot], [step], prompt, torch.ones(1), torch.ones(1), *told)], 0.0)
+    log.drain()
+    assert rows["sources"][0]["weight"].tolist() == [0.0, 0.0, 0.0, 0.0, 0.75, 0.0, 0.75, 0.0]
