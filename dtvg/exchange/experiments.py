@@ -25,7 +25,8 @@ from dtvg import paths
 from dtvg.errors import ConfigError, DtvgError, StoreError
 from dtvg.exchange import archives, own_tasks
 from dtvg.names import check_name
-from dtvg.store.files import sync_folder
+from dtvg.records import RunState
+from dtvg.store.files import read_json, replace_json, sync_folder
 from dtvg.store.layout import ExperimentDir, changing, free_name, load_experiment
 from dtvg.store.lease import keep_out
 from dtvg.store.liveness import look_at_all
@@ -39,8 +40,10 @@ VERSION = 1
 LARGEST_MANIFEST = 64 << 20
 LEFT_OUT = ("control", "mirrors")
 """Folders that stay: requests to a process, and what trackers keep for themselves."""
-NOT_FILES = ("process.json", "fleet.json", "scale.json")
-"""Files that tell about processes of the machine it was trained on."""
+NOT_FILES = ("process.json", "fleet.json", "scale.json", "storage.json", "lease.json")
+"""Files that tell about processes of the machine it was trained on, or name it to a mirror."""
+STOPPED = "Imported from a file; resuming continues from its newest commit."
+"""Said of runs whose status in the file says that they are being trained."""
 
 
 class FileEntry(BaseModel):
@@ -289,3 +292,21 @@ def _settle(staged: Path, manifest: Manifest, called: str, path: Path) -> None:
         )
     if called != config.name:
         rename_inside(staged, config, called)
+    _forget_machine(staged)
+
+
+def _forget_machine(staged: Path) -> None:
+    """Drop what tells about another machine, which files of earlier versions hold; nobody trains.
+
+    Tasks of one's own are passed over: their data may have any name.
+    """
+    for at, folders, names in os.walk(staged):
+        if Path(at) == staged and own_tasks.FOLDER in folders:
+            folders.remove(own_tasks.FOLDER)
+        for name in set(names) & set(NOT_FILES):
+            (Path(at) / name).unlink()
+    for run in ExperimentDir(staged).runs():
+        status = read_json(run.status_path) or {}
+        if status.get("state") in (RunState.RUNNING, RunState.STOPPING):
+            said = {"state": RunState.STOPPED.value, "message": STOPPED}
+            replace_json(run.status_path, {**status, **said})

@@ -20,7 +20,7 @@ from dtvg.backbones.specs import check
 from dtvg.config import ExperimentConfig
 from dtvg.errors import DtvgError, JobError, StoreError
 from dtvg.jobs import alerts, launcher
-from dtvg.jobs.queue_files import Job, JobState, changing, folder, jobs, stored, write
+from dtvg.jobs.queue_files import Job, JobState, changing, drop, folder, jobs, new_id, stored, write
 from dtvg.jobs.slots import free_device, may_use, slots, taken
 from dtvg.plan.stored import lay_out
 from dtvg.store.files import check_own, is_locked, locked, read_json, replace_json
@@ -83,9 +83,8 @@ def add(
             raise JobError(
                 f"'{experiment.name}' is being trained already. Stop it first, or wait for it."
             )
-        number = 1 + max((int(j.id) for j in known), default=0)
         last = max((j.order for j in known), default=0.0)
-        job = Job(f"{number:06d}", str(place), tuple(runs), device, last + 1, added_at=time.time())
+        job = Job(new_id(known), str(place), tuple(runs), device, last + 1, added_at=time.time())
         waiting = any(
             j.state is JobState.WAITING and set(may_use(j.device)) & set(may_use(device))
             for j in known
@@ -139,7 +138,7 @@ def remove(id: str) -> Job:
             raise JobError(
                 f"Job {id} is running; stop it with `dtvg runs stop {job.experiment.name}`."
             )
-        (folder() / "jobs" / f"{job.id}.json").unlink(missing_ok=True)
+        drop(job)
     say_place(replace(job, place=0))
     return job
 
@@ -191,7 +190,7 @@ def _forget(known: Sequence[Job]) -> None:
     """Drop the oldest ended jobs beyond those that are remembered."""
     over = [j for j in known if j.state in (JobState.DONE, JobState.FAILED)]
     for job in over[: max(0, len(over) - KEPT)]:
-        (folder() / "jobs" / f"{job.id}.json").unlink(missing_ok=True)
+        drop(job)
 
 
 def place_of(experiment: ExperimentDir) -> int:
@@ -246,7 +245,7 @@ def work() -> None:
     with ExitStack() as stack:
         if not stack.enter_context(locked(folder() / ".worker", wait=False)):
             return
-        said: dict[str, int] = {}
+        said: dict[tuple[str, str], int] = {}
         while (folder() / "jobs").is_dir():
             pause = PAUSE
             try:
@@ -293,10 +292,15 @@ def turn() -> list[Job]:
     return [job for job in known if job.state in (JobState.WAITING, JobState.RUNNING)]
 
 
-def _say_places(active: list[Job], said: dict[str, int]) -> None:
-    """Note the places that changed; launched ones moved the others up."""
+def _say_places(active: list[Job], said: dict[tuple[str, str], int]) -> None:
+    """Note the places that changed; launched ones moved the others up.
+
+    Args:
+        active: jobs that wait or run.
+        said: places noted so far, by job and folder; changed here.
+    """
     waiting = [job for job in active if job.state is JobState.WAITING]
     for place, job in enumerate(waiting, start=1):
-        if said.get(job.id) != place:
+        if said.get((job.id, job.path)) != place:
             say_place(replace(job, place=place))
-            said[job.id] = place
+            said[job.id, job.path] = place

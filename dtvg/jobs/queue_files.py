@@ -9,7 +9,7 @@ import contextlib
 import json
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, field, replace
 from enum import StrEnum
 from pathlib import Path
@@ -29,6 +29,8 @@ from dtvg.store.reader import Run, open_run
 
 STOPPED = "stopped"
 """Ends the message of a job that was stopped on request, which is a way of being done."""
+LAST = ".last.json"
+"""File of the queue with the highest id given so far."""
 
 
 class JobState(StrEnum):
@@ -162,6 +164,37 @@ def write(job: Job) -> None:
     """Write a job's file."""
     content = {k: v for k, v in asdict(job).items() if k != "place"}
     replace_json(folder() / "jobs" / f"{job.id}.json", content)
+
+
+def new_id(known: Iterable[Job]) -> str:
+    """Return an id that no job has had, and note it. Called with the lock held.
+
+    A page may still show a job that was removed: its id must not name another one.
+
+    Args:
+        known: all jobs there are.
+
+    Raises:
+        StoreError: the disk refuses.
+    """
+    number = 1 + max((int(job.id) for job in known), default=0)
+    number = max(number, 1 + _last_id())
+    replace_json(folder() / LAST, {"id": number})
+    return f"{number:06d}"
+
+
+def drop(job: Job) -> None:
+    """Remove a job's file; its id stays noted. Called with the lock held."""
+    if int(job.id) > _last_id():  # a queue of an earlier version
+        with contextlib.suppress(StoreError):  # a full disk: room is made by removing
+            replace_json(folder() / LAST, {"id": int(job.id)})
+    (folder() / "jobs" / f"{job.id}.json").unlink(missing_ok=True)
+
+
+def _last_id() -> int:
+    """Return the highest id that is noted; 0: none is."""
+    noted = (read_json(folder() / LAST) or {}).get("id")
+    return noted if isinstance(noted, int) else 0
 
 
 def _true(job: Job) -> Job:

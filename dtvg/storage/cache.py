@@ -5,18 +5,18 @@ Whether a run still trains is told by the age of its part's newest manifest.
 
 from __future__ import annotations
 
-import json
 import os
 import threading
 import time
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from dtvg import paths
 from dtvg.config.storage import uri_problem
 from dtvg.errors import DtvgError, StoreError
-from dtvg.storage.fetch import Note, age_of, bring, bring_prompts, names_in
-from dtvg.storage.manifest import EXPERIMENT, Found, Manifest
+from dtvg.storage.fetch import Note, age_of, bring, bring_prompts, names_in, texts_of
+from dtvg.storage.manifest import EXPERIMENT, Found
 from dtvg.storage.place import Place
 from dtvg.store.files import COPY_OF, locked, read_json, replace_bytes, replace_json
 from dtvg.store.layout import add_run, load_experiment
@@ -65,7 +65,8 @@ def _refresh_one(place: Place, name: str, folder: Path, since: float) -> None:
     def settle(found: Found) -> None:
         age = age_of(place, found, None)  # clocks differ: no older than the last look at it
         newer = found.manifest.part in known
-        _write_texts(folder, found.manifest, min(age, since) if newer else age)
+        texts = texts_of(place, found.manifest)
+        _write_texts(folder, texts, min(age, since) if newer else age)
 
     made = bring(place, name, folder, settle)
     if EXPERIMENT in made:
@@ -75,10 +76,9 @@ def _refresh_one(place: Place, name: str, folder: Path, since: float) -> None:
             add_run(experiment, run, recorded)
 
 
-def _write_texts(folder: Path, manifest: Manifest, age: float) -> None:
+def _write_texts(folder: Path, texts: Mapping[str, dict[str, Any]], age: float) -> None:
     """Write the small files; the time of a lease tells the age of the last sign."""
-    for path, text in manifest.texts.items():
-        content = json.loads(text)
+    for path, content in texts.items():
         if "boot" in content:
             content["boot"] = f"{ELSEWHERE}{content['boot']}"
         if isinstance(content.get("process"), Mapping):

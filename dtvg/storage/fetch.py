@@ -6,12 +6,14 @@ Every file is compared with its digest. A part whose manifest did not change cos
 from __future__ import annotations
 
 import hashlib
+import logging
 import shutil
 import time
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from dtvg.errors import StoreError, unknown
 from dtvg.names import is_name
@@ -28,12 +30,17 @@ from dtvg.storage.manifest import (
     object_name,
 )
 from dtvg.storage.place import Place
-from dtvg.store.files import read_json, replace_bytes, replace_json
+from dtvg.store.files import json_object, read_json, replace_bytes, replace_json
 
 NOTE = ".fetched.json"
 """File of a fetched experiment: which manifests it shows, and the digest of each file."""
 TRIES = 3
 """A file may be removed while a slow reader comes to it: then the newer manifest is read."""
+
+
+log = logging.getLogger(__name__)
+_told: set[str] = set()
+"""What was said once of damaged files."""
 
 
 @dataclass
@@ -214,6 +221,22 @@ def bring_prompts(place: Place, root: Path, only: Iterable[str] | None = None) -
 
     with ThreadPoolExecutor(place.threads) as pool:
         return sum(pool.map(one, lacking))
+
+
+def texts_of(place: Place, manifest: Manifest) -> dict[str, dict[str, Any]]:
+    """Return what a manifest's small files hold, by path; damaged ones are left out and said once.
+
+    Args:
+        place: the store.
+        manifest: of a part.
+    """
+    found = {path: json_object(text) for path, text in manifest.texts.items()}
+    for path in (p for p, content in found.items() if content is None):
+        said = f"'{path}' of '{manifest.experiment}' in '{place.uri}' is damaged and was left out."
+        if said not in _told:
+            _told.add(said)
+            log.warning("%s", said)
+    return {path: content for path, content in found.items() if content is not None}
 
 
 def require_experiment(place: Place, name: str) -> None:

@@ -23,7 +23,7 @@ from dtvg.storage.manifest import EXPERIMENT, Found, Manifest, Stored, object_na
 from dtvg.storage.place import Foreign, Place
 from dtvg.storage.snapshot import IDENTITY, STAGE, Snapshot, of_cohort, of_experiment
 from dtvg.store.bank import PromptBank
-from dtvg.store.files import read_json, replace_json
+from dtvg.store.files import json_object, read_json, replace_json
 from dtvg.store.layout import CohortDir, ExperimentDir, RunDir
 
 KEPT = 2
@@ -241,7 +241,7 @@ def _given_back(texts: dict[str, str]) -> dict[str, str]:
     made = dict(texts)
     for path, text in texts.items():
         if path.rpartition("/")[2] == "lease.json":
-            made[path] = json.dumps({**json.loads(text), "released": True})
+            made[path] = json.dumps({**(json_object(text) or {}), "released": True})
     return made
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 from pathlib import Path
 
 from dtvg.config.storage import is_uri
@@ -18,6 +17,7 @@ from dtvg.storage.fetch import (
     bring_prompts,
     manifests_of,
     require_experiment,
+    texts_of,
 )
 from dtvg.storage.manifest import Found
 from dtvg.storage.place import Place
@@ -69,7 +69,7 @@ def restore(uri: str, name: str, runs_dir: Path, bank: Path) -> ExperimentDir:
     _check_free(place, name)
     coming = runs_dir / f".fetching-{name}"
     with changing(target.path):
-        while bring(place, name, coming, lambda found: _settle(coming, found)):
+        while bring(place, name, coming, lambda found: _settle(place, coming, found)):
             pass  # what was committed meanwhile
         if not (coming / "experiment.yaml").exists():
             raise StoreError(
@@ -93,8 +93,8 @@ def _check_free(place: Place, name: str) -> None:
     with contextlib.suppress(StoreError):  # who may only read: this machine's clock has to do
         now = place.now()
     for found in manifests_of(place, name).values():
-        leases = [t for p, t in found.manifest.texts.items() if p.endswith("lease.json")]
-        if all(json.loads(text).get("released") for text in leases):
+        texts = texts_of(place, found.manifest)
+        if all(texts[p].get("released") for p in texts if p.endswith("lease.json")):
             continue
         age = age_of(place, found, now)
         if age < EXPIRES_SECONDS:
@@ -106,12 +106,11 @@ def _check_free(place: Place, name: str) -> None:
             )
 
 
-def _settle(folder: Path, found: Found) -> None:
+def _settle(place: Place, folder: Path, found: Found) -> None:
     """Write the small files of a part as they are here."""
-    for path, text in found.manifest.texts.items():
+    for path, content in texts_of(place, found.manifest).items():
         if path.rpartition("/")[2] in LEFT_OUT:
             continue
-        content = json.loads(text)
         if content.get("state") in (RunState.RUNNING, RunState.STOPPING, RunState.LOST):
             content |= {"state": RunState.STOPPED.value, "message": STOPPED}
         replace_json(folder / path, content)

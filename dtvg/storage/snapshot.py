@@ -15,6 +15,7 @@ from pathlib import Path
 
 from dtvg.records import TABLES
 from dtvg.store.cohorts import visible_parts
+from dtvg.store.files import json_object
 from dtvg.store.layout import CohortDir, ExperimentDir, RunDir
 from dtvg.store.tables import cover, part_name
 
@@ -90,7 +91,7 @@ def of_experiment(experiment: ExperimentDir, stage: Path) -> Snapshot:
             _take_any(experiment.path, path, stage, taken)
     fleet = str(experiment.fleet_path.name)
     if fleet in taken.files:
-        taken.texts[fleet] = taken.files.pop(fleet).read_text("utf-8")
+        _take_text(fleet, taken.files.pop(fleet), taken)
     return taken
 
 
@@ -114,9 +115,19 @@ def _take_any(root: Path, path: Path, stage: Path, taken: Snapshot) -> None:
     if skipped or path.is_symlink() or not path.is_file():
         return
     if path.name in TEXTS:
-        taken.texts[str(path.relative_to(root))] = path.read_text("utf-8")
+        _take_text(str(path.relative_to(root)), path, taken)
     elif path.name not in ("state.safetensors", "before.safetensors"):
         _keep(root, path, stage, taken)
+
+
+def _take_text(name: str, path: Path, taken: Snapshot) -> None:
+    """Take a small file as text; one that was cut off as the power failed says nothing."""
+    try:
+        text = path.read_text("utf-8")
+    except UnicodeDecodeError:
+        return
+    if json_object(text) is not None:
+        taken.texts[name] = text
 
 
 def _keep(root: Path, path: Path, stage: Path, taken: Snapshot, name: Path | None = None) -> None:

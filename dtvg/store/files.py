@@ -134,8 +134,16 @@ def json_text(content: Any) -> str:
 def read_json(path: Path) -> dict[str, Any] | None:
     """Return a JSON object, or None where there is no such file or it holds something else."""
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError):
+        return json_object(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+
+
+def json_object(text: str) -> dict[str, Any] | None:
+    """Return the JSON object that a text is, or None where it is something else."""
+    try:
+        content = json.loads(text)
+    except (ValueError, RecursionError):
         return None
     return content if isinstance(content, dict) else None
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import stat
 import zipfile
 from collections.abc import Callable
@@ -15,8 +16,12 @@ from dtvg.config import build_config
 from dtvg.errors import ConfigError, DtvgError, StoreError
 from dtvg.exchange import archives, own_tasks
 from dtvg.exchange.experiments import MANIFEST, bring, pack
+from dtvg.records import RunState
+from dtvg.storage.place import Place
+from dtvg.storage.push import Foreign, Pusher, identity_of
 from dtvg.store.layout import ExperimentDir, create_experiment
-from dtvg.store.reader import open_experiment
+from dtvg.store.liveness import look_at_all
+from dtvg.store.reader import open_experiment, open_run
 from dtvg.store.verify import verify_run
 from dtvg.tasks.catalogue import find_task
 from dtvg.testing.tiny_run import tiny_config
@@ -132,6 +137,72 @@ def test_links_and_cut_off_files_are_refused(packed: Path, own_home: Path, tmp_p
     with pytest.raises(DtvgError):
         bring(cut, own_home / "runs", "cut")
     assert not (own_home / "runs" / "cut").exists()
+
+
+LEASE = {
+    "generation": 1,
+    "token": "x",
+    "process": {"host": "far", "boot": "b-far", "pid": 5, "process_started": 1.0, "ticks": 3},
+    "locks": True,
+    "taken_at": 1e9,
+    "released": False,
+}
+
+
+def _killed_elsewhere(root: Path) -> ExperimentDir:
+    """An experiment with a mirror, whose process on another host was killed long ago."""
+    values = {"name": "mine", "targets": ["rte"], "methods": ["none"], "seeds": [0, 1, 2]}
+    made = create_experiment(build_config(values), root)
+    (made.path / "storage.json").write_text(json.dumps({"id": "of-the-first", "turn": 3}))
+    for run, state in zip(made.runs(), ("running", "stopping", "finished"), strict=True):
+        status = json.loads(run.status_path.read_text()) | {"state": state, "cohort": "c"}
+        run.status_path.write_text(json.dumps({**status, **LEASE["process"], "lease": "x"}))
+        os.utime(run.status_path, (1e9, 1e9))
+    for folder in (made.path, made.cohort("c").path):
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "lease.json").write_text(json.dumps(LEASE))
+        os.utime(folder / "lease.json", (1e9, 1e9))
+    return made
+
+
+@pytest.mark.parametrize("earlier", [False, True])
+def test_neither_lease_nor_name_in_a_mirror_travels(
+    own_home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, earlier: bool
+) -> None:
+    made = _killed_elsewhere(own_home / "runs")
+    with monkeypatch.context() as patch:
+        if earlier:
+            patch.setattr("dtvg.exchange.experiments.NOT_FILES", ("process.json",))
+        pack(made, tmp_path / "mine.zip")
+    with zipfile.ZipFile(tmp_path / "mine.zip") as archive:
+        held = {name.rpartition("/")[2] for name in archive.namelist()}
+    assert ({"lease.json", "storage.json"} <= held) is earlier
+    assert bool({"lease.json", "storage.json"} & held) is earlier
+
+    there = bring(tmp_path / "mine.zip", tmp_path / "other")
+    assert not list(there.path.rglob("lease.json"))
+    assert look_at_all(there.path).held is False
+    found = [open_run(run.path) for run in there.runs()]
+    assert [run.state for run in found[:2]] == [RunState.STOPPED] * 2
+    assert found[0].message.startswith("Imported from a file") and not found[2].message
+    assert all(verify_run(run.path) == [] for run in there.runs()[:2])
+
+    store = Place((tmp_path / "store").as_uri())
+    Pusher(store, made).push()
+    assert identity_of(there)[0] != identity_of(made)[0] == "of-the-first"
+    with pytest.raises(Foreign, match="another experiment named 'mine'"):
+        Pusher(store, there).push()
+
+
+def test_data_of_a_task_may_be_named_like_what_does_not_travel(
+    own_home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = _with_task(own_home, tmp_path / "lease.json")
+    (tmp_path / "lease.json").write_text('[{"text": "fine food", "kind": "good"}]')
+    pack(made, tmp_path / "mine.zip")
+    monkeypatch.setenv("DTVG_HOME", str(tmp_path / "other"))
+    bring(tmp_path / "mine.zip", tmp_path / "other" / "runs")
+    assert (tmp_path / "other" / "tasks" / "meals" / "lease.json").is_file()
 
 
 ROWS = "text,kind\nfine food,good\ncold soup,bad\n"

@@ -143,6 +143,40 @@ def test_what_waits_is_said_with_its_runs_and_taken_back(own_home: Path, slow: l
     assert open_experiment(own_home / "runs" / "c").runs[0].message == ""
 
 
+def test_the_id_of_a_removed_job_names_no_other_one(own_home: Path, slow: list) -> None:
+    slots.set_slots("cpu", 1)
+    queue.add(_experiment(own_home, "a"))
+    gone = queue.add(_experiment(own_home, "b"))
+    (folder() / ".last.json").unlink(missing_ok=True)  # a queue of before that file
+    queue.remove(gone.id)
+    made = queue.add(_experiment(own_home, "d"))
+    assert (gone.id, made.id, made.place) == ("000002", "000003", 1)
+    for change in (queue.remove, lambda id: queue.move(id, -1)):
+        with pytest.raises(JobError, match="There is no job '000002' in the queue"):
+            change(gone.id)
+    assert _names(JobState.WAITING) == ["d"]
+    for at, odd in enumerate(("", "[]", '{"id": "x"}', '{"id": -7}', '{"id": 1}'), start=4):
+        (folder() / ".last.json").write_text(odd)
+        queue.remove(made.id)
+        made = queue.add(made.experiment)
+        assert made.id == f"{at:06d}", "the jobs that are there count all the same"
+
+
+def test_a_place_is_said_although_another_experiment_had_that_id(
+    own_home: Path, slow: list
+) -> None:
+    slots.set_slots("cpu", 1)
+    queue.add(_experiment(own_home, "a"))
+    said: dict[tuple[str, str], int] = {}
+    for name in "bc":
+        job = queue.add(_experiment(own_home, name))
+        queue_worker._say_places(jobs(), said)
+        run = open_experiment(own_home / "runs" / name).runs[0]
+        assert run.message == "Waiting in the queue, place 1."
+        queue.remove(job.id)
+        (folder() / ".last.json").unlink(missing_ok=True)  # lost, so the id is given again
+
+
 @pytest.mark.parametrize("before", [JobState.FAILED, JobState.DONE])
 def test_a_job_that_ended_early_is_done_once_a_resume_has_finished_its_runs(
     own_home: Path, before: JobState

@@ -15,7 +15,7 @@ from dtvg.cli import main
 from dtvg.config import build_config
 from dtvg.errors import ConfigError, DtvgError, JobError, StoreError
 from dtvg.records import RunState
-from dtvg.storage import follow, place
+from dtvg.storage import follow, manifest, place
 from dtvg.storage.cache import refresh
 from dtvg.storage.fetch import bring, manifests_of
 from dtvg.storage.place import Place, check_place, hidden
@@ -272,6 +272,57 @@ def test_the_desk_reads_a_mirror_and_changes_nothing(
     monkeypatch.setenv("DTVG_RUNS", "s3://bucket?key=secret-value")
     assert main(["runs", "list"]) == 2
     assert "secret-value" not in capsys.readouterr().err
+
+
+DAMAGED = ("", '{"state": "runn', "[]", "[" * 100_000)
+"""What a small file may hold after the power failed."""
+
+
+@pytest.mark.parametrize("content", [*(text.encode() for text in DAMAGED), b"\xff\xfe"])
+def test_a_small_file_that_was_cut_off_is_not_pushed(tmp_path: Path, content: bytes) -> None:
+    made, uri = Made(tmp_path / "runs"), f"file://{tmp_path}/store"
+    made.commit()
+    for path in (made.run.status_path, made.cohort.path / "lease.json"):
+        path.write_bytes(content)
+    made.experiment.fleet_path.write_bytes(content)
+    for pusher in made.pushers(Place(uri)):
+        pusher.push(last=True)
+    assert not any(found.manifest.texts for found in manifests_of(Place(uri), "made").values())
+    restore(uri, "made", tmp_path / "there", tmp_path / "bank")
+    assert steps_of(tmp_path / "there" / "made") == 10
+
+
+def _damage(at: Place, text: str) -> None:
+    """Write a manifest as earlier versions did, whose small files were cut off."""
+    found = manifests_of(at, "made")["cohort-transfer-000"]
+    (status,) = (path for path in found.manifest.texts if path.endswith("status.json"))
+    texts = {status: text, "cohorts/transfer-000/lease.json": text}
+    manifest.write(at, found.manifest.model_copy(update={"texts": texts}), found.number + 1)
+
+
+@pytest.mark.parametrize("text", DAMAGED)
+def test_a_damaged_small_file_in_a_mirror_is_named_once_and_hides_nothing(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, text: str
+) -> None:
+    made, uri = Made(tmp_path / "runs"), f"file://{tmp_path}/store"
+    made.commit()
+    push_experiment(Place(uri), made.experiment, PromptBank(tmp_path / "bank"))
+    _damage(Place(uri), text)
+    other = build_config({**made.config.model_dump(), "name": "other"})
+    push_experiment(
+        Place(uri), create_experiment(other, tmp_path / "runs"), PromptBank(tmp_path / "bank")
+    )
+    with caplog.at_level(logging.WARNING):
+        for _ in range(2):
+            refresh(uri, tmp_path / "copy")
+            _damage(Place(uri), text)
+        restore(uri, "made", tmp_path / "there", tmp_path / "bank")
+    said = f"'{made.run.name}/status.json' of 'made' in '{uri}' is damaged and was left out."
+    assert [r.getMessage() for r in caplog.records].count(said) == 1
+    for root in (tmp_path / "copy" / "runs", tmp_path / "there"):
+        assert steps_of(root / "made") == 10
+    names = {run.experiment for run in list_runs(tmp_path / "copy" / "runs")}
+    assert names == {"made", "other"}
 
 
 # ---- what a person gets wrong
