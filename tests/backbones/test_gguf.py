@@ -229,7 +229,7 @@ def test_a_file_that_is_not_there_is_said(tmp_path: Path) -> None:
 def test_a_missing_package_is_named_before_training(made, monkeypatch, use) -> None:
     monkeypatch.setitem(sys.modules, "gguf", None)
     with pytest.raises(
-        ConfigError, match=r"needs gguf, which is not .*`pip install 'dtvg\[gguf\]'"
+        ConfigError, match=r"needs gguf, which is not .*`pip install -e '.\[gguf\]'"
     ):
         use(str(made[0]))
     assert facts(str(made[0])) is not None

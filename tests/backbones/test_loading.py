@@ -99,7 +99,7 @@ def test_quantised_loading_without_its_package_names_the_extra(
     saved: Path, precision: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("dtvg.backbones.loading.find_spec", lambda name: None)
-    with pytest.raises(ConfigError, match=r"pip install 'dtvg\[quantized\]'"):
+    with pytest.raises(ConfigError, match=r"pip install -e '.\[quantized\]'"):
         _load(saved, precision)
     monkeypatch.setattr("dtvg.backbones.loading.find_spec", lambda name: object())
     with pytest.raises(ConfigError, match="needs a CUDA device, got 'cpu'"):

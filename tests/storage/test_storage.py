@@ -365,7 +365,7 @@ def test_credentials_and_packages_that_lack_are_named_and_nothing_of_them_is_wri
         check_place(URI.format("said"))
     assert "hunter22" not in caplog.text
     monkeypatch.setattr("dtvg.extras.missing", lambda extra: ["s3fs"])
-    with pytest.raises(DtvgError, match=r"pip install 'dtvg\[s3\]'"):
+    with pytest.raises(DtvgError, match=r"pip install -e '.\[s3\]'"):
         Place("s3://bucket/lab")
 
 
