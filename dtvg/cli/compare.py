@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dtvg.cli.places import RUNS_DIR, locate
+from dtvg.cli.places import RUNS_DIR, by_experiment, locate
 
 if TYPE_CHECKING:
     from dtvg.analysis.compare.info import CompareInfo
@@ -119,14 +119,7 @@ def pooled_runs(
     """
     from dtvg.analysis.pools import pool
 
-    wanted: dict[Path, set[str] | None] = {}
-    for place in places:
-        experiment, name = locate(place, runs_dir)
-        held = wanted.setdefault(experiment.path, set() if name else None)
-        if name is None:
-            wanted[experiment.path] = None
-        elif held is not None:
-            held.add(name)
+    wanted = by_experiment(locate(place, runs_dir) for place in places)
     made = pool(wanted, apart)
     found = [
         run for run in made.runs if (names := wanted[run.path.parent]) is None or run.name in names

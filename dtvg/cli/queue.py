@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from dtvg.cli.places import RUNS_DIR, locate
+from dtvg.cli.places import RUNS_DIR, by_experiment, locate
 
 
 def add(commands: Any) -> None:
@@ -85,7 +85,7 @@ def enter(arguments: argparse.Namespace) -> int:
     from dtvg.jobs import queue
     from dtvg.jobs.readiness import require_tasks
 
-    wanted: dict[Path, list[str]] = {}
+    found = []
     for place in arguments.places:
         if place.endswith((".yaml", ".yml")):
             config = load_config(place, arguments.overrides)
@@ -93,11 +93,9 @@ def enter(arguments: argparse.Namespace) -> int:
             job = queue.enter(config, arguments.runs_dir or paths.runs(), arguments.now)
             _said(job)
             continue
-        experiment, name = locate(place, arguments.runs_dir)
-        names = wanted.setdefault(experiment.path, [])
-        names += [name] if name else []
-    for path, names in wanted.items():
-        _said(queue.add(locate(str(path), None)[0], names, arguments.now))
+        found.append(locate(place, arguments.runs_dir))
+    for path, names in by_experiment(found).items():
+        _said(queue.add(locate(str(path), None)[0], names or (), arguments.now))
     return 0
 
 
