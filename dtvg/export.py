@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 
 from dtvg.analysis.claims.info import ClaimsInfo
-from dtvg.analysis.claims.lines import claims_shown
+from dtvg.analysis.claims.lines import claims_shown, parts_shown
 from dtvg.analysis.compare.info import AVERAGE, CompareInfo
 from dtvg.analysis.compare.lines import (
     Cell,
@@ -495,35 +495,63 @@ def claims_text(info: ClaimsInfo, form: str, parts: bool = False, name: str = "e
 
     Args:
         info: from `claims_info`.
-        form: of `CLAIMS_FORMATS`; `json` has every number and comparison.
-        parts: in CSV every comparison of every claim, not the claims.
+        form: of `CLAIMS_FORMATS`; `json` has every number and comparison, asked for or not.
+        parts: every comparison of every claim: in CSV in place of the claims, in Markdown below.
         name: whose, for headings and labels.
 
     Raises:
-        ConfigError: an unknown format.
+        ConfigError: an unknown format, or one that cannot hold the comparisons.
     """
     if form not in CLAIMS_FORMATS:
         raise ConfigError(unknown("format", form, CLAIMS_FORMATS))
+    if parts:
+        check_parts(form)
     if form == "csv":
         return str(plain_cells(info.parts if parts else info.table).to_csv(index=False))
     if form == "json":
         return _claims_json(info)
-    frame = claims_shown(info)
-    told = [*info.notes, *(f"({c.key}) {c.found}" for c in info.claims if c.found)]
+    told = " ".join([*info.notes, *(f"({c.key}) {c.found}" for c in info.claims if c.found)])
     if form == "md":
-        rows = [[_plain(x) for x in row] for row in frame.to_numpy()]
-        body = _pipes(list(frame.columns), rows)
-        return f"## Claims: {_plain(name)}\n\n{body}\n\n{_plain(' '.join(told))}\n"
-    brief = frame.drop(columns="what it would take")
+        below = _parts_below(info) if parts else ""
+        body = _markdown_table(claims_shown(info))
+        return f"## Claims: {_plain(name)}\n\n{body}\n\n{_plain(told)}\n{below}"
+    brief = claims_shown(info).drop(columns="what it would take")
     rows = [[latex_text(x.lstrip(SIGNS_OF_VERDICTS)) for x in row] for row in brief.to_numpy()]
     head = [latex_text(c) for c in brief.columns]
-    caption = latex_text(f"The claims on {name}. {' '.join(told)}")
+    caption = latex_text(f"The claims on {name}. {told}")
     parts_of = [
         f"% {latex_text(name)}: written by the DTVG workbench {__version__}",
         r"% needs \usepackage{booktabs}",
         _latex_table(head, [rows], caption, f"{name}-claims", "lllll"),
     ]
     return "\n".join(parts_of) + "\n"
+
+
+def check_parts(form: str) -> None:
+    """Refuse a format of claims that cannot hold every comparison.
+
+    Raises:
+        ConfigError: it is LaTeX.
+    """
+    if form == "latex":
+        raise ConfigError(
+            "A LaTeX table holds the claims, not their parts (every comparison of every claim); "
+            "leave --parts out, or choose md, csv, parquet or json."
+        )
+
+
+def _parts_below(info: ClaimsInfo) -> str:
+    """Comparisons of each claim that has some, as Markdown under its title."""
+    return "".join(
+        f"\n### ({c.key}) {_plain(c.wording.title)}\n\n{_markdown_table(parts_shown(c))}\n"
+        for c in info.claims
+        if len(c.parts)
+    )
+
+
+def _markdown_table(frame: pd.DataFrame) -> str:
+    rows = [[_plain(str(x)) for x in row] for row in frame.to_numpy()]
+    return _pipes(list(frame.columns), rows)
 
 
 def _claims_json(info: ClaimsInfo) -> str:

@@ -38,9 +38,14 @@ def add(commands: Any) -> None:
         "--format", choices=("table", "csv", "json", "md", "latex", "parquet"), default="table"
     )
     made.add_argument(
-        "--parts", action="store_true", help="every comparison of every claim (table, csv, parquet)"
+        "--parts",
+        action="store_true",
+        help="every comparison of every claim: below the claims (table, md), in their place (csv, "
+        "parquet); json always has them, latex cannot",
     )
-    made.add_argument("--out", type=Path, help="file to write (default: print)")
+    made.add_argument(
+        "--out", type=Path, help="file to write, a table as Markdown (default: print)"
+    )
     made.set_defaults(do=claims)
 
 
@@ -49,12 +54,14 @@ def claims(arguments: argparse.Namespace) -> int:
     from dtvg.analysis.claims.info import claims_info
     from dtvg.cli.out import check_out, written
     from dtvg.errors import ConfigError
-    from dtvg.export import claims_text
+    from dtvg.export import check_parts, claims_text
 
     if arguments.out is not None:
         check_out(arguments.out)
     if arguments.margin is not None and not 0 <= arguments.margin <= 100:
         raise ConfigError(f"--margin takes points from 0 to 100, got {arguments.margin:g}.")
+    if arguments.parts:
+        check_parts(arguments.format)
     found, said = pooled_runs(arguments.places, arguments.runs_dir, arguments.apart)
     margin = None if arguments.margin is None else arguments.margin / 100
     info = claims_info(found, margin)

@@ -9,11 +9,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dtvg.cli.places import RUNS_DIR, locate
+from dtvg.cli.places import RUNS_DIR, by_experiment, locate
 
 if TYPE_CHECKING:
     from dtvg.analysis.compare.info import CompareInfo
     from dtvg.analysis.compare.lines import Line, Spread
+    from dtvg.store.layout import ExperimentDir
     from dtvg.store.reader import Run
 from dtvg.errors import ConfigError
 
@@ -119,14 +120,7 @@ def pooled_runs(
     """
     from dtvg.analysis.pools import pool
 
-    wanted: dict[Path, set[str] | None] = {}
-    for place in places:
-        experiment, name = locate(place, runs_dir)
-        held = wanted.setdefault(experiment.path, set() if name else None)
-        if name is None:
-            wanted[experiment.path] = None
-        elif held is not None:
-            held.add(name)
+    wanted = by_experiment(locate(place, runs_dir) for place in places)
     made = pool(wanted, apart)
     found = [
         run for run in made.runs if (names := wanted[run.path.parent]) is None or run.name in names
@@ -260,7 +254,12 @@ def agree(arguments: argparse.Namespace) -> int:
 def add_report(actions: Any) -> None:
     """Add the `report` action to the `runs` group."""
     made = actions.add_parser("report", help="write the chosen views as one HTML file")
-    made.add_argument("places", nargs="+", metavar="EXPERIMENT[/RUN]")
+    made.add_argument(
+        "places",
+        nargs="+",
+        metavar="EXPERIMENT[/RUN]",
+        help="experiments; where a run is named, its groups are shown (one run at most)",
+    )
     add_apart(made)
     made.add_argument("--out", type=Path, required=True, help="the .html or .pdf file to write")
     made.add_argument(
@@ -286,13 +285,9 @@ def write_report(arguments: argparse.Namespace) -> int:
 
     check_out(arguments.out, endings=REPORTS)
     located = [locate(place, arguments.runs_dir) for place in arguments.places]
+    chosen = _one_run(located)
     experiment, notes = report.one_experiment([e.path for e, _ in located], arguments.apart)
-    chosen = next(((e, name) for e, name in located if name), None)
-    run = (
-        report.typical_run(experiment)
-        if chosen is None
-        else open_run(chosen[0].path / str(chosen[1]))
-    )
+    run = report.typical_run(experiment) if chosen is None else open_run(chosen)
     views = arguments.views.split(",") if arguments.views else tuple(report.VIEWS)
     names = [v.strip() for v in views]
     if arguments.step is not None:
@@ -307,6 +302,22 @@ def write_report(arguments: argparse.Namespace) -> int:
     written(arguments.out, content)
     print(f"Report of {experiment.name} is in {arguments.out} ({len(content) / 1e6:.1f} MB).")
     return 0
+
+
+def _one_run(located: Sequence[tuple[ExperimentDir, str | None]]) -> Path | None:
+    """Return the folder of the run that is named; None: there are experiments alone.
+
+    Raises:
+        ConfigError: several runs are named, and a report shows the groups of one.
+    """
+    named = list(dict.fromkeys(e.path / name for e, name in located if name))
+    if len(named) > 1:
+        listed = ", ".join(f"{path.parent.name}/{path.name}" for path in named)
+        raise ConfigError(
+            f"A report shows the groups of one run, got {len(named)} ({listed}); name one of them, "
+            "or write one report for each."
+        )
+    return named[0] if named else None
 
 
 def _check_step(run: Run | None, step: int, views: Sequence[str]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -73,6 +74,26 @@ def locate_own(text: str, runs_dir: Path | None) -> tuple[ExperimentDir, str | N
     if is_shipped(experiment.path.parent):
         raise StoreError(shipped_sentence(experiment.name))
     return experiment, name
+
+
+def by_experiment(
+    found: Iterable[tuple[ExperimentDir, str | None]],
+) -> dict[Path, list[str] | None]:
+    """Return folder → names of the runs that are meant, once each; None: all of them.
+
+    An experiment that is named itself is meant whole, whichever of its runs are named beside it.
+
+    Args:
+        found: from `locate` or `locate_own`, in the order of the places.
+    """
+    wanted: dict[Path, list[str] | None] = {}
+    for experiment, name in found:
+        names = wanted.setdefault(experiment.path, [])
+        if name is None:
+            wanted[experiment.path] = None
+        elif names is not None and name not in names:
+            names.append(name)
+    return wanted
 
 
 def _known(root: Path) -> tuple[set[str], set[str]]:

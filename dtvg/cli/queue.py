@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from dtvg.cli.places import RUNS_DIR, locate
+from dtvg.cli.places import RUNS_DIR, by_experiment, locate
+from dtvg.errors import ConfigError
+
+FILES = (".yaml", ".yml")
+"""Endings of the places that are files."""
 
 
 def add(commands: Any) -> None:
@@ -25,7 +30,7 @@ def add(commands: Any) -> None:
         action="append",
         default=[],
         metavar="A.B=VALUE",
-        help="a setting that overrides the file (repeatable)",
+        help="a setting that overrides the YAML files; an EXPERIMENT keeps its own (repeatable)",
     )
     adding.add_argument("--runs-dir", type=Path, help=RUNS_DIR)
     adding.add_argument(
@@ -85,20 +90,35 @@ def enter(arguments: argparse.Namespace) -> int:
     from dtvg.jobs import queue
     from dtvg.jobs.readiness import require_tasks
 
-    wanted: dict[Path, list[str]] = {}
+    if arguments.overrides:
+        _check_files(arguments.places)
+    found = []
     for place in arguments.places:
-        if place.endswith((".yaml", ".yml")):
+        if place.endswith(FILES):
             config = load_config(place, arguments.overrides)
             require_tasks(config)
             job = queue.enter(config, arguments.runs_dir or paths.runs(), arguments.now)
             _said(job)
             continue
-        experiment, name = locate(place, arguments.runs_dir)
-        names = wanted.setdefault(experiment.path, [])
-        names += [name] if name else []
-    for path, names in wanted.items():
-        _said(queue.add(locate(str(path), None)[0], names, arguments.now))
+        found.append(locate(place, arguments.runs_dir))
+    for path, names in by_experiment(found).items():
+        _said(queue.add(locate(str(path), None)[0], names or (), arguments.now))
     return 0
+
+
+def _check_files(places: Sequence[str]) -> None:
+    """Refuse settings for what is no YAML file, before anything is queued.
+
+    Raises:
+        ConfigError: one of the places is an experiment or a run, which has its settings already.
+    """
+    made = next((place for place in places if not place.endswith(FILES)), None)
+    if made is not None:
+        raise ConfigError(
+            f"--set changes YAML files only ({' or '.join(FILES)}), and '{made}' is none: an "
+            "experiment keeps the settings that it was made with; leave --set out, or queue a "
+            "YAML file with a new name."
+        )
 
 
 def _said(job: Any) -> None:
@@ -127,7 +147,6 @@ def move(arguments: argparse.Namespace) -> int:
 
 def set_slots(arguments: argparse.Namespace) -> int:
     """Show or set slots."""
-    from dtvg.errors import ConfigError
     from dtvg.jobs import queue, slots
 
     if arguments.device and arguments.count is None:

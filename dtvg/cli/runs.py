@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from dtvg.cli import compare, mirror, pack, storage
 from dtvg.cli import compare as agreement
 from dtvg.cli import compare as report
-from dtvg.cli.places import RUNS_DIR, locate, locate_own
+from dtvg.cli.places import RUNS_DIR, by_experiment, locate, locate_own
 from dtvg.cli.run import ON_HELP
 from dtvg.errors import ConfigError
 
@@ -348,16 +348,13 @@ def resume_runs(arguments: argparse.Namespace) -> int:
     from dtvg.store.layout import load_experiment
     from dtvg.store.reader import open_experiment
 
-    wanted: dict[Path, list[str]] = {}
-    for place in storage.fetched(arguments.places, arguments.runs_dir):
-        experiment, name = locate_own(place, arguments.runs_dir)
-        names = wanted.setdefault(experiment.path, [])
-        names += [name] if name else []
+    places = storage.fetched(arguments.places, arguments.runs_dir)
+    wanted = by_experiment(locate_own(place, arguments.runs_dir) for place in places)
     status = 0
     for path, names in wanted.items():
         experiment = locate(str(path), None)[0]
         scale = placed(last_place(*load_experiment(path)), arguments.on)
-        train(experiment, scale, names or None, arguments.quiet)
+        train(experiment, scale, names, arguments.quiet)
         status = max(status, print_outcome(open_experiment(path)))
     return status
 

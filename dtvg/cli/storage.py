@@ -15,12 +15,12 @@ WRITES = {
     "tune": None,
     "demo": ("run",),
     "cohort": None,
-    "queue": ("add", "remove", "move", "slots", "serve"),
+    "queue": ("add", "remove", "move", "slots", "work"),
     "runs": (
         "stop", "release", "pin", "ban", "free", "fork", "delete", "restore", "merge", "mirror",
         "import", "push",
     ),
-    "prompts": ("import", "delete", "restore"),
+    "prompts": ("import",),
 }  # fmt: skip
 """Commands that change runs or prompts, with the actions that do (None: all)."""
 

@@ -218,9 +218,12 @@ def would_wait(device: str) -> str:
 def ensure() -> None:
     """Start the queue's process where something waits or runs and none is at it.
 
-    The process that sends alerts is brought back as well, where it is wanted.
+    The process that sends alerts is brought back as well, where it is wanted. Where a storage
+    mirror is looked at, jobs rest: what they would start is refused there.
     """
     alerts.ensure()
+    if paths.mirrored_uri():
+        return
     if not (folder() / "jobs").is_dir() or is_locked(folder() / ".worker"):
         return
     spawned = read_json(folder() / ".spawned.json") or {}

@@ -99,6 +99,21 @@ def test_a_report_that_would_miss_what_was_asked_for_is_not_written(
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_report_of_several_runs_is_refused_and_one_named_twice_is_one(
+    experiment: Experiment, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    first, second = (f"{experiment.path}/lake.dtvg.s{seed}" for seed in (0, 1))
+    out = tmp_path / "x.html"
+    options = ["--views", "story", "--out", str(out)]
+    for places in ([first, second], [str(experiment.path), first, first, second]):
+        assert main(["runs", "report", *places, *options]) == 2
+        said = capsys.readouterr().err
+        assert "one run, got 2 (trial/lake.dtvg.s0, trial/lake.dtvg.s1); name one of them" in said
+        assert not out.exists()
+    assert main(["runs", "report", second, str(experiment.path), second, *options]) == 0
+    assert "seed 1" in out.read_text(encoding="utf-8").partition("</title>")[0]
+
+
 def test_the_help_of_a_report_names_every_view(capsys: pytest.CaptureFixture[str]) -> None:
     assert tuple(report.VIEWS) == compare.VIEWS
     with pytest.raises(SystemExit):

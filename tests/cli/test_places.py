@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from dtvg.cli import main
+from dtvg.cli import main, run
+from dtvg.jobs import queue
+from dtvg.jobs.queue_files import jobs
 from tests.analysis.factory import config, record
 
 
@@ -67,3 +69,29 @@ def test_messages_name_files_that_are_there(
     (own_home / "alerts.yaml").write_text(written)
     assert main(["alerts", "show"]) == 0
     assert "are told to: " in capsys.readouterr().out
+
+
+RUN = "mine/lake.none.s0"
+MEANT = {
+    "the experiment, then a run": (["mine", RUN], None),
+    "a run, then the experiment": ([RUN, "mine"], None),
+    "between runs": ([RUN, "mine", "mine/lake.dtvg.s0"], None),
+    "a run twice": ([RUN, RUN], ["lake.none.s0"]),
+    "two runs": ([RUN, "mine/lake.dtvg.s0"], ["lake.none.s0", "lake.dtvg.s0"]),
+}
+
+
+@pytest.mark.parametrize(("places", "runs"), MEANT.values(), ids=list(MEANT))
+def test_an_experiment_named_beside_its_runs_is_trained_and_queued_whole(
+    own_home: Path, monkeypatch: pytest.MonkeyPatch, places: list[str], runs: list[str] | None
+) -> None:
+    made = config("mine", methods=["none", "dtvg"], targets=["lake"], seeds=[0, 1])
+    record(own_home / "runs", made, unfinished=[r.name for r in made.runs()])
+    trained: list[list[str] | None] = []
+    monkeypatch.setattr(run, "train", lambda _1, _2, only, _3: trained.append(only))
+    main(["runs", "resume", *places])
+    assert trained == [runs]
+    monkeypatch.setattr(queue, "ensure", lambda: None)
+    monkeypatch.setattr(queue, "free_device", lambda device, known: None)
+    assert main(["queue", "add", *places]) == 0
+    assert [job.runs for job in jobs()] == [tuple(runs or ())]

@@ -64,6 +64,20 @@ def test_mistakes_are_sentences(
     assert sentence in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("place", ["a", "a/rte.none.s0"])
+@pytest.mark.parametrize("file", [False, True])
+def test_settings_for_what_has_its_settings_already_are_refused_and_nothing_is_queued(
+    own_home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], place: str, file: bool
+) -> None:
+    assert main(["queue", "add", _file(tmp_path, "a")]) == 0
+    assert main(["queue", "remove", "1"]) == 0
+    places = [_file(tmp_path, "b"), place] if file else [place]
+    assert main(["queue", "add", *places, "--set", "optim.steps=7"]) == 2
+    said = capsys.readouterr().err
+    assert f"--set changes YAML files only (.yaml or .yml), and '{place}' is none" in said
+    assert not jobs() and not (own_home / "runs" / "b").exists()
+
+
 def test_slots_are_shown_and_set(own_home: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["queue", "slots", "cpu", "3"]) == 0
     assert "cpu: 3 slots, taken by nothing" in capsys.readouterr().out

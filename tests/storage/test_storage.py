@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import logging
 import os
@@ -11,9 +12,10 @@ from pathlib import Path
 import pytest
 
 from dtvg import paths
-from dtvg.cli import main
+from dtvg.cli import main, parser, storage
 from dtvg.config import build_config
 from dtvg.errors import ConfigError, DtvgError, JobError, StoreError
+from dtvg.jobs import launcher, queue
 from dtvg.records import RunState
 from dtvg.storage import follow, manifest, place
 from dtvg.storage.cache import refresh
@@ -323,6 +325,44 @@ def test_a_damaged_small_file_in_a_mirror_is_named_once_and_hides_nothing(
         assert steps_of(root / "made") == 10
     names = {run.experiment for run in list_runs(tmp_path / "copy" / "runs")}
     assert names == {"made", "other"}
+
+
+@pytest.mark.parametrize("command", storage.WRITES)
+def test_what_is_refused_beside_a_mirror_is_what_the_command_line_has(command: str) -> None:
+    commands = choices_of(parser())
+    assert command in commands
+    for action in storage.WRITES[command] or ():
+        assert action in choices_of(commands[command]), f"there is no `dtvg {command} {action}`"
+
+
+def choices_of(made: argparse.ArgumentParser) -> dict[str, argparse.ArgumentParser]:
+    """Return the commands below a parser."""
+    (below,) = (a for a in made._actions if isinstance(a, argparse._SubParsersAction))
+    return dict(below.choices)
+
+
+def test_beside_a_mirror_the_queue_rests_and_alerts_are_sent(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    made = Made(tmp_path / "runs")
+    monkeypatch.setattr(queue, "free_device", lambda device, known: None)
+    started: list[list[str]] = []
+    monkeypatch.setattr(launcher, "detached", lambda command, *_: started.append(command) or 1)
+    queue.add(made.experiment)
+    assert started.pop()[-2:] == ["queue", "work"] and not started
+    before = {p: p.read_bytes() for p in (paths.home() / "queue").rglob("*.json")}
+    monkeypatch.setattr(queue, "work", lambda: pytest.fail("the queue is served"))
+    monkeypatch.setenv("DTVG_RUNS", f"file://{tmp_path}/store")
+    (paths.home() / "queue" / ".spawned.json").unlink()  # that process is over
+    queue.ensure()
+    assert not started
+    assert main(["queue", "work"]) == 2
+    assert "read-only, so `dtvg queue work` does nothing" in capsys.readouterr().err
+    assert all(p.read_bytes() == text for p, text in before.items() if p.name[0] != ".")
+    assert main(["queue", "list"]) == 0
+    assert "waiting" in capsys.readouterr().out
+    assert main(["alerts", "work"]) == 0  # what is fetched from a mirror and trained on is told
+    assert not paths.mirrored().exists()
 
 
 # ---- what a person gets wrong

@@ -159,3 +159,35 @@ def test_every_door_says_the_same(
     assert numbers in page and page.count("Plotly.newPlot") == 7
     assert {count for count, _ in asked} == {len(experiment.runs)}
     assert [margin for _, margin in asked if margin is not None] == [0.02, 0.5]
+
+
+def test_parts_are_in_every_format_that_holds_them_and_refused_in_the_one_that_does_not(
+    stores: Stores,
+    claims_of: ClaimsOf,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from dtvg.analysis.claims import info as module
+    from dtvg.analysis.claims.lines import parts_shown
+
+    info, place = claims_of("true"), str(stores("true").path)
+    monkeypatch.setattr(module, "claims_info", lambda *_: info)
+    shown = [str(row["estimate"]) for c in info.claims for _, row in parts_shown(c).iterrows()]
+    out, told = tmp_path / "claims.txt", {}
+    for form in ("table", "md", "csv", "json"):
+        assert main(["claims", place, "--parts", "--format", form, "--out", str(out)]) == 0
+        told[form] = out.read_text(encoding="utf-8")
+    assert told["table"] == told["md"] == claims_text(info, "md", True, "true")
+    lines = told["md"].partition("### (a)")[2].splitlines()
+    rows = [line.split(" | ") for line in lines if line.startswith("| ")]
+    assert [cells[2] for cells in rows if cells[0] not in ("| comparison", "| ---")] == shown
+    assert len(told["csv"].splitlines()) == 1 + len(info.parts)
+    assert sum(len(c["parts"]) for c in json.loads(told["json"])["claims"]) == len(info.parts)
+    assert "### (a)" not in claims_text(info, "md")
+    monkeypatch.setattr(module, "claims_info", lambda *_: pytest.fail("computed before"))
+    out.unlink()
+    capsys.readouterr()
+    assert main(["claims", place, "--parts", "--format", "latex", "--out", str(out)]) == 2
+    assert "leave --parts out, or choose md, csv, parquet or json" in capsys.readouterr().err
+    assert not out.exists()
