@@ -101,7 +101,7 @@ def fork(
     writer = CohortWriter(cohort, {child.name: RunWriter(directory, child)})
     renamed = {f"{child.name}/{key.partition('/')[2]}": value for key, value in tensors.items()}
     meta = {**meta, "rows": {table: data.num_rows for table, data in rows.items()}}
-    covered = {table: _covered(table, data) for table, data in rows.items() if data.num_rows}
+    covered = {table: _covered(table, data, step) for table, data in rows.items() if data.num_rows}
     writer.commit(Snapshot({child.name: covered}, renamed, {"runs": {child.name: meta}}))
     return experiment
 
@@ -252,10 +252,7 @@ def _typed(table: str, data: pa.Table) -> pa.Table:
     return pa.Table.from_arrays(data.columns, schema=schema_of(table))
 
 
-def _covered(table: str, data: pa.Table) -> tuple[int, int, pa.Table]:
-    """Return rows with what their part file covers: steps, or running row numbers."""
+def _covered(table: str, data: pa.Table, step: int) -> tuple[int, int, pa.Table]:
+    """Return rows with what their part file covers: all steps so far, or running row numbers."""
     typed = _typed(table, data)
-    if table not in BY_STEP:
-        return 1, typed.num_rows, typed
-    steps = typed.column("step").to_numpy()
-    return int(steps[0]), int(steps[-1]), typed
+    return 1, step if table in BY_STEP else typed.num_rows, typed
