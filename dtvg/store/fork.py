@@ -8,6 +8,9 @@ docs/run_files.md "Forks".
 
 from __future__ import annotations
 
+import datetime
+import functools
+import re
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -27,7 +30,8 @@ from dtvg.records import TABLES, RunState
 from dtvg.store.files import read_json, replace_json
 from dtvg.store.layout import CohortDir, ExperimentDir, create_experiment, free_name, id_of
 from dtvg.store.reader import Run, read_table
-from dtvg.store.state_files import load_state
+from dtvg.store.recovery import has_rows
+from dtvg.store.state_files import load_state, read_text
 from dtvg.store.tables import BY_STEP, schema_of, to_arrow
 from dtvg.store.versions import can_go_on, changed, versions_of
 from dtvg.store.writer import CohortWriter, RunWriter, Snapshot
@@ -36,6 +40,7 @@ from dtvg.versions import Version
 KEPT = ("backbone", "prompt", "data", "sources", "target", "seed", "method")
 """What a fork shares with its parent: otherwise its rows would not be one trajectory."""
 TRIES = 5
+_STEP = re.compile(r"state-(\d+)")
 
 
 def fork(
@@ -115,7 +120,7 @@ def _newest(run: Run) -> tuple[dict[str, np.ndarray], dict[str, Any], dict[str, 
     for _ in range(TRIES):
         loaded = CohortWriter.load(cohort)
         meta = (loaded[1]["runs"] if loaded else {}).get(run.name)
-        if loaded is None or meta is None:
+        if loaded is None or meta is None or not _owns(run, meta) or not has_rows(run.directory):
             raise StoreError(_without_commit(run))
         if meta.get("result") is not None:
             raise StoreError(_finished(run))
@@ -161,30 +166,83 @@ def keep_state(cohort: CohortDir, step: int) -> None:
 
 
 def kept_steps(run: Run) -> list[int]:
-    """Return the steps of the kept commits of a run's cohort, the latest first."""
-    folder = run.path.parent / "cohorts" / (run.cohort or "none") / "kept"
-    names = (path.stem.removeprefix("state-") for path in folder.glob("state-*.safetensors"))
-    return sorted((int(name) for name in names if name.isdecimal()), reverse=True)
+    """Return the steps at which a run can be forked at a kept commit, the latest first."""
+    return sorted({step for step, _, _ in _kept_commits(run)}, reverse=True)
+
+
+def _kept_commits(run: Run) -> list[tuple[int, float, Path]]:
+    """Return step, time and file of a run's kept commits in this order.
+
+    A file that cannot be read counts under the step of its name, so that whoever needs it is told.
+    """
+    cohort = CohortDir(run.path.parent / "cohorts" / (run.cohort or "none"))
+    found, last, made = [], _committed(cohort, run), _made_at(run)
+    for path in (cohort.path / "kept").glob("state-*.safetensors"):
+        try:
+            meta, time = _kept_numbers(path, path.stat().st_mtime_ns, run.name)
+        except (OSError, StoreError):
+            named = _STEP.match(path.name)
+            found += [(int(named[1]), 0.0, path)] if named else []
+            continue
+        if meta.get("result") is not None or not _owns(run, meta):
+            continue
+        if "step" in meta and int(meta["step"]) <= last and time >= made:
+            found.append((int(meta["step"]), time, path))
+    return sorted(found)
+
+
+@functools.lru_cache(maxsize=4096)
+def _kept_numbers(path: Path, changed: int, name: str) -> tuple[dict[str, Any], float]:
+    """Return a run's numbers in a kept commit, and when this was made; read once."""
+    content = read_text(path)
+    time = content.get("time")
+    numbers = content["meta"].get("runs", {}).get(name) or {}
+    return numbers, float(time) if isinstance(time, int | float) else np.inf
+
+
+def _committed(cohort: CohortDir, run: Run) -> float:
+    """Return the step of a run's newest commit; infinite where that is not known."""
+    try:
+        numbers = read_text(cohort.state_path)["meta"].get("runs", {}).get(run.name) or {}
+    except StoreError:
+        return np.inf
+    return float(numbers.get("step", np.inf))
+
+
+def _owns(run: Run, meta: Mapping[str, Any]) -> bool:
+    """Whether numbers of a commit are a run's; old commits do not say whose they are."""
+    own, owner = id_of(run.directory), meta.get("run_id")
+    return not own or not owner or own == owner
+
+
+def _made_at(run: Run) -> float:
+    """Return when a run's folder was made; 0 where it is not known.
+
+    Trained again with the same settings a run has the same `run_id`, but what was kept before its
+    folder was made is not its own.
+    """
+    made = read_json(run.directory.provenance_path) or {}
+    try:
+        time = datetime.datetime.fromisoformat(str(made.get("time"))).timestamp()
+    except ValueError:
+        return 0.0
+    return time if made.get("run_id") else 0.0
 
 
 def _kept(run: Run, at: int) -> tuple[dict[str, np.ndarray], dict[str, Any], dict[str, pa.Table]]:
     """Return tensors, numbers and rows of the last kept commit at or before a step."""
-    cohort = CohortDir(run.path.parent / "cohorts" / (run.cohort or "none"))
-    steps = []
-    for path in sorted((cohort.path / "kept").glob("state-*.safetensors"), reverse=True):
-        tensors, commit = load_state(path)
-        meta = commit["runs"].get(run.name)
-        if meta is None or meta["result"] is not None:
-            continue
-        steps.append(int(meta["step"]))
-        if steps[-1] <= at:
-            own = {k: v for k, v in tensors.items() if k.startswith(f"{run.name}/")}
-            return own, {**meta, "failure": None}, _rows_until(run, meta)
-    held = ", ".join(str(step) for step in reversed(steps)) or "none"
-    raise StoreError(
-        f"Run '{run.name}' has no kept commit at or before step {at} (kept: {held}); "
-        "logging.keep_every says how often commits are kept."
-    )
+    found = _kept_commits(run)
+    fitting = [path for step, _, path in found if step <= at]
+    if not fitting:
+        held = ", ".join(str(step) for step in sorted({step for step, _, _ in found})) or "none"
+        raise StoreError(
+            f"Run '{run.name}' has no kept commit at or before step {at} (kept: {held}); "
+            "logging.keep_every says how often commits are kept."
+        )
+    tensors, commit = load_state(fitting[-1])
+    meta = commit["runs"][run.name]
+    own = {k: v for k, v in tensors.items() if k.startswith(f"{run.name}/")}
+    return own, {**meta, "failure": None}, _rows_until(run, meta)
 
 
 def _rows_until(run: Run, meta: Mapping[str, Any]) -> dict[str, pa.Table]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +12,12 @@ import pytest
 from dtvg.config import RunConfig, build_config
 from dtvg.errors import StoreError
 from dtvg.records import TABLES
+from dtvg.store import trash
 from dtvg.store.files import read_json, replace_json
-from dtvg.store.fork import fork
+from dtvg.store.fork import fork, keep_state, kept_steps
 from dtvg.store.layout import ExperimentDir, RunDir, add_run, create_experiment
 from dtvg.store.reader import open_run, read_table
+from dtvg.store.recovery import has_rows
 from dtvg.store.tables import parts
 from dtvg.store.writer import CohortWriter, RunWriter
 
@@ -43,13 +46,12 @@ class Runs:
         )
         self.cohort = self.experiment.cohort("transfer-000")
         self.cohort.path.mkdir(parents=True, exist_ok=True)
-        self.begin()
+        self.begin(*(NAMES if experiment is None else NAMES[:1]))
 
-    def begin(self) -> None:
-        """Open the writers, as a process that begins or resumes does."""
+    def begin(self, *names: str) -> None:
+        """Open the writers of runs, as a process that begins or resumes does."""
         runs = {run.name: run for run in self.config.runs()}
-        known = [name for name in runs if self.experiment.run(name).path.exists()] or list(runs)
-        self.writers = {name: self._open(runs[name]) for name in known}
+        self.writers = {name: self._open(runs[name]) for name in names}
         self.writer = CohortWriter(self.cohort, self.writers)
 
     def _open(self, run: RunConfig) -> RunWriter:
@@ -57,10 +59,10 @@ class Runs:
         status = read_json(directory.status_path) or {}
         stopped = {"cohort": self.cohort.id, "state": "stopped"}
         replace_json(directory.status_path, {**status, **stopped})
-        if directory.path.joinpath("events").exists():
-            return RunWriter(directory, run)
         writer = RunWriter(directory, run)
-        writer.extend("events", {"step": [0], "seconds": [0.0], "kind": ["x"], "detail": ["x"]})
+        if not has_rows(directory):
+            event = {"step": [0], "seconds": [0.0], "kind": ["x"], "detail": ["x"]}
+            writer.extend("events", event)
         return writer
 
     def run(self, name: str = NAMES[0]) -> RunDir:
@@ -139,3 +141,52 @@ def test_a_fork_whose_first_part_ends_with_its_last_row_goes_on(tmp_path: Path) 
     middle.path.unlink()
     with pytest.raises(StoreError, match="has 5 of 11 committed rows"):
         _recovered(child)
+
+
+def _kept_and_deleted(folder: Path, patch: pytest.MonkeyPatch) -> Runs:
+    """Two runs with a kept commit at step 50, of which the first was then deleted."""
+    patch.setenv("DTVG_HOME", str(folder / "home"))
+    runs = Runs(folder / "home" / "runs", {"keep_every": 50})
+    for name in NAMES:
+        runs.train(name, 1, 50)
+    runs.commit(1.0, s0=50, s1=50)
+    keep_state(runs.cohort, 50)
+    assert [kept_steps(open_run(runs.run(name).path)) for name in NAMES] == [[50], [50]]
+    time.sleep(1.1)  # the time of a run's folder is in whole seconds
+    trash.delete(runs.experiment, NAMES[0])
+    return runs
+
+
+def test_a_run_trained_again_is_not_forked_at_commits_of_the_deleted_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runs = _kept_and_deleted(tmp_path, monkeypatch)
+    runs.begin(*NAMES)
+    with pytest.raises(StoreError, match="has no commit yet"):
+        fork(open_run(runs.run().path), "early")
+    runs.train(NAMES[0], 1, 20)
+    runs.commit(2.0, s0=20, s1=50)
+    again, other = (open_run(runs.run(name).path) for name in NAMES)
+    with pytest.raises(StoreError, match=r"at or before step 50 \(kept: none\)"):
+        fork(again, "wrong", at=50)
+    assert runs.child(fork(again, "newest")) == (20, 2.0, 20)
+    assert kept_steps(other) == [50] and runs.child(fork(other, "other", at=60)) == (50, 1.0, 50)
+    runs.train(NAMES[0], 21, 70)
+    runs.commit(3.0, s0=70, s1=50)
+    assert kept_steps(again) == []
+
+
+def test_a_commit_of_another_run_of_the_same_name_is_not_forked(tmp_path: Path) -> None:
+    runs = Runs(tmp_path / "runs", {"keep_every": 50})
+    runs.train(NAMES[0], 1, 50)
+    runs.commit(1.0, s0=50)
+    keep_state(runs.cohort, 50)
+    path = runs.run().provenance_path
+    known = read_json(path) or {}
+    replace_json(path, {**known, "run_id": "0123456789abcdef"})
+    with pytest.raises(StoreError, match="has no commit yet"):
+        fork(open_run(runs.run().path), "newest")
+    with pytest.raises(StoreError, match="kept: none"):
+        fork(open_run(runs.run().path), "kept", at=50)
+    replace_json(path, {k: v for k, v in known.items() if k != "run_id"})  # of before
+    assert kept_steps(open_run(runs.run().path)) == [50]
