@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import datetime
 import functools
+import itertools
 import re
 import shutil
 from collections.abc import Mapping, Sequence
@@ -157,12 +158,39 @@ def inherited(parent: RunConfig, child: RunConfig) -> dict[str, Version]:
 
 
 def keep_state(cohort: CohortDir, step: int) -> None:
-    """Keep a copy of a cohort's newest commit under its step."""
+    """Keep a copy of a cohort's newest commit under its step.
+
+    What was kept under that step stays where a run could be forked from it alone.
+    """
     folder = cohort.path / "kept"
     folder.mkdir(exist_ok=True)
-    hidden = folder / f".state-{step:09d}.safetensors"
+    final = _place(folder, step, _unfinished(cohort.state_path))
+    hidden = final.with_name(f".{final.name}")
     shutil.copyfile(cohort.state_path, hidden)
-    hidden.replace(folder / f"state-{step:09d}.safetensors")
+    hidden.replace(final)
+
+
+def _place(folder: Path, step: int, new: set[tuple[str, str, int]]) -> Path:
+    """Return where a commit is kept: in place of one of that step that holds nothing more."""
+    path = folder / f"state-{step:09d}.safetensors"
+    for number in itertools.count(2):
+        if not path.exists() or _unfinished(path) <= new:
+            break
+        path = folder / f"state-{step:09d}-{number}.safetensors"
+    return path
+
+
+def _unfinished(path: Path) -> set[tuple[str, str, int]]:
+    """Return the runs that can go on from a commit's file, and from which step."""
+    try:
+        runs = read_text(path)["meta"].get("runs", {})
+    except StoreError:
+        return set()
+    return {
+        (name, str(of.get("run_id") or ""), int(of.get("step") or 0))
+        for name, of in runs.items()
+        if of.get("result") is None
+    }
 
 
 def kept_steps(run: Run) -> list[int]:

@@ -190,3 +190,41 @@ def test_a_commit_of_another_run_of_the_same_name_is_not_forked(tmp_path: Path) 
         fork(open_run(runs.run().path), "kept", at=50)
     replace_json(path, {k: v for k, v in known.items() if k != "run_id"})  # of before
     assert kept_steps(open_run(runs.run().path)) == [50]
+
+
+def test_what_was_kept_of_a_run_stays_when_another_comes_to_that_step_later(
+    tmp_path: Path,
+) -> None:
+    runs = Runs(tmp_path / "runs", {"keep_every": 50})
+    runs.train(NAMES[0], 1, 20)
+    runs.train(NAMES[1], 1, 50)
+    for value in (1.0, 2.0):  # the same states kept again take no more room
+        runs.commit(value, s0=20, s1=50)
+        keep_state(runs.cohort, 50)
+    runs.train(NAMES[1], 51, 100)
+    runs.commit(3.0, s0=20, s1=(100,))
+    runs.train(NAMES[0], 21, 50)
+    for value in (4.0, 5.0):  # the first, stopped before, has come to that step
+        runs.commit(value, s0=50, s1=(100,))
+        keep_state(runs.cohort, 50)
+    kept = sorted(path.name for path in (runs.cohort.path / "kept").iterdir())
+    assert kept == ["state-000000050-2.safetensors", "state-000000050.safetensors"]
+    first, other = (open_run(runs.run(name).path) for name in NAMES)
+    assert kept_steps(first) == [50, 20] and kept_steps(other) == [50]
+    assert runs.child(fork(other, "other", at=50)) == (50, 2.0, 50)
+    assert runs.child(fork(first, "first", at=50)) == (50, 5.0, 50)
+    assert runs.child(fork(first, "before", at=49)) == (20, 2.0, 20)
+
+
+def test_a_damaged_kept_commit_is_replaced_and_named(tmp_path: Path) -> None:
+    runs = Runs(tmp_path / "runs", {"keep_every": 50})
+    runs.train(NAMES[0], 1, 50)
+    runs.commit(1.0, s0=50)
+    keep_state(runs.cohort, 50)
+    (path,) = (runs.cohort.path / "kept").iterdir()
+    path.write_bytes(b"damaged")
+    run = open_run(runs.run().path)
+    with pytest.raises(StoreError, match="state-000000050.safetensors' is damaged"):
+        fork(run, "child", at=60)
+    keep_state(runs.cohort, 50)
+    assert runs.child(fork(run, "child", at=60)) == (50, 1.0, 50)
