@@ -8,6 +8,7 @@ docs/run_files.md "Forks".
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import functools
 import itertools
@@ -28,7 +29,7 @@ from dtvg.errors import ConfigError, StoreError
 from dtvg.methods.specs import MethodConfig
 from dtvg.methods.specs.rates import ENTRY_FIELDS
 from dtvg.records import TABLES, RunState
-from dtvg.store.files import read_json, replace_json
+from dtvg.store.files import read_json, replace_json, sync_file
 from dtvg.store.layout import CohortDir, ExperimentDir, create_experiment, free_name, id_of
 from dtvg.store.reader import Run, read_table
 from dtvg.store.recovery import has_rows
@@ -161,13 +162,24 @@ def keep_state(cohort: CohortDir, step: int) -> None:
     """Keep a copy of a cohort's newest commit under its step.
 
     What was kept under that step stays where a run could be forked from it alone.
+
+    Raises:
+        StoreError: the disk refuses; nothing is left of it then.
     """
     folder = cohort.path / "kept"
-    folder.mkdir(exist_ok=True)
-    final = _place(folder, step, _unfinished(cohort.state_path))
-    hidden = final.with_name(f".{final.name}")
-    shutil.copyfile(cohort.state_path, hidden)
-    hidden.replace(final)
+    hidden = folder / f".state-{step:09d}.safetensors"
+    try:
+        folder.mkdir(exist_ok=True)
+        shutil.copyfile(cohort.state_path, hidden)
+        sync_file(hidden)
+        hidden.replace(_place(folder, step, _unfinished(cohort.state_path)))
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            hidden.unlink(missing_ok=True)
+        raise StoreError(
+            f"The state of step {step} cannot be kept in '{folder}' ({error.strerror or error}); "
+            "free some space."
+        ) from None
 
 
 def _place(folder: Path, step: int, new: set[tuple[str, str, int]]) -> Path:
