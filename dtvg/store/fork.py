@@ -8,6 +8,11 @@ docs/run_files.md "Forks".
 
 from __future__ import annotations
 
+import contextlib
+import datetime
+import functools
+import itertools
+import re
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -24,10 +29,11 @@ from dtvg.errors import ConfigError, StoreError
 from dtvg.methods.specs import MethodConfig
 from dtvg.methods.specs.rates import ENTRY_FIELDS
 from dtvg.records import TABLES, RunState
-from dtvg.store.files import read_json, replace_json
+from dtvg.store.files import read_json, replace_json, sync_file
 from dtvg.store.layout import CohortDir, ExperimentDir, create_experiment, free_name, id_of
 from dtvg.store.reader import Run, read_table
-from dtvg.store.state_files import load_state
+from dtvg.store.recovery import has_rows
+from dtvg.store.state_files import load_state, read_text
 from dtvg.store.tables import BY_STEP, schema_of, to_arrow
 from dtvg.store.versions import can_go_on, changed, versions_of
 from dtvg.store.writer import CohortWriter, RunWriter, Snapshot
@@ -36,6 +42,7 @@ from dtvg.versions import Version
 KEPT = ("backbone", "prompt", "data", "sources", "target", "seed", "method")
 """What a fork shares with its parent: otherwise its rows would not be one trajectory."""
 TRIES = 5
+_STEP = re.compile(r"state-(\d+)")
 
 
 def fork(
@@ -101,7 +108,7 @@ def fork(
     writer = CohortWriter(cohort, {child.name: RunWriter(directory, child)})
     renamed = {f"{child.name}/{key.partition('/')[2]}": value for key, value in tensors.items()}
     meta = {**meta, "rows": {table: data.num_rows for table, data in rows.items()}}
-    covered = {table: _covered(table, data) for table, data in rows.items() if data.num_rows}
+    covered = {table: _covered(table, data, step) for table, data in rows.items() if data.num_rows}
     writer.commit(Snapshot({child.name: covered}, renamed, {"runs": {child.name: meta}}))
     return experiment
 
@@ -115,7 +122,7 @@ def _newest(run: Run) -> tuple[dict[str, np.ndarray], dict[str, Any], dict[str, 
     for _ in range(TRIES):
         loaded = CohortWriter.load(cohort)
         meta = (loaded[1]["runs"] if loaded else {}).get(run.name)
-        if loaded is None or meta is None:
+        if loaded is None or meta is None or not _owns(run, meta) or not has_rows(run.directory):
             raise StoreError(_without_commit(run))
         if meta.get("result") is not None:
             raise StoreError(_finished(run))
@@ -152,39 +159,130 @@ def inherited(parent: RunConfig, child: RunConfig) -> dict[str, Version]:
 
 
 def keep_state(cohort: CohortDir, step: int) -> None:
-    """Keep a copy of a cohort's newest commit under its step."""
+    """Keep a copy of a cohort's newest commit under its step.
+
+    What was kept under that step stays where a run could be forked from it alone.
+
+    Raises:
+        StoreError: the disk refuses; nothing is left of it then.
+    """
     folder = cohort.path / "kept"
-    folder.mkdir(exist_ok=True)
     hidden = folder / f".state-{step:09d}.safetensors"
-    shutil.copyfile(cohort.state_path, hidden)
-    hidden.replace(folder / f"state-{step:09d}.safetensors")
+    try:
+        folder.mkdir(exist_ok=True)
+        shutil.copyfile(cohort.state_path, hidden)
+        sync_file(hidden)
+        hidden.replace(_place(folder, step, _unfinished(cohort.state_path)))
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            hidden.unlink(missing_ok=True)
+        raise StoreError(
+            f"The state of step {step} cannot be kept in '{folder}' ({error.strerror or error}); "
+            "free some space."
+        ) from None
+
+
+def _place(folder: Path, step: int, new: set[tuple[str, str, int]]) -> Path:
+    """Return where a commit is kept: in place of one of that step that holds nothing more."""
+    path = folder / f"state-{step:09d}.safetensors"
+    for number in itertools.count(2):
+        if not path.exists() or _unfinished(path) <= new:
+            break
+        path = folder / f"state-{step:09d}-{number}.safetensors"
+    return path
+
+
+def _unfinished(path: Path) -> set[tuple[str, str, int]]:
+    """Return the runs that can go on from a commit's file, and from which step."""
+    try:
+        runs = read_text(path)["meta"].get("runs", {})
+    except StoreError:
+        return set()
+    return {
+        (name, str(of.get("run_id") or ""), int(of.get("step") or 0))
+        for name, of in runs.items()
+        if of.get("result") is None
+    }
 
 
 def kept_steps(run: Run) -> list[int]:
-    """Return the steps of the kept commits of a run's cohort, the latest first."""
-    folder = run.path.parent / "cohorts" / (run.cohort or "none") / "kept"
-    names = (path.stem.removeprefix("state-") for path in folder.glob("state-*.safetensors"))
-    return sorted((int(name) for name in names if name.isdecimal()), reverse=True)
+    """Return the steps at which a run can be forked at a kept commit, the latest first."""
+    return sorted({step for step, _, _ in _kept_commits(run)}, reverse=True)
+
+
+def _kept_commits(run: Run) -> list[tuple[int, float, Path]]:
+    """Return step, time and file of a run's kept commits in this order.
+
+    A file that cannot be read counts under the step of its name, so that whoever needs it is told.
+    """
+    cohort = CohortDir(run.path.parent / "cohorts" / (run.cohort or "none"))
+    found, last, made = [], _committed(cohort, run), _made_at(run)
+    for path in (cohort.path / "kept").glob("state-*.safetensors"):
+        try:
+            meta, time = _kept_numbers(path, path.stat().st_mtime_ns, run.name)
+        except (OSError, StoreError):
+            named = _STEP.match(path.name)
+            found += [(int(named[1]), 0.0, path)] if named else []
+            continue
+        if meta.get("result") is not None or not _owns(run, meta):
+            continue
+        if "step" in meta and int(meta["step"]) <= last and time >= made:
+            found.append((int(meta["step"]), time, path))
+    return sorted(found)
+
+
+@functools.lru_cache(maxsize=4096)
+def _kept_numbers(path: Path, changed: int, name: str) -> tuple[dict[str, Any], float]:
+    """Return a run's numbers in a kept commit, and when this was made; read once."""
+    content = read_text(path)
+    time = content.get("time")
+    numbers = content["meta"].get("runs", {}).get(name) or {}
+    return numbers, float(time) if isinstance(time, int | float) else np.inf
+
+
+def _committed(cohort: CohortDir, run: Run) -> float:
+    """Return the step of a run's newest commit; infinite where that is not known."""
+    try:
+        numbers = read_text(cohort.state_path)["meta"].get("runs", {}).get(run.name) or {}
+    except StoreError:
+        return np.inf
+    return float(numbers.get("step", np.inf))
+
+
+def _owns(run: Run, meta: Mapping[str, Any]) -> bool:
+    """Whether numbers of a commit are a run's; old commits do not say whose they are."""
+    own, owner = id_of(run.directory), meta.get("run_id")
+    return not own or not owner or own == owner
+
+
+def _made_at(run: Run) -> float:
+    """Return when a run's folder was made; 0 where it is not known.
+
+    Trained again with the same settings a run has the same `run_id`, but what was kept before its
+    folder was made is not its own.
+    """
+    made = read_json(run.directory.provenance_path) or {}
+    try:
+        time = datetime.datetime.fromisoformat(str(made.get("time"))).timestamp()
+    except ValueError:
+        return 0.0
+    return time if made.get("run_id") else 0.0
 
 
 def _kept(run: Run, at: int) -> tuple[dict[str, np.ndarray], dict[str, Any], dict[str, pa.Table]]:
     """Return tensors, numbers and rows of the last kept commit at or before a step."""
-    cohort = CohortDir(run.path.parent / "cohorts" / (run.cohort or "none"))
-    steps = []
-    for path in sorted((cohort.path / "kept").glob("state-*.safetensors"), reverse=True):
-        tensors, commit = load_state(path)
-        meta = commit["runs"].get(run.name)
-        if meta is None or meta["result"] is not None:
-            continue
-        steps.append(int(meta["step"]))
-        if steps[-1] <= at:
-            own = {k: v for k, v in tensors.items() if k.startswith(f"{run.name}/")}
-            return own, {**meta, "failure": None}, _rows_until(run, meta)
-    held = ", ".join(str(step) for step in reversed(steps)) or "none"
-    raise StoreError(
-        f"Run '{run.name}' has no kept commit at or before step {at} (kept: {held}); "
-        "logging.keep_every says how often commits are kept."
-    )
+    found = _kept_commits(run)
+    fitting = [path for step, _, path in found if step <= at]
+    if not fitting:
+        held = ", ".join(str(step) for step in sorted({step for step, _, _ in found})) or "none"
+        raise StoreError(
+            f"Run '{run.name}' has no kept commit at or before step {at} (kept: {held}); "
+            "logging.keep_every says how often commits are kept."
+        )
+    tensors, commit = load_state(fitting[-1])
+    meta = commit["runs"][run.name]
+    own = {k: v for k, v in tensors.items() if k.startswith(f"{run.name}/")}
+    return own, {**meta, "failure": None}, _rows_until(run, meta)
 
 
 def _rows_until(run: Run, meta: Mapping[str, Any]) -> dict[str, pa.Table]:
@@ -252,10 +350,7 @@ def _typed(table: str, data: pa.Table) -> pa.Table:
     return pa.Table.from_arrays(data.columns, schema=schema_of(table))
 
 
-def _covered(table: str, data: pa.Table) -> tuple[int, int, pa.Table]:
-    """Return rows with what their part file covers: steps, or running row numbers."""
+def _covered(table: str, data: pa.Table, step: int) -> tuple[int, int, pa.Table]:
+    """Return rows with what their part file covers: all steps so far, or running row numbers."""
     typed = _typed(table, data)
-    if table not in BY_STEP:
-        return 1, typed.num_rows, typed
-    steps = typed.column("step").to_numpy()
-    return int(steps[0]), int(steps[-1]), typed
+    return 1, step if table in BY_STEP else typed.num_rows, typed

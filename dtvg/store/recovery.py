@@ -22,6 +22,7 @@ from dtvg.errors import StoreError
 from dtvg.records import TABLES
 from dtvg.store.files import sync_file, sync_folder
 from dtvg.store.layout import CohortDir, RunDir, id_of
+from dtvg.store.reader import open_run
 from dtvg.store.state_files import read_state, reveal
 from dtvg.store.tables import (
     BY_STEP,
@@ -179,7 +180,7 @@ def _check_rows(run: RunDir, table: str, wanted: int) -> None:
     for part in cover(parts(run.table_dir(table))):
         if have >= wanted:
             return
-        if part.first != last + 1:
+        if part.first != last + 1 and not _left_out(run, table, last + 1, part.first - 1):
             break
         try:
             have, last = have + read_checked(part.path, own).num_rows, part.last
@@ -191,6 +192,14 @@ def _check_rows(run: RunDir, table: str, wanted: int) -> None:
             "deleted or replaced. Restore it from a copy, or move the run away with `dtvg runs "
             f"delete {run.path.parent.name}/{run.name}` to train it again."
         )
+
+
+def _left_out(run: RunDir, table: str, first: int, last: int) -> bool:
+    """Whether a run keeps no row of these steps; forks once named their first part without them."""
+    config = open_run(run.path).config if table in BY_STEP and first <= last else None
+    if config is None or not config.logging.gaps:
+        return False
+    return not any(config.logging.logs_step(step) for step in range(first, last + 1))
 
 
 def _cut(run: RunDir, table: str, rows: int, step: int) -> None:

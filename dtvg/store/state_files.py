@@ -60,12 +60,21 @@ def read_head(path: Path) -> tuple[tuple[str, ...], tuple[str, ...]]:
     Raises:
         StoreError: it is damaged.
     """
+    content = read_text(path)
+    return tuple(content["meta"].get("runs", {})), tuple(content["pending"])
+
+
+def read_text(path: Path) -> dict[str, Any]:
+    """Return `meta`, `pending` and `time` of a commit's file; reads no tensors.
+
+    Raises:
+        StoreError: it is damaged or missing.
+    """
     try:
         with safe_open(path, framework="np") as file:
-            content = _content(path, file.metadata() or {})
+            return _content(path, file.metadata() or {})
     except (SafetensorError, OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise StoreError(f"'{path}' is damaged ({error}).") from None
-    return tuple(content["meta"].get("runs", {})), tuple(content["pending"])
 
 
 def _content(path: Path, metadata: Mapping[str, str]) -> dict[str, Any]:

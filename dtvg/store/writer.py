@@ -349,8 +349,12 @@ class Committer:
         """Whether it is time for another commit and none is in work."""
         if self._thread is not None and self._thread.is_alive():
             return False
-        pause = max(self.seconds, self._last_cost / self.share)
-        return time.monotonic() - self._last_end >= pause
+        return time.monotonic() - self._last_end >= self.pause
+
+    @property
+    def pause(self) -> float:
+        """Seconds from the end of a commit to the next."""
+        return max(self.seconds, self._last_cost / self.share)
 
     @property
     def full(self) -> bool:

@@ -22,6 +22,7 @@ from dtvg.errors import StoreError
 from dtvg.records import LOSS, RunResult, RunState
 from dtvg.store.health import EVENTS, NO_GRADIENT, Guess, Mark, marks
 from dtvg.store.layout import CohortDir, RunDir
+from dtvg.store.lease import LeaseLost
 from dtvg.store.reader import open_run, read_prompts
 from dtvg.store.shares import shares_in_log
 from dtvg.store.status import StatusBoard, clear, requested
@@ -69,6 +70,10 @@ class Cohort:
     finished: Callable[[RunSlot], None] = lambda slot: None
     """Called for every run that finished, after its `result.json`."""
     parked: dict[str, tuple[dict[str, np.ndarray], dict[str, Any]]] = field(default_factory=dict)
+    met: list[tuple[RunDir, str]] = field(default_factory=list)
+    """Requests that were met, to be taken back once a commit holds what they did."""
+    keep_again: float | None = None
+    """When a commit is kept that a disk refused to keep (`time.monotonic`); None: none was."""
     rows: StepLog = field(default_factory=StepLog)
     engine: Engine = field(default_factory=Engine)
 
@@ -420,13 +425,13 @@ class Cohort:
             )
 
     def fail(self, failures: Sequence[Failure]) -> None:
-        """End runs that cannot go on; the others keep training."""
+        """End runs that cannot go on; the others train on, also where the disk refuses."""
         for failure in failures:
             slot = failure.slot
             slot.failure, slot.step = failure.sentence, failure.step - 1
             self.event(slot, "failed", failure.sentence)
         self.drop([f.slot.name for f in failures])
-        self.commit(wait=True)
+        self.committed()
         for failure in failures:
             self.board.update(
                 failure.slot.name,
@@ -479,6 +484,22 @@ class Cohort:
         self.committer.submit(self.writer.snapshot(tensors, {"runs": runs}))
         if wait:
             self.committer.wait()
+
+    def committed(self, new: bool = True) -> bool:
+        """Commit what is new and wait; False where a disk refuses: the next commit tries again.
+
+        Raises:
+            LeaseLost: another process took over.
+        """
+        try:
+            if new:
+                self.commit()
+            self.committer.wait()
+        except LeaseLost:
+            raise
+        except StoreError:
+            return False  # the committer has said why
+        return True
 
 
 def health_of_slot(slot: RunSlot, moved: float | None, end: bool) -> tuple[Mark, ...]:

@@ -7,10 +7,12 @@ kept commits can be forked.
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Iterable
 from functools import partial
 
+from dtvg.errors import StoreError
 from dtvg.methods.base import HELD
 from dtvg.records import RunState
 from dtvg.store import audit
@@ -23,6 +25,8 @@ from dtvg.training.progress import Progress, Report, ended_progress
 from dtvg.training.searching import search_between_steps
 from dtvg.training.signals import StopWish
 from dtvg.training.state import Stack
+
+log = logging.getLogger(__name__)
 
 CONTROL_SECONDS = 0.5
 """How often control files are looked for."""
@@ -82,6 +86,7 @@ def train(
             continue
         cohort.step()
         keep_commit(cohort)
+    take_back(cohort, False)
     runs = [(cohort.run_dirs[name], number) for name, number in steps.items()]
     report(ended_progress(cohort.directory.id, runs))
 
@@ -102,36 +107,48 @@ def _progress(cohort: Cohort, total: int) -> Progress:
 
 def hold_sources(cohort: Cohort) -> None:
     """Meet the requests to pin, ban and free sources."""
-    met = []
+    before = len(cohort.met)
     for stack in cohort.stacks:
         for row, slot in enumerate(stack.slots):
             run = cohort.run_dirs[slot.name]
             for kind, source in wanted(requested(run)):
-                met.append((run, f"{kind}.{source}"))
+                if (run, f"{kind}.{source}") in cohort.met:
+                    continue
+                cohort.met.append((run, f"{kind}.{source}"))
                 if source not in slot.config.sources or HELD not in stack.state.memory:
                     continue
                 _hold(stack, row, slot.config.sources.index(source), VALUES[kind])
                 slot.note["held"] = {**slot.note.get("held", {}), source: kind}
                 cohort.write_rows()
                 cohort.event(slot, kind, detail(source, kind, slot.step), subject=source)
-    if met:
-        cohort.commit(wait=True)
-        for run, word in met:
-            clear(run, word)
+    take_back(cohort, len(cohort.met) > before)
 
 
 def note_people(cohort: Cohort) -> None:
     """Write down as events who did what to the runs, as the app of a shared server noted it."""
-    met = []
+    before = len(cohort.met)
     for slot in cohort.slots:
         run = cohort.run_dirs[slot.name]
         for word, sentence in audit.told(run):
-            met.append((run, word))
-            cohort.event(slot, audit.EVENT, sentence)
-    if met:
-        cohort.commit(wait=True)
-        for run, word in met:
+            if (run, word) not in cohort.met:
+                cohort.met.append((run, word))
+                cohort.event(slot, audit.EVENT, sentence)
+    take_back(cohort, len(cohort.met) > before)
+
+
+def take_back(cohort: Cohort, new: bool) -> None:
+    """Take the requests back that were met, once a commit holds what they did.
+
+    Where the disk refuses they stay, without being met twice, until a later commit is written.
+
+    Args:
+        cohort: whose.
+        new: whether some were met after the last commit.
+    """
+    if cohort.met and cohort.committed(new):
+        for run, word in cohort.met:
             clear(run, word)
+        cohort.met.clear()
 
 
 def _hold(stack: Stack, row: int, place: int, value: int) -> None:
@@ -142,8 +159,20 @@ def _hold(stack: Stack, row: int, place: int, value: int) -> None:
 
 
 def keep_commit(cohort: Cohort) -> None:
-    """Commit and keep the state where a run has come to a multiple of `logging.keep_every`."""
+    """Commit and keep the state where a run has come to a multiple of `logging.keep_every`.
+
+    Where the disk refuses, that of a later step is kept, when another commit would be due.
+    """
     every = [(slot.step, slot.config.logging.keep_every) for slot in cohort.slots]
-    if any(steps and step % steps == 0 for step, steps in every):
-        cohort.commit(wait=True)
+    late = cohort.keep_again is not None and time.monotonic() >= cohort.keep_again
+    if not every or not (late or any(steps and step % steps == 0 for step, steps in every)):
+        return
+    cohort.keep_again = time.monotonic() + cohort.committer.pause
+    if not cohort.committed():
+        return
+    try:
         keep_state(cohort.directory, max(step for step, _ in every))
+    except StoreError as error:
+        log.warning("%s The state of a later step is kept instead.", error)
+    else:
+        cohort.keep_again = None
