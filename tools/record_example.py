@@ -10,7 +10,9 @@ task's data are not.
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
+import re
 import shutil
 import sys
 from pathlib import Path
@@ -73,6 +75,9 @@ def record(experiment: Path, examples: Path, inputs: bool = False) -> None:
     shutil.copytree(experiment, target, ignore=shutil.ignore_patterns(*LEFT_OUT))
     for folder in sorted(p for p in target.iterdir() if (p / "result.json").exists()):
         _without_folders(folder)
+    noted = json.loads((target / "digests.json").read_text(encoding="utf-8"))
+    noted["experiment.yaml"] = _anywhere(target / "experiment.yaml")
+    (target / "digests.json").write_text(json.dumps(noted, indent=1), encoding="utf-8")
     if inputs:
         keep_inputs(experiment, target / INPUTS)
     runs = sum(1 for p in target.iterdir() if (p / "result.json").exists())
@@ -81,14 +86,26 @@ def record(experiment: Path, examples: Path, inputs: bool = False) -> None:
 
 
 def _without_folders(run: Path) -> None:
-    """Take the folder of experiments of the recording machine out of a run's provenance."""
+    """Take the folders of the recording machine out of a run's provenance and settings."""
     path = run / "provenance.json"
     facts = json.loads(path.read_text(encoding="utf-8"))
     arguments = facts.get("argv", [])
     while "--runs-dir" in arguments:
         at = arguments.index("--runs-dir")
         del arguments[at : at + 2]
+    for at in reversed([i for i, a in enumerate(arguments) if a.startswith("data.folder=")]):
+        del arguments[at - 1 : at + 1]
+    if facts.get("prompt_bank"):
+        facts["prompt_bank"] = "prompts"
+    facts["config_sha256"] = _anywhere(run / "config.yaml")
     path.write_text(json.dumps(facts, indent=1), encoding="utf-8")
+
+
+def _anywhere(config: Path) -> str:
+    """Let settings name no folder of data; return their new digest."""
+    text = re.sub(r"^  folder: .*$", "  folder: null", config.read_text("utf-8"), flags=re.M)
+    config.write_text(text, encoding="utf-8")
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def keep_inputs(experiment: Path, path: Path) -> None:
