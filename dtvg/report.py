@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dtvg.analysis import titles
+from dtvg.analysis.words import counted
 from dtvg.errors import ConfigError, DataError, unknown
 from dtvg.store.reader import Experiment, Run, read_provenance
 from dtvg.templates import render
@@ -118,7 +119,8 @@ def _membership(experiment: Experiment, run: Run | None, step: int | None) -> It
     settled = "" if info.settling_step is None else f" It is unchanged from {info.settling_step:,}."
     yield View(
         f"Membership of the group: {view.name}",
-        f"{len(info.steps):,} steps, {len(info.combinations):,} distinct groups.{settled}",
+        f"{counted(len(info.steps), 'step')}, "
+        f"{counted(len(info.combinations), 'distinct group')}.{settled}",
         aligned_figure(
             info,
             loss,
@@ -436,7 +438,7 @@ def _section(place: int, view: View, names: Collection[str], run: Run | None) ->
         )
     if view.table is not None and len(view.table):
         note = f" (the first {ROWS:,})" if len(view.table) > ROWS else ""
-        summary = f"Numbers: {len(view.table):,} rows{note}"
+        summary = f"Numbers: {counted(len(view.table), 'row')}{note}"
         table = titles.table(view.table.head(ROWS)).to_html(
             index=False, border=0, na_rep="–", float_format=lambda x: f"{x:.4g}", escape=True
         )

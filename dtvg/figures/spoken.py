@@ -12,6 +12,8 @@ from typing import Any
 import numpy as np
 import plotly.graph_objects as go
 
+from dtvg.analysis.words import counted
+
 MOST = 10
 """Lines, bars or rows that are told one by one."""
 FLAT = 0.02
@@ -132,7 +134,7 @@ def _flows(trace: Any) -> str:
     told = [
         f"{labels[link.source[i]]} to {labels[link.target[i]]} {link.value[i]:g}" for i in widest
     ]
-    return f"{len(link.value)} kinds of changes; most often {'; '.join(told)}."
+    return f"{counted(len(link.value), 'kind')} of changes; most often {'; '.join(told)}."
 
 
 def _bars(trace: Any) -> str:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import streamlit as st
 
 from dtvg.analysis.pools import pool
+from dtvg.analysis.words import counted
 from dtvg.store.reader import Experiment, Run
 from dtvg.ui import address, cache, forms, runs
 from dtvg.ui.page import link
@@ -161,7 +162,7 @@ def _limited(transfer: list[Run], wanted: list[str]) -> list[Run]:
         )
     with st.container(horizontal=True, vertical_alignment="center"):
         st.caption(
-            f"Only the {len(kept)} runs (of {len(transfer)}) that were chosen on the overview."
+            f"Only what was chosen on the overview: {len(kept)} of {counted(len(transfer), 'run')}."
         )
         if st.button("Compare all runs", type="tertiary", key="all-runs"):
             st.query_params.pop("runs", None)

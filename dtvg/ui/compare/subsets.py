@@ -8,6 +8,7 @@ from dtvg.analysis import titles
 from dtvg.analysis.overview.learned import points_text
 from dtvg.analysis.subsets.quality import ORACLE, QualityInfo
 from dtvg.analysis.subsets.runs import name_of
+from dtvg.analysis.words import counted
 from dtvg.figures.subsets import lattice_figure, overlap_figure
 from dtvg.methods.specs import METHODS
 from dtvg.store.reader import Run
@@ -52,7 +53,7 @@ def subsets(choice: Choice, dark: bool) -> None:
     )
     show.notes(info.notes, (*choice.order, *choice.targets))
     if len(info.edges):
-        with st.expander(f"Changes of the group ({len(info.edges):,} kinds)"):
+        with st.expander(f"Changes of the group ({counted(len(info.edges), 'kind')})"):
             show.numbers(info.edges, f"{name}-changes", f"edges-{name}")
     if run is not None:
         _quality(run, same, dark)
@@ -95,7 +96,7 @@ def _quality(run: Run, same: tuple[Run, ...], dark: bool) -> None:
         info.curves,
         f"{key}-overlap",
     )
-    with st.expander(f"Every run ({len(info.table):,} rows)"):
+    with st.expander(f"Every run ({counted(len(info.table), 'row')})"):
         show.numbers(info.table, f"{key}-group-quality", f"quality-{key}")
     show.notes(info.notes, runs.names_in(run))
 

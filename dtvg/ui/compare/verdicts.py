@@ -24,6 +24,7 @@ from dtvg.analysis.compare.lines import (
     verdicts_shown,
 )
 from dtvg.analysis.compare.verdicts import PairedInfo
+from dtvg.analysis.words import counted
 from dtvg.figures.compare import (
     AXES,
     HOW_TO_READ,
@@ -238,7 +239,9 @@ def _published(info: CompareInfo, lines: Lines, choice: Choice) -> None:
     st.header("Published, not run here", anchor=False)
     st.caption(info.published.note)
     _printed(lines, "published", choice)
-    with st.expander(f"Where the numbers are from ({len(info.published.table):,} numbers)"):
+    with st.expander(
+        f"Where the numbers are from ({counted(len(info.published.table), 'number')})"
+    ):
         show.numbers(info.published.table, f"{choice.name}-published", f"published-{choice.name}")
 
 

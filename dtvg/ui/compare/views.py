@@ -13,6 +13,7 @@ from dtvg.analysis.compare.confdiff import experiment_diff
 from dtvg.analysis.compare.references import of_target
 from dtvg.analysis.overview.learned import points_text
 from dtvg.analysis.subsets.transfer import SINGLES, TransferInfo
+from dtvg.analysis.words import counted
 from dtvg.figures.curves import BANDS, curves_figure
 from dtvg.figures.subsets import coefficients_figure, colour_reach, transfer_figure
 from dtvg.methods.specs import Role
@@ -171,7 +172,9 @@ def _coefficients(choice: Choice, method: str, dark: bool) -> None:
         f"{key}-coefficients",
     )
     if len(info.seeds):
-        with st.expander(f"The coefficients that each run fitted ({len(info.seeds):,} rows)"):
+        with st.expander(
+            f"The coefficients that each run fitted ({counted(len(info.seeds), 'row')})"
+        ):
             show.numbers(info.seeds, f"{key}-seeds", f"coefficients-seeds-{key}")
     fitted = "–" if info.r_squared != info.r_squared else f"{info.r_squared:.2f}"
     open_circles = " Open circles: what the run of one seed had fitted when it chose its sources."
@@ -206,7 +209,7 @@ def settings(choice: Choice, dark: bool) -> None:
     key = "-".join(chosen)
     heads = _apart(list(info.table.columns[1:]))
     show.numbers(info.table, f"{choice.name}-run-settings", f"run-diff-{key}", heads=heads)
-    with st.expander(f"Equal in all ({len(info.same):,} settings)"):
+    with st.expander(f"Equal in all ({counted(len(info.same), 'setting')})"):
         show.numbers(info.same, f"{choice.name}-equal-settings", f"run-same-{key}")
     show.notes(info.notes)
 

@@ -8,6 +8,7 @@ import streamlit as st
 
 from dtvg.analysis.overview.settings_grid import Score, SettingsInfo, readable, settings_info
 from dtvg.analysis.overview.table import RunRow
+from dtvg.analysis.words import counted
 from dtvg.figures import settings_grid as draw_grid
 from dtvg.ui import cache, runs, show
 from dtvg.ui.page import is_dark
@@ -68,7 +69,7 @@ def draw(rows: Sequence[RunRow]) -> None:
     show.figure(
         draw_grid.parallel_figure(info, dark),
         f"parallel-{place}",
-        f"{len(info.table)} runs as lines through their settings to their score",
+        f"{counted(len(info.table), 'run')} as lines through their settings to their score",
         info.table,
         "settings-runs",
     )
