@@ -23,7 +23,7 @@ from dtvg.jobs.devices import Device, cores
 from dtvg.jobs.launcher import own_command, own_environment
 from dtvg.scale.demand import Demand, fits, nowhere
 from dtvg.scale.executor import Ended, Job, Place
-from dtvg.scale.launch import tail
+from dtvg.scale.launch import at_work, tail
 from dtvg.store.layout import ExperimentDir
 from dtvg.store.processes import ProcessId, of_pid
 
@@ -77,7 +77,7 @@ class LocalExecutor:
         used = set(self._used.values())
         slot = next((s for s in self.slots if s.name not in used), self.slots[0])
         log = self.experiment.cohort(cohort).log_path
-        environment = {**own_environment(), **self.demand.environment()}
+        environment = {**at_work(own_environment()), **self.demand.environment()}
         if slot.gpu:
             environment["CUDA_VISIBLE_DEVICES"] = slot.gpu
         try:

@@ -54,6 +54,10 @@ def test_scale_is_part_of_no_fingerprint_and_of_no_run(tmp_path: Path) -> None:
 def test_secrets_do_not_travel_with_a_job() -> None:
     environment = {"HF_TOKEN": "x", "HF_HOME": "/h", "DTVG_SHARED": "/s", "PATH": "/bin"}
     assert passed_on(environment) == {"HF_HOME": "/h", "DTVG_SHARED": "/s"}
+    assert passed_on({"DTVG_RUNS": "s3://lab/runs"}) == {
+        "DTVG_RUNS": ""
+    }  # nothing trains beside it
+    assert passed_on({"DTVG_RUNS": "/lab/runs"}) == {"DTVG_RUNS": "/lab/runs"}
 
 
 def test_a_machine_that_does_not_see_the_folder_is_named(tmp_path: Path) -> None:
