@@ -39,7 +39,7 @@ from dtvg.figures.theme import (
     score_range,
     style_at,
 )
-from dtvg.figures.titled import in_two_lines
+from dtvg.figures.titled import takes_two_lines
 
 FACETS = 6
 """Targets drawn side by side at most; with more only the average is drawn."""
@@ -77,7 +77,7 @@ def compare_figure(
         known = info.references.get(target)
         place = {"row": at // columns + 1, "col": at % columns + 1}
         reference_lines(figure, known.lines if known else (), dark, upright=True, **place)
-    tall = 36 if in_two_lines(info.rows) else 26
+    tall = 36 if takes_two_lines(info.rows) else 26
     height = 100 + lines * (60 + tall * len(info.rows))
     key = f"compare {info.metric} {info.split}"
     finish(figure, key=key, dark=dark, x="", y="", height=height, margin_t=64, showlegend=False)

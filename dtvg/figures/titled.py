@@ -74,7 +74,7 @@ def _in_two_lines(title: str) -> str:
     return _CHOSEN.sub(r"<br>\1", title)
 
 
-def in_two_lines(names: Iterable[str]) -> bool:
+def takes_two_lines(names: Iterable[str]) -> bool:
     """Whether a name of a row will take two lines."""
     return any(_CHOSEN.search(name) for name in names)
 
@@ -86,4 +86,4 @@ def _has_text(values: Iterable[Any]) -> bool:
     return any(isinstance(v, str) for v in values)
 
 
-__all__ = ["in_two_lines", "titled"]
+__all__ = ["takes_two_lines", "titled"]

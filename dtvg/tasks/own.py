@@ -43,7 +43,7 @@ from dtvg.tasks.labels import trimmed
 from dtvg.tasks.metrics import METRICS
 from dtvg.tasks.places import local_instead, splits_in
 from dtvg.tasks.scoring import normal
-from dtvg.tasks.spec import SplitPlan, TaskSpec
+from dtvg.tasks.spec import SplitPlan, TaskSpec, usual_answer
 
 __all__ = ["Converter", "Description", "described", "parse_description", "parse_template",
            "read_description"]  # fmt: skip
@@ -321,7 +321,7 @@ def _spec(given: Description, path: Path, bare: bool) -> TaskSpec:
         metrics=tuple(given.metrics),
         split=SplitPlan(given.train_rows or 0, hub.train, hub.validation, hub.test, rule="own"),
         label_column=given.label,
-        max_target_tokens=given.max_target_tokens or (8 if words else 64),
+        max_target_tokens=given.max_target_tokens or usual_answer(words),
         revision=hub.revision,
         paper=given.paper,
         licence=given.licence,

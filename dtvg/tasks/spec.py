@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -82,6 +82,11 @@ SHORT = 24
 """Letters that a title may have to stand in tables and beside lines of charts."""
 _PLAIN = re.compile(r"[\w .,&'()+/-]+")
 """A title with nothing that Markdown or a chart takes for more than a letter: somebody's own."""
+
+
+def usual_answer(labels: Sequence[str]) -> int:
+    """Return the tokens that an answer may have where a person's own task says nothing of it."""
+    return 8 if labels else 64
 
 
 @dataclass(frozen=True)

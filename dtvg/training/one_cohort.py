@@ -139,7 +139,8 @@ def _train_held(
     try:
         _conclude(cohort, slots)
         _open(cohort, set(meta["runs"]), session, str(meta.get(FELL_BACK) or ""))
-        cohort.fail([f for f in map(_of_other_data, cohort.slots) if f is not None])
+        if others := [f for f in map(_of_other_data, cohort.slots) if f is not None]:
+            cohort.fail(others)
         session.mirrors.add(run_dirs.values())
         session.copies.add(directory, _home_of(session, plan_of, run_dirs))
         _train_and_meet(session, cohort)

@@ -24,7 +24,7 @@ from dtvg.store.bank import PromptBank, TaskPrompt, check_compatible, identity
 from dtvg.tasks.catalogue import find_task
 from dtvg.tasks.metrics import score
 from dtvg.tasks.metrics import versions as scoring_versions
-from dtvg.tasks.spec import TaskSpec
+from dtvg.tasks.spec import TaskSpec, usual_answer
 from dtvg.training.batches import join, tokenise
 from dtvg.training.evaluate import evaluation_rows
 from dtvg.training.few_shot import draw, few_shot
@@ -115,7 +115,7 @@ def _as_described(spec: TaskSpec) -> dict[str, Any]:
     if not spec.described_in:
         return {}
     found = {"metrics": list(spec.metrics), "max_target_tokens": spec.max_target_tokens}
-    usual = {"metrics": ["accuracy"], "max_target_tokens": 8 if spec.labels else 64}
+    usual = {"metrics": ["accuracy"], "max_target_tokens": usual_answer(spec.labels)}
     return {key: value for key, value in found.items() if value != usual[key]}
 
 

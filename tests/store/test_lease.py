@@ -327,12 +327,17 @@ def _said(run: RunDir) -> tuple[str, str]:
     return content["state"], content["message"]
 
 
+def _silent_board(experiment: ExperimentDir, monkeypatch: pytest.MonkeyPatch) -> StatusBoard:
+    """Of the first two runs; its own thread writes nothing meanwhile."""
+    monkeypatch.setattr(status_module, "WRITE_SECONDS", 3600.0)
+    return StatusBoard(experiment.cohort("c"), {r.name: r for r in experiment.runs()[:2]})
+
+
 def test_an_end_stands_though_the_writer_has_looked_before_it_and_waits_for_no_other_run(
     experiment: ExperimentDir, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(status_module, "WRITE_SECONDS", 3600.0)
     first, other = experiment.runs()[:2]
-    board = StatusBoard(experiment.cohort("c"), {r.name: r for r in (first, other)})
+    board = _silent_board(experiment, monkeypatch)
     for run in (first, other):
         board.update(run.name, state=RunState.RUNNING, message="")
     looked, go_on = threading.Event(), threading.Event()
@@ -364,9 +369,8 @@ def test_an_end_stands_though_the_writer_has_looked_before_it_and_waits_for_no_o
 def test_an_end_that_the_disk_refused_is_written_later_and_one_that_stands_is_left_alone(
     experiment: ExperimentDir, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(status_module, "WRITE_SECONDS", 3600.0)
     first, other = experiment.runs()[:2]
-    board = StatusBoard(experiment.cohort("c"), {r.name: r for r in (first, other)})
+    board = _silent_board(experiment, monkeypatch)
     board.update(first.name, state=RunState.RUNNING, message="")
     board.update(other.name, state=RunState.STOPPED, message="stopped")
 

@@ -24,6 +24,7 @@ from dtvg.store.status import request, requested
 from dtvg.tasks import reading
 from dtvg.testing.tiny_run import tiny_config
 from dtvg.training import batches, loop
+from dtvg.training.cohort import Cohort
 from dtvg.training.procedures import run_experiment
 from dtvg.training.recording import StepLog
 from dtvg.training.state import RunSlot
@@ -139,3 +140,12 @@ def test_steps_before_a_merge_are_logged_with_the_weights_of_then() -> None:
         log.add([StackStep([slot], [step], prompt, torch.ones(1), torch.ones(1), *told)], 0.0)
     log.drain()
     assert rows["sources"][0]["weight"].tolist() == [0.0, 0.0, 0.0, 0.0, 0.75, 0.0, 0.75, 0.0]
+
+
+def test_a_run_with_its_own_rows_begins_without_a_commit(
+    experiment: ExperimentDir, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    failed: list[int] = []
+    usual = Cohort.fail
+    monkeypatch.setattr(Cohort, "fail", lambda self, f: (failed.append(len(f)), usual(self, f)))
+    assert _train(experiment).state is RunState.FINISHED and failed == []
