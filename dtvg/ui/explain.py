@@ -18,6 +18,8 @@ from dtvg.store.reader import Run
 from dtvg.ui import address, cache, runs, show
 from dtvg.ui.page import guarded, link
 
+RULE_WIDTH = 340
+"""Pixels of what a rule does, in the table of rules."""
 MOST = 1e9
 """Numbers that a page decides again with are not larger."""
 
@@ -83,11 +85,19 @@ def _table(run: Run, left_out: tuple[str, ...], shared: dict[str, Any], chosen: 
         key=f"rules-{run.experiment}-{run.name}",
         column_config={
             "same group": st.column_config.ProgressColumn(
-                format="%.0f %%", min_value=0, max_value=100, help="Share of the steps."
+                width=115,
+                format="%.0f %%",
+                min_value=0,
+                max_value=100,
+                help="Share of the steps.",
             ),
             "overlap": st.column_config.NumberColumn(format="%.2f", help="Mean Jaccard."),
             "mean size": st.column_config.NumberColumn(format="%.2f"),
+            "most often": st.column_config.Column(width=150),
+            "what it does": st.column_config.Column(width=RULE_WIDTH),
         },
+        row_height=show.row_height(table["what it does"], RULE_WIDTH),
+        height="content",
     )
     show.notes(notes, runs.names_in(run))
 

@@ -30,8 +30,7 @@ REFRESH_SECONDS = 5.0
 MOST_BYTES = 200 << 20
 """Files up to which the page offers a download; larger ones are copied on the machine."""
 EVENT_WIDTHS = {"step": 90, "kind": 160, "seconds": 100}
-LETTER, WIDEST = 6.5, 1500
-"""Pixels of columns of events: of a letter of what happened, and of this column at most."""
+"""Pixels of columns of events; what happened takes the rest."""
 ROLES = {
     "headline": "compared with other methods",
     "single": "one source alone",
@@ -202,9 +201,13 @@ def events(info: AboutInfo) -> None:
         seconds=info.events["seconds"].round(1),
     )
     columns, name = ["step", "kind", "seconds", "what happened"], info.run.name
-    longest = int(20 + LETTER * table["what happened"].str.len().max())
-    widths = {**EVENT_WIDTHS, "what happened": min(longest, WIDEST)}
-    show.numbers(table[columns], f"{name}-events", f"run-events-{name}", widths=widths)
+    show.numbers(
+        table[columns],
+        f"{name}-events",
+        f"run-events-{name}",
+        widths=EVENT_WIDTHS,
+        row_height=show.row_height(table["what happened"]),
+    )
 
 
 def provenance(info: AboutInfo) -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+import math
+from collections.abc import Collection, Iterable, Mapping
 from functools import partial
 
 import pandas as pd
@@ -17,6 +18,10 @@ from dtvg.figures.spoken import spoken
 from dtvg.figures.titled import titled
 from dtvg.notation import TERMS
 from dtvg.ui.chart import Click, chart
+
+LETTER, LINE, BESIDE_LINES = 6.0, 18, 15
+"""Pixels of a table: of a letter, of a line in a row, and of a row beside its lines."""
+MOST_LINES = 3
 
 
 def figure(
@@ -96,6 +101,20 @@ def _file_name(name: str) -> str:
     return "".join(c if c.isalnum() or c in "-_.+" else "-" for c in name)[:80]
 
 
+def row_height(texts: Iterable[str], width: int = 560) -> int | None:
+    """Return the pixels of a table's rows in which its longest text is read whole.
+
+    Args:
+        texts: of the column that takes what the others leave.
+        width: pixels that are left for it on a common screen.
+
+    Returns:
+        Room for up to `MOST_LINES` lines, the same for every row; None where one line is enough.
+    """
+    lines = max((math.ceil(LETTER * len(text) / width) for text in texts), default=1)
+    return None if lines <= 1 else BESIDE_LINES + LINE * min(lines, MOST_LINES)
+
+
 def numbers(
     shown: pd.DataFrame,
     name: str,
@@ -103,6 +122,7 @@ def numbers(
     texts: bool = False,
     widths: Mapping[str, int] | None = None,
     heads: Mapping[str, str] | None = None,
+    row_height: int | None = None,
 ) -> None:
     """Show a table, with titles in its cells, and its download as CSV, with names.
 
@@ -113,11 +133,12 @@ def numbers(
         texts: whether its cells are texts or names to be typed, which stay as they are.
         widths: pixels of some columns; the others share the rest.
         heads: what is read above some columns in place of their names.
+        row_height: pixels of a row (`row_height`); None: one line.
     """
     sizes = {column: st.column_config.Column(width=size) for column, size in (widths or {}).items()}
     sizes |= {column: st.column_config.Column(label) for column, label in (heads or {}).items()}
     table = shown if texts else titles.table(shown)
-    st.dataframe(table, hide_index=True, key=key, column_config=sizes)
+    st.dataframe(table, hide_index=True, key=key, column_config=sizes, row_height=row_height)
     st.download_button(
         "Download CSV",
         partial(_csv, shown),
