@@ -65,6 +65,15 @@ def test_the_card_tells_question_answer_certainty_and_rivals(experiment: Experim
     assert at_once.sureness == "" and at_once.answer in made.answer
 
 
+def test_a_method_is_not_set_against_itself(tmp_path: Path) -> None:
+    found = record(tmp_path, config(methods=["none", "all_sources"], seeds=[0]))
+    infos = [share_info(run) for run in grouping_runs(found, "lake")]
+    compared = compare_info(looked_at(found)[0], subject="all_sources")
+    made = learned(found, "lake", infos, compared)
+    assert made.subject == "all_sources"
+    assert [rival.title for rival in made.rivals] == [NO_TRANSFER]
+
+
 @pytest.mark.parametrize(("lacking", "common"), [("dtvg", 1), ("none", 1), ("dtvg none", 1)])
 def test_scores_and_differences_are_over_the_same_seeds_where_one_side_has_fewer(
     tmp_path: Path, lacking: str, common: int

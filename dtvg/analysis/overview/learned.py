@@ -209,7 +209,7 @@ def _rivals(compared: CompareInfo, subject: str, target: str, tested: bool) -> t
     for title, name in rows.items():
         theirs = compared.sheet.scores.get((name, target), {})
         both = sorted(set(ours) & set(theirs))
-        if both:
+        if both and name != subject:
             row = _verdict_row(compared, subject, name, target) if tested else None
             verdict = "" if row is None else str(row["verdict"])
             difference = sum(ours[seed] - theirs[seed] for seed in both) / len(both)
