@@ -432,7 +432,8 @@ class ScaleConfig(Section):
         None,
         ge=1,
         le=10**7,
-        description="Slurm time limit of a job; a cohort goes on in the next job.",
+        description="Slurm time limit of a job; a cohort goes on in the next job. Empty: none "
+        "where the partition has none, else an hour or what the partition gives.",
     )
     grace_seconds: int = Field(
         90, ge=5, le=3600, description="Slurm warns a job so long before its limit or preemption."

@@ -7,6 +7,7 @@ the job under its number, and the cohort goes on from its commit. Jobs outlive t
 from __future__ import annotations
 
 import contextlib
+import functools
 import getpass
 import os
 import shutil
@@ -28,6 +29,8 @@ from dtvg.store.layout import ExperimentDir
 ASK_SECONDS = 2.0
 """squeue and sinfo are asked so often at most, for all jobs together."""
 COMMAND_SECONDS = 60.0
+MINUTES, YEAR = 60, 60 * 24 * 365
+"""Time limit of a job where none is configured: where the partition has one, and where not."""
 TIMEOUTS = 1000
 """A job is requeued at its limit so often; a cohort without progress is given up before."""
 GONE = {
@@ -101,14 +104,41 @@ class SlurmExecutor:
             )
 
     def nodes(self) -> list[Node]:
-        """Return the partition's nodes."""
+        """Return the partition's nodes; while Slurm does not answer, those it told of last.
+
+        Raises:
+            JobError: it never answered.
+        """
         if time.monotonic() - self._nodes_asked > 5 * ASK_SECONDS:
-            chosen = ["-p", self.scale.partition] if self.scale.partition else []
-            text = _run(["sinfo", "-h", "-N", *chosen, "-o", "%N|%c|%G|%m|%T|%C"])
+            try:
+                text = _run(["sinfo", "-h", "-N", *self._chosen, "-o", "%N|%c|%G|%m|%T|%C"])
+            except JobError:
+                if not self._nodes:
+                    raise
+                return self._nodes
             rows = [line.split("|") for line in text.splitlines() if line.count("|") == 5]
             self._nodes = list({row[0]: _node(row) for row in rows}.values())
             self._nodes_asked = time.monotonic()
         return self._nodes
+
+    @functools.cached_property
+    def _partitions(self) -> dict[str, int | None]:
+        """Each partition that jobs go to, with the minutes it lets a job have; None: any.
+
+        That is the chosen one (or several), else Slurm's default, else all.
+        """
+        rows = [line.split("|") for line in _run(["sinfo", "-h", "-o", "%P|%l"]).splitlines()]
+        there = {row[0]: _minutes(row[1]) for row in rows if len(row) == 2}
+        names = {name.removesuffix("*"): limit for name, limit in there.items()}
+        if self.scale.partition:
+            asked = self.scale.partition.split(",")
+            return {name: names.get(name) for name in asked}
+        return {n.removesuffix("*"): limit for n, limit in there.items() if n[-1:] == "*"} or names
+
+    @property
+    def _chosen(self) -> list[str]:
+        """Options by which sinfo tells of these partitions only."""
+        return ["-p", ",".join(self._partitions)] if self._partitions else []
 
     def check(self) -> None:
         """Refuse what no node of the partition has, or what Slurm would never start."""
@@ -173,10 +203,8 @@ class SlurmExecutor:
             "stderr_to_stdout": True,
             "additional_parameters": {"requeue": True, "open_mode": "append", **more},
         }
-        if scale.minutes:
-            chosen["time"] = scale.minutes
-        else:
-            chosen["time"] = 60 * 24 * 365 if self._unlimited() else 60
+        limits = [limit for limit in self._partitions.values() if limit is not None]
+        chosen["time"] = scale.minutes or (min(MINUTES, *limits) if limits else YEAR)
         if self.demand.gpus:
             chosen["gpus_per_node"] = int(self.demand.gpus)
         if self.demand.memory_gib:
@@ -185,13 +213,6 @@ class SlurmExecutor:
             if getattr(scale, name):
                 chosen[name] = getattr(scale, name)
         return chosen
-
-    def _unlimited(self) -> bool:
-        """Whether the partition sets no time limit."""
-        chosen = ["-p", self.scale.partition] if self.scale.partition else []
-        with contextlib.suppress(JobError, ConfigError):
-            return "infinite" in _run(["sinfo", "-h", *chosen, "-o", "%l"])
-        return False
 
     def _ask(self) -> None:
         """Ask for the states of all of this user's jobs at once."""
@@ -287,6 +308,16 @@ def _run(command: Sequence[str]) -> str:
     if done.returncode:
         raise JobError(f"`{' '.join(command)}` failed: {done.stderr.strip()[:300]}")
     return done.stdout
+
+
+def _minutes(text: str) -> int | None:
+    """Return a limit in Slurm's words in minutes, `[days-]hours:minutes:seconds`; None: without."""
+    days, _, clock = text.strip().rpartition("-")
+    parts = clock.split(":")
+    if not all(part.isdecimal() for part in (days or "0", *parts)):
+        return None
+    hours, minutes = ([0, 0, *map(int, parts[:-1])])[-2:]
+    return max(1, (24 * int(days or 0) + hours) * 60 + minutes)
 
 
 def _gpus(text: str) -> float:
