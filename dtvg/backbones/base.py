@@ -280,6 +280,19 @@ class Backbone(ABC):
         if self.model.training != wanted:
             self.model.train(wanted)
 
+    @contextmanager
+    def still(self) -> Iterator[None]:
+        """Try something in eval mode, also in the middle of training: dropout would change what is
+        compared, and what is drawn next."""
+        before = self.model.training
+        if before:
+            self.model.train(False)
+        try:
+            yield
+        finally:
+            if before:
+                self.model.train(True)
+
     def compile_layers(self, backend: str = "inductor", reach: float | None = None) -> None:
         """Compile the repeated layers for training steps; see `compiling`.
 
@@ -411,10 +424,11 @@ class Backbone(ABC):
         prompts = prompt.expand(len(examples), -1, -1)
         batch = self.pack(examples, Packing(prompts.shape[1], 1e9))
         try:
-            found = self.outputs(prompts, batch)[0]
+            with self.still():
+                found = self.outputs(prompts, batch)[0]
+                wanted = self.outputs(prompts, self.collate(examples))[0]
         except (RuntimeError, ValueError, TypeError, AttributeError, IndexError):
             return False
-        wanted = self.outputs(prompts, self.collate(examples))[0]
         there = batch.label_mask[..., None]
         return alike(found * there, wanted * there)
 

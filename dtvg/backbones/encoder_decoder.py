@@ -155,7 +155,7 @@ class EncoderDecoder(Backbone):
         found = []
         try:
             for given in (mask, mask[:, None, None, :].bool()):
-                with torch.no_grad():
+                with torch.no_grad(), self.still():
                     result = self.model(
                         inputs_embeds=self.embed(ids),
                         attention_mask=given,

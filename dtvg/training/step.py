@@ -7,8 +7,10 @@ the device. docs/architecture.md.
 
 from __future__ import annotations
 
+import hashlib
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -151,7 +153,7 @@ def cohort_step(
     targets = np.bincount(owner, [len(e.target) for e in examples], minlength=len(counts))
     sizes = [sum(len(lot.examples) for run in mine for lot in run) for mine in lots]
     places, lessons = _places(stacks, composed, lots), lessons_of(composed, sizes)
-    with backbone.compiled():
+    with backbone.compiled(), dropping(backbone, [s for stack in stacks for s in stack.slots]):
         given = (backbone, leaf, examples, owner, targets, budget, places, lessons)
         loss = accumulate(*given, cutting)
         if cutting.reach is not None and not _all_numbers(loss, leaf.grad):
@@ -174,6 +176,28 @@ def cohort_step(
     for record in records:
         record.step_ms = elapsed
     return records
+
+
+@contextmanager
+def dropping(backbone: Backbone, slots: Sequence[RunSlot]) -> Iterator[None]:
+    """Let dropout draw by the runs of a cohort and their coming steps, and by nothing else.
+
+    So a cohort that goes on from a commit drops what it would have dropped without a break.
+
+    Args:
+        backbone: its dropout; without, nothing is drawn.
+        slots: the cohort's runs.
+    """
+    if backbone.dropout == 0:
+        yield
+        return
+    each = (
+        f"{s.data.fingerprint}/{s.config.data.seed}/{s.config.seed}/{s.step + 1}" for s in slots
+    )
+    digest = hashlib.sha256("+".join(each).encode()).digest()
+    with torch.random.fork_rng([backbone.device] if backbone.device.type == "cuda" else []):
+        torch.manual_seed(int.from_bytes(digest[:7], "little"))
+        yield
 
 
 def _all_numbers(*tensors: Tensor | None) -> bool:

@@ -155,6 +155,29 @@ def test_chance_restarts_and_memory_do_not_depend_on_the_cohort_nor_on_a_resume(
         assert torch.equal(prompt, mixed[name]), name
 
 
+def test_dropout_draws_by_the_cohort_and_its_step_alone(backbone) -> None:
+    dropping = type(backbone)(backbone.model, backbone.tokenizer, "tiny", "0", dropout=0.3)
+    configs = factory.experiment(methods=["none", "dtvg"]).runs()
+    try:
+        whole, _ = factory.train(dropping, [factory.slot(c) for c in configs], steps=6)
+        half, _ = factory.train(dropping, [factory.slot(c) for c in configs], steps=2)
+        saved = {k: v.numpy() for stack in half for k, v in stack.tensors().items()}
+        slots = [factory.slot(c) for c in configs]
+        for slot in slots:
+            slot.step = 2
+        before = torch.get_rng_state()
+        resumed, _ = factory.train(dropping, slots, steps=4, saved=saved)
+        assert torch.equal(torch.get_rng_state(), before), "others draw as without training"
+        still, _ = factory.train(backbone, [factory.slot(c) for c in configs], steps=6)
+    finally:
+        dropping.training(False)
+        type(backbone)(backbone.model, backbone.tokenizer, "tiny", "0")
+    mixed, without = factory.prompts(whole), factory.prompts(still)
+    for name, prompt in factory.prompts(resumed).items():
+        assert torch.equal(prompt, mixed[name]), name
+        assert not torch.equal(prompt, without[name]), name
+
+
 def test_the_first_update_after_a_restart_is_as_long_as_a_new_adam_s(backbone) -> None:
     """Adam's first update moves every entry by the learning rate, whatever the gradient."""
     settings = [{"name": "spot_dynamic", "regroup_every": 2}]
