@@ -8,6 +8,7 @@ the device. docs/architecture.md.
 from __future__ import annotations
 
 import hashlib
+import math
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -28,6 +29,8 @@ from dtvg.training.state import RunSlot, Stack
 
 PADDED = Cutting()
 """Each example in a row of its own, micro-batches filled to the budget."""
+FEW_TOKENS = 32
+"""Target tokens of a step with which float16 gives a gradient as exactly as it can."""
 Part = tuple[np.ndarray, list[Encoded]]
 """Training rows of a run's step, and the examples."""
 
@@ -256,6 +259,7 @@ def accumulate(
         `[R]` loss of each run, Σ nll / Σ tokens, whatever the cut.
     """
     loss = torch.zeros(len(targets), dtype=leaf.dtype, device=leaf.device)
+    lift = lifted(backbone, targets)
     share = send(1.0 / targets[owner], leaf.device, leaf.dtype)
     owners = send(owner, leaf.device)
     prompts = owners if prompt_of is None else send(prompt_of, leaf.device)
@@ -267,10 +271,27 @@ def accumulate(
         mine = leaf[prompts[places]]
         nll = taught_loss(backbone, mine, batch, lessons, piece)
         weighted = nll.to(leaf.dtype) * share[places]
-        weighted.sum().backward()
+        (weighted.sum() * lift).backward()
         loss.index_add_(0, owners[places], weighted.detach())
     backbone.training(False)
+    if lift != 1.0 and leaf.grad is not None:
+        leaf.grad /= lift
     return loss
+
+
+def lifted(backbone: Backbone, targets: np.ndarray) -> float:
+    """Return what a loss is multiplied by while its gradient goes back, a power of two.
+
+    In float16 the gradient of one token among thousands is too small to be told from zero, so it
+    is as large as among `FEW_TOKENS`.
+
+    Args:
+        backbone: whose type the gradient goes through.
+        targets: `[R]` target tokens of each run's step.
+    """
+    if backbone.dtype is not torch.float16:
+        return 1.0
+    return float(2 ** max(0, math.floor(math.log2(targets.min() / FEW_TOKENS))))
 
 
 def _prepare(
