@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import datetime
 import itertools
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -17,9 +18,9 @@ import numpy as np
 import pandas as pd
 import pyarrow.compute as pc
 
-from dtvg.config import ExperimentConfig, build_config
+from dtvg.config import ExperimentConfig, build, build_config
 from dtvg.config.rates import resolved, settings_of
-from dtvg.errors import ConfigError, StoreError
+from dtvg.errors import ConfigError, StoreError, unknown
 from dtvg.methods.specs import MethodConfig, Role
 from dtvg.methods.specs.rates import ENTRY_FIELDS, OPTIONAL, RATE_FIELDS, TUNED
 from dtvg.records import LOSS
@@ -31,6 +32,10 @@ TOGETHER = ("scale_target", "scale")
 """What is trained at one rate in a trial."""
 Point = dict[str, float]
 """Rates of a trial by the field of the method entry."""
+Rows = dict[str, tuple[str, ...]]
+"""Label of a row → what takes its place."""
+COMPARED = ("better", "than")
+"""What of a hypothesis names a row."""
 COLUMNS = ["method", "trial", *RATE_FIELDS[:-1], "score", "loss", "runs", "chosen"]
 
 
@@ -75,19 +80,29 @@ def trials_of(
             trials; with the way out.
     """
     _check_targets(config, on)
-    if count < 1 or span <= 1:
+    if count < 1 or not 1 < span < math.inf:
         raise ConfigError(
             f"Tuning takes at least 1 trial and a span above 1; got {count} and {span:g}."
         )
+    names = tuple(dict.fromkeys(method.name for method in config.methods))
+    for named in grid or ():
+        if named not in names:
+            raise ConfigError(unknown("method of the grid", named, names))
     of = tuple(_entries(config, method, count, span, grid) for method in config.methods)
     counts = {m.label: len(trials) for m, trials in zip(config.methods, of, strict=True)}
+    told = ", ".join(f"{label} {number}" for label, number in counts.items())
+    if grid is None and set(counts.values()) != {count}:
+        raise ConfigError(
+            f"Up to {span:g} times higher and lower there are not {count} different rates of three "
+            f"digits for every method ({told}); ask for fewer trials or a wider span."
+        )
     if len(set(counts.values())) > 1:
-        told = ", ".join(f"{label} {number}" for label, number in counts.items())
         raise ConfigError(
             f"Every method must have the same number of trials; the grid gives {told}. Give each "
             "method as many values, or leave the grid out."
         )
     values = config.to_values()
+    given = {t: p for t, p in config.prompt.given.items() if t in (*config.sources, *on)}
     values |= {
         "name": name or f"{config.name[:75]}-tune",
         "notes": f"Trials of rates for {config.name}, on {', '.join(on)}.",
@@ -95,8 +110,11 @@ def trials_of(
         "methods": [entry.model_dump(mode="json") for trials in of for entry in trials],
         "seeds": list(seeds or config.seeds[:1]),
         "evaluation": {**values["evaluation"], "at_end": "none"},
+        "prompt": {**values["prompt"], "given": given},
     }
     values.pop("hypothesis", None)
+    rows = [(m, t) for m, trials in zip(config.methods, of, strict=True) for t in trials]
+    values = _with_rows(values, config, _renamed(config, rows, on))
     return Trials(build_config(values, "tuning"), tuple(on), of)
 
 
@@ -128,7 +146,7 @@ def _entries(
         points = _combinations(centre, grid.get(method.name, {}), method)
     plain = {k: v for k, v in method.model_dump(mode="json").items() if k not in OPTIONAL}
     kept = {k: v for k, v in method.given.items() if k in ("steps", "weight_decay")}
-    made = (type(method).model_validate({**plain, **kept, **point}) for point in points)
+    made = (build(type(method), {**plain, **kept, **point}, method.name) for point in points)
     return tuple(dict.fromkeys(made))
 
 
@@ -198,8 +216,97 @@ class Tuning:
 
     def applied(self, config: ExperimentConfig) -> ExperimentConfig:
         """Return the tuned experiment with the chosen rates."""
-        methods = [entry.model_dump(mode="json") for entry in self.chosen]
-        return build_config({**config.to_values(), "methods": methods}, config.name)
+        values = _with_rows(config.to_values(), config, self.renamed(config))
+        values["methods"] = [entry.model_dump(mode="json") for entry in self.chosen]
+        return build_config(values, config.name)
+
+    def renamed(self, config: ExperimentConfig) -> Rows:
+        """Return what rows of the tuned experiment are called with the chosen rates, by what they
+        were called: rates are part of a label."""
+        pairs = list(zip(config.methods, self.chosen, strict=True))
+        return _renamed(config, pairs, config.targets)
+
+
+def _renamed(
+    config: ExperimentConfig,
+    pairs: Sequence[tuple[MethodConfig, MethodConfig]],
+    targets: Sequence[str],
+) -> Rows:
+    """Return the labels of rows with other rates, by what they were called.
+
+    Args:
+        config: whose sources entries are expanded on.
+        pairs: an entry, and what takes its place.
+        targets: what they are run on.
+    """
+    found: dict[str, list[str]] = {}
+    for old, new in pairs:
+        expanded = [(old, new)]
+        for sources in map(config.sources_of, targets):
+            expanded += zip(old.expand(sources), new.expand(sources), strict=True)
+        for one, other in expanded:
+            found.setdefault(one.label, []).append(other.label)
+    return {label: tuple(dict.fromkeys(labels)) for label, labels in found.items()}
+
+
+def _with_rows(values: dict[str, Any], config: ExperimentConfig, renamed: Rows) -> dict[str, Any]:
+    """Return an experiment's values with rows called as they are now.
+
+    Args:
+        values: of the experiment, as nested mappings.
+        config: the experiment as it was: what stands for a method's name stays.
+        renamed: from `_renamed`.
+    """
+    told = values.get("hypothesis") or {}
+    now = {key: _row_now(config, str(told.get(key) or ""), renamed) for key in COMPARED}
+
+    def rows(named: Mapping[str, Any]) -> dict[str, Any]:
+        return {new: v for old, v in named.items() for new in _rows_now(config, old, renamed)}
+
+    made = {**values, "logging": {**values["logging"]}}
+    made["logging"]["detail_of"] = rows(config.logging.detail_of)
+    if config.seeds_of:
+        made["seeds_of"] = rows(config.seeds_of)
+    return {**made, "hypothesis": {**told, **now}} if told else made
+
+
+def _rows_now(config: ExperimentConfig, row: str, renamed: Rows) -> tuple[str, ...]:
+    """Return what rows are called now that settings name; a method's name stays."""
+    named = any(method.name == row for method in config.methods)
+    return (row,) if named else renamed.get(row, (row,))
+
+
+def _row_now(config: ExperimentConfig, row: str, renamed: Rows) -> str:
+    """Return what a row of a hypothesis is called now; a name that stands for one row stays."""
+    if sum(method.name == row for method in config.methods) == 1:
+        return row
+    return renamed.get(row, (row,))[0]
+
+
+def _with_names(text: str, config: ExperimentConfig, renamed: Rows) -> str:
+    """Return a YAML text in which rows are called as they are now where they are named."""
+    import yaml
+
+    def inside(node: Any, *keys: str) -> list[tuple[Any, Any]]:
+        pairs = node.value if isinstance(node, yaml.MappingNode) else []
+        if not keys:
+            return list(pairs)
+        return [one for k, value in pairs if k.value == keys[0] for one in inside(value, *keys[1:])]
+
+    root = yaml.compose(text)
+    edits = [
+        (value, _row_now(config, str(value.value), renamed))
+        for key, value in inside(root, "hypothesis")
+        if key.value in COMPARED
+    ]
+    for place in (("seeds_of",), ("logging", "detail_of")):
+        edits += [
+            (key, _rows_now(config, key.value, renamed)[0]) for key, _ in inside(root, *place)
+        ]
+    for node, now in sorted(edits, key=lambda edit: -edit[0].start_mark.index):
+        if node.value != now:
+            text = text[: node.start_mark.index] + now + text[node.end_mark.index :]
+    return text
 
 
 def choose(trials: Trials, experiment: Experiment) -> Tuning:
@@ -284,18 +391,26 @@ def _loss(run: Run) -> float:
     return float(np.mean(values)) if values else float("inf")
 
 
-def written_into(text: str, chosen: Sequence[MethodConfig]) -> str:
+def written_into(
+    text: str, chosen: Sequence[MethodConfig], config: ExperimentConfig | None = None
+) -> str:
     """Return a YAML text with other method entries; everything else stays as it is written.
+
+    Only rows that are named elsewhere get the names that they have now.
 
     Args:
         text: of an experiment.
         chosen: the new entries.
+        config: the experiment as it was; None: the text names no rows.
 
     Raises:
         ConfigError: the text has no list of methods of its own.
     """
     import yaml
 
+    if config is not None:
+        pairs_of = list(zip(config.methods, chosen, strict=True))
+        text = _with_names(text, config, _renamed(config, pairs_of, config.targets))
     node = yaml.compose(text)
     pairs = node.value if isinstance(node, yaml.MappingNode) else []
     found = [value for key, value in pairs if key.value == "methods"]

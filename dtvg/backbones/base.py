@@ -32,6 +32,9 @@ from dtvg.tasks.scoring import normal
 
 CACHE_NAMES = ("cache", "past_key_values")
 """What models call the keys and values they keep, newest name first."""
+POSITIONS = ("wpe", "embed_positions", "position_embeddings", "positions_embed")
+"""What models call their tables of positions: learned ones, and GPT-J's of fixed length. MPT's
+attention has a length instead."""
 
 
 @dataclass(frozen=True)
@@ -212,17 +215,29 @@ class Backbone(ABC):
 
     @cached_property
     def learned_positions(self) -> int | None:
-        """How many positions a table of learned ones has; None where there is no such table."""
+        """How many positions a table of them has, learned or not; None where there is none."""
+        modules = dict(self._placed_in.named_modules())
         sizes = [
             module.num_embeddings - getattr(module, "offset", 0)
-            for name, module in self.model.named_modules()
-            if isinstance(module, torch.nn.Embedding)
-            and name.rsplit(".", 1)[-1] in ("wpe", "embed_positions", "position_embeddings")
+            for name, module in modules.items()
+            if isinstance(module, torch.nn.Embedding) and name.rsplit(".", 1)[-1] in POSITIONS
         ]
+        sizes += [
+            len(table)
+            for name, table in self._placed_in.named_buffers()
+            if table.dim() == 2 and name.rsplit(".", 1)[-1] in POSITIONS
+        ]
+        sizes += [int(m.max_seq_length) for m in modules.values() if hasattr(m, "max_seq_length")]
         return min(sizes) if sizes else None
 
+    @property
+    def _placed_in(self) -> torch.nn.Module:
+        """The part of the model in which prompt and text have positions."""
+        whole: torch.nn.Module = self.model
+        return whole
+
     def check_length(self, length: int) -> None:
-        """Refuse a sequence longer than the table of learned positions.
+        """Refuse a sequence longer than the table of positions.
 
         Raises:
             ConfigError: naming both lengths.
@@ -279,6 +294,19 @@ class Backbone(ABC):
         wanted = active and self.dropout > 0
         if self.model.training != wanted:
             self.model.train(wanted)
+
+    @contextmanager
+    def still(self) -> Iterator[None]:
+        """Try something in eval mode, also in the middle of training: dropout would change what is
+        compared, and what is drawn next."""
+        before = self.model.training
+        if before:
+            self.model.train(False)
+        try:
+            yield
+        finally:
+            if before:
+                self.model.train(True)
 
     def compile_layers(self, backend: str = "inductor", reach: float | None = None) -> None:
         """Compile the repeated layers for training steps; see `compiling`.
@@ -411,10 +439,11 @@ class Backbone(ABC):
         prompts = prompt.expand(len(examples), -1, -1)
         batch = self.pack(examples, Packing(prompts.shape[1], 1e9))
         try:
-            found = self.outputs(prompts, batch)[0]
+            with self.still():
+                found = self.outputs(prompts, batch)[0]
+                wanted = self.outputs(prompts, self.collate(examples))[0]
         except (RuntimeError, ValueError, TypeError, AttributeError, IndexError):
             return False
-        wanted = self.outputs(prompts, self.collate(examples))[0]
         there = batch.label_mask[..., None]
         return alike(found * there, wanted * there)
 

@@ -110,12 +110,15 @@ class ChatTemplate:
     def _cut(self, text: str, length: int, limit: int) -> list[int]:
         """Return the ids of as much of one input as fits; `length` is what the whole takes."""
         ends = self._token_ends(text)
-        left = len(ends) - (length - limit)
-        while left >= 0:
+        left = max(0, len(ends) - (length - limit))
+        while True:
             row = self._encode(self.texts([text[: ends[left - 1]] if left else ""]))[0]
             if len(row) <= limit:
                 return row
-            left -= max(1, len(row) - limit)
+            if left == 0:
+                break
+            # several tokens may end at one character, so the next cut may be too far
+            left = max(0, left - (len(row) - limit))
         raise ConfigError(
             f"The chat template of backbone '{self.name}' takes "
             f"{len(self._encode(self.texts(['']))[0])} tokens without an input, and "

@@ -117,7 +117,7 @@ class DecoderOnly(Backbone):
         tokens = [i % self.vocabulary for i in (5, 7, 11, 13)]
         embeds = self.embed(torch.tensor([tokens, tokens], device=self.device))
         positions = torch.arange(4, device=self.device).expand(2, -1)
-        with torch.no_grad():
+        with torch.no_grad(), self.still():
             usual = self._run(None, None, positions, inputs_embeds=embeds)[0]
             try:
                 with self._asking_nothing():
@@ -179,7 +179,7 @@ class DecoderOnly(Backbone):
         positions = (mask.cumsum(-1) - 1).clamp(min=0)
         alone = torch.arange(3, device=self.device)[None]
         try:
-            with torch.no_grad():
+            with torch.no_grad(), self.still():
                 wanted = self._run(None, None, alone, inputs_embeds=self.embed(ids[:1, 1:]))[0]
                 *_, kept = self._run(
                     None,

@@ -32,6 +32,11 @@ class EncoderDecoder(Backbone):
         # some encoders scale what they look up, where the shared table does not
         return getattr(encoder, "embed_tokens", None) or self.model.get_input_embeddings()
 
+    @property
+    def _placed_in(self) -> torch.nn.Module:
+        encoder: torch.nn.Module = self.model.get_encoder()
+        return encoder
+
     @cached_property
     def start(self) -> list[int]:
         """What the decoder reads before an answer: its start mark, and a forced first token.
@@ -155,7 +160,7 @@ class EncoderDecoder(Backbone):
         found = []
         try:
             for given in (mask, mask[:, None, None, :].bool()):
-                with torch.no_grad():
+                with torch.no_grad(), self.still():
                     result = self.model(
                         inputs_embeds=self.embed(ids),
                         attention_mask=given,

@@ -76,7 +76,7 @@ def tune(arguments: argparse.Namespace) -> int:
     _print(made, trials)
     text = arguments.file.read_text(encoding="utf-8")
     out = arguments.out or arguments.file
-    written(out, tuning.written_into(text, made.chosen).encode())
+    written(out, tuning.written_into(text, made.chosen, config).encode())
     print(f"The chosen rates are in {out}, with where they came from.")
     return 0
 

@@ -143,7 +143,7 @@ def marks(
     Args:
         signs: of its steps and evaluations.
         ended: whether it has finished.
-        best_step: of a finished run.
+        best_step: so far, where the run tells; None: the first with the best score.
         moved: how far its prompt moved, as a share of the initial one's norm; None: not known.
         guess: what the commonest answer scores.
         test_score: of a finished run.

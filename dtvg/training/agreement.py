@@ -21,7 +21,7 @@ from dtvg.training.devices import device_named, pick_device, set_threads, token_
 from dtvg.training.engine import choose_precision
 from dtvg.training.evaluate import Answer, Question, answer, evaluation_rows
 from dtvg.training.instance import Composer, with_parameters
-from dtvg.training.recorded import with_recorded_splits
+from dtvg.training.recorded import backbone_of, with_recorded_splits
 from dtvg.training.stages import run_data
 
 WAYS = (("generate", False), ("generate", True), ("labels", False), ("labels", True))
@@ -97,7 +97,8 @@ def agreement(
     set_threads(place)
     precision = str(read_provenance(run).get("engine", {}).get("precision", ""))
     precision = precision or choose_precision(place, found).precision
-    backbone = load_backbone(config.backbone, str(found), precision, config.data.template)
+    named, template = backbone_of(run, config), config.data.template
+    backbone = load_backbone(named, str(found), precision, template)
     prompt = asked_of(run, config, tensors, found)
     results = []
     for number, task in enumerate(run_data(config, backbone).tasks):

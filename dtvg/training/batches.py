@@ -59,7 +59,7 @@ def tokenise(name: str, backbone: Backbone, config: DataConfig) -> TokenisedTask
     own = (tuple(told.metrics), told.max_target_tokens)  # of a task that a person describes
     key = (name, fingerprint, model, config.max_source_tokens, *own)
     if key not in _CACHE:
-        spec = _with_room(data.spec, backbone)
+        spec = with_room(data.spec, backbone)
         limits = (config.max_source_tokens, spec.max_target_tokens)
 
         def encoded(split: str) -> EncodedRows:
@@ -72,7 +72,7 @@ def tokenise(name: str, backbone: Backbone, config: DataConfig) -> TokenisedTask
     return _CACHE[key]
 
 
-def _with_room(spec: TaskSpec, backbone: Backbone) -> TaskSpec:
+def with_room(spec: TaskSpec, backbone: Backbone) -> TaskSpec:
     """Return the task with answers long enough for its longest label word and the end mark."""
     if not spec.labels:
         return spec

@@ -508,7 +508,7 @@ def health_of_slot(slot: RunSlot, moved: float | None, end: bool) -> tuple[Mark,
     return marks(
         slot.signs,
         ended=end,
-        best_step=slot.best_step if end else None,
+        best_step=slot.best_step,
         moved=moved,
         guess=Guess(**noted) if noted else None,
         test_score=slot.test_score,

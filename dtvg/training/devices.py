@@ -6,6 +6,7 @@ before anything computes.
 
 from __future__ import annotations
 
+import contextlib
 import os
 
 import numpy as np
@@ -37,15 +38,17 @@ def pick_device(config: DeviceConfig) -> torch.device:
     present = ["cpu", *(f"cuda:{i}" for i in range(torch.cuda.device_count()))]
     if torch.backends.mps.is_available():
         present.append("mps")
-    name = os.environ.get("DTVG_DEVICE") or config.name
+    given = os.environ.get("DTVG_DEVICE")
+    name = given or config.name
     if name == "auto":
         name = "cuda:0" if "cuda:0" in present else "cpu"
     if name == "cuda":
         name = "cuda:0"
     if name not in present:
+        setting = "DTVG_DEVICE" if given else "device.name"
         raise ConfigError(
-            f"Device '{config.name}' is not on this machine. Allowed: auto, {', '.join(present)}; "
-            "set device.name to one of them."
+            f"Device '{given or config.name}' is not on this machine. Allowed: auto, "
+            f"{', '.join(present)}; set {setting} to one of them."
         )
     if name == "mps" and config.precision == "float64":
         raise ConfigError("Device 'mps' has no float64; set device.name to cpu or cuda.")
@@ -63,11 +66,17 @@ def set_threads(config: DeviceConfig, slots: int | None = None) -> int:
     given = os.environ.get("DTVG_SLOTS", "")
     slots = slots or (int(given) if given.isdecimal() and int(given) else 1)
     told = os.environ.get("DTVG_THREADS", "")
-    cores = len(psutil.Process().cpu_affinity() or []) or os.cpu_count() or 1
-    mine = int(told) if told.isdecimal() and int(told) else max(1, cores // slots)
+    mine = int(told) if told.isdecimal() and int(told) else max(1, _cores() // slots)
     threads = config.threads or mine
     torch.set_num_threads(threads)
     return threads
+
+
+def _cores() -> int:
+    """Return how many cores this process may use; where that is not told (macOS), all there are."""
+    with contextlib.suppress(AttributeError, psutil.Error):
+        return len(psutil.Process().cpu_affinity() or []) or os.cpu_count() or 1
+    return os.cpu_count() or 1
 
 
 def token_budget(config: DeviceConfig, device: torch.device) -> int:

@@ -108,10 +108,13 @@ def _progress(cohort: Cohort, total: int) -> Progress:
 def hold_sources(cohort: Cohort) -> None:
     """Meet the requests to pin, ban and free sources."""
     before = len(cohort.met)
+    asked = {slot.name: wanted(requested(cohort.run_dirs[slot.name])) for slot in cohort.slots}
+    if any(asked.values()):
+        cohort.write_rows()  # before a stack is changed: a run that fails by its rows leaves it
     for stack in cohort.stacks:
         for row, slot in enumerate(stack.slots):
             run = cohort.run_dirs[slot.name]
-            for kind, source in wanted(requested(run)):
+            for kind, source in asked[slot.name]:
                 if (run, f"{kind}.{source}") in cohort.met:
                     continue
                 cohort.met.append((run, f"{kind}.{source}"))
@@ -119,7 +122,6 @@ def hold_sources(cohort: Cohort) -> None:
                     continue
                 _hold(stack, row, slot.config.sources.index(source), VALUES[kind])
                 slot.note["held"] = {**slot.note.get("held", {}), source: kind}
-                cohort.write_rows()
                 cohort.event(slot, kind, detail(source, kind, slot.step), subject=source)
     take_back(cohort, len(cohort.met) > before)
 

@@ -32,10 +32,11 @@ from dtvg.tasks.catalogue import find_task
 from dtvg.tasks.labels import label_words, with_words
 from dtvg.tasks.spec import TaskSpec
 from dtvg.training.agreement import asked_of
+from dtvg.training.batches import with_room
 from dtvg.training.devices import device_named, pick_device, set_threads
 from dtvg.training.engine import choose_precision
 from dtvg.training.instance import Composer, with_parameters
-from dtvg.training.recorded import with_recorded_splits
+from dtvg.training.recorded import backbone_of, with_recorded_splits
 
 log = logging.getLogger(__name__)
 IDLE_SECONDS = 300.0
@@ -83,13 +84,12 @@ class Playground:
         device = pick_device(place)
         precision = str(read_provenance(run).get("engine", {}).get("precision", ""))
         precision = precision or choose_precision(place, device).precision
-        key = (repr(config.backbone), str(device), precision, config.data.template)
+        named = backbone_of(run, config)
+        key = (repr(named), str(device), precision, config.data.template)
         if self._backbone is None or key != self._key:
             self._backbone = None
             set_threads(place)
-            self._backbone = load_backbone(
-                config.backbone, str(device), precision, config.data.template
-            )
+            self._backbone = load_backbone(named, str(device), precision, config.data.template)
             self._backbone.training(False)
             self._key, self.loads = key, self.loads + 1
         return self._backbone
@@ -194,6 +194,7 @@ def _answer(
     group: list[str] | None,
 ) -> Told:
     """Ask one prompt."""
+    spec = with_room(spec, backbone)
     limit = spec.max_target_tokens
     (encoded,) = backbone.encode([text], [""], config.data.max_source_tokens, limit)
     sources = [encoded.source]
@@ -202,8 +203,7 @@ def _answer(
     (said,) = backbone.generate(mixed, sources, limit)
     shares: dict[str, float] = {}
     if spec.labels:
-        longest = max(len(word) for word in backbone.speech.answers(spec.labels)) + 1
-        labels = backbone.label_set(spec.labels, max(limit, longest))
+        labels = backbone.label_set(spec.labels, limit)
         scores = backbone.label_scores(mixed, sources, labels).double().softmax(-1)[0]
         shares = {
             word: float(share) for word, share in zip(spec.labels, scores.tolist(), strict=True)

@@ -15,7 +15,7 @@ from dtvg.plan.graph import Plan
 from dtvg.store import versions
 from dtvg.store.files import replace_json
 from dtvg.store.layout import ExperimentDir, RunDir
-from dtvg.store.reader import open_run
+from dtvg.store.reader import Run, open_run
 from dtvg.store.recovery import has_rows
 from dtvg.store.tables import parts
 from dtvg.tasks.catalogue import all_tasks
@@ -33,12 +33,17 @@ HUB_COMMIT = "hub_commit"
 """In `versions.json`: from which commit of the hub a model without `revision` was loaded."""
 
 
-def pinned(experiment: ExperimentDir, config: ExperimentConfig) -> BackboneConfig:
+def pinned(experiment: ExperimentDir, config: ExperimentConfig | RunConfig) -> BackboneConfig:
     """Return the backbone to load: of a hub's model the commit that the experiment began with."""
     commit = experiment.versions.get(HUB_COMMIT)
     if commit is None or config.backbone.revision:
         return config.backbone
     return config.backbone.model_copy(update={"revision": str(commit)})
+
+
+def backbone_of(run: Run, config: RunConfig) -> BackboneConfig:
+    """Return the backbone that a run was trained with: of a hub's model the commit of then."""
+    return pinned(ExperimentDir(run.path.parent), config)
 
 
 def keep_commit(experiment: ExperimentDir, backbone: Backbone) -> None:

@@ -7,8 +7,11 @@ the device. docs/architecture.md.
 
 from __future__ import annotations
 
+import hashlib
+import math
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -26,6 +29,8 @@ from dtvg.training.state import RunSlot, Stack
 
 PADDED = Cutting()
 """Each example in a row of its own, micro-batches filled to the budget."""
+FEW_TOKENS = 32
+"""Target tokens of a step with which float16 gives a gradient as exactly as it can."""
 Part = tuple[np.ndarray, list[Encoded]]
 """Training rows of a run's step, and the examples."""
 
@@ -151,7 +156,7 @@ def cohort_step(
     targets = np.bincount(owner, [len(e.target) for e in examples], minlength=len(counts))
     sizes = [sum(len(lot.examples) for run in mine for lot in run) for mine in lots]
     places, lessons = _places(stacks, composed, lots), lessons_of(composed, sizes)
-    with backbone.compiled():
+    with backbone.compiled(), dropping(backbone, [s for stack in stacks for s in stack.slots]):
         given = (backbone, leaf, examples, owner, targets, budget, places, lessons)
         loss = accumulate(*given, cutting)
         if cutting.reach is not None and not _all_numbers(loss, leaf.grad):
@@ -174,6 +179,28 @@ def cohort_step(
     for record in records:
         record.step_ms = elapsed
     return records
+
+
+@contextmanager
+def dropping(backbone: Backbone, slots: Sequence[RunSlot]) -> Iterator[None]:
+    """Let dropout draw by the runs of a cohort and their coming steps, and by nothing else.
+
+    So a cohort that goes on from a commit drops what it would have dropped without a break.
+
+    Args:
+        backbone: its dropout; without, nothing is drawn.
+        slots: the cohort's runs.
+    """
+    if backbone.dropout == 0:
+        yield
+        return
+    each = (
+        f"{s.data.fingerprint}/{s.config.data.seed}/{s.config.seed}/{s.step + 1}" for s in slots
+    )
+    digest = hashlib.sha256("+".join(each).encode()).digest()
+    with torch.random.fork_rng([backbone.device] if backbone.device.type == "cuda" else []):
+        torch.manual_seed(int.from_bytes(digest[:7], "little"))
+        yield
 
 
 def _all_numbers(*tensors: Tensor | None) -> bool:
@@ -232,6 +259,7 @@ def accumulate(
         `[R]` loss of each run, Σ nll / Σ tokens, whatever the cut.
     """
     loss = torch.zeros(len(targets), dtype=leaf.dtype, device=leaf.device)
+    lift = lifted(backbone, targets)
     share = send(1.0 / targets[owner], leaf.device, leaf.dtype)
     owners = send(owner, leaf.device)
     prompts = owners if prompt_of is None else send(prompt_of, leaf.device)
@@ -243,10 +271,27 @@ def accumulate(
         mine = leaf[prompts[places]]
         nll = taught_loss(backbone, mine, batch, lessons, piece)
         weighted = nll.to(leaf.dtype) * share[places]
-        weighted.sum().backward()
+        (weighted.sum() * lift).backward()
         loss.index_add_(0, owners[places], weighted.detach())
     backbone.training(False)
+    if lift != 1.0 and leaf.grad is not None:
+        leaf.grad /= lift
     return loss
+
+
+def lifted(backbone: Backbone, targets: np.ndarray) -> float:
+    """Return what a loss is multiplied by while its gradient goes back, a power of two.
+
+    In float16 the gradient of one token among thousands is too small to be told from zero, so it
+    is as large as among `FEW_TOKENS`.
+
+    Args:
+        backbone: whose type the gradient goes through.
+        targets: `[R]` target tokens of each run's step.
+    """
+    if backbone.dtype is not torch.float16:
+        return 1.0
+    return float(2 ** max(0, math.floor(math.log2(targets.min() / FEW_TOKENS))))
 
 
 def _prepare(

@@ -76,6 +76,15 @@ def test_a_long_input_is_cut_inside_the_template(limit: int) -> None:
     assert text.startswith(inside) and found.source.tolist() == _own(backbone, inside)
 
 
+@pytest.mark.parametrize("room", range(4))
+def test_a_long_input_is_cut_down_to_nothing_where_the_template_leaves_no_room(room: int) -> None:
+    """A character that takes several tokens may not fit where one token would."""
+    backbone = _backbone()
+    alone = len(_own(backbone, ""))
+    [found] = backbone.encode(["🎬🎬 a great film"], ["no"], alone + room, 8)
+    assert alone <= len(found.source) <= alone + room
+
+
 def test_a_limit_below_the_template_itself_is_refused() -> None:
     backbone = _backbone()
     alone = len(_own(backbone, ""))

@@ -16,7 +16,7 @@ from dtvg.backbones.loading import load_backbone
 from dtvg.backbones.specs import whole_in_cache
 from dtvg.config import BackboneConfig
 from dtvg.errors import ConfigError
-from dtvg.testing.tiny_backbones import make_backbone, make_tokenizer, save_backbone
+from dtvg.testing.tiny_backbones import TINY, make_backbone, make_tokenizer, save_backbone
 
 
 def _load(folder: Path, precision: str = "float32"):
@@ -150,6 +150,32 @@ def test_sequences_beyond_learned_positions_are_refused_in_a_sentence() -> None:
     examples = backbone.encode(["a great film " * 9], ["good"], 64, 8)
     with pytest.raises(ConfigError, match="exceed the 16 positions"):
         backbone.loss(backbone.init_prompt(4, 0)[None], backbone.collate(examples))
+
+
+_GPT = {"n_positions": 16, "n_embd": 16, "n_layer": 2, "n_head": 2}
+
+
+@pytest.mark.parametrize(
+    ("architecture", "sizes"),
+    [("gptj", {"n_positions": 16}), ("mpt", {"max_seq_len": 16}), ("openai-gpt", _GPT)],
+)
+def test_sequences_beyond_any_table_of_positions_are_refused_in_a_sentence(
+    architecture: str, sizes: dict
+) -> None:
+    backbone = make_backbone(architecture, **sizes)
+    examples = backbone.encode(["a great film " * 9], ["good"], 64, 8)
+    with pytest.raises(ConfigError, match="exceed the 16 positions"):
+        backbone.loss(backbone.init_prompt(4, 0)[None], backbone.collate(examples))
+
+
+def test_of_an_encoder_decoder_the_encoder_s_positions_count() -> None:
+    changes = {"max_encoder_position_embeddings": 64, "max_decoder_position_embeddings": 16}
+    sizes = {k: v for k, v in TINY["bart"][1].items() if k != "max_position_embeddings"}
+    tokenizer = make_tokenizer(adds_end=True)
+    backbone = make_backbone("led", tokenizer=tokenizer, **sizes, **changes, attention_window=8)
+    assert backbone.family == "encoder_decoder" and backbone.learned_positions == 64
+    examples = backbone.encode(["a great film " * 9], ["good"], 64, 8)
+    assert backbone.loss(backbone.init_prompt(4, 0)[None], backbone.collate(examples))[0] > 0
 
 
 @pytest.mark.parametrize("architecture", ["bart", "llama", "t5", "opt"])

@@ -26,7 +26,7 @@ from dtvg.store.files import is_locked, locked, read_json
 from dtvg.store.layout import ExperimentDir, create_experiment
 from dtvg.store.reader import open_experiment
 from dtvg.testing.tiny_run import tiny_config
-from dtvg.training.devices import set_threads
+from dtvg.training.devices import pick_device, set_threads
 from tests.analysis import factory
 
 pytestmark = pytest.mark.timeout(1500)
@@ -284,6 +284,31 @@ def test_threads_are_the_cores_shared_among_the_slots(monkeypatch: pytest.Monkey
         assert set_threads(DeviceConfig()) == 8
     finally:
         torch.set_num_threads(before)
+
+
+def test_where_cores_are_not_told_all_of_them_are_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on macOS, where psutil has no such method."""
+    import torch
+
+    from dtvg.config.sections import DeviceConfig
+
+    before = torch.get_num_threads()
+    monkeypatch.delattr(psutil.Process, "cpu_affinity")
+    monkeypatch.setattr("os.cpu_count", lambda: 6)
+    try:
+        assert set_threads(DeviceConfig(), slots=2) == 3
+    finally:
+        torch.set_num_threads(before)
+
+
+def test_a_device_that_a_worker_was_given_is_the_one_that_is_named(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from dtvg.config.sections import DeviceConfig
+
+    monkeypatch.setenv("DTVG_DEVICE", "cuda:77")
+    with pytest.raises(ConfigError, match="'cuda:77' is not on this machine.* set DTVG_DEVICE to"):
+        pick_device(DeviceConfig())
 
 
 def test_looking_whether_a_lock_is_held_never_takes_it(tmp_path: Path) -> None:

@@ -17,6 +17,8 @@ from dtvg.store.layout import ExperimentDir, create_experiment
 from dtvg.store.reader import open_experiment, open_run, read_table
 from dtvg.testing.tiny_run import tiny_config
 from dtvg.training import procedures
+from dtvg.training.cohort import health_of_slot
+from tests.training import factory
 
 pytestmark = pytest.mark.filterwarnings("ignore:invalid value:RuntimeWarning")
 
@@ -81,6 +83,24 @@ def test_tables_and_commands_say_it(
     assert command(["runs", "show", "tiny/rte.dtvg.s0", *where]) == 0
     told = [t for t in capsys.readouterr().out.splitlines() if t.startswith("Health: Source")]
     assert any("sst2" in t and ": did not move." in t for t in told)
+
+
+@pytest.mark.parametrize("count_start", [True, False])
+def test_the_start_is_the_best_prompt_only_where_the_run_takes_it_for_the_best(
+    count_start: bool,
+) -> None:
+    """Of equal scores the one with the lower loss is the best; a start may not count."""
+    config = factory.experiment(methods=["dtvg"], evaluation={"count_start": count_start}).runs()[0]
+    slot = factory.slot(config)
+    for step, score in enumerate([0.9, 0.9 if count_start else 0.8, 0.7, 0.7, 0.7]):
+        slot.step = slot.evaluated = step
+        if slot.would_be_best(score, 1.0 / (step + 1)):
+            slot.best_score, slot.best_step, slot.best_loss = score, step, 1.0 / (step + 1)
+        slot.signs.add_score(step, score)
+    assert (slot.best_step, slot.signs.best_step) == (1, 0)
+    assert UNTOUCHED not in {mark.kind for mark in health_of_slot(slot, None, end=False)}
+    slot.best_step = 0
+    assert UNTOUCHED in {mark.kind for mark in health_of_slot(slot, None, end=False)}
 
 
 def test_signs_go_on_over_a_resume() -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+import torch
 
 from dtvg.analysis.run.explain import explain_step
 from dtvg.analysis.run.groups import group_info
@@ -25,6 +26,7 @@ from dtvg.store.verify import verify_run
 from dtvg.testing.tiny_run import tiny_config
 from dtvg.training import loop, procedures
 from dtvg.training.procedures import run_experiment
+from dtvg.training.recording import StepLog
 from tests.training.settings import moved_prompt
 
 
@@ -85,6 +87,37 @@ def test_a_source_is_pinned_banned_and_freed_from_the_step_after_it_was_asked(
         ("cola", 3.5, 5),
         ("mrpc", 5.5, 7),
     ]
+
+
+def test_sources_are_held_although_another_run_of_the_stack_is_found_to_have_failed(
+    parts: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on a GPU, where a step's row is read some steps later."""
+    values = tiny_config(parts, methods=[{"name": "dtvg", "rule": "empty"}], seeds=[0, 1])
+    experiment = create_experiment(build_config(values), tmp_path / "runs")
+    broken, pinned = (experiment.run(f"rte.dtvg-empty.s{seed}") for seed in (0, 1))
+    whole = loop.hold_sources
+
+    def hold(cohort) -> None:
+        for stack in cohort.stacks:
+            first, both = stack.slots[0], len(stack.slots) == 2
+            if first.config.role == "transfer" and both and first.step == 3:
+                with torch.no_grad():
+                    stack.state.parameters["prompt"][0] = float("nan")
+            if first.config.role == "transfer" and both and first.step == 4:
+                for source in ("cola", "mrpc"):
+                    request(pinned, f"pin.{source}")
+        whole(cohort)
+
+    monkeypatch.setattr(StepLog, "full", property(lambda rows: False))
+    monkeypatch.setattr(loop, "CONTROL_SECONDS", 0.0)
+    monkeypatch.setattr(loop, "hold_sources", hold)
+    monkeypatch.setattr(procedures, "to_task_prompt", moved_prompt)
+    run_experiment(experiment, bank=PromptBank(tmp_path / "bank"))
+    assert open_run(broken.path).state is RunState.FAILED
+    run = open_run(pinned.path)
+    assert run.state is RunState.FINISHED and verify_run(run.path) == []
+    assert members(run)[:, 1:].all(axis=1).tolist() == [False] * 4 + [True] * 8
 
 
 def test_verify_finds_a_member_that_nobody_pinned(

@@ -9,11 +9,13 @@ import numpy as np
 import pytest
 
 from dtvg import paths
+from dtvg.backbones.base import Backbone
 from dtvg.jobs import playground as asking
 from dtvg.store.playground import Asked, Prompted
 from dtvg.store.reader import Run, open_experiment, read_table
 from dtvg.tasks.reading import load_task
 from dtvg.training import playground
+from dtvg.training.batches import tokenise
 from dtvg.training.playground import Playground, prompt_of
 
 
@@ -38,6 +40,30 @@ def test_answers_are_those_of_the_final_test(runs: dict[str, Run]) -> None:
         assert told.refused == "" and told.answer == row["prediction"]
         assert sum(told.labels.values()) == pytest.approx(1)
     assert made.loads == 1
+
+
+def test_an_answer_has_the_room_that_it_had_in_training(
+    runs: dict[str, Run], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, limits = runs["trip-mood.dtvg.s0"], []
+    assert run.config is not None
+    words = {run.target: ("no " * 9, "yes " * 12)}
+    data = run.config.data.model_copy(update={"label_words": words})
+    config = run.config.model_copy(update={"data": data})
+    monkeypatch.setattr(Run, "config", property(lambda self: config))
+    real = Backbone.generate
+
+    def spied(self: Backbone, prompt, sources, limit: int, *more):
+        limits.append(limit)
+        return real(self, prompt, sources, limit, *more)
+
+    monkeypatch.setattr(Backbone, "generate", spied)
+    asked = Asked(text="a good trip", prompts=[Prompted(run=str(run.path))])
+    made = Playground()
+    (told,) = made.answer(asked).told
+    assert told.refused == "" and made._backbone is not None
+    trained = tokenise(run.target, made._backbone, data).spec.max_target_tokens
+    assert limits == [trained] and trained > 12
 
 
 def test_a_source_taken_out_changes_the_prompt_by_its_own_vector_alone(

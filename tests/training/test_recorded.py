@@ -12,17 +12,19 @@ import yaml
 
 from dtvg.backbones.base import Backbone
 from dtvg.backbones.loading import load_backbone
-from dtvg.config import build_config
+from dtvg.config import BackboneConfig, build_config
+from dtvg.errors import ConfigError
 from dtvg.methods.specs import METHODS
 from dtvg.records import RunState
 from dtvg.store.bank import PromptBank
 from dtvg.store.files import replace_json
 from dtvg.store.fork import fork
 from dtvg.store.layout import ExperimentDir, create_experiment
+from dtvg.store.playground import Asked, Prompted
 from dtvg.store.reader import Run, open_run, read_table
 from dtvg.store.versions import changed, in_the_way
 from dtvg.testing.tiny_run import tiny_config
-from dtvg.training import loop, one_cohort, procedures, stages
+from dtvg.training import agreement, loop, one_cohort, playground, procedures, stages
 from dtvg.training import recorded as as_made
 
 DTVG, NONE, STAGE = "rte.dtvg.s0", "rte.none.s0", "stage1.rte.s0"
@@ -292,6 +294,26 @@ def test_a_hubs_commit_is_recorded_and_loaded_again(tmp_path: Path) -> None:
     replace_json(experiment.versions_path, older)
     as_made.keep_commit(experiment, backbone)
     assert backbone.revision == "unknown"  # so that its prompts keep their identities
+
+
+def test_a_run_that_is_asked_again_is_asked_with_the_hubs_commit_of_then(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = build_config(tiny_config(tmp_path / "parts", name="hubbed", methods=["none"]))
+    experiment = create_experiment(config, tmp_path / "runs")
+    _train(tmp_path, experiment)
+    run = open_run(experiment.run(NONE).path)
+    replace_json(experiment.versions_path, {**experiment.versions, as_made.HUB_COMMIT: "c1"})
+
+    def load(backbone: BackboneConfig, *more: str) -> Backbone:
+        raise ConfigError(f"commit {backbone.revision}")
+
+    for place in (agreement, playground):
+        monkeypatch.setattr(place, "load_backbone", load)
+    with pytest.raises(ConfigError, match="commit c1"):
+        agreement.agreement(run)
+    asked = Asked(text="x", prompts=[Prompted(run=str(run.path))])
+    assert playground.Playground().answer(asked).told[0].refused == "commit c1"
 
 
 @pytest.mark.parametrize("versions", [{}, {"split.paws": "size", "split.multirc": "size"}])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pandas as pd
 import pytest
 import yaml
 
@@ -73,6 +74,49 @@ def test_what_cannot_be_tuned_is_said() -> None:
         tuning.trials_of(config, ["cb"], grid={"none": {"lr_gate": [0.1]}})
     even = {"none": {"lr": [0.1, 0.2]}, "attempt": {"lr_gate": [0.1, 0.2]}}
     assert tuning.trials_of(config, ["cb"], grid=even).count == 2
+
+
+@pytest.mark.parametrize(
+    ("span", "grid", "said"),
+    [
+        (10, {"atempt": {"lr": [0.1]}}, "method of the grid 'atempt'. Did you mean 'attempt'"),
+        (10, {"none": {"lr": [-0.1]}, "attempt": {"lr": [0.1]}}, "'lr': must be greater than 0"),
+        (float("inf"), None, "a span above 1; got 4 and inf"),
+        (1.0001, None, "there are not 4 different rates"),
+    ],
+)
+def test_rates_that_cannot_be_tried_are_refused_in_a_sentence(span, grid, said) -> None:
+    with pytest.raises(ConfigError, match=said):
+        tuning.trials_of(made("none", "attempt"), ["cb"], 4, span, grid)
+
+
+NAMED = {
+    "hypothesis": {"better": "dtvg", "than": "dtvg-fixed"},
+    "seeds_of": {"dtvg-fixed": 1, "none": 2},
+    "logging": {"detail_of": {"dtvg-fixed": "thinned"}},
+    "prompt": {"given": {"rte": "bank/rte", "sst2": "bank/sst2"}},
+}
+"""Settings that name rows by their labels, of which rates are a part, and targets."""
+
+
+def test_an_experiment_that_names_its_rows_is_tuned_and_can_be_read_again() -> None:
+    config = made("none", "dtvg", {"name": "dtvg", "rule": "fixed"}, **NAMED)
+    trials = tuning.trials_of(config, ["cb"], 3)
+    fixed = [entry.label for entry in trials.of[2]]
+    assert trials.config.seeds_of == {**dict.fromkeys(fixed, 1), "none": 2}
+    assert trials.config.logging.detail_of == dict.fromkeys(fixed, "thinned")
+    assert trials.config.prompt.given == {"sst2": "bank/sst2"}
+
+    chosen = tuple(entries[2] for entries in trials.of)
+    after = tuning.Tuning(pd.DataFrame(), chosen).applied(config)
+    _, greedy, fixed_now = (entry.label for entry in chosen)
+    assert (after.hypothesis.better, after.hypothesis.than) == (greedy, fixed_now)
+    assert after.seeds_of == {fixed_now: 1, "none": 2}
+    assert after.logging.detail_of == {fixed_now: "thinned"}
+
+    text = yaml.safe_dump(config.to_values(), sort_keys=False)
+    again = build_config(yaml.safe_load(tuning.written_into(text, chosen, config)))
+    assert again == after
 
 
 def test_the_chosen_rates_stand_in_the_file_with_where_they_came_from(tuned) -> None:
