@@ -160,7 +160,8 @@ def _bring_part(place: Place, found: Found, folder: Path, note: Note) -> None:
     first = [path for path in wanted if path not in last]
     for group in (first, last):
         _bring_files(place, manifest, {path: wanted[path] for path in group}, folder)
-    for path in set(had) - set(manifest.files):
+    elsewhere = {p for part, its in note.files.items() if part != manifest.part for p in its}
+    for path in set(had) - set(manifest.files) - elsewhere:
         (folder / path).unlink(missing_ok=True)
 
 

@@ -1,7 +1,8 @@
 """Manifests: which files a part of an experiment has in a store, written last, read first.
 
-A part is the experiment itself or one cohort. Files lie under names that hold their digest and are
-never overwritten, so the newest whole manifest always names files that are there.
+A part is the experiment itself, one cohort, or the runs that are in none. Files lie under names
+that hold their digest and are never overwritten, so the newest whole manifest always names files
+that are there.
 """
 
 from __future__ import annotations
@@ -25,6 +26,8 @@ EXPERIMENT = "experiment"
 """The part that is the experiment itself."""
 COHORT = "cohort-"
 """A cohort's part: this and its id."""
+RUNS = "runs"
+"""The part of runs that are in no cohort: of a merged experiment, or a recorded one's copy."""
 _NAME = re.compile(r"(\d{9})\.json")
 
 

@@ -24,10 +24,12 @@ from dtvg.storage.place import Place, check_place, hidden
 from dtvg.storage.push import Foreign, Pusher, push_experiment
 from dtvg.storage.restore import restore
 from dtvg.store.bank import PromptBank
+from dtvg.store.files import replace_json
 from dtvg.store.labels import Labels, write_labels
 from dtvg.store.layout import ExperimentDir, create_experiment
 from dtvg.store.lease import hold
 from dtvg.store.liveness import forget
+from dtvg.store.merge import merge
 from dtvg.store.reader import list_runs, open_run, read_table
 from dtvg.store.status import request
 from dtvg.store.verify import verify_run
@@ -422,3 +424,26 @@ def test_another_experiment_of_that_name_is_not_written_over(tmp_path: Path) -> 
     assert len(manifests_of(at, "made")) == 2
     refresh(URI.format("foreign"), tmp_path / "copy")
     assert len(list_runs(tmp_path / "copy" / "runs")) == 1
+
+
+def test_runs_that_are_in_no_cohort_are_copied_and_brought_back(tmp_path: Path) -> None:
+    values = {"sources": ["sst2"], "targets": ["rte"], "methods": ["none"], "optim": {"steps": 40}}
+    made = Made(tmp_path / "runs")
+    made.commit(finish=True)
+    config = build_config({**values, "name": "merged", "seeds": [0, 1]})
+    merged = merge(config, list_runs(tmp_path / "runs", "made"), tmp_path / "runs", {})
+    at, bank = Place(URI.format("loose")), PromptBank(tmp_path / "bank")
+    assert push_experiment(at, merged, bank) == 1
+    there = restore(at.uri, "merged", tmp_path / "other", tmp_path / "bank")
+    first, second = list_runs(there.path.parent, "merged")
+    assert (first.state, second.state) == (RunState.FINISHED, RunState.WAITING)
+    assert first.test_score == 0.5
+    assert read_table(first, "evals").num_rows == 10
+
+    refresh(at.uri, tmp_path / "copy")
+    cohort = merged.cohort("transfer-000")  # trained again, it lies in its cohort's part
+    replace_json(cohort.process_path, {"runs": [merged.runs()[0].name]})
+    assert push_experiment(at, merged, bank) == 1
+    refresh(at.uri, tmp_path / "copy")
+    again = open_run(tmp_path / "copy" / "runs" / "merged" / first.name)
+    assert again.test_score == 0.5 and read_table(again, "evals").num_rows == 10
