@@ -23,7 +23,7 @@ from dtvg.storage.manifest import EXPERIMENT, Found, Manifest, Stored, object_na
 from dtvg.storage.place import Foreign, Place
 from dtvg.storage.snapshot import IDENTITY, STAGE, Snapshot, of_cohort, of_experiment, of_runs
 from dtvg.store.bank import PromptBank
-from dtvg.store.files import json_object, read_json, replace_json
+from dtvg.store.files import json_object, locked, read_json, replace_json
 from dtvg.store.layout import CohortDir, ExperimentDir, RunDir
 
 KEPT = 2
@@ -31,15 +31,28 @@ KEPT = 2
 
 
 def identity_of(experiment: ExperimentDir) -> tuple[str, int]:
-    """Return what names an experiment to a store, and how often it was restored to train on."""
+    """Return what names an experiment to a store, and how often it was restored to train on.
+
+    Raises:
+        StoreError: it has no name yet, and the disk refuses.
+    """
     path = experiment.path / IDENTITY
-    content = read_json(path)
-    if content is None or not isinstance(content.get("id"), str):
-        content = {"id": secrets.token_hex(8), "turn": 0}
-        with contextlib.suppress(FileExistsError), path.open("x", encoding="utf-8") as file:
-            json.dump(content, file)  # workers may come at the same time: the first one names it
-        content = read_json(path) or content
-    return str(content["id"]), int(content.get("turn") or 0)
+    known = _identity_in(path)
+    if known is None:  # workers may come at the same time: the first one names it
+        with locked(path.with_name(f".{IDENTITY}.lock")):
+            known = _identity_in(path)
+            if known is None:
+                known = (secrets.token_hex(8), 0)
+                note_identity(experiment, *known)
+        known = _identity_in(path) or known
+    return known
+
+
+def _identity_in(path: Path) -> tuple[str, int] | None:
+    """Read an experiment's name; None where there is none, or the file was cut off."""
+    content = read_json(path) or {}
+    name = content.get("id")
+    return (name, int(content.get("turn") or 0)) if isinstance(name, str) else None
 
 
 def note_identity(experiment: ExperimentDir, name: str, turn: int) -> None:

@@ -21,7 +21,7 @@ from dtvg.storage import follow, manifest, place
 from dtvg.storage.cache import refresh
 from dtvg.storage.fetch import bring, manifests_of
 from dtvg.storage.place import Place, check_place, hidden
-from dtvg.storage.push import Foreign, Pusher, push_experiment
+from dtvg.storage.push import Foreign, Pusher, identity_of, push_experiment
 from dtvg.storage.restore import restore
 from dtvg.store.bank import PromptBank
 from dtvg.store.files import replace_json
@@ -424,6 +424,17 @@ def test_another_experiment_of_that_name_is_not_written_over(tmp_path: Path) -> 
     assert len(manifests_of(at, "made")) == 2
     refresh(URI.format("foreign"), tmp_path / "copy")
     assert len(list_runs(tmp_path / "copy" / "runs")) == 1
+
+
+def test_a_name_that_was_cut_off_is_given_once_and_then_kept(tmp_path: Path) -> None:
+    made, at = Made(tmp_path / "runs"), Place(URI.format("cut"))
+    made.commit()
+    (made.experiment.path / "storage.json").touch()  # the disk was full when it was written
+    for _ in range(2):
+        push_experiment(at, made.experiment, PromptBank(tmp_path / "bank"))
+    assert {f.manifest.id for f in manifests_of(at, "made").values()} == {
+        identity_of(made.experiment)[0]
+    }
 
 
 def test_runs_that_are_in_no_cohort_are_copied_and_brought_back(tmp_path: Path) -> None:
