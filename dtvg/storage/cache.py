@@ -17,7 +17,7 @@ from dtvg.config.storage import uri_problem
 from dtvg.errors import DtvgError, StoreError
 from dtvg.storage.fetch import Note, age_of, bring, bring_prompts, names_in, texts_of
 from dtvg.storage.manifest import EXPERIMENT, Found
-from dtvg.storage.place import Place
+from dtvg.storage.place import Place, Unreadable
 from dtvg.store.files import COPY_OF, locked, read_json, replace_bytes, replace_json
 from dtvg.store.layout import add_run, load_experiment
 
@@ -46,16 +46,14 @@ def refresh(uri: str, root: Path) -> None:
             replace_bytes(root / name / COPY_OF, uri.encode(), durable=False)
         before = float((read_json(root / LOOKED) or {}).get("at") or 0.0)
         began = time.time()
-        damaged = []
+        unreadable = []
         for name in names_in(place):
             try:
                 _refresh_one(place, name, root / "runs" / name, began - before)
-            except StoreError as error:
-                if "damaged" not in str(error):
-                    raise
-                damaged.append(str(error))  # the others can be read
+            except Unreadable as error:
+                unreadable.append(str(error))
         bring_prompts(place, root / "prompts")
-        replace_json(root / LOOKED, {"at": began, "problem": " ".join(damaged)}, durable=False)
+        replace_json(root / LOOKED, {"at": began, "problem": " ".join(unreadable)}, durable=False)
 
 
 def _refresh_one(place: Place, name: str, folder: Path, since: float) -> None:
@@ -70,8 +68,11 @@ def _refresh_one(place: Place, name: str, folder: Path, since: float) -> None:
 
     made = bring(place, name, folder, settle)
     if EXPERIMENT in made:
-        experiment, config = load_experiment(folder)
-        recorded = experiment.versions
+        try:
+            experiment, config = load_experiment(folder)
+            recorded = experiment.versions
+        except StoreError as error:  # e.g. of a method whose package is not installed here
+            raise Unreadable(str(error)) from None
         for run in config.runs():
             add_run(experiment, run, recorded)
 

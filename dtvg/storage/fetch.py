@@ -29,7 +29,7 @@ from dtvg.storage.manifest import (
     number_of,
     object_name,
 )
-from dtvg.storage.place import Place
+from dtvg.storage.place import Place, Unreadable
 from dtvg.store.files import json_object, read_json, replace_bytes, replace_json
 
 NOTE = ".fetched.json"
@@ -136,7 +136,7 @@ def bring(
                 _note_part(folder, note, found[part])
         except FileNotFoundError:
             if attempt == TRIES - 1:
-                raise StoreError(
+                raise Unreadable(
                     f"'{place.uri}' lacks files of '{name}' that it should hold; they were removed "
                     "there. Copy them again with `dtvg runs push`."
                 ) from None
@@ -182,7 +182,7 @@ def _bring_files(
         file = files[path]
         content = place.read(object_name(manifest.experiment, path, file.sha256))
         if hashlib.sha256(content).hexdigest() != file.sha256:
-            raise StoreError(
+            raise Unreadable(
                 f"'{path}' of '{manifest.experiment}' is damaged in '{place.uri}'; remove it there "
                 "and copy it again with `dtvg runs push`."
             )

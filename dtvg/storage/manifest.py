@@ -17,8 +17,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from dtvg.errors import StoreError
-from dtvg.storage.place import Place
+from dtvg.storage.place import Place, Unreadable
 from dtvg.store import digests
 
 VERSION = 1
@@ -141,7 +140,7 @@ def newest(place: Place, names: list[str]) -> Found | None:
 
 def _checked(name: str, content: Mapping[str, Any]) -> Manifest | None:
     if isinstance(content.get("version"), int) and content["version"] > VERSION:
-        raise StoreError(
+        raise Unreadable(
             f"'{name}' was written by a later version of this program (layout "
             f"{content['version']}, known {VERSION}); install that version to read it."
         )

@@ -18,7 +18,7 @@ from dtvg.errors import ConfigError, DtvgError, JobError, StoreError
 from dtvg.jobs import launcher, queue
 from dtvg.records import RunState
 from dtvg.storage import follow, manifest, place
-from dtvg.storage.cache import refresh
+from dtvg.storage.cache import looked, refresh
 from dtvg.storage.fetch import bring, manifests_of
 from dtvg.storage.place import Place, check_place, hidden
 from dtvg.storage.push import Foreign, Pusher, identity_of, push_experiment
@@ -424,6 +424,27 @@ def test_another_experiment_of_that_name_is_not_written_over(tmp_path: Path) -> 
     assert len(manifests_of(at, "made")) == 2
     refresh(URI.format("foreign"), tmp_path / "copy")
     assert len(list_runs(tmp_path / "copy" / "runs")) == 1
+
+
+@pytest.mark.parametrize("later", [False, True])
+def test_an_experiment_that_cannot_be_read_here_hides_no_other(tmp_path: Path, later: bool) -> None:
+    at, bank = Place(URI.format(f"unreadable{later}")), PromptBank(tmp_path / "bank")
+    values = {"targets": ["rte"], "methods": ["none"], "seeds": [0]}
+    first = create_experiment(build_config({**values, "name": "first"}), tmp_path / "runs")
+    text = first.config_path.read_text()
+    if not later:
+        first.config_path.write_text(text.replace("name: none", "name: of_a_package"))
+    push_experiment(at, first, bank)
+    if later:
+        ((_, found),) = manifests_of(at, "first").items()
+        manifest.write(at, found.manifest.model_copy(update={"version": 2}), found.number)
+    made = Made(tmp_path / "runs")
+    made.commit()
+    push_experiment(at, made.experiment, bank)
+    refresh(at.uri, tmp_path / "copy")
+    assert len(list_runs(tmp_path / "copy" / "runs", "made")) == 1
+    at_, problem = looked(tmp_path / "copy")
+    assert at_ is not None and ("later version" if later else "of_a_package") in problem
 
 
 def test_a_name_that_was_cut_off_is_given_once_and_then_kept(tmp_path: Path) -> None:
