@@ -264,6 +264,25 @@ def test_tasks_of_ones_own_travel_and_replace_none(
     assert said[1].startswith("You have another task 'meals', which was kept")
 
 
+@pytest.mark.parametrize("written", ["{}/rows.csv", "$HERE/rows.csv", "rows.csv"])
+def test_a_task_whose_data_lie_beside_it_travels_however_they_are_named(
+    own_home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, written: str
+) -> None:
+    made = _with_task(own_home, tmp_path / "first.csv")
+    monkeypatch.setenv("HERE", str(own_home / "tasks"))
+    (own_home / "tasks" / "rows.csv").write_text(ROWS)
+    text = TASK.format(data=written.format(own_home / "tasks"))
+    (own_home / "tasks" / "meals.yaml").write_text(text)
+    pack(made, tmp_path / "mine.zip")
+    monkeypatch.setenv("DTVG_HOME", str(tmp_path / "other"))
+    monkeypatch.setenv("HERE", "/nowhere")
+    said: list[str] = []
+    bring(tmp_path / "mine.zip", tmp_path / "other" / "runs", None, said.append)
+    assert said == ["Tasks that came with it: meals."]
+    ((_, place),) = find_task("meals").files
+    assert Path(place) == tmp_path / "other" / "tasks" / "meals" / "rows.csv"
+
+
 def test_a_task_that_comes_in_reads_no_file_of_this_machine(own_home: Path, tmp_path: Path) -> None:
     secret = tmp_path / "secret.csv"
     secret.write_text(ROWS)
