@@ -6,6 +6,7 @@ import argparse
 import json
 import logging
 import os
+import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -20,11 +21,12 @@ from dtvg.records import RunState
 from dtvg.storage import follow, manifest, place
 from dtvg.storage.cache import looked, refresh
 from dtvg.storage.fetch import bring, manifests_of
+from dtvg.storage.follow import Copies
 from dtvg.storage.place import Place, check_place, hidden
 from dtvg.storage.push import Foreign, Pusher, identity_of, push_experiment
 from dtvg.storage.restore import restore
 from dtvg.store.bank import PromptBank
-from dtvg.store.files import replace_json
+from dtvg.store.files import read_json, replace_json
 from dtvg.store.labels import Labels, write_labels
 from dtvg.store.layout import ExperimentDir, create_experiment
 from dtvg.store.lease import hold
@@ -424,6 +426,44 @@ def test_another_experiment_of_that_name_is_not_written_over(tmp_path: Path) -> 
     assert len(manifests_of(at, "made")) == 2
     refresh(URI.format("foreign"), tmp_path / "copy")
     assert len(list_runs(tmp_path / "copy" / "runs")) == 1
+
+
+def test_a_status_is_copied_between_commits_and_once_more_at_the_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made, at = Made(tmp_path / "runs"), Place(URI.format("status"))
+    for name, value in (("PAUSE_SECONDS", 0.01), ("SHARE", 1.0), ("BEAT_SECONDS", 0.05)):
+        monkeypatch.setattr(follow, name, value)
+
+    def say(state: str, step: int) -> None:
+        status = read_json(made.run.status_path) or {}
+        replace_json(made.run.status_path, {**status, "state": state, "step": step})
+
+    def told(wanted: tuple[str, int]) -> bool:
+        found = manifests_of(at, "made").get("cohort-transfer-000")
+        text = "{}" if found is None else found.manifest.texts[f"{made.run.name}/status.json"]
+        return (json.loads(text).get("state"), json.loads(text).get("step")) == wanted
+
+    def comes(wanted: tuple[str, int]) -> bool:
+        end = time.monotonic() + 5
+        while not told(wanted) and time.monotonic() < end:
+            time.sleep(0.02)
+        return told(wanted)
+
+    with hold(made.experiment.path), Copies(at.uri, made.experiment) as copies:
+        copies.add(None)
+        copies.add(made.cohort, [made.run])
+        say("running", 1)
+        made.commit()
+        assert comes(("running", 1))
+        say("running", 7)
+        assert comes(("running", 7)), "without a commit"
+        monkeypatch.setattr(follow, "BEAT_SECONDS", 1e9)
+        made.commit()
+        assert comes(("running", 7))
+        time.sleep(0.1)
+        say("stopped", 10)  # after the last commit was copied
+    assert told(("stopped", 10))
 
 
 @pytest.mark.parametrize("later", [False, True])
