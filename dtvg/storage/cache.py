@@ -6,16 +6,17 @@ Whether a run still trains is told by the age of its part's newest manifest.
 from __future__ import annotations
 
 import os
+import shutil
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
 from dtvg import paths
 from dtvg.config.storage import uri_problem
 from dtvg.errors import DtvgError, StoreError
-from dtvg.storage.fetch import Note, age_of, bring, bring_prompts, names_in, texts_of
+from dtvg.storage.fetch import NOTE, Note, age_of, bring, bring_prompts, names_in, texts_of
 from dtvg.storage.manifest import EXPERIMENT, Found
 from dtvg.storage.place import Place, Unreadable
 from dtvg.store.files import COPY_OF, locked, read_json, replace_bytes, replace_json
@@ -47,13 +48,25 @@ def refresh(uri: str, root: Path) -> None:
         before = float((read_json(root / LOOKED) or {}).get("at") or 0.0)
         began = time.time()
         unreadable = []
-        for name in names_in(place):
+        names = names_in(place)
+        _forget_gone(root / "runs", names)
+        for name in names:
             try:
                 _refresh_one(place, name, root / "runs" / name, began - before)
             except Unreadable as error:
                 unreadable.append(str(error))
         bring_prompts(place, root / "prompts")
         replace_json(root / LOOKED, {"at": began, "problem": " ".join(unreadable)}, durable=False)
+
+
+def _forget_gone(runs: Path, names: Collection[str]) -> None:
+    """Remove the copies of experiments that the mirror has no more; none where it shows nothing.
+
+    A folder that is not mounted shows nothing.
+    """
+    for note in runs.glob(f"*/{NOTE}") if names else ():
+        if note.parent.name not in names:
+            shutil.rmtree(note.parent, ignore_errors=True)
 
 
 def _refresh_one(place: Place, name: str, folder: Path, since: float) -> None:

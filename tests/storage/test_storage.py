@@ -6,6 +6,7 @@ import argparse
 import json
 import logging
 import os
+import shutil
 import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -485,6 +486,24 @@ def test_an_experiment_that_cannot_be_read_here_hides_no_other(tmp_path: Path, l
     assert len(list_runs(tmp_path / "copy" / "runs", "made")) == 1
     at_, problem = looked(tmp_path / "copy")
     assert at_ is not None and ("later version" if later else "of_a_package") in problem
+
+
+def test_an_experiment_that_was_removed_from_a_mirror_is_shown_no_more(tmp_path: Path) -> None:
+    at, bank = Place(f"file://{tmp_path}/store"), PromptBank(tmp_path / "bank")
+    values = {"targets": ["rte"], "methods": ["none"], "seeds": [0]}
+    for name in ("goes", "stays"):
+        made = create_experiment(build_config({**values, "name": name}), tmp_path / "runs")
+        push_experiment(at, made, bank)
+
+    def shown() -> set[str]:
+        refresh(at.uri, tmp_path / "copy")
+        return {run.experiment for run in list_runs(tmp_path / "copy" / "runs")}
+
+    assert shown() == {"goes", "stays"}
+    shutil.rmtree(tmp_path / "store" / "runs" / "goes")
+    assert shown() == {"stays"}
+    (tmp_path / "store").rename(tmp_path / "unmounted")
+    assert shown() == {"stays"}
 
 
 def test_a_name_that_was_cut_off_is_given_once_and_then_kept(tmp_path: Path) -> None:
