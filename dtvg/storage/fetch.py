@@ -54,6 +54,8 @@ class Note:
     turn: int = 0
     prompts: dict[str, list[str]] = field(default_factory=dict)
     """Part → entries of the bank that it made or used."""
+    uri: str = ""
+    """Of the store that it came from; empty in notes of before it was noted."""
 
     @classmethod
     def read(cls, folder: Path) -> Note:
@@ -66,6 +68,7 @@ class Note:
                 dict(content["files"]),
                 int(content["turn"]),
                 dict(content["prompts"]),
+                str(content.get("uri", "")),
             )
         except (KeyError, TypeError, ValueError):
             return cls()
@@ -123,6 +126,9 @@ def bring(
     """
     for attempt in range(TRIES):
         note = Note.read(folder)
+        if note.uri not in ("", place.uri):  # begun from another store, which counts for itself
+            shutil.rmtree(folder)
+            note = Note()
         found = manifests_of(place, name, note.parts)
         if found and any(one.manifest.id != note.id for one in found.values()) and note.id:
             shutil.rmtree(folder)  # another experiment of that name
@@ -133,7 +139,7 @@ def bring(
             for part in sorted(found, key=lambda part: part == EXPERIMENT):
                 _bring_part(place, found[part], folder, note)
                 settle(found[part])
-                _note_part(folder, note, found[part])
+                _note_part(place, folder, note, found[part])
         except FileNotFoundError:
             if attempt == TRIES - 1:
                 raise Unreadable(
@@ -165,10 +171,11 @@ def _bring_part(place: Place, found: Found, folder: Path, note: Note) -> None:
         (folder / path).unlink(missing_ok=True)
 
 
-def _note_part(folder: Path, note: Note, found: Found) -> None:
+def _note_part(place: Place, folder: Path, note: Note, found: Found) -> None:
     """Note that a part is here, all of it."""
     manifest = found.manifest
     note.id, note.turn = manifest.id, max(note.turn, manifest.turn)
+    note.uri = place.uri
     note.parts[manifest.part] = found.number
     note.files[manifest.part] = {path: file.sha256 for path, file in manifest.files.items()}
     note.prompts[manifest.part] = list(manifest.prompts)

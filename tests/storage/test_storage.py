@@ -20,6 +20,7 @@ from dtvg.errors import ConfigError, DtvgError, JobError, StoreError
 from dtvg.jobs import launcher, queue
 from dtvg.records import RunState
 from dtvg.storage import follow, manifest, place
+from dtvg.storage import restore as restoring
 from dtvg.storage.cache import looked, refresh
 from dtvg.storage.fetch import bring, manifests_of
 from dtvg.storage.follow import Copies
@@ -504,6 +505,39 @@ def test_an_experiment_that_was_removed_from_a_mirror_is_shown_no_more(tmp_path:
     assert shown() == {"stays"}
     (tmp_path / "store").rename(tmp_path / "unmounted")
     assert shown() == {"stays"}
+
+
+def test_what_two_processes_fetch_at_once_is_brought_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made, at = Made(tmp_path / "runs"), Place(URI.format("twice"))
+    made.commit()
+    push_experiment(at, made.experiment, PromptBank(tmp_path / "bank"))
+    to, looks = (at.uri, "made", tmp_path / "there", tmp_path / "bank"), list[str]()
+    real = restoring.require_experiment
+
+    def late(place: Place, name: str) -> None:
+        real(place, name)
+        looks.append(name)
+        if len(looks) == 1:
+            restore(*to)  # another process is quicker
+
+    monkeypatch.setattr(restoring, "require_experiment", late)
+    with pytest.raises(StoreError, match="exists already, so nothing was fetched"):
+        restore(*to)
+    assert steps_of(tmp_path / "there" / "made") == 10
+
+
+def test_what_was_begun_from_one_store_is_not_mixed_with_another(tmp_path: Path) -> None:
+    made, bank = Made(tmp_path / "runs"), PromptBank(tmp_path / "bank")
+    older, newer = Place(URI.format("older")), Place(URI.format("newer"))
+    made.commit()
+    push_experiment(older, made.experiment, bank)
+    made.commit()
+    push_experiment(newer, made.experiment, bank)
+    bring(older, "made", tmp_path / "there" / ".fetching-made", lambda found: None)  # then killed
+    there = restore(newer.uri, "made", tmp_path / "there", tmp_path / "bank")
+    assert steps_of(there.path) == 20
 
 
 def test_a_name_that_was_cut_off_is_given_once_and_then_kept(tmp_path: Path) -> None:
