@@ -76,10 +76,10 @@ def entries(archive: zipfile.ZipFile, bounds: Bounds = Bounds()) -> dict[str, zi
     seen: set[str] = set()
     for info in infos:
         _check(info, bounds)
-        alike = unicodedata.normalize("NFC", info.filename).casefold()
-        if alike in seen:
+        one = alike(info.filename)
+        if one in seen:
             raise StoreError(f"The archive has two files '{info.filename[:200]}'; make it again.")
-        seen.add(alike)
+        seen.add(one)
         found[info.filename] = info
     total = sum(info.file_size for info in infos)
     if total > bounds.size:
@@ -88,6 +88,11 @@ def entries(archive: zipfile.ZipFile, bounds: Bounds = Bounds()) -> dict[str, zi
             "allowed."
         )
     return found
+
+
+def alike(name: str) -> str:
+    """Return what some file system takes a name for."""
+    return unicodedata.normalize("NFC", name).casefold()
 
 
 def _check(info: zipfile.ZipInfo, bounds: Bounds) -> None:

@@ -17,6 +17,7 @@ import yaml
 
 from dtvg.config import ExperimentConfig
 from dtvg.errors import DtvgError
+from dtvg.exchange import archives
 from dtvg.names import is_name
 from dtvg.tasks import own
 from dtvg.tasks.catalogue import described_tasks, shipped_tasks
@@ -50,8 +51,8 @@ def entries(spec: TaskSpec) -> Iterator[tuple[str, Path | bytes]]:
     fits = len(kept) == len(data) and sum(p.stat().st_size for _, p in kept) <= LARGEST
     names: dict[Path, str] = {}
     for _, path in kept if fits else ():
-        taken = path.name in names.values()
-        names.setdefault(path, f"{len(names)}-{path.name}" if taken else path.name)
+        if path not in names:
+            names[path] = _name_for(path, {f"{spec.name}.yaml", *names.values()})
     values = yaml.safe_load(text)
     moved = any(path.parent != beside or names[path] != path.name for path in names)
     if moved or (names and any(map(_is_of_this_machine, _places(values["files"])))):
@@ -61,6 +62,16 @@ def entries(spec: TaskSpec) -> Iterator[tuple[str, Path | bytes]]:
     yield f"{root}/{spec.name}.yaml", text
     for path, name in names.items():
         yield f"{root}/{name}", path
+
+
+def _name_for(path: Path, taken: set[str]) -> str:
+    """Return a name that every file system keeps apart from those that are taken."""
+    stem = path.stem[: archives.LONGEST // 4]
+    plain = path.name if len(path.name) <= archives.LONGEST else f"{stem}{path.suffix}"
+    plain = "".join("-" if s in archives.FORBIDDEN or ord(s) < 32 else s for s in plain)
+    alike = {archives.alike(name) for name in taken}
+    found = (plain, *(f"{number}-{plain}" for number in range(1, len(taken) + 1)))
+    return next(name for name in found if archives.alike(name) not in alike)
 
 
 def _places(files: Any) -> list[str]:

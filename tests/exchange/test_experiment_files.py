@@ -283,6 +283,21 @@ def test_a_task_whose_data_lie_beside_it_travels_however_they_are_named(
     assert Path(place) == tmp_path / "other" / "tasks" / "meals" / "rows.csv"
 
 
+@pytest.mark.parametrize("names", [["rows 10:30.csv"], ["Rows.csv", "rows.csv"]])
+def test_data_of_a_task_travel_under_names_that_can_be_used_everywhere(
+    own_home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, names: list[str]
+) -> None:
+    made = _with_task(own_home, tmp_path / "first.csv")
+    for name in names:
+        (own_home / "tasks" / name).write_text(ROWS)
+    (own_home / "tasks" / "meals.yaml").write_text(TASK.format(data=json.dumps(names)))
+    pack(made, tmp_path / "mine.zip")
+    monkeypatch.setenv("DTVG_HOME", str(tmp_path / "other"))
+    bring(tmp_path / "mine.zip", tmp_path / "other" / "runs")
+    places = [Path(place) for _, place in find_task("meals").files]
+    assert len(set(places)) == len(names) and all(p.read_text() == ROWS for p in places)
+
+
 def test_a_task_that_comes_in_reads_no_file_of_this_machine(own_home: Path, tmp_path: Path) -> None:
     secret = tmp_path / "secret.csv"
     secret.write_text(ROWS)
