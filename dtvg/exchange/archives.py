@@ -95,12 +95,17 @@ def alike(name: str) -> str:
     return unicodedata.normalize("NFC", name).casefold()
 
 
+def is_usable(name: str) -> bool:
+    """Whether a name stays in its folder and can be one on every file system."""
+    parts = name.split("/")
+    leaves = PurePosixPath(name).is_absolute() or any(part in ("..", ".") for part in parts)
+    odd = any(ord(sign) < 32 or sign in FORBIDDEN for sign in name)
+    return not leaves and not odd and all(0 < len(part) <= LONGEST for part in parts)
+
+
 def _check(info: zipfile.ZipInfo, bounds: Bounds) -> None:
     name = info.filename
-    path = PurePosixPath(name)
-    leaves = path.is_absolute() or any(part in ("..", ".") for part in name.split("/"))
-    odd = any(ord(sign) < 32 or sign in FORBIDDEN for sign in name)
-    if leaves or odd or not name or any(not 0 < len(p) <= LONGEST for p in name.split("/")):
+    if not is_usable(name):
         raise StoreError(
             f"The archive has a file '{name[:200]!s}', whose name leaves its folder or cannot be "
             "used everywhere; nothing was unpacked."

@@ -131,6 +131,11 @@ def _write(experiment: ExperimentDir, fresh: Path, tasks: Sequence[TaskSpec]) ->
     with zipfile.ZipFile(fresh, "x", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
         for place, path in _files(experiment):
             name = place.relative_to(experiment.path).as_posix()
+            if not archives.is_usable(name):
+                raise StoreError(
+                    f"'{path}' has a name that not every file system takes, so an import would "
+                    "refuse it; give it another one or move it away, then export again."
+                )
             files[name] = _put(archive, name, path)
         for task in tasks:
             for name, content in own_tasks.entries(task):

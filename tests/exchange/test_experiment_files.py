@@ -212,6 +212,15 @@ def test_committed_rows_that_have_not_got_their_names_travel(
     assert steps_of(there.path) == 20
 
 
+def test_a_file_that_no_import_takes_is_named_by_the_export(tmp_path: Path) -> None:
+    made = Made(tmp_path / "runs")
+    made.commit()
+    (made.run.path / "plot 10:30.png").touch()
+    with pytest.raises(StoreError, match="plot 10:30.png' has a name that not every file system"):
+        pack(made.experiment, tmp_path / "made.zip")
+    assert [path.name for path in tmp_path.iterdir()] == ["runs"]
+
+
 def test_data_of_a_task_may_be_named_like_what_does_not_travel(
     own_home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
