@@ -20,6 +20,7 @@ from dtvg.analysis.claims.lines import claims_shown, parts_shown
 from dtvg.analysis.compare.info import AVERAGE, CompareInfo
 from dtvg.analysis.compare.lines import (
     Cell,
+    Group,
     Line,
     Lines,
     Spread,
@@ -73,7 +74,7 @@ def export(
         spread: what stands beside the means of scores; CSV has both.
 
     Raises:
-        ConfigError: an unknown format or table, or several tables in one CSV.
+        ConfigError: an unknown format or table, several tables in one CSV, or a profile in LaTeX.
     """
     if form not in FORMATS:
         raise ConfigError(unknown("format", form, FORMATS))
@@ -82,8 +83,29 @@ def export(
             raise ConfigError(unknown("table of a comparison", table, TABLES))
     if form == "csv":
         return to_csv(info, one_table("CSV", tables))
-    chosen = tuple(tables or USUAL)
-    return (to_markdown if form == "md" else to_latex)(info, chosen, name, spread)
+    if form == "latex" and "profile" in (tables or ()):
+        raise ConfigError(
+            "The performance profile is a figure in a paper, so LaTeX has no table of it; leave "
+            "'profile' out, or choose md, csv or parquet."
+        )
+    chosen, empty = tuple(tables or USUAL), nothing_in(info, tables or ())
+    if form == "md":
+        return "\n\n".join(
+            filter(str.strip, (to_markdown(info, chosen, name, spread), _plain(empty)))
+        )
+    return to_latex(info, chosen, name, spread) + (f"% {latex_text(empty)}\n" if empty else "")
+
+
+def groups_of(lines: Lines, tables: Sequence[str]) -> tuple[Group, ...]:
+    """Return which groups of rows of scores are printed: those of `scores`, and of `published`."""
+    ours: tuple[Group, ...] = ("compared", "reference") if "scores" in tables else ()
+    return tuple(group for group in (*ours, "published") if lines.of(group))
+
+
+def nothing_in(info: CompareInfo, tables: Sequence[str]) -> str:
+    """Say which of the tables that somebody asked for have no rows; empty: all have some."""
+    empty = [table for table in tables if not len(frame_of(info, table))]
+    return f"This comparison has no rows for {', '.join(empty)}." if empty else ""
 
 
 def one_table(what: str, tables: Sequence[str] | None) -> str:
@@ -385,8 +407,9 @@ def to_latex(
         r"% needs \usepackage{booktabs}",
     ]
     lines = lines_of(info, "published" in tables, spread)
-    if "scores" in tables:
-        parts.append(_latex_scores(info, lines, name))
+    groups = groups_of(lines, tables)
+    if groups:
+        parts.append(_latex_scores(info, lines, name, groups))
     for table in ("primary", "verdicts", "ranks", "costs", "budgets"):
         if table in tables and len(shown_frame(info, table)):
             frame = verdicts_brief(info) if table == "verdicts" else shown_frame(info, table)
@@ -398,16 +421,14 @@ def to_latex(
     return "\n".join(parts) + "\n"
 
 
-def _latex_scores(info: CompareInfo, lines: Lines, name: str) -> str:
+def _latex_scores(info: CompareInfo, lines: Lines, name: str, shown: Sequence[Group]) -> str:
     """Scores: compared methods, rows for reference, published numbers, each under a rule."""
     columns = list(lines.columns)
     width = len(columns) + 1
     groups: list[list[list[str]]] = []
     titles = {"reference": "For reference", "published": "Published, not run here"}
-    for group in ("compared", "reference", "published"):
+    for group in shown:
         of_group = lines.of(group)
-        if not of_group:
-            continue
         rows = [[latex_text(e.shown), *(_latex_cell(c) for c in e.cells)] for e in of_group]
         if group in titles:
             title = rf"\multicolumn{{{width}}}{{l}}{{\emph{{{titles[group]}}}}}"

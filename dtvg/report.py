@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from dtvg.analysis import titles
 from dtvg.analysis.words import counted
-from dtvg.errors import ConfigError, DataError, unknown
+from dtvg.errors import ConfigError, DataError, StoreError, unknown
 from dtvg.store.reader import Experiment, Run, read_provenance
 from dtvg.templates import render
 from dtvg.version import __version__
@@ -328,7 +328,7 @@ def build_report(
             continue
         try:
             sections += list(VIEWS[name](experiment, run, step))
-        except DataError as error:
+        except (DataError, StoreError) as error:
             sections.append(View(name.capitalize(), str(error), None, None))
     return _document(experiment, run, sections, as_html(words))
 

@@ -200,6 +200,22 @@ def test_wrong_words_are_answered_with_the_nearest(info: CompareInfo) -> None:
         compare_info([], split="train")  # type: ignore[arg-type]
 
 
+def test_a_table_that_was_asked_for_is_printed_or_said_to_be_empty(
+    runs_dir: Path, info: CompareInfo, capsys: pytest.CaptureFixture[str]
+) -> None:
+    alone = export(info, "latex", ["published"])
+    assert "Published, not run here" in alone and "For reference" not in alone
+    words = ["runs", "compare", "one_two", "--runs-dir", str(runs_dir), "--tables"]
+    assert main([*words, "published"]) == 0 and "(published)" in capsys.readouterr().out
+    with pytest.raises(ConfigError, match="LaTeX has no table of it"):
+        export(info, "latex", ["scores", "profile"])
+    said = "This comparison has no rows for primary."
+    assert export(info, "md", ["primary"]).strip() == said
+    assert export(info, "latex", ["ranks", "primary"]).endswith(f"% {said}\n")
+    assert said not in export(info, "md"), "nobody asked for it"
+    assert main([*words, "primary"]) == 0 and said in capsys.readouterr().out
+
+
 @pytest.mark.parametrize("form", ["table", "csv", "md", "latex"])
 def test_the_command_prints_and_writes_the_same(
     runs_dir: Path, info: CompareInfo, form: str, capsys: pytest.CaptureFixture[str], tmp_path: Path

@@ -80,3 +80,13 @@ def test_a_report_folds_its_configuration_as_it_is_written(recorded: Path) -> No
     shown = re.search(r"<pre>(.*?)</pre>", text, re.S)
     assert shown and experiment.config
     assert html.unescape(shown[1]) == experiment.config.to_yaml()
+
+
+def test_a_damaged_file_of_a_run_is_named_and_the_rest_is_told(tmp_path: Path) -> None:
+    experiment = open_experiment(record(tmp_path, config()).path)
+    run = report.typical_run(experiment)
+    assert run is not None
+    for part in (run.path / "sources").glob("*.parquet"):
+        part.write_bytes(part.read_bytes()[:-50])
+    text = report.build_report(experiment, run, ["scores", "membership", "explain"])
+    assert "Scores of each method" in text and "is not a readable Parquet file" in text

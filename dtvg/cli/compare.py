@@ -147,11 +147,12 @@ def _print(
     for table in chosen:
         if table not in export.TABLES:
             raise ConfigError(unknown("table of a comparison", table, export.TABLES))
-    if out is None:
-        _tables(console_for_tables(), info, title, chosen, spread)
-        return 0
-    console = Console(file=io.StringIO(), width=160)
+    console = Console(file=io.StringIO(), width=160) if out is not None else console_for_tables()
     _tables(console, info, title, chosen, spread)
+    if empty := export.nothing_in(info, tables or ()):
+        console.print(empty)
+    if out is None:
+        return 0
     written(out, console.file.getvalue().encode())  # type: ignore[attr-defined]
     print(f"Comparison of {title} is in {out}.")
     return 0
@@ -166,11 +167,12 @@ def _tables(console: Any, info: CompareInfo, title: str, chosen: list[str], spre
     from dtvg.analysis.compare.lines import legend, lines_of, verdicts_brief
 
     lines = lines_of(info, "published" in chosen, spread)
-    if "scores" in chosen:
+    groups = export.groups_of(lines, chosen)
+    if groups:
         columns = [escape(export.column_title(c)) for c in lines.columns]
         table = Table("method", *columns, title=escape(title))
-        for group in ("compared", "reference", "published"):
-            of_group: tuple[Line, ...] = lines.of(group)  # type: ignore[arg-type]
+        for group in groups:
+            of_group = lines.of(group)
             for i, line in enumerate(of_group):
                 table.add_row(*_row(line), end_section=i == len(of_group) - 1)
         console.print(table)

@@ -76,10 +76,10 @@ def entries(archive: zipfile.ZipFile, bounds: Bounds = Bounds()) -> dict[str, zi
     seen: set[str] = set()
     for info in infos:
         _check(info, bounds)
-        alike = unicodedata.normalize("NFC", info.filename).casefold()
-        if alike in seen:
+        one = alike(info.filename)
+        if one in seen:
             raise StoreError(f"The archive has two files '{info.filename[:200]}'; make it again.")
-        seen.add(alike)
+        seen.add(one)
         found[info.filename] = info
     total = sum(info.file_size for info in infos)
     if total > bounds.size:
@@ -90,12 +90,22 @@ def entries(archive: zipfile.ZipFile, bounds: Bounds = Bounds()) -> dict[str, zi
     return found
 
 
+def alike(name: str) -> str:
+    """Return what some file system takes a name for."""
+    return unicodedata.normalize("NFC", name).casefold()
+
+
+def is_usable(name: str) -> bool:
+    """Whether a name stays in its folder and can be one on every file system."""
+    parts = name.split("/")
+    leaves = PurePosixPath(name).is_absolute() or any(part in ("..", ".") for part in parts)
+    odd = any(ord(sign) < 32 or sign in FORBIDDEN for sign in name)
+    return not leaves and not odd and all(0 < len(part) <= LONGEST for part in parts)
+
+
 def _check(info: zipfile.ZipInfo, bounds: Bounds) -> None:
     name = info.filename
-    path = PurePosixPath(name)
-    leaves = path.is_absolute() or any(part in ("..", ".") for part in name.split("/"))
-    odd = any(ord(sign) < 32 or sign in FORBIDDEN for sign in name)
-    if leaves or odd or not name or any(not 0 < len(p) <= LONGEST for p in name.split("/")):
+    if not is_usable(name):
         raise StoreError(
             f"The archive has a file '{name[:200]!s}', whose name leaves its folder or cannot be "
             "used everywhere; nothing was unpacked."

@@ -25,12 +25,14 @@ from dtvg import paths
 from dtvg.errors import ConfigError, DtvgError, StoreError
 from dtvg.exchange import archives, own_tasks
 from dtvg.names import check_name
-from dtvg.records import RunState
+from dtvg.records import TABLES, RunState
+from dtvg.store.cohorts import visible_parts
 from dtvg.store.files import read_json, replace_json, sync_folder
 from dtvg.store.layout import ExperimentDir, changing, free_name, load_experiment
 from dtvg.store.lease import keep_out
 from dtvg.store.liveness import look_at_all
 from dtvg.store.rename import rename_inside
+from dtvg.store.tables import part_name
 from dtvg.tasks.spec import TaskSpec
 from dtvg.version import __version__
 
@@ -40,7 +42,10 @@ VERSION = 1
 LARGEST_MANIFEST = 64 << 20
 LEFT_OUT = ("control", "mirrors")
 """Folders that stay: requests to a process, and what trackers keep for themselves."""
-NOT_FILES = ("process.json", "fleet.json", "scale.json", "storage.json", "lease.json")
+NOT_FILES = (
+    "process.json", "fleet.json", "scale.json", "storage.json", "lease.json", "job.json",
+    "ended.json",
+)  # fmt: skip
 """Files that tell about processes of the machine it was trained on, or name it to a mirror."""
 STOPPED = "Imported from a file; resuming continues from its newest commit."
 """Said of runs whose status in the file says that they are being trained."""
@@ -124,8 +129,13 @@ def _write(experiment: ExperimentDir, fresh: Path, tasks: Sequence[TaskSpec]) ->
     """Write files, tasks and manifest; every byte is read once."""
     files: dict[str, dict[str, Any]] = {}
     with zipfile.ZipFile(fresh, "x", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
-        for path in _files(experiment.path):
-            name = path.relative_to(experiment.path).as_posix()
+        for place, path in _files(experiment):
+            name = place.relative_to(experiment.path).as_posix()
+            if not archives.is_usable(name):
+                raise StoreError(
+                    f"'{path}' has a name that not every file system takes, so an import would "
+                    "refuse it; give it another one or move it away, then export again."
+                )
             files[name] = _put(archive, name, path)
         for task in tasks:
             for name, content in own_tasks.entries(task):
@@ -158,8 +168,17 @@ def _put(archive: zipfile.ZipFile, name: str, content: Path | bytes) -> dict[str
     return {"sha256": digest.hexdigest(), "bytes": size}
 
 
-def _files(root: Path) -> Iterator[Path]:
-    """Yield the files that belong to an experiment, in order; links and hidden ones stay."""
+def _files(experiment: ExperimentDir) -> Iterator[tuple[Path, Path]]:
+    """Yield the files that belong to an experiment, in order: as what, and where it lies.
+
+    Links and hidden ones stay, but rows that are committed and have not got their names yet.
+    """
+    root = experiment.path
+    for run in experiment.runs():
+        for table in TABLES:
+            for part in visible_parts(run, table):
+                if part.path.name[0] == ".":
+                    yield part.path.with_name(part_name(part.first, part.last)), part.path
     for at, folders, names in os.walk(root):
         folders[:] = sorted(
             f for f in folders
@@ -168,7 +187,7 @@ def _files(root: Path) -> Iterator[Path]:
         for name in sorted(names):
             path = Path(at) / name
             if name[0] != "." and name not in NOT_FILES and not path.is_symlink():
-                yield path
+                yield path, path
 
 
 def _manifest(archive: zipfile.ZipFile, path: Path) -> Manifest:

@@ -81,7 +81,7 @@ def import_prompt(
         return _from_zip(asked, bank, read_pickled)
     if asked.task:
         check_name(asked.task, "task")
-    path = find_adapter(asked.path) if asked.path.is_dir() else asked.path
+    path = find_adapter(asked.path) if asked.path.is_dir() else _of_adapter(asked.path)
     facts = _facts(path)
     own = _sidecar(path)
     prompt, said = _matrix(path, read_pickled, asked.part)
@@ -171,7 +171,7 @@ def _matrix(
     if path.is_dir():
         found = read_adapter(find_adapter(path), read_pickled, part)
         return found.prompt, found.said
-    if path.name in (WEIGHTS, OLD_WEIGHTS) and (path.parent / CONFIG).exists():
+    if _of_adapter(path) != path:
         return _matrix(path.parent, read_pickled, part)
     ending = path.suffix.lower()
     if ending == ".safetensors":
@@ -187,6 +187,12 @@ def _matrix(
         f"'{path}' has no format that can be read; give a PEFT folder, a .safetensors or a .pt "
         "file."
     )
+
+
+def _of_adapter(path: Path) -> Path:
+    """Return the folder of an adapter whose file of tensors is named; any other path as it is."""
+    is_one = path.name in (WEIGHTS, OLD_WEIGHTS) and (path.parent / CONFIG).exists()
+    return path.parent if is_one else path
 
 
 def _facts(path: Path) -> dict[str, Any]:

@@ -24,6 +24,7 @@ from dtvg.methods.specs import METHODS, STAGE_ONE
 from dtvg.store.bank import TaskPrompt
 from dtvg.store.files import replace_bytes, replace_json
 from dtvg.store.reader import Run, read_prompts, read_provenance, read_table
+from dtvg.store.state_files import kept_prompts
 from dtvg.tasks.catalogue import find_task
 from dtvg.tasks.converter import Converter
 from dtvg.tasks.sources import source_of
@@ -90,16 +91,17 @@ def from_run(run: Run, which: str = "best") -> Outgoing:
     config = run.config
     if config is None:
         raise StoreError(f"Run '{run.name}' has no readable configuration; nothing to export.")
-    start = read_prompts(run, "initial")
+    kind, _, source = which.partition(":")
+    needed = "initial" in (which, *kept_prompts(config.logging.detail)) or kind == "source"
+    start = read_prompts(run, "initial") if needed else {}  # a thinned run keeps its best alone
     provenance = read_provenance(run)
     common: dict[str, Any] = {
-        "init": start["init"],
+        "init": start.get("init"),
         "backbone": config.backbone.name,
         "backbone_revision": str(_metadata(run).get("revision", "")),
     }
     facts_of = {"run": f"{run.experiment}/{run.name}", "seed": run.seed}
     facts_of |= {"dtvg": provenance.get("dtvg"), "commit": provenance.get("commit")}
-    kind, _, source = which.partition(":")
     if kind == "source":
         if source not in config.sources:
             raise ConfigError(unknown("source", source, config.sources))

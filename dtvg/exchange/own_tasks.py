@@ -8,14 +8,16 @@ from __future__ import annotations
 
 import filecmp
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import yaml
 
 from dtvg.config import ExperimentConfig
 from dtvg.errors import DtvgError
+from dtvg.exchange import archives
 from dtvg.names import is_name
 from dtvg.tasks import own
 from dtvg.tasks.catalogue import described_tasks, shipped_tasks
@@ -36,8 +38,8 @@ def of_experiment(config: ExperimentConfig) -> list[TaskSpec]:
 def entries(spec: TaskSpec) -> Iterator[tuple[str, Path | bytes]]:
     """Yield what of a task goes into an archive: name in it, and a file or its content.
 
-    Where data lie elsewhere than beside the description, or are too large, a copy of the
-    description names what travels.
+    Where data lie elsewhere than beside the description, or are named as only this machine knows
+    them, a copy of the description names what travels.
 
     Args:
         spec: a task of one's own.
@@ -49,16 +51,39 @@ def entries(spec: TaskSpec) -> Iterator[tuple[str, Path | bytes]]:
     fits = len(kept) == len(data) and sum(p.stat().st_size for _, p in kept) <= LARGEST
     names: dict[Path, str] = {}
     for _, path in kept if fits else ():
-        taken = path.name in names.values()
-        names.setdefault(path, f"{len(names)}-{path.name}" if taken else path.name)
-    if any(path.parent != beside or names[path] != path.name for path in names):
-        values = yaml.safe_load(text)
+        if path not in names:
+            names[path] = _name_for(path, {f"{spec.name}.yaml", *names.values()})
+    values = yaml.safe_load(text)
+    moved = any(path.parent != beside or names[path] != path.name for path in names)
+    if moved or (names and any(map(_is_of_this_machine, _places(values["files"])))):
         splits = dict.fromkeys(split for split, _ in kept)
         values["files"] = {s: [names[p] for split, p in kept if split == s] for s in splits}
         text = yaml.safe_dump(values, sort_keys=False, allow_unicode=True).encode()
     yield f"{root}/{spec.name}.yaml", text
     for path, name in names.items():
         yield f"{root}/{name}", path
+
+
+def _name_for(path: Path, taken: set[str]) -> str:
+    """Return a name that every file system keeps apart from those that are taken."""
+    stem = path.stem[: archives.LONGEST // 4]
+    plain = path.name if len(path.name) <= archives.LONGEST else f"{stem}{path.suffix}"
+    plain = "".join("-" if s in archives.FORBIDDEN or ord(s) < 32 else s for s in plain)
+    alike = {archives.alike(name) for name in taken}
+    found = (plain, *(f"{number}-{plain}" for number in range(1, len(taken) + 1)))
+    return next(name for name in found if archives.alike(name) not in alike)
+
+
+def _places(files: Any) -> list[str]:
+    """Return the places that a description gives for its files, of all splits."""
+    if isinstance(files, Mapping):
+        return [place for its in files.values() for place in _places(its)]
+    return [files] if isinstance(files, str) else list(files)
+
+
+def _is_of_this_machine(place: str) -> bool:
+    """Whether a place means something on this machine only."""
+    return "$" in place or place.startswith("~") or Path(place).is_absolute()
 
 
 def settle(staged: Path) -> tuple[str, ...]:

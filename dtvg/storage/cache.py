@@ -6,18 +6,19 @@ Whether a run still trains is told by the age of its part's newest manifest.
 from __future__ import annotations
 
 import os
+import shutil
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
 from dtvg import paths
 from dtvg.config.storage import uri_problem
 from dtvg.errors import DtvgError, StoreError
-from dtvg.storage.fetch import Note, age_of, bring, bring_prompts, names_in, texts_of
+from dtvg.storage.fetch import NOTE, Note, age_of, bring, bring_prompts, names_in, texts_of
 from dtvg.storage.manifest import EXPERIMENT, Found
-from dtvg.storage.place import Place
+from dtvg.storage.place import Place, Unreadable
 from dtvg.store.files import COPY_OF, locked, read_json, replace_bytes, replace_json
 from dtvg.store.layout import add_run, load_experiment
 
@@ -46,16 +47,26 @@ def refresh(uri: str, root: Path) -> None:
             replace_bytes(root / name / COPY_OF, uri.encode(), durable=False)
         before = float((read_json(root / LOOKED) or {}).get("at") or 0.0)
         began = time.time()
-        damaged = []
-        for name in names_in(place):
+        unreadable = []
+        names = names_in(place)
+        _forget_gone(root / "runs", names)
+        for name in names:
             try:
                 _refresh_one(place, name, root / "runs" / name, began - before)
-            except StoreError as error:
-                if "damaged" not in str(error):
-                    raise
-                damaged.append(str(error))  # the others can be read
+            except Unreadable as error:
+                unreadable.append(str(error))
         bring_prompts(place, root / "prompts")
-        replace_json(root / LOOKED, {"at": began, "problem": " ".join(damaged)}, durable=False)
+        replace_json(root / LOOKED, {"at": began, "problem": " ".join(unreadable)}, durable=False)
+
+
+def _forget_gone(runs: Path, names: Collection[str]) -> None:
+    """Remove the copies of experiments that the mirror has no more; none where it shows nothing.
+
+    A folder that is not mounted shows nothing.
+    """
+    for note in runs.glob(f"*/{NOTE}") if names else ():
+        if note.parent.name not in names:
+            shutil.rmtree(note.parent, ignore_errors=True)
 
 
 def _refresh_one(place: Place, name: str, folder: Path, since: float) -> None:
@@ -70,8 +81,11 @@ def _refresh_one(place: Place, name: str, folder: Path, since: float) -> None:
 
     made = bring(place, name, folder, settle)
     if EXPERIMENT in made:
-        experiment, config = load_experiment(folder)
-        recorded = experiment.versions
+        try:
+            experiment, config = load_experiment(folder)
+            recorded = experiment.versions
+        except StoreError as error:  # e.g. of a method whose package is not installed here
+            raise Unreadable(str(error)) from None
         for run in config.runs():
             add_run(experiment, run, recorded)
 

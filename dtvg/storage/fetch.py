@@ -29,7 +29,7 @@ from dtvg.storage.manifest import (
     number_of,
     object_name,
 )
-from dtvg.storage.place import Place
+from dtvg.storage.place import Place, Unreadable
 from dtvg.store.files import json_object, read_json, replace_bytes, replace_json
 
 NOTE = ".fetched.json"
@@ -54,6 +54,8 @@ class Note:
     turn: int = 0
     prompts: dict[str, list[str]] = field(default_factory=dict)
     """Part → entries of the bank that it made or used."""
+    uri: str = ""
+    """Of the store that it came from; empty in notes of before it was noted."""
 
     @classmethod
     def read(cls, folder: Path) -> Note:
@@ -66,6 +68,7 @@ class Note:
                 dict(content["files"]),
                 int(content["turn"]),
                 dict(content["prompts"]),
+                str(content.get("uri", "")),
             )
         except (KeyError, TypeError, ValueError):
             return cls()
@@ -123,6 +126,9 @@ def bring(
     """
     for attempt in range(TRIES):
         note = Note.read(folder)
+        if note.uri not in ("", place.uri):  # begun from another store, which counts for itself
+            shutil.rmtree(folder)
+            note = Note()
         found = manifests_of(place, name, note.parts)
         if found and any(one.manifest.id != note.id for one in found.values()) and note.id:
             shutil.rmtree(folder)  # another experiment of that name
@@ -133,10 +139,10 @@ def bring(
             for part in sorted(found, key=lambda part: part == EXPERIMENT):
                 _bring_part(place, found[part], folder, note)
                 settle(found[part])
-                _note_part(folder, note, found[part])
+                _note_part(place, folder, note, found[part])
         except FileNotFoundError:
             if attempt == TRIES - 1:
-                raise StoreError(
+                raise Unreadable(
                     f"'{place.uri}' lacks files of '{name}' that it should hold; they were removed "
                     "there. Copy them again with `dtvg runs push`."
                 ) from None
@@ -160,14 +166,16 @@ def _bring_part(place: Place, found: Found, folder: Path, note: Note) -> None:
     first = [path for path in wanted if path not in last]
     for group in (first, last):
         _bring_files(place, manifest, {path: wanted[path] for path in group}, folder)
-    for path in set(had) - set(manifest.files):
+    elsewhere = {p for part, its in note.files.items() if part != manifest.part for p in its}
+    for path in set(had) - set(manifest.files) - elsewhere:
         (folder / path).unlink(missing_ok=True)
 
 
-def _note_part(folder: Path, note: Note, found: Found) -> None:
+def _note_part(place: Place, folder: Path, note: Note, found: Found) -> None:
     """Note that a part is here, all of it."""
     manifest = found.manifest
     note.id, note.turn = manifest.id, max(note.turn, manifest.turn)
+    note.uri = place.uri
     note.parts[manifest.part] = found.number
     note.files[manifest.part] = {path: file.sha256 for path, file in manifest.files.items()}
     note.prompts[manifest.part] = list(manifest.prompts)
@@ -181,7 +189,7 @@ def _bring_files(
         file = files[path]
         content = place.read(object_name(manifest.experiment, path, file.sha256))
         if hashlib.sha256(content).hexdigest() != file.sha256:
-            raise StoreError(
+            raise Unreadable(
                 f"'{path}' of '{manifest.experiment}' is damaged in '{place.uri}'; remove it there "
                 "and copy it again with `dtvg runs push`."
             )

@@ -17,6 +17,7 @@ from dtvg.errors import DtvgError
 from dtvg.storage.place import Foreign, Place, hidden
 from dtvg.storage.push import Pusher
 from dtvg.store.bank import PromptBank, TaskPrompt
+from dtvg.store.files import read_json
 from dtvg.store.layout import CohortDir, ExperimentDir, RunDir
 from dtvg.store.liveness import read_lease
 
@@ -57,10 +58,11 @@ class _Watched:
             return True
         if time.monotonic() - self._at < BEAT_SECONDS:
             return False
-        cohort = self.pusher.cohort
-        folder = self.pusher.experiment.path if cohort is None else cohort.path
-        lease = read_lease(folder)
-        return lease is not None and not lease.released
+        cohort, whole = self.pusher.cohort, self.pusher.experiment.path
+        if cohort is None:
+            return _is_held(whole)
+        trains = any(state in ("running", "stopping") for state in self._states())
+        return _is_held(cohort.path) or (trains and _is_held(whole))
 
     def push(self, look: Callable[[], None], last: bool) -> None:
         """Copy it; see `Pusher.push`."""
@@ -69,14 +71,19 @@ class _Watched:
         self._copied, self._at = stamp, time.monotonic()
 
     def _stamp(self) -> object:
-        """Return what changes with a commit, a result, or a file of the experiment."""
+        """Return what changes with a commit, a result, a state, or a file of the experiment."""
         cohort, experiment = self.pusher.cohort, self.pusher.experiment
         used = tuple(sorted(self.pusher.prompts))
         if cohort is None:
             files = (experiment.config_path, experiment.plan_path, experiment.scale_path)
             return used, tuple(map(_written, (*files, experiment.engine_path)))
         results = tuple(_written(run.result_path) for run in self.pusher.runs)
-        return used, _written(cohort.state_path), results
+        return used, _written(cohort.state_path), results, self._states()
+
+    def _states(self) -> tuple[str, ...]:
+        """Return what the statuses of the part's runs say that have no result."""
+        waiting = (run for run in self.pusher.runs if not run.result_path.exists())
+        return tuple(str((read_json(run.status_path) or {}).get("state")) for run in waiting)
 
 
 class Copies:
@@ -217,6 +224,12 @@ class Copies:
     ) -> None:  # fmt: skip
         hurry = kind is not None or self._stopping()
         self.close(STOP_SECONDS if hurry else END_SECONDS)
+
+
+def _is_held(folder: Path) -> bool:
+    """Whether somebody trains under a lease that was not given back."""
+    lease = read_lease(folder)
+    return lease is not None and not lease.released
 
 
 def _said(error: Exception) -> str:

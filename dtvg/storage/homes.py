@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from dtvg.store.bank import PromptBank
 from dtvg.store.cohorts import shown_cohorts
 from dtvg.store.files import read_json
 from dtvg.store.layout import ExperimentDir, RunDir
+from dtvg.store.recovery import has_rows
 
 
 def homes_of(experiment: ExperimentDir) -> dict[str, list[RunDir]]:
@@ -18,6 +20,18 @@ def homes_of(experiment: ExperimentDir) -> dict[str, list[RunDir]]:
     """
     shown = shown_cohorts(experiment)
     return {id_: [experiment.run(name) for name in names] for id_, names in shown.items()}
+
+
+def homeless(experiment: ExperimentDir, homes: Mapping[str, Sequence[RunDir]]) -> list[RunDir]:
+    """Return the runs that hold something and are in no cohort, as those that came from elsewhere.
+
+    Args:
+        experiment: whose.
+        homes: as of `homes_of`.
+    """
+    housed = {run.name for runs in homes.values() for run in runs}
+    others = (run for run in experiment.runs() if run.name not in housed)
+    return [run for run in others if run.result_path.exists() or has_rows(run)]
 
 
 def prompts_of(experiment: ExperimentDir, bank: PromptBank) -> dict[str, Path]:

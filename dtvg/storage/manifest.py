@@ -1,7 +1,8 @@
 """Manifests: which files a part of an experiment has in a store, written last, read first.
 
-A part is the experiment itself or one cohort. Files lie under names that hold their digest and are
-never overwritten, so the newest whole manifest always names files that are there.
+A part is the experiment itself, one cohort, or the runs that are in none. Files lie under names
+that hold their digest and are never overwritten, so the newest whole manifest always names files
+that are there.
 """
 
 from __future__ import annotations
@@ -16,8 +17,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from dtvg.errors import StoreError
-from dtvg.storage.place import Place
+from dtvg.storage.place import Place, Unreadable
 from dtvg.store import digests
 
 VERSION = 1
@@ -25,6 +25,8 @@ EXPERIMENT = "experiment"
 """The part that is the experiment itself."""
 COHORT = "cohort-"
 """A cohort's part: this and its id."""
+RUNS = "runs"
+"""The part of runs that are in no cohort: of a merged experiment, or a recorded one's copy."""
 _NAME = re.compile(r"(\d{9})\.json")
 
 
@@ -138,7 +140,7 @@ def newest(place: Place, names: list[str]) -> Found | None:
 
 def _checked(name: str, content: Mapping[str, Any]) -> Manifest | None:
     if isinstance(content.get("version"), int) and content["version"] > VERSION:
-        raise StoreError(
+        raise Unreadable(
             f"'{name}' was written by a later version of this program (layout "
             f"{content['version']}, known {VERSION}); install that version to read it."
         )

@@ -42,6 +42,10 @@ class Foreign(StoreError):
     """What lies there is another experiment's, or goes on elsewhere: nothing is written."""
 
 
+class Unreadable(StoreError):
+    """What lies there of one experiment cannot be read here; the others can."""
+
+
 class Place:
     """A folder of a store. Names are relative to it, with `/`; no file is seen half-written."""
 

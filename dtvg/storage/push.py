@@ -21,9 +21,9 @@ from dtvg.plain_text import load_json
 from dtvg.storage import manifest as manifests
 from dtvg.storage.manifest import EXPERIMENT, Found, Manifest, Stored, object_name, sha256_of
 from dtvg.storage.place import Foreign, Place
-from dtvg.storage.snapshot import IDENTITY, STAGE, Snapshot, of_cohort, of_experiment
+from dtvg.storage.snapshot import IDENTITY, STAGE, Snapshot, of_cohort, of_experiment, of_runs
 from dtvg.store.bank import PromptBank
-from dtvg.store.files import json_object, read_json, replace_json
+from dtvg.store.files import json_object, locked, read_json, replace_json
 from dtvg.store.layout import CohortDir, ExperimentDir, RunDir
 
 KEPT = 2
@@ -31,15 +31,28 @@ KEPT = 2
 
 
 def identity_of(experiment: ExperimentDir) -> tuple[str, int]:
-    """Return what names an experiment to a store, and how often it was restored to train on."""
+    """Return what names an experiment to a store, and how often it was restored to train on.
+
+    Raises:
+        StoreError: it has no name yet, and the disk refuses.
+    """
     path = experiment.path / IDENTITY
-    content = read_json(path)
-    if content is None or not isinstance(content.get("id"), str):
-        content = {"id": secrets.token_hex(8), "turn": 0}
-        with contextlib.suppress(FileExistsError), path.open("x", encoding="utf-8") as file:
-            json.dump(content, file)  # workers may come at the same time: the first one names it
-        content = read_json(path) or content
-    return str(content["id"]), int(content.get("turn") or 0)
+    known = _identity_in(path)
+    if known is None:  # workers may come at the same time: the first one names it
+        with locked(path.with_name(f".{IDENTITY}.lock")):
+            known = _identity_in(path)
+            if known is None:
+                known = (secrets.token_hex(8), 0)
+                note_identity(experiment, *known)
+        known = _identity_in(path) or known
+    return known
+
+
+def _identity_in(path: Path) -> tuple[str, int] | None:
+    """Read an experiment's name; None where there is none, or the file was cut off."""
+    content = read_json(path) or {}
+    name = content.get("id")
+    return (name, int(content.get("turn") or 0)) if isinstance(name, str) else None
 
 
 def note_identity(experiment: ExperimentDir, name: str, turn: int) -> None:
@@ -56,6 +69,7 @@ class Pusher:
         experiment: ExperimentDir,
         cohort: CohortDir | None = None,
         runs: Iterable[RunDir] = (),
+        loose: bool = False,
     ) -> None:
         """Make it; nothing is read yet.
 
@@ -64,12 +78,14 @@ class Pusher:
             experiment: whose.
             cohort: the cohort that the part is; None: the experiment itself.
             runs: that train in it.
+            loose: the part is the runs themselves, which no cohort holds.
         """
         self.place, self.experiment, self.cohort = place, experiment, cohort
         self.runs = list(runs)
         self.prompts: dict[str, Path] = {}
         """Entries of the bank to be copied too: name → folder."""
-        self.part = EXPERIMENT if cohort is None else f"{manifests.COHORT}{cohort.id}"
+        whole = manifests.RUNS if loose else EXPERIMENT
+        self.part = whole if cohort is None else f"{manifests.COHORT}{cohort.id}"
         self.stage = experiment.path / STAGE / self.part
         self._known: dict[Path, tuple[tuple[int, int, int], Stored]] = {}
         self._there: set[str] = set()
@@ -93,10 +109,12 @@ class Pusher:
         if not self._begun:
             self._begin()
         try:
-            if self.cohort is None:
-                taken = of_experiment(self.experiment, self.stage)
-            else:
+            if self.cohort is not None:
                 taken = of_cohort(self.cohort, self.runs, self.stage)
+            elif self.part == manifests.RUNS:
+                taken = of_runs(self.experiment, self.runs, self.stage)
+            else:
+                taken = of_experiment(self.experiment, self.stage)
             made = self._copied(taken, look)
         finally:
             shutil.rmtree(self.stage, ignore_errors=True)
@@ -252,12 +270,16 @@ def push_experiment(place: Place, experiment: ExperimentDir, bank: PromptBank) -
         StoreError: the store fails.
         OSError: something cannot be read here.
     """
-    from dtvg.storage.homes import homes_of, prompts_of
+    from dtvg.storage.homes import homeless, homes_of, prompts_of
 
     pushers = [Pusher(place, experiment)]
     homes = homes_of(experiment)
+    loose = homeless(experiment, homes)
+    folder = manifests.folder_of(experiment.name)
+    if loose or place.names(f"{folder}/manifests/{manifests.RUNS}"):
+        pushers.append(Pusher(place, experiment, None, loose, loose=True))
     pushers += [Pusher(place, experiment, c, homes.get(c.id, ())) for c in experiment.cohorts()]
     pushers[0].prompts = prompts_of(experiment, bank)
     for pusher in reversed(pushers):  # the experiment last: what shows it to readers
         pusher.push(last=True)
-    return sum(len(runs) for runs in homes.values())
+    return len(loose) + sum(len(runs) for runs in homes.values())

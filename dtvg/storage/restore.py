@@ -60,15 +60,12 @@ def restore(uri: str, name: str, runs_dir: Path, bank: Path) -> ExperimentDir:
     runs_dir = runs_dir.expanduser().resolve()
     target = ExperimentDir(runs_dir / check_name(name))
     check_own(runs_dir)
-    if target.path.exists():
-        raise StoreError(
-            f"'{target.path}' exists already, so nothing was fetched; `dtvg runs resume {name}` "
-            "continues it, or give another --runs-dir."
-        )
+    _refuse_taken(target)
     require_experiment(place, name)
     _check_free(place, name)
     coming = runs_dir / f".fetching-{name}"
     with changing(target.path):
+        _refuse_taken(target)  # another process may have brought it meanwhile
         while bring(place, name, coming, lambda found: _settle(place, coming, found)):
             pass  # what was committed meanwhile
         if not (coming / "experiment.yaml").exists():
@@ -81,6 +78,19 @@ def restore(uri: str, name: str, runs_dir: Path, bank: Path) -> ExperimentDir:
         _finish(coming, note)
         coming.rename(target.path)
     return target
+
+
+def _refuse_taken(target: ExperimentDir) -> None:
+    """Refuse to bring what is here.
+
+    Raises:
+        StoreError: with what to do instead.
+    """
+    if target.path.exists():
+        raise StoreError(
+            f"'{target.path}' exists already, so nothing was fetched; `dtvg runs resume "
+            f"{target.name}` continues it, or give another --runs-dir."
+        )
 
 
 def _check_free(place: Place, name: str) -> None:

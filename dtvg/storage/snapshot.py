@@ -71,15 +71,22 @@ def of_cohort(cohort: CohortDir, runs: Iterable[RunDir], stage: Path) -> Snapsho
             if before is not None:
                 _keep(root, cohort.state_path, stage, taken)
             for run in there:
-                for table in TABLES:
-                    for part in cover(visible_parts(run, table)):
-                        name = run.table_dir(table) / part_name(part.first, part.last)
-                        _keep(root, part.path, stage, taken, name)
+                _take_rows(root, run, stage, taken)
         except FileNotFoundError:
             continue  # merged meanwhile
         if _stamp(cohort.state_path) == before:
             return taken
     raise Moving(f"'{cohort.path}' changed {TRIES} times while it was read")
+
+
+def of_runs(experiment: ExperimentDir, runs: Iterable[RunDir], stage: Path) -> Snapshot:
+    """Take runs that nobody trains and that no cohort holds."""
+    shutil.rmtree(stage, ignore_errors=True)
+    taken = Snapshot()
+    for run in runs:
+        _take_run(experiment.path, run, stage, taken)
+        _take_rows(experiment.path, run, stage, taken)
+    return taken
 
 
 def of_experiment(experiment: ExperimentDir, stage: Path) -> Snapshot:
@@ -103,6 +110,14 @@ def _take_run(root: Path, run: RunDir, stage: Path, taken: Snapshot) -> None:
         for path in _files(run.path / name):
             if path.name[0] != "." and path.is_file() and not path.is_symlink():
                 _keep(root, path, stage, taken)
+
+
+def _take_rows(root: Path, run: RunDir, stage: Path, taken: Snapshot) -> None:
+    """Take a run's committed rows."""
+    for table in TABLES:
+        for part in cover(visible_parts(run, table)):
+            name = run.table_dir(table) / part_name(part.first, part.last)
+            _keep(root, part.path, stage, taken, name)
 
 
 def _files(folder: Path) -> list[Path]:

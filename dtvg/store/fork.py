@@ -289,7 +289,9 @@ def _rows_until(run: Run, meta: Mapping[str, Any]) -> dict[str, pa.Table]:
     """Return what had been written when a kept commit was made: at step s, before its scoring."""
     step, scored = int(meta["step"]), int(meta["evaluated"])
     rows = {table: read_table(run, table, None, None, step) for table in TABLES}
-    rows["events"] = read_table(run, "events", None, None, step - 1)
+    for table in ("events", "exchanges"):
+        rows[table] = read_table(run, table, None, None, step - 1)
+    rows["relations"] = read_table(run, "relations", None, None, scored)
     for table in ("evals", "predictions"):
         data = read_table(run, table, None, None, scored)
         rows[table] = data.filter(pc.equal(data.column("split"), "validation"))

@@ -20,6 +20,9 @@ from dtvg.store.layout import ExperimentDir, RunDir, changing, create_experiment
 from dtvg.store.reader import Run
 from dtvg.versions import Version
 
+STAY = ("control", "mirrors")
+"""Folders of a run that are not copied."""
+
 
 def merge(
     config: ExperimentConfig,
@@ -86,8 +89,8 @@ def _copy(run: Run, into: ExperimentDir) -> None:
 
 
 def _ours(folder: str, names: list[str]) -> list[str]:
-    """Leave out requests, unfinished files and whatever is a link."""
-    return [n for n in names if n[0] == "." or n == "control" or (Path(folder) / n).is_symlink()]
+    """Leave out requests, how far trackers came with the original, unfinished files and links."""
+    return [n for n in names if n[0] == "." or n in STAY or (Path(folder) / n).is_symlink()]
 
 
 def _restate(target: RunDir, run: Run, experiment: str) -> None:

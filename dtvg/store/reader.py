@@ -31,7 +31,7 @@ from dtvg.store.cohorts import visible_parts
 from dtvg.store.files import read_json
 from dtvg.store.formats import ProvenanceFile, read_model, read_result
 from dtvg.store.layout import ExperimentDir, RunDir, id_of, is_foreign, load_experiment
-from dtvg.store.state_files import PROMPTS_OF
+from dtvg.store.state_files import PROMPTS_OF, kept_prompts
 from dtvg.store.status import read_status
 from dtvg.store.tables import (
     BY_STEP,
@@ -515,12 +515,24 @@ def read_prompts(run: Run, which: str) -> dict[str, np.ndarray]:
         _check_owner(run, path, metadata.get(PROMPTS_OF))
         return tensors
     except FileNotFoundError:
-        raise StoreError(
-            f"Run '{run.name}' has no '{which}' prompts yet; initial ones are written at its "
-            "start, best and final ones when it finishes."
-        ) from None
+        raise StoreError(_without_prompts(run, which)) from None
     except (SafetensorError, OSError, ValueError, TypeError, MemoryError) as error:
         raise StoreError(f"'{path}' is damaged ({error}).") from None
+
+
+def _without_prompts(run: Run, which: str) -> str:
+    """Say why a run has no prompts of a kind: it does not keep them, or not yet."""
+    detail = "full" if run.config is None else run.config.logging.detail
+    kept = kept_prompts(detail)
+    if which not in kept:
+        return (
+            f"Run '{run.name}' was recorded with `logging.detail: {detail}`, which keeps "
+            f"{'only the best' if kept else 'none'} of its prompts, so it has no '{which}' ones."
+        )
+    return (
+        f"Run '{run.name}' has no '{which}' prompts yet; initial ones are written at its start, "
+        "best and final ones when it finishes."
+    )
 
 
 def _check_owner(run: Run, path: Path, owner: str | None) -> None:

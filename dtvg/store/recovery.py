@@ -126,10 +126,11 @@ def _before(cohort: CohortDir, runs: Mapping[str, RunDir], why: str) -> Commit:
     """
     tensors, content = read_state(cohort.before_path)
     meta = content["meta"]
+    held = [name for name in runs if name in meta.get("runs", {}) and has_rows(runs[name])]
+    if any(meta["runs"][name].get("rows") is None for name in held):
+        raise StoreError(f"'{cohort.before_path}' was written before commits counted their rows.")
     kept = {
-        name: (meta["runs"][name]["rows"], int(meta["runs"][name].get("step", 0)))
-        for name in runs
-        if name in meta.get("runs", {}) and has_rows(runs[name])
+        name: (meta["runs"][name]["rows"], int(meta["runs"][name].get("step", 0))) for name in held
     }
     for name, (wanted, _) in kept.items():
         _check_owner(cohort.before_path, runs[name], meta["runs"][name])

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from safetensors import SafetensorError, safe_open
 
+from dtvg.config.sections import Detail
 from dtvg.errors import StoreError
 from dtvg.store import digests
 from dtvg.store.files import sync_folder
@@ -17,6 +18,11 @@ from dtvg.store.formats import CommitFile, checked
 
 PROMPTS_OF = "run_id"
 """In the metadata of a file of prompts: whose they are (`run_id` of `provenance.json`)."""
+
+
+def kept_prompts(detail: Detail) -> tuple[str, ...]:
+    """Return which prompts of a run are kept: all, the best, or none."""
+    return {"full": ("initial", "best", "final"), "thinned": ("best",), "scores": ()}[detail]
 
 
 def load_state(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:

@@ -6,9 +6,11 @@ are removed, never followed. docs/run_files.md "Deleted runs".
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import re
+import secrets
 import shutil
 import time
 from collections.abc import Sequence
@@ -209,18 +211,61 @@ def _move(name: str, origin: Path) -> Deleted:
     Raises:
         StoreError: it cannot be moved.
     """
-    made = Deleted(_free_id(name), name, origin, time.time(), _size(origin))
-    place = root() / made.id
+    size = _size(origin)
+    place = _place_for(name)
+    made = Deleted(place.name, name, origin, time.time(), size)
     facts = {"name": name, "origin": str(origin), "time": made.time, "size": made.size}
     try:
-        place.mkdir(parents=True)
-        replace_json(place / ORIGIN, facts)
-        shutil.move(origin, place / HELD)
-    except OSError as error:
-        if not (place / HELD).exists():
+        replace_json(place / ORIGIN, facts, advice="free some space, then delete it again")
+        _transfer(origin, place / HELD)
+    except (OSError, StoreError) as error:
+        if not os.path.lexists(place / HELD):
             shutil.rmtree(place, ignore_errors=True)
-        raise StoreError(f"'{name}' cannot be moved to '{place}' ({error.strerror}).") from None
+        if isinstance(error, StoreError):
+            raise
+        raise StoreError(f"'{name}' cannot be moved to '{place}' ({_why(error)}).") from None
     return made
+
+
+def _transfer(origin: Path, to: Path) -> None:
+    """Move a file or folder; on another disk it appears there whole or not at all.
+
+    Raises:
+        OSError: the disk refuses; the origin is whole as long as nothing has appeared.
+    """
+    try:
+        os.rename(origin, to)
+        return
+    except OSError as error:
+        if error.errno != errno.EXDEV:
+            raise
+    fresh = to.with_name(f".{to.name}.{secrets.token_hex(6)}.tmp")
+    try:
+        if origin.is_dir() and not origin.is_symlink():
+            shutil.copytree(origin, fresh, symlinks=True)
+        else:
+            shutil.copy2(origin, fresh, follow_symlinks=False)
+        os.rename(fresh, to)
+    except OSError:
+        _remove(fresh)
+        raise
+    _remove(origin)
+
+
+def _remove(path: Path) -> None:
+    """Remove a file or folder as far as the disk lets."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def _why(error: OSError) -> str:
+    """Say why the disk refuses; copying a folder tells it file by file."""
+    told = error.args[0] if isinstance(error, shutil.Error) and error.args else None
+    if isinstance(told, list) and told:
+        return f"{len(told)} of its files cannot be copied, first: {told[0][-1]}"
+    return error.strerror or str(error)
 
 
 def deleted() -> list[Deleted]:
@@ -235,6 +280,8 @@ def unreadable() -> list[str]:
     found = []
     for place in sorted(root().iterdir()) if root().is_dir() else ():
         if _ID.fullmatch(place.name) is None or place.is_symlink() or _entry(place) is not None:
+            continue
+        if not os.path.lexists(place / HELD):  # nothing was moved: it lies where it lay
             continue
         try:
             noted = read_whole(place / ORIGIN, OriginFile, "")
@@ -300,10 +347,10 @@ def restore(wanted: str, runs_dir: Path | None = None) -> Deleted:
                 f"The experiment of '{one.name}' is not there; restore it first, then its run."
             )
         one.origin.parent.mkdir(parents=True, exist_ok=True)
-        shutil.move(root() / one.id / HELD, one.origin)
+        _transfer(root() / one.id / HELD, one.origin)
         shutil.rmtree(root() / one.id, ignore_errors=True)
     except OSError as error:
-        raise StoreError(f"'{one.name}' cannot be restored ({error.strerror}).") from None
+        raise StoreError(f"'{one.name}' cannot be restored ({_why(error)}).") from None
     return one
 
 
@@ -382,10 +429,19 @@ def _erase(one: Deleted) -> bool:
 
 
 def _clear_leftovers() -> None:
-    """Remove what an interrupted `_erase` left."""
-    for place in root().glob(f"{ERASED}*") if root().is_dir() else ():
-        if _ID.fullmatch(place.name.removeprefix(ERASED)) and not place.is_symlink():
+    """Remove what an interrupted `_erase` left, or a `_move` that never came to move anything."""
+    for place in root().iterdir() if root().is_dir() else ():
+        if not _ID.fullmatch(place.name.removeprefix(ERASED)) or place.is_symlink():
+            continue
+        if place.name.startswith(ERASED) or _is_abandoned(place):
             shutil.rmtree(place, ignore_errors=True)
+
+
+def _is_abandoned(place: Path) -> bool:
+    """Whether nothing was moved to a folder of the trash within a day after it was made."""
+    if os.path.lexists(place / HELD) or not (place / ORIGIN).is_file():
+        return False
+    return time.time() - (place / ORIGIN).stat().st_mtime > SAFE_DAYS * DAY_S
 
 
 def _size(folder: Path) -> int:
@@ -404,11 +460,20 @@ def _size(folder: Path) -> int:
     return found
 
 
-def _free_id(name: str) -> str:
-    """Return a name for a folder of the trash: when, and what."""
+def _place_for(name: str) -> Path:
+    """Make a folder of the trash that is nobody else's, named by when and what.
+
+    Raises:
+        StoreError: the disk refuses.
+    """
     stem = f"{time.strftime('%Y%m%d-%H%M%S')}-{name.replace('/', '-')}"[:_STEM]
-    number, found = 1, stem
-    while (root() / found).exists():
-        number += 1
-        found = f"{stem}-{number}"
-    return check_name(found, "name in the trash")
+    number, place = 1, root() / check_name(stem, "name in the trash")
+    while True:
+        try:
+            place.mkdir(parents=True)
+            return place
+        except FileExistsError:  # maybe made in this moment by another process
+            number += 1
+            place = root() / check_name(f"{stem}-{number}", "name in the trash")
+        except OSError as error:
+            raise StoreError(f"'{name}' cannot be moved to '{place}' ({_why(error)}).") from None

@@ -39,8 +39,8 @@ from dtvg.store.labels import check_file
 from dtvg.store.layout import ExperimentDir, RunDir, id_of
 from dtvg.store.reader import Run, open_run, read_grams, read_prompts, read_table
 from dtvg.store.shares import noted_shares, shares_in_log
+from dtvg.store.state_files import kept_prompts
 from dtvg.store.tables import cover, has_digest, parts, read_checked, schema_of, schema_version
-from dtvg.store.writer import kept_prompts
 
 TOLERANCE = 1e-6
 

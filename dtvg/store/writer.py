@@ -26,14 +26,13 @@ import pyarrow.parquet as pq
 from safetensors.numpy import save as safetensors_bytes
 
 from dtvg.config import RunConfig
-from dtvg.config.sections import Detail
 from dtvg.errors import StoreError
 from dtvg.records import TABLES, RunResult
 from dtvg.store import digests
 from dtvg.store.files import json_text, replace_bytes, replace_json, sync_file, sync_folder
 from dtvg.store.layout import CohortDir, RunDir, id_of
 from dtvg.store.recovery import recover
-from dtvg.store.state_files import PROMPTS_OF, read_state, reveal
+from dtvg.store.state_files import PROMPTS_OF, kept_prompts, read_state, reveal
 from dtvg.store.tables import (
     BY_STEP,
     READING_ERRORS,
@@ -155,11 +154,6 @@ class RunWriter:
         noted = {"result": digests.of_json(content), "rows": self.rows, "prompts": prompts}
         replace_json(self.run.digests_path, digests.with_digest(noted))
         replace_json(self.run.result_path, content)
-
-
-def kept_prompts(detail: Detail) -> tuple[str, ...]:
-    """Return which prompts of a run are kept: all, the best, or none."""
-    return {"full": ("initial", "best", "final"), "thinned": ("best",), "scores": ()}[detail]
 
 
 MOST_WAITING = 64 << 20

@@ -62,6 +62,14 @@ def test_an_export_comes_back_with_its_vector(bank, tmp_path) -> None:
     assert [p.fingerprint for p in bank.list()] == [back.fingerprint]
 
 
+def test_the_tensors_of_an_adapter_stand_for_the_whole_adapter(bank, tmp_path) -> None:
+    folder = export(from_bank(_prompt()), tmp_path / "adapter")
+    whole = import_prompt(Import(folder, ""), bank)
+    by_file = import_prompt(Import(folder / "adapter_model.safetensors", ""), bank)
+    assert by_file.init is not None and by_file.fingerprint == whole.fingerprint
+    assert (by_file.score, by_file.labels) == (whole.score, whole.labels)
+
+
 def test_the_card_names_task_data_method_score_and_licence(tmp_path) -> None:
     text = (export(from_bank(_prompt()), tmp_path / "out") / "README.md").read_text()
     for word in ("mnli", "nyu-mll/glue", "0.8000", "licence", "entailment", "PeftModel", "group"):

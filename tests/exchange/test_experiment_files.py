@@ -21,10 +21,12 @@ from dtvg.storage.place import Place
 from dtvg.storage.push import Foreign, Pusher, identity_of
 from dtvg.store.layout import ExperimentDir, create_experiment
 from dtvg.store.liveness import look_at_all
-from dtvg.store.reader import open_experiment, open_run
+from dtvg.store.reader import open_experiment, open_run, read_table
 from dtvg.store.verify import verify_run
 from dtvg.tasks.catalogue import find_task
 from dtvg.testing.tiny_run import tiny_config
+from dtvg.training.one_cohort import is_begun
+from tests.storage.test_storage import Made, steps_of
 
 NAME = "yelp-recorded"
 
@@ -162,6 +164,7 @@ def _killed_elsewhere(root: Path) -> ExperimentDir:
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "lease.json").write_text(json.dumps(LEASE))
         os.utime(folder / "lease.json", (1e9, 1e9))
+    made.cohort("c").job_path.write_text('{"token": "t", "executor": "slurm", "id": "4711"}')
     return made
 
 
@@ -176,12 +179,13 @@ def test_neither_lease_nor_name_in_a_mirror_travels(
         pack(made, tmp_path / "mine.zip")
     with zipfile.ZipFile(tmp_path / "mine.zip") as archive:
         held = {name.rpartition("/")[2] for name in archive.namelist()}
-    assert ({"lease.json", "storage.json"} <= held) is earlier
-    assert bool({"lease.json", "storage.json"} & held) is earlier
+    assert ({"lease.json", "storage.json", "job.json"} <= held) is earlier
+    assert bool({"lease.json", "storage.json", "job.json"} & held) is earlier
 
     there = bring(tmp_path / "mine.zip", tmp_path / "other")
     assert not list(there.path.rglob("lease.json"))
     assert look_at_all(there.path).held is False
+    assert is_begun(made.cohort("c")) and not is_begun(there.cohort("c"))
     found = [open_run(run.path) for run in there.runs()]
     assert [run.state for run in found[:2]] == [RunState.STOPPED] * 2
     assert found[0].message.startswith("Imported from a file") and not found[2].message
@@ -192,6 +196,29 @@ def test_neither_lease_nor_name_in_a_mirror_travels(
     assert identity_of(there)[0] != identity_of(made)[0] == "of-the-first"
     with pytest.raises(Foreign, match="another experiment named 'mine'"):
         Pusher(store, there).push()
+
+
+def test_committed_rows_that_have_not_got_their_names_travel(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = Made(tmp_path / "runs")
+    made.commit()
+    with monkeypatch.context() as patch:
+        patch.setattr("dtvg.store.writer.reveal", lambda pending: None)  # killed just before
+        made.commit()
+    pack(made.experiment, tmp_path / "made.zip")
+    there = bring(tmp_path / "made.zip", tmp_path / "other")
+    assert read_table(open_run(there.runs()[0].path), "evals").num_rows == 20
+    assert steps_of(there.path) == 20
+
+
+def test_a_file_that_no_import_takes_is_named_by_the_export(tmp_path: Path) -> None:
+    made = Made(tmp_path / "runs")
+    made.commit()
+    (made.run.path / "plot 10:30.png").touch()
+    with pytest.raises(StoreError, match="plot 10:30.png' has a name that not every file system"):
+        pack(made.experiment, tmp_path / "made.zip")
+    assert [path.name for path in tmp_path.iterdir()] == ["runs"]
 
 
 def test_data_of_a_task_may_be_named_like_what_does_not_travel(
@@ -244,6 +271,40 @@ def test_tasks_of_ones_own_travel_and_replace_none(
     Path(place).write_text(ROWS + "no,bad\n")
     bring(tmp_path / "mine.zip", tmp_path / "other" / "runs", "twice", said.append)
     assert said[1].startswith("You have another task 'meals', which was kept")
+
+
+@pytest.mark.parametrize("written", ["{}/rows.csv", "$HERE/rows.csv", "rows.csv"])
+def test_a_task_whose_data_lie_beside_it_travels_however_they_are_named(
+    own_home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, written: str
+) -> None:
+    made = _with_task(own_home, tmp_path / "first.csv")
+    monkeypatch.setenv("HERE", str(own_home / "tasks"))
+    (own_home / "tasks" / "rows.csv").write_text(ROWS)
+    text = TASK.format(data=written.format(own_home / "tasks"))
+    (own_home / "tasks" / "meals.yaml").write_text(text)
+    pack(made, tmp_path / "mine.zip")
+    monkeypatch.setenv("DTVG_HOME", str(tmp_path / "other"))
+    monkeypatch.setenv("HERE", "/nowhere")
+    said: list[str] = []
+    bring(tmp_path / "mine.zip", tmp_path / "other" / "runs", None, said.append)
+    assert said == ["Tasks that came with it: meals."]
+    ((_, place),) = find_task("meals").files
+    assert Path(place) == tmp_path / "other" / "tasks" / "meals" / "rows.csv"
+
+
+@pytest.mark.parametrize("names", [["rows 10:30.csv"], ["Rows.csv", "rows.csv"]])
+def test_data_of_a_task_travel_under_names_that_can_be_used_everywhere(
+    own_home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, names: list[str]
+) -> None:
+    made = _with_task(own_home, tmp_path / "first.csv")
+    for name in names:
+        (own_home / "tasks" / name).write_text(ROWS)
+    (own_home / "tasks" / "meals.yaml").write_text(TASK.format(data=json.dumps(names)))
+    pack(made, tmp_path / "mine.zip")
+    monkeypatch.setenv("DTVG_HOME", str(tmp_path / "other"))
+    bring(tmp_path / "mine.zip", tmp_path / "other" / "runs")
+    places = [Path(place) for _, place in find_task("meals").files]
+    assert len(set(places)) == len(names) and all(p.read_text() == ROWS for p in places)
 
 
 def test_a_task_that_comes_in_reads_no_file_of_this_machine(own_home: Path, tmp_path: Path) -> None:

@@ -33,6 +33,7 @@ from dtvg.store.layout import (
     load_experiment,
 )
 from dtvg.store.lease import hold
+from dtvg.store.merge import merge
 from dtvg.store.reader import Run, list_runs, open_run, read_prompts, read_table
 from dtvg.store.verify import verify_run
 from dtvg.store.writer import CohortWriter, RunWriter
@@ -250,6 +251,18 @@ def test_after_a_crash_while_rows_were_handed_over_nothing_is_doubled(
 
 
 # ---- training beside trackers that fail
+
+
+def test_a_merged_experiment_begins_anew_with_its_trackers(tmp_path: Path) -> None:
+    grown = Growing(tmp_path)
+    grown.grow(STEPS, finish=True)
+    bring_experiment(grown.experiment.path, ["tensorboard"])
+    _, config = load_experiment(grown.experiment.path)
+    runs = list_runs(tmp_path, grown.experiment.name)
+    merged = merge(config.model_copy(update={"name": "merged"}), runs, tmp_path, {})
+    assert bring_experiment(merged.path, ["tensorboard"]) == 1
+    grown.experiment, grown.run = merged, merged.runs()[0]
+    grown.compare(tensorboard_holds(grown))
 
 
 class TooManyRequests(Exception):

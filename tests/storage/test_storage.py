@@ -6,6 +6,8 @@ import argparse
 import json
 import logging
 import os
+import shutil
+import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -18,16 +20,20 @@ from dtvg.errors import ConfigError, DtvgError, JobError, StoreError
 from dtvg.jobs import launcher, queue
 from dtvg.records import RunState
 from dtvg.storage import follow, manifest, place
-from dtvg.storage.cache import refresh
+from dtvg.storage import restore as restoring
+from dtvg.storage.cache import looked, refresh
 from dtvg.storage.fetch import bring, manifests_of
+from dtvg.storage.follow import Copies
 from dtvg.storage.place import Place, check_place, hidden
-from dtvg.storage.push import Foreign, Pusher, push_experiment
+from dtvg.storage.push import Foreign, Pusher, identity_of, push_experiment
 from dtvg.storage.restore import restore
 from dtvg.store.bank import PromptBank
+from dtvg.store.files import read_json, replace_json
 from dtvg.store.labels import Labels, write_labels
 from dtvg.store.layout import ExperimentDir, create_experiment
 from dtvg.store.lease import hold
 from dtvg.store.liveness import forget
+from dtvg.store.merge import merge
 from dtvg.store.reader import list_runs, open_run, read_table
 from dtvg.store.status import request
 from dtvg.store.verify import verify_run
@@ -422,3 +428,147 @@ def test_another_experiment_of_that_name_is_not_written_over(tmp_path: Path) -> 
     assert len(manifests_of(at, "made")) == 2
     refresh(URI.format("foreign"), tmp_path / "copy")
     assert len(list_runs(tmp_path / "copy" / "runs")) == 1
+
+
+def test_a_status_is_copied_between_commits_and_once_more_at_the_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made, at = Made(tmp_path / "runs"), Place(URI.format("status"))
+    for name, value in (("PAUSE_SECONDS", 0.01), ("SHARE", 1.0), ("BEAT_SECONDS", 0.05)):
+        monkeypatch.setattr(follow, name, value)
+
+    def say(state: str, step: int) -> None:
+        status = read_json(made.run.status_path) or {}
+        replace_json(made.run.status_path, {**status, "state": state, "step": step})
+
+    def told(wanted: tuple[str, int]) -> bool:
+        found = manifests_of(at, "made").get("cohort-transfer-000")
+        text = "{}" if found is None else found.manifest.texts[f"{made.run.name}/status.json"]
+        return (json.loads(text).get("state"), json.loads(text).get("step")) == wanted
+
+    def comes(wanted: tuple[str, int]) -> bool:
+        end = time.monotonic() + 5
+        while not told(wanted) and time.monotonic() < end:
+            time.sleep(0.02)
+        return told(wanted)
+
+    with hold(made.experiment.path), Copies(at.uri, made.experiment) as copies:
+        copies.add(None)
+        copies.add(made.cohort, [made.run])
+        say("running", 1)
+        made.commit()
+        assert comes(("running", 1))
+        say("running", 7)
+        assert comes(("running", 7)), "without a commit"
+        monkeypatch.setattr(follow, "BEAT_SECONDS", 1e9)
+        made.commit()
+        assert comes(("running", 7))
+        time.sleep(0.1)
+        say("stopped", 10)  # after the last commit was copied
+    assert told(("stopped", 10))
+
+
+@pytest.mark.parametrize("later", [False, True])
+def test_an_experiment_that_cannot_be_read_here_hides_no_other(tmp_path: Path, later: bool) -> None:
+    at, bank = Place(URI.format(f"unreadable{later}")), PromptBank(tmp_path / "bank")
+    values = {"targets": ["rte"], "methods": ["none"], "seeds": [0]}
+    first = create_experiment(build_config({**values, "name": "first"}), tmp_path / "runs")
+    text = first.config_path.read_text()
+    if not later:
+        first.config_path.write_text(text.replace("name: none", "name: of_a_package"))
+    push_experiment(at, first, bank)
+    if later:
+        ((_, found),) = manifests_of(at, "first").items()
+        manifest.write(at, found.manifest.model_copy(update={"version": 2}), found.number)
+    made = Made(tmp_path / "runs")
+    made.commit()
+    push_experiment(at, made.experiment, bank)
+    refresh(at.uri, tmp_path / "copy")
+    assert len(list_runs(tmp_path / "copy" / "runs", "made")) == 1
+    at_, problem = looked(tmp_path / "copy")
+    assert at_ is not None and ("later version" if later else "of_a_package") in problem
+
+
+def test_an_experiment_that_was_removed_from_a_mirror_is_shown_no_more(tmp_path: Path) -> None:
+    at, bank = Place(f"file://{tmp_path}/store"), PromptBank(tmp_path / "bank")
+    values = {"targets": ["rte"], "methods": ["none"], "seeds": [0]}
+    for name in ("goes", "stays"):
+        made = create_experiment(build_config({**values, "name": name}), tmp_path / "runs")
+        push_experiment(at, made, bank)
+
+    def shown() -> set[str]:
+        refresh(at.uri, tmp_path / "copy")
+        return {run.experiment for run in list_runs(tmp_path / "copy" / "runs")}
+
+    assert shown() == {"goes", "stays"}
+    shutil.rmtree(tmp_path / "store" / "runs" / "goes")
+    assert shown() == {"stays"}
+    (tmp_path / "store").rename(tmp_path / "unmounted")
+    assert shown() == {"stays"}
+
+
+def test_what_two_processes_fetch_at_once_is_brought_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made, at = Made(tmp_path / "runs"), Place(URI.format("twice"))
+    made.commit()
+    push_experiment(at, made.experiment, PromptBank(tmp_path / "bank"))
+    to, looks = (at.uri, "made", tmp_path / "there", tmp_path / "bank"), list[str]()
+    real = restoring.require_experiment
+
+    def late(place: Place, name: str) -> None:
+        real(place, name)
+        looks.append(name)
+        if len(looks) == 1:
+            restore(*to)  # another process is quicker
+
+    monkeypatch.setattr(restoring, "require_experiment", late)
+    with pytest.raises(StoreError, match="exists already, so nothing was fetched"):
+        restore(*to)
+    assert steps_of(tmp_path / "there" / "made") == 10
+
+
+def test_what_was_begun_from_one_store_is_not_mixed_with_another(tmp_path: Path) -> None:
+    made, bank = Made(tmp_path / "runs"), PromptBank(tmp_path / "bank")
+    older, newer = Place(URI.format("older")), Place(URI.format("newer"))
+    made.commit()
+    push_experiment(older, made.experiment, bank)
+    made.commit()
+    push_experiment(newer, made.experiment, bank)
+    bring(older, "made", tmp_path / "there" / ".fetching-made", lambda found: None)  # then killed
+    there = restore(newer.uri, "made", tmp_path / "there", tmp_path / "bank")
+    assert steps_of(there.path) == 20
+
+
+def test_a_name_that_was_cut_off_is_given_once_and_then_kept(tmp_path: Path) -> None:
+    made, at = Made(tmp_path / "runs"), Place(URI.format("cut"))
+    made.commit()
+    (made.experiment.path / "storage.json").touch()  # the disk was full when it was written
+    for _ in range(2):
+        push_experiment(at, made.experiment, PromptBank(tmp_path / "bank"))
+    assert {f.manifest.id for f in manifests_of(at, "made").values()} == {
+        identity_of(made.experiment)[0]
+    }
+
+
+def test_runs_that_are_in_no_cohort_are_copied_and_brought_back(tmp_path: Path) -> None:
+    values = {"sources": ["sst2"], "targets": ["rte"], "methods": ["none"], "optim": {"steps": 40}}
+    made = Made(tmp_path / "runs")
+    made.commit(finish=True)
+    config = build_config({**values, "name": "merged", "seeds": [0, 1]})
+    merged = merge(config, list_runs(tmp_path / "runs", "made"), tmp_path / "runs", {})
+    at, bank = Place(URI.format("loose")), PromptBank(tmp_path / "bank")
+    assert push_experiment(at, merged, bank) == 1
+    there = restore(at.uri, "merged", tmp_path / "other", tmp_path / "bank")
+    first, second = list_runs(there.path.parent, "merged")
+    assert (first.state, second.state) == (RunState.FINISHED, RunState.WAITING)
+    assert first.test_score == 0.5
+    assert read_table(first, "evals").num_rows == 10
+
+    refresh(at.uri, tmp_path / "copy")
+    cohort = merged.cohort("transfer-000")  # trained again, it lies in its cohort's part
+    replace_json(cohort.process_path, {"runs": [merged.runs()[0].name]})
+    assert push_experiment(at, merged, bank) == 1
+    refresh(at.uri, tmp_path / "copy")
+    again = open_run(tmp_path / "copy" / "runs" / "merged" / first.name)
+    assert again.test_score == 0.5 and read_table(again, "evals").num_rows == 10

@@ -87,7 +87,9 @@ class Runs:
         return numbers["step"], float(tensors[f"{name}/parameter/prompt"][0, 0]), steps[-1].as_py()
 
 
-def _numbers(of: int | tuple[int]) -> dict[str, Any]:
+def _numbers(of: int | tuple[int] | dict[str, Any]) -> dict[str, Any]:
+    if isinstance(of, dict):
+        return {**_numbers(of["step"]), **of}
     step, result = (of, None) if isinstance(of, int) else (of[0], {"steps": of[0]})
     known = {"seconds": 1.0, "evaluated": step, "failure": None, "note": {}}
     return {"step": step, "result": result, **known}
@@ -228,3 +230,26 @@ def test_a_damaged_kept_commit_is_replaced_and_named(tmp_path: Path) -> None:
         fork(run, "child", at=60)
     keep_state(runs.cohort, 50)
     assert runs.child(fork(run, "child", at=60)) == (50, 1.0, 50)
+
+
+def test_a_fork_at_a_kept_commit_has_no_rows_of_what_came_after_it(tmp_path: Path) -> None:
+    runs = Runs(tmp_path / "runs", {"keep_every": 50})
+    relations = {"task": ["rte"], "other": ["rte"], "relation": [1.0], "dual": [0.0]}
+    rounds = {"task": ["qqp"], "how": ["met"], "waited_s": [0.0]}
+
+    def train(first: int, last: int, met: tuple[int, ...], scored: tuple[int, ...]) -> None:
+        runs.train(NAMES[0], first, last)
+        for step in scored:
+            runs.writers[NAMES[0]].extend("relations", {"step": [step], **relations})
+        for step in met:
+            runs.writers[NAMES[0]].extend("exchanges", {"step": [step], **rounds})
+
+    train(1, 50, met=(25,), scored=(0, 40))
+    runs.commit(1.0, s0={"step": 50, "evaluated": 40})
+    keep_state(runs.cohort, 50)
+    train(51, 60, met=(50,), scored=(50,))  # a round and a scoring of step 50 come after it
+    runs.commit(2.0, s0=60)
+    made = fork(open_run(runs.run().path), "child", at=50)
+    child = open_run(made.run(NAMES[0]).path)
+    for table, steps in (("relations", [0, 40]), ("exchanges", [25])):
+        assert read_table(child, table, ["step"]).column("step").to_pylist() == steps

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import shutil
 import time
 from pathlib import Path
 
@@ -158,3 +160,73 @@ def test_only_what_the_trash_made_is_erased_and_links_are_never_followed(
         "20200101-000000-mine-theirs",
         ".erased-notes",
     }
+
+
+def _full(*given: object, **more: object) -> None:
+    raise StoreError("'origin.json' cannot be written (No space left on device).")
+
+
+def test_a_deletion_on_a_full_disk_leaves_nothing_in_the_trash(
+    experiment: ExperimentDir, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(trash, "replace_json", _full)
+        with pytest.raises(StoreError, match="No space left"):
+            trash.delete(experiment)
+    assert experiment.path.is_dir() and not trash.unreadable() and not os.listdir(trash.root())
+
+
+def test_on_another_disk_all_of_it_is_moved_or_nothing(
+    experiment: ExperimentDir, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def told() -> list[str]:
+        found = (str(p.relative_to(experiment.path)) for p in experiment.path.rglob("*"))
+        return sorted(name for name in found if name[0] != ".")
+
+    before = told()
+    rename, copy, left = os.rename, shutil.copyfile, [3]
+
+    def across(origin: Path, to: Path) -> None:
+        if Path(origin).parent != Path(to).parent:
+            raise OSError(errno.EXDEV, "Invalid cross-device link")
+        rename(origin, to)
+
+    def until_full(origin: str, to: str, **how: bool) -> object:
+        left[0] -= 1
+        if left[0] < 0:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return copy(origin, to, **how)
+
+    monkeypatch.setattr(os, "rename", across)
+    monkeypatch.setattr(shutil, "copyfile", until_full)
+    with pytest.raises(StoreError, match="No space left on device"):
+        trash.delete(experiment)
+    assert told() == before and not trash.deleted() and not os.listdir(trash.root())
+    left[0] = 1000
+    trash.delete(experiment)
+    assert not experiment.path.exists()
+    left[0] = 3
+    with pytest.raises(StoreError, match="No space left on device"):
+        trash.restore("mine")
+    assert not experiment.path.exists() and len(trash.deleted()) == 1
+    left[0] = 1000
+    trash.restore("mine")
+    assert told() == before and not trash.deleted()
+
+
+def test_two_deletions_at_one_moment_never_share_a_place(
+    experiment: ExperimentDir, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, made = Path.mkdir, []
+
+    def quicker(path: Path, *given: object, **more: object) -> None:
+        if path.parent == trash.root() and not made:  # another process makes it just before
+            made.append(path)
+            real(path, parents=True)
+            (path / "origin.json").write_text("{}")
+        real(path, *given, **more)
+
+    monkeypatch.setattr(Path, "mkdir", quicker)
+    mine = trash.delete(experiment)
+    assert mine.id == f"{made[0].name}-2" and (made[0] / "origin.json").exists()
+    assert [one.id for one in trash.deleted()] == [mine.id]

@@ -16,7 +16,8 @@ from dtvg.analysis.run.groups import group_info, share_info
 from dtvg.analysis.run.replay import replay
 from dtvg.analysis.run.segments import changes, combinations
 from dtvg.config import build_config
-from dtvg.errors import ConfigError, DataError
+from dtvg.errors import ConfigError, DataError, StoreError
+from dtvg.exchange.outgoing import from_run
 from dtvg.records import RunState
 from dtvg.store import verify
 from dtvg.store.bank import PromptBank
@@ -101,6 +102,20 @@ def test_a_thinned_log_is_read_as_one_without_gaps(both) -> None:
     assert examples.tolist() == pytest.approx([0, 20, 36, 36])
     costs = [compare_info(list(runs.values())).costs.table.set_index("method") for runs in both]
     assert [c.loc["dtvg", "examples"] for c in costs] == [44, 44]
+
+
+def test_the_best_prompt_of_a_thinned_run_is_exported_as_that_of_a_full_one(both) -> None:
+    full, less = both
+    one, whole = (from_run(runs["rte.dtvg.s0"]) for runs in (less, full))
+    assert np.array_equal(one.prompt, whole.prompt) and one.init is None
+    assert (one.score, one.backbone_revision) == (whole.score, whole.backbone_revision)
+    for name, which, kept in (
+        ("rte.dtvg.s0", "final", "thinned`, which keeps only the best of"),
+        ("rte.dtvg.s0", "source:sst2", "thinned`, which keeps only the best of"),
+        ("rte.single-sst2.s0", "best", "scores`, which keeps none of"),
+    ):
+        with pytest.raises(StoreError, match=f"logging.detail: {kept} its prompts"):
+            from_run(less[name], which)
 
 
 def test_what_needs_steps_that_are_not_kept_says_so(both) -> None:
