@@ -182,7 +182,7 @@ def with_overrides(values: Mapping[str, Any], overrides: Overrides) -> dict[str,
     changed = dict(values)
     if isinstance(overrides, Mapping):
         for path, value in _flat(overrides):
-            changed = settings_path.put(changed, path, value)
+            changed = settings_path.put(changed, path, value, ExperimentConfig)
         return changed
     for override in [overrides] if isinstance(overrides, str) else overrides:
         if not isinstance(override, str):
@@ -198,7 +198,8 @@ def with_overrides(values: Mapping[str, Any], overrides: Overrides) -> dict[str,
             )
         leaf = settings_path.find(path, ExperimentConfig)
         try:
-            changed = settings_path.put(changed, path, settings_path.parse(leaf, text))
+            value = settings_path.parse(leaf, text)
+            changed = settings_path.put(changed, path, value, ExperimentConfig)
         except ConfigError as error:
             raise ConfigError(f"Override '{override}': {error}") from None
     return changed
