@@ -216,7 +216,8 @@ def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterable[tuple[str, An
 
 
 def notes_on(config: ExperimentConfig) -> Iterable[Problem]:
-    """Say which targets have no run of some methods, and which label words nobody uses."""
+    """Say which targets have no run of some methods, and which settings nobody uses."""
+    yield from _names_without_runs(config)
     for task in config.data.label_words:
         if task not in {*config.sources, *config.targets}:
             yield Problem(
@@ -233,6 +234,26 @@ def notes_on(config: ExperimentConfig) -> Iterable[Problem]:
                 f"No run of {', '.join(idle)} on target '{target}': none of the listed sources can "
                 "be used. A target is not its own source unless allow_self is on.",
             )
+
+
+def _names_without_runs(config: ExperimentConfig) -> Iterable[Problem]:
+    """Say which names are those of entries alone: the runs that such an entry stands for have
+    other labels, so nothing is done for them."""
+    named = (("seeds_of",), config.seeds_of), (("logging", "detail_of"), config.logging.detail_of)
+    if not any(names for _, names in named):
+        return
+    made = [one for target in config.targets for one in config.methods_of(target)]
+    known = {name for one in made for name in (one.name, one.label)}
+    entries = {entry.label: entry.name for entry in config.methods}
+    for place, names in named:
+        for name in names:
+            if name not in known and entries.get(name) in known:
+                yield Problem(
+                    (*place, name),
+                    "not_used",
+                    f"'{'.'.join(place)}' says nothing of any run with '{name}', since the runs of "
+                    f"this entry have labels of their own; name '{entries[name]}' there.",
+                )
 
 
 def idle_methods(config: ExperimentConfig, target: str) -> list[str]:
