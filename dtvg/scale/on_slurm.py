@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import getpass
+import logging
 import os
 import shutil
 import subprocess
@@ -24,6 +25,8 @@ from dtvg.scale.demand import Demand, demand_of, fits, nowhere
 from dtvg.scale.executor import Ended, Job, Place
 from dtvg.scale.launch import CohortJob, passed_on, tail
 from dtvg.store.layout import ExperimentDir
+
+log = logging.getLogger(__name__)
 
 ASK_SECONDS = 2.0
 """squeue and sinfo are asked so often at most, for all jobs together."""
@@ -101,14 +104,23 @@ class SlurmExecutor:
             )
 
     def nodes(self) -> list[Node]:
-        """Return the partition's nodes."""
+        """Return the partition's nodes; while Slurm does not answer, those it told of last."""
         if time.monotonic() - self._nodes_asked > 5 * ASK_SECONDS:
-            chosen = ["-p", self.scale.partition] if self.scale.partition else []
-            text = _run(["sinfo", "-h", "-N", *chosen, "-o", "%N|%c|%G|%m|%T|%C"])
-            rows = [line.split("|") for line in text.splitlines() if line.count("|") == 5]
-            self._nodes = list({row[0]: _node(row) for row in rows}.values())
+            try:
+                self._nodes = self._told()
+            except JobError as error:
+                if not self._nodes:
+                    raise
+                log.warning("%s What it told of its nodes before counts.", error)
             self._nodes_asked = time.monotonic()
         return self._nodes
+
+    def _told(self) -> list[Node]:
+        """Ask Slurm for the partition's nodes."""
+        chosen = ["-p", self.scale.partition] if self.scale.partition else []
+        text = _run(["sinfo", "-h", "-N", *chosen, "-o", "%N|%c|%G|%m|%T|%C"])
+        rows = [line.split("|") for line in text.splitlines() if line.count("|") == 5]
+        return list({row[0]: _node(row) for row in rows}.values())
 
     def check(self) -> None:
         """Refuse what no node of the partition has, or what Slurm would never start."""
