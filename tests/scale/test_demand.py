@@ -54,6 +54,9 @@ def test_scale_is_part_of_no_fingerprint_and_of_no_run(tmp_path: Path) -> None:
 def test_secrets_do_not_travel_with_a_job() -> None:
     environment = {"HF_TOKEN": "x", "HF_HOME": "/h", "DTVG_SHARED": "/s", "PATH": "/bin"}
     assert passed_on(environment) == {"HF_HOME": "/h", "DTVG_SHARED": "/s"}
+    assert passed_on({"TOKENIZERS_PARALLELISM": "false", "HF_TOKEN_PATH": "/t"}) == {
+        "TOKENIZERS_PARALLELISM": "false"
+    }
     assert passed_on({"DTVG_RUNS": "s3://lab/runs"}) == {
         "DTVG_RUNS": ""
     }  # nothing trains beside it
