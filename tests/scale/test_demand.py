@@ -12,11 +12,12 @@ from dtvg.errors import ConfigError
 from dtvg.jobs.devices import Device
 from dtvg.plan.estimate import slots_text, wall_times
 from dtvg.plan.graph import plan
+from dtvg.scale import driver
 from dtvg.scale.demand import Demand, demand_of, fits
 from dtvg.scale.launch import CohortJob, passed_on
 from dtvg.scale.local import local_slots
 from dtvg.scale.on_slurm import _gpus
-from dtvg.store.layout import create_experiment
+from dtvg.store.layout import ExperimentDir, create_experiment
 from tests.scale.factory import config
 
 GPUS = [Device(f"cuda:{n}", "GPU", 80, 80) for n in range(2)]
@@ -37,6 +38,19 @@ def test_gpus_are_shared_by_fractions_and_never_more_than_there_are() -> None:
     assert fits(Demand(1, 0, 30.0, "cpu"), 16, 0, 64) == 2
     assert [s.gpu for s in local_slots(Demand(1, 0.5, None, "cuda:0"), GPUS)][:2] == ["0", "1"]
     assert _gpus("gpu:a100:4(S:0-1)") == 4 and _gpus("(null)") == 0 and _gpus("gpu:2") == 2
+
+
+def test_a_gpu_that_is_named_is_the_only_one_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = Demand(1, 1.0, None, "cuda:0")
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    assert [slot.gpu for slot in local_slots(whole, GPUS, "cuda:1")] == ["1"]
+    assert local_slots(whole, GPUS, "cuda:2") == []
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,6")
+    assert [slot.gpu for slot in local_slots(whole, GPUS, "cuda:1")] == ["6"]
+    monkeypatch.setattr(driver, "list_devices", lambda: GPUS)
+    settings = DeviceConfig(name="cuda:1"), ScaleConfig(on="local")
+    made = driver.make_executor(ExperimentDir(Path()), *settings, lambda cohort, token: [])
+    assert made.capacity() == 1
 
 
 def test_scale_is_part_of_no_fingerprint_and_of_no_run(tmp_path: Path) -> None:
