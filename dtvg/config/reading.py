@@ -218,13 +218,14 @@ def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterable[tuple[str, An
 def notes_on(config: ExperimentConfig) -> Iterable[Problem]:
     """Say which targets have no run of some methods, and which settings nobody uses."""
     yield from _names_without_runs(config)
-    for task in config.data.label_words:
-        if task not in {*config.sources, *config.targets}:
-            yield Problem(
-                ("data", "label_words", task),
-                "not_used",
-                f"The label words of '{task}' are not used: it is neither a source nor a target.",
-            )
+    data = config.data
+    for key, named, what in (
+        ("label_words", data.label_words, "label words of '{}' are"),
+        ("split_rules", data.split_rules, "split rule of '{}' is"),
+    ):
+        for task in [one for one in named if one not in {*config.sources, *config.targets}]:
+            said = f"The {what.format(task)} not used: it is neither a source nor a target."
+            yield Problem(("data", key, task), "not_used", said)
     for row, target in enumerate(config.targets):
         idle = idle_methods(config, target)
         if idle:

@@ -265,9 +265,12 @@ def test_a_sentence_does_not_repeat_all_of_what_was_given(given: str) -> None:
     assert len(str(refused.value)) < 4000
 
 
-def test_label_words_that_nobody_uses_are_noted() -> None:
+def test_label_words_and_split_rules_that_nobody_uses_are_noted() -> None:
     notes = check({**BASE, "data": {"label_words": {"spot": ["a", "b"]}}}).notes
     assert [n.place for n in notes] == [("data", "label_words", "spot")]
+    (note,) = check({**BASE, "data": {"split_rules": {"rte": "halved", "rtee": "size"}}}).notes
+    assert note.place == ("data", "split_rules", "rtee")
+    assert note.sentence.startswith("The split rule of 'rtee' is not used: it is neither")
 
 
 @pytest.mark.parametrize(
