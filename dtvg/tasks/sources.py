@@ -283,7 +283,8 @@ def look_for(spec: TaskSpec, folder: Path | None) -> AtHand:
 
 
 def has_test(spec: TaskSpec, folder: Path | None) -> bool:
-    """Whether a published task's labelled official test split is at hand; the hub has those named.
+    """Whether a published task's labelled official test split is at hand, beside validation; the
+    hub has those named.
 
     Args:
         spec: the task.
@@ -291,7 +292,8 @@ def has_test(spec: TaskSpec, folder: Path | None) -> bool:
     """
     if spec.split.test is None or folder is None:
         return spec.split.test is not None
-    return source_of(spec).holds(spec, folder, (spec.split.test, "test"))
+    there = source_of(spec).holds(spec, folder, (spec.split.test, "test"))
+    return there and not validation_is_test(spec, folder)
 
 
 def validation_is_test(spec: TaskSpec, folder: Path | None) -> bool:

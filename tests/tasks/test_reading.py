@@ -254,6 +254,7 @@ def test_a_test_split_in_the_place_of_validation_is_not_tested_on_as_well(tmp_pa
     write("train", 20)
     write("test", 8)
     spec = find_task("yelp")
+    assert not sources.has_test(spec, folder)
     assert sources.at_hand(spec, folder) == "yes"  # as the hub has it: without a validation split
     for settings in ({"split": "official"}, {"split_rules": {"yelp": "official"}}):
         data = load_task("yelp", DataConfig(folder=str(tmp_path), **settings))
