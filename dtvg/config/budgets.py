@@ -68,7 +68,7 @@ class RateRow:
 
 def tuned_words(trials: int) -> str:
     """Return a number of tuning trials in words."""
-    return f"{trials} trials" if trials else NOT_TUNED
+    return f"{trials} trial{'s' * (trials != 1)}" if trials else NOT_TUNED
 
 
 def rate_row(run: RunConfig) -> RateRow:

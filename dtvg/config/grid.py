@@ -65,7 +65,7 @@ def parse(setting: str, text: str, base: dict[str, Any]) -> Axis:
     leaf = settings_path.find(setting, ExperimentConfig)
     if leaf is None or setting in _FIXED:
         raise ConfigError(unknown("setting", setting, settings()))
-    given = _values(leaf, text, get(base, setting))
+    given = _values(leaf, text, get(base, setting, model=ExperimentConfig))
     if not given:
         raise ConfigError(f"'{setting}' has no values; give some, e.g. {_example(setting)}.")
     twice = [v for i, v in enumerate(given) if v in given[:i]]
@@ -117,7 +117,7 @@ def expand(base: dict[str, Any], axes: Sequence[Axis]) -> list[dict[str, Any]]:
         point = base
         chosen = list(zip(axes, values, strict=True))
         for axis, value in chosen:
-            point = put(point, axis.setting, value)
+            point = put(point, axis.setting, value, ExperimentConfig)
         name = _name(base, [(axis.setting, value) for axis, value in chosen])
         if name in names:
             tail = fingerprint([repr(value) for value in values])[:6]

@@ -182,7 +182,7 @@ def with_overrides(values: Mapping[str, Any], overrides: Overrides) -> dict[str,
     changed = dict(values)
     if isinstance(overrides, Mapping):
         for path, value in _flat(overrides):
-            changed = settings_path.put(changed, path, value)
+            changed = settings_path.put(changed, path, value, ExperimentConfig)
         return changed
     for override in [overrides] if isinstance(overrides, str) else overrides:
         if not isinstance(override, str):
@@ -198,7 +198,8 @@ def with_overrides(values: Mapping[str, Any], overrides: Overrides) -> dict[str,
             )
         leaf = settings_path.find(path, ExperimentConfig)
         try:
-            changed = settings_path.put(changed, path, settings_path.parse(leaf, text))
+            value = settings_path.parse(leaf, text)
+            changed = settings_path.put(changed, path, value, ExperimentConfig)
         except ConfigError as error:
             raise ConfigError(f"Override '{override}': {error}") from None
     return changed
@@ -215,14 +216,16 @@ def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterable[tuple[str, An
 
 
 def notes_on(config: ExperimentConfig) -> Iterable[Problem]:
-    """Say which targets have no run of some methods, and which label words nobody uses."""
-    for task in config.data.label_words:
-        if task not in {*config.sources, *config.targets}:
-            yield Problem(
-                ("data", "label_words", task),
-                "not_used",
-                f"The label words of '{task}' are not used: it is neither a source nor a target.",
-            )
+    """Say which targets have no run of some methods, and which settings nobody uses."""
+    yield from _names_without_runs(config)
+    data = config.data
+    for key, named, what in (
+        ("label_words", data.label_words, "label words of '{}' are"),
+        ("split_rules", data.split_rules, "split rule of '{}' is"),
+    ):
+        for task in [one for one in named if one not in {*config.sources, *config.targets}]:
+            said = f"The {what.format(task)} not used: it is neither a source nor a target."
+            yield Problem(("data", key, task), "not_used", said)
     for row, target in enumerate(config.targets):
         idle = idle_methods(config, target)
         if idle:
@@ -232,6 +235,26 @@ def notes_on(config: ExperimentConfig) -> Iterable[Problem]:
                 f"No run of {', '.join(idle)} on target '{target}': none of the listed sources can "
                 "be used. A target is not its own source unless allow_self is on.",
             )
+
+
+def _names_without_runs(config: ExperimentConfig) -> Iterable[Problem]:
+    """Say which names are those of entries alone: the runs that such an entry stands for have
+    other labels, so nothing is done for them."""
+    named = (("seeds_of",), config.seeds_of), (("logging", "detail_of"), config.logging.detail_of)
+    if not any(names for _, names in named):
+        return
+    made = [one for target in config.targets for one in config.methods_of(target)]
+    known = {name for one in made for name in (one.name, one.label)}
+    entries = {entry.label: entry.name for entry in config.methods}
+    for place, names in named:
+        for name in names:
+            if name not in known and entries.get(name) in known:
+                yield Problem(
+                    (*place, name),
+                    "not_used",
+                    f"'{'.'.join(place)}' says nothing of any run with '{name}', since the runs of "
+                    f"this entry have labels of their own; name '{entries[name]}' there.",
+                )
 
 
 def idle_methods(config: ExperimentConfig, target: str) -> list[str]:

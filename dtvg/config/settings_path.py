@@ -225,16 +225,25 @@ def explain(path: str, model: type[BaseModel]) -> str:
 # ---- values at a path
 
 
-def get(values: Any, path: str, default: Any = None) -> Any:
+def _parts(path: str, model: type[BaseModel] | None) -> list[str]:
+    """Return the keys of a path; an entry of a mapping is one key, whose name may hold dots."""
+    leaf = None if model is None else find(path, model)
+    if leaf is None or leaf.path == leaf.name:
+        return path.split(".")
+    return [*path.removesuffix(f".{leaf.name}").split("."), leaf.name]
+
+
+def get(values: Any, path: str, default: Any = None, model: type[BaseModel] | None = None) -> Any:
     """Return the value at a path, or the default where there is none.
 
     Args:
         values: nested mappings as in YAML, or a configuration.
         path: dotted; for a method's setting the first row of that method counts.
         default: what to return where the path leads nowhere.
+        model: whose mappings may have entries with dots in their names; None: nobody's.
     """
     place = values
-    for part in path.split("."):
+    for part in _parts(path, model):
         if isinstance(place, Mapping):
             place = place.get(part, default)
         elif isinstance(place, BaseModel):
@@ -247,16 +256,24 @@ def get(values: Any, path: str, default: Any = None) -> Any:
     return place
 
 
-def put(values: Mapping[str, Any], path: str, value: Any) -> dict[str, Any]:
+def put(
+    values: Mapping[str, Any], path: str, value: Any, model: type[BaseModel] | None = None
+) -> dict[str, Any]:
     """Return the values with another one at a path; groups that are not there are made.
 
     A method's setting is put into every row of that method.
+
+    Args:
+        values: nested mappings as in YAML.
+        path: dotted.
+        value: what to put there.
+        model: as of `get`.
 
     Raises:
         ConfigError: the path leads through a value that is not a group, or to a method that is
             not chosen.
     """
-    return _put(values, path.split("."), value, path)
+    return _put(values, _parts(path, model), value, path)
 
 
 def _put(values: Mapping[str, Any], parts: Sequence[str], value: Any, path: str) -> dict[str, Any]:

@@ -95,4 +95,5 @@ def contents(runs: Sequence[RunConfig]) -> str:
     kinds = dict.fromkeys(run.target for run in runs if run.role != "transfer")
     kinds |= dict.fromkeys(run.method.label for run in transfers if not run.method.trial)
     trials = Counter(run.method.name for run in transfers if run.method.trial)
-    return ", ".join([*kinds, *(f"{count} trials of {name}" for name, count in trials.items())])
+    counted = (f"{n} trial{'s' * (n != 1)} of {name}" for name, n in trials.items())
+    return ", ".join([*kinds, *counted])

@@ -130,7 +130,7 @@ def make_executor(
         devices = list_devices()
         gpu_there = any(d.kind == "cuda" for d in devices)
         demand = demand_of(config, scale, gpu_there)
-        return LocalExecutor(experiment, demand, devices, scale.slots, arguments)
+        return LocalExecutor(experiment, demand, devices, scale.slots, arguments, config.name)
     if engine == "ray":
         require("ray", "--on ray")
         from dtvg.scale.on_ray import RayExecutor

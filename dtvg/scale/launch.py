@@ -26,11 +26,12 @@ PASSED = ("DTVG_", "HF_", "OMP_", "MKL_", "TRANSFORMERS_", "TOKENIZERS_")
 
 def passed_on(environment: Mapping[str, str]) -> dict[str, str]:
     """Return the variables that a worker gets from its driver, wherever it runs."""
-    secret = ("TOKEN", "SECRET", "KEY", "PASSWORD")
+    secret = ("TOKEN", "SECRET", "KEY", "PASSWORD")  # TOKENIZERS_ names no token
     return {
         name: value
         for name, value in at_work(environment).items()
-        if name.startswith(PASSED) and not any(word in name for word in secret)
+        if name.startswith(PASSED)
+        and not any(word in name.removeprefix("TOKENIZERS_") for word in secret)
     }
 
 

@@ -50,12 +50,13 @@ class LocalExecutor:
         devices: Sequence[Device],
         slots: int | None,
         arguments: Callable[[str, str], list[str]],
+        device: str = "auto",
     ) -> None:
         self.experiment = experiment
         self.demand = demand
         self.arguments = arguments
         self.devices = list(devices)
-        self.all_slots = local_slots(demand, devices)
+        self.all_slots = local_slots(demand, devices, device)
         self.slots = self.all_slots[: slots or None]
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
         self._used: dict[str, str] = {}
@@ -155,8 +156,13 @@ def _process(job: Job) -> ProcessId:
     return ProcessId.read(dict[str, Any](job.facts))
 
 
-def local_slots(demand: Demand, devices: Sequence[Device]) -> list[LocalSlot]:
+def local_slots(demand: Demand, devices: Sequence[Device], device: str = "auto") -> list[LocalSlot]:
     """Return this machine's room for cohorts, GPUs one after the other.
+
+    Args:
+        demand: of a cohort.
+        devices: the machine's.
+        device: as in `device.name`; `cuda:1` is that GPU alone, all others are any.
 
     Raises:
         ConfigError: several GPUs for one cohort.
@@ -172,6 +178,9 @@ def local_slots(demand: Demand, devices: Sequence[Device]) -> list[LocalSlot]:
     seen = os.environ.get("CUDA_VISIBLE_DEVICES")
     if seen:
         gpus = [part.strip() for part in seen.split(",") if part.strip()]
+    number = device.partition(":")[2]
+    if number:
+        gpus = gpus[int(number) : int(number) + 1]
     each = max(1, int(1 / demand.gpus))
     room = fits(demand, cores(), len(gpus), memory)
     named = [(gpu, n) for n in range(each) for gpu in gpus][:room]

@@ -7,6 +7,7 @@ name. Ray places them by the resources a cohort asks for and says when a node is
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import logging
 import os
 import signal
@@ -273,8 +274,12 @@ def _show_token() -> None:
 
 
 def name_of_offers(experiment: ExperimentDir) -> str:
-    """Return the name of the actor that holds what an experiment's runs tell each other."""
-    return f"{experiment.name}:offers"
+    """Return the name of the actor that holds what an experiment's runs tell each other.
+
+    An experiment of the same name in another folder, or made anew in this one, has another.
+    """
+    made = f"{experiment.path.resolve()}\n{experiment.config_path.stat().st_mtime_ns}"
+    return f"{experiment.name}:offers:{hashlib.sha256(made.encode()).hexdigest()[:12]}"
 
 
 def _has(node: Mapping[str, Any], what: str) -> float:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import getpass
+import logging
 import os
 import shutil
 import subprocess
@@ -25,6 +26,8 @@ from dtvg.scale.demand import Demand, demand_of, fits, nowhere
 from dtvg.scale.executor import Ended, Job, Place
 from dtvg.scale.launch import CohortJob, passed_on, tail
 from dtvg.store.layout import ExperimentDir
+
+log = logging.getLogger(__name__)
 
 ASK_SECONDS = 2.0
 """squeue and sinfo are asked so often at most, for all jobs together."""
@@ -111,15 +114,19 @@ class SlurmExecutor:
         """
         if time.monotonic() - self._nodes_asked > 5 * ASK_SECONDS:
             try:
-                text = _run(["sinfo", "-h", "-N", *self._chosen, "-o", "%N|%c|%G|%m|%T|%C"])
-            except JobError:
+                self._nodes = self._told()
+            except JobError as error:
                 if not self._nodes:
                     raise
-                return self._nodes
-            rows = [line.split("|") for line in text.splitlines() if line.count("|") == 5]
-            self._nodes = list({row[0]: _node(row) for row in rows}.values())
+                log.warning("%s What it told of its nodes before counts.", error)
             self._nodes_asked = time.monotonic()
         return self._nodes
+
+    def _told(self) -> list[Node]:
+        """Ask Slurm for the partition's nodes."""
+        text = _run(["sinfo", "-h", "-N", *self._chosen, "-o", "%N|%c|%G|%m|%T|%C"])
+        rows = [line.split("|") for line in text.splitlines() if line.count("|") == 5]
+        return list({row[0]: _node(row) for row in rows}.values())
 
     @functools.cached_property
     def _partitions(self) -> dict[str, int | None]:

@@ -88,7 +88,8 @@ def look_at(path: Path) -> FileLook:
     if not table.num_rows:
         raise DataError(f"'{path.name}' has no rows; give a file with at least one.")
     head = table.slice(0, LOOKED_AT)
-    columns = tuple(_column(table, head, name) for name in table.column_names)
+    named = [name for name in table.column_names if name.strip()]  # others are nobody's
+    columns = tuple(_column(table, head, name) for name in named)
     preview = [{k: _cell(v) for k, v in row.items()} for row in table.slice(0, SHOWN).to_pylist()]
     return FileLook(table.num_rows, finding_of(table) or "a table", columns, tuple(preview))
 

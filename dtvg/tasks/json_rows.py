@@ -119,8 +119,15 @@ class _Columns:
         self.rows: list[int] = []
 
     def add(self, row: dict[str, Any], line: int, number: int, unit: str) -> None:
-        """Add an object, refusing a value of another kind than its column holds so far."""
+        """Add an object, refusing a value of another kind than its column holds so far, or text
+        with half a character, as where an emoji was cut through."""
         for name, value in row.items():
+            half = _half_character(value)
+            if half:
+                raise DataError(
+                    f"'{self.path}', {unit} {line}, column '{name}': {half} is half a character, "
+                    "which is no text; remove it."
+                )
             kind = _kind(value)
             if kind and self.kinds.setdefault(name, (kind, line))[0] != kind:
                 raise DataError(
@@ -177,6 +184,17 @@ def _checked(row: Any, place: str, what: str = "each entry is one object") -> di
     if not isinstance(row, dict):
         raise DataError(f'{place}: got {_kind(row) or "null"}, but {what} such as {{"label": 0}}.')
     return row
+
+
+def _half_character(value: Any) -> str:
+    """Return the first half of a pair that stands alone in a text, as JSON writes it, if any."""
+    if not isinstance(value, str) or value.isascii():
+        return ""
+    try:
+        value.encode()
+    except UnicodeEncodeError as error:
+        return f"\\u{ord(value[error.start]):04x}"
+    return ""
 
 
 def _kind(value: Any) -> str | None:

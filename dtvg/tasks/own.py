@@ -191,14 +191,21 @@ def described(taken: Iterable[str]) -> tuple[dict[str, TaskSpec], dict[str, str]
             problems.setdefault(path.stem, str(error))
             continue
         if spec.name in taken:
-            problems[spec.name] = _already(path, spec.name)
-        else:
-            tasks.setdefault(spec.name, spec)
+            problems[spec.name] = _already(path, spec.name, "comes with the workbench")
+        elif _root_of(Path(tasks.setdefault(spec.name, spec).described_in)) == _root_of(path):
+            other = tasks[spec.name].described_in
+            if other != spec.described_in:
+                problems[path.stem] = _already(path, spec.name, f"is described in '{other}'")
     return tasks, problems
 
 
-def _already(path: Path, name: str) -> str:
-    return f"'{path}': task '{name}' comes with the workbench; give yours another name."
+def _already(path: Path, name: str, why: str) -> str:
+    return f"'{path}': task '{name}' {why}; give yours another name."
+
+
+def _root_of(path: Path) -> Path | None:
+    """Return in which of the folders of descriptions a file lies; of two, the first one wins."""
+    return next((root for root in folders() if root.absolute() in path.absolute().parents), None)
 
 
 def _paths() -> list[Path]:
@@ -318,7 +325,7 @@ def _spec(given: Description, path: Path, bare: bool) -> TaskSpec:
         folder=name,
         fields=tuple((column, column) for column in columns),
         labels=words,
-        metrics=tuple(given.metrics),
+        metrics=tuple(dict.fromkeys(given.metrics)),
         split=SplitPlan(given.train_rows or 0, hub.train, hub.validation, hub.test, rule="own"),
         label_column=given.label,
         max_target_tokens=given.max_target_tokens or usual_answer(words),

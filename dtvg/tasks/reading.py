@@ -251,7 +251,7 @@ def _prepare(
 
 def _test_at_hand(spec: TaskSpec, folder: Path | None, choice: _Choice) -> bool:
     """Whether a test split is to be read; one that only the task's rule asks for may be absent."""
-    if not reads_test(spec, choice.split) or (folder is None and spec.split.on_hub):
+    if not reads_test(spec, choice.split) or sources.validation_is_test(spec, folder):
         return False
     if spec.split.rule != "official" or choice.split == "official":
         return True

@@ -77,8 +77,8 @@ class Source:
 
     def missing(self, spec: TaskSpec, folder: Path) -> list[str]:
         """Return the splits whose files are not in the folder."""
-        wanted = zip((spec.split.train, spec.split.validation), GENERAL, strict=False)
-        return [which for name, which in wanted if not self.holds(spec, folder, (name, which))]
+        needed = ("train", "validation")
+        return [split for split in needed if not self.holds(spec, folder, spec.split.names(split))]
 
     def holds(self, spec: TaskSpec, folder: Path, names: Sequence[str]) -> bool:
         """Whether the folder has files of one split."""
@@ -283,7 +283,8 @@ def look_for(spec: TaskSpec, folder: Path | None) -> AtHand:
 
 
 def has_test(spec: TaskSpec, folder: Path | None) -> bool:
-    """Whether a published task's labelled official test split is at hand; the hub has those named.
+    """Whether a published task's labelled official test split is at hand, beside validation; the
+    hub has those named.
 
     Args:
         spec: the task.
@@ -291,7 +292,20 @@ def has_test(spec: TaskSpec, folder: Path | None) -> bool:
     """
     if spec.split.test is None or folder is None:
         return spec.split.test is not None
-    return source_of(spec).holds(spec, folder, (spec.split.test, "test"))
+    there = source_of(spec).holds(spec, folder, (spec.split.test, "test"))
+    return there and not validation_is_test(spec, folder)
+
+
+def validation_is_test(spec: TaskSpec, folder: Path | None) -> bool:
+    """Whether the rows read as validation are the test split's, for want of others.
+
+    Args:
+        spec: the task.
+        folder: as `find_folder` returns it.
+    """
+    if not spec.split.on_hub or folder is None:
+        return bool(spec.split.on_hub)
+    return not source_of(spec).holds(spec, folder, (spec.split.validation, "validation"))
 
 
 def at_hand(spec: TaskSpec, folder: Path | None) -> str:

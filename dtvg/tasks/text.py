@@ -104,9 +104,10 @@ def _converted(spec: TaskSpec, table: pa.Table, where: str) -> list[Example]:
     convert = spec.convert
     if convert is None:
         return []
-    for _, column in spec.fields:
-        if pa.types.is_string(table.schema.field(column).type):
-            _texts(table, column, where)
+    if not spec.described_in:  # a described one looks at its rows itself, and leaves out some
+        for _, column in spec.fields:
+            if column not in spec.list_columns:
+                _texts(table, column, where)
     examples: list[Example] = []
     for number, row in enumerate(table.select(list(spec.columns)).to_pylist(), start=1):
         try:

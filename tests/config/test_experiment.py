@@ -28,6 +28,11 @@ BASE = {"sources": ["sst2", "mnli"], "targets": ["rte"], "methods": ["none", "si
         ({"targets": ["RTE!"]}, "'targets.0'.*a-z"),
         ({"sources": ["sst2", "sst2"]}, "'sst2' is listed twice"),
         ({"sources": []}, "needs sources"),
+        *(
+            ({"methods": [{"name": name, "threshold": number}]}, "'methods.0.threshold'.*a finite")
+            for name in ("dtvg", "taps", "surrogate")
+            for number in (float("-inf"), float("nan"))
+        ),
         ({"methods": [{"name": "single", "source": "qqp"}]}, "Unknown source .*'qqp'"),
     ],
 )

@@ -107,6 +107,23 @@ def test_a_target_without_other_sources_is_noted_for_the_methods_that_need_one()
     assert check({**values, "allow_self": True}).notes == ()
 
 
+@pytest.mark.parametrize(
+    ("method", "label"),
+    [
+        ({"name": "oracle", "lr": 0.1}, "oracle-lr0.1"),
+        ({"name": "oracle", "among": ["mnli"]}, "oracle-amongmnli"),
+        ({"name": "single", "lr": 0.1}, "single-lr0.1"),
+    ],
+)
+def test_a_label_that_no_run_has_is_noted_where_it_is_named(method: dict, label: str) -> None:
+    values = {**BASE, "sources": ["mnli", "qqp"], "methods": [method]}
+    for named in ({"seeds_of": {label: 1}}, {"logging": {"detail_of": {label: "scores"}}}):
+        (note,) = check({**values, **named}).notes
+        assert note.kind == "not_used" and note.place[-1] == label
+        assert f"name '{method['name']}' there" in note.sentence
+    assert check({**values, "seeds_of": {method["name"]: 1}}).notes == ()
+
+
 def test_notes_and_runs_agree_for_every_method() -> None:
     from dtvg.methods.specs import METHODS
 
@@ -248,9 +265,12 @@ def test_a_sentence_does_not_repeat_all_of_what_was_given(given: str) -> None:
     assert len(str(refused.value)) < 4000
 
 
-def test_label_words_that_nobody_uses_are_noted() -> None:
+def test_label_words_and_split_rules_that_nobody_uses_are_noted() -> None:
     notes = check({**BASE, "data": {"label_words": {"spot": ["a", "b"]}}}).notes
     assert [n.place for n in notes] == [("data", "label_words", "spot")]
+    (note,) = check({**BASE, "data": {"split_rules": {"rte": "halved", "rtee": "size"}}}).notes
+    assert note.place == ("data", "split_rules", "rtee")
+    assert note.sentence.startswith("The split rule of 'rtee' is not used: it is neither")
 
 
 @pytest.mark.parametrize(

@@ -129,6 +129,27 @@ def test_a_text_is_read_by_the_settings_type(path: str, text: str, value: Any) -
 
 
 @pytest.mark.parametrize(
+    ("path", "text", "value"),
+    [
+        ("prompt.given.my.task", "3f2", "3f2"),
+        ("data.label_words.my.task", "yes no", ("yes", "no")),
+        ("seeds_of.dtvg-lr0.1", "2", 2),
+        ("logging.detail_of.dtvg-lr0.1", "scores", "scores"),
+    ],
+)
+def test_an_entry_of_a_mapping_may_have_dots_in_its_name(path: str, text: str, value: Any) -> None:
+    values = {**BASE, "sources": ["my.task"], "methods": [{"name": "dtvg", "lr": 0.1}]}
+    for override in (
+        [f"{path}={text}"],
+        {path: parse(settings_path.find(path, ExperimentConfig), text)},
+    ):
+        config = build_config(with_overrides(values, override))
+        assert get(config, path, model=ExperimentConfig) == value
+    (point,) = grids.expand(values, [grids.parse(path, text, values)])
+    assert get(build_config(point), path, model=ExperimentConfig) == value
+
+
+@pytest.mark.parametrize(
     ("text", "values"),
     [
         ("0.1, 1e-2", [0.1, 0.01]),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import json
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -63,6 +64,15 @@ def test_a_file_that_holds_too_much_is_refused_piece_by_piece(tmp_path: Path, na
         check_size(tmp_path / name)
     if what != "unpacked bytes":
         check_size(tmp_path / name, replace(UPLOAD, rows=10**9, columns=10**9, line=10**9))
+
+
+@pytest.mark.parametrize(
+    ("name", "between"), [("m.json", ","), ("m.jsonl", "\n"), ("m.ndjson", "\n")]
+)
+def test_commas_of_json_are_no_columns(tmp_path: Path, name: str, between: str) -> None:
+    rows = between.join(json.dumps({"r": "so, so, " * 600, "v": i % 2}) for i in range(2_000))
+    (tmp_path / name).write_text(f"[{rows}]" if between == "," else rows)
+    check_size(tmp_path / name)
 
 
 def test_an_upload_is_checked_elsewhere_with_its_round_trip(

@@ -33,6 +33,15 @@ def test_drawn_subsets_are_distinct_repeatable_and_tell_sources_apart(n, count, 
     assert np.allclose(fit.coefficients, 0.1)
 
 
+@pytest.mark.parametrize(("sources", "count"), [(8, 250), (10, 1000)])
+def test_nearly_all_subsets_are_drawn_also_where_most_would_hardly_come_up(
+    monkeypatch: pytest.MonkeyPatch, sources: int, count: int
+) -> None:
+    monkeypatch.setattr("dtvg.methods.specs.trials.DRAWS", 20_000)
+    names = tuple(f"rare{i}" for i in range(sources))
+    assert len(set(drawn_subsets(names, count, 0.1, 0))) == count
+
+
 def test_planted_coefficients_are_found_and_harmful_sources_dropped() -> None:
     effect = {"a": 0.10, "b": -0.05, "c": 0.02}
     subsets = all_subsets(ABC)

@@ -9,6 +9,7 @@ import yaml
 
 from dtvg.backbones.specs import BACKBONES
 from dtvg.config import build_config
+from dtvg.config.budgets import tuned_words
 from dtvg.plan import plan
 from dtvg.plan.estimate import estimate
 from dtvg.plan.words import contents, on
@@ -71,5 +72,6 @@ def test_the_printed_plan_says_on_what_and_counts_trials() -> None:
     assert contents(runs) == "none, dtvg" and on(runs) == "rte; seeds 0, 1"
     trials = [run for cohort in made.transfer for run in cohort.runs if run.method.trial]
     assert contents(trials) == "12 trials of surrogate"
+    assert contents(trials[:1]) == "1 trial of surrogate" and tuned_words(1) == "1 trial"
     first = [run for cohort in made.stage_one for run in cohort.runs if run.seed == 1]
     assert "rte" in contents(first) and on(first) == "seed 1"

@@ -12,11 +12,12 @@ from dtvg.errors import ConfigError
 from dtvg.jobs.devices import Device
 from dtvg.plan.estimate import slots_text, wall_times
 from dtvg.plan.graph import plan
+from dtvg.scale import driver
 from dtvg.scale.demand import Demand, demand_of, fits
 from dtvg.scale.launch import CohortJob, passed_on
 from dtvg.scale.local import local_slots
 from dtvg.scale.on_slurm import _gpus
-from dtvg.store.layout import create_experiment
+from dtvg.store.layout import ExperimentDir, create_experiment
 from tests.scale.factory import config
 
 GPUS = [Device(f"cuda:{n}", "GPU", 80, 80) for n in range(2)]
@@ -39,6 +40,19 @@ def test_gpus_are_shared_by_fractions_and_never_more_than_there_are() -> None:
     assert _gpus("gpu:a100:4(S:0-1)") == 4 and _gpus("(null)") == 0 and _gpus("gpu:2") == 2
 
 
+def test_a_gpu_that_is_named_is_the_only_one_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = Demand(1, 1.0, None, "cuda:0")
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    assert [slot.gpu for slot in local_slots(whole, GPUS, "cuda:1")] == ["1"]
+    assert local_slots(whole, GPUS, "cuda:2") == []
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,6")
+    assert [slot.gpu for slot in local_slots(whole, GPUS, "cuda:1")] == ["6"]
+    monkeypatch.setattr(driver, "list_devices", lambda: GPUS)
+    settings = DeviceConfig(name="cuda:1"), ScaleConfig(on="local")
+    made = driver.make_executor(ExperimentDir(Path()), *settings, lambda cohort, token: [])
+    assert made.capacity() == 1
+
+
 def test_scale_is_part_of_no_fingerprint_and_of_no_run(tmp_path: Path) -> None:
     made, other = config(tmp_path), config(tmp_path, scale={"on": "slurm", "slots": 9})
     assert made.fingerprint() == other.fingerprint() and "scale" not in RunConfig.model_fields
@@ -54,6 +68,9 @@ def test_scale_is_part_of_no_fingerprint_and_of_no_run(tmp_path: Path) -> None:
 def test_secrets_do_not_travel_with_a_job() -> None:
     environment = {"HF_TOKEN": "x", "HF_HOME": "/h", "DTVG_SHARED": "/s", "PATH": "/bin"}
     assert passed_on(environment) == {"HF_HOME": "/h", "DTVG_SHARED": "/s"}
+    assert passed_on({"TOKENIZERS_PARALLELISM": "false", "HF_TOKEN_PATH": "/t"}) == {
+        "TOKENIZERS_PARALLELISM": "false"
+    }
     assert passed_on({"DTVG_RUNS": "s3://lab/runs"}) == {
         "DTVG_RUNS": ""
     }  # nothing trains beside it

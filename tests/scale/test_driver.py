@@ -8,14 +8,15 @@ from pathlib import Path
 
 import pytest
 
-from dtvg.config import ScaleConfig
+from dtvg.config import DeviceConfig, ScaleConfig
+from dtvg.errors import JobError
 from dtvg.plan.stored import lay_out
 from dtvg.scale import driver
 from dtvg.scale.executor import Ended, Job, Place
 from dtvg.scale.launch import CohortJob
 from dtvg.store.bank import PromptBank
 from dtvg.store.files import read_json, replace_json
-from dtvg.store.layout import add_run, load_experiment
+from dtvg.store.layout import ExperimentDir, add_run, load_experiment
 from dtvg.store.reader import open_run
 from dtvg.store.status import request
 from dtvg.training.progress import Progress, ended_progress
@@ -96,6 +97,28 @@ def test_a_slurm_job_that_fails_before_its_worker_begins_is_told_with_its_last_l
     (tmp_path / ".slurm" / "5_0_log.out").write_text("module: command not found\n")
     why = "Slurm job 5 on one ended (failed). Its last line: module: command not found"
     assert engine._ended(job).why == why
+
+
+def test_a_slurm_that_does_not_answer_for_a_while_ends_no_driver(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from dtvg.scale import on_slurm
+
+    answers = ["one|4|(null)|8000|idle|0/4/0/4\n"]
+
+    def run(command: list[str]) -> str:
+        if not answers:
+            raise JobError("`sinfo` failed: Unable to contact slurm controller")
+        return answers.pop()
+
+    monkeypatch.setattr(on_slurm, "reach", lambda: None)
+    monkeypatch.setattr(on_slurm, "_run", run)
+    experiment, scale = ExperimentDir(tmp_path), ScaleConfig(on="slurm", slots=2)
+    engine = on_slurm.SlurmExecutor(experiment, DeviceConfig(), scale, lambda cohort, token: [])
+    engine._nodes_asked = -1e9
+    assert engine.capacity() == 2 and [place.host for place in engine.places()] == ["one"]
+    with pytest.raises(JobError, match="Unable to contact"):  # nothing is known yet
+        on_slurm.SlurmExecutor(experiment, DeviceConfig(), scale, lambda cohort, token: [])
 
 
 def test_a_job_that_slurm_starts_again_is_shown_as_waiting_unless_it_was_asked_to_stop(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -24,6 +25,7 @@ from dtvg.scale import driver
 from dtvg.scale.launch import CLUSTER
 from dtvg.scale.ray_offers import meeting_of
 from dtvg.store.bank import PromptBank
+from dtvg.store.layout import ExperimentDir
 from dtvg.training.procedures import run_experiment
 from tests.scale.factory import config, histories, once_committed
 
@@ -153,6 +155,15 @@ def test_a_cluster_at_an_address_is_shown_the_token_that_is_here(
     monkeypatch.setattr(ray, "init", lambda **more: called.append(more["address"]))
     assert on_ray.join("ray://127.0.0.1:10001")
     assert called == ["knock", "token", "ray://127.0.0.1:10001"]
+
+
+def test_experiments_of_one_name_have_offers_of_their_own(tmp_path: Path) -> None:
+    made = config(tmp_path)
+    one, other = (lay_out(made, tmp_path / folder) for folder in ("runs", "elsewhere"))
+    before = name_of_offers(one)
+    assert name_of_offers(other) != before == name_of_offers(ExperimentDir(one.path))
+    shutil.rmtree(one.path)
+    assert name_of_offers(lay_out(made, tmp_path / "runs")) != before
 
 
 @pytest.mark.slow

@@ -537,7 +537,7 @@ def test_other_words_for_no_label_nulls_and_nan(tmp_path: Path) -> None:
     data = load(tmp_path, "a.csv", "unlabelled: ['n/a', '-']\n")
     assert rows_of(data) == set(ROWS)
     numbers = [None, float("nan"), -1.0, *[float(WORDS.index(m)) for _, m in ROWS]]
-    made = pa.table({"text": ["a", "b", "c", *[t for t, _ in ROWS]], "mood": numbers})
+    made = pa.table({"text": [None, "b", "c", *[t for t, _ in ROWS]], "mood": numbers})
     pq.write_table(made, tmp_path / "a.parquet")
     text = YAML.replace("[dull, bright]", "{0: dull, 1: bright}")
     data = load(tmp_path, "a.parquet", "unlabelled: leave_out\n", text)

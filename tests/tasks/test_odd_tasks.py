@@ -22,7 +22,7 @@ def read(name: str, *rows: dict[str, Any]) -> list[Example]:
     return examples_from(spec, checked(pa.Table.from_pylist(list(rows)), spec, "f"), "f")
 
 
-def wsc(text: str, first: tuple[str, int], second: tuple[str, int], label: int = 1) -> Example:
+def wsc(text: str, first: tuple[str, Any], second: tuple[str, Any], label: int = 1) -> Example:
     (one,) = read("wsc", {
         "text": text, "span1_text": first[0], "span1_index": first[1],
         "span2_text": second[0], "span2_index": second[1], "label": label, "idx": 0,
@@ -80,6 +80,9 @@ def test_wsc_reads_as_attempts_processor_writes_it(text, first, second) -> None:
 def test_wsc_with_a_span_that_is_not_there_is_refused() -> None:
     with pytest.raises(DataError, match=r"^f, row 1, column 'span2_text': got 'him'"):
         wsc("Ann slept.", ("Ann", 0), ("him", 1))
+    for number in (None, "", "two"):  # as CSV and Parquet hold an empty cell
+        with pytest.raises(DataError, match=r"^f, row 1, column 'span2_index': got .* number of"):
+            wsc("Ann slept.", ("Ann", 0), ("slept", number))
 
 
 def test_multirc_drops_html_and_groups_the_answers_of_a_question() -> None:
@@ -133,6 +136,14 @@ def test_stsb_reads_the_same_from_single_and_double_width(width, score, word) ->
     columns = {"sentence1": ["a"], "sentence2": ["b"], "label": pa.array([score], width)}
     (one,) = examples_from(find_task("stsb"), pa.table(columns), "f")
     assert one.target == word
+
+
+@pytest.mark.parametrize("kind", [pa.string(), pa.large_string()])
+def test_a_row_without_text_is_refused_in_every_width_of_text(kind: pa.DataType) -> None:
+    made = {"question": pa.array(["q", "r"], kind), "context": pa.array(["c", None], kind)}
+    table = pa.table({**made, "answers": [{"text": ["c"]}] * 2})
+    with pytest.raises(DataError, match=r"^f, row 2, column 'context': there is no text"):
+        examples_from(find_task("squad"), table, "f")
 
 
 def test_squad_and_mrqa_accept_every_answer_and_train_on_the_first() -> None:

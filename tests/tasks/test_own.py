@@ -9,8 +9,9 @@ import pytest
 
 from dtvg.config import DataConfig
 from dtvg.errors import ConfigError, DataError
-from dtvg.tasks import own
+from dtvg.tasks import drafting, own
 from dtvg.tasks.catalogue import all_tasks, find_task
+from dtvg.tasks.metrics import score_with_intervals
 from dtvg.tasks.own import Converter, parse_template
 from dtvg.tasks.reading import load_task
 
@@ -162,6 +163,42 @@ def test_a_broken_description_hides_no_other_task_and_says_why_when_asked_for(
     with pytest.raises(ConfigError, match="is not valid YAML"):
         find_task("broken")
     assert "comes with the workbench" in own.described(("rte",))[1]["rte"]
+
+
+def test_a_second_description_of_one_name_is_said_and_changes_nothing(
+    own_home: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    describe(own_home)
+    first = find_task("my-nli")
+    describe(own_home, f"name: my-nli\n{NLI}", "other-nli")
+    tasks, problems = own.described(())
+    assert tasks["my-nli"] == first
+    assert "task 'my-nli' is described in" in problems["other-nli"]
+    (own_home / "tasks" / "other-nli.yaml").unlink()
+    shipped = tmp_path / "checkout"
+    (shipped / "tasks").mkdir(parents=True)
+    (shipped / "tasks" / "my-nli.yaml").write_text(NLI)
+    monkeypatch.setattr("dtvg.paths.shipped", lambda: shipped)
+    assert own.described(()) == ({"my-nli": first}, {})  # the person's own comes first
+
+
+def test_a_metric_that_is_named_twice_counts_once(own_home: Path) -> None:
+    describe(own_home, NLI.replace("[macro_f1, accuracy]", "[accuracy, macro_f1, accuracy]"))
+    spec, train = find_task("my-nli"), load_task("my-nli", DataConfig()).train
+    rows = [*[e for e in train if e.label == 0] * 20, next(e for e in train if e.label == 1)]
+    found = score_with_intervals(spec, ["entailment"] * len(rows), rows)["score"]
+    assert found.low <= found.value <= found.high
+
+
+def test_a_column_without_a_name_is_not_proposed(tmp_path: Path) -> None:
+    """As pandas writes its index."""
+    rows = "".join(f"{i},w{i},{'good' if i % 2 else 'bad'}\n" for i in range(20))
+    (tmp_path / "a.csv").write_text(f",word,label\n{rows}")
+    look = drafting.look_at(tmp_path / "a.csv")
+    made = drafting.draft(look)
+    assert made.text == ("word",)
+    text = drafting.description("t", {"train": "a.csv"}, made.text, made.label, made.labels)
+    assert own.parse_description(text, tmp_path / "b.yaml").labels == ("bad", "good")
 
 
 @pytest.mark.parametrize(("named", "part"), [

@@ -240,6 +240,31 @@ def test_official_splits_take_the_labelled_test_file(tmp_path: Path) -> None:
     assert official.fingerprint != planned.fingerprint
 
 
+def test_a_test_split_in_the_place_of_validation_is_not_tested_on_as_well(tmp_path: Path) -> None:
+    folder = tmp_path / "yelp_polarity"
+    folder.mkdir()
+
+    def write(split: str, count: int) -> None:
+        rows = {
+            "text": [f"{split} {i}" for i in range(count)],
+            "label": [i % 2 for i in range(count)],
+        }
+        pq.write_table(pa.table(rows), folder / f"{split}.parquet")
+
+    write("train", 20)
+    write("test", 8)
+    spec = find_task("yelp")
+    assert not sources.has_test(spec, folder)
+    assert sources.at_hand(spec, folder) == "yes"  # as the hub has it: without a validation split
+    for settings in ({"split": "official"}, {"split_rules": {"yelp": "official"}}):
+        data = load_task("yelp", DataConfig(folder=str(tmp_path), **settings))
+        assert not {e.source for e in data.validation} & {e.source for e in data.test}
+        assert len(data.test) == 8 and any("official test split" in note for note in data.notes)
+    write("validation", 6)
+    data = load_task("yelp", DataConfig(folder=str(tmp_path), split="official"))
+    assert [len(data.validation), len(data.test)] == [6, 8]
+
+
 def test_fewer_training_examples_are_a_part_of_more_in_file_order(rte_folder: Write) -> None:
     whole = load_task("rte", rte_folder()).train
     kept = [limit_train(whole, limit, 42) for limit in (2, 5, 8, 100, None)]

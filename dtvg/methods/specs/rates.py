@@ -48,7 +48,7 @@ WORDS = {"prompt": "prompt", "scale_target": "target scale", "scale": "scales", 
 class Rated(BaseModel):
     """Rates and budget that may be given; what is not given is left out of every dump."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     lr: float | None = Field(
         None,

@@ -21,6 +21,9 @@ from dtvg.methods.specs.base import MethodConfig, Subset
 
 OF_SUBSET = "-of-"
 """In the label of a run on a subset, between the label of its search and the subset."""
+DRAWS = 1_000_000
+"""Subsets drawn with the chance that was asked for; what is left of nearly all subsets after so
+many would hardly ever come up."""
 DECIMALS = 10
 """Of a coefficient: what is smaller is rounding, which differs between processors and never
 chooses a source."""
@@ -116,8 +119,11 @@ def _drawn(sources: Subset, count: int, include: float, seed: int) -> tuple[Subs
     generator = np.random.default_rng([seed, n, count])
     while True:
         found = {(False,) * n: None, (True,) * n: None}
+        draws = 0
         while len(found) < count:
-            found[tuple(bool(x) for x in generator.random(n) < include)] = None
+            chance = include if draws < DRAWS else 0.5  # then every subset comes up alike
+            found[tuple(bool(x) for x in generator.random(n) < chance)] = None
+            draws += 1
         design = np.column_stack([np.ones(count), np.array(list(found), dtype=float)])
         if np.linalg.matrix_rank(design) == n + 1:
             break

@@ -89,14 +89,18 @@ def _span(row: Mapping[str, Any], number: int) -> tuple[str, int]:
     """Return a span and the number of its first word.
 
     Raises:
-        FieldProblem: the text does not hold the span.
+        FieldProblem: the text does not hold the span, or the number is none.
     """
     column = f"span{number}_text"
     words = str(row[column]).split()
     pattern = r"(?<!\S)" + r"\s+".join(re.escape(word) for word in words)
     if not words or re.search(pattern, row["text"]) is None:
         raise FieldProblem(column, row[column], "words that stand in the text")
-    return str(row[column]), int(row[f"span{number}_index"])
+    index = f"span{number}_index"
+    try:
+        return str(row[column]), int(row[index])
+    except (TypeError, ValueError):
+        raise FieldProblem(index, row[index], "the number of a word, from 0") from None
 
 
 def wsc_example(row: Mapping[str, Any]) -> list[Example]:
@@ -143,12 +147,13 @@ def record_example(row: Mapping[str, Any]) -> list[Example]:
     Raises:
         FieldProblem: there is no answer, or the entities are no list.
     """
-    if not isinstance(row["entities"], list):
-        raise FieldProblem("entities", row["entities"], "a list of texts")
+    entities = row["entities"]
+    if not isinstance(entities, list) or not all(isinstance(one, str) for one in entities):
+        raise FieldProblem("entities", entities, "a list of texts")
     answers = accepted_answers(row["answers"])
     shown = {
         **row,
-        "entities": ", ".join(row["entities"]),
+        "entities": ", ".join(entities),
         "passage": with_sentences(row["passage"]),
     }
     source = source_text("record", RECORD_FIELDS, shown)

@@ -142,7 +142,7 @@ def _row(draft: Draft, place: int, row: dict[str, str], options: list[str], prob
 
 def _now(draft: Draft, setting: str) -> str:
     """Say what a setting is in the form."""
-    value = settings_path.get(draft.plain(), setting)
+    value = settings_path.get(draft.plain(), setting, model=ExperimentConfig)
     if isinstance(value, list):
         value = "+".join(map(str, value))
     return "now automatic" if value is None else f"now {value}"
