@@ -198,3 +198,29 @@ def test_a_name_that_no_run_has_is_refused_as_on_the_command_line() -> None:
         experiment.compare(against=["nome"])
     with pytest.raises(DtvgError, match="name at least one"):
         dtvg.claims()
+
+
+def test_one_name_is_one_name_wherever_several_may_be_given(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    experiment = dtvg.open_experiment(EXAMPLE)
+    assert experiment.export("csv", "ranks") == experiment.export("csv", ["ranks"])
+    one, listed = (experiment.compare(against=names).verdicts for names in ("none", ["none"]))
+    assert one.equals(listed) and set(one["baseline"]) == {"none"}
+    asked: list[Any] = []
+
+    def refuse(trials: Any, *more: Any) -> None:
+        asked.append(trials.on)
+        raise ConfigError("enough")
+
+    monkeypatch.setattr("dtvg.cli.tune.run_trials", refuse)
+    assert experiment.config is not None
+    with pytest.raises(ConfigError, match="enough"):
+        dtvg.tune(experiment.config, "film-mood", trials=1)
+    assert asked == [("film-mood",)]
+
+
+@pytest.mark.parametrize("margin", [-0.01, 2, float("nan")])
+def test_a_margin_that_is_no_difference_of_scores_is_refused(margin: float) -> None:
+    with pytest.raises(ConfigError, match="from 0 to 1"):
+        dtvg.claims(EXAMPLE, margin=margin)

@@ -26,15 +26,13 @@ from dtvg.backbones.chat import ChatTemplate
 from dtvg.backbones.compiling import WARM_SHAPES, CompiledLayers
 from dtvg.backbones.labels import LabelSet
 from dtvg.backbones.packing import Packed, Packing, alike
+from dtvg.backbones.positions import positions_of
 from dtvg.backbones.speech import Speech, needs_space
 from dtvg.errors import ConfigError
 from dtvg.tasks.scoring import normal
 
 CACHE_NAMES = ("cache", "past_key_values")
 """What models call the keys and values they keep, newest name first."""
-POSITIONS = ("wpe", "embed_positions", "position_embeddings", "positions_embed")
-"""What models call their tables of positions: learned ones, and GPT-J's of fixed length. MPT's
-attention has a length instead."""
 
 
 @dataclass(frozen=True)
@@ -216,19 +214,7 @@ class Backbone(ABC):
     @cached_property
     def learned_positions(self) -> int | None:
         """How many positions a table of them has, learned or not; None where there is none."""
-        modules = dict(self._placed_in.named_modules())
-        sizes = [
-            module.num_embeddings - getattr(module, "offset", 0)
-            for name, module in modules.items()
-            if isinstance(module, torch.nn.Embedding) and name.rsplit(".", 1)[-1] in POSITIONS
-        ]
-        sizes += [
-            len(table)
-            for name, table in self._placed_in.named_buffers()
-            if table.dim() == 2 and name.rsplit(".", 1)[-1] in POSITIONS
-        ]
-        sizes += [int(m.max_seq_length) for m in modules.values() if hasattr(m, "max_seq_length")]
-        return min(sizes) if sizes else None
+        return positions_of(self._placed_in)
 
     @property
     def _placed_in(self) -> torch.nn.Module:
