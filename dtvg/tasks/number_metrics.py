@@ -16,6 +16,8 @@ import numpy.typing as npt
 from dtvg.tasks.scoring import Answers, Floats, Scorer, columns, normal, ratio
 
 Ints = npt.NDArray[np.int64]
+HUGE = 1e100
+"""Beyond it the squares of what was answered may have no number."""
 
 
 def pearson(answers: Answers) -> float:
@@ -54,7 +56,9 @@ def _number(text: str, otherwise: float) -> float:
 def _numbers(answers: Answers) -> tuple[Floats, Floats]:
     """Right and answered numbers in units of their spread."""
     made = _floats(answers.target, 0.0), _floats(answers.prediction, -1.0)
-    gold, found = ((v - v.mean()) / (v.std() or 1.0) for v in made)
+    largest = (np.abs(v).max() for v in made)
+    small = (v / top if top > HUGE else v for v, top in zip(made, largest, strict=True))
+    gold, found = ((v - v.mean()) / (v.std() or 1.0) for v in small)
     return gold, found
 
 
@@ -84,7 +88,11 @@ def spearman_scorer(answers: Answers) -> Scorer:
 
     The ranks are those within each weighted sample, ties at the mean of their ranks.
     """
-    (gold, of_gold), (found, of_found) = (_one_hot(v) for v in _numbers(answers))
+    # as they stand: in units of a spread of 1e30 all others would be one number
+    (gold, of_gold), (found, of_found) = (
+        _one_hot(_floats(texts, otherwise))
+        for texts, otherwise in ((answers.target, 0.0), (answers.prediction, -1.0))
+    )
     k = of_gold.shape[1]
 
     def finish(sums: Floats, weights: Floats) -> Floats:

@@ -174,12 +174,20 @@ def load_split(spec: TaskSpec, data: DataSettings, split: str, rule: str = "plan
 
     Returns:
         The task with that split; with `official`, the others are empty.
+
+    Raises:
+        ConfigError, DataError: as `load_task`; or its description names no file for the split.
     """
     if rule != "official":
         return load_spec(spec, data)
     folder = sources.find_folder(spec, data.folder)
     words = label_words(spec, data.labels, data.label_words)
     rows = tuple(read_official(spec, folder, _places(spec, data), words, split)[0])
+    if not rows:
+        raise DataError(
+            f"Task {spec.name} has no {split} rows in a file of their own; take the split as a run "
+            "uses it (rule plan), or name a file for it in the task's description."
+        )
     final = with_words(spec, words)
     by_name: dict[str, tuple[Example, ...]] = {name: () for name in SPLIT_NAMES} | {split: rows}
     parts = Splits(by_name["train"], by_name["validation"], by_name["test"])

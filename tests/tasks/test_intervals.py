@@ -52,6 +52,19 @@ def test_resamples_of_cider_keep_the_weights_of_all_references() -> None:
     assert found == pytest.approx(weights @ values / weights.sum(axis=1))
 
 
+@pytest.mark.parametrize("answer", ["1e30", "1e200"])
+def test_a_huge_number_among_the_answers_is_weighed_as_it_is_scored(answer: str) -> None:
+    spec = find_task("stsb")
+    right = [f"{x:.1f}" for x in (0.2, 1.4, 1.6, 3.0, 3.2, 4.8)]
+    examples = [Example(r, r, (r,)) for r in right]
+    said = ["0.2", "x", "1.8", answer, "2.0", "5.0"]
+    answers = answers_of(spec, said, examples)
+    for name, value in score(spec, said, examples).items():
+        if name in METRICS:
+            (found,) = METRICS[name].scorer(answers)(np.ones((1, len(right))))
+            assert found == pytest.approx(value)
+
+
 @pytest.mark.parametrize("metric", [name for name in METRICS if name != "cider"])
 def test_every_resample_is_the_metric_of_the_sample_written_out(metric: str) -> None:
     spec, said, examples = _class_task(metric) if metric in CLASSES else _text_task(metric)

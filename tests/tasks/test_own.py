@@ -13,7 +13,7 @@ from dtvg.tasks import drafting, own
 from dtvg.tasks.catalogue import all_tasks, find_task
 from dtvg.tasks.metrics import score_with_intervals
 from dtvg.tasks.own import Converter, parse_template
-from dtvg.tasks.reading import load_task
+from dtvg.tasks.reading import load_split, load_task
 
 NLI = """\
 title: My own NLI
@@ -180,6 +180,14 @@ def test_a_second_description_of_one_name_is_said_and_changes_nothing(
     (shipped / "tasks" / "my-nli.yaml").write_text(NLI)
     monkeypatch.setattr("dtvg.paths.shipped", lambda: shipped)
     assert own.described(()) == ({"my-nli": first}, {})  # the person's own comes first
+
+
+def test_a_split_without_a_file_cannot_be_taken_as_it_stands(own_home: Path) -> None:
+    describe(own_home)
+    spec = find_task("my-nli")
+    assert len(load_split(spec, DataConfig(), "validation", "official").validation) == 12
+    with pytest.raises(DataError, match="my-nli has no test rows in a file of their own; take"):
+        load_split(spec, DataConfig(), "test", "official")
 
 
 def test_a_metric_that_is_named_twice_counts_once(own_home: Path) -> None:
