@@ -157,13 +157,24 @@ def _plain(value: Any) -> Any:
 
 
 def classes_of(values: pd.Series) -> pd.Series:
-    """Return a setting's values as classes: numbers with many values by quantiles, as text."""
+    """Return a setting's values as classes, as text: numbers with many values by quantiles, each
+    class named by its smallest and its largest value."""
     numbers = pd.to_numeric(values, errors="coerce")
     if numbers.notna().all() and numbers.nunique() > LEVELS:
-        cut = pd.qcut(numbers.astype(float), LEVELS, duplicates="drop")
-        return cut.map(lambda part: f"{part.left:.4g} to {part.right:.4g}").astype(str)
+        numbers = numbers.astype(float)
+        part = pd.qcut(numbers, LEVELS, labels=False, duplicates="drop")
+        ends = numbers.groupby(part).agg(["min", "max"])
+        return part.map({at: _range(low, high) for at, low, high in ends.itertuples()})
     codes, known = pd.factorize(values, use_na_sentinel=False)
     return pd.Series(np.array([_text(one) for one in known], dtype=object)[codes], values.index)
+
+
+def _range(low: float, high: float) -> str:
+    """Return the values of a class, e.g. `0 to 2`; whole numbers with all their digits."""
+    first, last = (
+        f"{v:.0f}" if v.is_integer() and abs(v) < 1e15 else f"{v:.4g}" for v in (low, high)
+    )
+    return first if low == high else f"{first} to {last}"
 
 
 def _text(value: Any) -> str:
