@@ -159,6 +159,27 @@ def test_experiments_stand_with_what_they_hold(home: Path) -> None:
     assert (row["runs"], row["state"], row["seeds"]) == (6, "6 finished", "0, 1, 2")
 
 
+def test_groups_and_experiments_stand_in_the_order_that_is_asked_for(home: Path) -> None:
+    for row, scores in {"dtvg": (0.9, 0.1, 0.2), "all_sources": (0.5, 0.5, 0.5)}.items():
+        for seed, score in enumerate(scores):
+            path = home / "runs" / "made" / f"rte.{row}.s{seed}" / "result.json"
+            replace_json(path, {**(read_json(path) or {}), "test_score": score})
+    shutil.copytree(home / "runs" / "made", home / "runs" / "newer")
+    for seed in range(3):
+        path = home / "runs" / "newer" / f"rte.dtvg.s{seed}" / "result.json"
+        replace_json(path, {**(read_json(path) or {}), "test_score": 0.95})
+    asked = {"filter": "experiment=made,newer", "sort": "test"}
+    groups = _table(_page(**asked, level="Seeds together", falling="True"))
+    assert groups["test"].is_monotonic_decreasing and groups["method"].iloc[1] == "All sources"
+    assert _table(_page(**asked, level="Seeds together"))["test"].is_monotonic_increasing
+    for falling, first in (("True", "newer"), ("False", "made")):
+        named = _table(_page(**asked, level="Experiments", falling=falling))["experiment"]
+        assert list(named)[0] == first
+    asked["sort"] = "experiment"
+    named = _table(_page(**asked, level="Experiments", falling="True"))["experiment"]
+    assert list(named) == ["newer", "made"]
+
+
 def test_chosen_runs_are_tagged_and_found_by_tag(home: Path) -> None:
     app = _choose(_page(), 0, 1)
     names = list(_table(app)["run"])[:2]

@@ -26,6 +26,7 @@ from dtvg.ui.overview.filter import TITLES, View
 from dtvg.ui.page import is_dark
 from dtvg.ui.show import counted, percent
 
+S = TypeVar("S", Group, ExperimentRow)
 T = TypeVar("T")
 PAGE = 50
 """Rows drawn at once."""
@@ -52,10 +53,15 @@ def draw(experiments: Sequence[Experiment], rows: Sequence[RunRow], view: View) 
     if view.level == "Runs":
         return _page(list(rows), view, _run_record, lambda r: [r], "run")
     if view.level == "Seeds together":
-        groups = overview.grouped(rows)
+        groups = _in_order(overview.grouped(rows), view)
         return _page(groups, view, _group_record, lambda g: list(g.rows), "row")
-    made = overview.experiment_rows(experiments, rows)
+    made = _in_order(overview.experiment_rows(experiments, rows), view)
     return _page(made, view, _experiment_record, lambda e: list(e.rows), "experiment")
+
+
+def _in_order(made: list[S], view: View) -> list[S]:
+    """Return groups or experiments in the order of what stands in their rows."""
+    return made if view.sort == "newest" else overview.ordered(made, view.sort, view.falling)
 
 
 def _page(
@@ -234,8 +240,7 @@ def _group_record(group: Group, view: View, drawn: bool) -> dict[str, Any]:
         elif column in ("progress", "loss", "memory", "step"):
             record[title] = group.over_seeds(column)[0]
         elif column == "left":
-            left = max((r.left for r in group.rows if r.left is not None), default=None)
-            record[title] = duration(left) if drawn else left
+            record[title] = duration(group.left) if drawn else group.left
         elif column in ("tag", "note", "started", "message"):
             found = dict.fromkeys(v for r in group.rows for v in _several(r.value(column)))
             texts = [overview.age(v) if column == "started" else str(v) for v in found if v]
