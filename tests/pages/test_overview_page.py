@@ -17,6 +17,7 @@ from dtvg.store.files import read_json, replace_json
 from dtvg.store.labels import Labels, read_labels, write_labels
 from dtvg.store.reader import open_run
 from dtvg.store.verify import verify_run
+from tests.analysis.factory import config, record
 
 PAGE = Path(__file__).resolve().parents[2] / "pages" / "overview.py"
 
@@ -157,6 +158,22 @@ def test_experiments_stand_with_what_they_hold(home: Path) -> None:
     table = _table(_page(level="Experiments"))
     row = table[table["experiment"] == "made"].iloc[0]
     assert (row["runs"], row["state"], row["seeds"]) == (6, "6 finished", "0, 1, 2")
+
+
+def test_a_setting_of_an_experiment_names_every_value_that_its_runs_have(own_home: Path) -> None:
+    methods = [
+        "none",
+        {"name": "dtvg", "threshold": 0.2},
+        {"name": "dtvg", "threshold": 0.1, "lr": 0.5},
+    ]
+    record(own_home / "runs", config("made", methods=methods, targets=["lake"], seeds=[0, 1]))
+    record(own_home / "runs", config("other", methods=["none"], targets=["lake"], seeds=[0]))
+    named = "method.threshold,optim.lr_prompt,optim.batch_size"
+    page = _page(level="Experiments", columns=named, filter="experiment=made,other")
+    row = _table(page).set_index("experiment").loc["made"]
+    assert row["method.threshold"] == "0.2, 0.1"
+    assert row["optim.lr_prompt"] == "0.001, 0.5"
+    assert row["optim.batch_size"] == 16
 
 
 def test_groups_and_experiments_stand_in_the_order_that_is_asked_for(home: Path) -> None:

@@ -250,6 +250,11 @@ def _group_record(group: Group, view: View, drawn: bool) -> dict[str, Any]:
     return record
 
 
+def _written(value: Any) -> str:
+    """Return a setting as one of several in a cell."""
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
 def _several(value: Any) -> tuple[Any, ...]:
     return value if isinstance(value, tuple) else (value,)
 
@@ -272,10 +277,11 @@ def _experiment_record(row: ExperimentRow, view: View, drawn: bool) -> dict[str,
         "tags": list(labels.tags) if drawn else " ".join(labels.tags),
         "note": " ".join(filter(None, (labels.note, config.notes if config else ""))),
     }
-    first = row.rows[0] if row.rows else None
-    for column in view.columns:
-        if "." in column and first is not None:
-            record[column] = first.value(column)
+    for column in (c for c in view.columns if "." in c):
+        found = list(dict.fromkeys(r.value(column) for r in row.rows))
+        given = [value for value in found if value is not None]
+        one = given[0] if given else None
+        record[column] = one if len(given) < 2 else ", ".join(map(_written, given))
     if row.experiment.problem:
         record["message"] = row.experiment.problem
     return record
