@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ from dtvg.analysis.run.curves import curve_info
 from dtvg.analysis.run.groups import group_info
 from dtvg.analysis.run.overlay import differences, ends, quantities_of
 from dtvg.analysis.run.pair import pair_info
+from dtvg.figures.curves import overlay_figure
 from dtvg.store.reader import Experiment, read_table
 from tests.analysis.factory import config, find, record
 
@@ -34,6 +36,25 @@ def test_a_difference_is_the_difference_of_the_logged_values(made: Experiment) -
     assert "no difference is shown" in differences(info, "absent").notes[-1]
     assert quantities_of((ours,))[:3] == ["loss", "score", "grad_norm"]
     assert "accuracy" in quantities_of((ours,))
+
+
+def test_names_stand_at_their_values_on_a_logarithmic_axis(tmp_path: Path) -> None:
+    runs = record(tmp_path, config(methods=["none", "dtvg", "all_sources"]), steps=20).runs
+    mine = [run for run in runs if run.target == "lake"]
+    names = [run.name for run in mine]
+    assert len(names) > 4
+    info = curve_info(mine, quantity="loss", group_by="run")
+    last = {f"line end {curve.name}": curve.y[-1] for curve in info.curves}
+    for log in (False, True):
+        notes = overlay_figure(info, names, log=(False, log)).layout.annotations
+        assert {n.name: 10**n.y if log else n.y for n in notes} == pytest.approx(last)
+    scores = curve_info(mine, quantity="score", group_by="run")
+    lines = [("guessing", 0.5), ("nothing", 0.0)]
+    drawn = overlay_figure(scores, names, log=(False, True), lines=lines).layout
+    assert [n.y for n in drawn.annotations if n.text == "guessing 50.0"] == [np.log10(0.5)]
+    assert [shape.y0 for shape in drawn.shapes] == [0.5]
+    below = replace(info, curves=tuple(replace(c, y=-c.y) for c in info.curves))
+    assert not overlay_figure(below, names, log=(False, True)).layout.annotations
 
 
 def test_two_seeds_differ_exactly_where_their_logs_do(made: Experiment) -> None:
