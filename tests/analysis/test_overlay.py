@@ -76,6 +76,12 @@ def test_two_seeds_differ_exactly_where_their_logs_do(made: Experiment) -> None:
     events = info.moments["event"].tolist()
     assert events == ["part", "meet"] * (len(events) // 2) + ["part"] * (len(events) % 2)
     assert f"step {info.first_parted:,}" in info.sentence
+    once = np.zeros_like(apart)
+    once[7] = apart[apart.any(axis=1).argmax()]
+    rows = len(a.steps)
+    long = replace(a, steps=np.arange(1, 400 * rows + 1), member=np.tile(a.member, (400, 1)))
+    other = replace(long, member=long.member ^ np.pad(once, ((0, 399 * rows), (0, 0))))
+    assert "the same at over 99 % of 16,000 common steps" in pair_info(long, other).sentence
     same = pair_info(a, a)
     assert same.first_parted is None and not len(same.apart) and same.same_share == 1
 
