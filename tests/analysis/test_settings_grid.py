@@ -31,6 +31,7 @@ from dtvg.records import RunResult
 from dtvg.report import as_html
 from dtvg.store.layout import create_experiment
 from dtvg.store.reader import open_experiment
+from tests.analysis.factory import config, record
 
 
 def test_the_setting_that_matters_comes_first_and_tied_ones_are_said(own_home: Path) -> None:
@@ -108,6 +109,12 @@ def test_chance_accounts_for_nothing() -> None:
     assert epsilon_squared(scores, groups) < 0.01
     assert np.isnan(epsilon_squared(np.ones(4), np.array(list("aabb"))))
     assert np.isnan(epsilon_squared(np.arange(3.0), np.array(list("abc"))))
+
+
+def test_one_run_without_a_score_is_one_in_words(tmp_path: Path) -> None:
+    made = record(tmp_path, config(methods=["none", "dtvg"]), unfinished=["lake.none.s0"])
+    notes = settings_info(run_rows([made])).notes
+    assert "Left out: 1 run without a test score." in notes
 
 
 def test_a_class_of_numbers_is_named_by_its_own_smallest_and_largest_value() -> None:

@@ -17,6 +17,7 @@ import numpy as np
 import pandas as pd
 
 from dtvg.analysis.overview.table import RunRow, settings
+from dtvg.analysis.words import counted
 
 Score = Literal["test", "validation"]
 MOST = 12
@@ -104,9 +105,11 @@ def settings_info(rows: Iterable[RunRow], score: Score = "test") -> SettingsInfo
     table = table[["run", "score", *shown]]
     notes = []
     if len(every) > len(known):
-        notes.append(f"{len(every) - len(known):,} runs have no {score} score and are left out.")
+        without = counted(len(every) - len(known), "run")
+        notes.append(f"Left out: {without} without a {score} score.")
     if len(importance) > MOST:
-        notes.append(f"{len(importance) - MOST} more settings differ and account for less.")
+        more = len(importance) - MOST
+        notes.append(f"Settings that differ too, account for less and are not shown: {more}.")
     notes += _tied(table, shown)
     head = importance.head(MOST).reset_index(drop=True)
     return SettingsInfo(score, table, head, _slices(table, shown), tuple(notes), _mixed(known))

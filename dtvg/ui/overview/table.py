@@ -87,7 +87,7 @@ def _page(
         key=f"runs-{key}",
         placeholder="",
         height=min(38 + 35 * len(table), 640),
-        alt=f"{len(items)} {what}s with their state, progress and scores",
+        alt=f"{counted(len(items), what)} with state, progress and scores",
     )
     with st.container(horizontal=True, vertical_alignment="center"):
         st.download_button(
