@@ -341,8 +341,12 @@ class ExperimentRow:
     def value(self, key: str) -> Any:
         """Return what the experiment is sorted by: its own progress, time left, start or name,
         else what the first of its rows has."""
-        own = {"progress": self.progress, "left": self.left, "started": self.started}
-        own["experiment"] = self.experiment.name
+        own: dict[str, Any] = {
+            "experiment": self.experiment.name,
+            "progress": self.progress,
+            "left": self.left,
+            "started": self.started,
+        }
         return own[key] if key in own else self.rows[0].value(key) if self.rows else None
 
 
