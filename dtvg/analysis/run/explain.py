@@ -393,6 +393,8 @@ def _said(info: ExplainInfo, **more: str | int) -> dict[str, str | int]:
     return {
         "group": ", ".join(names) or _words(info).nobody,
         "n": len(info.sources),
+        "all": "its only source" if len(info.sources) == 1 else f"all {len(info.sources)} sources",
+        "their": "its" if len(info.sources) == 1 else "their",
         "cut": digits(info.threshold),
         "size": size,
         "prefix": "the first" if size == 1 else f"the first {size}",
