@@ -21,6 +21,7 @@ from dtvg.analysis.run.partings import PARTINGS, compared, partings
 from dtvg.analysis.run.segments import breaks_of, group_name, said
 from dtvg.analysis.words import counted, listed, percent
 from dtvg.records import RunState
+from dtvg.rule.memory import may_regroup
 from dtvg.rule.rules import RULES, choose_candidates
 from dtvg.store.holds import Stretch
 from dtvg.store.reader import Run, read_table
@@ -186,8 +187,8 @@ def leads(run: Run, info: GroupInfo) -> tuple[str, Floats, Bools]:
         return "", nothing, decided
     if settings.init_only or RULES[settings.rule].never_regroups:
         decided = info.steps == 1
-    elif settings.regroup_every > 1 and settings.schedule == "regular":
-        decided = (info.steps - 1) % settings.regroup_every == 0
+    elif settings.regroup_every > 1:
+        decided = np.asarray(may_regroup(settings, info.steps, info.seed), dtype=bool)
     if not decided.any():
         decided = np.arange(count) == 0
     if not np.isnan(info.consistency_margin).all():
