@@ -91,6 +91,15 @@ def test_the_first_screen_holds_question_answer_certainty_and_next_step(
     assert not any("in a moment" in c.value for c in app.caption)
 
 
+@pytest.mark.parametrize(("most", "over"), [(10, "Over 3 seeds."), (2, "Over the first 2 seeds.")])
+def test_the_card_of_a_large_experiment_counts_the_seeds_it_looked_at(
+    home: Path, monkeypatch: pytest.MonkeyPatch, most: int, over: str
+) -> None:
+    monkeypatch.setattr(learned, "MOST_RUNS", 3)
+    monkeypatch.setattr(learned, "MOST_SEEDS", most)
+    assert any(c.value.startswith(over) for c in _page().caption)
+
+
 def test_the_card_says_which_seed_it_draws_and_that_runs_are_lost(
     home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
