@@ -13,7 +13,7 @@ from dtvg.analysis.run.groups import group_info
 from dtvg.analysis.run.partings import partings
 from dtvg.analysis.run.story import CONSISTENCY, CUT, TOLD, _surely, leads, siblings, story_info
 from dtvg.config import RunConfig, build_config
-from dtvg.records import RunResult
+from dtvg.records import RunResult, RunState
 from dtvg.rule.memory import may_regroup
 from dtvg.store.holds import Stretch
 from dtvg.store.reader import Experiment
@@ -90,6 +90,9 @@ def test_who_joined_and_left_how_surely_and_what_followed(told: Experiment) -> N
     expected = [(1, "start"), (31, "change"), (60, "kept"), (61, "change"), (61, "settled")]
     assert kinds == expected
     assert "b joined by a lead of 0.25; the group" in info.lines["sentence"][1]
+    assert info.lines["sentence"].iloc[-1] == f"From here to the end ({STEPS}) it was a."
+    half = story_info(replace(run, result=None, state=RunState.STOPPED)).lines["sentence"]
+    assert half.iloc[-1] == f"From here so far ({STEPS}) it was a."  # it may go on
     assert "Loss 3 before, 1 after; validation score 50.0 % before" in info.text
 
 
