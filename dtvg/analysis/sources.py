@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from dtvg.analysis.run.groups import GroupInfo
+from dtvg.analysis.words import percent
 from dtvg.config import ExperimentConfig
 from dtvg.config.stage_one import tuning_settings
 from dtvg.store.bank import ADVICE, AT_MAJORITY, NOT_MOVED, TaskPrompt, health
@@ -83,7 +84,7 @@ def _shares(values: pd.Series) -> str:
     """Return shares in percent, said once where they are equal; empty where one is unknown."""
     if not np.isfinite(values.to_numpy(dtype=np.float64)).all():
         return ""
-    texts = [f"{100 * value:.0f} %" for value in values]
+    texts = [percent(value) for value in values]
     return texts[0] if len(set(texts)) == 1 else ", ".join(texts)
 
 

@@ -23,6 +23,8 @@ _STAGE_ONE = "stage1"
 """What stands in place of the target in the name of a Stage I run."""
 _FEW_SHOT = re.compile(r"(?P<task>.+)-k(?P<rows>\d+)")
 _ON_MIXTURE = re.compile(r"(?P<method>.+)-(?P<which>[0-9a-f]{6})")
+_PARTS = re.compile(r"-(?!\d)")
+"""What stands between settings in a label; a minus is part of its number, as in `lr1e-05`."""
 _PAPER = re.compile(r" \(\d{4}\.\d{4,5}\)")
 _BETWEEN = re.compile(r"((?:<[^<>]*>)+ ?(?:\+ )?| \+ | → | · |, |: | \(|\))")
 """What stands between names in labels of charts and in cells of tables."""
@@ -242,8 +244,8 @@ def _method(text: str, words: _Words) -> str:
         return ", ".join(told) + more + told_more
     found = re.fullmatch(r"(?:(.+)-)?of-(.+)", rest)
     if not found:
-        return ", ".join([title, *(_setting(part, fields) for part in rest.split("-"))])
-    settings = found[1].split("-") if found[1] else []
+        return ", ".join([title, *(_setting(part, fields) for part in _PARTS.split(rest))])
+    settings = _PARTS.split(found[1]) if found[1] else []
     told = [re.sub(r" \(.*\)$", "", title), *(_setting(part, fields) for part in settings)]
     subset = " + ".join(words.get(s, s) for s in found[2].split("."))
     return f"{', '.join(told)}: {'no source' if found[2] == 'none' else subset}"

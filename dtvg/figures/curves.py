@@ -211,7 +211,9 @@ def overlay_figure(
         styles = {name: by_method[m] for name, m in zip(names, methods, strict=True)}
     else:
         styles = {name: style_at(place, dark) for place, name in enumerate(names)}
-    figure = curves_figure(info, dark, height=330, lines=() if baseline else lines, styles=styles)
+    logarithmic = log[1] and not baseline
+    kept = [] if baseline else [line for line in lines if line[1] > 0 or not logarithmic]
+    figure = curves_figure(info, dark, height=330, lines=kept, styles=styles)
     if not info.curves:
         return figure
     if log[0]:
@@ -221,8 +223,12 @@ def overlay_figure(
         figure.add_hline(y=0, line={"color": ink(dark).zero, "width": 1})
         if info.split:
             figure.update_yaxes(tickformat="+.1~%", minallowed=None, maxallowed=None)
-    elif log[1]:
+    elif logarithmic:
         figure.update_yaxes(type="log", range=None, minallowed=None, maxallowed=None)
+        for note in figure.layout.annotations:  # names of lines; the lines take the value itself
+            if note.yref == "y":
+                note.y = float(np.log10(note.y))
+    label_ends(figure, dark)  # by the axis as it is now
     return figure
 
 

@@ -68,6 +68,9 @@ def label_ends(figure: go.Figure, dark: bool = False) -> None:
     if logarithmic:
         ends = [e for e, v in zip(ends, values, strict=True) if v > 0]
         values = np.log10([e.value for e in ends])
+    if not ends:  # nothing of them can be seen on such an axis
+        figure.layout.annotations = kept
+        return
     order = np.argsort(values, kind="stable")
     low, high = _reach(figure, logarithmic)
     room = (figure.layout.height or 360) - 90

@@ -13,6 +13,7 @@ from dtvg.analysis import titles
 from dtvg.analysis.run.groups import GroupInfo
 from dtvg.analysis.run.replay import ReplayInfo
 from dtvg.analysis.subsets.beside import Beside
+from dtvg.analysis.words import counted
 from dtvg.figures.ends import label_ends
 from dtvg.figures.theme import Style, cut_line, finish, ink, message, source_styles, style_at
 
@@ -83,7 +84,10 @@ def _right(beside: Beside, dark: bool) -> list[go.Bar]:
             "%{customdata[1]:.2f}, steps %{customdata[2]:,}–%{customdata[3]:,}<extra></extra>"
         )
         shades = shaded(style, rows["overlap"].to_numpy(), (0.0, 1.0), 0.05)
-        made.append(_stretches(name, rows, shades, ["members", "overlap", "first", "last"], hover))
+        bars = _stretches(name, rows, shades, ["members", "overlap", "first", "last"], hover)
+        mean = float(np.average(rows["overlap"], weights=rows["steps"]))
+        members = titles.label(str(rows["members"].iloc[0]))
+        made.append(bars.update(meta=f"{members}, mean overlap with the group {mean:.2f}"))
     return made
 
 
@@ -102,6 +106,7 @@ def _stretches(
     return go.Bar(
         orientation="h",
         name=name,
+        meta=said_steps(rows),
         y=[name] * len(rows),
         base=rows["first"].to_numpy() - 0.5,
         x=(rows["last"] - rows["first"] + 1).to_numpy(),
@@ -206,12 +211,28 @@ def shaded(
     }
 
 
+def said_steps(rows: pd.DataFrame) -> str | None:
+    """Return in words how many steps bars stand for; None where their lengths say it.
+
+    Bars are longer than their steps where they are buckets, or the log is thinned.
+
+    Args:
+        rows: `first, last, steps` of each bar.
+    """
+    steps, long = int(rows["steps"].sum()), int((rows["last"] - rows["first"] + 1).sum())
+    if steps == long:
+        return None
+    first, last = int(rows["first"].min()), int(rows["last"].max())
+    return f"{counted(steps, 'step')} between {first:,} and {last:,}"
+
+
 def _bars(name: str, rows: pd.DataFrame, marker: dict[str, Any]) -> go.Bar:
     """One source's intervals."""
     columns = ["first", "last", "steps", "share", "similarity", "similarity_low", "similarity_high"]
     return go.Bar(
         orientation="h",
         name=name,
+        meta=said_steps(rows),
         y=[name] * len(rows),
         marker=marker,
         base=rows["first"].to_numpy() - 0.5,
@@ -493,6 +514,7 @@ def replay_figure(info: ReplayInfo, dark: bool = False, order: Sequence[str] = (
                     orientation="h",
                     y=[source] * len(rows),
                     name=f"{source}, {which}",
+                    meta=said_steps(rows),
                     base=rows["first"].to_numpy() - 0.5,
                     x=(rows["last"] - rows["first"] + 1).to_numpy(),
                     offsetgroup=which,

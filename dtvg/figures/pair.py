@@ -12,7 +12,7 @@ from plotly.subplots import make_subplots
 
 from dtvg.analysis.run.curves import CurveInfo
 from dtvg.analysis.run.pair import PairInfo
-from dtvg.figures.groups import STEP, category_rows, shaded
+from dtvg.figures.groups import STEP, category_rows, said_steps, shaded
 from dtvg.figures.theme import SCORE_LIMITS, finish, ink, message, source_styles, style_at
 
 ROW, PANEL = 44, 140
@@ -82,6 +82,7 @@ def _bars(info: PairInfo, dark: bool, order: Sequence[str]) -> list[go.Bar]:
                 go.Bar(
                     orientation="h",
                     name=f"{source}, {name}",
+                    meta=said_steps(mine),
                     showlegend=False,
                     y=[source] * len(mine),
                     base=mine["first"].to_numpy() - 0.5,

@@ -269,7 +269,7 @@ _SUBSET_WORDS = replace(
     lead=", {margin} ahead of the second best subset",
 )
 _EVERYBODY_WORDS = Words(
-    headline="The method merges all {n} sources at every step, whatever their similarity.",
+    headline="The method merges {all} at every step, whatever {their} similarity.",
     member="{place}, but this method does not choose.",
     other="{place}, but this method does not choose.",
     always=True,

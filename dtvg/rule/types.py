@@ -250,12 +250,13 @@ class Grouping(Ranking[A]):
 class Words:
     """What Explain says of a rule's decision: sentences with places to fill in.
 
-    In every sentence: {group} (names of the members), {n} sources, {cut} (the threshold). In
-    headlines also {candidates} and {size} (how many there are, and how many are taken),
-    {consistency} of the group, {prefix} ("the first 2") and {lead}. In reasons, which are about
-    one source, also {place} (its similarity and rank), {k} (its rank), {consistency} of the
-    group, {switched} (that with the source in or out), {by_prefix} (that of the first {k}),
-    {size} and {chosen} ("the first 2 have", "the first alone has").
+    In every sentence: {group} (names of the members), {n} sources, {all} ("all 6 sources", "its
+    only source") with {their} ("its" of one), {cut} (the threshold). In headlines also
+    {candidates} and {size} (how many there are, and how many are taken), {consistency} of the
+    group, {prefix} ("the first 2") and {lead}. In reasons, which are about one source, also
+    {place} (its similarity and rank), {k} (its rank), {consistency} of the group, {switched}
+    (that with the source in or out), {by_prefix} (that of the first {k}), {size} and {chosen}
+    ("the first 2 have", "the first alone has").
     """
 
     headline: str

@@ -95,16 +95,14 @@ KINDS = ["zip", "safetensors", "json", "pt", "pth", "bin", "ckpt"]
 
 
 def _called(prompt: TaskPrompt) -> str:
-    return f"{titles.task(prompt.task)}, seed {prompt.seed}"
+    """Return what a prompt is called where one is chosen: no two alike, or another one is taken."""
+    return f"{titles.task(prompt.task)}, seed {prompt.seed} ({prompt.fingerprint[:6]})"
 
 
 def download(prompts: Sequence[TaskPrompt]) -> None:
     """Let one choose a prompt, see where it comes from, and take it away."""
     st.header("Provenance and export", anchor=False)
-    names = {
-        p.fingerprint: f"{titles.task(p.task)}, seed {p.seed} ({p.fingerprint[:6]})"
-        for p in prompts
-    }
+    names = {p.fingerprint: _called(p) for p in prompts}
     chosen = runs.choose("Prompt", list(names), "prompt", show=lambda key: names.get(key, key))
     prompt = next((p for p in prompts if p.fingerprint == chosen), None)
     if prompt is None:

@@ -150,7 +150,7 @@ def settings(info: AboutInfo) -> None:
     columns = ["setting", "value", "usual", "meaning"]
     if len(own):
         st.caption(
-            f"{show.counted(len(own), 'setting')} of {len(info.settings)} differ from usual."
+            f"Of {len(info.settings)} settings {show.counted(len(own), 'is', 'are')} not as usual."
         )
         st.dataframe(own[columns], hide_index=True, key=f"unusual-{name}")
     else:

@@ -75,8 +75,9 @@ def _draw(experiment: Experiment, run: Run, info: GroupInfo, key: str) -> None:
     _jumps(info, step, int(best.iloc[-1]) if len(best) else None)
     if first != last:
         step = int(st.slider("Step", first, last, key=KEY))
-        address.keep(KEY, step, last)
     kept = int(info.steps[np.searchsorted(info.steps, step, side="right") - 1])
+    if first != last:
+        address.keep(KEY, kept, last)  # an address of a step that is not recorded opens nothing
     if kept != step:
         st.caption(f"Step {step:,} is not in this run's thinned log; step {kept:,} is shown.")
     _decision(run, kept, dark, order, key)

@@ -8,6 +8,7 @@ import streamlit as st
 from dtvg.analysis import titles
 from dtvg.analysis.run.partings import alike
 from dtvg.analysis.run.story import CUT, NARROW, StoryInfo, siblings
+from dtvg.analysis.words import percent
 from dtvg.store.reader import Experiment, Run
 from dtvg.ui import cache, runs, show
 from dtvg.ui.page import link
@@ -54,7 +55,7 @@ def _uncertain(experiment: Experiment, run: Run, info: StoryInfo, key: str) -> N
     lead = "distance from the cut" if info.lead_of == CUT else "lead over the next best group"
     st.caption(
         f"Of each unbroken stretch of one group, the decision with the smallest {lead}. "
-        f"{show.percent(info.narrow, 0)} of all decisions lie below {NARROW:g}."
+        f"Of all decisions {percent(info.narrow)} lie below {NARROW:g}."
     )
     for row in info.uncertain.to_dict("records"):
         _step(experiment, run, row["step"], row["sentence"])

@@ -16,7 +16,8 @@ def wanted_headline(asked: Asked) -> str:
     group = ", ".join(NAMES[s] for s in np.flatnonzero(asked.grouping.member))
     some, cut = group or "no source", number(asked.threshold)
     if rule == "all_sources":
-        return f"The method merges all {n} sources at every step, whatever their similarity."
+        merged, their = ("its only source", "its") if n == 1 else (f"all {n} sources", "their")
+        return f"The method merges {merged} at every step, whatever {their} similarity."
     if rule == "empty":
         return "The method merges no source at every step, whatever their similarity."
     if asked.choice.get("init_only"):

@@ -11,9 +11,12 @@ import pytest
 
 from dtvg.analysis.downsample import MAX_POINTS
 from dtvg.analysis.run.curves import curve_info, smoothed
+from dtvg.config import RunConfig
 from dtvg.errors import DataError
 from dtvg.figures.curves import BANDS, curves_figure
 from dtvg.store.reader import Experiment, Run
+from dtvg.store.writer import RunWriter
+from dtvg.testing import made_runs
 from tests.analysis.factory import config, find, record
 
 
@@ -63,6 +66,21 @@ def test_targets_are_averaged_within_a_seed_before_the_band(experiment: Experime
     assert curve.x[-1] == 60 and curve.y[-1] == pytest.approx(np.mean(last))
     assert curve.upper[-1] - curve.y[-1] == pytest.approx(np.std(last, ddof=1))
     assert curve.upper[-1] - curve.y[-1] < 0.02
+
+
+def test_runs_that_enter_no_mean_are_not_counted_and_move_no_place(tmp_path: Path) -> None:
+    def rows(run: RunConfig, writer: RunWriter) -> None:
+        short = run.seed == 0 and run.target == "moor"
+        steps = np.arange(1, 6 if short else 11)
+        pace = 5.0 if run.seed == 0 else 1.0
+        loss = np.full(len(steps), 1.0 + run.seed, dtype=np.float32)
+        made_runs.write_steps(writer, run, steps, loss=loss, seconds=steps * pace)
+
+    made = made_runs.write_experiment(tmp_path, config(methods=["none"], seeds=[0, 1]), rows)
+    (curve,) = curve_info(runs_of(made, "none"), "loss", x="seconds").curves
+    assert curve.n_runs.tolist() == [4] * 5 + [2] * 5
+    assert curve.y.tolist() == [1.5] * 5 + [2.0] * 5  # seed 1 alone from step 6 on
+    assert curve.x.tolist() == [3.0 * step for step in range(1, 6)] + [6.0, 7.0, 8.0, 9.0, 10.0]
 
 
 def test_scores_are_those_of_the_split_asked_for(dtvg_run: Run) -> None:

@@ -210,6 +210,9 @@ def test_rules_and_methods_that_do_not_choose_say_so() -> None:
     assert everybody.sentences[3] == (
         "dune is in: similarity −0.25 (rank 4 of 4), but this method does not choose."
     )
+    assert explained(gram_of((0.5,)), "all_sources").headline == (
+        "The method merges its only source at every step, whatever its similarity."
+    )
     nobody = explained(gram_of(), "empty")
     assert nobody.headline == (
         "The method merges no source at every step, whatever their similarity."

@@ -227,6 +227,24 @@ def test_a_kept_group_is_the_logged_one_of_the_step_before(
         assert info.held and np.array_equal(info.member, logged[step - 2])
 
 
+@pytest.mark.parametrize("settings", [{"rule": "fixed"}, {"init_only": True}, {"regroup_every": 5}])
+@pytest.mark.parametrize("member", [True, False], ids=["pinned", "banned"])
+def test_a_rule_with_a_memory_remembers_its_own_group_and_not_what_was_decided_by_hand(
+    tmp_path: Any, monkeypatch: pytest.MonkeyPatch, member: bool, settings: dict[str, Any]
+) -> None:
+    grams, steps = factory.drifting_grams(STEPS, 4, 3), np.arange(1, STEPS + 1)
+    own = decide_steps(grams, steps, seed=3, **settings).member
+    source = int(np.argmax((own[9:] != member).sum(axis=0)))
+    assert (own[9:, source] != member).any()
+    run, logged = held_by_hand(tmp_path, monkeypatch, source, member, **settings)
+    by_hand = [holds.Hold(9, NAMES[source], "pin" if member else "ban")]
+    monkeypatch.setattr("dtvg.analysis.run.explain.history", lambda run: by_hand)
+    for step in steps:
+        info = explain_step(run, int(step))
+        assert np.array_equal(info.member, own[step - 1])
+        assert np.array_equal(info.trained, logged[step - 1]) and not info.notes
+
+
 # ---- what a learned scale subtracts --------------------------------------------------------------
 
 

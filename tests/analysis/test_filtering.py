@@ -63,6 +63,8 @@ ROW = _Row(
         ("BASELINE", True),
         ("'s0 finished'", True),
         ("nowhere", False),
+        ('""', True),
+        ("'' seed<1", False),
     ],
 )
 def test_terms_are_joined_by_and_and_commas_mean_or(text: str, kept: bool) -> None:
@@ -83,6 +85,7 @@ def test_terms_are_joined_by_and_and_commas_mean_or(text: str, kept: bool) -> No
         ("state<3", "is text"),
         ("=3", "not a whole condition"),
         ("note='open", "never closed"),
+        ("note\\", "backslash with nothing behind it"),
     ],
 )
 def test_a_filter_that_cannot_be_read_says_why_and_what_was_meant(text: str, sentence: str) -> None:

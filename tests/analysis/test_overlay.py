@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ from dtvg.analysis.run.curves import curve_info
 from dtvg.analysis.run.groups import group_info
 from dtvg.analysis.run.overlay import differences, ends, quantities_of
 from dtvg.analysis.run.pair import pair_info
+from dtvg.figures.curves import overlay_figure
 from dtvg.store.reader import Experiment, read_table
 from tests.analysis.factory import config, find, record
 
@@ -36,6 +38,25 @@ def test_a_difference_is_the_difference_of_the_logged_values(made: Experiment) -
     assert "accuracy" in quantities_of((ours,))
 
 
+def test_names_stand_at_their_values_on_a_logarithmic_axis(tmp_path: Path) -> None:
+    runs = record(tmp_path, config(methods=["none", "dtvg", "all_sources"]), steps=20).runs
+    mine = [run for run in runs if run.target == "lake"]
+    names = [run.name for run in mine]
+    assert len(names) > 4
+    info = curve_info(mine, quantity="loss", group_by="run")
+    last = {f"line end {curve.name}": curve.y[-1] for curve in info.curves}
+    for log in (False, True):
+        notes = overlay_figure(info, names, log=(False, log)).layout.annotations
+        assert {n.name: 10**n.y if log else n.y for n in notes} == pytest.approx(last)
+    scores = curve_info(mine, quantity="score", group_by="run")
+    lines = [("guessing", 0.5), ("nothing", 0.0)]
+    drawn = overlay_figure(scores, names, log=(False, True), lines=lines).layout
+    assert [n.y for n in drawn.annotations if n.text == "guessing 50.0"] == [np.log10(0.5)]
+    assert [shape.y0 for shape in drawn.shapes] == [0.5]
+    below = replace(info, curves=tuple(replace(c, y=-c.y) for c in info.curves))
+    assert not overlay_figure(below, names, log=(False, True)).layout.annotations
+
+
 def test_two_seeds_differ_exactly_where_their_logs_do(made: Experiment) -> None:
     a, b = (group_info(find(made, "dtvg", seed=seed)) for seed in (0, 1))
     info = pair_info(a, b)
@@ -55,6 +76,12 @@ def test_two_seeds_differ_exactly_where_their_logs_do(made: Experiment) -> None:
     events = info.moments["event"].tolist()
     assert events == ["part", "meet"] * (len(events) // 2) + ["part"] * (len(events) % 2)
     assert f"step {info.first_parted:,}" in info.sentence
+    once = np.zeros_like(apart)
+    once[7] = apart[apart.any(axis=1).argmax()]
+    rows = len(a.steps)
+    long = replace(a, steps=np.arange(1, 400 * rows + 1), member=np.tile(a.member, (400, 1)))
+    other = replace(long, member=long.member ^ np.pad(once, ((0, 399 * rows), (0, 0))))
+    assert "the same at over 99 % of 16,000 common steps" in pair_info(long, other).sentence
     same = pair_info(a, a)
     assert same.first_parted is None and not len(same.apart) and same.same_share == 1
 

@@ -146,3 +146,12 @@ def test_a_run_without_steps_is_left_out(searched: Experiment, tmp_path: Path) -
     group = group_info(mine)
     empty = replace(group, steps=group.steps[:0], member=group.member[:0])
     assert not len(quality_info([empty], [mine], runs).table)
+
+
+def test_one_source_is_one_in_words(tmp_path: Path) -> None:
+    methods = ["none", "dtvg", "oracle"]
+    made = record(tmp_path, config(methods=methods, sources=["amber"], targets=["lake"], seeds=[0]))
+    run = find(made, "dtvg")
+    info = quality_info([group_info(run)], [run], made.runs)
+    assert "all 2 subsets of the 1 source that `oracle` was given" in info.notes[0]
+    assert lattice_info(made.runs, "lake").notes[0].startswith("2 of the 2 subsets of 1 source ")

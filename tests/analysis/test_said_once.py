@@ -30,6 +30,10 @@ def test_sources_that_have_the_same_are_told_together() -> None:
     assert second.endswith("It was a candidate in 50 % of the steps and in the group in 25 %.")
     (merged,) = source_sentences(_sources(("a", NOT_MOVED, np.nan, 1.0)))
     assert merged.endswith("It was merged in 100 % of the steps.")
+    (hardly,) = source_sentences(_sources(("a", NOT_MOVED, 0.999, 0.001)))
+    assert hardly.endswith(
+        "It was a candidate in over 99 % of the steps and in the group in under 1 %."
+    )
 
 
 def test_one_vector_is_zero_and_several_are() -> None:

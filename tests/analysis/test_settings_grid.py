@@ -6,10 +6,17 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from dtvg import paths
-from dtvg.analysis.overview.settings_grid import NOT_SET, epsilon_squared, readable, settings_info
+from dtvg.analysis.overview.settings_grid import (
+    NOT_SET,
+    classes_of,
+    epsilon_squared,
+    readable,
+    settings_info,
+)
 from dtvg.analysis.overview.table import run_rows
 from dtvg.config import build_config
 from dtvg.figures.settings_grid import (
@@ -24,6 +31,7 @@ from dtvg.records import RunResult
 from dtvg.report import as_html
 from dtvg.store.layout import create_experiment
 from dtvg.store.reader import open_experiment
+from tests.analysis.factory import config, record
 
 
 def test_the_setting_that_matters_comes_first_and_tied_ones_are_said(own_home: Path) -> None:
@@ -101,6 +109,21 @@ def test_chance_accounts_for_nothing() -> None:
     assert epsilon_squared(scores, groups) < 0.01
     assert np.isnan(epsilon_squared(np.ones(4), np.array(list("aabb"))))
     assert np.isnan(epsilon_squared(np.arange(3.0), np.array(list("abc"))))
+
+
+def test_one_run_without_a_score_is_one_in_words(tmp_path: Path) -> None:
+    made = record(tmp_path, config(methods=["none", "dtvg"]), unfinished=["lake.none.s0"])
+    notes = settings_info(run_rows([made])).notes
+    assert "Left out: 1 run without a test score." in notes
+
+
+def test_a_class_of_numbers_is_named_by_its_own_smallest_and_largest_value() -> None:
+    seeds = classes_of(pd.Series(range(20), dtype=object))
+    assert list(dict.fromkeys(seeds))[:2] == ["0 to 2", "3 to 4"] and seeds.iloc[-1] == "17 to 19"
+    far = classes_of(pd.Series(range(1_000_000, 1_000_016)))
+    assert far.nunique() == 8 and far.iloc[0] == "1000000 to 1000001"
+    rates = classes_of(pd.Series([k / 1000 for k in range(1, 10)]))
+    assert rates.iloc[0] == "0.001 to 0.002" and rates.iloc[-1] == "0.009"
 
 
 def test_own_words_are_markdown_that_obeys_no_html() -> None:

@@ -11,13 +11,15 @@ import pytest
 
 from dtvg.analysis.run.groups import group_info
 from dtvg.analysis.run.partings import partings
-from dtvg.analysis.run.story import CONSISTENCY, CUT, TOLD, _surely, siblings, story_info
+from dtvg.analysis.run.story import CONSISTENCY, CUT, TOLD, _surely, leads, siblings, story_info
 from dtvg.config import RunConfig, build_config
-from dtvg.records import RunResult
+from dtvg.records import RunResult, RunState
+from dtvg.rule.memory import may_regroup
 from dtvg.store.holds import Stretch
 from dtvg.store.reader import Experiment
 from dtvg.store.writer import RunWriter
 from dtvg.testing import made_runs
+from tests.analysis import factory
 
 STEPS, JOINS, LEAVES = 100, 31, 61
 SIMILAR = 0.5
@@ -88,17 +90,20 @@ def test_who_joined_and_left_how_surely_and_what_followed(told: Experiment) -> N
     expected = [(1, "start"), (31, "change"), (60, "kept"), (61, "change"), (61, "settled")]
     assert kinds == expected
     assert "b joined by a lead of 0.25; the group" in info.lines["sentence"][1]
+    assert info.lines["sentence"].iloc[-1] == f"From here to the end ({STEPS}) it was a."
+    half = story_info(replace(run, result=None, state=RunState.STOPPED)).lines["sentence"]
+    assert half.iloc[-1] == f"From here so far ({STEPS}) it was a."  # it may go on
     assert "Loss 3 before, 1 after; validation score 50.0 % before" in info.text
 
 
 def test_the_least_certain_decision_of_each_stretch_names_the_next_best(told: Experiment) -> None:
     info = story_info(told.runs[0])
-    leads = info.uncertain["lead"].tolist()
+    narrowest = info.uncertain["lead"].tolist()
     # with one candidate there is no rival, so only the middle stretch has a lead
     assert info.uncertain[["step", "group", "instead", "steps"]].values.tolist() == [
         [JOINS, "a + b", "a", 30]
     ]
-    assert leads == sorted(leads)
+    assert narrowest == sorted(narrowest)
 
 
 def test_a_rule_that_takes_every_candidate_is_told_by_the_distance_from_the_cut(
@@ -109,6 +114,21 @@ def test_a_rule_that_takes_every_candidate_is_told_by_the_distance_from_the_cut(
     assert info.lead_of == CUT
     assert info.moments["lead"].tolist() == pytest.approx([0.3, 0.2], abs=1e-6)
     assert "0.2 from the cut (b is nearest to it)" in info.uncertain["sentence"][0]
+
+
+@pytest.mark.parametrize("schedule", ["regular", "random"])
+def test_only_steps_at_which_the_group_could_change_are_decisions(
+    tmp_path: Path, schedule: str
+) -> None:
+    method = {"name": "dtvg", "regroup_every": 5, "schedule": schedule}
+    made = factory.config(methods=[method], targets=["lake"], seeds=[3])
+    run = next(r for r in factory.record(tmp_path, made).runs if r.role == "transfer")
+    info = group_info(run)
+    assert run.config is not None
+    wanted = may_regroup(run.config.rule_settings, info.steps, run.seed)
+    assert wanted.sum() == 12  # one in each five of 60 steps
+    assert np.array_equal(leads(run, info)[2], wanted)
+    assert set(story_info(run).uncertain["step"]) <= set(info.steps[wanted].tolist())
 
 
 def test_a_lead_is_told_with_no_more_digits_than_say_something() -> None:

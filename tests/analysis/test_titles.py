@@ -25,6 +25,13 @@ from dtvg.tasks.catalogue import find_task
         ("dmtg", "After DMTG"),
         ("dmtg (after DMTG (2407.05082))", "After DMTG (2407.05082)"),
         ("nobody's", "nobody's"),
+        ("dtvg-threshold-0.1", "DTVG, threshold -0.1"),
+        ("none-lr1e-05", "No transfer, lr 1e-05"),
+        (
+            "dtvg-exact-threshold-1e-06-weightdecay1e-05",
+            "DTVG, exact, threshold -1e-06, weight decay 1e-05",
+        ),
+        ("oracle-lr1e-05-of-mnli.qqp", "Oracle, lr 1e-05: MNLI + QQP"),
     ],
 )
 def test_a_method_is_called_by_its_title_and_its_settings(label: str, title: str) -> None:

@@ -10,7 +10,11 @@ import yaml
 from streamlit.testing.v1 import AppTest
 
 from dtvg.analysis.run.explain import explain_step
-from tests.analysis.factory import config, find, record
+from dtvg.config import RunConfig
+from dtvg.records import RunResult
+from dtvg.store.writer import RunWriter
+from dtvg.testing import made_runs
+from tests.analysis.factory import config, drifting_grams, find, record
 
 PAGE = Path(__file__).resolve().parents[2] / "pages" / "explain.py"
 
@@ -52,6 +56,36 @@ def test_the_button_says_where_the_best_step_is_the_shown_one(own_home: Path) ->
     page.slider[0].set_value(run.result.best_step - 1).run()
     (button,) = [b for b in page.button if b.label.startswith("Best step")]
     assert button.label == "Best step" and not button.disabled
+
+
+def test_a_step_between_those_of_a_thinned_log_has_the_address_of_the_shown_one(
+    own_home: Path,
+) -> None:
+    thinned = {"detail": "thinned", "thin_every": 5}
+    made = config(methods=["dtvg"], targets=["lake"], seeds=[0], logging=thinned)
+    steps = np.arange(1, 25)
+    logged = (steps == 1) | (steps % 5 == 0)
+
+    def rows(run: RunConfig, writer: RunWriter) -> RunResult:
+        grams = drifting_grams(len(steps), len(run.sources), run.seed)
+        made_runs.write_steps(writer, run, steps[logged], grams[logged])
+        return made_runs.result_of(24, 0.5, 0.5, {"accuracy": 0.5})
+
+    made_runs.write_experiment(own_home / "runs", made, rows)
+    page = AppTest.from_file(str(PAGE), default_timeout=60)
+    page.query_params["experiment"] = made.name
+    page.run()
+    page.slider[0].set_value(13).run()
+    assert "The decision at step 10" in [said.value for said in page.header]
+    again = AppTest.from_file(str(PAGE), default_timeout=60)
+    for key in ("experiment", "run", "step"):
+        value = page.query_params[key]
+        again.query_params[key] = value if isinstance(value, str) else value[0]
+    again.run()
+    assert not again.warning
+    assert "The decision at step 10" in [said.value for said in again.header]
+    page.run()  # the slider stays where it was put
+    assert page.slider[0].value == 13
 
 
 def test_launch_opens_with_what_was_replayed(own_home: Path) -> None:

@@ -17,6 +17,7 @@ from dtvg.store.files import read_json, replace_json
 from dtvg.store.labels import Labels, read_labels, write_labels
 from dtvg.store.reader import open_run
 from dtvg.store.verify import verify_run
+from tests.analysis.factory import config, record
 
 PAGE = Path(__file__).resolve().parents[2] / "pages" / "overview.py"
 
@@ -90,6 +91,15 @@ def test_the_first_screen_holds_question_answer_certainty_and_next_step(
     assert not any("in a moment" in c.value for c in app.caption)
 
 
+@pytest.mark.parametrize(("most", "over"), [(10, "Over 3 seeds."), (2, "Over the first 2 seeds.")])
+def test_the_card_of_a_large_experiment_counts_the_seeds_it_looked_at(
+    home: Path, monkeypatch: pytest.MonkeyPatch, most: int, over: str
+) -> None:
+    monkeypatch.setattr(learned, "MOST_RUNS", 3)
+    monkeypatch.setattr(learned, "MOST_SEEDS", most)
+    assert any(c.value.startswith(over) for c in _page().caption)
+
+
 def test_the_card_says_which_seed_it_draws_and_that_runs_are_lost(
     home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -157,6 +167,43 @@ def test_experiments_stand_with_what_they_hold(home: Path) -> None:
     table = _table(_page(level="Experiments"))
     row = table[table["experiment"] == "made"].iloc[0]
     assert (row["runs"], row["state"], row["seeds"]) == (6, "6 finished", "0, 1, 2")
+
+
+def test_a_setting_of_an_experiment_names_every_value_that_its_runs_have(own_home: Path) -> None:
+    methods = [
+        "none",
+        {"name": "dtvg", "threshold": 0.2},
+        {"name": "dtvg", "threshold": 0.1, "lr": 0.5},
+    ]
+    record(own_home / "runs", config("made", methods=methods, targets=["lake"], seeds=[0, 1]))
+    record(own_home / "runs", config("other", methods=["none"], targets=["lake"], seeds=[0]))
+    named = "method.threshold,optim.lr_prompt,optim.batch_size"
+    page = _page(level="Experiments", columns=named, filter="experiment=made,other")
+    row = _table(page).set_index("experiment").loc["made"]
+    assert row["method.threshold"] == "0.2, 0.1"
+    assert row["optim.lr_prompt"] == "0.001, 0.5"
+    assert row["optim.batch_size"] == 16
+
+
+def test_groups_and_experiments_stand_in_the_order_that_is_asked_for(home: Path) -> None:
+    for row, scores in {"dtvg": (0.9, 0.1, 0.2), "all_sources": (0.5, 0.5, 0.5)}.items():
+        for seed, score in enumerate(scores):
+            path = home / "runs" / "made" / f"rte.{row}.s{seed}" / "result.json"
+            replace_json(path, {**(read_json(path) or {}), "test_score": score})
+    shutil.copytree(home / "runs" / "made", home / "runs" / "newer")
+    for seed in range(3):
+        path = home / "runs" / "newer" / f"rte.dtvg.s{seed}" / "result.json"
+        replace_json(path, {**(read_json(path) or {}), "test_score": 0.95})
+    asked = {"filter": "experiment=made,newer", "sort": "test"}
+    groups = _table(_page(**asked, level="Seeds together", falling="True"))
+    assert groups["test"].is_monotonic_decreasing and groups["method"].iloc[1] == "All sources"
+    assert _table(_page(**asked, level="Seeds together"))["test"].is_monotonic_increasing
+    for falling, first in (("True", "newer"), ("False", "made")):
+        named = _table(_page(**asked, level="Experiments", falling=falling))["experiment"]
+        assert list(named)[0] == first
+    asked["sort"] = "experiment"
+    named = _table(_page(**asked, level="Experiments", falling="True"))["experiment"]
+    assert list(named) == ["newer", "made"]
 
 
 def test_chosen_runs_are_tagged_and_found_by_tag(home: Path) -> None:

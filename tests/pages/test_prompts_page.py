@@ -15,10 +15,10 @@ from dtvg.store.files import read_json
 PAGE = Path(__file__).resolve().parents[2] / "pages" / "prompts.py"
 
 
-def _put(bank: PromptBank, task: str, seed: int = 0) -> Path:
+def _put(bank: PromptBank, task: str, seed: int = 0, more: str = "") -> Path:
     rng = np.random.default_rng(len(task))
     init = rng.normal(size=(2, 4)).astype(np.float32)
-    key = f"{abs(hash(task)):016x}"[:16]
+    key = f"{abs(hash(task + more)):016x}"[:16]
     bank.put(
         TaskPrompt(
             task, ("0", "1"), "demo", "", seed, init, init + 1, 0.9, {}, key, "float32", {}, 1.0
@@ -55,3 +55,16 @@ def test_bad_entries_are_named_and_deleted_and_good_ones_come_back(own_home: Pat
     assert list(app.dataframe[0].value["task"]) == ["MNLI"]
     assert trash.restore(f"prompts/{good[1].name}").origin == good[1]
     assert [p.task for p in bank.list()] == ["mnli", "qqp"]
+
+
+def test_of_two_prompts_of_one_task_and_seed_the_chosen_one_is_deleted(own_home: Path) -> None:
+    bank = PromptBank()
+    both = [_put(bank, "mnli", more=more) for more in ("short", "long")]
+    for chosen in both:
+        app = _page()
+        app.multiselect(key="prompts-to-delete").set_value([chosen.name]).run()
+        next(b for b in app.button if b.label == "Move to the trash").click()
+        app.run()
+        assert not app.exception and not app.error
+        assert [path.exists() for path in both] == [path != chosen for path in both]
+        trash.restore(f"prompts/{chosen.name}")

@@ -9,8 +9,10 @@ from pathlib import Path
 import pytest
 from streamlit.testing.v1 import AppTest
 
+from dtvg.analysis.run import about as about_module
 from dtvg.analysis.run.about import about, files_of
 from dtvg.plan import plan
+from dtvg.records import TABLES
 from dtvg.store.reader import Run
 from dtvg.ui import show
 from tests.analysis.factory import config, find, record
@@ -48,6 +50,17 @@ def test_the_result_is_measured_by_the_run_without_transfer(runs) -> None:
     assert "points" not in about(alone, everyone).sentence  # not measured by itself
 
 
+def test_the_name_of_a_variant_without_transfer_keeps_its_hyphens(runs) -> None:
+    _, run, everyone = runs
+    alone = find(type("E", (), {"runs": everyone})(), "none")
+    assert run.result is not None
+    said = about(replace(run, result=replace(run.result, test_score=0.1)), [alone]).sentence
+    assert "points" in said and ": −" in said
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(about_module, "of_no_transfer", lambda *_: (0.9, "none-lr1e-05"))
+        assert "(`none-lr1e-05`, mean over its seeds) it is 90.0 %: −" in about(run).sentence
+
+
 def test_a_score_that_is_its_only_metric_stands_there_once(runs) -> None:
     _, run, everyone = runs
     for metrics, shown in (
@@ -75,6 +88,10 @@ def test_the_page_shows_result_settings_events_and_files(
     assert files["file"].tolist() == files_of(run)["file"].tolist()
     assert "config.yaml" in set(files["file"]) and all(files["what"])
     assert any("Not recorded" in c.value for c in page.caption)  # of before usage was noted
+
+
+def test_every_table_of_a_run_is_named_among_its_files() -> None:
+    assert set(TABLES) <= set(about_module.TABLE_FILES)
 
 
 def test_what_happened_is_read_whole(own_home: Path) -> None:

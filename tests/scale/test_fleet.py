@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import socket
 import time
 from pathlib import Path
 from typing import Any
@@ -39,7 +40,10 @@ def test_the_fleet_shows_what_trains_where_and_what_waits_for_what(
             "running": [{"cohort": "transfer-000", "slot": "", "attempt": 3}],
             "waiting": [{"cohort": "transfer-001", "for": ["stage1-001"]}],
             "failed": {"stage1-001": "Given up."},
-            "places": [{"host": "node1", "title": "2 cores", "slots": 2, "state": "up"}],
+            "places": [
+                {"host": "node1", "title": "2 cores", "slots": 2, "state": "up"},
+                *({"host": socket.gethostname(), "title": "GPU", "slots": 1} for _ in range(2)),
+            ],
         },
     )  # fmt: skip
     monkeypatch.setenv("DTVG_JOB", "Ray scaled:transfer-000:x")
@@ -59,6 +63,10 @@ def test_the_fleet_shows_what_trains_where_and_what_waits_for_what(
     assert working["job"] == "Ray scaled:transfer-000:x" and working["state"] == "training"
     assert working["done"] == 0.25 and working["attempt"] == 3 and abs(working["sign"]) < 10
     assert list(info.waiting.iloc[0]) == ["scaled", "transfer-001", "stage1-001"]
+    assert info.machines[["machine", "what", "slots", "busy"]].to_numpy().tolist() == [
+        ["node1", "2 cores", 2, 0],
+        [socket.gethostname(), "2 × GPU", 2, 1],  # one cohort is busy on one of both
+    ]
     assert list(info.ended.iloc[0]) == ["scaled", "stage1-001", "Given up."]
     assert all(list(getattr(info, name).columns) == list(of) for name, of in COLUMNS.items())
     shown = capsys.readouterr().out

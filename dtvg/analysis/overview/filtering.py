@@ -68,21 +68,22 @@ def parse(
     """Read a filter.
 
     Args:
-        text: what was typed; empty: no condition.
+        text: what was typed; empty, or a pair of quotation marks around nothing: no condition.
         fields: every name a term may have; a unique ending such as `lr_prompt` will do.
         words: fields whose values are known, so that a misspelt one is told.
 
     Raises:
-        ConfigError: a quotation mark without its partner, an unknown name, a value that is missing
-            or, after < and >, no number; with what was probably meant.
+        ConfigError: a quotation mark without its partner, a backslash at the end, an unknown name,
+            a value that is missing or, after < and >, no number; with what was probably meant.
     """
     try:
         pieces = shlex.split(text)
-    except ValueError:
-        raise ConfigError(
-            f"The filter '{text}' has a quotation mark that is never closed."
-        ) from None
-    return tuple(_term(piece, fields, words or {}) for piece in pieces)
+    except ValueError as error:
+        what = "ends in a backslash with nothing behind it"
+        if "quotation" in str(error):
+            what = "has a quotation mark that is never closed"
+        raise ConfigError(f"The filter '{text}' {what}.") from None
+    return tuple(_term(piece, fields, words or {}) for piece in pieces if piece)
 
 
 def _term(piece: str, fields: Collection[str], words: Mapping[str, Collection[str]]) -> Term:

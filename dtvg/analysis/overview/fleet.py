@@ -7,7 +7,8 @@ Read from files only, so that it is the same wherever it is looked at: what each
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from typing import Any
 import pandas as pd
 
 from dtvg.errors import StoreError
-from dtvg.store.formats import FleetFile, ProcessFile, read_model
+from dtvg.store.formats import FleetFile, FleetPlace, ProcessFile, read_model
 from dtvg.store.layout import CohortDir, ExperimentDir, RunDir
 from dtvg.store.liveness import FRESH_SECONDS, age_of, look
 from dtvg.store.processes import ProcessId
@@ -135,13 +136,27 @@ def _look_at(experiment: ExperimentDir, rows: _Rows) -> None:
     )
     for one in told.waiting:
         rows.waiting.append((experiment.name, one.cohort, ", ".join(one.wanted) or "a free slot"))
-    busy: dict[str, int] = {}
-    for row in there:
-        busy[row[4]] = busy.get(row[4], 0) + 1
-    for place in told.places:
-        free = (experiment.name, place.host, place.title, place.slots)
-        rows.machines.append((*free, busy.get(place.host, 0), place.state))
+    busy = Counter(row[4] for row in there)
+    rows.machines += [(experiment.name, *machine) for machine in _machines(told.places, busy)]
     rows.ended += [(experiment.name, k, v) for k, v in told.failed.items()]
+
+
+def _machines(
+    places: Sequence[FleetPlace], busy: Mapping[str, int]
+) -> list[tuple[str, str, int, int, str]]:
+    """Return a row per machine: host, what it has, slots, cohorts that train on it, state.
+
+    Devices of one machine are one row, since of a cohort only its machine is known for sure.
+    """
+    found: dict[tuple[str, str], list[FleetPlace]] = {}
+    for place in places:
+        found.setdefault((place.host, place.state), []).append(place)
+    made = []
+    for (host, state), mine in found.items():
+        count = Counter(place.title for place in mine)
+        what = ", ".join(f"{n} × {title}" if n > 1 else title for title, n in count.items())
+        made.append((host, what, sum(place.slots for place in mine), busy.get(host, 0), state))
+    return made
 
 
 def _working(experiment: ExperimentDir, told: FleetFile) -> list[tuple[Any, ...]]:

@@ -17,6 +17,7 @@ import numpy as np
 import pandas as pd
 
 from dtvg.analysis.overview.table import RunRow, settings
+from dtvg.analysis.words import counted
 
 Score = Literal["test", "validation"]
 MOST = 12
@@ -104,9 +105,11 @@ def settings_info(rows: Iterable[RunRow], score: Score = "test") -> SettingsInfo
     table = table[["run", "score", *shown]]
     notes = []
     if len(every) > len(known):
-        notes.append(f"{len(every) - len(known):,} runs have no {score} score and are left out.")
+        without = counted(len(every) - len(known), "run")
+        notes.append(f"Left out: {without} without a {score} score.")
     if len(importance) > MOST:
-        notes.append(f"{len(importance) - MOST} more settings differ and account for less.")
+        more = len(importance) - MOST
+        notes.append(f"Settings that differ too, account for less and are not shown: {more}.")
     notes += _tied(table, shown)
     head = importance.head(MOST).reset_index(drop=True)
     return SettingsInfo(score, table, head, _slices(table, shown), tuple(notes), _mixed(known))
@@ -157,13 +160,24 @@ def _plain(value: Any) -> Any:
 
 
 def classes_of(values: pd.Series) -> pd.Series:
-    """Return a setting's values as classes: numbers with many values by quantiles, as text."""
+    """Return a setting's values as classes, as text: numbers with many values by quantiles, each
+    class named by its smallest and its largest value."""
     numbers = pd.to_numeric(values, errors="coerce")
     if numbers.notna().all() and numbers.nunique() > LEVELS:
-        cut = pd.qcut(numbers.astype(float), LEVELS, duplicates="drop")
-        return cut.map(lambda part: f"{part.left:.4g} to {part.right:.4g}").astype(str)
+        numbers = numbers.astype(float)
+        part = pd.qcut(numbers, LEVELS, labels=False, duplicates="drop")
+        ends = numbers.groupby(part).agg(["min", "max"])
+        return part.map({at: _range(low, high) for at, low, high in ends.itertuples()})
     codes, known = pd.factorize(values, use_na_sentinel=False)
     return pd.Series(np.array([_text(one) for one in known], dtype=object)[codes], values.index)
+
+
+def _range(low: float, high: float) -> str:
+    """Return the values of a class, e.g. `0 to 2`; whole numbers with all their digits."""
+    first, last = (
+        f"{v:.0f}" if v.is_integer() and abs(v) < 1e15 else f"{v:.4g}" for v in (low, high)
+    )
+    return first if low == high else f"{first} to {last}"
 
 
 def _text(value: Any) -> str:

@@ -13,7 +13,7 @@ import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, Literal
+from typing import Any, Literal, Protocol, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -188,12 +188,23 @@ def known_words(rows: Sequence[RunRow]) -> dict[str, set[str]]:
     return found
 
 
-def ordered(rows: Sequence[RunRow], key: str, falling: bool) -> list[RunRow]:
-    """Return rows sorted by a field; those without a value last, however one sorts."""
+class _Valued(Protocol):
+    """What has a value for each field and setting."""
 
-    def comparable(row: RunRow) -> Any:
+    def value(self, key: str) -> Any:
+        """Return it; None where there is none."""
+
+
+V = TypeVar("V", bound=_Valued)
+
+
+def ordered(rows: Sequence[V], key: str, falling: bool) -> list[V]:
+    """Return rows, groups or experiments sorted by a field; those without a value last, however
+    one sorts."""
+
+    def comparable(row: V) -> Any:
         value = row.value(key)
-        value = value[0] if key == "method" else value
+        value = value[0] if key == "method" and value is not None else value
         if value is None or (isinstance(value, float) and math.isnan(value)):
             return _MISSING
         if isinstance(value, int | float):
@@ -236,6 +247,18 @@ class Group:
         if count < 2:
             return mean, None, count
         return mean, math.sqrt(sum((v - mean) ** 2 for v in found) / (count - 1)), count
+
+    @property
+    def left(self) -> float | None:
+        """Seconds until the slowest training one ends."""
+        return max((r.left for r in self.rows if r.left is not None), default=None)
+
+    def value(self, key: str) -> Any:
+        """Return what the group is sorted by: the mean of a number, else what its first run has."""
+        if key == "left":
+            return self.left
+        mean, _, count = self.over_seeds(key)
+        return mean if count else self.first.value(key)
 
     def states(self) -> str:
         """Return how many are in which state, e.g. `2 finished, 1 running`."""
@@ -314,6 +337,17 @@ class ExperimentRow:
     def left(self) -> float | None:
         """Seconds until its slowest training run ends; waiting runs are not counted."""
         return max((r.left for r in self.rows if r.left is not None), default=None)
+
+    def value(self, key: str) -> Any:
+        """Return what the experiment is sorted by: its own progress, time left, start or name,
+        else what the first of its rows has."""
+        own: dict[str, Any] = {
+            "experiment": self.experiment.name,
+            "progress": self.progress,
+            "left": self.left,
+            "started": self.started,
+        }
+        return own[key] if key in own else self.rows[0].value(key) if self.rows else None
 
 
 def experiment_rows(

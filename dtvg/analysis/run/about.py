@@ -44,6 +44,8 @@ TABLE_FILES = {
     "evals": "Log: evaluations",
     "events": "Log: events",
     "predictions": "Log: answers to single examples",
+    "exchanges": "Log: rounds of exchange with other runs",
+    "relations": "Log: task-relation matrix",
     "mirrors": "How far a tracker has come",
 }
 
@@ -171,9 +173,10 @@ def _sentence(run: Run, reference: Reference) -> str:
         difference = 100 * (score - reference.no_transfer)
         if not reference.method or run.method != reference.method:
             which = "" if reference.method in ("", "none") else f"`{reference.method}`, "
+            points = f"{difference:+.1f}".replace("-", "−")  # a method's name keeps its hyphens
             said += (
                 f" Without transfer ({which}mean over its seeds) it is "
-                f"{_percent(reference.no_transfer)}: {difference:+.1f} points.".replace("-", "−")
+                f"{_percent(reference.no_transfer)}: {points} points."
             )
     if reference.guessing is not None:
         said += f" Always giving the commonest answer scores {_percent(reference.guessing)}."

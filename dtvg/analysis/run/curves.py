@@ -295,10 +295,11 @@ def _average_targets(
     x = np.full((len(members), size), np.nan)
     for i, m in enumerate(members):
         y[i], x[i] = _bucket_means(m, smoothed(m.y, smooth), edges)
-    seeds = np.array([m.run.seed for m in members])
-    by_seed = np.stack([y[seeds == s].mean(axis=0) for s in np.unique(seeds)])
-    count = (~np.isnan(y)).sum(axis=0)
-    return np.nansum(x, axis=0) / np.maximum(count, 1), by_seed, count
+    seeds, own = np.unique([m.run.seed for m in members], return_inverse=True)
+    by_seed = np.stack([y[own == place].mean(axis=0) for place in range(len(seeds))])
+    used = ~np.isnan(by_seed)[own]  # a run whose seed lacks another's value is in no mean
+    count = used.sum(axis=0)
+    return np.where(used, x, 0.0).sum(axis=0) / np.maximum(count, 1), by_seed, count
 
 
 def _edges(steps: list[Floats]) -> Floats:

@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from dtvg.analysis.run.replay import replay
 from dtvg.analysis.run.segments import zero_vectors
 from dtvg.errors import DataError
 from dtvg.rule.arrays import consistency_of
@@ -21,7 +22,7 @@ from dtvg.rule.decide import decide
 from dtvg.rule.memory import has_memory, needs_every_step
 from dtvg.rule.rules import INIT_ONLY_WORDS, RULES
 from dtvg.rule.types import Grouping, Words
-from dtvg.store.holds import Stretch, history, in_force
+from dtvg.store.holds import Stretch, history, in_force, stretches
 from dtvg.store.reader import Run, only_scores, read_grams, read_table
 
 Floats = npt.NDArray[np.float64]
@@ -198,7 +199,7 @@ def explain_step(run: Run, step: int | None = None) -> ExplainInfo:
                 f"Run '{run.name}' has a thinned log, and its rule needs the group of the step "
                 "before; choose step 1, or a run with full detail."
             )
-        previous = _logged_group(run, 1 if run.config.logging.gaps else number - 1)
+        previous = _remembered(run, 1 if run.config.logging.gaps else number - 1)
     grouping = decide(grams[0], settings, previous, number, seed)
     if run.config.method.soft:
         grouping = replace(grouping, rule="soft", member=_logged_group(run, number))
@@ -227,6 +228,17 @@ def _with_scales(run: Run, info: ExplainInfo) -> ExplainInfo:
             "prompt tokens a member is subtracted, not added.",
         )
     return replace(info, scale_negative=shares, notes=notes)
+
+
+def _remembered(run: Run, step: int) -> Bools:
+    """Return the rule's own group at a step, which it remembers at the next one.
+
+    It is the logged one unless something was pinned or banned by hand until then: the rule
+    remembers what it decided, not what was merged.
+    """
+    if any(held.first <= step for held in stretches(history(run))):
+        return replay(run, last=step).replayed[-1]
+    return _logged_group(run, step)
 
 
 def _logged_group(run: Run, step: int) -> Bools:
@@ -381,6 +393,8 @@ def _said(info: ExplainInfo, **more: str | int) -> dict[str, str | int]:
     return {
         "group": ", ".join(names) or _words(info).nobody,
         "n": len(info.sources),
+        "all": "its only source" if len(info.sources) == 1 else f"all {len(info.sources)} sources",
+        "their": "its" if len(info.sources) == 1 else "their",
         "cut": digits(info.threshold),
         "size": size,
         "prefix": "the first" if size == 1 else f"the first {size}",

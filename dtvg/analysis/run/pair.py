@@ -15,6 +15,7 @@ import pandas as pd
 from dtvg.analysis.run import segments
 from dtvg.analysis.run.groups import GroupInfo
 from dtvg.analysis.statistics import jaccard
+from dtvg.analysis.words import percent
 
 Bools = npt.NDArray[np.bool_]
 Ints = npt.NDArray[np.int64]
@@ -112,7 +113,7 @@ class PairInfo:
         else:
             said += f" and for good at step {good:,}"
         return (
-            f"{said}; they are the same at {100 * self.same_share:.0f} % of {len(self.steps):,} "
+            f"{said}; they are the same at {percent(self.same_share)} of {len(self.steps):,} "
             f"common steps and overlap by {self.overlap:.2f} (mean Jaccard)."
         )
 

@@ -20,7 +20,7 @@ from dtvg.analysis.run.groups import GroupInfo, group_info
 from dtvg.analysis.run.partings import PARTINGS, compared, partings
 from dtvg.analysis.run.segments import breaks_of, group_name, said
 from dtvg.analysis.words import counted, listed, percent
-from dtvg.records import RunState
+from dtvg.rule.memory import may_regroup
 from dtvg.rule.rules import RULES, choose_candidates
 from dtvg.store.holds import Stretch
 from dtvg.store.reader import Run, read_table
@@ -186,8 +186,8 @@ def leads(run: Run, info: GroupInfo) -> tuple[str, Floats, Bools]:
         return "", nothing, decided
     if settings.init_only or RULES[settings.rule].never_regroups:
         decided = info.steps == 1
-    elif settings.regroup_every > 1 and settings.schedule == "regular":
-        decided = (info.steps - 1) % settings.regroup_every == 0
+    elif settings.regroup_every > 1:
+        decided = np.asarray(may_regroup(settings, info.steps, info.seed), dtype=bool)
     if not decided.any():
         decided = np.arange(count) == 0
     if not np.isnan(info.consistency_margin).all():
@@ -433,7 +433,7 @@ def _lines(run: Run, info: GroupInfo, moments: pd.DataFrame, lead_of: str) -> pd
     for row in moments[moments["told"]].to_dict("records"):
         made.append((int(row["step"]), "change", _change(row, lead_of, unit)))
     if info.settling_step is not None and len(moments) and info.settling_step < last:
-        state = "so far" if run.state is RunState.RUNNING else "to the end"
+        state = "so far" if run.result is None else "to the end"
         group = said(info.member[-1], info.sources)
         made.append(
             (info.settling_step, "settled", f"From here {state} ({last:,}) it was {group}.")

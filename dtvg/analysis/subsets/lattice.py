@@ -17,6 +17,7 @@ import pandas as pd
 from dtvg.analysis.run.groups import GroupInfo
 from dtvg.analysis.subsets.quality import best_subset
 from dtvg.analysis.subsets.runs import Subset, in_order, name_of, subset_table
+from dtvg.analysis.words import counted
 from dtvg.store.reader import Run
 
 WHOLE = 6
@@ -226,7 +227,8 @@ def _notes(
     counts = Counter(method for _, _, method in scored.values())
     by = ", ".join(f"{count} from `{method}`" for method, count in counts.items())
     notes = [
-        f"{len(scored)} of the {2**n:,} subsets of {n} sources were trained on and have a score"
+        f"{len(scored)} of the {2**n:,} subsets of {counted(n, 'source')} were trained on and have"
+        " a score"
         f"{f' ({by})' if by else ''}; the walk went through {len(walk.steps):,}."
     ]
     if not whole:

@@ -20,6 +20,7 @@ from dtvg.analysis.downsample import MAX_POINTS, thin_index
 from dtvg.analysis.run.groups import GroupInfo
 from dtvg.analysis.statistics import jaccard
 from dtvg.analysis.subsets.runs import Subset, in_order, name_of, searched, subset_table
+from dtvg.analysis.words import counted
 from dtvg.errors import DataError, unknown
 from dtvg.store.reader import Run
 
@@ -273,7 +274,7 @@ def _of_best(best: BestSubset, sources: Sequence[str]) -> list[str]:
     """Say which subset is the best, among which, and what to make of several."""
     among = f"all {best.possible}" if best.trained >= best.possible else f"{best.trained} of the "
     among += "" if best.trained >= best.possible else f"{best.possible}"
-    given = f"{len(best.sources)} sources that `{best.basis}` was given"
+    given = f"{counted(len(best.sources), 'source')} that `{best.basis}` was given"
     said = [f"Best subset: the highest mean validation score among {among} subsets of the {given}"]
     left = [s for s in sources if s not in best.sources]
     if left:

@@ -103,9 +103,11 @@ def fill(told: Told | None) -> None:
     experiment, target = told.experiment, told.target
     everyone, left_out = answers.looked_at(experiment, target)
     if left_out:
+        every = {run.seed for run in answers.grouping_runs(experiment, target)}
+        seen = counted(len({run.seed for run in everyone} & every), "seed")
+        over = f"the first {seen}" if len(every) > answers.MOST_SEEDS else seen
         told.rest.caption(
-            f"Over the first {answers.MOST_SEEDS} seeds. Whether this is more than chance is "
-            "tested on the compare page."
+            f"Over {over}. Whether this is more than chance is tested on the compare page."
         )
         return
 

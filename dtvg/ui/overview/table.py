@@ -26,6 +26,7 @@ from dtvg.ui.overview.filter import TITLES, View
 from dtvg.ui.page import is_dark
 from dtvg.ui.show import counted, percent
 
+S = TypeVar("S", Group, ExperimentRow)
 T = TypeVar("T")
 PAGE = 50
 """Rows drawn at once."""
@@ -52,10 +53,15 @@ def draw(experiments: Sequence[Experiment], rows: Sequence[RunRow], view: View) 
     if view.level == "Runs":
         return _page(list(rows), view, _run_record, lambda r: [r], "run")
     if view.level == "Seeds together":
-        groups = overview.grouped(rows)
+        groups = _in_order(overview.grouped(rows), view)
         return _page(groups, view, _group_record, lambda g: list(g.rows), "row")
-    made = overview.experiment_rows(experiments, rows)
+    made = _in_order(overview.experiment_rows(experiments, rows), view)
     return _page(made, view, _experiment_record, lambda e: list(e.rows), "experiment")
+
+
+def _in_order(made: list[S], view: View) -> list[S]:
+    """Return groups or experiments in the order of what stands in their rows."""
+    return made if view.sort == "newest" else overview.ordered(made, view.sort, view.falling)
 
 
 def _page(
@@ -81,7 +87,7 @@ def _page(
         key=f"runs-{key}",
         placeholder="",
         height=min(38 + 35 * len(table), 640),
-        alt=f"{len(items)} {what}s with their state, progress and scores",
+        alt=f"{counted(len(items), what)} with state, progress and scores",
     )
     with st.container(horizontal=True, vertical_alignment="center"):
         st.download_button(
@@ -234,8 +240,7 @@ def _group_record(group: Group, view: View, drawn: bool) -> dict[str, Any]:
         elif column in ("progress", "loss", "memory", "step"):
             record[title] = group.over_seeds(column)[0]
         elif column == "left":
-            left = max((r.left for r in group.rows if r.left is not None), default=None)
-            record[title] = duration(left) if drawn else left
+            record[title] = duration(group.left) if drawn else group.left
         elif column in ("tag", "note", "started", "message"):
             found = dict.fromkeys(v for r in group.rows for v in _several(r.value(column)))
             texts = [overview.age(v) if column == "started" else str(v) for v in found if v]
@@ -243,6 +248,11 @@ def _group_record(group: Group, view: View, drawn: bool) -> dict[str, Any]:
         else:
             record[title] = _shown(group.first, column, drawn)
     return record
+
+
+def _written(value: Any) -> str:
+    """Return a setting as one of several in a cell."""
+    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def _several(value: Any) -> tuple[Any, ...]:
@@ -267,10 +277,11 @@ def _experiment_record(row: ExperimentRow, view: View, drawn: bool) -> dict[str,
         "tags": list(labels.tags) if drawn else " ".join(labels.tags),
         "note": " ".join(filter(None, (labels.note, config.notes if config else ""))),
     }
-    first = row.rows[0] if row.rows else None
-    for column in view.columns:
-        if "." in column and first is not None:
-            record[column] = first.value(column)
+    for column in (c for c in view.columns if "." in c):
+        found = list(dict.fromkeys(r.value(column) for r in row.rows))
+        given = [value for value in found if value is not None]
+        one = given[0] if given else None
+        record[column] = one if len(given) < 2 else ", ".join(map(_written, given))
     if row.experiment.problem:
         record["message"] = row.experiment.problem
     return record
