@@ -117,6 +117,19 @@ def student_p(differences: Floats) -> Floats:
     return np.where(n < 2, np.nan, p)
 
 
+def beyond_rounding(variance: float, mean: float) -> float:
+    """Return a variance, or 0 where it is only that of rounding.
+
+    Differences of scores that are equal differ in their last bits, and a variance of 1e-33 would
+    outweigh every other.
+
+    Args:
+        variance: of some values or of their mean.
+        mean: of the values.
+    """
+    return variance if variance > (1e-12 + 1e-9 * abs(mean)) ** 2 else 0.0
+
+
 def sign_flip_p(differences: Sequence[float] | Floats, seed: int = 0) -> float:
     """Two-sided p of paired differences under exchangeable signs, by trying every pattern.
 

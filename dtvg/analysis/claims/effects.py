@@ -21,6 +21,7 @@ from dtvg.analysis.statistics import (
     COVERAGE,
     FEWEST_SEEDS,
     Interval,
+    beyond_rounding,
     cohen_dz,
     hedges_correction,
     seeds_for_power,
@@ -88,12 +89,13 @@ def of_seeds(target: str, by_seed: Mapping[int, float], wider: float = 0.0) -> E
         wider: a variance that the estimate has whatever its seeds are; the larger one counts.
     """
     values = np.array([by_seed[s] for s in sorted(by_seed)], dtype=np.float64)
+    mean = float(values.mean()) if len(values) else NAN
     own = float(values.var(ddof=1)) / len(values) if len(values) > 1 else 0.0
     return Effect(
         target,
         by_seed,
-        float(values.mean()) if len(values) else NAN,
-        max(own, wider),
+        mean,
+        beyond_rounding(max(own, wider), mean),
         lambda level: t_interval(values, level),
         problem=NOT_ENOUGH if len(values) < FEWEST_SEEDS else "",
     )
@@ -163,7 +165,6 @@ def _over(effects: Sequence[Effect], level: float, counts: dict[str, Any]) -> Su
         same = float(np.ptp(estimates)) <= 1e-12
         ends = (mean, mean) if same else (NAN, NAN)
         return Summary(mean, *ends, 0.0, **counts, problem="" if same else NOT_ENOUGH)
-    variances = np.where(variances > 0, variances, variances[variances > 0].min())
     made = random_effects(estimates, variances, level)
     spread = float(np.sqrt(made.between**2 + float(variances.mean())))
     effect = made.mean / spread if spread > 0 else NAN

@@ -11,8 +11,18 @@ import numpy as np
 import pytest
 
 from dtvg.analysis.claims.claim import CANNOT_TELL, CONTRADICTED, SUPPORTED, judged
-from dtvg.analysis.claims.effects import Effect, Part, Summary, of_seeds, smallest, summed
+from dtvg.analysis.claims.effects import (
+    Effect,
+    Part,
+    Summary,
+    of_evidence,
+    of_seeds,
+    smallest,
+    summed,
+)
 from dtvg.analysis.claims.info import ClaimsInfo, claims_info
+from dtvg.analysis.compare.evidence import Evidence
+from dtvg.analysis.compare.over_targets import over_targets
 from dtvg.analysis.pools import pool
 from dtvg.analysis.statistics import Interval
 from dtvg.cli import main
@@ -119,6 +129,28 @@ def test_two_seeds_of_one_target_give_no_interval_and_targets_without_spread_sti
     still = of_seeds("moor", {0: 0.0, 1: 0.0, 2: 0.0})
     both = summed([of_seeds("lake", {0: 0.1, 1: 0.2, 2: 0.3}), still])
     assert both.n_targets == 2 and 0 < both.estimate < 0.2
+
+
+def test_differences_that_are_equal_but_for_rounding_do_not_outweigh_all_targets() -> None:
+    """Right answers of 50 by seed, of one method and of the other; the first are 4 apart."""
+    right = {"lake": ([36, 19, 32], [32, 15, 28]), "moor": ([27, 20, 31], [24, 16, 26]),
+             "nook": ([18, 28, 40], [20, 29, 35])}  # fmt: skip
+    known = {
+        name: Evidence({s: a / 50 - b / 50 for s, (a, b) in enumerate(zip(*both, strict=True))},
+                       0, None, None, None)
+        for name, both in right.items()
+    }  # fmt: skip
+    assert 0 < known["lake"].d.var() < 1e-30
+    found = summed([of_evidence(name, one) for name, one in known.items()])
+    page = over_targets(list(known.values()))
+    assert (page.mean, page.low, page.high) == (found.estimate, found.low, found.high)
+    assert page.n_targets == found.n_targets == 3
+    exact = {**known, "lake": Evidence(dict.fromkeys(range(3), 0.08), 0, None, None, None)}
+    wanted = summed([of_evidence(name, one) for name, one in exact.items()])
+    assert (found.low, found.high) == pytest.approx((wanted.low, wanted.high), abs=1e-6)
+    assert found.high - found.low > 0.05
+    still = Evidence(dict.fromkeys(range(3), 0.0), 0, None, None, None)
+    assert over_targets([known["moor"], known["nook"], still]).n_targets == 3
 
 
 def test_every_door_says_the_same(
