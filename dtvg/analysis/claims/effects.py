@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from math import ceil, log2
 from typing import Any
 
 import numpy as np
 
 from dtvg.analysis.compare import limits
 from dtvg.analysis.compare.evidence import Evidence
-from dtvg.analysis.compare.families import NO_ANSWERS, NOT_ENOUGH, TOO_UNSURE
+from dtvg.analysis.compare.families import NO_ANSWERS, NOT_ENOUGH, SLACK, TOO_UNSURE
 from dtvg.analysis.compare.over_targets import random_effects, variance_of
 from dtvg.analysis.statistics import (
     ALPHA,
@@ -66,7 +67,10 @@ def of_evidence(target: str, known: Evidence) -> Effect:
         problem = TOO_UNSURE if known.n_examples else NO_ANSWERS
 
     def interval(level: float) -> Interval:
-        return known.interval(1 - (1 - level) / limit.factor)
+        ends = known.interval(1 - (1 - level) / limit.factor)
+        if known.p * limit.factor > 1 - level + SLACK:  # the test leaves 0 in, so 0 is possible
+            return Interval(min(ends.low, 0.0), max(ends.high, 0.0))
+        return ends
 
     variance = variance_of(known)
     return Effect(
@@ -178,8 +182,11 @@ def _seeds_needed(one: Effect, level: float) -> str:
     values = np.array(list(one.by_seed.values()))
     effect = cohen_dz(values) * hedges_correction(len(values)) if len(values) > 2 else NAN
     count = seeds_for_power(effect, max(1, round(ALPHA / (1 - level))))
+    if count is None and len(values) < FEWEST_SEEDS:
+        return f"at least {limits.fewest_seeds()} seeds"
     if count is None:
-        return f"at least {limits.fewest_seeds()} seeds" if len(values) < FEWEST_SEEDS else ""
+        apart = float(np.ptp(values)) > SLACK or abs(one.estimate) <= SLACK
+        return "" if apart else f"at least {ceil(1 - log2(1 - level))} seeds"  # sign flips decide
     return f"about {max(count, len(values) + 1, limits.fewest_seeds())} seeds"
 
 

@@ -20,8 +20,10 @@ from dtvg.analysis.claims.effects import (
     smallest,
     summed,
 )
+from dtvg.analysis.claims.halves import evidences
 from dtvg.analysis.claims.info import ClaimsInfo, claims_info
 from dtvg.analysis.compare.evidence import Evidence
+from dtvg.analysis.compare.families import UNDECIDED, judge
 from dtvg.analysis.compare.over_targets import over_targets
 from dtvg.analysis.pools import pool
 from dtvg.analysis.statistics import Interval
@@ -151,6 +153,23 @@ def test_differences_that_are_equal_but_for_rounding_do_not_outweigh_all_targets
     assert found.high - found.low > 0.05
     still = Evidence(dict.fromkeys(range(3), 0.0), 0, None, None, None)
     assert over_targets([known["moor"], known["nook"], still]).n_targets == 3
+
+
+def test_seeds_that_all_differ_by_the_same_support_no_more_than_the_compare_page_says() -> None:
+    rng = np.random.default_rng(0)
+    by_example = np.sort(rng.choice([0.0, 0.0, 0.0, 1.0], 200))
+
+    def known(seeds: int) -> Evidence:
+        table = np.array([np.roll(by_example, s) for s in range(seeds)])
+        return evidences({"": table}, range(seeds), 0)[""]
+
+    for seeds, verdict in ((3, UNDECIDED), (6, "better")):
+        (page,) = judge([known(seeds)])
+        claim = summed([of_evidence("lake", known(seeds))])
+        assert page.verdict == verdict
+        assert (claim.low, claim.high) == (page.interval.low, page.interval.high)
+    three = summed([of_evidence("lake", known(3))])
+    assert judged(three, 0.01) == CANNOT_TELL and three.needs == "at least 6 seeds"
 
 
 def test_every_door_says_the_same(
