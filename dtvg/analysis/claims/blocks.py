@@ -128,6 +128,13 @@ class Block:
         return found
 
     @cached_property
+    def all_singles(self) -> bool:
+        """Whether every single source that is planned has a finished run: a summary of them never
+        covers the quick ones alone."""
+        planned = {subset_of(run) for run in self.runs if run.full_role is Role.SINGLE}
+        return len(planned) == len(self.singles) > 0
+
+    @cached_property
     def rivals(self) -> tuple[str, ...]:
         """Labels of other methods that read sources and that a person would choose."""
         names = []
@@ -142,8 +149,9 @@ class Block:
     def row_of(self, label: str) -> str:
         """Return the sheet's row of a label; the best single source for `SINGLE`; else empty."""
         if label == SINGLE:
-            alone = [r for r in self.sheet.rows if self.sheet.kinds[r].role is Role.SINGLE]
-            return BEST_SINGLE if BEST_SINGLE in alone else (alone[0] if len(alone) == 1 else "")
+            planned = {run.method for run in self.runs if run.full_role is Role.SINGLE}
+            row = next(iter(planned), "") if len(planned) == 1 else BEST_SINGLE
+            return row if row in self.sheet.kinds else ""
         runs = self.of(label)
         return next(iter(runs.values())).method if runs else ""
 

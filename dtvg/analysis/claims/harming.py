@@ -102,7 +102,7 @@ def _rows(block: Block) -> dict[str, list[Mapping[int, Run]]]:
     """Return method → its runs by seed; several for single sources, which count as their mean."""
     found: dict[str, list[Mapping[int, Run]]] = {SUBJECT: [block.of(SUBJECT)]}
     found |= {name: [block.of(name)] for name in block.rivals}
-    if block.singles:
+    if block.all_singles:
         found[SINGLE] = list(block.singles.values())
     return {name: rows for name, rows in found.items() if all(rows)}
 

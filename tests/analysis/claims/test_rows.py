@@ -1,4 +1,4 @@
-"""Rows of claims: runs that differ in rates alone are not taken for one row."""
+"""Rows of claims: which runs are one row, and what counts while runs are still training."""
 
 from __future__ import annotations
 
@@ -6,7 +6,12 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-from dtvg.analysis.claims.blocks import Block
+import numpy as np
+
+from dtvg.analysis.claims import beating, harming
+from dtvg.analysis.claims.blocks import Block, blocks_of
+from dtvg.config import ExperimentConfig
+from tests.analysis.answered import config, mostly_right, record
 
 
 def run(label: str, plain: str, seed: int) -> Any:
@@ -20,3 +25,26 @@ def test_rows_that_differ_in_rates_alone_are_named_apart() -> None:
     other = run("none (lr 0.3)", "none", 0)
     block = Block("lake", "lake", (slow, fast, other), 0)
     assert [block.label_of(r) for r in block.runs] == ["dtvg", "dtvg (lr 0.3)", "none"]
+
+
+def waiting(experiment: ExperimentConfig, *parts: str) -> list[str]:
+    return [r.name for r in experiment.runs() if any(part in r.name for part in parts)]
+
+
+def test_one_finished_source_of_several_does_not_stand_for_the_best_of_them(
+    tmp_path: Path,
+) -> None:
+    wanted = config(methods=["none", "single", "all_sources", "dtvg"], targets=["lake"])
+    answer = mostly_right({"none": 0.6, "all_sources": 0.5, "dtvg": 0.7, "single": 0.1})
+    some = waiting(wanted, "birch", "cedar")
+    runs = record(tmp_path / "some", answer, wanted, unfinished=some).runs
+    made = beating.claim_d(blocks_of(runs), 0.01)
+    assert "runs of every `single` source" in made.missing
+    assert "dtvg − single" not in set(made.parts["part"]) and np.isnan(made.summary.low)
+    assert "points lost by single" not in set(harming.claim(blocks_of(runs), 0.01).parts["part"])
+    runs = record(tmp_path / "all", answer, wanted).runs
+    assert "dtvg − single" in set(beating.claim_d(blocks_of(runs), 0.01).parts["part"])
+    assert "points lost by single" in set(harming.claim(blocks_of(runs), 0.01).parts["part"])
+    one = config(methods=["none", "single", "dtvg"], targets=["lake"], sources=["amber"])
+    runs = record(tmp_path / "one", answer, one).runs
+    assert "dtvg − single" in set(beating.claim_d(blocks_of(runs), 0.01).parts["part"])
