@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from dtvg.analysis.claims import beating, harming
+from dtvg.analysis.claims import beating, best_group, harming
 from dtvg.analysis.claims.blocks import Block, blocks_of
+from dtvg.analysis.claims.claim import CONTRADICTED
 from dtvg.config import ExperimentConfig
 from tests.analysis.answered import config, mostly_right, record
 
@@ -48,3 +49,18 @@ def test_one_finished_source_of_several_does_not_stand_for_the_best_of_them(
     one = config(methods=["none", "single", "dtvg"], targets=["lake"], sources=["amber"])
     runs = record(tmp_path / "one", answer, one).runs
     assert "dtvg − single" in set(beating.claim_d(blocks_of(runs), 0.01).parts["part"])
+
+
+def test_a_target_that_does_not_count_yet_leaves_the_verdict_of_the_others(tmp_path: Path) -> None:
+    wanted = config(methods=["none", "single", "all_sources", "oracle"], seeds=[0, 1, 2, 3, 4])
+
+    def best_all(run: Any, right: Any, rng: np.random.Generator) -> Any:
+        merged = getattr(run.method, "subset", None) or run.method.always_merges(run.sources)
+        keep = rng.random(len(right)) < (0.9 if len(merged or ()) == 3 else 0.5)
+        return [r if k else str(1 - int(r)) for r, k in zip(right, keep, strict=True)]
+
+    some = waiting(wanted, "moor.single", "moor.oracle-of-amber.s", "moor.oracle-of-birch.s")
+    runs = record(tmp_path, best_all, wanted, n=200, unfinished=some).runs
+    made = best_group.claim(blocks_of(runs), 0.01)
+    assert made.summary.n_targets == 1
+    assert made.verdict == CONTRADICTED and "Not every subset" not in made.found
