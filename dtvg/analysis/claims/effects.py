@@ -196,6 +196,8 @@ class Part:
 
     name: str
     effects: Sequence[Effect] = field(default_factory=tuple)
+    reach: float = np.inf
+    """Intervals end at -reach and reach, beyond which the quantity cannot lie."""
 
     @property
     def there(self) -> bool:
