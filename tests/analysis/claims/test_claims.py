@@ -74,6 +74,9 @@ def test_what_is_missing_is_named(stores: Stores, claims_of: ClaimsOf) -> None:
         "runs of `dtvg-fixed`", "runs of `all_sources`",
     ]  # fmt: skip
     assert "It needs runs of `dtvg-fixed`" in some["d"].takes
+    assert "(the smallest of 2 differences)" in some["d"].found
+    two = claims_info([r for r in stores("true").runs if r.method in ("dtvg", "none")])
+    assert two["d"].found.startswith("dtvg − none: ") and "smallest" not in two["d"].found
     nothing = claims_info([])
     assert verdicts(nothing, "abcdefg") == dict.fromkeys("abcdefg", CANNOT_TELL)
     assert all(claim.takes == "It needs finished runs." for claim in nothing.claims)
