@@ -33,6 +33,7 @@ RANDOM = f"{SUBJECT}-random"
 ALL, NONE = "all_sources", "none"
 SINGLE = "single"
 """Rows that the claims name, by their label without rates."""
+NAMED = (SUBJECT, FIXED, SIMILARITY_ONLY, RANDOM, ALL, NONE)
 
 
 @dataclass(frozen=True, eq=False)
@@ -112,6 +113,16 @@ class Block:
         earlier row are others, so that no two rows are taken for one."""
         plain = self._plain(run)
         return plain if self._first_rates.get(plain, run.method) == run.method else run.method
+
+    @cached_property
+    def passed_over(self) -> dict[str, tuple[str, ...]]:
+        """Row that the claims name → rows that differ from it in rates alone, which none reads."""
+        found: dict[str, dict[str, None]] = {}
+        for run in self.runs:
+            plain = self._plain(run)
+            if plain in NAMED and self.label_of(run) != plain:
+                found.setdefault(plain, {})[run.method] = None
+        return {self._first_rates[plain]: tuple(others) for plain, others in found.items()}
 
     def of(self, label: str) -> Rows:
         """Return the finished runs of a row, by seed."""

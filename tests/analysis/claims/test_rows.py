@@ -11,6 +11,7 @@ import numpy as np
 from dtvg.analysis.claims import beating, best_group, harming
 from dtvg.analysis.claims.blocks import Block, blocks_of
 from dtvg.analysis.claims.claim import CONTRADICTED
+from dtvg.analysis.claims.info import claims_info
 from dtvg.config import ExperimentConfig
 from tests.analysis.answered import config, mostly_right, record
 
@@ -26,6 +27,17 @@ def test_rows_that_differ_in_rates_alone_are_named_apart() -> None:
     other = run("none (lr 0.3)", "none", 0)
     block = Block("lake", "lake", (slow, fast, other), 0)
     assert [block.label_of(r) for r in block.runs] == ["dtvg", "dtvg (lr 0.3)", "none"]
+
+
+def test_rows_that_no_claim_reads_are_named(tmp_path: Path) -> None:
+    dtvg = [{"name": "dtvg", "lr": rate} for rate in (0.1, 0.2, 0.3)]
+    wanted = config(methods=["none", "all_sources", *dtvg])
+    notes = claims_info(record(tmp_path, mostly_right({"dtvg": 0.7}), wanted).runs).notes
+    said = [note for note in notes if "in rates or steps alone" in note]
+    assert said == [
+        "The claims read `dtvg-lr0.1`; `dtvg-lr0.2` and `dtvg-lr0.3`, which differ from it in "
+        "rates or steps alone, are not read in its place."
+    ]
 
 
 def waiting(experiment: ExperimentConfig, *parts: str) -> list[str]:
