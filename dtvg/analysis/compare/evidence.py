@@ -126,12 +126,21 @@ class Evidence:
         return float(np.fmax(self.p_student, self.p_both)) if len(self.d) > 1 else float("nan")
 
     def interval(self, level: float = COVERAGE) -> Interval:
-        """Return the interval that goes with `p`: from the lower to the higher end of both."""
+        """Return the interval that goes with `p`: from the lower to the higher end of both.
+
+        Where every example differs by the same (mostly not at all) in every seed, resamples show
+        nothing: the interval then holds what examples may do that so many did not show.
+        """
         ends = t_interval(self.d, level)
         if self.both is None:
             return ends
         low, high = np.quantile(self.both, [(1 - level) / 2, (1 + level) / 2])
-        return Interval(float(np.fmin(ends.low, low)), float(np.fmax(ends.high, high)))
+        low, high = float(np.fmin(ends.low, low)), float(np.fmax(ends.high, high))
+        if float(np.ptp(self.both)) <= 1e-12:
+            unseen = 1 - ((1 - level) / 2) ** (1 / self.n_examples)
+            low -= unseen * max(1 + self.difference, 0.0)
+            high += unseen * max(1 - self.difference, 0.0)
+        return Interval(low, high)
 
 
 def gather(differences: Mapping[int, float], parts: Sequence[tuple[Answered, Weights]]) -> Evidence:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from scipy import stats
 
 from dtvg.analysis.claims.claim import CANNOT_TELL, CONTRADICTED, SUPPORTED, judged
 from dtvg.analysis.claims.effects import (
@@ -23,7 +24,7 @@ from dtvg.analysis.claims.effects import (
 from dtvg.analysis.claims.halves import evidences
 from dtvg.analysis.claims.info import ClaimsInfo, claims_info
 from dtvg.analysis.compare.evidence import Evidence
-from dtvg.analysis.compare.families import UNDECIDED, judge
+from dtvg.analysis.compare.families import UNDECIDED, WITHIN, judge
 from dtvg.analysis.compare.over_targets import over_targets
 from dtvg.analysis.pools import pool
 from dtvg.analysis.statistics import Interval
@@ -173,6 +174,23 @@ def test_seeds_that_all_differ_by_the_same_support_no_more_than_the_compare_page
         assert (claim.low, claim.high) == (page.interval.low, page.interval.high)
     three = summed([of_evidence("lake", known(3))])
     assert judged(three, 0.01) == CANNOT_TELL and three.needs == "at least 6 seeds"
+
+
+def test_equal_answers_to_few_examples_do_not_exclude_an_effect_that_matters() -> None:
+    """Of n examples that do not differ, 97.5 % hold where a share 1 − 0.025^(1/n) would."""
+
+    def known(value: float, count: int) -> Evidence:
+        return evidences({"": np.full((3, count), value)}, range(3), 0)[""]
+
+    for count, verdict, page in ((20, CANNOT_TELL, UNDECIDED), (500, CONTRADICTED, WITHIN)):
+        found = summed([of_evidence("lake", known(0.0, count))])
+        unseen = 1 - 0.025 ** (1 / count)
+        assert stats.binom.pmf(0, count, unseen) == pytest.approx(0.025)
+        assert (found.low, found.high) == pytest.approx((-unseen, unseen))
+        assert judged(found, 0.01) == verdict
+        assert judge([known(0.0, count)], [0.01])[0].verdict == page
+    ends = known(1.0, 20).interval()
+    assert (ends.low, ends.high) == pytest.approx((1 - 2 * (1 - 0.025 ** (1 / 20)), 1))
 
 
 def test_every_door_says_the_same(
