@@ -27,6 +27,7 @@ from dtvg.analysis.statistics import (
     hedges_correction,
     seeds_for_power,
     t_interval,
+    unseen,
 )
 
 NAN = float("nan")
@@ -166,9 +167,11 @@ def _over(effects: Sequence[Effect], level: float, counts: dict[str, Any]) -> Su
     if counts["n_seeds"] < 2:
         return Summary(mean, **counts, problem=NOT_ENOUGH)
     if not (variances > 0).any():
-        same = float(np.ptp(estimates)) <= 1e-12
-        ends = (mean, mean) if same else (NAN, NAN)
-        return Summary(mean, *ends, 0.0, **counts, problem="" if same else NOT_ENOUGH)
+        problem = NOT_ENOUGH if float(np.ptp(estimates)) > SLACK else ""
+        problem = problem or next((NO_ANSWERS for e in effects if e.problem == NO_ANSWERS), "")
+        still = unseen(Interval(mean, mean), mean, counts["n_examples"], level)
+        ends = NOWHERE if problem else still
+        return Summary(mean, ends.low, ends.high, 0.0, **counts, problem=problem)
     made = random_effects(estimates, variances, level)
     spread = float(np.sqrt(made.between**2 + float(variances.mean())))
     effect = made.mean / spread if spread > 0 else NAN

@@ -26,6 +26,7 @@ from dtvg.analysis.statistics import (
     sign_flip_p,
     student_p,
     t_interval,
+    unseen,
 )
 from dtvg.store.reader import Run
 
@@ -135,12 +136,9 @@ class Evidence:
         if self.both is None:
             return ends
         low, high = np.quantile(self.both, [(1 - level) / 2, (1 + level) / 2])
-        low, high = float(np.fmin(ends.low, low)), float(np.fmax(ends.high, high))
-        if float(np.ptp(self.both)) <= 1e-12:
-            unseen = 1 - ((1 - level) / 2) ** (1 / self.n_examples)
-            low -= unseen * max(1 + self.difference, 0.0)
-            high += unseen * max(1 - self.difference, 0.0)
-        return Interval(low, high)
+        ends = Interval(float(np.fmin(ends.low, low)), float(np.fmax(ends.high, high)))
+        still = float(np.ptp(self.both)) <= 1e-12
+        return unseen(ends, self.difference, self.n_examples, level) if still else ends
 
 
 def gather(differences: Mapping[int, float], parts: Sequence[tuple[Answered, Weights]]) -> Evidence:

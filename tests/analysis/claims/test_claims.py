@@ -24,7 +24,7 @@ from dtvg.analysis.claims.effects import (
 from dtvg.analysis.claims.halves import evidences
 from dtvg.analysis.claims.info import ClaimsInfo, claims_info
 from dtvg.analysis.compare.evidence import Evidence
-from dtvg.analysis.compare.families import UNDECIDED, WITHIN, judge
+from dtvg.analysis.compare.families import NO_ANSWERS, UNDECIDED, WITHIN, judge
 from dtvg.analysis.compare.over_targets import over_targets
 from dtvg.analysis.pools import pool
 from dtvg.analysis.statistics import Interval
@@ -184,11 +184,15 @@ def test_equal_answers_to_few_examples_do_not_exclude_an_effect_that_matters() -
 
     for count, verdict, page in ((20, CANNOT_TELL, UNDECIDED), (500, CONTRADICTED, WITHIN)):
         found = summed([of_evidence("lake", known(0.0, count))])
-        unseen = 1 - 0.025 ** (1 / count)
-        assert stats.binom.pmf(0, count, unseen) == pytest.approx(0.025)
-        assert (found.low, found.high) == pytest.approx((-unseen, unseen))
+        share = 1 - 0.025 ** (1 / count)
+        assert stats.binom.pmf(0, count, share) == pytest.approx(0.025)
+        assert (found.low, found.high) == pytest.approx((-share, share))
         assert judged(found, 0.01) == verdict
         assert judge([known(0.0, count)], [0.01])[0].verdict == page
+    both = [of_evidence(name, known(0.0, 20)) for name in ("lake", "moor")]
+    assert summed(both).high == pytest.approx(1 - 0.025 ** (1 / 40))
+    silent = Evidence(dict.fromkeys(range(3), 0.0), 0, None, None, None)
+    assert summed([of_evidence(name, silent) for name in ("lake", "moor")]).problem == NO_ANSWERS
     ends = known(1.0, 20).interval()
     assert (ends.low, ends.high) == pytest.approx((1 - 2 * (1 - 0.025 ** (1 / 20)), 1))
 
