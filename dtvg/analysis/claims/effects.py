@@ -135,13 +135,15 @@ class Summary:
 def summed(effects: Sequence[Effect], level: float = COVERAGE) -> Summary:
     """Summarise a quantity: one target as it is, several as random effects.
 
-    A target on which nothing varies weighs as the surest of the others.
+    A target on which nothing varies weighs as the surest of the others. One with a single seed,
+    whose spread is not known, does not count beside others.
 
     Args:
         effects: a target each.
         level: coverage of the interval.
     """
     effects = [one for one in effects if np.isfinite(one.estimate)]
+    effects = [one for one in effects if len(one.by_seed) > 1] or effects
     if not effects:
         return Summary()
     counts: dict[str, Any] = {

@@ -137,6 +137,13 @@ def test_two_seeds_of_one_target_give_no_interval_and_targets_without_spread_sti
     assert both.n_targets == 2 and 0 < both.estimate < 0.2
 
 
+def test_a_target_with_one_seed_so_far_does_not_take_the_interval_of_the_others() -> None:
+    three = [of_seeds(t, {0: x, 1: x + 0.1, 2: x}) for t, x in (("a", 0.1), ("b", 0.2), ("c", 0))]
+    lone = of_seeds("oak", {0: 0.9})
+    assert summed([*three, lone]) == summed(three) and summed(three).n_targets == 3
+    assert summed([lone, of_seeds("elm", {0: 0.1})]).problem
+
+
 def test_differences_that_are_equal_but_for_rounding_do_not_outweigh_all_targets() -> None:
     """Right answers of 50 by seed, of one method and of the other; the first are 4 apart."""
     right = {"lake": ([36, 19, 32], [32, 15, 28]), "moor": ([27, 20, 31], [24, 16, 26]),
