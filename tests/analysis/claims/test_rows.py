@@ -63,6 +63,19 @@ def test_one_finished_source_of_several_does_not_stand_for_the_best_of_them(
     assert "dtvg − single" in set(beating.claim_d(blocks_of(runs), 0.01).parts["part"])
 
 
+def test_a_method_with_fewer_seeds_that_keeps_the_others_from_counting_is_named(
+    tmp_path: Path,
+) -> None:
+    wanted = config(methods=["none", "all_sources", "tpv_sum", "dtvg"], targets=["lake"])
+    some = waiting(wanted, "tpv_sum.s1", "tpv_sum.s2")
+    runs = record(tmp_path, mostly_right({"dtvg": 0.7}), wanted, unfinished=some).runs
+    made = harming.claim(blocks_of(runs), 0.01)
+    assert made.summary.n_seeds == 1
+    assert made.takes.endswith(
+        "lake: only seeds that every method has count; fewer have `tpv_sum` (1 of 3)."
+    )
+
+
 def test_a_target_that_does_not_count_yet_leaves_the_verdict_of_the_others(tmp_path: Path) -> None:
     wanted = config(methods=["none", "single", "all_sources", "oracle"], seeds=[0, 1, 2, 3, 4])
 
