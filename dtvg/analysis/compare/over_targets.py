@@ -16,6 +16,8 @@ from dtvg.analysis.compare.evidence import Evidence
 from dtvg.analysis.statistics import COVERAGE, beyond_rounding
 
 NAN = float("nan")
+FEWEST_TARGETS = 3
+"""Targets from which an interval over targets is shown: with two it has one degree of freedom."""
 
 
 @dataclass(frozen=True)
