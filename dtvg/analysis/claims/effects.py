@@ -170,10 +170,11 @@ def _over(effects: Sequence[Effect], level: float, counts: dict[str, Any]) -> Su
         return Summary(mean, **counts, problem=NOT_ENOUGH)
     if not (variances > 0).any():
         problem = NOT_ENOUGH if float(np.ptp(estimates)) > SLACK else ""
-        problem = problem or next((NO_ANSWERS for e in effects if e.problem == NO_ANSWERS), "")
+        problem = problem or next((e.problem for e in effects if e.problem and not e.examples), "")
         still = unseen(Interval(mean, mean), mean, counts["n_examples"], level)
         ends = NOWHERE if problem else still
         return Summary(mean, ends.low, ends.high, 0.0, **counts, problem=problem)
+    variances = np.where(variances > 0, variances, variances[variances > 0].min())
     made = random_effects(estimates, variances, level)
     spread = float(np.sqrt(made.between**2 + float(variances.mean())))
     effect = made.mean / spread if spread > 0 else NAN

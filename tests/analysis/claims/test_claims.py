@@ -200,6 +200,8 @@ def test_equal_answers_to_few_examples_do_not_exclude_an_effect_that_matters() -
     assert summed(both).high == pytest.approx(1 - 0.025 ** (1 / 40))
     silent = Evidence(dict.fromkeys(range(3), 0.0), 0, None, None, None)
     assert summed([of_evidence(name, silent) for name in ("lake", "moor")]).problem == NO_ANSWERS
+    two = Evidence(dict.fromkeys(range(2), 0.0), 0, None, None, None)
+    assert np.isnan(summed([of_evidence(name, two) for name in ("lake", "moor")]).high)
     ends = known(1.0, 20).interval()
     assert (ends.low, ends.high) == pytest.approx((1 - 2 * (1 - 0.025 ** (1 / 20)), 1))
 
