@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 from statsmodels.stats.power import TTestPower
 
+from dtvg.config import build_config
+from tests.analysis.answered import mostly_right, record
 from tools import study
 
 DECLARED = Path(__file__).resolve().parents[1] / "docs" / "studies" / "few-shot-relatives.yaml"
@@ -76,3 +78,23 @@ def test_a_gate_of_each_block_counts_a_target_once_in_every_block(tmp_path: Path
     assert "sst2 (block 1)" in told and "sst2 (block 2)" in told and "of 2 targets" in told
     longer = study.read(DECLARED.with_name("longer-training.yaml"))
     assert "(block" not in study.gate_table(longer, tmp_path)
+
+
+def test_a_gate_waits_for_every_seed_of_a_block_that_was_begun(tmp_path: Path) -> None:
+    values = {
+        "name": "first", "sources": ["sst2", "qqp"], "targets": ["yelp"], "seeds": [0, 1, 2],
+        "methods": ["none", "single"], "prompt": {"length": 4},
+        "optim": {"steps": 20, "stage1_steps": 5},
+    }  # fmt: skip
+    config = build_config(values)
+    block = study.Block(0, "", "cpu", "first.yaml", config)
+    declared = study.Study((block,), {"yelp": "sst2"}, 5.0, 1, True, {}, {})
+    answer = mostly_right({"single": 0.9, "none": 0.3})
+    some = [run.name for run in config.runs() if run.seed]
+    record(tmp_path / "some", answer, config, unfinished=some)
+    told = study.gate_table(declared, tmp_path / "some")
+    assert "| 1 of 3 |  |" in told and "0 of 1 targets passed the gate" in told
+    assert "not finished: yelp (block 0)" in told and "the gate is open" in told
+    record(tmp_path / "all", answer, config)
+    told = study.gate_table(declared, tmp_path / "all")
+    assert "| 3 | yes |" in told and "1 of 1 targets passed the gate" in told

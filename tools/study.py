@@ -78,6 +78,13 @@ class Gain:
     source: str
     gains: tuple[float, ...]
     """Seed by seed; empty where it was not run."""
+    waiting: int = 0
+    """Seeds of blocks that were begun which have not finished with both methods."""
+
+    @property
+    def done(self) -> bool:
+        """Whether every seed is in: before, the mean decides nothing."""
+        return bool(self.gains) and not self.waiting
 
     @property
     def mean(self) -> float:
@@ -136,13 +143,16 @@ def gate(found: Sequence[Gain], points: float, targets: int) -> str:
         points: the least mean gain.
         targets: how many must pass.
     """
-    passed = [g.target for g in found if g.gains and g.mean >= points]
-    failed = [g.target for g in found if g.gains and g.mean < points]
-    waiting = [g.target for g in found if not g.gains]
+    passed = [g.target for g in found if g.done and g.mean >= points]
+    failed = [g.target for g in found if g.done and g.mean < points]
+    begun = [g.target for g in found if g.waiting]
+    waiting = [g.target for g in found if not g.done and not g.waiting]
     told = f"{len(passed)} of {len(found)} targets passed the gate"
     told += f" ({', '.join(passed)})" if passed else ""
     told += f"; did not pass: {', '.join(failed)}" if failed else ""
+    told += f"; not finished: {', '.join(begun)}" if begun else ""
     told += f"; not run: {', '.join(waiting)}" if waiting else ""
+    waiting += begun
     if len(passed) >= targets:
         return f"{told}. The claim can be tested on the targets that passed."
     if len(passed) + len(waiting) >= targets and waiting:
@@ -223,21 +233,34 @@ def gate_table(study: Study, runs_dir: Path) -> str:
     for one in found:
         ran = bool(one.gains)
         spread = f" ± {np.std(one.gains, ddof=1):.1f}" if len(one.gains) > 1 else ""
-        passes = ("yes" if one.mean >= study.points else "no") if ran else ""
+        passes = ("yes" if one.mean >= study.points else "no") if one.done else ""
         gain = f"{one.mean:+.1f}{spread}" if ran else "not run"
-        lines.append(_row([one.target, one.source, gain, len(one.gains), passes]))
+        seeds = f"{len(one.gains)}" + (f" of {len(one.gains) + one.waiting}" * bool(one.waiting))
+        lines.append(_row([one.target, one.source, gain, seeds, passes]))
     return "\n".join([*lines, "", gate(found, study.points, study.targets)])
 
 
 def _gains(study: Study, runs_dir: Path) -> list[Gain]:
     if not study.each_block:
-        return gains(study.related, scores_of(study.blocks, runs_dir))
+        return _gains_of(study.blocks, study.related, runs_dir)
     result = []
     for block in study.blocks:
         if any(method.name == "none" for method in block.config.methods):
             related = {t: s for t, s in study.related.items() if t in block.config.targets}
-            for one in gains(related, scores_of([block], runs_dir)):
+            for one in _gains_of([block], related, runs_dir):
                 result.append(replace(one, target=f"{one.target} (block {block.number})"))
+    return result
+
+
+def _gains_of(blocks: Sequence[Block], related: Mapping[str, str], runs_dir: Path) -> list[Gain]:
+    """Return gains over some blocks, and how many seeds of those that were begun are waiting."""
+    begun = [block for block in blocks if block.recorded(runs_dir)]
+    planned = {(r.target, r.method.label, r.seed) for b in begun for r in b.config.runs()}
+    result = []
+    for one in gains(related, scores_of(blocks, runs_dir)):
+        seeds = {s for t, m, s in planned if (t, m) == (one.target, f"single-{one.source}")}
+        both = sum((one.target, "none", seed) in planned for seed in seeds)
+        result.append(replace(one, waiting=max(0, both - len(one.gains))))
     return result
 
 

@@ -6,6 +6,7 @@ line. A run that is there twice counts once, or is refused. docs/compare.md "Poo
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -49,7 +50,7 @@ class Pool:
     def experiment(self) -> Experiment:
         """The same as one experiment to look at; its folder is the first member's."""
         first = self.members[0]
-        if len(self.members) == 1:
+        if len(self.members) == 1 and first.name == self.name:
             return first
         return replace(first, name=self.name, config=self.config, runs=self.runs)
 
@@ -96,7 +97,7 @@ def pool(experiments: Iterable[Experiment | Path | str], apart: bool = False) ->
             groups.append([one])
         else:
             home.append(one)
-    return Pooled(tuple(_pool(group) for group in groups))
+    return Pooled(tuple(_told_apart([_pool(group) for group in groups])))
 
 
 def why_apart(one: Experiment, other: Experiment) -> tuple[str, ...]:
@@ -156,6 +157,20 @@ def _pool(members: Sequence[Experiment]) -> Pool:
     )
     pooled = tuple(replace(run, experiment=name) for run in runs)
     return Pool(name, tuple(members), pooled, config, (said, *notes, *_banks(members, pooled)))
+
+
+def _told_apart(pools: Sequence[Pool]) -> Iterator[Pool]:
+    """Give pools of one name that of their folder too: rows and runs are told apart by names."""
+    places = [one.members[0].path.resolve().parent for one in pools]
+    names = Counter(one.name for one in pools)
+    folders = Counter((one.name, place.name) for one, place in zip(pools, places, strict=True))
+    for one, place in zip(pools, places, strict=True):
+        if names[one.name] == 1:
+            yield one
+            continue
+        alone = folders[one.name, place.name] == 1
+        name = f"{one.name} ({place.name if alone else place})"
+        yield replace(one, name=name, runs=tuple(replace(r, experiment=name) for r in one.runs))
 
 
 def pool_name(names: Sequence[str]) -> str:

@@ -82,6 +82,23 @@ def t_interval(values: Sequence[float] | Floats, level: float = COVERAGE) -> Int
     return Interval(float(sample.mean()) - half, float(sample.mean()) + half)
 
 
+def unseen(interval: Interval, mean: float, examples: int, level: float) -> Interval:
+    """Widen an interval by what examples may do that all examples seen do not.
+
+    Where n examples all differ by the same, resamples of them show nothing; yet with a share
+    `1 − (α/2)^(1/n)` of others, n alike are seen in α/2 of all draws. The others differ by -1 to 1.
+
+    Args:
+        interval: of the mean difference.
+        mean: what every example differs by.
+        examples: n; 0: not known, and nothing is widened.
+        level: coverage, 1 − α.
+    """
+    share = 1 - ((1 - level) / 2) ** (1 / examples) if examples else 0.0
+    low, high = share * max(1 + mean, 0.0), share * max(1 - mean, 0.0)
+    return Interval(interval.low - low, interval.high + high)
+
+
 def t_factor(level: float, freedom: int) -> float:
     """Return how many standard errors an interval of Student's t reaches to either side."""
     from scipy.special import stdtrit  # scipy.stats takes half a second to import
@@ -115,6 +132,19 @@ def student_p(differences: Floats) -> Floats:
     flips = np.where(np.abs(mean) > 1e-12, 2.0 ** (1.0 - n), 1.0)
     p = np.where(equal, flips, 2 * stdtr(np.maximum(n - 1, 1), -t))
     return np.where(n < 2, np.nan, p)
+
+
+def beyond_rounding(variance: float, mean: float) -> float:
+    """Return a variance, or 0 where it is only that of rounding.
+
+    Differences of scores that are equal differ in their last bits, and a variance of 1e-33 would
+    outweigh every other.
+
+    Args:
+        variance: of some values or of their mean.
+        mean: of the values.
+    """
+    return variance if variance > (1e-12 + 1e-9 * abs(mean)) ** 2 else 0.0
 
 
 def sign_flip_p(differences: Sequence[float] | Floats, seed: int = 0) -> float:

@@ -123,7 +123,28 @@ def run(name: str) -> str:
     before = f"{experiment}: " if experiment else ""
     if found["target"] == _STAGE_ONE:
         return before + f"Stage I · {_of_stage_one(found['label'])} · seed {found['seed']}"
-    return before + f"{task(found['target'])} · {method(found['label'])} · seed {found['seed']}"
+    target, label = _target_and_label(found["target"], found["label"])
+    return before + f"{task(target)} · {method(label)} · seed {found['seed']}"
+
+
+def _target_and_label(target: str, label: str) -> tuple[str, str]:
+    """Return both parts of a run's name; a target may have dots too, a label begins with a method.
+
+    Args:
+        target: what stands before the first dot.
+        label: the rest.
+    """
+    parts = label.split(".")
+    for place in range(len(parts)):
+        rest = ".".join(parts[place:])
+        if _names_of_methods(rest):
+            return ".".join([target, *parts[:place]]), rest
+    return target, label
+
+
+def _names_of_methods(label: str) -> list[str]:
+    """Return the methods whose label this may be."""
+    return [name for name in METHODS if label == name or label.startswith(f"{name}-")]
 
 
 def _of_stage_one(label: str) -> str:
@@ -224,7 +245,7 @@ def _titles_of_tasks() -> _Words:
 @lru_cache(maxsize=4096)
 def _method(text: str, words: _Words) -> str:
     plain = text.split(" (after ")[0]
-    fitting = [name for name in METHODS if plain == name or plain.startswith(f"{name}-")]
+    fitting = _names_of_methods(plain)
     if not fitting:
         return text
     name = max(fitting, key=len)

@@ -206,7 +206,11 @@ def test_targets_as_random_effects_stand_beside_the_average(tmp_path: Path) -> N
     assert each["difference"].min() <= row["random_effect"] <= each["difference"].max()
     assert row["low_random"] < row["random_effect"] < row["high_random"]
     assert info.verdicts["random_effect"].notna().sum() == 1
-    assert "over targets (random effects)" in verdicts_shown(info)
+    column = "over targets (random effects)"
+    assert ", τ " in verdicts_shown(info)[column][0]
+    two = made(tmp_path / "two", 0.1, targets=["lake", "moor"], methods=["none", "dtvg"])
+    said = verdicts_shown(compare_info(two.runs))[column][0]
+    assert said.endswith(", no interval (2 targets)") and "…" not in said
 
 
 @pytest.mark.parametrize(

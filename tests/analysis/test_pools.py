@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from safetensors.numpy import save_file
 
+from dtvg.analysis.claims.info import claims_info
 from dtvg.analysis.compare.info import compare_info
 from dtvg.analysis.pools import pool, settings_of
 from dtvg.cli import main as command
@@ -91,6 +92,29 @@ def test_other_versions_and_forks_stay_apart(root: Path) -> None:
         )
     )
     assert len(pool([root / "arr0", root / "fork"]).pools) == 2
+
+
+def test_experiments_of_one_name_in_two_folders_keep_their_own_scores(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    here = study(tmp_path / "here", "same")
+    there = study(tmp_path / "there", "same", optim={"steps": 61, "stage1_steps": 5})
+    made = pool([here, there])
+    assert [one.name for one in made.pools] == ["same (here)", "same (there)"]
+    assert [one.experiment.name for one in made.pools] == ["same (here)", "same (there)"]
+    rows = compare_info(made.runs).rows
+    assert sorted(rows) == [
+        *("same (here): dtvg", "same (here): none"),
+        *("same (there): dtvg", "same (there): none"),
+    ]
+    assert claims_info(made.runs).targets == ("same (here): lake", "same (there): lake")
+    assert command(["runs", "compare", str(here), str(there), "--format", "csv"]) == 0
+    printed = capsys.readouterr().out
+    assert "same (here): none" in printed and "same (there): none" in printed
+    deep = study(tmp_path / "other" / "here", "same", optim={"steps": 62, "stage1_steps": 5})
+    assert [one.name for one in pool([here, deep]).pools] == [
+        f"same ({here.resolve().parent})", f"same ({deep.resolve().parent})",
+    ]  # fmt: skip
 
 
 def test_an_equal_run_counts_once_and_a_different_one_is_named_and_refused(root: Path) -> None:

@@ -49,6 +49,9 @@ def test_a_run_is_called_by_target_method_and_seed() -> None:
     assert titles.run("trip-mood.dtvg.s0") == "Trip mood · DTVG · seed 0"
     assert titles.run("demo/rte.none.s12") == "demo: RTE · No transfer · seed 12"
     assert titles.run("no run") == "no run"
+    assert titles.run("trip.mood.single-a.b.s1") == "trip.mood · Single source: a.b · seed 1"
+    assert titles.run("x/a.dtvg.none.s0") == "x: a.dtvg · No transfer · seed 0"
+    assert titles.run("trip.mood.own-method.s0") == "trip · mood.own-method · seed 0"
 
 
 @pytest.mark.parametrize(

@@ -89,6 +89,21 @@ def test_who_helped_draws_every_run_and_measures_the_rule(home, monkeypatch) -> 
     assert {c[0] for c in places} >= {f"trial/lake.dtvg.s{s}" for s in range(3)}
 
 
+def test_small_p_are_not_rounded_to_zero_and_several_quantities_go_with_the_gain(home) -> None:
+    info = helped_info([r for r in _experiment(home).runs if r.role == "transfer"])
+    rows = info.correlations[info.correlations["target"] == "lake"].assign(
+        rho=[1.0, 0.9, -0.8], p=[2 / 5040, 0.0496, 0.06]
+    )
+    said = replace(info, targets=("lake",), correlations=rows).sentences()[0]
+    for p in ("ρ = +1.00 (p < 0.001)", "ρ = +0.90 (p = 0.050)", "ρ = −0.80 (p = 0.060)"):
+        assert p in said
+    with_it = "Similarity at the start and mean similarity while training go with the gain."
+    assert said.endswith(with_it)
+    one = rows.assign(p=[0.5, 0.5, 0.01])
+    said = replace(info, targets=("lake",), correlations=one).sentences()[0]
+    assert said.endswith("Share of steps in the group goes against the gain.")
+
+
 def test_a_quantity_without_a_rank_correlation_says_why(home) -> None:
     info = helped_info([r for r in _experiment(home).runs if r.role == "transfer"])
     points = info.points.assign(similarity_start=0.0)

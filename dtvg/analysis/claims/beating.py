@@ -90,11 +90,9 @@ def _contests(
     verdict = judged(summary, margin)
     sentence = ""
     if least is not None:
-        which = f" (the smallest of {sum(p.there for p in parts)} differences)"
-        sentence = (
-            f"{least.name}: {numbers(summary, POINTS)}{which if len(against) > 1 else ''}; "
-            f"{where(summary)}."
-        )
+        count = sum(part.there for part in parts)
+        which = f" (the smallest of {count} differences)" if count > 1 else ""
+        sentence = f"{least.name}: {numbers(summary, POINTS)}{which}; {where(summary)}."
     return Claim(
         wording,
         summary,

@@ -55,11 +55,12 @@ def claim(blocks: Sequence[Block], margin: float) -> Claim:
     found = [search(block) for block in blocks]
     there = [one for one, _ in found if one is not None]
     lacks = [] if there else [what for _, what in found]
-    made = [effects_of(one) for one in there if _complete(one)]
+    counted = [one for one in there if _complete(one)]
+    made, whole = [effects_of(one) for one in counted], all(one.whole for one in counted)
     if there and not made:
         lacks.append("oracle runs over at least three sources, the single sources and all of them")
     parts = gathered(made)
-    summary = summary_of({part.name: part for part in parts}, all(one.whole for one in there))
+    summary = summary_of({part.name: part for part in parts}, whole)
     missing = missing_everywhere(lacks)
     verdict = judged(summary, margin)
     sentence = ""
@@ -69,7 +70,7 @@ def claim(blocks: Sequence[Block], margin: float) -> Claim:
             f"{numbers(summary, POINTS)} against the best of no, one and all sources; "
             f"{where(summary)}."
         )
-        if not all(one.whole for one in there):
+        if not whole:
             sentence += (
                 " Not every subset of the sources was trained: others might be better, so the "
                 "claim can be supported but not contradicted."

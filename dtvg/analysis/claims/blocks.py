@@ -33,6 +33,7 @@ RANDOM = f"{SUBJECT}-random"
 ALL, NONE = "all_sources", "none"
 SINGLE = "single"
 """Rows that the claims name, by their label without rates."""
+NAMED = (SUBJECT, FIXED, SIMILARITY_ONLY, RANDOM, ALL, NONE)
 
 
 @dataclass(frozen=True, eq=False)
@@ -113,6 +114,16 @@ class Block:
         plain = self._plain(run)
         return plain if self._first_rates.get(plain, run.method) == run.method else run.method
 
+    @cached_property
+    def passed_over(self) -> dict[str, tuple[str, ...]]:
+        """Row that the claims name → rows that differ from it in rates alone, which none reads."""
+        found: dict[str, dict[str, None]] = {}
+        for run in self.runs:
+            plain = self._plain(run)
+            if plain in NAMED and self.label_of(run) != plain:
+                found.setdefault(plain, {})[run.method] = None
+        return {self._first_rates[plain]: tuple(others) for plain, others in found.items()}
+
     def of(self, label: str) -> Rows:
         """Return the finished runs of a row, by seed."""
         return self.labelled.get(label, {})
@@ -126,6 +137,13 @@ class Block:
             if merged is not None and len(merged) == 1:
                 found.setdefault(next(iter(merged)), {}).setdefault(run.seed, run)
         return found
+
+    @cached_property
+    def all_singles(self) -> bool:
+        """Whether every single source that is planned has a finished run: a summary of them never
+        covers the quick ones alone."""
+        planned = {subset_of(run) for run in self.runs if run.full_role is Role.SINGLE}
+        return len(planned) == len(self.singles) > 0
 
     @cached_property
     def rivals(self) -> tuple[str, ...]:
@@ -142,8 +160,9 @@ class Block:
     def row_of(self, label: str) -> str:
         """Return the sheet's row of a label; the best single source for `SINGLE`; else empty."""
         if label == SINGLE:
-            alone = [r for r in self.sheet.rows if self.sheet.kinds[r].role is Role.SINGLE]
-            return BEST_SINGLE if BEST_SINGLE in alone else (alone[0] if len(alone) == 1 else "")
+            planned = {run.method for run in self.runs if run.full_role is Role.SINGLE}
+            row = next(iter(planned), "") if len(planned) == 1 else BEST_SINGLE
+            return row if row in self.sheet.kinds else ""
         runs = self.of(label)
         return next(iter(runs.values())).method if runs else ""
 

@@ -93,6 +93,7 @@ def claim(blocks: Sequence[Block], margin: float) -> Claim:
         Part(
             f"{measure}, beyond {noise}",
             [effect_of(name, found, measure, noise) for name, found in there.items()],
+            reach=1,
         )
         for measure in MEASURES
         for noise in (FORGOTTEN, ADDED)
@@ -117,7 +118,7 @@ def claim(blocks: Sequence[Block], margin: float) -> Claim:
         _sentence(summary, there),
         takes,
         missing,
-        parts_table(parts, 1),
+        parts_table(parts),
         _evidence(there),
         NOTES,
     )

@@ -161,12 +161,11 @@ def within(summary: Summary, reach: float) -> Summary:
     return replace(summary, low=low, high=float(np.minimum(summary.high, reach)))
 
 
-def parts_table(parts: Sequence[Part], reach: float = np.inf) -> pd.DataFrame:
+def parts_table(parts: Sequence[Part]) -> pd.DataFrame:
     """Put the comparisons of a claim in rows: over all targets, then on each.
 
     Args:
         parts: those without any target are left out.
-        reach: intervals end at -reach and reach, beyond which the quantity cannot lie.
     """
     count = max(1, sum(part.there for part in parts))
     rows = []
@@ -176,8 +175,8 @@ def parts_table(parts: Sequence[Part], reach: float = np.inf) -> pd.DataFrame:
         groups = [(ALL_TARGETS, list(part.effects))] if len(part.effects) > 1 else []
         groups += [(one.target, [one]) for one in part.effects]
         for target, effects in groups:
-            plain = within(summed(effects), reach)
-            strict = within(summed(effects, 1 - ALPHA / count), reach)
+            plain = within(summed(effects), part.reach)
+            strict = within(summed(effects, 1 - ALPHA / count), part.reach)
             rows.append(
                 [
                     part.name,

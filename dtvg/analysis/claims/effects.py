@@ -8,23 +8,26 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from math import ceil, log2
 from typing import Any
 
 import numpy as np
 
 from dtvg.analysis.compare import limits
 from dtvg.analysis.compare.evidence import Evidence
-from dtvg.analysis.compare.families import NO_ANSWERS, NOT_ENOUGH, TOO_UNSURE
+from dtvg.analysis.compare.families import NO_ANSWERS, NOT_ENOUGH, SLACK, TOO_UNSURE
 from dtvg.analysis.compare.over_targets import random_effects, variance_of
 from dtvg.analysis.statistics import (
     ALPHA,
     COVERAGE,
     FEWEST_SEEDS,
     Interval,
+    beyond_rounding,
     cohen_dz,
     hedges_correction,
     seeds_for_power,
     t_interval,
+    unseen,
 )
 
 NAN = float("nan")
@@ -65,7 +68,10 @@ def of_evidence(target: str, known: Evidence) -> Effect:
         problem = TOO_UNSURE if known.n_examples else NO_ANSWERS
 
     def interval(level: float) -> Interval:
-        return known.interval(1 - (1 - level) / limit.factor)
+        ends = known.interval(1 - (1 - level) / limit.factor)
+        if known.p * limit.factor > 1 - level + SLACK:  # the test leaves 0 in, so 0 is possible
+            return Interval(min(ends.low, 0.0), max(ends.high, 0.0))
+        return ends
 
     variance = variance_of(known)
     return Effect(
@@ -88,12 +94,13 @@ def of_seeds(target: str, by_seed: Mapping[int, float], wider: float = 0.0) -> E
         wider: a variance that the estimate has whatever its seeds are; the larger one counts.
     """
     values = np.array([by_seed[s] for s in sorted(by_seed)], dtype=np.float64)
+    mean = float(values.mean()) if len(values) else NAN
     own = float(values.var(ddof=1)) / len(values) if len(values) > 1 else 0.0
     return Effect(
         target,
         by_seed,
-        float(values.mean()) if len(values) else NAN,
-        max(own, wider),
+        mean,
+        beyond_rounding(max(own, wider), mean),
         lambda level: t_interval(values, level),
         problem=NOT_ENOUGH if len(values) < FEWEST_SEEDS else "",
     )
@@ -128,13 +135,15 @@ class Summary:
 def summed(effects: Sequence[Effect], level: float = COVERAGE) -> Summary:
     """Summarise a quantity: one target as it is, several as random effects.
 
-    A target on which nothing varies weighs as the surest of the others.
+    A target on which nothing varies weighs as the surest of the others. One with a single seed,
+    whose spread is not known, does not count beside others.
 
     Args:
         effects: a target each.
         level: coverage of the interval.
     """
     effects = [one for one in effects if np.isfinite(one.estimate)]
+    effects = [one for one in effects if len(one.by_seed) > 1] or effects
     if not effects:
         return Summary()
     counts: dict[str, Any] = {
@@ -160,9 +169,11 @@ def _over(effects: Sequence[Effect], level: float, counts: dict[str, Any]) -> Su
     if counts["n_seeds"] < 2:
         return Summary(mean, **counts, problem=NOT_ENOUGH)
     if not (variances > 0).any():
-        same = float(np.ptp(estimates)) <= 1e-12
-        ends = (mean, mean) if same else (NAN, NAN)
-        return Summary(mean, *ends, 0.0, **counts, problem="" if same else NOT_ENOUGH)
+        problem = NOT_ENOUGH if float(np.ptp(estimates)) > SLACK else ""
+        problem = problem or next((e.problem for e in effects if e.problem and not e.examples), "")
+        still = unseen(Interval(mean, mean), mean, counts["n_examples"], level)
+        ends = NOWHERE if problem else still
+        return Summary(mean, ends.low, ends.high, 0.0, **counts, problem=problem)
     variances = np.where(variances > 0, variances, variances[variances > 0].min())
     made = random_effects(estimates, variances, level)
     spread = float(np.sqrt(made.between**2 + float(variances.mean())))
@@ -177,8 +188,11 @@ def _seeds_needed(one: Effect, level: float) -> str:
     values = np.array(list(one.by_seed.values()))
     effect = cohen_dz(values) * hedges_correction(len(values)) if len(values) > 2 else NAN
     count = seeds_for_power(effect, max(1, round(ALPHA / (1 - level))))
+    if count is None and len(values) < FEWEST_SEEDS:
+        return f"at least {limits.fewest_seeds()} seeds"
     if count is None:
-        return f"at least {limits.fewest_seeds()} seeds" if len(values) < FEWEST_SEEDS else ""
+        apart = float(np.ptp(values)) > SLACK or abs(one.estimate) <= SLACK
+        return "" if apart else f"at least {ceil(1 - log2(1 - level))} seeds"  # sign flips decide
     return f"about {max(count, len(values) + 1, limits.fewest_seeds())} seeds"
 
 
@@ -188,6 +202,8 @@ class Part:
 
     name: str
     effects: Sequence[Effect] = field(default_factory=tuple)
+    reach: float = np.inf
+    """Intervals end at -reach and reach, beyond which the quantity cannot lie."""
 
     @property
     def there(self) -> bool:

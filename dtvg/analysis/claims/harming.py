@@ -29,6 +29,7 @@ from dtvg.analysis.claims.claim import (
 from dtvg.analysis.claims.effects import Effect, Part, Summary, of_evidence, summed
 from dtvg.analysis.claims.halves import evidences, halves
 from dtvg.analysis.compare.scores import SUBJECT
+from dtvg.analysis.words import listed
 from dtvg.store.reader import Run
 
 Floats = npt.NDArray[np.float64]
@@ -70,6 +71,8 @@ def claim(blocks: Sequence[Block], margin: float) -> Claim:
             "The other methods are not shown to fall below no transfer here, so there is no harm "
             "to avoid. It needs targets on which sources do harm."
         )
+    if takes and summary.problem:
+        takes = " ".join([takes, *filter(None, map(_waits_for, blocks))])
     return Claim(
         WORDING,
         summary,
@@ -102,7 +105,7 @@ def _rows(block: Block) -> dict[str, list[Mapping[int, Run]]]:
     """Return method → its runs by seed; several for single sources, which count as their mean."""
     found: dict[str, list[Mapping[int, Run]]] = {SUBJECT: [block.of(SUBJECT)]}
     found |= {name: [block.of(name)] for name in block.rivals}
-    if block.singles:
+    if block.all_singles:
         found[SINGLE] = list(block.singles.values())
     return {name: rows for name, rows in found.items() if all(rows)}
 
@@ -140,6 +143,19 @@ def _measured(block: Block) -> tuple[dict[str, Effect], str]:
     tables |= {f"points lost by {name}": table for name, table in lost.items()}
     found = evidences(tables, seeds, block.draw)
     return {name: of_evidence(block.name, e) for name, e in found.items()}, ""
+
+
+def _waits_for(block: Block) -> str:
+    """Name the methods whose few seeds keep the others' from counting; empty: all have as many."""
+    none = set(block.of(NONE))
+    seeds = {
+        name: none.intersection(*map(set, held)) for name, held in _rows(block).items() if none
+    }
+    most = max(map(len, seeds.values()), default=0)
+    fewer = [f"`{name}` ({len(s)} of {most})" for name, s in seeds.items() if len(s) < most]
+    if not fewer:
+        return ""
+    return f"{block.name}: only seeds that every method has count; fewer have {listed(fewer)}."
 
 
 def losses(difference: Floats, choosing: npt.NDArray[np.bool_]) -> Floats:

@@ -19,6 +19,7 @@ from dtvg.analysis.claims.blocks import NONE, Block, blocks_of
 from dtvg.analysis.claims.predicting import FEWEST_SOURCES, WHOLE, measure, orders_of
 from dtvg.analysis.compare.scores import SUBJECT
 from dtvg.analysis.statistics import ALPHA, average_ranks, correlation
+from dtvg.analysis.words import listed
 from dtvg.store.reader import Run, read_table
 
 Floats = npt.NDArray[np.float64]
@@ -267,19 +268,28 @@ def _sentence(target: str, rows: pd.DataFrame, points: pd.DataFrame) -> str:
             f"{FEWEST} sources whose gains and groups differ."
         )
     said = ", ".join(
-        f"{TITLES[str(row['quantity'])]} ρ = {row['rho']:+.2f} (p = {row['p']:.2f})"
+        f"{TITLES[str(row['quantity'])]} ρ = {row['rho']:+.2f} (p {_p(row['p'])})"
         for row in known.to_dict("records")
     ).replace("-", "−")
     sure = known[known["p"] < ALPHA]
     answer = "No order here is told from chance"
     if len(sure):
-        right = ", ".join(TITLES[q] for q in sure.loc[sure["rho"] > 0, "quantity"])
-        wrong = ", ".join(TITLES[q] for q in sure.loc[sure["rho"] < 0, "quantity"])
-        parts = [f"{right} goes with the gain"] * bool(right)
-        answer = " and ".join([*parts, *[f"{wrong} goes against the gain"] * bool(wrong)])
+        right = [TITLES[q] for q in sure.loc[sure["rho"] > 0, "quantity"]]
+        wrong = [TITLES[q] for q in sure.loc[sure["rho"] < 0, "quantity"]]
+        sides = ((right, "with"), (wrong, "against"))
+        answer = " and ".join(
+            f"{listed(names)} go{'es' * (len(names) == 1)} {how} the gain"
+            for names, how in sides
+            if names
+        )
         answer = answer[0].upper() + answer[1:]
     count = int(known["n_sources"].max())
     return f"{target}, {count} sources: {said}. {answer}.{_undefined(rows, points)}"
+
+
+def _p(p: float) -> str:
+    """Write a p; none is so small that it is 0."""
+    return "< 0.001" if p < 0.001 else f"= {p:.3f}"
 
 
 def _notes(runs: Sequence[Run], gains: pd.DataFrame, membership: pd.DataFrame) -> tuple[str, ...]:

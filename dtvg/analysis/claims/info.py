@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import pandas as pd
@@ -11,6 +11,7 @@ from dtvg.analysis.claims import beating, best_group, changing, harming, predict
 from dtvg.analysis.claims.blocks import Block, blocks_of
 from dtvg.analysis.claims.claim import CORRELATION, Claim
 from dtvg.analysis.compare.hypothesis import declared
+from dtvg.analysis.words import listed
 from dtvg.errors import ConfigError, unknown
 from dtvg.store.reader import Run
 
@@ -115,6 +116,7 @@ def claims_info(runs: Sequence[Run], margin: float | None = None) -> ClaimsInfo:
     notes = [NOTE]
     if done < total:
         notes.append(f"{total - done} of {total} runs have no test score yet and do not count.")
+    notes += list(dict.fromkeys(note for block in blocks for note in _passed_over(block)))
     notes += [f"{b.name}: {'; '.join(b.examples.problems)}." for b in blocks if b.examples.problems]
     made = [make(blocks, margins[key]) for key, make in MAKERS.items()]
     if not blocks:
@@ -125,6 +127,16 @@ def claims_info(runs: Sequence[Run], margin: float | None = None) -> ClaimsInfo:
         done,
         tuple(notes),
     )
+
+
+def _passed_over(block: Block) -> Iterator[str]:
+    """Say which rows no claim reads, since they differ from an earlier one in rates alone."""
+    for first, others in block.passed_over.items():
+        differ, are = ("differs", "is") if len(others) == 1 else ("differ", "are")
+        yield (
+            f"The claims read `{first}`; {listed([f'`{o}`' for o in others])}, which {differ} from "
+            f"it in rates or steps alone, {are} not read in its place."
+        )
 
 
 def _row(claim: Claim) -> dict[str, object]:

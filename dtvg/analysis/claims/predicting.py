@@ -53,6 +53,8 @@ WORDING = Wording(
 )
 DIFFERENCE = "vectors − prompts"
 VECTORS, PROMPTS = "vectors", "prompts"
+MOST = {DIFFERENCE: 2.0, VECTORS: 1.0, PROMPTS: 1.0}
+"""Beyond which no correlation, and no difference of two, can lie."""
 FEWEST_SOURCES = 4
 WHOLE = 7
 """Sources up to which every order is tried."""
@@ -91,10 +93,8 @@ def claim(blocks: Sequence[Block], margin: float) -> Claim:
     found = [measure(block) for block in blocks]
     there = [one for one, _ in found if one is not None]
     effects = [effects_of(one) for one in there]
-    parts = [
-        Part(name, [made[name] for made in effects]) for name in (DIFFERENCE, VECTORS, PROMPTS)
-    ]
-    summary = within(summed(parts[0].effects), 2)
+    parts = [Part(name, [made[name] for made in effects], most) for name, most in MOST.items()]
+    summary = within(summed(parts[0].effects), MOST[DIFFERENCE])
     missing = missing_everywhere([] if there else [what for _, what in found])
     verdict = judged(summary, margin)
     sentence = ""
@@ -116,7 +116,7 @@ def claim(blocks: Sequence[Block], margin: float) -> Claim:
         sentence,
         takes,
         missing,
-        parts_table(parts, 2),
+        parts_table(parts),
         _evidence(there),
         NOTES,
     )
@@ -233,10 +233,8 @@ def effects_of(one: Measured) -> dict[str, Effect]:
         drawn[name] = np.array(every)  # [S orders], the first as it is
     drawn[DIFFERENCE] = drawn[VECTORS] - drawn[PROMPTS]
     left_out = without_each(one)
-    most = {DIFFERENCE: 2.0}
     return {
-        name: _effect(one, values, left_out[name], most.get(name, 1.0))
-        for name, values in drawn.items()
+        name: _effect(one, values, left_out[name], MOST[name]) for name, values in drawn.items()
     }
 
 

@@ -26,6 +26,7 @@ from dtvg.analysis.statistics import (
     sign_flip_p,
     student_p,
     t_interval,
+    unseen,
 )
 from dtvg.store.reader import Run
 
@@ -126,12 +127,18 @@ class Evidence:
         return float(np.fmax(self.p_student, self.p_both)) if len(self.d) > 1 else float("nan")
 
     def interval(self, level: float = COVERAGE) -> Interval:
-        """Return the interval that goes with `p`: from the lower to the higher end of both."""
+        """Return the interval that goes with `p`: from the lower to the higher end of both.
+
+        Where every example differs by the same (mostly not at all) in every seed, resamples show
+        nothing: the interval then holds what examples may do that so many did not show.
+        """
         ends = t_interval(self.d, level)
         if self.both is None:
             return ends
         low, high = np.quantile(self.both, [(1 - level) / 2, (1 + level) / 2])
-        return Interval(float(np.fmin(ends.low, low)), float(np.fmax(ends.high, high)))
+        ends = Interval(float(np.fmin(ends.low, low)), float(np.fmax(ends.high, high)))
+        still = float(np.ptp(self.both)) <= 1e-12
+        return unseen(ends, self.difference, self.n_examples, level) if still else ends
 
 
 def gather(differences: Mapping[int, float], parts: Sequence[tuple[Answered, Weights]]) -> Evidence:

@@ -15,6 +15,7 @@ import pandas as pd
 
 from dtvg.analysis.compare.families import NO_ANSWERS, NOT_ENOUGH, in_words
 from dtvg.analysis.compare.info import AVERAGE, CompareInfo
+from dtvg.analysis.compare.over_targets import FEWEST_TARGETS
 from dtvg.analysis.compare.references import BELOW, Reference
 from dtvg.analysis.compare.verdicts import REFERENCE
 from dtvg.analysis.statistics import MOST_SEEDS
@@ -464,9 +465,11 @@ def _over_targets(table: pd.DataFrame) -> list[str]:
     """Mean over targets as random effects with its interval, and how much targets differ."""
     columns = ("random_effect", "low_random", "high_random", "random_between")
     made = []
-    for values in zip(*(100 * table[c] for c in columns), strict=True):
-        mean, low, high, between = values
+    numbers = zip(*(100 * table[c] for c in columns), table["n_targets"], strict=True)
+    for mean, low, high, between, count in numbers:
         said = f"{mean:+.{PLACES}f} ({low:+.1f} … {high:+.1f}), τ {between:.1f}"
+        if count < FEWEST_TARGETS:
+            said = f"{mean:+.{PLACES}f}, no interval ({count:.0f} targets)"
         made.append(said if np.isfinite(mean) else "")
     return made
 

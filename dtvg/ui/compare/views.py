@@ -10,6 +10,7 @@ import streamlit as st
 
 from dtvg.analysis import titles
 from dtvg.analysis.compare.confdiff import experiment_diff
+from dtvg.analysis.compare.over_targets import FEWEST_TARGETS
 from dtvg.analysis.compare.references import of_target
 from dtvg.analysis.overview.learned import points_text
 from dtvg.analysis.subsets.transfer import SINGLES, TransferInfo
@@ -23,8 +24,6 @@ from dtvg.ui.compare.pick import Choice, full_name
 from dtvg.ui.compare.verdicts import subject_of
 
 View = Callable[[Choice, bool], None]
-FEWEST_TARGETS = 3
-"""Targets from which an interval over targets is shown: with two it has one degree of freedom."""
 MOST_SETTINGS = 8
 """Runs whose settings are set side by side at most."""
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from dtvg.analysis.claims import best_group, changing, harming, regret
+from dtvg.analysis.claims import best_group, changing, harming, predicting, regret
 from dtvg.analysis.claims.claim import ALL_TARGETS
 from dtvg.analysis.claims.halves import halves
 from dtvg.analysis.compare import limits
@@ -189,6 +189,24 @@ def test_a_change_of_the_ranking_has_no_interval_beyond_what_is_possible(
     assert "(−100.0 … +100.0)" in claim.numbers
     ends = claim.parts[["low", "high", "low_corrected", "high_corrected"]]
     assert ends.abs().max(axis=None) <= 1 and len(ends) == 18
+
+
+def test_a_correlation_has_no_interval_beyond_what_is_possible(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    rng, place = np.random.default_rng(0), (0, 1)
+
+    def measure(block: SimpleNamespace) -> tuple[predicting.Measured, str]:
+        drawn = (rng.normal(size=(2, 5)) for _ in range(3))
+        return predicting.Measured(block.name, tuple("abcde"), place, *drawn), ""
+
+    monkeypatch.setattr(predicting, "measure", measure)
+    blocks = [SimpleNamespace(name="lake"), SimpleNamespace(name="moor")]
+    claim = predicting.claim(blocks, 0.1)  # type: ignore[arg-type]
+    whole = claim.parts[claim.parts["target"] == ALL_TARGETS].set_index("part")
+    ends = whole[["low", "high", "low_corrected", "high_corrected"]].abs()
+    for name, most in {"vectors − prompts": 2, "vectors": 1, "prompts": 1}.items():
+        assert ends.loc[name].max() == most
 
 
 def _turned(before: np.ndarray, after: np.ndarray) -> float:

@@ -9,10 +9,23 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from scipy import stats
 
 from dtvg.analysis.claims.claim import CANNOT_TELL, CONTRADICTED, SUPPORTED, judged
-from dtvg.analysis.claims.effects import Effect, Part, Summary, of_seeds, smallest, summed
+from dtvg.analysis.claims.effects import (
+    Effect,
+    Part,
+    Summary,
+    of_evidence,
+    of_seeds,
+    smallest,
+    summed,
+)
+from dtvg.analysis.claims.halves import evidences
 from dtvg.analysis.claims.info import ClaimsInfo, claims_info
+from dtvg.analysis.compare.evidence import Evidence
+from dtvg.analysis.compare.families import NO_ANSWERS, UNDECIDED, WITHIN, judge
+from dtvg.analysis.compare.over_targets import over_targets
 from dtvg.analysis.pools import pool
 from dtvg.analysis.statistics import Interval
 from dtvg.cli import main
@@ -62,6 +75,9 @@ def test_what_is_missing_is_named(stores: Stores, claims_of: ClaimsOf) -> None:
         "runs of `dtvg-fixed`", "runs of `all_sources`",
     ]  # fmt: skip
     assert "It needs runs of `dtvg-fixed`" in some["d"].takes
+    assert "(the smallest of 2 differences)" in some["d"].found
+    two = claims_info([r for r in stores("true").runs if r.method in ("dtvg", "none")])
+    assert two["d"].found.startswith("dtvg − none: ") and "smallest" not in two["d"].found
     nothing = claims_info([])
     assert verdicts(nothing, "abcdefg") == dict.fromkeys("abcdefg", CANNOT_TELL)
     assert all(claim.takes == "It needs finished runs." for claim in nothing.claims)
@@ -119,6 +135,75 @@ def test_two_seeds_of_one_target_give_no_interval_and_targets_without_spread_sti
     still = of_seeds("moor", {0: 0.0, 1: 0.0, 2: 0.0})
     both = summed([of_seeds("lake", {0: 0.1, 1: 0.2, 2: 0.3}), still])
     assert both.n_targets == 2 and 0 < both.estimate < 0.2
+
+
+def test_a_target_with_one_seed_so_far_does_not_take_the_interval_of_the_others() -> None:
+    three = [of_seeds(t, {0: x, 1: x + 0.1, 2: x}) for t, x in (("a", 0.1), ("b", 0.2), ("c", 0))]
+    lone = of_seeds("oak", {0: 0.9})
+    assert summed([*three, lone]) == summed(three) and summed(three).n_targets == 3
+    assert summed([lone, of_seeds("elm", {0: 0.1})]).problem
+
+
+def test_differences_that_are_equal_but_for_rounding_do_not_outweigh_all_targets() -> None:
+    """Right answers of 50 by seed, of one method and of the other; the first are 4 apart."""
+    right = {"lake": ([36, 19, 32], [32, 15, 28]), "moor": ([27, 20, 31], [24, 16, 26]),
+             "nook": ([18, 28, 40], [20, 29, 35])}  # fmt: skip
+    known = {
+        name: Evidence({s: a / 50 - b / 50 for s, (a, b) in enumerate(zip(*both, strict=True))},
+                       0, None, None, None)
+        for name, both in right.items()
+    }  # fmt: skip
+    assert 0 < known["lake"].d.var() < 1e-30
+    found = summed([of_evidence(name, one) for name, one in known.items()])
+    page = over_targets(list(known.values()))
+    assert (page.mean, page.low, page.high) == (found.estimate, found.low, found.high)
+    assert page.n_targets == found.n_targets == 3
+    exact = {**known, "lake": Evidence(dict.fromkeys(range(3), 0.08), 0, None, None, None)}
+    wanted = summed([of_evidence(name, one) for name, one in exact.items()])
+    assert (found.low, found.high) == pytest.approx((wanted.low, wanted.high), abs=1e-6)
+    assert found.high - found.low > 0.05
+    still = Evidence(dict.fromkeys(range(3), 0.0), 0, None, None, None)
+    assert over_targets([known["moor"], known["nook"], still]).n_targets == 3
+
+
+def test_seeds_that_all_differ_by_the_same_support_no_more_than_the_compare_page_says() -> None:
+    rng = np.random.default_rng(0)
+    by_example = np.sort(rng.choice([0.0, 0.0, 0.0, 1.0], 200))
+
+    def known(seeds: int) -> Evidence:
+        table = np.array([np.roll(by_example, s) for s in range(seeds)])
+        return evidences({"": table}, range(seeds), 0)[""]
+
+    for seeds, verdict in ((3, UNDECIDED), (6, "better")):
+        (page,) = judge([known(seeds)])
+        claim = summed([of_evidence("lake", known(seeds))])
+        assert page.verdict == verdict
+        assert (claim.low, claim.high) == (page.interval.low, page.interval.high)
+    three = summed([of_evidence("lake", known(3))])
+    assert judged(three, 0.01) == CANNOT_TELL and three.needs == "at least 6 seeds"
+
+
+def test_equal_answers_to_few_examples_do_not_exclude_an_effect_that_matters() -> None:
+    """Of n examples that do not differ, 97.5 % hold where a share 1 − 0.025^(1/n) would."""
+
+    def known(value: float, count: int) -> Evidence:
+        return evidences({"": np.full((3, count), value)}, range(3), 0)[""]
+
+    for count, verdict, page in ((20, CANNOT_TELL, UNDECIDED), (500, CONTRADICTED, WITHIN)):
+        found = summed([of_evidence("lake", known(0.0, count))])
+        share = 1 - 0.025 ** (1 / count)
+        assert stats.binom.pmf(0, count, share) == pytest.approx(0.025)
+        assert (found.low, found.high) == pytest.approx((-share, share))
+        assert judged(found, 0.01) == verdict
+        assert judge([known(0.0, count)], [0.01])[0].verdict == page
+    both = [of_evidence(name, known(0.0, 20)) for name in ("lake", "moor")]
+    assert summed(both).high == pytest.approx(1 - 0.025 ** (1 / 40))
+    silent = Evidence(dict.fromkeys(range(3), 0.0), 0, None, None, None)
+    assert summed([of_evidence(name, silent) for name in ("lake", "moor")]).problem == NO_ANSWERS
+    two = Evidence(dict.fromkeys(range(2), 0.0), 0, None, None, None)
+    assert np.isnan(summed([of_evidence(name, two) for name in ("lake", "moor")]).high)
+    ends = known(1.0, 20).interval()
+    assert (ends.low, ends.high) == pytest.approx((1 - 2 * (1 - 0.025 ** (1 / 20)), 1))
 
 
 def test_every_door_says_the_same(

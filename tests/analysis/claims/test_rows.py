@@ -1,4 +1,4 @@
-"""Rows of claims: runs that differ in rates alone are not taken for one row."""
+"""Rows of claims: which runs are one row, and what counts while runs are still training."""
 
 from __future__ import annotations
 
@@ -6,7 +6,14 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-from dtvg.analysis.claims.blocks import Block
+import numpy as np
+
+from dtvg.analysis.claims import beating, best_group, harming
+from dtvg.analysis.claims.blocks import Block, blocks_of
+from dtvg.analysis.claims.claim import CONTRADICTED
+from dtvg.analysis.claims.info import claims_info
+from dtvg.config import ExperimentConfig
+from tests.analysis.answered import config, mostly_right, record
 
 
 def run(label: str, plain: str, seed: int) -> Any:
@@ -20,3 +27,65 @@ def test_rows_that_differ_in_rates_alone_are_named_apart() -> None:
     other = run("none (lr 0.3)", "none", 0)
     block = Block("lake", "lake", (slow, fast, other), 0)
     assert [block.label_of(r) for r in block.runs] == ["dtvg", "dtvg (lr 0.3)", "none"]
+
+
+def test_rows_that_no_claim_reads_are_named(tmp_path: Path) -> None:
+    dtvg = [{"name": "dtvg", "lr": rate} for rate in (0.1, 0.2, 0.3)]
+    wanted = config(methods=["none", "all_sources", *dtvg])
+    notes = claims_info(record(tmp_path, mostly_right({"dtvg": 0.7}), wanted).runs).notes
+    said = [note for note in notes if "in rates or steps alone" in note]
+    assert said == [
+        "The claims read `dtvg-lr0.1`; `dtvg-lr0.2` and `dtvg-lr0.3`, which differ from it in "
+        "rates or steps alone, are not read in its place."
+    ]
+
+
+def waiting(experiment: ExperimentConfig, *parts: str) -> list[str]:
+    return [r.name for r in experiment.runs() if any(part in r.name for part in parts)]
+
+
+def test_one_finished_source_of_several_does_not_stand_for_the_best_of_them(
+    tmp_path: Path,
+) -> None:
+    wanted = config(methods=["none", "single", "all_sources", "dtvg"], targets=["lake"])
+    answer = mostly_right({"none": 0.6, "all_sources": 0.5, "dtvg": 0.7, "single": 0.1})
+    some = waiting(wanted, "birch", "cedar")
+    runs = record(tmp_path / "some", answer, wanted, unfinished=some).runs
+    made = beating.claim_d(blocks_of(runs), 0.01)
+    assert "runs of every `single` source" in made.missing
+    assert "dtvg − single" not in set(made.parts["part"]) and np.isnan(made.summary.low)
+    assert "points lost by single" not in set(harming.claim(blocks_of(runs), 0.01).parts["part"])
+    runs = record(tmp_path / "all", answer, wanted).runs
+    assert "dtvg − single" in set(beating.claim_d(blocks_of(runs), 0.01).parts["part"])
+    assert "points lost by single" in set(harming.claim(blocks_of(runs), 0.01).parts["part"])
+    one = config(methods=["none", "single", "dtvg"], targets=["lake"], sources=["amber"])
+    runs = record(tmp_path / "one", answer, one).runs
+    assert "dtvg − single" in set(beating.claim_d(blocks_of(runs), 0.01).parts["part"])
+
+
+def test_a_method_with_fewer_seeds_that_keeps_the_others_from_counting_is_named(
+    tmp_path: Path,
+) -> None:
+    wanted = config(methods=["none", "all_sources", "tpv_sum", "dtvg"], targets=["lake"])
+    some = waiting(wanted, "tpv_sum.s1", "tpv_sum.s2")
+    runs = record(tmp_path, mostly_right({"dtvg": 0.7}), wanted, unfinished=some).runs
+    made = harming.claim(blocks_of(runs), 0.01)
+    assert made.summary.n_seeds == 1
+    assert made.takes.endswith(
+        "lake: only seeds that every method has count; fewer have `tpv_sum` (1 of 3)."
+    )
+
+
+def test_a_target_that_does_not_count_yet_leaves_the_verdict_of_the_others(tmp_path: Path) -> None:
+    wanted = config(methods=["none", "single", "all_sources", "oracle"], seeds=[0, 1, 2, 3, 4])
+
+    def best_all(run: Any, right: Any, rng: np.random.Generator) -> Any:
+        merged = getattr(run.method, "subset", None) or run.method.always_merges(run.sources)
+        keep = rng.random(len(right)) < (0.9 if len(merged or ()) == 3 else 0.5)
+        return [r if k else str(1 - int(r)) for r, k in zip(right, keep, strict=True)]
+
+    some = waiting(wanted, "moor.single", "moor.oracle-of-amber.s", "moor.oracle-of-birch.s")
+    runs = record(tmp_path, best_all, wanted, n=200, unfinished=some).runs
+    made = best_group.claim(blocks_of(runs), 0.01)
+    assert made.summary.n_targets == 1
+    assert made.verdict == CONTRADICTED and "Not every subset" not in made.found
