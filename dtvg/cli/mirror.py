@@ -5,14 +5,14 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from dtvg.cli.places import locate
+from dtvg.cli.places import locate_whole
 from dtvg.errors import ConfigError, JobError
 
 
 def add(action: Any) -> None:
     """Add `runs mirror`."""
     what = "bring scalars, group sizes and membership to trackers that lack them"
-    command = action("mirror", what, bring, "+")
+    command = action("mirror", what, bring, "+", "EXPERIMENT")
     command.add_argument(
         "--to",
         action="append",
@@ -29,7 +29,7 @@ def bring(arguments: argparse.Namespace) -> int:
     from dtvg.store.layout import load_experiment
 
     for place in arguments.places:
-        experiment, _ = locate(place, arguments.runs_dir)
+        experiment = locate_whole(place, arguments.runs_dir)
         _, config = load_experiment(experiment.path)
         trackers = tuple(arguments.to or config.logging.mirror)
         if not trackers:

@@ -8,7 +8,7 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dtvg.cli.places import RUNS_DIR
+from dtvg.cli.places import RUNS_DIR, command_name
 
 if TYPE_CHECKING:
     from dtvg.config import ExperimentConfig, ScaleConfig
@@ -262,7 +262,7 @@ def print_outcome(experiment: Any) -> int:
     if open_ends:
         console.print(
             f"{len(open_ends)} of {len(runs)} runs did not finish; "
-            f"`dtvg runs resume {experiment.name}` continues them.",
+            f"`dtvg runs resume {command_name(experiment.path)}` continues them.",
             markup=False,
         )
     console.print(f"Recorded in {experiment.path}", markup=False)

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from dtvg.cli.places import RUNS_DIR, locate
+from dtvg.cli.places import RUNS_DIR, locate_whole
 from dtvg.errors import ConfigError, StoreError
 
 WRITES = {
@@ -50,7 +50,7 @@ def push_places(arguments: argparse.Namespace) -> int:
     from dtvg.store.lease import keep_out
 
     for text in arguments.places:
-        experiment, _ = locate(text, arguments.runs_dir)
+        experiment = locate_whole(text, arguments.runs_dir)
         uri = arguments.to or load_experiment(experiment.path)[1].scale.mirror
         if uri is None:
             raise ConfigError(
