@@ -360,12 +360,17 @@ def resume_runs(arguments: argparse.Namespace) -> int:
 
     places = storage.fetched(arguments.places, arguments.runs_dir)
     wanted = by_experiment(locate_own(place, arguments.runs_dir) for place in places)
-    status = 0
+    status, left = 0, list(wanted)
     for path, names in wanted.items():
         experiment = locate(str(path), None)[0]
         scale = placed(last_place(*load_experiment(path)), arguments.on)
-        train(experiment, scale, names, arguments.quiet)
+        stopped = train(experiment, scale, names, arguments.quiet)
         status = max(status, print_outcome(open_experiment(path)))
+        left.remove(path)
+        if stopped and left:
+            waiting = ", ".join(other.name for other in left)
+            print(f"Asked to stop, so nothing else was begun: {waiting}.")
+            return 1
     return status
 
 

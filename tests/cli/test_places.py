@@ -99,6 +99,24 @@ def test_an_experiment_named_beside_its_runs_is_trained_and_queued_whole(
     assert [job.runs for job in jobs()] == [tuple(runs or ())]
 
 
+def test_who_asks_to_stop_ends_the_resume_of_several_experiments(
+    own_home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in "abc":
+        made = config(name, methods=["none"], targets=["lake"], seeds=[0])
+        record(own_home / "runs", made, unfinished=["lake.none.s0"])
+    trained: list[str] = []
+
+    def train(experiment: ExperimentDir, *_: object) -> bool:
+        trained.append(experiment.name)
+        return experiment.name == "b"
+
+    monkeypatch.setattr(run, "train", train)
+    assert main(["runs", "resume", "a", "b", "c"]) == 1
+    assert trained == ["a", "b"]
+    assert "Asked to stop, so nothing else was begun: c." in capsys.readouterr().out
+
+
 @pytest.mark.parametrize("place", ["mine/cohorts", "mine/mirrors", "mine/.control", "mine/.."])
 def test_a_folder_of_an_experiment_that_holds_no_run_is_none(
     own_home: Path, capsys: pytest.CaptureFixture[str], place: str
