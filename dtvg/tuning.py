@@ -19,7 +19,8 @@ import pyarrow.compute as pc
 
 from dtvg.config import ExperimentConfig, build_config
 from dtvg.config.rates import resolved, settings_of
-from dtvg.errors import ConfigError, StoreError
+from dtvg.config.reading import build
+from dtvg.errors import ConfigError, StoreError, unknown
 from dtvg.methods.specs import MethodConfig, Role
 from dtvg.methods.specs.rates import ENTRY_FIELDS, OPTIONAL, RATE_FIELDS, TUNED
 from dtvg.records import LOSS
@@ -71,11 +72,12 @@ def trials_of(
         name: of the tuning experiment; None: the experiment's with `-tune`.
 
     Raises:
-        ConfigError: a development target is a target, or methods would get unequal numbers of
-            trials; with the way out.
+        ConfigError: a development target is a target, methods would get unequal numbers of
+            trials, or a trial would have a rate that is not allowed; with the way out.
     """
     _check_targets(config, on)
-    if count < 1 or span <= 1:
+    _check_methods(config, grid or {})
+    if count < 1 or not span > 1:
         raise ConfigError(
             f"Tuning takes at least 1 trial and a span above 1; got {count} and {span:g}."
         )
@@ -112,6 +114,13 @@ def _check_targets(config: ExperimentConfig, on: Sequence[str]) -> None:
         )
 
 
+def _check_methods(config: ExperimentConfig, grid: Mapping[str, Any]) -> None:
+    names = dict.fromkeys(method.name for method in config.methods)
+    for name in grid:
+        if name not in names:
+            raise ConfigError(unknown("method of the grid", name, names))
+
+
 def _entries(
     config: ExperimentConfig,
     method: MethodConfig,
@@ -128,7 +137,8 @@ def _entries(
         points = _combinations(centre, grid.get(method.name, {}), method)
     plain = {k: v for k, v in method.model_dump(mode="json").items() if k not in OPTIONAL}
     kept = {k: v for k, v in method.given.items() if k in ("steps", "weight_decay")}
-    made = (type(method).model_validate({**plain, **kept, **point}) for point in points)
+    where = f"trial of '{method.label}'"
+    made = (build(type(method), {**plain, **kept, **point}, where) for point in points)
     return tuple(dict.fromkeys(made))
 
 
