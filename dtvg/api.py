@@ -185,7 +185,7 @@ class Experiment:
         split: str = "test",
         metric: str = "score",
         subject: str = "dtvg",
-        against: Sequence[str] | None = None,
+        against: str | Sequence[str] | None = None,
     ) -> CompareInfo:
         """Return everything that is said of its methods: one Info for frames and exports.
 
@@ -193,7 +193,7 @@ class Experiment:
             split: `test` or `validation`.
             metric: "score" or one of the tasks' metrics.
             subject: the method that is compared with the others.
-            against: baselines; None: every other method.
+            against: a baseline or several; None: every other method.
 
         Raises:
             DataError: an unknown split or metric, or `subject` or one of `against` is no method
@@ -203,6 +203,7 @@ class Experiment:
         from dtvg.analysis.compare.scores import SUBJECT
         from dtvg.analysis.compare.verdicts import check_subject
 
+        against = _several(against)
         info = compare_info(self.view.runs, split, metric, subject, against)  # type: ignore[arg-type]
         if against is not None or subject != SUBJECT:  # an experiment need not have that one
             check_subject(info.sheet, subject, against)
@@ -248,20 +249,20 @@ class Experiment:
         """
         return claims(self, margin=margin)
 
-    def export(self, form: str = "latex", tables: Sequence[str] | None = None) -> str:
+    def export(self, form: str = "latex", tables: str | Sequence[str] | None = None) -> str:
         """Return the comparison as `csv`, `md` or `latex`, as `runs compare` writes it.
 
         Args:
             form: the format.
-            tables: of scores, primary, verdicts, ranks, profile, costs, budgets, published; None:
-                as usual there.
+            tables: one or several of scores, primary, verdicts, ranks, profile, costs, budgets,
+                published; None: as usual there.
 
         Raises:
             ConfigError: an unknown format or table; `parquet` is for the command line alone.
         """
         from dtvg.export import export
 
-        return export(self.compare(), form, tables, self.view.name)
+        return export(self.compare(), form, _several(tables), self.view.name)
 
     def figure(self, name: str = "scores", dark: bool = False) -> go.Figure:
         """Return one of `EXPERIMENT_FIGURES` as a Plotly figure.
@@ -298,6 +299,11 @@ class Experiment:
             "profile": lambda: profile_figure(info.profile, dark),
         }
         return titled(drawn[name]())
+
+
+def _several(names: str | Sequence[str] | None) -> Sequence[str] | None:
+    """Return names as a list, also where one is given as it stands."""
+    return [names] if isinstance(names, str) else names
 
 
 def run(
@@ -347,7 +353,7 @@ def run(
 
 def tune(
     config: ExperimentConfig,
-    on: Sequence[str],
+    on: str | Sequence[str],
     trials: int = 8,
     runs_dir: str | Path | None = None,
     progress: bool = True,
@@ -357,7 +363,7 @@ def tune(
 
     Args:
         config: the experiment to be tuned.
-        on: development targets, none of its own.
+        on: a development target or several, none of its own.
         trials: of each method.
         runs_dir: folder of experiments; None: the default.
         progress: show progress bars.
@@ -373,7 +379,7 @@ def tune(
     from dtvg import tuning
     from dtvg.cli.tune import run_trials
 
-    tried = tuning.trials_of(config, on, trials, **options)
+    tried = tuning.trials_of(config, _several(on) or (), trials, **options)
     made = run_trials(tried, Path(runs_dir) if runs_dir else None, progress)
     return made.applied(config), made.table
 
@@ -437,12 +443,14 @@ def claims(*experiments: Experiment | str | Path, margin: float | None = None) -
         A claim each, by its letter (`claims(...)["d"]`), and all as DataFrames (`table`, `parts`).
 
     Raises:
-        ConfigError: no experiment is named.
+        ConfigError: no experiment is named, or a margin that is no share.
         DataError: the same seed, method and target with different results.
         StoreError: there is no such experiment.
     """
     if not experiments:
         raise ConfigError("Claims are computed from experiments; name at least one.")
+    if margin is not None and not 0 <= margin <= 1:
+        raise ConfigError(f"margin is a share from 0 to 1 (one point is 0.01), got {margin:g}.")
     from dtvg.analysis.claims.info import claims_info
     from dtvg.analysis.pools import pool
 

@@ -198,3 +198,15 @@ def test_a_name_that_no_run_has_is_refused_as_on_the_command_line() -> None:
         experiment.compare(against=["nome"])
     with pytest.raises(DtvgError, match="name at least one"):
         dtvg.claims()
+    for margin in (1.5, -0.01, float("nan")):  # 1.5 points are 0.015
+        with pytest.raises(DtvgError, match="margin is a share from 0 to 1"):
+            experiment.claims(margin)
+
+
+def test_one_name_need_not_stand_in_a_list() -> None:
+    experiment = dtvg.open_experiment("demo-recorded")
+    assert set(experiment.compare(against="spot").verdicts["baseline"]) == {"spot"}
+    assert experiment.export("csv", "ranks") == experiment.export("csv", ["ranks"])
+    config = dtvg.load_config(EXAMPLE.parent.parent / "demo" / "experiment.yaml")
+    with pytest.raises(DtvgError, match="'trip-mood' is a target of 'demo'"):
+        dtvg.tune(config, on="trip-mood")
