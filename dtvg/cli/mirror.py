@@ -23,6 +23,7 @@ def add(action: Any) -> None:
 
 def bring(arguments: argparse.Namespace) -> int:
     """Bring every named experiment, all of its runs; what is there already is not sent again."""
+    from dtvg.analysis.words import counted
     from dtvg.errors import DtvgError
     from dtvg.mirrors.adapter import check_installed
     from dtvg.mirrors.bring import bring_experiment
@@ -47,5 +48,5 @@ def bring(arguments: argparse.Namespace) -> int:
                 f"Mirroring '{experiment.name}' ended: {type(error).__name__}: {said}. The next "
                 "call goes on from there."
             ) from None
-        print(f"{count} runs of {experiment.name} are with {', '.join(trackers)}.")
+        print(f"{experiment.name}: {counted(count, 'run')} brought to {', '.join(trackers)}.")
     return 0

@@ -108,6 +108,7 @@ def show_prompt(arguments: argparse.Namespace) -> int:
 
 def verify_prompts(arguments: argparse.Namespace) -> int:
     """Print what is wrong with entries of the bank; 1 if anything is."""
+    from dtvg.analysis.words import counted
     from dtvg.store.bank import PromptBank
 
     bank = PromptBank()
@@ -115,12 +116,13 @@ def verify_prompts(arguments: argparse.Namespace) -> int:
     problems = {name: text for name, text in found.items() if text is not None}
     for name, text in problems.items():
         print(f"{name}: {text}")
-    print(f"{len(found)} prompts in '{bank.root}', {len(problems)} with problems")
+    print(f"{counted(len(found), 'prompt')} in '{bank.root}', {len(problems)} with problems")
     return 1 if problems else 0
 
 
 def import_prompt(arguments: argparse.Namespace) -> int:
     """Import one prompt."""
+    from dtvg.analysis.words import counted
     from dtvg.backbones.specs import facts
     from dtvg.exchange.incoming import Import
     from dtvg.exchange.incoming import import_prompt as take
@@ -141,7 +143,7 @@ def import_prompt(arguments: argparse.Namespace) -> int:
     vector = "with its vector" if made.init is not None else "without a vector (no --init)"
     length, width = made.prompt.shape
     print(
-        f"{made.task}: {length} tokens of width {width} for {made.backbone}, {vector}; "
+        f"{made.task}: {counted(length, 'token')} of width {width} for {made.backbone}, {vector}; "
         f"identity {made.fingerprint}"
     )
     print(_unknown_task(made.task), end="")

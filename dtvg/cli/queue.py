@@ -62,6 +62,7 @@ def add(commands: Any) -> None:
 
 def show(arguments: argparse.Namespace) -> int:
     """Print one line per job."""
+    from dtvg.analysis.words import counted
     from dtvg.cli.terminal import print_rows
     from dtvg.jobs import queue
     from dtvg.jobs.queue_files import jobs, unreadable
@@ -75,7 +76,8 @@ def show(arguments: argparse.Namespace) -> int:
         return 0
     rows = []
     for job in known:
-        name = job.experiment.name + (f" ({len(job.runs)} runs)" if job.runs else "")
+        of = f" ({counted(len(job.runs), 'run')})" if job.runs else ""
+        name = job.experiment.name + of
         place = str(job.place or "")
         rows.append((job.id, name, job.state.value, place, job.on or job.device, job.message))
     headings = ("job", "experiment", "state", "place", "device", "what")

@@ -195,6 +195,7 @@ def print_plan(config: ExperimentConfig, made: Plan, notes: Sequence[str] = ()) 
     from rich.markup import escape
     from rich.table import Table
 
+    from dtvg.analysis.words import counted
     from dtvg.plan.estimate import duration, estimate, slots_text, wall_times
     from dtvg.plan.processor import processor_flops
     from dtvg.plan.words import (
@@ -225,12 +226,14 @@ def print_plan(config: ExperimentConfig, made: Plan, notes: Sequence[str] = ()) 
     runs = sum(len(c.runs) for c in made.transfer)
     first = sum(len(c.runs) for c in made.stage_one)
     console.print(
-        f"{runs} transfer runs and at most {first} Stage I runs (those already in the "
-        f"prompt bank are not tuned again), {made.run_steps:,} run steps in all."
+        f"{counted(runs, 'transfer run')} and at most {counted(first, 'Stage I run')} (those "
+        "already in the prompt bank are not tuned again), "
+        f"{counted(made.run_steps, 'run step')} in all."
     )
     trained = sorted(set(cost.trained_parameters.values()))
     if trained and trained[-1]:
-        console.print(f"Trained parameters per run: {trained[0]:,} to {trained[-1]:,}.")
+        least = f"{trained[0]:,} to " if len(trained) > 1 else ""
+        console.print(f"Trained parameters per run: {least}{trained[-1]:,}.")
     for sentence in (*_sentences(config), *notes):
         console.print(f"Note: {sentence}", markup=False)
     if cost.seconds is None:

@@ -247,6 +247,7 @@ def export_table(arguments: argparse.Namespace) -> int:
     import pyarrow.csv as arrow_csv
     import pyarrow.parquet as pq
 
+    from dtvg.analysis.words import counted
     from dtvg.cli.out import check_out, written
     from dtvg.export import plain_cell
     from dtvg.store.reader import read_table
@@ -280,12 +281,13 @@ def export_table(arguments: argparse.Namespace) -> int:
                 texts = [plain_cell(cell) for cell in data.column(place).to_pylist()]
                 data = data.set_column(place, field.name, pa.array(texts, pa.string()))
         written(arguments.out, lambda path: arrow_csv.write_csv(data, path))
-    print(f"{data.num_rows} rows of '{arguments.table}' written to {arguments.out}")
+    print(f"{counted(data.num_rows, 'row')} of '{arguments.table}' written to {arguments.out}")
     return 0
 
 
 def stop(arguments: argparse.Namespace) -> int:
     """Ask the named runs to stop."""
+    from dtvg.analysis.words import counted
     from dtvg.jobs import launcher
 
     for place in arguments.places:
@@ -293,7 +295,8 @@ def stop(arguments: argparse.Namespace) -> int:
         working = launcher.may_be_working(experiment)
         asked = launcher.stop(experiment, [name] if name else [])
         if asked:
-            print(f"{experiment.name}: asked {len(asked)} run(s) to stop after their next step.")
+            many = counted(len(asked), "run")
+            print(f"{experiment.name}: asked {many} to stop after the next step.")
         elif working and name is None:
             print(f"{experiment.name}: asked its process to stop; no run trains yet.")
         else:

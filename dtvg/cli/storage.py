@@ -43,6 +43,7 @@ def add(actions: Any) -> None:
 
 def push_places(arguments: argparse.Namespace) -> int:
     """Copy what the store lacks of experiments that nobody trains."""
+    from dtvg.analysis.words import counted
     from dtvg.storage.place import Place, hidden
     from dtvg.storage.push import push_experiment
     from dtvg.store.bank import PromptBank
@@ -64,7 +65,7 @@ def push_places(arguments: argparse.Namespace) -> int:
                 raise StoreError(
                     f"'{experiment.name}' cannot be copied ({hidden(str(error))}); try again."
                 ) from None
-        print(f"{experiment.name}: {count} runs are in {uri}.")
+        print(f"{experiment.name}: {counted(count, 'run')} in {uri}.")
     return 0
 
 

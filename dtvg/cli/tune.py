@@ -136,10 +136,11 @@ def _print(made: Tuning, trials: Trials) -> None:
     """Print every trial with what it scored; the chosen one is marked."""
     from rich.table import Table
 
+    from dtvg.analysis.words import counted
     from dtvg.cli.terminal import console_for_tables
 
     shown = made.table.drop(columns="chosen")
-    title = f"{trials.count} trials of each method on {', '.join(trials.on)}"
+    title = f"{counted(trials.count, 'trial')} of each method on {', '.join(trials.on)}"
     table = Table(*shown.columns, title=title)
     for row, chosen in zip(shown.to_dict("records"), made.table["chosen"], strict=True):
         cells = [_cell(value) for value in row.values()]
