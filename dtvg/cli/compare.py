@@ -225,6 +225,8 @@ def agree(arguments: argparse.Namespace) -> int:
     from dtvg.store.reader import open_run
     from dtvg.training.agreement import agreement
 
+    if arguments.max_examples is not None and arguments.max_examples < 1:
+        raise ConfigError(f"--max-examples takes 1 or more rows, got {arguments.max_examples}.")
     for place in arguments.places:
         experiment, name = locate(place, arguments.runs_dir)
         if name is None:

@@ -31,9 +31,7 @@ def add(commands: Any) -> None:
     out = actions.add_parser("export", help="write a PEFT adapter folder with a model card")
     out.add_argument("what", help="identity of a prompt of the bank, or EXPERIMENT/RUN")
     out.add_argument("--out", type=Path, required=True, help="folder to write")
-    out.add_argument(
-        "--which", default="best", help="of a run: best, final, initial or source:NAME"
-    )
+    out.add_argument("--which", help="of a run: best (the default), final, initial or source:NAME")
     out.add_argument("--runs-dir", type=Path, help=RUNS_DIR)
     out.set_defaults(do=export_prompt)
 
@@ -202,8 +200,13 @@ def _chosen(arguments: argparse.Namespace) -> Outgoing:
     from dtvg.store.reader import open_run
 
     if "/" not in arguments.what:
+        if arguments.which:
+            raise ConfigError(
+                "--which chooses a prompt of a run, and one of the bank is what it is; leave "
+                "--which out, or name EXPERIMENT/RUN."
+            )
         return from_bank(PromptBank().get(arguments.what))
     experiment, name = locate(arguments.what, arguments.runs_dir)
     if name is None:
         raise ConfigError(f"'{arguments.what}' is an experiment; name a run: EXPERIMENT/RUN.")
-    return from_run(open_run(experiment.path / name), arguments.which)
+    return from_run(open_run(experiment.path / name), arguments.which or "best")
