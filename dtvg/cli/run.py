@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -183,6 +183,15 @@ def _sentences(config: ExperimentConfig) -> list[str]:
     return [*noted, *planned_sentences(planned_sources(config, PromptBank().list()))]
 
 
+def _trained_text(counts: Iterable[int]) -> str:
+    """Return a line with how many parameters a run trains; empty where that is not known."""
+    found = sorted(set(counts))
+    if not found or not found[-1]:
+        return ""
+    least = f"{found[0]:,} to " if len(found) > 1 else ""
+    return f"Trained parameters per run: {least}{found[-1]:,}.\n"
+
+
 def print_plan(config: ExperimentConfig, made: Plan, notes: Sequence[str] = ()) -> None:
     """Print cohorts, runs, steps, parameters, estimated time and memory.
 
@@ -230,10 +239,7 @@ def print_plan(config: ExperimentConfig, made: Plan, notes: Sequence[str] = ()) 
         "already in the prompt bank are not tuned again), "
         f"{counted(made.run_steps, 'run step')} in all."
     )
-    trained = sorted(set(cost.trained_parameters.values()))
-    if trained and trained[-1]:
-        least = f"{trained[0]:,} to " if len(trained) > 1 else ""
-        console.print(f"Trained parameters per run: {least}{trained[-1]:,}.")
+    console.print(_trained_text(cost.trained_parameters.values()), end="")
     for sentence in (*_sentences(config), *notes):
         console.print(f"Note: {sentence}", markup=False)
     if cost.seconds is None:

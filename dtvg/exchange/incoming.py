@@ -60,7 +60,9 @@ class Import:
     """Which tensor, which place in a stack of prompts, which task, or `encoder`."""
 
 
-def _check_numbers(asked: Import) -> None:
+def _check(asked: Import) -> None:
+    if asked.task:
+        check_name(asked.task, "task")
     if asked.seed < 0:
         raise ConfigError(f"A seed is a whole number from 0 on, got {asked.seed}.")
     if asked.score is not None and not 0 <= asked.score <= 1:
@@ -87,11 +89,9 @@ def import_prompt(
         ConfigError: the task's name cannot be a folder's, or a seed or score that none can be.
         StoreError: anything about the files; nothing is written then.
     """
-    _check_numbers(asked)
     if asked.path.suffix.lower() == ".zip" and asked.path.is_file():
         return _from_zip(asked, bank, read_pickled)
-    if asked.task:
-        check_name(asked.task, "task")
+    _check(asked)
     path = find_adapter(asked.path) if asked.path.is_dir() else asked.path
     facts = _facts(path)
     own = _sidecar(path)
