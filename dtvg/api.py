@@ -193,7 +193,7 @@ class Experiment:
             split: `test` or `validation`.
             metric: "score" or one of the tasks' metrics.
             subject: the method that is compared with the others.
-            against: baselines, or one; None: every other method.
+            against: a baseline or several; None: every other method.
 
         Raises:
             DataError: an unknown split or metric, or `subject` or one of `against` is no method
@@ -254,8 +254,8 @@ class Experiment:
 
         Args:
             form: the format.
-            tables: of scores, primary, verdicts, ranks, profile, costs, budgets, published, or
-                one of these; None: as usual there.
+            tables: one or several of scores, primary, verdicts, ranks, profile, costs, budgets,
+                published; None: as usual there.
 
         Raises:
             ConfigError: an unknown format or table; `parquet` is for the command line alone.
@@ -299,6 +299,11 @@ class Experiment:
             "profile": lambda: profile_figure(info.profile, dark),
         }
         return titled(drawn[name]())
+
+
+def _several(names: str | Sequence[str] | None) -> Sequence[str] | None:
+    """Return names as a list, also where one is given as it stands."""
+    return [names] if isinstance(names, str) else names
 
 
 def run(
@@ -358,7 +363,7 @@ def tune(
 
     Args:
         config: the experiment to be tuned.
-        on: development targets, or one, none of its own.
+        on: a development target or several, none of its own.
         trials: of each method.
         runs_dir: folder of experiments; None: the default.
         progress: show progress bars.
@@ -443,16 +448,14 @@ def claims(*experiments: Experiment | str | Path, margin: float | None = None) -
         A claim each, by its letter (`claims(...)["d"]`), and all as DataFrames (`table`, `parts`).
 
     Raises:
-        ConfigError: no experiment is named, or a margin outside of 0 to 1.
+        ConfigError: no experiment is named, or a margin that is no share.
         DataError: the same seed, method and target with different results.
         StoreError: there is no such experiment.
     """
     if not experiments:
         raise ConfigError("Claims are computed from experiments; name at least one.")
     if margin is not None and not 0 <= margin <= 1:
-        raise ConfigError(
-            f"margin is a difference of scores from 0 to 1 (0.01: 1 point), not {margin:g}."
-        )
+        raise ConfigError(f"margin is a share from 0 to 1 (one point is 0.01), got {margin:g}.")
     from dtvg.analysis.claims.info import claims_info
     from dtvg.analysis.pools import pool
 

@@ -76,18 +76,15 @@ def trials_of(
         name: of the tuning experiment; None: the experiment's with `-tune`.
 
     Raises:
-        ConfigError: a development target is a target, or methods would get unequal numbers of
-            trials; with the way out.
+        ConfigError: a development target is a target, methods would get unequal numbers of
+            trials, or a trial would have a rate that is not allowed; with the way out.
     """
     _check_targets(config, on)
+    _check_methods(config, grid or {})
     if count < 1 or not 1 < span < math.inf:
         raise ConfigError(
             f"Tuning takes at least 1 trial and a span above 1; got {count} and {span:g}."
         )
-    names = tuple(dict.fromkeys(method.name for method in config.methods))
-    for named in grid or ():
-        if named not in names:
-            raise ConfigError(unknown("method of the grid", named, names))
     of = tuple(_entries(config, method, count, span, grid) for method in config.methods)
     counts = {m.label: len(trials) for m, trials in zip(config.methods, of, strict=True)}
     told = ", ".join(f"{label} {number}" for label, number in counts.items())
@@ -130,6 +127,13 @@ def _check_targets(config: ExperimentConfig, on: Sequence[str]) -> None:
         )
 
 
+def _check_methods(config: ExperimentConfig, grid: Mapping[str, Any]) -> None:
+    names = dict.fromkeys(method.name for method in config.methods)
+    for name in grid:
+        if name not in names:
+            raise ConfigError(unknown("method of the grid", name, names))
+
+
 def _entries(
     config: ExperimentConfig,
     method: MethodConfig,
@@ -146,7 +150,8 @@ def _entries(
         points = _combinations(centre, grid.get(method.name, {}), method)
     plain = {k: v for k, v in method.model_dump(mode="json").items() if k not in OPTIONAL}
     kept = {k: v for k, v in method.given.items() if k in ("steps", "weight_decay")}
-    made = (build(type(method), {**plain, **kept, **point}, method.name) for point in points)
+    where = f"trial of '{method.label}'"
+    made = (build(type(method), {**plain, **kept, **point}, where) for point in points)
     return tuple(dict.fromkeys(made))
 
 

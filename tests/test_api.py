@@ -198,6 +198,9 @@ def test_a_name_that_no_run_has_is_refused_as_on_the_command_line() -> None:
         experiment.compare(against=["nome"])
     with pytest.raises(DtvgError, match="name at least one"):
         dtvg.claims()
+    for margin in (1.5, -0.01, float("nan")):  # 1.5 points are 0.015
+        with pytest.raises(DtvgError, match="margin is a share from 0 to 1"):
+            experiment.claims(margin)
 
 
 def test_one_name_is_one_name_wherever_several_may_be_given(

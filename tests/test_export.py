@@ -242,6 +242,17 @@ def test_the_command_refuses_an_unknown_subject_with_status_2(
     assert "Traceback" not in capsys.readouterr().err
 
 
+def test_an_experiment_without_the_usual_subject_is_compared(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    record(tmp_path, mostly_right(RATES), config("bare", methods=["none", "all_sources"]))
+    words = ["runs", "compare", "bare", "--runs-dir", str(tmp_path)]
+    assert main(words) == 0
+    assert "all_sources" in capsys.readouterr().out
+    assert main([*words, "--subject", "dtvg"]) == 2
+    assert "(subject) 'dtvg'" in capsys.readouterr().err
+
+
 def test_decimals_are_alike_within_a_column() -> None:
     frame = pd.DataFrame({"n": [1.0, 1200.0], "x": [0.5, 2.25], "word": ["a", "b"]})
     frame.loc[2] = [float("nan"), 3.0, "c"]

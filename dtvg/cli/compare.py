@@ -40,7 +40,7 @@ def add(actions: Any) -> None:
     made.add_argument("--split", choices=("test", "validation"), default="test")
     made.add_argument("--metric", default="score", help="score (mean of the task's) or one metric")
     made.add_argument(
-        "--subject", default="dtvg", help="the method that is compared with the others"
+        "--subject", help="the method that is compared with the others (default: dtvg)"
     )
     made.add_argument("--against", help="comma-separated baselines (default: all other methods)")
     made.add_argument(
@@ -73,6 +73,7 @@ def add_apart(made: Any) -> None:
 def compare(arguments: argparse.Namespace) -> int:
     """Compare the methods of experiments and print or write the result."""
     from dtvg.analysis.compare.info import compare_info
+    from dtvg.analysis.compare.scores import SUBJECT
     from dtvg.analysis.compare.verdicts import check_subject
     from dtvg.cli.out import check_out, written
     from dtvg.export import export, one_table, to_parquet
@@ -80,14 +81,12 @@ def compare(arguments: argparse.Namespace) -> int:
     if arguments.out is not None:
         check_out(arguments.out)
     found, said = pooled_runs(arguments.places, arguments.runs_dir, arguments.apart)
+    subject, against = arguments.subject or SUBJECT, _listed(arguments.against)
     info = compare_info(
-        found,
-        split=arguments.split,
-        metric=arguments.metric,
-        subject=arguments.subject,
-        baselines=_listed(arguments.against),
+        found, split=arguments.split, metric=arguments.metric, subject=subject, baselines=against
     )
-    check_subject(info.sheet, arguments.subject, _listed(arguments.against))
+    if arguments.subject or against is not None:  # an experiment need not have the usual one
+        check_subject(info.sheet, subject, against)
     tables = _listed(arguments.tables)
     info = replace(info, notes=(*said, *info.notes))
     title = ", ".join(dict.fromkeys(r.experiment for r in found))
@@ -228,6 +227,8 @@ def agree(arguments: argparse.Namespace) -> int:
     from dtvg.store.reader import open_run
     from dtvg.training.agreement import agreement
 
+    if arguments.max_examples is not None and arguments.max_examples < 1:
+        raise ConfigError(f"--max-examples takes 1 or more rows, got {arguments.max_examples}.")
     for place in arguments.places:
         experiment, name = locate(place, arguments.runs_dir)
         if name is None:

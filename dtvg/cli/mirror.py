@@ -5,14 +5,14 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from dtvg.cli.places import locate
+from dtvg.cli.places import locate_whole
 from dtvg.errors import ConfigError, JobError
 
 
 def add(action: Any) -> None:
     """Add `runs mirror`."""
     what = "bring scalars, group sizes and membership to trackers that lack them"
-    command = action("mirror", what, bring, "+")
+    command = action("mirror", what, bring, "+", "EXPERIMENT")
     command.add_argument(
         "--to",
         action="append",
@@ -23,13 +23,14 @@ def add(action: Any) -> None:
 
 def bring(arguments: argparse.Namespace) -> int:
     """Bring every named experiment, all of its runs; what is there already is not sent again."""
+    from dtvg.analysis.words import counted
     from dtvg.errors import DtvgError
     from dtvg.mirrors.adapter import check_installed
     from dtvg.mirrors.bring import bring_experiment
     from dtvg.store.layout import load_experiment
 
     for place in arguments.places:
-        experiment, _ = locate(place, arguments.runs_dir)
+        experiment = locate_whole(place, arguments.runs_dir)
         _, config = load_experiment(experiment.path)
         trackers = tuple(arguments.to or config.logging.mirror)
         if not trackers:
@@ -47,5 +48,5 @@ def bring(arguments: argparse.Namespace) -> int:
                 f"Mirroring '{experiment.name}' ended: {type(error).__name__}: {said}. The next "
                 "call goes on from there."
             ) from None
-        print(f"{count} runs of {experiment.name} are with {', '.join(trackers)}.")
+        print(f"{experiment.name}: {counted(count, 'run')} brought to {', '.join(trackers)}.")
     return 0

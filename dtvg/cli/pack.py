@@ -42,6 +42,7 @@ def export(
     def do(arguments: argparse.Namespace) -> int:
         if arguments.to is None:
             return export_table(arguments)
+        from dtvg.analysis.words import counted
         from dtvg.cli.out import check_out
         from dtvg.exchange.experiments import pack
         from dtvg.store.files import size_text
@@ -53,9 +54,11 @@ def export(
             raise ConfigError("--to takes one whole experiment; name one, without a run.")
         check_out(arguments.to, "--to", (".zip",))
         made = pack(found[0], arguments.to)
-        print(f"{found[0].name}: {made.files} files, {size_text(made.size)}, in '{made.path}'")
+        size = f"{counted(made.files, 'file')}, {size_text(made.size)}"
+        print(f"{found[0].name}: {size}, in '{made.path}'")
         if made.tasks:
-            print(f"With it travel your tasks {', '.join(made.tasks)}.")
+            kind = "task travels" if len(made.tasks) == 1 else "tasks travel"
+            print(f"Your {kind} with it: {', '.join(made.tasks)}.")
         return 0
 
     return do

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dtvg.errors import StoreError, unknown
+from dtvg.errors import ConfigError, StoreError, unknown
 
 if TYPE_CHECKING:
     from dtvg.store.layout import ExperimentDir
@@ -36,7 +36,7 @@ def locate(text: str, runs_dir: Path | None) -> tuple[ExperimentDir, str | None]
     for base in places:
         if os.path.exists(base / "experiment.yaml"):
             return ExperimentDir(base.resolve()), None
-        if os.path.exists(base.parent / "experiment.yaml") and os.path.isdir(base):
+        if os.path.exists(base.parent / "experiment.yaml") and _may_be_run(base):
             return ExperimentDir(base.parent.resolve()), base.name
     for base in places:
         if os.path.exists(base.parent / "experiment.yaml"):
@@ -48,6 +48,8 @@ def locate(text: str, runs_dir: Path | None) -> tuple[ExperimentDir, str | None]
         )
     name = text.split("/")[0]
     folders, known = _known(root)
+    if name in known:
+        raise StoreError(f"'{text}' is no run; name an experiment, or one run: {name}/RUN.")
     if name in folders:
         raise StoreError(
             f"The folder '{root / name}' has no experiment.yaml, so it is no experiment that can "
@@ -76,6 +78,34 @@ def locate_own(text: str, runs_dir: Path | None) -> tuple[ExperimentDir, str | N
     return experiment, name
 
 
+def locate_whole(text: str, runs_dir: Path | None, own: bool = False) -> ExperimentDir:
+    """Return an experiment, for what is done to whole ones only.
+
+    Args:
+        text: as of `locate`.
+        runs_dir: as of `locate`.
+        own: whether it is about to be changed; see `locate_own`.
+
+    Raises:
+        ConfigError: a run is named.
+        StoreError: as `locate` or `locate_own`.
+    """
+    experiment, name = (locate_own if own else locate)(text, runs_dir)
+    if name is not None:
+        raise ConfigError(
+            f"'{text}' is a run, and this is done to whole experiments; name '{experiment.name}'."
+        )
+    return experiment
+
+
+def command_name(experiment: Path) -> str:
+    """Return what names an experiment in a further command: its name, elsewhere its folder."""
+    from dtvg import paths
+
+    here = experiment.resolve().parent == paths.runs().resolve()
+    return experiment.name if here else str(experiment)
+
+
 def by_experiment(
     found: Iterable[tuple[ExperimentDir, str | None]],
 ) -> dict[Path, list[str] | None]:
@@ -94,6 +124,13 @@ def by_experiment(
         elif names is not None and name not in names:
             names.append(name)
     return wanted
+
+
+def _may_be_run(base: Path) -> bool:
+    """Whether a folder inside an experiment is a run's, going by its name."""
+    from dtvg.store.layout import NO_RUNS
+
+    return os.path.isdir(base) and base.name not in NO_RUNS and not base.name.startswith(".")
 
 
 def _known(root: Path) -> tuple[set[str], set[str]]:

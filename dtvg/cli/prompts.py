@@ -31,9 +31,7 @@ def add(commands: Any) -> None:
     out = actions.add_parser("export", help="write a PEFT adapter folder with a model card")
     out.add_argument("what", help="identity of a prompt of the bank, or EXPERIMENT/RUN")
     out.add_argument("--out", type=Path, required=True, help="folder to write")
-    out.add_argument(
-        "--which", default="best", help="of a run: best, final, initial or source:NAME"
-    )
+    out.add_argument("--which", help="of a run: best (the default), final, initial or source:NAME")
     out.add_argument("--runs-dir", type=Path, help=RUNS_DIR)
     out.set_defaults(do=export_prompt)
 
@@ -108,6 +106,7 @@ def show_prompt(arguments: argparse.Namespace) -> int:
 
 def verify_prompts(arguments: argparse.Namespace) -> int:
     """Print what is wrong with entries of the bank; 1 if anything is."""
+    from dtvg.analysis.words import counted
     from dtvg.store.bank import PromptBank
 
     bank = PromptBank()
@@ -115,12 +114,13 @@ def verify_prompts(arguments: argparse.Namespace) -> int:
     problems = {name: text for name, text in found.items() if text is not None}
     for name, text in problems.items():
         print(f"{name}: {text}")
-    print(f"{len(found)} prompts in '{bank.root}', {len(problems)} with problems")
+    print(f"{counted(len(found), 'prompt')} in '{bank.root}', {len(problems)} with problems")
     return 1 if problems else 0
 
 
 def import_prompt(arguments: argparse.Namespace) -> int:
     """Import one prompt."""
+    from dtvg.analysis.words import counted
     from dtvg.backbones.specs import facts
     from dtvg.exchange.incoming import Import
     from dtvg.exchange.incoming import import_prompt as take
@@ -141,7 +141,7 @@ def import_prompt(arguments: argparse.Namespace) -> int:
     vector = "with its vector" if made.init is not None else "without a vector (no --init)"
     length, width = made.prompt.shape
     print(
-        f"{made.task}: {length} tokens of width {width} for {made.backbone}, {vector}; "
+        f"{made.task}: {counted(length, 'token')} of width {width} for {made.backbone}, {vector}; "
         f"identity {made.fingerprint}"
     )
     print(_unknown_task(made.task), end="")
@@ -200,8 +200,13 @@ def _chosen(arguments: argparse.Namespace) -> Outgoing:
     from dtvg.store.reader import open_run
 
     if "/" not in arguments.what:
+        if arguments.which:
+            raise ConfigError(
+                "--which chooses a prompt of a run, and one of the bank is what it is; leave "
+                "--which out, or name EXPERIMENT/RUN."
+            )
         return from_bank(PromptBank().get(arguments.what))
     experiment, name = locate(arguments.what, arguments.runs_dir)
     if name is None:
         raise ConfigError(f"'{arguments.what}' is an experiment; name a run: EXPERIMENT/RUN.")
-    return from_run(open_run(experiment.path / name), arguments.which)
+    return from_run(open_run(experiment.path / name), arguments.which or "best")

@@ -62,6 +62,7 @@ def add(commands: Any) -> None:
 
 def show(arguments: argparse.Namespace) -> int:
     """Print one line per job."""
+    from dtvg.analysis.words import counted
     from dtvg.cli.terminal import print_rows
     from dtvg.jobs import queue
     from dtvg.jobs.queue_files import jobs, unreadable
@@ -75,7 +76,8 @@ def show(arguments: argparse.Namespace) -> int:
         return 0
     rows = []
     for job in known:
-        name = job.experiment.name + (f" ({len(job.runs)} runs)" if job.runs else "")
+        of = f" ({counted(len(job.runs), 'run')})" if job.runs else ""
+        name = job.experiment.name + of
         place = str(job.place or "")
         rows.append((job.id, name, job.state.value, place, job.on or job.device, job.message))
     headings = ("job", "experiment", "state", "place", "device", "what")
@@ -88,19 +90,21 @@ def enter(arguments: argparse.Namespace) -> int:
     from dtvg import paths
     from dtvg.config import load_config
     from dtvg.jobs import queue
-    from dtvg.jobs.readiness import require_tasks
+    from dtvg.jobs.readiness import require_ready, require_tasks
 
     if arguments.overrides:
         _check_files(arguments.places)
-    found = []
+    runs_dir, found, configs = arguments.runs_dir or paths.runs(), [], []
     for place in arguments.places:
         if place.endswith(FILES):
             config = load_config(place, arguments.overrides)
             require_tasks(config)
-            job = queue.enter(config, arguments.runs_dir or paths.runs(), arguments.now)
-            _said(job)
+            require_ready(config, runs_dir)
+            configs.append(config)
             continue
         found.append(locate(place, arguments.runs_dir))
+    for config in configs:
+        _said(queue.enter(config, runs_dir, arguments.now))
     for path, names in by_experiment(found).items():
         _said(queue.add(locate(str(path), None)[0], names or (), arguments.now))
     return 0

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dtvg.cli.places import RUNS_DIR
+from dtvg.cli.places import RUNS_DIR, command_name
 
 if TYPE_CHECKING:
     from dtvg.config import ExperimentConfig, ScaleConfig
@@ -183,6 +183,15 @@ def _sentences(config: ExperimentConfig) -> list[str]:
     return [*noted, *planned_sentences(planned_sources(config, PromptBank().list()))]
 
 
+def _trained_text(counts: Iterable[int]) -> str:
+    """Return a line with how many parameters a run trains; empty where that is not known."""
+    found = sorted(set(counts))
+    if not found or not found[-1]:
+        return ""
+    least = f"{found[0]:,} to " if len(found) > 1 else ""
+    return f"Trained parameters per run: {least}{found[-1]:,}.\n"
+
+
 def print_plan(config: ExperimentConfig, made: Plan, notes: Sequence[str] = ()) -> None:
     """Print cohorts, runs, steps, parameters, estimated time and memory.
 
@@ -195,6 +204,7 @@ def print_plan(config: ExperimentConfig, made: Plan, notes: Sequence[str] = ()) 
     from rich.markup import escape
     from rich.table import Table
 
+    from dtvg.analysis.words import counted
     from dtvg.plan.estimate import duration, estimate, slots_text, wall_times
     from dtvg.plan.processor import processor_flops
     from dtvg.plan.words import (
@@ -225,12 +235,11 @@ def print_plan(config: ExperimentConfig, made: Plan, notes: Sequence[str] = ()) 
     runs = sum(len(c.runs) for c in made.transfer)
     first = sum(len(c.runs) for c in made.stage_one)
     console.print(
-        f"{runs} transfer runs and at most {first} Stage I runs (those already in the "
-        f"prompt bank are not tuned again), {made.run_steps:,} run steps in all."
+        f"{counted(runs, 'transfer run')} and at most {counted(first, 'Stage I run')} (those "
+        "already in the prompt bank are not tuned again), "
+        f"{counted(made.run_steps, 'run step')} in all."
     )
-    trained = sorted(set(cost.trained_parameters.values()))
-    if trained and trained[-1]:
-        console.print(f"Trained parameters per run: {trained[0]:,} to {trained[-1]:,}.")
+    console.print(_trained_text(cost.trained_parameters.values()), end="")
     for sentence in (*_sentences(config), *notes):
         console.print(f"Note: {sentence}", markup=False)
     if cost.seconds is None:
@@ -262,7 +271,7 @@ def print_outcome(experiment: Any) -> int:
     if open_ends:
         console.print(
             f"{len(open_ends)} of {len(runs)} runs did not finish; "
-            f"`dtvg runs resume {experiment.name}` continues them.",
+            f"`dtvg runs resume {command_name(experiment.path)}` continues them.",
             markup=False,
         )
     console.print(f"Recorded in {experiment.path}", markup=False)

@@ -9,7 +9,14 @@ from typing import TYPE_CHECKING, Any
 from dtvg.cli import compare, mirror, pack, storage
 from dtvg.cli import compare as agreement
 from dtvg.cli import compare as report
-from dtvg.cli.places import RUNS_DIR, by_experiment, locate, locate_own
+from dtvg.cli.places import (
+    RUNS_DIR,
+    by_experiment,
+    command_name,
+    locate,
+    locate_own,
+    locate_whole,
+)
 from dtvg.cli.run import ON_HELP
 from dtvg.errors import ConfigError
 
@@ -27,10 +34,12 @@ def add(commands: Any) -> None:
     group = commands.add_parser("runs", help="list, show, check, export, stop and resume runs")
     actions = group.add_subparsers(dest="action", required=True, metavar="ACTION")
 
-    def action(name: str, what: str, do: Any, many: str | None = None) -> Any:
+    def action(
+        name: str, what: str, do: Any, many: str | None = None, of: str = "EXPERIMENT[/RUN]"
+    ) -> Any:
         made = actions.add_parser(name, help=what)
         if many is not None:
-            made.add_argument("places", nargs=many, metavar="EXPERIMENT[/RUN]")
+            made.add_argument("places", nargs=many, metavar=of)
         made.add_argument("--runs-dir", type=Path, help=RUNS_DIR)
         made.set_defaults(do=do)
         return made
@@ -46,7 +55,7 @@ def add(commands: Any) -> None:
     action("stop", "ask runs to commit and to stop after their next step", stop, "+")
     action(
         "release", "say that the process of an experiment has ended, where none can tell", release,
-        "+",
+        "+", "EXPERIMENT",
     )  # fmt: skip
     for kind, what in HOLDS.items():
         hold = action(kind, what, hold_source)
@@ -91,17 +100,18 @@ HOLDS = {
 
 
 def _runs(arguments: argparse.Namespace) -> list[Run]:
-    """Return the runs the given places name, in order."""
+    """Return the runs the given places name, in order, each once."""
     from dtvg.store.reader import open_experiment, open_run
 
-    found: list[Run] = []
+    found: dict[Path, Run] = {}
     for place in arguments.places:
         experiment, name = locate(place, arguments.runs_dir)
         if name is None:
-            found += open_experiment(experiment.path).runs
+            of = open_experiment(experiment.path).runs
         else:
-            found.append(open_run(experiment.path / name))
-    return found
+            of = (open_run(experiment.path / name),)
+        found |= {run.path: run for run in of if run.path not in found}
+    return list(found.values())
 
 
 def list_runs(arguments: argparse.Namespace) -> int:
@@ -237,6 +247,7 @@ def export_table(arguments: argparse.Namespace) -> int:
     import pyarrow.csv as arrow_csv
     import pyarrow.parquet as pq
 
+    from dtvg.analysis.words import counted
     from dtvg.cli.out import check_out, written
     from dtvg.export import plain_cell
     from dtvg.store.reader import read_table
@@ -270,12 +281,13 @@ def export_table(arguments: argparse.Namespace) -> int:
                 texts = [plain_cell(cell) for cell in data.column(place).to_pylist()]
                 data = data.set_column(place, field.name, pa.array(texts, pa.string()))
         written(arguments.out, lambda path: arrow_csv.write_csv(data, path))
-    print(f"{data.num_rows} rows of '{arguments.table}' written to {arguments.out}")
+    print(f"{counted(data.num_rows, 'row')} of '{arguments.table}' written to {arguments.out}")
     return 0
 
 
 def stop(arguments: argparse.Namespace) -> int:
     """Ask the named runs to stop."""
+    from dtvg.analysis.words import counted
     from dtvg.jobs import launcher
 
     for place in arguments.places:
@@ -283,7 +295,8 @@ def stop(arguments: argparse.Namespace) -> int:
         working = launcher.may_be_working(experiment)
         asked = launcher.stop(experiment, [name] if name else [])
         if asked:
-            print(f"{experiment.name}: asked {len(asked)} run(s) to stop after their next step.")
+            many = counted(len(asked), "run")
+            print(f"{experiment.name}: asked {many} to stop after the next step.")
         elif working and name is None:
             print(f"{experiment.name}: asked its process to stop; no run trains yet.")
         else:
@@ -297,7 +310,7 @@ def release(arguments: argparse.Namespace) -> int:
     from dtvg.store.reader import open_experiment
 
     for place in arguments.places:
-        experiment, _ = locate_own(place, arguments.runs_dir)
+        experiment = locate_whole(place, arguments.runs_dir, own=True)
         before = launcher.give_free(experiment)
         known = f" ({before.last_sign})" if before.held is None else ""
         open_ends = any(run.state.resumable for run in open_experiment(experiment.path).runs)
@@ -350,12 +363,17 @@ def resume_runs(arguments: argparse.Namespace) -> int:
 
     places = storage.fetched(arguments.places, arguments.runs_dir)
     wanted = by_experiment(locate_own(place, arguments.runs_dir) for place in places)
-    status = 0
+    status, left = 0, list(wanted)
     for path, names in wanted.items():
         experiment = locate(str(path), None)[0]
         scale = placed(last_place(*load_experiment(path)), arguments.on)
-        train(experiment, scale, names, arguments.quiet)
+        stopped = train(experiment, scale, names, arguments.quiet)
         status = max(status, print_outcome(open_experiment(path)))
+        left.remove(path)
+        if stopped and left:
+            waiting = ", ".join(other.name for other in left)
+            print(f"Asked to stop, so nothing else was begun: {waiting}.")
+            return 1
     return status
 
 
@@ -400,7 +418,7 @@ def merge_runs(arguments: argparse.Namespace) -> int:
     for note in made.notes:
         print(note)
     left = sum(1 for run in config.runs() if not merged.run(run.name).result_path.exists())
-    rest = f"; {left} are left, `dtvg runs resume {config.name}` trains them" if left else ""
+    rest = f"; `dtvg runs resume {command_name(merged.path)}` trains the rest" if left else ""
     total = len(config.runs())
     print(f"{config.name}: {total - left} of {total} runs are finished{rest}. The originals stay.")
     return 0

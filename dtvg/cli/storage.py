@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from dtvg.cli.places import RUNS_DIR, locate
+from dtvg.cli.places import RUNS_DIR, locate_whole
 from dtvg.errors import ConfigError, StoreError
 
 WRITES = {
@@ -43,6 +43,7 @@ def add(actions: Any) -> None:
 
 def push_places(arguments: argparse.Namespace) -> int:
     """Copy what the store lacks of experiments that nobody trains."""
+    from dtvg.analysis.words import counted
     from dtvg.storage.place import Place, hidden
     from dtvg.storage.push import push_experiment
     from dtvg.store.bank import PromptBank
@@ -50,7 +51,7 @@ def push_places(arguments: argparse.Namespace) -> int:
     from dtvg.store.lease import keep_out
 
     for text in arguments.places:
-        experiment, _ = locate(text, arguments.runs_dir)
+        experiment = locate_whole(text, arguments.runs_dir)
         uri = arguments.to or load_experiment(experiment.path)[1].scale.mirror
         if uri is None:
             raise ConfigError(
@@ -64,7 +65,7 @@ def push_places(arguments: argparse.Namespace) -> int:
                 raise StoreError(
                     f"'{experiment.name}' cannot be copied ({hidden(str(error))}); try again."
                 ) from None
-        print(f"{experiment.name}: {count} runs are in {uri}.")
+        print(f"{experiment.name}: {counted(count, 'run')} in {uri}.")
     return 0
 
 

@@ -372,6 +372,7 @@ def format_rows(arguments: argparse.Namespace) -> int:
 
 def score_rows(arguments: argparse.Namespace) -> int:
     """Print the scores of a file of answers."""
+    from dtvg.analysis.words import counted
     from dtvg.tasks.answers import read_predictions, score_answers
 
     predictions = read_predictions(arguments.predictions)
@@ -382,7 +383,7 @@ def score_rows(arguments: argparse.Namespace) -> int:
         facts["split_rule"] = data.rule
         print(json.dumps({**facts, "rows": len(rows), **found}, ensure_ascii=False))
         return 0
-    print(f"{what}: {len(rows)} rows")
+    print(f"{what}: {counted(len(rows), 'row')}")
     for note in data.notes:
         print(f"  note: {note}")
     intervals = found.get("intervals", {})
@@ -397,6 +398,7 @@ def score_rows(arguments: argparse.Namespace) -> int:
 
 def check_file(arguments: argparse.Namespace) -> int:
     """Print what a described task looks like, and everything that is wrong with it."""
+    from dtvg.analysis.words import counted
     from dtvg.cli.terminal import console_for_tables
     from dtvg.config import DataConfig
     from dtvg.errors import ConfigError
@@ -420,7 +422,7 @@ def check_file(arguments: argparse.Namespace) -> int:
     for problem in done.problems:
         print(f"problem: {problem}")
     if done.more:
-        print(f"and {done.more} more problems; --problems prints more of them.")
+        print(f"and {counted(done.more, 'more problem')}; --problems prints more of them.")
     if done.sound:
         print(_where_to_use(spec))
     return 0 if done.sound else 1
@@ -493,13 +495,14 @@ def _print_round_trip(done: Check, backbone: str) -> None:
 
 def _print_balance(done: Check) -> None:
     """Print rows, label balance and the majority class's score."""
+    from dtvg.analysis.words import counted
     from dtvg.tasks.summary import summarise
 
     if done.data is not None:
         for split in summarise(done.data):
             shares = [f"{w} {n} ({n / split.rows:.0%})" for w, n in split.balance.items()]
             print(
-                f"{split.name}: {split.rows} rows; {', '.join(shares) or 'free text'}; "
+                f"{split.name}: {counted(split.rows, 'row')}; {', '.join(shares) or 'free text'}; "
                 f"always giving the commonest answer scores {100 * split.majority['score']:.1f} %"
             )
         for note in done.data.notes:
@@ -507,4 +510,4 @@ def _print_balance(done: Check) -> None:
         return
     for name, count in done.usable.items():
         shares = [f"{word} {n}" for word, n in done.balance[name].items()]
-        print(f"{name}: {count} usable rows; {', '.join(shares) or 'free text'}")
+        print(f"{name}: {counted(count, 'usable row')}; {', '.join(shares) or 'free text'}")

@@ -43,16 +43,17 @@ def add(commands: Any) -> None:
 
 def tune(arguments: argparse.Namespace) -> int:
     """Train the trials, choose, and write the rates into the file."""
-    from dtvg import tuning
+    from dtvg import paths, tuning
     from dtvg.cli.out import check_out, written
-    from dtvg.cli.run import print_plan
+    from dtvg.cli.run import plan_only
     from dtvg.config import load_config
     from dtvg.errors import ConfigError
     from dtvg.jobs.readiness import require_tasks
-    from dtvg.plan import plan
 
     if arguments.out is not None:
         check_out(arguments.out)
+    if arguments.grid and (arguments.trials is not None or arguments.span is not None):
+        raise ConfigError("--grid says what is tried; leave --trials and --span out, or --grid.")
     config = load_config(arguments.file, arguments.overrides)
     if arguments.out is None and any(o.startswith("methods") for o in arguments.overrides):
         raise ConfigError(
@@ -70,8 +71,7 @@ def tune(arguments: argparse.Namespace) -> int:
     )
     require_tasks(trials.config)
     if arguments.dry_run:
-        print_plan(trials.config, plan(trials.config))
-        return 0
+        return plan_only(trials.config, trials.config.scale, arguments.runs_dir or paths.runs())
     made = run_trials(trials, arguments.runs_dir)
     _print(made, trials)
     text = arguments.file.read_text(encoding="utf-8")
@@ -90,22 +90,15 @@ def run_trials(trials: Trials, runs_dir: Path | None, progress: bool = True) -> 
         progress: show progress bars.
 
     Raises:
-        DtvgError: as `run_experiment` and `choose`.
+        DtvgError: as `make`, `train` and `choose`.
     """
-    from contextlib import nullcontext
-
     from dtvg import paths, tuning
-    from dtvg.cli.terminal import progress_bars
-    from dtvg.jobs.readiness import require_ready
-    from dtvg.plan.stored import lay_out
+    from dtvg.cli.run import make, train
     from dtvg.store.reader import open_experiment
-    from dtvg.training.procedures import run_experiment
 
-    root = runs_dir or paths.runs()
-    require_ready(trials.config, root)
-    experiment = lay_out(trials.config, root)
-    with progress_bars() if progress else nullcontext(lambda report: None) as report:
-        run_experiment(experiment, report)
+    scale = trials.config.scale
+    experiment = make(trials.config, scale, runs_dir or paths.runs())
+    train(experiment, scale, quiet=not progress)
     return tuning.choose(trials, open_experiment(experiment.path))
 
 
@@ -143,10 +136,11 @@ def _print(made: Tuning, trials: Trials) -> None:
     """Print every trial with what it scored; the chosen one is marked."""
     from rich.table import Table
 
+    from dtvg.analysis.words import counted
     from dtvg.cli.terminal import console_for_tables
 
     shown = made.table.drop(columns="chosen")
-    title = f"{trials.count} trials of each method on {', '.join(trials.on)}"
+    title = f"{counted(trials.count, 'trial')} of each method on {', '.join(trials.on)}"
     table = Table(*shown.columns, title=title)
     for row, chosen in zip(shown.to_dict("records"), made.table["chosen"], strict=True):
         cells = [_cell(value) for value in row.values()]

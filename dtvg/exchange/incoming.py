@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from dtvg.backbones.specs import facts as sizes_of
-from dtvg.errors import StoreError
+from dtvg.errors import ConfigError, StoreError
 from dtvg.exchange import archives
 from dtvg.exchange.peft_adapter import (
     CONFIG,
@@ -60,6 +60,18 @@ class Import:
     """Which tensor, which place in a stack of prompts, which task, or `encoder`."""
 
 
+def _check(asked: Import) -> None:
+    if asked.task:
+        check_name(asked.task, "task")
+    if asked.seed < 0:
+        raise ConfigError(f"A seed is a whole number from 0 on, got {asked.seed}.")
+    if asked.score is not None and not 0 <= asked.score <= 1:
+        raise ConfigError(
+            f"A score is a share from 0 to 1 (50 % is 0.5), got {asked.score:g}; give another "
+            "--score, or none."
+        )
+
+
 def import_prompt(
     asked: Import, bank: PromptBank, read_pickled: Callable[[Path], Tensors] | None = None
 ) -> TaskPrompt:
@@ -74,13 +86,12 @@ def import_prompt(
         The bank's new entry.
 
     Raises:
-        ConfigError: the task's name cannot be a folder's.
+        ConfigError: the task's name cannot be a folder's, or a seed or score that none can be.
         StoreError: anything about the files; nothing is written then.
     """
     if asked.path.suffix.lower() == ".zip" and asked.path.is_file():
         return _from_zip(asked, bank, read_pickled)
-    if asked.task:
-        check_name(asked.task, "task")
+    _check(asked)
     path = find_adapter(asked.path) if asked.path.is_dir() else _of_adapter(asked.path)
     facts = _facts(path)
     own = _sidecar(path)

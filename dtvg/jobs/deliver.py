@@ -6,6 +6,7 @@ Messages name experiments, runs and numbers, never rows of data or passwords. do
 from __future__ import annotations
 
 import contextlib
+import http.client
 import importlib
 import json
 import os
@@ -81,14 +82,14 @@ def send(alert: Alert, channel: str, config: AlertsConfig) -> None:
     Raises:
         JobError: it was not taken, with why; no secret part of an address is repeated.
     """
+    if channel == EMAIL and config.email:
+        _mail(alert, config.email)
+        return
     try:
-        if channel == EMAIL and config.email:
-            _mail(alert, config.email)
-        else:
-            number = int(channel.rpartition(" ")[2]) - 1
-            _post(alert, expanded(config.webhooks[number]), channel)
+        address = config.webhooks[int(channel.rpartition(" ")[2]) - 1]
     except (IndexError, ValueError):
         raise JobError(f"There is no {channel} in the settings any more.") from None
+    _post(alert, expanded(address), channel)
 
 
 def password(user: str) -> str:
@@ -123,6 +124,8 @@ def _mail(alert: Alert, to: EmailConfig) -> None:
         raise
     except (OSError, smtplib.SMTPException) as error:
         raise JobError(f"{where} did not take the mail ({_why(error)}).") from None
+    except ValueError:  # of the host: it cannot even be looked up
+        raise JobError(f"{where} has a name that cannot be used; mend email.host.") from None
 
 
 def _connected(to: EmailConfig) -> smtplib.SMTP:
@@ -147,7 +150,13 @@ def _log_in(server: smtplib.SMTP, to: EmailConfig, where: str) -> None:
             f"There is no password for '{to.user}': set {PASSWORD}, or store it in the system's "
             f"key ring (service '{KEYRING}')."
         )
-    server.login(to.user, secret)
+    try:
+        server.login(to.user, secret)
+    except UnicodeEncodeError:
+        raise JobError(
+            f"Name and password of '{to.user}' can be sent to a mail server only where every "
+            "letter is ASCII; choose another password there."
+        ) from None
 
 
 class _NoRedirect(urllib.request.HTTPRedirectHandler):
@@ -159,19 +168,30 @@ class _NoRedirect(urllib.request.HTTPRedirectHandler):
 
 
 def _post(alert: Alert, address: str, channel: str) -> None:
-    host = urlsplit(address).hostname or "?"
-    request = urllib.request.Request(  # noqa: S310 - http and https only, checked with the settings
-        address,
-        data=json.dumps(alert.as_json()).encode(),
-        headers={"Content-Type": "application/json", "User-Agent": "dtvg"},
-        method="POST",
-    )
+    host = "?"
     try:
+        parts = urlsplit(address)
+        host = parts.hostname or "?"
+        if parts.scheme not in ("http", "https"):
+            raise ValueError(address)
+        request = urllib.request.Request(  # noqa: S310 - http and https only
+            address,
+            data=json.dumps(alert.as_json()).encode(),
+            headers={"Content-Type": "application/json", "User-Agent": "dtvg"},
+            method="POST",
+        )
         with urllib.request.build_opener(_NoRedirect).open(request, timeout=PATIENCE_S) as answer:
             answer.read(1024)
     except urllib.error.HTTPError as error:
         raise JobError(f"{channel} ({host}) answered {error.code}, not 200.") from None
-    except (OSError, ValueError, urllib.error.URLError) as error:
+    except (ValueError, http.client.InvalidURL):
+        raise JobError(
+            f"{channel} ({host}) has an address that cannot be used; write it as "
+            "http://HOST/PATH or https://HOST/PATH, without spaces and in ASCII."
+        ) from None
+    except http.client.HTTPException:
+        raise JobError(f"{channel} ({host}) did not answer as a web server does.") from None
+    except OSError as error:
         raise JobError(f"{channel} ({host}) could not be reached ({_why(error)}).") from None
 
 
@@ -183,4 +203,9 @@ def _why(error: Exception) -> str:
         said = error.smtp_error
         text = said.decode("utf-8", "replace") if isinstance(said, bytes) else str(said)
         return f"{error.smtp_code} {text}"[:160]
+    if isinstance(error, smtplib.SMTPRecipientsRefused):
+        address, (code, said) = next(iter(error.recipients.items()))
+        return f"{address}: {code} {said.decode('utf-8', 'replace')}"[:160]
+    if isinstance(error, smtplib.SMTPException) and error.args:
+        return str(error)[:160]
     return str(reason or getattr(error, "strerror", None) or type(error).__name__)[:160]

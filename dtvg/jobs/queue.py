@@ -157,7 +157,7 @@ def move(id: str, by: int) -> Job:
         job = _named(id)
         if job.state is not JobState.WAITING:
             raise JobError(f"Job {id} is {job.state.value}; only waiting jobs can be moved.")
-        others = [j for j in jobs() if j.state is JobState.WAITING and j.id != id]
+        others = [j for j in jobs() if j.state is JobState.WAITING and j.id != job.id]
         place = min(max(job.place - 1 + by, 0), len(others))
         before = others[place - 1].order if place else None
         after = others[place].order if place < len(others) else None

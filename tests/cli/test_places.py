@@ -10,6 +10,8 @@ import pytest
 from dtvg.cli import main, run
 from dtvg.jobs import queue
 from dtvg.jobs.queue_files import jobs
+from dtvg.store.layout import ExperimentDir
+from dtvg.store.reader import open_experiment
 from tests.analysis.factory import config, record
 
 
@@ -95,3 +97,80 @@ def test_an_experiment_named_beside_its_runs_is_trained_and_queued_whole(
     monkeypatch.setattr(queue, "free_device", lambda device, known: None)
     assert main(["queue", "add", *places]) == 0
     assert [job.runs for job in jobs()] == [tuple(runs or ())]
+
+
+def test_who_asks_to_stop_ends_the_resume_of_several_experiments(
+    own_home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in "abc":
+        made = config(name, methods=["none"], targets=["lake"], seeds=[0])
+        record(own_home / "runs", made, unfinished=["lake.none.s0"])
+    trained: list[str] = []
+
+    def train(experiment: ExperimentDir, *_: object) -> bool:
+        trained.append(experiment.name)
+        return experiment.name == "b"
+
+    monkeypatch.setattr(run, "train", train)
+    assert main(["runs", "resume", "a", "b", "c"]) == 1
+    assert trained == ["a", "b"]
+    assert "Asked to stop, so nothing else was begun: c." in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("place", ["mine/cohorts", "mine/mirrors", "mine/.control", "mine/.."])
+def test_a_folder_of_an_experiment_that_holds_no_run_is_none(
+    own_home: Path, capsys: pytest.CaptureFixture[str], place: str
+) -> None:
+    record(own_home / "runs", config("mine", methods=["none"], targets=["lake"], seeds=[0]))
+    (own_home / "runs" / place).mkdir(exist_ok=True)
+    for words in (["runs", "show"], ["runs", "list"], ["queue", "add"], ["runs", "delete"]):
+        assert main([*words, place]) == 2
+        said = capsys.readouterr().err
+        assert f"Unknown run '{Path(place).name}'. Allowed: lake.none.s0" in said
+
+
+def test_what_lies_inside_a_run_is_said_to_be_no_run(
+    own_home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    record(own_home / "runs", config("mine", methods=["none"], targets=["lake"], seeds=[0]))
+    for place in ("mine/lake.none.s0/steps", "demo-recorded/trip-mood.dtvg.s0/steps"):
+        assert main(["runs", "show", place]) == 2
+        said = capsys.readouterr().err
+        assert f"'{place}' is no run; name an experiment, or one run:" in said
+
+
+@pytest.mark.parametrize(
+    "words", [["release"], ["mirror", "--to", "tensorboard"], ["push", "--to", "file:///tmp/x"]]
+)
+def test_what_is_done_to_whole_experiments_refuses_a_run(
+    own_home: Path, capsys: pytest.CaptureFixture[str], words: list[str]
+) -> None:
+    record(own_home / "runs", config("mine", methods=["none"], targets=["lake"], seeds=[0]))
+    assert main(["runs", words[0], RUN, *words[1:]]) == 2
+    said = capsys.readouterr().err
+    assert f"'{RUN}' is a run, and this is done to whole experiments; name 'mine'." in said
+
+
+def test_a_run_named_beside_its_experiment_is_exported_and_checked_once(
+    own_home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    record(own_home / "runs", config("mine", methods=["none"], targets=["lake"], seeds=[0]))
+    table = tmp_path / "evals.csv"
+    counts = []
+    for places in (["mine"], ["mine", RUN], [RUN, "mine", "mine"]):
+        assert main(["runs", "export", *places, "--table", "evals", "--out", str(table)]) == 0
+        counts.append(len(table.read_text().splitlines()))
+        main(["runs", "verify", *places])
+        assert "1 checked" in capsys.readouterr().out
+    assert len(set(counts)) == 1
+
+
+def test_the_command_that_goes_on_names_a_folder_elsewhere(
+    own_home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    made = config("mine", methods=["none"], targets=["lake"], seeds=[0])
+    for root, named in ((tmp_path, str(tmp_path / "mine")), (own_home / "runs", "mine")):
+        record(root, made, unfinished=["lake.none.s0"])
+        assert run.print_outcome(open_experiment(root / "mine")) == 1
+        said = " ".join(capsys.readouterr().out.split())
+        assert f"`dtvg runs resume {named}` continues them." in said

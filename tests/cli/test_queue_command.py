@@ -23,7 +23,8 @@ def busy(own_home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def _file(folder: Path, name: str) -> str:
-    values = {"name": name, "targets": ["rte"], "methods": ["none"], "seeds": [0]}
+    values = {"name": name, "sources": ["film-mood"], "targets": ["trip-mood"]}
+    values |= {"methods": ["none"], "seeds": [0]}
     path = folder / f"{name}.yaml"
     path.write_text(yaml.safe_dump(values))
     return str(path)
@@ -40,10 +41,29 @@ def test_files_and_experiments_are_added_listed_moved_and_removed(
     assert [j.experiment.name for j in jobs()] == ["c", "a", "b"]
     assert main(["queue", "remove", "1"]) == 0
     assert "experiment 'a' stays as it is" in capsys.readouterr().out
-    assert main(["queue", "add", "a/rte.none.s0"]) == 0
-    assert jobs()[-1].runs == ("rte.none.s0",)
+    assert main(["queue", "add", "a/trip-mood.none.s0"]) == 0
+    assert jobs()[-1].runs == ("trip-mood.none.s0",)
     assert main(["queue", "list"]) == 0
     assert "waiting" in capsys.readouterr().out
+
+
+def test_a_job_is_moved_by_its_short_number_too(own_home: Path, tmp_path: Path) -> None:
+    assert main(["queue", "add", *(_file(tmp_path, name) for name in "abc")]) == 0
+    for number in ("1", "000001"):
+        assert main(["queue", "move", number, "down"]) == 0
+    assert [job.experiment.name for job in jobs()] == ["b", "c", "a"]
+
+
+def test_what_cannot_start_here_is_refused_before_a_folder_is_made(
+    own_home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    idle = tmp_path / "idle.yaml"
+    values = {"name": "idle", "sources": ["trip-mood"], "targets": ["trip-mood"]}
+    values |= {"methods": ["single"], "seeds": [0]}
+    idle.write_text(yaml.safe_dump(values))
+    assert main(["queue", "add", _file(tmp_path, "a"), str(idle)]) == 2
+    assert "This experiment has no runs" in capsys.readouterr().err
+    assert not jobs() and not (own_home / "runs").exists()
 
 
 @pytest.mark.parametrize(
@@ -64,7 +84,7 @@ def test_mistakes_are_sentences(
     assert sentence in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("place", ["a", "a/rte.none.s0"])
+@pytest.mark.parametrize("place", ["a", "a/trip-mood.none.s0"])
 @pytest.mark.parametrize("file", [False, True])
 def test_settings_for_what_has_its_settings_already_are_refused_and_nothing_is_queued(
     own_home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], place: str, file: bool

@@ -99,3 +99,15 @@ def test_the_corrected_call_starts(file: str) -> None:
     assert main(["run", file, "--set", "backbone=nope"]) == 2
     assert main(["run", file]) == 0
     assert main(["run", file]) == 0  # finished: prints its table again
+
+
+def test_one_is_said_in_the_singular(file: str, capsys: pytest.CaptureFixture[str]) -> None:
+    changes = ["--set", "methods=none", "--set", "sources=film-mood"]
+    assert main(["run", file, "--dry-run", *changes]) == 0
+    said = " ".join(capsys.readouterr().out.split())
+    assert "1 transfer run and at most 1 Stage I run (those already" in said
+    assert "Trained parameters per run: 1,280. " in said
+    assert main(["run", file, "--dry-run"]) == 0
+    said = " ".join(capsys.readouterr().out.split())
+    assert "2 transfer runs and at most 3 Stage I runs (those already" in said
+    assert "Trained parameters per run: 1,280 to " in said

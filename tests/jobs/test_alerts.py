@@ -252,6 +252,57 @@ def test_nobody_waits_for_a_silent_server_for_ever(
                 send(ALERT, channel, config)
 
 
+def test_an_address_that_nothing_can_be_posted_to_is_said_and_never_repeated(
+    own_home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import socket
+
+    def answer(listening: socket.socket) -> None:
+        with listening.accept()[0] as one:
+            one.sendall(b"SSH-2.0-OpenSSH\r\n")
+            one.recv(4096)
+
+    with socket.socket() as foreign:
+        foreign.bind(("127.0.0.1", 0))
+        foreign.listen(1)
+        threading.Thread(target=answer, args=(foreign,), daemon=True).start()
+        monkeypatch.setenv("HOOK", f"http://127.0.0.1:{foreign.getsockname()[1]}/secret")
+        config = AlertsConfig(webhooks=("${HOOK}",))
+        with pytest.raises(JobError, match="did not answer as a web server does"):
+            send(ALERT, "webhook 1", config)
+    for address in ("h/secret", "http://h:port/secret", "http://h/a secret", "http://[::1/secret"):
+        monkeypatch.setenv("HOOK", address)
+        with pytest.raises(JobError, match="has an address that cannot be used") as told:
+            send(ALERT, "webhook 1", config)
+        assert "secret" not in str(told.value)
+
+
+def test_what_a_mail_server_cannot_be_sent_is_said(
+    own_home: Path, servers: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain = _settings(own_home, *servers).email
+    assert plain is not None
+
+    def refusal(**changes: object) -> str:
+        given = AlertsConfig(email=plain.model_copy(update=changes))
+        with pytest.raises(JobError) as told:
+            send(ALERT, "email", given)
+        return str(told.value)
+
+    assert "STARTTLS extension not supported by server" in refusal(security="starttls")
+    assert "has a name that cannot be used" in refusal(host="mail..example.org")
+
+    class Login(deliver.smtplib.SMTP):
+        def starttls(self, *_: object, **__: object) -> None: ...
+        def login(self, user: str, password: str, **_: object) -> None:
+            password.encode("ascii")
+
+    monkeypatch.setattr(deliver.smtplib, "SMTP", Login)
+    monkeypatch.setenv("DTVG_SMTP_PASSWORD", "größe")
+    said = refusal(security="starttls", user="anna")
+    assert "only where every letter is ASCII" in said and "größe" not in said
+
+
 def test_a_toast_names_the_best_run_by_its_title() -> None:
     said = "All 4 runs have finished. Best test score: 100.0 % (who-sent.single-who-sold.s1)."
     read = notify.read(Alert("done", "x", said))

@@ -10,7 +10,7 @@ import yaml
 
 import dtvg
 from dtvg import tuning
-from dtvg.cli import main
+from dtvg.cli import main, run
 from dtvg.config import build_config, load_config
 from dtvg.config.budgets import rate_row
 from dtvg.errors import ConfigError, StoreError
@@ -72,6 +72,14 @@ def test_what_cannot_be_tuned_is_said() -> None:
         tuning.trials_of(config, ["cb"], grid={"none": {"lr": [0.1, 0.2]}})
     with pytest.raises(ConfigError, match="has no rate 'lr_gate'; it has lr"):
         tuning.trials_of(config, ["cb"], grid={"none": {"lr_gate": [0.1]}})
+    with pytest.raises(ConfigError, match="Unknown method of the grid 'nne'"):
+        tuning.trials_of(config, ["cb"], grid={"nne": {"lr": [0.1, 0.2]}})
+    nan, inf = float("nan"), float("inf")
+    for wrong in (nan, inf, 1e200, 0.0):
+        with pytest.raises(ConfigError, match="Tuning takes|'lr': must be"):
+            tuning.trials_of(config, ["cb"], span=wrong)
+        with pytest.raises(ConfigError, match="trial of 'none': 'lr': must be"):
+            tuning.trials_of(config, ["cb"], grid={"none": {"lr": [wrong]}})
     even = {"none": {"lr": [0.1, 0.2]}, "attempt": {"lr_gate": [0.1, 0.2]}}
     assert tuning.trials_of(config, ["cb"], grid=even).count == 2
 
@@ -117,6 +125,32 @@ def test_an_experiment_that_names_its_rows_is_tuned_and_can_be_read_again() -> N
     text = yaml.safe_dump(config.to_values(), sort_keys=False)
     again = build_config(yaml.safe_load(tuning.written_into(text, chosen, config)))
     assert again == after
+
+
+def test_the_command_says_what_it_would_leave_out_and_what_cannot_start(
+    tmp_path: Path, own_home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "small.yaml"
+    values = {"name": "small", "backbone": "demo", "sources": ["film-mood"], "seeds": [0]}
+    file.write_text(yaml.safe_dump({**values, "targets": ["trip-mood"], "methods": ["none"]}))
+    words = ["tune", str(file), "--on", "who-sent", "--dry-run"]
+    assert main([*words, "--grid", "none.lr=0.1,0.2", "--trials", "5"]) == 2
+    assert "leave --trials and --span out" in capsys.readouterr().err
+    assert main([*words, "--set", "data.few_shot=100000"]) == 2
+    assert "fewer than data.few_shot asks for" in capsys.readouterr().err
+    assert main(words) == 0
+
+
+def test_trials_are_trained_where_the_experiment_says(
+    tmp_path: Path, own_home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    values = {"name": "small", "backbone": "demo", "sources": ["film-mood"], "seeds": [0]}
+    values |= {"targets": ["trip-mood"], "methods": ["none"], "scale": {"on": "local"}}
+    places: list[str] = []
+    monkeypatch.setattr(run, "train", lambda made, scale, quiet: places.append(scale.on))
+    with pytest.raises(StoreError, match="have not finished"):
+        dtvg.tune(build_config(values), ["who-sent"], 2, tmp_path, progress=False)
+    assert places == ["local"]
 
 
 def test_the_chosen_rates_stand_in_the_file_with_where_they_came_from(tuned) -> None:

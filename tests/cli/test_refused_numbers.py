@@ -1,0 +1,34 @@
+"""What an option says is never passed over: a number that none can be is refused."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from dtvg.cli import main
+
+REFUSED = [
+    (["prompts", "import", "FILE", "--score", "5"], "A score is a share from 0 to 1"),
+    (["prompts", "import", "FILE", "--score", "nan"], "A score is a share from 0 to 1"),
+    (["prompts", "import", "FILE", "--seed", "-1"], "A seed is a whole number from 0 on"),
+    (["prompts", "export", "0a1b", "--out", "OUT", "--which", "final"], "--which chooses a prompt"),
+    (["runs", "agreement", "demo-recorded/trip-mood.none.s0", "--max-examples", "0"], "1 or more"),
+    (["runs", "agreement", "demo-recorded/trip-mood.none.s0", "--max-examples", "-1"], "1 or more"),
+]
+
+
+@pytest.mark.parametrize(("words", "sentence"), REFUSED)
+def test_what_no_such_number_can_be_is_refused(
+    words: list[str],
+    sentence: str,
+    own_home: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    run = "demo-recorded/trip-mood.dtvg.s0"
+    assert main(["prompts", "export", run, "--out", str(tmp_path / "given")]) == 0
+    places = {"FILE": str(tmp_path / "given"), "OUT": str(tmp_path / "out")}
+    assert main([places.get(word, word) for word in words]) == 2
+    assert sentence in capsys.readouterr().err
+    assert not list((own_home / "prompts").glob("*/*")) and not (tmp_path / "out").exists()
