@@ -432,11 +432,6 @@ def open_experiment(path: str | Path, runs_dir: str | Path | None = None) -> Exp
     return Experiment(reader.open_experiment(experiment.path))
 
 
-def _several(names: str | Sequence[str] | None) -> Sequence[str] | None:
-    """Return names as a list, also where one was given."""
-    return (names,) if isinstance(names, str) else names
-
-
 def claims(*experiments: Experiment | str | Path, margin: float | None = None) -> ClaimsInfo:
     """Compute the paper's claims from the runs of one or several experiments.
 

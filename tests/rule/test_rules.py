@@ -25,10 +25,15 @@ from dtvg.rule.types import RULE_VERSION, RuleSettings, Words
 
 PACKAGE = Path(__file__).resolve().parents[2] / "dtvg"
 PLACES = {
-    "headline": {"group", "n", "cut", "candidates", "size", "prefix", "consistency", "lead"},
+    "headline": {
+        *("group", "n", "all", "their", "cut"),
+        *("candidates", "size", "prefix", "consistency", "lead"),
+    },
     "reason": {
         "group",
         "n",
+        "all",
+        "their",
         "cut",
         "place",
         "k",

@@ -104,7 +104,7 @@ def test_a_slurm_that_does_not_answer_for_a_while_ends_no_driver(
 ) -> None:
     from dtvg.scale import on_slurm
 
-    answers = ["one|4|(null)|8000|idle|0/4/0/4\n"]
+    answers = ["one|4|(null)|8000|idle|0/4/0/4\n", "main*|infinite\n"]
 
     def run(command: list[str]) -> str:
         if not answers:
