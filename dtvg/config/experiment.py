@@ -154,7 +154,7 @@ class RunConfig(_Shared):
         if self.role != "transfer":
             return self.optim.stage1_steps
         optim = self.optim
-        return self.method.budget(optim.stage1_steps, optim.steps, optim.equal_target_steps)
+        return self.trained.budget(optim.stage1_steps, optim.steps, optim.equal_target_steps)
 
     @property
     def target_steps(self) -> int:
@@ -165,7 +165,7 @@ class RunConfig(_Shared):
         """
         if self.role != "transfer":
             return self.total_steps
-        before = self.method.continues_target and self.target not in self.prompt.given
+        before = self.trained.continues_target and self.target not in self.prompt.given
         return self.total_steps + (self.optim.stage1_steps if before else 0)
 
     @property

@@ -152,6 +152,18 @@ def test_the_budget_is_stated_and_can_be_made_equal() -> None:
     assert made(added, **budget).runs()[0].target_steps == 50
 
 
+def test_taps_starts_without_the_target_s_stage_one_and_runs_of_before_keep_their_steps() -> None:
+    budget = {"stage1_steps": 30, "steps": 20}
+    (apart,), (equal,) = (
+        made("taps", equal_target_steps=more, **budget).runs() for more in (False, True)
+    )
+    assert (apart.total_steps, apart.target_steps) == (20, 20)
+    assert (equal.total_steps, equal.target_steps) == (50, 50)
+    before = [equal.model_copy(update={"versions": {"method.taps": v}}) for v in (1, 2)]
+    assert [run.total_steps for run in before] == [20, 20]
+    assert [run.target_steps for run in before] == [50, 20]
+
+
 def test_single_sources_and_subsets_are_one_row() -> None:
     made_plan = plan(made("single", {"name": "surrogate", "samples": 4}, "oracle"))
     assert [r.method for r in rate_rows(made_plan)] == ["single", "surrogate-samples4", "oracle"]

@@ -20,8 +20,8 @@ class Taps(MethodConfig):
     paper = "Task Adaptive Parameter Sharing, arXiv 2203.16708"
     summary = "Learned 0/1 gates per token: the shared prompt, or the target's own token."
     kind = Kind.MERGING
-    version = 2
-    earlier = (1,)
+    version = 3
+    earlier = (1, 2)
     weights = "learned"
     trains_scales = False
     own = GATED
@@ -43,12 +43,33 @@ class Taps(MethodConfig):
         """One score per token."""
         return length
 
+    @property
+    def continues_target(self) -> bool:
+        """It goes on from the shared prompt."""
+        return False
+
     def as_of(self, version: int) -> MethodConfig:
-        """Version 1 started at the target's Stage I prompt."""
-        return TapsFromTarget.model_construct(**dict(self)) if version == 1 else self
+        """Version 1 started at the target's Stage I prompt; neither it nor version 2 took Stage I's
+        steps for `optim.equal_target_steps`."""
+        if version == 1:
+            return TapsFromTarget.model_construct(**dict(self))
+        return TapsWithoutMore.model_construct(**dict(self)) if version == 2 else self
+
+
+class TapsWithoutMore(Taps):
+    """TAPS as of version 2."""
+
+    def budget(self, stage_one: int, transfer: int, equal: bool = False) -> int:
+        """Stage II's steps, whatever was asked for."""
+        return transfer
 
 
 class TapsFromTarget(Taps):
     """TAPS as of version 1."""
 
     code = "dtvg.methods.earlier.taps_1"
+
+    @property
+    def continues_target(self) -> bool:
+        """It started at the target's own prompt."""
+        return True
