@@ -33,6 +33,7 @@ from dtvg.config.sections import (
 )
 from dtvg.errors import ConfigError, unknown
 from dtvg.methods.specs import STAGE_ONE, AnyMethod, MethodConfig, Needs, Role
+from dtvg.methods.specs.rates import TUNED
 from dtvg.names import check_name
 from dtvg.rule.types import RULE_VERSION, RuleSettings
 
@@ -279,6 +280,27 @@ class ExperimentConfig(_Shared):
         return self
 
     @model_validator(mode="after")
+    def _runs_have_names_of_their_own(self) -> Self:
+        joined = any("." in name or name == "none" for name in self.sources)
+        for sources in {self.sources_of(target) for target in self.targets if joined}:
+            labels = [one.label for one in self._expanded(sources)]
+            twice = next((one for i, one in enumerate(labels) if one in labels[:i]), None)
+            if twice is not None:
+                raise _misfit(
+                    f"Two runs would be named '{twice}', since a name joins sources by dots and "
+                    "calls the empty subset 'none'; rename a source, or leave one out.",
+                    "sources",
+                )
+        few = {f"{target}-k{self.data.few_shot}": target for target in self.targets}
+        for name in few.keys() & set(self.sources) if self.data.few_shot else ():
+            raise _misfit(
+                f"Stage I of source '{name}' would be named as that of '{few[name]}' with "
+                f"data.few_shot {self.data.few_shot}; rename one of them.",
+                "sources",
+            )
+        return self
+
+    @model_validator(mode="after")
     def _given_prompts_are_used(self) -> Self:
         known = (*self.sources, *self.targets)
         for task in self.prompt.given:
@@ -368,9 +390,14 @@ class ExperimentConfig(_Shared):
 
     def methods_of(self, target: str) -> tuple[AnyMethod, ...]:
         """Return the methods run on `target`, each expanded to what it stands for there."""
-        sources = self.sources_of(target)
-        expanded = [one for method in self.methods for one in method.expand(sources)]
-        return tuple(dict.fromkeys(expanded))
+        return self._expanded(self.sources_of(target))
+
+    def _expanded(self, sources: tuple[str, ...]) -> tuple[AnyMethod, ...]:
+        """Return what the methods stand for with these sources; what was tuned alike is one."""
+        found: dict[MethodConfig, MethodConfig] = {}
+        for one in (one for method in self.methods for one in method.expand(sources)):
+            found.setdefault(one.model_copy(update={TUNED: None}), one)
+        return tuple(found.values())
 
     def seeds_for(self, method: AnyMethod) -> tuple[int, ...]:
         """Return the seeds that a method runs with: all, or the first ones `seeds_of` says."""

@@ -95,6 +95,32 @@ def test_two_entries_whose_runs_would_share_a_name_are_refused() -> None:
         build_config({**BASE, "methods": near})
 
 
+@pytest.mark.parametrize(
+    ("sources", "methods", "told"),
+    [
+        (["a", "b", "a.b"], ["oracle"], "oracle-of-a.b"),
+        (["none", "b"], ["surrogate"], "surrogate-of-none"),
+        (["cb-k16", "b"], ["dtvg"], "cb-k16"),
+    ],
+)
+def test_tasks_whose_runs_would_share_a_name_are_refused(
+    sources: list[str], methods: list[str], told: str
+) -> None:
+    values = {"targets": ["cb"], "seeds": [0], "data": {"few_shot": 16}, "sources": sources}
+    with pytest.raises(ConfigError, match=f"{told}'.*rename"):
+        build_config({**values, "methods": methods})
+    alone = build_config({**values, "sources": ["a.b", "cb-k4"], "methods": ["oracle"]})
+    assert "cb.oracle-of-a.b.s0" in {run.name for run in alone.runs()}
+
+
+def test_entries_that_differ_in_how_they_were_tuned_alone_are_one_run() -> None:
+    tuned = {"targets": ["x"], "trials": 3, "date": "2026-01-01", "experiment": "e"}
+    one = {"name": "single", "source": "a", "tuned": {**tuned, "fingerprint": "f"}}
+    values = {"sources": ["a", "b"], "targets": ["t"], "seeds": [0]}
+    made = build_config({**values, "methods": ["single", one]})
+    assert [run.name for run in made.runs()] == ["t.single-a.s0", "t.single-b.s0"]
+
+
 def test_the_plan_tunes_each_task_once_per_seed_and_every_mixture() -> None:
     config = build_config({**BASE, "methods": ["dtvg", "all_for_one"], "seeds": [0, 1]})
     first = stage_one_runs(config, config.runs())
