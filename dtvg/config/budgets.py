@@ -5,6 +5,7 @@ docs/methods.md "Rates and budgets".
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from dtvg.config.experiment import RunConfig
@@ -27,16 +28,23 @@ def kept(run: RunConfig, stored: RunConfig) -> OptimConfig:
     return run.optim.model_copy(update={name: getattr(stored.optim, name) for name in own})
 
 
-def unnamed(run: RunConfig) -> list[str]:
-    """Return the settings of `optim` that need not be named to give a run its rates again."""
+def unnamed(run: RunConfig, named: Collection[str] = ()) -> list[str]:
+    """Return the settings of `optim` that need not be named to give a run its rates again.
+
+    Args:
+        run: as its folder holds it.
+        named: settings that are named anyway.
+    """
     method, defaults = run.method, OptimConfig()
-    found = []
-    for what, setting in settings_of(method).items():
+    settings, found = settings_of(method), []
+    rates = {what: setting for what, setting in settings.items() if what != "decay"}
+    speaks = any(run.rates_from.get(w) == "optim" or s in named for w, s in rates.items())
+    for what, setting in settings.items():
         came, value = run.rates_from.get(what), getattr(run.optim, setting)
         same = {
             "entry": True,
             "own": value == getattr(method.own, what),
-            "beside": value == getattr(defaults, setting),
+            "beside": speaks and value == getattr(defaults, setting),
         }
         if came is not None and same.get(came, False):
             found.append(setting)

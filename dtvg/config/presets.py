@@ -13,6 +13,7 @@ from typing import Any
 from dtvg import paths
 from dtvg.config.budgets import unnamed
 from dtvg.config.experiment import ExperimentConfig, RunConfig
+from dtvg.config.rates import settings_of
 from dtvg.config.reading import build_config, load_config
 from dtvg.errors import ConfigError
 
@@ -156,11 +157,15 @@ PRESETS: dict[str, Preset] = {
 }
 
 
-def clone(config: ExperimentConfig | RunConfig) -> dict[str, Any]:
+def clone(
+    config: ExperimentConfig | RunConfig, of: ExperimentConfig | None = None
+) -> dict[str, Any]:
     """Return the values that repeat an experiment, or one run of it.
 
     Args:
         config: as stored with the experiment or the run.
+        of: the run's experiment, which knows Stage I's rates where the run's entry gives others,
+            and the sources of runs that it exchanges with; these are repeated too.
 
     Raises:
         ConfigError: a Stage I run, which is made by experiments and is none by itself.
@@ -174,19 +179,31 @@ def clone(config: ExperimentConfig | RunConfig) -> dict[str, Any]:
             "whole experiment, or one of its transfer runs."
         )
     kept = {key: values[key] for key in ExperimentConfig.model_fields if key in values}
-    kept["optim"] = {**kept["optim"], **dict.fromkeys(unnamed(config))}
+    named = {} if of is None else _named_beside(config, of)
+    kept["optim"] |= {**dict.fromkeys(unnamed(config, named)), **named}
     allow = config.target in config.sources
+    targets = [config.target, *config.method.exchanges_with(config.target)]
+    if of is not None and len(targets) > 1:  # the others may have sources that this one has not
+        kept["sources"], allow = list(of.sources), of.allow_self
     return _valid(
         {
             **kept,
             "name": config.experiment,
             "notes": f"As run {config.name} of {config.experiment}.",
-            "targets": [config.target],
+            "targets": targets,
             "methods": [values["method"]],
             "seeds": [config.seed],
             "allow_self": allow,
         }
     )
+
+
+def _named_beside(run: RunConfig, of: ExperimentConfig) -> dict[str, Any]:
+    """Return the settings of `optim` that an experiment names and a run's entry gives otherwise."""
+    settings = [
+        s for what, s in settings_of(run.method).items() if run.rates_from.get(what) == "entry"
+    ]
+    return {name: getattr(of.optim, name) for name in settings if name in of.optim.model_fields_set}
 
 
 def _valid(values: dict[str, Any]) -> dict[str, Any]:

@@ -103,6 +103,17 @@ def test_what_is_not_named_stays_so_in_files_copies_and_clones(tmp_path: Path) -
     assert rates(one) == rates(config.runs()[0])
 
 
+def test_a_clone_of_a_run_with_rates_of_its_own_keeps_the_others_and_stage_one_s() -> None:
+    beside = made({"name": "attempt", "lr": 0.2}, lr_prompt=0.05)
+    (run,) = beside.runs()
+    for of in (None, beside):
+        assert rates(build_config(clone(run, of)).runs()[0]) == rates(run) == (0.2, 0.01, 0.0)
+    slow = made({"name": "spot", "lr": 0.1}, lr_stage1=0.001, weight_decay_stage1=0.2)
+    again = build_config(clone(slow.runs()[0], slow))
+    assert again.runs() == slow.runs()
+    assert again.stage_one("rte", 0) == slow.stage_one("rte", 0)
+
+
 def test_null_takes_a_rate_s_name_away() -> None:
     values = with_overrides(clone(made("attempt", lr_prompt=0.05)), ["optim.lr_prompt=null"])
     assert rates(build_config(values).runs()[0])[0] == 0.3

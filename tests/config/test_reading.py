@@ -219,6 +219,18 @@ def test_a_clone_of_a_run_makes_that_run_again() -> None:
         assert build_config(clone(run)).runs() == (run,)
 
 
+def test_a_clone_of_a_run_that_exchanges_repeats_those_it_exchanges_with() -> None:
+    shared = {"name": "primal_dual", "share": ["rte", "sst2"]}
+    values = {**BASE, "sources": ["sst2", "mnli"], "targets": ["rte", "sst2"], "seeds": [0]}
+    config = build_config({**values, "methods": [shared]})
+    for run in config.runs():
+        again = build_config(clone(run, config)).runs()
+        assert {one.name: one.sources for one in again} == {
+            one.name: one.sources for one in config.runs()
+        }
+    assert len(build_config(clone(config.runs()[0])).targets) == 2
+
+
 def test_nobody_else_turns_pydantics_errors_into_words_or_walks_dotted_keys() -> None:
     """Settings are judged in `config`; a task's description and files that are read back have
     judges of their own."""

@@ -121,7 +121,7 @@ def _values_of(experiment: Experiment, run: str) -> dict[str, Any]:
     config = next(r.config for r in experiment.runs if r.name == run)
     if config is None:
         raise ConfigError(f"'{run}' has no readable configuration; clone the whole experiment.")
-    return clone(config)
+    return clone(config, experiment.config)
 
 
 def _yaml(changes: dict[str, Any]) -> Draft | None:
