@@ -77,6 +77,12 @@ def fork(
             f"Run '{run.name}' depends on trials of its own experiment; clone the experiment "
             "instead."
         )
+    others = parent.method.exchanges_with(parent.target)
+    if others:
+        raise StoreError(
+            f"Run '{run.name}' exchanges with the runs on {', '.join(others)}, so it cannot go on "
+            "alone; clone it instead, which repeats them together."
+        )
     folder = Path(runs_dir or run.path.parent.parent)
     tensors, meta, rows = _newest(run) if at is None else _kept(run, at)
     step = int(meta["step"])

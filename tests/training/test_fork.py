@@ -11,7 +11,7 @@ from dtvg.config import build_config
 from dtvg.errors import ConfigError, StoreError
 from dtvg.records import RunState
 from dtvg.store.bank import PromptBank
-from dtvg.store.fork import fork
+from dtvg.store.fork import _config, fork
 from dtvg.store.layout import ExperimentDir, create_experiment
 from dtvg.store.reader import Run, open_run, read_prompts, read_provenance, read_table
 from dtvg.store.status import request
@@ -129,3 +129,19 @@ def test_what_a_fork_cannot_do_is_said(tmp_path: Path, monkeypatch: pytest.Monke
     finished = _go_on(tmp_path, parent.path.parent)
     with pytest.raises(StoreError, match="is finished"):
         fork(finished)
+
+
+def test_a_run_that_exchanges_is_not_forked_alone(tmp_path: Path) -> None:
+    shared = {"name": "primal_dual", "share": ["rte", "mrpc"]}
+    values = tiny_config(tmp_path / "parts", methods=[shared], targets=["rte", "mrpc"])
+    experiment = create_experiment(build_config(values), tmp_path / "runs")
+    run = open_run(experiment.run("rte.primal_dual-sharerte_mrpc.s0").path)
+    with pytest.raises(StoreError, match="exchanges with the runs on mrpc.*clone it instead"):
+        fork(run)
+
+
+def test_a_fork_keeps_rates_named_beside_those_of_the_entry(tmp_path: Path) -> None:
+    values = tiny_config(tmp_path / "parts", methods=[{"name": "attempt", "lr": 0.2}])
+    (parent,) = build_config({**values, "optim": {**values["optim"], "lr_prompt": 0.05}}).runs()
+    (child,) = _config(parent, "fork", [], "").runs()
+    assert child.optim == parent.optim
