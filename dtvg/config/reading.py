@@ -218,6 +218,10 @@ def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterable[tuple[str, An
 def notes_on(config: ExperimentConfig) -> Iterable[Problem]:
     """Say which targets have no run of some methods, and which settings nobody uses."""
     yield from _names_without_runs(config)
+    for row, method in enumerate(config.methods):
+        for key, why in method.idle.items():
+            said = f"'{key}' has no effect on '{method.label}': {why}."
+            yield Problem(("methods", row, key), "not_used", said)
     data = config.data
     for key, named, what in (
         ("label_words", data.label_words, "label words of '{}' are"),

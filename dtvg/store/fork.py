@@ -69,20 +69,7 @@ def fork(
         ConfigError: a change that a fork cannot make.
         StoreError: the run is finished, has no commit yet, or cannot be read.
     """
-    parent = run.config
-    if parent is None or parent.role != "transfer" or run.problem is not None:
-        raise StoreError(f"'{run.name}' is not a readable transfer run, so it cannot be forked.")
-    if parent.needs.trials:
-        raise StoreError(
-            f"Run '{run.name}' depends on trials of its own experiment; clone the experiment "
-            "instead."
-        )
-    others = parent.method.exchanges_with(parent.target)
-    if others:
-        raise StoreError(
-            f"Run '{run.name}' exchanges with the runs on {', '.join(others)}, so it cannot go on "
-            "alone; clone it instead, which repeats them together."
-        )
+    parent = _parent(run)
     folder = Path(runs_dir or run.path.parent.parent)
     tensors, meta, rows = _newest(run) if at is None else _kept(run, at)
     step = int(meta["step"])
@@ -117,6 +104,29 @@ def fork(
     covered = {table: _covered(table, data, step) for table, data in rows.items() if data.num_rows}
     writer.commit(Snapshot({child.name: covered}, renamed, {"runs": {child.name: meta}}))
     return experiment
+
+
+def _parent(run: Run) -> RunConfig:
+    """Return the configuration of a run that can go on by itself.
+
+    Raises:
+        StoreError: it cannot.
+    """
+    parent = run.config
+    if parent is None or parent.role != "transfer" or run.problem is not None:
+        raise StoreError(f"'{run.name}' is not a readable transfer run, so it cannot be forked.")
+    if parent.needs.trials:
+        raise StoreError(
+            f"Run '{run.name}' depends on trials of its own experiment; clone the experiment "
+            "instead."
+        )
+    others = parent.method.exchanges_with(parent.target)
+    if others:
+        raise StoreError(
+            f"Run '{run.name}' exchanges with the runs on {', '.join(others)}, so it cannot go on "
+            "alone; clone it instead, which repeats them together."
+        )
+    return parent
 
 
 def _newest(run: Run) -> tuple[dict[str, np.ndarray], dict[str, Any], dict[str, pa.Table]]:

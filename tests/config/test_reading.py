@@ -231,6 +231,25 @@ def test_a_clone_of_a_run_that_exchanges_repeats_those_it_exchanges_with() -> No
     assert len(build_config(clone(config.runs()[0])).targets) == 2
 
 
+@pytest.mark.parametrize(
+    ("entry", "key", "why"),
+    [
+        ({"name": "dtvg", "exact_over": "candidates"}, "exact_over", "only 'rule: exact'"),
+        ({"name": "dtvg", "consistency_weight": 2.0}, "consistency_weight", "only 'rule: exact'"),
+        ({"name": "dtvg", "hysteresis_unit": "relative"}, "hysteresis_unit", "no hysteresis"),
+        ({"name": "dare", "density": 0.5}, "density", "only 'merge: ties'"),
+        ({"name": "mpt", "distil": "prompts", "distil_weight": 0.1}, "distil_weight", "backbone"),
+    ],
+)
+def test_a_method_s_setting_without_effect_is_noted(entry: dict, key: str, why: str) -> None:
+    (note,) = check({**BASE, "methods": ["none", entry]}).notes
+    assert note.place == ("methods", 1, key) and note.kind == "not_used"
+    assert f"'{key}' has no effect on '" in note.sentence and why in note.sentence
+    used = [{"name": "dtvg", "rule": "exact", "exact_over": "candidates", "hysteresis": 0.1}]
+    used += [{"name": "dare", "merge": "ties", "density": 0.5}, "mpt"]
+    assert not list(check({**BASE, "methods": used}).notes)
+
+
 def test_nobody_else_turns_pydantics_errors_into_words_or_walks_dotted_keys() -> None:
     """Settings are judged in `config`; a task's description and files that are read back have
     judges of their own."""

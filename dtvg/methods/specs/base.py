@@ -298,6 +298,16 @@ class MethodConfig(Rated):
         """Return sources this configuration names; they must be among the experiment's."""
         return ()
 
+    def unread(self) -> dict[str, str]:
+        """Return settings that nothing reads beside the others as they are: name → why."""
+        return {}
+
+    @property
+    def idle(self) -> dict[str, str]:
+        """Settings that were given another value than the usual one, to no effect: name → why."""
+        fields = type(self).model_fields
+        return {k: v for k, v in self.unread().items() if getattr(self, k) != fields[k].default}
+
     def exchanges_with(self, target: str) -> Subset:
         """Return other targets of the experiment whose runs of the same seed, with these very
         settings, tell each other what they learn while they train.

@@ -33,3 +33,7 @@ class Dare(MergingConfig):
         "sum", description="How the remaining entries are merged: added up, averaged, or by TIES."
     )
     density: float = Field(0.2, gt=0, le=1, description="Density of TIES, if `merge` is ties.")
+
+    def unread(self) -> dict[str, str]:
+        """TIES alone trims."""
+        return {} if self.merge == "ties" else {"density": "only 'merge: ties' trims"}

@@ -113,6 +113,17 @@ class Dtvg(MethodConfig):
             return f"{key}_{value}"
         return key if value is True else super().part_of_label(key, value)
 
+    def unread(self) -> dict[str, str]:
+        """What belongs to another rule, and the unit of no hysteresis."""
+        found = {
+            name: f"only 'rule: {rule.name}' reads it"
+            for rule in RULES.values()
+            if rule.name != self.rule
+            for name in rule.own_settings
+        }
+        without = {} if self.hysteresis is not None else {"hysteresis_unit": "it has no hysteresis"}
+        return {**found, **without}
+
     @model_validator(mode="after")
     def _every_setting_has_an_effect(self) -> Self:
         idle = idle_settings(self.grouping_settings())

@@ -57,6 +57,11 @@ class Mpt(MethodConfig):
         method = MptSources(distil_weight=self.distil_weight, iterations=self.iterations)
         return replace(plain, mixture=Mixture(sources, method))
 
+    def unread(self) -> dict[str, str]:
+        """Without data there is no loss to weigh."""
+        why = "only 'distil: backbone' has such a loss"
+        return {"distil_weight": why} if self.distil == "prompts" else {}
+
     @property
     def continues_target(self) -> bool:
         """Where the product starts as close as possible to the target's Stage I prompt."""
