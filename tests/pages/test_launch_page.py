@@ -361,6 +361,14 @@ def test_opening_a_methods_settings_changes_none_of_them() -> None:
     assert ExperimentConfig.model_validate(_yaml(page)) == build_config(yaml.safe_load(text))
 
 
+def test_a_method_s_setting_without_effect_is_noted_beneath_it() -> None:
+    entry = "{name: dtvg, exact_over: candidates}"
+    text = f"sources: [film-mood]\ntargets: [trip-mood]\nmethods: [none, {entry}]"
+    page = _run(_paste(text))
+    notes = "\n".join(caption.value for caption in page.caption).replace("\\", "")
+    assert "'exact_over' has no effect on 'dtvg-candidates': only 'rule: exact' reads it." in notes
+
+
 def test_a_target_that_leaves_a_method_without_sources_is_noted_beside_the_targets() -> None:
     page = _paste("sources: [film-mood]\ntargets: [film-mood]\nmethods: [none, dtvg]")
     notes = "\n".join(caption.value for caption in page.caption).replace("\\", "")

@@ -56,7 +56,7 @@ def what(draft: Draft, problems: dict[str, str], notes: dict[str, str]) -> None:
         )
     field("sources", options=tasks, show=titles.task)
     field("targets", options=tasks, show=titles.task)
-    _methods(draft, problems)
+    _methods(draft, problems, notes)
     left, right = st.columns(2)
     with left:
         field("seeds")
@@ -115,17 +115,19 @@ def _others(draft: Draft, problems: dict[str, str]) -> None:
             forms.draw(leaf, draft.key(leaf.name), value, problems.get(leaf.name, ""))
 
 
-def _methods(draft: Draft, problems: dict[str, str]) -> None:
+def _methods(draft: Draft, problems: dict[str, str], notes: dict[str, str]) -> None:
     """Draw the choice of methods, and the settings of each row that has any."""
     methods.choose(draft, problems.get("methods", ""))
     for entry in draft.methods:
         made = method_leaves(entry)
         wrong = _count(problems, f"methods.{entry.number}")
         if made or wrong:
-            _method(draft, entry, problems, wrong)
+            _method(draft, entry, problems, notes, wrong)
 
 
-def _method(draft: Draft, entry: Entry, problems: dict[str, str], wrong: int) -> None:
+def _method(
+    draft: Draft, entry: Entry, problems: dict[str, str], notes: dict[str, str], wrong: int
+) -> None:
     """Draw one row of the methods: its settings, a variant of it, away with it."""
     model = METHODS[entry.values["name"]]
     made = method_leaves(entry)
@@ -139,8 +141,8 @@ def _method(draft: Draft, entry: Entry, problems: dict[str, str], wrong: int) ->
 
     def body() -> None:
         st.caption(f"{model.summary} {model.paper}.")
-        forms.remark(problems.get(f"methods.{number}", ""))
-        _grid(draft, made, problems, {})
+        forms.remark(problems.get(f"methods.{number}", ""), notes.get(f"methods.{number}", ""))
+        _grid(draft, made, problems, notes)
         with st.container(horizontal=True):
             st.button(
                 "Add a variant",
