@@ -104,7 +104,8 @@ def _class_name(number: int | None, names: Sequence[str]) -> str | None:
 
 
 def as_plain(table: pa.Table, where: str) -> pa.Table:
-    """Return dictionaries as values, and text in any form (binary included) as strings.
+    """Return dictionaries as values, text in any form (binary included) as strings, and numbers as
+    they are written.
 
     Args:
         table: the needed columns.
@@ -113,6 +114,7 @@ def as_plain(table: pa.Table, where: str) -> pa.Table:
     Raises:
         DataError: for bytes that are not UTF-8, a NUL, or a text beyond `LIMIT`, naming the row.
     """
+    table = as_written(table)
     for index, column in enumerate(table.schema):
         values, kind = table.column(index), column.type
         if pa.types.is_dictionary(kind):
@@ -130,6 +132,17 @@ def as_plain(table: pa.Table, where: str) -> pa.Table:
     for column in table.schema:
         if pa.types.is_string(column.type) or pa.types.is_large_string(column.type):
             _refuse_no_text(table.column(column.name), column.name, where)
+    return table
+
+
+def as_written(table: pa.Table) -> pa.Table:
+    """Return numbers of single or half precision as a person writes them: 0.1, not 0.1000000015."""
+    for index, column in enumerate(table.schema):
+        if pa.types.is_float32(column.type) or pa.types.is_float16(column.type):
+            narrow = column.type.to_pandas_dtype()
+            held = table.column(index).to_pylist()
+            values = [None if v is None else float(str(narrow(v))) for v in held]
+            table = table.set_column(index, column.name, pa.array(values, pa.float64()))
     return table
 
 

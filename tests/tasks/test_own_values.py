@@ -1,0 +1,56 @@
+"""What stands in the columns of one's own files becomes the text and the answers that were meant."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.feather
+import pyarrow.parquet as pq
+import pytest
+
+from dtvg.config import DataConfig
+from dtvg.tasks import own
+from dtvg.tasks.checking import Check, check_task
+from dtvg.tasks.drafting import look_at
+
+ROWS = 40
+
+
+def described(folder: Path, text: str) -> Any:
+    path = folder / "mine.yaml"
+    path.write_text(text, encoding="utf-8")
+    return own.read_description(path)
+
+
+def check(folder: Path, text: str) -> Check:
+    return check_task(described(folder, text), DataConfig())
+
+
+@pytest.mark.parametrize("kind", [pa.float32(), pa.float16(), pa.float64()])
+def test_numbers_of_any_precision_are_answered_as_they_are_written(
+    tmp_path: Path, kind: Any
+) -> None:
+    numbers = np.array([0.1, 3.8] * (ROWS // 2), kind.to_pandas_dtype())
+    table = {"text": [f"pair {i}" for i in range(ROWS)], "score": numbers}
+    pq.write_table(pa.table(table), tmp_path / "a.parquet")
+    start = "files: a.parquet\ntext: '{text}: {score}'\nlabel: score\n"
+    done = check(tmp_path, start + "metrics: [pearson]\n")
+    assert {e.target for e in done.train} == {"0.1", "3.8"}
+    assert done.train[0].source == "pair 0: 0.1"
+    assert {e.label for e in check(tmp_path, start + "labels: [0.1, 3.8]\n").train} == {0, 1}
+    (column,) = (c for c in look_at(tmp_path / "a.parquet").columns if c.name == "score")
+    assert column.values == {"0.1": ROWS // 2, "3.8": ROWS // 2}
+
+
+def test_a_label_that_was_given_with_all_digits_of_single_precision_still_names_its_class(
+    tmp_path: Path,
+) -> None:
+    numbers = np.array([0.1, 0.5] * (ROWS // 2), np.float32)
+    table = {"text": [f"pair {i}" for i in range(ROWS)], "score": numbers}
+    pq.write_table(pa.table(table), tmp_path / "a.parquet")
+    labels = f"labels: [{float(numbers[0])!r}, 0.5]\n"
+    done = check(tmp_path, f"files: a.parquet\ntext: '{{text}}'\nlabel: score\n{labels}")
+    assert done.sound and {e.label for e in done.train} == {0, 1}
