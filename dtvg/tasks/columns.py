@@ -118,7 +118,7 @@ def as_plain(table: pa.Table, where: str) -> pa.Table:
     for index, column in enumerate(table.schema):
         values, kind = table.column(index), column.type
         if pa.types.is_dictionary(kind):
-            values, kind = values.cast(kind.value_type), kind.value_type
+            values, kind = _looked_up(values)
         if pa.types.is_string_view(kind):
             values, kind = values.cast(pa.string()), pa.string()
         if pa.types.is_binary_view(kind) or pa.types.is_fixed_size_binary(kind):
@@ -133,6 +133,15 @@ def as_plain(table: pa.Table, where: str) -> pa.Table:
         if pa.types.is_string(column.type) or pa.types.is_large_string(column.type):
             _refuse_no_text(table.column(column.name), column.name, where)
     return table
+
+
+def _looked_up(values: pa.ChunkedArray) -> tuple[pa.ChunkedArray, pa.DataType]:
+    """Return the values of a dictionary and their type; pyarrow casts none of texts as views."""
+    kind = values.type.value_type
+    if not pa.types.is_string_view(kind):
+        return values.cast(kind), kind
+    chunks = [chunk.dictionary.cast(pa.string()).take(chunk.indices) for chunk in values.chunks]
+    return pa.chunked_array(chunks, pa.string()), pa.string()
 
 
 def as_written(table: pa.Table) -> pa.Table:

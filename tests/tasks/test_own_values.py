@@ -1,4 +1,4 @@
-"""What stands in the columns of one's own files becomes the text and the answers that were meant."""
+"""What stands in one's own files becomes the text and the answers that were meant."""
 
 from __future__ import annotations
 
@@ -54,3 +54,17 @@ def test_a_label_that_was_given_with_all_digits_of_single_precision_still_names_
     labels = f"labels: [{float(numbers[0])!r}, 0.5]\n"
     done = check(tmp_path, f"files: a.parquet\ntext: '{{text}}'\nlabel: score\n{labels}")
     assert done.sound and {e.label for e in done.train} == {0, 1}
+
+
+def test_a_column_of_categories_whose_names_are_text_views_is_text(tmp_path: Path) -> None:
+    moods = pa.array(["dull", "bright"], pa.string_view())  # as polars writes categories to Arrow
+    places = pa.array([0, 1] * (ROWS // 2), pa.uint32())
+    table = {
+        "text": pa.array([f"film {i}" for i in range(ROWS)], pa.string_view()),
+        "mood": pa.DictionaryArray.from_arrays(places, moods),
+    }
+    pa.feather.write_feather(pa.table(table), str(tmp_path / "a.arrow"), "uncompressed")
+    done = check(tmp_path, "files: a.arrow\ntext: '{text}'\nlabel: mood\nlabels: [dull, bright]\n")
+    assert [e.target for e in done.train[:2]] == ["dull", "bright"]
+    (column,) = (c for c in look_at(tmp_path / "a.arrow").columns if c.name == "mood")
+    assert column.values == {"dull": ROWS // 2, "bright": ROWS // 2}
