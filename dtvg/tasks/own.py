@@ -105,8 +105,9 @@ class Written(BaseModel):
     def known(cls, value: str) -> str:
         """Refuse an encoding that Python does not know."""
         try:
+            "a".encode(value or "utf-8")  # some that Python knows, such as zip, are none of text
             return codecs.lookup(value).name if value else ""
-        except LookupError:
+        except (LookupError, UnicodeError):
             raise ValueError(
                 "not an encoding; allowed are utf-8, utf-16, windows-1252, latin-1 and others"
             ) from None
