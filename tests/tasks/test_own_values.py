@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from dtvg.config import DataConfig
-from dtvg.tasks import own
+from dtvg.tasks import own, sources
 from dtvg.tasks.checking import Check, check_task
 from dtvg.tasks.drafting import look_at
 
@@ -68,3 +68,18 @@ def test_a_column_of_categories_whose_names_are_text_views_is_text(tmp_path: Pat
     assert [e.target for e in done.train[:2]] == ["dull", "bright"]
     (column,) = (c for c in look_at(tmp_path / "a.arrow").columns if c.name == "mood")
     assert column.values == {"dull": ROWS // 2, "bright": ROWS // 2}
+
+
+def test_a_glob_in_a_folder_with_brackets_in_its_name_is_followed(tmp_path: Path) -> None:
+    folder = tmp_path / "films [2024]"
+    folder.mkdir()
+    yaml = "files: '{}*.csv'\ntext: '{{text}}'\nlabel: mood\nlabels: [dull, bright]\n"
+    for place in ("", "parts/"):
+        for part in range(2):
+            rows = "".join(f"{part} film {i},{('dull', 'bright')[i % 2]}\n" for i in range(20))
+            file = folder / f"{place}p-{part}.csv"
+            file.parent.mkdir(exist_ok=True)
+            file.write_text(f"text,mood\n{rows}")
+        spec = described(folder, yaml.format(place))
+        assert len(check_task(spec, DataConfig()).train) == 40
+        assert len(sources.signature(spec, folder)) == 2
