@@ -15,6 +15,7 @@ from dtvg.config import DataConfig
 from dtvg.tasks import own, sources
 from dtvg.tasks.checking import Check, check_task
 from dtvg.tasks.drafting import look_at
+from dtvg.tasks.metrics import per_example
 
 ROWS = 40
 
@@ -83,3 +84,29 @@ def test_a_glob_in_a_folder_with_brackets_in_its_name_is_followed(tmp_path: Path
         spec = described(folder, yaml.format(place))
         assert len(check_task(spec, DataConfig()).train) == 40
         assert len(sources.signature(spec, folder)) == 2
+
+
+@pytest.mark.parametrize(
+    ("answers", "metric", "part"),
+    [
+        (("3,5", "1.5"), "pearson", "20 of 40 train answers are no numbers"),
+        (("3,5", "n/a"), "spearman", "40 of 40 train answers are no numbers"),
+        (("да", "нет, 2"), "rougeL", "20 of 40 train answers score 0 in rougeL even if given"),
+        (("yes", "not yet"), "rouge2", "20 of 40 train answers score 0 in rouge2 even if given"),
+        (("A", "B"), "squad_f1", "20 of 40 train answers score 0 in squad_f1 even if given"),
+        (("3.5", "-1e3"), "pearson", ""),
+        (("A", "the"), "squad_em", ""),
+        (("да", "нет"), "chrf", ""),
+    ],
+)
+def test_answers_in_which_a_metric_finds_nothing_are_noted(
+    tmp_path: Path, answers: tuple[str, str], metric: str, part: str
+) -> None:
+    rows = "".join(f"text {i};{answers[i % 2]}\n" for i in range(ROWS))
+    (tmp_path / "a.csv").write_text(f"text;answer\n{rows}", encoding="utf-8")
+    done = check(tmp_path, f"files: a.csv\ntext: '{{text}}'\nlabel: answer\nmetrics: [{metric}]\n")
+    notes = [note for note in (done.data.notes if done.data else ()) if " answers " in note]
+    assert [note.startswith(part) for note in notes] == ([True] if part else [])
+    if part:  # it is so
+        wanted = [e for e in done.train if e.target == answers[0]]
+        assert per_example(done.spec, [e.target for e in wanted], wanted)[0] in (0.0, None)
