@@ -187,6 +187,9 @@ class Converter:
 def allowed_labels(value: Any, values: Sequence[str]) -> str:
     """List the labels there are, the nearest one to what was found asked for first."""
     listing = ", ".join(values)
+    word = str(value).strip().lower()
+    if word in ("yes", "no", "on", "off") and {"true", "false"} & set(values):
+        return f"{listing} (YAML reads {word} as true or false: write it in quotes)"
     match = nearest(key_of(value), values) if isinstance(value, str) else None
     return f"{listing} (did you mean '{match}'?)" if match else listing
 

@@ -110,3 +110,12 @@ def test_answers_in_which_a_metric_finds_nothing_are_noted(
     if part:  # it is so
         wanted = [e for e in done.train if e.target == answers[0]]
         assert per_example(done.spec, [e.target for e in wanted], wanted)[0] in (0.0, None)
+
+
+def test_a_label_that_yaml_reads_as_true_is_named_with_what_to_write(tmp_path: Path) -> None:
+    rows = "".join(f"text {i},{('Yes', 'No')[i % 2]}\n" for i in range(ROWS))
+    (tmp_path / "a.csv").write_text(f"text,sure\n{rows}")
+    start = "files: a.csv\ntext: '{text}'\nlabel: sure\nlabels: "
+    problem = check(tmp_path, start + "[Yes, No]\n").problems[0]
+    assert "got 'Yes', allowed: true, false (YAML reads yes as true or false" in problem
+    assert check(tmp_path, start + "['Yes', 'No']\n").sound
