@@ -112,7 +112,8 @@ def as_plain(table: pa.Table, where: str) -> pa.Table:
         where: how messages name the file.
 
     Raises:
-        DataError: for bytes that are not UTF-8, a NUL, or a text beyond `LIMIT`, naming the row.
+        DataError: for bytes that are not UTF-8, a NUL, or a text beyond `LIMIT`, naming the row;
+            for a date that no calendar has.
     """
     table = as_written(table)
     for index, column in enumerate(table.schema):
@@ -132,6 +133,8 @@ def as_plain(table: pa.Table, where: str) -> pa.Table:
     for column in table.schema:
         if pa.types.is_string(column.type) or pa.types.is_large_string(column.type):
             _refuse_no_text(table.column(column.name), column.name, where)
+        elif pa.types.is_temporal(column.type):
+            _refuse_no_date(table.column(column.name), column.name, where)
     return table
 
 
@@ -177,3 +180,14 @@ def _refuse_no_text(values: pa.ChunkedArray, column: str, where: str) -> None:
         row = pc.index(found, True).as_py()
         if row >= 0:
             raise DataError(f"{where}, row {row + 1}, column '{column}' {what}.")
+
+
+def _refuse_no_date(values: pa.ChunkedArray, column: str, where: str) -> None:
+    """Refuse dates and times that Python cannot hold, such as a database's `infinity`."""
+    try:
+        values.to_pylist()
+    except (OverflowError, ValueError):
+        raise DataError(
+            f"{where}, column '{column}' has a date or time outside of the years 1 to 9999; write "
+            "it as text, or leave it empty."
+        ) from None

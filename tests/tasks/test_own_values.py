@@ -119,3 +119,13 @@ def test_a_label_that_yaml_reads_as_true_is_named_with_what_to_write(tmp_path: P
     problem = check(tmp_path, start + "[Yes, No]\n").problems[0]
     assert "got 'Yes', allowed: true, false (YAML reads yes as true or false" in problem
     assert check(tmp_path, start + "['Yes', 'No']\n").sound
+
+
+def test_a_date_beyond_the_calendar_is_named_by_its_column(tmp_path: Path) -> None:
+    days = pa.array([0, 2**31 - 1] * (ROWS // 2), pa.int32()).cast(pa.date32())  # `infinity`
+    table = {"text": days, "mood": ["dull", "bright"] * (ROWS // 2)}
+    pq.write_table(pa.table(table), tmp_path / "a.parquet")
+    done = check(
+        tmp_path, "files: a.parquet\ntext: '{text}'\nlabel: mood\nlabels: [dull, bright]\n"
+    )
+    assert "column 'text' has a date or time outside of the years 1 to 9999" in done.problems[0]
