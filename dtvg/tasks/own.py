@@ -270,6 +270,15 @@ def parse_description(text: str, path: Path) -> TaskSpec:
     return _spec(given, path, bare)
 
 
+def name_in(text: str) -> str:
+    """Return the name that a description gives its task, empty where it leaves it to its file's.
+
+    Raises:
+        ConfigError: with one sentence per problem.
+    """
+    return _parsed(text, Path("description"))[0].name or ""
+
+
 def _parsed(text: str, path: Path) -> tuple[Description, bool]:
     """Return what a description says, and whether it names one file or folder for all splits."""
     try:

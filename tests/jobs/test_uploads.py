@@ -129,3 +129,10 @@ def test_a_file_may_be_called_as_one_of_the_process(name: str) -> None:
     assert check_upload("mine", YAML.replace("m.csv", name), {name: content}, "demo").sound
     with pytest.raises(DataError, match=f"^'{name}', line 1"):
         look_at_upload(name, b"[{]")
+
+
+def test_a_description_may_name_its_task_itself() -> None:
+    files = {"m.csv": ROWS.encode()}
+    assert check_upload("", f"name: mine\n{YAML}", files, "demo").name == "mine"
+    with pytest.raises(DataError, match="The task has no name; give it one"):
+        check_upload("", YAML, files, "demo")
