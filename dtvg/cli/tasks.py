@@ -56,8 +56,8 @@ def add(commands: Any) -> None:
 
 
 def _count(text: str) -> int:
-    """Read a number of rows, 0 or more."""
-    if not text.isdigit():
+    """Read a number of rows or the like, 0 or more."""
+    if not text.isdecimal():
         raise argparse.ArgumentTypeError(f"got '{text}', give a whole number such as 3")
     return int(text)
 
@@ -251,10 +251,14 @@ def _add_rows(actions: Any) -> None:
         help="backbone whose tokenizer counts the tokens (demo, a folder or a hub id)",
     )
     checked.add_argument(
-        "--max-source-tokens", type=int, default=256, metavar="N", help="data.max_source_tokens"
+        "--max-source-tokens", type=_count, default=256, metavar="N", help="data.max_source_tokens"
     )
     checked.add_argument(
-        "--problems", type=int, default=20, metavar="N", help="number of problems to print at most"
+        "--problems",
+        type=_count,
+        default=20,
+        metavar="N",
+        help="number of problems to print at most",
     )
     shown.set_defaults(do=format_rows)
     scored.set_defaults(do=score_rows)

@@ -35,6 +35,8 @@ SHOWN = 3
 TURN = 0.4
 """Seconds between two looks at the process."""
 ASKED, FOUND, FILES, STAGE = "asked.json", "found.json", "files", "stage.txt"
+NAMED = "named"
+"""Folder of the files under their names, so that none is taken for one of those above."""
 
 
 @dataclass(frozen=True)
@@ -214,7 +216,7 @@ def work(folder: Path) -> None:
         (folder / STAGE).write_text("Reading the rows", encoding="utf-8")
         answer = _columns(folder, uploads) if asked.columns else _checked(asked, uploads, folder)
     except DtvgError as error:
-        said = str(error).replace(f"{folder}/", "")  # names as they were uploaded
+        said = str(error).replace(f"{folder / NAMED}/", "")  # names as they were uploaded
         answer = Refused(refused=said[:2000])
     except MemoryError:
         answer = Refused(
@@ -227,10 +229,11 @@ def work(folder: Path) -> None:
 def _given(folder: Path) -> dict[str, bytes]:
     """Return the files by name, none of which takes more than it may."""
     uploads = {}
+    (folder / NAMED).mkdir()
     for named in sorted((folder / FILES).glob("*.name")):
         name = named.read_text(encoding="utf-8")
         place = named.with_suffix("")
-        given = folder / Path(name).name  # its ending says how to unpack it
+        given = folder / NAMED / Path(name).name  # its ending says how to unpack it
         with suppress(OSError, ValueError):
             given.symlink_to(place)
             check_size(given)
@@ -242,7 +245,7 @@ def _columns(folder: Path, uploads: Mapping[str, bytes]) -> FileLook:
     """Look at the columns of the one file."""
     name = next(iter(uploads))
     check_file_name(name)
-    return look_at(folder / name)
+    return look_at(folder / NAMED / name)
 
 
 def _checked(asked: Asked, uploads: Mapping[str, bytes], folder: Path) -> Checked:

@@ -21,7 +21,7 @@ from dtvg.errors import ConfigError, DataError, DtvgError
 from dtvg.names import is_name, rule_for
 from dtvg.tasks import files, hub
 from dtvg.tasks.catalogue import all_tasks
-from dtvg.tasks.own import Converter, parse_description
+from dtvg.tasks.own import Converter, name_in, parse_description
 from dtvg.tasks.places import ENDINGS, ending_of
 from dtvg.tasks.reading import DataSettings, TaskData, load_fresh
 from dtvg.tasks.spec import Example, TaskSpec
@@ -177,7 +177,7 @@ def check_given(
     """Check a description and the files given with it; nothing is kept.
 
     Args:
-        name: of the task; its description may say otherwise.
+        name: of the task; its description may say otherwise, and must where this is empty.
         text: the YAML.
         uploads: files by name, which lie beside the description.
         data: data seed and label words.
@@ -186,6 +186,7 @@ def check_given(
     Raises:
         ConfigError, DataError: for a description or name that cannot be used.
     """
+    name = name or name_in(text)
     _allowed(name, uploads)
     with tempfile.TemporaryDirectory() as folder:
         for file, content in uploads.items():
@@ -277,6 +278,8 @@ def check_edited(spec: TaskSpec, text: str, data: DataSettings, limit: int = 20)
 
 def _allowed(name: str, uploads: Mapping[str, bytes]) -> None:
     """Refuse names that leave the folder or are no data files."""
+    if not name:
+        raise ConfigError("The task has no name; give it one, such as my-reviews.")
     if not is_name(name):
         raise ConfigError(f"Task name '{name}' cannot be used; {rule_for(name)}.")
     for file in uploads:

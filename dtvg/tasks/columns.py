@@ -104,19 +104,22 @@ def _class_name(number: int | None, names: Sequence[str]) -> str | None:
 
 
 def as_plain(table: pa.Table, where: str) -> pa.Table:
-    """Return dictionaries as values, and text in any form (binary included) as strings.
+    """Return dictionaries as values, text in any form (binary included) as strings, and numbers as
+    they are written.
 
     Args:
         table: the needed columns.
         where: how messages name the file.
 
     Raises:
-        DataError: for bytes that are not UTF-8, a NUL, or a text beyond `LIMIT`, naming the row.
+        DataError: for bytes that are not UTF-8, a NUL, or a text beyond `LIMIT`, naming the row;
+            for a date that no calendar has.
     """
+    table = as_written(table)
     for index, column in enumerate(table.schema):
         values, kind = table.column(index), column.type
         if pa.types.is_dictionary(kind):
-            values, kind = values.cast(kind.value_type), kind.value_type
+            values, kind = _looked_up(values)
         if pa.types.is_string_view(kind):
             values, kind = values.cast(pa.string()), pa.string()
         if pa.types.is_binary_view(kind) or pa.types.is_fixed_size_binary(kind):
@@ -130,6 +133,28 @@ def as_plain(table: pa.Table, where: str) -> pa.Table:
     for column in table.schema:
         if pa.types.is_string(column.type) or pa.types.is_large_string(column.type):
             _refuse_no_text(table.column(column.name), column.name, where)
+        elif pa.types.is_temporal(column.type):
+            _refuse_no_date(table.column(column.name), column.name, where)
+    return table
+
+
+def _looked_up(values: pa.ChunkedArray) -> tuple[pa.ChunkedArray, pa.DataType]:
+    """Return the values of a dictionary and their type; pyarrow casts none of texts as views."""
+    kind = values.type.value_type
+    if not pa.types.is_string_view(kind):
+        return values.cast(kind), kind
+    chunks = [chunk.dictionary.cast(pa.string()).take(chunk.indices) for chunk in values.chunks]
+    return pa.chunked_array(chunks, pa.string()), pa.string()
+
+
+def as_written(table: pa.Table) -> pa.Table:
+    """Return numbers of single or half precision as a person writes them: 0.1, not 0.1000000015."""
+    for index, column in enumerate(table.schema):
+        if pa.types.is_float32(column.type) or pa.types.is_float16(column.type):
+            narrow = column.type.to_pandas_dtype()
+            held = table.column(index).to_pylist()
+            values = [None if v is None else float(str(narrow(v))) for v in held]
+            table = table.set_column(index, column.name, pa.array(values, pa.float64()))
     return table
 
 
@@ -155,3 +180,14 @@ def _refuse_no_text(values: pa.ChunkedArray, column: str, where: str) -> None:
         row = pc.index(found, True).as_py()
         if row >= 0:
             raise DataError(f"{where}, row {row + 1}, column '{column}' {what}.")
+
+
+def _refuse_no_date(values: pa.ChunkedArray, column: str, where: str) -> None:
+    """Refuse dates and times that Python cannot hold, such as a database's `infinity`."""
+    try:
+        values.to_pylist()
+    except (OverflowError, ValueError):
+        raise DataError(
+            f"{where}, column '{column}' has a date or time outside of the years 1 to 9999; write "
+            "it as text, or leave it empty."
+        ) from None

@@ -127,7 +127,7 @@ def _recoded(data: bytes, encoding: str, path: Path) -> bytes:
     """Return text of another encoding as UTF-8."""
     try:
         return data.decode(encoding).encode("utf-8")
-    except (UnicodeDecodeError, UnicodeEncodeError) as error:
+    except UnicodeError as error:
         at = getattr(error, "start", 0)
         raise DataError(
             f"'{path}', byte {at + 1} is not {encoding}; give the encoding in which the file is "

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import string
+import struct
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, time
@@ -89,7 +90,18 @@ def class_of(value: Any, values: Sequence[str]) -> int | None:
     if key in values:
         return values.index(key)
     found = [index for index, one in enumerate(values) if same_key(one) == same_key(value)]
+    single = _single(value) if isinstance(value, float) else None
+    if not found and single:  # a label may be given with all the digits that 0.1 has in it
+        found = [index for index, one in enumerate(values) if _single(one) == single]
     return found[0] if len(found) == 1 else None
+
+
+def _single(value: Any) -> bytes | None:
+    """Return a number in single precision, None where it has none."""
+    try:
+        return struct.pack("f", float(value))
+    except (ValueError, OverflowError):
+        return None
 
 
 UNLABELLED = ("", "-1")
@@ -175,6 +187,9 @@ class Converter:
 def allowed_labels(value: Any, values: Sequence[str]) -> str:
     """List the labels there are, the nearest one to what was found asked for first."""
     listing = ", ".join(values)
+    word = str(value).strip().lower()
+    if word in ("yes", "no", "on", "off") and {"true", "false"} & set(values):
+        return f"{listing} (YAML reads {word} as true or false: write it in quotes)"
     match = nearest(key_of(value), values) if isinstance(value, str) else None
     return f"{listing} (did you mean '{match}'?)" if match else listing
 

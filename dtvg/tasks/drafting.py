@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 import yaml
 
 from dtvg.errors import DataError
-from dtvg.tasks.columns import class_names
+from dtvg.tasks.columns import as_written, class_names
 from dtvg.tasks.converter import key_of
 from dtvg.tasks.files import KINDS, reason_of
 from dtvg.tasks.places import ending_of
@@ -87,10 +87,10 @@ def look_at(path: Path) -> FileLook:
     table = _table(path)
     if not table.num_rows:
         raise DataError(f"'{path.name}' has no rows; give a file with at least one.")
-    head = table.slice(0, LOOKED_AT)
+    head = as_written(table.slice(0, LOOKED_AT))
     named = [name for name in table.column_names if name.strip()]  # others are nobody's
     columns = tuple(_column(table, head, name) for name in named)
-    preview = [{k: _cell(v) for k, v in row.items()} for row in table.slice(0, SHOWN).to_pylist()]
+    preview = [{k: _cell(v) for k, v in row.items()} for row in head.slice(0, SHOWN).to_pylist()]
     return FileLook(table.num_rows, finding_of(table) or "a table", columns, tuple(preview))
 
 

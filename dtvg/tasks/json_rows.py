@@ -122,10 +122,11 @@ class _Columns:
         """Add an object, refusing a value of another kind than its column holds so far, or text
         with half a character, as where an emoji was cut through."""
         for name, value in row.items():
-            half = _half_character(value)
+            half = _half_character([name, value])
             if half:
+                shown = name.encode("utf-8", "backslashreplace").decode()
                 raise DataError(
-                    f"'{self.path}', {unit} {line}, column '{name}': {half} is half a character, "
+                    f"'{self.path}', {unit} {line}, column '{shown}': {half} is half a character, "
                     "which is no text; remove it."
                 )
             kind = _kind(value)
@@ -187,13 +188,20 @@ def _checked(row: Any, place: str, what: str = "each entry is one object") -> di
 
 
 def _half_character(value: Any) -> str:
-    """Return the first half of a pair that stands alone in a text, as JSON writes it, if any."""
-    if not isinstance(value, str) or value.isascii():
-        return ""
-    try:
-        value.encode()
-    except UnicodeEncodeError as error:
-        return f"\\u{ord(value[error.start]):04x}"
+    """Return the first half of a pair that stands alone in a text, as JSON writes it, if any.
+
+    Lists and objects are looked into, the names of their members included.
+    """
+    left = [value]
+    while left:
+        one = left.pop()
+        if isinstance(one, list | dict):
+            left += [*one, *one.values()] if isinstance(one, dict) else one
+        elif isinstance(one, str) and not one.isascii():
+            try:
+                one.encode()
+            except UnicodeEncodeError as error:
+                return f"\\u{ord(one[error.start]):04x}"
     return ""
 
 

@@ -44,6 +44,11 @@ def _correlation(measure: Callable[..., object], answers: Answers) -> float:
     return value if math.isfinite(value) else 0.0
 
 
+def is_number(text: str) -> bool:
+    """Whether the correlations read a text as a number."""
+    return not math.isnan(_number(text, math.nan))
+
+
 def _number(text: str, otherwise: float) -> float:
     """Return `text` as a finite number, or `otherwise` where it is none."""
     try:

@@ -105,8 +105,9 @@ class Written(BaseModel):
     def known(cls, value: str) -> str:
         """Refuse an encoding that Python does not know."""
         try:
+            "a".encode(value or "utf-8")  # some that Python knows, such as zip, are none of text
             return codecs.lookup(value).name if value else ""
-        except LookupError:
+        except (LookupError, UnicodeError):
             raise ValueError(
                 "not an encoding; allowed are utf-8, utf-16, windows-1252, latin-1 and others"
             ) from None
@@ -186,7 +187,8 @@ def described(taken: Iterable[str]) -> tuple[dict[str, TaskSpec], dict[str, str]
     for path in _paths():
         try:
             stat = path.stat()
-            spec = _read(path, stat.st_mtime_ns, stat.st_size)
+            given, bare = _kept(path.absolute(), stat.st_mtime_ns, stat.st_size)
+            spec = _spec(given, path.absolute(), bare)  # anew: what a folder holds may change
         except (ConfigError, OSError) as error:
             problems.setdefault(path.stem, str(error))
             continue
@@ -220,9 +222,9 @@ def _paths() -> list[Path]:
 
 
 @functools.lru_cache(maxsize=256)
-def _read(path: Path, changed: int, size: int) -> TaskSpec:
+def _kept(path: Path, changed: int, size: int) -> tuple[Description, bool]:
     """Read one description; the other arguments make a changed file a new entry."""
-    return read_description(path)
+    return _parsed(_text_of(path), path)
 
 
 def read_description(path: str | Path) -> TaskSpec:
@@ -232,10 +234,15 @@ def read_description(path: str | Path) -> TaskSpec:
         ConfigError: with one sentence per problem: key, what was given, what is allowed.
     """
     path = Path(path).expanduser().absolute()
+    return parse_description(_text_of(path), path)
+
+
+def _text_of(path: Path) -> str:
+    """Return the text of a description's file."""
     if path.is_dir():
         raise ConfigError(f"'{path}' is a folder; give the YAML file that describes a task.")
     try:
-        text = path.read_bytes().decode("utf-8-sig")
+        return path.read_bytes().decode("utf-8-sig")
     except FileNotFoundError:
         raise ConfigError(
             f"There is no file '{path}'; give the YAML file that describes a task."
@@ -247,7 +254,6 @@ def read_description(path: str | Path) -> TaskSpec:
         ) from None
     except OSError as error:
         raise ConfigError(f"'{path}' cannot be read ({error.strerror}).") from None
-    return parse_description(text, path)
 
 
 def parse_description(text: str, path: Path) -> TaskSpec:
@@ -260,6 +266,21 @@ def parse_description(text: str, path: Path) -> TaskSpec:
     Raises:
         ConfigError: with one sentence per problem.
     """
+    given, bare = _parsed(text, path)
+    return _spec(given, path, bare)
+
+
+def name_in(text: str) -> str:
+    """Return the name that a description gives its task, empty where it leaves it to its file's.
+
+    Raises:
+        ConfigError: with one sentence per problem.
+    """
+    return _parsed(text, Path("description"))[0].name or ""
+
+
+def _parsed(text: str, path: Path) -> tuple[Description, bool]:
+    """Return what a description says, and whether it names one file or folder for all splits."""
     try:
         values = plain_text.load_yaml(text)
     except yaml.YAMLError as error:
@@ -278,7 +299,7 @@ def parse_description(text: str, path: Path) -> TaskSpec:
         description = Description.model_validate(values)
     except ValidationError as error:
         raise ConfigError(f"'{path}': {' '.join(_sentences(error))}") from None
-    return _spec(description, path, bare=isinstance(values.get("files"), str))
+    return description, isinstance(values.get("files"), str)
 
 
 def _sentences(error: ValidationError) -> list[str]:

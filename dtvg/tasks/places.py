@@ -39,6 +39,13 @@ def is_pattern(path: Path) -> bool:
     return any(sign in str(path) for sign in "*?[") and not path.exists()
 
 
+def _matches(pattern: Path) -> list[Path]:
+    """Return what matches a glob; signs in the names of folders that exist are no pattern."""
+    there = next((folder for folder in pattern.parents if folder.is_dir()), Path())
+    rest = str(pattern.relative_to(there))
+    return sorted(there / one for one in glob.glob(rest, root_dir=there, recursive=True))
+
+
 def expanded(path: Path, split: str, described_in: str) -> list[Path]:
     """Return the files that a name in a description stands for, in order.
 
@@ -51,8 +58,7 @@ def expanded(path: Path, split: str, described_in: str) -> list[Path]:
         DataError: if there is no such file, or none of a known ending.
     """
     if is_pattern(path):
-        found = sorted(Path(one) for one in glob.glob(str(path), recursive=True))
-        files = [one for one in found if one.is_file()]
+        files = [one for one in _matches(path) if one.is_file()]
         if not files:
             raise DataError(f"No file matches '{path}', named in '{described_in}'; put it there.")
         return [_known(one, described_in) for one in files]
@@ -192,7 +198,7 @@ def named_in(folder: Path, names: Sequence[str]) -> list[Path]:
 def stamps(path: Path) -> list[tuple[str, int, int]]:
     """Return name, size and time of every file that a name may stand for."""
     if is_pattern(path):
-        found = [Path(one) for one in sorted(glob.glob(str(path), recursive=True))]
+        found = _matches(path)
     elif path.is_dir():
         found = sorted(p for p in path.rglob("*") if p.is_file())
     else:

@@ -1,16 +1,32 @@
 """What stands out in the rows of a described task: usable, but worth a look.
 
-Empty texts, texts with several answers, rows that occur often, splits with one class.
+Empty texts, texts with several answers, rows that occur often, splits with one class, answers in
+which a metric finds nothing to compare.
 docs/tasks.md "Your own task without code".
 """
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
+from dtvg.tasks.answer_metrics import normalise
 from dtvg.tasks.converter import Converter
+from dtvg.tasks.number_metrics import is_number
 from dtvg.tasks.spec import Example, TaskSpec
+
+_ROUGE_WORDS = re.compile("[a-z0-9]+")
+NOTHING = {
+    "pearson": "are no numbers, each of which pearson takes for 0",
+    "spearman": "are no numbers, each of which spearman takes for 0",
+    "squad_f1": "score 0 in squad_f1 even if given exactly: it leaves out articles and punctuation",
+    "rouge1": "score 0 in rouge1 even if given exactly: it reads only Latin letters and digits",
+    "rouge2": "score 0 in rouge2 even if given exactly: it reads only pairs of words in Latin "
+    "letters and digits",
+    "rougeL": "score 0 in rougeL even if given exactly: it reads only Latin letters and digits",
+}
+"""What is said of answers in which a metric finds nothing to compare."""
 
 
 def remarks_on(spec: TaskSpec, split: str, examples: Sequence[Example]) -> list[str]:
@@ -38,7 +54,20 @@ def remarks_on(spec: TaskSpec, split: str, examples: Sequence[Example]) -> list[
                 f"{_quoted(torn[0])}"
             )
     said += _repeated(split, filled)
+    for metric, what in NOTHING.items():
+        if metric in spec.metrics:
+            none = sum(all(_is_nothing(metric, r) for r in e.references) for e in examples)
+            said += [f"{none} of {total} {split} answers {what}"] if none else []
     return said
+
+
+def _is_nothing(metric: str, answer: str) -> bool:
+    """Whether a metric finds nothing to compare in an answer."""
+    if metric in ("pearson", "spearman"):
+        return not is_number(answer)
+    if metric == "squad_f1":
+        return not normalise(answer)
+    return len(_ROUGE_WORDS.findall(answer.lower())) < (2 if metric == "rouge2" else 1)
 
 
 def single_classes(spec: TaskSpec, splits: Mapping[str, Sequence[Example]]) -> list[str]:

@@ -89,12 +89,13 @@ def _form(backbone: str) -> None:
         "text below.",
     )
     uploads: dict[str, bytes] = {}
-    given = ""
-    for file in files or []:
-        if file.name.endswith((".yaml", ".yml")):
-            given, name = file.getvalue().decode("utf-8", "replace"), name or Path(file.name).stem
-        else:
-            uploads[file.name] = file.getvalue()
+    given = wrong = ""
+    try:
+        uploads, described, given = _uploaded([(one.name, one.getvalue()) for one in files or []])
+        name = name or described
+    except DataError as error:
+        wrong = str(error)
+        st.error(forms.escape(wrong), icon=":material/error:")
     if given:
         _write_text(given, given)
     elif uploads:
@@ -102,8 +103,11 @@ def _form(backbone: str) -> None:
     st.session_state.setdefault(TEXT, EXAMPLE)
     text = st.text_area("Description (YAML)", height=220, key=TEXT)
     with st.container(horizontal=True):
-        check = st.button("Check", icon=":material/fact_check:", key="own-check")
-        keep = st.button("Keep", icon=":material/save:", key="own-keep", type="primary")
+        off = bool(wrong)
+        check = st.button("Check", icon=":material/fact_check:", key="own-check", disabled=off)
+        keep = st.button(
+            "Keep", icon=":material/save:", key="own-keep", type="primary", disabled=off
+        )
     if not check and not keep:
         return
     try:
@@ -122,6 +126,32 @@ def _form(backbone: str) -> None:
         _result(done, backbone)
     except DtvgError as error:
         st.error(forms.escape(str(error)), icon=":material/error:")
+
+
+def _uploaded(files: Sequence[tuple[str, bytes]]) -> tuple[dict[str, bytes], str, str]:
+    """Return the data files by name, and the name and text of the description, empty without one.
+
+    Raises:
+        DataError: two files are called the same, there are two descriptions, or it is no UTF-8.
+    """
+    uploads: dict[str, bytes] = {}
+    name = text = ""
+    for file, content in files:
+        if file in uploads:
+            raise DataError(f"Two files are called '{file}'; rename one and upload it again.")
+        if Path(file).suffix.lower() not in (".yaml", ".yml"):
+            uploads[file] = content
+            continue
+        if name:
+            raise DataError(f"Both '{name}' and '{file}' are descriptions; upload one of them.")
+        try:
+            name, text = file, content.decode("utf-8-sig")
+        except UnicodeDecodeError as error:
+            raise DataError(
+                f"'{file}' is not UTF-8 text (byte {error.start} is {content[error.start]:#04x}); "
+                "save it as UTF-8."
+            ) from None
+    return uploads, Path(name).stem, text
 
 
 @contextmanager

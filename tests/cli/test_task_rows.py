@@ -260,3 +260,12 @@ def test_label_words_that_differ_only_in_their_form_are_refused_and_values_match
     table.write_text(table.read_text().replace("neg", "n\u00e9g"))
     assert run("check", str(mine)) == 0
     assert "target   yes" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("option", ["--problems=-1", "--max-source-tokens=-5", "--problems=²"])
+def test_a_number_that_counts_nothing_is_refused_by_check(
+    mine: Path, option: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        run("check", str(mine), option)
+    assert "give a whole number such as 3" in capsys.readouterr().err

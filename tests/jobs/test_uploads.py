@@ -119,3 +119,20 @@ def test_a_description_s_mistake_is_said_without_the_reader_s_words() -> None:
     assert str(told.value).endswith("but found the end of the text (line 1, column 5).")
     done = check_upload("mine", YAML.replace("m.csv", "n.csv"), {"m.csv": ROWS.encode()}, "demo")
     assert done.problems[0].endswith("names; did you mean 'm.csv'?")
+
+
+@pytest.mark.parametrize("name", ["asked.json", "found.json"])
+def test_a_file_may_be_called_as_one_of_the_process(name: str) -> None:
+    rows = [{"a": f"text {i}", "b": LABELS[i % 2]} for i in range(60)]
+    content = json.dumps(rows).encode()
+    assert [column.name for column in look_at_upload(name, content).columns] == ["a", "b"]
+    assert check_upload("mine", YAML.replace("m.csv", name), {name: content}, "demo").sound
+    with pytest.raises(DataError, match=f"^'{name}', line 1"):
+        look_at_upload(name, b"[{]")
+
+
+def test_a_description_may_name_its_task_itself() -> None:
+    files = {"m.csv": ROWS.encode()}
+    assert check_upload("", f"name: mine\n{YAML}", files, "demo").name == "mine"
+    with pytest.raises(DataError, match="The task has no name; give it one"):
+        check_upload("", YAML, files, "demo")

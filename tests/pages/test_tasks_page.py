@@ -191,6 +191,26 @@ def test_a_files_columns_become_a_task_that_is_edited_and_deleted(
 
 
 @pytest.mark.parametrize(
+    ("files", "part"),
+    [
+        ([("a.csv", FILE), ("a.csv", FILE[:200])], "Two files are called 'a.csv'"),
+        ([("m.yaml", YAML.encode()), ("n.YML", b"a: b")], "Both 'm.yaml' and 'n.YML' are"),
+        ([("m.yaml", "title: größe".encode("latin-1"))], "not UTF-8 text (byte 9 is 0xf6)"),
+    ],
+)
+def test_uploads_of_which_something_would_be_lost_are_refused(
+    own_home: Path, files: list[tuple[str, bytes]], part: str
+) -> None:
+    made = draw(task="film-mood")
+    made.text_area(key="own-text").input("label: mine")
+    uploaded = [(name, content, "text/plain") for name, content in files]
+    made.file_uploader(key="own-files").set_value(uploaded).run()
+    assert part in made.error[0].value.replace("\\", "") and not made.exception
+    assert made.button(key="own-check").disabled and made.button(key="own-keep").disabled
+    assert made.text_area(key="own-text").value == "label: mine"
+
+
+@pytest.mark.parametrize(
     "file", ["../up.csv", ".hidden.csv", "a/b.csv", "evil.py", "x" * 200 + ".csv"]
 )
 def test_a_file_whose_name_leaves_the_folder_is_refused(own_home: Path, file: str) -> None:

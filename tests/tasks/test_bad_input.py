@@ -86,6 +86,8 @@ LINE = b'{"sentence1": "a", "sentence2": "b", "label": 0}\n'
         (LINE + LINE.replace(b'"a"', b'"a\\u0000"'), "row 2, column 'sentence1' contains a NUL"),
         (LINE + LINE.replace(b'"a"', b'"a\xe9"'), "line 2, byte 17 is 0xe9"),
         (LINE + LINE.replace(b'"a"', b'"a \\ud83d"'), r"column 'sentence1': \ud83d is half"),
+        (LINE + LINE.replace(b'"a"', b'["\\ud83d"]'), r"column 'sentence1': \ud83d is half"),
+        (LINE.replace(b"{", b'{"\\ud83d": 1, ', 1), r"line 1, column '\ud83d': \ud83d is half"),
         (LINE + b"[" * 100_000 + b"\n", "line 2: this JSON cannot be used"),
         (LINE.replace(b"0", b"9" * 40), "label"),
         (b"\n", "is empty; it needs one JSON object per line"),

@@ -71,6 +71,17 @@ def test_a_changed_description_or_file_is_noticed(own_home: Path) -> None:
     assert load_task("my-nli", DataConfig()).fingerprint != before
 
 
+def test_a_new_file_of_a_folder_is_noticed_by_whoever_read_the_task_before(own_home: Path) -> None:
+    folder = own_home / "tasks" / "rows"
+    describe(own_home, NLI.replace("{train: rows/train.csv, validation: rows/dev.jsonl}", "rows"))
+    folder.joinpath("dev.jsonl").unlink()
+    before = load_task("my-nli", DataConfig())
+    folder.joinpath("test.csv").write_text(folder.joinpath("train.csv").read_text())
+    data = load_task("my-nli", DataConfig())
+    assert len(before.test) == 4 and len(data.test) == 40
+    assert data.fingerprint != before.fingerprint
+
+
 def test_fields_in_place_of_a_template_read_as_the_literature_writes(own_home: Path) -> None:
     describe(own_home, NLI.replace('text: "premise: {premise} hypothesis: {the claim}"',
                                    "fields: [premise, {claim: the claim}]"))  # fmt: skip
