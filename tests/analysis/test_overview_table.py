@@ -7,11 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dtvg.analysis.overview.table import Quantity, grouped, run_rows
+from dtvg.analysis.overview.table import Quantity, experiment_rows, grouped, run_rows, steps_of
 from dtvg.config import RunConfig
 from dtvg.store.writer import RunWriter
 from dtvg.testing import made_runs
-from tests.analysis.factory import config, write_evals
+from tests.analysis.factory import config, record, write_evals
 
 
 @pytest.mark.parametrize("quantity", ["loss", "score"])
@@ -36,3 +36,16 @@ def test_the_curve_of_seeds_together_is_their_mean_at_the_same_steps(
     assert (curve[0], curve[-1]) == pytest.approx(ends, abs=0.02)
     (short,) = (grouped([row])[0].curve(quantity) for row in group.rows if row.run.seed)
     assert curve == pytest.approx(short[-len(curve) :], abs=1e-5)
+
+
+def test_a_run_that_ended_early_has_done_all_its_steps(tmp_path: Path) -> None:
+    made = record(
+        tmp_path,
+        config(targets=["lake"], methods=["none"], optim={"steps": 60, "patience": 2}),
+        steps=30,
+        unfinished=["lake.none.s2"],
+    )
+    rows = run_rows([made])
+    assert [row.progress for row in rows] == [1.0, 1.0, 0.0]
+    assert experiment_rows([made], rows)[0].progress == 0.5
+    assert steps_of(row.run for row in rows) == (60, 120)

@@ -75,7 +75,8 @@ class RunRow:
     @property
     def progress(self) -> float:
         """Share of steps done, 0..1."""
-        return self.run.step / self.run.total_steps if self.run.total_steps else 0.0
+        done, total = steps_of([self.run])
+        return done / total if total else 0.0
 
     @property
     def left(self) -> float | None:
@@ -276,6 +277,16 @@ class Group:
         return tuple(np.mean([np.interp(steps, *c) for c in curves], axis=0).tolist())
 
 
+def steps_of(runs: Iterable[Run]) -> tuple[int, int]:
+    """Return how many steps runs have done, and of how many.
+
+    A finished run has done all of its own, also where `optim.patience` ended it early.
+    """
+    ended = [(run, None if run.result is None else run.result.steps) for run in runs]
+    done = sum(run.step if steps is None else steps for run, steps in ended)
+    return done, sum(run.total_steps if steps is None else steps for run, steps in ended)
+
+
 def states_of(runs: Iterable[Run]) -> str:
     """Return how many runs are in which state."""
     count: dict[str, int] = {}
@@ -328,8 +339,8 @@ class ExperimentRow:
     @property
     def progress(self) -> float:
         """Share of all transfer runs' steps that are done."""
-        total = sum(r.run.total_steps for r in self.rows)
-        return sum(r.run.step for r in self.rows) / total if total else 0.0
+        done, total = steps_of(r.run for r in self.rows)
+        return done / total if total else 0.0
 
     @property
     def started(self) -> float | None:
