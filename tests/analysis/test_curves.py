@@ -102,6 +102,22 @@ def test_other_axes_count_examples_and_seconds(dtvg_run: Run, quantity: str) -> 
     assert (examples.y == by_step.y).all()
 
 
+def test_evaluations_after_the_last_row_of_a_thinned_log_go_on_at_its_pace(tmp_path: Path) -> None:
+    def rows(run: RunConfig, writer: RunWriter) -> None:
+        steps = np.array([1, *range(10, 31, 10)])
+        made_runs.write_steps(writer, run, steps, seconds=steps * 2.0)
+        scores = {step: {"score": 0.5, "accuracy": 0.5} for step in range(0, 39, 2)}
+        made_runs.write_evals(writer, run, "validation", scores)
+
+    thinned = config(methods=["none"], targets=["lake"], seeds=[0], logging={"detail": "thinned"})
+    made = made_runs.write_experiment(tmp_path, thinned, rows)
+    (over,) = curve_info(made.runs, "score", x="seconds").curves
+    assert over.x.tolist() == [2.0 * step for step in range(0, 39, 2)]
+    (steps,) = curve_info(made.runs, "loss", x="examples").curves
+    (over,) = curve_info(made.runs, "score", x="examples").curves
+    assert over.x.tolist() == pytest.approx([steps.x[0] * step for step in range(0, 39, 2)])
+
+
 @pytest.mark.parametrize(
     ("group_by", "names"),
     [
