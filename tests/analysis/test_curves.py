@@ -81,6 +81,9 @@ def test_runs_that_enter_no_mean_are_not_counted_and_move_no_place(tmp_path: Pat
     assert curve.n_runs.tolist() == [4] * 5 + [2] * 5
     assert curve.y.tolist() == [1.5] * 5 + [2.0] * 5  # seed 1 alone from step 6 on
     assert curve.x.tolist() == [3.0 * step for step in range(1, 6)] + [6.0, 7.0, 8.0, 9.0, 10.0]
+    alone = curve_info([r for r in runs_of(made, "none") if r.target == "moor"], "loss")
+    told = curves_figure(alone).data[-1].customdata
+    assert list(told) == ["2 runs"] * 5 + ["1 run"] * 5
 
 
 def test_scores_are_those_of_the_split_asked_for(dtvg_run: Run) -> None:
