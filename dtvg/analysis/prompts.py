@@ -21,7 +21,7 @@ class BankInfo:
     table: pd.DataFrame
     """`task, seed, health, score, majority, n_examples, vector_norm, init_norm, length, width,
     backbone, revision, initial, steps, origin, created, identity`; scores 0..1, norms
-    Frobenius."""
+    Frobenius, `created` in local time."""
 
     @property
     def weak(self) -> pd.DataFrame:
@@ -134,7 +134,7 @@ def bank_info(prompts: Sequence[TaskPrompt]) -> BankInfo:
             "initial": p.init_fingerprint,
             "steps": p.settings.get("steps"),
             "origin": p.origin,
-            "created": pd.Timestamp(p.created, unit="s"),
+            "created": pd.Timestamp.fromtimestamp(p.created),
             "identity": p.fingerprint,
         }
         for p in prompts

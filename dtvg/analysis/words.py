@@ -5,13 +5,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 
-def percent(share: float) -> str:
-    """Write a share in whole percent; what is neither 0 nor 1 is not said to be."""
-    if 0 < share < 0.005:
-        return "under 1 %"
-    if 0.995 <= share < 1:
-        return "over 99 %"
-    return f"{100 * share:.0f} %"
+def percent(share: float, digits: int = 0) -> str:
+    """Write a share in percent; what is neither 0 nor 1 is not said to be.
+
+    Args:
+        share: 0..1.
+        digits: decimals.
+    """
+    text, least = f"{100 * share:.{digits}f}", 10.0**-digits
+    if share > 0 and float(text) == 0:
+        return f"under {least:g} %"
+    if share < 1 and float(text) == 100:
+        return f"over {100 - least:g} %"
+    return f"{text} %"
 
 
 def listed(names: Sequence[str]) -> str:

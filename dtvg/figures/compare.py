@@ -124,7 +124,8 @@ def _dots(info: CompareInfo, row: str, target: str, colour: str) -> list[go.Scat
             name=row,
             error_x=_interval(mean, low, high, colour),
             marker={"color": colour, "size": 10, "symbol": "diamond"},
-            hovertemplate=f"<b>{row}</b> on {target}<br>mean %{{x:.1%}}{about} ({seeds} seeds)"
+            hovertemplate=f"<b>{row}</b> on {target}<br>mean %{{x:.1%}}{about} "
+            f"({counted(seeds, 'seed')})"
             "<extra></extra>",
         ),
     ]
@@ -292,7 +293,8 @@ def _marks(row: Any, name: str, dark: bool) -> list[go.Scatter]:
 def _told(row: Any, name: str) -> str:
     """What a person reads when pointing at a comparison."""
     said = in_words(row.verdict, row.statement)
-    lines = [f"<b>{row.subject} − {name}</b>", f"%{{x:+.1%}} ({row.n_seeds} seeds)", said]
+    seeds = counted(int(row.n_seeds), "seed")
+    lines = [f"<b>{row.subject} − {name}</b>", f"%{{x:+.1%}} ({seeds})", said]
     if row.family == "primary":
         lines.append("the primary comparison, tested alone")
     if np.isfinite(row.p_corrected):
@@ -356,7 +358,7 @@ def costs_figure(
                 name=row.method,
                 marker={"color": style.colour, "symbol": style.symbol, "size": 12},
                 hovertemplate=f"<b>{row.method}</b><br>score %{{y:.1%}}<br>{AXES[axis]}: "
-                f"%{{x:,.4~g}}<br>{row.n_runs} runs<extra></extra>",
+                f"%{{x:,.4~g}}<br>{counted(int(row.n_runs), 'run')}<extra></extra>",
             )
         )
     finish(figure, key=f"costs {axis}", dark=dark, x=AXES[axis], y="score", height=420)

@@ -12,6 +12,7 @@ from plotly.subplots import make_subplots
 from dtvg.analysis.run.curves import Curve, CurveInfo
 from dtvg.analysis.run.groups import GroupInfo
 from dtvg.analysis.subsets.beside import Beside
+from dtvg.analysis.words import counted
 from dtvg.figures.ends import label_ends
 from dtvg.figures.groups import NOTHING, ROW, STEP, category_rows, timeline_figure
 from dtvg.figures.theme import (
@@ -157,9 +158,9 @@ def _line(curve: Curve, style: Style, info: CurveInfo, score: bool, width: float
         mode="lines+markers" if few else "lines",
         line=line,
         marker=marker,
-        customdata=curve.n_runs,
+        customdata=[counted(int(n), "run") for n in curve.n_runs] if curve.n_seeds > 1 else None,
         hovertemplate=f"<b>{curve.name}</b><br>{unit}: {value}"
-        + ("<br>%{customdata} runs" if curve.n_seeds > 1 else "")
+        + ("<br>%{customdata}" if curve.n_seeds > 1 else "")
         + "<extra></extra>",
     )
 

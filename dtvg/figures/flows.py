@@ -46,7 +46,7 @@ def transitions_figure(info: TransitionInfo, dark: bool = False) -> go.Figure:
                 "thickness": 14,
                 "line": {"width": 0},
                 "customdata": [*used, *used],
-                "hovertemplate": "%{customdata}<br>%{value} changes<extra></extra>",
+                "hovertemplate": "%{customdata}<br>changes: %{value}<extra></extra>",
             },
             link={
                 "source": [left[g] for g in table["from"]],
@@ -54,7 +54,7 @@ def transitions_figure(info: TransitionInfo, dark: bool = False) -> go.Figure:
                 "value": table["times"].to_numpy(),
                 "color": [styles[used.index(g)].faded(0.35) for g in table["from"]],
                 "customdata": table[["first", "last"]].to_numpy(),
-                "hovertemplate": "%{source.customdata} → %{target.customdata}<br>%{value} times, "
+                "hovertemplate": "%{source.customdata} → %{target.customdata}<br>times: %{value}, "
                 "steps %{customdata[0]:,}–%{customdata[1]:,}<extra></extra>",
             },
             textfont={"color": ink(dark).text, "size": 12},

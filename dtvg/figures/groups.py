@@ -239,7 +239,7 @@ def _bars(name: str, rows: pd.DataFrame, marker: dict[str, Any]) -> go.Bar:
         x=(rows["last"] - rows["first"] + 1).to_numpy(),
         customdata=rows[columns].to_numpy(),
         hovertemplate=f"<b>{name}</b><br>steps %{{customdata[0]:,.0f}}–%{{customdata[1]:,.0f}}"
-        "<br>in the group %{customdata[3]:.0%} of them (%{customdata[2]:,.0f} steps)"
+        "<br>in the group at %{customdata[2]:,.0f} of them (%{customdata[3]:.0%})"
         "<br>similarity %{customdata[4]:.4g} (%{customdata[5]:.3g} to %{customdata[6]:.3g})"
         "<extra></extra>",
     )
@@ -399,7 +399,7 @@ def churn_figure(info: GroupInfo, dark: bool = False, height: int = 220) -> go.F
             name="changes",
             marker={"color": style_at(3, dark).colour, "line": {"width": 0}},
             customdata=table[["first", "last", "per_step"]].to_numpy(),
-            hovertemplate="steps %{customdata[0]:,.0f}–%{customdata[1]:,.0f}: %{y} changes"
+            hovertemplate="steps %{customdata[0]:,.0f}–%{customdata[1]:,.0f}<br>changes: %{y}"
             "<br>%{customdata[2]:.3g} per step<extra></extra>",
         )
     )

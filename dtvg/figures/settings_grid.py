@@ -12,6 +12,7 @@ from plotly.colors import sample_colorscale
 
 from dtvg.analysis.overview.settings_grid import SettingsInfo, classes_of, readable
 from dtvg.analysis.titles import label
+from dtvg.analysis.words import counted
 from dtvg.figures.theme import finish, ink, message, style_at
 
 AXES = 6
@@ -154,8 +155,8 @@ def importance_figure(info: SettingsInfo, dark: bool = False) -> go.Figure:
             textposition="outside",
             cliponaxis=False,
             customdata=made[["setting", "values", "runs"]],
-            hovertemplate="%{customdata[0]}: %{x:.1f} %<br>%{customdata[1]} values, "
-            "%{customdata[2]} runs<extra></extra>",
+            hovertemplate="%{customdata[0]}: %{x:.1f} %<br>values: %{customdata[1]}, "
+            "runs: %{customdata[2]}<extra></extra>",
         )
     )
     title, height = "share of the scores' variance (%)", max(160, 90 + 30 * len(made))
@@ -185,8 +186,8 @@ def slice_figure(info: SettingsInfo, setting: str, dark: bool = False) -> go.Fig
                 "arrayminus": part["mean"] - part["low"],
                 "color": ink(dark).muted,
             },
-            customdata=part["runs"],
-            hovertemplate="%{x}: %{y:.1f} %<br>%{customdata} runs<extra></extra>",
+            customdata=[counted(int(n), "run") for n in part["runs"]],
+            hovertemplate="%{x}: %{y:.1f} %<br>%{customdata}<extra></extra>",
         )
     )
     y = f"{info.score} score (%)"

@@ -9,6 +9,7 @@ import streamlit as st
 import yaml
 
 from dtvg.analysis import titles
+from dtvg.analysis.words import percent
 from dtvg.figures.groups import replay_figure
 from dtvg.methods.specs import METHODS
 from dtvg.rule.arrays import MEASURES
@@ -50,7 +51,9 @@ def _again(run: Run, dark: bool, order: tuple[str, ...]) -> None:
     st.markdown(f"**Rule *{titles.rule(settings['rule'])}* in full**")
     one, two, three = st.columns(3)
     one.metric(
-        "Same group", show.percent(info.agreement), help="Share of the steps with the same group."
+        "Same group",
+        percent(info.agreement, 1) if len(info.steps) else "–",
+        help="Share of the steps with the same group.",
     )
     two.metric("Overlap", f"{info.mean_jaccard:.2f}", help="Mean Jaccard over steps; 1: the same.")
     three.metric("Steps decided again", f"{len(info.steps):,}", help=f"In {took:.2f} s.")
@@ -86,7 +89,7 @@ def _table(run: Run, left_out: tuple[str, ...], shared: dict[str, Any], chosen: 
         column_config={
             "same group": st.column_config.ProgressColumn(
                 width=115,
-                format="%.0f %%",
+                format="%.1f %%",
                 min_value=0,
                 max_value=100,
                 help="Share of the steps.",

@@ -10,6 +10,7 @@ import streamlit as st
 from dtvg.analysis import titles
 from dtvg.analysis.run.groups import GroupInfo, transition_info
 from dtvg.analysis.run.trajectory import scale_info, trajectory_info
+from dtvg.analysis.words import percent
 from dtvg.errors import DtvgError
 from dtvg.figures import flows, relations
 from dtvg.figures.groups import (
@@ -132,7 +133,7 @@ def vectors(experiment: Experiment, run: Run, dark: bool) -> None:
     st.caption(
         "Every point is the scaled, pooled task prompt vector of a step, projected from the "
         "logged Gram matrices onto the two principal directions of the sources at the newest step. "
-        f"The plane shows {show.percent(float(info.in_plane[-1]), 0)} of the target's squared "
+        f"The plane shows {percent(float(info.in_plane[-1]))} of the target's squared "
         "length there; what is orthogonal to all sources cannot be seen in it."
     )
 
@@ -224,7 +225,7 @@ def _negative(info: GroupInfo, key: str, dark: bool, order: tuple[str, ...]) -> 
         return
     st.header("How much of a source is subtracted", anchor=False)
     st.markdown(
-        f"**{show.percent(share)}** of the members' scale entries are negative over all steps: for "
+        f"**{percent(share, 1)}** of the members' scale entries are negative over all steps: for "
         "these prompt tokens the source is subtracted, not added."
     )
     show.figure(

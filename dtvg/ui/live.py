@@ -14,6 +14,7 @@ import streamlit as st
 from dtvg.analysis import titles
 from dtvg.analysis.compare.references import of_target
 from dtvg.analysis.overview.progress import TRAINING, progress
+from dtvg.analysis.overview.table import states_of, steps_of
 from dtvg.analysis.run.curves import CurveInfo
 from dtvg.figures.curves import Y_TITLES, curves_figure
 from dtvg.figures.ends import label_ends
@@ -186,13 +187,9 @@ def draw(experiment: Experiment, name: str, view: View, following: bool = False)
         return
     st.markdown(stage_line(progress(experiment)))
     alive = [r for r in experiment.runs if r.problem is None and r.total_steps]
-    done = sum(r.step for r in alive)
-    total = sum(r.total_steps for r in alive)
-    states: dict[str, int] = {}
-    for r in alive:
-        states[r.state.value] = states.get(r.state.value, 0) + 1
-    text = ", ".join(f"{count} {state}" for state, count in states.items())
-    st.progress(done / total if total else 0.0, f"{done:,} of {total:,} run steps: {text}")
+    done, total = steps_of(alive)
+    said = f"{done:,} of {total:,} run steps: {states_of(alive)}"
+    st.progress(done / total if total else 0.0, said)
     marks = " ".join(filter(None, (runs.badge(run), health.badges(run))))
     waits = run.state is RunState.WAITING
     st.markdown(

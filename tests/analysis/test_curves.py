@@ -81,6 +81,9 @@ def test_runs_that_enter_no_mean_are_not_counted_and_move_no_place(tmp_path: Pat
     assert curve.n_runs.tolist() == [4] * 5 + [2] * 5
     assert curve.y.tolist() == [1.5] * 5 + [2.0] * 5  # seed 1 alone from step 6 on
     assert curve.x.tolist() == [3.0 * step for step in range(1, 6)] + [6.0, 7.0, 8.0, 9.0, 10.0]
+    alone = curve_info([r for r in runs_of(made, "none") if r.target == "moor"], "loss")
+    told = curves_figure(alone).data[-1].customdata
+    assert list(told) == ["2 runs"] * 5 + ["1 run"] * 5
 
 
 def test_scores_are_those_of_the_split_asked_for(dtvg_run: Run) -> None:
@@ -100,6 +103,22 @@ def test_other_axes_count_examples_and_seconds(dtvg_run: Run, quantity: str) -> 
     assert examples.x == pytest.approx(8 * by_step.x)
     assert seconds.x == pytest.approx(0.5 * by_step.x)
     assert (examples.y == by_step.y).all()
+
+
+def test_evaluations_after_the_last_row_of_a_thinned_log_go_on_at_its_pace(tmp_path: Path) -> None:
+    def rows(run: RunConfig, writer: RunWriter) -> None:
+        steps = np.array([1, *range(10, 31, 10)])
+        made_runs.write_steps(writer, run, steps, seconds=steps * 2.0)
+        scores = {step: {"score": 0.5, "accuracy": 0.5} for step in range(0, 39, 2)}
+        made_runs.write_evals(writer, run, "validation", scores)
+
+    thinned = config(methods=["none"], targets=["lake"], seeds=[0], logging={"detail": "thinned"})
+    made = made_runs.write_experiment(tmp_path, thinned, rows)
+    (over,) = curve_info(made.runs, "score", x="seconds").curves
+    assert over.x.tolist() == [2.0 * step for step in range(0, 39, 2)]
+    (steps,) = curve_info(made.runs, "loss", x="examples").curves
+    (over,) = curve_info(made.runs, "score", x="examples").curves
+    assert over.x.tolist() == pytest.approx([steps.x[0] * step for step in range(0, 39, 2)])
 
 
 @pytest.mark.parametrize(

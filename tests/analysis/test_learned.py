@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -253,6 +254,17 @@ def test_of_a_large_experiment_the_seeds_that_grouped_are_told(
     late = [r for r in experiment.runs if r.method_name != "dtvg" or r.seed == 2]
     some, left_out = looked_at(replace(experiment, runs=tuple(late)), "lake")
     assert left_out and {run.seed for run in some} == {2}
+
+
+def test_cohorts_that_train_at_once_share_the_time_that_is_left(tmp_path: Path) -> None:
+    folder = lay_out(config(), tmp_path)
+    for at, place in enumerate(folder.runs()):
+        told = {"state": RunState.RUNNING, "step": 30, "seconds": 15.0, "host": "elsewhere"}
+        status = {**(read_json(place.status_path) or {}), **told, "cohort": f"transfer-00{at % 3}"}
+        replace_json(place.status_path, {**status, "updated_at": time.time()})
+    found = progress(open_experiment(folder.path))
+    assert len(found.now) == len(folder.runs())
+    assert found.left == pytest.approx(15.0)  # as long as the first half took each of three
 
 
 def test_what_nobody_trains_is_not_waited_for(tmp_path: Path) -> None:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+import time
 
 import numpy as np
 import pytest
 
+from dtvg.analysis.overview.table import age
 from dtvg.analysis.prompts import bank_info, shown, space_info, spaces, weak_sentences
 from dtvg.errors import DataError
 from dtvg.figures.prompts import map_figure, matrix_figure, norms_figure
@@ -42,6 +44,19 @@ def test_health_tells_apart_what_learned_what_did_not_and_what_is_not_known() ->
     assert list(info.weak["task"]) == ["b"]
     said = complaints({"a": _prompt("a", 1.0), "c": _prompt("c", 1.0, score=0.5)})
     assert len(said) == 1 and said["c"].startswith("Source c: at the commonest answer.")
+
+
+def test_prompts_are_made_at_the_time_of_day_that_other_pages_show(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("TZ", "Asia/Tokyo")
+    time.tzset()
+    try:
+        table = bank_info([dataclasses.replace(_prompt("a", 1.0), created=1.7e9)]).table
+        assert f"{table['created'][0]:%Y-%m-%d %H:%M}" == age(1.7e9) == "2023-11-15 07:13"
+    finally:
+        monkeypatch.undo()
+        time.tzset()
 
 
 def test_the_matrix_is_what_the_grouping_compares() -> None:

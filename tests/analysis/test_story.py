@@ -185,6 +185,19 @@ def test_thinned_logs_and_scores_only_say_what_they_lack(tmp_path: Path) -> None
     assert isinstance(scores.moments, pd.DataFrame)
 
 
+def test_the_group_of_a_best_step_that_was_not_recorded_is_that_of_a_named_step(
+    tmp_path: Path,
+) -> None:
+    made = _record(tmp_path, logging={"detail": "thinned"})
+    run = made.runs[0]
+    assert run.result is not None
+    recorded = [int(step) for step in group_info(run).steps]
+    for best, then in ((recorded[3], "then"), (recorded[3] + 1, f"at step {recorded[3]:,}, the")):
+        kept = replace(run, result=replace(run.result, best_step=best))
+        (line,) = [s for s in story_info(kept).lines["sentence"] if "was kept" in s]
+        assert f"The prompt of step {best:,} was kept" in line and f"; group {then}" in line
+
+
 def test_of_many_changes_the_lasting_ones_are_told(tmp_path: Path) -> None:
     def rows(run: RunConfig, writer: RunWriter) -> RunResult | None:
         step = np.arange(1, STEPS + 1)

@@ -13,10 +13,14 @@ from streamlit.testing.v1 import AppTest
 
 from benchmarks import make_store
 from dtvg.analysis.overview import learned
+from dtvg.analysis.overview import table as overview
 from dtvg.store.files import read_json, replace_json
+from dtvg.store.health import NEVER_FELL
 from dtvg.store.labels import Labels, read_labels, write_labels
-from dtvg.store.reader import open_run
+from dtvg.store.reader import open_experiment, open_run
 from dtvg.store.verify import verify_run
+from dtvg.ui.overview import table
+from dtvg.ui.overview.filter import View
 from tests.analysis.factory import config, record
 
 PAGE = Path(__file__).resolve().parents[2] / "pages" / "overview.py"
@@ -161,6 +165,24 @@ def test_seeds_together_give_mean_and_spread(home: Path) -> None:
     spread = (sum((s - mean) ** 2 for s in scores) / 2) ** 0.5  # type: ignore[operator]
     assert row["test ±"] == pytest.approx(spread)
     assert (row["n"], row["seeds"]) == (3, "0, 1, 2")
+
+
+def test_rows_of_several_runs_name_every_device_and_in_files_what_is_wrong(
+    own_home: Path,
+) -> None:
+    values = config("made", methods=["none"], targets=["lake"])
+    made = record(own_home / "runs", values, unfinished=[f"lake.none.s{s}" for s in range(3)])
+    for run, device in zip(made.runs, ("cuda:0", "cuda:1", "cuda:1"), strict=True):
+        status = read_json(run.path / "status.json") or {}
+        told = {"device": device, "health": {NEVER_FELL: "It never fell."}}
+        replace_json(run.path / "status.json", {**status, **told})
+    made = open_experiment(made.path)
+    rows = overview.run_rows([made])
+    (group,), (row,) = overview.grouped(rows), overview.experiment_rows([made], rows)
+    view = View("Seeds together", ("device", "health"), "newest", False, "")
+    assert table._group_record(group, view, False)["device"] == "cuda:0; cuda:1"
+    assert table._experiment_record(row, view, True)["health"] == [f"{NEVER_FELL} (3)"]
+    assert table._experiment_record(row, view, False)["health"] == f"{NEVER_FELL} (3)"
 
 
 def test_experiments_stand_with_what_they_hold(home: Path) -> None:

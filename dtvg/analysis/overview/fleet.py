@@ -16,6 +16,7 @@ from typing import Any
 import pandas as pd
 
 from dtvg.errors import StoreError
+from dtvg.records import RunState
 from dtvg.store.formats import FleetFile, FleetPlace, ProcessFile, read_model
 from dtvg.store.layout import CohortDir, ExperimentDir, RunDir
 from dtvg.store.liveness import FRESH_SECONDS, age_of, look
@@ -174,7 +175,8 @@ def _working(experiment: ExperimentDir, told: FleetFile) -> list[tuple[Any, ...]
             continue
         states = [as_written(RunDir(experiment.path / Path(name).name)) for name in process.runs]
         said = [state for state in states if state is not None]
-        total = sum(state.total_steps for state in said)
+        ended = RunState.FINISHED  # maybe before its last step
+        total = sum(s.step if s.state is ended else s.total_steps for s in said)
         job, who = jobs.get(folder.id), ProcessId.read(process.model_dump())
         found.append(
             (

@@ -50,7 +50,8 @@ class Progress:
     now: tuple[Run, ...]
     """What trains in this moment, the method in question first."""
     left: float | None
-    """Seconds until the last step at the pace so far; None: not known or nothing left."""
+    """Seconds until the last step at the pace so far, by as many workers as train now; None: not
+    known or nothing left."""
 
     @property
     def share(self) -> float:
@@ -78,7 +79,9 @@ def progress(experiment: Experiment) -> Progress:
         tested = sum(run.result is not None for run in transfer)
         stages.append(_stage("Test", tested, len(transfer), trained > 0))
     after = sum(r.total_steps - r.step for r in transfer if not _is_trained(r) and _goes_on(r))
-    return Progress(tuple(stages), now, _seconds((tuple(first.values()), left), (transfer, after)))
+    seconds = _seconds((tuple(first.values()), left), (transfer, after))
+    at_once = len({run.cohort for run in now if run.step < run.total_steps})
+    return Progress(tuple(stages), now, None if seconds is None else seconds / max(1, at_once))
 
 
 def losses(experiment: Experiment) -> str:
@@ -150,7 +153,7 @@ def _stage_one(
 
 
 def _seconds(*stages: tuple[Sequence[Run], int]) -> float | None:
-    """Return how long the steps that are left take, each stage's at its own pace so far.
+    """Return how long one worker takes for the steps that are left, each stage's at its own pace.
 
     A step of another stage may take several times as long, so an average over all would jump when
     one begins. A stage that has hardly begun is taken to go on as those before it.

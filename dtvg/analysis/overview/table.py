@@ -75,7 +75,8 @@ class RunRow:
     @property
     def progress(self) -> float:
         """Share of steps done, 0..1."""
-        return self.run.step / self.run.total_steps if self.run.total_steps else 0.0
+        done, total = steps_of([self.run])
+        return done / total if total else 0.0
 
     @property
     def left(self) -> float | None:
@@ -265,12 +266,25 @@ class Group:
         return states_of(r.run for r in self.rows)
 
     def curve(self, quantity: Quantity) -> tuple[float, ...]:
-        """Return the mean of the curves of the first seeds, as far as all of them go."""
-        curves = [c for c in (spark(r.run, quantity) for r in self.rows[:MOST_CURVES]) if c]
+        """Return the mean of the curves of the first seeds at the same steps, as far as all of
+        them go: those of one are the places, between two points of another it is interpolated."""
+        found = (_points(r.run, quantity, POINTS) for r in self.rows[:MOST_CURVES])
+        curves = [np.array(curve) for curve in found if curve[0]]
         if not curves:
             return ()
-        size = min(len(c) for c in curves)
-        return tuple(sum(c[i] for c in curves) / len(curves) for i in range(size))
+        steps = min((c[0] for c in curves), key=lambda s: s[-1])
+        steps = steps[steps >= max(c[0][0] for c in curves)]
+        return tuple(np.mean([np.interp(steps, *c) for c in curves], axis=0).tolist())
+
+
+def steps_of(runs: Iterable[Run]) -> tuple[int, int]:
+    """Return how many steps runs have done, and of how many.
+
+    A finished run has done all of its own, also where `optim.patience` ended it early.
+    """
+    ended = [(run, None if run.result is None else run.result.steps) for run in runs]
+    done = sum(run.step if steps is None else steps for run, steps in ended)
+    return done, sum(run.total_steps if steps is None else steps for run, steps in ended)
 
 
 def states_of(runs: Iterable[Run]) -> str:
@@ -325,8 +339,8 @@ class ExperimentRow:
     @property
     def progress(self) -> float:
         """Share of all transfer runs' steps that are done."""
-        total = sum(r.run.total_steps for r in self.rows)
-        return sum(r.run.step for r in self.rows) / total if total else 0.0
+        done, total = steps_of(r.run for r in self.rows)
+        return done / total if total else 0.0
 
     @property
     def started(self) -> float | None:
@@ -372,6 +386,8 @@ def age(moment: float | None) -> str:
 POINTS = 40
 Quantity = Literal["score", "loss"]
 Floats = npt.NDArray[np.float64]
+_Curve = tuple[tuple[float, ...], tuple[float, ...]]
+"""Steps, and the value at each."""
 
 
 def spark(run: Run, quantity: Quantity, points: int = POINTS) -> tuple[float, ...]:
@@ -382,9 +398,14 @@ def spark(run: Run, quantity: Quantity, points: int = POINTS) -> tuple[float, ..
         quantity: `score` (validation, 0..1) or `loss` (means of stretches of steps).
         points: the most points to return.
     """
+    return _points(run, quantity, points)[1]
+
+
+def _points(run: Run, quantity: Quantity, points: int) -> _Curve:
+    """Return the steps of the points of `spark`, and their values."""
     table = "evals" if quantity == "score" else "steps"
     found = tuple(cover(parts(run.directory.table_dir(table))))
-    return _read(found, _written(found), quantity, run.target, points) if found else ()
+    return _read(found, _written(found), quantity, run.target, points) if found else ((), ())
 
 
 def newest(run: Run, column: str) -> float | None:
@@ -404,24 +425,29 @@ def _written(found: tuple[Part, ...]) -> int:
 @functools.lru_cache(maxsize=20_000)
 def _read(
     found: tuple[Part, ...], written: int, quantity: Quantity, target: str, points: int
-) -> tuple[float, ...]:
+) -> _Curve:
     try:
         if quantity == "loss":
-            data = [pq.ParquetFile(p.path).read(["loss"]) for p in found]
-            values = np.concatenate([d.column(0).to_numpy() for d in data]).astype(np.float64)
-            return tuple(_means(values, points))
-        return tuple(_thinned(_scores(found, target), points))
+            data = pa.concat_tables([pq.ParquetFile(p.path).read(["step", "loss"]) for p in found])
+            steps, values = _means(*_columns(data, "loss"), points)
+        else:
+            steps, values = _thinned(*_scores(found, target), points)
     except (OSError, pa.ArrowException, KeyError):
-        return ()  # it vanished by compaction and comes back with the next look, or is foreign
+        return (), ()  # it vanished by compaction and comes back with the next look, or is foreign
+    return tuple(steps.tolist()), tuple(values.tolist())
 
 
-def _scores(found: tuple[Part, ...], target: str) -> Floats:
-    """Return the validation scores on the run's own target, in order of steps."""
-    columns = ["split", "metric", "task", "value"]
+def _columns(data: pa.Table, name: str) -> tuple[Floats, Floats]:
+    """Return the steps and a column of a table."""
+    return data["step"].to_numpy().astype(np.float64), data[name].to_numpy().astype(np.float64)
+
+
+def _scores(found: tuple[Part, ...], target: str) -> tuple[Floats, Floats]:
+    """Return steps and validation scores on the run's own target, in order of steps."""
+    columns = ["step", "split", "metric", "task", "value"]
     data = pa.concat_tables([pq.ParquetFile(p.path).read(columns) for p in found])
     kept = pc.and_(pc.equal(data["split"], "validation"), pc.equal(data["metric"], "score"))
-    data = data.filter(pc.and_(kept, pc.equal(data["task"], target)))
-    return np.asarray(data["value"].to_numpy(), dtype=np.float64)
+    return _columns(data.filter(pc.and_(kept, pc.equal(data["task"], target))), "value")
 
 
 @functools.lru_cache(maxsize=20_000)
@@ -434,17 +460,19 @@ def _last(part: Part, written: int, column: str) -> float | None:
     return None if value is None else float(value)
 
 
-def _means(values: Floats, points: int) -> Floats:
+def _means(steps: Floats, values: Floats, points: int) -> tuple[Floats, Floats]:
     """Return means of equal stretches; non-finite values are passed over."""
+    known = np.isfinite(values)
     if len(values) <= points:
-        return values[np.isfinite(values)]
-    pieces = np.array_split(values, points)
-    means = [p[np.isfinite(p)].mean() for p in pieces if np.isfinite(p).any()]
-    return np.array(means)
+        return steps[known], values[known]
+    pieces = [p[known[p]] for p in np.array_split(np.arange(len(values)), points)]
+    pieces = [p for p in pieces if len(p)]
+    return np.array([steps[p].mean() for p in pieces]), np.array([values[p].mean() for p in pieces])
 
 
-def _thinned(values: Floats, points: int) -> Floats:
+def _thinned(steps: Floats, values: Floats, points: int) -> tuple[Floats, Floats]:
     """Return at most that many values, first and last among them."""
     if len(values) <= points:
-        return values
-    return values[np.linspace(0, len(values) - 1, points).round().astype(np.int64)]
+        return steps, values
+    kept = np.linspace(0, len(values) - 1, points).round().astype(np.int64)
+    return steps[kept], values[kept]

@@ -242,7 +242,10 @@ def _read_evals(run: Run, metric: str, split: str, x: str) -> _Series | None:
 
 
 def _along(run: Run, steps: Floats, x: str) -> Floats | None:
-    """Return where evaluations made after that many steps lie on the x axis; None: not logged."""
+    """Return where evaluations made after that many steps lie on the x axis; None: not logged.
+
+    After the last row of a thinned log it goes on at the pace so far.
+    """
     if x == "step":
         return steps
     rows = read_table(run, "steps", ["step", x])
@@ -252,7 +255,10 @@ def _along(run: Run, steps: Floats, x: str) -> Floats | None:
     values = rows.column(x).to_numpy().astype(np.float64)
     if x == "examples":
         values = _summed(values, rows)
-    return np.interp(steps, np.concatenate([[0], at]), np.concatenate([[0.0], values]))
+    along = np.interp(steps, np.concatenate([[0], at]), np.concatenate([[0.0], values]))
+    if not len(at):
+        return along
+    return np.where(steps > at[-1], values[-1] / at[-1] * steps, along)
 
 
 def _curve(name: str, members: list[_Series], smooth: float, band: str) -> Curve:

@@ -16,6 +16,7 @@ import pandas as pd
 
 from dtvg.analysis.run.replay import replay
 from dtvg.analysis.run.segments import zero_vectors
+from dtvg.analysis.words import percent
 from dtvg.errors import DataError
 from dtvg.rule.arrays import consistency_of
 from dtvg.rule.decide import decide
@@ -224,8 +225,8 @@ def _with_scales(run: Run, info: ExplainInfo) -> ExplainInfo:
     if len(inside) and inside.mean() > 0:
         notes = (
             *notes,
-            f"Of the group's scale entries {100 * inside.mean():.1f} % are negative: for these "
-            "prompt tokens a member is subtracted, not added.",
+            f"Of the group's scale entries {percent(float(inside.mean()), 1)} are negative: for "
+            "these prompt tokens a member is subtracted, not added.",
         )
     return replace(info, scale_negative=shares, notes=notes)
 

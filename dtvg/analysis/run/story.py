@@ -453,9 +453,12 @@ def _kept(run: Run, info: GroupInfo) -> list[tuple[int, str, str]]:
     if row < 0:
         text = f"The prompt that the run began with was kept (validation score {score})."
         return [(int(info.steps[0]), "kept", text)]
-    group = said(info.member[row], info.sources)
-    text = f"The prompt of step {best:,} was kept (validation score {score}); group then: {group}."
-    return [(int(info.steps[row]), "kept", text)]
+    group, at = said(info.member[row], info.sources), int(info.steps[row])
+    then = "then" if at == best else f"at step {at:,}, the last one recorded by then"
+    text = (
+        f"The prompt of step {best:,} was kept (validation score {score}); group {then}: {group}."
+    )
+    return [(at, "kept", text)]
 
 
 def _change(row: Mapping[Any, Any], lead_of: str, unit: str) -> str:

@@ -8,7 +8,7 @@ import streamlit as st
 
 from dtvg.analysis.overview.settings_grid import Score, SettingsInfo, readable, settings_info
 from dtvg.analysis.overview.table import RunRow
-from dtvg.analysis.words import counted
+from dtvg.analysis.words import counted, percent
 from dtvg.figures import settings_grid as draw_grid
 from dtvg.ui import cache, runs, show
 from dtvg.ui.page import is_dark
@@ -57,7 +57,8 @@ def draw(rows: Sequence[RunRow]) -> None:
         "for."
     )
     called = readable(list(info.importance["setting"]))
-    words = f"{called[best['setting']]} accounts for most: {show.percent(best['share'], 0)}"
+    known, most = best["share"] == best["share"], called[best["setting"]]
+    words = f"{most} accounts for most: {percent(best['share'])}" if known else "Not known yet"
     show.figure(
         draw_grid.importance_figure(info, dark), f"importance-{place}", words, info.importance,
         "settings-importance",

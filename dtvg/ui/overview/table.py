@@ -241,7 +241,7 @@ def _group_record(group: Group, view: View, drawn: bool) -> dict[str, Any]:
             record[title] = group.over_seeds(column)[0]
         elif column == "left":
             record[title] = duration(group.left) if drawn else group.left
-        elif column in ("tag", "note", "started", "message"):
+        elif column in ("tag", "note", "started", "message", "device"):
             found = dict.fromkeys(v for r in group.rows for v in _several(r.value(column)))
             texts = [overview.age(v) if column == "started" else str(v) for v in found if v]
             record[title] = texts if column == "tag" and drawn else "; ".join(texts)
@@ -262,7 +262,7 @@ def _several(value: Any) -> tuple[Any, ...]:
 def _experiment_record(row: ExperimentRow, view: View, drawn: bool) -> dict[str, Any]:
     """Return an experiment as a row."""
     config, labels = row.experiment.config, row.labels
-    shared = [r.run for r in row.rows]
+    shared, words = [r.run for r in row.rows], overview.health_words(row.rows)
     record: dict[str, Any] = {
         "experiment": row.experiment.name,
         "runs": len(row.rows),
@@ -273,7 +273,7 @@ def _experiment_record(row: ExperimentRow, view: View, drawn: bool) -> dict[str,
         "methods": ", ".join(dict.fromkeys(r.method for r in shared if r.method)),
         "seeds": ", ".join(str(s) for s in sorted({r.seed for r in shared})),
         "started": overview.age(row.started),
-        "health": overview.health_words(row.rows) if drawn else "",
+        "health": words if drawn else "; ".join(words),
         "tags": list(labels.tags) if drawn else " ".join(labels.tags),
         "note": " ".join(filter(None, (labels.note, config.notes if config else ""))),
     }
