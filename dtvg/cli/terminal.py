@@ -24,7 +24,11 @@ def console_for_tables() -> Console:
     """Return a console as wide as the terminal; wide enough for a table when piped."""
     from rich.console import Console
 
-    made = Console(highlight=False)
+    class Printing(Console):
+        def on_broken_pipe(self) -> None:
+            raise BrokenPipeError  # `main` says what that means, for every command alike
+
+    made = Printing(highlight=False)
     if not sys.stdout.isatty():
         made.width = max(made.width, PIPED)
     return made
