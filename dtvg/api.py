@@ -340,7 +340,7 @@ def run(
             "dtvg.build_config makes a configuration of a mapping."
         )
     scale = placed(config.scale, on)
-    made = make(config, scale, Path(runs_dir) if runs_dir else paths.runs())
+    made = make(config, scale, paths.expanded(runs_dir) if runs_dir else paths.runs())
     stopped = train(made, scale, quiet=not progress)
     found = open_experiment(made.path)
     if stopped and not found.finished:
@@ -376,11 +376,11 @@ def tune(
         ConfigError: a development target is one of the experiment, or methods would get unequal
             numbers of trials.
     """
-    from dtvg import tuning
+    from dtvg import paths, tuning
     from dtvg.cli.tune import run_trials
 
     tried = tuning.trials_of(config, _several(on) or (), trials, **options)
-    made = run_trials(tried, Path(runs_dir) if runs_dir else None, progress)
+    made = run_trials(tried, paths.expanded(runs_dir) if runs_dir else None, progress)
     return made.applied(config), made.table
 
 

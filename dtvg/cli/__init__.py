@@ -13,8 +13,10 @@ import logging
 import os
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import NoReturn
 
+from dtvg import paths
 from dtvg.errors import ConfigError, DtvgError, unknown
 from dtvg.version import __version__
 
@@ -100,6 +102,9 @@ def _command(argv: Sequence[str]) -> int:
         arguments.streamlit = more
     elif more:
         top.error(f"unrecognized arguments: {' '.join(more)}")
+    for name, value in vars(arguments).items():
+        if isinstance(value, Path):  # shells leave the ~ of --out=~/a.csv
+            setattr(arguments, name, paths.expanded(value))
     level = logging.DEBUG if arguments.verbose else logging.WARNING
     logging.basicConfig(level=level, format="%(levelname)s %(name)s: %(message)s")
     if os.environ.get("DTVG_RUNS"):

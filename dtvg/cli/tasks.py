@@ -336,9 +336,11 @@ def find(name: str) -> TaskSpec:
 
 def _in_own_folder(spec: TaskSpec, folder: str | None) -> TaskSpec:
     """Let `--data` name the folder that holds the task's own files."""
-    if folder is None or spec.described_in or (Path(folder) / spec.folder).is_dir():
+    from dtvg import paths
+
+    if folder is None or spec.described_in or (paths.expanded(folder) / spec.folder).is_dir():
         return spec
-    held = {p.name.split(".")[0].split("-")[0] for p in Path(folder).expanduser().glob("*.*")}
+    held = {p.name.split(".")[0].split("-")[0] for p in paths.expanded(folder).glob("*.*")}
     return replace(spec, folder=".") if held & {*SPLITS, spec.split.validation} else spec
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from pathlib import Path
 
+from dtvg import paths
 from dtvg.config.storage import is_uri
 from dtvg.errors import ConfigError, JobError, StoreError
 from dtvg.names import check_name
@@ -57,7 +58,7 @@ def restore(uri: str, name: str, runs_dir: Path, bank: Path) -> ExperimentDir:
         JobError: it is still being trained, as far as the store tells.
     """
     place = Place(uri)
-    runs_dir = runs_dir.expanduser().resolve()
+    runs_dir = paths.expanded(runs_dir).resolve()
     target = ExperimentDir(runs_dir / check_name(name))
     check_own(runs_dir)
     _refuse_taken(target)
