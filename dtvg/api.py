@@ -329,6 +329,7 @@ def run(
             a commit; the same call goes on.
     """
     from dtvg import paths
+    from dtvg.cli.places import command_name
     from dtvg.cli.run import make, train
     from dtvg.scale.driver import placed
 
@@ -346,7 +347,7 @@ def run(
     if stopped and not found.finished:
         raise KeyboardInterrupt(
             f"'{found.name}' was stopped after a commit; the same call, or `dtvg runs resume "
-            f"{made.path}`, continues it."
+            f"{command_name(made.path)}`, continues it."
         )
     return found
 

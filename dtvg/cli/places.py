@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shlex
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -119,11 +120,15 @@ def locate_whole(text: str, runs_dir: Path | None, own: bool = False) -> Experim
 
 
 def command_name(experiment: Path) -> str:
-    """Return what names an experiment in a further command: its name, elsewhere its folder."""
+    """Return what names an experiment in a further command: its name, elsewhere its folder.
+
+    As it has to be typed: with quotes around a space, and nothing that is taken for an option.
+    """
     from dtvg import paths
 
     here = experiment.resolve().parent == paths.runs().resolve()
-    return experiment.name if here else str(experiment)
+    name = f"./{experiment.name}" if experiment.name[0] == "-" else experiment.name
+    return shlex.quote(name if here else str(experiment))
 
 
 def by_experiment(

@@ -34,6 +34,13 @@ def console_for_tables() -> Console:
     return made
 
 
+def whole(table: Table) -> Table:
+    """Return a table whose cells are folded where a column is too narrow for them, never cut."""
+    for column in table.columns:
+        column.overflow = "fold"
+    return table
+
+
 def print_rows(
     headings: Sequence[str],
     rows: Iterable[Sequence[str]],
@@ -145,7 +152,7 @@ def score_table(runs: Sequence[Run]) -> RenderableType:
                 f"{100 * first['mean']:.1f}{spread} (n={int(first['n_seeds'])}) {mark}".rstrip()
             )
         table.add_row(shown_name(info, str(method)), *cells)
-    return Group(title, table, Text(below, style="dim italic"))
+    return Group(title, whole(table), Text(below, style="dim italic"))
 
 
 @contextmanager

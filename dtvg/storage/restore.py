@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import shlex
 from pathlib import Path
 
 from dtvg import paths
@@ -90,7 +91,7 @@ def _refuse_taken(target: ExperimentDir) -> None:
     if target.path.exists():
         raise StoreError(
             f"'{target.path}' exists already, so nothing was fetched; `dtvg runs resume "
-            f"{target.name}` continues it, or give another --runs-dir."
+            f"{shlex.quote(str(target.path))}` continues it, or give another --runs-dir."
         )
 
 

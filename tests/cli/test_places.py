@@ -9,7 +9,7 @@ import pytest
 
 import dtvg
 from dtvg.cli import main, run
-from dtvg.cli.places import locate
+from dtvg.cli.places import command_name, locate
 from dtvg.jobs import queue
 from dtvg.jobs.queue_files import jobs
 from dtvg.store.layout import ExperimentDir
@@ -171,11 +171,18 @@ def test_the_command_that_goes_on_names_a_folder_elsewhere(
     own_home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     made = config("mine", methods=["none"], targets=["lake"], seeds=[0])
-    for root, named in ((tmp_path, str(tmp_path / "mine")), (own_home / "runs", "mine")):
+    far = tmp_path / f"my lab {'of many words ' * 12}"
+    for root, named in ((far, f"'{far}/mine'"), (own_home / "runs", "mine")):
         record(root, made, unfinished=["lake.none.s0"])
         assert run.print_outcome(open_experiment(root / "mine")) == 1
-        said = " ".join(capsys.readouterr().out.split())
-        assert f"`dtvg runs resume {named}` continues them." in said
+        said = capsys.readouterr().out
+        assert f"`dtvg runs resume {named}` continues them.\n" in said
+        assert f"Recorded in {root}/mine\n" in said
+        assert main(["runs", "release", str(root / "mine")]) == 0
+        assert f"`dtvg runs resume {named}` continues it.\n" in capsys.readouterr().out
+    dashed = command_name(own_home / "runs" / "-x")
+    record(own_home / "runs", config("-x", methods=["none"], targets=["lake"], seeds=[0]))
+    assert main(["runs", "show", dashed]) == 0
 
 
 def test_a_name_with_a_folder_of_experiments_means_what_lies_there(
