@@ -131,6 +131,14 @@ def command_name(experiment: Path) -> str:
     return shlex.quote(name if here else str(experiment))
 
 
+def in_folder(root: Path) -> str:
+    """Return the option that a further command needs for what lies in a folder of experiments."""
+    from dtvg import paths
+
+    here = root.resolve() == paths.runs().resolve()
+    return "" if here else f" --runs-dir {shlex.quote(str(root))}"
+
+
 def by_experiment(
     found: Iterable[tuple[ExperimentDir, str | None]],
 ) -> dict[Path, list[str] | None]:

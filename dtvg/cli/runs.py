@@ -13,6 +13,7 @@ from dtvg.cli.places import (
     RUNS_DIR,
     by_experiment,
     command_name,
+    in_folder,
     locate,
     locate_own,
     locate_whole,
@@ -450,8 +451,10 @@ def delete(arguments: argparse.Namespace) -> int:
     from dtvg.store import trash
 
     for place in arguments.places:
-        made = trash.delete(*locate_own(place, arguments.runs_dir))
-        print(f"{made.name}: deleted; `dtvg runs restore {made.id}` restores it.")
+        experiment, name = locate_own(place, arguments.runs_dir)
+        made = trash.delete(experiment, name)
+        back = f"dtvg runs restore {made.id}{in_folder(experiment.path.parent)}"
+        print(f"{made.name}: deleted; `{back}` restores it.")
     gone = trash.prune()
     if gone:
         print(trash.pruned_text(gone))

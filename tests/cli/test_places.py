@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from pathlib import Path
 
 import pytest
@@ -183,6 +184,19 @@ def test_the_command_that_goes_on_names_a_folder_elsewhere(
     dashed = command_name(own_home / "runs" / "-x")
     record(own_home / "runs", config("-x", methods=["none"], targets=["lake"], seeds=[0]))
     assert main(["runs", "show", dashed]) == 0
+
+
+def test_the_command_that_restores_names_a_folder_elsewhere(
+    own_home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    made = config("mine", methods=["none", "dtvg"], targets=["lake"], seeds=[0])
+    for root in (tmp_path / "my lab", own_home / "runs"):
+        record(root, made)
+        for place in (root / RUN, root / "mine"):
+            assert main(["runs", "delete", str(place)]) == 0
+            (command,) = re.findall("`dtvg (.+)`", capsys.readouterr().out)
+            assert main(shlex.split(command)) == 0
+            assert place.is_dir()
 
 
 def test_a_name_with_a_folder_of_experiments_means_what_lies_there(
