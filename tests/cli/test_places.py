@@ -143,13 +143,19 @@ def test_what_lies_inside_a_run_is_said_to_be_no_run(
 
 
 @pytest.mark.parametrize(
-    "words", [["release"], ["mirror", "--to", "tensorboard"], ["push", "--to", "file:///tmp/x"]]
+    "words",
+    [
+        ["runs", "release"],
+        ["runs", "mirror", "--to=tensorboard"],
+        ["runs", "push", "--to=file:///tmp/x"],
+        ["fleet"],
+    ],
 )
 def test_what_is_done_to_whole_experiments_refuses_a_run(
     own_home: Path, capsys: pytest.CaptureFixture[str], words: list[str]
 ) -> None:
     record(own_home / "runs", config("mine", methods=["none"], targets=["lake"], seeds=[0]))
-    assert main(["runs", words[0], RUN, *words[1:]]) == 2
+    assert main([*words, RUN]) == 2
     said = capsys.readouterr().err
     assert f"'{RUN}' is a run, and this is done to whole experiments; name 'mine'." in said
 
