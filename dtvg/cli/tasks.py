@@ -254,7 +254,11 @@ def _add_rows(actions: Any) -> None:
         "--max-source-tokens", type=int, default=256, metavar="N", help="data.max_source_tokens"
     )
     checked.add_argument(
-        "--problems", type=int, default=20, metavar="N", help="number of problems to print at most"
+        "--problems",
+        type=_count,
+        default=20,
+        metavar="N",
+        help="number of problems to print at most",
     )
     shown.set_defaults(do=format_rows)
     scored.set_defaults(do=score_rows)
@@ -294,10 +298,12 @@ def _row_options(action: argparse.ArgumentParser) -> None:
 def _chosen(arguments: argparse.Namespace) -> tuple[TaskData, tuple[Example, ...], str]:
     """Return the task, the chosen rows, and how a message names them."""
     from dtvg.config import DataConfig
+    from dtvg.config.reading import build
     from dtvg.tasks.reading import load_split
 
     spec = _in_own_folder(find(arguments.name), arguments.data)
-    settings = DataConfig(folder=arguments.data, seed=arguments.seed, labels=arguments.labels)
+    given = {"folder": arguments.data, "seed": arguments.seed, "labels": arguments.labels}
+    settings = build(DataConfig, given, "data")
     arguments.split_rule = _rule(spec, arguments)
     data = load_split(spec, settings, arguments.split, arguments.split_rule)
     rows = data.split(arguments.split)
@@ -411,6 +417,10 @@ def check_file(arguments: argparse.Namespace) -> int:
         raise ConfigError(
             f"Task '{spec.name}' comes with the workbench; `dtvg tasks show {spec.name}` prints "
             "it. Give the YAML file of your own task."
+        )
+    if arguments.max_source_tokens < 1:
+        raise ConfigError(
+            f"--max-source-tokens takes 1 or more, got {arguments.max_source_tokens}."
         )
     done = check_task(spec, DataConfig(), arguments.problems)
     console = console_for_tables()
