@@ -329,6 +329,7 @@ def run(
             a commit; the same call goes on.
     """
     from dtvg import paths
+    from dtvg.cli.places import command_name
     from dtvg.cli.run import make, train
     from dtvg.scale.driver import placed
 
@@ -340,13 +341,13 @@ def run(
             "dtvg.build_config makes a configuration of a mapping."
         )
     scale = placed(config.scale, on)
-    made = make(config, scale, Path(runs_dir) if runs_dir else paths.runs())
+    made = make(config, scale, paths.expanded(runs_dir) if runs_dir else paths.runs())
     stopped = train(made, scale, quiet=not progress)
     found = open_experiment(made.path)
     if stopped and not found.finished:
         raise KeyboardInterrupt(
             f"'{found.name}' was stopped after a commit; the same call, or `dtvg runs resume "
-            f"{made.path}`, continues it."
+            f"{command_name(made.path)}`, continues it."
         )
     return found
 
@@ -376,11 +377,11 @@ def tune(
         ConfigError: a development target is one of the experiment, or methods would get unequal
             numbers of trials.
     """
-    from dtvg import tuning
+    from dtvg import paths, tuning
     from dtvg.cli.tune import run_trials
 
     tried = tuning.trials_of(config, _several(on) or (), trials, **options)
-    made = run_trials(tried, Path(runs_dir) if runs_dir else None, progress)
+    made = run_trials(tried, paths.expanded(runs_dir) if runs_dir else None, progress)
     return made.applied(config), made.table
 
 

@@ -18,6 +18,11 @@ def _package() -> Path:
     return Path(__file__).resolve().parent
 
 
+def expanded(path: str | Path) -> Path:
+    """Return a path with `~` put in; where nobody has that home folder it stays, as in a shell."""
+    return Path(os.path.expanduser(path))
+
+
 def checkout() -> Path | None:
     """Return the checkout the package is used from; None where it was installed as a wheel.
 
@@ -48,7 +53,7 @@ def home() -> Path:
     """
     given = os.environ.get("DTVG_HOME")
     if given:
-        return Path(given).expanduser().resolve()
+        return expanded(given).resolve()
     root = checkout()
     return root / "data" if root else platformdirs.user_data_path("dtvg", appauthor=False)
 
@@ -74,7 +79,7 @@ def runs() -> Path:
     if mirrored_uri():
         return mirrored() / "runs"
     given = os.environ.get("DTVG_RUNS", "").strip()
-    return Path(given).expanduser().resolve() if given else own_runs()
+    return expanded(given).resolve() if given else own_runs()
 
 
 def own_runs() -> Path:

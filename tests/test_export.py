@@ -242,6 +242,25 @@ def test_the_command_refuses_an_unknown_subject_with_status_2(
     assert "Traceback" not in capsys.readouterr().err
 
 
+def test_a_baseline_is_a_method_with_all_its_rows_and_never_the_subject_alone(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    methods = [
+        "none",
+        "dtvg",
+        {"name": "single", "source": "amber"},
+        {"name": "single", "source": "birch"},
+    ]
+    record(tmp_path, mostly_right(RATES), config("some", methods=methods))
+    words = ["runs", "compare", "some", "--runs-dir", str(tmp_path), "--format", "csv"]
+    assert main([*words, "--tables", "verdicts", "--against", "single"]) == 0
+    found = pd.read_csv(io.StringIO(capsys.readouterr().out))
+    assert set(found["baseline"]) == {"single-amber", "single-birch"}
+    assert main([*words, "--against", "dtvg"]) == 2
+    assert "'dtvg' is not compared with dtvg: " in capsys.readouterr().err
+    assert main([*words, "--against", "dtvg,none"]) == 0
+
+
 def test_an_experiment_without_the_usual_subject_is_compared(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

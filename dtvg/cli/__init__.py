@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import io
 import logging
 import os
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import NoReturn
 
+from dtvg import paths
 from dtvg.errors import ConfigError, DtvgError, unknown
 from dtvg.version import __version__
 
@@ -64,29 +67,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; return its exit status (2 for something a person can fix)."""
     # two spinning threads on busy cores run many times slower; must be set before torch loads
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    if isinstance(sys.stdout, io.TextIOWrapper):  # a sign that the encoding lacks ends no command
+        sys.stdout.reconfigure(errors="backslashreplace")
     argv = sys.argv[1:] if argv is None else list(argv)
     try:
-        _check_command(argv)
-    except ConfigError as error:
-        print(f"dtvg: {error}", file=sys.stderr)
-        return 2
-    top = parser()
-    arguments, more = top.parse_known_args(argv)
-    if arguments.command == "app":
-        arguments.streamlit = more
-    elif more:
-        top.error(f"unrecognized arguments: {' '.join(more)}")
-    level = logging.DEBUG if arguments.verbose else logging.WARNING
-    logging.basicConfig(level=level, format="%(levelname)s %(name)s: %(message)s")
-    try:
-        if os.environ.get("DTVG_RUNS"):
-            importlib.import_module("dtvg.cli.storage").look(arguments)
-        return int(arguments.do(arguments) or 0)
+        return _command(argv)
+    except BrokenPipeError:  # who read, as `head`, has enough
+        return 0
     except DtvgError as error:
         print(f"dtvg: {error}", file=sys.stderr)
         return 2
-    except BrokenPipeError:
-        return 0
     except OSError as error:  # a disk that is full, read-only or somebody else's
         what = f"'{error.filename}'" if error.filename else "A file"
         print(
@@ -96,8 +86,52 @@ def main(argv: Sequence[str] | None = None) -> int:
         )
         return 2
     except KeyboardInterrupt:
-        print("dtvg: interrupted; `dtvg runs resume` continues.", file=sys.stderr)
+        goes_on = "; `dtvg runs resume` continues" if _trains(argv) else ""
+        print(f"dtvg: interrupted{goes_on}.", file=sys.stderr)
         return 130
+    finally:
+        _let_go()
+
+
+def _command(argv: Sequence[str]) -> int:
+    """Run one command; what it printed is written when it returns."""
+    _check_command(argv)
+    top = parser()
+    arguments, more = top.parse_known_args(argv)
+    if arguments.command == "app":
+        arguments.streamlit = more
+    elif more:
+        top.error(f"unrecognized arguments: {' '.join(more)}")
+    for name, value in vars(arguments).items():
+        if isinstance(value, Path):  # shells leave the ~ of --out=~/a.csv
+            setattr(arguments, name, paths.expanded(value))
+    level = logging.DEBUG if arguments.verbose else logging.WARNING
+    logging.basicConfig(level=level, format="%(levelname)s %(name)s: %(message)s")
+    if os.environ.get("DTVG_RUNS"):
+        importlib.import_module("dtvg.cli.storage").look(arguments)
+    status = int(arguments.do(arguments) or 0)
+    if sys.stdout is not None:
+        sys.stdout.flush()
+    return status
+
+
+def _trains(argv: Sequence[str]) -> bool:
+    """Whether a command trains, so that what it began can be resumed."""
+    words = [a for a in argv if not a.startswith("-")]
+    return words[:1] in (["run"], ["tune"], ["cohort"]) or words[:2] in (
+        ["demo", "run"], ["runs", "resume"]
+    )  # fmt: skip
+
+
+def _let_go() -> None:
+    """Drop what nobody reads or no disk takes, so that Python does not try again as it ends."""
+    try:
+        if sys.stdout is not None:
+            sys.stdout.flush()
+    except OSError:
+        nothing = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nothing, sys.stdout.fileno())
+        os.close(nothing)
 
 
 def _check_command(argv: Sequence[str]) -> None:

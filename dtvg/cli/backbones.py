@@ -82,7 +82,7 @@ def check_backbone(arguments: argparse.Namespace) -> int:
     from rich.table import Table
 
     from dtvg.backbones.loading import load_backbone
-    from dtvg.cli.terminal import console_for_tables
+    from dtvg.cli.terminal import console_for_tables, whole
     from dtvg.config import BackboneConfig
     from dtvg.testing.backbones import run_contract
     from dtvg.training.devices import device_named, pick_device, set_threads
@@ -103,7 +103,7 @@ def check_backbone(arguments: argparse.Namespace) -> int:
             "" if result.limit is None else f"{result.limit:.3g}",
             result.detail,
         )
-    console_for_tables().print(table)
+    console_for_tables().print(whole(table))
     failed = [r.name for r in results if not r.passed]
     kind = backbone.model.config.model_type
     told = f"{arguments.name}: {backbone.family.replace('_', '-')} '{kind}', d = {backbone.width}"

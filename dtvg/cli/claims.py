@@ -92,7 +92,7 @@ def _print(info: ClaimsInfo, title: str, parts: bool) -> None:
     from rich.table import Table
 
     from dtvg.analysis.claims.lines import claims_shown, parts_shown
-    from dtvg.cli.terminal import console_for_tables
+    from dtvg.cli.terminal import console_for_tables, whole
 
     console = console_for_tables()
     frame = claims_shown(info).drop(columns="what it would take")
@@ -101,7 +101,7 @@ def _print(info: ClaimsInfo, title: str, parts: bool) -> None:
         cells = [escape(str(cell)) for cell in row]
         cells[2] = f"[{STYLES[claim.verdict]}]{cells[2]}[/]"
         table.add_row(*cells)
-    console.print(table)
+    console.print(whole(table))
     for claim in info.claims:
         said = " ".join(filter(None, (claim.wording.statement, claim.found, claim.takes)))
         console.print(f"[bold]({claim.key})[/] {escape(said)}", highlight=False)
@@ -110,5 +110,5 @@ def _print(info: ClaimsInfo, title: str, parts: bool) -> None:
             of_claim = Table(*map(escape, shown.columns))
             for row in shown.to_numpy():
                 of_claim.add_row(*(escape(str(cell)) for cell in row))
-            console.print(of_claim)
+            console.print(whole(of_claim))
     console.print(escape("\n".join(info.notes)), highlight=False)

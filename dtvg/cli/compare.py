@@ -164,6 +164,7 @@ def _tables(console: Any, info: CompareInfo, title: str, chosen: list[str], spre
 
     from dtvg import export
     from dtvg.analysis.compare.lines import legend, lines_of, verdicts_brief
+    from dtvg.cli.terminal import whole
 
     lines = lines_of(info, "published" in chosen, spread)
     groups = export.groups_of(lines, chosen)
@@ -174,7 +175,7 @@ def _tables(console: Any, info: CompareInfo, title: str, chosen: list[str], spre
             of_group = lines.of(group)
             for i, line in enumerate(of_group):
                 table.add_row(*_row(line), end_section=i == len(of_group) - 1)
-        console.print(table)
+        console.print(whole(table))
         console.print(escape("\n".join([*legend(lines, info), *info.notes, *info.health.notes])))
     for name in ("primary", "verdicts", "ranks", "profile", "costs", "budgets"):
         if name not in chosen:
@@ -186,7 +187,7 @@ def _tables(console: Any, info: CompareInfo, title: str, chosen: list[str], spre
             table = Table(*map(escape, map(str, frame.columns)), title=export.HEADINGS[name])
             for row in export.printed(frame).to_numpy():
                 table.add_row(*map(escape, row))
-            console.print(table)
+            console.print(whole(table))
             console.print(escape(export.note_of(info, name)))
 
 

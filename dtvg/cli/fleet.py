@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from dtvg.cli.places import RUNS_DIR
+from dtvg.errors import ConfigError
 
 
 def add(commands: Any) -> None:
@@ -23,6 +24,8 @@ def add(commands: Any) -> None:
 
 def show(arguments: argparse.Namespace) -> int:
     """Print the tables that have rows."""
+    if arguments.free and arguments.experiments:
+        raise ConfigError("--free lists machines, whatever trains; leave experiments out.")
     if arguments.free:
         return _free(arguments.free)
     from dtvg.analysis.overview.fleet import COLUMNS, fleet_info
@@ -46,15 +49,14 @@ def _named(places: Sequence[str], runs_dir: Path | None) -> tuple[Path, list[str
 
     Raises:
         StoreError: there is no such experiment.
-        ConfigError: they lie in several folders.
+        ConfigError: they lie in several folders, or a run is named.
     """
     from dtvg import paths
-    from dtvg.cli.places import locate
-    from dtvg.errors import ConfigError
+    from dtvg.cli.places import locate_whole
 
     if not places:
         return runs_dir or paths.runs(), None
-    found = [locate(place, runs_dir)[0].path for place in places]
+    found = [locate_whole(place, runs_dir).path for place in places]
     roots = {path.parent for path in found}
     if len(roots) > 1:
         raise ConfigError(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shlex
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -22,7 +23,8 @@ def locate(text: str, runs_dir: Path | None) -> tuple[ExperimentDir, str | None]
 
     Args:
         text: a name, `EXPERIMENT/RUN`, or a path to either.
-        runs_dir: folder of experiments; None: the default.
+        runs_dir: folder of experiments, where a name is looked for first; None: the default, where
+            it is looked for after the current folder.
 
     Raises:
         StoreError: nothing of that name, with the nearest one; or no experiment in that folder.
@@ -30,9 +32,8 @@ def locate(text: str, runs_dir: Path | None) -> tuple[ExperimentDir, str | None]
     from dtvg import paths
     from dtvg.store.layout import ExperimentDir
 
-    root = runs_dir or paths.runs()
-    given = Path(text).expanduser()
-    places = (given, root / text, paths.examples() / text)
+    root = paths.runs() if runs_dir is None else paths.expanded(runs_dir)
+    given, places = paths.expanded(text), _places(text, root, first=runs_dir is not None)
     for base in places:
         if os.path.exists(base / "experiment.yaml"):
             return ExperimentDir(base.resolve()), None
@@ -58,6 +59,26 @@ def locate(text: str, runs_dir: Path | None) -> tuple[ExperimentDir, str | None]
     raise StoreError(
         unknown("experiment", name, known, f"Looked in '{root}'; --runs-dir names another folder.")
     )
+
+
+def _places(text: str, root: Path, first: bool) -> tuple[Path, ...]:
+    """Return where something may lie, in the order in which it is looked for.
+
+    Args:
+        text: as typed; nothing lies nowhere, not in the current folder.
+        root: folder of experiments.
+        first: whether a name means what lies there, also where the current folder has the same.
+    """
+    from dtvg import paths
+
+    if not text:
+        return ()
+    given = paths.expanded(text)
+    given = given if given.name else Path.cwd()  # `.` has no name, which tells the run
+    inside = root / text
+    by_path = text.startswith((".", "~"))
+    found = (inside, given) if first and not by_path else (given, inside)
+    return (*found, paths.examples() / text)
 
 
 def locate_own(text: str, runs_dir: Path | None) -> tuple[ExperimentDir, str | None]:
@@ -99,11 +120,23 @@ def locate_whole(text: str, runs_dir: Path | None, own: bool = False) -> Experim
 
 
 def command_name(experiment: Path) -> str:
-    """Return what names an experiment in a further command: its name, elsewhere its folder."""
+    """Return what names an experiment in a further command: its name, elsewhere its folder.
+
+    As it has to be typed: with quotes around a space, and nothing that is taken for an option.
+    """
     from dtvg import paths
 
     here = experiment.resolve().parent == paths.runs().resolve()
-    return experiment.name if here else str(experiment)
+    name = f"./{experiment.name}" if experiment.name[0] == "-" else experiment.name
+    return shlex.quote(name if here else str(experiment))
+
+
+def in_folder(root: Path) -> str:
+    """Return the option that a further command needs for what lies in a folder of experiments."""
+    from dtvg import paths
+
+    here = root.resolve() == paths.runs().resolve()
+    return "" if here else f" --runs-dir {shlex.quote(str(root))}"
 
 
 def by_experiment(

@@ -200,11 +200,11 @@ def print_plan(config: ExperimentConfig, made: Plan, notes: Sequence[str] = ()) 
         made: its plan.
         notes: more sentences to know before a start.
     """
-    from rich.console import Console
     from rich.markup import escape
     from rich.table import Table
 
     from dtvg.analysis.words import counted
+    from dtvg.cli.terminal import console_for_tables, whole
     from dtvg.plan.estimate import duration, estimate, slots_text, wall_times
     from dtvg.plan.processor import processor_flops
     from dtvg.plan.words import (
@@ -216,7 +216,7 @@ def print_plan(config: ExperimentConfig, made: Plan, notes: Sequence[str] = ()) 
         rate_rows,
     )
 
-    console, speed = Console(), processor_flops(config)
+    console, speed = console_for_tables(), processor_flops(config)
     cost = estimate(config, made, speed)
     table = Table(*CohortRow._fields, title=f"Plan of '{config.name}'")
     above = ""
@@ -224,12 +224,12 @@ def print_plan(config: ExperimentConfig, made: Plan, notes: Sequence[str] = ()) 
         shown = "the same" if row.what == above else row.what
         table.add_row(*map(str, row._replace(what=shown)))
         above = row.what
-    console.print(table)
+    console.print(whole(table))
     rates = rate_rows(made)
     table = Table(*RATE_COLUMNS, title="Rates and budgets")
     for rated in rates:
         table.add_row(*(f"{x:,}" if isinstance(x, int) else escape(x) for x in rate_cells(rated)))
-    console.print(table)
+    console.print(whole(table))
     if budget_note(rates):
         console.print(escape(budget_note(rates)))
     runs = sum(len(c.runs) for c in made.transfer)
@@ -251,14 +251,12 @@ def print_plan(config: ExperimentConfig, made: Plan, notes: Sequence[str] = ()) 
 
 def print_outcome(experiment: Any) -> int:
     """Print method × target with mean ± std over seeds, and what did not finish."""
-    from rich.console import Console
-
     from dtvg.analysis.compare.info import compare_info
     from dtvg.analysis.compare.split_rules import split_notes
-    from dtvg.cli.terminal import score_table
+    from dtvg.cli.terminal import console_for_tables, score_table
     from dtvg.records import RunState
 
-    console = Console()
+    console = console_for_tables()
     runs = [run for run in experiment.runs if run.role == "transfer"]
     if any(run.result is not None for run in runs):
         console.print(score_table(runs))
@@ -273,6 +271,7 @@ def print_outcome(experiment: Any) -> int:
             f"{len(open_ends)} of {len(runs)} runs did not finish; "
             f"`dtvg runs resume {command_name(experiment.path)}` continues them.",
             markup=False,
+            soft_wrap=True,  # a command or a path that is cut by a line's end cannot be copied
         )
-    console.print(f"Recorded in {experiment.path}", markup=False)
+    console.print(f"Recorded in {experiment.path}", markup=False, soft_wrap=True)
     return 1 if open_ends else 0

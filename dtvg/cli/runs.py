@@ -13,6 +13,7 @@ from dtvg.cli.places import (
     RUNS_DIR,
     by_experiment,
     command_name,
+    in_folder,
     locate,
     locate_own,
     locate_whole,
@@ -315,7 +316,8 @@ def release(arguments: argparse.Namespace) -> int:
         known = f" ({before.last_sign})" if before.held is None else ""
         open_ends = any(run.state.resumable for run in open_experiment(experiment.path).runs)
         print(
-            f"{experiment.name}: counts as lost now{known}; `dtvg runs resume` continues it."
+            f"{experiment.name}: counts as lost now{known}; `dtvg runs resume "
+            f"{command_name(experiment.path)}` continues it."
             if open_ends
             else f"{experiment.name}: nobody trains it{known}, and all its runs have finished, so "
             "there is nothing to resume."
@@ -337,7 +339,7 @@ def fork_run(arguments: argparse.Namespace) -> int:
     shipped = is_shipped(experiment.path.parent)
     folder = arguments.runs_dir or paths.runs() if shipped else None
     made = fork(run, arguments.name, arguments.changes, folder, arguments.at)
-    print(f"'{made.name}' continues from it: `dtvg runs resume {made.path}`")
+    print(f"'{made.name}' continues from it: `dtvg runs resume {command_name(made.path)}`")
     return 0
 
 
@@ -449,8 +451,10 @@ def delete(arguments: argparse.Namespace) -> int:
     from dtvg.store import trash
 
     for place in arguments.places:
-        made = trash.delete(*locate_own(place, arguments.runs_dir))
-        print(f"{made.name}: deleted; `dtvg runs restore {made.id}` restores it.")
+        experiment, name = locate_own(place, arguments.runs_dir)
+        made = trash.delete(experiment, name)
+        back = f"dtvg runs restore {made.id}{in_folder(experiment.path.parent)}"
+        print(f"{made.name}: deleted; `{back}` restores it.")
     gone = trash.prune()
     if gone:
         print(trash.pruned_text(gone))

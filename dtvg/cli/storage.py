@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from dtvg.cli.places import RUNS_DIR, locate_whole
+from dtvg.cli.places import RUNS_DIR, command_name, locate_whole
 from dtvg.errors import ConfigError, StoreError
 
 WRITES = {
@@ -84,7 +84,8 @@ def fetch_names(arguments: argparse.Namespace) -> int:
         made = restore(
             arguments.uri, name, arguments.runs_dir or paths.own_runs(), paths.own_prompts()
         )
-        print(f"{name}: brought to {made.path}; `dtvg runs resume {made.path}` continues it.")
+        on = f"`dtvg runs resume {command_name(made.path)}` continues it"
+        print(f"{name}: brought to {made.path}; {on}.")
     return 0
 
 

@@ -298,10 +298,12 @@ def _row_options(action: argparse.ArgumentParser) -> None:
 def _chosen(arguments: argparse.Namespace) -> tuple[TaskData, tuple[Example, ...], str]:
     """Return the task, the chosen rows, and how a message names them."""
     from dtvg.config import DataConfig
+    from dtvg.config.reading import build
     from dtvg.tasks.reading import load_split
 
     spec = _in_own_folder(find(arguments.name), arguments.data)
-    settings = DataConfig(folder=arguments.data, seed=arguments.seed, labels=arguments.labels)
+    given = {"folder": arguments.data, "seed": arguments.seed, "labels": arguments.labels}
+    settings = build(DataConfig, given, "data")
     arguments.split_rule = _rule(spec, arguments)
     data = load_split(spec, settings, arguments.split, arguments.split_rule)
     rows = data.split(arguments.split)
@@ -340,9 +342,11 @@ def find(name: str) -> TaskSpec:
 
 def _in_own_folder(spec: TaskSpec, folder: str | None) -> TaskSpec:
     """Let `--data` name the folder that holds the task's own files."""
-    if folder is None or spec.described_in or (Path(folder) / spec.folder).is_dir():
+    from dtvg import paths
+
+    if folder is None or spec.described_in or (paths.expanded(folder) / spec.folder).is_dir():
         return spec
-    held = {p.name.split(".")[0].split("-")[0] for p in Path(folder).expanduser().glob("*.*")}
+    held = {p.name.split(".")[0].split("-")[0] for p in paths.expanded(folder).glob("*.*")}
     return replace(spec, folder=".") if held & {*SPLITS, spec.split.validation} else spec
 
 
@@ -413,6 +417,10 @@ def check_file(arguments: argparse.Namespace) -> int:
         raise ConfigError(
             f"Task '{spec.name}' comes with the workbench; `dtvg tasks show {spec.name}` prints "
             "it. Give the YAML file of your own task."
+        )
+    if arguments.max_source_tokens < 1:
+        raise ConfigError(
+            f"--max-source-tokens takes 1 or more, got {arguments.max_source_tokens}."
         )
     done = check_task(spec, DataConfig(), arguments.problems)
     console = console_for_tables()

@@ -24,10 +24,21 @@ def console_for_tables() -> Console:
     """Return a console as wide as the terminal; wide enough for a table when piped."""
     from rich.console import Console
 
-    made = Console(highlight=False)
+    class Printing(Console):
+        def on_broken_pipe(self) -> None:
+            raise BrokenPipeError  # `main` says what that means, for every command alike
+
+    made = Printing(highlight=False)
     if not sys.stdout.isatty():
         made.width = max(made.width, PIPED)
     return made
+
+
+def whole(table: Table) -> Table:
+    """Return a table whose cells are folded where a column is too narrow for them, never cut."""
+    for column in table.columns:
+        column.overflow = "fold"
+    return table
 
 
 def print_rows(
@@ -141,7 +152,7 @@ def score_table(runs: Sequence[Run]) -> RenderableType:
                 f"{100 * first['mean']:.1f}{spread} (n={int(first['n_seeds'])}) {mark}".rstrip()
             )
         table.add_row(shown_name(info, str(method)), *cells)
-    return Group(title, table, Text(below, style="dim italic"))
+    return Group(title, whole(table), Text(below, style="dim italic"))
 
 
 @contextmanager

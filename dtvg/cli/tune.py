@@ -137,7 +137,7 @@ def _print(made: Tuning, trials: Trials) -> None:
     from rich.table import Table
 
     from dtvg.analysis.words import counted
-    from dtvg.cli.terminal import console_for_tables
+    from dtvg.cli.terminal import console_for_tables, whole
 
     shown = made.table.drop(columns="chosen")
     title = f"{counted(trials.count, 'trial')} of each method on {', '.join(trials.on)}"
@@ -146,7 +146,7 @@ def _print(made: Tuning, trials: Trials) -> None:
         cells = [_cell(value) for value in row.values()]
         table.add_row(*cells, style="bold" if chosen else None)
     console = console_for_tables()
-    console.print(table)
+    console.print(whole(table))
     console.print("Scores and losses are of the validation rows; the chosen trials are bold.")
 
 

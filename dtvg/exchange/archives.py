@@ -95,11 +95,16 @@ def alike(name: str) -> str:
     return unicodedata.normalize("NFC", name).casefold()
 
 
+def is_odd(sign: str) -> bool:
+    """Whether a sign cannot be in every name; one that is no text stands for a byte of Linux."""
+    return ord(sign) < 32 or sign in FORBIDDEN or "\ud800" <= sign <= "\udfff"
+
+
 def is_usable(name: str) -> bool:
     """Whether a name stays in its folder and can be one on every file system."""
     parts = name.split("/")
     leaves = PurePosixPath(name).is_absolute() or any(part in ("..", ".") for part in parts)
-    odd = any(ord(sign) < 32 or sign in FORBIDDEN for sign in name)
+    odd = any(map(is_odd, name))
     return not leaves and not odd and all(0 < len(part) <= LONGEST for part in parts)
 
 

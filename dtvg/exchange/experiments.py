@@ -230,7 +230,7 @@ def bring(
         ConfigError: the name is taken, or cannot be one.
         StoreError: the file is damaged, holds what it should not, or the disk refuses.
     """
-    path, root = path.expanduser(), runs_dir.expanduser().resolve()
+    path, root = paths.expanded(path), paths.expanded(runs_dir).resolve()
     with archives.opened(path) as archive:
         manifest = _manifest(archive, path)
         found = archives.entries(archive)

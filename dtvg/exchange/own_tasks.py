@@ -68,7 +68,7 @@ def _name_for(path: Path, taken: set[str]) -> str:
     """Return a name that every file system keeps apart from those that are taken."""
     stem = path.stem[: archives.LONGEST // 4]
     plain = path.name if len(path.name) <= archives.LONGEST else f"{stem}{path.suffix}"
-    plain = "".join("-" if s in archives.FORBIDDEN or ord(s) < 32 else s for s in plain)
+    plain = "".join("-" if archives.is_odd(s) else s for s in plain)
     alike = {archives.alike(name) for name in taken}
     found = (plain, *(f"{number}-{plain}" for number in range(1, len(taken) + 1)))
     return next(name for name in found if archives.alike(name) not in alike)

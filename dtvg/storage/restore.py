@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import shlex
 from pathlib import Path
 
+from dtvg import paths
 from dtvg.config.storage import is_uri
 from dtvg.errors import ConfigError, JobError, StoreError
 from dtvg.names import check_name
@@ -57,7 +59,7 @@ def restore(uri: str, name: str, runs_dir: Path, bank: Path) -> ExperimentDir:
         JobError: it is still being trained, as far as the store tells.
     """
     place = Place(uri)
-    runs_dir = runs_dir.expanduser().resolve()
+    runs_dir = paths.expanded(runs_dir).resolve()
     target = ExperimentDir(runs_dir / check_name(name))
     check_own(runs_dir)
     _refuse_taken(target)
@@ -89,7 +91,7 @@ def _refuse_taken(target: ExperimentDir) -> None:
     if target.path.exists():
         raise StoreError(
             f"'{target.path}' exists already, so nothing was fetched; `dtvg runs resume "
-            f"{target.name}` continues it, or give another --runs-dir."
+            f"{shlex.quote(str(target.path))}` continues it, or give another --runs-dir."
         )
 
 

@@ -299,7 +299,7 @@ def create_experiment(
         ConfigError: the folder holds another configuration (the differing keys are named).
         StoreError: the folder cannot be written.
     """
-    experiment = ExperimentDir(Path(runs_dir).expanduser().resolve() / check_name(config.name))
+    experiment = ExperimentDir(paths.expanded(runs_dir).resolve() / check_name(config.name))
     with changing(experiment.path):
         _create(experiment, config, versions)
     return experiment

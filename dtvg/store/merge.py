@@ -13,6 +13,7 @@ import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from dtvg import paths
 from dtvg.config import ExperimentConfig
 from dtvg.errors import ConfigError, StoreError
 from dtvg.store.files import read_json, replace_bytes, replace_json, sync_folder
@@ -42,7 +43,7 @@ def merge(
         ConfigError: there is an experiment of that name.
         StoreError: a run's files are not complete, or the folder cannot be written.
     """
-    folder = Path(runs_dir).expanduser().resolve()
+    folder = paths.expanded(runs_dir).resolve()
     place = folder / config.name
     staged = folder / f".merge-{secrets.token_hex(6)}"
     with changing(place):

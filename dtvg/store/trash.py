@@ -129,7 +129,7 @@ def delete_prompt(folder: str) -> Deleted:
     Raises:
         StoreError: there is no such entry, or it cannot be moved.
     """
-    origin = paths.prompts().expanduser().resolve() / check_name(folder, "entry of the bank")
+    origin = paths.prompts().resolve() / check_name(folder, "entry of the bank")
     if not origin.is_dir():
         raise StoreError(
             f"There is no prompt '{folder}' in the bank; `dtvg prompts list` shows all."
@@ -154,7 +154,7 @@ def delete_task(name: str, users: Sequence[str] = ()) -> Deleted:
             f"Task '{name}' is used by {', '.join(users[:4])}{more}, which has not finished; "
             "finish or delete what uses it first."
         )
-    folder = paths.home().expanduser().resolve() / "tasks"
+    folder = paths.home().resolve() / "tasks"
     inside, flat = folder / check_name(name, "task"), folder / f"{name}.yaml"
     origin = inside if (inside / f"{name}.yaml").is_file() else flat
     if not origin.exists():
@@ -329,9 +329,9 @@ def restore(wanted: str, runs_dir: Path | None = None) -> Deleted:
         held = ", ".join(one.name for one in deleted()[:6]) or "nothing"
         raise StoreError(f"There is no '{wanted}' in the trash, which contains {held}.")
     one = found[0]
-    root_of_runs = (runs_dir or paths.runs()).expanduser().resolve()
-    home = paths.home().expanduser().resolve()
-    of_bank = one.origin.parent in (paths.prompts().expanduser().resolve(), home / "tasks")
+    root_of_runs = paths.expanded(runs_dir or paths.runs()).resolve()
+    home = paths.home().resolve()
+    of_bank = one.origin.parent in (paths.prompts().resolve(), home / "tasks")
     if one.origin != root_of_runs / one.name and not of_bank:
         raise StoreError(
             f"'{one.name}' lay in '{one.origin}', not in '{root_of_runs}'; to restore it there, "

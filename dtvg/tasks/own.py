@@ -233,7 +233,7 @@ def read_description(path: str | Path) -> TaskSpec:
     Raises:
         ConfigError: with one sentence per problem: key, what was given, what is allowed.
     """
-    path = Path(path).expanduser().absolute()
+    path = paths.expanded(path).absolute()
     return parse_description(_text_of(path), path)
 
 
@@ -375,7 +375,7 @@ def _files(
 ) -> tuple[tuple[str, str], ...]:
     """Return (split, absolute path) for each name; a bare folder gives every split it holds."""
     named = [
-        (split, str((folder / Path(_place(one, wrong)).expanduser()).absolute()))
+        (split, str((folder / paths.expanded(_place(one, wrong))).absolute()))
         for split, several in files.items()
         for one in several
     ]

@@ -12,6 +12,7 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
+from dtvg import paths
 from dtvg.errors import DataError, nearest
 from dtvg.plain_text import load_json
 from dtvg.tasks.contents import PACKED
@@ -222,7 +223,7 @@ def local_instead(name: str, folder: Path) -> list[str]:
         folder: of the task's description.
     """
     by_path = name.startswith((".", "/", "~", "$")) or name.endswith(".py") or "\\" in name
-    place = Path(os.path.expandvars(name)).expanduser()
+    place = paths.expanded(os.path.expandvars(name))
     tried = [place] if place.is_absolute() else [folder / place, Path.cwd() / place]
     found = next((one for one in tried if one.exists()), None)
     script = name.endswith(".py") or _is_script(found)

@@ -108,3 +108,18 @@ def test_the_fleet_of_an_unknown_experiment_is_refused(
     assert "lie in 2 folders" in capsys.readouterr().err
     assert main(["fleet", failed.name]) == 0
     assert capsys.readouterr().out == "Nothing trains, and nothing waits.\n"
+
+
+@pytest.mark.parametrize("words", [["runs", "compare"], ["runs", "show"], ["claims"]])
+def test_names_of_methods_are_whole_in_a_narrow_terminal(
+    own_home: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    words: list[str],
+) -> None:
+    methods = ["none", "dtvg", "target_only", "all_sources", "primal_dual"]
+    record(own_home / "runs", config("mine", methods=methods, targets=["lake", "moor"]))
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True, raising=False)
+    monkeypatch.setenv("COLUMNS", "40")
+    assert main([*words, "mine"]) == 0
+    assert not re.search(r"\w…", "\n".join(shown(capsys)))

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import re
+import shlex
 from pathlib import Path
 
 import pytest
 
+import dtvg
 from dtvg.cli import main, run
+from dtvg.cli.places import command_name, locate
 from dtvg.jobs import queue
 from dtvg.jobs.queue_files import jobs
 from dtvg.store.layout import ExperimentDir
@@ -140,13 +143,19 @@ def test_what_lies_inside_a_run_is_said_to_be_no_run(
 
 
 @pytest.mark.parametrize(
-    "words", [["release"], ["mirror", "--to", "tensorboard"], ["push", "--to", "file:///tmp/x"]]
+    "words",
+    [
+        ["runs", "release"],
+        ["runs", "mirror", "--to=tensorboard"],
+        ["runs", "push", "--to=file:///tmp/x"],
+        ["fleet"],
+    ],
 )
 def test_what_is_done_to_whole_experiments_refuses_a_run(
     own_home: Path, capsys: pytest.CaptureFixture[str], words: list[str]
 ) -> None:
     record(own_home / "runs", config("mine", methods=["none"], targets=["lake"], seeds=[0]))
-    assert main(["runs", words[0], RUN, *words[1:]]) == 2
+    assert main([*words, RUN]) == 2
     said = capsys.readouterr().err
     assert f"'{RUN}' is a run, and this is done to whole experiments; name 'mine'." in said
 
@@ -169,8 +178,82 @@ def test_the_command_that_goes_on_names_a_folder_elsewhere(
     own_home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     made = config("mine", methods=["none"], targets=["lake"], seeds=[0])
-    for root, named in ((tmp_path, str(tmp_path / "mine")), (own_home / "runs", "mine")):
+    far = tmp_path / f"my lab {'of many words ' * 12}"
+    for root, named in ((far, f"'{far}/mine'"), (own_home / "runs", "mine")):
         record(root, made, unfinished=["lake.none.s0"])
         assert run.print_outcome(open_experiment(root / "mine")) == 1
-        said = " ".join(capsys.readouterr().out.split())
-        assert f"`dtvg runs resume {named}` continues them." in said
+        said = capsys.readouterr().out
+        assert f"`dtvg runs resume {named}` continues them.\n" in said
+        assert f"Recorded in {root}/mine\n" in said
+        assert main(["runs", "release", str(root / "mine")]) == 0
+        assert f"`dtvg runs resume {named}` continues it.\n" in capsys.readouterr().out
+    dashed = command_name(own_home / "runs" / "-x")
+    record(own_home / "runs", config("-x", methods=["none"], targets=["lake"], seeds=[0]))
+    assert main(["runs", "show", dashed]) == 0
+
+
+def test_the_command_that_restores_names_a_folder_elsewhere(
+    own_home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    made = config("mine", methods=["none", "dtvg"], targets=["lake"], seeds=[0])
+    for root in (tmp_path / "my lab", own_home / "runs"):
+        record(root, made)
+        for place in (root / RUN, root / "mine"):
+            assert main(["runs", "delete", str(place)]) == 0
+            (command,) = re.findall("`dtvg (.+)`", capsys.readouterr().out)
+            assert main(shlex.split(command)) == 0
+            assert place.is_dir()
+
+
+def test_a_name_with_a_folder_of_experiments_means_what_lies_there(
+    own_home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = config("mine", methods=["none"], targets=["lake"], seeds=[0])
+    for folder in ("here", "there"):
+        record(tmp_path / folder, made)
+    monkeypatch.chdir(tmp_path / "here")
+    there = tmp_path / "there"
+    assert locate("mine", there)[0].path == there / "mine"
+    assert locate("mine/lake.none.s0", there) == (ExperimentDir(there / "mine"), "lake.none.s0")
+    assert locate("./mine", there)[0].path == tmp_path / "here" / "mine"
+    assert locate("mine", None)[0].path == tmp_path / "here" / "mine"
+    assert main(["runs", "delete", "mine", "--runs-dir", str(there)]) == 0
+    assert (tmp_path / "here" / "mine").is_dir() and not (there / "mine").exists()
+
+
+def test_an_empty_name_means_nothing(
+    own_home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    made = config("mine", methods=["none"], targets=["lake"], seeds=[0])
+    here = record(own_home / "runs", made).path
+    for folder in (here, here / "lake.none.s0"):
+        monkeypatch.chdir(folder)
+        assert main(["runs", "delete", ""]) == 2  # as "$NAME" is where nothing is set
+        assert "Unknown experiment ''. Allowed: demo-recorded, mine" in capsys.readouterr().err
+    assert here.is_dir()
+
+
+def test_a_run_may_be_named_by_a_dot_in_its_folder(
+    own_home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = config("mine", methods=["none"], targets=["lake"], seeds=[0])
+    here = record(own_home / "runs", made).path
+    monkeypatch.chdir(here / "lake.none.s0")
+    assert locate(".", None) == (ExperimentDir(here), "lake.none.s0")
+    assert locate("..", None) == (ExperimentDir(here), None)
+
+
+def test_a_tilde_is_a_home_folder_in_every_option_and_in_python(
+    own_home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    record(own_home / "lab", config("mine", methods=["none"], targets=["lake"], seeds=[0]))
+    monkeypatch.setenv("HOME", str(own_home))
+    assert main(["runs", "list", "--runs-dir=~/lab"]) == 0
+    assert "mine/lake.none.s0" in capsys.readouterr().out
+    assert main(["runs", "compare", "~/lab/mine", "--format=csv", "--out=~/a.csv"]) == 0
+    assert (own_home / "a.csv").is_file()
+    assert dtvg.open_experiment("mine", runs_dir="~/lab").runs
+    for words in (["runs", "show", "~nobody-has-it"], ["runs", "export", "mine", "--to=~no-one/a"]):
+        assert main(words) == 2
+    monkeypatch.setenv("DTVG_HOME", "~nobody-has-it")
+    assert main(["runs", "show", "mine"]) == 2

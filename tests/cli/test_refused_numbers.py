@@ -17,6 +17,33 @@ REFUSED = [
     (["runs", "agreement", "demo-recorded/trip-mood.none.s0", "--max-examples", "-1"], "1 or more"),
 ]
 
+OF_TASKS = [
+    (["check", "TASK", "--problems", "-1"], "give a whole number"),
+    (["check", "TASK", "--max-source-tokens", "0"], "takes 1 or more, got 0"),
+    (["format", "trip-mood", "--seed", "9" * 30], "'seed'"),
+]
+
+
+@pytest.mark.parametrize(("words", "sentence"), OF_TASKS)
+def test_numbers_that_no_task_can_have_are_refused(
+    words: list[str],
+    sentence: str,
+    own_home: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    (tmp_path / "rows.csv").write_text("text,kind\nfine,good\ncold,bad\nodd,none\n")
+    task = "files: {train: rows.csv, validation: rows.csv}\ntext: '{text}'\nlabel: kind\n"
+    (tmp_path / "meals.yaml").write_text(task + "labels: [good, bad]\n")
+    try:
+        status = main(
+            ["tasks", *(str(tmp_path / "meals.yaml") if w == "TASK" else w for w in words)]
+        )
+    except SystemExit as end:
+        status = int(str(end.code))
+    assert status == 2
+    assert sentence in capsys.readouterr().err
+
 
 @pytest.mark.parametrize(("words", "sentence"), REFUSED)
 def test_what_no_such_number_can_be_is_refused(

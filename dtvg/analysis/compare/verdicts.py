@@ -66,7 +66,8 @@ def pairs(
         rows: all rows, "method" or "experiment: method".
         kinds: row → what stands in it.
         subject: name or label of the subject.
-        baselines: rows or labels; None: all but single sources one by one and Stage I.
+        baselines: rows, labels, or methods whose rows all have longer names; None: all but single
+            sources one by one and Stage I.
 
     Returns:
         (subject row, baseline row): within an experiment, but for baselines whose whole row
@@ -74,18 +75,18 @@ def pairs(
     """
     subjects = [r for r in rows if subject in (r, kinds[r].method, _label(r))]
     exact = [r for r in subjects if subject in (r, _label(r))]
+    loose = set(baselines or ()) - {name for row in rows for name in (row, _label(row))}
     found = []
     for mine in exact or subjects:
         for other in rows:
             named = baselines is not None and other in baselines
             if other == mine or (_experiment(other) != _experiment(mine) and not named):
                 continue
-            if baselines is None:
-                kind = kinds[other]
-                alone = kind.role is Role.SINGLE and not kind.summary
-                wanted = not alone and kind.role is not Role.STAGE_ONE
-            else:
-                wanted = other in baselines or _label(other) in baselines
+            kind = kinds[other]
+            alone = kind.role is Role.SINGLE and not kind.summary
+            wanted = not alone and kind.role is not Role.STAGE_ONE
+            if baselines is not None:
+                wanted = named or _label(other) in baselines or kind.method in loose
             if wanted:
                 found.append((mine, other))
     return found
@@ -103,13 +104,19 @@ def check_subject(sheet: Sheet, subject: str, baselines: Sequence[str] | None = 
     """Refuse names that no finished run has, with the nearest one.
 
     Raises:
-        DataError: an unknown subject or baseline; fine while nothing has finished.
+        DataError: an unknown subject or baseline, or baselines with which the subject is not
+            compared; fine while nothing has finished.
     """
     known = {name for row in sheet.rows for name in (row, _label(row), sheet.kinds[row].method)}
     known.discard("")
     for kind, name in (("subject", subject), *(("baseline", b) for b in baselines or ())):
         if known and name not in known:
             raise DataError(unknown(f"method among finished runs ({kind})", name, known))
+    if known and baselines and not pairs(sheet.rows, sheet.kinds, subject, baselines):
+        raise DataError(
+            f"'{subject}' is not compared with {', '.join(baselines)}: a method is compared with "
+            "the others of its own experiment, not with itself; name another baseline."
+        )
 
 
 def explores(sheet: Sheet, pair: Pair, baselines: Sequence[str] | None) -> bool:
