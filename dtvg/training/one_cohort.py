@@ -431,9 +431,9 @@ def _interrupted(cohort: Cohort) -> None:
     """Let the commit in work end, then say on every run that it was interrupted."""
     with suppress(StoreError):
         cohort.committer.close()
-    for slot in cohort.slots:
+    for name in _not_over(cohort):
         cohort.board.update(
-            slot.name,
+            name,
             state=RunState.STOPPED,
             message="interrupted; resuming continues from its last commit",
         )
@@ -441,5 +441,11 @@ def _interrupted(cohort: Cohort) -> None:
 
 def _give_up(cohort: Cohort, sentence: str) -> None:
     """Say on every run why its process ended; what was committed stays."""
-    for slot in cohort.slots:
-        cohort.board.update(slot.name, state=RunState.FAILED, message=sentence)
+    for name in _not_over(cohort):
+        cohort.board.update(name, state=RunState.FAILED, message=sentence)
+
+
+def _not_over(cohort: Cohort) -> list[str]:
+    """Return the runs that train, and those that left but whose last commit was not written."""
+    trained = [slot.name for slot in cohort.slots]
+    return trained + [name for name in cohort.board.open_runs() if name not in trained]
