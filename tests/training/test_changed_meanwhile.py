@@ -149,3 +149,20 @@ def test_a_run_with_its_own_rows_begins_without_a_commit(
     usual = Cohort.fail
     monkeypatch.setattr(Cohort, "fail", lambda self, f: (failed.append(len(f)), usual(self, f)))
     assert _train(experiment).state is RunState.FINISHED and failed == []
+
+
+def test_a_pin_that_a_commit_has_is_met_once_though_the_process_died_then(
+    experiment: ExperimentDir, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def die(run: Any, word: str) -> None:
+        raise _Killed
+
+    with monkeypatch.context() as patch:
+        _at_six(patch, lambda run: request(run, "pin.sst2"))
+        patch.setattr(loop, "clear", die)
+        with pytest.raises(_Killed):
+            _train(experiment)
+    run = _train(experiment)
+    assert run.state is RunState.FINISHED and requested(run.directory) == set()
+    kinds = read_table(run, "events", ["kind"]).to_pydict()["kind"]
+    assert kinds.count("pin") == 1
