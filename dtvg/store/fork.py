@@ -12,9 +12,11 @@ import contextlib
 import datetime
 import functools
 import itertools
+import os
 import re
+import secrets
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,9 +30,18 @@ from dtvg.config.rates import settings_of
 from dtvg.errors import ConfigError, StoreError
 from dtvg.methods.specs import MethodConfig
 from dtvg.methods.specs.rates import ENTRY_FIELDS
+from dtvg.names import check_name
 from dtvg.records import TABLES, RunState
-from dtvg.store.files import read_json, replace_json, sync_file
-from dtvg.store.layout import CohortDir, ExperimentDir, create_experiment, free_name, id_of
+from dtvg.store.files import read_json, replace_json, sync_file, sync_folder
+from dtvg.store.layout import (
+    CohortDir,
+    ExperimentDir,
+    RunDir,
+    changing,
+    create_experiment,
+    free_name,
+    id_of,
+)
 from dtvg.store.reader import Run, read_table
 from dtvg.store.recovery import has_rows
 from dtvg.store.state_files import load_state, read_text
@@ -67,7 +78,8 @@ def fork(
 
     Raises:
         ConfigError: a change that a fork cannot make.
-        StoreError: the run is finished, has no commit yet, or cannot be read.
+        StoreError: the run is finished, has no commit yet, or cannot be read; or the fork cannot be
+            written, and nothing is left of it then.
     """
     parent = _parent(run)
     folder = Path(runs_dir or run.path.parent.parent)
@@ -82,28 +94,79 @@ def fork(
             f"The fork stands at step {step} but would end at {child.total_steps}; give it more "
             f"steps with --set {_budget_of(child)}=..."
         )
-    if (folder / wanted).exists():
-        raise ConfigError(f"There is already an experiment '{wanted}'; choose another name.")
-    experiment = create_experiment(config, folder, inherited(parent, child))
-    directory = experiment.run(child.name)
-    if (run.directory.prompts_dir / "initial.safetensors").exists():
-        directory.prompts_dir.mkdir(exist_ok=True)
-        shutil.copy2(run.directory.prompts_dir / "initial.safetensors", directory.prompts_dir)
-    engine = read_json(ExperimentDir(run.path.parent).engine_path)
-    if engine is not None and child.device == parent.device:
-        replace_json(experiment.engine_path, engine)
-    rows["events"] = _with_event(rows["events"], run, meta, changes)
     origin = {"experiment": run.experiment, "run": run.name, "step": step}
-    known = read_json(directory.provenance_path) or {}
+    place = folder.expanduser().resolve() / check_name(wanted, "experiment")
+    with changing(place):
+        if place.exists():
+            raise ConfigError(f"There is already an experiment '{wanted}'; choose another name.")
+        with _whole_or_not(place) as staged:
+            experiment = create_experiment(config, staged, inherited(parent, child))
+            directory = experiment.run(child.name)
+            rows["events"] = _with_event(rows["events"], run, meta, changes)
+            _inherit(run, experiment, directory, origin, child.device == parent.device)
+            _commit(experiment, RunWriter(directory, child), tensors, meta, rows)
+    return ExperimentDir(place)
+
+
+@contextlib.contextmanager
+def _whole_or_not(place: Path) -> Iterator[Path]:
+    """Let an experiment be made aside and appear when it is whole, or not at all.
+
+    Args:
+        place: where it appears; nobody else makes something there meanwhile.
+
+    Yields:
+        The folder in which an experiment of that name is to be made.
+
+    Raises:
+        StoreError: the disk refuses; nothing is left of it then.
+    """
+    staged = place.with_name(f".fork-{secrets.token_hex(6)}")
+    try:
+        yield staged
+        os.replace(staged / place.name, place)
+        sync_folder(place.parent)
+    except (OSError, StoreError) as error:
+        cause = error if isinstance(error, OSError) else error.__context__
+        why = cause.strerror if isinstance(cause, OSError) and cause.strerror else str(error)
+        raise StoreError(
+            f"'{place}' cannot be written ({why.rstrip('.')}), so nothing was forked; free some "
+            "space or make it writable, then fork again."
+        ) from None
+    finally:
+        shutil.rmtree(staged, ignore_errors=True)
+
+
+def _inherit(
+    run: Run, experiment: ExperimentDir, child: RunDir, origin: object, same_device: bool
+) -> None:
+    """Let a fork have its parent's initial prompts, name of rows and way of computing."""
+    initial = run.directory.prompts_dir / "initial.safetensors"
+    if initial.exists():
+        child.prompts_dir.mkdir(exist_ok=True)
+        shutil.copy2(initial, child.prompts_dir)
+    engine = read_json(ExperimentDir(run.path.parent).engine_path)
+    if engine is not None and same_device:
+        replace_json(experiment.engine_path, engine)
+    known = read_json(child.provenance_path) or {}
     own = {"run_id": id_of(run.directory) or None}  # its first rows and its commit are the parent's
-    replace_json(directory.provenance_path, {**known, **own, "fork_of": origin})
-    cohort = experiment.cohort("transfer-000")
-    writer = CohortWriter(cohort, {child.name: RunWriter(directory, child)})
-    renamed = {f"{child.name}/{key.partition('/')[2]}": value for key, value in tensors.items()}
-    meta = {**meta, "rows": {table: data.num_rows for table, data in rows.items()}}
+    replace_json(child.provenance_path, {**known, **own, "fork_of": origin})
+
+
+def _commit(
+    experiment: ExperimentDir,
+    writer: RunWriter,
+    tensors: Mapping[str, np.ndarray],
+    meta: Mapping[str, Any],
+    rows: Mapping[str, pa.Table],
+) -> None:
+    """Make the commit that a fork goes on from."""
+    name, step = writer.run.name, int(meta["step"])
+    cohort = CohortWriter(experiment.cohort("transfer-000"), {name: writer})
+    renamed = {f"{name}/{key.partition('/')[2]}": value for key, value in tensors.items()}
+    numbers = {**meta, "rows": {table: data.num_rows for table, data in rows.items()}}
     covered = {table: _covered(table, data, step) for table, data in rows.items() if data.num_rows}
-    writer.commit(Snapshot({child.name: covered}, renamed, {"runs": {child.name: meta}}))
-    return experiment
+    cohort.commit(Snapshot({name: covered}, renamed, {"runs": {name: numbers}}))
 
 
 def _parent(run: Run) -> RunConfig:

@@ -29,9 +29,9 @@ def renew(
         now["stage_one"] = stage_one
     if experiment.versions == now:
         return
-    replace_json(experiment.versions_path, now)
     for run in config.runs():
         directory = experiment.run(run.name)
         if directory.config_path.exists():
             directory.config_path.unlink()
             add_run(experiment, run, now)
+    replace_json(experiment.versions_path, now)  # last: a kill before it lets all be made again

@@ -95,6 +95,11 @@ class StatusBoard:
         if "state" in values:
             self._write([name])
 
+    def open_runs(self) -> list[str]:
+        """Return the runs that did not end, as far as their status says."""
+        with self._lock:
+            return [name for name, of in self._status.items() if of.get("state") not in ENDED]
+
     def close(self) -> None:
         """Stop the thread and write everything once more."""
         self._stop.set()

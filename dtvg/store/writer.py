@@ -298,7 +298,8 @@ def _keep_before(cohort: CohortDir) -> None:
     with contextlib.suppress(OSError):  # without links the newest commit is the only one
         os.link(cohort.state_path, link)
         os.replace(link, cohort.before_path)
-        link.unlink(missing_ok=True)  # stays where both are the same file already
+    with contextlib.suppress(OSError):
+        link.unlink(missing_ok=True)  # stays where both are the same file already, or on a failure
 
 
 def count_rows(found: Sequence[Part]) -> int:

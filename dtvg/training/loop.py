@@ -120,6 +120,8 @@ def hold_sources(cohort: Cohort) -> None:
                 cohort.met.append((run, f"{kind}.{source}"))
                 if source not in slot.config.sources or HELD not in stack.state.memory:
                     continue
+                if slot.note.get("held", {}).get(source) == kind:
+                    continue  # met by a commit after which the process died
                 _hold(stack, row, slot.config.sources.index(source), VALUES[kind])
                 slot.note["held"] = {**slot.note.get("held", {}), source: kind}
                 cohort.event(slot, kind, detail(source, kind, slot.step), subject=source)

@@ -55,6 +55,10 @@ from dtvg.training.state import RunSlot, best_of, build_stacks
 log = logging.getLogger(__name__)
 
 
+WORDS = {"rows": ("rows", "them"), "prompt": ("tuned prompts", "the data that gave them")}
+"""Of what a run begins with: its name, and what to restore where it changed."""
+
+
 @dataclass
 class Session:
     """One process working on one experiment."""
@@ -76,6 +80,8 @@ class Session:
     """Per run: events of its start, known before: weak sources, what its trials chose."""
     notes: dict[str, dict[str, Any]] = field(default_factory=dict)
     """Per run: facts for its result, known before it starts."""
+    starts: dict[str, dict[str, str]] = field(default_factory=dict)
+    """Per run: identities of the prompts of the bank that it takes now; see `RunSlot.start`."""
     refused: dict[str, str] = field(default_factory=dict)
     """Stage I runs that cannot go on: why, in one sentence."""
     mirrors: Mirrors = field(default_factory=Mirrors)
@@ -139,8 +145,7 @@ def _train_held(
     try:
         _conclude(cohort, slots)
         _open(cohort, set(meta["runs"]), session, str(meta.get(FELL_BACK) or ""))
-        if others := [f for f in map(_of_other_data, cohort.slots) if f is not None]:
-            cohort.fail(others)
+        _refuse_others(session, cohort)
         session.mirrors.add(run_dirs.values())
         session.copies.add(directory, _home_of(session, plan_of, run_dirs))
         _train_and_meet(session, cohort)
@@ -190,17 +195,44 @@ def _restored(
     return slots, tensors, meta
 
 
-def _of_other_data(slot: RunSlot) -> Failure | None:
-    """Return why a half-trained run cannot go on: its rows are others than those it began with."""
-    began = (slot.note.get("data") or {}).get("fingerprint")
-    if not slot.step or began in (None, slot.data.fingerprint):
+def _refuse_others(session: Session, cohort: Cohort) -> None:
+    """End half-trained runs whose rows or prompts changed, and note those of the others."""
+    others = []
+    for slot in cohort.slots:
+        rows = {f"rows.{task.spec.name}": task.fingerprint for task in slot.data.beside}
+        now = {**session.starts.get(slot.name, {}), **rows}
+        failure = _of_other_data(slot, now)
+        if failure is not None:
+            others.append(failure)
+        else:
+            slot.start = {**now, **slot.start} if slot.step else now
+    if others:
+        cohort.fail(others)
+
+
+def _of_other_data(slot: RunSlot, now: Mapping[str, str]) -> Failure | None:
+    """Return why a half-trained run cannot go on: rows or prompts are not those it began with.
+
+    Args:
+        slot: the run, as its commit left it.
+        now: as `RunSlot.start`, today.
+    """
+    if not slot.step:
         return None
-    sentence = (
-        f"The rows of '{slot.config.target}' are others than those that this run began with (data "
-        f"{slot.data.fingerprint}, not {began}): restore them and resume, or delete the run "
-        f"(`dtvg runs delete {slot.config.experiment}/{slot.name}`) to train it anew."
-    )
-    return Failure(slot, slot.step + 1, sentence)
+    own = f"rows.{slot.config.target}"
+    began = {**slot.start, own: (slot.note.get("data") or {}).get("fingerprint")}
+    for key, ours in {**now, own: slot.data.fingerprint}.items():
+        if began.get(key) in (None, ours):
+            continue
+        kind, _, task = key.partition(".")
+        what, back = WORDS[kind]
+        sentence = (
+            f"The {what} of '{task}' are others than those that this run began with (data {ours}, "
+            f"not {began[key]}): restore {back} and resume, or delete the run "
+            f"(`dtvg runs delete {slot.config.experiment}/{slot.name}`) to train it anew."
+        )
+        return Failure(slot, slot.step + 1, sentence)
+    return None
 
 
 def _conclude(cohort: Cohort, slots: Sequence[RunSlot]) -> None:
@@ -431,9 +463,9 @@ def _interrupted(cohort: Cohort) -> None:
     """Let the commit in work end, then say on every run that it was interrupted."""
     with suppress(StoreError):
         cohort.committer.close()
-    for slot in cohort.slots:
+    for name in _not_over(cohort):
         cohort.board.update(
-            slot.name,
+            name,
             state=RunState.STOPPED,
             message="interrupted; resuming continues from its last commit",
         )
@@ -441,5 +473,11 @@ def _interrupted(cohort: Cohort) -> None:
 
 def _give_up(cohort: Cohort, sentence: str) -> None:
     """Say on every run why its process ended; what was committed stays."""
-    for slot in cohort.slots:
-        cohort.board.update(slot.name, state=RunState.FAILED, message=sentence)
+    for name in _not_over(cohort):
+        cohort.board.update(name, state=RunState.FAILED, message=sentence)
+
+
+def _not_over(cohort: Cohort) -> list[str]:
+    """Return the runs that train, and those that left but whose last commit was not written."""
+    trained = [slot.name for slot in cohort.slots]
+    return trained + [name for name in cohort.board.open_runs() if name not in trained]

@@ -512,4 +512,8 @@ def _inputs_of(session: Session, run: RunConfig) -> dict[str, np.ndarray]:
             f"Run '{run.name}' starts from the prompt trained on the mixture of "
             f"{', '.join(run.sources)}, which did not finish; resume the experiment to tune it."
         )
+    taken = {task: found[task] for task in (run.target, *run.sources) if task in found}
+    taken |= {} if own is None else {run.target: own}
+    taken |= {} if mixture is None else {mixture.task: mixture}
+    session.starts[run.name] = {f"prompt.{task}": one.fingerprint for task, one in taken.items()}
     return {**transfer_inputs(run, found, mixture, own), **chosen}

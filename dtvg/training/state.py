@@ -71,6 +71,9 @@ class RunSlot:
     """Set when the run is over; the commit that holds it precedes `result.json`."""
     failure: str | None = None
     note: dict[str, Any] = field(default_factory=dict)
+    start: dict[str, str] = field(default_factory=dict)
+    """What it began with: `prompt.<task>` → identity of a prompt that it took from the bank,
+    `rows.<task>` → fingerprint of the rows of a source that it trains on as well."""
     signs: Signs = field(default_factory=Signs)
     """Whether training does anything."""
     best: dict[str, Tensor] = field(default_factory=dict)
@@ -89,6 +92,7 @@ class RunSlot:
         "result",
         "failure",
         "note",
+        "start",
     )
 
     @property

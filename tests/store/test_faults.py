@@ -207,3 +207,20 @@ def test_what_is_committed_is_not_written_again_where_tidying_fails(
     faults.train(cohort, step, LAST, commit)
     for name in faults.NAMES:
         _same(unbroken[name], faults.tables(tmp_path, name))
+
+
+def test_a_commit_that_cannot_be_kept_as_the_one_before_leaves_no_second_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It stayed for ever where the run finished after it, and held its disk space."""
+    cohort, step = faults.open_cohort(tmp_path)
+    whole = os.replace
+
+    def replace(source: Path, target: Path) -> None:
+        if Path(target) == cohort.cohort.before_path:
+            faults.full()
+        whole(source, target)
+
+    monkeypatch.setattr(os, "replace", replace)
+    faults.train(cohort, step, 3 * faults.EACH, cohort.commit)
+    assert not list(cohort.cohort.path.glob(".*.tmp"))

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+import dtvg.store.writer as writer_module
 from dtvg.config import RunConfig, build_config
 from dtvg.errors import StoreError
 from dtvg.records import TABLES
@@ -20,6 +21,7 @@ from dtvg.store.reader import open_run, read_table
 from dtvg.store.recovery import has_rows
 from dtvg.store.tables import parts
 from dtvg.store.writer import CohortWriter, RunWriter
+from tests.store.faults import full
 
 NAMES = ("rte.dtvg.s0", "rte.dtvg.s1")
 
@@ -253,3 +255,19 @@ def test_a_fork_at_a_kept_commit_has_no_rows_of_what_came_after_it(tmp_path: Pat
     child = open_run(made.run(NAMES[0]).path)
     for table, steps in (("relations", [0, 40]), ("exchanges", [25])):
         assert read_table(child, table, ["step"]).column("step").to_pylist() == steps
+
+
+def test_a_fork_that_cannot_be_written_leaves_nothing_behind(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What it left was trained from its first step, under a note that says where it goes on."""
+    parent = Runs(tmp_path, {})
+    parent.train(NAMES[0], 1, 45)
+    parent.commit(1.0, s0=45)
+    with monkeypatch.context() as patch:
+        patch.setattr(writer_module, "sync_file", lambda path: full())
+        with pytest.raises(StoreError, match=r"'.*/child' .*No space left.*nothing was forked"):
+            fork(open_run(parent.run().path), "child")
+    assert sorted(p.name for p in tmp_path.iterdir()) == [".locks", "parent"]
+    made = fork(open_run(parent.run().path), "child")
+    assert parent.child(made) == (45, 1.0, 45)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,8 @@ from dtvg.config import experiment
 from dtvg.methods.base import find_method
 from dtvg.methods.specs import AllSources, Dtvg
 from dtvg.rule.types import RULE_VERSION
-from dtvg.store import versions
+from dtvg.store import renewal, versions
+from dtvg.store.layout import create_experiment
 from dtvg.store.reader import Run, open_run
 from dtvg.store.verify import _check_steps
 from dtvg.testing.methods import random_inputs
@@ -113,3 +115,20 @@ def test_training_decides_in_the_version_that_a_run_was_made_with(made_with, ver
         assert torch.equal(step.prompt, still.init)
     everything = find_method(AllSources(), made_with)
     assert bool(everything.forward(everything.prepare(still)).weights.all())
+
+
+def test_runs_are_made_anew_after_a_kill_amid_their_renewal(tmp_path: Path, monkeypatch) -> None:
+    """The experiment said that it was of today, and its runs stayed of before."""
+    config = factory.config(methods=["none", "dtvg"], targets=["lake"], seeds=[3])
+    now = versions.versions_of_all(config)
+    made = create_experiment(config, tmp_path, {**now, "rule": 1, "selection": 1})
+    with monkeypatch.context() as patch:
+        patch.setattr(renewal, "add_run", lambda *given: sys.exit("killed"))
+        with pytest.raises(SystemExit):
+            renewal.renew(made, config)
+    create_experiment(config, tmp_path)
+    renewal.renew(made, config)
+    assert made.versions == now
+    for run in made.runs():
+        found = open_run(run.path).config.versions
+        assert found == {part: now[part] for part in found}, run.name

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -149,3 +150,47 @@ def test_a_run_with_its_own_rows_begins_without_a_commit(
     usual = Cohort.fail
     monkeypatch.setattr(Cohort, "fail", lambda self, f: (failed.append(len(f)), usual(self, f)))
     assert _train(experiment).state is RunState.FINISHED and failed == []
+
+
+def test_a_pin_that_a_commit_has_is_met_once_though_the_process_died_then(
+    experiment: ExperimentDir, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def die(run: Any, word: str) -> None:
+        raise _Killed
+
+    with monkeypatch.context() as patch:
+        _at_six(patch, lambda run: request(run, "pin.sst2"))
+        patch.setattr(loop, "clear", die)
+        with pytest.raises(_Killed):
+            _train(experiment)
+    run = _train(experiment)
+    assert run.state is RunState.FINISHED and requested(run.directory) == set()
+    kinds = read_table(run, "events", ["kind"]).to_pydict()["kind"]
+    assert kinds.count("pin") == 1
+
+
+@pytest.mark.parametrize(
+    ("method", "detail", "what"),
+    [("dtvg", "thinned", "tuned prompts"), ("forkmerge", "full", "rows")],
+)
+def test_a_run_does_not_go_on_with_other_rows_of_a_source(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, method: str, detail: str, what: str
+) -> None:
+    """Without its own copy of what it began with it took the prompts of today, silently."""
+    values = tiny_config(tmp_path / "parts", methods=[method], sources=["sst2", "cola"])
+    values["optim"] |= {"stage1_steps": 2}
+    values["logging"] |= {"detail": detail}
+    experiment = create_experiment(build_config(values), tmp_path / "runs")
+    _at_six(monkeypatch, lambda run: request(run, "stop"))
+    assert _train(experiment).state is RunState.STOPPED
+    place = tmp_path / "parts" / "data" / "glue_sst2" / "train.parquet"
+    whole = place.read_bytes()
+    pq.write_table(pq.read_table(place).slice(1), place)
+    if what == "tuned prompts":  # as is advised where a Stage I run has other data now
+        shutil.rmtree(experiment.run("stage1.sst2.s0").path)
+    refused = _train(experiment)
+    assert (refused.state, refused.step) == (RunState.FAILED, 6)
+    assert f"The {what} of 'sst2' are others than those that this run began" in refused.message
+    place.write_bytes(whole)
+    done = _train(experiment)
+    assert done.state is RunState.FINISHED and done.result.steps == 12

@@ -159,3 +159,22 @@ def test_a_lease_that_is_lost_ends_the_process(
 ) -> None:
     with pytest.raises(DtvgError, match="took over"):
         _train(tmp_path, monkeypatch, error=LeaseLost("Another process took over."), keep_every=5)
+
+
+@pytest.mark.parametrize("stopped", [False, True])
+def test_runs_whose_last_commit_is_refused_say_why(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stopped: bool
+) -> None:
+    """They were shown as lost while writing their result, or their state."""
+
+    def stop(cohort: Cohort) -> None:
+        for slot in cohort.slots if stopped else []:
+            if slot.step == 5:
+                request(cohort.run_dirs[slot.name], "stop")
+
+    monkeypatch.setattr(f"{__name__}.FULL", range(5, 6) if stopped else range(12, 13))
+    with pytest.raises(DtvgError, match="No space left"):
+        _train(tmp_path, monkeypatch, stop)
+    for name in NAMES:
+        run = open_run(tmp_path / "runs" / "tiny" / name)
+        assert (run.state, run.message) == (RunState.FAILED, "No space left on device.")
