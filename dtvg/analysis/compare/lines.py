@@ -274,14 +274,14 @@ def of_one_subject(verdicts: pd.DataFrame) -> pd.DataFrame:
 
 def _published(info: CompareInfo, columns: Sequence[str]) -> list[Line]:
     """One line per method of the literature; an average of ours is not theirs."""
-    wide, table = info.published.wide, info.published.table
+    wide, rows, table = info.published.wide, info.published.rows, info.published.table
     made = []
     for method in wide.index:
         values = [
             float(wide.loc[method, c]) if c in wide.columns and c != AVERAGE else float("nan")
             for c in columns
         ]
-        sources = dict.fromkeys(table.loc[table["method"] == method, "source"])
+        sources = dict.fromkeys(table.loc[rows == method, "source"])
         cells = tuple(Cell(v) for v in values)
         made.append(Line("published", str(method), cells, "; ".join(sources)))
     return made
