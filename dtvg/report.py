@@ -204,7 +204,8 @@ def _explain(experiment: Experiment, run: Run | None, step: int | None) -> Itera
 
 
 def _transfer(experiment: Experiment, run: Run | None, step: int | None) -> Iterator[View]:
-    from dtvg.analysis.subsets.transfer import transfer_info
+    from dtvg.analysis.compare.over_targets import FEWEST_TARGETS
+    from dtvg.analysis.subsets.transfer import over_targets_shown, transfer_info
     from dtvg.figures.subsets import transfer_figure
 
     info = transfer_info(experiment.runs, "test", _truth())
@@ -218,8 +219,12 @@ def _transfer(experiment: Experiment, run: Run | None, step: int | None) -> Iter
             info.of(basis),
         )
     if len(info.over_targets):
-        said = "Mean over these targets, and targets as random effects; scores 0..1."
-        yield View("What each source adds over all targets", said, None, info.over_targets)
+        said = (
+            "Mean over these targets, and targets as random effects (no interval over fewer than "
+            f"{FEWEST_TARGETS} that have two seeds); scores 0..1."
+        )
+        shown = over_targets_shown(info)
+        yield View("What each source adds over all targets", said, None, shown)
 
 
 def _subsets(experiment: Experiment, run: Run | None, step: int | None) -> Iterator[View]:
