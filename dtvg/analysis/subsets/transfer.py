@@ -20,7 +20,7 @@ from dtvg.analysis.compare.families import Judged, judge
 from dtvg.analysis.compare.over_targets import FEWEST_TARGETS, over_targets
 from dtvg.analysis.statistics import ALPHA, FEWEST_SEEDS, bootstrap_interval
 from dtvg.analysis.subsets.quality import Truth
-from dtvg.analysis.subsets.runs import Subset, contrasts, searched, subset_table
+from dtvg.analysis.subsets.runs import Subset, contrasts, of_search, searched, subset_table
 from dtvg.errors import NumericsError
 from dtvg.methods.specs import Role
 from dtvg.methods.specs.trials import fit_surrogate
@@ -328,12 +328,12 @@ def surrogate_info(runs: Sequence[Run], target: str, method: str) -> SurrogateIn
     Args:
         runs: of one experiment.
         target: whose.
-        method: whose runs on subsets to fit, `surrogate` or `oracle`.
+        method: whose runs on subsets to fit, `surrogate` or `oracle`; of several variants a label.
 
     Returns:
         None where too few subsets are trained to tell the sources apart.
     """
-    mine = [r for r in runs if r.target == target and r.method_name == method]
+    mine = of_search((r for r in runs if r.target == target), method)
     rows = subset_table(r for r in mine if r.full_role.on_subset)
     rows = rows.dropna(subset=["validation"])
     order = tuple(dict.fromkeys(s for r in mine for s in r.sources))

@@ -13,6 +13,7 @@ from dtvg.analysis.compare.confdiff import experiment_diff
 from dtvg.analysis.compare.over_targets import FEWEST_TARGETS
 from dtvg.analysis.compare.references import of_target
 from dtvg.analysis.overview.learned import points_text
+from dtvg.analysis.subsets.runs import of_search
 from dtvg.analysis.subsets.transfer import SINGLES, TransferInfo, over_targets_shown
 from dtvg.analysis.words import counted
 from dtvg.figures.curves import BANDS, curves_figure
@@ -151,8 +152,7 @@ def _coefficients(choice: Choice, method: str, dark: bool) -> None:
     st.header("A linear model of the scores of subsets", anchor=False)
     places = {
         f"{r.experiment}: {r.target}" if len(choice.experiments) > 1 else r.target: r
-        for r in choice.runs
-        if r.method_name == method
+        for r in of_search(choice.runs, method)
     }
     name = runs.choose("Target", list(places), "of", show=titles.label) or next(iter(places))
     run = places[name]
