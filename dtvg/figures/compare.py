@@ -23,6 +23,7 @@ from dtvg.analysis.compare.disagreements import (
 )
 from dtvg.analysis.compare.families import in_words
 from dtvg.analysis.compare.info import AVERAGE, CompareInfo
+from dtvg.analysis.compare.lines import in_percent
 from dtvg.analysis.compare.ranks import ProfileInfo, RanksInfo
 from dtvg.analysis.compare.verdicts import PairedInfo
 from dtvg.analysis.words import counted
@@ -382,7 +383,7 @@ def _log_ticks(low: float, high: float) -> dict[str, Any]:
 def _below(figure: go.Figure, lines: Sequence[tuple[str, float]], dark: bool) -> None:
     """Name references that lie below what is drawn, so that methods are told apart."""
     if lines:
-        names = ", ".join(f"{name} {100 * value:.1f}" for name, value in lines)
+        names = ", ".join(f"{name} {in_percent(value)}" for name, value in lines)
         figure.add_annotation(
             text=f"↓ {names}", showarrow=False, x=0.01, y=0.01, xref="paper", yref="paper",
             xanchor="left", yanchor="bottom", font={"color": ink(dark).muted, "size": 10},

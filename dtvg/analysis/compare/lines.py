@@ -346,11 +346,11 @@ def _below(lines: Lines, info: CompareInfo) -> list[str]:
     places = [(t, info.references[t]) for t in lines.columns if t in info.references]
     said = []
     if "guessing" in used:
-        at = ", ".join(f"{t} {100 * r.guessing:.1f}" for t, r in places if r.guessing is not None)
+        at = ", ".join(f"{t} {in_percent(r.guessing)}" for t, r in places if r.guessing is not None)
         said.append(f"{BELOW['guessing']} below always giving the commonest answer ({at}).")
     if "no_transfer" in used:
         best = [(t, r) for t, r in places if r.no_transfer is not None]
-        at = ", ".join(f"{t} {r.method} {100 * (r.no_transfer or 0):.1f}" for t, r in best)
+        at = ", ".join(f"{t} {r.method} {in_percent(r.no_transfer or 0)}" for t, r in best)
         said.append(
             f"{BELOW['no_transfer']} below the best method without sources ({at}); no test."
         )
