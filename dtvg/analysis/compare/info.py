@@ -127,7 +127,8 @@ class CompareInfo:
             if one.row is not None:
                 row |= {str(name): value for name, value in one.row.items()}
             rows.append(row)
-        return pd.DataFrame(rows)
+        first = ("experiment", "better", "than", "on", "margin", "sentence")
+        return pd.DataFrame(rows, columns=[*first, *verdicts.COLUMNS])
 
     @property
     def declared_note(self) -> str:
