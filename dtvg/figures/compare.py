@@ -293,7 +293,11 @@ def _marks(row: Any, name: str, dark: bool) -> list[go.Scatter]:
 def _told(row: Any, name: str) -> str:
     """What a person reads when pointing at a comparison."""
     said = in_words(row.verdict, row.statement)
-    lines = [f"<b>{row.subject} − {name}</b>", f"%{{x:+.1%}} ({row.n_seeds} seeds)", said]
+    lines = [
+        f"<b>{row.subject} − {name}</b>",
+        f"%{{x:+.1%}} ({counted(int(row.n_seeds), 'seed')})",
+        said,
+    ]
     if row.family == "primary":
         lines.append("the primary comparison, tested alone")
     if np.isfinite(row.p_corrected):

@@ -19,7 +19,14 @@ from dtvg.analysis.compare.info import (
     CompareInfo,
     compare_info,
 )
-from dtvg.analysis.compare.lines import Cell, in_percent, legend, lines_of
+from dtvg.analysis.compare.lines import (
+    Cell,
+    in_percent,
+    legend,
+    lines_of,
+    verdicts_brief,
+    verdicts_shown,
+)
 from dtvg.cli.terminal import score_table
 from dtvg.errors import DataError
 from dtvg.export import export, shown_frame
@@ -152,6 +159,18 @@ def test_subject_and_baselines_can_be_chosen(experiment: Experiment) -> None:
     found = compare_info(experiment.runs, subject="none", baselines=["dtvg", "single-amber"])
     assert set(found.verdicts["baseline"]) == {"dtvg", "single-amber"}
     assert set(found.verdicts["subject"]) == {"none"}
+
+
+def test_verdicts_name_the_subject_where_several_are_set_against_one_baseline(
+    experiment: Experiment, tmp_path: Path
+) -> None:
+    variants = ["none", {"name": "dtvg", "rule": "exact"}, {"name": "dtvg", "rule": "fixed"}]
+    made = compare_info(record(tmp_path, config(targets=["lake"], methods=variants)).runs)
+    shown = verdicts_shown(made)
+    against_none = shown[shown["baseline"] == "none"]
+    assert against_none["subject"].tolist() == ["dtvg-exact", "dtvg-fixed"]
+    assert "subject" in verdicts_brief(made).columns
+    assert "subject" not in verdicts_shown(compare_info(experiment.runs)).columns
 
 
 def test_an_unknown_split_or_metric_is_refused_with_the_nearest(experiment: Experiment) -> None:

@@ -406,7 +406,8 @@ def budgets_shown(info: CompareInfo) -> pd.DataFrame:
 def verdicts_shown(info: CompareInfo) -> pd.DataFrame:
     """Return the verdicts as they are printed: differences in points, the rest in words.
 
-    Pairs without a seed in common are left out; `verdict_notes` counts them.
+    The subject is named where several are set against one baseline. Pairs without a seed in common
+    are left out; `verdict_notes` counts them.
     """
     table = info.verdicts[info.verdicts["n_seeds"] > 0]
     points = [f"{100 * d:+.{PLACES}f}" if np.isfinite(d) else "" for d in table["difference"]]
@@ -436,6 +437,8 @@ def verdicts_shown(info: CompareInfo) -> pd.DataFrame:
             ],
         }
     )
+    if table.duplicated(["baseline", "target"]).any():
+        shown.insert(1, "subject", table["subject"])
     if not (table["n_targets"] > 1).any():
         shown = shown.drop(columns="over targets (random effects)")
     return shown
