@@ -106,7 +106,7 @@ def _dots(info: CompareInfo, row: str, target: str, colour: str) -> list[go.Scat
     mean, low, high = (float(cell[c].iloc[0]) for c in ("mean", "low", "high"))
     std = float(cell["std"].iloc[0])
     about = "" if np.isnan(std) else f" ± {100 * std:.1f}"
-    seeds = int(cell["n_seeds"].iloc[0])
+    seeds = counted(int(cell["n_seeds"].iloc[0]), "seed")
     return [
         go.Scatter(
             x=points["value"].to_numpy(),
@@ -125,7 +125,7 @@ def _dots(info: CompareInfo, row: str, target: str, colour: str) -> list[go.Scat
             name=row,
             error_x=_interval(mean, low, high, colour),
             marker={"color": colour, "size": 10, "symbol": "diamond"},
-            hovertemplate=f"<b>{row}</b> on {target}<br>mean %{{x:.1%}}{about} ({seeds} seeds)"
+            hovertemplate=f"<b>{row}</b> on {target}<br>mean %{{x:.1%}}{about} ({seeds})"
             "<extra></extra>",
         ),
     ]
