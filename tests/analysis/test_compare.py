@@ -90,6 +90,24 @@ def test_singles_are_summed_up_by_validation_and_as_a_mean(
     assert info.wide.loc[MEAN_SINGLE, "lake"] == pytest.approx(np.mean(list(means.values())))
 
 
+def test_variants_of_single_sources_are_summed_up_apart(tmp_path: Path) -> None:
+    """Only the plain ones lose nothing here, so a mean over both would lie between."""
+    both = config(targets=["lake"], methods=["none", "single", {"name": "single", "lr": 0.1}])
+    runs = [
+        replace(run, result=replace(run.result, test_score=0.8 - 0.3 * ("lr" in run.method)))
+        for run in record(tmp_path, both).runs
+        if run.result is not None
+    ]
+    info = compare_info(runs)
+    assert info.wide.loc[[BEST_SINGLE, MEAN_SINGLE], "lake"].tolist() == pytest.approx([0.8, 0.8])
+    variant = ["single-lr0.1 (best by validation)", "single-lr0.1 (mean)"]
+    assert info.wide.loc[variant, "lake"].tolist() == pytest.approx([0.5, 0.5])
+    assert info.costs.table.set_index("method").loc[BEST_SINGLE, "n_runs"] == 3 * len(SOURCES)
+    assert variant[0] in info.sheet.headline and variant[1] not in info.sheet.headline
+    alone = compare_info([r for r in runs if r.method == "none" or "lr" in r.method])
+    assert alone.wide.loc[BEST_SINGLE, "lake"] == pytest.approx(0.5)
+
+
 def test_the_subject_stands_last_before_single_sources(info: CompareInfo) -> None:
     assert info.rows == (
         *("none", "all_sources", BEST_SINGLE, MEAN_SINGLE, "dtvg"),
