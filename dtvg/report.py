@@ -420,6 +420,11 @@ def _document(
     )
 
 
+def _number(value: float) -> str:
+    """Write a number of a table: four digits, and of a large one all before the point."""
+    return f"{value:,.0f}" if 1_000 <= abs(value) < 1e15 else f"{value:.4g}"
+
+
 def _names(experiment: Experiment) -> set[str]:
     """Return the tasks and methods that sentences may speak of."""
     found = {name for run in experiment.runs for name in (run.target, run.method, *run.sources)}
@@ -445,7 +450,7 @@ def _section(place: int, view: View, names: Collection[str], run: Run | None) ->
         note = f" (the first {ROWS:,})" if len(view.table) > ROWS else ""
         summary = f"Numbers: {counted(len(view.table), 'row')}{note}"
         table = titles.table(view.table.head(ROWS)).to_html(
-            index=False, border=0, na_rep="–", float_format=lambda x: f"{x:.4g}", escape=True
+            index=False, border=0, na_rep="–", float_format=_number, escape=True
         )
     own = run.name if run is not None else ""
     title, text = (
