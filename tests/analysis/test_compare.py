@@ -90,6 +90,13 @@ def test_singles_are_summed_up_by_validation_and_as_a_mean(
     assert info.wide.loc[MEAN_SINGLE, "lake"] == pytest.approx(np.mean(list(means.values())))
 
 
+def test_one_run_without_a_test_score_is_one_in_words(experiment: Experiment) -> None:
+    first, *others = (r for r in experiment.runs if r.role == "transfer" and r.result is not None)
+    first = replace(first, result=replace(first.result, test_score=None))
+    said = " ".join(compare_info([first, *others]).notes)
+    assert "1 finished run was not scored on the test split" in said
+
+
 def test_variants_of_single_sources_are_summed_up_apart(tmp_path: Path) -> None:
     """Only the plain ones lose nothing here, so a mean over both would lie between."""
     both = config(targets=["lake"], methods=["none", "single", {"name": "single", "lr": 0.1}])
