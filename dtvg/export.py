@@ -88,7 +88,7 @@ def export(
             "The performance profile is a figure in a paper, so LaTeX has no table of it; leave "
             "'profile' out, or choose md, csv or parquet."
         )
-    chosen, empty = tuple(tables or USUAL), nothing_in(info, tables or ())
+    chosen, empty = tuple(tables or USUAL), nothing_in(info, tables or ("scores",))
     if form == "md":
         return "\n\n".join(
             filter(str.strip, (to_markdown(info, chosen, name, spread), _plain(empty)))

@@ -204,7 +204,8 @@ def _explain(experiment: Experiment, run: Run | None, step: int | None) -> Itera
 
 
 def _transfer(experiment: Experiment, run: Run | None, step: int | None) -> Iterator[View]:
-    from dtvg.analysis.subsets.transfer import transfer_info
+    from dtvg.analysis.compare.over_targets import FEWEST_TARGETS
+    from dtvg.analysis.subsets.transfer import over_targets_shown, transfer_info
     from dtvg.figures.subsets import transfer_figure
 
     info = transfer_info(experiment.runs, "test", _truth())
@@ -218,8 +219,12 @@ def _transfer(experiment: Experiment, run: Run | None, step: int | None) -> Iter
             info.of(basis),
         )
     if len(info.over_targets):
-        said = "Mean over these targets, and targets as random effects; scores 0..1."
-        yield View("What each source adds over all targets", said, None, info.over_targets)
+        said = (
+            "Mean over these targets, and targets as random effects (no interval over fewer than "
+            f"{FEWEST_TARGETS} that have two seeds); scores 0..1."
+        )
+        shown = over_targets_shown(info)
+        yield View("What each source adds over all targets", said, None, shown)
 
 
 def _subsets(experiment: Experiment, run: Run | None, step: int | None) -> Iterator[View]:
@@ -415,6 +420,11 @@ def _document(
     )
 
 
+def _number(value: float) -> str:
+    """Write a number of a table: four digits, and of a large one all before the point."""
+    return f"{value:,.0f}" if 1_000 <= abs(value) < 1e15 else f"{value:.4g}"
+
+
 def _names(experiment: Experiment) -> set[str]:
     """Return the tasks and methods that sentences may speak of."""
     found = {name for run in experiment.runs for name in (run.target, run.method, *run.sources)}
@@ -440,7 +450,7 @@ def _section(place: int, view: View, names: Collection[str], run: Run | None) ->
         note = f" (the first {ROWS:,})" if len(view.table) > ROWS else ""
         summary = f"Numbers: {counted(len(view.table), 'row')}{note}"
         table = titles.table(view.table.head(ROWS)).to_html(
-            index=False, border=0, na_rep="–", float_format=lambda x: f"{x:.4g}", escape=True
+            index=False, border=0, na_rep="–", float_format=_number, escape=True
         )
     own = run.name if run is not None else ""
     title, text = (

@@ -16,7 +16,7 @@ from dtvg.analysis.compare.info import CompareInfo, compare_info
 from dtvg.analysis.compare.lines import Cell, lines_of
 from dtvg.cli import main
 from dtvg.errors import ConfigError, DataError
-from dtvg.export import export, frame_of, latex_text, printed
+from dtvg.export import export, frame_of, latex_text, printed, to_csv, to_parquet
 from dtvg.store.reader import open_experiment
 from tests.analysis.answered import config, mostly_right, record
 
@@ -214,6 +214,27 @@ def test_a_table_that_was_asked_for_is_printed_or_said_to_be_empty(
     assert export(info, "latex", ["ranks", "primary"]).endswith(f"% {said}\n")
     assert said not in export(info, "md"), "nobody asked for it"
     assert main([*words, "primary"]) == 0 and said in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("form", ["table", "md", "latex"])
+def test_while_nothing_has_finished_the_command_says_so(
+    tmp_path: Path, form: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    made = config("waits", targets=["lake"], methods=["none", "dtvg"], seeds=[0])
+    names = [run.name for run in made.runs()]
+    record(tmp_path, mostly_right(RATES), made, unfinished=names)
+    assert main(["runs", "compare", "waits", "--runs-dir", str(tmp_path), "--format", form]) == 0
+    told = capsys.readouterr().out
+    assert "This comparison has no rows for scores." in told
+    assert "2 of 2 runs have not finished" in told or form != "table"
+
+
+def test_a_table_of_declared_comparisons_has_its_columns_where_none_is_declared(
+    info: CompareInfo,
+) -> None:
+    head = to_csv(info, "primary").strip().split(",")
+    assert head[:3] == ["experiment", "better", "than"] and "verdict" in head
+    assert not len(pd.read_parquet(io.BytesIO(to_parquet(info, "primary"))))
 
 
 @pytest.mark.parametrize("form", ["table", "csv", "md", "latex"])

@@ -58,6 +58,17 @@ def test_the_numbers_of_a_report_are_those_of_the_info(recorded: Path) -> None:
         assert f"<td>{value:.4g}</td>" in text
 
 
+def test_large_numbers_of_a_report_keep_their_digits(recorded: Path) -> None:
+    import pandas as pd
+
+    table = pd.DataFrame({"steps": [12345.0, 999.96, 0.12345, float("nan")]})
+    experiment = open_experiment(recorded)
+    made = report._document(experiment, None, [report.View("Cost", "", None, table)])
+    for cell in ("12,345", "1000", "0.1235", "–"):
+        assert f"<td>{cell}</td>" in made
+    assert "e+04" not in made[made.index("<body>") :]
+
+
 def test_an_unknown_view_is_named_with_the_nearest(recorded: Path) -> None:
     experiment = open_experiment(recorded)
     with pytest.raises(ConfigError, match="Did you mean 'membership'"):

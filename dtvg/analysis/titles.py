@@ -260,8 +260,13 @@ def _method(text: str, words: _Words) -> str:
     fields = {key.replace("_", ""): key.replace("_", " ") for key in METHODS[name].model_fields}
     if METHODS[name].role is Role.SINGLE:  # what follows is a task, known here or not
         own, more, told_more = rest.partition(" (")
-        source, *given = re.split(rf"-(?=(?:{'|'.join(fields)})-?\d)", own)
-        told = [f"{title}: {words.get(source, source)}", *(_setting(p, fields) for p in given)]
+        setting = rf"(?:{'|'.join(fields)})-?\d"
+        source, *given = re.split(rf"-(?={setting})", own)
+        if source not in words and re.match(setting, source):  # all sources of a variant
+            title = f"{title}, {_setting(source, fields)}"
+        else:
+            title = f"{title}: {words.get(source, source)}"
+        told = [title, *(_setting(part, fields) for part in given)]
         return ", ".join(told) + more + told_more
     found = re.fullmatch(r"(?:(.+)-)?of-(.+)", rest)
     if not found:

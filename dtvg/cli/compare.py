@@ -148,7 +148,7 @@ def _print(
             raise ConfigError(unknown("table of a comparison", table, export.TABLES))
     console = Console(file=io.StringIO(), width=160) if out is not None else console_for_tables()
     _tables(console, info, title, chosen, spread)
-    if empty := export.nothing_in(info, tables or ()):
+    if empty := export.nothing_in(info, tables or ("scores",)):
         console.print(empty)
     if out is None:
         return 0
@@ -177,6 +177,8 @@ def _tables(console: Any, info: CompareInfo, title: str, chosen: list[str], spre
                 table.add_row(*_row(line), end_section=i == len(of_group) - 1)
         console.print(whole(table))
         console.print(escape("\n".join([*legend(lines, info), *info.notes, *info.health.notes])))
+    elif "scores" in chosen and info.notes:
+        console.print(escape("\n".join(info.notes)))
     for name in ("primary", "verdicts", "ranks", "profile", "costs", "budgets"):
         if name not in chosen:
             continue

@@ -23,6 +23,7 @@ from dtvg.analysis.compare.disagreements import (
 )
 from dtvg.analysis.compare.families import in_words
 from dtvg.analysis.compare.info import AVERAGE, CompareInfo
+from dtvg.analysis.compare.lines import in_percent
 from dtvg.analysis.compare.ranks import ProfileInfo, RanksInfo
 from dtvg.analysis.compare.verdicts import PairedInfo
 from dtvg.analysis.words import counted
@@ -105,7 +106,7 @@ def _dots(info: CompareInfo, row: str, target: str, colour: str) -> list[go.Scat
     mean, low, high = (float(cell[c].iloc[0]) for c in ("mean", "low", "high"))
     std = float(cell["std"].iloc[0])
     about = "" if np.isnan(std) else f" ± {100 * std:.1f}"
-    seeds = int(cell["n_seeds"].iloc[0])
+    seeds = counted(int(cell["n_seeds"].iloc[0]), "seed")
     return [
         go.Scatter(
             x=points["value"].to_numpy(),
@@ -124,8 +125,7 @@ def _dots(info: CompareInfo, row: str, target: str, colour: str) -> list[go.Scat
             name=row,
             error_x=_interval(mean, low, high, colour),
             marker={"color": colour, "size": 10, "symbol": "diamond"},
-            hovertemplate=f"<b>{row}</b> on {target}<br>mean %{{x:.1%}}{about} "
-            f"({counted(seeds, 'seed')})"
+            hovertemplate=f"<b>{row}</b> on {target}<br>mean %{{x:.1%}}{about} ({seeds})"
             "<extra></extra>",
         ),
     ]
@@ -293,8 +293,11 @@ def _marks(row: Any, name: str, dark: bool) -> list[go.Scatter]:
 def _told(row: Any, name: str) -> str:
     """What a person reads when pointing at a comparison."""
     said = in_words(row.verdict, row.statement)
-    seeds = counted(int(row.n_seeds), "seed")
-    lines = [f"<b>{row.subject} − {name}</b>", f"%{{x:+.1%}} ({seeds})", said]
+    lines = [
+        f"<b>{row.subject} − {name}</b>",
+        f"%{{x:+.1%}} ({counted(int(row.n_seeds), 'seed')})",
+        said,
+    ]
     if row.family == "primary":
         lines.append("the primary comparison, tested alone")
     if np.isfinite(row.p_corrected):
@@ -384,7 +387,7 @@ def _log_ticks(low: float, high: float) -> dict[str, Any]:
 def _below(figure: go.Figure, lines: Sequence[tuple[str, float]], dark: bool) -> None:
     """Name references that lie below what is drawn, so that methods are told apart."""
     if lines:
-        names = ", ".join(f"{name} {100 * value:.1f}" for name, value in lines)
+        names = ", ".join(f"{name} {in_percent(value)}" for name, value in lines)
         figure.add_annotation(
             text=f"↓ {names}", showarrow=False, x=0.01, y=0.01, xref="paper", yref="paper",
             xanchor="left", yanchor="bottom", font={"color": ink(dark).muted, "size": 10},

@@ -16,6 +16,7 @@ from dtvg.analysis.compare.families import in_words
 from dtvg.analysis.subsets.lattice import LatticeInfo
 from dtvg.analysis.subsets.quality import ORACLE, TRUTH, QualityInfo
 from dtvg.analysis.subsets.transfer import HARMFUL, HELPFUL, UNDECIDED, SurrogateInfo, TransferInfo
+from dtvg.analysis.words import counted
 from dtvg.figures.theme import finish, in_points, ink, message, source_styles, style_at
 
 _COLOURS = {ORACLE: 0, TRUTH: 1}
@@ -206,10 +207,11 @@ def _about(info: LatticeInfo, nodes: pd.DataFrame) -> list[list[str]]:
     for row in nodes.itertuples():
         scored = "no run was trained on it"
         if row.n_seeds:
-            scored = f"{100 * row.score:.1f} % on {info.split} ({row.basis}, {row.n_seeds} seeds)"
+            seeds = counted(row.n_seeds, "seed")
+            scored = f"{100 * row.score:.1f} % on {info.split} ({row.basis}, {seeds})"
         walked = "never the group"
         if row.steps:
-            walked = f"the group in {row.steps:,} steps ({100 * row.share:.1f} %)"
+            walked = f"the group in {counted(row.steps, 'step')} ({100 * row.share:.1f} %)"
         about.append([row.subset, scored, walked])
     return about
 

@@ -263,10 +263,12 @@ def reference_lines(
         upright: whether scores lie along x.
         **place: row and column of a panel.
     """
+    from dtvg.analysis.compare.lines import in_percent
+
     colours = ink(dark)
     for at, (name, value) in enumerate(lines):
         note = {
-            "annotation_text": f"{name} {100 * value:.1f}",
+            "annotation_text": f"{name} {in_percent(value)}",
             "annotation_font": {"color": colours.muted, "size": 10},
             "line": {"color": colours.muted, "width": 1.2, "dash": ("dot", "dashdot")[at % 2]},
         }

@@ -19,7 +19,14 @@ from dtvg.analysis.compare.info import (
     CompareInfo,
     compare_info,
 )
-from dtvg.analysis.compare.lines import Cell, in_percent, legend, lines_of
+from dtvg.analysis.compare.lines import (
+    Cell,
+    in_percent,
+    legend,
+    lines_of,
+    verdicts_brief,
+    verdicts_shown,
+)
 from dtvg.cli.terminal import score_table
 from dtvg.errors import DataError
 from dtvg.export import export, shown_frame
@@ -81,6 +88,31 @@ def test_singles_are_summed_up_by_validation_and_as_a_mean(
     means = {s: np.mean(by_hand(experiment, f"single-{s}", "lake")) for s in SOURCES}
     assert info.wide.loc[BEST_SINGLE, "lake"] == pytest.approx(means["dune"])
     assert info.wide.loc[MEAN_SINGLE, "lake"] == pytest.approx(np.mean(list(means.values())))
+
+
+def test_one_run_without_a_test_score_is_one_in_words(experiment: Experiment) -> None:
+    first, *others = (r for r in experiment.runs if r.role == "transfer" and r.result is not None)
+    first = replace(first, result=replace(first.result, test_score=None))
+    said = " ".join(compare_info([first, *others]).notes)
+    assert "1 finished run was not scored on the test split" in said
+
+
+def test_variants_of_single_sources_are_summed_up_apart(tmp_path: Path) -> None:
+    """Only the plain ones lose nothing here, so a mean over both would lie between."""
+    both = config(targets=["lake"], methods=["none", "single", {"name": "single", "lr": 0.1}])
+    runs = [
+        replace(run, result=replace(run.result, test_score=0.8 - 0.3 * ("lr" in run.method)))
+        for run in record(tmp_path, both).runs
+        if run.result is not None
+    ]
+    info = compare_info(runs)
+    assert info.wide.loc[[BEST_SINGLE, MEAN_SINGLE], "lake"].tolist() == pytest.approx([0.8, 0.8])
+    variant = ["single-lr0.1 (best by validation)", "single-lr0.1 (mean)"]
+    assert info.wide.loc[variant, "lake"].tolist() == pytest.approx([0.5, 0.5])
+    assert info.costs.table.set_index("method").loc[BEST_SINGLE, "n_runs"] == 3 * len(SOURCES)
+    assert variant[0] in info.sheet.headline and variant[1] not in info.sheet.headline
+    alone = compare_info([r for r in runs if r.method == "none" or "lr" in r.method])
+    assert alone.wide.loc[BEST_SINGLE, "lake"] == pytest.approx(0.5)
 
 
 def test_the_subject_stands_last_before_single_sources(info: CompareInfo) -> None:
@@ -152,6 +184,18 @@ def test_subject_and_baselines_can_be_chosen(experiment: Experiment) -> None:
     found = compare_info(experiment.runs, subject="none", baselines=["dtvg", "single-amber"])
     assert set(found.verdicts["baseline"]) == {"dtvg", "single-amber"}
     assert set(found.verdicts["subject"]) == {"none"}
+
+
+def test_verdicts_name_the_subject_where_several_are_set_against_one_baseline(
+    experiment: Experiment, tmp_path: Path
+) -> None:
+    variants = ["none", {"name": "dtvg", "rule": "exact"}, {"name": "dtvg", "rule": "fixed"}]
+    made = compare_info(record(tmp_path, config(targets=["lake"], methods=variants)).runs)
+    shown = verdicts_shown(made)
+    against_none = shown[shown["baseline"] == "none"]
+    assert against_none["subject"].tolist() == ["dtvg-exact", "dtvg-fixed"]
+    assert "subject" in verdicts_brief(made).columns
+    assert "subject" not in verdicts_shown(compare_info(experiment.runs)).columns
 
 
 def test_an_unknown_split_or_metric_is_refused_with_the_nearest(experiment: Experiment) -> None:

@@ -124,6 +124,15 @@ def test_examples_of_one_run_only_are_left_out_and_named(tmp_path: Path) -> None
     assert "2 examples were answered by only one of them" in info.notes[0]
 
 
+def test_examples_of_one_run_only_are_those_of_both_sides(tmp_path: Path) -> None:
+    """Each side answered one example that the other did not, as with other drawn rows."""
+    other: list[Row] = [*OTHER[:3], ("f5", "no", False)]
+    runs = written(tmp_path, {"lake.dtvg.s0": MINE, "lake.none.s0": other})
+    info = disagreement_info([(runs["lake.dtvg.s0"], runs["lake.none.s0"])], "a", "b")
+    assert len(info.examples) == 3
+    assert "2 examples were answered by only one of them" in info.notes[0]
+
+
 def test_runs_that_kept_no_answers_are_named(tmp_path: Path) -> None:
     runs = written(tmp_path, {"lake.dtvg.s0": MINE, "lake.none.s0": OTHER})
     pair = (runs["lake.dtvg.s0"], replace(runs["lake.none.s0"], path=tmp_path / "gone"))

@@ -42,6 +42,12 @@ def test_nodes_have_the_scores_of_the_runs_on_that_subset(experiment: Experiment
     assert not len(info.edges) and info.run == ""
 
 
+def test_one_seed_and_one_step_are_one_in_words(experiment: Experiment, groups: GroupInfo) -> None:
+    runs = [r for r in experiment.runs if r.seed == 0]
+    drawn = lattice_figure(lattice_info(runs, "lake", walk(groups, [[1, 0, 0, 0]]))).to_json()
+    assert "(none, 1 seed)" in drawn and "the group in 1 step (" in drawn
+
+
 def test_the_walk_counts_steps_in_subsets_and_changes_between_them(
     experiment: Experiment, groups: GroupInfo
 ) -> None:

@@ -108,6 +108,20 @@ def test_mcnemar_as_by_hand(experiment: Experiment, table: pd.DataFrame) -> None
         assert row["p_examples"] == pytest.approx(min(1, p))
 
 
+def test_examples_won_that_point_another_way_than_the_scores_decide_nothing(tmp_path: Path) -> None:
+    """The baseline loses 20 examples with every seed, the subject 60 with one seed each."""
+
+    def answer(run: RunConfig, right: Sequence[str], rng: np.random.Generator) -> list[str]:
+        mine = run.method.name == "dtvg"
+        wrong = {i for i in range(20, 80) if mine and i % 3 == run.seed} or set(range(20))
+        return [str(1 - int(r)) if i in wrong else r for i, r in enumerate(right)]
+
+    wanted = config(methods=["none", "dtvg"], targets=["lake"])
+    row = compare_info(record(tmp_path, answer, wanted, n=200).runs).verdicts.iloc[0]
+    assert (row["difference"], row["only_subject"], row["only_baseline"]) == (0, 20, 60)
+    assert row["p_examples_holm"] < 0.001 and row["verdict_runs"] == "undecided"
+
+
 def test_holm_corrects_the_average_and_the_targets_as_two_families(table: pd.DataFrame) -> None:
     for family in (["average"], ["lake", "moor"]):
         rows = table[table["target"].isin(family)]

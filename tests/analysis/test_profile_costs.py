@@ -111,6 +111,26 @@ def test_published_numbers_of_the_targets_asked_for() -> None:
     )
 
 
+def test_several_numbers_of_a_method_for_one_task_stand_in_rows_of_their_own(
+    tmp_path: Path,
+) -> None:
+    head = "method,task,metric,value,backbone,source\n"
+    first = "SPoT,rte,accuracy,70,t5-base,A\nSPoT,cb,accuracy,50,t5-base,A\nMPT,rte,f1,60,,A\n"
+    (tmp_path / "a.csv").write_text(head + first)
+    again = "MPT,rte,f1,60,,A\nMPT,rte,f1,62,,B\nMPT,rte,f1,64,,B\n"
+    (tmp_path / "b.csv").write_text(head + "SPoT,rte,accuracy,80,t5-large,A\n" + again)
+    found = published(["rte", "cb"], tmp_path)
+    assert found.wide["rte"].to_dict() == {
+        "SPoT (t5-base)": 0.7,
+        "MPT (A)": 0.6,
+        "SPoT (t5-large)": 0.8,
+        "MPT (B)": 0.62,
+        "MPT (B) (2)": 0.64,
+    }
+    assert found.wide["cb"].dropna().to_dict() == {"SPoT (t5-base)": 0.5}
+    assert found.table.loc[found.rows == "MPT (B)", "source"].tolist() == ["B"]
+
+
 @pytest.mark.parametrize(
     ("text", "told"),
     [

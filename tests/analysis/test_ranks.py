@@ -79,6 +79,12 @@ def test_few_targets_are_said_to_show_nothing() -> None:
     assert "Nothing to rank yet" in rank_scores(np.zeros((0, 0)), [], []).note
 
 
+def test_no_p_of_ranks_is_written_as_zero() -> None:
+    """Where every target ranks alike, the F statistic has no end and its p is 0."""
+    info = rank_scores(np.array([[0.9, 0.8], [0.7, 0.6], [0.5, 0.4]]), names(3), ["s", "t"])
+    assert info.p_f == 0 and "by χ², below 1e-16 by F" in info.note
+
+
 def test_methods_without_every_target_are_left_out_and_named(tmp_path: Path) -> None:
     made = record(
         tmp_path,

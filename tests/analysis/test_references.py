@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from dtvg.analysis.compare.info import CompareInfo, compare_info
-from dtvg.analysis.compare.lines import legend, lines_of
-from dtvg.analysis.compare.references import of_target
+from dtvg.analysis.compare.lines import in_percent, legend, lines_of
+from dtvg.analysis.compare.references import Reference, of_target
 from dtvg.analysis.run.curves import curve_info
 from dtvg.export import export
 from dtvg.figures.compare import compare_figure, costs_figure
@@ -42,6 +43,17 @@ def test_scores_below_are_marked_in_every_table(info: CompareInfo) -> None:
     said = " ".join(legend(lines, info))
     assert "⇓ below always giving the commonest answer (rte" in said and "↓ below the best" in said
     assert "⇓" in export(info, "md") and r"$^{\Downarrow}$" in export(info, "latex")
+
+
+def test_references_are_rounded_as_the_scores_beside_them(info: CompareInfo) -> None:
+    half = 203 / 400  # 100 times it is a little below 50.75
+    known = Reference(guessing=half, no_transfer=half, method="none")
+    info = replace(info, targets=("rte",))
+    info.__dict__["references"] = {"rte": known}
+    said = " ".join(legend(lines_of(info, False), info))
+    assert in_percent(half) == "50.8" and "answer (rte 50.8)" in said
+    texts = [a.text for a in compare_figure(info).layout.annotations]
+    assert {"guessing 50.8", "no transfer (none) 50.8"} <= set(texts)
 
 
 def test_charts_of_scores_have_reference_lines(info: CompareInfo) -> None:

@@ -32,4 +32,4 @@ def test_another_rule_than_the_literatures_is_said_with_what_follows() -> None:
 
 def test_runs_of_different_rules_do_not_compare() -> None:
     (note,) = split_notes([run("multirc", None), run("multirc", "halved")])
-    assert "split by different rules, so their scores do not compare (1 runs: split by" in note
+    assert "split by different rules, so their scores do not compare (1 run: split by" in note

@@ -8,6 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from dtvg.analysis.subsets.lattice import lattice_info
+from dtvg.analysis.subsets.quality import best_subset
 from dtvg.analysis.subsets.runs import subset_of
 from dtvg.analysis.subsets.transfer import surrogate_info, transfer_info
 from dtvg.figures.subsets import coefficients_figure, transfer_figure
@@ -83,3 +85,28 @@ def test_the_heat_map_shows_the_truth_in_small_print(runs: list[Run], tmp_path: 
     text = transfer_figure(info, "oracle").data[0].text
     assert "neutral" in text[0][0]
     assert "neutral" not in transfer_figure(transfer_info(runs), "oracle").data[0].text[0][0]
+
+
+def test_variants_of_a_search_are_not_mixed(tmp_path: Path) -> None:
+    """The plain search comes first, wherever it stands; its scores are 0.2 above the variant's."""
+    methods = ["none", {"name": "oracle", "lr": 0.1}, "oracle"]
+    made = record(tmp_path, config("two", targets=["lake"], seeds=[0, 1], methods=methods), steps=4)
+    runs = []
+    for run in made.runs:
+        score = 0.5 + 0.2 * ("lr" not in run.method) + 0.1 * ("amber" in (run.subset or ()))
+        if run.result is not None:
+            run = replace(run, result=replace(run.result, validation_score=score, test_score=score))
+        runs.append(run)
+    nodes = lattice_info(runs, "lake").nodes.set_index("subset")
+    assert set(nodes["n_seeds"]) == {2} and set(nodes["basis"]) == {"oracle"}
+    assert nodes.loc["amber", "score"] == pytest.approx(0.8)
+    best = best_subset(runs, "lake")
+    assert best is not None and best.test == {0: pytest.approx(0.8), 1: pytest.approx(0.8)}
+    assert set(transfer_info(runs).bases) == {"oracle", "oracle-lr0.1"}
+    for label in ("oracle", "oracle-lr0.1"):
+        info = surrogate_info(runs, "lake", label)
+        assert info is not None and info.trials == 32
+    alone = [r for r in runs if r.method != "none" and "lr" in r.method]
+    assert transfer_info(alone).bases == ("oracle",)
+    found = surrogate_info(alone, "lake", "oracle")
+    assert found is not None and found.trials == 32

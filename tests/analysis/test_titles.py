@@ -125,3 +125,9 @@ def test_a_single_source_is_named_as_a_task_even_where_it_is_not_known_here() ->
     assert titles.method("single-sst2") == "Single source: SST-2"
     assert titles.method("single-sst2-lrscale0.1") == "Single source: SST-2, lr scale 0.1"
     assert titles.method("single-sst2 (lr 0.3)") == "Single source: SST-2 (lr 0.3)"
+
+
+def test_a_variant_of_all_single_sources_is_no_source() -> None:
+    assert titles.label("single-lr0.1 (mean)") == "Single source, lr 0.1 (mean)"
+    assert titles.label("single-lr0.1-lrscale0.2 (mean)").count(", ") == 2
+    assert titles.label("single-amber-lr0.1") == "Single source: amber, lr 0.1"

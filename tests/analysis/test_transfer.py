@@ -14,7 +14,7 @@ import pytest
 from dtvg.analysis.compare.info import compare_info
 from dtvg.analysis.statistics import holm
 from dtvg.analysis.subsets.runs import effect, name_of, subset_of, subset_table
-from dtvg.analysis.subsets.transfer import transfer_info
+from dtvg.analysis.subsets.transfer import over_targets_shown, transfer_info
 from dtvg.config import RunConfig
 from dtvg.figures.subsets import FEWEST_POINTS, colour_reach, transfer_figure
 from dtvg.store.reader import Experiment
@@ -122,6 +122,26 @@ def test_several_targets_are_summed_up_as_random_effects(store: Experiment) -> N
     assert rows.loc["amber", "mean"] == pytest.approx(each.mean())
     assert each.min() <= rows.loc["amber", "random_effect"] <= each.max()
     assert rows.loc["amber", "low"] < rows.loc["amber", "random_effect"] < rows.loc["amber", "high"]
+
+
+def test_targets_are_summed_up_within_an_experiment_and_one_seed_is_no_target(
+    store: Experiment, tmp_path: Path
+) -> None:
+    """The same targets trained with other settings are no further targets."""
+    other = answered.config("other", methods=["none", "single"], seeds=[0, 1], targets=["lake"])
+    more = answered.record(tmp_path, answers(RATES), other, n=60)
+    both = transfer_info([*store.runs, *more.runs]).over_targets
+    assert set(both["experiment"]) == {store.name} and set(both["n_targets"]) == {2}
+    three = answered.config(
+        "three", methods=["none", "single"], seeds=[0, 1], targets=["lake", "moor", "nook"]
+    )
+    runs = answered.record(tmp_path, answers(RATES), three).runs
+    info = transfer_info([r for r in runs if r.target != "nook" or r.seed == 0])
+    assert set(info.over_targets["n_targets"]) == {3} and set(info.over_targets["n_summed"]) == {2}
+    assert info.over_targets["low"].notna().all()
+    assert over_targets_shown(info)[["low", "high", "between"]].isna().all(axis=None)
+    assert set(over_targets_shown(transfer_info(runs))["n_summed"]) == {3}
+    assert over_targets_shown(transfer_info(runs), "single")["low"].notna().all()
 
 
 def test_effects_of_subsets_are_resampled_as_the_same_sums_of_runs(tmp_path: Path) -> None:

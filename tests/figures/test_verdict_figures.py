@@ -77,6 +77,12 @@ def test_the_forest_shows_both_intervals_and_colours_only_verdicts(info: Compare
     assert "on these runs: better" in diamonds["none"].hovertemplate
 
 
+def test_one_seed_is_one_in_words(info: CompareInfo) -> None:
+    alone = compare_info([r for r in info.runs if r.seed == info.runs[0].seed])
+    for figure in (forest_figure(alone.paired), compare_figure(alone)):
+        assert "(1 seed)" in figure.to_json() and "1 seeds" not in figure.to_json()
+
+
 @pytest.mark.parametrize("dark", [False, True])
 def test_nothing_finished_is_said_in_words(tmp_path: Path, dark: bool) -> None:
     made = record(tmp_path, mostly_right({}), unfinished=[r.name for r in config().runs()])

@@ -179,6 +179,19 @@ def test_runs_whose_settings_are_compared_are_headed_by_what_differs() -> None:
     assert set(_apart(["lake.dtvg.s0", "lake.dtvg.s0"]).values()) == {titles.run("lake.dtvg.s0")}
 
 
+def test_subsets_are_those_of_one_experiment_also_where_no_run_walks(
+    two: Path, own_home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    at(two, monkeypatch)
+    names = ["trial/lake.none.s0", "trial/lake.single-amber.s0", "other/lake.single-birch.s0"]
+    query = {"view": "Subsets", "experiment": "trial,other", "runs": ",".join(names)}
+    drawn = [draw(**query), draw(**query, searched="other")]
+    said = [" ".join(c.value for c in page.caption) for page in drawn]
+    assert drawn[0].selectbox(key="searched").options == ["trial", "other"]
+    assert "2 of the 2 subsets" in said[0] and "1 of the 2 subsets" in said[1]
+    assert "**A** amber" in said[0] and "**A** birch" in said[1] and "birch" not in said[0]
+
+
 def test_verdicts_of_searched_subsets_alone_say_what_is_lacking() -> None:
     recorded = open_experiment(paths.examples() / "demo-recorded")
     subsets = [f"demo-recorded/{r.name}" for r in recorded.runs if r.subset is not None][:4]

@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 
 from dtvg.analysis.statistics import mcnemar_p
+from dtvg.analysis.words import counted
 from dtvg.store.reader import Run, read_table
 
 BOTH, ONLY_A, ONLY_B, NEITHER = "both right", "only A right", "only B right", "both wrong"
@@ -68,11 +69,12 @@ def disagreement_info(
             )
             continue
         joined = _join(mine, other, first.seed)
-        lost = max(len(mine), len(other)) - len(joined)
+        lost = len(mine) + len(other) - 2 * len(joined)
         if lost:
+            was, are = ("was", "is") if lost == 1 else ("were", "are")
             notes.append(
-                f"{first.name} and {second.name}: {lost} examples were answered by only one of "
-                "them and are left out."
+                f"{first.name} and {second.name}: {counted(lost, 'example')} {was} answered by "
+                f"only one of them and {are} left out."
             )
         frames.append(joined)
     examples = _empty() if not frames else pd.concat(frames, ignore_index=True)

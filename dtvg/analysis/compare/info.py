@@ -29,6 +29,7 @@ from dtvg.analysis.compare.scores import (
 )
 from dtvg.analysis.compare.split_rules import split_notes
 from dtvg.analysis.statistics import bootstrap_interval
+from dtvg.analysis.words import counted
 from dtvg.errors import DataError, unknown
 from dtvg.methods.specs import Role
 from dtvg.store.reader import Run
@@ -127,7 +128,8 @@ class CompareInfo:
             if one.row is not None:
                 row |= {str(name): value for name, value in one.row.items()}
             rows.append(row)
-        return pd.DataFrame(rows)
+        first = ("experiment", "better", "than", "on", "margin", "sentence")
+        return pd.DataFrame(rows, columns=[*first, *verdicts.COLUMNS])
 
     @property
     def declared_note(self) -> str:
@@ -301,8 +303,9 @@ def _notes(transfer: Sequence[Run], finished: Sequence[Run], split: str) -> tupl
         if r.role == "transfer" and r.result is not None and r.result.test_score is None
     ]
     if split == "test" and unscored:
+        were = "was" if len(unscored) == 1 else "were"
         notes.append(
-            f"{len(unscored)} finished runs were not scored on the test split "
+            f"{counted(len(unscored), 'finished run')} {were} not scored on the test split "
             "(evaluation.at_end: none)."
         )
     notes += split_notes([r for r in finished if r.role == "transfer"])

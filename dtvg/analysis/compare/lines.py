@@ -274,14 +274,14 @@ def of_one_subject(verdicts: pd.DataFrame) -> pd.DataFrame:
 
 def _published(info: CompareInfo, columns: Sequence[str]) -> list[Line]:
     """One line per method of the literature; an average of ours is not theirs."""
-    wide, table = info.published.wide, info.published.table
+    wide, rows, table = info.published.wide, info.published.rows, info.published.table
     made = []
     for method in wide.index:
         values = [
             float(wide.loc[method, c]) if c in wide.columns and c != AVERAGE else float("nan")
             for c in columns
         ]
-        sources = dict.fromkeys(table.loc[table["method"] == method, "source"])
+        sources = dict.fromkeys(table.loc[rows == method, "source"])
         cells = tuple(Cell(v) for v in values)
         made.append(Line("published", str(method), cells, "; ".join(sources)))
     return made
@@ -346,11 +346,11 @@ def _below(lines: Lines, info: CompareInfo) -> list[str]:
     places = [(t, info.references[t]) for t in lines.columns if t in info.references]
     said = []
     if "guessing" in used:
-        at = ", ".join(f"{t} {100 * r.guessing:.1f}" for t, r in places if r.guessing is not None)
+        at = ", ".join(f"{t} {in_percent(r.guessing)}" for t, r in places if r.guessing is not None)
         said.append(f"{BELOW['guessing']} below always giving the commonest answer ({at}).")
     if "no_transfer" in used:
         best = [(t, r) for t, r in places if r.no_transfer is not None]
-        at = ", ".join(f"{t} {r.method} {100 * (r.no_transfer or 0):.1f}" for t, r in best)
+        at = ", ".join(f"{t} {r.method} {in_percent(r.no_transfer or 0)}" for t, r in best)
         said.append(
             f"{BELOW['no_transfer']} below the best method without sources ({at}); no test."
         )
@@ -406,7 +406,8 @@ def budgets_shown(info: CompareInfo) -> pd.DataFrame:
 def verdicts_shown(info: CompareInfo) -> pd.DataFrame:
     """Return the verdicts as they are printed: differences in points, the rest in words.
 
-    Pairs without a seed in common are left out; `verdict_notes` counts them.
+    The subject is named where several are set against one baseline. Pairs without a seed in common
+    are left out; `verdict_notes` counts them.
     """
     table = info.verdicts[info.verdicts["n_seeds"] > 0]
     points = [f"{100 * d:+.{PLACES}f}" if np.isfinite(d) else "" for d in table["difference"]]
@@ -436,6 +437,8 @@ def verdicts_shown(info: CompareInfo) -> pd.DataFrame:
             ],
         }
     )
+    if table.duplicated(["baseline", "target"]).any():
+        shown.insert(1, "subject", table["subject"])
     if not (table["n_targets"] > 1).any():
         shown = shown.drop(columns="over targets (random effects)")
     return shown

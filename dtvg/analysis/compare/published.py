@@ -18,6 +18,8 @@ from dtvg import paths
 from dtvg.errors import DataError
 
 COLUMNS = ("method", "task", "metric", "value", "backbone", "source")
+APART = ("backbone", "source", "metric")
+"""What tells several numbers of a method for one task apart."""
 GROUPS = {
     "glue_average": ("mnli", "qqp", "qnli", "sst2", "stsb", "mrpc", "rte", "cola"),
     "superglue_average": ("multirc", "boolq", "wic", "wsc", "cb"),
@@ -35,9 +37,11 @@ class PublishedInfo:
 
     table: pd.DataFrame
     """`method, task, metric, value, backbone, source`, one number a row."""
+    rows: pd.Series
+    """Row of `wide` that each number of `table` stands in."""
     wide: pd.DataFrame
     """Method × task, in the order of the targets, then averages that contain one; NaN: not
-    available."""
+    available. A method with several numbers for a task has a row for each."""
     sources: tuple[str, ...]
     note: str
 
@@ -55,10 +59,11 @@ def published(targets: Sequence[str], folder: Path | None = None) -> PublishedIn
     everything = load_published(folder)
     groups = [g for g, members in GROUPS.items() if set(members) & set(targets)]
     shown = [*targets, *groups]
-    table = everything[everything["task"].isin(shown)].reset_index(drop=True)
-    wide = table.pivot_table(index="method", columns="task", values="value", sort=False)
+    table = everything[everything["task"].isin(shown)].drop_duplicates(ignore_index=True)
+    rows = _rows(table)
+    wide = table.assign(method=rows).pivot(index="method", columns="task", values="value")
     order = [t for t in shown if t in set(table["task"])]
-    wide = wide.reindex(index=list(dict.fromkeys(table["method"])), columns=order)
+    wide = wide.reindex(index=list(dict.fromkeys(rows)), columns=order)
     sources = tuple(dict.fromkeys(table["source"]))
     note = (
         "From papers, not run here: other backbones, budgets and data. They enter no mean, rank "
@@ -66,7 +71,22 @@ def published(targets: Sequence[str], folder: Path | None = None) -> PublishedIn
         if sources
         else "There is no published number for these targets."
     )
-    return PublishedInfo(table, wide, sources, note)
+    return PublishedInfo(table, rows, wide, sources, note)
+
+
+def _rows(table: pd.DataFrame) -> pd.Series:
+    """Name the row of each number: its method, and of several numbers for a task what tells them
+    apart, so that none is mixed with another."""
+    rows = table["method"].astype(str)
+    for column in APART:
+        told = table[column].fillna("–").astype(str)
+        twice = pd.DataFrame({"row": rows, "task": table["task"]}).duplicated(keep=False)
+        for row in dict.fromkeys(rows[twice]):
+            mine = rows == row
+            if told[mine].nunique() > 1:
+                rows = rows.where(~mine, f"{row} (" + told + ")")
+    place = rows.groupby([rows, table["task"]]).cumcount()
+    return rows.where(place == 0, rows + " (" + (place + 1).astype(str) + ")")
 
 
 def load_published(folder: Path | None = None) -> pd.DataFrame:

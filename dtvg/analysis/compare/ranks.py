@@ -190,6 +190,11 @@ def _cliques(table: pd.DataFrame, difference: float) -> tuple[tuple[str, ...], .
     return tuple(tuple(names[first : last + 1]) for first, last in found)
 
 
+def _p(p: float) -> str:
+    """Write a p; where all targets rank alike that of F is 0, which no test shows."""
+    return "below 1e-16" if p < 1e-16 else f"{p:.3g}"
+
+
 def _note(info: RanksInfo, k: int, n: int) -> str:
     """Say what was ranked, and whether so few targets can tell anything apart."""
     if k < 2 or n < 1:
@@ -200,7 +205,7 @@ def _note(info: RanksInfo, k: int, n: int) -> str:
         return f"Ranks of {k} methods on one target; a test over targets needs at least two.{out}"
     text = (
         f"{k} methods on {n} targets (means over seeds): Friedman's χ² = {info.statistic:.2f}, "
-        f"p = {info.p:.3g} by permutation ({info.p_chi2:.3g} by χ², {info.p_f:.3g} by F); "
+        f"p = {info.p:.3g} by permutation ({_p(info.p_chi2)} by χ², {_p(info.p_f)} by F); "
         f"critical difference {info.critical_difference:.2f} ranks."
     )
     if info.critical_difference >= k - 1:

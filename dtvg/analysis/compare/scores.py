@@ -20,8 +20,8 @@ from dtvg.store.reader import Run, read_table
 
 SUBJECT = "dtvg"
 """Method that is set against the others where none is named; its rows stand last."""
-BEST_SINGLE = "single (best by validation)"
-MEAN_SINGLE = "single (mean)"
+SINGLES, BEST, MEAN = "single", " (best by validation)", " (mean)"
+BEST_SINGLE, MEAN_SINGLE = SINGLES + BEST, SINGLES + MEAN
 STAGE_ONE = "stage I prompt"
 ORACLE = "oracle (best subset by validation)"
 
@@ -72,7 +72,7 @@ class Sheet:
             r
             for r in self.rows
             if self.kinds[r].role is Role.HEADLINE
-            or (self.kinds[r].summary and not r.endswith(MEAN_SINGLE))
+            or (self.kinds[r].summary and not r.endswith(MEAN))
         )
 
     def put(self, row: str, kind: Kind, target: str, seed: int, value: float, runs: Runs) -> None:
@@ -154,27 +154,34 @@ def _add_singles(sheet: Sheet, transfer: Sequence[Run]) -> None:
     """Add single sources as their mean and as the one that is best on validation.
 
     A seed counts only once every single source planned for it has finished, so that a summary
-    never covers the quick ones alone.
+    never covers the quick ones alone. Several variants (`single`, and `single` with rates of its
+    own) have summaries of their own.
     """
-    planned: dict[tuple[str, str, int], list[Run]] = {}
+    planned: dict[tuple[str, str, int, str], list[Run]] = {}
+    variants: dict[str, set[str]] = {}
     for run in transfer:
         if run.full_role is Role.SINGLE:
-            planned.setdefault((run.experiment, run.target, run.seed), []).append(run)
-    for (experiment, target, seed), runs in planned.items():
+            variant = _without_source(run)
+            planned.setdefault((run.experiment, run.target, run.seed, variant), []).append(run)
+            variants.setdefault(run.experiment, set()).add(variant)
+    for (experiment, target, seed, variant), runs in planned.items():
         values = [value_of(run, sheet.split, sheet.metric) for run in runs]
         scored = [v for v in values if v is not None]
         if len({run.method for run in runs}) < 2 or len(scored) < len(values):
             continue
         best = int(np.argmax([r.result.validation_score for r in runs if r.result is not None]))
         prefix = f"{experiment}: " if sheet.several else ""
-        for name, value, behind in (
-            (BEST_SINGLE, scored[best], (runs[best],)),
-            (MEAN_SINGLE, float(np.mean(scored)), tuple(runs)),
-        ):
-            sheet.put(
-                prefix + name, Kind("", Role.SINGLE, summary=True), target, seed, value, behind
-            )
-        sheet.trained.setdefault((prefix + BEST_SINGLE, target), {})[seed] = tuple(runs)
+        prefix += variant if len(variants[experiment]) > 1 else SINGLES
+        kind = Kind("", Role.SINGLE, summary=True)
+        sheet.put(prefix + BEST, kind, target, seed, scored[best], (runs[best],))
+        sheet.put(prefix + MEAN, kind, target, seed, float(np.mean(scored)), tuple(runs))
+        sheet.trained.setdefault((prefix + BEST, target), {})[seed] = tuple(runs)
+
+
+def _without_source(run: Run) -> str:
+    """Return the label of a run on a single source without the source, e.g. `single-lr0.1`."""
+    own = f"{run.method_name}-{''.join(run.sources)}"
+    return run.method_name + run.method.removeprefix(own) if run.method.startswith(own) else SINGLES
 
 
 def _add_best_subset(sheet: Sheet, transfer: Sequence[Run]) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from dtvg.analysis.words import counted
 from dtvg.errors import ConfigError
 from dtvg.store.reader import Run
 from dtvg.tasks.catalogue import find_task
@@ -42,7 +43,7 @@ def _about(target: str, counts: dict[str, int]) -> list[str]:
     except ConfigError:
         literature = "size"
     if len(counts) > 1:
-        told = "; ".join(f"{count} runs: {RULE_WORDS[rule]}" for rule, count in counts.items())
+        told = "; ".join(f"{counted(n, 'run')}: {RULE_WORDS[rule]}" for rule, n in counts.items())
         return [
             f"Runs of {target} were split by different rules, so their scores do not compare "
             f"({told})."

@@ -133,11 +133,18 @@ def explores(sheet: Sheet, pair: Pair, baselines: Sequence[str] | None) -> bool:
     return chosen and (spec is None or spec.candidate)
 
 
-def verdict_on_runs(difference: float, p_holm: float) -> str:
-    """Put one comparison of trained runs in words; empty where answers are not stored."""
+def verdict_on_runs(difference: float, p_holm: float, ahead: float = float("nan")) -> str:
+    """Put one comparison of trained runs in words; empty where answers are not stored.
+
+    Args:
+        difference: of the scores.
+        p_holm: corrected.
+        ahead: by how many more examples the subject wins, where the test is about these; over
+            several seeds they can point the other way than the scores, and then nothing is shown.
+    """
     if np.isnan(p_holm):
         return ""
-    if p_holm > ALPHA + SLACK:
+    if p_holm > ALPHA + SLACK or difference * ahead <= 0:
         return UNDECIDED
     return "better" if difference > 0 else "worse"
 
@@ -367,7 +374,8 @@ def _table(sheet: Sheet, made: Sequence[_Comparison], margin: Mapping[str, float
         shown |= dict.fromkeys(group, len(group))
     for i, (row, one) in enumerate(zip(rows, made, strict=True)):
         row["p_examples_holm"] = corrected[i]
-        row["verdict_runs"] = verdict_on_runs(row["difference"], float(corrected[i]))
+        ahead = row["only_subject"] - row["only_baseline"]
+        row["verdict_runs"] = verdict_on_runs(row["difference"], float(corrected[i]), ahead)
         row["seeds_attainable"] = limits.fewest_seeds()
         row |= _planned(row["hedges_g"], shown.get(i, 1))
         row |= _judged(one, judged.get(i))

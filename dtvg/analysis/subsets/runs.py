@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 
 from dtvg.methods.specs import METHODS, Role
+from dtvg.methods.specs.trials import OF_SUBSET
 from dtvg.store.reader import Run
 
 Subset = frozenset[str]
@@ -28,8 +29,28 @@ def subset_of(run: Run) -> Subset | None:
     return None if merged is None else frozenset(merged)
 
 
+def search_of(run: Run) -> str:
+    """Return the label of the search that a run on a subset is of, or that chose its sources."""
+    return run.method.partition(OF_SUBSET)[0]
+
+
+def of_search(runs: Iterable[Run], method: str) -> list[Run]:
+    """Return the runs of one search, as `subset_table` names it.
+
+    Args:
+        runs: of any kind and state.
+        method: label of the search, or name of a method that searches once.
+    """
+    held = list(runs)
+    return [r for r in held if search_of(r) == method] or [
+        r for r in held if r.method_name == method
+    ]
+
+
 def in_order(table: pd.DataFrame) -> list[str]:
     """Return the methods that search subsets, an exhaustive search first, then the plain ones.
+
+    Of several variants of a search the one at its defaults comes first.
 
     Args:
         table: from `subset_table`; ties keep its order.
@@ -39,7 +60,7 @@ def in_order(table: pd.DataFrame) -> list[str]:
     searched = [m for m, role in found.items() if role.on_subset]
     plain = [m for m, role in found.items() if not role.on_subset]
     return [
-        *sorted(searched, key=lambda m: found[m] is not Role.SUBSET),
+        *sorted(searched, key=lambda m: (found[m] is not Role.SUBSET, m not in METHODS)),
         *sorted(plain, key=listed.index),
     ]
 
@@ -57,9 +78,14 @@ def subset_table(runs: Iterable[Run]) -> pd.DataFrame:
             merge the same sources are left out, since they differ in more than the subset.
 
     Returns:
-        Columns `COLUMNS`: one row per run, `subset` a frozenset, scores 0..1.
+        Columns `COLUMNS`: one row per run, `subset` a frozenset, scores 0..1; `method` its name, of
+        several variants of a search their labels, so that none is mixed with another.
     """
-    rows = []
+    runs, rows = list(runs), []
+    labels: dict[str, set[str]] = {}
+    for run in runs:
+        if run.subset is not None:
+            labels.setdefault(run.method_name, set()).add(search_of(run))
     for run in runs:
         if run.result is None or run.role != "transfer" or _is_variant(run):
             continue
@@ -70,7 +96,7 @@ def subset_table(runs: Iterable[Run]) -> pd.DataFrame:
                 (
                     run.experiment,
                     run.target,
-                    run.method_name,
+                    search_of(run) if len(labels.get(run.method_name, ())) > 1 else run.method_name,
                     run.full_role.value,
                     subset,
                     run.seed,

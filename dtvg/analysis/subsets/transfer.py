@@ -17,10 +17,10 @@ import pandas as pd
 from dtvg.analysis.compare.evidence import Answered, Evidence, gather
 from dtvg.analysis.compare.examples import examples_of
 from dtvg.analysis.compare.families import Judged, judge
-from dtvg.analysis.compare.over_targets import over_targets
+from dtvg.analysis.compare.over_targets import FEWEST_TARGETS, over_targets
 from dtvg.analysis.statistics import ALPHA, FEWEST_SEEDS, bootstrap_interval
 from dtvg.analysis.subsets.quality import Truth
-from dtvg.analysis.subsets.runs import Subset, contrasts, searched, subset_table
+from dtvg.analysis.subsets.runs import Subset, contrasts, of_search, searched, subset_table
 from dtvg.errors import NumericsError
 from dtvg.methods.specs import Role
 from dtvg.methods.specs.trials import fit_surrogate
@@ -62,10 +62,12 @@ COLUMNS = [
     "known",
 ]
 OVER_TARGETS = [
+    "experiment",
     "basis",
     "source",
     "n_targets",
     "mean",
+    "n_summed",
     "random_effect",
     "low",
     "high",
@@ -89,9 +91,10 @@ class TransferInfo:
     and `statement` as in a comparison's `PairedInfo`; `known`: the truth table's relation, empty
     where it says nothing."""
     over_targets: pd.DataFrame
-    """`OVER_TARGETS`, one row per basis and source with several targets: the mean of its
-    differences, and their summary as random effects with its interval, corrected over the
-    sources, and the standard deviation between targets."""
+    """`OVER_TARGETS`, one row per experiment, basis and source with several targets: the mean of
+    its differences, and their summary as random effects over the `n_summed` targets that have two
+    seeds or more, with its interval, corrected over the sources, and the standard deviation
+    between targets."""
     points: pd.DataFrame
     """`basis, target, source, seed, difference`: what means and intervals rest on."""
     notes: tuple[str, ...]
@@ -250,18 +253,31 @@ def _row(family: _Family, source: str, judged: Judged) -> dict[str, Any]:
 
 
 def _over_targets(families: Sequence[_Family], order: Sequence[str]) -> pd.DataFrame:
-    """Each source over the targets it was measured on, where there are several."""
+    """Each source over the targets of an experiment, where it was measured on several."""
     made = []
-    for basis in dict.fromkeys(one.basis for one in families):
-        mine = [one.evidence for one in families if one.basis == basis]
+    for place in dict.fromkeys((one.experiment, one.basis) for one in families):
+        mine = [one.evidence for one in families if (one.experiment, one.basis) == place]
         sources = [s for s in order if sum(s in evidence for evidence in mine) > 1]
         for source in sources:
             each = [evidence[source] for evidence in mine if source in evidence]
             summed = over_targets(each, 1 - ALPHA / len(sources))
             mean = float(np.mean([one.difference for one in each]))
-            ends = (summed.low, summed.high, summed.between)
-            made.append([basis, source, len(each), mean, summed.mean, *ends])
+            summary = (summed.n_targets, summed.mean, summed.low, summed.high, summed.between)
+            made.append([*place, source, len(each), mean, *summary])
     return pd.DataFrame(made, columns=OVER_TARGETS)
+
+
+def over_targets_shown(info: TransferInfo, basis: str = "") -> pd.DataFrame:
+    """Return `over_targets` as it is printed: no interval, and no spread, over too few targets.
+
+    Args:
+        info: from `transfer_info`.
+        basis: whose rows; empty: all.
+    """
+    rows = info.over_targets
+    rows = rows[rows["basis"] == basis] if basis else rows
+    few = rows["n_summed"] < FEWEST_TARGETS
+    return rows.assign(**{c: rows[c].mask(few) for c in ("low", "high", "between")})
 
 
 def _notes(table: pd.DataFrame) -> tuple[str, ...]:
@@ -312,12 +328,12 @@ def surrogate_info(runs: Sequence[Run], target: str, method: str) -> SurrogateIn
     Args:
         runs: of one experiment.
         target: whose.
-        method: whose runs on subsets to fit, `surrogate` or `oracle`.
+        method: whose runs on subsets to fit, `surrogate` or `oracle`; of several variants a label.
 
     Returns:
         None where too few subsets are trained to tell the sources apart.
     """
-    mine = [r for r in runs if r.target == target and r.method_name == method]
+    mine = of_search((r for r in runs if r.target == target), method)
     rows = subset_table(r for r in mine if r.full_role.on_subset)
     rows = rows.dropna(subset=["validation"])
     order = tuple(dict.fromkeys(s for r in mine for s in r.sources))

@@ -27,12 +27,9 @@ def subsets(choice: Choice, dark: bool) -> None:
         target = runs.choose("Target", choice.targets, "of", show=titles.task) or choice.targets[0]
         walkers = {full_name(r): r for r in choice.runs if r.target == target and _walks(r)}
         name = runs.choose("Walk of", _dtvg_first(walkers), "walk", show=titles.run)
-    run = walkers.get(name or "")
-    same = tuple(
-        r
-        for r in choice.runs
-        if r.target == target and (run is None or r.experiment == run.experiment)
-    )
+        run = walkers.get(name or "")
+        where = _experiment(choice, target) if run is None else run.experiment
+    same = tuple(r for r in choice.runs if r.target == target and r.experiment == where)
     st.header("The score of each subset of sources, and how the group moved", anchor=False)
     info = cache.lattice(same, target, run, choice.split)
     st.caption(
@@ -57,6 +54,13 @@ def subsets(choice: Choice, dark: bool) -> None:
             show.numbers(info.edges, f"{name}-changes", f"edges-{name}")
     if run is not None:
         _quality(run, same, dark)
+
+
+def _experiment(choice: Choice, target: str) -> str:
+    """Return whose runs are shown where none walks; of several experiments one is chosen."""
+    names = list(dict.fromkeys(r.experiment for r in choice.runs if r.target == target))
+    several = runs.choose("Runs of", names, "searched") if len(names) > 1 else None
+    return several or names[0]
 
 
 def _walks(run: Run) -> bool:

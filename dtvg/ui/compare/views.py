@@ -13,7 +13,8 @@ from dtvg.analysis.compare.confdiff import experiment_diff
 from dtvg.analysis.compare.over_targets import FEWEST_TARGETS
 from dtvg.analysis.compare.references import of_target
 from dtvg.analysis.overview.learned import points_text
-from dtvg.analysis.subsets.transfer import SINGLES, TransferInfo
+from dtvg.analysis.subsets.runs import of_search
+from dtvg.analysis.subsets.transfer import SINGLES, TransferInfo, over_targets_shown
 from dtvg.analysis.words import counted
 from dtvg.figures.curves import BANDS, curves_figure
 from dtvg.figures.subsets import coefficients_figure, colour_reach, transfer_figure
@@ -106,21 +107,20 @@ def transfer(choice: Choice, dark: bool) -> None:
 
 def _over_targets(info: TransferInfo, basis: str, choice: Choice) -> None:
     """Show each source over several targets: the mean, and targets as random effects."""
-    rows = info.over_targets[info.over_targets["basis"] == basis]
+    rows = over_targets_shown(info, basis)
     if not len(rows):
         return
     st.header("Over all targets", anchor=False)
+    several = len(choice.experiments) > 1
     points = pd.DataFrame(
         {
+            **({"experiment": rows["experiment"]} if several else {}),
             "source": rows["source"],
             "targets": rows["n_targets"],
             "mean": rows["mean"].map(_points),
             "random effects": rows["random_effect"].map(_points),
             "interval": [_interval(row) for row in rows.to_dict("records")],
-            "τ": [
-                f"{100 * r['between']:.1f}" if r["n_targets"] >= FEWEST_TARGETS else "–"
-                for r in rows.to_dict("records")
-            ],
+            "τ": ["–" if t != t else f"{100 * t:.1f}" for t in rows["between"]],
         }
     )
     key = f"transfer-targets-{choice.name}-{choice.split}-{basis}"
@@ -129,14 +129,14 @@ def _over_targets(info: TransferInfo, basis: str, choice: Choice) -> None:
         "Points. Mean: over these targets. Random effects: what to expect of another target of "
         "their kind, with an interval corrected over the sources; τ is the standard deviation "
         f"between targets. Fewer than {FEWEST_TARGETS} targets say too little about another one "
-        "for an interval."
+        "for an interval, and a target with one seed counts in the mean alone."
     )
 
 
 def _interval(row: dict[Hashable, Any]) -> str:
     """Return the interval over targets as text, or why there is none."""
-    if row["n_targets"] < FEWEST_TARGETS:
-        return f"{show.counted(int(row['n_targets']), 'target')}: no interval"
+    if row["n_summed"] < FEWEST_TARGETS:
+        return f"{show.counted(int(row['n_summed']), 'target')}: no interval"
     if row["low"] != row["low"]:
         return "–"
     return f"{_points(row['low'])} to {_points(row['high'])}"
@@ -152,8 +152,7 @@ def _coefficients(choice: Choice, method: str, dark: bool) -> None:
     st.header("A linear model of the scores of subsets", anchor=False)
     places = {
         f"{r.experiment}: {r.target}" if len(choice.experiments) > 1 else r.target: r
-        for r in choice.runs
-        if r.method_name == method
+        for r in of_search(choice.runs, method)
     }
     name = runs.choose("Target", list(places), "of", show=titles.label) or next(iter(places))
     run = places[name]
