@@ -8,6 +8,7 @@ import secrets
 import socket
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 ADDRESS = "127.0.0.1"
 
@@ -101,7 +102,8 @@ def _with_token() -> None:
 
     given = os.environ.get(TOKEN) or secrets.token_urlsafe(24)
     os.environ[TOKEN] = given
-    print(f"The app asks for this token: {given} (or open its address with ?token={given}).")
+    query = quote(given, safe="")
+    print(f"The app asks for this token: {given} (or open its address with ?token={query}).")
 
 
 def _allowed(arguments: argparse.Namespace) -> list[str]:
@@ -122,6 +124,11 @@ def _allowed(arguments: argparse.Namespace) -> list[str]:
     if arguments.insecure:
         os.environ[desk.INSECURE] = "1"
     if known is not None:
+        if arguments.token:
+            raise ConfigError(
+                f"'{desk.path()}' turns the login on, and who logs in is asked for no token; leave "
+                "--token out."
+            )
         problem = desk.login_problem()
         if problem:
             raise ConfigError(problem)

@@ -181,3 +181,22 @@ def test_the_host_of_the_redirect_address_is_let_in_also_from_secrets_elsewhere(
     options = started[0][1]
     assert options[options.index("--secrets.files") + 1] == str(file)
     assert "dtvg.example.org" in options
+
+
+def test_a_token_of_ones_own_is_printed_as_an_address_takes_it(
+    started: list[tuple[Path, list[str]]],
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("DTVG_TOKEN", "a+b/c&d=")
+    assert main(["app", "--token"]) == 0
+    said = capsys.readouterr().out
+    assert "token: a+b/c&d= (" in said and "?token=a%2Bb%2Fc%26d%3D)" in said
+
+
+def test_a_token_beside_a_login_which_nobody_would_be_asked_for_is_refused(
+    started: list[tuple[Path, list[str]]], capsys: pytest.CaptureFixture[str], own_home: Path
+) -> None:
+    (own_home / "people.yaml").write_text("operators: {emails: [anna@example.org]}\n")
+    assert main(["app", "--token"]) == 2
+    assert "leave --token out" in sentence(capsys) and not started
