@@ -8,6 +8,7 @@ import secrets
 import socket
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 ADDRESS = "127.0.0.1"
 
@@ -44,6 +45,15 @@ def add(commands: Any) -> None:
         help="ask each browser for a token that is printed here, since other accounts of this "
         "machine reach the port too",
     )
+    command.add_argument(
+        "--secrets.files",
+        dest="secrets",
+        action="append",
+        default=[],
+        metavar="FILE",
+        help="file with the login's secrets (default: .streamlit/secrets.toml in the home folder "
+        "or in this one)",
+    )
     command.set_defaults(do=start, streamlit=[])
 
 
@@ -75,6 +85,7 @@ def start(arguments: argparse.Namespace) -> int:
     check_writable(paths.home())
     options = ["--server.showEmailPrompt", "false", "--browser.gatherUsageStats", "false"]
     options += ["--server.address", arguments.host]
+    options += [word for file in arguments.secrets for word in ("--secrets.files", file)]
     options += _allowed(arguments)
     if arguments.port is not None:
         check_port(arguments.port, arguments.host)
@@ -91,7 +102,8 @@ def _with_token() -> None:
 
     given = os.environ.get(TOKEN) or secrets.token_urlsafe(24)
     os.environ[TOKEN] = given
-    print(f"The app asks for this token: {given} (or open its address with ?token={given}).")
+    query = quote(given, safe="")
+    print(f"The app asks for this token: {given} (or open its address with ?token={query}).")
 
 
 def _allowed(arguments: argparse.Namespace) -> list[str]:
@@ -100,16 +112,24 @@ def _allowed(arguments: argparse.Namespace) -> list[str]:
     Raises:
         ConfigError: others would reach the app without a login, or nobody could log in.
     """
+    from streamlit import config
+
     from dtvg.config.people import people
     from dtvg.errors import ConfigError
     from dtvg.ui import people as desk
 
+    if arguments.secrets:
+        config.set_option("secrets.files", arguments.secrets)
     known, here = people(), desk.is_loopback(arguments.host)
     if arguments.insecure:
         os.environ[desk.INSECURE] = "1"
     if known is not None:
-        elsewhere = any(o.startswith("--secrets.files") for o in arguments.streamlit)
-        problem = None if elsewhere else desk.login_problem()
+        if arguments.token:
+            raise ConfigError(
+                f"'{desk.path()}' turns the login on, and who logs in is asked for no token; leave "
+                "--token out."
+            )
+        problem = desk.login_problem()
         if problem:
             raise ConfigError(problem)
     elif not here and not desk.is_insecure():

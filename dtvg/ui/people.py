@@ -155,6 +155,8 @@ def _without_login() -> Person | Closed:
         role = Role.VIEWER if paths.mirrored_uri() else Role.OPERATOR
         return Person(_account(), role, shared=False)
     if is_insecure():
+        if token.is_missing():
+            return Closed("", needs_token=True)
         role = Role.VIEWER if paths.mirrored_uri() else Role.OPERATOR
         return Person("somebody without login", role, shared=True)
     return Closed(REFUSAL.format(how=how))
@@ -227,7 +229,7 @@ def gate() -> None:
     if found.who:
         st.button("Log out", on_click=st.logout, icon=":material/logout:")
     elif found.needs_token:
-        st.caption("This machine has other accounts; the token shows that it is you.")
+        st.caption("Others reach this app too; the token shows that you may use it.")
         token.ask()
     elif not found.sentence:
         st.caption("This server is for people it knows; log in to go on.")

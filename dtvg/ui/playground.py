@@ -152,10 +152,10 @@ def _ask(key: str, text: str, prompts: Sequence[Prompted]) -> None:
 def _show(names: Sequence[str], answered: Answered, right: str | None) -> None:
     """Show the answers side by side, and the right one where it is known."""
     if answered.refused:
-        st.error(answered.refused, icon=":material/error:")
+        st.error(forms.escape(answered.refused), icon=":material/error:")
         return
     if right is not None:
-        st.markdown(f"Right answer: **{right or '(nothing)'}**")
+        st.markdown(f"Right answer: **{forms.escape(right) or '(nothing)'}**")
     for place, name, told in zip(st.columns(len(names)), names, answered.told, strict=True):
         with place, st.container(border=True):
             run, without, source = name.partition(" without ")
@@ -166,9 +166,9 @@ def _show(names: Sequence[str], answered: Answered, right: str | None) -> None:
 
 def _one(told: Told, name: str) -> None:
     if told.refused:
-        st.warning(told.refused, icon=":material/block:")
+        st.warning(forms.escape(told.refused), icon=":material/block:")
         return
-    st.markdown(f"**{told.answer or '(nothing)'}**")
+    st.markdown(f"**{forms.escape(told.answer) or '(nothing)'}**")
     if told.labels:
         rows = sorted(told.labels.items(), key=lambda item: -item[1])
         st.dataframe(

@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from streamlit import auth_util, config
+from streamlit.runtime.secrets import Secrets
 
 from dtvg import paths
 from dtvg.cli import app as command
@@ -153,3 +155,48 @@ def test_a_login_that_cannot_work_is_refused_before_anything_is_served(
     (own_home / "people.yaml").write_text("operators: {emails: [anna]}\n")
     assert main(["app"]) == 2
     assert "anna@example.org" in sentence(capsys) and not started
+
+
+def test_the_host_of_the_redirect_address_is_let_in_also_from_secrets_elsewhere(
+    started: list[tuple[Path, list[str]]],
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    own_home: Path,
+) -> None:
+    monkeypatch.setattr(auth_util, "secrets_singleton", Secrets())
+    before = config.get_option("secrets.files")
+    (own_home / "people.yaml").write_text("operators: {emails: [anna@example.org]}\n")
+    file = own_home / "login.toml"
+    address = "https://login.example.org/.well-known/openid-configuration"
+    known = {"cookie_secret": "long", "client_id": "a", "client_secret": "b"}
+    known |= {"redirect_uri": "https://dtvg.example.org/oauth2callback"}
+    known |= {"server_metadata_url": address}
+    file.write_text("[auth]\n" + "".join(f'{key} = "{value}"\n' for key, value in known.items()))
+    try:
+        assert main(["app", "--secrets.files", str(own_home / "none.toml")]) == 2
+        assert "log" in sentence(capsys) and not started
+        assert main(["app", "--secrets.files", str(file)]) == 0
+    finally:
+        config.set_option("secrets.files", before)
+    options = started[0][1]
+    assert options[options.index("--secrets.files") + 1] == str(file)
+    assert "dtvg.example.org" in options
+
+
+def test_a_token_of_ones_own_is_printed_as_an_address_takes_it(
+    started: list[tuple[Path, list[str]]],
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("DTVG_TOKEN", "a+b/c&d=")
+    assert main(["app", "--token"]) == 0
+    said = capsys.readouterr().out
+    assert "token: a+b/c&d= (" in said and "?token=a%2Bb%2Fc%26d%3D)" in said
+
+
+def test_a_token_beside_a_login_which_nobody_would_be_asked_for_is_refused(
+    started: list[tuple[Path, list[str]]], capsys: pytest.CaptureFixture[str], own_home: Path
+) -> None:
+    (own_home / "people.yaml").write_text("operators: {emails: [anna@example.org]}\n")
+    assert main(["app", "--token"]) == 2
+    assert "leave --token out" in sentence(capsys) and not started

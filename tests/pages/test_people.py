@@ -295,3 +295,16 @@ def test_a_token_opens_the_pages_once_per_tab_and_leaves_the_address(
     other.run()
     assert "Token" not in [t.label for t in other.text_input] and not other.exception
     assert "token" not in other.query_params
+
+
+def test_a_token_is_asked_for_where_other_machines_reach_the_app_without_a_login(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _served(monkeypatch, "0.0.0.0")
+    monkeypatch.setenv(desk.INSECURE, "1")
+    monkeypatch.setenv(TOKEN, "s3cret")
+    app = _page("overview")
+    assert [t.label for t in app.text_input] == ["Token"] and not app.dataframe
+    app.text_input[0].set_value("s3cret")
+    app.button[0].click().run()
+    assert app.dataframe and not app.exception

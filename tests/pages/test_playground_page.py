@@ -12,7 +12,7 @@ from dtvg.analysis.compare.examples import input_texts
 from dtvg.errors import JobError
 from dtvg.store.playground import Answered, Prompted, Told
 from dtvg.store.reader import open_run, read_table
-from dtvg.ui import playground
+from dtvg.ui import forms, playground
 
 PAGE = Path(__file__).resolve().parents[2] / "pages" / "playground.py"
 
@@ -58,3 +58,16 @@ def test_prompts_are_asked_and_their_answers_shown(
     assert "**answer 0**" not in [m.value for m in page.markdown]  # of another input
     next(b for b in page.button if b.label == "Ask").click().run()
     assert [e.value for e in page.error] == ["Nothing was answered within 1 s."]
+
+
+def test_answers_are_shown_as_they_stand(own_home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def ask(text: str, prompts: list[Prompted]) -> Answered:
+        told = [Told(answer="a * b * c :red[d]"), Told(answer="$5 or $6 [x](y)")]
+        return Answered(told=told, seconds=0.1)
+
+    monkeypatch.setattr(playground, "ask", ask)
+    page = AppTest.from_file(str(PAGE), default_timeout=60).run()
+    next(b for b in page.button if b.label == "Ask").click().run()
+    shown = [m.value for m in page.markdown]
+    assert f"**{forms.escape('a * b * c :red[d]')}**" in shown and not page.exception
+    assert f"**{forms.escape('$5 or $6 [x](y)')}**" in shown
