@@ -258,7 +258,8 @@ class Experiment:
                 published; None: as usual there.
 
         Raises:
-            ConfigError: an unknown format or table; `parquet` is for the command line alone.
+            ConfigError: an unknown format or table, or the profile in LaTeX; `parquet` is for the
+                command line alone.
         """
         from dtvg.export import export
 

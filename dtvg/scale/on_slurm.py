@@ -139,7 +139,7 @@ class SlurmExecutor:
         names = {name.removesuffix("*"): limit for name, limit in there.items()}
         if self.scale.partition:
             asked = self.scale.partition.split(",")
-            return {name: names.get(name) for name in asked}
+            return {name: names.get(name, MINUTES) for name in asked}
         return {n.removesuffix("*"): limit for n, limit in there.items() if n[-1:] == "*"} or names
 
     @property

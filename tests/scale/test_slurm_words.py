@@ -57,7 +57,7 @@ def executor(tmp_path: Path, **scale: object) -> on_slurm.SlurmExecutor:
         ("long", None, on_slurm.YEAR),
         ("big", None, on_slurm.MINUTES),
         ("big,debug", None, 30),
-        ("unknown", None, on_slurm.YEAR),
+        ("unknown", None, on_slurm.MINUTES),
     ],
 )
 def test_a_job_asks_for_no_more_time_than_its_partition_gives(

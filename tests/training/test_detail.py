@@ -99,7 +99,7 @@ def test_a_thinned_log_is_read_as_one_without_gaps(both) -> None:
         explain_step(less["rte.dtvg.s0"], 5)
     assert replay(less["rte.dtvg.s0"], rule="largest").steps.tolist() == KEPT
     examples = curve_info([less["rte.dtvg.s0"]], "score", "examples").curves[0].x
-    assert examples.tolist() == pytest.approx([0, 20, 36, 36])
+    assert examples.tolist() == pytest.approx([0, 20, 40, 44])
     costs = [compare_info(list(runs.values())).costs.table.set_index("method") for runs in both]
     assert [c.loc["dtvg", "examples"] for c in costs] == [44, 44]
 
