@@ -24,6 +24,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from dtvg import paths
 from dtvg.config import ExperimentConfig, RunConfig, build_config, with_overrides
 from dtvg.config.presets import clone
 from dtvg.config.rates import settings_of
@@ -95,7 +96,7 @@ def fork(
             f"steps with --set {_budget_of(child)}=..."
         )
     origin = {"experiment": run.experiment, "run": run.name, "step": step}
-    place = folder.expanduser().resolve() / check_name(wanted, "experiment")
+    place = paths.expanded(folder).resolve() / check_name(wanted, "experiment")
     with changing(place):
         if place.exists():
             raise ConfigError(f"There is already an experiment '{wanted}'; choose another name.")
