@@ -21,7 +21,8 @@ from dtvg.ui.chart import Click, chart
 
 LETTER, LINE, BESIDE_LINES = 6.0, 18, 15
 """Pixels of a table: of a letter, of a line in a row, and of a row beside its lines."""
-MOST_LINES = 3
+LEAST_TO_WRAP, MOST_LINES = 66, 3
+"""Pixels from which on Streamlit wraps the texts of a row at all (above 4 rem), and its lines."""
 
 
 def figure(
@@ -112,7 +113,9 @@ def row_height(texts: Iterable[str], width: int = 560) -> int | None:
         Room for up to `MOST_LINES` lines, the same for every row; None where one line is enough.
     """
     lines = max((math.ceil(LETTER * len(text) / width) for text in texts), default=1)
-    return None if lines <= 1 else BESIDE_LINES + LINE * min(lines, MOST_LINES)
+    if lines <= 1:
+        return None
+    return max(LEAST_TO_WRAP, BESIDE_LINES + LINE * min(lines, MOST_LINES))
 
 
 def numbers(
