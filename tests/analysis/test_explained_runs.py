@@ -245,6 +245,21 @@ def test_a_rule_with_a_memory_remembers_its_own_group_and_not_what_was_decided_b
         assert np.array_equal(info.trained, logged[step - 1]) and not info.notes
 
 
+@pytest.mark.parametrize("settings", [{"init_only": True}, {"regroup_every": 5}])
+def test_a_rule_that_compares_all_subsets_decides_once_again_what_it_remembers(
+    tmp_path: Any, monkeypatch: pytest.MonkeyPatch, settings: dict[str, Any]
+) -> None:
+    settings = {"rule": "exact", **settings}
+    run, _ = held_by_hand(tmp_path, monkeypatch, 3, True, **settings)
+    by_hand = [holds.Hold(9, NAMES[3], "pin")]
+    monkeypatch.setattr("dtvg.analysis.run.explain.history", lambda run: by_hand)
+    monkeypatch.setattr("dtvg.analysis.run.replay._SUBSET_WORK", 1)
+    grams, steps = factory.drifting_grams(STEPS, 4, 3), np.arange(1, STEPS + 1)
+    own = decide_steps(grams, steps, seed=3, **settings).member
+    for step in (9, 12, STEPS):
+        assert np.array_equal(explain_step(run, step).member, own[step - 1])
+
+
 # ---- what a learned scale subtracts --------------------------------------------------------------
 
 

@@ -14,6 +14,7 @@ from dtvg.analysis.compare.info import compare_info
 from dtvg.analysis.overview import learned as learned_module
 from dtvg.analysis.overview.learned import (
     NO_TRANSFER,
+    SINGLE,
     ByHand,
     Rival,
     _did_it_help,
@@ -73,6 +74,14 @@ def test_a_method_is_not_set_against_itself(tmp_path: Path) -> None:
     made = learned(found, "lake", infos, compared)
     assert made.subject == "all_sources"
     assert [rival.title for rival in made.rivals] == [NO_TRANSFER]
+
+
+def test_single_sources_at_rates_of_their_own_are_set_beside_the_method(tmp_path: Path) -> None:
+    singles = [{"name": "single", "lr": rate} for rate in (0.1, 0.2)]
+    found = record(tmp_path, config(methods=[*singles, "dtvg"], seeds=[0]))
+    infos = [share_info(run) for run in grouping_runs(found, "lake")]
+    made = learned(found, "lake", infos, compare_info(looked_at(found)[0]), tested=False)
+    assert [rival.title for rival in made.rivals] == [SINGLE]
 
 
 @pytest.mark.parametrize(("lacking", "common"), [("dtvg", 1), ("none", 1), ("dtvg none", 1)])

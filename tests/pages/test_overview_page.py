@@ -207,6 +207,18 @@ def test_a_setting_of_an_experiment_names_every_value_that_its_runs_have(own_hom
     assert row["optim.batch_size"] == 16
 
 
+def test_of_several_values_one_that_is_not_set_and_lists_are_named_too(own_home: Path) -> None:
+    methods = ["none", "dtvg", {"name": "dtvg", "hysteresis": 0.1}, "oracle"]
+    both = ["amber", "birch"]
+    values = config("made", methods=methods, targets=["lake"], seeds=[0], sources=both)
+    made = record(own_home / "runs", values)
+    (row,) = overview.experiment_rows([made], overview.run_rows([made]))
+    columns = ("method.hysteresis", "method.subset")
+    told = table._experiment_record(row, View("Experiments", columns, "newest", False, ""), True)
+    assert told["method.hysteresis"] == "not set, 0.1"
+    assert set(told["method.subset"].split(", ")) >= {"amber", "birch", "amber+birch"}
+
+
 def test_groups_and_experiments_stand_in_the_order_that_is_asked_for(home: Path) -> None:
     for row, scores in {"dtvg": (0.9, 0.1, 0.2), "all_sources": (0.5, 0.5, 0.5)}.items():
         for seed, score in enumerate(scores):

@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from dtvg.analysis.compare.evidence import Answered, Evidence, gather
 from dtvg.analysis.compare.examples import TargetExamples, examples_of
-from dtvg.analysis.compare.scores import BEST_SINGLE, SUBJECT, Sheet, collect
+from dtvg.analysis.compare.scores import SUBJECT, Sheet, best_single, collect
 from dtvg.analysis.subsets.runs import Subset, subset_of
 from dtvg.methods.specs import METHODS, Role
 from dtvg.store.reader import Run
@@ -160,9 +160,10 @@ class Block:
     def row_of(self, label: str) -> str:
         """Return the sheet's row of a label; the best single source for `SINGLE`; else empty."""
         if label == SINGLE:
-            planned = {run.method for run in self.runs if run.full_role is Role.SINGLE}
-            row = next(iter(planned), "") if len(planned) == 1 else BEST_SINGLE
-            return row if row in self.sheet.kinds else ""
+            planned = [run for run in self.runs if run.full_role is Role.SINGLE]
+            if len({subset_of(run) for run in planned}) != 1:
+                return best_single(self.sheet)
+            return next((run.method for run in planned if run.method in self.sheet.kinds), "")
         runs = self.of(label)
         return next(iter(runs.values())).method if runs else ""
 

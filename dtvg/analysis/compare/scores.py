@@ -178,6 +178,13 @@ def _add_singles(sheet: Sheet, transfer: Sequence[Run]) -> None:
         sheet.trained.setdefault((prefix + BEST, target), {})[seed] = tuple(runs)
 
 
+def best_single(sheet: Sheet) -> str:
+    """Return the row of the best single source, of several variants that of the one at its
+    defaults or else the first; empty where there is none."""
+    found = [r for r in sheet.rows if sheet.kinds[r].role is Role.SINGLE and r.endswith(BEST)]
+    return BEST_SINGLE if BEST_SINGLE in found else next(iter(found), "")
+
+
 def _without_source(run: Run) -> str:
     """Return the label of a run on a single source without the source, e.g. `single-lr0.1`."""
     own = f"{run.method_name}-{''.join(run.sources)}"

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from dtvg.analysis.compare.info import BEST_SINGLE, CompareInfo
+from dtvg.analysis.compare.info import CompareInfo
 from dtvg.analysis.compare.limits import NONE as NO_TEST
-from dtvg.analysis.compare.scores import AVERAGE, SUBJECT
+from dtvg.analysis.compare.scores import AVERAGE, SUBJECT, best_single
 from dtvg.analysis.run.groups import ShareInfo
 from dtvg.analysis.statistics import POWER
 from dtvg.analysis.subsets.transfer import HARMFUL, HELPFUL, TransferInfo
@@ -202,7 +202,7 @@ def _rivals(compared: CompareInfo, subject: str, target: str, tested: bool) -> t
     rows = {
         NO_TRANSFER: _row_of(compared, "none"),
         ALL_SOURCES: _row_of(compared, "all_sources"),
-        SINGLE: BEST_SINGLE if BEST_SINGLE in compared.rows else "",
+        SINGLE: best_single(compared.sheet),
     }
     ours = compared.sheet.scores.get((subject, target), {})
     made = []

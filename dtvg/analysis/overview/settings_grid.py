@@ -169,7 +169,7 @@ def classes_of(values: pd.Series) -> pd.Series:
         ends = numbers.groupby(part).agg(["min", "max"])
         return part.map({at: _range(low, high) for at, low, high in ends.itertuples()})
     codes, known = pd.factorize(values, use_na_sentinel=False)
-    return pd.Series(np.array([_text(one) for one in known], dtype=object)[codes], values.index)
+    return pd.Series(np.array([written(one) for one in known], dtype=object)[codes], values.index)
 
 
 def _range(low: float, high: float) -> str:
@@ -180,7 +180,11 @@ def _range(low: float, high: float) -> str:
     return first if low == high else f"{first} to {last}"
 
 
-def _text(value: Any) -> str:
+def written(value: Any) -> str:
+    """Return a setting's value as one of several: `not set` where there is none, a list as
+    `a+b`."""
+    if isinstance(value, tuple):
+        return "+".join(map(str, value)) or "none"
     if value is None or (isinstance(value, float) and math.isnan(value)):
         return NOT_SET
     return f"{value:g}" if isinstance(value, float) else str(value)

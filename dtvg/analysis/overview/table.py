@@ -112,6 +112,10 @@ class RunRow:
         value = settings_path.get(self.config, key)
         return value if isinstance(value, int | float | str | tuple | None) else str(value)
 
+    def has(self, key: str) -> bool:
+        """Whether a setting is one of this run's method at all, set or not."""
+        return settings_path.get(self.config, key, _MISSING) is not _MISSING
+
 
 _FROM_ROW: dict[str, Any] = {
     "experiment": lambda r: r.run.experiment,

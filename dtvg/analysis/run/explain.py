@@ -20,7 +20,7 @@ from dtvg.analysis.words import percent
 from dtvg.errors import DataError
 from dtvg.rule.arrays import consistency_of
 from dtvg.rule.decide import decide
-from dtvg.rule.memory import has_memory, needs_every_step
+from dtvg.rule.memory import has_memory, may_regroup, needs_every_step
 from dtvg.rule.rules import INIT_ONLY_WORDS, RULES
 from dtvg.rule.types import Grouping, Words
 from dtvg.store.holds import Stretch, history, in_force, stretches
@@ -237,9 +237,15 @@ def _remembered(run: Run, step: int) -> Bools:
     It is the logged one unless something was pinned or banned by hand until then: the rule
     remembers what it decided, not what was merged.
     """
-    if any(held.first <= step for held in stretches(history(run))):
-        return replay(run, last=step).replayed[-1]
-    return _logged_group(run, step)
+    config = run.config
+    if config is None or all(held.first > step for held in stretches(history(run))):
+        return _logged_group(run, step)
+    settings, at = config.rule_settings, 1
+    if needs_every_step(settings):
+        if settings.hysteresis is not None:
+            return replay(run, last=step).replayed[-1]
+        at += int(np.flatnonzero(may_regroup(settings, np.arange(1, step + 1), config.seed))[-1])
+    return np.asarray(decide(_gram_at(run, at)[1][0], settings, None, at, config.seed).member)
 
 
 def _logged_group(run: Run, step: int) -> Bools:

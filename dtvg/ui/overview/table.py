@@ -16,6 +16,7 @@ import streamlit as st
 
 from dtvg.analysis import titles
 from dtvg.analysis.overview import table as overview
+from dtvg.analysis.overview.settings_grid import written
 from dtvg.analysis.overview.table import ExperimentRow, Group, RunRow
 from dtvg.export import plain_cells
 from dtvg.plan.estimate import duration
@@ -214,6 +215,10 @@ def _shown(row: RunRow, column: str, drawn: bool) -> Any:
         return overview.age(value)
     if column in ("tag", "health"):
         return list(value) if drawn else " ".join(value)
+    return _cell(value)
+
+
+def _cell(value: Any) -> Any:
     return ", ".join(map(str, value)) if isinstance(value, tuple) else value
 
 
@@ -250,11 +255,6 @@ def _group_record(group: Group, view: View, drawn: bool) -> dict[str, Any]:
     return record
 
 
-def _written(value: Any) -> str:
-    """Return a setting as one of several in a cell."""
-    return f"{value:g}" if isinstance(value, float) else str(value)
-
-
 def _several(value: Any) -> tuple[Any, ...]:
     return value if isinstance(value, tuple) else (value,)
 
@@ -278,10 +278,9 @@ def _experiment_record(row: ExperimentRow, view: View, drawn: bool) -> dict[str,
         "note": " ".join(filter(None, (labels.note, config.notes if config else ""))),
     }
     for column in (c for c in view.columns if "." in c):
-        found = list(dict.fromkeys(r.value(column) for r in row.rows))
-        given = [value for value in found if value is not None]
-        one = given[0] if given else None
-        record[column] = one if len(given) < 2 else ", ".join(map(_written, given))
+        found = list(dict.fromkeys(r.value(column) for r in row.rows if r.has(column)))
+        one = _cell(found[0]) if found else None
+        record[column] = one if len(found) < 2 else ", ".join(map(written, found))
     if row.experiment.problem:
         record["message"] = row.experiment.problem
     return record

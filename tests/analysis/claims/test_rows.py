@@ -7,6 +7,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
+import pytest
 
 from dtvg.analysis.claims import beating, best_group, harming
 from dtvg.analysis.claims.blocks import Block, blocks_of
@@ -61,6 +62,17 @@ def test_one_finished_source_of_several_does_not_stand_for_the_best_of_them(
     one = config(methods=["none", "single", "dtvg"], targets=["lake"], sources=["amber"])
     runs = record(tmp_path / "one", answer, one).runs
     assert "dtvg − single" in set(beating.claim_d(blocks_of(runs), 0.01).parts["part"])
+
+
+@pytest.mark.parametrize("sources", [["amber", "birch", "cedar"], ["amber"]])
+def test_of_single_sources_at_two_rates_of_their_own_the_first_are_read(
+    tmp_path: Path, sources: list[str]
+) -> None:
+    singles = [{"name": "single", "lr": rate} for rate in (0.1, 0.2)]
+    wanted = config(methods=["none", *singles, "dtvg"], targets=["lake"], sources=sources)
+    (block,) = blocks_of(record(tmp_path, mostly_right({"dtvg": 0.7}), wanted).runs)
+    assert block.row_of("single").startswith("single") and "lr0.1" in block.row_of("single")
+    assert "dtvg − single" in set(beating.claim_d([block], 0.01).parts["part"])
 
 
 def test_a_method_with_fewer_seeds_that_keeps_the_others_from_counting_is_named(
