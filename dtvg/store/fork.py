@@ -49,7 +49,7 @@ from dtvg.store.state_files import load_state, read_text
 from dtvg.store.tables import BY_STEP, schema_of, to_arrow
 from dtvg.store.versions import can_go_on, changed, versions_of
 from dtvg.store.writer import CohortWriter, RunWriter, Snapshot
-from dtvg.versions import Version
+from dtvg.versions import HUB_COMMIT, Version
 
 KEPT = ("backbone", "prompt", "data", "sources", "target", "seed", "method")
 """What a fork shares with its parent: otherwise its rows would not be one trajectory."""
@@ -101,7 +101,10 @@ def fork(
         if place.exists():
             raise ConfigError(f"There is already an experiment '{wanted}'; choose another name.")
         with _whole_or_not(place) as staged:
-            experiment = create_experiment(config, staged, inherited(parent, child))
+            known = ExperimentDir(run.path.parent).versions
+            of_hub = {HUB_COMMIT: known[HUB_COMMIT]} if HUB_COMMIT in known else {}
+            made = {**inherited(parent, child), **of_hub}
+            experiment = create_experiment(config, staged, made)
             directory = experiment.run(child.name)
             rows["events"] = _with_event(rows["events"], run, meta, changes)
             _inherit(run, experiment, directory, origin, child.device == parent.device)
