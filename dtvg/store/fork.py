@@ -95,16 +95,16 @@ def fork(
             f"The fork stands at step {step} but would end at {child.total_steps}; give it more "
             f"steps with --set {_budget_of(child)}=..."
         )
+    known = ExperimentDir(run.path.parent).versions
+    of_hub = {HUB_COMMIT: known[HUB_COMMIT]} if HUB_COMMIT in known else {}
+    versions = {**inherited(parent, child), **of_hub}
     origin = {"experiment": run.experiment, "run": run.name, "step": step}
     place = paths.expanded(folder).resolve() / check_name(wanted, "experiment")
     with changing(place):
         if place.exists():
             raise ConfigError(f"There is already an experiment '{wanted}'; choose another name.")
         with _whole_or_not(place) as staged:
-            known = ExperimentDir(run.path.parent).versions
-            of_hub = {HUB_COMMIT: known[HUB_COMMIT]} if HUB_COMMIT in known else {}
-            made = {**inherited(parent, child), **of_hub}
-            experiment = create_experiment(config, staged, made)
+            experiment = create_experiment(config, staged, versions)
             directory = experiment.run(child.name)
             rows["events"] = _with_event(rows["events"], run, meta, changes)
             _inherit(run, experiment, directory, origin, child.device == parent.device)
@@ -123,16 +123,22 @@ def _whole_or_not(place: Path) -> Iterator[Path]:
         The folder in which an experiment of that name is to be made.
 
     Raises:
-        StoreError: the disk refuses; nothing is left of it then.
+        StoreError: the disk refuses, or whatever else ends it; nothing is left of it then.
     """
     staged = place.with_name(f".fork-{secrets.token_hex(6)}")
+    appeared = False
     try:
         yield staged
         os.replace(staged / place.name, place)
+        appeared = True
         sync_folder(place.parent)
     except (OSError, StoreError) as error:
+        if appeared:  # but that may not last
+            os.replace(place, staged / place.name)
         cause = error if isinstance(error, OSError) else error.__context__
-        why = cause.strerror if isinstance(cause, OSError) and cause.strerror else str(error)
+        if not isinstance(cause, OSError):
+            raise
+        why = cause.strerror or str(error)
         raise StoreError(
             f"'{place}' cannot be written ({why.rstrip('.')}), so nothing was forked; free some "
             "space or make it writable, then fork again."
