@@ -14,6 +14,8 @@ Versions = Mapping[str, Version]
 """Part → version: `stage_one`, `rule`, `selection`, `method.<name>`, `text.<task>`, `split.<task>`,
 `scoring.<task>`, `few_shot`, `backbone`."""
 
+HUB_COMMIT = "hub_commit"
+"""In `versions.json`: from which commit of the hub a model without `revision` was loaded."""
 FIRST = 1
 """Version of every part that a folder does not name."""
 SELECTION = 2

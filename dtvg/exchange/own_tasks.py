@@ -21,6 +21,7 @@ from dtvg.exchange import archives
 from dtvg.names import is_name
 from dtvg.tasks import own
 from dtvg.tasks.catalogue import described_tasks, shipped_tasks
+from dtvg.tasks.places import ending_of
 from dtvg.tasks.spec import TaskSpec
 
 FOLDER = "tasks"
@@ -66,12 +67,18 @@ def entries(spec: TaskSpec) -> Iterator[tuple[str, Path | bytes]]:
 
 def _name_for(path: Path, taken: set[str]) -> str:
     """Return a name that every file system keeps apart from those that are taken."""
-    stem = path.stem[: archives.LONGEST // 4]
-    plain = path.name if len(path.name) <= archives.LONGEST else f"{stem}{path.suffix}"
-    plain = "".join("-" if archives.is_odd(s) else s for s in plain)
+    plain = "".join("-" if archives.is_odd(s) else s for s in path.name)
     alike = {archives.alike(name) for name in taken}
     found = (plain, *(f"{number}-{plain}" for number in range(1, len(taken) + 1)))
-    return next(name for name in found if archives.alike(name) not in alike)
+    return next(name for name in map(_cut, found) if archives.alike(name) not in alike)
+
+
+def _cut(name: str) -> str:
+    """Return a name, or its beginning and the ending that says how it is read (`.jsonl.gz`)."""
+    if len(name) <= archives.LONGEST:
+        return name
+    ending = ending_of(Path(name))
+    return f"{name[: archives.LONGEST // 4]}{ending}"
 
 
 def _places(files: Any) -> list[str]:

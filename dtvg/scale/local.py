@@ -56,14 +56,26 @@ class LocalExecutor:
         self.demand = demand
         self.arguments = arguments
         self.devices = list(devices)
+        self.device = device
         self.all_slots = local_slots(demand, devices, device)
         self.slots = self.all_slots[: slots or None]
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
         self._used: dict[str, str] = {}
 
     def check(self) -> None:
-        """Refuse more than this machine has."""
+        """Refuse more than this machine has.
+
+        Raises:
+            ConfigError: it lacks the GPU that is named, or cores, GPUs or memory.
+        """
         if not self.slots:
+            number, there = _numbered(self.device), len(_visible(self.devices))
+            if self.demand.gpus and number is not None and number >= there:
+                allowed = ", ".join(["auto", "cpu", *(f"cuda:{i}" for i in range(there))])
+                raise ConfigError(
+                    f"Device '{self.device}' is not on this machine. Allowed: {allowed}; set "
+                    "device.name to one of them."
+                )
             memory = psutil.virtual_memory().total / 2**30
             gpus = sum(d.kind == "cuda" for d in self.devices)
             largest = f"{cores()} cores, {gpus} GPUs, {memory:.0f} GiB"
@@ -174,14 +186,24 @@ def local_slots(demand: Demand, devices: Sequence[Device], device: str = "auto")
                 for n in range(count)]  # fmt: skip
     if demand.gpus > 1:
         raise ConfigError("A cohort trains on one GPU; set scale.gpus to 1, or a fraction of it.")
-    gpus = [d.name.partition(":")[2] for d in devices if d.kind == "cuda"]
-    seen = os.environ.get("CUDA_VISIBLE_DEVICES")
-    if seen:
-        gpus = [part.strip() for part in seen.split(",") if part.strip()]
-    number = device.partition(":")[2]
-    if number:
-        gpus = gpus[int(number) : int(number) + 1]
+    gpus, number = _visible(devices), _numbered(device)
+    if number is not None:
+        gpus = gpus[number : number + 1]
     each = max(1, int(1 / demand.gpus))
     room = fits(demand, cores(), len(gpus), memory)
     named = [(gpu, n) for n in range(each) for gpu in gpus][:room]
     return [LocalSlot(f"cuda:{gpu}" + (f" {n}" if each > 1 else ""), gpu) for gpu, n in named]
+
+
+def _visible(devices: Sequence[Device]) -> list[str]:
+    """Return the GPUs that processes started here may see, as `CUDA_VISIBLE_DEVICES` has them."""
+    seen = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if seen:
+        return [part.strip() for part in seen.split(",") if part.strip()]
+    return [d.name.partition(":")[2] for d in devices if d.kind == "cuda"]
+
+
+def _numbered(device: str) -> int | None:
+    """Return which GPU a setting names; None where it may be any."""
+    number = device.partition(":")[2]
+    return int(number) if number else None

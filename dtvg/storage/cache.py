@@ -16,7 +16,16 @@ from typing import Any
 from dtvg import paths
 from dtvg.config.storage import uri_problem
 from dtvg.errors import DtvgError, StoreError
-from dtvg.storage.fetch import NOTE, Note, age_of, bring, bring_prompts, names_in, texts_of
+from dtvg.storage.fetch import (
+    NOTE,
+    Note,
+    age_of,
+    bring,
+    bring_prompts,
+    look_again,
+    names_in,
+    texts_of,
+)
 from dtvg.storage.manifest import EXPERIMENT, Found
 from dtvg.storage.place import Place, Unreadable
 from dtvg.store.files import COPY_OF, locked, read_json, replace_bytes, replace_json
@@ -85,6 +94,7 @@ def _refresh_one(place: Place, name: str, folder: Path, since: float) -> None:
             experiment, config = load_experiment(folder)
             recorded = experiment.versions
         except StoreError as error:  # e.g. of a method whose package is not installed here
+            look_again(folder, EXPERIMENT)
             raise Unreadable(str(error)) from None
         for run in config.runs():
             add_run(experiment, run, recorded)

@@ -151,6 +151,18 @@ def bring(
     return {}
 
 
+def look_again(folder: Path, part: str) -> None:
+    """Let the next `bring` return a part's manifest again, though nothing of it is new.
+
+    Args:
+        folder: of a fetched experiment.
+        part: whose files are here but could not be used.
+    """
+    note = Note.read(folder)
+    note.parts.pop(part, None)
+    replace_json(folder / NOTE, note.__dict__, durable=False)
+
+
 def _bring_part(place: Place, found: Found, folder: Path, note: Note) -> None:
     """Bring what is new of a part: results last, so that a reader sees nothing too early."""
     manifest = found.manifest

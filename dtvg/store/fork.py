@@ -49,7 +49,7 @@ from dtvg.store.state_files import load_state, read_text
 from dtvg.store.tables import BY_STEP, schema_of, to_arrow
 from dtvg.store.versions import can_go_on, changed, versions_of
 from dtvg.store.writer import CohortWriter, RunWriter, Snapshot
-from dtvg.versions import Version
+from dtvg.versions import HUB_COMMIT, Version
 
 KEPT = ("backbone", "prompt", "data", "sources", "target", "seed", "method")
 """What a fork shares with its parent: otherwise its rows would not be one trajectory."""
@@ -95,13 +95,16 @@ def fork(
             f"The fork stands at step {step} but would end at {child.total_steps}; give it more "
             f"steps with --set {_budget_of(child)}=..."
         )
+    known = ExperimentDir(run.path.parent).versions
+    of_hub = {HUB_COMMIT: known[HUB_COMMIT]} if HUB_COMMIT in known else {}
+    versions = {**inherited(parent, child), **of_hub}
     origin = {"experiment": run.experiment, "run": run.name, "step": step}
     place = paths.expanded(folder).resolve() / check_name(wanted, "experiment")
     with changing(place):
         if place.exists():
             raise ConfigError(f"There is already an experiment '{wanted}'; choose another name.")
         with _whole_or_not(place) as staged:
-            experiment = create_experiment(config, staged, inherited(parent, child))
+            experiment = create_experiment(config, staged, versions)
             directory = experiment.run(child.name)
             rows["events"] = _with_event(rows["events"], run, meta, changes)
             _inherit(run, experiment, directory, origin, child.device == parent.device)
@@ -120,16 +123,22 @@ def _whole_or_not(place: Path) -> Iterator[Path]:
         The folder in which an experiment of that name is to be made.
 
     Raises:
-        StoreError: the disk refuses; nothing is left of it then.
+        StoreError: the disk refuses, or whatever else ends it; nothing is left of it then.
     """
     staged = place.with_name(f".fork-{secrets.token_hex(6)}")
+    appeared = False
     try:
         yield staged
         os.replace(staged / place.name, place)
+        appeared = True
         sync_folder(place.parent)
     except (OSError, StoreError) as error:
+        if appeared:  # but that may not last
+            os.replace(place, staged / place.name)
         cause = error if isinstance(error, OSError) else error.__context__
-        why = cause.strerror if isinstance(cause, OSError) and cause.strerror else str(error)
+        if not isinstance(cause, OSError):
+            raise
+        why = cause.strerror or str(error)
         raise StoreError(
             f"'{place}' cannot be written ({why.rstrip('.')}), so nothing was forked; free some "
             "space or make it writable, then fork again."

@@ -14,7 +14,7 @@ import secrets
 import shutil
 import time
 from collections.abc import Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -219,10 +219,16 @@ def _move(name: str, origin: Path) -> Deleted:
         replace_json(place / ORIGIN, facts, advice="free some space, then delete it again")
         _transfer(origin, place / HELD)
     except (OSError, StoreError) as error:
-        if not os.path.lexists(place / HELD):
+        moved = os.path.lexists(place / HELD)
+        if not moved:
             shutil.rmtree(place, ignore_errors=True)
         if isinstance(error, StoreError):
             raise
+        if moved:
+            raise StoreError(
+                f"'{name}' is whole in the trash ('{place}'), but '{origin}' cannot be removed "
+                f"({_why(error)}); remove it yourself."
+            ) from None
         raise StoreError(f"'{name}' cannot be moved to '{place}' ({_why(error)}).") from None
     return made
 
@@ -231,7 +237,8 @@ def _transfer(origin: Path, to: Path) -> None:
     """Move a file or folder; on another disk it appears there whole or not at all.
 
     Raises:
-        OSError: the disk refuses; the origin is whole as long as nothing has appeared.
+        OSError: the disk refuses; the origin is whole as long as nothing has appeared, and what
+            has appeared is whole where only the origin cannot be removed.
     """
     try:
         os.rename(origin, to)
@@ -247,15 +254,20 @@ def _transfer(origin: Path, to: Path) -> None:
             shutil.copy2(origin, fresh, follow_symlinks=False)
         os.rename(fresh, to)
     except OSError:
-        _remove(fresh)
+        with suppress(OSError):
+            _remove(fresh)
         raise
     _remove(origin)
 
 
 def _remove(path: Path) -> None:
-    """Remove a file or folder as far as the disk lets."""
+    """Remove a file or folder.
+
+    Raises:
+        OSError: the disk refuses; what it had removed by then is gone.
+    """
     if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path, ignore_errors=True)
+        shutil.rmtree(path)
     else:
         path.unlink(missing_ok=True)
 
@@ -350,6 +362,11 @@ def restore(wanted: str, runs_dir: Path | None = None) -> Deleted:
         _transfer(root() / one.id / HELD, one.origin)
         shutil.rmtree(root() / one.id, ignore_errors=True)
     except OSError as error:
+        if os.path.lexists(one.origin):
+            raise StoreError(
+                f"'{one.name}' is back in '{one.origin}', but its copy in the trash cannot be "
+                f"removed ({_why(error)}); remove '{root() / one.id}' yourself."
+            ) from None
         raise StoreError(f"'{one.name}' cannot be restored ({_why(error)}).") from None
     return one
 

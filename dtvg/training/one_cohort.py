@@ -460,9 +460,7 @@ def _said_of(error: Exception, cohort: str) -> str:
 
 
 def _interrupted(cohort: Cohort) -> None:
-    """Let the commit in work end, then say on every run that it was interrupted."""
-    with suppress(StoreError):
-        cohort.committer.close()
+    """Say on every run that it was interrupted."""
     for name in _not_over(cohort):
         cohort.board.update(
             name,
@@ -478,6 +476,11 @@ def _give_up(cohort: Cohort, sentence: str) -> None:
 
 
 def _not_over(cohort: Cohort) -> list[str]:
-    """Return the runs that train, and those that left but whose last commit was not written."""
+    """Let the commit in work end, while the folder is held, and return the runs that did not.
+
+    They are those that train, and those that left but whose last commit was not written.
+    """
+    with suppress(StoreError):
+        cohort.committer.close()
     trained = [slot.name for slot in cohort.slots]
     return trained + [name for name in cohort.board.open_runs() if name not in trained]

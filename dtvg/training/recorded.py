@@ -21,16 +21,12 @@ from dtvg.store.tables import parts
 from dtvg.tasks.catalogue import all_tasks
 from dtvg.tasks.splits import PLANNED
 from dtvg.training import stages
-from dtvg.versions import Version
+from dtvg.versions import HUB_COMMIT, Version
 
 
 def today(run: RunConfig) -> dict[str, Version]:
     """Return the versions a run would be made with now."""
     return {**versions.versions_of(run), "stage_one": stages.VERSION}
-
-
-HUB_COMMIT = "hub_commit"
-"""In `versions.json`: from which commit of the hub a model without `revision` was loaded."""
 
 
 def pinned(experiment: ExperimentDir, config: ExperimentConfig | RunConfig) -> BackboneConfig:

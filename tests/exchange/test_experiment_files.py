@@ -296,7 +296,15 @@ def test_a_task_whose_data_lie_beside_it_travels_however_they_are_named(
     assert Path(place) == tmp_path / "other" / "tasks" / "meals" / "rows.csv"
 
 
-@pytest.mark.parametrize("names", [["rows 10:30.csv"], ["Rows.csv", "rows.csv"]])
+@pytest.mark.parametrize(
+    "names",
+    [
+        ["rows 10:30.csv"],
+        ["Rows.csv", "rows.csv"],
+        [f"{'x' * 200}.csv.gz"],
+        ["X" * 196 + ".csv", "x" * 196 + ".csv"],
+    ],
+)
 def test_data_of_a_task_travel_under_names_that_can_be_used_everywhere(
     own_home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, names: list[str]
 ) -> None:
@@ -309,6 +317,7 @@ def test_data_of_a_task_travel_under_names_that_can_be_used_everywhere(
     bring(tmp_path / "mine.zip", tmp_path / "other" / "runs")
     places = [Path(place) for _, place in find_task("meals").files]
     assert len(set(places)) == len(names) and all(p.read_text() == ROWS for p in places)
+    assert all(p.name.endswith(n[n.index(".csv") :]) for p, n in zip(places, names, strict=True))
 
 
 def test_a_task_that_comes_in_reads_no_file_of_this_machine(own_home: Path, tmp_path: Path) -> None:

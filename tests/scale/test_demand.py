@@ -51,6 +51,10 @@ def test_a_gpu_that_is_named_is_the_only_one_used(monkeypatch: pytest.MonkeyPatc
     settings = DeviceConfig(name="cuda:1"), ScaleConfig(on="local")
     made = driver.make_executor(ExperimentDir(Path()), *settings, lambda cohort, token: [])
     assert made.capacity() == 1
+    settings = DeviceConfig(name="cuda:2"), ScaleConfig(on="local")
+    made = driver.make_executor(ExperimentDir(Path()), *settings, lambda cohort, token: [])
+    with pytest.raises(ConfigError, match="'cuda:2' is not on this machine. Allowed: .*, cuda:1;"):
+        made.check()
 
 
 def test_scale_is_part_of_no_fingerprint_and_of_no_run(tmp_path: Path) -> None:

@@ -483,10 +483,31 @@ def test_an_experiment_that_cannot_be_read_here_hides_no_other(tmp_path: Path, l
     made = Made(tmp_path / "runs")
     made.commit()
     push_experiment(at, made.experiment, bank)
+    for _ in range(2):  # a second look brings nothing new, and says it too
+        refresh(at.uri, tmp_path / "copy")
+        assert len(list_runs(tmp_path / "copy" / "runs", "made")) == 1
+        at_, problem = looked(tmp_path / "copy")
+        assert at_ is not None and ("later version" if later else "of_a_package") in problem
+
+
+def test_an_experiment_is_shown_once_its_method_is_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    at = Place(URI.format("once_it_is_there"))
+    values = {"name": "first", "targets": ["rte"], "methods": ["none"], "seeds": [0]}
+    made = create_experiment(build_config(values), tmp_path / "runs")
+    push_experiment(at, made, PromptBank(tmp_path / "bank"))
+    with monkeypatch.context() as patch:
+        patch.setattr("dtvg.storage.cache.load_experiment", _without_package)
+        refresh(at.uri, tmp_path / "copy")
+    assert looked(tmp_path / "copy")[1] == "No package."
     refresh(at.uri, tmp_path / "copy")
-    assert len(list_runs(tmp_path / "copy" / "runs", "made")) == 1
-    at_, problem = looked(tmp_path / "copy")
-    assert at_ is not None and ("later version" if later else "of_a_package") in problem
+    assert not looked(tmp_path / "copy")[1]
+    assert len(list_runs(tmp_path / "copy" / "runs", "first")) == 1
+
+
+def _without_package(folder: Path) -> None:
+    raise StoreError("No package.")
 
 
 def test_an_experiment_that_was_removed_from_a_mirror_is_shown_no_more(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ import dtvg.store.writer as writer_module
 from dtvg.config import RunConfig, build_config
 from dtvg.errors import StoreError
 from dtvg.records import TABLES
+from dtvg.store import fork as fork_module
 from dtvg.store import trash
 from dtvg.store.files import read_json, replace_json
 from dtvg.store.fork import fork, keep_state, kept_steps
@@ -20,7 +21,7 @@ from dtvg.store.layout import ExperimentDir, RunDir, add_run, create_experiment
 from dtvg.store.reader import open_run, read_table
 from dtvg.store.recovery import has_rows
 from dtvg.store.tables import parts
-from dtvg.store.writer import CohortWriter, RunWriter
+from dtvg.store.writer import CohortWriter, RunWriter, Snapshot
 from tests.store.faults import full
 
 NAMES = ("rte.dtvg.s0", "rte.dtvg.s1")
@@ -269,5 +270,20 @@ def test_a_fork_that_cannot_be_written_leaves_nothing_behind(
         with pytest.raises(StoreError, match=r"'.*/child' .*No space left.*nothing was forked"):
             fork(open_run(parent.run().path), "child")
     assert sorted(p.name for p in tmp_path.iterdir()) == [".locks", "parent"]
+    with monkeypatch.context() as patch:
+        patch.setattr(fork_module, "sync_folder", lambda folder: full())
+        with pytest.raises(StoreError, match=r"'.*/child' .*No space left.*nothing was forked"):
+            fork(open_run(parent.run().path), "child")
+    assert sorted(p.name for p in tmp_path.iterdir()) == [".locks", "parent"]
+    with monkeypatch.context() as patch:
+        patch.setattr(fork_module, "CohortWriter", _Refusing)
+        with pytest.raises(StoreError, match=r"^Another process took over\.$"):
+            fork(open_run(parent.run().path), "child")
+    assert sorted(p.name for p in tmp_path.iterdir()) == [".locks", "parent"]
     made = fork(open_run(parent.run().path), "child")
     assert parent.child(made) == (45, 1.0, 45)
+
+
+class _Refusing(CohortWriter):
+    def commit(self, snapshot: Snapshot) -> None:
+        raise StoreError("Another process took over.")

@@ -214,6 +214,36 @@ def test_on_another_disk_all_of_it_is_moved_or_nothing(
     assert told() == before and not trash.deleted()
 
 
+def test_what_was_copied_from_another_disk_and_cannot_be_removed_there_is_named(
+    experiment: ExperimentDir, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rename, remove = os.rename, shutil.rmtree
+
+    def across(origin: Path, to: Path) -> None:
+        if Path(origin).parent != Path(to).parent:
+            raise OSError(errno.EXDEV, "Invalid cross-device link")
+        rename(origin, to)
+
+    def refused(path: Path, ignore_errors: bool = False) -> None:
+        if not ignore_errors:
+            raise PermissionError(errno.EACCES, "Permission denied")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "rename", across)
+        patch.setattr(shutil, "rmtree", refused)
+        with pytest.raises(StoreError, match="is whole in the trash .* cannot be removed"):
+            trash.delete(experiment)
+    (held,) = trash.deleted()
+    assert held.name == "mine" and experiment.path.is_dir()
+    remove(experiment.path)
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "rename", across)
+        patch.setattr(shutil, "rmtree", refused)
+        with pytest.raises(StoreError, match="'mine' is back in .* in the trash cannot be removed"):
+            trash.restore("mine")
+    assert experiment.path.is_dir()
+
+
 def test_two_deletions_at_one_moment_never_share_a_place(
     experiment: ExperimentDir, monkeypatch: pytest.MonkeyPatch
 ) -> None:

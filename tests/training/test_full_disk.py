@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from dtvg.records import RunState
 from dtvg.store import audit, fork, writer
 from dtvg.store.bank import PromptBank
 from dtvg.store.layout import ExperimentDir, create_experiment
-from dtvg.store.lease import LeaseLost
+from dtvg.store.lease import LeaseLost, held_here
 from dtvg.store.reader import Run, open_run, read_table
 from dtvg.store.status import request, requested
 from dtvg.store.verify import verify_run
@@ -178,3 +179,27 @@ def test_runs_whose_last_commit_is_refused_say_why(
     for name in NAMES:
         run = open_run(tmp_path / "runs" / "tiny" / name)
         assert (run.state, run.message) == (RunState.FAILED, "No space left on device.")
+
+
+def test_a_cohort_that_ends_by_an_error_holds_its_folder_until_its_commit_has_ended(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another process could go on from the commit before, and its own be replaced by this one."""
+    real, held = writer.CohortWriter.commit, []
+
+    def slow(self: writer.CohortWriter, snapshot: writer.Snapshot) -> None:
+        if snapshot.meta["runs"].get(NAMES[0], {}).get("step") == 5:
+            time.sleep(0.5)
+            held.append(held_here(self.cohort.path) is not None)
+        real(self, snapshot)
+
+    def fails(cohort: Cohort) -> None:
+        if cohort.slots[0].step == 5:
+            cohort.commit()
+            raise RuntimeError("of a library")
+
+    monkeypatch.setattr(f"{__name__}.FULL", range(0))
+    monkeypatch.setattr(writer.CohortWriter, "commit", slow)
+    with pytest.raises(DtvgError, match="of a library"):
+        _train(tmp_path, monkeypatch, fails)
+    assert held == [True]

@@ -19,7 +19,7 @@ from dtvg.records import RunState
 from dtvg.store.bank import PromptBank
 from dtvg.store.files import replace_json
 from dtvg.store.fork import fork
-from dtvg.store.layout import ExperimentDir, create_experiment
+from dtvg.store.layout import ExperimentDir, create_experiment, load_experiment
 from dtvg.store.playground import Asked, Prompted
 from dtvg.store.reader import Run, open_run, read_table
 from dtvg.store.versions import changed, in_the_way
@@ -294,6 +294,13 @@ def test_a_hubs_commit_is_recorded_and_loaded_again(tmp_path: Path) -> None:
     replace_json(experiment.versions_path, older)
     as_made.keep_commit(experiment, backbone)
     assert backbone.revision == "unknown"  # so that its prompts keep their identities
+
+
+def test_a_fork_goes_on_with_the_hubs_commit_of_its_parent(half: ExperimentDir) -> None:
+    replace_json(half.versions_path, {**half.versions, as_made.HUB_COMMIT: "c1"})
+    made = fork(_run(half, DTVG))
+    _, config = load_experiment(made.path)
+    assert as_made.pinned(made, config).revision == "c1"
 
 
 def test_a_run_that_is_asked_again_is_asked_with_the_hubs_commit_of_then(
