@@ -10,6 +10,7 @@ from __future__ import annotations
 import datetime
 import itertools
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -36,6 +37,8 @@ Rows = dict[str, tuple[str, ...]]
 """Label of a row → what takes its place."""
 COMPARED = ("better", "than")
 """What of a hypothesis names a row."""
+ANCHOR = re.compile(r"&\S+\s+")
+"""What stands before a YAML value that aliases repeat."""
 COLUMNS = ["method", "trial", *RATE_FIELDS[:-1], "score", "loss", "runs", "chosen"]
 
 
@@ -308,9 +311,12 @@ def _with_names(text: str, config: ExperimentConfig, renamed: Rows) -> str:
         edits += [
             (key, _rows_now(config, key.value, renamed)[0]) for key, _ in inside(root, *place)
         ]
-    for node, now in sorted(edits, key=lambda edit: -edit[0].start_mark.index):
+    once = {node.start_mark.index: (node, now) for node, now in edits}  # aliases are one node
+    for start, (node, now) in sorted(once.items(), reverse=True):
         if node.value != now:
-            text = text[: node.start_mark.index] + now + text[node.end_mark.index :]
+            anchor = ANCHOR.match(text, start)
+            start = anchor.end() if anchor else start
+            text = text[:start] + now + text[node.end_mark.index :]
     return text
 
 

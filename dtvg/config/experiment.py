@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections import Counter
 from dataclasses import replace
 from typing import Annotated, Any, Literal, Self
 
 import yaml
-from pydantic import AfterValidator, BeforeValidator, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, model_validator
 from pydantic_core import PydanticCustomError
 
 from dtvg import versions
@@ -41,6 +42,8 @@ AVERAGE = "average"
 """What the mean over all targets is called."""
 MISFIT = "settings_do_not_fit"
 """Pydantic's type of the errors that bring their own place and whole sentence."""
+STORED = "stored"
+"""Pydantic's context in which an experiment that was made before a refusal opens all the same."""
 
 LATER = (
     ("optim", "equal_target_steps"),
@@ -280,12 +283,14 @@ class ExperimentConfig(_Shared):
         return self
 
     @model_validator(mode="after")
-    def _runs_have_names_of_their_own(self) -> Self:
+    def _runs_have_names_of_their_own(self, info: ValidationInfo) -> Self:
+        if info.context == STORED:
+            return self
         joined = any("." in name or name == "none" for name in self.sources)
         for sources in {self.sources_of(target) for target in self.targets if joined}:
-            labels = [one.label for one in self._expanded(sources)]
-            twice = next((one for i, one in enumerate(labels) if one in labels[:i]), None)
-            if twice is not None:
+            labels = Counter(one.label for one in self._expanded(sources))
+            twice = next((label for label, count in labels.items() if count > 1), "")
+            if twice:
                 raise _misfit(
                     f"Two runs would be named '{twice}', since a name joins sources by dots and "
                     "calls the empty subset 'none'; rename a source, or leave one out.",

@@ -18,7 +18,7 @@ from pydantic import BaseModel, ValidationError
 
 from dtvg import paths, plain_text
 from dtvg.config import settings_path
-from dtvg.config.experiment import MISFIT, ExperimentConfig
+from dtvg.config.experiment import MISFIT, STORED, ExperimentConfig
 from dtvg.config.storage import SECRET
 from dtvg.errors import ConfigError, shortened, unknown
 from dtvg.methods.specs import METHODS
@@ -67,27 +67,36 @@ def check(values: Any) -> Checked:
     return Checked(config, problems, notes)
 
 
-def judge(model: type[Model], values: Any) -> tuple[Model | None, tuple[Problem, ...]]:
-    """Return the configuration that values make, or everything that is wrong with them."""
+def judge(
+    model: type[Model], values: Any, stored: bool = False
+) -> tuple[Model | None, tuple[Problem, ...]]:
+    """Return the configuration that values make, or everything that is wrong with them.
+
+    Args:
+        model: an experiment's, a run's, or a section's class.
+        values: nested mappings as they stand in YAML.
+        stored: whether they are of something that was made, and is to open whatever was allowed.
+    """
     try:
-        return model.model_validate(values), ()
+        return model.model_validate(values, context=STORED if stored else None), ()
     except ValidationError as error:
         found = error.errors()
         return None, tuple(_problem(item, model) for item in found if not _follows(item, found))
 
 
-def build(model: type[Model], values: Any, where: str) -> Model:
+def build(model: type[Model], values: Any, where: str, stored: bool = False) -> Model:
     """Build a configuration of any kind from plain values.
 
     Args:
         model: an experiment's, a run's, or a section's class.
         values: nested mappings as they stand in YAML.
         where: what to call the origin in messages, e.g. a file name.
+        stored: as of `judge`.
 
     Raises:
         ConfigError: with one sentence per problem: key, what was given, what is allowed.
     """
-    config, problems = judge(model, values)
+    config, problems = judge(model, values, stored)
     if config is None:
         raise ConfigError(summary(problems, where))
     return config

@@ -17,7 +17,7 @@ import yaml
 from pydantic import BaseModel
 
 from dtvg import paths
-from dtvg.config import ExperimentConfig, RunConfig, build, build_config
+from dtvg.config import ExperimentConfig, RunConfig, build
 from dtvg.config.reading import YAML_ERRORS
 from dtvg.config.sections import OPEN
 from dtvg.config.settings_path import differences
@@ -512,7 +512,8 @@ def load_experiment(path: Path) -> tuple[ExperimentDir, ExperimentConfig]:
             "restore it from a copy, or start a new experiment."
         ) from None
     try:
-        return experiment, build_config(values, str(experiment.config_path))
+        where = str(experiment.config_path)
+        return experiment, build(ExperimentConfig, values, where, stored=True)
     except ConfigError as error:
         raise StoreError(str(error)) from None
 

@@ -13,7 +13,7 @@ import functools
 import os
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -184,6 +184,7 @@ def described(taken: Iterable[str]) -> tuple[dict[str, TaskSpec], dict[str, str]
     """
     tasks: dict[str, TaskSpec] = {}
     problems: dict[str, str] = {}
+    roots = [root.absolute() for root in folders()]
     for path in _paths():
         try:
             stat = path.stat()
@@ -194,10 +195,11 @@ def described(taken: Iterable[str]) -> tuple[dict[str, TaskSpec], dict[str, str]
             continue
         if spec.name in taken:
             problems[spec.name] = _already(path, spec.name, "comes with the workbench")
-        elif _root_of(Path(tasks.setdefault(spec.name, spec).described_in)) == _root_of(path):
-            other = tasks[spec.name].described_in
-            if other != spec.described_in:
-                problems[path.stem] = _already(path, spec.name, f"is described in '{other}'")
+            continue
+        other = tasks.setdefault(spec.name, spec).described_in
+        same_root = _root_of(roots, Path(other)) == _root_of(roots, path)
+        if other != spec.described_in and same_root:
+            problems[path.stem] = _already(path, spec.name, f"is described in '{other}'")
     return tasks, problems
 
 
@@ -205,9 +207,9 @@ def _already(path: Path, name: str, why: str) -> str:
     return f"'{path}': task '{name}' {why}; give yours another name."
 
 
-def _root_of(path: Path) -> Path | None:
+def _root_of(roots: Sequence[Path], path: Path) -> Path | None:
     """Return in which of the folders of descriptions a file lies; of two, the first one wins."""
-    return next((root for root in folders() if root.absolute() in path.absolute().parents), None)
+    return next((root for root in roots if root in path.absolute().parents), None)
 
 
 def _paths() -> list[Path]:

@@ -12,6 +12,7 @@ from dtvg.errors import ConfigError
 from dtvg.methods.specs import METHODS
 from dtvg.names import is_name
 from dtvg.plan import plan, stage_one_runs
+from dtvg.store.layout import load_experiment
 
 BASE = {"sources": ["sst2", "mnli"], "targets": ["rte"], "methods": ["none", "single", "dtvg"]}
 
@@ -103,14 +104,17 @@ def test_two_entries_whose_runs_would_share_a_name_are_refused() -> None:
         (["cb-k16", "b"], ["dtvg"], "cb-k16"),
     ],
 )
-def test_tasks_whose_runs_would_share_a_name_are_refused(
-    sources: list[str], methods: list[str], told: str
+def test_tasks_whose_runs_would_share_a_name_are_refused_when_made_and_open_if_made_before(
+    sources: list[str], methods: list[str], told: str, tmp_path: Path
 ) -> None:
     values = {"targets": ["cb"], "seeds": [0], "data": {"few_shot": 16}, "sources": sources}
     with pytest.raises(ConfigError, match=f"{told}'.*rename"):
         build_config({**values, "methods": methods})
     alone = build_config({**values, "sources": ["a.b", "cb-k4"], "methods": ["oracle"]})
     assert "cb.oracle-of-a.b.s0" in {run.name for run in alone.runs()}
+    made = {**alone.to_values(), "sources": sources, "methods": methods}
+    (tmp_path / "experiment.yaml").write_text(yaml.safe_dump(made))
+    assert load_experiment(tmp_path)[1].sources == tuple(sources)
 
 
 def test_entries_that_differ_in_how_they_were_tuned_alone_are_one_run() -> None:

@@ -64,6 +64,11 @@ class Holder:
         """Let it end; return what else it said."""
         return self.process.communicate(timeout=60)[0]
 
+    def freeze(self) -> None:
+        """Let it live on and hold the experiment, but write nothing any more."""
+        self.process.send_signal(signal.SIGSTOP)
+        os.waitpid(self.process.pid, os.WUNTRACED)
+
     def kill(self) -> None:
         """Kill it at once."""
         self.process.send_signal(signal.SIGKILL)

@@ -193,6 +193,20 @@ def test_a_second_description_of_one_name_is_said_and_changes_nothing(
     assert own.described(()) == ({"my-nli": first}, {})  # the person's own comes first
 
 
+def test_where_descriptions_lie_is_asked_as_often_for_many_as_for_one(
+    own_home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked, folders = [], own.folders
+    monkeypatch.setattr(own, "folders", lambda: asked.append(1) or folders())
+    counts = []
+    for name in ("one-nli", "two-nli", "three-nli"):
+        describe(own_home, NLI, name)
+        asked.clear()
+        own.described(())
+        counts.append(len(asked))
+    assert len(set(counts)) == 1
+
+
 def test_a_split_without_a_file_cannot_be_taken_as_it_stands(own_home: Path) -> None:
     describe(own_home)
     spec = find_task("my-nli")

@@ -126,6 +126,11 @@ def test_an_experiment_that_names_its_rows_is_tuned_and_can_be_read_again() -> N
     again = build_config(yaml.safe_load(tuning.written_into(text, chosen, config)))
     assert again == after
 
+    told = "hypothesis: {better: dtvg, than: &row dtvg-fixed}\nseeds_of: {*row : 1, none: 2}\n"
+    rest = {k: v for k, v in config.to_values().items() if k not in ("hypothesis", "seeds_of")}
+    text = told + yaml.safe_dump(rest, sort_keys=False)
+    assert build_config(yaml.safe_load(tuning.written_into(text, chosen, config))) == after
+
 
 def test_the_command_says_what_it_would_leave_out_and_what_cannot_start(
     tmp_path: Path, own_home: Path, capsys: pytest.CaptureFixture[str]
