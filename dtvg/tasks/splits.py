@@ -206,29 +206,16 @@ def divide(
 ) -> tuple[tuple[Example, ...], tuple[Example, ...]]:
     """Draw `count` examples by seed; return them and the rest, both in the order given.
 
-    Examples of one `group`, and those of one text, stay together, so slightly more may be drawn
-    where there are any.
+    Examples of one `group` stay together, so slightly more may be drawn where there are any.
     """
     order = draw_order(examples, seed)
-    chosen = set(order[: _end([examples[i] for i in order], count)])
+    while 0 < count < len(order) and _same_group(examples, order[count - 1], order[count]):
+        count += 1
+    chosen = set(order[:count])
     return (
         tuple(e for i, e in enumerate(examples) if i in chosen),
         tuple(e for i, e in enumerate(examples) if i not in chosen),
     )
-
-
-def _end(drawn: Sequence[Example], count: int) -> int:
-    """Return how many of examples in the order of a draw are taken so that none is torn apart
-    from its like: `count`, or more; of texts fewer where nothing else would be left."""
-    end = count
-    while 0 < end < len(drawn) and _unit(drawn[end - 1]) == _unit(drawn[end]):
-        end += 1
-    if count == end or end < len(drawn) or drawn[count].group is not None:
-        return end
-    start = count
-    while start and _unit(drawn[start - 1]) == _unit(drawn[start]):
-        start -= 1
-    return start or count  # of one text alone
 
 
 def draw_order(examples: Sequence[Example], seed: int) -> list[int]:
@@ -269,10 +256,9 @@ def spread_order(examples: Sequence[Example], seed: int) -> list[int]:
     return [index for drawn in rounds for index in drawn if index is not None]
 
 
-def _unit(example: Example) -> tuple[bool, str]:
-    """Return what examples that stay together share: their group, else their text."""
-    grouped = example.group is not None
-    return grouped, example.source if example.group is None else example.group
+def _same_group(examples: Sequence[Example], first: int, second: int) -> bool:
+    group = examples[first].group
+    return group is not None and group == examples[second].group
 
 
 def leak_note(splits: Splits) -> str | None:

@@ -133,22 +133,6 @@ def test_rows_of_one_group_stay_together() -> None:
     assert not {e.group for e in drawn} & {e.group for e in rest}
 
 
-@pytest.mark.parametrize(
-    ("repeats", "drawn"),
-    [([5] * 10, (15, 35)), ([6, 20], (6, 20)), ([20, 6], (6, 20)), ([30], (12, 18))],
-)
-def test_rows_of_one_text_stay_together(repeats: list[int], drawn: tuple[int, int]) -> None:
-    examples = [
-        Example(f"text {i}", f"{k}", (f"{k}",))
-        for i, many in enumerate(repeats)
-        for k in range(many)
-    ]
-    for seed in range(8):
-        first, rest = divide(examples, 12, seed)
-        assert sorted(map(len, (first, rest))) == sorted(drawn)
-        assert len(repeats) == 1 or not {e.source for e in first} & {e.source for e in rest}
-
-
 def test_a_train_row_in_an_evaluation_split_is_reported_by_its_number() -> None:
     train = [*rows(3, "t"), Example("v 1", "1", ("1",), 1)]
     splits = plan_splits(spec(100), train, rows(4, "v"), None)
