@@ -212,7 +212,7 @@ class Backbone(ABC):
         return [int(i) for i in found]
 
     @cached_property
-    def learned_positions(self) -> int | None:
+    def position_limit(self) -> int | None:
         """How many positions a table of them has, learned or not; None where there is none."""
         return positions_of(self._placed_in)
 
@@ -228,9 +228,9 @@ class Backbone(ABC):
         Raises:
             ConfigError: naming both lengths.
         """
-        if self.learned_positions is not None and length > self.learned_positions:
+        if self.position_limit is not None and length > self.position_limit:
             raise ConfigError(
-                f"Prompt and text of {length} tokens exceed the {self.learned_positions} "
+                f"Prompt and text of {length} tokens exceed the {self.position_limit} "
                 f"positions of backbone '{self.name}'; lower data.max_source_tokens or "
                 "prompt.length."
             )

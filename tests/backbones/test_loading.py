@@ -173,7 +173,7 @@ def test_of_an_encoder_decoder_the_encoder_s_positions_count() -> None:
     sizes = {k: v for k, v in TINY["bart"][1].items() if k != "max_position_embeddings"}
     tokenizer = make_tokenizer(adds_end=True)
     backbone = make_backbone("led", tokenizer=tokenizer, **sizes, **changes, attention_window=8)
-    assert backbone.family == "encoder_decoder" and backbone.learned_positions == 64
+    assert backbone.family == "encoder_decoder" and backbone.position_limit == 64
     examples = backbone.encode(["a great film " * 9], ["good"], 64, 8)
     assert backbone.loss(backbone.init_prompt(4, 0)[None], backbone.collate(examples))[0] > 0
 
