@@ -8,8 +8,9 @@ import torch
 
 from dtvg.backbones.base import Encoded
 from dtvg.testing.tiny_backbones import make_model
+from dtvg.training import step as step_module
 from dtvg.training.optim import rate_factor
-from dtvg.training.state import build_stacks
+from dtvg.training.state import RunSlot, build_stacks
 from dtvg.training.step import accumulate, cohort_step
 from tests.training import factory
 
@@ -199,6 +200,24 @@ def test_dropout_draws_by_the_cohort_and_its_step_alone(backbone) -> None:
     for name, prompt in factory.prompts(resumed).items():
         assert torch.equal(prompt, mixed[name]), name
         assert not torch.equal(prompt, without[name]), name
+
+
+def test_every_step_and_every_cohort_drops_otherwise(backbone) -> None:
+    dropping = type(backbone)(backbone.model, backbone.tokenizer, "tiny", "0", dropout=0.3)
+    one, other = [factory.slot(c) for c in factory.experiment(seeds=[0, 1]).runs()[:2]]
+
+    def drawn(*slots: RunSlot) -> float:
+        with step_module.dropping(dropping, slots):
+            return float(torch.rand(()))
+
+    try:
+        first = drawn(one)
+        assert first == drawn(one)
+        assert len({first, drawn(other), drawn(one, other)}) == 3
+        one.step += 1
+        assert drawn(one) != first
+    finally:
+        type(backbone)(backbone.model, backbone.tokenizer, "tiny", "0")
 
 
 def test_the_first_update_after_a_restart_is_as_long_as_a_new_adam_s(backbone) -> None:
