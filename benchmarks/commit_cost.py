@@ -45,7 +45,10 @@ def measure(
     """
     rows = work.make_rows(None)
     backbone = work.wrapped(work.make_model(size, device, dtype))
-    cutting = Engine().cutting(backbone)
+    engine = Engine(graphs=device == "cuda")
+    if engine.graphs:
+        backbone.record_passes()
+    cutting = engine.cutting(backbone)
     configs = work.runs("dtvg", runs, 20, 8, 1_000_000)
     with tempfile.TemporaryDirectory() as folder:
         slots = [work.make_slot(c, rows, backbone.width) for c in configs]

@@ -17,7 +17,8 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from dtvg.backbones.base import Backbone, padded
+from dtvg.backbones.base import Backbone
+from dtvg.backbones.examples import padded
 from dtvg.backbones.loading import load_backbone
 from dtvg.config import BackboneConfig, DataConfig
 from dtvg.training.batches import TokenisedTask, cut, tokenise

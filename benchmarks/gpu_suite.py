@@ -15,12 +15,14 @@ from __future__ import annotations
 import argparse
 import contextlib
 import dataclasses
+import gc
 import os
 import shlex
 import signal
 import subprocess
 import sys
 import time
+import traceback
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,6 +34,7 @@ from benchmarks import commit_cost, machine, methods, profiling, training, work
 from benchmarks.results import FOLDER, Results
 from dtvg.methods.dtvg import decide_on_device
 from dtvg.rule.decide import gram_matrix
+from dtvg.training.engine import Engine
 
 ROOT = machine.ROOT
 TITLES = {
@@ -73,17 +76,22 @@ class Unit:
         return f"{self.part}:{self.name}"
 
 
-def speed(options: Options, backbone: str, cohorts: tuple[int, ...], compiled: bool) -> Found:
+def speed(
+    options: Options, backbone: str, cohorts: tuple[int, ...], layers: str, batch: int = 8
+) -> Found:
     """Measure cohorts against PEFT and Trainer, in bfloat16 with float32 beside it."""
     if options.tiny:
         small = "tiny" if backbone == "t5-base" else "tiny-llama"
         few = tuple(min(count, 2) for count in cohorts[:1])
+        layers = layers if options.device == "cuda" else layers.replace(" graphs", "")
+        layers = "eager" if layers == "graphs" and options.device != "cuda" else layers
         asked = training.Asked(
-            small, options.device, few, 1, 2, 4, ("bfloat16",), (compiled,), ("dtvg",), 1, "eager"
+            small, options.device, few, 1, 2, 4, ("bfloat16",), (layers,), ("dtvg",), 1, "eager"
         )
     else:
+        precisions, methods = ("bfloat16",), ("dtvg",)
         asked = training.Asked(
-            backbone, options.device, cohorts, 10, 8, 20, ("bfloat16",), (compiled,), ("dtvg",), 2
+            backbone, options.device, cohorts, 10, batch, 20, precisions, (layers,), methods, 1
         )
     yield from training.compare(asked, options.written)
 
@@ -130,17 +138,20 @@ def waiting(options: Options) -> Found:
     """Count the calls in which the host waits for the device during a step, and profile it."""
     for name in ("tiny", "tiny-llama") if options.tiny else ("t5-base", "smollm2-135m"):
         backbone = work.wrapped(work.make_model(name, options.device, torch.bfloat16))
-        batch, length = (2, 4) if options.tiny else (8, 20)
-        found = profiling.waits(backbone, batch, length)
-        told = ", ".join(f"{call} {count}" for call, count in found.items()) or "none"
-        yield f"waits/{name}", {"backbone": name, "waits_in_two_steps": told}
-        for row in profiling.shares(backbone, batch, length):
-            yield f"profile/{name}/{row['kind']}", {"backbone": name, **row}
+        engine = Engine(precision="bfloat16", graphs=options.device == "cuda")
+        if engine.graphs:
+            backbone.record_passes()
+        batch, length, runs = (2, 4, 2) if options.tiny else (8, 20, 16)
+        found = profiling.waits(backbone, batch, length, engine, runs)
+        told = ", ".join(f"{call} {count:g}" for call, count in found.items()) or "none"
+        yield f"waits/{name}", {"backbone": name, "runs": runs, "waits_in_a_step": told}
+        for row in profiling.shares(backbone, batch, length, engine=engine, runs=runs):
+            yield f"profile/{name}/{row['kind']}", {"backbone": name, "runs": runs, **row}
 
 
 def overhead(options: Options, runs: int) -> Found:
     """Measure what deciding, rows and commits take of a step."""
-    size, seconds, pace = ("tiny", 1.5, 0.5) if options.tiny else ("t5-base", 30.0, 10.0)
+    size, seconds, pace = ("tiny", 1.5, 0.5) if options.tiny else ("t5-base", 20.0, 10.0)
     found = commit_cost.measure(size, options.device, runs, seconds, pace, torch.bfloat16)
     step_ms = 1e3 * found["seconds"] / max(1, found["steps"])
     decide_ms = _decide_ms(options, runs)
@@ -174,34 +185,35 @@ def every_method(options: Options) -> Found:
     if options.tiny:
         rows = methods.compare("tiny", options.device, 2, 1, 2, 4, turns=1)
     else:
-        rows = methods.compare("t5-base", options.device, 16, 5, 8, 20)
+        rows = methods.compare("t5-base", options.device, 16, 5, 8, 20, turns=2)
     for row in rows:
         yield str(row["method"]), row
 
 
-def _speeds(cohorts: tuple[int, ...], seconds: float) -> list[Unit]:
-    return [
-        Unit(
-            "a",
-            f"{backbone}-{'compiled' if compiled else 'eager'}-{'-'.join(map(str, cohorts))}",
-            seconds,
-            lambda options, b=backbone, c=compiled: speed(options, b, cohorts, c),  # type: ignore[misc]
-        )
-        for backbone in ("t5-base", "smollm2-135m")
-        for compiled in (False, True)
-    ]
+def _speed(
+    backbone: str, layers: str, cohorts: tuple[int, ...], seconds: float, batch: int = 8
+) -> Unit:
+    name = f"{backbone}-{layers.replace(' ', '-')}-{'-'.join(map(str, cohorts))}-of-{batch}"
+
+    def measure(options: Options) -> Found:
+        return speed(options, backbone, cohorts, layers, batch)
+
+    return Unit("a", name, seconds, measure)
 
 
 def units() -> list[Unit]:
     """Return everything there is to measure, what tells most first."""
+    both = ("t5-base", "smollm2-135m")
     return [
-        *_speeds((1, 16), 100),
-        Unit("c", "tests", 150, tests),
-        Unit("c", "waiting", 60, waiting),
+        *(_speed(name, "compiled graphs", (1, 4, 16, 64), 90) for name in both),
+        Unit("c", "waiting", 45, waiting),
         Unit("b", "study", 600, study),
-        *_speeds((4, 64), 120),
-        Unit("d", "overhead-1", 60, lambda options: overhead(options, 1)),
-        Unit("d", "overhead-16", 60, lambda options: overhead(options, 16)),
+        Unit("d", "overhead-16", 40, lambda options: overhead(options, 16)),
+        *(_speed(name, "graphs", (1, 16), 45) for name in both),
+        *(_speed(name, "eager", (1, 16), 45) for name in both),
+        *(_speed(name, "compiled graphs", (16,), 60, 32) for name in both),
+        Unit("d", "overhead-1", 40, lambda options: overhead(options, 1)),
+        Unit("c", "tests", 150, tests),
         Unit("e", "methods", 180, every_method),
     ]
 
@@ -224,6 +236,21 @@ def run_unit(unit: Unit, options: Options, results: Results) -> None:
             results.add(unit.part, f"{unit.name}/{key}", row, facts)
             print(machine.table([row]), flush=True)
     results.add(unit.part, done_key(unit, options), {"unit": unit.name, "state": "done"}, facts)
+
+
+def here(unit: Unit, options: Options, results: Results) -> str:
+    """Measure a unit in this process; return how it ended."""
+    begun = time.monotonic()
+    try:
+        run_unit(unit, options, results)
+    except Exception as error:  # noqa: BLE001 - the next unit may do better
+        traceback.print_exc()
+        return f"ended with {type(error).__name__}"
+    finally:
+        gc.collect()
+        if options.device != "cpu":
+            torch.cuda.empty_cache()
+    return f"done in {time.monotonic() - begun:.0f} s"
 
 
 def done_key(unit: Unit, options: Options) -> str:
@@ -273,6 +300,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--seconds", type=float, help="start nothing that could end after these")
     parser.add_argument("--list", action="store_true", help="list units and what is written")
     parser.add_argument("--unit", help="measure this unit in this process")
+    parser.add_argument(
+        "--together", action="store_true", help="all in this process: quicker, without time limits"
+    )
     parser.add_argument("--out", type=Path, default=FOLDER)
     chosen = parser.parse_args(arguments)
     if chosen.device == "cpu" and not chosen.tiny:
@@ -295,7 +325,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
             print(f"{unit.id} ({unit.seconds:.0f} s): {'to do' if chosen.list and wanted else why}")
             continue
         print(f"{unit.id} ...", flush=True)
-        print(f"{unit.id}: {started(unit, options, chosen.out)}", flush=True)
+        ended = here(unit, options, results) if chosen.together else None
+        print(f"{unit.id}: {ended or started(unit, options, chosen.out)}", flush=True)
     print(f"Results: {results.page}")
 
 

@@ -18,6 +18,7 @@ import torch
 from benchmarks import machine, work
 from dtvg.config import RunConfig
 from dtvg.methods.specs import METHODS
+from dtvg.training.engine import Engine
 from dtvg.training.state import RunSlot
 
 SETTINGS: dict[str, dict[str, Any]] = {"single": {"source": "sst2"}}
@@ -43,6 +44,9 @@ def compare(
     shared = Path(os.environ["DTVG_SHARED"]) if "DTVG_SHARED" in os.environ else None
     rows = work.make_rows(shared)
     backbone = work.wrapped(work.make_model(size, device, torch.float32))
+    engine = Engine(graphs=device == "cuda")
+    if engine.graphs:
+        backbone.record_passes()
     budget = 4096 if device == "cpu" else 65_536
     table = []
     for name in METHODS:
@@ -56,7 +60,7 @@ def compare(
         for _ in range(turns):
             for n, configs in both.items():
                 slots = [_slot_of(c, rows, backbone.width) for c in configs]
-                found = work.ours_of(backbone, slots, steps, budget)
+                found = work.ours_of(backbone, slots, steps, budget, engine)
                 if n not in best or found["seconds"] < best[n]["seconds"]:
                     best[n] = found
         mine, plain = best[name], best["none"]

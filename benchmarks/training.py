@@ -27,6 +27,8 @@ from dtvg.backbones.base import Backbone
 from dtvg.training.engine import Engine, has_bfloat16, with_faster_parts
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+LAYERS = ("eager", "compiled", "graphs", "compiled graphs")
+"""How layers are computed; steps as CUDA graphs on a GPU only."""
 TITLES = {
     "training": "Times as fast as PEFT + Trainer, medians over turns; *_cpu: by processor time.",
     "profile": "Where the time of a step of one run goes, in percent of the clock.",
@@ -47,7 +49,8 @@ class Asked:
     length: int = 20
     """Of the prompt."""
     precisions: tuple[str, ...] = ("float32",)
-    compiled: tuple[bool, ...] = (False, True)
+    layers: tuple[str, ...] = ("eager", "compiled")
+    """Of `LAYERS`."""
     methods: tuple[str, ...] = ("none",)
     turns: int = 3
     backend: str = "inductor"
@@ -64,102 +67,123 @@ def compare(
         written: whether the row of a key is there already, so that it is left out.
     """
     rows = work.make_rows(Path(os.environ["DTVG_SHARED"]) if "DTVG_SHARED" in os.environ else None)
+    base = work.runs("none", 1, asked.length, asked.batch, asked.steps)[0]
     for precision in asked.precisions:
-        for compiled in asked.compiled:
-            backbone, took = _backbone(asked, precision, compiled)
-            config = work.runs("none", 1, asked.length, asked.batch, asked.steps)[0]
-            model = work.make_model(asked.backbone, asked.device, DTYPES[precision])
-            flops = work.flops_per_example(work.wrapped(model), rows, config)  # of plain layers
-            del model
-            for method in asked.methods:
-                for count in asked.cohorts:
-                    key = key_of(asked.backbone, precision, compiled, method, count)
-                    if written(key):
-                        continue
-                    found = _turns(asked, backbone, precision, rows, method, count, flops)
-                    how = "compiled" if compiled else "eager"
-                    about = {"backbone": asked.backbone, "precision": precision, "layers": how}
-                    yield (
-                        key,
-                        {**about, "method": method, "runs": count, **found, "compile_s": took},
-                    )
+        models = {
+            p: work.make_model(asked.backbone, asked.device, DTYPES[p])
+            for p in dict.fromkeys(("float32", precision))
+        }
+        flops = work.flops_per_example(work.wrapped(models[precision]), rows, base, 1)
+        for layers in asked.layers:
+            keys = {
+                (method, count): key_of(asked.backbone, precision, layers, method, count)
+                for method in asked.methods
+                for count in asked.cohorts
+            }
+            todo = {both: key for both, key in keys.items() if not written(key)}
+            if not todo:
+                continue
+            backbone, engine, took = _backbone(asked, precision, layers)
+            found = _turns(asked, models, (backbone, engine), rows, list(todo), flops)
+            for (method, count), row in found.items():
+                about = {"backbone": asked.backbone, "precision": precision, "layers": layers}
+                about |= {"method": method, "runs": count, "batch": asked.batch}
+                yield todo[method, count], {**about, **row, "compile_s": took}
 
 
-def key_of(backbone: str, precision: str, compiled: bool, method: str, count: int) -> str:
+def key_of(backbone: str, precision: str, layers: str, method: str, count: int) -> str:
     """Return the key of a measurement."""
-    return f"{backbone}/{precision}/{'compiled' if compiled else 'eager'}/{method}/{count}"
+    return f"{backbone}/{precision}/{layers}/{method}/{count}"
 
 
-def _backbone(asked: Asked, precision: str, compiled: bool) -> tuple[Backbone, float | str]:
-    """Return a backbone of the engine's, and the seconds that compiling took."""
+def _backbone(asked: Asked, precision: str, layers: str) -> tuple[Backbone, Engine, float | str]:
+    """Return a backbone of the engine's, the engine, and the seconds that compiling took."""
     model = work.make_model(asked.backbone, asked.device, DTYPES[precision])
     backbone = work.wrapped(model)
-    started = time.perf_counter()
-    if compiled:
-        backbone.compile_layers(asked.backend, Engine().reach(backbone))
-        return backbone, time.perf_counter() - started
-    with_faster_parts(Engine(precision=precision), backbone, begun=False)
-    return backbone, ""
+    engine = Engine(precision=precision, graphs="graphs" in layers)
+    if engine.graphs:
+        backbone.record_passes()
+    if "compiled" in layers:
+        packing, started = engine.cutting(backbone).packing, time.perf_counter()
+        backbone.compile_layers(asked.backend, packing)
+        return backbone, engine, time.perf_counter() - started
+    return backbone, with_faster_parts(engine, backbone, begun=False), ""
 
 
 def _turns(
     asked: Asked,
-    backbone: Backbone,
-    precision: str,
+    models: dict[str, Any],
+    made: tuple[Backbone, Engine],
     rows: list[Any],
-    method: str,
-    count: int,
+    todo: list[tuple[str, int]],
     flops: float,
-) -> dict[str, Any]:
+) -> dict[tuple[str, int], dict[str, Any]]:
     """Measure PEFT and the engine in turns; return medians and ratios within turns."""
+    backbone, engine = made
+    precision = list(models)[-1]
     budget = 4096 if asked.device == "cpu" else 65_536
-    configs = work.runs(method, count, asked.length, asked.batch, asked.steps)
     base = work.runs("none", 1, asked.length, asked.batch, asked.steps)[0]
-    measured: list[dict[str, dict[str, float]]] = []
+    theirs: list[dict[str, dict[str, float]]] = []
+    ours: dict[tuple[str, int], list[dict[str, float]]] = {both: [] for both in todo}
     peaks = []
     for _ in range(asked.turns):
-        turn = {p: _theirs(asked, rows, base, p) for p in dict.fromkeys(("float32", precision))}
-        turn["ours"] = work.ours(backbone, rows, configs, asked.steps, budget)
+        theirs.append({p: _theirs(model, rows, base, asked.steps) for p, model in models.items()})
+        for method, count in todo:
+            configs = work.runs(method, count, asked.length, asked.batch, asked.steps)
+            found = work.ours(backbone, rows, configs, asked.steps, budget, engine)
+            ours[method, count].append(found)
         peaks.append(work.peak_flops(asked.device, DTYPES[precision]))
-        measured.append(turn)
-    examples = {"ours": count * asked.batch * asked.steps}
-    rate = statistics.median(turn["ours"]["examples_per_s"] for turn in measured)
+    peak = statistics.median(peaks)
+    return {
+        both: _row(theirs, found, both[1], precision, flops, peak) for both, found in ours.items()
+    }
+
+
+def _row(
+    theirs: list[dict[str, dict[str, float]]],
+    ours: list[dict[str, float]],
+    count: int,
+    precision: str,
+    flops: float,
+    peak: float,
+) -> dict[str, Any]:
+    """Return what was measured of a cohort of so many runs."""
+    rate = statistics.median(turn["examples_per_s"] for turn in ours)
 
     def times(other: str, measure: str) -> float:
         each = [
-            (turn[other][measure] / asked.batch / asked.steps)
-            / (turn["ours"][measure] / examples["ours"])
-            for turn in measured
+            turn[other][measure] / (mine[measure] / count)
+            for turn, mine in zip(theirs, ours, strict=True)
         ]
         return statistics.median(each)
 
     return {
+        "ms_a_step": statistics.median(turn["ms_a_step"] for turn in ours),
         "examples_per_s": rate,
-        "peft_examples_per_s": statistics.median(t[precision]["examples_per_s"] for t in measured),
+        "peft_examples_per_s": statistics.median(t[precision]["examples_per_s"] for t in theirs),
         "times_peft_float32": times("float32", "seconds"),
         "times_peft_same": times(precision, "seconds"),
         "times_peft_float32_cpu": times("float32", "cpu_seconds"),
         "times_peft_same_cpu": times(precision, "cpu_seconds"),
         "tflops": rate * flops / 1e12,
-        "share_of_matmul_peak": rate * flops / statistics.median(peaks),
-        "peak_gib": max(turn["ours"].get("peak_gib", 0.0) for turn in measured) or "",
+        "share_of_matmul_peak": rate * flops / peak,
+        "peak_gib": max(turn.get("peak_gib", 0.0) for turn in ours) or "",
     }
 
 
-def _theirs(asked: Asked, rows: list[Any], config: Any, precision: str) -> dict[str, float]:
-    """Measure PEFT and Trainer once, on a model of their own."""
-    model = work.make_model(asked.backbone, asked.device, DTYPES[precision])
+def _theirs(model: Any, rows: list[Any], config: Any, steps: int) -> dict[str, float]:
+    """Measure PEFT and Trainer once."""
     with tempfile.TemporaryDirectory() as folder:
-        return work.peft_trainer(model, rows, config, asked.steps, Path(folder))
+        return work.peft_trainer(model, rows, config, steps, Path(folder))
 
 
-def profile(asked: Asked, compiled: bool) -> list[dict[str, Any]]:
+def profile(asked: Asked, layers: str) -> list[dict[str, Any]]:
     """Return where the time of a step goes, in the last of the precisions."""
     precision = asked.precisions[-1]
-    backbone, _ = _backbone(asked, precision, compiled)
-    how = "compiled" if compiled else "eager"
-    about = {"backbone": asked.backbone, "precision": precision, "layers": how}
-    return [{**about, **row} for row in profiling.shares(backbone, asked.batch, asked.length)]
+    backbone, engine, _ = _backbone(asked, precision, layers)
+    about = {"backbone": asked.backbone, "precision": precision, "layers": layers}
+    rows = profiling.shares(backbone, asked.batch, asked.length, engine=engine)
+    return [{**about, **row} for row in rows]
 
 
 def precisions_of(device: str) -> tuple[str, ...]:
@@ -177,7 +201,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument(
         "--precisions", nargs="+", choices=list(DTYPES), help="default: native ones"
     )
-    parser.add_argument("--layers", nargs="+", choices=["eager", "compiled"])
+    parser.add_argument("--layers", nargs="+", choices=LAYERS, default=["eager", "compiled"])
     parser.add_argument("--steps", type=int, default=8)
     parser.add_argument("--turns", type=int, default=3)
     parser.add_argument("--batch", type=int, default=8)
@@ -193,7 +217,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         options.batch,
         options.length,
         tuple(options.precisions or precisions_of(options.device)),
-        tuple(name == "compiled" for name in options.layers or ("eager", "compiled")),
+        tuple(options.layers),
         tuple(options.methods),
         options.turns,
     )
@@ -209,8 +233,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         print(machine.table([row]), flush=True)
     print(machine.table(found))
     if options.profile:
-        for compiled in asked.compiled:
-            for row in profile(asked, compiled):
+        for layers in asked.layers:
+            for row in profile(asked, layers):
                 results.add("profile", f"{row['backbone']}/{row['layers']}", row, facts)
     print(f"Written to {results.page}")
 

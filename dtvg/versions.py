@@ -28,12 +28,12 @@ FEW_SHOT = 2
 BACKBONE = 2
 """Of how answers and inputs become tokens: since 2, an answer after its input has the space that
 text has there, and no tokenizer cuts the start of an input. Most tokenizers do both anyway."""
-ENGINE = 4
+ENGINE = 5
 """Of the engine, which changes numbers by rounding only, so that nothing is trained anew for it:
 1 cut a step by its token budget alone and read validation rows once more for their loss, 2 puts
 examples of similar length together and reads such rows once, 3 reckons what a micro-batch costs
-from the weights of a layer, as measured, 4 puts several examples into a row on a processor. An
-experiment keeps its own."""
+from the weights of a layer, as measured, 4 puts several examples into a row on a processor, 5
+reckons a GPU's micro-batches from what launching them costs. An experiment keeps its own."""
 OF_DATA = ("text", "split", "scoring")
 """Kinds of parts that belong to a task, not to how it is trained."""
 

@@ -10,9 +10,11 @@ import torch
 
 from dtvg.methods.dtvg import decide_on_device
 from dtvg.rule.decide import decide
+from dtvg.training.batches import Cutting
+from dtvg.training.engine import Engine
 from dtvg.training.recording import StepLog
 from dtvg.training.state import build_stacks
-from dtvg.training.step import cohort_step
+from dtvg.training.step import PADDED, cohort_step
 from tests.training import factory
 
 pytestmark = [
@@ -56,7 +58,7 @@ def test_the_decision_on_cuda_is_numpys(rule: str) -> None:
     vectors = rng.normal(size=(200, 8, 16)) + 0.5 * rng.normal(size=(200, 1, 16))
     grams = (vectors @ vectors.transpose(0, 2, 1) / 16).astype(np.float32)
     grams = (grams + grams.transpose(0, 2, 1)) / 2
-    ours, theirs = decide_on_device(torch.from_numpy(grams).cuda(), rule=rule), decide(grams, rule)
+    ours, theirs = decide_on_device(torch.from_numpy(grams).cuda(), rule), decide(grams, rule)
     assert ours.member.device.type == "cuda"
     for name in ("order", "rank", "n_candidates", "member"):
         assert np.array_equal(getattr(ours, name).cpu().numpy(), getattr(theirs, name)), name
@@ -75,12 +77,12 @@ def _steps_without_waiting(model) -> None:
     configs = factory.experiment().runs()
     stacks = build_stacks([factory.slot(c) for c in configs], model.device, torch.float32)
     log = StepLog(stacks=len(stacks))
-    log.add(cohort_step(model, stacks, 4096, 30), 0.0)
+    log.add(cohort_step(model, stacks, 4096, Cutting(30)), 0.0)
     torch.cuda.synchronize()
     torch.cuda.set_sync_debug_mode("error")
     try:
         for _ in range(3):
-            log.add(cohort_step(model, stacks, 4096, 30), 0.0)
+            log.add(cohort_step(model, stacks, 4096, Cutting(30)), 0.0)
     finally:
         torch.cuda.set_sync_debug_mode("default")
 
@@ -104,12 +106,12 @@ def test_a_profile_of_steps_shows_no_synchronising_call(make) -> None:
     model.layers = None
     configs = factory.experiment(methods=["dtvg"]).runs()
     stacks = build_stacks([factory.slot(c) for c in configs], model.device, torch.float32)
-    cohort_step(model, stacks, 4096, 30)
+    cohort_step(model, stacks, 4096, Cutting(30))
     torch.cuda.synchronize()
     kinds = [torch.profiler.ProfilerActivity.CPU, torch.profiler.ProfilerActivity.CUDA]
     with torch.profiler.profile(activities=kinds) as trace:
         for _ in range(3):
-            cohort_step(model, stacks, 4096, 30)
+            cohort_step(model, stacks, 4096, Cutting(30))
         found = {e.name for e in trace.profiler.function_events or ()}
     found |= {e.key for e in trace.key_averages() if e.key == "cudaStreamSynchronize"}
     assert not found & {"cudaStreamSynchronize", "cudaEventSynchronize"}, profiling.WAITING
@@ -144,3 +146,64 @@ def test_values_on_their_way_to_the_log_lie_in_pinned_memory() -> None:
     log = StepLog()
     log.add(cohort_step(model, stacks, 4096), 0.0)
     assert all(tensor.is_pinned() for tensor in log.queue[0].tensors.values())
+
+
+def _graphed(model, dtype: torch.dtype = torch.bfloat16):
+    model.record_passes()
+    engine = Engine(precision=str(dtype).removeprefix("torch."), graphs=True)
+    return model, engine.cutting(model)
+
+
+def _trained(model, configs, steps: int, cutting: Cutting = PADDED) -> dict[str, torch.Tensor]:
+    slots = [factory.slot(c) for c in configs]
+    stacks = build_stacks(slots, model.device, torch.float32)
+    for _ in range(steps):
+        cohort_step(model, stacks, 4096, cutting)
+        for slot in slots:
+            slot.step += 1
+    return factory.prompts(stacks, model)
+
+
+@pytest.mark.parametrize("make", [backbone, decoder])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_steps_replayed_as_graphs_are_those_launched_one_by_one(make, dtype: torch.dtype) -> None:
+    methods = ["dtvg", "none", "attempt"]
+    configs = factory.experiment(methods=methods, seeds=[0, 1]).runs()
+    plain, (graphed, cutting) = make(dtype), _graphed(make(dtype), dtype)
+    wanted, found = _trained(plain, configs, 12), _trained(graphed, configs, 12, cutting)
+    assert graphed.passes.records and graphed.passes.replayed >= 4
+    by_bounds = dtype is torch.bfloat16 and make is decoder
+    assert graphed.packs and getattr(graphed, "_by_bounds", False) == by_bounds
+    tolerance = 1e-3 if dtype is torch.float32 else 0.3
+    for name, prompt in wanted.items():
+        assert float((found[name] - prompt).abs().max()) < tolerance, name
+
+
+@pytest.mark.parametrize("make", [backbone, decoder])
+def test_a_replayed_step_never_waits_for_the_device(make) -> None:
+    model, cutting = _graphed(make(torch.bfloat16))
+    configs = factory.experiment(methods=["dtvg", "none"]).runs()
+    stacks = build_stacks([factory.slot(c) for c in configs], model.device, torch.float32)
+    for _ in range(3):  # the same rows, since steps are not counted
+        cohort_step(model, stacks, 4096, cutting)
+    torch.cuda.synchronize()
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        for _ in range(3):
+            cohort_step(model, stacks, 4096, cutting)
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+    assert model.passes.replayed >= 4 and len(model.passes) == 1
+
+
+@pytest.mark.parametrize("make", [backbone, decoder])
+def test_a_run_that_is_no_number_ends_alone_when_steps_are_replayed(make) -> None:
+    model, cutting = _graphed(make(torch.bfloat16))
+    slots = [factory.slot(c) for c in factory.experiment(methods=["none"], seeds=[0, 1, 2]).runs()]
+    (stack,) = build_stacks(slots, model.device, torch.float32)
+    for step in range(4):
+        if step == 3:
+            with torch.no_grad():
+                stack.state.parameters["prompt"][0] = float("inf")
+        cohort_step(model, [stack], 4096, cutting)
+    assert stack.ended.tolist() == [True, False, False]

@@ -18,14 +18,23 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int
 from torch import Tensor
 
-from dtvg.backbones import decoding
+from dtvg.backbones import attention, decoding
 from dtvg.backbones.chat import ChatTemplate
-from dtvg.backbones.compiling import WARM_SHAPES, CompiledLayers
+from dtvg.backbones.compiling import FILLED_SHAPES, WARM_LENGTH, WARM_SHAPES, CompiledLayers
+from dtvg.backbones.examples import Encoded as Encoded
+from dtvg.backbones.examples import TokenBatch as TokenBatch
+from dtvg.backbones.graphs import Passes
 from dtvg.backbones.labels import LabelSet
-from dtvg.backbones.packing import Packed, Packing, alike
+from dtvg.backbones.packing import (
+    Packing,
+    alike,
+    filled_answers,
+    filled_count,
+    filled_width,
+)
 from dtvg.backbones.positions import positions_of
 from dtvg.backbones.speech import Speech, needs_space
 from dtvg.errors import ConfigError
@@ -33,33 +42,6 @@ from dtvg.tasks.scoring import normal
 
 CACHE_NAMES = ("cache", "past_key_values")
 """What models call the keys and values they keep, newest name first."""
-
-
-@dataclass(frozen=True)
-class Encoded:
-    """One example as token ids: what is read and what is answered (with its end mark)."""
-
-    source: np.ndarray
-    target: np.ndarray
-
-    @property
-    def tokens(self) -> int:
-        """Input and target tokens, without prompt or padding."""
-        return len(self.source) + len(self.target)
-
-
-@dataclass(frozen=True)
-class TokenBatch:
-    """Examples padded for one forward pass, on the device."""
-
-    ids: Int[Tensor, "b t"]
-    mask: Bool[Tensor, "b t"]
-    labels: Int[Tensor, "b u"]
-    label_mask: Bool[Tensor, "b u"]
-    filled_up: bool = True
-    """Whether `ids` may hold padding; known without asking the device."""
-    packed: Packed | None = None
-    """Rows that are computed in place of the padded ones."""
 
 
 @dataclass
@@ -156,11 +138,15 @@ class Backbone(ABC):
         """As `device.precision` calls it; set by whoever loads the weights."""
         self.layers: CompiledLayers | None = None
         """Compiled for training steps; None: everything runs eagerly."""
+        self.passes: Passes | None = None
+        """Training steps as CUDA graphs; None: kernels are launched one by one."""
         self.chat = ChatTemplate(tokenizer, name) if template == "chat" else None
         """How inputs are put to it; None: as plain text."""
         embeddings = self._input_embeddings()
         # quantised weights have no floating type of their own; embeddings always do
         self.device: torch.device = embeddings.weight.device
+        if self.device.type == "cuda":
+            attention.without_plans()
         self.dtype: torch.dtype = embeddings.weight.dtype
         self.width = int(embeddings.weight.shape[1])
         self.vocabulary = int(embeddings.weight.shape[0])
@@ -294,35 +280,45 @@ class Backbone(ABC):
             if before:
                 self.model.train(True)
 
-    def compile_layers(self, backend: str = "inductor", reach: float | None = None) -> None:
+    def compile_layers(
+        self,
+        backend: str = "inductor",
+        packing: Callable[[int], Packing | None] = lambda front: None,
+    ) -> None:
         """Compile the repeated layers for training steps; see `compiling`.
 
         Args:
             backend: of `torch.compile`.
-            reach: of `Packing`, where steps are packed.
+            packing: of steps, for prompts of a length; None: their examples are padded.
 
         Raises:
             Exception: whatever the compiler raises; everything runs eagerly then.
         """
-        passes = [partial(self._one_pass, rows, length, reach) for rows, length in WARM_SHAPES]
+        how = packing(WARM_LENGTH)
+        shapes = WARM_SHAPES if how is None or not how.filled else FILLED_SHAPES
+        passes = [partial(self._one_pass, rows, length, how) for rows, length in shapes]
         self.layers = CompiledLayers(self.model, passes, backend)
+
+    def record_passes(self) -> None:
+        """Let training steps be recorded as CUDA graphs, shape by shape; see `graphs`."""
+        self.passes = Passes(self.loss)
 
     def compiled(self) -> AbstractContextManager[None]:
         """Return a block in which layers that were compiled are used."""
         return nullcontext() if self.layers is None else self.layers.active()
 
-    def _one_pass(self, rows: int, length: int, reach: float | None = None) -> None:
+    def _one_pass(self, rows: int, length: int, packing: Packing | None) -> None:
         """Go forward and back once over examples of different lengths."""
         drawn = np.random.default_rng(rows)
         examples = [
             Encoded(drawn.integers(0, self.vocabulary, length - i), np.full(3, self.eos_id))
             for i in range(rows)
         ]
-        ids = torch.zeros((rows, 4), dtype=torch.long, device=self.device)
+        batch = self.batch_of(examples, packing)
+        ids = torch.zeros((len(batch.ids), WARM_LENGTH), dtype=torch.long, device=self.device)
         with torch.no_grad():
             prompt = self.embed(ids).float()
-        packing = None if reach is None else Packing(prompt.shape[1], reach)
-        self.loss(prompt.requires_grad_(), self.batch_of(examples, packing))[0].sum().backward()
+        self.loss(prompt.requires_grad_(), batch)[0].sum().backward()
 
     def encode(
         self,
@@ -397,8 +393,15 @@ class Backbone(ABC):
         """Token ids of inputs, special tokens included."""
 
     @abstractmethod
-    def collate(self, examples: Sequence[Encoded]) -> TokenBatch:
-        """Pad examples into one batch on the device."""
+    def collate(
+        self, examples: Sequence[Encoded], shape: tuple[int, int, int] | None = None
+    ) -> TokenBatch:
+        """Pad examples into one batch on the device.
+
+        Args:
+            examples: in the order of the rows.
+            shape: rows, input and answer tokens that are filled up to; None: as many as there are.
+        """
 
     def pack(self, examples: Sequence[Encoded], packing: Packing) -> TokenBatch:
         """Put examples into rows of several, on the device; only where `packs`."""
@@ -406,7 +409,20 @@ class Backbone(ABC):
 
     def batch_of(self, examples: Sequence[Encoded], packing: Packing | None) -> TokenBatch:
         """Put examples into one batch: padded, or packed for prompts of a length."""
-        return self.collate(examples) if packing is None else self.pack(examples, packing)
+        if packing is None:
+            return self.collate(examples)
+        if self.packs:
+            return self.pack(examples, packing)
+        return self.collate(examples, self._filled_shape(examples, packing.front))
+
+    def _filled_shape(self, examples: Sequence[Encoded], front: int) -> tuple[int, int, int]:
+        """Return the shape that padded examples are filled up to, within the model's positions."""
+        longest = max(e.tokens if self.joined else len(e.source) for e in examples) + front
+        width = filled_width(longest)
+        if self.position_limit is not None:
+            width = max(longest, min(width, self.position_limit))
+        answers = filled_answers([len(e.target) for e in examples])
+        return filled_count(len(examples)), width - front, answers
 
     @cached_property
     def packs(self) -> bool:
@@ -414,7 +430,7 @@ class Backbone(ABC):
         return False
 
     @torch.no_grad()
-    def _packs_alike(self) -> bool:
+    def _packs_alike(self, filled: bool = False) -> bool:
         """Try packed rows beside padded ones, two examples in the first of them."""
         lengths = ((9, 2), (5, 3), (4, 1))
         drawn = np.random.default_rng(11)
@@ -423,14 +439,16 @@ class Backbone(ABC):
         ]
         prompt = self.embed(torch.as_tensor(examples[0].source[None, :4], device=self.device))
         prompts = prompt.expand(len(examples), -1, -1)
-        batch = self.pack(examples, Packing(prompts.shape[1], 1e9))
+        batch = self.pack(examples, Packing(prompts.shape[1], 1e9, filled))
+        more = len(batch.ids) - len(examples)
         try:
             with self.still():
-                found = self.outputs(prompts, batch)[0]
                 wanted = self.outputs(prompts, self.collate(examples))[0]
+                read = torch.cat([prompts, prompts[:1].expand(more, -1, -1)])
+                found = self.outputs(read, batch)[0][: len(wanted), : wanted.shape[1]]
         except (RuntimeError, ValueError, TypeError, AttributeError, IndexError):
             return False
-        there = batch.label_mask[..., None]
+        there = self.collate(examples).label_mask[..., None]
         return alike(found * there, wanted * there)
 
     @abstractmethod
@@ -540,36 +558,12 @@ def _set_dropout(model: Any, rate: float) -> None:
             module.layerdrop = 0.0
 
 
-def padded(rows: Sequence[np.ndarray], fill: int, left: bool = False) -> tuple[Tensor, Tensor]:
-    """Stack rows of ids into `[b t]` with a bool mask; padding at the right unless `left`."""
-    width = max((len(row) for row in rows), default=0)
-    ids = np.full((len(rows), width), fill, dtype=np.int64)
-    mask = np.zeros((len(rows), width), dtype=bool)
-    for i, row in enumerate(rows):
-        place = slice(width - len(row), width) if left else slice(0, len(row))
-        ids[i, place] = row
-        mask[i, place] = True
-    return torch.from_numpy(ids), torch.from_numpy(mask)
-
-
-def place(tensor: Tensor, device: torch.device) -> Tensor:
-    """Copy a tensor of the CPU to the device without waiting for it, which needs pinned memory."""
-    if device.type != "cuda":
-        return tensor.to(device)
-    return tensor.pin_memory().to(device, non_blocking=True)
-
-
 @dataclass
 class Seen:
     """What the output layer was given."""
 
     hidden: Tensor | None = None
     """`[b u h]` at the chosen places; None where the layer was not called on sequences."""
-
-
-def take(values: Float[Tensor, "b t x"], places: Int[Tensor, "b u"]) -> Float[Tensor, "b u x"]:
-    """Pick places of each row."""
-    return torch.gather(values, 1, places[..., None].expand(-1, -1, values.shape[-1]))
 
 
 @contextmanager

@@ -17,6 +17,11 @@ import torch
 WARM_SHAPES = ((3, 19), (5, 31))
 """Examples and input lengths of the batches that layers are compiled on."""
 
+FILLED_SHAPES = ((9, 40), (14, 70))
+"""The same where rows are filled up: several rows each, since one is a case of its own."""
+WARM_LENGTH = 4
+"""Length of their prompts."""
+
 
 def repeated_layers(model: Any) -> list[torch.nn.Module]:
     """Return the layers that a model repeats: of each list of layers those built alike.

@@ -19,13 +19,29 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from dtvg.backbones import attention
-from dtvg.backbones.base import Backbone, Encoded, Prefix, TokenBatch, padded, place, reading, take
-from dtvg.backbones.packing import Packed, Packing, Rows, answer_places, laid_out, layout
+from dtvg.backbones.base import Backbone, Prefix, reading
+from dtvg.backbones.examples import Encoded, TokenBatch, padded, place, take
+from dtvg.backbones.packing import (
+    STEP,
+    Packed,
+    Packing,
+    Rows,
+    answer_places,
+    filled_answers,
+    filled_bounds,
+    filled_count,
+    filled_layout,
+    filled_tokens,
+    laid_out,
+    layout,
+)
 from dtvg.backbones.speech import ANSWER_MARK
 
 log = logging.getLogger(__name__)
 UNMASKED = "dtvg_unmasked"
 """What PyTorch's attention is called where transformers should make no mask for it."""
+BOUNDED = {"cuda"}
+"""Devices whose attention can be told where examples start and end."""
 PROBE_TOLERANCE = 0.05
 """Relative difference of logits beyond which kept keys are not trusted; rounding stays below."""
 
@@ -52,17 +68,21 @@ class DecoderOnly(Backbone):
         room = max(1, limit - len(self.front) - len(mark))
         return [[*self.front, *ids[:room], *mark] for ids in plain]
 
-    def collate(self, examples: Sequence[Encoded]) -> TokenBatch:
+    def collate(
+        self, examples: Sequence[Encoded], shape: tuple[int, int, int] | None = None
+    ) -> TokenBatch:
         """Pad examples into one batch on the device; `ids` hold input and answer."""
         whole = [np.concatenate([e.source, e.target[:-1]]) for e in examples]
-        ids, mask = padded(whole, self.pad_id)
-        labels, label_mask = padded([e.target for e in examples], 0)
+        ids, mask = padded(whole, self.pad_id, shape=shape and shape[:2])
+        labels, label_mask = padded([e.target for e in examples], 0, shape=shape and shape[::2])
         parts = [place(part, self.device) for part in (ids, mask, labels, label_mask)]
-        filled_up = len({len(row) for row in whole}) > 1
+        filled_up = shape is not None or len({len(row) for row in whole}) > 1
         return TokenBatch(parts[0], parts[1], parts[2], parts[3], filled_up)
 
     def pack(self, examples: Sequence[Encoded], packing: Packing) -> TokenBatch:
         """Put examples into rows of several, on the device."""
+        if packing.filled:
+            return self._pack_filled(examples, packing)
         batch = self.collate(examples)
         answers = [len(e.target) for e in examples]
         widths = [packing.front + e.tokens - 1 for e in examples]
@@ -73,10 +93,46 @@ class DecoderOnly(Backbone):
         *laid, places = (place(part, self.device) for part in parts)
         return replace(batch, packed=Packed(Rows(*laid), places))
 
+    def _pack_filled(self, examples: Sequence[Encoded], packing: Packing) -> TokenBatch:
+        """Put examples into one row, or into rows of one run each, filled up to few shapes."""
+        front, answers = packing.front, [len(e.target) for e in examples]
+        widths = [front + e.tokens - 1 for e in examples]
+        count, longest, bounds = filled_count(len(examples)), 0, None
+        if self._by_bounds:
+            tokens, longest = filled_tokens(sum(widths)), -(-max(widths) // STEP) * STEP
+            rows, filled = [list(range(len(examples)))], (1, tokens)
+            ends = filled_bounds(widths, count, tokens, longest)
+            bounds = place(torch.from_numpy(ends), self.device)
+            stride = longest
+        else:
+            rows, stride = filled_layout(widths, packing.runs or [0] * len(examples))
+            filled = (filled_count(len(rows)), stride)
+        read, starts = laid_out(rows, widths, stride, filled)
+        first = starts + np.array(widths) - np.array(answers)
+        shape = (count, stride - front, filled_answers(answers))
+        batch = self.collate(examples, shape)
+        places = np.zeros((count, shape[2]), dtype=np.int64)
+        places[: len(examples)] = answer_places(first, answers, shape[2])
+        parts = [torch.from_numpy(part) for part in (*read, places)]
+        *laid, placed = (place(part, self.device) for part in parts)
+        return replace(batch, packed=Packed(Rows(*laid), placed, None, bounds, longest))
+
     @cached_property
     def packs(self) -> bool:
         """Whether rows of several examples give what each gives alone; found out once."""
-        return self._causal_alone and "position_ids" in self.accepts and self._packs_alike()
+        if not self._causal_alone or "position_ids" not in self.accepts:
+            return False
+        return self._by_bounds or self._packs_alike()
+
+    @cached_property
+    def _by_bounds(self) -> bool:
+        """Whether a single row whose attention is told each example's bounds gives what each gives
+        alone; found out once. In half precision, for which a GPU has such attention."""
+        half = self.dtype in (torch.bfloat16, torch.float16)
+        if not half or self.device.type not in BOUNDED or not self._causal_alone:
+            return False
+        self.__dict__["_by_bounds"] = True  # while it is tried
+        return self._packs_alike(filled=True)
 
     def outputs(
         self, prompt: Float[Tensor, "b r d"], batch: TokenBatch
@@ -87,7 +143,11 @@ class DecoderOnly(Backbone):
         if packed is not None:
             rows = packed.read
             self.check_length(embeds.shape[1])
-            inputs = {"inputs_embeds": rows.gather(embeds)}
+            inputs: dict[str, Any] = {"inputs_embeds": rows.gather(embeds)}
+            if packed.bounds is not None:
+                inputs |= {attention.BOUNDS: packed.bounds, attention.LONGEST: packed.longest}
+                with self._asking_nothing():
+                    return self._run(packed.at_answers, None, rows.position, **inputs)[:2]
             return self._run(packed.at_answers, rows.looks_back(), rows.position, **inputs)[:2]
         # the token at position p predicts the one at p + 1: a row's answer is predicted from
         # the last input token on
@@ -146,7 +206,8 @@ class DecoderOnly(Backbone):
     ) -> tuple[Tensor, Tensor, Any]:
         """Call the whole model; return logits and hidden state where asked, and what it keeps."""
         length = positions.shape[1]
-        if mask is None or mask.dim() == 2:  # of packed rows, each example's length counts
+        if attention.BOUNDS not in inputs and (mask is None or mask.dim() == 2):
+            # of packed rows, each example's length counts
             self.check_length(length if mask is None else mask.shape[1])
         options: dict[str, Any] = {
             "attention_mask": mask,
@@ -155,7 +216,8 @@ class DecoderOnly(Backbone):
             **inputs,
         }
         with reading(self.model, pick, length) as seen:
-            result = self.model(**{k: v for k, v in options.items() if k in self.accepts})
+            known = self.accepts | {attention.BOUNDS, attention.LONGEST}
+            result = self.model(**{k: v for k, v in options.items() if k in known})
         logits = result.logits
         if pick is not None and seen.hidden is None:
             logits = pick(logits)

@@ -15,8 +15,19 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from dtvg.backbones.base import Backbone, Encoded, Prefix, TokenBatch, padded, place, reading
-from dtvg.backbones.packing import Packed, Packing, Rows, answer_places, laid_out, layout
+from dtvg.backbones.base import Backbone, Prefix, reading
+from dtvg.backbones.examples import Encoded, TokenBatch, padded, place
+from dtvg.backbones.packing import (
+    Packed,
+    Packing,
+    Rows,
+    answer_places,
+    filled_answers,
+    filled_count,
+    filled_layout,
+    laid_out,
+    layout,
+)
 from dtvg.errors import ConfigError
 
 
@@ -65,16 +76,20 @@ class EncoderDecoder(Backbone):
         encoded = self.tokenizer(sources, truncation=True, max_length=limit)["input_ids"]
         return [list(ids) for ids in encoded]
 
-    def collate(self, examples: Sequence[Encoded]) -> TokenBatch:
+    def collate(
+        self, examples: Sequence[Encoded], shape: tuple[int, int, int] | None = None
+    ) -> TokenBatch:
         """Pad examples into one batch on the device."""
-        ids, mask = padded([e.source for e in examples], self.pad_id)
-        labels, label_mask = padded([e.target for e in examples], 0)
+        ids, mask = padded([e.source for e in examples], self.pad_id, shape=shape and shape[:2])
+        labels, label_mask = padded([e.target for e in examples], 0, shape=shape and shape[::2])
         parts = [place(part, self.device) for part in (ids, mask, labels, label_mask)]
-        filled_up = len({len(e.source) for e in examples}) > 1
+        filled_up = shape is not None or len({len(e.source) for e in examples}) > 1
         return TokenBatch(parts[0], parts[1], parts[2], parts[3], filled_up)
 
     def pack(self, examples: Sequence[Encoded], packing: Packing) -> TokenBatch:
         """Put examples into rows of several, on the device; answers into the same rows."""
+        if packing.filled:
+            return self._pack_filled(examples, packing)
         batch, skip = self.collate(examples), len(self.start) - 1
         widths = [packing.front + len(e.source) for e in examples]
         answers = [len(e.target) for e in examples]
@@ -83,6 +98,24 @@ class EncoderDecoder(Backbone):
         written, starts = laid_out(rows, [n + skip for n in answers], batch.labels.shape[1] + skip)
         parts = (*read, *written, answer_places(starts + skip, answers))
         laid = [place(torch.from_numpy(part), self.device) for part in parts]
+        return replace(batch, packed=Packed(Rows(*laid[:3]), laid[6], Rows(*laid[3:6])))
+
+    def _pack_filled(self, examples: Sequence[Encoded], packing: Packing) -> TokenBatch:
+        """Put examples into rows of one run each, filled up to few shapes."""
+        front, skip = packing.front, len(self.start) - 1
+        widths = [front + len(e.source) for e in examples]
+        answers = [len(e.target) for e in examples]
+        rows, width = filled_layout(widths, packing.runs or [0] * len(examples))
+        count, there = filled_count(len(examples)), filled_count(len(rows))
+        shape = (count, width - front, filled_answers(answers))
+        read, _ = laid_out(rows, widths, width, (there, width))
+        spoken = [n + skip for n in answers]
+        longest = -(-max(sum(spoken[i] for i in row) for row in rows) // 8) * 8
+        written, starts = laid_out(rows, spoken, shape[2] + skip, (there, longest))
+        places = np.zeros((count, shape[2]), dtype=np.int64)
+        places[: len(examples)] = answer_places(starts + skip, answers, shape[2])
+        batch = self.collate(examples, shape)
+        laid = [place(torch.from_numpy(p), self.device) for p in (*read, *written, places)]
         return replace(batch, packed=Packed(Rows(*laid[:3]), laid[6], Rows(*laid[3:6])))
 
     @cached_property

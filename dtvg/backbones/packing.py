@@ -6,6 +6,7 @@ are as long as their attention, whose cost grows with the square, is worth.
 
 from __future__ import annotations
 
+import bisect
 import heapq
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -23,6 +24,10 @@ LOOSE = 0.03
 half precision."""
 
 
+STEP = 64
+"""Rows that are filled up have a multiple of so many tokens."""
+
+
 @dataclass(frozen=True)
 class Packing:
     """How examples are put into rows."""
@@ -31,6 +36,11 @@ class Packing:
     """Tokens before each input: the prompt's length r."""
     reach: float
     """Length of a row at which attention costs as much as everything else."""
+    filled: bool = False
+    """Whether everything is filled up to few shapes; see `graphs`."""
+    runs: tuple[int, ...] | None = None
+    """Which run each example is of. Of filled rows each holds examples of one run only, so that
+    what is no number in one run is none in no other; None: all are of one."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +48,8 @@ class Rows:
     """Where the tokens of examples stand in rows; fill-up belongs to no example."""
 
     read: Int[Tensor, "m w"]
-    """Place of each token in the padded examples, `[b s]` flattened; 0 for fill-up."""
+    """Place of each token in the padded examples, `[b s]` flattened; of fill-up, the first of its
+    row, so that what is no number in one row is in no other."""
     example: Int[Tensor, "m w"]
     """Which example it belongs to; −1 for fill-up."""
     position: Int[Tensor, "m w"]
@@ -73,9 +84,14 @@ class Packed:
     read: Rows
     """What is read: inputs, or inputs and answers."""
     answers: Int[Tensor, "b u"]
-    """Place in the flattened rows from which each answer token is predicted; 0 for padding."""
+    """Place in the flattened rows from which each answer token is predicted; of padding, the
+    first."""
     written: Rows | None = None
     """What a decoder of its own reads, in the same rows."""
+    bounds: Int[Tensor, " n"] | None = None
+    """Where the examples of the only row start and end, int32; None: masks tell."""
+    longest: int = 0
+    """Tokens of an example between bounds at most."""
 
     def at_answers(self, values: Float[Tensor, "m w x"]) -> Float[Tensor, "b u x"]:
         """Pick what predicts each answer token."""
@@ -116,8 +132,78 @@ def _balanced(widths: Sequence[int], order: Sequence[int], count: int) -> list[l
     return [row for row in rows if row]
 
 
+def filled_layout(widths: Sequence[int], runs: Sequence[int]) -> tuple[list[list[int]], int]:
+    """Return which examples stand in which row, each row of one run, and how long rows are.
+
+    An example goes into the fullest row of its run that it fits into, longest first.
+
+    Args:
+        widths: tokens of each example, prompt included.
+        runs: which run each is of.
+    """
+    width = -(-max(*widths, 2 * sum(widths) // len(widths), 1) // STEP) * STEP
+    order = sorted(range(len(widths)), key=lambda i: (runs[i], -widths[i]))
+    rows: list[list[int]] = []
+    free: list[tuple[int, int]] = []
+    run = None
+    for example in order:
+        if runs[example] != run:
+            run, free = runs[example], []
+        need = widths[example]
+        at = bisect.bisect_left(free, (need, -1))
+        left, row = free.pop(at) if at < len(free) else (width, len(rows))
+        if row == len(rows):
+            rows.append([])
+        rows[row].append(example)
+        bisect.insort(free, (left - need, row))
+    return rows, width
+
+
+def filled_width(tokens: int) -> int:
+    """Return how long a padded row is filled up to."""
+    step = 16 if tokens <= 128 else 32
+    return -(-tokens // step) * step
+
+
+def filled_answers(lengths: Sequence[int]) -> int:
+    """Return how many tokens answers are filled up to: a power of two."""
+    return 1 << (max(*lengths, 1) - 1).bit_length()
+
+
+def filled_tokens(count: int) -> int:
+    """Return how many tokens a single row is filled up to: a thirty-second to a sixteenth more."""
+    step = max(STEP, 1 << max(0, (count - 1).bit_length() - 5))
+    return -(-count // step) * step
+
+
+def filled_bounds(widths: Sequence[int], count: int, tokens: int, longest: int) -> np.ndarray:
+    """Return `[n]` starts and ends of the examples of a single row, int32.
+
+    Those of fill-up follow, none longer than `longest`; n depends on the other arguments alone.
+
+    Args:
+        widths: tokens of each example.
+        count: examples that are filled up to.
+        tokens: of the row, with its fill-up.
+        longest: tokens of an example at most.
+    """
+    ends = np.cumsum([0, *widths])
+    spare = count - len(widths) + 1 + -(-tokens // 8 // longest) + -(-STEP // longest)
+    rest = np.minimum(ends[-1] + longest * np.arange(1, spare + 1), tokens)
+    return np.concatenate([ends, rest]).astype(np.int32)
+
+
+def filled_count(count: int) -> int:
+    """Return how many a number is filled up to: a sixteenth to an eighth more, few beyond 16."""
+    step = 1 if count <= 16 else 1 << ((count - 1).bit_length() - 4)
+    return -(-count // step) * step
+
+
 def laid_out(
-    rows: Sequence[Sequence[int]], widths: Sequence[int], stride: int
+    rows: Sequence[Sequence[int]],
+    widths: Sequence[int],
+    stride: int,
+    filled: tuple[int, int] | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return `read`, `example` and `position` of `Rows`, stacked `[3 m w]`, and `[b]` starts.
 
@@ -125,13 +211,18 @@ def laid_out(
         rows: which examples stand in which row.
         widths: tokens of each example.
         stride: s, the width that the examples are padded to, at the right.
+        filled: rows and tokens a row that are filled up to; None: as many as there are.
     """
-    longest = max(sum(widths[i] for i in row) for row in rows)
-    places = np.zeros((3, len(rows), longest), dtype=np.int64)
+    count, longest = filled or (
+        len(rows),
+        max(sum(widths[i] for i in row) for row in rows),
+    )
+    places = np.zeros((3, count, longest), dtype=np.int64)
     places[1] = -1
     starts = np.zeros(len(widths), dtype=np.int64)
     for number, row in enumerate(rows):
         at = 0
+        places[0, number] = row[0] * stride  # fill-up repeats a token of the row
         for example in row:
             width = widths[example]
             inside, here = np.arange(width), slice(at, at + width)
@@ -143,10 +234,11 @@ def laid_out(
     return places, starts
 
 
-def answer_places(first: np.ndarray, counts: Sequence[int]) -> np.ndarray:
-    """Return `[b u]` places of each example's answer tokens, the first ones given."""
-    inside = np.arange(max(counts))
-    return np.where(inside < np.asarray(counts)[:, None], first[:, None] + inside, 0)
+def answer_places(first: np.ndarray, counts: Sequence[int], width: int | None = None) -> np.ndarray:
+    """Return `[b u]` places of each example's answer tokens, the first ones given; u at least
+    `width`. Padding has the first: what is no number in one example is read by no other."""
+    inside = np.arange(max(*counts, width or 0, 1))
+    return first[:, None] + np.where(inside < np.asarray(counts)[:, None], inside, 0)
 
 
 def alike(found: Tensor, wanted: Tensor) -> bool:

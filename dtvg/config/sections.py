@@ -369,6 +369,11 @@ class DeviceConfig(Section):
         description="auto compiles the backbone's repeated layers where the experiment trains long "
         "enough to pay for it.",
     )
+    graphs: Literal["auto", "off"] = Field(
+        "auto",
+        description="auto records the steps of a GPU as CUDA graphs, shape by shape, so that the "
+        "host need not launch each kernel.",
+    )
     threads: int | None = Field(None, ge=1, le=4096, description="CPU threads; empty: all cores.")
     token_budget: int | None = Field(
         None, ge=64, le=10**9, description="Tokens per micro-batch; empty: chosen for the device."

@@ -92,6 +92,7 @@ class EngineFile(_Bare):
     because: str = ""
     onednn: bool = False
     widened: bool = False
+    graphs: bool = False
 
 
 class ForkOf(_Kept):

@@ -16,7 +16,7 @@ from typing import overload
 import numpy as np
 
 from dtvg.backbones.base import Backbone, Encoded
-from dtvg.backbones.packing import Packing, pieces
+from dtvg.backbones.packing import Packing, filled_count, pieces
 from dtvg.config import DataConfig
 from dtvg.errors import ConfigError
 from dtvg.tasks.reading import load_task
@@ -160,6 +160,8 @@ class Cutting:
     """What one more micro-batch costs, in padded tokens; see `cut`."""
     reach: float | None = None
     """Of `Packing`; None: examples are padded."""
+    filled: bool = False
+    """Whether micro-batches are filled up to few shapes, to be recorded; see `backbones.graphs`."""
 
     def pieces(self, lengths: Sequence[int], prompt_length: int, budget: int) -> list[np.ndarray]:
         """Return which examples share a micro-batch.
@@ -171,15 +173,42 @@ class Cutting:
         """
         if self.reach is None:
             return cut(lengths, prompt_length, budget, self.apart)
+        if self.filled:
+            return filling([length + prompt_length for length in lengths], budget)
         return pieces([length + prompt_length for length in lengths], min(budget, PIECE))
 
     def of(self, examples: int) -> Cutting:
         """Return how a step of so many examples is cut."""
-        return self if examples <= FEW else Cutting(self.apart)
+        return self if examples <= FEW or self.filled else Cutting(self.apart)
 
-    def packing(self, prompt_length: int) -> Packing | None:
-        """Return how a micro-batch's examples are put into rows; None: each has its own."""
+    def packing(self, prompt_length: int, runs: Sequence[int] = ()) -> Packing | None:
+        """Return how a micro-batch's examples are put into rows; None: each has its own.
+
+        Args:
+            prompt_length: r.
+            runs: which run each example is of.
+        """
+        if self.filled:
+            return Packing(prompt_length, self.reach or 0.0, True, tuple(runs) or None)
         return None if self.reach is None else Packing(prompt_length, self.reach)
+
+    def filling(self, examples: int) -> int:
+        """Return how many rows a micro-batch of so many examples is filled up with."""
+        return filled_count(examples) - examples if self.filled else 0
+
+
+def filling(widths: Sequence[int], budget: int) -> list[np.ndarray]:
+    """Cut examples in their order, so that runs stay together, into equal micro-batches.
+
+    Args:
+        widths: tokens of each example, prompt included.
+        budget: tokens a micro-batch may hold; one example always fits.
+    """
+    count = max(1, -(-sum(widths) // budget))
+    ends = np.cumsum(widths)
+    parts = np.minimum((ends - 1) * count // max(1, int(ends[-1])), count - 1)
+    found = [np.flatnonzero(parts == part) for part in range(count)]
+    return [piece for piece in found if len(piece)]
 
 
 MANY, NEARLY = 64, 8

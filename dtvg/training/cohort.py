@@ -115,6 +115,8 @@ class Cohort:
 
     def _shrink(self) -> None:
         """Halve the token budget; where one example alone does not fit, its run fails."""
+        if self.backbone.passes is not None:
+            self.backbone.passes.forget()
         if self.backbone.device.type == "cuda":
             torch.cuda.empty_cache()
         length = next(iter(self.slots)).config.prompt.length

@@ -34,20 +34,25 @@ FASTER = 1.2
 """Times as fast as float32 that bfloat16 has to be to be chosen."""
 PROBE = (512, 768, 3072)
 """Sizes of the matrix product that is timed."""
-PAYS = {"cpu": 1.0e14, "cuda": 3.0e16}
+PAYS = {"cpu": 1.0e14, "cuda": 3.0e15}
 """Weights of the layers × tokens to train from which on compiling pays: most of an hour of two
-cores, or ten minutes of a large GPU, of which compiling saves a tenth or more."""
-ALIKE, SHARED_READING, BY_LAYER, PACKED = 2, 2, 3, 4
+cores, of which it saves a tenth or more, or two minutes of a large GPU, of which it saves a quarter
+and takes half a minute."""
+ALIKE, SHARED_READING, BY_LAYER, PACKED, GRAPHS = 2, 2, 3, 4, 5
 """Versions of the engine since which examples of similar length are put together, a validation
-row is read once, a micro-batch's cost is reckoned from the weights of a layer, and several examples
-stand in a row."""
+row is read once, a micro-batch's cost is reckoned from the weights of a layer, several examples
+stand in a row, and what a GPU's host launches is measured."""
 ATTENTION = 3.5
 """What a row of attention costs beside a product with as many weights as d, per token that is seen
 and d: two products forward, five backward, against one each way."""
-LAUNCHES = {"cpu": (16, 1.2e8), "cuda": (256, 5e9)}
+LAUNCHES = {"cpu": (16, 1.2e8), "cuda": (256, 1e11), "graphs": (256, 5e9)}
 """What a micro-batch costs beside its tokens, in padded tokens: reading the weights, and the many
 small operations of a layer, as much as so many tokens × weights of a layer. The processor's are
-measured with `python -m benchmarks.micro_batches`; a GPU's are those of version 2 for 30 layers."""
+measured with `python -m benchmarks.micro_batches`. On an H100 a T5-base of 24 layers takes 81 ms
+where the host launches its kernels one by one and 4.7 ms of the device as a graph, while it trains
+at 120 TFLOP/s (benchmarks/results/gpu-2026-11-28.md)."""
+GUESSED = (256, 5e9)
+"""A GPU's before version 5: those of version 2 for 30 layers."""
 
 
 @dataclass(frozen=True)
@@ -66,6 +71,8 @@ class Engine:
     """Whether frozen float32 layers multiply with oneDNN; see `dtvg.backbones.products`."""
     widened: bool = False
     """Whether half-precision layers attend in float32; see `dtvg.backbones.attention`."""
+    graphs: bool = False
+    """Whether a GPU's steps are replayed as graphs; see `dtvg.backbones.graphs`."""
 
     @property
     def dtype(self) -> torch.dtype:
@@ -89,16 +96,21 @@ class Engine:
         if self.version < BY_LAYER:
             least, launches = (256, 1.5e11) if backbone.device.type == "cuda" else (32, 7.5e7)
             return int(least + launches / weights)
-        least, launches = LAUNCHES.get(backbone.device.type, LAUNCHES["cpu"])
+        kind = "graphs" if self.graphs else backbone.device.type
+        least, launches = LAUNCHES.get(kind, LAUNCHES["cpu"])
+        if kind == "cuda" and self.version < GRAPHS:
+            least, launches = GUESSED
         return int(least + launches * len(layers) / weights)
 
     def reach(self, backbone: Backbone) -> float | None:
         """Return the length of a row at which attention costs as much as everything else.
 
-        None where each example has a row of its own: on a GPU, and for models that tell examples
-        of one row apart by nothing. A function of the backbone alone, as `apart`.
+        None where each example has a row of its own: on a GPU without graphs, and for models that
+        tell examples of one row apart by nothing. A function of the backbone alone, as `apart`.
         """
-        if self.version < PACKED or backbone.device.type != "cpu" or not backbone.packs:
+        if self.version < PACKED or not (self.graphs or backbone.device.type == "cpu"):
+            return None
+        if not backbone.packs:
             return None
         layers = repeated_layers(backbone.model) or [backbone.model]
         weights = max(1, sum(p.numel() for layer in layers for p in layer.parameters()))
@@ -106,13 +118,14 @@ class Engine:
 
     def cutting(self, backbone: Backbone) -> Cutting:
         """Return how the examples of a step become micro-batches."""
-        return Cutting(self.apart(backbone), self.reach(backbone))
+        return Cutting(self.apart(backbone), self.reach(backbone), self.graphs)
 
     def sentence(self) -> str:
         """Say how it is computed."""
         how = "its layers compiled" if self.compiled else "layer by layer"
         how += ", products by oneDNN" if self.onednn else ""
         how += ", attention in float32" if self.widened else ""
+        how += ", steps as CUDA graphs" if self.graphs else ""
         return f"Computed in {self.precision}, {how}. {self.because}".strip()
 
 
@@ -253,7 +266,7 @@ def with_layers(
     keep_in(paths.compiled())
     started = time.perf_counter()
     try:
-        backbone.compile_layers(reach=engine.reach(backbone))
+        backbone.compile_layers(packing=engine.cutting(backbone).packing)
     except Exception as error:  # noqa: BLE001 - of the compiler, which is not needed
         log.warning("layers could not be compiled (%s)", error, exc_info=True)
         why = f"Its layers could not be compiled ({type(error).__name__})."
@@ -287,6 +300,26 @@ def with_faster_parts(engine: Engine, backbone: Backbone, begun: bool) -> Engine
         onednn=onednn and plain and products.use(model) > 0,
         widened=widened and plain and attention.use(model) > 0,
     )
+
+
+def with_graphs(engine: Engine, config: DeviceConfig, backbone: Backbone, begun: bool) -> Engine:
+    """Let a GPU replay steps as graphs, where the experiment was begun so or nothing forbids it.
+
+    Args:
+        engine: everything else of it is known.
+        config: its `graphs`.
+        backbone: changed.
+        begun: whether the engine is as it was recorded.
+
+    Returns:
+        The engine as it is computed now.
+    """
+    plain = engine.precision in ("float32", "bfloat16", "float16") and backbone.dropout == 0
+    wanted = engine.graphs if begun else config.graphs == "auto" and plain
+    wanted = wanted and backbone.device.type == "cuda"
+    if wanted:
+        backbone.record_passes()
+    return dataclasses.replace(engine, graphs=wanted)
 
 
 def can_compile(engine: Engine, backbone: Backbone) -> bool:

@@ -15,7 +15,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from dtvg.backbones.base import Backbone, Encoded, padded
+from dtvg.backbones.base import Backbone, Encoded
+from dtvg.backbones.examples import padded
 from dtvg.methods.base import (
     Examples,
     InstanceWise,

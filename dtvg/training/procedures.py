@@ -53,6 +53,7 @@ from dtvg.training.engine import (
     record,
     recorded,
     with_faster_parts,
+    with_graphs,
     with_layers,
 )
 from dtvg.training.one_cohort import Session, mark_failed, train_together
@@ -241,6 +242,7 @@ def _load(
             pinned(experiment, config), str(device), engine.precision, config.data.template
         )
         keep_commit(experiment, backbone)
+        engine = with_graphs(engine, config.device, backbone, begun is not None)
         engine = with_layers(engine, config, made, backbone, begun is not None)
         engine = with_faster_parts(engine, backbone, begun is not None)
         record(experiment, engine)

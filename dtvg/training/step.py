@@ -18,7 +18,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from dtvg.backbones.base import Backbone, Encoded
+from dtvg.backbones.base import Backbone, Encoded, TokenBatch
+from dtvg.backbones.graphs import Passes
 from dtvg.methods.base import ADAM_SINCE, InstanceWise, PromptStep, StepBatch
 from dtvg.training.batches import Cutting, batch_rows
 from dtvg.training.devices import send
@@ -159,7 +160,7 @@ def cohort_step(
     with backbone.compiled(), dropping(backbone, [s for stack in stacks for s in stack.slots]):
         given = (backbone, leaf, examples, owner, targets, budget, places, lessons)
         loss = accumulate(*given, cutting)
-        if cutting.reach is not None and not _all_numbers(loss, leaf.grad):
+        if cutting.reach is not None and not cutting.filled and not _all_numbers(loss, leaf.grad):
             # what is no number in one example is none in the others of its row: each in its own
             leaf.grad = None
             loss = accumulate(*given, Cutting(cutting.apart))
@@ -266,17 +267,45 @@ def accumulate(
     backbone.training(True)
     length, cutting = leaf.shape[1], cutting.of(len(examples))
     for piece in cutting.pieces([e.tokens for e in examples], length, budget):
-        places = send(np.asarray(piece), leaf.device)
-        batch = backbone.batch_of([examples[i] for i in piece], cutting.packing(length))
+        packing = cutting.packing(length, owner[piece])
+        batch = backbone.batch_of([examples[i] for i in piece], packing)
+        more = cutting.filling(len(piece))
+        places = send(np.append(piece, np.full(more, piece[0])), leaf.device)
+        weight = share[places]
+        if more:
+            weight[len(piece) :] = 0.0
+        if backbone.passes is not None and lessons is None:
+            nll = _recorded(backbone.passes, leaf, prompts[places], batch, weight * lift)
+            loss.index_add_(0, owners[places], nll * weight)
+            continue
         mine = leaf[prompts[places]]
         nll = taught_loss(backbone, mine, batch, lessons, piece)
-        weighted = nll.to(leaf.dtype) * share[places]
+        weighted = nll.to(leaf.dtype) * weight
         (weighted.sum() * lift).backward()
         loss.index_add_(0, owners[places], weighted.detach())
     backbone.training(False)
     if lift != 1.0 and leaf.grad is not None:
         leaf.grad /= lift
     return loss
+
+
+def _recorded(
+    passes: Passes, leaf: Tensor, rows: Tensor, batch: TokenBatch, weight: Tensor
+) -> Tensor:
+    """Run a micro-batch as a graph; return each example's loss, gradients gather in `leaf.grad`.
+
+    Args:
+        passes: of the backbone.
+        leaf: `[p r d]`.
+        rows: `[b]` row of `leaf` for each example.
+        batch: the examples, padded.
+        weight: `[b]` of each example's loss.
+    """
+    nll, gradient = passes(leaf.detach()[rows], batch, weight)
+    if leaf.grad is None:
+        leaf.grad = torch.zeros_like(leaf)
+    leaf.grad.index_put_((rows,), gradient, accumulate=True)  # in one order, unlike index_add_
+    return nll
 
 
 def lifted(backbone: Backbone, targets: np.ndarray) -> float:

@@ -139,7 +139,7 @@ def test_the_loss_read_from_a_prefix_is_that_of_teacher_forcing(family: Any) -> 
 def test_compiled_layers_compute_what_they_compute_eagerly(reach: float | None) -> None:
     configs = factory.experiment(methods=["none", "dtvg"]).runs()
     eager, compiled = (factory.tiny_decoder(torch.float32) for _ in range(2))
-    compiled.compile_layers("eager", reach)
+    compiled.compile_layers("eager", Cutting(reach=reach).packing)
     assert compiled.layers is not None and len(compiled.layers.layers) == 3
     used: list[int] = []
     first = compiled.layers._forwards[0]

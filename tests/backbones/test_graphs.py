@@ -1,0 +1,235 @@
+"""Steps recorded as graphs, emulated on the processor: shapes, fill-up, and what they compute."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dtvg.backbones import decoder_only, graphs
+from dtvg.backbones.base import Backbone, Encoded
+from dtvg.backbones.packing import (
+    Packing,
+    filled_bounds,
+    filled_count,
+    filled_layout,
+    filled_tokens,
+)
+from dtvg.config import DeviceConfig
+from dtvg.training.batches import Cutting, filling
+from dtvg.training.engine import Engine, with_graphs
+from dtvg.training.state import build_stacks
+from dtvg.training.step import PADDED, accumulate, cohort_step
+from tests.training import factory
+
+GRAPHS = Engine(graphs=True)
+
+
+class Emulated:
+    """A graph: calls again what was recorded, into the same place."""
+
+    def __init__(self, call: Callable[[], Any], writes: Any) -> None:
+        self.call, self.writes = call, writes
+
+    def replay(self) -> None:
+        for place, values in zip(self.writes, self.call(), strict=True):
+            place.copy_(values)
+
+
+def record(call: Callable[[], Any]) -> tuple[Any, Any]:
+    writes = tuple(torch.full_like(tensor, float("nan")) for tensor in call())
+    return Emulated(call, writes), writes
+
+
+def graphed(model: Backbone) -> Backbone:
+    model.passes = graphs.Passes(model.loss, record)
+    return model
+
+
+@pytest.fixture
+def bounded() -> Iterator[None]:
+    decoder_only.BOUNDED.add("cpu")
+    yield
+    decoder_only.BOUNDED.discard("cpu")
+
+
+def trained(model: Backbone, configs: Any, cutting: Cutting, budget: int = 4096, steps: int = 10):
+    slots = [factory.slot(c) for c in configs]
+    stacks = build_stacks(slots, model.device, GRAPHS.dtype if model.passes else torch.float32)
+    for _ in range(steps):
+        cohort_step(model, stacks, budget, cutting)
+        for slot in slots:
+            slot.step += 1
+    return factory.prompts(stacks, model)
+
+
+METHODS = ["dtvg", "none", "attempt", "forkmerge", {"name": "mpt", "distil": "prompts"}]
+
+
+@pytest.mark.parametrize("family", [factory.tiny_backbone, factory.tiny_decoder])
+@pytest.mark.parametrize("budget", [4096, 300])
+@pytest.mark.parametrize("packs", [True, False])
+def test_replayed_steps_compute_what_padded_ones_do(
+    family: Callable[..., Backbone], budget: int, packs: bool
+) -> None:
+    configs = factory.experiment(methods=METHODS, seeds=[0, 1]).runs()
+    plain, model = family(torch.float64), graphed(family(torch.float64))
+    if not packs:
+        model.__dict__["packs"] = False
+    wanted = trained(plain, configs, PADDED)
+    found = trained(model, configs, GRAPHS.cutting(model), budget)
+    assert GRAPHS.cutting(model).filled and (GRAPHS.reach(model) is not None) == packs
+    for name, prompt in wanted.items():
+        assert torch.allclose(found[name], prompt, atol=1e-4), name
+
+
+def test_most_steps_are_replayed_from_few_shapes() -> None:
+    model = graphed(factory.tiny_decoder(torch.float32))
+    trained(model, factory.experiment(methods=["dtvg"]).runs(), GRAPHS.cutting(model), steps=30)
+    assert model.passes is not None
+    assert len(model.passes) <= 3 and model.passes.replayed >= 25
+
+
+@pytest.mark.usefixtures("bounded")
+def test_examples_of_a_single_row_attend_between_their_bounds() -> None:
+    model = factory.tiny_decoder(torch.bfloat16)
+    assert model.packs and model._by_bounds
+    examples = factory.rows(7, 3)
+    batch = model.pack(examples, Packing(4, 1e9, True))
+    assert batch.packed is not None and batch.packed.bounds is not None
+    prompts = torch.randn(len(batch.ids), 4, factory.WIDTH).to(torch.bfloat16)
+    with torch.no_grad():
+        found = model.loss(prompts, batch)[0][: len(examples)]
+        wanted = model.loss(prompts[: len(examples)], model.collate(examples))[0]
+    assert torch.allclose(found, wanted, rtol=0.02)
+
+
+@pytest.mark.usefixtures("bounded")
+@pytest.mark.parametrize("family", [factory.tiny_backbone, factory.tiny_decoder])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("bad", [0, 1, 2])
+def test_a_run_that_is_no_number_ends_alone(
+    family: Callable[..., Backbone], dtype: torch.dtype, bad: int
+) -> None:
+    model = graphed(family(dtype))
+    configs = factory.experiment(methods=["none"], seeds=[0, 1, 2]).runs()
+    (stack,) = build_stacks([factory.slot(c) for c in configs], model.device, torch.float32)
+    for step in range(4):
+        if step == 3:
+            with torch.no_grad():
+                stack.state.parameters["prompt"][bad] = float("inf")
+        cohort_step(model, [stack], 4096, GRAPHS.cutting(model))
+    assert stack.ended is not None and stack.ended.tolist() == [i == bad for i in range(3)]
+
+
+def test_a_model_that_cannot_be_recorded_goes_on_kernel_by_kernel(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    def fails(call: Callable[[], Any]) -> Any:
+        raise RuntimeError("operation not permitted when stream is capturing\nmore")
+
+    model = factory.tiny_decoder(torch.float32)
+    model.passes = graphs.Passes(model.loss, fails)
+    configs = factory.experiment(methods=["none"]).runs()
+    found = trained(model, configs, GRAPHS.cutting(model))
+    wanted = trained(factory.tiny_decoder(torch.float32), configs, PADDED)
+    assert (
+        not model.passes.records and not len(model.passes) and caplog.text.count("capturing") == 1
+    )
+    for name, prompt in wanted.items():
+        assert torch.allclose(found[name], prompt, atol=1e-3), name
+
+
+def test_memory_of_graphs_is_given_back_where_the_device_ran_out_of_it() -> None:
+    model = graphed(factory.tiny_decoder(torch.float32))
+    trained(model, factory.experiment(methods=["none"]).runs(), GRAPHS.cutting(model))
+    assert model.passes is not None and len(model.passes)
+    model.passes.forget()
+    assert not len(model.passes)
+    trained(model, factory.experiment(methods=["none"]).runs(), GRAPHS.cutting(model))
+    assert len(model.passes)
+
+
+def test_who_records_steps_as_graphs() -> None:
+    model = factory.tiny_decoder(torch.float32)
+    assert not with_graphs(Engine(), DeviceConfig(), model, begun=False).graphs  # no GPU
+    model.device = torch.device("cuda")
+    assert with_graphs(Engine(), DeviceConfig(), model, begun=False).graphs
+    assert model.passes is not None
+    assert not with_graphs(Engine(), DeviceConfig(graphs="off"), model, begun=False).graphs
+    assert with_graphs(GRAPHS, DeviceConfig(graphs="off"), model, begun=True).graphs
+    assert not with_graphs(Engine(4), DeviceConfig(), model, begun=True).graphs
+    assert not with_graphs(Engine(precision="float64"), DeviceConfig(), model, begun=False).graphs
+    model.dropout = 0.1
+    assert not with_graphs(Engine(), DeviceConfig(), model, begun=False).graphs
+    assert "steps as CUDA graphs" in GRAPHS.sentence()
+
+
+widths = st.lists(st.integers(1, 300), min_size=1, max_size=40)
+
+
+@given(widths, st.data())
+def test_filled_rows_hold_every_example_once_and_one_run_each(sizes, data) -> None:
+    runs = data.draw(st.lists(st.integers(0, 4), min_size=len(sizes), max_size=len(sizes)))
+    rows, width = filled_layout(sizes, runs)
+    assert sorted(i for row in rows for i in row) == list(range(len(sizes)))
+    assert width % 64 == 0 and width >= max(sizes)
+    for row in rows:
+        assert len({runs[i] for i in row}) == 1 and sum(sizes[i] for i in row) <= width
+    for run in set(runs):  # no two rows of a run would fit into one
+        sums = sorted(sum(sizes[i] for i in row) for row in rows if runs[row[0]] == run)
+        assert len(sums) < 2 or sums[0] + sums[1] > width
+
+
+@given(widths)
+def test_bounds_cover_a_filled_row_and_their_number_depends_on_the_shape_alone(sizes) -> None:
+    count, tokens = filled_count(len(sizes)), filled_tokens(sum(sizes))
+    longest = -(-max(sizes) // 64) * 64
+    bounds = filled_bounds(sizes, count, tokens, longest)
+    assert bounds[0] == 0 and bounds[-1] == tokens and (np.diff(bounds) >= 0).all()
+    assert np.diff(bounds)[: len(sizes)].tolist() == sizes and np.diff(bounds).max() <= longest
+    other = filled_bounds([1] * count, count, tokens, longest)
+    assert len(other) == len(bounds)
+
+
+@given(st.integers(1, 10_000))
+def test_filling_up_adds_little(count: int) -> None:
+    assert count <= filled_count(count) <= max(16, count * 1.125)
+    assert count <= filled_tokens(count) <= count * (1 + 1 / 16) + 64
+
+
+@given(widths, st.integers(20, 2000))
+def test_micro_batches_of_filled_rows_keep_the_order_and_the_budget(sizes, budget) -> None:
+    found = filling(sizes, budget)
+    assert np.concatenate(found).tolist() == list(range(len(sizes)))
+    most = max(sum(sizes[i] for i in piece) for piece in found)
+    assert most <= budget + max(sizes)
+
+
+def test_an_example_of_a_filled_micro_batch_is_never_left_without_place() -> None:
+    model = factory.tiny_decoder(torch.float32)
+    ids = np.arange(2, 9)
+    batch = model.pack([Encoded(ids, np.array([3, 1]))] * 17, Packing(4, 1e9, True, (0,) * 17))
+    assert batch.ids.shape[0] == filled_count(17) == 18 and batch.label_mask.sum() == 34
+
+
+@pytest.mark.parametrize("recorded", [True, False])
+@pytest.mark.parametrize("family", [factory.tiny_backbone, factory.tiny_decoder])
+def test_fill_up_weighs_nothing(family: Callable[..., Backbone], recorded: bool) -> None:
+    examples, owner = factory.rows(37, 3), np.arange(37) % 3
+    targets = np.bincount(owner, [len(e.target) for e in examples])
+    found = []
+    for made, cutting in ((family(), PADDED), (family(), Cutting(None, 1.0, True))):
+        made.passes = graphs.Passes(made.loss, record) if recorded and cutting.filled else None
+        torch.manual_seed(0)
+        leaf = torch.randn(3, 4, factory.WIDTH, dtype=torch.float64, requires_grad=True)
+        assert cutting.filling(37) == (3 if cutting.filled else 0)
+        loss = accumulate(made, leaf, examples, owner, targets, 10**6, cutting=cutting)
+        found.append((loss, leaf.grad))
+    for ours, theirs in zip(*found, strict=True):
+        assert torch.allclose(ours, theirs, atol=1e-9)
