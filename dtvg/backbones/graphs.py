@@ -57,14 +57,15 @@ class Passes:
     Graphs share their memory: what one computes is read before the next is replayed.
     """
 
-    def __init__(self, loss: Loss, record: Record | None = None) -> None:
+    def __init__(self, loss: Loss, device: torch.device, record: Record | None = None) -> None:
         """Start without any graph.
 
         Args:
             loss: of prompts and examples; asks the device for nothing.
+            device: where it is computed.
             record: None: CUDA records.
         """
-        self._loss = loss
+        self._loss, self._device = loss, device
         self._record = self._on_cuda if record is None else record
         self._recorded: dict[tuple[object, ...], Recorded] = {}
         self._seen: dict[tuple[object, ...], int] = {}
@@ -141,8 +142,9 @@ class Passes:
         if self._pool is None:
             self._pool = torch.cuda.graph_pool_handle()
         graph = torch.cuda.CUDAGraph()
-        # other threads, which write the log, may go on meanwhile
-        with torch.cuda.graph(graph, pool=self._pool, capture_error_mode="thread_local"):
+        # what runs on the current device is recorded; other threads, which write the log, may go on
+        recording = torch.cuda.graph(graph, pool=self._pool, capture_error_mode="thread_local")
+        with torch.cuda.device(self._device), recording:
             writes = call()
         return graph, writes
 

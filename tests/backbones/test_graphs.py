@@ -47,7 +47,7 @@ def record(call: Callable[[], Any]) -> tuple[Any, Any]:
 
 
 def graphed(model: Backbone) -> Backbone:
-    model.passes = graphs.Passes(model.loss, record)
+    model.passes = graphs.Passes(model.loss, model.device, record)
     return model
 
 
@@ -134,7 +134,7 @@ def test_a_model_that_cannot_be_recorded_goes_on_kernel_by_kernel(
         raise RuntimeError("operation not permitted when stream is capturing\nmore")
 
     model = factory.tiny_decoder(torch.float32)
-    model.passes = graphs.Passes(model.loss, fails)
+    model.passes = graphs.Passes(model.loss, model.device, fails)
     configs = factory.experiment(methods=["none"]).runs()
     found = trained(model, configs, GRAPHS.cutting(model))
     wanted = trained(factory.tiny_decoder(torch.float32), configs, PADDED)
@@ -225,7 +225,8 @@ def test_fill_up_weighs_nothing(family: Callable[..., Backbone], recorded: bool)
     targets = np.bincount(owner, [len(e.target) for e in examples])
     found = []
     for made, cutting in ((family(), PADDED), (family(), Cutting(None, 1.0, True))):
-        made.passes = graphs.Passes(made.loss, record) if recorded and cutting.filled else None
+        if recorded and cutting.filled:
+            graphed(made)
         torch.manual_seed(0)
         leaf = torch.randn(3, 4, factory.WIDTH, dtype=torch.float64, requires_grad=True)
         assert cutting.filling(37) == (3 if cutting.filled else 0)
