@@ -5,6 +5,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 
+def in_percent(value: float, digits: int = 1, sign: str = "") -> str:
+    """Write a share or a difference of shares in percent, without the sign of percent.
+
+    Half a last digit is rounded in one way only, whatever order the scores of a mean were added in.
+
+    Args:
+        value: 0..1, or a difference.
+        digits: decimals.
+        sign: `+`: positive ones have it.
+    """
+    return f"{round(100 * value, 9):{sign}.{digits}f}"
+
+
 def percent(share: float, digits: int = 0) -> str:
     """Write a share in percent; what is neither 0 nor 1 is not said to be.
 
@@ -12,7 +25,7 @@ def percent(share: float, digits: int = 0) -> str:
         share: 0..1.
         digits: decimals.
     """
-    text, least = f"{100 * share:.{digits}f}", 10.0**-digits
+    text, least = in_percent(share, digits), 10.0**-digits
     if share > 0 and float(text) == 0:
         return f"under {least:g} %"
     if share < 1 and float(text) == 100:

@@ -130,6 +130,7 @@ def score_table(runs: Sequence[Run]) -> RenderableType:
     from dtvg.analysis.compare.info import compare_info
     from dtvg.analysis.compare.lines import shown_name
     from dtvg.analysis.compare.references import BELOW, Reference
+    from dtvg.analysis.words import in_percent
 
     info = compare_info(list(runs))
     shown = info.table
@@ -145,11 +146,11 @@ def score_table(runs: Sequence[Run]) -> RenderableType:
                 cells.append("")
                 continue
             first = row.iloc[0]
-            spread = "" if first["n_seeds"] < 2 else f" ± {100 * first['std']:.1f}"
+            spread = "" if first["n_seeds"] < 2 else f" ± {in_percent(first['std'])}"
             known = info.references.get(str(target), Reference())
             mark = BELOW.get(known.mark(float(first["mean"]), str(method)), "")
             cells.append(
-                f"{100 * first['mean']:.1f}{spread} (n={int(first['n_seeds'])}) {mark}".rstrip()
+                f"{in_percent(first['mean'])}{spread} (n={int(first['n_seeds'])}) {mark}".rstrip()
             )
         table.add_row(shown_name(info, str(method)), *cells)
     return Group(title, whole(table), Text(below, style="dim italic"))

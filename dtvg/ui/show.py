@@ -12,6 +12,7 @@ import streamlit as st
 
 from dtvg.analysis import titles
 from dtvg.analysis.words import counted as counted
+from dtvg.analysis.words import in_percent
 from dtvg.export import plain_cells
 from dtvg.figures import images
 from dtvg.figures.spoken import spoken
@@ -160,7 +161,7 @@ def _csv(shown: pd.DataFrame) -> bytes:
 
 def percent(value: float | None, digits: int = 1) -> str:
     """Return a share as text in percent; a dash where there is none."""
-    return "–" if value is None or value != value else f"{100 * value:.{digits}f} %"
+    return "–" if value is None or value != value else f"{in_percent(value, digits)} %"
 
 
 def formula(*names: str) -> str:

@@ -11,6 +11,7 @@ import pytest
 
 from dtvg import paths
 from dtvg.analysis.compare.info import compare_info
+from dtvg.analysis.compare.lines import in_percent as tables
 from dtvg.analysis.overview import learned as learned_module
 from dtvg.analysis.overview.learned import (
     NO_TRANSFER,
@@ -30,12 +31,14 @@ from dtvg.analysis.overview.learned import (
 )
 from dtvg.analysis.overview.progress import losses, progress
 from dtvg.analysis.run.groups import group_info, share_info
+from dtvg.analysis.words import in_percent, percent
 from dtvg.plan.stored import lay_out, stored_plan
 from dtvg.records import RunState
 from dtvg.store.files import read_json, replace_json
 from dtvg.store.holds import Hold
 from dtvg.store.layout import add_run
 from dtvg.store.reader import Experiment, open_experiment
+from dtvg.ui import show
 from tests.analysis.factory import config, record
 
 
@@ -287,3 +290,10 @@ def test_what_nobody_trains_is_not_waited_for(tmp_path: Path) -> None:
         replace_json(place.status_path, {**status, "state": RunState.STOPPED})
     left = progress(open_experiment(folder.path)).left
     assert left == pytest.approx(30 * 30 / 40)
+
+
+def test_half_a_last_digit_is_rounded_alike_wherever_a_score_is_printed() -> None:
+    added = 0.6325000000000001  # the mean of twenty scores of 200 rows, added one by one
+    assert added != 0.6325 and in_percent(added) == in_percent(0.6325) == tables(added) == "63.2"
+    assert points_text(added - 0.61) == points_text(0.6325 - 0.61) == "+2.2 points"
+    assert percent(added, 1) == show.percent(added) == learned_module._percent(added) == "63.2 %"

@@ -19,6 +19,7 @@ from dtvg.analysis.compare.over_targets import FEWEST_TARGETS
 from dtvg.analysis.compare.references import BELOW, Reference
 from dtvg.analysis.compare.verdicts import REFERENCE
 from dtvg.analysis.statistics import MOST_SEEDS
+from dtvg.analysis.words import in_percent as as_percent
 from dtvg.config.budgets import tuned_words
 from dtvg.methods.specs import METHODS, Role
 
@@ -41,11 +42,8 @@ SYMBOLS: dict[Mark, str] = {
 
 
 def in_percent(score: float) -> str:
-    """Return a score, 0..1, in percent as every table prints it.
-
-    Half a last digit is rounded in one way only, whatever order the scores were added in.
-    """
-    return f"{round(100 * score, 9):.{PLACES}f}"
+    """Return a score, 0..1, in percent as every table prints it."""
+    return as_percent(score, PLACES)
 
 
 @dataclass(frozen=True)

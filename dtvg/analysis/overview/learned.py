@@ -18,7 +18,7 @@ from dtvg.analysis.compare.scores import AVERAGE, SUBJECT, best_single
 from dtvg.analysis.run.groups import ShareInfo
 from dtvg.analysis.statistics import POWER
 from dtvg.analysis.subsets.transfer import HARMFUL, HELPFUL, TransferInfo
-from dtvg.analysis.words import counted, listed, percent
+from dtvg.analysis.words import counted, in_percent, listed, percent
 from dtvg.methods.specs import METHODS
 from dtvg.store.holds import Kind, history, stretches
 from dtvg.store.reader import Experiment, Run
@@ -372,15 +372,15 @@ def _alone(alone: TransferInfo, target: str) -> str:
 
 def points_text(value: float, sign: bool = True) -> str:
     """Return a difference of scores, 0..1, in points: `+1.0 point`, `−2.3 points`."""
-    text = _signed(value) if sign else f"{100 * value:.1f}"
+    text = _signed(value) if sign else in_percent(value)
     return f"{text} {'point' if text.lstrip('+−') == '1.0' else 'points'}"
 
 
 def _signed(value: float) -> str:
     """Return points with one decimal, a sign, and a minus as it is printed."""
-    text = f"{100 * value:+.1f}"
+    text = in_percent(value, 1, "+")
     return text.lstrip("+-") if float(text) == 0 else text.replace("-", "−")
 
 
 def _percent(value: float, digits: int = 1) -> str:
-    return "–" if np.isnan(value) else f"{100 * value:.{digits}f} %"
+    return "–" if np.isnan(value) else f"{in_percent(value, digits)} %"
