@@ -86,6 +86,7 @@ class DecoderOnly(Backbone):
         batch = self.collate(examples)
         answers = [len(e.target) for e in examples]
         widths = [packing.front + e.tokens - 1 for e in examples]
+        self.check_length(max(widths))
         rows = layout(widths, packing.reach)
         read, starts = laid_out(rows, widths, packing.front + batch.ids.shape[1])
         first = starts + np.array(widths) - np.array(answers)
@@ -97,6 +98,7 @@ class DecoderOnly(Backbone):
         """Put examples into one row, or into rows of one run each, filled up to few shapes."""
         front, answers = packing.front, [len(e.target) for e in examples]
         widths = [front + e.tokens - 1 for e in examples]
+        self.check_length(max(widths))
         count, longest, bounds = filled_count(len(examples)), 0, None
         if self._by_bounds:
             tokens, longest = filled_tokens(sum(widths)), -(-max(widths) // STEP) * STEP
@@ -142,7 +144,6 @@ class DecoderOnly(Backbone):
         embeds = torch.cat([prompt.to(self.dtype), self.embed(batch.ids)], dim=1)
         if packed is not None:
             rows = packed.read
-            self.check_length(embeds.shape[1])
             inputs: dict[str, Any] = {"inputs_embeds": rows.gather(embeds)}
             if packed.bounds is not None:
                 inputs |= {attention.BOUNDS: packed.bounds, attention.LONGEST: packed.longest}

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+import transformers
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -21,6 +22,7 @@ from dtvg.backbones.packing import (
     filled_tokens,
 )
 from dtvg.config import DeviceConfig
+from dtvg.errors import ConfigError
 from dtvg.training.batches import Cutting, filling
 from dtvg.training.engine import Engine, with_graphs
 from dtvg.training.state import build_stacks
@@ -216,6 +218,40 @@ def test_an_example_of_a_filled_micro_batch_is_never_left_without_place() -> Non
     ids = np.arange(2, 9)
     batch = model.pack([Encoded(ids, np.array([3, 1]))] * 17, Packing(4, 1e9, True, (0,) * 17))
     assert batch.ids.shape[0] == filled_count(17) == 18 and batch.label_mask.sum() == 34
+
+
+def few_positions(limit: int) -> decoder_only.DecoderOnly:
+    """A GPT-2 with a short table of positions."""
+    config = transformers.GPT2Config(
+        vocab_size=40, n_embd=16, n_layer=1, n_head=2, n_positions=limit, bos_token_id=0,
+        eos_token_id=1, resid_pdrop=0.0, embd_pdrop=0.0, attn_pdrop=0.0,
+    )  # fmt: skip
+    model = transformers.GPT2LMHeadModel(config).double()
+    return decoder_only.DecoderOnly(model, factory.Numbers(), "gpt2", "0")
+
+
+def of_lengths(*lengths: tuple[int, int]) -> list[Encoded]:
+    """Examples with so many tokens of input and answer."""
+    rng = np.random.default_rng(0)
+    return [Encoded(*(rng.integers(2, 40, count) for count in both)) for both in lengths]
+
+
+def assert_filled_as_padded(model: Backbone, examples: list[Encoded]) -> None:
+    """Filled up, examples have the loss that they have padded."""
+    torch.manual_seed(0)
+    prompts = torch.randn(len(examples), 4, factory.WIDTH, dtype=torch.float64)
+    batch = model.batch_of(examples, Packing(4, 1e9, True))
+    more = prompts[:1].expand(len(batch.ids) - len(examples), -1, -1)
+    found = model.loss(torch.cat([prompts, more]), batch)[0][: len(examples)]
+    assert torch.allclose(found, model.loss(prompts, model.collate(examples))[0], atol=1e-9)
+
+
+def test_rows_that_are_filled_up_may_be_longer_than_the_positions_of_their_examples() -> None:
+    model = few_positions(100)
+    assert model.packs
+    assert_filled_as_padded(model, of_lengths((70, 2), (40, 2), (40, 1)))
+    with pytest.raises(ConfigError, match="101 tokens exceed the 100 positions"):
+        model.batch_of(of_lengths((96, 2)), Packing(4, 1e9, True))
 
 
 @pytest.mark.parametrize("recorded", [True, False])
