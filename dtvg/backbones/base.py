@@ -417,7 +417,7 @@ class Backbone(ABC):
 
     def _filled_shape(self, examples: Sequence[Encoded], front: int) -> tuple[int, int, int]:
         """Return the shape that padded examples are filled up to, within the model's positions."""
-        longest = max(e.tokens if self.joined else len(e.source) for e in examples) + front
+        longest = max(e.tokens - 1 if self.joined else len(e.source) for e in examples) + front
         width = filled_width(longest)
         if self.position_limit is not None:
             width = max(longest, min(width, self.position_limit))

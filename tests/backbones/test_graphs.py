@@ -254,6 +254,12 @@ def test_rows_that_are_filled_up_may_be_longer_than_the_positions_of_their_examp
         model.batch_of(of_lengths((96, 2)), Packing(4, 1e9, True))
 
 
+def test_an_example_that_takes_the_last_position_has_a_filled_row() -> None:
+    model = few_positions(100)
+    model.__dict__["packs"] = False
+    assert_filled_as_padded(model, of_lengths((95, 2), (20, 2)))
+
+
 @pytest.mark.parametrize("recorded", [True, False])
 @pytest.mark.parametrize("family", [factory.tiny_backbone, factory.tiny_decoder])
 def test_fill_up_weighs_nothing(family: Callable[..., Backbone], recorded: bool) -> None:
