@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from dtvg.backbones import decoder_only, graphs
 from dtvg.backbones.base import Backbone, Encoded
+from dtvg.backbones.encoder_decoder import EncoderDecoder
 from dtvg.backbones.packing import (
     Packing,
     filled_bounds,
@@ -258,6 +259,20 @@ def test_an_example_that_takes_the_last_position_has_a_filled_row() -> None:
     model = few_positions(100)
     model.__dict__["packs"] = False
     assert_filled_as_padded(model, of_lengths((95, 2), (20, 2)))
+
+
+@pytest.mark.parametrize(("start", "longest"), [([0], 20), ([0, 7], 19)])
+def test_answers_are_filled_up_within_the_positions_of_a_decoder(start, longest) -> None:
+    config = transformers.BartConfig(
+        vocab_size=40, d_model=factory.WIDTH, encoder_layers=1, decoder_layers=1,
+        encoder_attention_heads=2, decoder_attention_heads=2, encoder_ffn_dim=32,
+        decoder_ffn_dim=32, max_position_embeddings=20, bos_token_id=0, eos_token_id=1,
+    )  # fmt: skip
+    model = transformers.BartForConditionalGeneration(config).double()
+    backbone = EncoderDecoder(model, factory.Numbers(), "bart", "0")
+    backbone.start = start
+    assert not backbone.packs
+    assert_filled_as_padded(backbone, of_lengths((9, longest), (5, 2)))
 
 
 @pytest.mark.parametrize("recorded", [True, False])
