@@ -301,7 +301,7 @@ class Backbone(ABC):
 
     def record_passes(self) -> None:
         """Let training steps be recorded as CUDA graphs, shape by shape; see `graphs`."""
-        self.passes = Passes(self.loss)
+        self.passes = Passes(self.loss, device=self.device)
 
     def compiled(self) -> AbstractContextManager[None]:
         """Return a block in which layers that were compiled are used."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterator
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -146,6 +148,83 @@ def test_a_model_that_cannot_be_recorded_goes_on_kernel_by_kernel(
     )
     for name, prompt in wanted.items():
         assert torch.allclose(found[name], prompt, atol=1e-3), name
+
+
+class Through:
+    """Work goes through a stream, until this is left."""
+
+    def __init__(self, host: Host, stream: tuple[str, str]) -> None:
+        self.host, self.stream, self.before = host, stream, host.stream
+
+    def __enter__(self) -> None:
+        self.before, self.host.stream = self.host.stream, self.stream
+
+    def __exit__(self, *error: object) -> None:
+        self.host.stream = self.before
+
+
+class Host:
+    """What PyTorch keeps of CUDA on the host: the device and the stream of a thread."""
+
+    def __init__(self, fails: bool = False) -> None:
+        self.device, self.stream, self.fails = 0, ("cuda:0", "usual"), fails
+        self.recording: Any = None
+        self.recorded: list[Any] = []
+
+    @contextlib.contextmanager
+    def on(self, device: torch.device) -> Iterator[None]:
+        before, self.device = self.device, device.index
+        yield
+        self.device = before
+
+    def new_stream(self) -> tuple[str, str]:
+        return (f"cuda:{self.device}", "own")
+
+    def current(self) -> tuple[str, str]:
+        return self.stream if self.device == 0 else (f"cuda:{self.device}", "usual")
+
+    def through(self, stream: tuple[str, str]) -> Any:
+        return Through(self, stream)
+
+    def graph(self) -> Any:
+        def begin(*pool: Any, **options: Any) -> None:
+            self.recording = self.stream
+
+        def end() -> None:
+            self.recorded.append(self.recording)
+            if self.fails:
+                raise RuntimeError("operation failed due to a previous error during capture")
+
+        return SimpleNamespace(capture_begin=begin, capture_end=end)
+
+    def stand_in(self, patch: pytest.MonkeyPatch) -> None:
+        """Take the place of CUDA."""
+        fakes = {
+            "device": self.on, "Stream": self.new_stream, "current_stream": self.current,
+            "stream": self.through, "CUDAGraph": self.graph, "graph_pool_handle": lambda: (0, 1),
+            "synchronize": lambda: None, "empty_cache": lambda: None,
+        }  # fmt: skip
+        for name, fake in fakes.items():
+            patch.setattr(torch.cuda, name, fake)
+        patch.setattr(torch._C, "_host_emptyCache", lambda: None, raising=False)
+        patch.setattr(torch.cuda.graph, "default_capture_stream", None)
+
+
+def test_steps_are_recorded_on_the_gpu_that_computes_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    host = Host()
+    host.stand_in(monkeypatch)
+    passes = graphs.Passes(lambda *given: given, device=torch.device("cuda:1"))
+    passes._record(lambda: (torch.zeros(1), torch.zeros(1, 2, 3)))
+    assert host.recorded == [("cuda:1", "own")] and host.device == 0
+
+
+def test_the_stream_is_as_before_where_recording_fails(monkeypatch: pytest.MonkeyPatch) -> None:
+    host = Host(fails=True)
+    host.stand_in(monkeypatch)
+    passes = graphs.Passes(lambda *given: given, device=torch.device("cuda:0"))
+    with pytest.raises(RuntimeError, match="during capture"):
+        passes._record(lambda: (torch.zeros(1), torch.zeros(1, 2, 3)))
+    assert host.recorded and host.stream == ("cuda:0", "usual")
 
 
 def test_memory_of_graphs_is_given_back_where_the_device_ran_out_of_it() -> None:
