@@ -90,7 +90,7 @@ class Passes:
             weight: of each example's loss; 0 for fill-up.
 
         Raises:
-            torch.OutOfMemoryError: also while a shape is recorded.
+            torch.OutOfMemoryError or RuntimeError: out of memory, also while a shape is recorded.
         """
         given = Given(prompt, batch, weight)
         shape = _shape(given)
@@ -133,9 +133,9 @@ class Passes:
         reads = _copied(given)
         try:
             graph, writes = self._record(lambda: self._pass(reads))
-        except torch.OutOfMemoryError:
-            raise
         except RuntimeError as error:
+            if isinstance(error, torch.OutOfMemoryError) or "out of memory" in str(error).lower():
+                raise  # the driver, which makes the graph, says so in an error of its own
             self.records = False
             log.warning("steps are launched kernel by kernel: %s", str(error).partition("\n")[0])
             return None

@@ -165,6 +165,25 @@ def test_a_run_that_fits_without_graphs_does_not_fail_for_them(tmp_path: Path) -
     assert not backbone.passes.records and not len(backbone.passes)
 
 
+def test_memory_that_does_not_suffice_to_record_a_step_does_not_end_recording(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    backbone = graphed(factory.tiny_backbone())
+    made = cohort(tmp_path, backbone, factory.experiment(methods=["none"]).runs())
+    made.engine = Engine(graphs=True)
+    record = backbone.passes._record
+
+    def refused(call: Any) -> Any:
+        backbone.passes._record = record
+        raise RuntimeError("CUDA error: out of memory")
+
+    backbone.passes._record = refused
+    for _ in range(6):
+        made.step()
+    assert made.budget == 2048 and backbone.passes.records and len(backbone.passes)
+    assert "token budget halved" in caplog.text and "kernel by kernel" not in caplog.text
+
+
 def test_another_error_of_the_device_is_not_taken_for_memory(tmp_path: Path) -> None:
     backbone = factory.tiny_backbone()
     made = cohort(tmp_path, backbone, factory.experiment(methods=["none"]).runs())
