@@ -266,7 +266,7 @@ def accumulate(
     prompts = owners if prompt_of is None else send(prompt_of, leaf.device)
     backbone.training(True)
     length, cutting = leaf.shape[1], cutting.of(len(examples))
-    for piece in cutting.pieces([e.tokens for e in examples], length, budget):
+    for piece in cutting.pieces([e.tokens for e in examples], length, budget, owner):
         packing = cutting.packing(length, owner[piece])
         batch = backbone.batch_of([examples[i] for i in piece], packing)
         more = cutting.filling(len(piece))

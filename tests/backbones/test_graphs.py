@@ -22,6 +22,7 @@ from dtvg.backbones.packing import (
     filled_bounds,
     filled_count,
     filled_layout,
+    filled_size,
     filled_tokens,
 )
 from dtvg.config import DeviceConfig
@@ -291,6 +292,26 @@ def test_micro_batches_of_filled_rows_keep_the_order_and_the_budget(sizes, budge
     assert np.concatenate(found).tolist() == list(range(len(sizes)))
     most = max(sum(sizes[i] for i in piece) for piece in found)
     assert most <= budget + max(sizes)
+
+
+@given(widths, st.integers(64, 2000), st.data())
+def test_rows_of_a_micro_batch_are_within_the_budget_with_their_fill_up(sizes, budget, data):
+    owners = data.draw(st.lists(st.integers(0, 9), min_size=len(sizes), max_size=len(sizes)))
+    runs = np.sort(np.array(owners))
+    for piece in filling(sizes, budget, runs):
+        assert len(piece) == 1 or filled_size([sizes[i] for i in piece], runs[piece]) <= budget
+
+
+def test_a_long_example_does_not_make_the_rows_of_other_runs_long_beyond_the_budget() -> None:
+    found = Cutting(None, 1e9, True).pieces([512] + [20] * 63, 20, 4096, range(64))
+    assert len(found) > 1 and np.concatenate(found).tolist() == list(range(64))
+    assert all(filled_size([532 if i == 0 else 40 for i in p], p) <= 4096 for p in found)
+
+
+@pytest.mark.parametrize("runs", [[0], [0, 1], [0, 0, 1, 1]])
+def test_rows_are_no_longer_than_all_examples_of_a_run(runs: list[int]) -> None:
+    rows, width = filled_layout([100] * len(runs), runs)
+    assert width == -(-100 * runs.count(0) // 64) * 64 and len(rows) == len(set(runs))
 
 
 def test_an_example_of_a_filled_micro_batch_is_never_left_without_place() -> None:
