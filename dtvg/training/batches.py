@@ -221,11 +221,12 @@ def filling(
     ends = np.cumsum(widths)
     parts = np.minimum((ends - 1) * count // max(1, int(ends[-1])), count - 1)
     left = [np.flatnonzero(parts == part) for part in reversed(range(count))]
+    sizes = np.asarray(widths)
     owners = np.zeros(len(widths), dtype=np.int64) if runs is None else np.asarray(runs)
     found: list[np.ndarray] = []
     while left:
         piece = left.pop()
-        if len(piece) > 1 and filled_size([widths[i] for i in piece], owners[piece]) > budget:
+        if len(piece) > 1 and filled_size(sizes[piece].tolist(), owners[piece]) > budget:
             left += reversed(np.array_split(piece, 2))
         elif len(piece):
             found.append(piece)
