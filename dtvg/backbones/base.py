@@ -303,6 +303,10 @@ class Backbone(ABC):
         """Let training steps be recorded as CUDA graphs, shape by shape; see `graphs`."""
         self.passes = Passes(self.loss, device=self.device)
 
+    def records(self, batch: TokenBatch, front: int) -> bool:
+        """Whether a batch after prompts so long is computed by the same code while recorded."""
+        return True
+
     def compiled(self) -> AbstractContextManager[None]:
         """Return a block in which layers that were compiled are used."""
         return nullcontext() if self.layers is None else self.layers.active()

@@ -228,6 +228,35 @@ def test_the_stream_is_as_before_where_recording_fails(monkeypatch: pytest.Monke
     assert host.recorded and host.stream == ("cuda:0", "usual")
 
 
+@pytest.mark.parametrize(("longest", "records"), [(20, True), (70, False)])
+def test_a_window_hides_nothing_from_recording(
+    longest: int, records: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = transformers.Cohere2Config(
+        vocab_size=40, hidden_size=factory.WIDTH, intermediate_size=32, num_hidden_layers=2,
+        num_attention_heads=2, num_key_value_heads=2, sliding_window=64, pad_token_id=0,
+        bos_token_id=0, eos_token_id=1, layer_types=["sliding_attention", "full_attention"],
+    )  # fmt: skip
+    model = transformers.Cohere2ForCausalLM(config)
+    backbone = decoder_only.DecoderOnly(model, factory.Numbers(), "cohere", "0")
+    assert not backbone.packs
+    batch = backbone.batch_of(of_lengths((longest, 2), (5, 1)), Packing(4, 1e9, True))
+    attend, masked = torch.nn.functional.scaled_dot_product_attention, []
+
+    def watched(*given: Any, **options: Any) -> torch.Tensor:
+        masked.append(options.get("attn_mask") is not None)
+        return attend(*given, **options)
+
+    monkeypatch.setattr(torch.nn.functional, "scaled_dot_product_attention", watched)
+    assert backbone.records(batch, 4) is records
+    masked.clear()
+    for recording in (False, True):
+        monkeypatch.setattr(torch.cuda, "is_current_stream_capturing", lambda on=recording: on)
+        backbone.loss(torch.randn(2, 4, factory.WIDTH), batch)
+    eager, recorded = masked[:2], masked[2:]
+    assert (eager == recorded) is records
+
+
 def test_memory_of_graphs_is_given_back_where_the_device_ran_out_of_it() -> None:
     model = graphed(factory.tiny_decoder(torch.float32))
     trained(model, factory.experiment(methods=["none"]).runs(), GRAPHS.cutting(model))
