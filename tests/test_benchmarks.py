@@ -110,3 +110,13 @@ def test_the_table_tells_the_figures_it_was_made_for() -> None:
     assert row["power_crossed"] == pytest.approx(0.85, abs=0.03)
     assert row["crossed"] == pytest.approx(0.04, abs=0.01)
     assert row["power_former"] == 0
+
+
+def test_rows_of_graphs_are_measured_on_a_gpu_only(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked = ["--backbone", "tiny", "--device", "cpu", "--layers", "eager", "compiled graphs"]
+    with pytest.raises(SystemExit):
+        gpu_suite.training.main([*asked, "--out", str(tmp_path)])
+    assert "'compiled graphs' needs a GPU" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
