@@ -38,19 +38,20 @@ def unit(name: str, folder: Path) -> list[dict[str, Any]]:
 def test_the_gpu_suite_runs_tiny_on_the_cpu_and_repeats_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    lines = [unit(name, tmp_path) for name in ("a:smollm2-135m-eager-1-16", "d:overhead-1")][-1]
+    names = ("a:smollm2-135m-eager-1-16-of-8", "d:overhead-1")
+    lines = [unit(name, tmp_path) for name in names][-1]
     speed, share = lines[0]["row"], lines[2]["row"]
     assert speed["times_peft_same"] > 0 and 0 < speed["share_of_matmul_peak"] < 1
     assert share["together_%"] >= share["commits_%"] and lines[2]["facts"]["commit"]
     monkeypatch.setattr(gpu_suite.training, "_turns", lambda *more: pytest.fail("repeated"))
-    assert len(unit("a:smollm2-135m-eager-1-16", tmp_path)) == len(lines) + 1
+    assert len(unit("a:smollm2-135m-eager-1-16-of-8", tmp_path)) == len(lines) + 1
     page = (tmp_path / "gpu-suite-tiny-cpu.md").read_text(encoding="utf-8")
     assert "## a" in page and "## d" in page and str(machine.commit()) in page
     gpu_suite.main(
         ["--tiny", "--device", "cpu", "--parts", "a,d", "--list", "--out", str(tmp_path)]
     )
     told = dict(line.split(" (") for line in capsys.readouterr().out.splitlines() if " (" in line)
-    assert told["a:smollm2-135m-eager-1-16"].endswith(": written")
+    assert told["a:smollm2-135m-eager-1-16-of-8"].endswith(": written")
     assert told["d:overhead-16"].endswith(": to do") and "c:tests" not in told
 
 
@@ -120,3 +121,11 @@ def test_rows_of_graphs_are_measured_on_a_gpu_only(
         gpu_suite.training.main([*asked, "--out", str(tmp_path)])
     assert "'compiled graphs' needs a GPU" in capsys.readouterr().err
     assert not list(tmp_path.iterdir())
+
+
+def test_a_unit_of_the_gpu_suite_that_is_not_there_is_said(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        unit("a:smollm2-135m-eager-1-16", tmp_path)
+    assert "no unit 'a:smollm2-135m-eager-1-16'; --list names them" in capsys.readouterr().err
