@@ -310,6 +310,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = Options(chosen.device, chosen.tiny, chosen.study)
     results = Results(chosen.out, name_of(options), TITLES)
     todo = {unit.id: unit for unit in units()}
+    if chosen.unit and chosen.unit not in todo:
+        parser.error(f"no unit '{chosen.unit}'; --list names them")
     if chosen.unit:
         run_unit(todo[chosen.unit], options, results)
         return

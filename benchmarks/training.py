@@ -209,6 +209,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--profile", action="store_true", help="also say where a step's time goes")
     parser.add_argument("--out", type=Path, default=FOLDER)
     options = parser.parse_args(arguments)
+    graphs = [layers for layers in options.layers if "graphs" in layers]
+    if graphs and not options.device.startswith("cuda"):
+        parser.error(f"--layers '{graphs[0]}' needs a GPU")
     asked = Asked(
         options.backbone,
         options.device,

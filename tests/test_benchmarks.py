@@ -111,3 +111,21 @@ def test_the_table_tells_the_figures_it_was_made_for() -> None:
     assert row["power_crossed"] == pytest.approx(0.85, abs=0.03)
     assert row["crossed"] == pytest.approx(0.04, abs=0.01)
     assert row["power_former"] == 0
+
+
+def test_rows_of_graphs_are_measured_on_a_gpu_only(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked = ["--backbone", "tiny", "--device", "cpu", "--layers", "eager", "compiled graphs"]
+    with pytest.raises(SystemExit):
+        gpu_suite.training.main([*asked, "--out", str(tmp_path)])
+    assert "'compiled graphs' needs a GPU" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_unit_of_the_gpu_suite_that_is_not_there_is_said(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        unit("a:smollm2-135m-eager-1-16", tmp_path)
+    assert "no unit 'a:smollm2-135m-eager-1-16'; --list names them" in capsys.readouterr().err

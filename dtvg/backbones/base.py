@@ -301,7 +301,11 @@ class Backbone(ABC):
 
     def record_passes(self) -> None:
         """Let training steps be recorded as CUDA graphs, shape by shape; see `graphs`."""
-        self.passes = Passes(self.loss, self.device)
+        self.passes = Passes(self.loss, device=self.device)
+
+    def records(self, batch: TokenBatch, front: int) -> bool:
+        """Whether a batch after prompts so long is computed by the same code while recorded."""
+        return True
 
     def compiled(self) -> AbstractContextManager[None]:
         """Return a block in which layers that were compiled are used."""
@@ -417,7 +421,7 @@ class Backbone(ABC):
 
     def _filled_shape(self, examples: Sequence[Encoded], front: int) -> tuple[int, int, int]:
         """Return the shape that padded examples are filled up to, within the model's positions."""
-        longest = max(e.tokens if self.joined else len(e.source) for e in examples) + front
+        longest = max(e.tokens - 1 if self.joined else len(e.source) for e in examples) + front
         width = filled_width(longest)
         if self.position_limit is not None:
             width = max(longest, min(width, self.position_limit))

@@ -86,6 +86,7 @@ class DecoderOnly(Backbone):
         batch = self.collate(examples)
         answers = [len(e.target) for e in examples]
         widths = [packing.front + e.tokens - 1 for e in examples]
+        self.check_length(max(widths))
         rows = layout(widths, packing.reach)
         read, starts = laid_out(rows, widths, packing.front + batch.ids.shape[1])
         first = starts + np.array(widths) - np.array(answers)
@@ -97,6 +98,7 @@ class DecoderOnly(Backbone):
         """Put examples into one row, or into rows of one run each, filled up to few shapes."""
         front, answers = packing.front, [len(e.target) for e in examples]
         widths = [front + e.tokens - 1 for e in examples]
+        self.check_length(max(widths))
         count, longest, bounds = filled_count(len(examples)), 0, None
         if self._by_bounds:
             tokens, longest = filled_tokens(sum(widths)), -(-max(widths) // STEP) * STEP
@@ -142,7 +144,6 @@ class DecoderOnly(Backbone):
         embeds = torch.cat([prompt.to(self.dtype), self.embed(batch.ids)], dim=1)
         if packed is not None:
             rows = packed.read
-            self.check_length(embeds.shape[1])
             inputs: dict[str, Any] = {"inputs_embeds": rows.gather(embeds)}
             if packed.bounds is not None:
                 inputs |= {attention.BOUNDS: packed.bounds, attention.LONGEST: packed.longest}
@@ -156,11 +157,19 @@ class DecoderOnly(Backbone):
         places = (first[:, None] + offsets).clamp(max=embeds.shape[1] - 1)
         # no mask: padding stands at the right, where no causal model looks from a real token
         positions = torch.arange(embeds.shape[1], device=embeds.device).expand(len(embeds), -1)
-        with self._asking_nothing() if self._causal_alone else nullcontext():
+        alone = self._is_causal_alone(embeds.shape[1])
+        with self._asking_nothing() if alone else nullcontext():
             logits, hidden, _ = self._run(
                 partial(take, places=places), None, positions, inputs_embeds=embeds
             )
         return logits, hidden
+
+    def records(self, batch: TokenBatch, front: int) -> bool:
+        """Whether a batch is computed by the same code while it is recorded."""
+        # where transformers may drop a mask by its values, it keeps the mask while recording
+        drops = self.model.config._attn_implementation == "sdpa"
+        length = front + batch.ids.shape[1]
+        return batch.packed is not None or not drops or self._is_causal_alone(length)
 
     @cached_property
     def _causal_alone(self) -> bool:
@@ -169,10 +178,26 @@ class DecoderOnly(Backbone):
         transformers looks at the values of positions otherwise, for which the host waits. Found out
         by trying, once.
         """
+        return self._window is None and self._same_unmasked
+
+    def _is_causal_alone(self, length: int) -> bool:
+        """Whether it is all that is needed for sequences so long: none reaches beyond a window."""
+        return self._same_unmasked and (self._window is None or length < self._window)
+
+    @cached_property
+    def _window(self) -> int | None:
+        """How far back every layer looks at least; None: to the start."""
+        names = ("sliding_window", "attention_chunk_size")
+        found = [getattr(self.model.config, name, None) for name in names]
+        return min((size for size in found if size), default=None)
+
+    @cached_property
+    def _same_unmasked(self) -> bool:
+        """Whether a few tokens have the same logits without a mask."""
         config = self.model.config
-        windows = any(getattr(config, n, None) for n in ("sliding_window", "attention_chunk_size"))
         kinds = set(getattr(config, "layer_types", None) or ["full_attention"])
-        if config._attn_implementation != "sdpa" or windows or kinds != {"full_attention"}:
+        kinds -= set() if self._window is None else {"sliding_attention", "chunked_attention"}
+        if config._attn_implementation != "sdpa" or kinds - {"full_attention"}:
             return False
         tokens = [i % self.vocabulary for i in (5, 7, 11, 13)]
         embeds = self.embed(torch.tensor([tokens, tokens], device=self.device))

@@ -28,6 +28,7 @@ from dtvg.backbones.packing import (
     laid_out,
     layout,
 )
+from dtvg.backbones.positions import positions_of
 from dtvg.errors import ConfigError
 
 
@@ -117,6 +118,20 @@ class EncoderDecoder(Backbone):
         batch = self.collate(examples, shape)
         laid = [place(torch.from_numpy(p), self.device) for p in (*read, *written, places)]
         return replace(batch, packed=Packed(Rows(*laid[:3]), laid[6], Rows(*laid[3:6])))
+
+    def _filled_shape(self, examples: Sequence[Encoded], front: int) -> tuple[int, int, int]:
+        """Return the shape that padded examples are filled up to, within both parts' positions."""
+        count, width, answers = super()._filled_shape(examples, front)
+        if self._answer_limit is not None:
+            longest = max(len(e.target) for e in examples)
+            answers = max(longest, min(answers, self._answer_limit))
+        return count, width, answers
+
+    @cached_property
+    def _answer_limit(self) -> int | None:
+        """How long an answer the decoder has positions for; None where it has no table of them."""
+        limit = positions_of(self.model.get_decoder())
+        return None if limit is None else limit - len(self.start) + 1
 
     @cached_property
     def packs(self) -> bool:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass, fields, is_dataclass, replace
 from typing import Any
 
@@ -57,19 +58,22 @@ class Passes:
     Graphs share their memory: what one computes is read before the next is replayed.
     """
 
-    def __init__(self, loss: Loss, device: torch.device, record: Record | None = None) -> None:
+    def __init__(
+        self, loss: Loss, record: Record | None = None, device: torch.device | None = None
+    ) -> None:
         """Start without any graph.
 
         Args:
             loss: of prompts and examples; asks the device for nothing.
-            device: where it is computed.
             record: None: CUDA records.
+            device: the GPU that CUDA records on; None: the current one.
         """
         self._loss, self._device = loss, device
         self._record = self._on_cuda if record is None else record
         self._recorded: dict[tuple[object, ...], Recorded] = {}
         self._seen: dict[tuple[object, ...], int] = {}
         self._pool: Any = None
+        self._stream: Any = None
         self.records = True
         """Whether shapes are still recorded; not after one could not be."""
         self.replayed = 0
@@ -86,7 +90,7 @@ class Passes:
             weight: of each example's loss; 0 for fill-up.
 
         Raises:
-            torch.OutOfMemoryError: also while a shape is recorded.
+            torch.OutOfMemoryError or RuntimeError: out of memory, also while a shape is recorded.
         """
         given = Given(prompt, batch, weight)
         shape = _shape(given)
@@ -129,9 +133,9 @@ class Passes:
         reads = _copied(given)
         try:
             graph, writes = self._record(lambda: self._pass(reads))
-        except torch.OutOfMemoryError:
-            raise
         except RuntimeError as error:
+            if isinstance(error, torch.OutOfMemoryError) or "out of memory" in str(error).lower():
+                raise  # the driver, which makes the graph, says so in an error of its own
             self.records = False
             log.warning("steps are launched kernel by kernel: %s", str(error).partition("\n")[0])
             return None
@@ -139,13 +143,17 @@ class Passes:
         return self._recorded[shape]
 
     def _on_cuda(self, call: Callable[[], Found]) -> tuple[Any, Found]:
-        if self._pool is None:
-            self._pool = torch.cuda.graph_pool_handle()
-        graph = torch.cuda.CUDAGraph()
-        # what runs on the current device is recorded; other threads, which write the log, may go on
-        recording = torch.cuda.graph(graph, pool=self._pool, capture_error_mode="thread_local")
-        with torch.cuda.device(self._device), recording:
-            writes = call()
+        # a stream belongs to one GPU: through another's nothing would be recorded
+        on = nullcontext() if self._device is None else torch.cuda.device(self._device)
+        # the outer stream is gone back to also where recording fails
+        with on, torch.cuda.stream(torch.cuda.current_stream()):
+            self._pool = self._pool or torch.cuda.graph_pool_handle()
+            self._stream = self._stream or torch.cuda.Stream()
+            graph = torch.cuda.CUDAGraph()
+            # other threads, which write the log, may go on meanwhile
+            options: Any = {"pool": self._pool, "capture_error_mode": "thread_local"}
+            with torch.cuda.graph(graph, stream=self._stream, **options):
+                writes = call()
         return graph, writes
 
 

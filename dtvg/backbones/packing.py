@@ -132,7 +132,9 @@ def _balanced(widths: Sequence[int], order: Sequence[int], count: int) -> list[l
     return [row for row in rows if row]
 
 
-def filled_layout(widths: Sequence[int], runs: Sequence[int]) -> tuple[list[list[int]], int]:
+def filled_layout(
+    widths: Sequence[int], runs: Sequence[int] | np.ndarray
+) -> tuple[list[list[int]], int]:
     """Return which examples stand in which row, each row of one run, and how long rows are.
 
     An example goes into the fullest row of its run that it fits into, longest first.
@@ -141,7 +143,9 @@ def filled_layout(widths: Sequence[int], runs: Sequence[int]) -> tuple[list[list
         widths: tokens of each example, prompt included.
         runs: which run each is of.
     """
-    width = -(-max(*widths, 2 * sum(widths) // len(widths), 1) // STEP) * STEP
+    whole = int(np.bincount(runs, widths).max())  # nothing is gained beyond all of a run
+    long = max(*widths, min(whole, 2 * sum(widths) // len(widths)), 1)
+    width = -(-long // STEP) * STEP
     order = sorted(range(len(widths)), key=lambda i: (runs[i], -widths[i]))
     rows: list[list[int]] = []
     free: list[tuple[int, int]] = []
@@ -157,6 +161,12 @@ def filled_layout(widths: Sequence[int], runs: Sequence[int]) -> tuple[list[list
         rows[row].append(example)
         bisect.insort(free, (left - need, row))
     return rows, width
+
+
+def filled_size(widths: Sequence[int], runs: Sequence[int] | np.ndarray) -> int:
+    """Return how many tokens rows hold, fill-up included; arguments as of `filled_layout`."""
+    rows, width = filled_layout(widths, runs)
+    return filled_count(len(rows)) * width
 
 
 def filled_width(tokens: int) -> int:

@@ -16,7 +16,7 @@ from typing import overload
 import numpy as np
 
 from dtvg.backbones.base import Backbone, Encoded
-from dtvg.backbones.packing import Packing, filled_count, pieces
+from dtvg.backbones.packing import Packing, filled_count, filled_size, pieces
 from dtvg.config import DataConfig
 from dtvg.errors import ConfigError
 from dtvg.tasks.reading import load_task
@@ -163,18 +163,25 @@ class Cutting:
     filled: bool = False
     """Whether micro-batches are filled up to few shapes, to be recorded; see `backbones.graphs`."""
 
-    def pieces(self, lengths: Sequence[int], prompt_length: int, budget: int) -> list[np.ndarray]:
+    def pieces(
+        self,
+        lengths: Sequence[int],
+        prompt_length: int,
+        budget: int,
+        runs: Sequence[int] | np.ndarray | None = None,
+    ) -> list[np.ndarray]:
         """Return which examples share a micro-batch.
 
         Args:
             lengths: tokens of each example without prompt.
             prompt_length: r, added to each.
             budget: tokens a micro-batch may hold, padding included; one example always fits.
+            runs: which run each example is of; None: all are of one.
         """
         if self.reach is None:
             return cut(lengths, prompt_length, budget, self.apart)
         if self.filled:
-            return filling([length + prompt_length for length in lengths], budget)
+            return filling([length + prompt_length for length in lengths], budget, runs)
         return pieces([length + prompt_length for length in lengths], min(budget, PIECE))
 
     def of(self, examples: int) -> Cutting:
@@ -197,18 +204,33 @@ class Cutting:
         return filled_count(examples) - examples if self.filled else 0
 
 
-def filling(widths: Sequence[int], budget: int) -> list[np.ndarray]:
+def filling(
+    widths: Sequence[int], budget: int, runs: Sequence[int] | np.ndarray | None = None
+) -> list[np.ndarray]:
     """Cut examples in their order, so that runs stay together, into equal micro-batches.
+
+    One whose rows, filled up, hold more than the budget is halved, as where a long example makes
+    the rows of all runs long.
 
     Args:
         widths: tokens of each example, prompt included.
         budget: tokens a micro-batch may hold; one example always fits.
+        runs: which run each example is of; None: all are of one.
     """
     count = max(1, -(-sum(widths) // budget))
     ends = np.cumsum(widths)
     parts = np.minimum((ends - 1) * count // max(1, int(ends[-1])), count - 1)
-    found = [np.flatnonzero(parts == part) for part in range(count)]
-    return [piece for piece in found if len(piece)]
+    left = [np.flatnonzero(parts == part) for part in reversed(range(count))]
+    sizes = np.asarray(widths)
+    owners = np.zeros(len(widths), dtype=np.int64) if runs is None else np.asarray(runs)
+    found: list[np.ndarray] = []
+    while left:
+        piece = left.pop()
+        if len(piece) > 1 and filled_size(sizes[piece].tolist(), owners[piece]) > budget:
+            left += reversed(np.array_split(piece, 2))
+        elif len(piece):
+            found.append(piece)
+    return found
 
 
 MANY, NEARLY = 64, 8

@@ -115,15 +115,16 @@ class Cohort:
 
     def _shrink(self) -> None:
         """Halve the token budget; where one example alone does not fit, its run fails."""
-        if self.backbone.passes is not None:
-            self.backbone.passes.forget()
-        if self.backbone.device.type == "cuda":
-            torch.cuda.empty_cache()
+        held = self._give_back()
         length = next(iter(self.slots)).config.prompt.length
         needs = {slot.name: self._longest(slot) + length for slot in self.slots}
         if self.budget > min(needs.values()):
             self.budget //= 2
             log.warning("out of memory: token budget halved to %d", self.budget)
+            return
+        if held and self.backbone.passes is not None:
+            self.backbone.passes.records = False
+            log.warning("out of memory: steps are launched kernel by kernel")
             return
         self.write_rows()  # what was trained so far belongs to the run that fails
         left = [slot for slot in self.slots if slot.name in needs]
@@ -140,6 +141,16 @@ class Cohort:
                 )
             ]
         )
+
+    def _give_back(self) -> bool:
+        """Give back memory that is only kept for later; return whether graphs held some."""
+        passes = self.backbone.passes
+        held = passes is not None and len(passes) > 0
+        if passes is not None:
+            passes.forget()
+        if self.backbone.device.type == "cuda":
+            torch.cuda.empty_cache()
+        return held
 
     def _longest(self, slot: RunSlot) -> int:
         return max(e.tokens for e in gather(slot)[1])
@@ -264,17 +275,19 @@ class Cohort:
         return [[next(answers) for _ in range(count)] for count in counts]
 
     def answers(self, questions: Sequence[Question]) -> list[Answer]:
-        """Score questions; out of memory halves the token budget and tries again."""
+        """Score questions; out of memory gives graphs back and halves the token budget."""
         while True:
+            held = self.backbone.passes is not None and len(self.backbone.passes) > 0
             try:
                 sharing = self.engine.shares_reading
                 return answer(self.backbone, questions, self.budget * 2, sharing)
             except RuntimeError as error:
-                if not is_out_of_memory(error) or self.budget <= LEAST_BUDGET:
+                if not is_out_of_memory(error) or (self.budget <= LEAST_BUDGET and not held):
                     raise
-            self.budget //= 2  # after the error is gone, whose traceback holds on to memory
-            if self.backbone.device.type == "cuda":
-                torch.cuda.empty_cache()
+            self._give_back()  # after the error is gone, whose traceback holds on to memory
+            if self.budget <= LEAST_BUDGET:
+                continue
+            self.budget //= 2
             log.warning("out of memory while scoring: token budget halved to %d", self.budget)
 
     def pause(self, stop: Callable[[], bool]) -> None:

@@ -266,7 +266,7 @@ def accumulate(
     prompts = owners if prompt_of is None else send(prompt_of, leaf.device)
     backbone.training(True)
     length, cutting = leaf.shape[1], cutting.of(len(examples))
-    for piece in cutting.pieces([e.tokens for e in examples], length, budget):
+    for piece in cutting.pieces([e.tokens for e in examples], length, budget, owner):
         packing = cutting.packing(length, owner[piece])
         batch = backbone.batch_of([examples[i] for i in piece], packing)
         more = cutting.filling(len(piece))
@@ -274,8 +274,9 @@ def accumulate(
         weight = share[places]
         if more:
             weight[len(piece) :] = 0.0
-        if backbone.passes is not None and lessons is None:
-            nll = _recorded(backbone.passes, leaf, prompts[places], batch, weight * lift)
+        passes = backbone.passes if lessons is None else None
+        if passes is not None and backbone.records(batch, length):
+            nll = _recorded(passes, leaf, prompts[places], batch, weight * lift)
             loss.index_add_(0, owners[places], nll * weight)
             continue
         mine = leaf[prompts[places]]

@@ -2,25 +2,31 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterator
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+import transformers
 from hypothesis import given
 from hypothesis import strategies as st
 
 from dtvg.backbones import decoder_only, graphs
 from dtvg.backbones.base import Backbone, Encoded
+from dtvg.backbones.encoder_decoder import EncoderDecoder
 from dtvg.backbones.packing import (
     Packing,
     filled_bounds,
     filled_count,
     filled_layout,
+    filled_size,
     filled_tokens,
 )
 from dtvg.config import DeviceConfig
+from dtvg.errors import ConfigError
 from dtvg.training.batches import Cutting, filling
 from dtvg.training.engine import Engine, with_graphs
 from dtvg.training.state import build_stacks
@@ -47,7 +53,7 @@ def record(call: Callable[[], Any]) -> tuple[Any, Any]:
 
 
 def graphed(model: Backbone) -> Backbone:
-    model.passes = graphs.Passes(model.loss, model.device, record)
+    model.passes = graphs.Passes(model.loss, record)
     return model
 
 
@@ -134,7 +140,7 @@ def test_a_model_that_cannot_be_recorded_goes_on_kernel_by_kernel(
         raise RuntimeError("operation not permitted when stream is capturing\nmore")
 
     model = factory.tiny_decoder(torch.float32)
-    model.passes = graphs.Passes(model.loss, model.device, fails)
+    model.passes = graphs.Passes(model.loss, fails)
     configs = factory.experiment(methods=["none"]).runs()
     found = trained(model, configs, GRAPHS.cutting(model))
     wanted = trained(factory.tiny_decoder(torch.float32), configs, PADDED)
@@ -143,6 +149,112 @@ def test_a_model_that_cannot_be_recorded_goes_on_kernel_by_kernel(
     )
     for name, prompt in wanted.items():
         assert torch.allclose(found[name], prompt, atol=1e-3), name
+
+
+class Through:
+    """Work goes through a stream, until this is left."""
+
+    def __init__(self, host: Host, stream: tuple[str, str]) -> None:
+        self.host, self.stream, self.before = host, stream, host.stream
+
+    def __enter__(self) -> None:
+        self.before, self.host.stream = self.host.stream, self.stream
+
+    def __exit__(self, *error: object) -> None:
+        self.host.stream = self.before
+
+
+class Host:
+    """What PyTorch keeps of CUDA on the host: the device and the stream of a thread."""
+
+    def __init__(self, fails: bool = False) -> None:
+        self.device, self.stream, self.fails = 0, ("cuda:0", "usual"), fails
+        self.recording: Any = None
+        self.recorded: list[Any] = []
+
+    @contextlib.contextmanager
+    def on(self, device: torch.device) -> Iterator[None]:
+        before, self.device = self.device, device.index
+        yield
+        self.device = before
+
+    def new_stream(self) -> tuple[str, str]:
+        return (f"cuda:{self.device}", "own")
+
+    def current(self) -> tuple[str, str]:
+        return self.stream if self.device == 0 else (f"cuda:{self.device}", "usual")
+
+    def through(self, stream: tuple[str, str]) -> Any:
+        return Through(self, stream)
+
+    def graph(self) -> Any:
+        def begin(*pool: Any, **options: Any) -> None:
+            self.recording = self.stream
+
+        def end() -> None:
+            self.recorded.append(self.recording)
+            if self.fails:
+                raise RuntimeError("operation failed due to a previous error during capture")
+
+        return SimpleNamespace(capture_begin=begin, capture_end=end)
+
+    def stand_in(self, patch: pytest.MonkeyPatch) -> None:
+        """Take the place of CUDA."""
+        fakes = {
+            "device": self.on, "Stream": self.new_stream, "current_stream": self.current,
+            "stream": self.through, "CUDAGraph": self.graph, "graph_pool_handle": lambda: (0, 1),
+            "synchronize": lambda: None, "empty_cache": lambda: None,
+        }  # fmt: skip
+        for name, fake in fakes.items():
+            patch.setattr(torch.cuda, name, fake)
+        patch.setattr(torch._C, "_host_emptyCache", lambda: None, raising=False)
+        patch.setattr(torch.cuda.graph, "default_capture_stream", None)
+
+
+def test_steps_are_recorded_on_the_gpu_that_computes_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    host = Host()
+    host.stand_in(monkeypatch)
+    passes = graphs.Passes(lambda *given: given, device=torch.device("cuda:1"))
+    passes._record(lambda: (torch.zeros(1), torch.zeros(1, 2, 3)))
+    assert host.recorded == [("cuda:1", "own")] and host.device == 0
+
+
+def test_the_stream_is_as_before_where_recording_fails(monkeypatch: pytest.MonkeyPatch) -> None:
+    host = Host(fails=True)
+    host.stand_in(monkeypatch)
+    passes = graphs.Passes(lambda *given: given, device=torch.device("cuda:0"))
+    with pytest.raises(RuntimeError, match="during capture"):
+        passes._record(lambda: (torch.zeros(1), torch.zeros(1, 2, 3)))
+    assert host.recorded and host.stream == ("cuda:0", "usual")
+
+
+@pytest.mark.parametrize(("longest", "records"), [(20, True), (70, False)])
+def test_a_window_hides_nothing_from_recording(
+    longest: int, records: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = transformers.Cohere2Config(
+        vocab_size=40, hidden_size=factory.WIDTH, intermediate_size=32, num_hidden_layers=2,
+        num_attention_heads=2, num_key_value_heads=2, sliding_window=64, pad_token_id=0,
+        bos_token_id=0, eos_token_id=1, layer_types=["sliding_attention", "full_attention"],
+    )  # fmt: skip
+    model = transformers.Cohere2ForCausalLM(config)
+    backbone = decoder_only.DecoderOnly(model, factory.Numbers(), "cohere", "0")
+    assert not backbone.packs
+    batch = backbone.batch_of(of_lengths((longest, 2), (5, 1)), Packing(4, 1e9, True))
+    attend, masked = torch.nn.functional.scaled_dot_product_attention, []
+
+    def watched(*given: Any, **options: Any) -> torch.Tensor:
+        masked.append(options.get("attn_mask") is not None)
+        return attend(*given, **options)
+
+    monkeypatch.setattr(torch.nn.functional, "scaled_dot_product_attention", watched)
+    assert backbone.records(batch, 4) is records
+    masked.clear()
+    for recording in (False, True):
+        monkeypatch.setattr(torch.cuda, "is_current_stream_capturing", lambda on=recording: on)
+        backbone.loss(torch.randn(2, 4, factory.WIDTH), batch)
+    eager, recorded = masked[:2], masked[2:]
+    assert (eager == recorded) is records
 
 
 def test_memory_of_graphs_is_given_back_where_the_device_ran_out_of_it() -> None:
@@ -211,11 +323,85 @@ def test_micro_batches_of_filled_rows_keep_the_order_and_the_budget(sizes, budge
     assert most <= budget + max(sizes)
 
 
+@given(widths, st.integers(64, 2000), st.data())
+def test_rows_of_a_micro_batch_are_within_the_budget_with_their_fill_up(sizes, budget, data):
+    owners = data.draw(st.lists(st.integers(0, 9), min_size=len(sizes), max_size=len(sizes)))
+    runs = np.sort(np.array(owners))
+    for piece in filling(sizes, budget, runs):
+        assert len(piece) == 1 or filled_size([sizes[i] for i in piece], runs[piece]) <= budget
+
+
+def test_a_long_example_does_not_make_the_rows_of_other_runs_long_beyond_the_budget() -> None:
+    found = Cutting(None, 1e9, True).pieces([512] + [20] * 63, 20, 4096, range(64))
+    assert len(found) > 1 and np.concatenate(found).tolist() == list(range(64))
+    assert all(filled_size([532 if i == 0 else 40 for i in p], p) <= 4096 for p in found)
+
+
+@pytest.mark.parametrize("runs", [[0], [0, 1], [0, 0, 1, 1]])
+def test_rows_are_no_longer_than_all_examples_of_a_run(runs: list[int]) -> None:
+    rows, width = filled_layout([100] * len(runs), runs)
+    assert width == -(-100 * runs.count(0) // 64) * 64 and len(rows) == len(set(runs))
+
+
 def test_an_example_of_a_filled_micro_batch_is_never_left_without_place() -> None:
     model = factory.tiny_decoder(torch.float32)
     ids = np.arange(2, 9)
     batch = model.pack([Encoded(ids, np.array([3, 1]))] * 17, Packing(4, 1e9, True, (0,) * 17))
     assert batch.ids.shape[0] == filled_count(17) == 18 and batch.label_mask.sum() == 34
+
+
+def few_positions(limit: int) -> decoder_only.DecoderOnly:
+    """A GPT-2 with a short table of positions."""
+    config = transformers.GPT2Config(
+        vocab_size=40, n_embd=16, n_layer=1, n_head=2, n_positions=limit, bos_token_id=0,
+        eos_token_id=1, resid_pdrop=0.0, embd_pdrop=0.0, attn_pdrop=0.0,
+    )  # fmt: skip
+    model = transformers.GPT2LMHeadModel(config).double()
+    return decoder_only.DecoderOnly(model, factory.Numbers(), "gpt2", "0")
+
+
+def of_lengths(*lengths: tuple[int, int]) -> list[Encoded]:
+    """Examples with so many tokens of input and answer."""
+    rng = np.random.default_rng(0)
+    return [Encoded(*(rng.integers(2, 40, count) for count in both)) for both in lengths]
+
+
+def assert_filled_as_padded(model: Backbone, examples: list[Encoded]) -> None:
+    """Filled up, examples have the loss that they have padded."""
+    torch.manual_seed(0)
+    prompts = torch.randn(len(examples), 4, factory.WIDTH, dtype=torch.float64)
+    batch = model.batch_of(examples, Packing(4, 1e9, True))
+    more = prompts[:1].expand(len(batch.ids) - len(examples), -1, -1)
+    found = model.loss(torch.cat([prompts, more]), batch)[0][: len(examples)]
+    assert torch.allclose(found, model.loss(prompts, model.collate(examples))[0], atol=1e-9)
+
+
+def test_rows_that_are_filled_up_may_be_longer_than_the_positions_of_their_examples() -> None:
+    model = few_positions(100)
+    assert model.packs
+    assert_filled_as_padded(model, of_lengths((70, 2), (40, 2), (40, 1)))
+    with pytest.raises(ConfigError, match="101 tokens exceed the 100 positions"):
+        model.batch_of(of_lengths((96, 2)), Packing(4, 1e9, True))
+
+
+def test_an_example_that_takes_the_last_position_has_a_filled_row() -> None:
+    model = few_positions(100)
+    model.__dict__["packs"] = False
+    assert_filled_as_padded(model, of_lengths((95, 2), (20, 2)))
+
+
+@pytest.mark.parametrize(("start", "longest"), [([0], 20), ([0, 7], 19)])
+def test_answers_are_filled_up_within_the_positions_of_a_decoder(start, longest) -> None:
+    config = transformers.BartConfig(
+        vocab_size=40, d_model=factory.WIDTH, encoder_layers=1, decoder_layers=1,
+        encoder_attention_heads=2, decoder_attention_heads=2, encoder_ffn_dim=32,
+        decoder_ffn_dim=32, max_position_embeddings=20, bos_token_id=0, eos_token_id=1,
+    )  # fmt: skip
+    model = transformers.BartForConditionalGeneration(config).double()
+    backbone = EncoderDecoder(model, factory.Numbers(), "bart", "0")
+    backbone.start = start
+    assert not backbone.packs
+    assert_filled_as_padded(backbone, of_lengths((9, longest), (5, 2)))
 
 
 @pytest.mark.parametrize("recorded", [True, False])

@@ -14,9 +14,12 @@ import numpy as np
 import pytest
 import torch
 
+from dtvg.backbones.graphs import Passes
 from dtvg.store.layout import CohortDir, RunDir
+from dtvg.training import cohort as cohorts
 from dtvg.training import step
-from dtvg.training.cohort import Cohort
+from dtvg.training.cohort import LEAST_BUDGET, Cohort
+from dtvg.training.engine import Engine
 from dtvg.training.state import build_stacks
 from tests.training import factory
 
@@ -112,6 +115,73 @@ def test_where_one_example_does_not_fit_only_its_run_fails(tmp_path: Path) -> No
     assert slot.writer.events == [slot.failure]  # type: ignore[attr-defined]
     assert [s.name for s in made.slots] == [configs[1].name] and made.slots[0].step == 3
     assert slot.step == 0
+
+
+def graphed(backbone: Any) -> Any:
+    """A backbone whose steps are recorded, and then replayed as if nothing changed."""
+
+    def record(call: Any) -> Any:
+        writes = call()
+        return SimpleNamespace(replay=lambda: None), writes
+
+    backbone.passes = Passes(backbone.loss, record)
+    return backbone
+
+
+def test_graphs_are_given_back_where_scoring_runs_out_of_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    backbone = graphed(factory.tiny_backbone())
+    made = cohort(tmp_path, backbone, factory.experiment(methods=["none"]).runs(), LEAST_BUDGET)
+
+    def scored(*given: Any) -> list[Any]:
+        if len(backbone.passes):
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+        return []
+
+    monkeypatch.setattr(cohorts, "answer", scored)
+    made.engine = Engine(graphs=True)
+    for _ in range(2):  # the same rows, since steps are not counted
+        made._try()
+    assert len(backbone.passes)
+    assert made.answers([]) == [] and not len(backbone.passes)
+
+
+def test_a_run_that_fits_without_graphs_does_not_fail_for_them(tmp_path: Path) -> None:
+    backbone = graphed(factory.tiny_backbone())
+    made = cohort(tmp_path, backbone, factory.experiment(methods=["none"]).runs(), 8)
+    made.engine = Engine(graphs=True)
+    loss = backbone.loss
+
+    def tight(*given: Any) -> Any:
+        if len(backbone.passes):
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+        return loss(*given)
+
+    backbone.passes._loss = tight
+    for _ in range(12):
+        made.step()
+    assert [(s.step, s.failure) for s in made.slots] == [(12, None)]
+    assert not backbone.passes.records and not len(backbone.passes)
+
+
+def test_memory_that_does_not_suffice_to_record_a_step_does_not_end_recording(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    backbone = graphed(factory.tiny_backbone())
+    made = cohort(tmp_path, backbone, factory.experiment(methods=["none"]).runs())
+    made.engine = Engine(graphs=True)
+    record = backbone.passes._record
+
+    def refused(call: Any) -> Any:
+        backbone.passes._record = record
+        raise RuntimeError("CUDA error: out of memory")
+
+    backbone.passes._record = refused
+    for _ in range(6):
+        made.step()
+    assert made.budget == 2048 and backbone.passes.records and len(backbone.passes)
+    assert "token budget halved" in caplog.text and "kernel by kernel" not in caplog.text
 
 
 def test_another_error_of_the_device_is_not_taken_for_memory(tmp_path: Path) -> None:
