@@ -101,6 +101,8 @@ class ForkOf(_Kept):
     experiment: str
     run: str
     step: Count
+    other_device: bool = False
+    """Whether its `device` was changed, so that it is computed as it is chosen for that."""
 
 
 class ProvenanceFile(_Kept):
