@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 import torch
+from safetensors.numpy import load_file, save_file
 
 from dtvg.config import build_config
 from dtvg.methods.base import Inputs, StepBatch, find_method
@@ -191,6 +192,24 @@ def test_a_run_does_not_go_on_with_other_rows_of_a_source(
     refused = _train(experiment)
     assert (refused.state, refused.step) == (RunState.FAILED, 6)
     assert f"The {what} of 'sst2' are others than those that this run began" in refused.message
+    place.write_bytes(whole)
+    done = _train(experiment)
+    assert done.state is RunState.FINISHED and done.result.steps == 12
+
+
+def test_a_run_does_not_go_on_with_another_backbone(
+    experiment: ExperimentDir, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It went on with whatever weights lay in the folder, silently."""
+    _at_six(monkeypatch, lambda run: request(run, "stop"))
+    assert _train(experiment).state is RunState.STOPPED
+    place = experiment.path.parent.parent / "parts" / "backbone" / "model.safetensors"
+    whole = place.read_bytes()
+    weights = {name: value + 1 for name, value in load_file(place).items()}
+    save_file(weights, place, {"format": "pt"})
+    refused = _train(experiment)
+    assert (refused.state, refused.step) == (RunState.FAILED, 6)
+    assert f"The files of '{place.parent}' are others than those that this" in refused.message
     place.write_bytes(whole)
     done = _train(experiment)
     assert done.state is RunState.FINISHED and done.result.steps == 12
