@@ -19,6 +19,7 @@ from dtvg.methods.forkmerge import apply_weights
 from dtvg.methods.specs import METHODS
 from dtvg.records import RunState
 from dtvg.store.bank import PromptBank
+from dtvg.store.files import read_json, replace_json
 from dtvg.store.health import Signs
 from dtvg.store.layout import ExperimentDir, create_experiment
 from dtvg.store.reader import Run, list_runs, read_table
@@ -213,3 +214,15 @@ def test_a_run_does_not_go_on_with_another_backbone(
     place.write_bytes(whole)
     done = _train(experiment)
     assert done.state is RunState.FINISHED and done.result.steps == 12
+
+
+def test_what_made_a_run_stays_noted_where_its_settings_are_written_again(
+    experiment: ExperimentDir, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _at_six(monkeypatch, lambda run: request(run, "stop"))
+    run = _train(experiment).directory
+    made = {**(read_json(run.provenance_path) or {}), "time": "2026-01-02T03:04:05+00:00"}
+    replace_json(run.provenance_path, {**made, "packages": {"torch": "2.0"}})
+    run.config_path.unlink()
+    assert _train(experiment).state is RunState.FINISHED
+    assert read_json(run.provenance_path) == {**made, "packages": {"torch": "2.0"}}
