@@ -273,6 +273,8 @@ class OriginFile(_Bare):
     origin: Path
     time: float
     size: Count | None = None
+    home: Path | None = None
+    """Of the workbench when it was deleted; None in entries of before that was noted."""
 
 
 class AdapterFile(_Kept):
