@@ -49,7 +49,7 @@ from dtvg.training.opening import Told, starting_events
 from dtvg.training.progress import Report
 from dtvg.training.recording import Failure
 from dtvg.training.signals import StopWish
-from dtvg.training.stages import guessing, run_data
+from dtvg.training.stages import description_of, guessing, run_data
 from dtvg.training.state import RunSlot, best_of, build_stacks
 
 log = logging.getLogger(__name__)
@@ -59,6 +59,7 @@ WORDS = {
     "rows": ("rows", "data", "them"),
     "prompt": ("tuned prompts", "data", "the data that gave them"),
     "backbone": ("files", "revision", "them"),
+    "scoring": ("metrics or max_target_tokens", "description", "them"),
 }
 """Of what a run begins with: its name, what tells it apart, and what to restore if it changed."""
 
@@ -200,13 +201,15 @@ def _restored(
 
 
 def _refuse_others(session: Session, cohort: Cohort) -> None:
-    """End half-trained runs whose rows, prompts or backbone changed, and note the others'."""
+    """End half-trained runs that began with something else, and note what the others have."""
     others, backbone, files = [], session.backbone, {}
     if backbone.revision != UNKNOWN_REVISION:
         files[f"backbone.{backbone.name}"] = backbone.revision
     for slot in cohort.slots:
         rows = {f"rows.{task.spec.name}": task.fingerprint for task in slot.data.beside}
-        now = {**session.starts.get(slot.name, {}), **rows, **files}
+        of_tasks = {t.spec.name: description_of(t.spec.name) for t in slot.data.tasks}
+        described = {f"scoring.{name}": digest for name, digest in of_tasks.items() if digest}
+        now = {**session.starts.get(slot.name, {}), **rows, **files, **described}
         failure = _of_other_data(slot, now)
         if failure is not None:
             others.append(failure)
@@ -217,7 +220,7 @@ def _refuse_others(session: Session, cohort: Cohort) -> None:
 
 
 def _of_other_data(slot: RunSlot, now: Mapping[str, str]) -> Failure | None:
-    """Return why a half-trained run cannot go on: it began with other rows, prompts or backbone.
+    """Return why a half-trained run cannot go on: what it began with has changed.
 
     Args:
         slot: the run, as its commit left it.

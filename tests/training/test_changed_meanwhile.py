@@ -226,3 +226,29 @@ def test_what_made_a_run_stays_noted_where_its_settings_are_written_again(
     run.config_path.unlink()
     assert _train(experiment).state is RunState.FINISHED
     assert read_json(run.provenance_path) == {**made, "packages": {"torch": "2.0"}}
+
+
+@pytest.mark.parametrize("changed", ["metrics: [squad_em]", "max_target_tokens: 3"])
+def test_a_run_does_not_go_on_with_its_own_task_scored_otherwise(
+    tmp_path: Path, own_home: Path, monkeypatch: pytest.MonkeyPatch, changed: str
+) -> None:
+    """Scores before and after were of different metrics, and the best step was chosen by both."""
+    rows = "".join(f"the story {i},{'good' if i % 2 else 'bad'}\n" for i in range(60))
+    (own_home / "tasks").mkdir()
+    (own_home / "tasks" / "mine.csv").write_text("text,verdict\n" + rows)
+    described = own_home / "tasks" / "mine.yaml"
+    before = (
+        "files: mine.csv\ntext: 'sentence1: {text}'\nlabel: verdict\nlabels: {good: 1, bad: 0}\n"
+    )
+    described.write_text(before)
+    values = tiny_config(tmp_path / "parts", methods=["none"], targets=["mine"], sources=[])
+    values["optim"] |= {"stage1_steps": 2}
+    experiment = create_experiment(build_config(values), tmp_path / "runs")
+    _at_six(monkeypatch, lambda run: request(run, "stop"))
+    assert _train(experiment).state is RunState.STOPPED
+    described.write_text(before + changed + "\n")
+    refused = _train(experiment)
+    assert (refused.state, refused.step) == (RunState.FAILED, 6)
+    assert "The metrics or max_target_tokens of 'mine' are others than those" in refused.message
+    described.write_text(before)
+    assert _train(experiment).state is RunState.FINISHED
