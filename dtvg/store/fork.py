@@ -33,7 +33,7 @@ from dtvg.methods.specs import MethodConfig
 from dtvg.methods.specs.rates import ENTRY_FIELDS
 from dtvg.names import check_name
 from dtvg.records import TABLES, RunState
-from dtvg.store.files import read_json, replace_json, sync_file, sync_folder
+from dtvg.store.files import clear_abandoned, read_json, replace_json, sync_file, sync_folder
 from dtvg.store.layout import (
     CohortDir,
     ExperimentDir,
@@ -127,6 +127,7 @@ def _whole_or_not(place: Path) -> Iterator[Path]:
     Raises:
         StoreError: the disk refuses, or whatever else ends it; nothing is left of it then.
     """
+    clear_abandoned(place.parent)
     staged = place.with_name(f".fork-{secrets.token_hex(6)}")
     appeared = False
     try:
