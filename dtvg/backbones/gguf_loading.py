@@ -96,7 +96,8 @@ class GgufFile:
         """Configuration and tokenizer: as they were kept, else out of the file."""
         import transformers
 
-        if not (self._kept / CONFIG).is_file():
+        found = _kept_parts(self._kept)
+        if found is None:
             folder, file = str(self.path.parent), {"gguf_file": self.path.name}
             try:
                 with _library_reads_once():
@@ -104,12 +105,9 @@ class GgufFile:
                     tokenizer = transformers.AutoTokenizer.from_pretrained(folder, **file)
             except ValueError as error:
                 raise self._not_read(error) from None
-            if not _keep(self._kept, tokenizer, config):
-                return config, tokenizer
-        return (
-            transformers.AutoConfig.from_pretrained(self._kept),
-            transformers.AutoTokenizer.from_pretrained(self._kept),
-        )
+            found = _kept_parts(self._kept) if _keep(self._kept, tokenizer, config) else None
+            return found or (config, tokenizer)
+        return found
 
     def _not_read(self, error: ValueError) -> Exception:
         """Say that transformers has no reader for this architecture, where that is the fault."""
@@ -123,6 +121,23 @@ class GgufFile:
         )
 
 
+def _kept_parts(folder: Path) -> tuple[Any, Any] | None:
+    """Return configuration and tokenizer as they were kept; None: they were not, or are damaged."""
+    import transformers
+
+    if not folder.is_dir():
+        return None
+    try:
+        return (
+            transformers.AutoConfig.from_pretrained(folder),
+            transformers.AutoTokenizer.from_pretrained(folder),
+        )
+    except (OSError, ValueError, KeyError):
+        log.warning("'%s' is damaged and is made again", folder)
+        shutil.rmtree(folder, ignore_errors=True)
+        return None
+
+
 def _keep(folder: Path, *parts: Any) -> bool:
     """Save configuration and tokenizer, whole or not at all; False where the disk refuses."""
     temporary = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
@@ -130,6 +145,9 @@ def _keep(folder: Path, *parts: Any) -> bool:
         temporary.mkdir(parents=True, exist_ok=True)
         for part in parts:
             part.save_pretrained(temporary)
+        for path in temporary.iterdir():
+            with path.open("rb") as file:
+                os.fsync(file.fileno())
         with contextlib.suppress(FileExistsError):
             temporary.rename(folder)
     except OSError as error:

@@ -27,7 +27,7 @@ from dtvg.exchange import archives, own_tasks
 from dtvg.names import check_name
 from dtvg.records import TABLES, RunState
 from dtvg.store.cohorts import visible_parts
-from dtvg.store.files import read_json, replace_json, sync_folder
+from dtvg.store.files import clear_abandoned, read_json, replace_json, sync_folder
 from dtvg.store.layout import ExperimentDir, changing, free_name, load_experiment
 from dtvg.store.lease import keep_out
 from dtvg.store.liveness import look_at_all
@@ -240,6 +240,7 @@ def bring(
         place = root / called
         with changing(place):
             _refuse_taken(place, root, renamed=name is not None)
+            clear_abandoned(root)
             archives.room_for(sum(i.file_size for i in found.values()), _there(root))
             staged = root / f".import-{secrets.token_hex(6)}" / called
             try:

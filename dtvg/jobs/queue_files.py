@@ -230,7 +230,10 @@ def lives(job: Job) -> bool:
 
 
 def ended(job: Job) -> Job:
-    """Return a job whose process is gone, with how that came out."""
+    """Return a job whose process is gone, with how that came out.
+
+    Where somebody trained other runs of its experiment meanwhile, it goes on waiting.
+    """
     everything = [run for run in _runs(job) if run.problem is None]
     runs = _transfers(job)
     finished = sum(r.state is RunState.FINISHED for r in runs)
@@ -245,6 +248,8 @@ def ended(job: Job) -> Job:
         state, said = JobState.FAILED, f"{said}; {failed[0].name}: {why}"
     elif finished < len(runs) and stopped:
         said = f"{said}; {STOPPED}"
+    elif finished < len(runs) and _others_were_trained(job):
+        return replace(job, state=JobState.WAITING)
     elif finished < len(runs) or not runs:
         last = launcher.log_tail(job.experiment, 1)
         why = (
@@ -252,6 +257,14 @@ def ended(job: Job) -> Job:
         )
         state, said = JobState.FAILED, f"{said}; {why}"
     return replace(job, state=state, message=said, ended_at=job.ended_at or time.time())
+
+
+def _others_were_trained(job: Job) -> bool:
+    """Whether a job never had a process of its own, and runs finished since it was queued."""
+    if job.process is not None or job.pid is not None:
+        return False
+    found = _transfers(replace(job, runs=()))
+    return any(r.state is RunState.FINISHED and (r.updated_at or 0) > job.added_at for r in found)
 
 
 def _runs(job: Job) -> list[Run]:

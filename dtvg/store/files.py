@@ -8,7 +8,9 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import secrets
+import shutil
 import tempfile
 import threading
 import time
@@ -57,6 +59,25 @@ def replace_bytes(path: Path, content: bytes, durable: bool = True, advice: str 
         raise StoreError(
             f"'{path}' cannot be written ({error.strerror or error}); {advice}."
         ) from None
+
+
+_STAGED = re.compile(r"\.(fork|import|merge)-[0-9a-f]{12}")
+"""Names of folders beside experiments in which one is made before it appears."""
+ABANDONED_SECONDS = 86_400.0
+"""Such a folder that is older is nobody's any more."""
+
+
+def clear_abandoned(folder: Path) -> None:
+    """Remove what killed forks, merges and imports left beside experiments more than a day ago.
+
+    Args:
+        folder: of experiments; a disk that refuses costs only room.
+    """
+    with contextlib.suppress(OSError):
+        for place in folder.iterdir():
+            if _STAGED.fullmatch(place.name) and not place.is_symlink():
+                if time.time() - place.stat().st_mtime > ABANDONED_SECONDS:
+                    shutil.rmtree(place, ignore_errors=True)
 
 
 def check_writable(folder: Path) -> None:

@@ -33,7 +33,7 @@ from dtvg.methods.specs import MethodConfig
 from dtvg.methods.specs.rates import ENTRY_FIELDS
 from dtvg.names import check_name
 from dtvg.records import TABLES, RunState
-from dtvg.store.files import read_json, replace_json, sync_file, sync_folder
+from dtvg.store.files import clear_abandoned, read_json, replace_json, sync_file, sync_folder
 from dtvg.store.layout import (
     CohortDir,
     ExperimentDir,
@@ -98,7 +98,9 @@ def fork(
     known = ExperimentDir(run.path.parent).versions
     of_hub = {HUB_COMMIT: known[HUB_COMMIT]} if HUB_COMMIT in known else {}
     versions = {**inherited(parent, child), **of_hub}
+    same_device = child.device == parent.device
     origin = {"experiment": run.experiment, "run": run.name, "step": step}
+    origin |= {} if same_device else {"other_device": True}
     place = paths.expanded(folder).resolve() / check_name(wanted, "experiment")
     with changing(place):
         if place.exists():
@@ -107,7 +109,7 @@ def fork(
             experiment = create_experiment(config, staged, versions)
             directory = experiment.run(child.name)
             rows["events"] = _with_event(rows["events"], run, meta, changes)
-            _inherit(run, experiment, directory, origin, child.device == parent.device)
+            _inherit(run, experiment, directory, origin, same_device)
             _commit(experiment, RunWriter(directory, child), tensors, meta, rows)
     return ExperimentDir(place)
 
@@ -125,6 +127,7 @@ def _whole_or_not(place: Path) -> Iterator[Path]:
     Raises:
         StoreError: the disk refuses, or whatever else ends it; nothing is left of it then.
     """
+    clear_abandoned(place.parent)
     staged = place.with_name(f".fork-{secrets.token_hex(6)}")
     appeared = False
     try:
@@ -155,7 +158,8 @@ def _inherit(
     if initial.exists():
         child.prompts_dir.mkdir(exist_ok=True)
         shutil.copy2(initial, child.prompts_dir)
-    engine = read_json(ExperimentDir(run.path.parent).engine_path)
+    noted = (read_json(run.directory.provenance_path) or {}).get("engine")
+    engine = read_json(ExperimentDir(run.path.parent).engine_path) or noted
     if engine is not None and same_device:
         replace_json(experiment.engine_path, engine)
     known = read_json(child.provenance_path) or {}

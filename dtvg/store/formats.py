@@ -101,6 +101,8 @@ class ForkOf(_Kept):
     experiment: str
     run: str
     step: Count
+    other_device: bool = False
+    """Whether its `device` was changed, so that it is computed as it is chosen for that."""
 
 
 class ProvenanceFile(_Kept):
@@ -271,6 +273,8 @@ class OriginFile(_Bare):
     origin: Path
     time: float
     size: Count | None = None
+    home: Path | None = None
+    """Of the workbench when it was deleted; None in entries of before that was noted."""
 
 
 class AdapterFile(_Kept):

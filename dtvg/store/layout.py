@@ -536,7 +536,8 @@ def add_run(
         content = config.to_yaml().encode()
         replace_bytes(run.config_path, content, durable=False)
         digest = hashlib.sha256(content).hexdigest()
-        made = {**provenance(), "config_sha256": digest}
+        begun = (read_json(run.provenance_path) if _has_tables(run) else None) or {}
+        made = {**provenance(), **begun, "config_sha256": digest}
         kept = id_of(run) or ("" if _has_tables(run) else digest[:16])
         if kept:
             made["run_id"] = kept

@@ -16,7 +16,7 @@ from pathlib import Path
 from dtvg import paths
 from dtvg.config import ExperimentConfig
 from dtvg.errors import ConfigError, StoreError
-from dtvg.store.files import read_json, replace_bytes, replace_json, sync_folder
+from dtvg.store.files import clear_abandoned, read_json, replace_bytes, replace_json, sync_folder
 from dtvg.store.layout import ExperimentDir, RunDir, changing, create_experiment
 from dtvg.store.reader import Run
 from dtvg.versions import Version
@@ -51,6 +51,7 @@ def merge(
             raise ConfigError(
                 f"There is already an experiment '{config.name}'; choose another name with --name."
             )
+        clear_abandoned(folder)
         try:
             made = create_experiment(config, staged, versions)
             for run in runs:

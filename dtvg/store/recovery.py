@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from dtvg.errors import StoreError
 from dtvg.records import TABLES
@@ -69,6 +70,8 @@ def recover(cohort: CohortDir, runs: Mapping[str, RunDir]) -> Commit | None:
         found = _newest(cohort, runs)
     except StoreError as error:
         why = str(error)
+    else:
+        _drop_beyond(runs, {} if found is None else found[1])
     if found is None and cohort.before_path.exists():
         try:
             found = _before(cohort, runs, why or f"'{cohort.state_path}' is missing")
@@ -116,6 +119,29 @@ def _newest(cohort: CohortDir, runs: Mapping[str, RunDir]) -> Commit | None:
             for table in TABLES:
                 _check_rows(run, table, int(wanted.get(table, 0)))
     return tensors, content["meta"]
+
+
+def _drop_beyond(runs: Mapping[str, RunDir], meta: Mapping[str, Any]) -> None:
+    """Drop rows beyond the newest commit: a run was deleted, trained again, and then restored.
+
+    Raises:
+        StoreError: the disk refuses.
+    """
+    for name, run in runs.items():
+        noted = meta.get("runs", {}).get(name) or {}
+        if noted.get("rows") is None:
+            continue
+        for table in TABLES:
+            wanted, found = int(noted["rows"].get(table, 0)), cover(parts(run.table_dir(table)))
+            try:
+                if sum(pq.read_metadata(part.path).num_rows for part in found) > wanted:
+                    _cut(run, table, wanted, int(noted.get("step", 0)))
+                    log.warning("'%s' had rows beyond its commit", run.table_dir(table))
+            except (OSError, pa.ArrowException) as error:
+                raise StoreError(
+                    f"Rows of '{run.table_dir(table)}' beyond its newest commit cannot be removed "
+                    f"({error}); free some space, then resume."
+                ) from None
 
 
 def _before(cohort: CohortDir, runs: Mapping[str, RunDir], why: str) -> Commit:

@@ -9,6 +9,7 @@ from dtvg.config import ExperimentConfig
 from dtvg.store import versions
 from dtvg.store.files import replace_json
 from dtvg.store.layout import ExperimentDir, add_run
+from dtvg.store.recovery import has_rows
 from dtvg.versions import Version
 
 
@@ -23,6 +24,8 @@ def renew(
         stage_one: version of Stage I; None: today's.
     """
     if any(cohort.state_path.exists() for cohort in experiment.cohorts()):
+        return
+    if any(has_rows(run) for run in experiment.runs()):  # merged of others, without their commits
         return
     now = versions.versions_of_all(config)
     if stage_one is not None:

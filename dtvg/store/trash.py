@@ -215,6 +215,7 @@ def _move(name: str, origin: Path) -> Deleted:
     place = _place_for(name)
     made = Deleted(place.name, name, origin, time.time(), size)
     facts = {"name": name, "origin": str(origin), "time": made.time, "size": made.size}
+    facts["home"] = str(paths.home().resolve())
     try:
         replace_json(place / ORIGIN, facts, advice="free some space, then delete it again")
         _transfer(origin, place / HELD)
@@ -318,12 +319,19 @@ def _entry(place: Path) -> Deleted | None:
         return None
     if facts is None:
         return None
-    name, origin, when = facts.name, facts.origin, facts.time
+    name, origin, when = facts.name, _origin(facts), facts.time
     size = _size(held) if facts.size is None else facts.size
     stem = name.replace("/", "-")[: _STEM - len("YYYYMMDD-HHMMSS-")]
     if not named["what"].startswith(stem):
         return None
     return Deleted(place.name, name, origin, when, size)
+
+
+def _origin(facts: OriginFile) -> Path:
+    """Return where something goes back to: within the home that has moved since, to its place."""
+    if facts.home is None or not facts.origin.is_relative_to(facts.home):
+        return facts.origin
+    return paths.home().resolve() / facts.origin.relative_to(facts.home)
 
 
 def restore(wanted: str, runs_dir: Path | None = None) -> Deleted:

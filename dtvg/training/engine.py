@@ -23,8 +23,8 @@ from dtvg.config import DeviceConfig, ExperimentConfig
 from dtvg.errors import StoreError
 from dtvg.plan.graph import Plan
 from dtvg.store.files import replace_json
-from dtvg.store.formats import EngineFile, ProvenanceFile, read_model, read_whole
-from dtvg.store.layout import ExperimentDir
+from dtvg.store.formats import EngineFile, ForkOf, ProvenanceFile, read_model, read_whole
+from dtvg.store.layout import ExperimentDir, RunDir
 from dtvg.training.batches import Cutting
 from dtvg.versions import ENGINE, FIRST
 
@@ -133,7 +133,7 @@ def recorded(experiment: ExperimentDir, config: DeviceConfig) -> Engine | None:
     """Return the engine an experiment was begun with; None: nothing of it is trained yet.
 
     Where its file is gone the runs tell, which note it too. One that was begun before engines
-    were recorded goes on as they computed then.
+    were recorded goes on as they computed then; a fork to another device is as one not begun.
 
     Raises:
         StoreError: the file is damaged.
@@ -149,19 +149,30 @@ def recorded(experiment: ExperimentDir, config: DeviceConfig) -> Engine | None:
         return Engine(**found.model_dump())
     if config.precision == "auto" or not any(c.state_path.exists() for c in experiment.cohorts()):
         return None
+    if any(of is not None and of.other_device for of in map(_forked_from, experiment.runs())):
+        return None
     return Engine(FIRST, config.precision)
 
 
 def _noted_with_runs(experiment: ExperimentDir) -> EngineFile | None:
     """Return the engine that a run of an experiment was first computed with."""
-    for run in experiment.runs():
-        try:
-            made = read_model(run.provenance_path, ProvenanceFile)
-        except StoreError:
-            continue
+    for made in map(_made, experiment.runs()):
         if made is not None and made.engine is not None and not made.merged_from:
             return made.engine
     return None
+
+
+def _forked_from(run: RunDir) -> ForkOf | None:
+    made = _made(run)
+    return None if made is None else made.fork_of
+
+
+def _made(run: RunDir) -> ProvenanceFile | None:
+    """Return what made a run; None where that cannot be read."""
+    try:
+        return read_model(run.provenance_path, ProvenanceFile)
+    except StoreError:
+        return None
 
 
 def record(experiment: ExperimentDir, engine: Engine) -> None:

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from dtvg.backbones.base import Backbone
+from dtvg.backbones.base import UNKNOWN_REVISION, Backbone
 from dtvg.config import ExperimentConfig, RunConfig
 from dtvg.errors import DtvgError, JobError, StoreError
 from dtvg.mirrors.follow import Mirrors
@@ -49,14 +49,19 @@ from dtvg.training.opening import Told, starting_events
 from dtvg.training.progress import Report
 from dtvg.training.recording import Failure
 from dtvg.training.signals import StopWish
-from dtvg.training.stages import guessing, run_data
+from dtvg.training.stages import description_of, guessing, run_data
 from dtvg.training.state import RunSlot, best_of, build_stacks
 
 log = logging.getLogger(__name__)
 
 
-WORDS = {"rows": ("rows", "them"), "prompt": ("tuned prompts", "the data that gave them")}
-"""Of what a run begins with: its name, and what to restore where it changed."""
+WORDS = {
+    "rows": ("rows", "data", "them"),
+    "prompt": ("tuned prompts", "data", "the data that gave them"),
+    "backbone": ("files", "revision", "them"),
+    "scoring": ("metrics or max_target_tokens", "description", "them"),
+}
+"""Of what a run begins with: its name, what tells it apart, and what to restore if it changed."""
 
 
 @dataclass
@@ -196,11 +201,15 @@ def _restored(
 
 
 def _refuse_others(session: Session, cohort: Cohort) -> None:
-    """End half-trained runs whose rows or prompts changed, and note those of the others."""
-    others = []
+    """End half-trained runs that began with something else, and note what the others have."""
+    others, backbone, files = [], session.backbone, {}
+    if backbone.revision != UNKNOWN_REVISION:
+        files[f"backbone.{backbone.name}"] = backbone.revision
     for slot in cohort.slots:
         rows = {f"rows.{task.spec.name}": task.fingerprint for task in slot.data.beside}
-        now = {**session.starts.get(slot.name, {}), **rows}
+        of_tasks = {t.spec.name: description_of(t.spec.name) for t in slot.data.tasks}
+        described = {f"scoring.{name}": digest for name, digest in of_tasks.items() if digest}
+        now = {**session.starts.get(slot.name, {}), **rows, **files, **described}
         failure = _of_other_data(slot, now)
         if failure is not None:
             others.append(failure)
@@ -211,7 +220,7 @@ def _refuse_others(session: Session, cohort: Cohort) -> None:
 
 
 def _of_other_data(slot: RunSlot, now: Mapping[str, str]) -> Failure | None:
-    """Return why a half-trained run cannot go on: rows or prompts are not those it began with.
+    """Return why a half-trained run cannot go on: what it began with has changed.
 
     Args:
         slot: the run, as its commit left it.
@@ -225,10 +234,10 @@ def _of_other_data(slot: RunSlot, now: Mapping[str, str]) -> Failure | None:
         if began.get(key) in (None, ours):
             continue
         kind, _, task = key.partition(".")
-        what, back = WORDS[kind]
+        what, told_by, back = WORDS[kind]
         sentence = (
-            f"The {what} of '{task}' are others than those that this run began with (data {ours}, "
-            f"not {began[key]}): restore {back} and resume, or delete the run "
+            f"The {what} of '{task}' are others than those that this run began with ({told_by} "
+            f"{ours}, not {began[key]}): restore {back} and resume, or delete the run "
             f"(`dtvg runs delete {slot.config.experiment}/{slot.name}`) to train it anew."
         )
         return Failure(slot, slot.step + 1, sentence)

@@ -109,6 +109,12 @@ def prompt_identity(
     )
 
 
+def description_of(task: str) -> str:
+    """Return what identifies a description's metrics and answers' length; empty: not described."""
+    spec = find_task(task)
+    return identity(**_as_described(spec)) if spec.described_in else ""
+
+
 def _as_described(spec: TaskSpec) -> dict[str, Any]:
     """Return what a person's own task says of its scores and its answers' length, where it is not
     usual: neither is part of its rows, and both can be changed."""

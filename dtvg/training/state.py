@@ -73,7 +73,9 @@ class RunSlot:
     note: dict[str, Any] = field(default_factory=dict)
     start: dict[str, str] = field(default_factory=dict)
     """What it began with: `prompt.<task>` → identity of a prompt that it took from the bank,
-    `rows.<task>` → fingerprint of the rows of a source that it trains on as well."""
+    `rows.<task>` → fingerprint of the rows of a source that it trains on as well,
+    `backbone.<name>` → what identifies the backbone's files, `scoring.<task>` → what identifies
+    how the description of one's own task has it scored."""
     signs: Signs = field(default_factory=Signs)
     """Whether training does anything."""
     best: dict[str, Tensor] = field(default_factory=dict)

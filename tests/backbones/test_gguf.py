@@ -246,3 +246,14 @@ def test_the_launch_page_is_told_of_a_broken_file(made, tmp_path: Path) -> None:
     config = ExperimentConfig(**{**demo(), "backbone": str(path)})
     told = [f for f in findings(config, tmp_path, list_devices()) if f.kind == "backbone"]
     assert [f.blocks for f in told] == [True] and "incomplete" in told[0].sentence
+
+
+@pytest.mark.parametrize("file", ["config.json", "tokenizer.json", "tokenizer_config.json"])
+def test_what_was_kept_and_is_damaged_is_made_again(made, home: Path, file: str) -> None:
+    """It was said that the GGUF file's header cannot be read, for ever."""
+    path, _ = made
+    _load(path)
+    whole = (beside(path) / file).read_bytes()
+    (beside(path) / file).write_bytes(whole[: len(whole) // 2])
+    _load(path)
+    assert (beside(path) / file).read_bytes() == whole

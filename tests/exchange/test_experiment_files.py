@@ -64,6 +64,18 @@ def test_what_was_exported_comes_back_bit_for_bit_and_over_nothing(
         pack(made, packed)
 
 
+def test_what_a_killed_import_left_is_removed_a_day_later(packed: Path, own_home: Path) -> None:
+    """It lay there for ever, with all that had been unpacked."""
+    old = [own_home / "runs" / name for name in (".import-0123456789ab", ".fork-0123456789ab")]
+    kept = [own_home / "runs" / name for name in (".merge-0123456789ab", ".import-of-mine")]
+    for place in (*old, *kept):
+        (place / "a").mkdir(parents=True)
+    for place in (*old, kept[1]):
+        os.utime(place, (1e9, 1e9))
+    bring(packed, own_home / "runs", "again")
+    assert not any(place.exists() for place in old) and all(place.exists() for place in kept)
+
+
 def _rewrite(source: Path, to: Path, change: Callable[[dict[str, bytes]], None]) -> Path:
     """Write an archive again with other contents; the manifest is not made anew."""
     with zipfile.ZipFile(source) as archive:

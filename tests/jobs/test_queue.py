@@ -21,8 +21,8 @@ from dtvg.errors import ConfigError, JobError, StoreError
 from dtvg.jobs import launcher, queue, slots
 from dtvg.jobs import queue as queue_worker
 from dtvg.jobs.queue_files import Job, JobState, changing, folder, jobs, stored, write
-from dtvg.records import RunState
-from dtvg.store.files import is_locked, locked, read_json
+from dtvg.records import RunResult, RunState
+from dtvg.store.files import is_locked, locked, read_json, replace_json
 from dtvg.store.layout import ExperimentDir, create_experiment
 from dtvg.store.reader import open_experiment
 from dtvg.testing.tiny_run import tiny_config
@@ -240,6 +240,25 @@ def test_a_job_resumed_by_hand_runs_and_does_not_start_again_when_stopped(
     _turn()
     assert "b" not in _names(JobState.WAITING)
     assert [name for name, _ in slow] == ["a"]
+
+
+def test_a_job_waits_on_while_another_run_of_its_experiment_is_trained_by_hand(
+    own_home: Path, slow: list
+) -> None:
+    """It failed, its "process was killed or ran out of memory", and was never trained."""
+    slots.set_slots("cpu", 1)
+    queue.add(_experiment(own_home, "a"))
+    b = _experiment(own_home, "b", methods=["none", "dtvg"], sources=["sst2"])
+    queue.add(b, ["rte.none.s0"])
+    with b.lock():
+        _turn()
+        done = b.run("rte.dtvg.s0")
+        replace_json(done.result_path, RunResult(1, 0.5, 0.5, {}, 1, 1.0, 1, {}).__dict__)
+        status = {**(read_json(done.status_path) or {}), "state": "finished"}
+        replace_json(done.status_path, {**status, "updated_at": time.time() + 1})
+        assert _names(JobState.RUNNING) == ["a", "b"]
+    _turn()
+    assert _names(JobState.WAITING) == ["b"]
 
 
 def test_gpus_and_cores_have_slots_of_their_own(

@@ -19,9 +19,11 @@ from dtvg.methods.specs import AllSources, Dtvg
 from dtvg.rule.types import RULE_VERSION
 from dtvg.store import renewal, versions
 from dtvg.store.layout import create_experiment
+from dtvg.store.merge import merge
 from dtvg.store.reader import Run, open_run
 from dtvg.store.verify import _check_steps
 from dtvg.testing.methods import random_inputs
+from dtvg.versions import HUB_COMMIT
 from tests.analysis import factory
 
 STEPS = 12
@@ -132,3 +134,15 @@ def test_runs_are_made_anew_after_a_kill_amid_their_renewal(tmp_path: Path, monk
     for run in made.runs():
         found = open_run(run.path).config.versions
         assert found == {part: now[part] for part in found}, run.name
+
+
+def test_a_merged_experiment_keeps_what_its_runs_were_made_with(tmp_path: Path) -> None:
+    """It has no commits, so its finished runs were said to be made as of today, and just now."""
+    config = factory.config(methods=["none", "dtvg"], targets=["lake"], seeds=[3])
+    done = factory.record(tmp_path, config, steps=STEPS).runs
+    now = versions.versions_of_all(config)
+    other = config.model_copy(update={"name": "merged"})
+    made = merge(other, done, tmp_path, {**now, "rule": 1, HUB_COMMIT: "c0ffee"})
+    files = {path: path.read_bytes() for path in made.path.rglob("*") if path.is_file()}
+    renewal.renew(made, other)
+    assert {path: path.read_bytes() for path in files} == files

@@ -260,3 +260,17 @@ def test_two_deletions_at_one_moment_never_share_a_place(
     mine = trash.delete(experiment)
     assert mine.id == f"{made[0].name}-2" and (made[0] / "origin.json").exists()
     assert [one.id for one in trash.deleted()] == [mine.id]
+
+
+def test_what_was_deleted_goes_back_into_a_home_that_has_moved(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It went only to where the home had been, which was made anew for it."""
+    old, new = tmp_path / "old", tmp_path / "new"
+    monkeypatch.setenv("DTVG_HOME", str(old))
+    config = build_config({"name": "a", "targets": ["rte"], "methods": ["none"], "seeds": [0]})
+    trash.delete(create_experiment(config, old / "runs"))
+    old.rename(new)
+    monkeypatch.setenv("DTVG_HOME", str(new))
+    assert trash.restore("a").origin == new / "runs" / "a"
+    assert (new / "runs" / "a" / "experiment.yaml").is_file() and not old.exists()

@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 import torch
+from safetensors.numpy import load_file, save_file
 
 from dtvg.config import build_config
 from dtvg.methods.base import Inputs, StepBatch, find_method
@@ -18,6 +19,7 @@ from dtvg.methods.forkmerge import apply_weights
 from dtvg.methods.specs import METHODS
 from dtvg.records import RunState
 from dtvg.store.bank import PromptBank
+from dtvg.store.files import read_json, replace_json
 from dtvg.store.health import Signs
 from dtvg.store.layout import ExperimentDir, create_experiment
 from dtvg.store.reader import Run, list_runs, read_table
@@ -194,3 +196,59 @@ def test_a_run_does_not_go_on_with_other_rows_of_a_source(
     place.write_bytes(whole)
     done = _train(experiment)
     assert done.state is RunState.FINISHED and done.result.steps == 12
+
+
+def test_a_run_does_not_go_on_with_another_backbone(
+    experiment: ExperimentDir, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It went on with whatever weights lay in the folder, silently."""
+    _at_six(monkeypatch, lambda run: request(run, "stop"))
+    assert _train(experiment).state is RunState.STOPPED
+    place = experiment.path.parent.parent / "parts" / "backbone" / "model.safetensors"
+    whole = place.read_bytes()
+    weights = {name: value + 1 for name, value in load_file(place).items()}
+    save_file(weights, place, {"format": "pt"})
+    refused = _train(experiment)
+    assert (refused.state, refused.step) == (RunState.FAILED, 6)
+    assert f"The files of '{place.parent}' are others than those that this" in refused.message
+    place.write_bytes(whole)
+    done = _train(experiment)
+    assert done.state is RunState.FINISHED and done.result.steps == 12
+
+
+def test_what_made_a_run_stays_noted_where_its_settings_are_written_again(
+    experiment: ExperimentDir, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _at_six(monkeypatch, lambda run: request(run, "stop"))
+    run = _train(experiment).directory
+    made = {**(read_json(run.provenance_path) or {}), "time": "2026-01-02T03:04:05+00:00"}
+    replace_json(run.provenance_path, {**made, "packages": {"torch": "2.0"}})
+    run.config_path.unlink()
+    assert _train(experiment).state is RunState.FINISHED
+    assert read_json(run.provenance_path) == {**made, "packages": {"torch": "2.0"}}
+
+
+@pytest.mark.parametrize("changed", ["metrics: [squad_em]", "max_target_tokens: 3"])
+def test_a_run_does_not_go_on_with_its_own_task_scored_otherwise(
+    tmp_path: Path, own_home: Path, monkeypatch: pytest.MonkeyPatch, changed: str
+) -> None:
+    """Scores before and after were of different metrics, and the best step was chosen by both."""
+    rows = "".join(f"the story {i},{'good' if i % 2 else 'bad'}\n" for i in range(60))
+    (own_home / "tasks").mkdir()
+    (own_home / "tasks" / "mine.csv").write_text("text,verdict\n" + rows)
+    described = own_home / "tasks" / "mine.yaml"
+    before = (
+        "files: mine.csv\ntext: 'sentence1: {text}'\nlabel: verdict\nlabels: {good: 1, bad: 0}\n"
+    )
+    described.write_text(before)
+    values = tiny_config(tmp_path / "parts", methods=["none"], targets=["mine"], sources=[])
+    values["optim"] |= {"stage1_steps": 2}
+    experiment = create_experiment(build_config(values), tmp_path / "runs")
+    _at_six(monkeypatch, lambda run: request(run, "stop"))
+    assert _train(experiment).state is RunState.STOPPED
+    described.write_text(before + changed + "\n")
+    refused = _train(experiment)
+    assert (refused.state, refused.step) == (RunState.FAILED, 6)
+    assert "The metrics or max_target_tokens of 'mine' are others than those" in refused.message
+    described.write_text(before)
+    assert _train(experiment).state is RunState.FINISHED

@@ -71,3 +71,30 @@ def test_a_restored_run_goes_on_where_it_stood(trained) -> None:
     kinds = read_table(run, "events").column("kind").to_pylist()
     assert run.state is RunState.FINISHED and kinds.count("started") == 1 and "resumed" in kinds
     assert verify_run(run.path) == []
+
+
+@pytest.mark.parametrize("trained", ["stopped"], indirect=True)
+def test_a_run_that_was_restored_over_its_second_life_has_no_row_twice(
+    trained, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The commit was that of the second life, at step 2; rows up to step 6 were there."""
+    experiment, bank = trained
+    first = trash.delete(experiment, NAMES[0])
+    usual = loop.hold_sources
+
+    def hold(cohort) -> None:
+        if any(slot.name == NAMES[0] and slot.step == 2 for slot in cohort.slots):
+            _ask(experiment, NAMES[0])
+        usual(cohort)
+
+    with monkeypatch.context() as inner:
+        inner.setattr(loop, "CONTROL_SECONDS", 0.0)
+        inner.setattr(loop, "hold_sources", hold)
+        run_experiment(experiment, bank=bank)
+    trash.delete(experiment, NAMES[0])
+    trash.restore(first.id)
+    run_experiment(experiment, bank=bank)
+    run = open_run(experiment.run(NAMES[0]).path)
+    scored = read_table(run, "evals", ["step", "split", "metric"]).to_pylist()
+    assert len({tuple(row.values()) for row in scored}) == len(scored)
+    assert verify_run(run.path) == []

@@ -11,6 +11,7 @@ from dtvg.config import build_config
 from dtvg.errors import ConfigError, StoreError
 from dtvg.records import RunState
 from dtvg.store.bank import PromptBank
+from dtvg.store.files import read_json
 from dtvg.store.fork import _config, fork
 from dtvg.store.layout import ExperimentDir, create_experiment
 from dtvg.store.reader import Run, open_run, read_prompts, read_provenance, read_table
@@ -19,6 +20,7 @@ from dtvg.store.verify import verify_run
 from dtvg.testing.tiny_run import tiny_config
 from dtvg.training import loop, procedures
 from dtvg.training.procedures import run_experiment
+from dtvg.versions import ENGINE
 from tests.training.settings import moved_prompt
 
 NAME = "rte.dtvg.s0"
@@ -145,3 +147,17 @@ def test_a_fork_keeps_rates_named_beside_those_of_the_entry(tmp_path: Path) -> N
     (parent,) = build_config({**values, "optim": {**values["optim"], "lr_prompt": 0.05}}).runs()
     (child,) = _config(parent, "fork", [], "").runs()
     assert child.optim == parent.optim
+
+
+def test_a_fork_is_computed_as_its_parent_unless_it_changes_the_device(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Both went on as version 1 of the engine computed."""
+    parent = _stopped(tmp_path, monkeypatch)
+    engine = ExperimentDir(parent.path.parent).engine_path
+    noted = read_json(engine)
+    elsewhere = fork(parent, "elsewhere", ["device.threads=2"])
+    _go_on(tmp_path, elsewhere.path)
+    assert read_json(elsewhere.engine_path)["version"] == ENGINE
+    engine.unlink()  # as its runs noted
+    assert read_json(fork(parent, "beside").engine_path) == noted
