@@ -55,7 +55,10 @@ from dtvg.training.state import RunSlot, best_of, build_stacks
 log = logging.getLogger(__name__)
 
 
-WORDS = {"rows": ("rows", "them"), "prompt": ("tuned prompts", "the data that gave them")}
+WORDS = {
+    "rows": ("rows", "them"),
+    "prompt": ("tuned prompts", "their entries of the prompt bank or the data that gave them"),
+}
 """Of what a run begins with: its name, and what to restore where it changed."""
 
 
