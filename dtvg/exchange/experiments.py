@@ -15,6 +15,7 @@ import shutil
 import time
 import zipfile
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,8 +27,15 @@ from dtvg.errors import ConfigError, DtvgError, StoreError
 from dtvg.exchange import archives, own_tasks
 from dtvg.names import check_name
 from dtvg.records import TABLES, RunState
+from dtvg.storage.cache import undisturbed
 from dtvg.store.cohorts import visible_parts
-from dtvg.store.files import clear_abandoned, read_json, replace_json, sync_folder
+from dtvg.store.files import (
+    clear_abandoned,
+    copied_from,
+    read_json,
+    replace_json,
+    sync_folder,
+)
 from dtvg.store.layout import ExperimentDir, changing, free_name, load_experiment
 from dtvg.store.lease import keep_out
 from dtvg.store.liveness import look_at_all
@@ -87,7 +95,7 @@ def pack(experiment: ExperimentDir, to: Path) -> Packed:
     """Write an experiment into one file; it appears whole or not at all.
 
     Args:
-        experiment: its folder; nothing may train it meanwhile.
+        experiment: its folder; nothing may train it meanwhile, but where it is a mirror's copy.
         to: the file, which must not be there.
 
     Raises:
@@ -100,24 +108,40 @@ def pack(experiment: ExperimentDir, to: Path) -> Packed:
         raise ConfigError(f"'{to}' is there already; give another name.")
     _, config = load_experiment(experiment.path)
     tasks = own_tasks.of_experiment(config)
-    if look_at_all(experiment.path).held:
-        raise StoreError(
-            f"'{experiment.name}' is being trained, so its files change; stop it first with `dtvg "
-            f"runs stop {experiment.name}`, or wait."
-        )
     fresh = to.with_name(f".{to.name}.{secrets.token_hex(4)}")
     try:
-        if _is_shipped(experiment):
+        with _kept_still(experiment):
             count = _write(experiment, fresh, tasks)
-        else:
-            with changing(experiment.path), keep_out(experiment.path, "nothing was written"):
-                count = _write(experiment, fresh, tasks)
         os.replace(fresh, to)
     except OSError as error:
         raise StoreError(f"'{to}' cannot be written ({error.strerror or error}).") from None
     finally:
         fresh.unlink(missing_ok=True)
     return Packed(to, count, to.stat().st_size, tuple(task.name for task in tasks))
+
+
+@contextmanager
+def _kept_still(experiment: ExperimentDir) -> Iterator[None]:
+    """Keep an experiment's files as they are; those of a mirror's copy change with it alone.
+
+    Raises:
+        StoreError: somebody trains it, or its folder cannot be written.
+    """
+    folder = experiment.path
+    if copied_from(folder.parent) is not None:
+        with undisturbed(folder.parent.parent):
+            yield
+        return
+    if look_at_all(folder).held:
+        raise StoreError(
+            f"'{experiment.name}' is being trained, so its files change; stop it first with `dtvg "
+            f"runs stop {experiment.name}`, or wait."
+        )
+    if _is_shipped(experiment):
+        yield
+        return
+    with changing(folder), keep_out(folder, "nothing was written"):
+        yield
 
 
 def _is_shipped(experiment: ExperimentDir) -> bool:

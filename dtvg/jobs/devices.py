@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import importlib.util
-import os
 import platform
 import sys
 from dataclasses import dataclass
@@ -13,6 +11,7 @@ from pathlib import Path
 import psutil
 
 from dtvg import nvml
+from dtvg.store.processes import cores
 
 BFLOAT16_SINCE = (8, 0)
 """CUDA compute capability from which bfloat16 is computed by the hardware."""
@@ -63,13 +62,6 @@ def pick(name: str, devices: list[Device]) -> Device | None:
     if name == "cuda":
         name = "cuda:0"
     return next((d for d in devices if d.name == name), None)
-
-
-def cores() -> int:
-    """Return how many CPU cores this process may use."""
-    with contextlib.suppress(AttributeError, psutil.Error):  # not everywhere
-        return len(psutil.Process().cpu_affinity() or []) or os.cpu_count() or 1
-    return os.cpu_count() or 1
 
 
 def users(device: Device) -> list[str]:

@@ -17,6 +17,7 @@ from dtvg.store.files import replace_json
 from dtvg.store.formats import SlotsFile, read_model
 from dtvg.store.layout import load_experiment
 from dtvg.store.liveness import Sign, look
+from dtvg.store.processes import cores
 
 MOST_SLOTS = 64
 
@@ -29,7 +30,7 @@ def slots() -> dict[str, int]:
         given = {}
     found = {}
     for device in machine():
-        own = max(1, devices.cores() // 2) if device.kind == "cpu" else 1
+        own = max(1, cores() // 2) if device.kind == "cpu" else 1
         found[device.name] = given.get(device.name, own)
     return found
 

@@ -5,12 +5,12 @@ Not measured: a measurement on a busy machine says days where an hour is needed.
 
 from __future__ import annotations
 
-import os
 from functools import lru_cache
 from pathlib import Path
 
 from dtvg.backbones.specs import facts
 from dtvg.config import ExperimentConfig
+from dtvg.store.processes import cores
 
 HALF, WIDE, NARROW = 1.2e11, 4e10, 1.5e10
 """Operations a second of a training step on one core: in bfloat16 where the processor multiplies it
@@ -27,8 +27,8 @@ def processor_flops(config: ExperimentConfig) -> float:
     Args:
         config: of which `device.threads`, `device.precision` and the backbone's width are read.
     """
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    used = min(config.device.threads or cores or 1, cores or 1)
+    here = cores()
+    used = min(config.device.threads or here, here)
     told = _flags()
     if _in_half(config) and told & {"avx512_bf16", "amx_bf16"}:
         return used * HALF

@@ -19,13 +19,13 @@ from typing import Any
 import psutil
 
 from dtvg.errors import ConfigError, JobError
-from dtvg.jobs.devices import Device, cores
+from dtvg.jobs.devices import Device
 from dtvg.jobs.launcher import own_command, own_environment
 from dtvg.scale.demand import Demand, fits, nowhere
 from dtvg.scale.executor import Ended, Job, Place
 from dtvg.scale.launch import at_work, tail
 from dtvg.store.layout import ExperimentDir
-from dtvg.store.processes import ProcessId, of_pid
+from dtvg.store.processes import ProcessId, cores, of_pid
 
 
 @dataclass(frozen=True)

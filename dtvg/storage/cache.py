@@ -9,7 +9,8 @@ import os
 import shutil
 import threading
 import time
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -51,7 +52,7 @@ def refresh(uri: str, root: Path) -> None:
         StoreError: the store fails, or the disk refuses.
     """
     place = Place(uri)
-    with locked(root / ".lock"):
+    with undisturbed(root):
         for name in ("runs", "prompts"):
             replace_bytes(root / name / COPY_OF, uri.encode(), durable=False)
         before = float((read_json(root / LOOKED) or {}).get("at") or 0.0)
@@ -66,6 +67,17 @@ def refresh(uri: str, root: Path) -> None:
                 unreadable.append(str(error))
         bring_prompts(place, root / "prompts")
         replace_json(root / LOOKED, {"at": began, "problem": " ".join(unreadable)}, durable=False)
+
+
+@contextmanager
+def undisturbed(root: Path) -> Iterator[None]:
+    """Keep a copy as it is, while its files are read or brought up to date.
+
+    Args:
+        root: the copy's folder, with `runs/` and `prompts/`.
+    """
+    with locked(root / ".lock"):
+        yield
 
 
 def _forget_gone(runs: Path, names: Collection[str]) -> None:

@@ -132,14 +132,20 @@ def check_own(folder: Path) -> None:
     """
     if is_shipped(folder):
         raise StoreError(shipped_sentence())
+    uri = copied_from(folder)
+    if uri is not None:
+        raise StoreError(
+            f"'{uri}' is a storage mirror, which is read-only here, so nothing was changed; work "
+            f"where it is trained, or `dtvg runs fetch {uri} NAME` to go on here."
+        )
+
+
+def copied_from(folder: Path) -> str | None:
+    """Return the URI of the storage mirror that a folder is a copy of; None where it is none."""
     try:
-        uri = (folder / COPY_OF).read_text(encoding="utf-8").strip()
+        return (folder / COPY_OF).read_text(encoding="utf-8").strip()
     except OSError:
-        return
-    raise StoreError(
-        f"'{uri}' is a storage mirror, which is read-only here, so nothing was changed; work where "
-        f"it is trained, or `dtvg runs fetch {uri} NAME` to go on here."
-    )
+        return None
 
 
 def replace_json(path: Path, content: Any, durable: bool = True, advice: str = RESUME) -> None:

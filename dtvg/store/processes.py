@@ -7,6 +7,7 @@ package.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import getpass
 import hashlib
@@ -123,6 +124,13 @@ def of_pid(pid: int) -> ProcessId:
 def this_process() -> ProcessId:
     """Return the identity of this process."""
     return of_pid(os.getpid())
+
+
+def cores() -> int:
+    """Return how many CPU cores this process may use; where that is not told (macOS), all."""
+    with contextlib.suppress(AttributeError, psutil.Error):
+        return len(psutil.Process().cpu_affinity() or []) or os.cpu_count() or 1
+    return os.cpu_count() or 1
 
 
 def job() -> str:

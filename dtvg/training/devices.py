@@ -6,7 +6,6 @@ before anything computes.
 
 from __future__ import annotations
 
-import contextlib
 import os
 
 import numpy as np
@@ -15,6 +14,7 @@ import torch
 
 from dtvg.config import DeviceConfig, build
 from dtvg.errors import ConfigError
+from dtvg.store.processes import cores
 
 CPU_BUDGET = 4096
 GPU_BUDGET = 65536
@@ -66,17 +66,10 @@ def set_threads(config: DeviceConfig, slots: int | None = None) -> int:
     given = os.environ.get("DTVG_SLOTS", "")
     slots = slots or (int(given) if given.isdecimal() and int(given) else 1)
     told = os.environ.get("DTVG_THREADS", "")
-    mine = int(told) if told.isdecimal() and int(told) else max(1, _cores() // slots)
+    mine = int(told) if told.isdecimal() and int(told) else max(1, cores() // slots)
     threads = config.threads or mine
     torch.set_num_threads(threads)
     return threads
-
-
-def _cores() -> int:
-    """Return how many cores this process may use; where that is not told (macOS), all there are."""
-    with contextlib.suppress(AttributeError, psutil.Error):
-        return len(psutil.Process().cpu_affinity() or []) or os.cpu_count() or 1
-    return os.cpu_count() or 1
 
 
 def token_budget(config: DeviceConfig, device: torch.device) -> int:

@@ -57,7 +57,11 @@ log = logging.getLogger(__name__)
 
 WORDS = {
     "rows": ("rows", "data", "them"),
-    "prompt": ("tuned prompts", "data", "the data that gave them"),
+    "prompt": (
+        "tuned prompts",
+        "data",
+        "their entries of the prompt bank or the data that gave them",
+    ),
     "backbone": ("files", "revision", "them"),
     "scoring": ("metrics or max_target_tokens", "description", "them"),
 }

@@ -59,7 +59,14 @@ from dtvg.training.engine import (
 from dtvg.training.one_cohort import Session, mark_failed, train_together
 from dtvg.training.opening import Told
 from dtvg.training.progress import Report
-from dtvg.training.recorded import as_recorded, has_start, keep_commit, pinned, why_not
+from dtvg.training.recorded import (
+    as_recorded,
+    began_with,
+    has_start,
+    keep_commit,
+    pinned,
+    why_not,
+)
 from dtvg.training.signals import StopWish, stop_on_signals
 from dtvg.training.stages import (
     bank_get,
@@ -299,7 +306,8 @@ def _has_result(directory: RunDir) -> bool:
 def _needed(session: Session) -> set[str]:
     """Return the names of the Stage I runs whose prompts unfinished runs start from.
 
-    A prompt that is in the bank asks for nothing that it started from itself.
+    A prompt that is in the bank asks for nothing that it started from itself, and the one that a
+    run began with for no other.
     """
     needed: set[str] = set()
     runs = _unfinished(session)
@@ -309,7 +317,9 @@ def _needed(session: Session) -> set[str]:
             other.name: other
             for run in waiting
             for other in session.plan.starts_from(run)
-            if other.full_role.in_stage_one and other.name not in needed
+            if other.full_role.in_stage_one
+            and other.name not in needed
+            and _begun_with(session, run, other) is None
         }
         needed |= set(before)
         absent = (o for o in before.values() if session.plan.starts.get(o.name))
@@ -470,6 +480,24 @@ def _transfer(session: Session, cohort: CohortPlan) -> None:
         train_together(session, cohort, todo, inputs, lambda slot: None)
 
 
+def _begun_with(session: Session, run: RunConfig, other: RunConfig) -> TaskPrompt | None:
+    """Return the bank's prompt that a half-trained run began with, also where tuning would give
+    another one today; None where it has not begun, or the bank has it no more.
+
+    Args:
+        session: the process's.
+        run: which starts from the other.
+        other: a Stage I run.
+    """
+    before = session.plan.starts_from(run)
+    apart = any(one.target == other.target and one is not other for one in before)
+    if run.role != "transfer" or apart:  # of two runs on one task it was noted for one alone
+        return None
+    planned = next(c for c in session.plan.transfer if run in c.runs)
+    known = began_with(session.experiment.cohort(planned.id), run)
+    return bank_get(session.bank, known[other.target]) if other.target in known else None
+
+
 def _inputs_of(session: Session, run: RunConfig) -> dict[str, np.ndarray]:
     """Return what a transfer run starts from: its own stored copy, else the bank's prompts."""
     directory = session.experiment.run(run.name)
@@ -482,11 +510,12 @@ def _inputs_of(session: Session, run: RunConfig) -> dict[str, np.ndarray]:
     mixture: TaskPrompt | None = None
     own: TaskPrompt | None = None
     for other in session.plan.starts_from(run):
-        if other.name in session.refused:
+        prompt = _begun_with(session, run, other)
+        if prompt is None and other.name in session.refused:
             raise StoreError(session.refused[other.name])
         if not other.full_role.in_stage_one:
             continue
-        prompt = bank_get(session.bank, _identity(session, other))
+        prompt = prompt or bank_get(session.bank, _identity(session, other))
         session.copies.used(session.bank, [] if prompt is None else [prompt])
         if prompt is not None and other.role == "mixture":
             mixture = prompt

@@ -11,12 +11,14 @@ from dtvg.backbones.base import UNKNOWN_REVISION, Backbone
 from dtvg.config import ExperimentConfig, RunConfig
 from dtvg.config.budgets import kept
 from dtvg.config.sections import BackboneConfig
+from dtvg.errors import StoreError
 from dtvg.plan.graph import Plan
 from dtvg.store import versions
 from dtvg.store.files import replace_json
-from dtvg.store.layout import ExperimentDir, RunDir
+from dtvg.store.layout import CohortDir, ExperimentDir, RunDir
 from dtvg.store.reader import Run, open_run
 from dtvg.store.recovery import has_rows
+from dtvg.store.state_files import read_text
 from dtvg.store.tables import parts
 from dtvg.tasks.catalogue import all_tasks
 from dtvg.tasks.splits import PLANNED
@@ -107,6 +109,19 @@ def has_start(directory: RunDir) -> bool:
     Before its first commit it has said nothing of its sources yet, and begins anew.
     """
     return (directory.prompts_dir / "initial.safetensors").exists() and has_rows(directory)
+
+
+def began_with(cohort: CohortDir, run: RunConfig) -> dict[str, str]:
+    """Return the identities of the prompts that a run began with, by task; none before a commit.
+
+    Where nobody can read the commit, whoever goes on from it says so.
+    """
+    try:
+        numbers = read_text(cohort.state_path)["meta"].get("runs", {}).get(run.name) or {}
+    except StoreError:
+        return {}
+    start = numbers.get("start") or {} if numbers.get("step") else {}
+    return {key.partition(".")[2]: own for key, own in start.items() if key.startswith("prompt.")}
 
 
 def why_not(experiment: ExperimentDir, run: RunConfig, backbone: Backbone) -> str:

@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 
 from dtvg.config import ExperimentConfig, build_config
+from dtvg.jobs.devices import list_devices
 from dtvg.plan import processor
 from dtvg.plan.lengths import TOKENS, USUAL, answer_tokens, input_tokens
+from dtvg.store.processes import cores
 from dtvg.tasks.catalogue import shipped_tasks
 
 
@@ -22,7 +25,7 @@ def asked(backbone: str = "smollm2-135m", **device: object) -> ExperimentConfig:
 def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """Four cores that can do what one writes into the file."""
     monkeypatch.setattr(processor, "_INFO", tmp_path / "cpuinfo")
-    monkeypatch.setattr(processor.os, "sched_getaffinity", lambda _: set(range(4)), raising=False)
+    monkeypatch.setattr(psutil.Process, "cpu_affinity", lambda self: list(range(4)), raising=False)
     processor._flags.cache_clear()
     yield tmp_path / "cpuinfo"
     processor._flags.cache_clear()
@@ -33,6 +36,15 @@ def test_more_cores_are_faster(machine: Path) -> None:
     assert narrow == 4 * processor.NARROW == 2 * processor.processor_flops(asked(threads=2))
     many = processor.processor_flops(asked(threads=64))
     assert many == narrow, "more threads than cores help nobody"
+
+
+def test_queue_training_and_estimates_count_the_same_cores(
+    machine: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delattr(psutil.Process, "cpu_affinity")  # as on macOS
+    monkeypatch.setattr("os.cpu_count", lambda: 6)
+    assert cores() == 6 and processor.processor_flops(asked()) == 6 * processor.NARROW
+    assert list_devices()[-1].title == "CPU, 6 cores"
 
 
 @pytest.mark.parametrize(

@@ -282,6 +282,23 @@ def test_the_desk_reads_a_mirror_and_changes_nothing(
     assert "secret-value" not in capsys.readouterr().err
 
 
+def test_what_a_mirror_holds_is_exported_whole_also_while_it_is_trained(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    made, uri = Made(tmp_path / "runs"), f"file://{tmp_path}/store"
+    made.commit()
+    with hold(made.experiment.path):
+        for pusher in made.pushers(Place(uri)):
+            pusher.push()
+    monkeypatch.setenv("DTVG_RUNS", uri)
+    assert main(["runs", "export", "made", "--to", str(tmp_path / "made.zip")]) == 0
+    assert "made.zip" in capsys.readouterr().out
+    monkeypatch.delenv("DTVG_RUNS")
+    there = tmp_path / "there"
+    assert main(["runs", "import", str(tmp_path / "made.zip"), "--runs-dir", str(there)]) == 0
+    assert steps_of(there / "made") == steps_of(made.experiment.path)
+
+
 DAMAGED = ("", '{"state": "runn', "[]", "[" * 100_000)
 """What a small file may hold after the power failed."""
 

@@ -33,3 +33,30 @@ def chosen(request: pytest.FixtureRequest) -> str:
 @pytest.mark.usefixtures("chosen")
 class TestEveryTask(TaskContract):
     pass
+
+
+DESCRIBED = """title: Is the review kind?
+files: {train: reviews.csv%s}
+text: "review: {review} stars: {stars}"
+label: verdict
+labels: {bad: negative, good: positive}
+"""
+
+
+@pytest.fixture(params=["", ", validation: reviews.csv, test: reviews.csv"], ids=["drawn", "given"])
+def described(request: pytest.FixtureRequest, own_home: Path) -> None:
+    """The example of docs/tasks.md, which names no paper, with one file or all three."""
+    folder = own_home / "tasks"
+    folder.mkdir(parents=True)
+    rows = [f"film {i} was {i % 3},{i % 5},{('bad', 'good')[i % 2]}" for i in range(60)]
+    (folder / "reviews.csv").write_text("\n".join(["review,stars,verdict", *rows]))
+    (folder / "kind-review.yaml").write_text(DESCRIBED % request.param)
+
+
+@pytest.mark.usefixtures("described")
+class TestATaskOfOnesOwn(TaskContract):
+    name = "kind-review"
+
+    @pytest.fixture(autouse=True)
+    def _read_anew(self) -> None:
+        self.__class__._kept = {}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ import pytest
 from dtvg.config import build_config
 from dtvg.errors import ConfigError, StoreError
 from dtvg.records import RunState
+from dtvg.store import versions
 from dtvg.store.bank import PromptBank
 from dtvg.store.files import read_json
 from dtvg.store.fork import _config, fork
@@ -18,7 +20,7 @@ from dtvg.store.reader import Run, open_run, read_prompts, read_provenance, read
 from dtvg.store.status import request
 from dtvg.store.verify import verify_run
 from dtvg.testing.tiny_run import tiny_config
-from dtvg.training import loop, procedures
+from dtvg.training import loop, procedures, stages
 from dtvg.training.procedures import run_experiment
 from dtvg.versions import ENGINE
 from tests.training.settings import moved_prompt
@@ -26,11 +28,12 @@ from tests.training.settings import moved_prompt
 NAME = "rte.dtvg.s0"
 
 
-def _stopped(folder: Path, patch: pytest.MonkeyPatch, after: int = 6) -> Run:
+def _stopped(
+    folder: Path, patch: pytest.MonkeyPatch, after: int = 6, values: dict[str, Any] | None = None
+) -> Run:
     """A DTVG run stopped after some steps."""
-    experiment = create_experiment(
-        build_config(tiny_config(folder / "parts", methods=["dtvg"])), folder / "runs"
-    )
+    values = values or tiny_config(folder / "parts", methods=["dtvg"])
+    experiment = create_experiment(build_config(values), folder / "runs")
     whole = loop.hold_sources
 
     def hold(cohort) -> None:
@@ -47,6 +50,25 @@ def _stopped(folder: Path, patch: pytest.MonkeyPatch, after: int = 6) -> Run:
     run = open_run(experiment.run(NAME).path)
     assert run.state is RunState.STOPPED and run.step == after
     return run
+
+
+@pytest.mark.parametrize("changed", ["stage_one", "nothing"])
+def test_a_fork_of_a_thinned_run_starts_from_the_prompts_its_parent_began_with(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, changed: str
+) -> None:
+    """It tuned its own where Stage I had changed, and was refused for these."""
+    values = tiny_config(tmp_path / "parts", methods=["dtvg"])
+    values["logging"] |= {"detail": "thinned"}
+    parent = _stopped(tmp_path, monkeypatch, values=values)
+    if changed == "stage_one":
+        monkeypatch.setattr(versions, "STAGE_ONE", 99)
+        monkeypatch.setattr(stages, "VERSION", 99)
+    done = _go_on(tmp_path, fork(parent).path)
+    whole = _go_on(tmp_path, parent.path.parent)
+    assert np.array_equal(
+        read_prompts(done, "best")["mixed_prompt"], read_prompts(whole, "best")["mixed_prompt"]
+    )
+    assert not list(done.path.parent.glob("stage1.*/result.json")), "nothing is tuned again"
 
 
 def _go_on(folder: Path, path: Path) -> Run:

@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from dtvg.analysis.compare.evidence import Answered, Evidence, gather
 from dtvg.analysis.compare.examples import TargetExamples, examples_of
-from dtvg.analysis.compare.scores import SUBJECT, Sheet, best_single, collect
+from dtvg.analysis.compare.scores import BEST, BEST_SINGLE, SUBJECT, Sheet, collect, without_source
 from dtvg.analysis.subsets.runs import Subset, subset_of
 from dtvg.methods.specs import METHODS, Role
 from dtvg.store.reader import Run
@@ -122,7 +122,24 @@ class Block:
             plain = self._plain(run)
             if plain in NAMED and self.label_of(run) != plain:
                 found.setdefault(plain, {})[run.method] = None
-        return {self._first_rates[plain]: tuple(others) for plain, others in found.items()}
+        named = {self._first_rates[plain]: tuple(others) for plain, others in found.items()}
+        read, *others = self._variants or ("",)
+        return named | ({read: tuple(others)} if others else {})
+
+    @cached_property
+    def _variants(self) -> tuple[str, ...]:
+        """Labels of `single` without its sources, the one that every claim reads first: the one
+        at its defaults, else the first."""
+        singles = [run for run in self.runs if run.full_role is Role.SINGLE]
+        found = dict.fromkeys(without_source(run) for run in singles)
+        return tuple(sorted(found, key=lambda label: label != SINGLE))
+
+    def reads(self, run: Run) -> bool:
+        """Whether claims read a run, which none does of rows that are passed over."""
+        if run.full_role is Role.SINGLE:
+            return without_source(run) == self._variants[0]
+        plain = self._plain(run)
+        return plain not in NAMED or self.label_of(run) == plain
 
     def of(self, label: str) -> Rows:
         """Return the finished runs of a row, by seed."""
@@ -133,16 +150,22 @@ class Block:
         """Source → seed → finished run with this source alone."""
         found: dict[str, dict[int, Run]] = {}
         for run in self.finished:
-            merged = subset_of(run) if run.full_role is Role.SINGLE else None
+            single = run.full_role is Role.SINGLE and self.reads(run)
+            merged = subset_of(run) if single else None
             if merged is not None and len(merged) == 1:
                 found.setdefault(next(iter(merged)), {}).setdefault(run.seed, run)
         return found
+
+    @property
+    def _read_singles(self) -> list[Run]:
+        """Runs of any state on a single source that claims read."""
+        return [r for r in self.runs if r.full_role is Role.SINGLE and self.reads(r)]
 
     @cached_property
     def all_singles(self) -> bool:
         """Whether every single source that is planned has a finished run: a summary of them never
         covers the quick ones alone."""
-        planned = {subset_of(run) for run in self.runs if run.full_role is Role.SINGLE}
+        planned = {subset_of(run) for run in self._read_singles}
         return len(planned) == len(self.singles) > 0
 
     @cached_property
@@ -160,9 +183,10 @@ class Block:
     def row_of(self, label: str) -> str:
         """Return the sheet's row of a label; the best single source for `SINGLE`; else empty."""
         if label == SINGLE:
-            planned = [run for run in self.runs if run.full_role is Role.SINGLE]
+            planned = self._read_singles
             if len({subset_of(run) for run in planned}) != 1:
-                return best_single(self.sheet)
+                best = self._variants[0] + BEST if len(self._variants) > 1 else BEST_SINGLE
+                return best if best in self.sheet.kinds else ""
             return next((run.method for run in planned if run.method in self.sheet.kinds), "")
         runs = self.of(label)
         return next(iter(runs.values())).method if runs else ""

@@ -64,7 +64,7 @@ def search(block: Block) -> tuple[Searched | None, str]:
 
     Subsets that the search lacks are filled in with runs that always merge one source, all or none.
     """
-    table = subset_table(block.finished)
+    table = subset_table([run for run in block.finished if block.reads(run)])
     if not len(searched(table)):
         return None, NEEDS_ORACLE
     by_name = {run.name: run for run in block.finished}

@@ -161,7 +161,7 @@ def _add_singles(sheet: Sheet, transfer: Sequence[Run]) -> None:
     variants: dict[str, set[str]] = {}
     for run in transfer:
         if run.full_role is Role.SINGLE:
-            variant = _without_source(run)
+            variant = without_source(run)
             planned.setdefault((run.experiment, run.target, run.seed, variant), []).append(run)
             variants.setdefault(run.experiment, set()).add(variant)
     for (experiment, target, seed, variant), runs in planned.items():
@@ -185,7 +185,7 @@ def best_single(sheet: Sheet) -> str:
     return BEST_SINGLE if BEST_SINGLE in found else next(iter(found), "")
 
 
-def _without_source(run: Run) -> str:
+def without_source(run: Run) -> str:
     """Return the label of a run on a single source without the source, e.g. `single-lr0.1`."""
     own = f"{run.method_name}-{''.join(run.sources)}"
     return run.method_name + run.method.removeprefix(own) if run.method.startswith(own) else SINGLES

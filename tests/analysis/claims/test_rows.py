@@ -13,6 +13,7 @@ from dtvg.analysis.claims import beating, best_group, harming
 from dtvg.analysis.claims.blocks import Block, blocks_of
 from dtvg.analysis.claims.claim import CONTRADICTED
 from dtvg.analysis.claims.info import claims_info
+from dtvg.analysis.compare.scores import BEST_SINGLE
 from dtvg.config import ExperimentConfig
 from tests.analysis.answered import config, mostly_right, record
 
@@ -73,6 +74,23 @@ def test_of_single_sources_at_two_rates_of_their_own_the_first_are_read(
     (block,) = blocks_of(record(tmp_path, mostly_right({"dtvg": 0.7}), wanted).runs)
     assert block.row_of("single").startswith("single") and "lr0.1" in block.row_of("single")
     assert "dtvg − single" in set(beating.claim_d([block], 0.01).parts["part"])
+
+
+def test_every_claim_reads_the_same_single_sources_and_names_the_others(tmp_path: Path) -> None:
+    """Correlations and losses took whichever run of a source and seed came first."""
+    singles = [{"name": "single", "lr": 0.1}, "single"]
+    wanted = config(methods=["none", *singles, "dtvg"], targets=["lake"])
+    some = waiting(wanted, "single-cedar.s1")
+    runs = record(tmp_path, mostly_right({"dtvg": 0.7}), wanted, unfinished=some).runs
+    (block,) = blocks_of(runs)
+    read = {r.method for rows in block.singles.values() for r in rows.values()}
+    assert read == {"single-amber", "single-birch", "single-cedar"}
+    assert 1 not in block.singles["cedar"] and block.row_of("single") == BEST_SINGLE
+    said = [note for note in claims_info(runs).notes if "in rates or steps alone" in note]
+    assert said == [
+        "The claims read `single`; `single-lr0.1`, which differs from it in rates or steps alone, "
+        "is not read in its place."
+    ]
 
 
 def test_a_method_with_fewer_seeds_that_keeps_the_others_from_counting_is_named(
