@@ -24,8 +24,9 @@ log = logging.getLogger(__name__)
 SEEN = 2
 """How often a shape comes before it is recorded: a rare one is not worth it, and what a first call
 makes must be there."""
-SHAPES = 128
-"""Shapes that are recorded at most; others are launched kernel by kernel."""
+SHAPES, UNUSED = 128, 1000
+"""Shapes that are recorded at most. Another one takes the place of that unused for longest, where
+it was not among so many passes, and is launched kernel by kernel otherwise."""
 Loss = Callable[[Tensor, TokenBatch], tuple[Tensor, Tensor]]
 """Prompts and examples → `[b]` summed loss and tokens, as `Backbone.loss`."""
 Found = tuple[Float[Tensor, " b"], Float[Tensor, "b r d"]]
@@ -78,6 +79,8 @@ class Passes:
         """Whether shapes are still recorded; not after one could not be."""
         self.replayed = 0
         """Passes that were replayed."""
+        self._passed = 0
+        self._used: dict[tuple[object, ...], int] = {}
 
     def __call__(
         self, prompt: Float[Tensor, "b r d"], batch: TokenBatch, weight: Float[Tensor, " b"]
@@ -94,6 +97,7 @@ class Passes:
         """
         given = Given(prompt, batch, weight)
         shape = _shape(given)
+        self._passed += 1
         known = self._recorded.get(shape)
         if known is None and self._is_due(shape):
             known = self._recording(shape, given)
@@ -103,12 +107,14 @@ class Passes:
             place.copy_(values)
         known.graph.replay()
         self.replayed += 1
+        self._used[shape] = self._passed
         nll, gradient = known.writes
         return nll.clone(), gradient.clone()
 
     def forget(self) -> None:
         """Give back the memory of all graphs; shapes are recorded anew when they come again."""
         self._recorded.clear()
+        self._used.clear()
         self._seen.clear()
         self._pool = None
 
@@ -117,10 +123,20 @@ class Passes:
         return len(self._recorded)
 
     def _is_due(self, shape: tuple[object, ...]) -> bool:
-        if not self.records or len(self._recorded) >= SHAPES:
+        if not self.records:
             return False
         self._seen[shape] = self._seen.get(shape, 0) + 1
-        return self._seen[shape] >= SEEN
+        return self._seen[shape] >= SEEN and self._has_room()
+
+    def _has_room(self) -> bool:
+        """Whether another shape can be recorded; one of a cohort that is over makes room."""
+        if len(self._recorded) < SHAPES:
+            return True
+        oldest = min(self._used, key=lambda shape: self._used[shape])
+        if self._passed - self._used[oldest] <= UNUSED:
+            return False
+        del self._recorded[oldest], self._used[oldest]
+        return True
 
     def _pass(self, given: Given) -> Found:
         prompt = given.prompt.detach().requires_grad_()

@@ -420,3 +420,24 @@ def test_fill_up_weighs_nothing(family: Callable[..., Backbone], recorded: bool)
         found.append((loss, leaf.grad))
     for ours, theirs in zip(*found, strict=True):
         assert torch.allclose(ours, theirs, atol=1e-9)
+
+
+def test_a_shape_of_a_cohort_that_is_over_makes_room_for_another(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(graphs, "SHAPES", 2)
+    monkeypatch.setattr(graphs, "UNUSED", 6)
+    model = graphed(factory.tiny_decoder(torch.float32))
+    assert model.passes is not None
+
+    def passed(count: int, times: int) -> int:
+        batch = model.collate(factory.rows(count, 3))
+        before = model.passes.replayed  # type: ignore[union-attr]
+        for _ in range(times):
+            model.passes(torch.zeros(count, 4, factory.WIDTH), batch, torch.ones(count))  # type: ignore[misc]
+        return model.passes.replayed - before  # type: ignore[union-attr]
+
+    assert passed(1, 3) == 2 and passed(2, 3) == 2 and len(model.passes) == 2
+    assert passed(3, 3) == 0  # both were used a moment ago
+    assert passed(2, 2) == 2 and passed(3, 2) == 2 and len(model.passes) == 2
+    assert passed(2, 2) == 2
