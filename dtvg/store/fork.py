@@ -49,7 +49,7 @@ from dtvg.store.state_files import load_state, read_text
 from dtvg.store.tables import BY_STEP, schema_of, to_arrow
 from dtvg.store.versions import can_go_on, changed, versions_of
 from dtvg.store.writer import CohortWriter, RunWriter, Snapshot
-from dtvg.versions import HUB_COMMIT, Version
+from dtvg.versions import FIRST, HUB_COMMIT, Version, Versions
 
 KEPT = ("backbone", "prompt", "data", "sources", "target", "seed", "method")
 """What a fork shares with its parent: otherwise its rows would not be one trajectory."""
@@ -110,7 +110,8 @@ def fork(
             directory = experiment.run(child.name)
             rows["events"] = _with_event(rows["events"], run, meta, changes)
             _inherit(run, experiment, directory, origin, same_device)
-            _commit(experiment, RunWriter(directory, child), tensors, meta, rows)
+            known = _without_changed(meta, parent.versions or {}, versions)
+            _commit(experiment, RunWriter(directory, child), tensors, known, rows)
     return ExperimentDir(place)
 
 
@@ -249,6 +250,22 @@ def inherited(parent: RunConfig, child: RunConfig) -> dict[str, Version]:
     now = versions_of(child)
     was = changed(parent.versions or {}, now)
     return now | {part: old for part, (old, _) in was.items() if can_go_on(part, old)}
+
+
+def _without_changed(meta: Mapping[str, Any], was: Versions, now: Versions) -> dict[str, Any]:
+    """Return a run's numbers without what it began with where a fork is made with another version.
+
+    Args:
+        meta: of the parent's commit.
+        was: the parent's versions.
+        now: the fork's.
+    """
+    start = {
+        part: identity
+        for part, identity in (meta.get("start") or {}).items()
+        if now.get(part, FIRST) == was.get(part, FIRST)
+    }
+    return {**meta, "start": start}
 
 
 def keep_state(cohort: CohortDir, step: int) -> None:

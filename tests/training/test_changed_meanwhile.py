@@ -20,6 +20,7 @@ from dtvg.methods.specs import METHODS
 from dtvg.records import RunState
 from dtvg.store.bank import PromptBank
 from dtvg.store.files import read_json, replace_json
+from dtvg.store.fork import fork
 from dtvg.store.health import Signs
 from dtvg.store.layout import ExperimentDir, create_experiment
 from dtvg.store.reader import Run, list_runs, read_table
@@ -233,27 +234,46 @@ def test_what_made_a_run_stays_noted_where_its_settings_are_written_again(
     assert read_json(run.provenance_path) == {**made, "packages": {"torch": "2.0"}}
 
 
-@pytest.mark.parametrize("changed", ["metrics: [squad_em]", "max_target_tokens: 3"])
-def test_a_run_does_not_go_on_with_its_own_task_scored_otherwise(
-    tmp_path: Path, own_home: Path, monkeypatch: pytest.MonkeyPatch, changed: str
-) -> None:
-    """Scores before and after were of different metrics, and the best step was chosen by both."""
+def _stopped_on_an_own_task(
+    tmp_path: Path, own_home: Path, monkeypatch: pytest.MonkeyPatch
+) -> tuple[ExperimentDir, Path]:
+    """Return an experiment whose run was stopped at step 6, and the description of its task."""
     rows = "".join(f"the story {i},{'good' if i % 2 else 'bad'}\n" for i in range(60))
     (own_home / "tasks").mkdir()
     (own_home / "tasks" / "mine.csv").write_text("text,verdict\n" + rows)
     described = own_home / "tasks" / "mine.yaml"
-    before = (
+    described.write_text(
         "files: mine.csv\ntext: 'sentence1: {text}'\nlabel: verdict\nlabels: {good: 1, bad: 0}\n"
     )
-    described.write_text(before)
     values = tiny_config(tmp_path / "parts", methods=["none"], targets=["mine"], sources=[])
     values["optim"] |= {"stage1_steps": 2}
     experiment = create_experiment(build_config(values), tmp_path / "runs")
     _at_six(monkeypatch, lambda run: request(run, "stop"))
     assert _train(experiment).state is RunState.STOPPED
+    return experiment, described
+
+
+@pytest.mark.parametrize("changed", ["metrics: [squad_em]", "max_target_tokens: 3"])
+def test_a_run_does_not_go_on_with_its_own_task_scored_otherwise(
+    tmp_path: Path, own_home: Path, monkeypatch: pytest.MonkeyPatch, changed: str
+) -> None:
+    """Scores before and after were of different metrics, and the best step was chosen by both."""
+    experiment, described = _stopped_on_an_own_task(tmp_path, own_home, monkeypatch)
+    before = described.read_text()
     described.write_text(before + changed + "\n")
     refused = _train(experiment)
     assert (refused.state, refused.step) == (RunState.FAILED, 6)
     assert "The metrics or max_target_tokens of 'mine' are others than those" in refused.message
     described.write_text(before)
     assert _train(experiment).state is RunState.FINISHED
+
+
+def test_a_fork_goes_on_where_the_version_of_its_own_tasks_scores_changed_as_is_advised(
+    tmp_path: Path, own_home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    experiment, described = _stopped_on_an_own_task(tmp_path, own_home, monkeypatch)
+    described.write_text(described.read_text() + "metrics: [macro_f1]\n")
+    refused = _train(experiment)
+    assert refused.state is RunState.FAILED and "dtvg runs fork" in refused.message
+    made = fork(refused, runs_dir=tmp_path / "forks")
+    assert _train(made).state is RunState.FINISHED
