@@ -58,7 +58,7 @@ def _started(own_home: Path, steps: int) -> ExperimentDir:
 def test_a_killed_process_reads_as_lost_within_ten_seconds_and_resumes_to_the_end(
     own_home: Path,
 ) -> None:
-    folder = _started(own_home, 200)
+    folder = _started(own_home, 2000)  # as many as cannot be over before it is killed
     cohort = next(c for c in launcher.working_cohorts(folder))
     os.kill(int((read_json(cohort.process_path) or {})["pid"]), signal.SIGKILL)
     _until(lambda: (run := _transfer(folder)) and run.state is RunState.LOST, 10)
