@@ -151,4 +151,4 @@ def _widened(given: Tensor | None) -> Any:
     return given.float() if given is not None and given.is_floating_point() else given
 
 
-__all__ = ["LONG", "attend", "register", "use", "without_plans"]
+__all__ = ["BOUNDS", "LONG", "LONGEST", "attend", "between", "register", "use", "without_plans"]

@@ -50,11 +50,11 @@ class TaskContract:
         )
         assert spec.metrics and set(spec.metrics) <= set(METRICS)
         assert set(spec.beside) <= set(METRICS) - set(spec.metrics)
-        for name in (
-            *spec.metrics,
-            *spec.beside,
-        ):  # whether examples have groups is seen in the rows only
-            assert METRICS[name].misfit(len(spec.labels), groups=True) is None
+        for name in (*spec.metrics, *spec.beside):
+            metric = METRICS[name]
+            alone = name in spec.beside and metric.range[1] > 1  # no part of the score's mean
+            # whether examples have groups is seen in the rows only
+            assert alone or metric.misfit(len(spec.labels), groups=True) is None
         assert len(set(spec.labels)) == len(spec.labels) != 1
         assert len(spec.label_titles) in (0, len(spec.labels))
 
@@ -83,9 +83,7 @@ class TaskContract:
         assert again.fingerprint == loaded.fingerprint
         own = self.spec.split.rule == "own"
         whole = own and reads_validation(self.spec) and reads_test(self.spec, self.data.split)
-        if (
-            self.spec.split.rule != "given" and not whole
-        ):  # where all splits are given none is drawn
+        if self.spec.split.rule != "given" and not whole:  # of splits that are given none is drawn
             other = load_fresh(self.spec, self.data.model_copy(update={"seed": 7}))
             assert other.fingerprint != loaded.fingerprint
 

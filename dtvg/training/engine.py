@@ -49,8 +49,8 @@ LAUNCHES = {"cpu": (16, 1.2e8), "cuda": (256, 1e11), "graphs": (256, 5e9)}
 """What a micro-batch costs beside its tokens, in padded tokens: reading the weights, and the many
 small operations of a layer, as much as so many tokens × weights of a layer. The processor's are
 measured with `python -m benchmarks.micro_batches`. On an H100 a T5-base of 24 layers takes 81 ms
-where the host launches its kernels one by one and 4.7 ms of the device as a graph, while it trains
-at 120 TFLOP/s (benchmarks/results/gpu-2026-11-28.md)."""
+where the host launches its kernels one by one; as a graph, compiled, 4.7 ms of the device. Large
+cohorts train at 106 to 133 TFLOP/s (benchmarks/results/gpu-2026-11-28.md)."""
 GUESSED = (256, 5e9)
 """A GPU's before version 5: those of version 2 for 30 layers."""
 

@@ -58,6 +58,17 @@ def _transfer(experiment: ExperimentDir) -> Run:
     return run
 
 
+def _is_refused(experiment: ExperimentDir, what: str) -> None:
+    refused = _train(experiment)
+    assert (refused.state, refused.step) == (RunState.FAILED, 6)
+    assert f"{what} are others than those that this run began" in refused.message
+
+
+def _finishes(experiment: ExperimentDir) -> None:
+    done = _train(experiment)
+    assert done.state is RunState.FINISHED and done.result.steps == 12
+
+
 def _at_six(monkeypatch: pytest.MonkeyPatch, act: Any) -> None:
     """Do something once when the transfer run has made its sixth step."""
     usual = loop.hold_sources
@@ -193,15 +204,12 @@ def test_a_run_does_not_go_on_with_other_rows_of_a_source(
         shutil.rmtree(experiment.run("stage1.sst2.s0").path)
         (entry,) = (tmp_path / "bank").glob("sst2-*")
         aside = entry.rename(tmp_path / entry.name)
-    refused = _train(experiment)
-    assert (refused.state, refused.step) == (RunState.FAILED, 6)
-    assert f"The {what} of 'sst2' are others than those that this run began" in refused.message
+    _is_refused(experiment, f"The {what} of 'sst2'")
     if what == "tuned prompts":
         aside.rename(entry)
     else:
         place.write_bytes(whole)
-    done = _train(experiment)
-    assert done.state is RunState.FINISHED and done.result.steps == 12
+    _finishes(experiment)
 
 
 def test_a_run_does_not_go_on_with_another_backbone(
@@ -214,12 +222,9 @@ def test_a_run_does_not_go_on_with_another_backbone(
     whole = place.read_bytes()
     weights = {name: value + 1 for name, value in load_file(place).items()}
     save_file(weights, place, {"format": "pt"})
-    refused = _train(experiment)
-    assert (refused.state, refused.step) == (RunState.FAILED, 6)
-    assert f"The files of '{place.parent}' are others than those that this" in refused.message
+    _is_refused(experiment, f"The files of '{place.parent}'")
     place.write_bytes(whole)
-    done = _train(experiment)
-    assert done.state is RunState.FINISHED and done.result.steps == 12
+    _finishes(experiment)
 
 
 def test_what_made_a_run_stays_noted_where_its_settings_are_written_again(
@@ -261,9 +266,7 @@ def test_a_run_does_not_go_on_with_its_own_task_scored_otherwise(
     experiment, described = _stopped_on_an_own_task(tmp_path, own_home, monkeypatch)
     before = described.read_text()
     described.write_text(before + changed + "\n")
-    refused = _train(experiment)
-    assert (refused.state, refused.step) == (RunState.FAILED, 6)
-    assert "The metrics or max_target_tokens of 'mine' are others than those" in refused.message
+    _is_refused(experiment, "The metrics or max_target_tokens of 'mine'")
     described.write_text(before)
     assert _train(experiment).state is RunState.FINISHED
 
