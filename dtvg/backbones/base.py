@@ -132,7 +132,7 @@ class Backbone(ABC):
         self.name = name
         self.revision = revision
         self.commit = ""
-        """The hub's commit of a model that was asked for without a revision; else empty."""
+        """The hub's commit of a model that was asked for without one; else empty."""
         self.dropout = dropout
         self.precision = "float32"
         """As `device.precision` calls it; set by whoever loads the weights."""

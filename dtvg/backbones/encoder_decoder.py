@@ -29,6 +29,7 @@ from dtvg.backbones.packing import (
     layout,
 )
 from dtvg.backbones.positions import positions_of
+from dtvg.backbones.shared_bias import share
 from dtvg.errors import ConfigError
 
 
@@ -38,6 +39,11 @@ class EncoderDecoder(Backbone):
     family = "encoder_decoder"
     _encoded_as: Any
     """Class of what this model's encoder returns."""
+
+    def __init__(self, model: Any, *given: Any, **options: Any) -> None:
+        """Take a model, as `Backbone` does; its encoder's layers share their bias."""
+        super().__init__(model, *given, **options)
+        share(model.get_encoder())
 
     def _input_embeddings(self) -> Any:
         encoder = self.model.get_encoder()

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import re
 from contextlib import AbstractContextManager, nullcontext
 from importlib.util import find_spec
 from pathlib import Path
@@ -32,6 +33,8 @@ DTYPES = {
     "float16": torch.float16,
     "float64": torch.float64,
 }
+COMMIT = re.compile("[0-9a-f]{40}")
+"""How the hub writes a commit in full."""
 QUANTISED = ("int8", "int4")
 FAULTS = (
     OSError,
@@ -157,13 +160,17 @@ class _Files:
         )
 
     def revision(self, settings: Any) -> str:
-        """Return what identifies the weights: as asked for, the hub's commit, or a hash."""
-        return self.config.revision or self.commit(settings) or _revision(self.place)
+        """Return what identifies the weights: the hub's commit, what was asked for, or a hash."""
+        return self.commit(settings) or self.config.revision or _revision(self.place)
 
     def commit(self, settings: Any) -> str:
-        """Return the hub's commit that a model without `revision` came from; empty elsewhere."""
+        """Return the hub's commit that a model came from; empty where none is or it was asked for.
+
+        A branch or tag names another commit tomorrow.
+        """
         folder = Path(self.place)
-        if self.config.revision or (folder.is_dir() and folder.parent.name != "snapshots"):
+        asked = COMMIT.fullmatch(self.config.revision or "")
+        if asked or (folder.is_dir() and folder.parent.name != "snapshots"):
             return ""
         if folder.is_dir():
             return folder.name

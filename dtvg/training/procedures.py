@@ -248,7 +248,7 @@ def _load(
         backbone = load_backbone(
             pinned(experiment, config), str(device), engine.precision, config.data.template
         )
-        keep_commit(experiment, backbone)
+        keep_commit(experiment, backbone, config.backbone.revision)
         engine = with_graphs(engine, config.device, backbone, begun is not None)
         engine = with_layers(engine, config, made, backbone, begun is not None)
         engine = with_faster_parts(engine, backbone, begun is not None)

@@ -34,7 +34,7 @@ def today(run: RunConfig) -> dict[str, Version]:
 def pinned(experiment: ExperimentDir, config: ExperimentConfig | RunConfig) -> BackboneConfig:
     """Return the backbone to load: of a hub's model the commit that the experiment began with."""
     commit = experiment.versions.get(HUB_COMMIT)
-    if commit is None or config.backbone.revision:
+    if commit is None:
         return config.backbone
     return config.backbone.model_copy(update={"revision": str(commit)})
 
@@ -44,16 +44,21 @@ def backbone_of(run: Run, config: RunConfig) -> BackboneConfig:
     return pinned(ExperimentDir(run.path.parent), config)
 
 
-def keep_commit(experiment: ExperimentDir, backbone: Backbone) -> None:
+def keep_commit(experiment: ExperimentDir, backbone: Backbone, asked: str | None) -> None:
     """Record from which commit of the hub an experiment's backbone was loaded.
 
     One begun before that was recorded keeps the identities of its prompts.
+
+    Args:
+        experiment: that is to be trained.
+        backbone: that was loaded for it.
+        asked: the branch or tag that its configuration names.
     """
     known = experiment.versions
     if not backbone.commit or HUB_COMMIT in known:
         return
     if any(cohort.state_path.exists() for cohort in experiment.cohorts()):
-        backbone.revision = UNKNOWN_REVISION
+        backbone.revision = asked or UNKNOWN_REVISION
         return
     replace_json(experiment.versions_path, {**known, HUB_COMMIT: backbone.commit})
 

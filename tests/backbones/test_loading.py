@@ -259,6 +259,14 @@ def test_a_model_in_the_hubs_cache_is_loaded_without_a_request(
     assert pinned.revision == cached.name and pinned.commit == ""
 
 
+def test_a_branch_of_the_hub_is_known_by_the_commit_that_it_names_now(
+    cached: Path, asked: list[object]
+) -> None:
+    (cached.parent.parent / "refs" / "next").write_text(cached.name)
+    backbone = load_backbone(BackboneConfig(name="acme/tiny", revision="next"))
+    assert backbone.revision == backbone.commit == cached.name
+
+
 @pytest.mark.parametrize(
     ("gone", "part"),
     [

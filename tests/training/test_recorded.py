@@ -279,12 +279,17 @@ def test_only_a_backbone_whose_answers_changed_stops_a_run_of_before(
     assert _run(experiment, DTVG).state is RunState.FINISHED
 
 
-def test_a_hubs_commit_is_recorded_and_loaded_again(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("asked", "before"), [(None, "unknown"), ("next", "next")])
+def test_a_hubs_commit_is_recorded_and_loaded_again(
+    tmp_path: Path, asked: str | None, before: str
+) -> None:
     config = build_config(tiny_config(tmp_path, name="hubbed"))
+    of_branch = config.backbone.model_copy(update={"revision": asked})
+    config = config.model_copy(update={"backbone": of_branch})
     experiment = create_experiment(config, tmp_path / "runs")
     backbone = SimpleNamespace(commit="c1", revision="c1")
     assert as_made.pinned(experiment, config) == config.backbone
-    as_made.keep_commit(experiment, backbone)
+    as_made.keep_commit(experiment, backbone, asked)
     assert experiment.versions[as_made.HUB_COMMIT] == "c1" and backbone.revision == "c1"
     begun = experiment.cohort("transfer-000").state_path
     begun.parent.mkdir(parents=True)
@@ -292,8 +297,8 @@ def test_a_hubs_commit_is_recorded_and_loaded_again(tmp_path: Path) -> None:
     assert as_made.pinned(experiment, config).revision == "c1"
     older = {k: v for k, v in experiment.versions.items() if k != as_made.HUB_COMMIT}
     replace_json(experiment.versions_path, older)
-    as_made.keep_commit(experiment, backbone)
-    assert backbone.revision == "unknown"  # so that its prompts keep their identities
+    as_made.keep_commit(experiment, backbone, asked)
+    assert backbone.revision == before  # so that its prompts keep their identities
 
 
 def test_a_fork_goes_on_with_the_hubs_commit_of_its_parent(half: ExperimentDir) -> None:
