@@ -6,12 +6,29 @@ import re
 import tomllib
 from pathlib import Path
 
+import pytest
+import yaml
+
+from dtvg.config import build_config
+from dtvg.config.alerts import AlertsConfig
+from dtvg.config.people import PeopleConfig
+from dtvg.config.reading import build
+from dtvg.errors import ConfigError
 from dtvg.methods.specs import METHODS, OWN_METHODS
 from dtvg.notation import TERMS
 from dtvg.records import TABLES
 from dtvg.tasks.catalogue import shipped_tasks
+from dtvg.tasks.own import parse_description
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
+EXPERIMENT = {"sources": ["qqp"], "targets": ["sst2"], "methods": ["none", "dtvg"]}
+TASK = {"files": "rows.csv", "text": "{review}", "label": "verdict"}
+WRITTEN = [
+    pytest.param(found, id=f"{page.stem}: {found.split(':')[0]}")
+    for page in (DOCS.parent / "README.md", *sorted(DOCS.glob("*.md")))
+    for found in re.findall(r"```yaml\n(.*?)```", page.read_text("utf-8"), re.DOTALL)
+]
+"""The YAML that pages show."""
 
 
 def test_every_term_is_in_the_notation() -> None:
@@ -90,3 +107,21 @@ def test_the_page_of_the_python_interface_names_all_of_it() -> None:
     names = [f"dtvg.{name}" for name in dtvg.__all__ if name[0] != "_"]
     shown = [*names, *methods, *api.RUN_FIGURES, *api.EXPERIMENT_FIGURES]
     assert [n for n in shown if n != "view" and f"`{n}" not in text] == []
+
+
+@pytest.mark.parametrize("text", WRITTEN)
+def test_yaml_that_a_page_shows_is_read_by_what_it_is_for(text: str) -> None:
+    values = yaml.safe_load(text)
+    kinds = (
+        lambda: build_config({**EXPERIMENT, **values}),
+        lambda: parse_description(yaml.safe_dump({**TASK, **values}), Path("reviews.yaml")),
+        lambda: build(AlertsConfig, values, "alerts.yaml"),
+        lambda: build(PeopleConfig, values, "people.yaml"),
+    )
+    refused = []
+    for read in kinds:
+        try:
+            read()
+        except ConfigError as error:
+            refused.append(str(error))
+    assert len(refused) < len(kinds), refused[0]

@@ -26,7 +26,7 @@ backbone: smollm2-135m
 sources: [yelp, qqp]
 targets: [sst2]
 methods: [none, all_sources, {name: dtvg, rule: fixed}]
-seeds: 0-4
+seeds: [0, 1, 2, 3, 4]
 optim: {steps: 300}
 ```
 """
