@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import tomllib
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -96,6 +97,16 @@ def test_the_page_of_settings_says_what_the_configuration_does() -> None:
     from tools.settings_page import PAGE, page
 
     assert PAGE.read_text("utf-8") == page(), "`python -m tools.settings_page` writes it anew"
+
+
+def test_defaults_on_the_page_of_settings_stand_there_as_in_yaml() -> None:
+    rows = re.findall(r"^\| `([\w.]+)` \| `(.+?)` \|", (DOCS / "settings.md").read_text(), re.M)
+    assert len(rows) > 60
+    values: dict[str, Any] = {**EXPERIMENT}
+    for path, default in rows:
+        group, _, name = path.rpartition(".")
+        (values.setdefault(group, {}) if group else values)[name] = yaml.safe_load(default)
+    build_config({**values, **EXPERIMENT})
 
 
 def test_the_page_of_the_python_interface_names_all_of_it() -> None:

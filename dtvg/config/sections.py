@@ -66,8 +66,8 @@ class PromptConfig(Section):
     )
 
 
-OR_OWN = " Null: each method's own."
-LEFT_OPEN: dict[str, JsonValue] = {"empty": "each method's own"}
+OR_OWN = " Where a file names none of a method's rates, its own count; null names none."
+LEFT_OPEN: dict[str, JsonValue] = {"empty": "not named"}
 """Of rates that may be left to the methods; what a form shows in an empty field."""
 
 
