@@ -374,7 +374,13 @@ class DeviceConfig(Section):
         description="auto records the steps of a GPU as CUDA graphs, shape by shape, so that the "
         "host need not launch each kernel.",
     )
-    threads: int | None = Field(None, ge=1, le=4096, description="CPU threads; empty: all cores.")
+    threads: int | None = Field(
+        None,
+        ge=1,
+        le=4096,
+        description="CPU threads; empty: all cores, shared among the slots of the queue where it "
+        "started the training, or those of a worker (scale.cpus).",
+    )
     token_budget: int | None = Field(
         None, ge=64, le=10**9, description="Tokens per micro-batch; empty: chosen for the device."
     )
