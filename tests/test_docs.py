@@ -50,11 +50,23 @@ def test_every_method_and_setting_is_documented() -> None:
 
 
 def test_every_task_stands_in_the_table_of_tasks() -> None:
-    from dtvg.tasks.catalogue import shipped_tasks
-
     text = (DOCS / "tasks.md").read_text()
     names = [n for n, spec in shipped_tasks().items() if spec.dataset != "demo"]
     assert [n for n in names if f"| `{n}` |" not in text] == []
+
+
+def test_every_part_that_has_a_version_stands_where_versions_are_explained() -> None:
+    from dtvg import versions
+    from dtvg.store.versions import versions_of_all
+
+    text = (DOCS / "run_files.md").read_text("utf-8").partition("\n## Versions\n")[2]
+    values = {**EXPERIMENT, "targets": ["squad"], "data": {"few_shot": 4}}
+    parts = {part.partition(".")[0] for part in versions_of_all(build_config(values))}
+    assert {"selection", "method"} < parts
+    assert [p for p in parts if f"`{p}" not in text.partition("\n## ")[0]] == []
+    contributing = (DOCS.parent / "CONTRIBUTING.md").read_text("utf-8")
+    numbers = [n for n, v in vars(versions).items() if n.isupper() and isinstance(v, int)]
+    assert [n for n in numbers if n != "FIRST" and f"`{n}`" not in contributing] == []
 
 
 def test_the_readme_counts_methods_and_tasks_as_they_are() -> None:
