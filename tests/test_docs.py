@@ -69,6 +69,13 @@ def test_every_part_that_has_a_version_stands_where_versions_are_explained() -> 
     assert [n for n in numbers if n != "FIRST" and f"`{n}`" not in contributing] == []
 
 
+def test_the_tasks_that_have_an_official_test_split_are_named() -> None:
+    text = " ".join((DOCS / "tasks.md").read_text("utf-8").split())
+    (named,) = re.findall(r"official splits with a labelled test set .*?\((.*?)\)", text)
+    tasks = {n for n, t in shipped_tasks().items() if t.is_published and t.split.test}
+    assert set(re.findall(r"\w+", named)) == tasks
+
+
 def test_the_readme_counts_methods_and_tasks_as_they_are() -> None:
     text = (DOCS.parent / "README.md").read_text("utf-8")
     published = [spec for spec in shipped_tasks().values() if spec.is_published]
