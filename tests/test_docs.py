@@ -76,6 +76,18 @@ def test_the_tasks_that_have_an_official_test_split_are_named() -> None:
     assert set(re.findall(r"\w+", named)) == tasks
 
 
+def test_what_an_operator_may_do_stands_in_the_table_of_roles() -> None:
+    found = re.findall(r"\n\| operator \|(.*)\|", (DOCS / "server.md").read_text("utf-8"))
+    root = DOCS.parent / "dtvg" / "ui"
+    noted = {
+        action
+        for module in root.rglob("*.py")
+        for action in re.findall(r'people\.acting\("(\w+)', module.read_text("utf-8"))
+    }
+    assert len(noted) > 12
+    assert [action for action in sorted(noted) if not re.search(rf"\b{action}\b", found[0])] == []
+
+
 def test_the_readme_counts_methods_and_tasks_as_they_are() -> None:
     text = (DOCS.parent / "README.md").read_text("utf-8")
     published = [spec for spec in shipped_tasks().values() if spec.is_published]
