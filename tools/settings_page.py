@@ -26,7 +26,7 @@ backbone: smollm2-135m
 sources: [yelp, qqp]
 targets: [sst2]
 methods: [none, all_sources, {name: dtvg, rule: fixed}]
-seeds: 0-4
+seeds: [0, 1, 2, 3, 4]
 optim: {steps: 300}
 ```
 """
@@ -68,8 +68,10 @@ def page() -> str:
 
 
 def _row(leaf: Leaf) -> list[str]:
-    default = "must be given" if leaf.info.is_required() else f"`{write(leaf, leaf.left_out)}`"
-    return [f"`{leaf.path}`", default if default != "``" else "empty", leaf.allowed(), _plain(leaf)]
+    value = leaf.left_out
+    text = f"{list(value)}" if isinstance(value, list | tuple) else write(leaf, value)
+    default = "must be given" if leaf.info.is_required() else f"`{text}`" if text else "empty"
+    return [f"`{leaf.path}`", default, leaf.allowed(), _plain(leaf)]
 
 
 def _plain(leaf: Leaf) -> str:

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from dtvg.config import ExperimentConfig, HypothesisConfig
+from dtvg.config import DeviceConfig, ExperimentConfig, HypothesisConfig
 from dtvg.config.settings_path import flat
 from dtvg.errors import DataError, StoreError
 from dtvg.names import proposed
@@ -26,8 +26,8 @@ from dtvg.store.reader import Experiment, Run, open_experiment, read_prompts, re
 VARIES = ("name", "notes", "seeds", "seeds_of", "targets", "methods", "hypothesis")
 """In what experiments of one pool may differ."""
 CHANGES_NOTHING = (
-    *("logging", "data.folder", "evaluation.keep_predictions"),
-    *("device.name", "device.threads", "device.token_budget", "device.max_cohort"),
+    *("logging", "scale", "data.folder", "evaluation.keep_predictions"),
+    *(f"device.{name}" for name in DeviceConfig.model_fields if name != "precision"),
 )
 """Settings that say where and how it is computed or stored, not what."""
 SHOWN = 4

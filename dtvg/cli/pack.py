@@ -23,7 +23,7 @@ def add(
     """
     self_made = export(export_table)
     out = action("export", "write a table, or with --to the whole experiment", self_made, "+")
-    out.add_argument("--table", choices=tables, default="steps")
+    out.add_argument("--table", choices=tables, default="steps", help="default: steps")
     where = out.add_mutually_exclusive_group(required=True)
     where.add_argument("--out", type=Path, help="a .csv or .parquet file for the table")
     where.add_argument(

@@ -20,14 +20,13 @@ from dtvg.cli.places import (
 )
 from dtvg.cli.run import ON_HELP
 from dtvg.errors import ConfigError
+from dtvg.records import TABLES
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from dtvg.store.reader import Experiment, Run
 import time
-
-TABLES = ("steps", "sources", "evals", "events", "predictions")
 
 
 def add(commands: Any) -> None:
@@ -50,7 +49,7 @@ def add(commands: Any) -> None:
     action("show", "one run or experiment: settings, state, result, events", show, "+")
     action("story", "a run in plain sentences; of an experiment, each run in one", tell, "+")
     action("verify", "check run folders against the specification of the log", verify, "+")
-    pack.add(action, TABLES, export_table)
+    pack.add(action, tuple(TABLES), export_table)
     agreement.add_agreement(actions)
     compare.add(actions)
     action("stop", "ask runs to commit and to stop after their next step", stop, "+")

@@ -129,18 +129,22 @@ def _class_of(data: TaskData, label: int | None) -> str:
 def _print_facts(console: Console, data: TaskData) -> None:
     """Print what the task is and where these rows come from."""
     from dtvg.tasks.hub import hub_name
+    from dtvg.tasks.sources import source_of
 
     spec = data.spec
-    labels = ", ".join(f"{word} {spec.title_of(i)}" for i, word in enumerate(spec.labels))
+    titles = [spec.title_of(i) for i in range(len(spec.labels))]
+    words = [w if w == t else f"{w} {t}" for w, t in zip(spec.labels, titles, strict=True)]
+    hub = f"{hub_name(spec)} at {spec.revision}" if spec.revision else hub_name(spec)
+    rows = spec.split.train_rows
     facts = {
         "family": spec.family,
         "paper": spec.paper,
         "licence": spec.licence,
-        "hub": f"{hub_name(spec)} at {spec.revision}" if spec.revision else hub_name(spec),
+        "hub": hub if spec.dataset and source_of(spec).on_hub else "",
         "columns": ", ".join(spec.columns),
-        "labels": labels or "free text",
-        "metrics": f"{', '.join(spec.metrics)}; the score is their mean",
-        "official": f"{spec.split.train_rows:,} training rows",
+        "labels": ", ".join(words) or "free text",
+        "metrics": ", ".join(spec.metrics) + ("; score is their mean" if spec.metrics[1:] else ""),
+        "official": f"{rows:,} training rows" if rows else "",
         "read from": data.origin,
         "fingerprint": data.fingerprint,
     }

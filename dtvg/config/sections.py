@@ -66,8 +66,8 @@ class PromptConfig(Section):
     )
 
 
-OR_OWN = " Null: each method's own."
-LEFT_OPEN: dict[str, JsonValue] = {"empty": "each method's own"}
+OR_OWN = " Where a file names none of a method's rates, its own count; null names none."
+LEFT_OPEN: dict[str, JsonValue] = {"empty": "not named"}
 """Of rates that may be left to the methods; what a form shows in an empty field."""
 
 
@@ -374,7 +374,13 @@ class DeviceConfig(Section):
         description="auto records the steps of a GPU as CUDA graphs, shape by shape, so that the "
         "host need not launch each kernel.",
     )
-    threads: int | None = Field(None, ge=1, le=4096, description="CPU threads; empty: all cores.")
+    threads: int | None = Field(
+        None,
+        ge=1,
+        le=4096,
+        description="CPU threads; empty: all cores, shared among the slots of the queue where it "
+        "started the training, or those of a worker (scale.cpus).",
+    )
     token_budget: int | None = Field(
         None, ge=64, le=10**9, description="Tokens per micro-batch; empty: chosen for the device."
     )

@@ -182,6 +182,9 @@ def _commit(
     numbers = {**meta, "rows": {table: data.num_rows for table, data in rows.items()}}
     covered = {table: _covered(table, data, step) for table, data in rows.items() if data.num_rows}
     cohort.commit(Snapshot({name: covered}, renamed, {"runs": {name: numbers}}))
+    status = writer.run.status_path
+    told = {"step": step, "cohort": cohort.cohort.id}
+    replace_json(status, {**(read_json(status) or {}), **told})
 
 
 def _parent(run: Run) -> RunConfig:

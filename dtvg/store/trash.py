@@ -28,6 +28,7 @@ from dtvg.store.layout import ExperimentDir, changing
 from dtvg.store.lease import keep_out
 from dtvg.store.liveness import look_at_all
 from dtvg.store.reader import open_run
+from dtvg.tasks.catalogue import described_tasks
 
 log = logging.getLogger(__name__)
 
@@ -155,9 +156,13 @@ def delete_task(name: str, users: Sequence[str] = ()) -> Deleted:
             "finish or delete what uses it first."
         )
     folder = paths.home().resolve() / "tasks"
-    inside, flat = folder / check_name(name, "task"), folder / f"{name}.yaml"
-    origin = inside if (inside / f"{name}.yaml").is_file() else flat
-    if not origin.exists():
+    known = described_tasks()[0].get(check_name(name, "task"))
+    path = Path(known.described_in) if known else folder / name / f"{name}.yaml"
+    if known is None and not path.is_file():
+        path = folder / f"{name}.yaml"
+    alone = path.parent.resolve() == folder
+    origin = folder / (path.name if alone else path.parent.name)
+    if not (origin if alone else origin / path.name).is_file():
         raise StoreError(
             f"There is no description of a task '{name}' in '{folder}', so nothing was moved."
         )

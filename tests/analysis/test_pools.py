@@ -67,6 +67,8 @@ def test_targets_and_methods_in_other_experiments_fill_the_table(root: Path) -> 
         ({"device": {"precision": "bfloat16"}}, False),
         ({"prompt": {"length": 4, "given": {"amber": "ab"}}}, False),
         ({"device": {"name": "cpu", "threads": 1}}, True),
+        ({"device": {"compile": "off", "graphs": "off"}}, True),
+        ({"scale": {"on": "local"}}, True),
         ({"data": {"folder": "/elsewhere"}, "logging": {"commit_seconds": 60}}, True),
     ],
 )

@@ -9,6 +9,7 @@ import pytest
 
 from dtvg import report
 from dtvg.cli import compare, main
+from dtvg.records import TABLES
 from dtvg.store.bank import PromptBank
 from dtvg.store.reader import Experiment
 from tests.analysis.factory import config, record
@@ -29,6 +30,17 @@ COMMANDS = {
     "as parquet": (["runs", "export"], ["--table", "evals", "--out"], "f.parquet"),
     "whole": (["runs", "export"], ["--to"], "f.zip"),
 }
+
+
+@pytest.mark.parametrize("table", TABLES)
+def test_every_table_of_the_log_is_exported(
+    experiment: Experiment, tmp_path: Path, table: str
+) -> None:
+    file = tmp_path / "f.csv"
+    words = ["runs", "export", str(experiment.path), "--table", table, "--out", str(file)]
+    assert main(words) == 0
+    heads = [head.strip('"') for head in file.read_text().splitlines()[0].split(",")]
+    assert heads == ["experiment", "run", *(column.name for column in TABLES[table])]
 
 
 @pytest.mark.parametrize("name", COMMANDS)

@@ -78,6 +78,25 @@ def test_show_without_rows_prints_no_example(data: str, capsys: pytest.CaptureFi
     assert "train row" not in capsys.readouterr().out
 
 
+def test_show_says_nothing_that_a_task_lacks(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    described = tmp_path / "home" / "tasks"
+    described.mkdir(parents=True)
+    rows = "".join(f"plot {i},{'good' if i % 2 else 'bad'}\n" for i in range(40))
+    (described / "reviews.csv").write_text("review,verdict\n" + rows)
+    (described / "reviews.yaml").write_text(
+        'files: reviews.csv\ntext: "{review}"\nlabel: verdict\nlabels: [bad, good]\n'
+    )
+    run("show", "reviews")
+    own = capsys.readouterr().out
+    assert "official" not in own and "their mean" not in own
+    assert "  labels      bad, good\n" in own
+    run("show", "trip-mood")
+    demo = capsys.readouterr().out
+    assert "  hub " not in demo and "  official    48 training rows" in demo
+
+
 def test_show_of_an_unknown_task_names_the_nearest(data: str) -> None:
     with pytest.raises(ConfigError, match="Did you mean 'cola'"):
         run("show", "colla", "--data", data)

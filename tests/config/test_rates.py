@@ -11,7 +11,7 @@ import yaml
 from dtvg.config import build_config, grid, load_config, with_overrides
 from dtvg.config.budgets import rate_row
 from dtvg.config.presets import PRESETS, clone
-from dtvg.config.sections import OPEN
+from dtvg.config.sections import OPEN, OptimConfig
 from dtvg.config.settings_path import method_leaves
 from dtvg.errors import ConfigError
 from dtvg.methods.specs import METHODS
@@ -53,6 +53,13 @@ def test_the_order_is_entry_then_optim_then_the_method_s_own() -> None:
 def test_a_rate_that_a_method_does_not_use_leaves_it_its_own() -> None:
     assert rates(made("attempt", lr_scale=1e-2).runs()[0]) == (0.3, 0.3, 1e-5)
     assert rates(made("attempt", lr_stage1=0.5).runs()[0]) == (0.3, 0.3, 1e-5)
+
+
+def test_a_null_rate_beside_a_named_one_is_the_default_as_its_field_says() -> None:
+    assert rates(made("mpt", lr_prompt=None, lr_gate=0.1).runs()[0])[:2] == (1e-3, 0.1)
+    assert rates(made("mpt", lr_prompt=None).runs()[0])[:2] == (0.3, 0.4)
+    said = OptimConfig.model_fields["lr_prompt"].description or ""
+    assert "Where a file names none of a method's rates, its own count; null names none." in said
 
 
 def test_a_row_says_where_its_rates_came_from() -> None:

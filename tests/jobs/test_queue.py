@@ -303,6 +303,7 @@ def test_threads_are_the_cores_shared_among_the_slots(monkeypatch: pytest.Monkey
         assert set_threads(DeviceConfig()) == 8
     finally:
         torch.set_num_threads(before)
+    assert "shared among the slots" in (DeviceConfig.model_fields["threads"].description or "")
 
 
 def test_where_cores_are_not_told_all_of_them_are_taken(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -65,6 +65,20 @@ def test_the_guide_fills_the_form_and_a_wrong_address_keeps_what_was_right() -> 
     assert "There is no target" in gone.warning[0].value
 
 
+def test_few_rows_of_one_s_own_task_get_the_few_shot_budget(own_home: Path) -> None:
+    tasks = own_home / "tasks"
+    tasks.mkdir()
+    rows = "".join(f"plot {i},{'good' if i % 2 else 'bad'}\n" for i in range(60))
+    (tasks / "reviews.csv").write_text("review,verdict\n" + rows)
+    (tasks / "reviews.yaml").write_text(
+        'files: reviews.csv\ntext: "{review}"\nlabel: verdict\nlabels: [bad, good]\n'
+    )
+    page = _page(preset="guide", target="reviews", backbone="google-t5/t5-small")
+    told = "\n".join(m.value for m in page.markdown)
+    assert "the few-shot comparison, since it has few rows" in told
+    assert yaml.safe_load(page.code[0].value)["optim"]["steps"] == 1000
+
+
 def test_a_folder_is_looked_into_browsed_and_remembered(tmp_path: Path) -> None:
     place = tmp_path / "sets"
     for name in ("superglue_cb", "other"):

@@ -12,7 +12,7 @@ import pytest
 import dtvg.store.writer as writer_module
 from dtvg.config import RunConfig, build_config
 from dtvg.errors import StoreError
-from dtvg.records import TABLES
+from dtvg.records import TABLES, RunState
 from dtvg.store import fork as fork_module
 from dtvg.store import trash
 from dtvg.store.files import read_json, replace_json
@@ -256,6 +256,16 @@ def test_a_fork_at_a_kept_commit_has_no_rows_of_what_came_after_it(tmp_path: Pat
     child = open_run(made.run(NAMES[0]).path)
     for table, steps in (("relations", [0, 40]), ("exchanges", [25])):
         assert read_table(child, table, ["step"]).column("step").to_pylist() == steps
+
+
+def test_a_fork_says_at_once_where_it_stands_and_can_be_forked(tmp_path: Path) -> None:
+    runs = Runs(tmp_path / "runs", {})
+    runs.train(NAMES[0], 1, 50)
+    runs.commit(1.0, s0=50)
+    child = open_run(fork(open_run(runs.run().path), "child").run(NAMES[0]).path)
+    assert (child.state, child.step) == (RunState.WAITING, 50)
+    again = open_run(fork(child, "again").run(NAMES[0]).path)
+    assert again.step == 50 and read_table(again, "steps").num_rows == 50
 
 
 def test_a_fork_that_cannot_be_written_leaves_nothing_behind(

@@ -18,6 +18,7 @@ from dtvg.store import trash
 from dtvg.store.files import read_json, replace_json
 from dtvg.store.layout import ExperimentDir, create_experiment
 from dtvg.store.reader import list_runs
+from dtvg.tasks.catalogue import all_tasks
 
 
 @pytest.fixture
@@ -274,3 +275,27 @@ def test_what_was_deleted_goes_back_into_a_home_that_has_moved(
     monkeypatch.setenv("DTVG_HOME", str(new))
     assert trash.restore("a").origin == new / "runs" / "a"
     assert (new / "runs" / "a" / "experiment.yaml").is_file() and not old.exists()
+
+
+@pytest.mark.parametrize(
+    ("file", "head", "task"),
+    [
+        ("films.yaml", "", "films"),
+        ("films.yml", "", "films"),
+        ("mine.yaml", "name: films\n", "films"),
+        ("films/films.yaml", "", "films"),
+        ("set/set.yaml", "name: films\n", "films"),
+    ],
+)
+def test_a_task_of_one_s_own_goes_and_comes_back_however_its_description_is_called(
+    own_home: Path, file: str, head: str, task: str
+) -> None:
+    path = own_home / "tasks" / file
+    path.parent.mkdir(parents=True)
+    path.write_text(f'{head}files: a.csv\ntext: "{{a}}"\nlabel: b\nlabels: [x, y]\n')
+    assert Path(all_tasks()[task].described_in) == path
+    gone = trash.delete_task(task)
+    assert task not in all_tasks() and not path.exists()
+    assert gone.name == f"tasks/{Path(file).parts[0]}"
+    trash.restore(gone.name)
+    assert Path(all_tasks()[task].described_in) == path
