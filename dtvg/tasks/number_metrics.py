@@ -81,12 +81,13 @@ def pearson_scorer(answers: Answers) -> Scorer:
     """
     x, y = _numbers(answers)
     gold, found = _floats(answers.target, 0.0), _floats(answers.prediction, -1.0)
+    varies = np.ptp(gold) > 0 and np.ptp(found) > 0
 
     def finish(sums: Floats, weights: Floats) -> Floats:
         n, sx, sy, sxx, syy, sxy = sums.T
         sxx, syy = sxx - sx**2 / n, syy - sy**2 / n
         made = _from_sums(sxx, syy, sxy - sx * sy / n)
-        for place in np.flatnonzero((sxx <= LEAST) | (syy <= LEAST)):
+        for place in np.flatnonzero(varies & ((sxx <= LEAST) | (syy <= LEAST))):
             drawn = weights[place] > 0
             made[place] = _correlated(gold[drawn], found[drawn], weights[place][drawn])
         return made
