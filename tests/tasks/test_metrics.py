@@ -93,6 +93,13 @@ def test_a_right_answer_scores_1_however_its_words_are_written(metric: str, word
     assert ("normal" in versions(spec)) == (metric != "accuracy")
 
 
+@pytest.mark.parametrize("metric", ["f1", "macro_f1", "matthews"])
+def test_a_metric_of_classes_refuses_answers_without_a_class_in_a_sentence(metric: str) -> None:
+    spec, rows = find_task("rte"), [Example("s", "0", ("0",), 0), Example("s", "x", ("x",))]
+    with pytest.raises(DataError, match="has answers without a class"):
+        METRICS[metric].score(answers_of(spec, ["0", "0"], rows))
+
+
 def test_numbers_are_read_in_their_normal_form() -> None:
     spec, examples = find_task("stsb"), numbers(["0.0", "1.0", "2.0"])
     assert METRICS["pearson"].score(answers_of(spec, [" 0.0", "1.0\n", "2.0 "], examples)) == (
