@@ -18,6 +18,8 @@ from dtvg.tasks.scoring import Answers, Floats, Scorer, columns, normal, ratio
 Ints = npt.NDArray[np.int64]
 HUGE = 1e100
 """Beyond it the squares of what was answered may have no number."""
+LEAST = 1e-9
+"""A sum of squares, in units of the spread, of which rounding leaves too little to divide by."""
 
 
 def pearson(answers: Answers) -> float:
@@ -72,19 +74,40 @@ def _floats(texts: Sequence[str], otherwise: float) -> Floats:
 
 
 def pearson_scorer(answers: Answers) -> Scorer:
-    """Return `pearson` under weights: from sums, squares and products."""
+    """Return `pearson` under weights: from sums, squares and products.
+
+    A sample whose numbers hardly differ beside the spread of all, as where the one answer of 1e9
+    was not drawn, is correlated by itself.
+    """
     x, y = _numbers(answers)
+    gold, found = _floats(answers.target, 0.0), _floats(answers.prediction, -1.0)
+    varies = np.ptp(gold) > 0 and np.ptp(found) > 0
 
     def finish(sums: Floats, weights: Floats) -> Floats:
         n, sx, sy, sxx, syy, sxy = sums.T
-        return _from_sums(sxx - sx**2 / n, syy - sy**2 / n, sxy - sx * sy / n)
+        sxx, syy = sxx - sx**2 / n, syy - sy**2 / n
+        made = _from_sums(sxx, syy, sxy - sx * sy / n)
+        for place in np.flatnonzero(varies & ((sxx <= LEAST) | (syy <= LEAST))):
+            drawn = weights[place] > 0
+            made[place] = _correlated(gold[drawn], found[drawn], weights[place][drawn])
+        return made
 
     return Scorer(columns(x, y, x * x, y * y, x * y), finish)
 
 
+def _correlated(gold: Floats, found: Floats, weights: Floats) -> float:
+    """Weighted correlation of one sample; 0 where one side does not vary."""
+    if not len(gold) or np.ptp(gold) == 0 or np.ptp(found) == 0:
+        return 0.0
+    x, y = (v / np.abs(v).max() for v in (gold, found))
+    x, y = (v - np.average(v, weights=weights) for v in (x, y))
+    x, y = (v / np.abs(v).max() for v in (x, y))
+    return float((weights * x) @ y / np.sqrt(((weights * x) @ x) * ((weights * y) @ y)))
+
+
 def _from_sums(sxx: Floats, syy: Floats, sxy: Floats) -> Floats:
     """Correlation from centred sums; 0 where one side does not vary."""
-    varies = (sxx > 1e-9) & (syy > 1e-9)
+    varies = (sxx > LEAST) & (syy > LEAST)
     return ratio(sxy, np.sqrt(np.where(varies, sxx * syy, 0.0)))
 
 

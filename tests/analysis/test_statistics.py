@@ -50,7 +50,8 @@ def test_students_t_is_that_of_scipy_for_stacks_with_missing_seeds() -> None:
     assert student_p(d) == pytest.approx(want)
     d[1, 0, 2] = np.nan
     assert student_p(d)[1, 0] == pytest.approx(stats.ttest_1samp(d[1, 0], 0, nan_policy="omit")[1])
-    assert np.isnan(student_p(np.array([0.3])))
+    assert student_p(d[..., :2]) == pytest.approx(stats.ttest_1samp(d[..., :2], 0, axis=-1).pvalue)
+    assert np.isnan(student_p(np.array([0.3]))) and np.isnan(sign_flip_p([]))
 
 
 def test_equal_differences_are_no_certainty_but_sign_flips() -> None:
@@ -96,6 +97,25 @@ def test_joint_sign_flips_keep_the_family_wise_error() -> None:
     assert 0.02 <= rate <= 0.06
     holm_rate = np.mean([(holm(one) <= 0.05).any() for one in student_p(common + 0 * p[..., None])])
     assert holm_rate < 0.05
+
+
+def test_joint_sign_flips_give_a_comparison_with_fewer_seeds_its_own_degrees_of_freedom() -> None:
+    d = np.random.default_rng(3).normal(0.5, 1, (4, 6))
+    d[1, 2:], d[2, :3] = np.nan, np.nan
+    kept = [row[~np.isnan(row)] for row in d]
+    patterns = list(itertools.product((1, -1), repeat=6))
+
+    def p_of(signs: tuple[int, ...]) -> list[float]:
+        held = [np.array(signs)[~np.isnan(row)] for row in d]
+        return [stats.ttest_1samp(s * k, 0).pvalue for s, k in zip(held, kept, strict=True)]
+
+    each = np.array([p_of(signs) for signs in patterns])
+    order = np.argsort(each[0])
+    want, least = np.zeros(4), 0.0
+    for place, row in enumerate(order):
+        reached = each[:, order[place:]].min(axis=1) <= each[0, row] + 1e-12
+        want[row] = least = max(least, reached.mean())
+    assert joint_sign_flips(d) == pytest.approx(want)
 
 
 def test_crossed_effects_are_those_of_the_two_way_table() -> None:

@@ -54,6 +54,13 @@ def test_orthogonal_vectors_lose_nothing_and_length_is_paid_for() -> None:
     assert redundant_vector(entangled(), 2.0, 200, 0.01).norm() < 0.5 * free
 
 
+def test_the_first_step_is_the_rate_times_the_root_mean_square_entry() -> None:
+    vectors = 7.0 * entangled()
+    step = 0.01 * vectors.square().mean().sqrt()
+    made = redundant_vector(vectors, 0.0, 1, 0.01)
+    assert torch.isclose(made.abs().max(), step, rtol=1e-3)
+
+
 def test_one_source_or_nothing_at_all_has_nothing_redundant() -> None:
     assert not redundant_vector(entangled(1), 0.1, 10, 0.01).any()
     assert not redundant_vector(torch.zeros(3, 2, 2), 0.1, 10, 0.01).any()

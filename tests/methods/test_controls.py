@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from dtvg.methods.base import Inputs, MethodState, PromptStep, find_method
+from dtvg.methods.dtvg import shuffled
 from dtvg.methods.specs import AllSources, Dtvg
 from dtvg.rule.decide import gram_matrix
 from dtvg.testing.methods import random_inputs
@@ -39,6 +40,11 @@ def test_shuffled_keeps_norms_and_products_between_sources_and_loses_the_target(
         ]
         assert sorted(order) == list(range(32)) and order != sorted(order)
         assert torch.equal(vectors[run], inputs.source_vectors[run][..., order])
+
+
+def test_the_order_of_a_seed_is_the_one_it_had_in_earlier_versions() -> None:
+    made = shuffled(torch.arange(8.0).view(1, 1, 1, 8), [3])
+    assert made.flatten().tolist() == [6, 1, 2, 7, 5, 4, 3, 0]
 
 
 def test_the_order_is_the_runs_own_and_the_same_in_any_cohort_and_after_a_resume() -> None:

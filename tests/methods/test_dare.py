@@ -21,6 +21,12 @@ def test_entries_below_p_are_dropped_and_the_rest_divided_by_1_minus_p() -> None
     assert torch.equal(drop_and_rescale(vectors, draw, 0.0), vectors)
 
 
+def test_what_a_seed_drops_is_what_it_dropped_in_earlier_versions() -> None:
+    drawn = uniform_draw(3, (1, 2, 2), torch.zeros(1, dtype=torch.float64))
+    expected = [[[0.6257215201144435, 0.40627701687868356], [0.6652364205680351, 0.7261368101194]]]
+    assert torch.allclose(drawn, torch.tensor(expected, dtype=torch.float64))
+
+
 def test_the_mean_over_many_seeds_is_the_vector_itself() -> None:
     vectors = random_inputs(1, 2).source_vectors[0]
     made = [

@@ -46,3 +46,15 @@ def test_at_the_start_the_chosen_source_is_the_nearest_and_adds_its_vector() -> 
     rows = torch.arange(3)
     assert torch.allclose(step.contribution_norm[rows, chosen], lengths[rows, chosen])
     assert (step.contribution_norm > 0).sum() == 3
+
+
+def test_the_logged_gram_matrix_is_that_of_mean_pooled_prompts_over_d() -> None:
+    inputs = random_inputs(2, 4)
+    method = find_method(METHODS["spot"]())
+    state = method.prepare(inputs)
+    gram = method.forward(state).grouping.gram
+    for run in range(2):
+        sources = [inputs.init[run] + vector for vector in inputs.source_vectors[run]]
+        prompts = [state.parameters["prompt"][run].detach(), *sources]
+        pooled = np.stack([prompt.mean(0).numpy() for prompt in prompts])
+        assert np.allclose(gram[run], pooled @ pooled.T / pooled.shape[1], atol=1e-6)

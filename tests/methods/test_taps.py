@@ -79,7 +79,11 @@ def test_a_source_s_weight_is_its_part_of_the_tokens_taken_from_the_shared_promp
     lengths = inputs.source_vectors[:, :, 2:].flatten(2).norm(dim=-1) / 4
     assert torch.allclose(step.contribution_norm, lengths)
     alone = find_method(Taps(base="init"))
-    assert not alone.forward(alone.prepare(inputs)).weights.any()
+    state = alone.prepare(inputs)
+    with torch.no_grad():
+        state.parameters["scores"].copy_(SCORES.expand(2, 4))
+    step = alone.forward(state)
+    assert not step.weights.any() and not step.contribution_norm.any()
 
 
 def test_a_run_of_version_1_goes_on_from_the_target_s_own_prompt() -> None:

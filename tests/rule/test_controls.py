@@ -105,6 +105,16 @@ def test_draws_of_large_seeds_and_steps_differ_and_stay_32_bit_words() -> None:
     assert flat.min() >= 0 and flat.max() < 2**32
 
 
+def test_what_is_drawn_stays_what_it_was_so_that_old_runs_replay() -> None:
+    like = np.zeros(1)
+    first = draw_places(like, (4,), 0, 1)
+    assert first.tolist() == [1767134606, 1481535990, 949908268, 3655588599]
+    late = draw_places(like, (3,), 2**40 + 7, 30_000)
+    assert late.tolist() == [1497715325, 2966211842, 1357575401]
+    at = may_regroup(RuleSettings(regroup_every=10, schedule="random"), np.arange(1, 81), 3)
+    assert (np.flatnonzero(at) + 1).tolist() == [1, 17, 30, 38, 41, 59, 63, 76]
+
+
 @pytest.mark.parametrize("every", [2, 7, 40])
 def test_a_random_schedule_regroups_once_in_every_k_steps_at_a_drawn_one(every: int) -> None:
     made = RuleSettings(regroup_every=every, schedule="random")

@@ -76,6 +76,28 @@ def test_the_scan_over_a_log_equals_walking_through_it(
 
 
 @pytest.mark.parametrize("choice", MEMORIES, ids=str)
+def test_a_log_without_steps_has_no_groups(choice: dict) -> None:
+    made = decide_steps(np.zeros((0, 5, 5), np.float32), np.zeros(0, np.int64), **choice)
+    assert np.asarray(made.member).shape == (0, 4)
+
+
+def test_hysteresis_does_not_count_what_lies_within_both_intervals_of_rounding() -> None:
+    def stays(gap: float, **more) -> bool:
+        gram = np.array(
+            [[1, 0.9, 0.8, 0.7], [0.9, 1, 0.5, 0.5], [0.8, 0.5, 1, 0.1], [0.7, 0.5, 0.1, 1]]
+        )
+        gram[1, 3] = gram[3, 1] = 0.5 - gap
+        made = decide(gram.astype(np.float32), previous=before, step=2, hysteresis=0.0, **more)
+        assert made.member.tolist() in (before.tolist(), [True, True, False])
+        return bool((made.member == before).all())
+
+    before = np.array([True, False, True])  # as good as the first two, but for the gap
+    # each interval reaches 4 · 2^−23 = 4.8e-7 to either side
+    assert stays(0.0) and stays(8e-7) and not stays(1.1e-6)
+    assert stays(0.0, version=1) and not stays(8e-7, version=1)
+
+
+@pytest.mark.parametrize("choice", MEMORIES, ids=str)
 def test_torch_keeps_and_changes_the_groups_that_numpy_does(choice: dict) -> None:
     grams = walk_of_grams(3)
     expected = one_by_one(grams, **choice)
@@ -93,6 +115,18 @@ def test_runs_of_a_stack_at_different_steps_regroup_at_their_own() -> None:
     fresh = decide(grams).member
     assert made.held.tolist() == [False, True, True, False]
     assert np.array_equal(made.member, np.where(made.held[:, None], before, fresh))
+
+
+@pytest.mark.parametrize("rule", ["greedy", "exact", "similarity_only", "nearest", "largest"])
+def test_a_run_of_a_stack_keeps_its_group_or_not_whatever_the_others_hold(rule: str) -> None:
+    grams = walk_of_grams(5, steps=16)
+    previous = np.random.default_rng(6).random((16, 4)) < 0.5
+    previous[:4] = False  # nobody is no group that these rules could take while others hold one
+    for slack in (0.1, 10.0):
+        made = decide(grams, rule, previous, step=2, hysteresis=slack)
+        for place, gram in enumerate(grams):
+            alone = decide(gram, rule, previous[place], step=2, hysteresis=slack)
+            assert np.array_equal(made.member[place], alone.member), (slack, place)
 
 
 def test_regrouping_every_k_steps_changes_the_group_at_1_and_then_every_k_only() -> None:

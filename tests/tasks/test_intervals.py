@@ -65,9 +65,27 @@ def test_a_huge_number_among_the_answers_is_weighed_as_it_is_scored(answer: str)
             assert found == pytest.approx(value)
 
 
+@pytest.mark.parametrize("metric", ["pearson", "spearman"])
+@pytest.mark.parametrize("unit", [1e-9, 1.0, 1e9])
+@pytest.mark.parametrize("far", [5.0, 1e4, 1e6, 1e9, 1e30, 1e120])
+def test_a_sample_without_the_far_answer_is_scored_as_if_there_were_none(
+    metric: str, unit: float, far: float
+) -> None:
+    right, said = [0.2, 1.4, 1.6, 3.0, 3.2, 4.8], [0.4, 1.0, 1.8, far, 2.0, 5.0]
+    rows = [Example("", f"{unit * x!r}", (f"{unit * x!r}",)) for x in right]
+    texts = [f"{unit * x!r}" for x in said]
+    spec, kept = replace(find_task("stsb"), metrics=(metric,)), [0, 1, 1, 4, 5, 5]
+    weights = np.array([[1.0, 2.0, 0.0, 0.0, 1.0, 2.0], [0.0, 3.0, 0.0, 0.0, 0.0, 0.0]])
+    found = METRICS[metric].scorer(answers_of(spec, texts, rows))(weights)
+    alone = answers_of(spec, [texts[i] for i in kept], [rows[i] for i in kept])
+    assert found == pytest.approx([METRICS[metric].score(alone), 0.0], abs=1e-6)
+
+
 @pytest.mark.parametrize("metric", [name for name in METRICS if name != "cider"])
 def test_every_resample_is_the_metric_of_the_sample_written_out(metric: str) -> None:
     spec, said, examples = _class_task(metric) if metric in CLASSES else _text_task(metric)
+    if metric.startswith("multirc"):  # questions of 1, 3, 5, ... answers
+        examples = [replace(e, group=f"q{int(i**0.5)}") for i, e in enumerate(examples)]
     weights = _weights(examples, 0, 12)
     found = METRICS[metric].scorer(answers_of(spec, said, examples))(weights)
     units = [e.group or str(i) for i, e in enumerate(examples)]

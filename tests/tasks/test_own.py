@@ -98,6 +98,14 @@ def test_one_file_is_divided_and_the_note_says_so(own_home: Path) -> None:
     assert len(everything) == 40
 
 
+def test_the_official_size_of_a_description_decides_how_its_rows_are_split(own_home: Path) -> None:
+    describe(own_home, NLI + "train_rows: 9999\n", "small")
+    describe(own_home, NLI + "train_rows: 10000\n", "large")
+    for name, sizes in (("small", [40, 6, 6]), ("large", [20, 20, 12])):
+        data = load_task(name, DataConfig())
+        assert [len(data.split(s)) for s in ("train", "validation", "test")] == sizes
+
+
 def test_a_test_file_is_the_test_split_as_it_stands(own_home: Path) -> None:
     describe(own_home, NLI.replace("dev.jsonl}", "dev.jsonl, test: rows/dev.jsonl}"))
     data = load_task("my-nli", DataConfig())

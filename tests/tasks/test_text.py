@@ -111,7 +111,7 @@ def test_braces_and_newlines_in_a_text_stay_as_they_are() -> None:
     assert examples_from(find_task("sst2"), table, "f")[0].source == "sst2 sentence: {0} a\nb {x}"
 
 
-@pytest.mark.parametrize("label", [2, -1, None, 0.5, "entailment"])
+@pytest.mark.parametrize("label", [2, -1, None, 0.5, "2", "entailment"])
 def test_a_label_outside_the_set_is_named_by_file_row_and_column(label: object) -> None:
     table = pa.table({"sentence": ["a", "b"], "label": pa.array([label, label])})
     with pytest.raises(DataError) as caught:

@@ -92,6 +92,13 @@ def test_a_pupil_trains_beside_other_runs_as_it_does_alone(backbone) -> None:
                 assert torch.allclose(kept, value[0], atol=1e-8), (slot.name, name)
 
 
+def test_rows_of_a_mixture_are_those_of_one_task_after_the_other() -> None:
+    parts = [["a0", "a1"], ["b0"], ["c0", "c1", "c2"]]
+    mixture = Joined(parts)  # type: ignore[arg-type]
+    assert list(mixture[0:6]) == [row for part in parts for row in part]
+    assert mixture.tasks_of(np.array([5, 0, 1, 2, 3, 4])).tolist() == [2, 0, 0, 1, 2, 2]
+
+
 def test_each_task_of_the_mixture_is_asked_with_its_own_prompt(backbone) -> None:
     slot = _pupil()
     stack = build_stacks([slot], backbone.device, backbone.dtype)[0]
