@@ -17,6 +17,8 @@ from dtvg.methods.specs.rates import ENTRY_FIELDS, RATE_FIELDS, TUNED, OwnRates,
 from dtvg.names import number_in_name, word_in_name
 from dtvg.rule.types import RuleSettings
 
+STORED = "stored"
+"""Pydantic's context in which an experiment that was made before a refusal opens all the same."""
 Subset = tuple[str, ...]
 """Names of sources, in the order of all sources."""
 
