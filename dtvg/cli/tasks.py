@@ -140,7 +140,7 @@ def _print_facts(console: Console, data: TaskData) -> None:
         "columns": ", ".join(spec.columns),
         "labels": labels or "free text",
         "metrics": f"{', '.join(spec.metrics)}; the score is their mean",
-        "official": f"{spec.split.train_rows:,} training rows",
+        "official": f"{spec.split.train_rows:,} training rows" if spec.split.train_rows else "",
         "read from": data.origin,
         "fingerprint": data.fingerprint,
     }
