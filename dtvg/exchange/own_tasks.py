@@ -127,7 +127,8 @@ def settle(staged: Path) -> tuple[str, ...]:
     Returns:
         A sentence for each task that was not taken, and one for those that were.
     """
-    said, taken, bare = [], [], []
+    said, taken = [], []
+    bare: list[str] = []
     folder = staged / FOLDER
     for place in sorted(folder.iterdir()) if folder.is_dir() else ():
         problem = _problem(place) or _other_one(place)

@@ -163,3 +163,12 @@ def test_what_is_proposed_for_a_column_is_each_of_its_labels_once_as_the_file_ha
 def test_a_text_without_quotation_marks_is_said_to_need_them(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="'text': YAML takes braces for a mapping; put the text"):
         described(tmp_path, "files: a.csv\ntext: {review}\nlabels: [a, b]\n")
+
+
+def test_a_number_that_yaml_reads_as_another_one_is_said_to_be(tmp_path: Path) -> None:
+    rows = "".join(f"text {i},0{10 * (i % 2 + 1)}\n" for i in range(ROWS))
+    (tmp_path / "a.csv").write_text(f"text,code\n{rows}")
+    text = "files: a.csv\ntext: '{text}'\nlabel: code\nlabels: [%s]\n"
+    problem = check(tmp_path, text % "010, 020").problems[0]
+    assert problem.endswith("allowed: 8, 16 (YAML reads 010 as 8: write it in quotes).")
+    assert check(tmp_path, text % "'010', '020'").sound
