@@ -170,6 +170,7 @@ def export(out: Outgoing, folder: Path) -> Path:
         )
     family = sizes.encoder_decoder if sizes else known is not None and "encoder" in known.family
     more = {"num_layers": sizes.layers} if sizes else {}
+    more |= {"num_attention_heads": sizes.heads} if sizes and sizes.heads else {}
     write_adapter(folder, out.prompt, out.backbone, family, **more)
     tensors = {"prompt": np.ascontiguousarray(out.prompt, dtype=np.float32)}
     if out.init is not None:

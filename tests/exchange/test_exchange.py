@@ -34,6 +34,7 @@ from dtvg.exchange.peft_adapter import read_adapter, read_safetensors, write_ada
 from dtvg.store.bank import PromptBank, TaskPrompt, check_compatible
 from dtvg.tasks.catalogue import find_task
 from dtvg.tasks.own import read_description
+from dtvg.testing.tiny_backbones import save_backbone
 from dtvg.testing.tiny_run import make_backbone
 from tests.analysis.factory import config, record
 
@@ -96,10 +97,11 @@ def test_the_card_is_plain_markdown_with_one_row_per_fact() -> None:
     assert "`a&b`, made by" in bare and "else, BOS included. Files" in bare
 
 
-@pytest.mark.parametrize("family", ["t5", "llama"])
+@pytest.mark.parametrize("family", ["t5", "llama", "mpt"])
 def test_peft_loads_an_export_and_gives_the_same_logits(family, tmp_path) -> None:
     peft = pytest.importorskip("peft")
-    folder = _t5(tmp_path) if family == "t5" else _llama(tmp_path)
+    made = {"t5": _t5, "llama": _llama, "mpt": lambda path: save_backbone("mpt", path / "mpt")}
+    folder = made[family](tmp_path)
     backbone = load_backbone(BackboneConfig(name=str(folder)))
     init = backbone.init_prompt(4, 0, 30).numpy()
     prompt = _prompt(backbone=str(folder), init=init, prompt=init * 1.5)
