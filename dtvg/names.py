@@ -22,6 +22,11 @@ def number_in_name(value: float) -> str:
     return f"{value:g}".replace("+", "")
 
 
+def word_in_name(text: str) -> str:
+    """Write a word in the letters a name may have: as it stands, else as `proposed` has it."""
+    return text if re.fullmatch(r"[a-z0-9._-]*", text) else proposed(text) or "_"
+
+
 def is_name(text: str) -> bool:
     """Whether `text` may be a name."""
     return re.fullmatch(NAME_PATTERN, text) is not None

@@ -29,13 +29,14 @@ def sentence(name: str, what: str, error: BaseException, verb: str = "loaded") -
     if "RepositoryNotFoundError" in kinds or "is not a valid model identifier" in text:
         return (
             f"{start}the hub has no such model, or it is private. Check the spelling; for a "
-            "private one log in with `hf auth login`."
+            f"private one log in with `hf auth login`.{_folder(name)}"
         )
     unreachable = {"OfflineModeIsEnabled", "ConnectError", "ConnectionError", "TimeoutException"}
     if kinds & unreachable or "couldn't connect to" in text or "offline mode" in text:
         return (
             f"{start}the hub cannot be reached and {what} is not in the cache of this machine. Go "
             f"online once (`hf download {name}`), or give a folder written by save_pretrained."
+            f"{_folder(name)}"
         )
     if "trust_remote_code" in text:
         return (
@@ -47,3 +48,8 @@ def sentence(name: str, what: str, error: BaseException, verb: str = "loaded") -
         f"{start}{what} cannot be read ({reason}). Give a folder written by save_pretrained, or a "
         "hub id."
     )
+
+
+def _folder(name: str) -> str:
+    """Say where a folder of that name would have been found."""
+    return f" If '{name}' is a folder, name its whole path, or call this from the folder around it."

@@ -132,6 +132,8 @@ class BackboneFacts:
     feed_forward: int = 0
     hidden: int = 0
     """Width of the layers; 0: `width`."""
+    heads: int = 0
+    """Attention heads of a layer; 0: not known."""
 
     @property
     def matmul_parameters(self) -> int:
@@ -410,6 +412,7 @@ def _folder_on_disk(name: str) -> Path | None:
 
 _WIDTH = ("word_embed_proj_dim", "embedding_size", "d_model", "hidden_size", "n_embd", "n_embed")
 _HIDDEN = ("d_model", "hidden_size", "n_embd", "n_embed")
+_HEADS = ("num_attention_heads", "num_heads", "n_head", "n_heads", "encoder_attention_heads")
 _LAYERS = ("num_layers", "num_hidden_layers", "n_layer", "n_layers", "encoder_layers")
 _WIDE = ("d_ff", "intermediate_size", "ffn_dim", "encoder_ffn_dim", "ffn_hidden_size", "n_inner")
 
@@ -435,6 +438,7 @@ def _facts_of(values: dict[str, Any]) -> BackboneFacts | None:
         encoder_decoder=bool(values.get("is_encoder_decoder", False)),
         feed_forward=first(_WIDE),
         hidden=0 if hidden == width else hidden,
+        heads=first(_HEADS),
     )
 
 

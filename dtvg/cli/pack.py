@@ -59,6 +59,9 @@ def export(
         if made.tasks:
             kind = "task travels" if len(made.tasks) == 1 else "tasks travel"
             print(f"Your {kind} with it: {', '.join(made.tasks)}.")
+        if made.without_data:
+            why = "a file is not there, or they have more than 1 GiB"
+            print(f"Their data do not, of {', '.join(made.without_data)} ({why}).")
         return 0
 
     return do

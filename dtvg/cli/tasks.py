@@ -512,14 +512,17 @@ def _print_round_trip(done: Check, backbone: str) -> None:
 def _print_balance(done: Check) -> None:
     """Print rows, label balance and the majority class's score."""
     from dtvg.analysis.words import counted
-    from dtvg.tasks.summary import summarise
+    from dtvg.tasks.summary import commonest_answer, summarise
 
     if done.data is not None:
+        answer = commonest_answer(done.data.train)
+        told = f"'{answer}', the commonest" if done.data.spec.labels else "the commonest"
         for split in summarise(done.data):
             shares = [f"{w} {n} ({n / split.rows:.0%})" for w, n in split.balance.items()]
             print(
                 f"{split.name}: {counted(split.rows, 'row')}; {', '.join(shares) or 'free text'}; "
-                f"always giving the commonest answer scores {100 * split.majority['score']:.1f} %"
+                f"always giving {told} training answer scores "
+                f"{100 * split.majority['score']:.1f} %"
             )
         for note in done.data.notes:
             print(f"note: {note}")

@@ -34,6 +34,7 @@ from dtvg.config.sections import (
 )
 from dtvg.errors import ConfigError, unknown
 from dtvg.methods.specs import STAGE_ONE, AnyMethod, MethodConfig, Needs, Role
+from dtvg.methods.specs.base import STORED
 from dtvg.methods.specs.rates import TUNED
 from dtvg.names import check_name
 from dtvg.rule.types import RULE_VERSION, RuleSettings
@@ -42,8 +43,6 @@ AVERAGE = "average"
 """What the mean over all targets is called."""
 MISFIT = "settings_do_not_fit"
 """Pydantic's type of the errors that bring their own place and whole sentence."""
-STORED = "stored"
-"""Pydantic's context in which an experiment that was made before a refusal opens all the same."""
 
 LATER = (
     ("optim", "equal_target_steps"),

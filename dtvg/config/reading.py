@@ -18,10 +18,11 @@ from pydantic import BaseModel, ValidationError
 
 from dtvg import paths, plain_text
 from dtvg.config import settings_path
-from dtvg.config.experiment import MISFIT, STORED, ExperimentConfig
+from dtvg.config.experiment import MISFIT, ExperimentConfig
 from dtvg.config.storage import SECRET
 from dtvg.errors import ConfigError, shortened, unknown
 from dtvg.methods.specs import METHODS
+from dtvg.methods.specs.base import STORED
 from dtvg.names import NAME_PATTERN, NAME_RULE, rule_for
 
 Place = tuple[str | int, ...]

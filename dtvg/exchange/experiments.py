@@ -89,6 +89,8 @@ class Packed:
     """Bytes of the archive."""
     tasks: tuple[str, ...] = ()
     """Tasks of one's own that are in it."""
+    without_data: tuple[str, ...] = ()
+    """Those of them whose data are not: they are not there, or too large."""
 
 
 def pack(experiment: ExperimentDir, to: Path) -> Packed:
@@ -117,7 +119,8 @@ def pack(experiment: ExperimentDir, to: Path) -> Packed:
         raise StoreError(f"'{to}' cannot be written ({error.strerror or error}).") from None
     finally:
         fresh.unlink(missing_ok=True)
-    return Packed(to, count, to.stat().st_size, tuple(task.name for task in tasks))
+    named, bare = tuple(task.name for task in tasks), own_tasks.stay_behind(tasks)
+    return Packed(to, count, to.stat().st_size, named, bare)
 
 
 @contextmanager

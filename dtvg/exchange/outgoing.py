@@ -17,6 +17,7 @@ from safetensors.numpy import save
 
 from dtvg.backbones.specs import BACKBONES, facts
 from dtvg.backbones.speech import ANSWER_MARK
+from dtvg.config import DataConfig
 from dtvg.errors import ConfigError, StoreError, unknown
 from dtvg.exchange.incoming import SIDECAR, TENSORS
 from dtvg.exchange.peft_adapter import ELSEWHERE, write_adapter
@@ -27,6 +28,7 @@ from dtvg.store.reader import Run, read_prompts, read_provenance, read_table
 from dtvg.store.state_files import kept_prompts
 from dtvg.tasks.catalogue import find_task
 from dtvg.tasks.converter import Converter
+from dtvg.tasks.labels import label_words
 from dtvg.tasks.sources import source_of
 from dtvg.tasks.spec import TaskSpec
 from dtvg.templates import render
@@ -50,6 +52,10 @@ class Outgoing:
     facts: dict[str, Any] = field(default_factory=dict)
     group: tuple[str, ...] | None = None
     """Sources merged at that step; None where nothing is grouped."""
+    words: tuple[str, ...] = ()
+    """Label words it was tuned to answer, by class; empty: those of the task."""
+    template: str = "plain"
+    """How inputs were put (`data.template`)."""
 
 
 def from_bank(prompt: TaskPrompt) -> Outgoing:
@@ -73,6 +79,7 @@ def from_bank(prompt: TaskPrompt) -> Outgoing:
             "n_examples": prompt.n_examples,
             **{f"setting {k}": v for k, v in prompt.settings.items()},
         },
+        words=prompt.labels,
     )
 
 
@@ -99,6 +106,8 @@ def from_run(run: Run, which: str = "best") -> Outgoing:
         "init": start.get("init"),
         "backbone": config.backbone.name,
         "backbone_revision": str(_metadata(run).get("revision", "")),
+        "template": config.data.template,
+        "words": _words(source or config.target, config.data),
     }
     facts_of = {"run": f"{run.experiment}/{run.name}", "seed": run.seed}
     facts_of |= {"dtvg": provenance.get("dtvg"), "commit": provenance.get("commit")}
@@ -137,6 +146,14 @@ def from_run(run: Run, which: str = "best") -> Outgoing:
     )
 
 
+def _words(task: str, data: DataConfig) -> tuple[str, ...]:
+    """Return the label words that settings have for a task; those given for it where it is gone."""
+    try:
+        return label_words(find_task(task), data.labels, data.label_words)
+    except ConfigError:
+        return tuple(data.label_words.get(task, ()))
+
+
 def export(out: Outgoing, folder: Path) -> Path:
     """Write an adapter folder that `PeftModel.from_pretrained` loads; return it.
 
@@ -153,6 +170,7 @@ def export(out: Outgoing, folder: Path) -> Path:
         )
     family = sizes.encoder_decoder if sizes else known is not None and "encoder" in known.family
     more = {"num_layers": sizes.layers} if sizes else {}
+    more |= {"num_attention_heads": sizes.heads} if sizes and sizes.heads else {}
     write_adapter(folder, out.prompt, out.backbone, family, **more)
     tensors = {"prompt": np.ascontiguousarray(out.prompt, dtype=np.float32)}
     if out.init is not None:
@@ -167,6 +185,7 @@ def export(out: Outgoing, folder: Path) -> Path:
             "backbone_revision": out.backbone_revision,
             "score": out.score,
             "group": None if out.group is None else list(out.group),
+            "labels": list(out.words),
             **out.facts,
         },
         advice=ELSEWHERE,
@@ -236,8 +255,9 @@ def model_card(out: Outgoing, encoder_decoder: bool) -> str:
         data=(spec.dataset if spec else "not known") or "own files",
         licence=(spec.licence if spec else "") or "not known",
         paper=(spec.paper if spec else "") or "not known",
-        input=_input_of(spec),
-        answers=_answers(spec),
+        input=_input_of(spec, out.template),
+        answers=_answers(spec, out.words),
+        plain=out.template == "plain",
         score=out.score_text,
         group=_cell(group),
         facts=[(k, _cell(v)) for k, v in out.facts.items() if v not in (None, [])],
@@ -251,8 +271,13 @@ def _made_by(method: str) -> str:
     return "prompt tuning (Lester et al. 2021)" if name == STAGE_ONE.name else method
 
 
-def _input_of(spec: TaskSpec | None) -> str:
-    """Return how what the model reads is composed, as the task's rows are read."""
+def _input_of(spec: TaskSpec | None, template: str = "plain") -> str:
+    """Return how what the model reads is composed, as the task's rows are read and put."""
+    put = "" if template == "plain" else ", as a user's message in the tokenizer's chat template"
+    return _text_of(spec) + put
+
+
+def _text_of(spec: TaskSpec | None) -> str:
     if spec is None or not spec.fields:
         return "not known"
     if isinstance(spec.convert, Converter):
@@ -263,10 +288,14 @@ def _input_of(spec: TaskSpec | None) -> str:
     return f"`{spec.name} " + " ".join(f"{word}: …" for word, _ in spec.fields) + "`"
 
 
-def _answers(spec: TaskSpec | None) -> str:
-    if spec is None:
+def _answers(spec: TaskSpec | None, words: tuple[str, ...]) -> str:
+    """Return the words that were tuned for, with the names of their classes."""
+    if spec is None and not words:
         return "not known"
-    pairs = [f"`{word}` {spec.title_of(i)}" for i, word in enumerate(spec.labels)]
+    named = words or (spec.labels if spec else ())
+    titled = spec is not None and len(named) == len(spec.labels)
+    pairs = [f"`{word}` {spec.title_of(i) if titled and spec else ''}".rstrip()
+             for i, word in enumerate(named)]  # fmt: skip
     return ", ".join(pairs) or "free text"
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import filecmp
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,11 +16,12 @@ from typing import Any
 import yaml
 
 from dtvg.config import ExperimentConfig
-from dtvg.errors import DtvgError
+from dtvg.errors import DataError, DtvgError
 from dtvg.exchange import archives
 from dtvg.names import is_name
 from dtvg.tasks import own
 from dtvg.tasks.catalogue import described_tasks, shipped_tasks
+from dtvg.tasks.files import own_files
 from dtvg.tasks.places import ending_of
 from dtvg.tasks.spec import TaskSpec
 
@@ -47,11 +48,9 @@ def entries(spec: TaskSpec) -> Iterator[tuple[str, Path | bytes]]:
     """
     text = Path(spec.described_in).read_bytes()
     root, beside = f"{FOLDER}/{spec.name}", Path(spec.described_in).parent
-    data = [(split, Path(place)) for split, place in spec.files]
-    kept = [(split, path) for split, path in data if path.is_file()]
-    fits = len(kept) == len(data) and sum(p.stat().st_size for _, p in kept) <= LARGEST
+    kept = data_of(spec)
     names: dict[Path, str] = {}
-    for _, path in kept if fits else ():
+    for _, path in kept:
         if path not in names:
             names[path] = _name_for(path, {f"{spec.name}.yaml", *names.values()})
     values = yaml.safe_load(text)
@@ -63,6 +62,32 @@ def entries(spec: TaskSpec) -> Iterator[tuple[str, Path | bytes]]:
     yield f"{root}/{spec.name}.yaml", text
     for path, name in names.items():
         yield f"{root}/{name}", path
+
+
+def data_of(spec: TaskSpec) -> list[tuple[str, Path]]:
+    """Return split and file of all data that travel with a task: each file that a name, a glob or a
+    folder stands for. Nothing where one is missing, or all are more than `LARGEST`."""
+    try:
+        found = _every_file(spec)
+    except DataError:
+        return []
+    return found if sum(path.stat().st_size for _, path in found) <= LARGEST else []
+
+
+def _every_file(spec: TaskSpec) -> list[tuple[str, Path]]:
+    """Return split and file of all data, in the order in which they are read.
+
+    Raises:
+        DataError: one is not there.
+    """
+    return [
+        (split, path) for split, place in spec.files for path in own_files(spec, Path(place), split)
+    ]
+
+
+def stay_behind(tasks: Sequence[TaskSpec]) -> tuple[str, ...]:
+    """Name the tasks that travel without their data."""
+    return tuple(spec.name for spec in tasks if spec.files and not data_of(spec))
 
 
 def _name_for(path: Path, taken: set[str]) -> str:
@@ -103,6 +128,7 @@ def settle(staged: Path) -> tuple[str, ...]:
         A sentence for each task that was not taken, and one for those that were.
     """
     said, taken = [], []
+    bare: list[str] = []
     folder = staged / FOLDER
     for place in sorted(folder.iterdir()) if folder.is_dir() else ():
         problem = _problem(place) or _other_one(place)
@@ -110,9 +136,12 @@ def settle(staged: Path) -> tuple[str, ...]:
             said.append(problem)
         elif place.name not in described_tasks()[0]:
             own.folders()[0].mkdir(parents=True, exist_ok=True)
+            bare += stay_behind([own.read_description(place / f"{place.name}.yaml")])
             shutil.move(place, own.folders()[0] / place.name)
             taken.append(place.name)
     shutil.rmtree(folder, ignore_errors=True)
+    if bare:
+        said.insert(0, f"Without their data, which you have to put there: {', '.join(bare)}.")
     if taken:
         said.insert(0, f"Tasks that came with it: {', '.join(taken)}.")
     return tuple(said)
@@ -154,11 +183,14 @@ def _same(mine: TaskSpec, other: TaskSpec) -> bool:
     """Whether two tasks read the same rows in the same way, wherever these lie."""
     if replace(mine, files=(), described_in="") != replace(other, files=(), described_in=""):
         return False
-    pairs = list(zip(mine.files, other.files, strict=False))
-    return len(mine.files) == len(other.files) and all(
-        a == b and Path(x).is_file() and filecmp.cmp(x, y, shallow=False)
-        for (a, x), (b, y) in pairs
+    try:
+        ours, theirs = _every_file(mine), _every_file(other)
+    except DataError:
+        return False
+    return len(ours) == len(theirs) and all(
+        a == b and filecmp.cmp(x, y, shallow=False)
+        for (a, x), (b, y) in zip(ours, theirs, strict=True)
     )
 
 
-__all__ = ["FOLDER", "entries", "of_experiment", "settle"]
+__all__ = ["FOLDER", "entries", "of_experiment", "settle", "stay_behind"]

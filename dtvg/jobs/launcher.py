@@ -51,6 +51,7 @@ def resume(
     experiment: ExperimentDir,
     runs: Sequence[str] = (),
     environment: Mapping[str, str] | None = None,
+    folder: str = "",
 ) -> int:
     """Train whatever is unfinished in a detached process; return its pid.
 
@@ -58,14 +59,16 @@ def resume(
         experiment: its folder.
         runs: names of the runs to go on with; empty: all.
         environment: variables of the process beside this one's.
+        folder: where it works, so where relative names in the settings begin; empty, or where there
+            is none any more: here.
 
     Raises:
         JobError: a process is already training it, or may be, or none could be started.
         StoreError: its folder cannot be written.
     """
     targets = [f"{experiment.name}/{name}" for name in runs] or [experiment.name]
-    folder = str(experiment.path.parent)
-    arguments = ["runs", "resume", "--runs-dir", folder, "--quiet", "--", *targets]
+    around = str(experiment.path.parent)
+    arguments = ["runs", "resume", "--runs-dir", around, "--quiet", "--", *targets]
     with changing(experiment.path):
         sign = look_at_all(experiment.path, workers=False)  # those are taken over
         if sign.held:
@@ -76,7 +79,8 @@ def resume(
         if sign.held is None:
             raise sign.refusal(experiment.name, "nothing was started")
         try:
-            pid = detached(own_command(*arguments), experiment.log_path, environment)
+            command = own_command(*arguments)
+            pid = detached(command, experiment.log_path, environment, folder)
         except OSError as error:
             raise JobError(
                 f"The process for '{experiment.name}' could not be started "
@@ -84,6 +88,14 @@ def resume(
             ) from None
         note_start(experiment.path, pid)
     return pid
+
+
+def here() -> str:
+    """Return the folder this process works in; empty where it is gone."""
+    try:
+        return os.getcwd()
+    except OSError:
+        return ""
 
 
 def own_command(*arguments: str) -> list[str]:
@@ -101,7 +113,10 @@ def own_environment() -> dict[str, str]:
 
 
 def detached(
-    command: Sequence[str], log_path: Path, environment: Mapping[str, str] | None = None
+    command: Sequence[str],
+    log_path: Path,
+    environment: Mapping[str, str] | None = None,
+    folder: str = "",
 ) -> int:
     """Start a process in a session of its own, which outlives this one; return its pid.
 
@@ -109,6 +124,7 @@ def detached(
         command: program and arguments.
         log_path: file its output is added to.
         environment: variables beside this process's.
+        folder: where it works; empty, or where there is none any more: here.
 
     Raises:
         OSError: it could not be started.
@@ -122,6 +138,7 @@ def detached(
             stderr=subprocess.STDOUT,
             start_new_session=True,
             env={**given, **(environment or {})},
+            cwd=folder if os.path.isdir(folder) else None,
             close_fds=True,
         )
     return process.pid

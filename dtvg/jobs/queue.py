@@ -84,7 +84,15 @@ def add(
                 f"'{experiment.name}' is being trained already. Stop it first, or wait for it."
             )
         last = max((j.order for j in known), default=0.0)
-        job = Job(new_id(known), str(place), tuple(runs), device, last + 1, added_at=time.time())
+        job = Job(
+            new_id(known),
+            str(place),
+            tuple(runs),
+            device,
+            last + 1,
+            added_at=time.time(),
+            added_in=launcher.here(),
+        )
         waiting = any(
             j.state is JobState.WAITING and set(may_use(j.device)) & set(may_use(device))
             for j in known
@@ -111,7 +119,7 @@ def launch(job: Job, on: str) -> Job:
     alone = load_experiment(job.experiment.path)[1].scale.on == "inline"
     if alone and len(may_use(job.device)) > 1:  # a driver sees all devices
         environment["CUDA_VISIBLE_DEVICES"] = on.partition(":")[2]
-    pid = launcher.resume(job.experiment, job.runs, environment)
+    pid = launcher.resume(job.experiment, job.runs, environment, job.added_in)
     process = of_pid(pid)
     return replace(
         job,

@@ -66,6 +66,9 @@ class Job:
     """Its process, as the lease names it; None in files of before that."""
     host: str = field(default_factory=socket.gethostname)
     message: str = ""
+    added_in: str = ""
+    """The folder it was added from, where relative names in its settings begin; empty in files of
+    before that."""
     place: int = 0
     """Among those that wait, from 1; not stored."""
 

@@ -48,7 +48,7 @@ class TaskPrompt:
     settings: dict[str, Any]
     created: float
     majority: float | None = None
-    """Score of always giving the commonest training answer on the same rows."""
+    """Score of always giving the commonest answer of the same rows."""
     n_examples: int | None = None
     """Rows behind `score`."""
     origin: str = "tuned"

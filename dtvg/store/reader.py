@@ -105,10 +105,22 @@ class Run:
     @property
     def config(self) -> RunConfig | None:
         """The stored configuration; None where it is absent or cannot be read."""
+        return self._read_config()[0]
+
+    @property
+    def config_problem(self) -> str:
+        """Why there is no stored configuration, a sentence without its full stop; empty: there is
+        one."""
+        return self._read_config()[1]
+
+    def _read_config(self) -> tuple[RunConfig | None, str]:
+        path = self.path / "config.yaml"
         try:
-            return _config(self.path / "config.yaml", _stamp(self.path / "config.yaml"))
+            return _config(path, _stamp(path)), ""
+        except ConfigError as error:
+            return None, f"{path.parent / str(error)}".rstrip(".")
         except (OSError, *YAML_ERRORS):
-            return None
+            return None, f"{path} is missing or contains no run configuration"
 
     @property
     def full_role(self) -> Role:
@@ -147,10 +159,7 @@ def _config(path: Path, stamp: tuple[int, int]) -> RunConfig:
     values = repeated_yaml.load(path.read_text("utf-8"))
     if isinstance(values, dict):
         values.setdefault("versions", {})  # of before versions were recorded: 1 of everything
-    try:
-        return build(RunConfig, values, path.name)
-    except ConfigError as error:
-        raise ValueError(str(error)) from None
+    return build(RunConfig, values, path.name, stored=True)
 
 
 def configs_but(runs: Sequence[Run], keys: Collection[str]) -> list[RunConfig | None]:

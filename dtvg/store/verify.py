@@ -59,7 +59,7 @@ def verify_run(path: Path | str) -> list[str]:
         return [f"{run.path}: {run.problem}."]
     config = run.config
     if config is None:
-        return [f"{run.directory.config_path} is missing or contains no run configuration."]
+        return [f"{run.config_problem}."]
     problems: list[str] = [*check_file(run.path), *_check_written(run)]
     for table in TABLES:
         problems += _check_files(run.directory, table)

@@ -15,6 +15,8 @@ from datetime import date, datetime, time
 from decimal import Decimal
 from typing import Any
 
+import yaml
+
 from dtvg.errors import nearest
 from dtvg.tasks.scoring import normal
 from dtvg.tasks.spec import Example, FieldProblem
@@ -190,8 +192,19 @@ def allowed_labels(value: Any, values: Sequence[str]) -> str:
     word = str(value).strip().lower()
     if word in ("yes", "no", "on", "off") and {"true", "false"} & set(values):
         return f"{listing} (YAML reads {word} as true or false: write it in quotes)"
+    read = _in_yaml(str(value).strip())
+    if read in values:
+        return f"{listing} (YAML reads {value} as {read}: write it in quotes)"
     match = nearest(key_of(value), values) if isinstance(value, str) else None
     return f"{listing} (did you mean '{match}'?)" if match else listing
+
+
+def _in_yaml(word: str) -> str:
+    """Return the label that an unquoted word makes in YAML, such as 8 for 010."""
+    try:
+        return key_of(yaml.safe_load(word)) if len(word) <= 40 else word
+    except (yaml.YAMLError, ValueError, OverflowError):
+        return word
 
 
 def _shown(value: Any) -> Any:

@@ -6,6 +6,7 @@ docs/tasks.md "Your own task without code".
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -18,7 +19,7 @@ import yaml
 
 from dtvg.errors import DataError
 from dtvg.tasks.columns import as_written, class_names
-from dtvg.tasks.converter import key_of
+from dtvg.tasks.converter import key_of, same_key
 from dtvg.tasks.files import KINDS, reason_of
 from dtvg.tasks.places import ending_of
 from dtvg.tasks.tables import finding_of, read_table
@@ -104,7 +105,7 @@ def _table(path: Path) -> pa.Table:
                 opener = pa.ipc.open_file if source.read(6) == b"ARROW1" else pa.ipc.open_stream
                 source.seek(0)
                 return opener(source).read_all()
-        return read_table(path, frozenset())
+        return read_table(path, None)
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         raise DataError(
             f"'{path.name}' cannot be read ({reason_of(error)}); write the file again."
@@ -113,12 +114,21 @@ def _table(path: Path) -> pa.Table:
 
 def _column(table: pa.Table, head: pa.Table, name: str) -> Column:
     values = head.column(name).to_pylist()
-    texts = [key_of(value) for value in values if value is not None and key_of(value) != ""]
-    counted = Counter(texts)
+    texts = [text for value in values if value is not None and (text := _written(value))]
+    forms: dict[str, str] = {}
+    counted: Counter[str] = Counter()
+    for text, count in Counter(texts).most_common():  # what is one label counts as one value
+        counted[forms.setdefault(same_key(text), text)] += count
     few = dict(counted.most_common()) if len(counted) <= CLASSES else {}
     words = sum(len(text.split()) for text in texts) / max(1, len(texts))
     names = class_names(table, name)
     return Column(name, few, len(counted), len(values) - len(texts), words, names)
+
+
+def _written(value: Any) -> str:
+    """Return a value as a label is written; whole numbers without the `.0` of pandas."""
+    text = key_of(value)
+    return text.partition(".")[0] if re.fullmatch(r"-?\d{1,15}\.0+", text) else text
 
 
 def _cell(value: Any) -> str:

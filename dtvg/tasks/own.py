@@ -315,6 +315,8 @@ def _sentences(error: ValidationError) -> list[str]:
             sentences.append(unknown("key", key.rpartition(".")[2], within.model_fields))
             continue
         message = item["msg"].removeprefix("Value error, ")
+        if key == "text" and isinstance(item.get("input"), dict):
+            message = "YAML takes braces for a mapping; put the text in quotation marks"
         sentences.append(f"'{key}': {message} (got {str(item.get('input'))[:80]!r}).")
     return list(dict.fromkeys(sentences))
 

@@ -39,7 +39,7 @@ LONG_CELL = 5
 
 def read_table(
     path: Path,
-    text_columns: frozenset[str],
+    text_columns: frozenset[str] | None,
     found: Found = None,
     dialect: Dialect | None = None,
     wanted: Collection[str] = (),
@@ -48,7 +48,8 @@ def read_table(
 
     Args:
         path: the file; its ending says what it is.
-        text_columns: columns that stay text however they look (CSV holds nothing but text).
+        text_columns: columns that stay text however they look (CSV holds nothing but text); None:
+            all of them.
         found: collects what is wrong line by line; such lines are left out, and the columns
             `LINE` and `ROW` say where each row stood.
         dialect: what a description says about the file; None: nothing describes it.
@@ -127,7 +128,9 @@ class _Csv:
         self.first = 0
         """Line of the header, 0 where there is none."""
 
-    def read(self, text_columns: frozenset[str], found: Found) -> tuple[Style, pa.Table, str]:
+    def read(
+        self, text_columns: frozenset[str] | None, found: Found
+    ) -> tuple[Style, pa.Table, str]:
         """Return the style that fits, the columns, and what else is to be said."""
         data = self.content.data
         doubtful = self.style.quoted and self.style.quote.encode() in data
@@ -353,10 +356,10 @@ class _Csv:
             return None
         return None if odd else table
 
-    def _typed(self, table: pa.Table, text_columns: frozenset[str]) -> pa.Table:
+    def _typed(self, table: pa.Table, text_columns: frozenset[str] | None) -> pa.Table:
         """Return the named columns, numbers as numbers; text as it stands."""
         return pa.table({
-            name: table.column(place) if name in text_columns
+            name: table.column(place) if text_columns is None or name in text_columns
             else _typed(table.column(place).to_pylist())
             for place, name in enumerate(self.names)
             if name or self.names.count("") == 1

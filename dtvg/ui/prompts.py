@@ -109,7 +109,8 @@ def download(prompts: Sequence[TaskPrompt]) -> None:
         return
     known = {
         "backbone": f"{prompt.backbone} ({prompt.backbone_revision or 'revision unknown'})",
-        "answers": ", ".join(prompt.labels) or "free text",
+        "answers": ", ".join(prompt.labels)
+        or ("free text" if prompt.origin == "tuned" else "not known, or free text"),
         "origin": prompt.origin,
         "precision": prompt.precision,
         **{k.replace("_", " "): v for k, v in prompt.settings.items() if v is not None},

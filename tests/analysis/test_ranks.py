@@ -85,6 +85,11 @@ def test_no_p_of_ranks_is_written_as_zero() -> None:
     assert info.p_f == 0 and "by χ², below 1e-16 by F" in info.note
 
 
+def test_methods_that_score_alike_everywhere_are_said_to_and_no_number_is_nan() -> None:
+    info = rank_scores(np.full((3, 2), 0.5), names(3), ["s", "t"])
+    assert "all score alike on every target" in info.note and "nan" not in info.note
+
+
 def test_methods_without_every_target_are_left_out_and_named(tmp_path: Path) -> None:
     made = record(
         tmp_path,

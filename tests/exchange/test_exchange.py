@@ -7,6 +7,7 @@ import pickle
 import warnings
 import zipfile
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -18,6 +19,7 @@ from dtvg.backbones.pickled import read_pickled
 from dtvg.cli import main
 from dtvg.config.sections import BackboneConfig
 from dtvg.errors import ConfigError, DtvgError, StoreError
+from dtvg.exchange import outgoing
 from dtvg.exchange.incoming import Import, import_prompt
 from dtvg.exchange.outgoing import (
     Outgoing,
@@ -25,13 +27,16 @@ from dtvg.exchange.outgoing import (
     as_zip,
     export,
     from_bank,
+    from_run,
     model_card,
 )
 from dtvg.exchange.peft_adapter import read_adapter, read_safetensors, write_adapter
 from dtvg.store.bank import PromptBank, TaskPrompt, check_compatible
 from dtvg.tasks.catalogue import find_task
 from dtvg.tasks.own import read_description
+from dtvg.testing.tiny_backbones import save_backbone
 from dtvg.testing.tiny_run import make_backbone
+from tests.analysis.factory import config, record
 
 RNG = np.random.default_rng(0)
 
@@ -92,10 +97,11 @@ def test_the_card_is_plain_markdown_with_one_row_per_fact() -> None:
     assert "`a&b`, made by" in bare and "else, BOS included. Files" in bare
 
 
-@pytest.mark.parametrize("family", ["t5", "llama"])
+@pytest.mark.parametrize("family", ["t5", "llama", "mpt"])
 def test_peft_loads_an_export_and_gives_the_same_logits(family, tmp_path) -> None:
     peft = pytest.importorskip("peft")
-    folder = _t5(tmp_path) if family == "t5" else _llama(tmp_path)
+    made = {"t5": _t5, "llama": _llama, "mpt": lambda path: save_backbone("mpt", path / "mpt")}
+    folder = made[family](tmp_path)
     backbone = load_backbone(BackboneConfig(name=str(folder)))
     init = backbone.init_prompt(4, 0, 30).numpy()
     prompt = _prompt(backbone=str(folder), init=init, prompt=init * 1.5)
@@ -459,3 +465,21 @@ def test_a_zip_of_an_export_comes_back_with_task_and_vector(bank, tmp_path) -> N
     with pytest.raises(StoreError, match="leaves its folder"):
         import_prompt(Import(packed, ""), bank)
     assert not (tmp_path / "up.txt").exists() and len(bank.list()) == 1
+
+
+@pytest.mark.parametrize("template", ["plain", "chat"])
+def test_the_card_of_a_run_names_the_words_and_the_template_it_was_tuned_for(
+    tmp_path: Path, template: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = record(tmp_path, config(targets=["rte"], methods=["dtvg"], seeds=[0], data={
+        "label_words": {"rte": ["so", "otherwise"]}, "template": template,
+    }))  # fmt: skip
+    tensors = {name: np.zeros((4, 16), np.float32) for name in ("init", "mixed_prompt")}
+    monkeypatch.setattr(outgoing, "read_prompts", lambda *_: tensors)
+    run = next(run for run in made.runs if run.role == "transfer")
+    out = from_run(run)
+    card = model_card(out, encoder_decoder=False)
+    assert "| answers | `so` entailment, `otherwise` not entailment |" in card
+    assert ("chat template" in card) == (template == "chat") == ("` answer:`" not in card)
+    kept = json.loads((export(out, tmp_path / "out") / "dtvg_prompt.json").read_text())
+    assert kept["labels"] == ["so", "otherwise"]

@@ -24,6 +24,7 @@ from dtvg.store.liveness import look_at_all
 from dtvg.store.reader import open_experiment, open_run, read_table
 from dtvg.store.verify import verify_run
 from dtvg.tasks.catalogue import find_task
+from dtvg.tasks.files import own_files
 from dtvg.testing.tiny_run import tiny_config
 from dtvg.training.one_cohort import is_begun
 from tests.storage.test_storage import Made, steps_of
@@ -330,6 +331,42 @@ def test_data_of_a_task_travel_under_names_that_can_be_used_everywhere(
     places = [Path(place) for _, place in find_task("meals").files]
     assert len(set(places)) == len(names) and all(p.read_text() == ROWS for p in places)
     assert all(p.name.endswith(n[n.index(".csv") :]) for p, n in zip(places, names, strict=True))
+
+
+@pytest.mark.parametrize("data", ["parts/train-*.csv", "parts", "train-*.csv"])
+def test_data_that_a_glob_or_a_folder_names_travel_too(
+    own_home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, data: str
+) -> None:
+    made = _with_task(own_home, tmp_path / "first.csv")
+    root = own_home / "tasks"
+    folder = root / "parts" if data.startswith("parts") else root
+    folder.mkdir(exist_ok=True)
+    for number in range(2):
+        (folder / f"train-{number}.csv").write_text(f"{ROWS}meal {number},good\n")
+    (root / "meals.yaml").write_text(TASK.format(data=data))
+    packed = pack(made, tmp_path / "mine.zip")
+    assert packed.tasks == ("meals",) and not packed.without_data
+    said: list[str] = []
+    bring(tmp_path / "mine.zip", own_home / "runs", "back", said.append)
+    assert not said, "here it is the same task"
+    monkeypatch.setenv("DTVG_HOME", str(tmp_path / "other"))
+    bring(tmp_path / "mine.zip", tmp_path / "other" / "runs", None, said.append)
+    assert said == ["Tasks that came with it: meals."]
+    spec = find_task("meals")
+    texts = [p.read_text() for s, place in spec.files for p in own_files(spec, Path(place), s)]
+    assert texts == [f"{ROWS}meal {number},good\n" for number in range(2)]
+
+
+def test_a_task_whose_data_do_not_travel_is_said_to_be_without_them(
+    own_home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = _with_task(own_home, own_home / "rows.csv")
+    (own_home / "tasks" / "meals.yaml").write_text(TASK.format(data="rows.csv"))
+    assert pack(made, tmp_path / "mine.zip").without_data == ("meals",)
+    monkeypatch.setenv("DTVG_HOME", str(tmp_path / "other"))
+    said: list[str] = []
+    bring(tmp_path / "mine.zip", tmp_path / "other" / "runs", None, said.append)
+    assert said[1] == "Without their data, which you have to put there: meals."
 
 
 def test_a_task_that_comes_in_reads_no_file_of_this_machine(own_home: Path, tmp_path: Path) -> None:

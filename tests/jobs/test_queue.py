@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import psutil
@@ -30,6 +31,7 @@ from dtvg.training.devices import pick_device, set_threads
 from tests.analysis import factory
 
 pytestmark = pytest.mark.timeout(1500)
+real_resume = launcher.resume
 
 
 @pytest.fixture(autouse=True)
@@ -49,7 +51,7 @@ def slow(own_home: Path, monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str
     begun: list[tuple[str, str]] = []
 
     def resume(
-        experiment: ExperimentDir, runs: Sequence[str], environment: Mapping[str, str]
+        experiment: ExperimentDir, runs: Sequence[str], environment: Mapping[str, str], folder: str
     ) -> int:
         begun.append((experiment.name, environment["DTVG_SLOTS"]))
         return subprocess.Popen(["sleep", "120"]).pid
@@ -104,6 +106,33 @@ def test_jobs_start_in_order_as_slots_become_free(own_home: Path, slow: list) ->
     assert _names(JobState.RUNNING) == ["a", "c"]
     assert _names(JobState.WAITING) == ["d"]
     assert slow == [("a", "2"), ("b", "2"), ("c", "2")]
+
+
+def test_a_job_works_in_the_folder_it_was_added_from_whoever_starts_it(
+    own_home: Path, slow: list, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So that a backbone or data folder named by a relative path is the one that was meant."""
+    begun: list[tuple[str, str]] = []
+
+    def popen(command: Sequence[str], cwd: str | None = None, **_: Any) -> Any:
+        begun.append((command[-1], cwd or os.getcwd()))
+        return subprocess.Popen(["sleep", "120"])
+
+    fake = SimpleNamespace(Popen=popen, DEVNULL=subprocess.DEVNULL, STDOUT=subprocess.STDOUT)
+    monkeypatch.setattr(launcher, "resume", real_resume)
+    monkeypatch.setattr(launcher, "subprocess", fake)
+    for name in ("one", "two", "gone"):
+        (tmp_path / name).mkdir()
+        monkeypatch.chdir(tmp_path / name)
+        queue.add(_experiment(own_home, name))
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "gone").rmdir()
+    for _ in range(2):
+        _kill(next(job for job in jobs() if job.state is JobState.RUNNING))
+        time.sleep(0.6)  # that a process exists is asked for twice a second
+        _turn()
+    folders = {"one": tmp_path / "one", "two": tmp_path / "two", "gone": tmp_path}
+    assert begun == [(name, str(folder)) for name, folder in folders.items()]
 
 
 def test_a_waiting_job_is_moved_and_removed_and_a_running_one_is_neither(

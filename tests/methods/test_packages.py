@@ -15,6 +15,7 @@ from dtvg.errors import ConfigError
 from dtvg.methods.base import find_method
 from dtvg.methods.specs import OWN_METHODS
 from dtvg.methods.specs.packages import GROUP, found_methods
+from dtvg.names import check_name
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -151,6 +152,27 @@ def _offered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str, name: s
     (tmp_path / f"{package}.py").write_text(text)
     monkeypatch.syspath_prepend(str(tmp_path))
     return found_methods(OWN_METHODS, [EntryPoint(name, f"{package}:Nudge", GROUP)])
+
+
+@pytest.mark.parametrize(
+    ("value", "label"),
+    [
+        ("a/b", "a-b"),
+        ("Größe?", "grosse"),
+        (("x y", "z"), "mixx-y_z"),
+        ("!", "_"),
+        ("c.d_e", "c.d_e"),
+    ],
+)
+def test_any_setting_can_stand_in_the_name_of_a_variant(
+    value, label, tmp_path, monkeypatch
+) -> None:
+    text = SPEC + '    mix: str | tuple[str, ...] = Field("", description="Any text.")\n'
+    found, problems = _offered(tmp_path, monkeypatch, text)
+    assert not problems
+    method = found["nudge"](mix=value)
+    assert method.label == f"nudge-{label}"
+    check_name(f"rte.{method.label}.s0")
 
 
 @pytest.mark.parametrize(

@@ -178,3 +178,17 @@ def test_a_foreign_line_of_the_audit_file_is_passed_over(own_home: Path, line: s
 def test_json_of_any_depth_is_one_kind_of_error(text: str) -> None:
     with pytest.raises(ValueError):
         load_json(text)
+
+
+def test_a_method_whose_package_is_missing_is_said_to_be(
+    experiment: ExperimentDir, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = next(run for run in experiment.runs() if ".none." in run.name)
+    for path in (experiment.config_path, run.config_path):
+        path.write_text(path.read_text().replace("name: none", "name: softy"))
+    assert main(["runs", "verify", f"trial/{run.name}"]) == 1
+    said = capsys.readouterr().out
+    assert "'method': the method 'softy' is of a package that is not installed" in said
+    assert main(["runs", "export", "trial", "--to", str(tmp_path / "trial.zip")]) == 2
+    said = capsys.readouterr().err
+    assert "the method 'softy' is of a package" in said and "Did you mean" not in said

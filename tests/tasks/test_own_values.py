@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +13,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from dtvg.config import DataConfig
-from dtvg.tasks import own, sources
+from dtvg.errors import ConfigError
+from dtvg.tasks import drafting, own, sources
 from dtvg.tasks.checking import Check, check_task
-from dtvg.tasks.drafting import look_at
+from dtvg.tasks.drafting import draft, look_at
 from dtvg.tasks.metrics import per_example
 
 ROWS = 40
@@ -129,3 +131,44 @@ def test_a_date_beyond_the_calendar_is_named_by_its_column(tmp_path: Path) -> No
         tmp_path, "files: a.parquet\ntext: '{text}'\nlabel: mood\nlabels: [dull, bright]\n"
     )
     assert "column 'text' has a date or time outside of the years 1 to 9999" in done.problems[0]
+
+
+@pytest.mark.parametrize(
+    ("held", "proposed"),
+    [
+        (["é", "e\u0301", "a"], {"a", "é"}),
+        (["true", "True", "false", "FALSE"], {"true", "false"}),
+        (["1", "1.0", "0", "0.0"], {"0", "1"}),
+        (["001", "002"], {"001", "002"}),
+        (["12345678901234567890", "7"], {"12345678901234567890", "7"}),
+        (["0.0", "1.0"], {"0", "1"}),
+    ],
+)
+@pytest.mark.parametrize("kind", ["csv", "jsonl"])
+def test_what_is_proposed_for_a_column_is_each_of_its_labels_once_as_the_file_has_it(
+    tmp_path: Path, held: list[str], proposed: set[str], kind: str
+) -> None:
+    rows = [(f"text number {i}", held[i % len(held)]) for i in range(ROWS)]
+    if kind == "csv":
+        text = "text,label\n" + "".join(f"{a},{b}\n" for a, b in rows)
+    else:
+        text = "".join(json.dumps({"text": a, "label": b}) + "\n" for a, b in rows)
+    (tmp_path / f"a.{kind}").write_text(text, encoding="utf-8")
+    made = draft(look_at(tmp_path / f"a.{kind}"))
+    assert made.label == "label" and set(made.labels) == proposed
+    written = drafting.description("", {"train": f"a.{kind}"}, made.text, "label", made.labels)
+    assert check(tmp_path, written).sound
+
+
+def test_a_text_without_quotation_marks_is_said_to_need_them(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="'text': YAML takes braces for a mapping; put the text"):
+        described(tmp_path, "files: a.csv\ntext: {review}\nlabels: [a, b]\n")
+
+
+def test_a_number_that_yaml_reads_as_another_one_is_said_to_be(tmp_path: Path) -> None:
+    rows = "".join(f"text {i},0{10 * (i % 2 + 1)}\n" for i in range(ROWS))
+    (tmp_path / "a.csv").write_text(f"text,code\n{rows}")
+    text = "files: a.csv\ntext: '{text}'\nlabel: code\nlabels: [%s]\n"
+    problem = check(tmp_path, text % "010, 020").problems[0]
+    assert problem.endswith("allowed: 8, 16 (YAML reads 010 as 8: write it in quotes).")
+    assert check(tmp_path, text % "'010', '020'").sound

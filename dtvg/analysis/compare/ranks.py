@@ -203,10 +203,15 @@ def _note(info: RanksInfo, k: int, n: int) -> str:
     out = f" Left out because they have too few targets: {names}." if names else ""
     if n < 2:
         return f"Ranks of {k} methods on one target; a test over targets needs at least two.{out}"
+    tested = (
+        f"Friedman's χ² = {info.statistic:.2f}, p = {info.p:.3g} by permutation "
+        f"({_p(info.p_chi2)} by χ², {_p(info.p_f)} by F)"
+    )
+    if np.isnan(info.statistic):
+        tested = "all score alike on every target, so that Friedman's test has no ranks to compare"
     text = (
-        f"{k} methods on {n} targets (means over seeds): Friedman's χ² = {info.statistic:.2f}, "
-        f"p = {info.p:.3g} by permutation ({_p(info.p_chi2)} by χ², {_p(info.p_f)} by F); "
-        f"critical difference {info.critical_difference:.2f} ranks."
+        f"{k} methods on {n} targets (means over seeds): {tested}; critical difference "
+        f"{info.critical_difference:.2f} ranks."
     )
     if info.critical_difference >= k - 1:
         text += (

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated, Any, Union
 
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator, Field, ValidationInfo
 
 from dtvg.errors import unknown
 from dtvg.methods.specs.all_for_one import AllForOne
@@ -17,6 +17,7 @@ from dtvg.methods.specs.all_sources import AllSources
 from dtvg.methods.specs.attempt import Attempt
 from dtvg.methods.specs.awd import Awd
 from dtvg.methods.specs.base import (
+    STORED,
     Choice,
     Kind,
     MethodConfig,
@@ -166,8 +167,9 @@ def role_of(method_name: str, on_subset: bool = False) -> Role:
     return spec.role_of(on_subset)
 
 
-def _from_name(value: Any) -> Any:
-    """Let `dtvg` stand for `{name: dtvg}`, and name the nearest method for an unknown one."""
+def _from_name(value: Any, info: ValidationInfo) -> Any:
+    """Let `dtvg` stand for `{name: dtvg}`, and name the nearest method for an unknown one; of
+    something stored, the package is what is missing."""
     if isinstance(value, str):
         value = {"name": value}
     if isinstance(value, dict):
@@ -178,6 +180,11 @@ def _from_name(value: Any) -> Any:
                 "{name: dtvg} with what it sets. `dtvg methods list` shows the names."
             )
         if name not in PREPARING and name not in METHODS:
+            if info.context == STORED:
+                raise ValueError(
+                    f"the method '{name}' is of a package that is not installed here, or of "
+                    "a later version of dtvg; install that"
+                )
             raise ValueError(
                 unknown("method", str(name), METHODS, "`dtvg methods list` shows them.")
             )

@@ -14,9 +14,11 @@ from typing import Any, ClassVar, Literal, Self
 from pydantic import Field, model_validator
 
 from dtvg.methods.specs.rates import ENTRY_FIELDS, RATE_FIELDS, TUNED, OwnRates, Rated, Tuned
-from dtvg.names import number_in_name
+from dtvg.names import number_in_name, word_in_name
 from dtvg.rule.types import RuleSettings
 
+STORED = "stored"
+"""Pydantic's context in which an experiment that was made before a refusal opens all the same."""
 Subset = tuple[str, ...]
 """Names of sources, in the order of all sources."""
 
@@ -432,4 +434,4 @@ def _in_letters(value: Any) -> str:
     """Write a setting's value in the letters a name may have."""
     if isinstance(value, tuple | list):
         return "_".join(_in_letters(entry) for entry in value)
-    return number_in_name(value) if isinstance(value, float) else str(value).lower()
+    return number_in_name(value) if isinstance(value, float) else word_in_name(str(value).lower())
