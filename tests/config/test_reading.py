@@ -237,7 +237,17 @@ def test_a_clone_of_a_run_that_exchanges_repeats_those_it_exchanges_with() -> No
         ({"name": "dtvg", "exact_over": "candidates"}, "exact_over", "only 'rule: exact'"),
         ({"name": "dtvg", "consistency_weight": 2.0}, "consistency_weight", "only 'rule: exact'"),
         ({"name": "dtvg", "hysteresis_unit": "relative"}, "hysteresis_unit", "no hysteresis"),
+        ({"name": "dtvg", "rule": "all_sources", "threshold": 0.5}, "threshold", "no cut"),
+        ({"name": "dtvg", "rule": "consistency_only", "threshold": 0.5}, "threshold", "no cut"),
+        ({"name": "dtvg", "rule": "exact", "threshold": 0.5}, "threshold", "candidates"),
+        ({"name": "dtvg", "rule": "empty", "regroup_every": 9}, "regroup_every", "the same group"),
+        ({"name": "dtvg", "rule": "all_sources", "hysteresis": 0.1}, "hysteresis", "same group"),
         ({"name": "dare", "density": 0.5}, "density", "only 'merge: ties'"),
+        ({"name": "awd", "iterations": 0, "norm_weight": 0.5}, "norm_weight", "nothing is learned"),
+        ({"name": "dmtg", "learn_share": 0, "groups": 3}, "groups", "'learn_share: 0'"),
+        ({"name": "relational", "search_share": 0, "sample": "hard"}, "sample", "search_share"),
+        ({"name": "oracle", "subset": ["sst2"], "samples": 9}, "samples", "one given subset"),
+        ({"name": "surrogate", "subset": "mnli", "cut": "threshold"}, "cut", "one given subset"),
         ({"name": "mpt", "distil": "prompts", "distil_weight": 0.1}, "distil_weight", "backbone"),
     ],
 )
@@ -246,6 +256,7 @@ def test_a_method_s_setting_without_effect_is_noted(entry: dict, key: str, why: 
     assert note.place == ("methods", 1, key) and note.kind == "not_used"
     assert f"'{key}' has no effect on '" in note.sentence and why in note.sentence
     used = [{"name": "dtvg", "rule": "exact", "exact_over": "candidates", "hysteresis": 0.1}]
+    used += [{**used[0], "threshold": 0.1}, {"name": "oracle", "samples": 9}]
     used += [{"name": "dare", "merge": "ties", "density": 0.5}, "mpt"]
     assert not list(check({**BASE, "methods": used}).notes)
 
