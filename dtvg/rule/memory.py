@@ -122,13 +122,13 @@ def close_enough(
     """
     xp = namespace(fresh.gram)
     own, top = objective(fresh, group), objective(fresh, best)
+    possible = (own > -xp.inf) & (top > -xp.inf)
+    own, top = xp.where(possible, own, 0.0), xp.where(possible, top, 0.0)
     slack = fresh.settings.hysteresis or 0.0
     room = slack * xp.abs(top) if fresh.settings.hysteresis_unit == "relative" else slack
     if fresh.settings.version > 1 and fresh.entry.blur is not None:
         room = room + (fresh.entry.blur(fresh, group) + fresh.entry.blur(fresh, best))
-    possible = (own > -xp.inf) & (top > -xp.inf)
-    gap = xp.where(possible, top, 0.0) - xp.where(possible, own, 0.0)
-    return possible & (gap <= room)
+    return possible & (top - own <= room)
 
 
 def regrouped_at(fresh: Grouping[np.ndarray], steps: np.ndarray, seed: int = 0) -> np.ndarray:
