@@ -239,6 +239,11 @@ def notes_on(config: ExperimentConfig) -> Iterable[Problem]:
         for task in [one for one in named if one not in {*config.sources, *config.targets}]:
             said = f"The {what.format(task)} not used: it is neither a source nor a target."
             yield Problem(("data", key, task), "not_used", said)
+    if data.few_shot is None:
+        for key in ("few_shot_per_class", "few_shot_validation"):
+            if getattr(data, key) != type(data).model_fields[key].default:
+                said = f"'data.{key}' has no effect: without 'data.few_shot' targets keep all rows."
+                yield Problem(("data", key), "not_used", said)
     for row, target in enumerate(config.targets):
         idle = idle_methods(config, target)
         if idle:

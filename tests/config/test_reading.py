@@ -261,6 +261,15 @@ def test_a_method_s_setting_without_effect_is_noted(entry: dict, key: str, why: 
     assert not list(check({**BASE, "methods": used}).notes)
 
 
+@pytest.mark.parametrize(
+    ("key", "value"), [("few_shot_per_class", True), ("few_shot_validation", "full")]
+)
+def test_how_few_rows_are_drawn_is_noted_where_all_are_kept(key: str, value: object) -> None:
+    (note,) = check({**BASE, "data": {key: value}}).notes
+    assert note.place == ("data", key) and note.kind == "not_used"
+    assert not check({**BASE, "data": {key: value, "few_shot": 4}}).notes
+
+
 def test_nobody_else_turns_pydantics_errors_into_words_or_walks_dotted_keys() -> None:
     """Settings are judged in `config`; a task's description and files that are read back have
     judges of their own."""
