@@ -38,7 +38,7 @@ class Finding(Problem):
     """One thing to know about a configuration on this machine.
 
     Its kind is `taken`, `no_runs`, `too_many`, `backbone`, `task`, `data`, `template`, `folder`,
-    `few_shot`, `given`, `answers`, `mirror`, `storage`, `device` or `precision`.
+    `few_shot`, `initial`, `given`, `answers`, `mirror`, `storage`, `device` or `precision`.
     """
 
     blocks: bool
@@ -62,6 +62,7 @@ def findings(config: ExperimentConfig, runs_dir: Path, devices: list[Device]) ->
         *_tasks("sources", config.sources, config.data.folder),
         *_tasks("targets", config.targets, config.data.folder),
         *_few_shot(config),
+        *_initial(config),
         *_given(config),
         *_notes(config),
         *_mirrors(config),
@@ -294,6 +295,22 @@ def _too_few(loaded: TaskData, data: DataConfig) -> str:
                 f"than data.few_shot asks for of each class ({count:,})"
             )
     return ""
+
+
+def _initial(config: ExperimentConfig) -> list[Finding]:
+    """An initial prompt of more tokens than there are to draw from, as far as that is known."""
+    prompt, known = config.prompt, facts(config.backbone.name)
+    there = known.vocabulary if known is not None else 0
+    most = min(prompt.vocabulary, there or prompt.vocabulary)
+    if prompt.given or prompt.length <= most:
+        return []
+    raised = ", or raise prompt.vocabulary" if most == prompt.vocabulary else ""
+    sentence = (
+        f"An initial prompt of {prompt.length:,} tokens cannot be drawn from {most:,} "
+        f"({'prompt.vocabulary' if raised else 'all that the backbone has'}); lower "
+        f"prompt.length{raised}."
+    )
+    return [Finding(("prompt", "length"), "initial", sentence, True)]
 
 
 def _given(config: ExperimentConfig) -> list[Finding]:
