@@ -219,6 +219,18 @@ def test_a_clone_of_a_run_makes_that_run_again() -> None:
         assert build_config(clone(run)).runs() == (run,)
 
 
+def test_a_run_can_be_cloned_beside_given_prompts_that_it_does_not_read() -> None:
+    given = {"cb": "3f2", "mnli": "a17"}
+    values = {**BASE, "targets": ["rte", "cb"], "prompt": {"given": given}}
+    for run in build_config(values).runs():
+        made = clone(run)
+        own = {task: key for task, key in given.items() if task in (run.target, *run.sources)}
+        assert made["prompt"]["given"] == (own or given), run.name
+        assert bool(check(made).problems) == (not own), run.name
+        if not own:
+            assert "Unknown task of prompt.given" in check(made).problems[0].sentence
+
+
 def test_a_clone_of_a_run_that_exchanges_repeats_those_it_exchanges_with() -> None:
     shared = {"name": "primal_dual", "share": ["rte", "sst2"]}
     values = {**BASE, "sources": ["sst2", "mnli"], "targets": ["rte", "sst2"], "seeds": [0]}
