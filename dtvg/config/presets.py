@@ -185,6 +185,10 @@ def clone(
     targets = [config.target, *config.method.exchanges_with(config.target)]
     if of is not None and len(targets) > 1:  # the others may have sources that this one has not
         kept["sources"], allow = list(of.sources), of.allow_self
+    method = config.method
+    lacks = config.target in method.named_sources() or (method.uses_sources and not config.sources)
+    if lacks and not allow:  # the target was among the sources, and is left out of them here too
+        kept["sources"] = [*kept["sources"], config.target]
     kept["prompt"]["given"] = _given_to(config, (*targets, *kept["sources"]))
     return _valid(
         {

@@ -219,6 +219,18 @@ def test_a_clone_of_a_run_makes_that_run_again() -> None:
         assert build_config(clone(run)).runs() == (run,)
 
 
+def test_a_run_whose_method_names_the_target_too_can_be_cloned() -> None:
+    sums = {"name": "tpv_sum", "combine": "given", "coefficients": {"rte": 1, "mnli": 0.5}}
+    values = {**BASE, "sources": ["rte", "mnli"], "targets": ["rte", "cb"], "methods": [sums]}
+    for allowed in (False, True):
+        for run in build_config({**values, "allow_self": allowed}).runs():
+            made = build_config(clone(run)).runs()
+            assert run in made and len(made) == 1, run.name
+    alone = {**BASE, "sources": ["rte"], "methods": ["oracle"], "seeds": [0]}
+    (run,) = build_config(alone).runs()
+    assert build_config(clone(run)).runs() == (run,)
+
+
 def test_a_run_can_be_cloned_beside_given_prompts_that_it_does_not_read() -> None:
     given = {"cb": "3f2", "mnli": "a17"}
     values = {**BASE, "targets": ["rte", "cb"], "prompt": {"given": given}}
