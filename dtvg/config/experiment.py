@@ -305,7 +305,9 @@ class ExperimentConfig(_Shared):
         return self
 
     @model_validator(mode="after")
-    def _given_prompts_are_used(self) -> Self:
+    def _given_prompts_are_used(self, info: ValidationInfo) -> Self:
+        if info.context == STORED:  # one run of an experiment may read none of its given prompts
+            return self
         known = (*self.sources, *self.targets)
         for task in self.prompt.given:
             if task not in known:

@@ -6,7 +6,7 @@ alike. arXiv 2503.18063, section 4.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,7 +14,7 @@ from dtvg import paths
 from dtvg.config.budgets import unnamed
 from dtvg.config.experiment import ExperimentConfig, RunConfig
 from dtvg.config.rates import settings_of
-from dtvg.config.reading import build_config, load_config
+from dtvg.config.reading import build, build_config, load_config
 from dtvg.errors import ConfigError
 
 PAPER_SOURCES = ("mnli", "qnli", "qqp", "sst2", "squad", "record")
@@ -185,6 +185,11 @@ def clone(
     targets = [config.target, *config.method.exchanges_with(config.target)]
     if of is not None and len(targets) > 1:  # the others may have sources that this one has not
         kept["sources"], allow = list(of.sources), of.allow_self
+    method = config.method
+    lacks = config.target in method.named_sources() or (method.uses_sources and not config.sources)
+    if lacks and not allow:  # the target was among the sources, and is left out of them here too
+        kept["sources"] = [*kept["sources"], config.target]
+    kept["prompt"]["given"] = _given_to(config, (*targets, *kept["sources"]))
     return _valid(
         {
             **kept,
@@ -198,6 +203,15 @@ def clone(
     )
 
 
+def _given_to(run: RunConfig, tasks: Collection[str]) -> dict[str, str]:
+    """Return the given prompts of some tasks: a run has of the others their initial prompt alone.
+
+    Where there are only others they stay, since another initial prompt gives other numbers.
+    """
+    given = run.prompt.given
+    return {task: key for task, key in given.items() if task in tasks} or dict(given)
+
+
 def _named_beside(run: RunConfig, of: ExperimentConfig) -> dict[str, Any]:
     """Return the settings of `optim` that an experiment names and a run's entry gives otherwise."""
     settings = [
@@ -207,7 +221,7 @@ def _named_beside(run: RunConfig, of: ExperimentConfig) -> dict[str, Any]:
 
 
 def _valid(values: dict[str, Any]) -> dict[str, Any]:
-    return build_config(values, "clone").to_values()
+    return build(ExperimentConfig, values, "clone", stored=True).to_values()
 
 
 def _complete(values: dict[str, Any]) -> dict[str, Any]:

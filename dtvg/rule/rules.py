@@ -347,6 +347,7 @@ _ALL = (
         words=_PAIR_WORDS,
         blur=pair_blur,
         asks_target=False,
+        asks_cut=False,
     ),
     Rule(
         name="exact",
@@ -369,6 +370,8 @@ _ALL = (
         margin=no_margin,
         words=_EVERYBODY_WORDS,
         asks_target=False,
+        asks_cut=False,
+        constant=True,
     ),
     Rule(
         name="fixed",
@@ -389,6 +392,8 @@ _ALL = (
         margin=no_margin,
         words=_NOBODY_WORDS,
         asks_target=False,
+        asks_cut=False,
+        constant=True,
     ),
     Rule(
         name="random",
@@ -434,6 +439,7 @@ _ALL = (
         offered=False,
         blur=similarity_blur,
         asks_target=False,
+        asks_cut=False,
     ),
 )
 
@@ -486,3 +492,24 @@ def idle_settings(settings: RuleSettings) -> str:
             "of the run that it is a control for (the Groups page counts its changes)"
         )
     return ""
+
+
+def unread_settings(settings: RuleSettings) -> dict[str, str]:
+    """Return the settings that the rule does not read as the others are: name → why."""
+    entry = rule_of(settings)
+    found = {
+        name: f"only 'rule: {other.name}' reads it"
+        for other in RULES.values()
+        if other.name != entry.name
+        for name in other.own_settings
+    }
+    if settings.hysteresis is None:
+        found["hysteresis_unit"] = "it has no hysteresis"
+    if not entry.asks_cut:
+        found["threshold"] = f"'rule: {entry.name}' asks for no cut"
+    elif entry.searches_subsets and settings.exact_over == "sources":
+        found["threshold"] = "only 'exact_over: candidates' asks for a cut"
+    if entry.constant:
+        why = f"'rule: {entry.name}' takes the same group at every step"
+        found |= dict.fromkeys(("regroup_every", "schedule", "hysteresis", "hysteresis_unit"), why)
+    return found

@@ -314,6 +314,10 @@ class Rule:
     """Whether the first step's group stays for ever."""
     asks_target: bool = True
     """Whether it depends on the similarities: without a target vector it takes no source."""
+    asks_cut: bool = True
+    """Whether the threshold decides who may be taken; `exact` asks it over candidates only."""
+    constant: bool = False
+    """Whether the group is the same at every step, whatever the vectors."""
     draws: bool = False
     """Whether chance decides, from the run's seed and the step."""
     control: bool = False

@@ -25,7 +25,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from dtvg import paths
-from dtvg.config import ExperimentConfig, RunConfig, build_config, with_overrides
+from dtvg.config import ExperimentConfig, RunConfig, build, with_overrides
 from dtvg.config.presets import clone
 from dtvg.config.rates import settings_of
 from dtvg.errors import ConfigError, StoreError
@@ -414,7 +414,8 @@ def _rows_until(run: Run, meta: Mapping[str, Any]) -> dict[str, pa.Table]:
 def _config(parent: RunConfig, name: str, changes: Sequence[str], notes: str) -> ExperimentConfig:
     """Return the configuration of an experiment with this run alone, changed as asked."""
     values = {**clone(parent), "name": name, "notes": notes}
-    return build_config(with_overrides(values, changes), "fork")
+    values["prompt"] = parent.to_values()["prompt"]  # also given prompts of tasks it does not read
+    return build(ExperimentConfig, with_overrides(values, changes), "fork", stored=True)
 
 
 def _budget_of(child: RunConfig) -> str:

@@ -47,11 +47,11 @@ def search_between_steps(cohort: Cohort) -> None:
 
 
 def _due(cohort: Cohort) -> list[tuple[Stack, RunSlot, Search]]:
-    """Return the searches that are due, with their runs."""
+    """Return the searches that are due, with their runs: none where the step cannot be the best."""
     found = []
     for stack in cohort.stacks:
         for row, slot in enumerate(stack.slots):
-            if stack.method.searches_at == "evaluations" and not is_due(slot):
+            if stack.method.searches_at == "evaluations" and not (is_due(slot) and slot.counts):
                 continue
             search = stack.method.search(stack.state, row, slot.step, slot.config.total_steps)
             if search is not None:

@@ -126,13 +126,18 @@ class RunSlot:
         """As the run's configuration says."""
         return self.config.breaks_ties
 
+    @property
+    def counts(self) -> bool:
+        """Whether the step it is at can be the best: any but a start that is left out."""
+        return self.step > 0 or self.config.evaluation.count_start or not self.breaks_ties
+
     def would_be_best(self, score: float, loss: float | None) -> bool:
         """Whether an evaluation makes its step the best so far.
 
         The higher score wins, then the lower loss, then the later step; the start only where it
         counts. Runs of version 1, and Stage I, keep the earlier step.
         """
-        if self.step == 0 and not self.config.evaluation.count_start and self.breaks_ties:
+        if not self.counts:
             return False
         if score != self.best_score or not self.breaks_ties:
             return score > self.best_score

@@ -34,6 +34,7 @@ REFUSED = [
     ("backbone=google-t5/t5-large", "is not on this machine, and HF_HUB_OFFLINE forbids"),
     ("data.few_shot=1000", "Target 'trip-mood' has 48 training rows, fewer than data.few_shot"),
     ("targets=rte", "No data here for rte"),
+    ("prompt.vocabulary=4", "10 tokens cannot be drawn from 4 (prompt.vocabulary); lower"),
 ]
 
 

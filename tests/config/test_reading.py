@@ -219,6 +219,30 @@ def test_a_clone_of_a_run_makes_that_run_again() -> None:
         assert build_config(clone(run)).runs() == (run,)
 
 
+def test_a_run_whose_method_names_the_target_too_can_be_cloned() -> None:
+    sums = {"name": "tpv_sum", "combine": "given", "coefficients": {"rte": 1, "mnli": 0.5}}
+    values = {**BASE, "sources": ["rte", "mnli"], "targets": ["rte", "cb"], "methods": [sums]}
+    for allowed in (False, True):
+        for run in build_config({**values, "allow_self": allowed}).runs():
+            made = build_config(clone(run)).runs()
+            assert run in made and len(made) == 1, run.name
+    alone = {**BASE, "sources": ["rte"], "methods": ["oracle"], "seeds": [0]}
+    (run,) = build_config(alone).runs()
+    assert build_config(clone(run)).runs() == (run,)
+
+
+def test_a_run_can_be_cloned_beside_given_prompts_that_it_does_not_read() -> None:
+    given = {"cb": "3f2", "mnli": "a17"}
+    values = {**BASE, "targets": ["rte", "cb"], "prompt": {"given": given}}
+    for run in build_config(values).runs():
+        made = clone(run)
+        own = {task: key for task, key in given.items() if task in (run.target, *run.sources)}
+        assert made["prompt"]["given"] == (own or given), run.name
+        assert bool(check(made).problems) == (not own), run.name
+        if not own:
+            assert "Unknown task of prompt.given" in check(made).problems[0].sentence
+
+
 def test_a_clone_of_a_run_that_exchanges_repeats_those_it_exchanges_with() -> None:
     shared = {"name": "primal_dual", "share": ["rte", "sst2"]}
     values = {**BASE, "sources": ["sst2", "mnli"], "targets": ["rte", "sst2"], "seeds": [0]}
@@ -237,7 +261,17 @@ def test_a_clone_of_a_run_that_exchanges_repeats_those_it_exchanges_with() -> No
         ({"name": "dtvg", "exact_over": "candidates"}, "exact_over", "only 'rule: exact'"),
         ({"name": "dtvg", "consistency_weight": 2.0}, "consistency_weight", "only 'rule: exact'"),
         ({"name": "dtvg", "hysteresis_unit": "relative"}, "hysteresis_unit", "no hysteresis"),
+        ({"name": "dtvg", "rule": "all_sources", "threshold": 0.5}, "threshold", "no cut"),
+        ({"name": "dtvg", "rule": "consistency_only", "threshold": 0.5}, "threshold", "no cut"),
+        ({"name": "dtvg", "rule": "exact", "threshold": 0.5}, "threshold", "candidates"),
+        ({"name": "dtvg", "rule": "empty", "regroup_every": 9}, "regroup_every", "the same group"),
+        ({"name": "dtvg", "rule": "all_sources", "hysteresis": 0.1}, "hysteresis", "same group"),
         ({"name": "dare", "density": 0.5}, "density", "only 'merge: ties'"),
+        ({"name": "awd", "iterations": 0, "norm_weight": 0.5}, "norm_weight", "nothing is learned"),
+        ({"name": "dmtg", "learn_share": 0, "groups": 3}, "groups", "'learn_share: 0'"),
+        ({"name": "relational", "search_share": 0, "sample": "hard"}, "sample", "search_share"),
+        ({"name": "oracle", "subset": ["sst2"], "samples": 9}, "samples", "one given subset"),
+        ({"name": "surrogate", "subset": "mnli", "cut": "threshold"}, "cut", "one given subset"),
         ({"name": "mpt", "distil": "prompts", "distil_weight": 0.1}, "distil_weight", "backbone"),
     ],
 )
@@ -246,8 +280,18 @@ def test_a_method_s_setting_without_effect_is_noted(entry: dict, key: str, why: 
     assert note.place == ("methods", 1, key) and note.kind == "not_used"
     assert f"'{key}' has no effect on '" in note.sentence and why in note.sentence
     used = [{"name": "dtvg", "rule": "exact", "exact_over": "candidates", "hysteresis": 0.1}]
+    used += [{**used[0], "threshold": 0.1}, {"name": "oracle", "samples": 9}]
     used += [{"name": "dare", "merge": "ties", "density": 0.5}, "mpt"]
     assert not list(check({**BASE, "methods": used}).notes)
+
+
+@pytest.mark.parametrize(
+    ("key", "value"), [("few_shot_per_class", True), ("few_shot_validation", "full")]
+)
+def test_how_few_rows_are_drawn_is_noted_where_all_are_kept(key: str, value: object) -> None:
+    (note,) = check({**BASE, "data": {key: value}}).notes
+    assert note.place == ("data", key) and note.kind == "not_used"
+    assert not check({**BASE, "data": {key: value, "few_shot": 4}}).notes
 
 
 def test_nobody_else_turns_pydantics_errors_into_words_or_walks_dotted_keys() -> None:

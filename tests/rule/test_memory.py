@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from itertools import pairwise
 
 import numpy as np
@@ -180,6 +181,16 @@ def test_more_hysteresis_means_fewer_changes_and_none_equals_the_rule() -> None:
         changes.append(int((member[1:] != member[:-1]).any(-1).sum()))
     assert changes[0] > changes[1] > changes[2]
     assert np.array_equal(decide_steps(grams, steps).member, decide(grams).member)
+
+
+def test_a_step_without_candidates_keeps_no_group_and_warns_of_nothing() -> None:
+    grams = walk_of_grams(3, steps=6)
+    grams[2:4, 0, 1:] = grams[2:4, 1:, 0] = -1.0
+    choice = {"rule": "exact", "exact_over": "candidates", "hysteresis": 0.0}
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        made = one_by_one(grams, **choice, hysteresis_unit="relative")
+    assert not made[2:4].any() and made[:2].any() and made[4:].any()
 
 
 @given(st.integers(0, 10_000), st.randoms(use_true_random=False))

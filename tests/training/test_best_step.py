@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pyarrow as pa
@@ -21,7 +22,8 @@ from dtvg.store.verify import verify_run
 from dtvg.testing.tiny_run import tiny_config
 from dtvg.training import procedures
 from dtvg.training.losses import mean_losses
-from dtvg.training.state import RunData, RunSlot
+from dtvg.training.searching import _due
+from dtvg.training.state import RunData, RunSlot, build_stacks
 
 from . import factory
 
@@ -51,6 +53,26 @@ def test_the_start_counts_unless_it_is_left_out() -> None:
     evaluations = [(0.9, 0.1), (0.5, 1.0), (0.6, 1.0)]
     assert chosen(slot(), evaluations) == 0
     assert chosen(slot(count_start=False), evaluations) == 10
+
+
+@pytest.mark.parametrize(("count_start", "searched"), [(True, [0, 5]), (False, [5])])
+def test_a_start_that_is_left_out_chooses_no_branch_either(count_start, searched) -> None:
+    config = factory.experiment(
+        methods=["surrogate"], evaluation={"count_start": count_start, "every": 5}
+    )
+    run = next(run for run in config.runs() if not run.method.trial)
+    made = factory.slot(run)
+    cuts = np.tri(5, 4, -1, dtype=np.float32)
+    made.inputs |= {"chosen": cuts[1], "candidates": cuts}
+    cohort = SimpleNamespace(stacks=build_stacks([made], torch.device("cpu"), torch.float64))
+    found = []
+    for step in (0, 3, 5):
+        made.step = step
+        for _, _, search in _due(cohort):
+            search.judge([0.9, 0.1, 0.1, 0.1, 0.1])
+            search.apply(cohort.stacks[0].state, ())
+            found.append(step)
+    assert found == searched
 
 
 def test_runs_of_before_keep_the_earlier_step() -> None:

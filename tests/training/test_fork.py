@@ -164,6 +164,23 @@ def test_a_run_that_exchanges_is_not_forked_alone(tmp_path: Path) -> None:
         fork(run)
 
 
+def test_a_fork_keeps_given_prompts_that_its_run_does_not_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Their initial prompt is its own; it was refused: an unknown task of prompt.given."""
+    first = tiny_config(tmp_path / "parts", methods=["none"], targets=["mrpc"])
+    made = create_experiment(build_config({**first, "name": "first"}), tmp_path / "runs")
+    run_experiment(made, bank=PromptBank(tmp_path / "bank"))
+    (tuned,) = PromptBank(tmp_path / "bank").list()
+    values = tiny_config(tmp_path / "parts", methods=["dtvg"], targets=["rte", "mrpc"])
+    values |= {"sources": ["sst2", "cola"]}
+    values["prompt"] |= {"given": {"mrpc": tuned.fingerprint}, "init_seed": 7}
+    parent = _stopped(tmp_path, monkeypatch, values=values)
+    done = _go_on(tmp_path, fork(parent).path)
+    assert done.config is not None and done.config.prompt.given == values["prompt"]["given"]
+    assert np.array_equal(read_prompts(done, "initial")["init"], tuned.init)
+
+
 def test_a_fork_keeps_rates_named_beside_those_of_the_entry(tmp_path: Path) -> None:
     values = tiny_config(tmp_path / "parts", methods=[{"name": "attempt", "lr": 0.2}])
     (parent,) = build_config({**values, "optim": {**values["optim"], "lr_prompt": 0.05}}).runs()

@@ -37,3 +37,8 @@ class Awd(MergingConfig):
         le=1e3,
         description="Step size, as a share of the vectors' root mean square entry.",
     )
+
+    def unread(self) -> dict[str, str]:
+        """How the vector is learned, where it is not."""
+        names, why = ("norm_weight", "learning_rate"), "with 'iterations: 0' nothing is learned"
+        return {} if self.iterations else dict.fromkeys(names, why)

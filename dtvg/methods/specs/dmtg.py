@@ -50,6 +50,12 @@ class Dmtg(MethodConfig):
         description="Share of the steps in which the grouping is learned; after them it is fixed.",
     )
 
+    def unread(self) -> dict[str, str]:
+        """How the grouping is learned, where it is not."""
+        names = ("groups", "sample", "temperature_start", "temperature_end")
+        why = "with 'learn_share: 0' every source is in the target's group from the start"
+        return {} if self.learn_share else dict.fromkeys(names, why)
+
     def gate_count(self, length: int, width: int, sources: int) -> int:
         """One logit per source and group."""
         return sources * self.groups

@@ -10,7 +10,7 @@ from typing import Any, Literal, Self
 from pydantic import Field, model_validator
 
 from dtvg.methods.specs.base import Kind, MethodConfig
-from dtvg.rule.rules import RULE_NAMES, RULES, RuleName, idle_settings
+from dtvg.rule.rules import RULE_NAMES, RULES, RuleName, idle_settings, unread_settings
 from dtvg.rule.types import RuleSettings
 
 
@@ -114,15 +114,8 @@ class Dtvg(MethodConfig):
         return key if value is True else super().part_of_label(key, value)
 
     def unread(self) -> dict[str, str]:
-        """What belongs to another rule, and the unit of no hysteresis."""
-        found = {
-            name: f"only 'rule: {rule.name}' reads it"
-            for rule in RULES.values()
-            if rule.name != self.rule
-            for name in rule.own_settings
-        }
-        without = {} if self.hysteresis is not None else {"hysteresis_unit": "it has no hysteresis"}
-        return {**found, **without}
+        """What its rule does not read."""
+        return unread_settings(self.grouping_settings())
 
     @model_validator(mode="after")
     def _every_setting_has_an_effect(self) -> Self:

@@ -50,6 +50,12 @@ class Relational(MethodConfig):
         description="Share of the steps spent on the search; after them the choices are kept.",
     )
 
+    def unread(self) -> dict[str, str]:
+        """How is searched, where nothing is."""
+        names = ("sample", "temperature_start", "temperature_end")
+        why = "with 'search_share: 0' every source gives its local context from the start"
+        return {} if self.search_share else dict.fromkeys(names, why)
+
     def gate_count(self, length: int, width: int, sources: int) -> int:
         """Three logits per source, queries and keys."""
         return 3 * sources + 2 * width * self.projection

@@ -18,6 +18,7 @@ from pydantic import BeforeValidator, Field
 
 from dtvg.errors import NumericsError
 from dtvg.methods.specs.base import MethodConfig, Subset
+from dtvg.methods.specs.rates import RATE_FIELDS, TUNED
 
 OF_SUBSET = "-of-"
 """In the label of a run on a subset, between the label of its search and the subset."""
@@ -65,6 +66,14 @@ class SubsetConfig(MethodConfig):
     def named_sources(self) -> Subset:
         """The sources of the subset."""
         return self.subset or ()
+
+    def unread(self) -> dict[str, str]:
+        """How subsets are drawn and judged, where one is given."""
+        if self.subset is None:
+            return {}
+        known = {*RATE_FIELDS, TUNED, "name", "subset"}
+        names = (name for name in type(self).model_fields if name not in known)
+        return dict.fromkeys(names, "it has one given subset")
 
     def of(self, subset: Subset) -> Self:
         """Return the configuration of the run that judges a subset."""
