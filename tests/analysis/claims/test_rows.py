@@ -13,6 +13,7 @@ from dtvg.analysis.claims import beating, best_group, harming
 from dtvg.analysis.claims.blocks import Block, blocks_of
 from dtvg.analysis.claims.claim import CONTRADICTED
 from dtvg.analysis.claims.info import claims_info
+from dtvg.analysis.claims.searched import search
 from dtvg.analysis.compare.scores import BEST_SINGLE
 from dtvg.config import ExperimentConfig
 from tests.analysis.answered import config, mostly_right, record
@@ -119,3 +120,34 @@ def test_a_target_that_does_not_count_yet_leaves_the_verdict_of_the_others(tmp_p
     made = best_group.claim(blocks_of(runs), 0.01)
     assert made.summary.n_targets == 1
     assert made.verdict == CONTRADICTED and "Not every subset" not in made.found
+
+
+def test_a_method_at_several_rates_counts_once_among_the_others(tmp_path: Path) -> None:
+    """Each of its rows counted as a method, the one too that was said not to be read."""
+    slow = [{"name": name, "lr": 0.01} for name in ("all_sources", "tpv_sum")]
+    wanted = config(methods=["none", "all_sources", "tpv_sum", *slow, "dtvg"], targets=["lake"])
+    runs = record(tmp_path, mostly_right({"dtvg": 0.7}), wanted).runs
+    parts = set(harming.claim(blocks_of(runs), 0.01).parts["part"])
+    lost = {part.removeprefix("points lost by ") for part in parts if "lost by" in part}
+    assert lost == {"the others", "dtvg", "all_sources", "tpv_sum"}
+    said = [note for note in claims_info(runs).notes if "in rates or steps alone" in note]
+    assert [note.split("`")[1::2] for note in said] == [
+        ["all_sources", "all_sources-lr0.01"],
+        ["tpv_sum", "tpv_sum-lr0.01"],
+    ]
+
+
+def test_a_search_at_other_rates_does_not_fill_in_for_the_one_that_is_read(tmp_path: Path) -> None:
+    """Seeds of both stood in one table, and nothing said so."""
+    searches = [{"name": "oracle", "lr": 0.01}, "oracle"]
+    wanted = config(methods=["none", "single", "all_sources", *searches, "dtvg"], targets=["lake"])
+    some = waiting(wanted, ".oracle-of-amber.birch.s2")
+    runs = record(tmp_path, mostly_right({"oracle": 0.7}), wanted, unfinished=some).runs
+    (block,) = blocks_of(runs)
+    found, _ = search(block)
+    assert found is not None and found.seeds == (0, 1) and found.whole
+    said = [note for note in claims_info(runs).notes if "in rates or steps alone" in note]
+    assert said == [
+        "The claims read `oracle`; `oracle-lr0.01`, which differs from it in rates or steps alone, "
+        "is not read in its place."
+    ]
