@@ -151,3 +151,23 @@ def test_a_search_at_other_rates_does_not_fill_in_for_the_one_that_is_read(tmp_p
         "The claims read `oracle`; `oracle-lr0.01`, which differs from it in rates or steps alone, "
         "is not read in its place."
     ]
+
+
+def test_a_target_of_several_experiments_is_one_target(tmp_path: Path) -> None:
+    """Each experiment counted as a target of its own, so that their number made a claim sure."""
+    answer, runs, alone = mostly_right({"dtvg": 0.75, "none": 0.6}), [], []
+    for rate in (0.1, 0.2, 0.3, 0.4):
+        wanted = config(
+            f"at-{rate}", methods=["none", "dtvg"], targets=["lake"], optim={"lr_prompt": rate}
+        )
+        found = record(tmp_path, answer, wanted).runs
+        runs += found
+        alone.append(beating.claim_d(blocks_of(found), 0.01).parts.iloc[0])
+    info = claims_info(runs)
+    summary, parts = info["d"].summary, info["d"].parts
+    assert (summary.n_targets, summary.n_seeds, summary.n_examples) == (1, 3, 60)
+    assert len(parts) == 5 and "1 target, 3 seeds, 60 test examples" in info["d"].found
+    for mine in ("estimate", "low", "high"):  # resamples of each experiment are others
+        hand = np.mean([part[mine] for part in alone])
+        assert parts.iloc[0][mine] == pytest.approx(hand, abs=0.01)
+    assert any("one target, with the mean" in n and "lake (4 experiments)" in n for n in info.notes)
