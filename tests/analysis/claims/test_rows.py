@@ -171,3 +171,19 @@ def test_a_target_of_several_experiments_is_one_target(tmp_path: Path) -> None:
         hand = np.mean([part[mine] for part in alone])
         assert parts.iloc[0][mine] == pytest.approx(hand, abs=0.01)
     assert any("one target, with the mean" in n and "lake (4 experiments)" in n for n in info.notes)
+
+
+def test_a_seed_without_stored_answers_is_left_out_and_not_its_method(tmp_path: Path) -> None:
+    methods = ["none", "single", "all_sources", "tpv_sum", "oracle", "dtvg"]
+    wanted = config(methods=methods, targets=["lake"], seeds=[0, 1, 2, 3])
+    silent = ("tpv_sum.s3", "oracle-of-amber.s2")
+
+    def keep(run: Any) -> bool:
+        return not run.name.endswith(silent)
+
+    runs = record(tmp_path, mostly_right({"dtvg": 0.7}), wanted, keep=keep).runs
+    (block,) = blocks_of(runs)
+    made = harming.claim([block], 0.01)
+    assert "points lost by tpv_sum" in set(made.parts["part"]) and made.summary.n_seeds == 3
+    found, _ = search(block)
+    assert found is not None and found.seeds == (0, 1, 3) and found.whole
