@@ -79,6 +79,8 @@ def search(block: Block) -> tuple[Searched | None, str]:
         most = max(len(held) for held in runs.values())
         seeds = [s for s in sorted(runs) if len(runs[s]) == most]
         every = set.intersection(*(set(runs[s]) for s in seeds))
+        if not every:  # as the first runs end
+            seeds, every = seeds[:1], set(runs[seeds[0]])
     subsets = subsets_in_order(block.sources, list(every))
     known = block.values
     seeds = [s for s in seeds if all(runs[s][subset].path in known for subset in subsets)]

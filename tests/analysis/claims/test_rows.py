@@ -187,3 +187,12 @@ def test_a_seed_without_stored_answers_is_left_out_and_not_its_method(tmp_path: 
     assert "points lost by tpv_sum" in set(made.parts["part"]) and made.summary.n_seeds == 3
     found, _ = search(block)
     assert found is not None and found.seeds == (0, 1, 3) and found.whole
+
+
+def test_claims_can_be_told_as_the_first_runs_of_a_search_end(tmp_path: Path) -> None:
+    """Two seeds with a subset each, of which they share none, ended in a traceback."""
+    wanted = config(methods=["none", "oracle", "dtvg"], targets=["lake"])
+    done = ("lake.oracle-of-amber.s0", "lake.oracle-of-birch.s1")
+    some = [r.name for r in wanted.runs() if r.name not in done]
+    info = claims_info(record(tmp_path, mostly_right({}), wanted, unfinished=some).runs)
+    assert info["a"].missing and info["a"].evidence["subset"].tolist() == ["amber"]
