@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -87,13 +88,13 @@ def subset_table(runs: Iterable[Run]) -> pd.DataFrame:
     for run in runs:
         if run.subset is not None:
             labels.setdefault(run.method_name, set()).add(search_of(run))
-    read = _variants_read(runs)
+    read = _rows_read(runs)
     for run in runs:
         if run.result is None or run.role != "transfer":
             continue
         subset = subset_of(run)
-        place = (run.experiment, run.method_name)
-        if subset is not None and (run.subset is not None or _variant(run) == read.get(place, "")):
+        counts = run.subset is not None or (run.path.parent, run.method) in read
+        if subset is not None and counts:
             scores = (run.result.validation_score, run.result.test_score)
             rows.append(
                 (
@@ -111,15 +112,22 @@ def subset_table(runs: Iterable[Run]) -> pd.DataFrame:
     return table.astype({"validation": float, "test": float})
 
 
-def _variants_read(runs: Iterable[Run]) -> dict[tuple[str, str], str]:
-    """Return (experiment, method that always merges the same sources) → the variant that counts."""
-    found: dict[tuple[str, str], str] = {}
+def _rows_read(runs: Iterable[Run]) -> set[tuple[Path, str]]:
+    """Return (experiment's folder, label) of the rows that count of methods that always merge the
+    same sources: of all that a method has one configuration is read."""
+    variants: dict[tuple[Path, str], str | None] = {}
+    methods: dict[tuple[Path, str], tuple[str, str]] = {}
+    first: dict[tuple[str, str], str] = {}
     for run in runs:
-        if run.role == "transfer" and run.subset is None and subset_of(run) is not None:
-            variant, place = _variant(run), (run.experiment, run.method_name)
-            if variant is not None:
-                found[place] = found.get(place, variant) if variant else ""
-    return found
+        row, method = (run.path.parent, run.method), (run.experiment, run.method_name)
+        plain = run.role == "transfer" and run.subset is None and subset_of(run) is not None
+        if not plain or row in variants:
+            continue
+        variant = variants[row] = _variant(run)
+        methods[row] = method
+        if variant is not None:
+            first[method] = first.get(method, variant) if variant else ""
+    return {row for row, one in variants.items() if one is not None and one == first[methods[row]]}
 
 
 def _variant(run: Run) -> str | None:
