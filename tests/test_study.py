@@ -55,6 +55,20 @@ def test_the_power_calculation_is_that_of_a_kept_library() -> None:
     assert needed == 6
 
 
+def test_power_is_told_at_a_strict_level_and_of_an_effect_beyond_any_number_of_seeds(
+    tmp_path: Path,
+) -> None:
+    """The first had no root where it was looked for; of the other 1,000 seeds were said to do."""
+    for level in (0.01, 0.05 / 8):
+        needed = study.seeds_for(5.0, 3.0, level, 0.8)
+        assert needed is not None
+        most, least = (TTestPower().power(5 / 3, n, level) for n in (needed, needed - 1))
+        assert most >= 0.8 > least
+    power = {"level": 0.05, "power": 0.8, "effects": [0.1]}
+    declared = study.Study((), {}, 5.0, 1, True, {"sd": 5.3}, power)
+    assert "| 0.1 | > 1,000 |" in study.power_table(declared, tmp_path)
+
+
 def test_the_page_says_what_the_declaration_computes(tmp_path: Path) -> None:
     declared = study.read(DECLARED)
     page = DECLARED.with_suffix(".md").read_text(encoding="utf-8")

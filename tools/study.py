@@ -22,6 +22,7 @@ from scipy import optimize, stats
 
 from dtvg import paths
 from dtvg.analysis.compare.info import compare_info
+from dtvg.analysis.statistics import MOST_SEEDS
 from dtvg.config import ExperimentConfig, load_config
 from dtvg.errors import ConfigError
 from dtvg.plan import plan
@@ -181,14 +182,17 @@ def detectable(sd: float, seeds: int, level: float, power: float) -> float:
         shift = effect * np.sqrt(seeds)
         return float(stats.nct.sf(critical, seeds - 1, shift)) - power
 
-    return sd * float(optimize.brentq(lacking, 0.0, 50.0))
+    most = 50.0
+    while lacking(most) < 0:  # two seeds at a strict level
+        most *= 2
+    return sd * float(optimize.brentq(lacking, 0.0, most))
 
 
-def seeds_for(effect: float, sd: float, level: float, power: float) -> int:
-    """Return the fewest seeds with which an effect of that many points is found."""
-    return next(
-        (n for n in range(2, 1000) if detectable(sd, n, level, power) <= effect), 1000
-    )  # fmt: skip
+def seeds_for(effect: float, sd: float, level: float, power: float) -> int | None:
+    """Return the fewest seeds with which an effect of that many points is found; None: there are
+    more than 1,000."""
+    every = range(2, MOST_SEEDS + 1)
+    return next((n for n in every if detectable(sd, n, level, power) <= effect), None)
 
 
 def plan_table(study: Study, runs_dir: Path) -> str:
@@ -219,7 +223,8 @@ def power_table(study: Study, runs_dir: Path) -> str:
     sd, level, power = study.pilot["sd"], study.power["level"], study.power["power"]
     lines = [_row(["difference in points", "seeds needed"]), "|---|---|"]
     for effect in study.power["effects"]:
-        lines.append(_row([f"{effect:g}", seeds_for(effect, sd, level, power)]))
+        seeds = seeds_for(effect, sd, level, power)
+        lines.append(_row([f"{effect:g}", f"> {MOST_SEEDS:,}" if seeds is None else seeds]))
     counts = sorted({len(block.config.seeds) for block in study.blocks} - {1})
     told = "; ".join(f"{n} seeds find {detectable(sd, n, level, power):.1f} points" for n in counts)
     return "\n".join([*lines, "", f"On one target, {told}."])

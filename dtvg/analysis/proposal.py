@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from dtvg.analysis import titles
+from dtvg.analysis.claims.blocks import plain_label
 from dtvg.analysis.compare.scores import SUBJECT
 from dtvg.analysis.statistics import FEWEST_SEEDS, MOST_SEEDS, POWER, seeds_for_power
 from dtvg.config import ExperimentConfig, build_config
@@ -101,17 +102,24 @@ class _Found:
 
 
 def _spreads(experiment: Experiment) -> list[_Found]:
-    """Return the spread of each target with enough seeds of both methods."""
+    """Return the spread of each target with enough seeds of both methods.
+
+    A method is read at its defaults, else at the first rates of its own.
+    """
     scores: dict[tuple[str, str, int], float] = {}
+    rows: dict[str, str] = {}
     for run in experiment.runs:
-        score = run.test_score if run.role == "transfer" and run.result is not None else None
-        if score is not None and run.method in (SUBJECT, WITHOUT):
-            scores[run.target, run.method, run.seed] = 100 * score
+        plain = plain_label(run) if run.method_name in (SUBJECT, WITHOUT) else ""
+        if run.role == "transfer" and run.test_score is not None and plain in (SUBJECT, WITHOUT):
+            scores[run.target, run.method, run.seed] = 100 * run.test_score
+            rows[plain] = plain if run.method == plain else rows.get(plain, run.method)
     made = []
     backbone = experiment.config.backbone.name if experiment.config else ""
     for target in dict.fromkeys(t for t, _, _ in scores):
-        ours = {s: v for (t, m, s), v in scores.items() if (t, m) == (target, SUBJECT)}
-        theirs = {s: v for (t, m, s), v in scores.items() if (t, m) == (target, WITHOUT)}
+        ours, theirs = (
+            {s: v for (t, m, s), v in scores.items() if (t, m) == (target, rows.get(name))}
+            for name in (SUBJECT, WITHOUT)
+        )
         both = sorted(set(ours) & set(theirs))
         if len(both) >= FEWEST_SEEDS:
             sd = float(np.std([ours[s] - theirs[s] for s in both], ddof=1))

@@ -344,8 +344,9 @@ def paired_power(effect: float, n: int, alpha: float = ALPHA) -> float:
     from scipy.special import nctdtr, stdtrit
 
     critical, shift = float(stdtrit(n - 1, 1 - alpha / 2)), abs(effect) * float(np.sqrt(n))
-    power = 1 - float(nctdtr(n - 1, shift, critical)) + float(nctdtr(n - 1, shift, -critical))
-    return power if np.isfinite(power) else 1.0
+    near, far = 1 - float(nctdtr(n - 1, shift, critical)), float(nctdtr(n - 1, shift, -critical))
+    # neither is known of every large shift: there the near tail is all of it, the far one nothing
+    return near + (far if np.isfinite(far) else 0.0) if np.isfinite(near) else 1.0
 
 
 def seeds_for_power(effect: float, comparisons: int = 1, power: float = POWER) -> int | None:

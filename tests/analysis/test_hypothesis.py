@@ -15,11 +15,12 @@ from dtvg import api
 from dtvg.analysis.compare.hypothesis import Declared, _beyond
 from dtvg.analysis.compare.info import BEST_SINGLE, MEAN_SINGLE, compare_info
 from dtvg.analysis.compare.lines import verdict_notes, verdicts_shown
+from dtvg.analysis.pools import pool
 from dtvg.cli import main
 from dtvg.config import RunConfig
 from dtvg.export import export, frame_of, to_parquet
 from dtvg.store.reader import Experiment
-from tests.analysis.answered import Answer, config, record
+from tests.analysis.answered import Answer, config, mostly_right, record
 
 METHODS = ["none", "target_only", "single", "all_sources", "dtvg"]
 TOLD = {"better": "dtvg", "than": "none", "on": "average", "margin": 1}
@@ -187,6 +188,22 @@ def test_a_hypothesis_on_one_target_or_of_several_experiments(tmp_path: Path) ->
         ("told: dtvg", "lake"),
         ("other: dtvg", "lake"),
     }
+
+
+def test_of_several_margins_of_one_comparison_the_least_is_set_against_the_table(
+    tmp_path: Path,
+) -> None:
+    parts = []
+    for name, seeds, margin in (("a", [0, 1, 2], 1), ("b", [3, 4, 5], 30)):
+        told = {"better": "dtvg", "than": "none", "on": "lake", "margin": margin}
+        some = config(
+            name, targets=["lake"], methods=["none", "dtvg"], seeds=seeds, hypothesis=told
+        )
+        parts.append(record(tmp_path, mostly_right({"dtvg": 0.6, "none": 0.6}), some, n=400))
+    info = compare_info(pool(parts).runs)
+    first, second = (one.sentence for one in info.primary)
+    assert "undecided (within ±" in first and "within the margin (±" in second
+    assert info.verdicts["verdict"].tolist() == ["undecided"]
 
 
 def test_unfinished_runs_are_said(tmp_path: Path) -> None:

@@ -113,6 +113,18 @@ def test_subsets_that_some_seeds_lack_are_not_the_best(searched: Experiment) -> 
     assert best is not None and best.subset == set(SOURCES)
 
 
+def test_the_first_subset_that_ends_for_a_further_seed_is_not_the_best(
+    searched: Experiment,
+) -> None:
+    """It alone had the most seeds, and was called the best of one."""
+    runs = rated(searched, {"birch", "dune"})
+    first = next(r for r in runs if subset_of(r) == {"cedar"} and r.method_name == "oracle")
+    best = best_subset([*runs, replace(first, seed=7)], "lake")
+    assert best is not None and best.subset == {"birch", "dune"}
+    assert best.trained == 16 and set(best.test) == {0, 1}
+    assert best_subset([first], "lake") is not None
+
+
 def test_quality_is_averaged_over_steps_and_regret_is_paired_by_seed(searched: Experiment) -> None:
     runs = rated(searched, {"amber"})
     mine = [find(searched, "dtvg", seed=s) for s in (0, 1)]

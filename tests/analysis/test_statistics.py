@@ -207,6 +207,15 @@ def test_power_of_the_paired_t_test_against_tables_and_simulation() -> None:
     assert paired_power(1.2, 8) == pytest.approx(hits, abs=0.02)
 
 
+def test_power_at_few_seeds_is_that_of_the_near_tail_where_the_far_one_has_no_number() -> None:
+    """It was called certain, so that a large effect in a family seemed to need a seed less."""
+    for effect, n, alpha in ((5.0, 3, 0.05 / 8), (10.0, 3, 0.05 / 40), (6.0, 4, 0.05 / 40)):
+        drawn = np.random.default_rng(1).normal(effect, 1, (20_000, n))
+        hits = (stats.ttest_1samp(drawn, 0, axis=1).pvalue <= alpha).mean()
+        assert paired_power(effect, n, alpha) == pytest.approx(hits, abs=0.02)
+    assert seeds_for_power(4.5, 2) == seeds_for_power(4.5, 8) == 4
+
+
 def test_seeds_for_power_is_the_fewest_and_never_below_the_attainable() -> None:
     assert seeds_for_power(0.5) == 34
     assert seeds_for_power(20.0, 1) == FEWEST_SEEDS

@@ -13,6 +13,7 @@ import pytest
 
 from dtvg.analysis.compare.info import compare_info
 from dtvg.analysis.statistics import holm
+from dtvg.analysis.subsets.lattice import lattice_info
 from dtvg.analysis.subsets.runs import effect, name_of, subset_of, subset_table
 from dtvg.analysis.subsets.transfer import over_targets_shown, transfer_info
 from dtvg.config import RunConfig
@@ -207,8 +208,9 @@ def test_runs_on_one_subset_are_told_from_those_that_decide(experiment: Experime
     assert subset_of(find(experiment, "dtvg")) is None
     table = subset_table(experiment.runs)
     assert len(table) == 2 * 3 * (1 + 4 + 1)
-    variant = replace(find(experiment, "single-birch"), method="single-birch-lr1")
-    assert not len(subset_table([variant]))
+    plain = find(experiment, "single-birch")
+    variant = replace(plain, method="single-birch-lr1")
+    assert subset_table([variant, plain])["run"].tolist() == [plain.name]
     assert name_of({"dune", "amber"}, SOURCES) == "amber + dune"
     assert name_of((), SOURCES) == "no source"
     assert isinstance(table, pd.DataFrame)
@@ -237,3 +239,18 @@ def test_one_cell_far_from_all_others_does_not_make_them_alike(experiment: Exper
     assert "%" not in drawn.hovertemplate.replace("%{", "").replace("(95 %", "")
     level = replace(info, table=table.assign(difference=0.001))
     assert colour_reach(level, "single") == FEWEST_POINTS
+
+
+def test_rates_of_their_own_keep_no_run_on_one_source_or_none_from_counting(tmp_path: Path) -> None:
+    """As all have after `dtvg tune`: nothing was measured, and `none` was said to be missing."""
+    tuned = [{"name": "none", "lr": 0.1}, *({"name": "single", "lr": r} for r in (0.2, 0.3))]
+    wanted = answered.config(methods=tuned, targets=["lake"])
+    made = answered.record(tmp_path, answered.mostly_right({"none": 0.6}), wanted)
+    info = transfer_info(made.runs)
+    assert info.bases == ("single",) and set(info.table["source"]) == {"amber", "birch", "cedar"}
+    for row in info.points.to_dict("records"):
+        labels = (f"single-{row['source']}-lr0.2", "none-lr0.1")
+        alone, none = (find(made, label, seed=row["seed"]).test_score or 0 for label in labels)
+        assert row["difference"] == pytest.approx(alone - none)
+    nodes = lattice_info(made.runs, "lake").nodes
+    assert nodes.loc[nodes["score"].notna(), "basis"].tolist() == ["none"] + 3 * ["single"]

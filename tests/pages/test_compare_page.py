@@ -171,6 +171,19 @@ def test_a_method_is_set_against_itself_in_another_experiment(
     assert "against" not in [s.key for s in alone.selectbox]
 
 
+def test_the_method_in_question_is_that_of_the_command_line_also_at_rates_of_its_own(
+    own_home: Path,
+) -> None:
+    """As after `dtvg tune`: the page asked about the first method of the configuration."""
+    tuned = [{"name": name, "lr": 0.1} for name in ("none", "all_sources", "dtvg")]
+    made = record(paths.runs(), config("tuned", methods=tuned, targets=["lake"]))
+    page = draw(view="Verdicts", experiment="tuned")
+    assert [h.value for h in page.header][0] == "DTVG, lr 0.1 minus each baseline, paired"
+    told = " ".join(c.value for c in draw(view="Scores", experiment="tuned").caption)
+    lines = lines_of(compare_info(made.runs))
+    assert lines.subject == "dtvg-lr0.1" and "No comparison with DTVG, lr 0.1" in told
+
+
 def test_runs_whose_settings_are_compared_are_headed_by_what_differs() -> None:
     runs = ["lake.none.s0", "lake.dtvg.s0"]
     assert _apart(runs) == dict(zip(runs, ["No transfer", "DTVG"], strict=True))

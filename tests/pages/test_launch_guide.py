@@ -15,6 +15,7 @@ from dtvg.analysis.statistics import paired_power
 from dtvg.methods.specs import OWN_METHODS, Kind, by_kind
 from dtvg.store.reader import list_experiments
 from dtvg.tasks import data_folder
+from tests.analysis.factory import config, record
 
 PAGE = Path(__file__).resolve().parents[2] / "pages" / "launch.py"
 
@@ -111,3 +112,11 @@ def test_wrong_things_typed_in_addresses_are_sentences_and_lose_nothing() -> Non
     assert shown.value == "n" * 400
     for odd in ("{[", "[1, 2]", "\U0001f98a", "{optim: {}}", "{optim.steps: {a: 1}}", "a" * 4000):
         assert [b for b in _page(set=odd).button if b.label.startswith(("Start", "Queue"))]
+
+
+def test_the_spread_to_plan_with_is_read_also_at_rates_of_their_own(tmp_path: Path) -> None:
+    """As methods have after `dtvg tune`: it was a guess, since none of them was found."""
+    tuned = [{"name": name, "lr": rate} for name in ("none", "dtvg") for rate in (0.1, 0.2)]
+    made = record(tmp_path, config("tuned", methods=tuned, targets=["lake"]))
+    found = spread_for("lake", "", [made])
+    assert found.seeds == 3 and found.source.startswith("recorded on lake")

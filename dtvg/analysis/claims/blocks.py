@@ -18,7 +18,7 @@ import numpy.typing as npt
 from dtvg.analysis.compare.evidence import Answered, Evidence, gather
 from dtvg.analysis.compare.examples import TargetExamples, examples_of
 from dtvg.analysis.compare.scores import BEST, BEST_SINGLE, SUBJECT, Sheet, collect, without_source
-from dtvg.analysis.subsets.runs import Subset, subset_of
+from dtvg.analysis.subsets.runs import Subset, search_of, subset_of
 from dtvg.methods.specs import METHODS, Role
 from dtvg.store.reader import Run
 
@@ -116,15 +116,27 @@ class Block:
 
     @cached_property
     def passed_over(self) -> dict[str, tuple[str, ...]]:
-        """Row that the claims name → rows that differ from it in rates alone, which none reads."""
+        """Row that claims read → rows that differ from it in rates alone, which none reads."""
         found: dict[str, dict[str, None]] = {}
         for run in self.runs:
             plain = self._plain(run)
-            if plain in NAMED and self.label_of(run) != plain:
+            if (plain in NAMED or is_rival(run)) and self.label_of(run) != plain:
                 found.setdefault(plain, {})[run.method] = None
         named = {self._first_rates[plain]: tuple(others) for plain, others in found.items()}
         read, *others = self._variants or ("",)
-        return named | ({read: tuple(others)} if others else {})
+        named |= {read: tuple(others)} if others else {}
+        read, *others = self._searches or ("",)
+        apart = [m for m in others if not self.reads(self._searches[m])]
+        return named | ({read: tuple(apart)} if apart else {})
+
+    @cached_property
+    def _searches(self) -> dict[str, Run]:
+        """Label → one run of each search of subsets; first the one that every claim reads."""
+        found = {search_of(run): run for run in self.finished if run.full_role.on_subset}
+        order = sorted(
+            found, key=lambda m: (found[m].full_role is not Role.SUBSET, m not in METHODS)
+        )
+        return {label: found[label] for label in order}
 
     @cached_property
     def _variants(self) -> tuple[str, ...]:
@@ -138,8 +150,11 @@ class Block:
         """Whether claims read a run, which none does of rows that are passed over."""
         if run.full_role is Role.SINGLE:
             return without_source(run) == self._variants[0]
-        plain = self._plain(run)
-        return plain not in NAMED or self.label_of(run) == plain
+        if run.full_role.on_subset:  # searches at the same rates train the same runs
+            searches = self._searches
+            same = searches.get(search_of(run), run)
+            return rates_given(same) == rates_given(next(iter(searches.values()), run))
+        return self.label_of(run) == self._plain(run)
 
     def of(self, label: str) -> Rows:
         """Return the finished runs of a row, by seed."""
@@ -173,10 +188,8 @@ class Block:
         """Labels of other methods that read sources and that a person would choose."""
         names = []
         for label, rows in self.labelled.items():
-            name = next(iter(rows.values())).method_name
-            spec = METHODS.get(name)
-            chosen = spec is None or (spec.candidate and spec.reads != "nothing")
-            if name != SUBJECT and chosen:
+            run = next(iter(rows.values()))
+            if is_rival(run) and self.reads(run):
                 names.append(label)
         return tuple(names)
 
@@ -209,6 +222,19 @@ class Block:
                     weights[seed][run.path] = there + sign / len(behind)
         differences = {s: scores[0][s] - scores[1][s] for s in seeds}
         return gather(differences, [(self.answered, weights)])
+
+
+def is_rival(run: Run) -> bool:
+    """Whether a run is of another method that reads sources and that a person would choose."""
+    spec = METHODS.get(run.method_name)
+    row = run.full_role not in (Role.SUBSET, Role.TRIAL, Role.SINGLE)
+    chosen = spec is None or (spec.candidate and spec.reads != "nothing")
+    return row and chosen and run.method_name != SUBJECT
+
+
+def rates_given(run: Run) -> dict[str, float]:
+    """Return the rates and the budget that a run's method was given of its own."""
+    return {} if run.config is None else run.config.method.given
 
 
 def plain_label(run: Run) -> str:

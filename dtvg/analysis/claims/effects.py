@@ -136,14 +136,16 @@ def summed(effects: Sequence[Effect], level: float = COVERAGE) -> Summary:
     """Summarise a quantity: one target as it is, several as random effects.
 
     A target on which nothing varies weighs as the surest of the others. One with a single seed,
-    whose spread is not known, does not count beside others.
+    whose spread is not known, does not count beside others. One of several experiments is one.
 
     Args:
-        effects: a target each.
+        effects: a target each, with its experiment where there are several.
         level: coverage of the interval.
     """
     effects = [one for one in effects if np.isfinite(one.estimate)]
     effects = [one for one in effects if len(one.by_seed) > 1] or effects
+    places = dict.fromkeys(target_of(one.target) for one in effects)
+    effects = [_as_one([e for e in effects if target_of(e.target) == t]) for t in places]
     if not effects:
         return Summary()
     counts: dict[str, Any] = {
@@ -159,6 +161,40 @@ def summed(effects: Sequence[Effect], level: float = COVERAGE) -> Summary:
             one.estimate, ends.low, ends.high, **counts, problem=one.problem, needs=needs
         )
     return _over(effects, level, counts)
+
+
+def target_of(name: str) -> str:
+    """Return the target of a block, which stands behind its experiment where there are several."""
+    return name.rpartition(": ")[2]
+
+
+def _as_one(effects: Sequence[Effect]) -> Effect:
+    """Return what experiments with other settings say of one target together: their mean.
+
+    They share the target's test examples, so no number of them makes its interval narrower than
+    theirs are on average. Those that give a verdict alone count before others.
+    """
+    if len(effects) == 1:
+        return effects[0]
+    held = [one for one in effects if not one.problem] or list(effects)
+    by_seed: dict[int, list[float]] = {}
+    for one in held:
+        for seed, value in one.by_seed.items():
+            by_seed.setdefault(seed, []).append(value)
+
+    def interval(level: float) -> Interval:
+        ends = [one.interval(level) for one in held]
+        return Interval(*(float(np.mean([getattr(e, x) for e in ends])) for x in ("low", "high")))
+
+    return Effect(
+        target_of(held[0].target),
+        {seed: float(np.mean(values)) for seed, values in sorted(by_seed.items())},
+        float(np.mean([one.estimate for one in held])),
+        float(np.mean([np.sqrt(one.variance) for one in held])) ** 2,
+        interval,
+        max(one.examples for one in held),
+        held[0].problem,
+    )
 
 
 def _over(effects: Sequence[Effect], level: float, counts: dict[str, Any]) -> Summary:

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from dtvg.analysis.claims.blocks import NONE, SINGLE, Block
+from dtvg.analysis.claims.blocks import NONE, SINGLE, Block, Rows
 from dtvg.analysis.claims.claim import (
     CANNOT_TELL,
     CONTRADICTED,
@@ -30,7 +30,6 @@ from dtvg.analysis.claims.effects import Effect, Part, Summary, of_evidence, sum
 from dtvg.analysis.claims.halves import evidences, halves
 from dtvg.analysis.compare.scores import SUBJECT
 from dtvg.analysis.words import listed
-from dtvg.store.reader import Run
 
 Floats = npt.NDArray[np.float64]
 WORDING = Wording(
@@ -101,9 +100,9 @@ def verdict_of(summary: Summary, lost: Summary, margin: float) -> str:
     return verdict
 
 
-def _rows(block: Block) -> dict[str, list[Mapping[int, Run]]]:
+def _rows(block: Block) -> dict[str, list[Rows]]:
     """Return method → its runs by seed; several for single sources, which count as their mean."""
-    found: dict[str, list[Mapping[int, Run]]] = {SUBJECT: [block.of(SUBJECT)]}
+    found: dict[str, list[Rows]] = {SUBJECT: [block.of(SUBJECT)]}
     found |= {name: [block.of(name)] for name in block.rivals}
     if block.all_singles:
         found[SINGLE] = list(block.singles.values())
@@ -117,15 +116,10 @@ def _measured(block: Block) -> tuple[dict[str, Effect], str]:
         return {}, f"runs of `{NONE}` and `{SUBJECT}`"
     if len(rows) < 2:
         return {}, "runs of other methods that read sources, e.g. `all_sources`"
-    known = block.values
-    rows = {
-        name: held
-        for name, held in rows.items()
-        if all(run.path in known for each in held for run in each.values())
-    }
+    known, none, rows = block.values, _answered(block, none), _answered_rows(block)
     shared = [set(each) for held in rows.values() for each in held]
     seeds = sorted(set(none).intersection(*shared)) if shared else []
-    if SUBJECT not in rows or len(rows) < 2 or any(none[s].path not in known for s in seeds):
+    if not none or SUBJECT not in rows or len(rows) < 2:
         return {}, "stored test answers (evaluation.keep_predictions: test)"
     if not seeds:
         return {}, "seeds that all methods have in common"
@@ -145,12 +139,21 @@ def _measured(block: Block) -> tuple[dict[str, Effect], str]:
     return {name: of_evidence(block.name, e) for name, e in found.items()}, ""
 
 
+def _answered(block: Block, runs: Rows) -> Rows:
+    """Return the runs whose answers are stored; the seeds of others do not count."""
+    return {seed: run for seed, run in runs.items() if run.path in block.values}
+
+
+def _answered_rows(block: Block) -> dict[str, list[Rows]]:
+    """Return `_rows` with the runs whose answers are stored, without methods that have none."""
+    rows = {name: [_answered(block, each) for each in held] for name, held in _rows(block).items()}
+    return {name: held for name, held in rows.items() if all(held)}
+
+
 def _waits_for(block: Block) -> str:
     """Name the methods whose few seeds keep the others' from counting; empty: all have as many."""
-    none = set(block.of(NONE))
-    seeds = {
-        name: none.intersection(*map(set, held)) for name, held in _rows(block).items() if none
-    }
+    none, rows = set(_answered(block, block.of(NONE))), _answered_rows(block)
+    seeds = {name: none.intersection(*map(set, held)) for name, held in rows.items() if none}
     most = max(map(len, seeds.values()), default=0)
     fewer = [f"`{name}` ({len(s)} of {most})" for name, s in seeds.items() if len(s) < most]
     if not fewer:

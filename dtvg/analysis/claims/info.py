@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
@@ -118,6 +119,7 @@ def claims_info(runs: Sequence[Run], margin: float | None = None) -> ClaimsInfo:
         notes.append(f"{total - done} of {total} runs have no test score yet and do not count.")
     notes += list(dict.fromkeys(note for block in blocks for note in _passed_over(block)))
     notes += [f"{b.name}: {'; '.join(b.examples.problems)}." for b in blocks if b.examples.problems]
+    notes += _shared(blocks)
     made = [make(blocks, margins[key]) for key, make in MAKERS.items()]
     if not blocks:
         made = [replace(claim, takes="It needs finished runs.") for claim in made]
@@ -127,6 +129,18 @@ def claims_info(runs: Sequence[Run], margin: float | None = None) -> ClaimsInfo:
         done,
         tuple(notes),
     )
+
+
+def _shared(blocks: Sequence[Block]) -> list[str]:
+    """Say which targets stand in several experiments, and what is made of them."""
+    times = Counter(block.target for block in blocks)
+    told = [f"{target} ({count} experiments)" for target, count in times.items() if count > 1]
+    if not told:
+        return []
+    return [
+        "A target of several experiments is one target, with the mean of what they show: "
+        f"{', '.join(told)}."
+    ]
 
 
 def _passed_over(block: Block) -> Iterator[str]:

@@ -79,9 +79,12 @@ def search(block: Block) -> tuple[Searched | None, str]:
         most = max(len(held) for held in runs.values())
         seeds = [s for s in sorted(runs) if len(runs[s]) == most]
         every = set.intersection(*(set(runs[s]) for s in seeds))
+        if not every:  # as the first runs end
+            seeds, every = seeds[:1], set(runs[seeds[0]])
     subsets = subsets_in_order(block.sources, list(every))
     known = block.values
-    if any(runs[s][subset].path not in known for s in seeds for subset in subsets):
+    seeds = [s for s in seeds if all(runs[s][subset].path in known for subset in subsets)]
+    if not seeds:
         return None, NEEDS_ANSWERS
     values = np.array([[known[runs[s][k].path] for k in subsets] for s in seeds])
     place = (block.name, block.sources, block.draw)

@@ -103,11 +103,13 @@ def cells_of(hypotheses: Sequence[Declared], sheet: Sheet) -> frozenset[tuple[st
 
 
 def margins_of(hypotheses: Sequence[Declared], sheet: Sheet) -> dict[str, float]:
-    """Return row → margin of its experiment."""
+    """Return row → margin of its experiment; of several that count as one the least, so that what
+    is within it is so for all."""
     found: dict[str, float] = {}
     for one in hypotheses:
         prefix = f"{one.experiment}: " if sheet.several else ""
-        found |= {row: one.margin for row in sheet.rows if row.startswith(prefix)}
+        mine = (row for row in sheet.rows if row.startswith(prefix))
+        found |= {row: min(one.margin, found.get(row, one.margin)) for row in mine}
     return found
 
 

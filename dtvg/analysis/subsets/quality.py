@@ -90,9 +90,9 @@ class QualityInfo:
 def best_subset(runs: Iterable[Run], target: str) -> BestSubset | None:
     """Return the oracle's best subset for a target; None where no subset was searched.
 
-    Chosen on validation over the subsets that most seeds have; ties go to the smaller subset,
-    then to the earlier one, so that a source that adds nothing is not called right; all of
-    them are kept.
+    Chosen on validation over seeds that all have the subsets judged, as many runs as there are;
+    ties go to the smaller subset, then to the earlier one, so that a source that adds nothing is
+    not called right; all of them are kept.
     """
     rows = subset_table(r for r in runs if r.target == target)
     rows = searched(rows)
@@ -100,10 +100,14 @@ def best_subset(runs: Iterable[Run], target: str) -> BestSubset | None:
         return None
     basis = in_order(rows)[0]
     rows = rows[rows["method"] == basis]
-    grouped = rows.groupby("subset", sort=False)["validation"].agg(["mean", "count"])
-    grouped = grouped[grouped["count"] == grouped["count"].max()]
-    first = grouped["mean"].max()
-    tied = [s for s, mean in grouped["mean"].items() if mean >= first - 1e-12]
+    held: dict[int, set[Subset]] = {}
+    for seed, subset in zip(rows["seed"], rows["subset"], strict=True):
+        held.setdefault(int(seed), set()).add(subset)
+    seeds, kept = _judged_alike(held)
+    rows = rows[rows["seed"].isin(seeds) & rows["subset"].isin(kept)]
+    grouped = rows.groupby("subset", sort=False)["validation"].mean()
+    first = grouped.max()
+    tied = [s for s, mean in grouped.items() if mean >= first - 1e-12]
     ties: dict[Subset, dict[int, float]] = {}
     for subset in sorted(tied, key=len):  # type: ignore[arg-type]
         mine = rows[rows["subset"] == subset]
@@ -113,6 +117,19 @@ def best_subset(runs: Iterable[Run], target: str) -> BestSubset | None:
     sources: Subset = frozenset().union(*rows["subset"])
     counts = (len(grouped), 2 ** len(sources))
     return BestSubset(best, basis, *counts, float(first), ties[best], len(ties), sources, ties)
+
+
+def _judged_alike(held: Mapping[int, set[Subset]]) -> tuple[list[int], set[Subset]]:
+    """Return seeds and the subsets that all of them have: as many runs as possible, so that
+    neither a seed that has just begun nor a subset that one seed lacks decides alone."""
+    best: tuple[list[int], set[Subset]] = ([], set())
+    shared: set[Subset] = set()
+    order = sorted(held, key=lambda seed: -len(held[seed]))
+    for count, seed in enumerate(order, 1):
+        shared = held[seed] if count == 1 else shared & held[seed]
+        if count * len(shared) > len(best[0]) * len(best[1]):
+            best = (order[:count], shared)
+    return best
 
 
 def overlap(member: Bools, right: Bools) -> dict[str, Floats]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -74,8 +75,9 @@ def subset_table(runs: Iterable[Run]) -> pd.DataFrame:
     """Gather finished runs that were trained on one subset throughout.
 
     Args:
-        runs: of any kind and state. Variants (settings not at their default) of methods that always
-            merge the same sources are left out, since they differ in more than the subset.
+        runs: of any kind and state. Of a method that always merges the same sources one variant
+            counts in an experiment: the one at its defaults, else the first that has rates of its
+            own alone. The others are left out, since they differ in more than the subset.
 
     Returns:
         Columns `COLUMNS`: one row per run, `subset` a frozenset, scores 0..1; `method` its name, of
@@ -86,11 +88,13 @@ def subset_table(runs: Iterable[Run]) -> pd.DataFrame:
     for run in runs:
         if run.subset is not None:
             labels.setdefault(run.method_name, set()).add(search_of(run))
+    read = _rows_read(runs)
     for run in runs:
-        if run.result is None or run.role != "transfer" or _is_variant(run):
+        if run.result is None or run.role != "transfer":
             continue
         subset = subset_of(run)
-        if subset is not None:
+        counts = run.subset is not None or (run.path.parent, run.method) in read
+        if subset is not None and counts:
             scores = (run.result.validation_score, run.result.test_score)
             rows.append(
                 (
@@ -108,12 +112,32 @@ def subset_table(runs: Iterable[Run]) -> pd.DataFrame:
     return table.astype({"validation": float, "test": float})
 
 
-def _is_variant(run: Run) -> bool:
-    """Whether a method that always merges the same sources ran with settings of its own."""
-    spec = METHODS.get(run.method_name)
-    if run.subset is not None or spec is None or spec.always_merges(run.sources) is None:
-        return False
-    return run.method not in _default_labels(run.method_name, run.sources)
+def _rows_read(runs: Iterable[Run]) -> set[tuple[Path, str]]:
+    """Return (experiment's folder, label) of the rows that count of methods that always merge the
+    same sources: of all that a method has one configuration is read."""
+    variants: dict[tuple[Path, str], str | None] = {}
+    methods: dict[tuple[Path, str], tuple[str, str]] = {}
+    first: dict[tuple[str, str], str] = {}
+    for run in runs:
+        row, method = (run.path.parent, run.method), (run.experiment, run.method_name)
+        plain = run.role == "transfer" and run.subset is None and subset_of(run) is not None
+        if not plain or row in variants:
+            continue
+        variant = variants[row] = _variant(run)
+        methods[row] = method
+        if variant is not None:
+            first[method] = first.get(method, variant) if variant else ""
+    return {row for row, one in variants.items() if one is not None and one == first[methods[row]]}
+
+
+def _variant(run: Run) -> str | None:
+    """Return the rates in a run's label; empty: none, None: it has other settings of its own."""
+    plain = _default_labels(run.method_name, run.sources)
+    if run.method in plain:
+        return ""
+    config = run.config
+    bare = "" if config is None else config.method.without_rates().label
+    return run.method.removeprefix(bare) if bare in plain else None
 
 
 @functools.lru_cache(maxsize=1024)

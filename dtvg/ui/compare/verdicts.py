@@ -23,6 +23,7 @@ from dtvg.analysis.compare.lines import (
     verdict_notes,
     verdicts_shown,
 )
+from dtvg.analysis.compare.scores import SUBJECT
 from dtvg.analysis.compare.verdicts import PairedInfo
 from dtvg.analysis.words import counted
 from dtvg.figures.compare import (
@@ -78,8 +79,13 @@ def subject_of(choice: Choice, subject: str = "") -> str:
     """
     labels = _labels(choice)
     kept = subject or str(st.session_state.get("last-subject", ""))
-    default = "dtvg" if "dtvg" in labels else (labels or [""])[0]
-    return kept if kept in labels else default
+    return kept if kept in labels else _usual(choice, labels)
+
+
+def _usual(choice: Choice, labels: Sequence[str]) -> str:
+    """Return DTVG, as it stands before its variants (rates of its own are one), else the first."""
+    ours = (r.method for r in choice.done if r.method_name == SUBJECT and r.method in labels)
+    return SUBJECT if SUBJECT in labels else next(ours, (*labels, "")[0])
 
 
 def _rows_of(choice: Choice, label: str) -> list[str]:
@@ -304,7 +310,7 @@ def verdicts(choice: Choice, dark: bool) -> None:
 
 
 def _verdicts(choice: Choice, dark: bool, labels: Sequence[str]) -> None:
-    default = "dtvg" if "dtvg" in labels else labels[0]
+    default = _usual(choice, labels)
     with st.container(horizontal=True):
         subject = (
             runs.choose("Method in question", labels, "subject", default, titles.method) or default

@@ -13,6 +13,7 @@ from dtvg.analysis.claims import beating, best_group, harming
 from dtvg.analysis.claims.blocks import Block, blocks_of
 from dtvg.analysis.claims.claim import CONTRADICTED
 from dtvg.analysis.claims.info import claims_info
+from dtvg.analysis.claims.searched import search
 from dtvg.analysis.compare.scores import BEST_SINGLE
 from dtvg.config import ExperimentConfig
 from tests.analysis.answered import config, mostly_right, record
@@ -119,3 +120,79 @@ def test_a_target_that_does_not_count_yet_leaves_the_verdict_of_the_others(tmp_p
     made = best_group.claim(blocks_of(runs), 0.01)
     assert made.summary.n_targets == 1
     assert made.verdict == CONTRADICTED and "Not every subset" not in made.found
+
+
+def test_a_method_at_several_rates_counts_once_among_the_others(tmp_path: Path) -> None:
+    """Each of its rows counted as a method, the one too that was said not to be read."""
+    slow = [{"name": name, "lr": 0.01} for name in ("all_sources", "tpv_sum")]
+    wanted = config(methods=["none", "all_sources", "tpv_sum", *slow, "dtvg"], targets=["lake"])
+    runs = record(tmp_path, mostly_right({"dtvg": 0.7}), wanted).runs
+    parts = set(harming.claim(blocks_of(runs), 0.01).parts["part"])
+    lost = {part.removeprefix("points lost by ") for part in parts if "lost by" in part}
+    assert lost == {"the others", "dtvg", "all_sources", "tpv_sum"}
+    said = [note for note in claims_info(runs).notes if "in rates or steps alone" in note]
+    assert [note.split("`")[1::2] for note in said] == [
+        ["all_sources", "all_sources-lr0.01"],
+        ["tpv_sum", "tpv_sum-lr0.01"],
+    ]
+
+
+def test_a_search_at_other_rates_does_not_fill_in_for_the_one_that_is_read(tmp_path: Path) -> None:
+    """Seeds of both stood in one table, and nothing said so."""
+    searches = [{"name": "oracle", "lr": 0.01}, "oracle"]
+    wanted = config(methods=["none", "single", "all_sources", *searches, "dtvg"], targets=["lake"])
+    some = waiting(wanted, ".oracle-of-amber.birch.s2")
+    runs = record(tmp_path, mostly_right({"oracle": 0.7}), wanted, unfinished=some).runs
+    (block,) = blocks_of(runs)
+    found, _ = search(block)
+    assert found is not None and found.seeds == (0, 1) and found.whole
+    said = [note for note in claims_info(runs).notes if "in rates or steps alone" in note]
+    assert said == [
+        "The claims read `oracle`; `oracle-lr0.01`, which differs from it in rates or steps alone, "
+        "is not read in its place."
+    ]
+
+
+def test_a_target_of_several_experiments_is_one_target(tmp_path: Path) -> None:
+    """Each experiment counted as a target of its own, so that their number made a claim sure."""
+    answer, runs, alone = mostly_right({"dtvg": 0.75, "none": 0.6}), [], []
+    for rate in (0.1, 0.2, 0.3, 0.4):
+        wanted = config(
+            f"at-{rate}", methods=["none", "dtvg"], targets=["lake"], optim={"lr_prompt": rate}
+        )
+        found = record(tmp_path, answer, wanted).runs
+        runs += found
+        alone.append(beating.claim_d(blocks_of(found), 0.01).parts.iloc[0])
+    info = claims_info(runs)
+    summary, parts = info["d"].summary, info["d"].parts
+    assert (summary.n_targets, summary.n_seeds, summary.n_examples) == (1, 3, 60)
+    assert len(parts) == 5 and "1 target, 3 seeds, 60 test examples" in info["d"].found
+    for mine in ("estimate", "low", "high"):  # resamples of each experiment are others
+        hand = np.mean([part[mine] for part in alone])
+        assert parts.iloc[0][mine] == pytest.approx(hand, abs=0.01)
+    assert any("one target, with the mean" in n and "lake (4 experiments)" in n for n in info.notes)
+
+
+def test_a_seed_without_stored_answers_is_left_out_and_not_its_method(tmp_path: Path) -> None:
+    methods = ["none", "single", "all_sources", "tpv_sum", "oracle", "dtvg"]
+    wanted = config(methods=methods, targets=["lake"], seeds=[0, 1, 2, 3])
+    silent = ("tpv_sum.s3", "oracle-of-amber.s2")
+
+    def keep(run: Any) -> bool:
+        return not run.name.endswith(silent)
+
+    runs = record(tmp_path, mostly_right({"dtvg": 0.7}), wanted, keep=keep).runs
+    (block,) = blocks_of(runs)
+    made = harming.claim([block], 0.01)
+    assert "points lost by tpv_sum" in set(made.parts["part"]) and made.summary.n_seeds == 3
+    found, _ = search(block)
+    assert found is not None and found.seeds == (0, 1, 3) and found.whole
+
+
+def test_claims_can_be_told_as_the_first_runs_of_a_search_end(tmp_path: Path) -> None:
+    """Two seeds with a subset each, of which they share none, ended in a traceback."""
+    wanted = config(methods=["none", "oracle", "dtvg"], targets=["lake"])
+    done = ("lake.oracle-of-amber.s0", "lake.oracle-of-birch.s1")
+    some = [r.name for r in wanted.runs() if r.name not in done]
+    info = claims_info(record(tmp_path, mostly_right({}), wanted, unfinished=some).runs)
+    assert info["a"].missing and info["a"].evidence["subset"].tolist() == ["amber"]
