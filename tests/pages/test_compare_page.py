@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -202,3 +203,19 @@ def test_verdicts_of_searched_subsets_alone_say_what_is_lacking() -> None:
     page.run()
     assert not page.exception and not page.error
     assert "subsets of a search" in page.info[0].value
+
+
+@pytest.mark.parametrize("view", ["Who helped", "Subsets"])
+def test_runs_that_kept_only_scores_are_said_to_have_no_groups(own_home: Path, view: str) -> None:
+    record(own_home / "runs", config(seeds=[0, 1], logging={"detail": "scores"}), steps=20)
+    for run in (own_home / "runs" / "trial").glob("*.s?"):
+        for table in ("steps", "sources"):
+            shutil.rmtree(run / table, ignore_errors=True)
+    page = draw(experiment="trial", view=view)
+    said = " ".join(e.value for kind in (page.info, page.caption, page.markdown) for e in kind)
+    assert "logging.detail: scores" in said and " 's runs" not in said
+    assert "the walk went through 0" not in said
+    for name in ("groups", "explain"):
+        other = AppTest.from_file(str(PAGE.with_name(f"{name}.py")), default_timeout=60).run()
+        (told,) = [i.value for i in other.info]
+        assert "kept only scores" in told and not other.exception

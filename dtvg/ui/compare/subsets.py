@@ -52,8 +52,14 @@ def subsets(choice: Choice, dark: bool) -> None:
     if len(info.edges):
         with st.expander(f"Changes of the group ({counted(len(info.edges), 'kind')})"):
             show.numbers(info.edges, f"{name}-changes", f"edges-{name}")
-    if run is not None:
+    if run is None:
+        return
+    walked = cache.groups(run)
+    if len(walked.steps):
         _quality(run, same, dark)
+    else:
+        said = titles.in_sentence(" ".join(walked.notes), ())
+        st.info(said or "No step of this run is committed yet, so it has no walk.")
 
 
 def _experiment(choice: Choice, target: str) -> str:
