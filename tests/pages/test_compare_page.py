@@ -130,6 +130,11 @@ def test_an_oracle_colours_the_lattice_and_judges_the_groups(own_home: Path) -> 
     assert any("4 pairs of source and target" in m.value for m in measured.markdown)
 
 
+def test_a_group_that_is_seldom_the_right_one_is_not_said_to_be_so_never() -> None:
+    page = draw(view="Subsets", experiment="demo-recorded", of="trip-mood")
+    assert [m.value for m in page.metric if m.label == "Exact"] == ["under 1 %", "65 %"]
+
+
 def test_without_a_browser_on_the_server_figures_are_saved_by_the_camera(
     two: Path, own_home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
