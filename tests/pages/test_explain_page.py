@@ -107,6 +107,16 @@ def test_launch_opens_with_what_was_replayed(own_home: Path) -> None:
     assert launch_query(run, {}, run.sources) == ""  # no source would be left
 
 
+@pytest.mark.parametrize("cut", ["0.12345678", "1234567.8", "0.5", "-0.25"])
+def test_an_address_holds_every_digit_of_a_cut(own_home: Path, cut: str) -> None:
+    record(own_home / "runs", config(methods=["dtvg"], targets=["lake"], seeds=[0]), steps=20)
+    page = AppTest.from_file(str(PAGE), default_timeout=60)
+    page.query_params["cut"] = cut
+    page.run()
+    assert not page.exception and not page.error
+    assert page.query_params["cut"] == cut
+
+
 def test_rules_are_replayed_with_the_measure_of_the_run(own_home: Path) -> None:
     made = config(methods=[{"name": "dtvg", "measure": "cosine"}], targets=["lake"], seeds=[0])
     (run,) = [r for r in record(own_home / "runs", made, steps=12).runs if r.role == "transfer"]
