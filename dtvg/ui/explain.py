@@ -60,7 +60,7 @@ def _again(run: Run, dark: bool, order: tuple[str, ...]) -> None:
     name = "-".join(str(v) for v in (*settings.values(), *left_out))
     show.figure(
         replay_figure(info, dark, order),
-        f"replay-{run.name}-{name}",
+        f"replay-{run.experiment}-{run.name}-{name}",
         "Logged membership above, replayed membership hatched below, per source",
         info.timeline,
         f"{run.name}-replay",

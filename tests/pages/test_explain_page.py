@@ -15,6 +15,7 @@ from dtvg.records import RunResult
 from dtvg.store.writer import RunWriter
 from dtvg.testing import made_runs
 from tests.analysis.factory import config, drifting_grams, find, record
+from tests.pages.charts import charts
 
 PAGE = Path(__file__).resolve().parents[2] / "pages" / "explain.py"
 
@@ -115,6 +116,17 @@ def test_an_address_holds_every_digit_of_a_cut(own_home: Path, cut: str) -> None
     page.run()
     assert not page.exception and not page.error
     assert page.query_params["cut"] == cut
+
+
+def test_runs_of_one_name_in_two_experiments_are_zoomed_into_apart(own_home: Path) -> None:
+    zoomed = []
+    for name in ("one", "two"):
+        made = config(name, methods=["dtvg"], targets=["lake"], seeds=[0])
+        record(own_home / "runs", made, steps=20)
+        page = AppTest.from_file(str(PAGE), default_timeout=60)
+        page.query_params["experiment"] = name
+        zoomed.append({c["figure"]["layout"]["uirevision"] for c in charts(page.run())})
+    assert len(zoomed[0]) == len(zoomed[1]) > 5 and not zoomed[0] & zoomed[1]
 
 
 def test_rules_are_replayed_with_the_measure_of_the_run(own_home: Path) -> None:

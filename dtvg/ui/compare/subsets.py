@@ -37,7 +37,7 @@ def subsets(choice: Choice, dark: bool) -> None:
     )
     show.figure(
         lattice_figure(info, dark),
-        f"lattice-{name or target}-{choice.split}",
+        f"lattice-{name or f'{where}-{target}'}-{choice.split}",
         "Subsets of sources by size, coloured by score; arrows: how the group changed",
         info.nodes,
         f"{target}-subsets",
