@@ -130,6 +130,18 @@ def test_an_oracle_colours_the_lattice_and_judges_the_groups(own_home: Path) -> 
     assert any("4 pairs of source and target" in m.value for m in measured.markdown)
 
 
+def test_a_damaged_run_is_named_and_is_no_target_of_its_own(own_home: Path) -> None:
+    made = record(own_home / "runs", config(targets=["lake"], seeds=[0, 1]), steps=20)
+    (made.path / "lake.none.s1" / "status.json").write_text("nonsense")
+    page = draw(experiment="trial")
+    (told,) = [w.value for w in page.warning if "whole run" in w.value]
+    assert "1 folder is left out" in told and "trial/lake.none.s1: no readable status.json" in told
+    info = compare_info(open_experiment(made.path).runs)
+    assert info.targets == ("lake",)
+    assert [note for note in info.notes if "trial/lake.none.s1" in note]
+    assert not [note for note in info.notes if "not finished" in note]
+
+
 def test_a_group_that_is_seldom_the_right_one_is_not_said_to_be_so_never() -> None:
     page = draw(view="Subsets", experiment="demo-recorded", of="trip-mood")
     assert [m.value for m in page.metric if m.label == "Exact"] == ["under 1 %", "65 %"]

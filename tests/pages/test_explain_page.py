@@ -118,6 +118,15 @@ def test_an_address_holds_every_digit_of_a_cut(own_home: Path, cut: str) -> None
     assert page.query_params["cut"] == cut
 
 
+def test_a_run_without_a_readable_configuration_says_what_is_wrong(own_home: Path) -> None:
+    made = record(own_home / "runs", config(methods=["dtvg"], targets=["lake"], seeds=[0]), steps=9)
+    (find(made, "dtvg").path / "config.yaml").write_text("a: [1\n")
+    page = AppTest.from_file(str(PAGE), default_timeout=60).run()
+    assert not page.exception
+    said = {e.value for e in page.error}
+    assert len(said) == 1 and "cannot be read" in said.pop()
+
+
 def test_runs_of_one_name_in_two_experiments_are_zoomed_into_apart(own_home: Path) -> None:
     zoomed = []
     for name in ("one", "two"):
