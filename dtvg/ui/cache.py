@@ -336,6 +336,7 @@ def trajectory(run: Run) -> TrajectoryInfo:
     return trajectory_info(run)
 
 
+@remember(16, "Comparing the seeds", ("steps", "sources", "evals", "events"))
 def stability(runs: tuple[Run, ...]) -> StabilityInfo:
     """Return `stability_of` the runs' remembered groups."""
     return stability_of([groups(run) for run in runs])
