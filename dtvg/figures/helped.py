@@ -18,6 +18,8 @@ from dtvg.figures.theme import finish, in_points, ink, message, source_styles, s
 
 CELL, HEAD, LETTER = 24, 52, 6
 """Pixels of a source's row, of what stands around a target's rows, and of a letter below."""
+SHORTEST = 8
+"""Letters below a target's rows that are made room for at least: the gains have a title there."""
 LONG = 14
 """Characters of a name on an axis."""
 PANEL, GAP = 150, 100
@@ -42,7 +44,7 @@ def membership_figure(info: HelpedInfo, dark: bool = False) -> go.Figure:
     if not targets:
         return message("No run has grouped sources yet, and no single source was measured.", dark)
     rows = [len(info.order(t)) for t in targets]
-    head = HEAD + LETTER * max((len(m) for m in _methods(info)), default=0)
+    head = HEAD + LETTER * max([SHORTEST, *map(len, _methods(info))])
     pixels = [head + CELL * n for n in rows]
     figure = make_subplots(
         rows=len(targets), cols=2, shared_yaxes=True, column_widths=[0.3, 0.7],
@@ -195,9 +197,15 @@ def _axes(figure: go.Figure, info: HelpedInfo, target: str, row: int, dark: bool
         tickangle=-90, showgrid=False, ticks="",
         tickfont={"size": SMALL}, fixedrange=True, row=row, col=2,
     )  # fmt: skip
+    across = next(figure.select_xaxes(row=row, col=2)).domain
+    bottom, top = next(figure.select_yaxes(row=row, col=1)).domain
     if len(runs):
         figure.update_xaxes(range=[-0.5, float(runs["column"].max()) + 0.5], row=row, col=2)
-    top = next(figure.select_yaxes(row=row, col=1)).domain[1]
+    else:
+        figure.add_annotation(
+            x=sum(across) / 2, y=(bottom + top) / 2, xref="paper", yref="paper", showarrow=False,
+            text="no run has a log of its groups", font={"color": ink(dark).muted, "size": 12},
+        )  # fmt: skip
     figure.add_annotation(
         x=0, y=top, xref="paper", yref="paper", text=f"<b>{target}</b>", showarrow=False,
         xanchor="left", yanchor="bottom", yshift=4, font={"size": 13, "color": ink(dark).text},
@@ -220,7 +228,9 @@ def right_figure(
     targets = [t for t in (targets or measured[:FACETS]) if t in measured]
     if not targets:
         return message("This needs runs of `none` and of single sources.", dark)
-    drawn = [q for q in TITLES if q != START or points[START].notna().any()]
+    drawn = [q for q in TITLES if points[q].notna().any()]
+    if not drawn:
+        return message("No run that decides its group has a log of it.", dark)
     titles = [_title(info, target, quantity) for quantity in drawn for target in targets]
     inner = PANEL * len(drawn) + GAP * (len(drawn) - 1)
     figure = make_subplots(

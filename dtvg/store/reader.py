@@ -377,6 +377,14 @@ def only_scores(run: str) -> str:
     )
 
 
+def no_configuration(run: str) -> str:
+    """Say why nothing can be decided again of a run."""
+    return (
+        f"The configuration of run '{run}' cannot be read (config.yaml), so it is not known by "
+        "which rule it decided; `dtvg runs verify` says what is wrong with the file."
+    )
+
+
 def read_table(
     run: Run,
     table: str,

@@ -336,6 +336,7 @@ def trajectory(run: Run) -> TrajectoryInfo:
     return trajectory_info(run)
 
 
+@remember(16, "Comparing the seeds", ("steps", "sources", "evals", "events"))
 def stability(runs: tuple[Run, ...]) -> StabilityInfo:
     """Return `stability_of` the runs' remembered groups."""
     return stability_of([groups(run) for run in runs])
@@ -379,14 +380,16 @@ def quality(runs: tuple[Run, ...], everyone: tuple[Run, ...]) -> tuple[QualityIn
         everyone: all runs of the experiment on that target.
     """
     found = [groups(run) for run in runs]
-    agreement = stability_of(found).mean_jaccard if len(found) > 1 else float("nan")
+    logged = [info for info in found if len(info.steps)]
+    agreement = stability_of(logged).mean_jaccard if len(logged) > 1 else float("nan")
     return quality_info(found, runs, everyone, truth()), agreement
 
 
 @remember(64, False, ("steps", "sources", "evals", "events"))
 def lattice(runs: tuple[Run, ...], target: str, run: Run | None, split: str) -> LatticeInfo:
     """Return `lattice_info`; `run` is the one whose walk is drawn."""
-    return lattice_info(runs, target, groups(run) if run else None, split)
+    walk = groups(run) if run else None
+    return lattice_info(runs, target, walk if walk and len(walk.steps) else None, split)
 
 
 @remember(32, "Matching answers", ("predictions", "evals"))

@@ -262,12 +262,13 @@ def fork_popover(run: Run) -> None:
     kept = kept_steps(run)
     if not run.step or (run.result is not None and not kept) or not people.may_change():
         return
+    key = f"{run.experiment}-{run.name}"  # what is typed for one run is not meant for another
     with st.popover("Fork", icon=":material/call_split:"):
         st.caption(
             "Makes a new experiment that continues from a commit of this run; the run itself is "
             "not changed. Write one setting per line, e.g. optim.lr_prompt=0.1."
         )
-        name = st.text_input("Name", f"{run.experiment}-fork", key=f"fork-name-{run.name}")
+        name = st.text_input("Name", f"{run.experiment}-fork", key=f"fork-name-{key}")
         places = [*([None] if run.result is None else []), *kept]
         at = places[0]
         if kept:
@@ -275,12 +276,10 @@ def fork_popover(run: Run) -> None:
                 "From",
                 places,
                 format_func=lambda step: "the newest commit" if step is None else f"step {step}",
-                key=f"fork-at-{run.name}",
+                key=f"fork-at-{key}",
             )
-        text = st.text_area(
-            "Settings that differ", key=f"fork-set-{run.name}", placeholder="nothing"
-        )
-        if st.button("Fork and train", type="primary", key=f"fork-{run.name}"):
+        text = st.text_area("Settings that differ", key=f"fork-set-{key}", placeholder="nothing")
+        if st.button("Fork and train", type="primary", key=f"fork-{key}"):
             try:
                 changes = [line.strip() for line in text.splitlines() if line.strip()]
                 with people.acting("fork", ExperimentDir(run.path.parent), [run.name], name):

@@ -15,7 +15,7 @@ from dtvg.figures import images
 from dtvg.store.files import size_text
 from dtvg.store.layout import ExperimentDir
 from dtvg.store.reader import Experiment
-from dtvg.ui import people
+from dtvg.ui import forms, people
 from dtvg.ui.page import link
 from dtvg.ui.show import counted
 
@@ -35,7 +35,7 @@ def export(experiment: Experiment) -> None:
         try:
             content, files = _packed(experiment)
         except DtvgError as error:
-            st.error(str(error), icon=":material/error:")
+            st.error(forms.escape(str(error)), icon=":material/error:")
             return
         st.download_button(
             f"Download {experiment.name}.zip ({size_text(len(content))}, {counted(files, 'file')})",
@@ -102,11 +102,11 @@ def bring() -> None:
                 made = experiments.bring(path, paths.runs(), name.strip() or None, said.append)
     except DtvgError as error:
         told = str(error).replace("experiment.zip", file.name).replace("--name", "New name")
-        st.error(told, icon=":material/error:")
+        st.error(forms.escape(told), icon=":material/error:")
         return
     st.success(
         f"'{made.name}' was imported; every file is as its SHA-256 says.", icon=":material/check:"
     )
     for sentence in said:
-        st.info(sentence, icon=":material/dataset:")
+        st.info(forms.escape(sentence), icon=":material/dataset:")
     link("compare", "Open it on Compare", experiment=made.name)

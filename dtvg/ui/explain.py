@@ -60,7 +60,7 @@ def _again(run: Run, dark: bool, order: tuple[str, ...]) -> None:
     name = "-".join(str(v) for v in (*settings.values(), *left_out))
     show.figure(
         replay_figure(info, dark, order),
-        f"replay-{run.name}-{name}",
+        f"replay-{run.experiment}-{run.name}-{name}",
         "Logged membership above, replayed membership hatched below, per source",
         info.timeline,
         f"{run.name}-replay",
@@ -121,7 +121,8 @@ def _launch(
                 _link(place, f"Launch with rule {title}", run, differs)
             if "threshold" in differs:
                 cut = {"threshold": differs["threshold"]}
-                _link(place, f"Launch with the cut at {differs['threshold']:g}", run, cut)
+                at = _written(differs["threshold"])
+                _link(place, f"Launch with the cut at {at}", run, cut)
         for source in left_out or run.sources:
             _link(place, f"Launch without {titles.task(source)}", run, {}, (source,))
         if len(left_out) > 1:
@@ -219,8 +220,14 @@ def _number(
     address.recall(key, address.number(least, most), float(own))
     box = st.number_input(label, least, most, step=step, format=shown, key=key, **more)
     value = float(box)
-    address.keep(key, f"{value:g}", f"{float(own):g}")
+    address.keep(key, _written(value), _written(float(own)))
     return value
+
+
+def _written(value: float) -> str:
+    """Write a number so that it is read again as the same one."""
+    short = f"{value:g}"
+    return short if float(short) == value else repr(value)
 
 
 def _left_out(run: Run) -> list[str]:

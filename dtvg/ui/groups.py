@@ -87,6 +87,9 @@ def seeds(experiment: Experiment, run: Run, dark: bool) -> None:
         st.info("This method ran with only one seed; agreement needs at least two.")
         return
     info = cache.stability(others)
+    if len(info.runs) < 2:
+        st.info("Only one seed has committed steps so far; agreement needs at least two.")
+        return
     key = f"{experiment.name}-{run.target}-{run.method}"
     group = titles.tasks(info.consensus) or "no source"
     st.markdown(

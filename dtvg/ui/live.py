@@ -16,6 +16,7 @@ from dtvg.analysis.compare.references import of_target
 from dtvg.analysis.overview.progress import TRAINING, progress
 from dtvg.analysis.overview.table import states_of, steps_of
 from dtvg.analysis.run.curves import CurveInfo
+from dtvg.analysis.subsets.beside import BEST, marks_of
 from dtvg.figures.curves import Y_TITLES, curves_figure
 from dtvg.figures.ends import label_ends
 from dtvg.figures.groups import timeline_figure
@@ -263,17 +264,25 @@ def written_loss(loss: float) -> str:
     return f"{loss:.4f}" if 0 < loss < 0.0005 else f"{loss:.3f}"
 
 
+_marks = cache.remember(64, reads=("evals", "events"))(marks_of)
+
+
 def _validation(run: Run) -> str:
-    """Say the newest validation score and the best one, as in the curve below."""
+    """Say the newest validation score, and that of the best step, as marked below the curve."""
     found = cache.curves((run,), quantity="score", x="step", group_by="run").curves
     values = [(v, int(at)) for at, v in zip(found[0].x, found[0].y, strict=True)] if found else []
     if not values:
         return "" if run.score is None else f", validation {show.percent(run.score)}"
+    newest = values[-1][0]
     best, at = max(values, key=lambda pair: pair[0])
-    newest = show.percent(values[-1][0])
-    if best <= values[-1][0]:
-        return f", validation {newest}, its best"
-    return f", newest validation {newest}, best {show.percent(best)} at step {at:,}"
+    marks, scores = _marks(run), {step: score for score, step in values}
+    chosen = [step for step in marks.loc[marks["kind"] == BEST, "step"] if step in scores]
+    if chosen:  # of equal scores the one that is kept, which the star marks
+        best, at = scores[chosen[-1]], chosen[-1]
+    if best <= newest:
+        return f", validation {show.percent(newest)}, its best"
+    said = f"best {show.percent(best)} at step {at:,}"
+    return f", newest validation {show.percent(newest)}, {said}"
 
 
 def _charts(experiment: Experiment, run: Run, view: View, these: tuple[Run, ...]) -> None:

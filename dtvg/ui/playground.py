@@ -28,10 +28,10 @@ def playground(experiment: Experiment) -> None:
     finished = {
         run.name: run
         for run in experiment.runs
-        if run.problem is None and run.role == "transfer" and _keeps_prompt(run)
+        if run.problem is None and run.role == "transfer" and keeps_prompt(run)
     }
     if not finished:
-        st.info("No transfer run of this experiment has finished and kept its prompt yet.")
+        st.info(_nothing_to_ask(experiment))
         return
     names = sorted(finished, key=lambda name: finished[name].method_name != "dtvg")
     with st.container(horizontal=True):
@@ -63,7 +63,18 @@ def playground(experiment: Experiment) -> None:
         st.caption("Something was changed since the last answer; press Ask again.")
 
 
-def _keeps_prompt(run: Run) -> bool:
+def _nothing_to_ask(experiment: Experiment) -> str:
+    """Say why no run's prompt can be asked."""
+    if any(run.role == "transfer" and run.result is not None for run in experiment.runs):
+        return (
+            "The finished runs of this experiment kept no prompt (`logging.detail: scores`), so "
+            "there is none to ask."
+        )
+    return "No transfer run of this experiment has finished yet."
+
+
+def keeps_prompt(run: Run) -> bool:
+    """Whether a run has finished and its best prompt is there to be asked."""
     return run.result is not None and (run.directory.prompts_dir / "best.safetensors").exists()
 
 

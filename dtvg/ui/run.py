@@ -24,6 +24,7 @@ from dtvg.store.reader import Experiment, Run, open_experiment
 from dtvg.ui import cache, control, health, look, runs, show
 from dtvg.ui.live import written_loss
 from dtvg.ui.page import guarded, is_dark, link
+from dtvg.ui.playground import keeps_prompt
 from dtvg.ui.progress import stage_line
 
 REFRESH_SECONDS = 5.0
@@ -58,7 +59,7 @@ def links(experiment: Experiment, run: Run) -> None:
             link("compare", "Compare", experiment=experiment.name)
             link("launch", "Launch it again", preset="clone", clone=both)
         link("curves", "Overlay with others", runs=both)
-        if run.role == "transfer" and run.result is not None:
+        if run.role == "transfer" and keeps_prompt(run):
             link("playground", "Try it", **named)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import streamlit as st
 
@@ -222,7 +222,7 @@ def pick_run(
         n: r for n, r in known.items() if not grouped or _groups_sources(r, planned.get(n), ranked)
     }
     if not runs:
-        st.info("This experiment has no run with sources to group.", icon=":material/info:")
+        st.info(_no_groups(planned.values()), icon=":material/info:")
         return None
     asked = address.given(key)
     default = min(runs, key=lambda n: _order(runs[n], grouped))
@@ -244,6 +244,16 @@ def pick_run(
     if about and name in runs:
         link("run", "About this run", experiment=experiment.name, run=name)
     return runs.get(name or "")
+
+
+def _no_groups(planned: Iterable[RunConfig]) -> str:
+    """Say why no run of an experiment can be chosen where groups are looked at."""
+    if any(c.method.logs_sources and not c.logs_sources for c in planned if c.sources):
+        return (
+            "The runs of this experiment kept only scores (`logging.detail: scores`), so there are "
+            "no groups to show."
+        )
+    return "This experiment has no run with sources to group."
 
 
 def _order(run: Run, grouped: bool) -> tuple[bool, bool, bool]:

@@ -148,6 +148,20 @@ def test_a_run_to_lay_over_others_that_is_not_there_is_said(home: Path) -> None:
     assert query(made)["runs"] == "trial/lake.none.s0" and not said(made)
 
 
+def test_one_goes_back_to_what_was_cloned_before(home: Path) -> None:
+    made = opened("launch", preset="clone", clone="trial")
+    sound(made.selectbox(key="clone-name").select("demo-recorded").run())
+    run = made.selectbox(key="clone-run-demo-recorded").options[1]
+    sound(made.selectbox(key="clone-run-demo-recorded").select_index(1).run())
+    assert query(made)["clone"] != "demo-recorded", f"{run} was chosen"
+    made.query_params["clone"] = "demo-recorded"  # what the browser does
+    sound(made.run())
+    assert made.selectbox(key="clone-run-demo-recorded").value == "whole experiment"
+    made.query_params["clone"] = "trial"
+    sound(made.run())
+    assert made.selectbox(key="clone-name").value == query(made)["clone"] == "trial"
+
+
 def test_nothing_else_is_cloned_than_what_was_asked_for(home: Path) -> None:
     asked = {"preset": "clone", "clone": "trail"}
     made = opened("launch", **asked)

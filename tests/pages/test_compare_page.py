@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -129,6 +130,23 @@ def test_an_oracle_colours_the_lattice_and_judges_the_groups(own_home: Path) -> 
     assert any("4 pairs of source and target" in m.value for m in measured.markdown)
 
 
+def test_a_damaged_run_is_named_and_is_no_target_of_its_own(own_home: Path) -> None:
+    made = record(own_home / "runs", config(targets=["lake"], seeds=[0, 1]), steps=20)
+    (made.path / "lake.none.s1" / "status.json").write_text("nonsense")
+    page = draw(experiment="trial")
+    (told,) = [w.value for w in page.warning if "whole run" in w.value]
+    assert "1 folder is left out" in told and "trial/lake.none.s1: no readable status.json" in told
+    info = compare_info(open_experiment(made.path).runs)
+    assert info.targets == ("lake",)
+    assert [note for note in info.notes if "trial/lake.none.s1" in note]
+    assert not [note for note in info.notes if "not finished" in note]
+
+
+def test_a_group_that_is_seldom_the_right_one_is_not_said_to_be_so_never() -> None:
+    page = draw(view="Subsets", experiment="demo-recorded", of="trip-mood")
+    assert [m.value for m in page.metric if m.label == "Exact"] == ["under 1 %", "65 %"]
+
+
 def test_without_a_browser_on_the_server_figures_are_saved_by_the_camera(
     two: Path, own_home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -215,3 +233,19 @@ def test_verdicts_of_searched_subsets_alone_say_what_is_lacking() -> None:
     page.run()
     assert not page.exception and not page.error
     assert "subsets of a search" in page.info[0].value
+
+
+@pytest.mark.parametrize("view", ["Who helped", "Subsets"])
+def test_runs_that_kept_only_scores_are_said_to_have_no_groups(own_home: Path, view: str) -> None:
+    record(own_home / "runs", config(seeds=[0, 1], logging={"detail": "scores"}), steps=20)
+    for run in (own_home / "runs" / "trial").glob("*.s?"):
+        for table in ("steps", "sources"):
+            shutil.rmtree(run / table, ignore_errors=True)
+    page = draw(experiment="trial", view=view)
+    said = " ".join(e.value for kind in (page.info, page.caption, page.markdown) for e in kind)
+    assert "logging.detail: scores" in said and " 's runs" not in said
+    assert "the walk went through 0" not in said
+    for name in ("groups", "explain"):
+        other = AppTest.from_file(str(PAGE.with_name(f"{name}.py")), default_timeout=60).run()
+        (told,) = [i.value for i in other.info]
+        assert "kept only scores" in told and not other.exception

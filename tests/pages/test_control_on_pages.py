@@ -159,3 +159,16 @@ def test_a_run_that_cannot_be_forked_says_so_and_starts_nothing(
     app = button.click().run()
     assert not app.exception
     assert "no commit yet" in app.error[0].value or "cannot be read" in app.error[0].value
+
+
+def test_what_is_typed_for_a_fork_is_not_that_of_another_experiment(home: Path) -> None:
+    _make_running(home, "rte.dtvg.s0")
+    shutil.copytree(home / "runs" / "made", home / "runs" / "other")
+    app = _page("live", experiment="made", run="rte.dtvg.s0", follow="False")
+    (text,) = [t for t in app.text_area if t.label == "Settings that differ"]
+    text.set_value("optim.lr_prompt=0.1").run()
+    (box,) = [b for b in app.selectbox if b.key == "experiment"]
+    app = _sound(box.set_value("other").run())
+    (name,) = [t for t in app.text_input if t.label == "Name"]
+    (text,) = [t for t in app.text_area if t.label == "Settings that differ"]
+    assert (name.value, text.value) == ("other-fork", "")

@@ -15,6 +15,7 @@ from dtvg.records import RunResult
 from dtvg.store.writer import RunWriter
 from dtvg.testing import made_runs
 from tests.analysis.factory import config, drifting_grams, find, record
+from tests.pages.charts import charts
 
 PAGE = Path(__file__).resolve().parents[2] / "pages" / "explain.py"
 
@@ -105,6 +106,36 @@ def test_launch_opens_with_what_was_replayed(own_home: Path) -> None:
     assert (method["rule"], method["threshold"]) == ("similarity_only", 0.1)
     assert form["sources"] == list(run.sources[1:]) and form["targets"] == ["lake"]
     assert launch_query(run, {}, run.sources) == ""  # no source would be left
+
+
+@pytest.mark.parametrize("cut", ["0.12345678", "1234567.8", "0.5", "-0.25"])
+def test_an_address_holds_every_digit_of_a_cut(own_home: Path, cut: str) -> None:
+    record(own_home / "runs", config(methods=["dtvg"], targets=["lake"], seeds=[0]), steps=20)
+    page = AppTest.from_file(str(PAGE), default_timeout=60)
+    page.query_params["cut"] = cut
+    page.run()
+    assert not page.exception and not page.error
+    assert page.query_params["cut"] == cut
+
+
+def test_a_run_without_a_readable_configuration_says_what_is_wrong(own_home: Path) -> None:
+    made = record(own_home / "runs", config(methods=["dtvg"], targets=["lake"], seeds=[0]), steps=9)
+    (find(made, "dtvg").path / "config.yaml").write_text("a: [1\n")
+    page = AppTest.from_file(str(PAGE), default_timeout=60).run()
+    assert not page.exception
+    said = {e.value for e in page.error}
+    assert len(said) == 1 and "cannot be read" in said.pop()
+
+
+def test_runs_of_one_name_in_two_experiments_are_zoomed_into_apart(own_home: Path) -> None:
+    zoomed = []
+    for name in ("one", "two"):
+        made = config(name, methods=["dtvg"], targets=["lake"], seeds=[0])
+        record(own_home / "runs", made, steps=20)
+        page = AppTest.from_file(str(PAGE), default_timeout=60)
+        page.query_params["experiment"] = name
+        zoomed.append({c["figure"]["layout"]["uirevision"] for c in charts(page.run())})
+    assert len(zoomed[0]) == len(zoomed[1]) > 5 and not zoomed[0] & zoomed[1]
 
 
 def test_rules_are_replayed_with_the_measure_of_the_run(own_home: Path) -> None:

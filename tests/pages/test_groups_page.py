@@ -18,6 +18,7 @@ from dtvg.store.reader import open_run
 from dtvg.testing.tiny_run import tiny_config
 from dtvg.training import procedures
 from dtvg.ui import cache
+from tests.analysis.factory import config, record
 from tests.pages.charts import charts
 from tests.training.settings import moved_prompt
 
@@ -63,6 +64,22 @@ def test_weights_are_drawn_for_methods_that_weigh_only(home, monkeypatch) -> Non
         titles[method] = len(charts(made)), whole
     assert titles["attempt"] == titles["moe"] == (2, False)
     assert titles["dtvg"] == titles["spot"] == (1, True)
+
+
+def test_seeds_of_which_one_has_committed_steps_are_not_compared(own_home: Path) -> None:
+    made = config(methods=["dtvg"], targets=["lake"], seeds=[0, 1])
+    folder = record(own_home / "runs", made, steps=9).path
+    for run in ("lake.dtvg.s0", "lake.dtvg.s1"):
+        status = folder / run / "status.json"
+        replace_json(status, {**(read_json(status) or {}), "step": 9})
+    for table in ("steps", "sources"):
+        shutil.rmtree(folder / "lake.dtvg.s1" / table)
+    page = AppTest.from_file(str(ROOT / "pages" / "groups.py"), default_timeout=60)
+    page.query_params["view"] = "Seeds"
+    page.run()
+    assert not page.exception and not page.error
+    assert [i.value for i in page.info if "Only one seed has committed steps" in i.value]
+    assert not [m.value for m in page.markdown if "nan" in m.value]
 
 
 def test_a_run_trained_anew_is_not_taken_for_the_deleted_one(home, tmp_path) -> None:

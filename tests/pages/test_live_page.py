@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from streamlit.testing.v1 import AppTest
 
+from dtvg.config import RunConfig
 from dtvg.figures.curves import curves_figure, overlay_figure
-from dtvg.records import RunState
+from dtvg.records import RunResult, RunState
 from dtvg.store.reader import Experiment
+from dtvg.store.writer import RunWriter
+from dtvg.testing import made_runs
 from dtvg.ui import cache, live, show
-from tests.analysis.factory import config, record
+from tests.analysis.factory import config, record, write_evals, write_rows
 
 
 @pytest.fixture(scope="module")
@@ -33,6 +37,17 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Experiment:
 )
 def test_a_small_loss_is_not_written_as_nothing(loss: float, written: str) -> None:
     assert live.written_loss(loss) == written
+
+
+def test_the_best_step_is_the_one_whose_prompt_is_kept(tmp_path: Path) -> None:
+    def rows(run: RunConfig, writer: RunWriter) -> RunResult:
+        write_rows(writer, run, None, 30)
+        write_evals(writer, run, {0: 0.9, 10: 0.8, 20: 0.8, 30: 0.5}, "validation")
+        return replace(made_runs.result_of(30, 0.8, 0.7, {"accuracy": 0.7}), best_step=20)
+
+    made = config(methods=["none"], targets=["lake"], seeds=[0])
+    run = made_runs.write_experiment(tmp_path / "runs", made, rows).runs[-1]
+    assert live._validation(run) == ", newest validation 50.0 %, best 80.0 % at step 20"
 
 
 def test_before_the_first_commit_a_chart_is_a_sentence_without_widgets(

@@ -24,6 +24,7 @@ READS: dict[str, Callable[[Experiment, Run], object]] = {
     "quality": lambda e, r: cache.quality((r,), tuple(e.runs)),
     "lattice": lambda e, r: cache.lattice(tuple(e.runs), r.target, r, "test"),
     "disagreements": lambda e, r: cache.disagreements(((r, r),), "a", "b", "test"),
+    "stability": lambda e, r: cache.stability((r,)),
     "diff": lambda e, r: cache.diff(tuple(e.runs[:2])),
 }
 
@@ -56,6 +57,7 @@ def test_every_table_a_result_reads_is_part_of_its_key(
 def test_a_result_is_made_again_when_a_file_appears_and_not_before(tmp_path: Path) -> None:
     experiment = record(tmp_path, steps=12)
     run = find(experiment, "dtvg")
+    assert cache.stability((run,)) is cache.stability((run,))  # pairs of many seeds take seconds
     first = cache.groups(run)
     assert cache.groups(find(open_experiment(experiment.path), "dtvg")) is first
     for table in ("sources", "steps", "evals", "events"):

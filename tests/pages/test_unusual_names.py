@@ -118,6 +118,16 @@ def test_a_title_and_labels_of_one_s_own_are_no_markdown(own_home: Path) -> None
     assert r"\$g\$" in cells and not re.search(r"(?<!\\)[$\[]", cells)
 
 
+def test_what_a_file_that_is_no_experiment_is_called_is_no_markdown(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    made = AppTest.from_file(str(ROOT / "pages" / "share.py"), default_timeout=60).run()
+    made.file_uploader(key="experiment-file").set_value(("a $x$ *b*.zip", b"none", "x/zip"))
+    next(b for b in made.button if b.label == "Import").click().run()
+    (told,) = [e.value for e in made.error]
+    assert r"a \$x\$ \*b\*.zip" in told
+
+
 def test_a_prompt_s_description_alone_is_not_imported(monkeypatch: pytest.MonkeyPatch) -> None:
     said: list[str] = []
     monkeypatch.setattr(prompts.st, "error", said.append)

@@ -262,6 +262,8 @@ def _undefined(rows: pd.DataFrame, points: pd.DataFrame) -> str:
 def _sentence(target: str, rows: pd.DataFrame, points: pd.DataFrame) -> str:
     """Say what the correlations of one target show."""
     known = rows.dropna(subset=["rho"])
+    if len(points) >= FEWEST and points[[MEAN, SHARE]].isna().all(axis=None):
+        return f"{target}: cannot be told; no run that decides its group has a log of it."
     if not len(known):
         return (
             f"{target}: cannot be told; this needs runs of `none` and of `single` with at least "

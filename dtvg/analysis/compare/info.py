@@ -52,6 +52,7 @@ __all__ = [
     "CompareInfo",
     "Scores",
     "compare_info",
+    "damaged_note",
     "row_name",
 ]
 
@@ -231,7 +232,7 @@ def compare_info(
     runs = tuple(runs)
     finished = [r for r in runs if r.result is not None and r.full_role is not Role.MIXTURE]
     transfer = [r for r in runs if r.role == "transfer"]
-    targets = tuple(dict.fromkeys(r.target for r in transfer))
+    targets = tuple(dict.fromkeys(r.target for r in transfer if r.target))
     sheet = collect(transfer, finished, split, metric, targets)
     shown = (*targets, AVERAGE) if len(targets) > 1 else targets
     against = verdicts.pairs(sheet.rows, sheet.kinds, subject, baselines)
@@ -288,15 +289,34 @@ def _table(scores: Scores, rows: Sequence[str], targets: Sequence[str]) -> pd.Da
     return pd.DataFrame(made, columns=columns)
 
 
+def damaged_note(runs: Sequence[Run], most: int = 5) -> str:
+    """Name the folders that hold no whole run, and why; empty: all do.
+
+    Args:
+        runs: maybe of several experiments.
+        most: how many are named.
+    """
+    damaged = [r for r in runs if r.problem is not None]
+    if not damaged:
+        return ""
+    named = "; ".join(f"{r.experiment}/{r.name}: {r.problem}" for r in damaged[:most])
+    more = f"; and {len(damaged) - most} more" if len(damaged) > most else ""
+    left = "is left out, since it holds" if len(damaged) == 1 else "are left out, since they hold"
+    return f"{counted(len(damaged), 'folder')} {left} no whole run ({named}{more})."
+
+
 def _notes(transfer: Sequence[Run], finished: Sequence[Run], split: str) -> tuple[str, ...]:
     """Say what is missing."""
     notes = []
-    done = sum(r.role == "transfer" for r in finished)
-    if done < len(transfer):
+    open_ends = sum(r.result is None and r.problem is None for r in transfer)
+    if open_ends:
         notes.append(
-            f"{len(transfer) - done} of {len(transfer)} runs have not finished; their "
+            f"{open_ends} of {len(transfer)} runs have not finished; their "
             "cells are empty or based on fewer seeds."
         )
+    damaged = damaged_note(transfer)
+    if damaged:
+        notes.append(damaged)
     unscored = [
         r
         for r in finished

@@ -24,7 +24,7 @@ from dtvg.rule.memory import has_memory, may_regroup, needs_every_step
 from dtvg.rule.rules import INIT_ONLY_WORDS, RULES
 from dtvg.rule.types import Grouping, Words
 from dtvg.store.holds import Stretch, history, in_force, stretches
-from dtvg.store.reader import Run, only_scores, read_grams, read_table
+from dtvg.store.reader import Run, no_configuration, only_scores, read_grams, read_table
 
 Floats = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
@@ -182,7 +182,7 @@ def explain_step(run: Run, step: int | None = None) -> ExplainInfo:
         DataError: the run has nothing to group, or no such step (with the steps it has).
     """
     if run.config is None:
-        raise DataError(f"Run '{run.name}' has no readable configuration: {run.problem}")
+        raise DataError(no_configuration(run.name))
     if run.config.logging.detail == "scores":
         raise DataError(only_scores(run.name))
     if not run.config.method.has_source_vectors:

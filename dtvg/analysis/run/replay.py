@@ -26,7 +26,7 @@ from dtvg.rule.memory import has_memory, needs_every_step
 from dtvg.rule.rules import RULE_NAMES, rule_of
 from dtvg.rule.subsets import MAX_EXACT_SOURCES
 from dtvg.rule.types import RuleSettings
-from dtvg.store.reader import Run, only_scores, read_grams, read_table
+from dtvg.store.reader import Run, no_configuration, only_scores, read_grams, read_table
 
 Ints = npt.NDArray[np.int64]
 Bools = npt.NDArray[np.bool_]
@@ -191,7 +191,9 @@ def _checked(run: Run, leave_out: Sequence[str], settings: Mapping[str, Any]) ->
     config = run.config
     if config is not None and config.logging.detail == "scores":
         raise DataError(only_scores(run.name))
-    if config is None or not config.method.has_source_vectors:
+    if config is None:
+        raise DataError(no_configuration(run.name))
+    if not config.method.has_source_vectors:
         raise DataError(
             f"Run '{run.name}' logs no Gram matrices (method '{run.method}'), so nothing can be "
             "replayed; choose a run of 'dtvg', 'all_sources' or 'single'."

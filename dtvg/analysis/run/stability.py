@@ -45,9 +45,8 @@ class StabilityInfo:
     @property
     def table(self) -> pd.DataFrame:
         """One row per source: its share per run, the mean, and whether it is in the consensus."""
-        table = pd.DataFrame({"source": self.sources})
-        for run, share in zip(self.runs, self.share, strict=True):
-            table[run] = share
+        shares = pd.DataFrame(self.share.T, columns=pd.Index(self.runs))
+        table = pd.concat([pd.DataFrame({"source": self.sources}), shares], axis=1)
         table["mean"] = self.share.mean(axis=0)
         table["spread"] = self.share.max(axis=0) - self.share.min(axis=0)
         table["consensus"] = [s in self.consensus for s in self.sources]

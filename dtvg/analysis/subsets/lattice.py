@@ -226,10 +226,11 @@ def _notes(
     """Say what is drawn and what is not."""
     counts = Counter(method for _, _, method in scored.values())
     by = ", ".join(f"{count} from `{method}`" for method, count in counts.items())
+    through = f"; the walk went through {len(walk.steps):,}" if walk.steps else ""
     notes = [
         f"{len(scored)} of the {2**n:,} subsets of {counted(n, 'source')} were trained on and have"
         " a score"
-        f"{f' ({by})' if by else ''}; the walk went through {len(walk.steps):,}."
+        f"{f' ({by})' if by else ''}{through}."
     ]
     if not whole:
         hidden = len(set(walk.steps) - set(held))

@@ -41,7 +41,7 @@ def examples(choice: Choice, dark: bool) -> None:
         st.info(f"{titles.label(a)} and {titles.label(b)} have no seed in common yet.")
         return
     info = cache.disagreements(pairs, titles.label(a), titles.label(b), choice.split)
-    key = f"{target}-{a}-{b}-{choice.split}"
+    key = f"{choice.name}-{target}-{a}-{b}-{choice.split}"
     st.header("Who is right, on the same examples", anchor=False)
     show.figure(
         disagreement_figure(info, dark),

@@ -44,12 +44,10 @@ def helped(choice: Choice, dark: bool) -> None:
     for sentence in info.sentences():
         st.markdown(titles.in_sentence(sentence, (*choice.order, *info.targets)))
     measured = [t for t in info.targets if (info.points["target"] == t).any()]
+    means = f"; means over {titles.method(info.subject)}'s runs" if info.subject else ""
     for start in range(0, len(measured), FACETS):
         some = tuple(measured[start : start + FACETS])
-        st.caption(
-            "Each point is a source; up: its gain alone; means over "
-            f"{titles.method(info.subject)}'s runs."
-        )
+        st.caption(f"Each point is a source; up: its gain alone{means}.")
         show.figure(
             _right(info, dark, choice.order, some),
             f"right-{key}-{start}",

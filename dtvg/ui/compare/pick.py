@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import streamlit as st
 
+from dtvg.analysis.compare.info import damaged_note
 from dtvg.analysis.pools import pool
 from dtvg.analysis.words import counted
 from dtvg.store.reader import Experiment, Run
@@ -78,6 +79,9 @@ def pick() -> Choice | None:
             st.warning(forms.escape(experiment.problem), icon=":material/warning:")
     made = pool(opened, len(opened) > 1 and not _together())
     transfer = [r for r in made.runs if r.role == "transfer" and r.problem is None]
+    damaged = damaged_note([r for e in opened for r in e.runs if r.problem is not None])
+    if damaged:
+        st.warning(forms.escape(damaged), icon=":material/warning:")
     if wanted:
         transfer = _limited(transfer, wanted)
     if not opened:

@@ -8,7 +8,7 @@ from dtvg.analysis import titles
 from dtvg.analysis.overview.learned import points_text
 from dtvg.analysis.subsets.quality import ORACLE, QualityInfo
 from dtvg.analysis.subsets.runs import name_of
-from dtvg.analysis.words import counted
+from dtvg.analysis.words import counted, percent
 from dtvg.figures.subsets import lattice_figure, overlap_figure
 from dtvg.methods.specs import METHODS
 from dtvg.store.reader import Run
@@ -37,7 +37,7 @@ def subsets(choice: Choice, dark: bool) -> None:
     )
     show.figure(
         lattice_figure(info, dark),
-        f"lattice-{name or target}-{choice.split}",
+        f"lattice-{name or f'{where}-{target}'}-{choice.split}",
         "Subsets of sources by size, coloured by score; arrows: how the group changed",
         info.nodes,
         f"{target}-subsets",
@@ -52,8 +52,14 @@ def subsets(choice: Choice, dark: bool) -> None:
     if len(info.edges):
         with st.expander(f"Changes of the group ({counted(len(info.edges), 'kind')})"):
             show.numbers(info.edges, f"{name}-changes", f"edges-{name}")
-    if run is not None:
+    if run is None:
+        return
+    walked = cache.groups(run)
+    if len(walked.steps):
         _quality(run, same, dark)
+    else:
+        said = titles.in_sentence(" ".join(walked.notes), ())
+        st.info(said or "No step of this run is committed yet, so it has no walk.")
 
 
 def _experiment(choice: Choice, target: str) -> str:
@@ -122,7 +128,7 @@ def _numbers(info: QualityInfo, agreement: float) -> None:
                 ("Jaccard", "Sources in both, divided by sources in either."),
             ):
                 st.metric(label, _two(row[label.lower()]), help=what)
-            st.metric("Exact", show.percent(row["exact"], 0), help="Steps with exactly that set.")
+            st.metric("Exact", _share(row["exact"]), help="Steps with exactly that set.")
             if reference == ORACLE:
                 st.metric(
                     "Regret",
@@ -152,6 +158,10 @@ def _named(info: QualityInfo, reference: str) -> str:
     return (
         f"the **{reference}** ({titles.label(name_of(info.references[reference], info.sources))})"
     )
+
+
+def _share(value: float) -> str:
+    return "–" if value != value else percent(value)
 
 
 def _two(value: float) -> str:

@@ -326,7 +326,7 @@ def _start(draft: Draft, configs: Sequence[ExperimentConfig], now: bool) -> None
     except DtvgError as error:
         were = f"{counted(len(entered), 'experiment')} {'was' if len(entered) == 1 else 'were'}"
         done = f" Before it, {were} added." if entered else ""
-        st.error(f"{error}{done}", icon=":material/error:")
+        st.error(forms.escape(f"{error}{done}"), icon=":material/error:")
         return
     control.started(entered[0])
     launch_draft.rename(draft.source)

@@ -48,7 +48,8 @@ def _draw() -> None:
         if ended:
             people.button("Clear ended jobs", type="tertiary", on_click=_clear, args=(ended,))
     if "queue-problem" in st.session_state:
-        st.warning(st.session_state.pop("queue-problem"), icon=":material/warning:")
+        problem = forms.escape(st.session_state.pop("queue-problem"))
+        st.warning(problem, icon=":material/warning:")
     open_ones = [job for job in known if job not in ended]
     for job in [*open_ones, *reversed(ended)][:SHOWN]:
         _row(job, sum(j.state is JobState.WAITING for j in known))

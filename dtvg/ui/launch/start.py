@@ -23,6 +23,7 @@ STARTS = {
     "yaml": "YAML",
 }
 WHOLE = "whole experiment"
+CLONED = "clone-asked"
 AREA = "launch-yaml-area"
 TEXT = "launch-yaml-text"
 
@@ -78,15 +79,19 @@ def _clone(changes: dict[str, Any]) -> Draft | None:
     if not found:
         st.info("Nothing has been recorded yet, so there is nothing to clone. Start the demo.")
         return None
+    state = st.session_state
     wanted = address.recall("clone", str, next(iter(found)))
     name, _, run = wanted.partition("/")
-    there = list(found).index(name) if name in found else None
+    if wanted != state.get(CLONED) or "clone-name" not in state:
+        state[CLONED] = wanted  # an address was opened, or one went back to it
+        state["clone-name"] = name if name in found else None
+        state.pop(f"clone-run-{name}", None)
     left, right = st.columns(2)
     with left:
         chosen = st.selectbox(
             "Experiment",
             list(found),
-            there,
+            None,
             key="clone-name",
             placeholder="Choose another experiment",
         )
@@ -110,6 +115,7 @@ def _clone(changes: dict[str, Any]) -> Draft | None:
         run = st.selectbox("Run", options, first, key=f"clone-run-{name}", format_func=titles.run)
     place = name if run == WHOLE else f"{name}/{run}"
     address.keep("clone", place)
+    state["clone"] = state[CLONED] = place
     return draft.start(f"clone:{place}", _values_of(experiment, run), changes)
 
 
