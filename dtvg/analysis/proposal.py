@@ -135,6 +135,7 @@ def propose(
     prompts: Sequence[TaskPrompt],
     here: Callable[[str], bool],
     folder: str | None = None,
+    rows: int = 0,
 ) -> Proposal:
     """Propose an experiment that shows whether other tasks help a target.
 
@@ -146,6 +147,7 @@ def propose(
         prompts: of the bank.
         here: whether a task's rows are on this machine.
         folder: of the data; None: the usual places.
+        rows: training rows at hand, which count where no official number is known; 0: unknown.
 
     Raises:
         ConfigError: an unknown target, or an effect that is no positive number.
@@ -154,7 +156,7 @@ def propose(
     if not 0 < effect <= 100:
         raise ConfigError(f"The difference to see is {effect:g}; give points above 0, to 100.")
     model = _model(target, backbone, experiments)
-    values, settings = _settings(target, backbone, model, spec.split.train_rows)
+    values, settings = _settings(target, backbone, model, spec.split.train_rows or rows)
     sources, why_sources = _sources(target, backbone, model, prompts, here)
     spread = spread_for(target, backbone, experiments)
     needed = seeds_for_power(effect / spread.points)

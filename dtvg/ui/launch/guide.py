@@ -14,7 +14,9 @@ import streamlit as st
 from dtvg.analysis import proposal, titles
 from dtvg.analysis.compare.scores import SUBJECT
 from dtvg.backbones.specs import BACKBONES, kept_here
+from dtvg.config import DataConfig
 from dtvg.errors import DtvgError
+from dtvg.jobs.answers import quick_rows
 from dtvg.tasks import data_folder
 from dtvg.tasks.catalogue import all_tasks, find_task
 from dtvg.tasks.sources import find_folder, look_for
@@ -111,4 +113,7 @@ def _proposed(target: str, backbone: str, effect: float, place: str | None) -> p
         return there.in_folder or there.place == "cache"
 
     found = prompts.bank().prompts
-    return proposal.propose(target, backbone, effect, cache.experiments(), found, here, place)
+    spec = known[target]
+    data = quick_rows(spec, DataConfig(folder=place), find_folder(spec, place))
+    rows = len(data.train) if data else 0
+    return proposal.propose(target, backbone, effect, cache.experiments(), found, here, place, rows)
