@@ -90,10 +90,12 @@ class Block:
 
     @cached_property
     def _first_rates(self) -> dict[str, str]:
-        """Label without rates → the label, with rates, of the first run that has it."""
+        """Label without rates → the label, with rates, that stands for it: the one at defaults,
+        else that of the first run."""
         firsts: dict[str, str] = {}
         for run in self.runs:
-            firsts.setdefault(self._plain(run), run.method)
+            plain = self._plain(run)
+            firsts[plain] = plain if run.method == plain else firsts.get(plain, run.method)
         return firsts
 
     @cached_property
@@ -109,8 +111,8 @@ class Block:
         return self._plain_labels[place]
 
     def label_of(self, run: Run) -> str:
-        """Return a run's row: its label without rates, and with them where the rates of an
-        earlier row are others, so that no two rows are taken for one."""
+        """Return a run's row: its label without rates, and with them where another row stands for
+        that, so that no two rows are taken for one."""
         plain = self._plain(run)
         return plain if self._first_rates.get(plain, run.method) == run.method else run.method
 

@@ -137,6 +137,26 @@ def test_a_method_at_several_rates_counts_once_among_the_others(tmp_path: Path) 
     ]
 
 
+def test_a_row_at_its_defaults_is_read_wherever_it_stands_and_fills_in_for_no_other(
+    tmp_path: Path,
+) -> None:
+    """Behind one at other rates its seeds stood for those that the other lacked, unsaid."""
+    slow = [{"name": name, "lr": 0.01} for name in ("none", "dtvg")]
+    wanted = config(methods=[*slow, "none", "all_sources", "dtvg"], targets=["lake"])
+    some = waiting(wanted, ".none-lr0.01.s1", ".none.s2")
+    runs = record(tmp_path, mostly_right({"dtvg": 0.7}), wanted, unfinished=some).runs
+    (block,) = blocks_of(runs)
+    assert {s: r.name for s, r in block.of("none").items()} == {
+        0: "lake.none.s0",
+        1: "lake.none.s1",
+    }
+    said = [note for note in claims_info(runs).notes if "in rates or steps alone" in note]
+    assert [note.split("`")[1::2] for note in said] == [
+        ["none", "none-lr0.01"],
+        ["dtvg", "dtvg-lr0.01"],
+    ]
+
+
 def test_a_search_at_other_rates_does_not_fill_in_for_the_one_that_is_read(tmp_path: Path) -> None:
     """Seeds of both stood in one table, and nothing said so."""
     searches = [{"name": "oracle", "lr": 0.01}, "oracle"]
