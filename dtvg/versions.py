@@ -15,7 +15,7 @@ Versions = Mapping[str, Version]
 `scoring.<task>`, `few_shot`, `backbone`."""
 
 HUB_COMMIT = "hub_commit"
-"""In `versions.json`: from which commit of the hub a model without `revision` was loaded."""
+"""In `versions.json`: the hub's commit that a model was loaded from, where none was asked for."""
 FIRST = 1
 """Version of every part that a folder does not name."""
 SELECTION = 2
