@@ -172,11 +172,13 @@ def _as_one(effects: Sequence[Effect]) -> Effect:
     """Return what experiments with other settings say of one target together: their mean.
 
     They share the target's test examples, so no number of them makes its interval narrower than
-    theirs are on average. Those that give a verdict alone count before others.
+    theirs are on average. Those that give a verdict alone count before others. One in which
+    nothing varies says nothing of how sure the estimate is.
     """
     if len(effects) == 1:
         return effects[0]
     held = [one for one in effects if not one.problem] or list(effects)
+    errors = [np.sqrt(one.variance) for one in held if one.variance > 0]
     by_seed: dict[int, list[float]] = {}
     for one in held:
         for seed, value in one.by_seed.items():
@@ -190,7 +192,7 @@ def _as_one(effects: Sequence[Effect]) -> Effect:
         target_of(held[0].target),
         {seed: float(np.mean(values)) for seed, values in sorted(by_seed.items())},
         float(np.mean([one.estimate for one in held])),
-        float(np.mean([np.sqrt(one.variance) for one in held])) ** 2,
+        float(np.mean(errors or [0.0])) ** 2,
         interval,
         max(one.examples for one in held),
         held[0].problem,

@@ -144,6 +144,16 @@ def test_a_target_with_one_seed_so_far_does_not_take_the_interval_of_the_others(
     assert summed([lone, of_seeds("elm", {0: 0.1})]).problem
 
 
+def test_an_experiment_in_which_nothing_varies_makes_its_target_no_surer() -> None:
+    """Its variance of 0 halved the standard error of the target that both have."""
+    moor = of_seeds("a: moor", {0: 0.02, 1: 0.04, 2: 0.06})
+    lake = of_seeds("a: lake", {0: 0.01, 1: 0.05, 2: 0.03})
+    still = of_seeds("b: lake", {0: 0.03, 1: 0.03, 2: 0.03})
+    alone, both = summed([lake, moor]), summed([lake, still, moor])
+    assert (both.low, both.high) == pytest.approx((alone.low, alone.high))
+    assert both.n_targets == 2
+
+
 def test_differences_that_are_equal_but_for_rounding_do_not_outweigh_all_targets() -> None:
     """Right answers of 50 by seed, of one method and of the other; the first are 4 apart."""
     right = {"lake": ([36, 19, 32], [32, 15, 28]), "moor": ([27, 20, 31], [24, 16, 26]),
