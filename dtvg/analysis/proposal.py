@@ -104,12 +104,16 @@ class _Found:
 def _spreads(experiment: Experiment) -> list[_Found]:
     """Return the spread of each target with enough seeds of both methods.
 
-    A method is read at its defaults, else at the first rates of its own.
+    A method is read at its defaults, else at the first rates of its own; which these are is read
+    from one run of all that it has.
     """
     scores: dict[tuple[str, str, int], float] = {}
     rows: dict[str, str] = {}
+    plains: dict[str, str] = {}
     for run in experiment.runs:
-        plain = plain_label(run) if run.method_name in (SUBJECT, WITHOUT) else ""
+        if run.method_name in (SUBJECT, WITHOUT) and run.method not in plains:
+            plains[run.method] = plain_label(run)
+        plain = plains.get(run.method, "")
         if run.role == "transfer" and run.test_score is not None and plain in (SUBJECT, WITHOUT):
             scores[run.target, run.method, run.seed] = 100 * run.test_score
             rows[plain] = plain if run.method == plain else rows.get(plain, run.method)

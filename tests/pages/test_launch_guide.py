@@ -6,10 +6,13 @@ from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+import pytest
 import yaml
 from streamlit.testing.v1 import AppTest
 
 from dtvg import paths
+from dtvg.analysis import proposal
+from dtvg.analysis.claims.blocks import plain_label
 from dtvg.analysis.proposal import propose, spread_for
 from dtvg.analysis.statistics import paired_power
 from dtvg.methods.specs import OWN_METHODS, Kind, by_kind
@@ -120,3 +123,19 @@ def test_the_spread_to_plan_with_is_read_also_at_rates_of_their_own(tmp_path: Pa
     made = record(tmp_path, config("tuned", methods=tuned, targets=["lake"]))
     found = spread_for("lake", "", [made])
     assert found.seeds == 3 and found.source.startswith("recorded on lake")
+
+
+def test_the_spread_to_plan_with_parses_one_configuration_of_all_seeds(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The page asks all experiments there are, and each file takes milliseconds."""
+    made = record(
+        tmp_path,
+        config("many", methods=["none", "dtvg"], targets=["lake"], seeds=list(range(9))),
+    )
+    parsed: list[str] = []
+    monkeypatch.setattr(
+        proposal, "plain_label", lambda run: parsed.append(run.method) or plain_label(run)
+    )
+    assert spread_for("lake", "", [made]).seeds == 9
+    assert sorted(parsed) == ["dtvg", "none"]
