@@ -357,6 +357,18 @@ def test_data_that_a_glob_or_a_folder_names_travel_too(
     assert texts == [f"{ROWS}meal {number},good\n" for number in range(2)]
 
 
+def test_a_task_whose_data_are_gone_here_is_not_taken_for_the_one_that_comes(
+    own_home: Path, tmp_path: Path
+) -> None:
+    (own_home / "tasks").mkdir()
+    made = _with_task(own_home, own_home / "tasks" / "rows.csv")
+    pack(made, tmp_path / "mine.zip")
+    (own_home / "tasks" / "rows.csv").unlink()
+    said: list[str] = []
+    bring(tmp_path / "mine.zip", own_home / "runs", "back", said.append)
+    assert [s.startswith("You have another task 'meals', which was kept") for s in said] == [True]
+
+
 def test_a_task_whose_data_do_not_travel_is_said_to_be_without_them(
     own_home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
