@@ -144,7 +144,7 @@ def _shared(blocks: Sequence[Block]) -> list[str]:
 
 
 def _passed_over(block: Block) -> Iterator[str]:
-    """Say which rows no claim reads, since they differ from an earlier one in rates alone."""
+    """Say which rows no claim reads, since they differ from one that is read in rates alone."""
     for first, others in block.passed_over.items():
         differ, are = ("differs", "is") if len(others) == 1 else ("differ", "are")
         yield (
