@@ -55,6 +55,7 @@ from dtvg.analysis.subsets.transfer import (
     transfer_info,
 )
 from dtvg.analysis.tasks import TaskInfo, task_info
+from dtvg.analysis.unread import MET
 from dtvg.errors import DataError
 from dtvg.records import TABLES
 from dtvg.store.layout import is_foreign
@@ -88,7 +89,11 @@ def stamp(run: Run, *tables: str) -> Stamp:
     found: list[Any] = [place, written, run.result is not None]
     for table in tables:
         try:
-            found.append(tuple(sorted(n for n in os.listdir(f"{place}/{table}") if n[0] != ".")))
+            names = sorted(n for n in os.listdir(f"{place}/{table}") if n[0] != ".")
+            found.append(tuple(names))
+            if place in MET:  # a file that is mended keeps its name
+                files = [os.stat(f"{place}/{table}/{n}") for n in names]
+                found.append(tuple((one.st_size, one.st_mtime_ns) for one in files))
         except OSError:
             found.append(())
     return tuple(found)

@@ -152,7 +152,8 @@ def _walks(block: Block) -> list[Walk]:
     """Return the walks of the dynamic runs on one target, those whose log is long enough."""
     runs = [run for _, run in sorted(block.of(SUBJECT).items())]
     with ThreadPoolExecutor(READERS) as pool:
-        return [walk for walk in pool.map(walk_of, runs) if walk is not None]
+        found = pool.map(lambda run: block.unread.tried(run, lambda: walk_of(run)), runs)
+        return [walk for walk in found if walk is not None]
 
 
 def between_extremes(ends: Sequence[Summary]) -> Summary:

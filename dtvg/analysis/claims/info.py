@@ -121,6 +121,7 @@ def claims_info(runs: Sequence[Run], margin: float | None = None) -> ClaimsInfo:
     notes += [f"{b.name}: {'; '.join(b.examples.problems)}." for b in blocks if b.examples.problems]
     notes += _shared(blocks)
     made = [make(blocks, margins[key]) for key, make in MAKERS.items()]
+    notes += [block.unread.note for block in blocks if block.unread.note]
     if not blocks:
         made = [replace(claim, takes="It needs finished runs.") for claim in made]
     return ClaimsInfo(

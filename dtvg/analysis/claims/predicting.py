@@ -207,9 +207,10 @@ def _from_grams(block: Block, seed: int, sources: Sequence[str]) -> tuple[Floats
         of_prompts = config.method.ranks_prompts
         if of_prompts in found or not (of_prompts or plain_label(run) in PLAIN):
             continue
-        steps, grams = read_grams(run, last=1)
-        if not len(steps):
+        read = block.unread.tried(run, lambda run=run: read_grams(run, last=1))
+        if read is None or not len(read[0]):
             continue
+        _, grams = read
         gram = grams[0].astype(np.float64)
         length = np.sqrt(np.diag(gram))
         cosine = gram / np.where(length > 0, length, 1) / np.where(length > 0, length, 1)[:, None]

@@ -246,7 +246,7 @@ def compare_info(
         table=_table(sheet.scores, sheet.rows, shown),
         interval="95 % percentile bootstrap of the mean over seeds (10,000 resamples, seed 0); "
         "too narrow with very few seeds",
-        notes=_notes(transfer, finished, split),
+        notes=(*_notes(transfer, finished, split), *filter(None, (sheet.unread.note,))),
         sheet=sheet,
         against=tuple(against),
         explored=explored,

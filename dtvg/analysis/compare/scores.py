@@ -11,6 +11,7 @@ from typing import NamedTuple, TypeVar
 
 import numpy as np
 
+from dtvg.analysis.unread import Unread
 from dtvg.config import AVERAGE as AVERAGE
 from dtvg.errors import DataError, unknown
 from dtvg.methods.specs import Role
@@ -58,6 +59,8 @@ class Sheet:
     trained: dict[tuple[str, str], dict[int, Runs]] = field(default_factory=dict)
     """(row, target) → seed → all runs that had to be trained for a score that was chosen among
     several (single sources, subsets) or rests on trials."""
+    unread: Unread = field(default_factory=Unread)
+    """Runs whose scores cannot be read."""
 
     @property
     def rows(self) -> tuple[str, ...]:
@@ -74,6 +77,10 @@ class Sheet:
             if self.kinds[r].role is Role.HEADLINE
             or (self.kinds[r].summary and not r.endswith(MEAN))
         )
+
+    def value_of(self, run: Run) -> float | None:
+        """Return a finished run's score; None where it was not evaluated or cannot be read."""
+        return self.unread.tried(run, lambda: value_of(run, self.split, self.metric))
 
     def put(self, row: str, kind: Kind, target: str, seed: int, value: float, runs: Runs) -> None:
         """Fill one cell of a seed."""
@@ -106,7 +113,7 @@ def collect(
     for run in finished:
         if run.target not in targets or run.subset is not None:
             continue
-        value = value_of(run, split, metric)
+        value = sheet.value_of(run)
         if value is not None:
             own = "" if run.full_role.in_stage_one else run.method_name
             kind = Kind(own, run.full_role)
@@ -165,7 +172,7 @@ def _add_singles(sheet: Sheet, transfer: Sequence[Run]) -> None:
             planned.setdefault((run.experiment, run.target, run.seed, variant), []).append(run)
             variants.setdefault(run.experiment, set()).add(variant)
     for (experiment, target, seed, variant), runs in planned.items():
-        values = [value_of(run, sheet.split, sheet.metric) for run in runs]
+        values = [sheet.value_of(run) for run in runs]
         scored = [v for v in values if v is not None]
         if len({run.method for run in runs}) < 2 or len(scored) < len(values):
             continue
@@ -217,7 +224,7 @@ def _add_best_subset(sheet: Sheet, transfer: Sequence[Run]) -> None:
         row = ORACLE.replace("oracle", search, 1)
         row = f"{experiment}: {row}" if sheet.several else row
         for seed, runs in whole.items():
-            value = value_of(runs[best], sheet.split, sheet.metric)
+            value = sheet.value_of(runs[best])
             if value is not None:
                 kind = Kind(runs[best].method_name, Role.SUBSET)
                 sheet.put(row, kind, target, seed, value, (runs[best],))
