@@ -99,12 +99,12 @@ class Run:
     def story(self) -> StoryInfo:
         """Return the run in plain sentences; print it, or read `.table`, `.uncertain` and
         `.partings` (from the other seeds of its experiment) as DataFrames."""
-        from dtvg.analysis.run.groups import group_info
+        from dtvg.analysis.run.groups import memberships
         from dtvg.analysis.run.story import siblings, story_info
         from dtvg.store import reader
 
         others = siblings(self.view, reader.open_experiment(self.view.path.parent).runs)
-        return story_info(self.view, others=[group_info(other) for other in others])
+        return story_info(self.view, others=memberships(others))
 
     def figure(self, name: str = "membership", dark: bool = False) -> go.Figure:
         """Return one of `RUN_FIGURES` as a Plotly figure.

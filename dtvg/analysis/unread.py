@@ -28,10 +28,10 @@ class Unread:
         """Whether something of a run could not be read."""
         return run.path in self._found
 
-    def tried(self, run: Run, read: Callable[[], T]) -> T | None:
+    def tried(self, run: Run, read: Callable[[Run], T]) -> T | None:
         """Return what is read of a run; None, and the run is noted, where it cannot be read."""
         try:
-            return read()
+            return read(run)
         except StoreError as error:
             MET.add(str(run.path))
             self._found.setdefault(run.path, f"{run.experiment}/{run.name}: {error}".rstrip("."))

@@ -31,7 +31,7 @@ from dtvg.analysis.run.about import about as about_run
 from dtvg.analysis.run.all_rules import all_rules
 from dtvg.analysis.run.curves import CurveInfo, curve_info
 from dtvg.analysis.run.explain import explain_step
-from dtvg.analysis.run.groups import group_info, shares_of
+from dtvg.analysis.run.groups import group_info, memberships, shares_of
 from dtvg.analysis.run.pair import PairInfo, pair_info
 from dtvg.analysis.run.relations import relation_info
 from dtvg.analysis.run.replay import ReplayInfo, replay
@@ -266,7 +266,7 @@ def source_health(run: Run) -> pd.DataFrame:
 @remember(64, "Telling the run", ("steps", "sources", "evals", "events"))
 def story(run: Run, others: tuple[Run, ...] = ()) -> StoryInfo:
     """Return `story_info`; `others` are the runs of other seeds."""
-    return story_info(run, groups(run), [groups(other) for other in others])
+    return story_info(run, groups(run), memberships(others))
 
 
 def _run_and_scores(run: Run, everyone: tuple[Run, ...] = ()) -> Hashable:
@@ -341,10 +341,10 @@ def trajectory(run: Run) -> TrajectoryInfo:
     return trajectory_info(run)
 
 
-@remember(16, "Comparing the seeds", ("steps", "sources", "evals", "events"))
+@remember(16, "Comparing the seeds", ("sources",))
 def stability(runs: tuple[Run, ...]) -> StabilityInfo:
-    """Return `stability_of` the runs' remembered groups."""
-    return stability_of([groups(run) for run in runs])
+    """Return `stability_of` the runs."""
+    return stability_of(memberships(runs))
 
 
 def _files_of_task(name: str, folder: str | None) -> Hashable:

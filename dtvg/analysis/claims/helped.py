@@ -143,7 +143,7 @@ def _membership(block: Block) -> list[list[object]]:
         if not _chooses(run):
             continue
         name = block.label_of(run)
-        table = block.unread.tried(run, lambda run=run: read_table(run, "sources", columns))
+        table = block.unread.tried(run, lambda one: read_table(one, "sources", columns))
         if table is None or not table.num_rows:
             continue
         table = table.set_column(1, "member", pc.cast(table.column("member"), "float64"))

@@ -207,7 +207,7 @@ def _from_grams(block: Block, seed: int, sources: Sequence[str]) -> tuple[Floats
         of_prompts = config.method.ranks_prompts
         if of_prompts in found or not (of_prompts or plain_label(run) in PLAIN):
             continue
-        read = block.unread.tried(run, lambda run=run: read_grams(run, last=1))
+        read = block.unread.tried(run, lambda one: read_grams(one, last=1))
         if read is None or not len(read[0]):
             continue
         _, grams = read

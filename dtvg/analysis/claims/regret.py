@@ -135,9 +135,7 @@ def _effects(block: Block) -> tuple[dict[str, Effect], str]:
         return found, lacks
     n = len(block.sources)
     known = {
-        s: block.unread.tried(runs[s], lambda s=s: _sizes(runs[s], n))
-        for s in one.seeds
-        if s in runs
+        s: block.unread.tried(runs[s], lambda run: _sizes(run, n)) for s in one.seeds if s in runs
     }
     sizes = {s: shares for s, shares in known.items() if shares is not None}
     if not sizes:

@@ -69,7 +69,7 @@ def costs(sheet: Sheet) -> CostInfo:
     }
     companions = _companions(list(everyone.values()))
     unread = Unread()
-    read = {p: unread.tried(r, lambda r=r: _of_run(r, companions)) for p, r in everyone.items()}
+    read = {p: unread.tried(r, lambda run: _of_run(run, companions)) for p, r in everyone.items()}
     taken = {path: one for path, one in read.items() if one is not None}
     rows, single = [], []
     for row in sheet.rows:

@@ -61,7 +61,7 @@ def disagreement_info(
     """
     frames, notes, unread = [], [], Unread()
     for first, second in pairs:
-        mine, other = (unread.tried(r, lambda r=r: answers(r, split)) for r in (first, second))
+        mine, other = (unread.tried(r, lambda run: answers(run, split)) for r in (first, second))
         if mine is None or other is None:
             continue
         silent = [r.name for r, t in ((first, mine), (second, other)) if not len(t)]

@@ -220,7 +220,7 @@ def examples_of(
     """
     runs = {run.path: run for run in wanted}
     unread = Unread()
-    read = {p: unread.tried(r, lambda r=r: read_answers(r, split)) for p, r in runs.items()}
+    read = {p: unread.tried(r, lambda run: read_answers(run, split)) for p, r in runs.items()}
     runs = {path: run for path, run in runs.items() if run not in unread}
     stored = {path: one for path, one in read.items() if one is not None}
     counted = Counter(one.keys for one in stored.values()).most_common(1)

@@ -80,7 +80,7 @@ class Sheet:
 
     def value_of(self, run: Run) -> float | None:
         """Return a finished run's score; None where it was not evaluated or cannot be read."""
-        return self.unread.tried(run, lambda: value_of(run, self.split, self.metric))
+        return self.unread.tried(run, lambda one: value_of(one, self.split, self.metric))
 
     def put(self, row: str, kind: Kind, target: str, seed: int, value: float, runs: Runs) -> None:
         """Fill one cell of a seed."""

@@ -128,7 +128,7 @@ def curve_info(
     band = bands if isinstance(bands, str) else ("std" if bands else "none")
     of_steps = quantity in STEP_QUANTITIES
     unread = Unread()
-    read = [unread.tried(run, lambda run=run: _read(run, quantity, split, x)) for run in runs]
+    read = [unread.tried(run, lambda one: _read(one, quantity, split, x)) for run in runs]
     empty = [
         run.name
         for run, series in zip(runs, read, strict=True)
