@@ -163,7 +163,7 @@ def test_effects_of_subsets_are_resampled_as_the_same_sums_of_runs(tmp_path: Pat
 
 
 def test_a_search_that_trains_shows_every_seed_on_the_same_pairs(tmp_path: Path) -> None:
-    """Beside birch amber does the opposite of what it does alone, which a begun seed cannot show."""
+    """Beside birch amber harms, alone it helps, which a seed that has begun cannot show."""
 
     def answer(run: RunConfig, right: Sequence[str], rng: np.random.Generator) -> list[str]:
         subset = set(run.method.subset or ())

@@ -75,7 +75,7 @@ class ClaimsInfo:
             ConfigError: there is none, with the letters there are.
         """
         found = {claim.key: claim for claim in self.claims}
-        if key not in found:
+        if not isinstance(key, str) or key not in found:
             raise ConfigError(unknown("claim", str(key), found))
         return found[key]
 
