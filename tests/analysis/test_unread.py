@@ -6,13 +6,14 @@ import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import pandas as pd
 import pytest
 from streamlit.testing.v1 import AppTest
 
 from dtvg.analysis.claims.helped import helped_info
 from dtvg.analysis.claims.info import claims_info
 from dtvg.analysis.compare.disagreements import disagreement_info
-from dtvg.analysis.compare.info import compare_info
+from dtvg.analysis.compare.info import BEST_SINGLE, MEAN_SINGLE, compare_info
 from dtvg.analysis.run.curves import curve_info
 from dtvg.cli import main
 from dtvg.store.reader import Experiment, Run, open_experiment
@@ -107,3 +108,25 @@ def test_page_and_command_line_name_the_run_that_cannot_be_read(
     for part in (run.path / "sources").glob("*.parquet"):
         shutil.copyfile(experiment.path / run.name / "sources" / part.name, part)
     assert not any(LEFT_OUT in note for note in cache.helped(runs).notes)
+
+
+@pytest.mark.parametrize("file", ["status.json", "result.json"])
+def test_a_damaged_single_run_leaves_its_seed_out_of_the_best_single(
+    experiment: Experiment, tmp_path: Path, file: str
+) -> None:
+    """The page gives whole runs alone, the command line all: the same scores."""
+    place = shutil.copytree(experiment.path, tmp_path / "trial")
+    (place / "lake.single-birch.s1" / file).write_text("[1")
+    (place / "lake.single-birch.s1" / "result.json").write_text("[1")
+    runs = [r for r in open_experiment(place).runs if r.role == "transfer"]
+    table = compare_info(runs).table
+    pd.testing.assert_frame_equal(
+        table, compare_info([r for r in runs if r.problem is None]).table, check_like=True
+    )
+    singles = table[table["method"].isin([BEST_SINGLE, MEAN_SINGLE])]
+    seeds = singles.groupby("target", sort=False)["seeds"].unique()
+    assert {t: list(s) for t, s in seeds.items()} == {
+        "lake": ["0 2"],
+        "moor": ["0 1 2"],
+        "average": ["0 2"],
+    }

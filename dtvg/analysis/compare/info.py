@@ -232,8 +232,9 @@ def compare_info(
     runs = tuple(runs)
     finished = [r for r in runs if r.result is not None and r.full_role is not Role.MIXTURE]
     transfer = [r for r in runs if r.role == "transfer"]
-    targets = tuple(dict.fromkeys(r.target for r in transfer if r.target))
-    sheet = collect(transfer, finished, split, metric, targets)
+    whole = [r for r in transfer if r.problem is None]
+    targets = tuple(dict.fromkeys(r.target for r in whole if r.target))
+    sheet = collect(whole, finished, split, metric, targets)
     shown = (*targets, AVERAGE) if len(targets) > 1 else targets
     against = verdicts.pairs(sheet.rows, sheet.kinds, subject, baselines)
     explored = frozenset(pair for pair in against if verdicts.explores(sheet, pair, baselines))

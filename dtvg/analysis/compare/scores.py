@@ -160,9 +160,9 @@ def _refuse_unknown(finished: Sequence[Run], split: str, metric: str) -> None:
 def _add_singles(sheet: Sheet, transfer: Sequence[Run]) -> None:
     """Add single sources as their mean and as the one that is best on validation.
 
-    A seed counts only once every single source planned for it has finished, so that a summary
-    never covers the quick ones alone. Several variants (`single`, and `single` with rates of its
-    own) have summaries of their own.
+    A seed counts only once every single source planned for any seed has finished for it, so that a
+    summary never covers the quick ones alone, or those whose folder is whole. Several variants
+    (`single`, and `single` with rates of its own) have summaries of their own.
     """
     planned: dict[tuple[str, str, int, str], list[Run]] = {}
     variants: dict[str, set[str]] = {}
@@ -171,10 +171,14 @@ def _add_singles(sheet: Sheet, transfer: Sequence[Run]) -> None:
             variant = without_source(run)
             planned.setdefault((run.experiment, run.target, run.seed, variant), []).append(run)
             variants.setdefault(run.experiment, set()).add(variant)
+    every: dict[tuple[str, str, str], set[str]] = {}
+    for (experiment, target, _, variant), runs in planned.items():
+        every.setdefault((experiment, target, variant), set()).update(r.method for r in runs)
     for (experiment, target, seed, variant), runs in planned.items():
         values = [sheet.value_of(run) for run in runs]
         scored = [v for v in values if v is not None]
-        if len({run.method for run in runs}) < 2 or len(scored) < len(values):
+        wanted = every[experiment, target, variant]
+        if len(wanted) < 2 or {r.method for r in runs} != wanted or len(scored) < len(values):
             continue
         best = int(np.argmax([r.result.validation_score for r in runs if r.result is not None]))
         prefix = f"{experiment}: " if sheet.several else ""
