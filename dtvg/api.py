@@ -6,13 +6,15 @@ Infos as the pages and the command line.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import os
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
+from numbers import Real
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dtvg.config import ExperimentConfig, build_config, load_config
-from dtvg.errors import ConfigError, StoreError, unknown
+from dtvg.errors import ConfigError, StoreError, shortened, unknown
 from dtvg.extras import require
 
 if TYPE_CHECKING:
@@ -83,6 +85,7 @@ class Run:
         """
         from dtvg.store.reader import read_table
 
+        _check_text("name", name)
         frame: pd.DataFrame = read_table(self.view, name).to_pandas()
         return frame
 
@@ -94,17 +97,19 @@ class Run:
         """
         from dtvg.analysis.run.explain import explain_step
 
+        if step is not None:
+            _check_number("step", step)
         return explain_step(self.view, step).table
 
     def story(self) -> StoryInfo:
         """Return the run in plain sentences; print it, or read `.table`, `.uncertain` and
         `.partings` (from the other seeds of its experiment) as DataFrames."""
-        from dtvg.analysis.run.groups import group_info
+        from dtvg.analysis.run.groups import memberships
         from dtvg.analysis.run.story import siblings, story_info
         from dtvg.store import reader
 
         others = siblings(self.view, reader.open_experiment(self.view.path.parent).runs)
-        return story_info(self.view, others=[group_info(other) for other in others])
+        return story_info(self.view, others=memberships(others))
 
     def figure(self, name: str = "membership", dark: bool = False) -> go.Figure:
         """Return one of `RUN_FIGURES` as a Plotly figure.
@@ -113,6 +118,7 @@ class Run:
             ConfigError: an unknown name.
         """
         require("app", "A figure")
+        _check_text("name", name)
         from dtvg.analysis.run.curves import curve_info
         from dtvg.analysis.run.groups import group_info
         from dtvg.figures import groups
@@ -175,6 +181,7 @@ class Experiment:
         Raises:
             ConfigError: there is none, with the nearest one.
         """
+        _check_text("name", name)
         found = {view.name: view for view in self.view.runs}
         if name not in found:
             raise ConfigError(unknown("run", name, found))
@@ -203,7 +210,9 @@ class Experiment:
         from dtvg.analysis.compare.scores import SUBJECT
         from dtvg.analysis.compare.verdicts import check_subject
 
-        against = _several(against)
+        for given, value in (("split", split), ("metric", metric), ("subject", subject)):
+            _check_text(given, value)
+        against = _several("against", against)
         info = compare_info(self.view.runs, split, metric, subject, against)  # type: ignore[arg-type]
         if against is not None or subject != SUBJECT:  # an experiment need not have that one
             check_subject(info.sheet, subject, against)
@@ -263,7 +272,8 @@ class Experiment:
         """
         from dtvg.export import export
 
-        return export(self.compare(), form, _several(tables), self.view.name)
+        _check_text("form", form)
+        return export(self.compare(), form, _several("tables", tables), self.view.name)
 
     def figure(self, name: str = "scores", dark: bool = False) -> go.Figure:
         """Return one of `EXPERIMENT_FIGURES` as a Plotly figure.
@@ -272,6 +282,7 @@ class Experiment:
             ConfigError: an unknown name.
         """
         require("app", "A figure")
+        _check_text("name", name)
         from dtvg.analysis.run.curves import curve_info
         from dtvg.figures.claims import claims_figure
         from dtvg.figures.compare import (
@@ -302,9 +313,49 @@ class Experiment:
         return titled(drawn[name]())
 
 
-def _several(names: str | Sequence[str] | None) -> Sequence[str] | None:
-    """Return names as a list, also where one is given as it stands."""
-    return [names] if isinstance(names, str) else names
+def _several(given: str, names: str | Sequence[str] | None) -> Sequence[str] | None:
+    """Return names as a list, also where one is given as it stands.
+
+    Raises:
+        ConfigError: they are something else.
+    """
+    if names is None:
+        return None
+    found = [names] if isinstance(names, str) or not isinstance(names, Iterable) else list(names)
+    for name in found:
+        _check_text(given, name)
+    return found
+
+
+def _check_text(given: str, value: object) -> None:
+    """Refuse what is no text where a name is asked for.
+
+    Raises:
+        ConfigError: it is none.
+    """
+    if not isinstance(value, str):
+        raise ConfigError(f"{given} takes a name, got {shortened(repr(value))}.")
+
+
+def _check_number(given: str, value: object) -> None:
+    """Refuse what is no number where one is asked for.
+
+    Raises:
+        ConfigError: it is none.
+    """
+    if isinstance(value, bool) or not isinstance(value, Real):
+        raise ConfigError(f"{given} takes a number, got {shortened(repr(value))}.")
+
+
+def _folder(runs_dir: str | Path | None) -> Path | None:
+    """Return a folder of experiments; None: the default.
+
+    Raises:
+        ConfigError: it is no path.
+    """
+    if runs_dir is not None and not isinstance(runs_dir, str | os.PathLike):
+        raise ConfigError(f"runs_dir takes a folder, got {shortened(repr(runs_dir))}.")
+    return Path(runs_dir) if runs_dir else None
 
 
 def run(
@@ -336,13 +387,11 @@ def run(
 
     if isinstance(config, str | Path):
         config = load_config(config)
-    if not isinstance(config, ExperimentConfig):
-        raise ConfigError(
-            f"dtvg.run takes a configuration or a YAML file, not a {type(config).__name__}; "
-            "dtvg.build_config makes a configuration of a mapping."
-        )
-    scale = placed(config.scale, on)
-    made = make(config, scale, paths.expanded(runs_dir) if runs_dir else paths.runs())
+    _check_config("dtvg.run", "a configuration or a YAML file", config)
+    if on is not None:
+        _check_text("on", on)
+    scale, folder = placed(config.scale, on), _folder(runs_dir)
+    made = make(config, scale, paths.expanded(folder) if folder else paths.runs())
     stopped = train(made, scale, quiet=not progress)
     found = open_experiment(made.path)
     if stopped and not found.finished:
@@ -351,6 +400,19 @@ def run(
             f"{command_name(made.path)}`, continues it."
         )
     return found
+
+
+def _check_config(who: str, takes: str, config: object) -> None:
+    """Refuse what is no configuration.
+
+    Raises:
+        ConfigError: it is none.
+    """
+    if not isinstance(config, ExperimentConfig):
+        raise ConfigError(
+            f"{who} takes {takes}, not a {type(config).__name__}; dtvg.build_config makes a "
+            "configuration of a mapping."
+        )
 
 
 def tune(
@@ -381,8 +443,11 @@ def tune(
     from dtvg import paths, tuning
     from dtvg.cli.tune import run_trials
 
-    tried = tuning.trials_of(config, _several(on) or (), trials, **options)
-    made = run_trials(tried, paths.expanded(runs_dir) if runs_dir else None, progress)
+    _check_config("dtvg.tune", "a configuration", config)
+    _check_number("trials", trials)
+    folder = _folder(runs_dir)
+    tried = tuning.trials_of(config, _several("on", on) or (), trials, **options)
+    made = run_trials(tried, paths.expanded(folder) if folder else None, progress)
     return made.applied(config), made.table
 
 
@@ -399,7 +464,7 @@ def open_run(path: str | Path, runs_dir: str | Path | None = None) -> Run:
     from dtvg.cli.places import locate
     from dtvg.store import reader
 
-    experiment, name = locate(str(path), Path(runs_dir) if runs_dir else None)
+    experiment, name = locate(str(path), _folder(runs_dir))
     names = experiment.run_names()
     if name is None:
         example = f", e.g. '{experiment.name}/{names[0]}'" if names else ""
@@ -425,7 +490,7 @@ def open_experiment(path: str | Path, runs_dir: str | Path | None = None) -> Exp
     from dtvg.cli.places import locate
     from dtvg.store import reader
 
-    experiment, name = locate(str(path), Path(runs_dir) if runs_dir else None)
+    experiment, name = locate(str(path), _folder(runs_dir))
     if name is not None:
         raise StoreError(
             f"'{path}' is a run of experiment '{experiment.name}'; open it with open_run, or give "
@@ -451,6 +516,8 @@ def claims(*experiments: Experiment | str | Path, margin: float | None = None) -
     """
     if not experiments:
         raise ConfigError("Claims are computed from experiments; name at least one.")
+    if margin is not None:
+        _check_number("margin", margin)
     if margin is not None and not 0 <= margin <= 1:
         raise ConfigError(f"margin is a share from 0 to 1 (one point is 0.01), got {margin:g}.")
     from dtvg.analysis.claims.info import claims_info

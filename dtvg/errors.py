@@ -55,7 +55,7 @@ def nearest(name: str, known: Iterable[str]) -> str | None:
     The closest in spelling; else one that is a word of it (`glue_sst2`, `yelp_polarity`).
     """
     names = list(known)
-    matches = difflib.get_close_matches(name.lower(), names, n=1, cutoff=0.5)
+    matches = difflib.get_close_matches(name.lower(), names, n=1, cutoff=0.55)
     words = [n for n in names if n in re.split(r"[^a-z0-9]+", name.lower())]
     return next(iter([*matches, *words]), None)
 

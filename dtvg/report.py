@@ -140,12 +140,11 @@ def _membership(experiment: Experiment, run: Run | None, step: int | None) -> It
 
 
 def _story(experiment: Experiment, run: Run | None, step: int | None) -> Iterator[View]:
-    from dtvg.analysis.run.groups import group_info
+    from dtvg.analysis.run.groups import memberships
     from dtvg.analysis.run.story import siblings, story_info
 
     view = _needed(run)
-    others = [group_info(other) for other in siblings(view, experiment.runs)]
-    info = story_info(view, others=others)
+    info = story_info(view, others=memberships(siblings(view, experiment.runs)))
     told = " ".join((info.sentence, *info.notes))
     yield View(f"The story of {view.name}", told, None, info.lines.drop(columns="kind"))
     if len(info.uncertain):

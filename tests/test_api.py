@@ -227,3 +227,32 @@ def test_one_name_is_one_name_wherever_several_may_be_given(
 def test_a_margin_that_is_no_difference_of_scores_is_refused(margin: float) -> None:
     with pytest.raises(ConfigError, match="from 0 to 1"):
         dtvg.claims(EXAMPLE, margin=margin)
+
+
+WRONG: dict[str, Callable[[dtvg.api.Experiment, dtvg.api.Run], object]] = {
+    "step takes a number, got 'a'": lambda e, r: r.explain("a"),  # type: ignore[arg-type]
+    "name takes a name, got \\['steps'\\]": lambda e, r: r.table(["steps"]),  # type: ignore[arg-type]
+    "name takes a name, got 3": lambda e, r: r.figure(3),  # type: ignore[arg-type]
+    "name takes a name, got None": lambda e, r: e.run(None),  # type: ignore[arg-type]
+    "name takes a name, got 4": lambda e, r: e.figure(4),  # type: ignore[arg-type]
+    "split takes a name, got 1": lambda e, r: e.scores(1),  # type: ignore[arg-type]
+    "metric takes a name, got None": lambda e, r: e.compare(metric=None),  # type: ignore[arg-type]
+    "subject takes a name, got 3": lambda e, r: e.verdicts(subject=3),  # type: ignore[arg-type]
+    "against takes a name, got 3": lambda e, r: e.compare(against=3),  # type: ignore[arg-type]
+    "against takes a name, got None": lambda e, r: e.compare(against=[None]),  # type: ignore[list-item]
+    "tables takes a name, got 3": lambda e, r: e.export(tables=3),  # type: ignore[arg-type]
+    "form takes a name, got None": lambda e, r: e.export(None),  # type: ignore[arg-type]
+    "margin takes a number, got 'a'": lambda e, r: e.claims("a"),  # type: ignore[arg-type]
+    "Unknown claim '\\[\\]'": lambda e, r: e.claims()[[]],  # type: ignore[index]
+    "runs_dir takes a folder, got 3": lambda e, r: dtvg.open_experiment("a", 3),  # type: ignore[arg-type]
+    "read from a YAML file, got 3": lambda e, r: dtvg.load_config(3),  # type: ignore[arg-type]
+    "dtvg.tune takes a configuration, not a dict": lambda e, r: dtvg.tune({}, "rte"),  # type: ignore[arg-type]
+}
+
+
+@pytest.mark.parametrize("said", WRONG)
+def test_what_is_of_a_wrong_type_is_refused_in_one_sentence(said: str) -> None:
+    experiment = dtvg.open_experiment(EXAMPLE)
+    run = next(run for run in experiment.runs if run.view.method == "dtvg")
+    with pytest.raises(DtvgError, match=said):
+        WRONG[said](experiment, run)

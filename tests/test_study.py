@@ -112,3 +112,29 @@ def test_a_gate_waits_for_every_seed_of_a_block_that_was_begun(tmp_path: Path) -
     record(tmp_path / "all", answer, config)
     told = study.gate_table(declared, tmp_path / "all")
     assert "| 3 | yes |" in told and "1 of 1 targets passed the gate" in told
+
+
+def test_a_gate_reads_methods_that_stand_at_rates_of_their_own(tmp_path: Path) -> None:
+    """As after `dtvg tune`; beside the defaults, those count."""
+    rated = [{"name": name, "lr": 0.1} for name in ("none", "single")]
+    values = {
+        "name": "first", "sources": ["sst2", "qqp"], "targets": ["yelp"], "seeds": [0],
+        "methods": rated, "prompt": {"length": 4}, "optim": {"steps": 20, "stage1_steps": 5},
+    }  # fmt: skip
+    for methods in (rated, [*rated, "none", "single"]):
+        config = build_config({**values, "methods": methods})
+        block = study.Block(0, "", "cpu", "first.yaml", config)
+        declared = study.Study((block,), {"yelp": "sst2"}, 5.0, 1, True, {}, {})
+        root = tmp_path / str(len(methods))
+        record(root, mostly_right({"single": 0.9, "none": 0.3}), config)
+        found = study.scores_of([block], root)
+        assert "| 1 | yes |" in study.gate_table(declared, root)
+        assert ("yelp", "none", 0) in found
+        assert (("yelp", config.methods[0].label, 0) in found) == (len(methods) == 4)
+
+
+def test_one_seed_is_said_to_show_no_difference(tmp_path: Path) -> None:
+    power = {"level": 0.05, "power": 0.8, "effects": [5.0]}
+    declared = study.Study((), {}, 5.0, 1, True, {"sd": 5.3}, power)
+    told = study.power_table(declared, tmp_path)
+    assert told.endswith("On one target, one seed cannot show a difference.")

@@ -48,6 +48,18 @@ class Block:
     file: str
     config: ExperimentConfig
 
+    @property
+    def labels(self) -> dict[str, str]:
+        """Label → label without rates, of methods that do not stand at their defaults as well; of
+        several rates the first counts."""
+        methods = [run.method for run in self.config.runs()]
+        there, found = {method.label for method in methods}, dict[str, str]()
+        for method in methods:
+            plain = method.without_rates().label
+            if plain not in there and plain not in found.values():
+                found[method.label] = plain
+        return found
+
     def recorded(self, runs_dir: Path) -> Experiment | None:
         """Return what was recorded of it; None where it was not begun."""
         folder = runs_dir / self.config.name
@@ -162,15 +174,19 @@ def gate(found: Sequence[Gain], points: float, targets: int) -> str:
 
 
 def scores_of(blocks: Sequence[Block], runs_dir: Path) -> dict[tuple[str, str, int], float]:
-    """Return the test score of every finished transfer run; the first block that has one counts."""
+    """Return the test score of every finished transfer run; the first block that has one counts.
+
+    A method that stands at rates of its own alone has its label without them.
+    """
     found: dict[tuple[str, str, int], float] = {}
     for block in blocks:
-        experiment = block.recorded(runs_dir)
+        experiment, labels = block.recorded(runs_dir), block.labels
         for run in experiment.runs if experiment else ():
             if run.role == "transfer" and run.result is not None:
                 score = run.result.test_score
                 if score is not None:
-                    found.setdefault((run.target, run.method, run.seed), 100 * score)
+                    label = labels.get(run.method, run.method)
+                    found.setdefault((run.target, label, run.seed), 100 * score)
     return found
 
 
@@ -227,6 +243,7 @@ def power_table(study: Study, runs_dir: Path) -> str:
         lines.append(_row([f"{effect:g}", f"> {MOST_SEEDS:,}" if seeds is None else seeds]))
     counts = sorted({len(block.config.seeds) for block in study.blocks} - {1})
     told = "; ".join(f"{n} seeds find {detectable(sd, n, level, power):.1f} points" for n in counts)
+    told = told or "one seed cannot show a difference"
     return "\n".join([*lines, "", f"On one target, {told}."])
 
 
@@ -260,7 +277,11 @@ def _gains(study: Study, runs_dir: Path) -> list[Gain]:
 def _gains_of(blocks: Sequence[Block], related: Mapping[str, str], runs_dir: Path) -> list[Gain]:
     """Return gains over some blocks, and how many seeds of those that were begun are waiting."""
     begun = [block for block in blocks if block.recorded(runs_dir)]
-    planned = {(r.target, r.method.label, r.seed) for b in begun for r in b.config.runs()}
+    planned = {
+        (r.target, labels.get(r.method.label, r.method.label), r.seed)
+        for block, labels in ((b, b.labels) for b in begun)
+        for r in block.config.runs()
+    }
     result = []
     for one in gains(related, scores_of(blocks, runs_dir)):
         seeds = {s for t, m, s in planned if (t, m) == (one.target, f"single-{one.source}")}

@@ -202,7 +202,7 @@ def _show_experiment(console: Console, view: Experiment) -> None:
 
 def tell(arguments: argparse.Namespace) -> int:
     """Print the story of runs; of an experiment, one sentence for each run that logs groups."""
-    from dtvg.analysis.run.groups import group_info
+    from dtvg.analysis.run.groups import memberships
     from dtvg.analysis.run.story import siblings, story_info
     from dtvg.store.reader import open_experiment, open_run
 
@@ -211,7 +211,7 @@ def tell(arguments: argparse.Namespace) -> int:
         runs = open_experiment(experiment.path).runs
         if name is not None:
             run = open_run(experiment.path / name)
-            others = [group_info(other) for other in siblings(run, runs)]
+            others = memberships(siblings(run, runs))
             print(f"{run.experiment}/{run.name}\n{story_info(run, others=others).text}")
             continue
         told = [r for r in runs if r.config is not None and r.config.logs_sources]

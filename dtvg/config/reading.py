@@ -7,6 +7,7 @@ so that a form shows it beside the setting, and its sentence, which is the same 
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -132,6 +133,8 @@ def load_config(path: str | Path, overrides: Overrides = ()) -> ExperimentConfig
     Raises:
         ConfigError: if the file is absent, is no YAML mapping, or holds something not allowed.
     """
+    if not isinstance(path, str | os.PathLike):
+        raise ConfigError(f"A configuration is read from a YAML file, got {shortened(repr(path))}.")
     path = Path(path)
     try:
         with path.open(encoding="utf-8") as file:

@@ -208,8 +208,8 @@ def explain(path: str, model: type[BaseModel]) -> str:
     """Say in a sentence or two what is allowed at a path; for an unknown one what was meant."""
     leaf = find(path, model)
     if leaf is not None:
-        default = leaf.default
-        given = "" if default is None else f" ({write(leaf, default)} where none is given)"
+        needed = leaf.info.is_required()
+        given = "" if needed else f" ({write(leaf, leaf.default) or 'empty'} where none is given)"
         return f"'{path}' takes {leaf.allowed()}{given}. {leaf.description}".strip()
     parts = path.split(".")
     inside = keys(model, parts)

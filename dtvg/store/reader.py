@@ -478,17 +478,17 @@ def read_grams(
     return steps, grams
 
 
-def read_towards_target(run: Run) -> np.ndarray:
+def read_towards_target(run: Run, config: RunConfig | None) -> np.ndarray:
     """Read the target's row of every logged Gram matrix, without the matrices.
 
     Where a run ranks by inner products they stand in its table of sources too, in a fraction of
-    the bytes.
+    the bytes. `config` is its own or another seed's; None where it cannot be read.
 
     Returns:
         `[S n]` float32: inner products of the target's vector with each source's; `[0 0]` where
         none is logged.
     """
-    if _ranks_by_products(run):
+    if _ranks_by_products(run, config):
         found = read_table(run, "sources", ["similarity"]).column("similarity").to_numpy()
         n = len(run.sources)
         if n and len(found) % n == 0 and not np.isnan(found).any():
@@ -501,9 +501,8 @@ def read_towards_target(run: Run) -> np.ndarray:
     return values[:, 1:m]
 
 
-def _ranks_by_products(run: Run) -> bool:
+def _ranks_by_products(run: Run, config: RunConfig | None) -> bool:
     """Whether the logged similarities are entries of the logged Gram matrices."""
-    config = run.config
     if config is None or config.method.ranks_prompts or tuple(config.sources) != run.sources:
         return False
     settings = config.rule_settings

@@ -31,7 +31,7 @@ from dtvg.analysis.run.about import about as about_run
 from dtvg.analysis.run.all_rules import all_rules
 from dtvg.analysis.run.curves import CurveInfo, curve_info
 from dtvg.analysis.run.explain import explain_step
-from dtvg.analysis.run.groups import group_info, shares_of
+from dtvg.analysis.run.groups import group_info, memberships, shares_of
 from dtvg.analysis.run.pair import PairInfo, pair_info
 from dtvg.analysis.run.relations import relation_info
 from dtvg.analysis.run.replay import ReplayInfo, replay
@@ -55,6 +55,7 @@ from dtvg.analysis.subsets.transfer import (
     transfer_info,
 )
 from dtvg.analysis.tasks import TaskInfo, task_info
+from dtvg.analysis.unread import MET
 from dtvg.errors import DataError
 from dtvg.records import TABLES
 from dtvg.store.layout import is_foreign
@@ -88,7 +89,11 @@ def stamp(run: Run, *tables: str) -> Stamp:
     found: list[Any] = [place, written, run.result is not None]
     for table in tables:
         try:
-            found.append(tuple(sorted(n for n in os.listdir(f"{place}/{table}") if n[0] != ".")))
+            names = sorted(n for n in os.listdir(f"{place}/{table}") if n[0] != ".")
+            found.append(tuple(names))
+            if place in MET:  # a file that is mended keeps its name
+                files = [os.stat(f"{place}/{table}/{n}") for n in names]
+                found.append(tuple((one.st_size, one.st_mtime_ns) for one in files))
         except OSError:
             found.append(())
     return tuple(found)
@@ -261,7 +266,7 @@ def source_health(run: Run) -> pd.DataFrame:
 @remember(64, "Telling the run", ("steps", "sources", "evals", "events"))
 def story(run: Run, others: tuple[Run, ...] = ()) -> StoryInfo:
     """Return `story_info`; `others` are the runs of other seeds."""
-    return story_info(run, groups(run), [groups(other) for other in others])
+    return story_info(run, groups(run), memberships(others))
 
 
 def _run_and_scores(run: Run, everyone: tuple[Run, ...] = ()) -> Hashable:
@@ -336,10 +341,10 @@ def trajectory(run: Run) -> TrajectoryInfo:
     return trajectory_info(run)
 
 
-@remember(16, "Comparing the seeds", ("steps", "sources", "evals", "events"))
+@remember(16, "Comparing the seeds", ("sources",))
 def stability(runs: tuple[Run, ...]) -> StabilityInfo:
-    """Return `stability_of` the runs' remembered groups."""
-    return stability_of([groups(run) for run in runs])
+    """Return `stability_of` the runs."""
+    return stability_of(memberships(runs))
 
 
 def _files_of_task(name: str, folder: str | None) -> Hashable:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
-from dtvg.analysis.run.groups import group_info
+from dtvg.analysis.run.groups import group_info, memberships
 from dtvg.analysis.run.stability import stability_of
 from dtvg.analysis.statistics import jaccard
 from dtvg.errors import DataError
@@ -28,6 +30,31 @@ def test_seeds_are_compared_step_by_step(experiment: Experiment) -> None:
     assert info.table["mean"].tolist() == pytest.approx(info.share.mean(axis=0).tolist())
     assert set(info.consensus) == set(info.table[info.table["mean"] >= 0.5]["source"])
     assert 0 <= info.mean_jaccard <= 1
+
+
+def test_seeds_of_any_steps_are_compared_over_those_they_share(experiment: Experiment) -> None:
+    """Many at once where their steps are the same, else pair by pair: the same numbers."""
+    whole = memberships([find(experiment, "dtvg", seed=s) for s in (0, 1, 2)])
+    kept = (slice(None), slice(0, 40), slice(5, None, 3), slice(0, 40), slice(None))
+    runs = [
+        replace(one, steps=one.steps[rows], member=one.member[rows])
+        for one, rows in zip([*whole, *whole[:2]], kept, strict=True)
+    ]
+    info = stability_of(runs)
+    for i, one in enumerate(runs):
+        for j, other in enumerate(runs):
+            _, a, b = np.intersect1d(one.steps, other.steps, return_indices=True)
+            assert info.jaccard[i, j] == jaccard(one.member[a], other.member[b]).mean()
+            assert info.jaccard_last[i, j] == jaccard(one.member[-1], other.member[-1])
+
+
+def test_membership_alone_is_that_of_the_groups(experiment: Experiment) -> None:
+    runs = [find(experiment, m, seed=1) for m in ("dtvg", "all_sources", "none", "single-birch")]
+    for run, made in zip(runs, memberships(runs), strict=True):
+        info = group_info(run)
+        assert (made.run, made.seed, made.sources) == (info.run, info.seed, info.sources)
+        assert np.array_equal(made.steps, info.steps)
+        assert np.array_equal(made.member, info.member)
 
 
 def test_a_run_agrees_with_itself(experiment: Experiment) -> None:

@@ -162,6 +162,27 @@ def test_effects_of_subsets_are_resampled_as_the_same_sums_of_runs(tmp_path: Pat
     assert rows["pairs"].tolist() == [16, 16, 16] and set(rows["n_examples"]) == {150}
 
 
+def test_a_search_that_trains_shows_every_seed_on_the_same_pairs(tmp_path: Path) -> None:
+    """Beside birch amber harms, alone it helps, which a seed that has begun cannot show."""
+
+    def answer(run: RunConfig, right: Sequence[str], rng: np.random.Generator) -> list[str]:
+        subset = set(run.method.subset or ())
+        rate = 0.6 + 0.3 * (subset == {"amber"}) - 0.2 * (subset >= {"amber", "birch"})
+        keep = rng.random(len(right)) < rate
+        return [r if k else str(1 - int(r)) for r, k in zip(right, keep, strict=True)]
+
+    wanted = answered.config(methods=["oracle"], seeds=[0, 1, 2], targets=["lake"])
+    runs = answered.record(tmp_path, answer, wanted).runs
+    whole = transfer_info([r for r in runs if r.seed < 2])
+    begun = [r for r in runs if r.seed < 2 or set(r.subset or ()) <= {"amber"}]
+    assert len(begun) == 16 + 2
+    pd.testing.assert_frame_equal(transfer_info(begun).table, whole.table)
+    held = [r for r in runs if r.seed != 1 or "cedar" not in (r.subset or ())]
+    points = transfer_info(held).points.pivot(index="source", columns="seed", values="difference")
+    both = transfer_info(runs).points.pivot(index="source", columns="seed", values="difference")
+    assert list(points.columns) == [0, 2] and points.equals(both[[0, 2]].loc[points.index])
+
+
 def test_two_seeds_never_give_a_verdict(tmp_path: Path) -> None:
     wanted = answered.config(methods=["none", "single"], seeds=[0, 1])
     info = transfer_info(answered.record(tmp_path, answers(RATES), wanted).runs)

@@ -192,6 +192,9 @@ def test_a_way_through_a_value_that_is_no_group_is_refused() -> None:
     ("path", "sentence"),
     [
         ("optim.steps", "'optim.steps' takes a whole number, at least 1 and at most 100,000,000 ("),
+        ("optim.patience", "or null (null where none is given). End a run"),
+        ("notes", "'notes' takes text (empty where none is given)."),
+        ("stage_one", "Unknown key 'stage_one'. Allowed: "),  # not 'targets'
         ("optim.schedule", "takes one of linear, constant (linear"),
         ("methods.dare.drop", "takes a number, at least 0 and below 1 (0.5"),
         ("device", "'device' is a group of settings: name, precision, "),

@@ -172,7 +172,9 @@ def test_a_result_notes_what_a_glance_would_read_the_log_for(
             unnoted = share_info(replace(run, result=replace(result, shares=None)))
             assert unnoted.sources == share_info(run).sources == tuple(result.shares)
             assert list(unnoted.shares) == list(share_info(run).shares)
-            np.testing.assert_array_equal(read_towards_target(run), read_grams(run)[1][:, 0, 1:])
+            np.testing.assert_array_equal(
+                read_towards_target(run, run.config), read_grams(run)[1][:, 0, 1:]
+            )
         assert verify._check_end(run) == [] and verify._check_sources(run, run.config) == []
         wrong = replace(run, result=replace(result, at_best=result.at_best + 1))
         assert "reached the best score" in verify._check_end(wrong)[0]

@@ -19,6 +19,7 @@ from dtvg.analysis.compare.evidence import Answered, Evidence, gather
 from dtvg.analysis.compare.examples import TargetExamples, examples_of
 from dtvg.analysis.compare.scores import BEST, BEST_SINGLE, SUBJECT, Sheet, collect, without_source
 from dtvg.analysis.subsets.runs import Subset, search_of, subset_of
+from dtvg.analysis.unread import Unread
 from dtvg.methods.specs import METHODS, Role
 from dtvg.store.reader import Run
 
@@ -47,6 +48,11 @@ class Block:
     """Transfer runs of any state."""
     draw: int
     """Number of its resamples; targets draw their examples independently."""
+
+    @cached_property
+    def unread(self) -> Unread:
+        """Runs whose log cannot be read, as claims meet them."""
+        return Unread()
 
     @cached_property
     def finished(self) -> tuple[Run, ...]:

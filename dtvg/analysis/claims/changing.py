@@ -7,7 +7,7 @@ block to block with random signs, if noise adds up. docs/claims.md.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
@@ -30,8 +30,9 @@ from dtvg.analysis.claims.claim import (
 )
 from dtvg.analysis.claims.effects import Effect, Part, Summary, of_seeds, summed
 from dtvg.analysis.compare.scores import SUBJECT
-from dtvg.analysis.statistics import Interval, average_ranks, correlation, t_interval
-from dtvg.store.reader import READERS, Run, read_towards_target
+from dtvg.analysis.statistics import Interval, t_interval, twice_ranks
+from dtvg.config import RunConfig
+from dtvg.store.reader import READERS, Run, configs_but, read_towards_target
 
 Floats = npt.NDArray[np.float64]
 WORDING = Wording(
@@ -152,7 +153,12 @@ def _walks(block: Block) -> list[Walk]:
     """Return the walks of the dynamic runs on one target, those whose log is long enough."""
     runs = [run for _, run in sorted(block.of(SUBJECT).items())]
     with ThreadPoolExecutor(READERS) as pool:
-        return [walk for walk in pool.map(walk_of, runs) if walk is not None]
+        found = pool.map(
+            lambda run, config: block.unread.tried(run, lambda one: walk_of(one, config)),
+            runs,
+            configs_but(runs, ("name", "seed")),
+        )
+        return [walk for walk in found if walk is not None]
 
 
 def between_extremes(ends: Sequence[Summary]) -> Summary:
@@ -168,9 +174,14 @@ def between_extremes(ends: Sequence[Summary]) -> Summary:
     )
 
 
-def walk_of(run: Run) -> Walk | None:
-    """Measure how a run's similarities moved; None where too few steps are logged."""
-    similarity = read_towards_target(run)
+def walk_of(run: Run, config: RunConfig | None) -> Walk | None:
+    """Measure how a run's similarities moved; None where too few steps are logged.
+
+    Args:
+        run: whose.
+        config: its configuration, or that of another seed; parsing one takes as long as a walk.
+    """
+    similarity = read_towards_target(run, config)
     if similarity.shape[-1] < 2:
         return None
     return walk(similarity.astype(np.float64), run.seed)
@@ -191,15 +202,20 @@ def walk(similarity: Floats, seed: int, draws: int = DRAWS) -> Walk | None:
     if len(edges) - 1 < FEWEST_BLOCKS:
         return None
     places = np.add.reduceat(similarity, edges[:-1]) / np.diff(edges)[:, None]
-    start, moves = places[0], np.diff(places, axis=0)
+    places = np.ascontiguousarray(places.T)  # [n B]
+    start, moves = places[:, :1], np.diff(places)
     rng = np.random.default_rng([3, seed])
-    signs = rng.choice([-1.0, 1.0], size=(draws, len(moves), 1))
+    signs = rng.choice([-1.0, 1.0], size=(draws, moves.shape[1]))
+    drawn = np.ascontiguousarray(signs.T) * moves[..., None]  # [n B D], quick along D
+    for block in range(1, drawn.shape[1]):  # cumsum goes element by element
+        drawn[:, block] += drawn[:, block - 1]
+    drawn += start[..., None]
     return Walk(
         seed,
         edges[2:] / edges[-1],
-        changes(start, places[1:]),
-        changes(places[:-1], places[1:]),
-        changes(start, start + (signs * moves).cumsum(axis=1)),
+        changes(start, places[:, 1:]),
+        changes(places[:, :-1], places[:, 1:]),
+        {m: np.ascontiguousarray(c.T) for m, c in changes(start[..., None], drawn).items()},
     )
 
 
@@ -213,19 +229,43 @@ def changes(start: Floats, later: Floats) -> dict[str, Floats]:
     """Measure how far similarities are from earlier ones.
 
     Args:
-        start: `[n]`, or `[... n]` as `later`.
-        later: `[... n]`.
+        start: `[n ...]`, as `later` or to be broadcast to it.
+        later: `[n ...]`, n small and the rest long.
 
     Returns:
         Measure → `[...]`, from 0 (as they were) to 1.
     """
-    before, after = average_ranks(start), average_ranks(later)
-    same = (before == after).all(axis=-1)
+    before, after = twice_ranks(start), twice_ranks(later)
+    same = (before == after).all(axis=0)
     return {
-        RANKING: np.where(same, 0.0, (1 - correlation(before, after)) / 2),
-        SIGNS: ((later >= 0) != (start >= 0)).mean(axis=-1),
-        TOP: (later.argmax(axis=-1) != start.argmax(axis=-1)).astype(np.float64),
+        RANKING: np.where(same, 0.0, (1 - _correlation(before, after)) / 2),
+        SIGNS: ((later >= 0) != (start >= 0)).mean(axis=0),
+        TOP: (_top(later) != _top(start)).astype(np.float64),
     }
+
+
+def _top(values: Floats) -> npt.NDArray[np.int64]:
+    """Return the place of the largest along the first axis; the first of equal ones."""
+    top = np.zeros(values.shape[1:], dtype=np.int64)
+    most = values[0]
+    for place, one in enumerate(values[1:], 1):
+        top[one > most] = place
+        most = np.maximum(most, one)
+    return top
+
+
+def _correlation(before: npt.NDArray[np.int16], after: npt.NDArray[np.int16]) -> Floats:
+    """Return `statistics.correlation` of ranks `[n ...]`, given twice, along the first axis.
+
+    Of ranks every sum is exact, so that it is the same to the last digit.
+    """
+    n = len(before)
+    a, b = (
+        ranks.astype(np.int32) - (n + 1) for ranks in (before, after)
+    )  # twice what they are from their mean
+    length = np.sqrt((a * a).sum(axis=0) / 4 * ((b * b).sum(axis=0) / 4))
+    product = (a * b).sum(axis=0) / 4
+    return np.divide(product, length, out=np.zeros_like(product), where=length > 1e-300)
 
 
 def _sentence(summary: Summary, walks: Mapping[str, Sequence[Walk]]) -> str:
@@ -255,13 +295,23 @@ def _evidence(walks: Mapping[str, Sequence[Walk]]) -> pd.DataFrame:
     grid = np.linspace(0, 1, min(len(w.progress) for w in every) + 1)[1:]
     rows = []
     for measure in MEASURES:
-        seen = np.mean([_at(grid, w, w.seen[measure]) for w in every], axis=0)
-        near = np.mean([_at(grid, w, w.neighbours[measure]) for w in every], axis=0)
-        noise = np.mean([_at(grid, w, w.drawn[measure]) for w in every], axis=0)
+        seen = _mean([_at(grid, w, w.seen[measure]) for w in every])
+        near = _mean([_at(grid, w, w.neighbours[measure]) for w in every])
+        noise = _mean(_at(grid, w, w.drawn[measure]) for w in every)
         low, high = np.quantile(noise, [0.025, 0.975], axis=0)
         told = zip(grid, seen, near, noise.mean(axis=0), low, high, strict=True)
         rows += [(measure, *map(float, one), len(every)) for one in told]
     return pd.DataFrame(rows, columns=columns)
+
+
+def _mean(values: Iterable[Floats]) -> Floats:
+    """Return the mean of arrays, added one after the other: those of many runs are large."""
+    found = iter(values)
+    total, count = next(found).copy(), 1
+    for one in found:
+        total += one
+        count += 1
+    return np.asarray(total / count)
 
 
 def _at(grid: Floats, walk: Walk, values: Floats) -> Floats:

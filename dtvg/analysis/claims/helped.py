@@ -115,7 +115,10 @@ def helped_info(runs: Sequence[Run]) -> HelpedInfo:
         points=points,
         correlations=_correlations(points),
         subject=subject,
-        notes=_notes(runs, gains, membership),
+        notes=(
+            *_notes(runs, gains, membership),
+            *(block.unread.note for block in blocks if block.unread.note),
+        ),
     )
 
 
@@ -135,12 +138,13 @@ def _gains(block: Block) -> pd.DataFrame:
 def _membership(block: Block) -> list[list[object]]:
     """Return a row per run that chose a group and source."""
     rows: list[list[object]] = []
+    columns = ["source", "member", "similarity"]
     for run in block.runs:
         if not _chooses(run):
             continue
         name = block.label_of(run)
-        table = read_table(run, "sources", ["source", "member", "similarity"])
-        if not table.num_rows:
+        table = block.unread.tried(run, lambda one: read_table(one, "sources", columns))
+        if table is None or not table.num_rows:
             continue
         table = table.set_column(1, "member", pc.cast(table.column("member"), "float64"))
         mean = table.group_by("source").aggregate([("member", "mean"), ("similarity", "mean")])

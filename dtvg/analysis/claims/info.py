@@ -75,7 +75,7 @@ class ClaimsInfo:
             ConfigError: there is none, with the letters there are.
         """
         found = {claim.key: claim for claim in self.claims}
-        if key not in found:
+        if not isinstance(key, str) or key not in found:
             raise ConfigError(unknown("claim", str(key), found))
         return found[key]
 
@@ -121,6 +121,7 @@ def claims_info(runs: Sequence[Run], margin: float | None = None) -> ClaimsInfo:
     notes += [f"{b.name}: {'; '.join(b.examples.problems)}." for b in blocks if b.examples.problems]
     notes += _shared(blocks)
     made = [make(blocks, margins[key]) for key, make in MAKERS.items()]
+    notes += [block.unread.note for block in blocks if block.unread.note]
     if not blocks:
         made = [replace(claim, takes="It needs finished runs.") for claim in made]
     return ClaimsInfo(

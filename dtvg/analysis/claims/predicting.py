@@ -6,8 +6,8 @@ gained over no transfer. docs/claims.md.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from itertools import permutations
 from math import factorial
 
@@ -38,6 +38,7 @@ from dtvg.analysis.statistics import (
     t_factor,
     t_interval,
 )
+from dtvg.analysis.words import listed
 from dtvg.errors import StoreError
 from dtvg.store.reader import Run, read_grams, read_prompts
 
@@ -86,6 +87,8 @@ class Measured:
     """`[S n]`: cosine."""
     gains: Floats
     """`[S n]`: score with the source alone minus without any."""
+    lacking: Mapping[int, tuple[str, ...]] = field(default_factory=dict)
+    """Seed that does not count → sources whose single run it lacks."""
 
 
 def claim(blocks: Sequence[Block], margin: float) -> Claim:
@@ -105,6 +108,7 @@ def claim(blocks: Sequence[Block], margin: float) -> Claim:
             f"{shown(own[PROMPTS], CORRELATION)}; difference {numbers(summary, CORRELATION)}; "
             f"{where(summary)}, {_sources(there)}."
         )
+    sentence = " ".join(filter(None, [sentence, *map(_left_out, there)]))
     takes = what_it_takes(WORDING, summary, verdict, missing)
     if takes and summary.n_targets == 1 and not missing:
         takes += " More sources narrow it too: with few of them, chance orders them as well."
@@ -122,6 +126,17 @@ def claim(blocks: Sequence[Block], margin: float) -> Claim:
     )
 
 
+def _left_out(one: Measured) -> str:
+    """Say which seeds do not count, and what they lack; empty: all do."""
+    if not one.lacking:
+        return ""
+    seeds = [str(seed) for seed in one.lacking]
+    lost = dict.fromkeys(source for sources in one.lacking.values() for source in sources)
+    what = f"seed {seeds[0]} does not" if len(seeds) == 1 else f"seeds {listed(seeds)} do not"
+    runs = f"finished single runs of {listed(list(lost))}"
+    return f"{one.target}: {what} count, since {runs} are missing there."
+
+
 def _sources(there: Sequence[Measured]) -> str:
     counts = sorted({len(one.sources) for one in there})
     told = f"{counts[0]}" if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
@@ -137,10 +152,13 @@ def measure(block: Block) -> tuple[Measured | None, str]:
     if len(sources) < FEWEST_SOURCES:
         return None, f"single runs of at least {FEWEST_SOURCES} sources"
     seeds, rows = [], []
-    for seed in sorted(none):
-        alone = [singles[s][seed] for s in sources if seed in singles[s]]
-        if len(alone) < len(sources):
-            continue
+    lacking = {
+        seed: lost
+        for seed in sorted(none)
+        if (lost := tuple(s for s in sources if seed not in singles[s]))
+    }
+    for seed in sorted(none.keys() - lacking.keys()):
+        alone = [singles[s][seed] for s in sources]
         places = [(run, 0) for run in alone]
         pairs = _from_prompts(places)
         if pairs is None:
@@ -152,7 +170,7 @@ def measure(block: Block) -> tuple[Measured | None, str]:
     if not seeds:
         return None, "the prompts that runs started from (`prompts/initial.safetensors`)"
     vectors, prompts, gains = (np.array([row[i] for row in rows]) for i in range(3))
-    return Measured(block.name, sources, tuple(seeds), vectors, prompts, gains), ""
+    return Measured(block.name, sources, tuple(seeds), vectors, prompts, gains, lacking), ""
 
 
 def _from_other_runs(
@@ -207,9 +225,10 @@ def _from_grams(block: Block, seed: int, sources: Sequence[str]) -> tuple[Floats
         of_prompts = config.method.ranks_prompts
         if of_prompts in found or not (of_prompts or plain_label(run) in PLAIN):
             continue
-        steps, grams = read_grams(run, last=1)
-        if not len(steps):
+        read = block.unread.tried(run, lambda one: read_grams(one, last=1))
+        if read is None or not len(read[0]):
             continue
+        _, grams = read
         gram = grams[0].astype(np.float64)
         length = np.sqrt(np.diag(gram))
         cosine = gram / np.where(length > 0, length, 1) / np.where(length > 0, length, 1)[:, None]

@@ -133,7 +133,10 @@ def _effects(block: Block) -> tuple[dict[str, Effect], str]:
     one, lacks = search(block)
     if one is None:
         return found, lacks
-    known = {s: _sizes(runs[s], len(block.sources)) for s in one.seeds if s in runs}
+    n = len(block.sources)
+    known = {
+        s: block.unread.tried(runs[s], lambda run: _sizes(run, n)) for s in one.seeds if s in runs
+    }
     sizes = {s: shares for s, shares in known.items() if shares is not None}
     if not sizes:
         return found, f"{SUBJECT} runs with logged groups, of the oracle's seeds"

@@ -15,6 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from dtvg.analysis.compare.scores import AVERAGE, Sheet, shared_targets
+from dtvg.analysis.unread import Unread
 from dtvg.store.reader import Run, open_experiment, read_provenance, read_table
 
 COLUMNS = [
@@ -50,7 +51,10 @@ class CostInfo:
 
 
 def costs(sheet: Sheet) -> CostInfo:
-    """Add up what the runs behind each row of a sheet took; Stage I is not included."""
+    """Add up what the runs behind each row of a sheet took; Stage I is not included.
+
+    A seed of a row whose runs cannot all be read is left out, and the note names them.
+    """
     everyone = {
         run.path: run
         for by_seed in sheet.behind.values()
@@ -64,13 +68,17 @@ def costs(sheet: Sheet) -> CostInfo:
         for run in runs
     }
     companions = _companions(list(everyone.values()))
-    taken = {path: _of_run(run, companions) for path, run in everyone.items()}
+    unread = Unread()
+    read = {p: unread.tried(r, lambda run: _of_run(run, companions)) for p, r in everyone.items()}
+    taken = {path: one for path, one in read.items() if one is not None}
     rows, single = [], []
     for row in sheet.rows:
         for target in sheet.targets:
             for seed, behind in sorted(sheet.behind.get((row, target), {}).items()):
                 among = sheet.trained.get((row, target), {}).get(seed)
                 of = behind if among is None else among
+                if any(run in unread for run in (*of, *behind)):
+                    continue
                 found = pd.DataFrame([taken[r.path] for r in of])
                 total = found.mean() if among is None else found.sum(min_count=1)
                 for column in ("peak_mem_gib", "trained_parameters"):
@@ -85,6 +93,7 @@ def costs(sheet: Sheet) -> CostInfo:
     machines, note = _machines(list(everyone.values()))
     if over and len(over) < len(sheet.targets):
         note += f" Score over {', '.join(over)}: not every method has finished the other targets."
+    note = " ".join(filter(None, (note, unread.note)))
     return CostInfo(_per_method(sheet, runs, over), runs, machines, note)
 
 

@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 
 from dtvg.analysis.statistics import mcnemar_p
+from dtvg.analysis.unread import Unread
 from dtvg.analysis.words import counted
 from dtvg.store.reader import Run, read_table
 
@@ -58,9 +59,11 @@ def disagreement_info(
         b: name of the other.
         split: `test` or `validation`; answers at the best step count.
     """
-    frames, notes = [], []
+    frames, notes, unread = [], [], Unread()
     for first, second in pairs:
-        mine, other = answers(first, split), answers(second, split)
+        mine, other = (unread.tried(r, lambda run: answers(run, split)) for r in (first, second))
+        if mine is None or other is None:
+            continue
         silent = [r.name for r, t in ((first, mine), (second, other)) if not len(t)]
         if silent:
             notes.append(
@@ -77,6 +80,7 @@ def disagreement_info(
                 f"only one of them and {are} left out."
             )
         frames.append(joined)
+    notes += filter(None, (unread.note,))
     examples = _empty() if not frames else pd.concat(frames, ignore_index=True)
     examples = examples.sort_values(
         ["kind", "row", "seed"],

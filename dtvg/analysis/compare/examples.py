@@ -19,6 +19,7 @@ import pyarrow.compute as pc
 
 from dtvg.analysis.compare.scores import Sheet, value_of
 from dtvg.analysis.statistics import RESAMPLES
+from dtvg.analysis.unread import Unread
 from dtvg.errors import DtvgError
 from dtvg.store.reader import Run, open_run, read_inputs, read_table
 from dtvg.tasks.catalogue import find_task
@@ -208,8 +209,8 @@ def examples_of(
 ) -> TargetExamples:
     """Read the answers of finished runs on one target, and check them against the scores.
 
-    A run is left out where it kept no answers, answered different examples from most runs, or
-    where its answers do not give the recorded score.
+    A run is left out where it kept no answers, where they cannot be read or do not give the
+    recorded score, or where it answered different examples from most runs.
 
     Args:
         wanted: the runs; each counts once.
@@ -218,7 +219,9 @@ def examples_of(
         metric: "score" or one of the task's metrics.
     """
     runs = {run.path: run for run in wanted}
-    read = {path: read_answers(run, split) for path, run in runs.items()}
+    unread = Unread()
+    read = {p: unread.tried(r, lambda run: read_answers(run, split)) for p, r in runs.items()}
+    runs = {path: run for path, run in runs.items() if run not in unread}
     stored = {path: one for path, one in read.items() if one is not None}
     counted = Counter(one.keys for one in stored.values()).most_common(1)
     common = counted[0][0] if counted else ()
@@ -237,11 +240,13 @@ def examples_of(
         answers[path], scorers[path] = mine, made
         plain &= set(_metrics(run, metric)) == {"accuracy"}
     other = sum(one.keys != common for one in stored.values())
-    problems = _problems(split, len(runs), len(stored), other, odd)
+    problems = _problems(split, len(runs), len(stored), other, odd, unread)
     return TargetExamples(target, len(common), answers, scorers, plain and bool(scorers), problems)
 
 
-def _problems(split: str, runs: int, kept: int, other: int, odd: int) -> tuple[str, ...]:
+def _problems(
+    split: str, runs: int, kept: int, other: int, odd: int, unread: Unread
+) -> tuple[str, ...]:
     """Say which runs are compared by seed only."""
     told = []
     if kept < runs:
@@ -252,6 +257,8 @@ def _problems(split: str, runs: int, kept: int, other: int, odd: int) -> tuple[s
         told.append(f"{other} answered different examples from most runs")
     if odd:
         told.append(f"the score of {odd} cannot be recomputed from stored answers")
+    if unread.named:
+        told.append(f"answers that cannot be read ({unread.named})")
     return tuple(told)
 
 

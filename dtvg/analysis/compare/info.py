@@ -232,8 +232,9 @@ def compare_info(
     runs = tuple(runs)
     finished = [r for r in runs if r.result is not None and r.full_role is not Role.MIXTURE]
     transfer = [r for r in runs if r.role == "transfer"]
-    targets = tuple(dict.fromkeys(r.target for r in transfer if r.target))
-    sheet = collect(transfer, finished, split, metric, targets)
+    whole = [r for r in transfer if r.problem is None]
+    targets = tuple(dict.fromkeys(r.target for r in whole if r.target))
+    sheet = collect(whole, finished, split, metric, targets)
     shown = (*targets, AVERAGE) if len(targets) > 1 else targets
     against = verdicts.pairs(sheet.rows, sheet.kinds, subject, baselines)
     explored = frozenset(pair for pair in against if verdicts.explores(sheet, pair, baselines))
@@ -246,7 +247,7 @@ def compare_info(
         table=_table(sheet.scores, sheet.rows, shown),
         interval="95 % percentile bootstrap of the mean over seeds (10,000 resamples, seed 0); "
         "too narrow with very few seeds",
-        notes=_notes(transfer, finished, split),
+        notes=(*_notes(transfer, finished, split), *filter(None, (sheet.unread.note,))),
         sheet=sheet,
         against=tuple(against),
         explored=explored,

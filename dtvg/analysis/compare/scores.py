@@ -11,6 +11,7 @@ from typing import NamedTuple, TypeVar
 
 import numpy as np
 
+from dtvg.analysis.unread import Unread
 from dtvg.config import AVERAGE as AVERAGE
 from dtvg.errors import DataError, unknown
 from dtvg.methods.specs import Role
@@ -58,6 +59,8 @@ class Sheet:
     trained: dict[tuple[str, str], dict[int, Runs]] = field(default_factory=dict)
     """(row, target) → seed → all runs that had to be trained for a score that was chosen among
     several (single sources, subsets) or rests on trials."""
+    unread: Unread = field(default_factory=Unread)
+    """Runs whose scores cannot be read."""
 
     @property
     def rows(self) -> tuple[str, ...]:
@@ -74,6 +77,10 @@ class Sheet:
             if self.kinds[r].role is Role.HEADLINE
             or (self.kinds[r].summary and not r.endswith(MEAN))
         )
+
+    def value_of(self, run: Run) -> float | None:
+        """Return a finished run's score; None where it was not evaluated or cannot be read."""
+        return self.unread.tried(run, lambda one: value_of(one, self.split, self.metric))
 
     def put(self, row: str, kind: Kind, target: str, seed: int, value: float, runs: Runs) -> None:
         """Fill one cell of a seed."""
@@ -106,7 +113,7 @@ def collect(
     for run in finished:
         if run.target not in targets or run.subset is not None:
             continue
-        value = value_of(run, split, metric)
+        value = sheet.value_of(run)
         if value is not None:
             own = "" if run.full_role.in_stage_one else run.method_name
             kind = Kind(own, run.full_role)
@@ -153,9 +160,9 @@ def _refuse_unknown(finished: Sequence[Run], split: str, metric: str) -> None:
 def _add_singles(sheet: Sheet, transfer: Sequence[Run]) -> None:
     """Add single sources as their mean and as the one that is best on validation.
 
-    A seed counts only once every single source planned for it has finished, so that a summary
-    never covers the quick ones alone. Several variants (`single`, and `single` with rates of its
-    own) have summaries of their own.
+    A seed counts only once every single source planned for any seed has finished for it, so that a
+    summary never covers the quick ones alone, or those whose folder is whole. Several variants
+    (`single`, and `single` with rates of its own) have summaries of their own.
     """
     planned: dict[tuple[str, str, int, str], list[Run]] = {}
     variants: dict[str, set[str]] = {}
@@ -164,10 +171,14 @@ def _add_singles(sheet: Sheet, transfer: Sequence[Run]) -> None:
             variant = without_source(run)
             planned.setdefault((run.experiment, run.target, run.seed, variant), []).append(run)
             variants.setdefault(run.experiment, set()).add(variant)
+    every: dict[tuple[str, str, str], set[str]] = {}
+    for (experiment, target, _, variant), runs in planned.items():
+        every.setdefault((experiment, target, variant), set()).update(r.method for r in runs)
     for (experiment, target, seed, variant), runs in planned.items():
-        values = [value_of(run, sheet.split, sheet.metric) for run in runs]
+        values = [sheet.value_of(run) for run in runs]
         scored = [v for v in values if v is not None]
-        if len({run.method for run in runs}) < 2 or len(scored) < len(values):
+        wanted = every[experiment, target, variant]
+        if len(wanted) < 2 or {r.method for r in runs} != wanted or len(scored) < len(values):
             continue
         best = int(np.argmax([r.result.validation_score for r in runs if r.result is not None]))
         prefix = f"{experiment}: " if sheet.several else ""
@@ -217,7 +228,7 @@ def _add_best_subset(sheet: Sheet, transfer: Sequence[Run]) -> None:
         row = ORACLE.replace("oracle", search, 1)
         row = f"{experiment}: {row}" if sheet.several else row
         for seed, runs in whole.items():
-            value = value_of(runs[best], sheet.split, sheet.metric)
+            value = sheet.value_of(runs[best])
             if value is not None:
                 kind = Kind(runs[best].method_name, Role.SUBSET)
                 sheet.put(row, kind, target, seed, value, (runs[best],))

@@ -19,6 +19,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from dtvg.analysis.downsample import MAX_POINTS, thin_index
+from dtvg.analysis.unread import Unread
 from dtvg.errors import DataError, unknown
 from dtvg.records import STEPS
 from dtvg.store.reader import Run, read_table
@@ -126,14 +127,16 @@ def curve_info(
     _check(x, smooth, group_by)
     band = bands if isinstance(bands, str) else ("std" if bands else "none")
     of_steps = quantity in STEP_QUANTITIES
-    read = [
-        _read_steps(r, quantity, x) if of_steps else _read_evals(r, quantity, split, x)
-        for r in runs
+    unread = Unread()
+    read = [unread.tried(run, lambda one: _read(one, quantity, split, x)) for run in runs]
+    empty = [
+        run.name
+        for run, series in zip(runs, read, strict=True)
+        if series is None and run not in unread
     ]
-    empty = [run.name for run, series in zip(runs, read, strict=True) if series is None]
     found = [series for series in read if series is not None]
     if runs and not found and not of_steps:
-        _refuse_unknown(runs, quantity, split)
+        _refuse_unknown([run for run in runs if run not in unread], quantity, split)
     several = len({series.run.experiment for series in found}) > 1
     groups: dict[str, list[_Series]] = {}
     for series in found:
@@ -141,7 +144,7 @@ def curve_info(
         name = f"{series.run.experiment}: {name}" if several else name
         groups.setdefault(name, []).append(series)
     curves = tuple(_curve(name, members, smooth, band) for name, members in groups.items())
-    notes = _notes(quantity, empty, groups, curves, band)
+    notes = (*_notes(quantity, empty, groups, curves, band), *filter(None, (unread.note,)))
     return CurveInfo(quantity, "" if of_steps else split, x, smooth, band, curves, notes)
 
 
@@ -205,6 +208,12 @@ def _series_name(run: Run, group_by: str) -> str:
         "method_target": f"{run.method} · {run.target}",
         "seed": f"seed {run.seed}",
     }[group_by]
+
+
+def _read(run: Run, quantity: str, split: str, x: str) -> _Series | None:
+    if quantity in STEP_QUANTITIES:
+        return _read_steps(run, quantity, x)
+    return _read_evals(run, quantity, split, x)
 
 
 def _read_steps(run: Run, quantity: str, x: str) -> _Series | None:

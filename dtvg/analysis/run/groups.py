@@ -21,9 +21,10 @@ from dtvg.analysis.downsample import MAX_POINTS, bucket_edges, thin_index
 from dtvg.analysis.run import segments
 from dtvg.analysis.run.segments import breaks_of, group_name, zero_vectors
 from dtvg.analysis.words import counted
+from dtvg.config import RunConfig
 from dtvg.errors import StoreError
 from dtvg.store.holds import Stretch, history, stretches
-from dtvg.store.reader import READERS, Run, only_scores, read_grams, read_table
+from dtvg.store.reader import READERS, Run, configs_but, only_scores, read_grams, read_table
 from dtvg.store.shares import noted_shares
 
 Ints = npt.NDArray[np.int64]
@@ -49,8 +50,8 @@ STEP_COLUMNS = ("step", "n_candidates", "group_size", "consistency", "consistenc
 
 
 @dataclass(frozen=True, eq=False)
-class GroupInfo:
-    """Everything the groups page shows of one run; arrays are `[S]` or `[S n]` over steps."""
+class Membership:
+    """Which sources were in a run's group at each step: what seeds are compared by."""
 
     run: str
     method: str
@@ -58,16 +59,23 @@ class GroupInfo:
     seed: int
     sources: tuple[str, ...]
     """n names, in the order of the run's configuration."""
+    steps: Ints
+    member: Bools
+    """`[S n]`."""
+
+
+@dataclass(frozen=True, eq=False)
+class GroupInfo(Membership):
+    """Everything the groups page shows of one run; arrays are `[S]` or `[S n]` over steps."""
+
     similarity_of: str
     """What similarity compares, as an axis title."""
     threshold: float
     """The cut: smallest similarity of a candidate; not finite where there is none."""
-    steps: Ints
     similarity: Singles
     rank: npt.NDArray[np.int32]
     candidate: Bools
     """False throughout for soft methods, which know no candidates."""
-    member: Bools
     weight: Singles
     """Weight of the source's scaled vector (or prompt) in the merge; 0 or 1 for groups."""
     contribution: Singles
@@ -290,6 +298,29 @@ def share_info(run: Run) -> ShareInfo:
     sources, steps, order = _layout(rows, _configured_sources(run), run.name)
     member = _matrix(rows, "member", order, (len(steps), len(sources)))
     return ShareInfo(run.method, sources, np.array([_mean(column) for column in member.T]))
+
+
+def membership_of(run: Run, config: RunConfig | None) -> Membership:
+    """Read the membership in `group_info` alone, which is a fifth of the work.
+
+    Args:
+        run: whose.
+        config: its own or another seed's; None where it cannot be read.
+
+    Raises:
+        StoreError: if the rows are not n per step.
+    """
+    rows = read_table(run, "sources", ["step", "source", "member"])
+    configured = () if config is None else tuple(config.sources)
+    sources, steps, order = _layout(rows, configured, run.name)
+    member = _matrix(rows, "member", order, (len(steps), len(sources))).astype(bool)
+    return Membership(run.name, run.method, run.target, run.seed, sources, steps, member)
+
+
+def memberships(runs: Sequence[Run]) -> list[Membership]:
+    """Return `membership_of` each run, read several at a time; seeds share their settings."""
+    with ThreadPoolExecutor(READERS) as pool:
+        return list(pool.map(membership_of, runs, configs_but(runs, ("name", "seed"))))
 
 
 def shares_of(runs: Sequence[Run]) -> list[ShareInfo]:

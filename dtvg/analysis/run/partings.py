@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from dtvg.analysis.run.groups import GroupInfo
+from dtvg.analysis.run.groups import Membership
 from dtvg.analysis.run.segments import said
 from dtvg.analysis.words import counted, listed, percent
 
@@ -33,7 +33,7 @@ PARTINGS = [
 ]
 
 
-def partings(info: GroupInfo, others: Sequence[GroupInfo]) -> pd.DataFrame:
+def partings(info: Membership, others: Sequence[Membership]) -> pd.DataFrame:
     """Return where other seeds part from a run, the least alike first.
 
     Args:
@@ -53,7 +53,7 @@ def partings(info: GroupInfo, others: Sequence[GroupInfo]) -> pd.DataFrame:
     return table.sort_values(["same", "seed"], kind="stable", ignore_index=True)
 
 
-def _parting(info: GroupInfo, other: GroupInfo, a: Ints, b: Ints) -> list[object]:
+def _parting(info: Membership, other: Membership, a: Ints, b: Ints) -> list[object]:
     """Compare two runs at their common rows `a` and `b`."""
     mine, theirs = info.member[a], other.member[b]
     apart = (mine != theirs).any(axis=1)

@@ -9,11 +9,14 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from dtvg.analysis.run.groups import GroupInfo
+from dtvg.analysis.run.groups import Membership
 from dtvg.analysis.statistics import jaccard
 from dtvg.errors import DataError
 
 Floats = npt.NDArray[np.float64]
+Bools = npt.NDArray[np.bool_]
+AT_ONCE = 4_000_000
+"""Memberships that are compared at a time at most."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,7 +56,7 @@ class StabilityInfo:
         return table
 
 
-def stability_of(infos: Sequence[GroupInfo]) -> StabilityInfo:
+def stability_of(infos: Sequence[Membership]) -> StabilityInfo:
     """Compare the groups of several runs, normally the seeds of one method on one target.
 
     Raises:
@@ -71,26 +74,52 @@ def stability_of(infos: Sequence[GroupInfo]) -> StabilityInfo:
             )
     share = np.array([info.member.mean(axis=0) for info in infos])
     last = np.array([info.member[-1] for info in infos])
-    count = len(infos)
-    over_steps, at_end = np.eye(count), np.eye(count)
-    for i in range(count):
-        for j in range(i):
-            over_steps[i, j] = over_steps[j, i] = _common_jaccard(infos[i], infos[j])
-            at_end[i, j] = at_end[j, i] = jaccard(last[i], last[j])
     chosen = share.mean(axis=0) >= 0.5
     return StabilityInfo(
         runs=tuple(info.run for info in infos),
         seeds=tuple(info.seed for info in infos),
         sources=sources,
         share=share,
-        jaccard=over_steps,
-        jaccard_last=at_end,
+        jaccard=_over_steps(infos),
+        jaccard_last=jaccard(last[:, None], last[None]),
         consensus=tuple(s for s, c in zip(sources, chosen, strict=True) if c),
     )
 
 
-def _common_jaccard(one: GroupInfo, other: GroupInfo) -> float:
+def _over_steps(infos: Sequence[Membership]) -> Floats:
+    """Return `[R R]`, the mean Jaccard of each pair; of runs with the same steps many at once."""
+    found = np.eye(len(infos))
+    alike: dict[bytes, list[int]] = {}
+    for place, info in enumerate(infos):
+        alike.setdefault(info.steps.tobytes(), []).append(place)
+    for places in alike.values():
+        members = np.stack([infos[i].member.T for i in places])
+        many = max(1, AT_ONCE // members[0].size)
+        for at, i in enumerate(places):
+            for first in range(0, at, many):
+                others = slice(first, min(first + many, at))
+                means = _mean_jaccard(members[at], members[others])
+                found[i, places[others]] = found[places[others], i] = means
+    groups = list(alike.values())
+    for one, other in ((a, b) for at, a in enumerate(groups) for b in groups[:at]):
+        for i in one:
+            for j in other:
+                found[i, j] = found[j, i] = _common_jaccard(infos[i], infos[j])
+    return found
+
+
+def _mean_jaccard(one: Bools, others: Bools) -> Floats:
+    """Return the mean over steps of the Jaccard of `[n S]` with each of `[J n S]`."""
+    shared = (one & others).sum(axis=1, dtype=np.int32)
+    union = (one | others).sum(axis=1, dtype=np.int32)
+    return np.where(union > 0, shared / np.maximum(union, 1), 1.0).mean(axis=-1)
+
+
+def _common_jaccard(one: Membership, other: Membership) -> float:
     """Mean Jaccard over the steps both runs have; NaN where they share none."""
+    k = min(len(one.steps), len(other.steps))
+    if np.array_equal(one.steps[:k], other.steps[:k]):  # one went further
+        return float(jaccard(one.member[:k], other.member[:k]).mean())
     _, a, b = np.intersect1d(one.steps, other.steps, assume_unique=True, return_indices=True)
     return float(jaccard(one.member[a], other.member[b]).mean()) if len(a) else float("nan")
 

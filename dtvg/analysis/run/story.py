@@ -16,7 +16,7 @@ import pandas as pd
 
 from dtvg.analysis.run.curves import curve_info
 from dtvg.analysis.run.explain import digits
-from dtvg.analysis.run.groups import GroupInfo, group_info
+from dtvg.analysis.run.groups import GroupInfo, Membership, group_info
 from dtvg.analysis.run.partings import PARTINGS, compared, partings
 from dtvg.analysis.run.segments import breaks_of, group_name, said
 from dtvg.analysis.words import counted, listed, percent
@@ -131,7 +131,7 @@ def siblings(run: Run, runs: Sequence[Run]) -> tuple[Run, ...]:
 
 
 def story_info(
-    run: Run, info: GroupInfo | None = None, others: Sequence[GroupInfo] = ()
+    run: Run, info: GroupInfo | None = None, others: Sequence[Membership] = ()
 ) -> StoryInfo:
     """Tell a run.
 

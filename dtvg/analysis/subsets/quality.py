@@ -103,7 +103,7 @@ def best_subset(runs: Iterable[Run], target: str) -> BestSubset | None:
     held: dict[int, set[Subset]] = {}
     for seed, subset in zip(rows["seed"], rows["subset"], strict=True):
         held.setdefault(int(seed), set()).add(subset)
-    seeds, kept = _judged_alike(held)
+    seeds, kept = judged_alike(held)
     rows = rows[rows["seed"].isin(seeds) & rows["subset"].isin(kept)]
     grouped = rows.groupby("subset", sort=False)["validation"].mean()
     first = grouped.max()
@@ -119,7 +119,7 @@ def best_subset(runs: Iterable[Run], target: str) -> BestSubset | None:
     return BestSubset(best, basis, *counts, float(first), ties[best], len(ties), sources, ties)
 
 
-def _judged_alike(held: Mapping[int, set[Subset]]) -> tuple[list[int], set[Subset]]:
+def judged_alike(held: Mapping[int, set[Subset]]) -> tuple[list[int], set[Subset]]:
     """Return seeds and the subsets that all of them have: as many runs as possible, so that
     neither a seed that has just begun nor a subset that one seed lacks decides alone."""
     best: tuple[list[int], set[Subset]] = ([], set())

@@ -19,7 +19,7 @@ from dtvg.analysis.compare.examples import examples_of
 from dtvg.analysis.compare.families import Judged, judge
 from dtvg.analysis.compare.over_targets import FEWEST_TARGETS, over_targets
 from dtvg.analysis.statistics import ALPHA, FEWEST_SEEDS, bootstrap_interval
-from dtvg.analysis.subsets.quality import Truth
+from dtvg.analysis.subsets.quality import Truth, judged_alike
 from dtvg.analysis.subsets.runs import Subset, contrasts, of_search, searched, subset_table
 from dtvg.errors import NumericsError
 from dtvg.methods.specs import Role
@@ -161,7 +161,7 @@ def _families(
     cell: pd.DataFrame, answered: Answered, experiment: str, order: Sequence[str], split: str
 ) -> list[_Family]:
     """Measure the sources of one target of one experiment, basis by basis."""
-    by_seed: dict[int, dict[str, dict[Subset, tuple[float, Run]]]] = {}
+    by_seed: dict[int, Cells] = {}
     read = (cell[c] for c in ("seed", "method", "role", "subset", split))
     for seed, method, role, subset, score, run in zip(*read, answered.runs, strict=True):
         kind = method if Role(role).on_subset else SINGLES if role == Role.SINGLE else ""
@@ -172,7 +172,7 @@ def _families(
         weighed: dict[str, dict[int, dict[Any, float]]] = {}
         found: dict[str, dict[int, float]] = {}
         pairs: dict[str, dict[int, int]] = {}
-        for seed, of_seed in sorted(by_seed.items()):
+        for seed, of_seed in sorted(_with_equal_pairs(by_seed, basis, cell).items()):
             scored = {**of_seed.get("", {}), **of_seed.get(basis, {})}
             for source, (weights, count) in _contrasts(of_seed, basis, order).items():
                 value = sum(w * scored[s][0] for s, w in weights.items())
@@ -186,8 +186,35 @@ def _families(
     return made
 
 
+Cells = dict[str, dict[Subset, tuple[float, Run]]]
+"""Of one seed: basis (empty: plain methods without a source) → subset → score and run."""
+
+
+def _with_equal_pairs(
+    by_seed: dict[int, Cells], basis: str, cell: pd.DataFrame
+) -> dict[int, Cells]:
+    """Leave out what a search of all subsets has not trained for every seed, so that the mean over
+    seeds is of the same pairs; a sample of subsets is each seed's own."""
+    roles = set(cell.loc[cell["method"] == basis, "role"])
+    if roles != {Role.SUBSET.value}:
+        return by_seed
+    held = {
+        seed: {*cells.get("", {}), *cells[basis]}
+        for seed, cells in by_seed.items()
+        if basis in cells
+    }
+    seeds, kept = judged_alike(held)
+    return {
+        seed: {
+            kind: {subset: one for subset, one in found.items() if subset in kept}
+            for kind, found in by_seed[seed].items()
+        }
+        for seed in seeds
+    }
+
+
 def _contrasts(
-    of_seed: dict[str, dict[Subset, tuple[float, Run]]], basis: str, order: Sequence[str]
+    of_seed: Cells, basis: str, order: Sequence[str]
 ) -> dict[str, tuple[dict[Subset, float], int]]:
     """Weights of subsets in each source's effect, for the sources that a seed tells about."""
     without, mine = of_seed.get("", {}), of_seed.get(basis, {})

@@ -14,6 +14,7 @@ from dtvg.analysis.claims import best_group, changing, harming, predicting, regr
 from dtvg.analysis.claims.claim import ALL_TARGETS
 from dtvg.analysis.claims.halves import halves
 from dtvg.analysis.compare import limits
+from dtvg.analysis.statistics import average_ranks, correlation
 from dtvg.store.reader import Experiment, Run, read_grams, read_prompts, read_table
 from tests.analysis.claims.conftest import ClaimsOf, Stores
 
@@ -288,3 +289,28 @@ def _crossed(table: np.ndarray) -> float:
     rest = table - table.mean(axis=1, keepdims=True) - table.mean(axis=0) + whole
     residual = (rest**2).sum() / ((s - 1) * (e - 1))
     return float(max(of_seeds + of_rows - residual, of_seeds, of_rows)) / (s * e)
+
+
+@pytest.mark.parametrize("sources", [2, 6, 9, 21])
+def test_changes_of_a_walk_are_rank_correlations_by_the_plain_formula(sources: int) -> None:
+    """To the last digit, ties and drawn runs included."""
+    rng = np.random.default_rng(sources)
+    similarity = np.round(rng.normal(size=(200, sources)).cumsum(axis=0))
+    made = changing.walk(similarity, seed=4, draws=20)
+    assert made is not None
+    edges = changing.block_edges(200)
+    places = np.add.reduceat(similarity, edges[:-1]) / np.diff(edges)[:, None]
+    signs = np.random.default_rng([3, 4]).choice([-1.0, 1.0], size=(20, len(places) - 1, 1))
+    drawn = places[0] + (signs * np.diff(places, axis=0)).cumsum(axis=1)
+    for start, later, found in (
+        (places[0], places[1:], made.seen),
+        (places[:-1], places[1:], made.neighbours),
+        (places[0], drawn, made.drawn),
+    ):
+        rho = correlation(average_ranks(start), average_ranks(later))
+        same = (average_ranks(start) == average_ranks(later)).all(axis=-1)
+        assert np.array_equal(found[changing.RANKING], np.where(same, 0, (1 - rho) / 2))
+        apart = ((later >= 0) != (start >= 0)).mean(axis=-1)
+        assert np.array_equal(found[changing.SIGNS], apart)
+        other = later.argmax(axis=-1) != start.argmax(axis=-1)
+        assert np.array_equal(found[changing.TOP], other)

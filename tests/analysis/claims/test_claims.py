@@ -286,3 +286,19 @@ def test_parts_are_in_every_format_that_holds_them_and_refused_in_the_one_that_d
     assert main(["claims", place, "--parts", "--format", "latex", "--out", str(out)]) == 2
     assert "leave --parts out, or choose md, csv, parquet or json" in capsys.readouterr().err
     assert not out.exists()
+
+
+def test_seeds_that_lack_a_single_source_are_named(stores: Stores) -> None:
+    runs = [
+        replace(run, result=None)
+        if (run.seed, run.method) in ((1, "single-birch"), (2, "single-birch"), (2, "single-elm"))
+        else run
+        for run in stores("vectors").runs
+    ]
+    claim = claims_info(runs)["c"]
+    target = claims_info(runs).targets[0]
+    assert claim.found.endswith(
+        f"{target}: seeds 1 and 2 do not count, since finished single runs of birch and elm are "
+        "missing there."
+    )
+    assert "do not count" not in claims_info(stores("vectors").runs)["c"].found
