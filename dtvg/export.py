@@ -257,8 +257,8 @@ def shown_frame(info: CompareInfo, table: str) -> pd.DataFrame:
         {
             "method": frame["method"],
             "at the best": frame["at_best"].round(2),
-            "mean points behind": (100 * frame["mean_gap"]).round(1),
-            "most points behind": (100 * frame["worst_gap"]).round(1),
+            "mean points behind": [float(in_percent(gap)) for gap in frame["mean_gap"]],
+            "most points behind": [float(in_percent(gap)) for gap in frame["worst_gap"]],
         }
     )
 

@@ -12,8 +12,11 @@ import pandas as pd
 import pytest
 
 from dtvg import paths
+from dtvg.analysis.claims.claim import POINTS
+from dtvg.analysis.claims.claim import shown as points
 from dtvg.analysis.compare.info import CompareInfo, compare_info
-from dtvg.analysis.compare.lines import Cell, lines_of
+from dtvg.analysis.compare.lines import Cell, in_percent, lines_of
+from dtvg.analysis.overview.learned import points_text
 from dtvg.cli import main
 from dtvg.errors import ConfigError, DataError
 from dtvg.export import export, frame_of, latex_text, printed, to_csv, to_parquet
@@ -68,6 +71,15 @@ def test_the_interval_of_each_mean_can_stand_in_place_of_the_deviation(
         assert "its 95" in text and "bootstrap interval (3 seeds a cell)" in text
         assert "±" not in text.split("Published")[0] and "pm$" not in text
     assert "(3 seeds a cell)" in export(info, "md", ["scores"])
+
+
+def test_half_a_last_digit_is_rounded_alike_in_every_number_of_a_comparison() -> None:
+    """Means of 4 seeds with 100 rows end in halves, which their sums miss by a last bit."""
+    low, high = 0.9674999999999999, 0.02250000000000002
+    cell = Cell(0.9425, high, 4, low, 0.9975, "interval")
+    assert (cell.percent, cell.spread, cell.around) == ("94.2", "2.2", "(96.8 to 99.8)")
+    assert in_percent(0.955 - 0.9425, "+") == in_percent(0.0125, "+") == "+1.2"
+    assert points(0.955 - 0.9425, POINTS) + " points" == points_text(0.0125) == "+1.2 points"
 
 
 def test_pairs_without_a_seed_in_common_are_counted_not_listed(tmp_path: Path) -> None:
