@@ -215,7 +215,7 @@ def to_markdown(
     if "scores" in tables:
         rows = [_markdown_line(line) for g in ("compared", "reference") for line in lines.of(g)]
         parts.append(f"## {_plain(name)}\n\n{_pipes(['method', *columns], rows)}")
-        parts.append(_plain(" ".join(legend(lines, info))))
+        parts.append(_plain(" ".join([*legend(lines, info), *info.notes])))
     if lines.of("published"):
         rows = [[*_markdown_line(line), _plain(line.source)] for line in lines.of("published")]
         head = ["method", *columns, "source"]
@@ -410,6 +410,8 @@ def to_latex(
     groups = groups_of(lines, tables)
     if groups:
         parts.append(_latex_scores(info, lines, name, groups))
+    elif "scores" in tables:
+        parts += [f"% {latex_text(note)}" for note in info.notes]
     for table in ("primary", "verdicts", "ranks", "costs", "budgets"):
         if table in tables and len(shown_frame(info, table)):
             frame = verdicts_brief(info) if table == "verdicts" else shown_frame(info, table)
@@ -435,7 +437,7 @@ def _latex_scores(info: CompareInfo, lines: Lines, name: str, shown: Sequence[Gr
             rows.insert(0, [title])
         groups.append(rows)
     head = ["Method", *(latex_text(column_title(c)) for c in columns)]
-    caption = latex_text(f"{name}. " + " ".join(legend(lines, info)))
+    caption = latex_text(f"{name}. " + " ".join([*legend(lines, info), *info.notes]))
     return _latex_table(head, groups, caption, name)
 
 

@@ -20,6 +20,7 @@ from dtvg.analysis.overview.learned import points_text
 from dtvg.cli import main
 from dtvg.errors import ConfigError, DataError
 from dtvg.export import export, frame_of, latex_text, printed, to_csv, to_parquet
+from dtvg.report import build_report
 from dtvg.store.reader import open_experiment
 from tests.analysis.answered import config, mostly_right, record
 
@@ -238,7 +239,19 @@ def test_while_nothing_has_finished_the_command_says_so(
     assert main(["runs", "compare", "waits", "--runs-dir", str(tmp_path), "--format", form]) == 0
     told = capsys.readouterr().out
     assert "This comparison has no rows for scores." in told
-    assert "2 of 2 runs have not finished" in told or form != "table"
+    assert "2 of 2 runs have not finished" in told
+
+
+@pytest.mark.parametrize("form", ["table", "md", "latex"])
+def test_every_route_says_which_runs_have_not_finished(
+    tmp_path: Path, form: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    made = config("half", targets=["lake"], methods=["none", "dtvg"], seeds=[0, 1])
+    made = record(tmp_path, mostly_right(RATES), made, unfinished=[made.runs()[0].name])
+    assert main(["runs", "compare", "half", "--runs-dir", str(tmp_path), "--format", form]) == 0
+    said = "1 of 4 runs have not finished; their cells are empty or based on fewer seeds."
+    assert said in " ".join(capsys.readouterr().out.split())
+    assert said in build_report(open_experiment(made.path), None, ["scores"])
 
 
 def test_a_table_of_declared_comparisons_has_its_columns_where_none_is_declared(
