@@ -12,6 +12,8 @@ from dtvg import paths
 from dtvg.analysis import titles
 from dtvg.analysis.compare.info import compare_info
 from dtvg.analysis.compare.lines import lines_of
+from dtvg.analysis.compare.scores import STAGE_ONE
+from dtvg.cli import main
 from dtvg.store.reader import Experiment, open_experiment
 from dtvg.ui.compare.views import _apart
 from tests.analysis.factory import config, record
@@ -65,6 +67,20 @@ def test_every_view_draws_one_and_several_experiments(
             made = draw(view=view, experiment=names)
             assert made.multiselect(key="experiment").value == names.split(",")
             assert made.query_params.get("view", next(iter(VIEWS))) == view
+
+
+def test_validation_scores_of_the_page_are_those_of_the_command_line(
+    own_home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    given, two = config(), own_home / "runs"
+    record(two, given, extra=[given.stage_one(t, s) for t in given.targets for s in given.seeds])
+    made = draw(experiment="trial", split="validation")
+    shown = {row for table in made.table for row in table.value.index}
+    lines = lines_of(compare_info(open_experiment(two / "trial").runs, "validation"), False).lines
+    assert titles.label(STAGE_ONE) in shown
+    assert shown == {titles.label(line.shown) for line in lines}
+    assert main(["runs", "compare", str(two / "trial"), "--split", "validation"]) == 0
+    assert STAGE_ONE in capsys.readouterr().out
 
 
 def test_the_address_names_several_experiments_and_gives_them_back(

@@ -35,6 +35,7 @@ from dtvg.figures.compare import (
     profile_figure,
     ranks_figure,
 )
+from dtvg.methods.specs import Role
 from dtvg.ui import cache, look, runs, show
 from dtvg.ui.compare.pick import Choice
 
@@ -66,8 +67,8 @@ def info_of(choice: Choice, subject: str = "", across: bool = False) -> CompareI
     split: Split = "validation" if choice.split == "validation" else "test"
     if across:
         rows = _rows_of(choice, name)
-        return cache.compare(choice.runs, split, rows[0], tuple(rows[1:]))
-    return cache.compare(choice.runs, split, name)
+        return cache.compare(choice.scored, split, rows[0], tuple(rows[1:]))
+    return cache.compare(choice.scored, split, name)
 
 
 def subject_of(choice: Choice, subject: str = "") -> str:
@@ -134,7 +135,7 @@ def scores(choice: Choice, dark: bool) -> None:
         st.caption(titles.in_sentence(told, names_in(info, choice)))
     with further:
         if lines.of("reference"):
-            with st.expander("For reference: single sources one by one"):
+            with st.expander(_what_else(info)):
                 _printed(lines, "reference", choice)
         _exports(info, choice.name, SPREADS[spread])
     with pictured:
@@ -162,6 +163,13 @@ def scores(choice: Choice, dark: bool) -> None:
     _health(info, choice)
     _budgets(info, choice)
     _published(info, lines, choice)
+
+
+def _what_else(info: CompareInfo) -> str:
+    """Name what stands for reference: before the sources one by one, the prompt of Stage I."""
+    before = any(kind.role is Role.STAGE_ONE for kind in info.sheet.kinds.values())
+    first = "the Stage I prompt, " if before else ""
+    return f"For reference: {first}single sources one by one"
 
 
 def _health(info: CompareInfo, choice: Choice) -> None:
