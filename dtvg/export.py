@@ -311,10 +311,15 @@ def printed(frame: pd.DataFrame) -> pd.DataFrame:
 def _column_text(column: pd.Series) -> list[str]:
     if not pd.api.types.is_numeric_dtype(column):
         return [str(value) for value in column]
+    digits = decimals(column)
+    return [f"{v:,.{digits}f}" if np.isfinite(v) else "" for v in column.astype(float)]
+
+
+def decimals(column: pd.Series) -> int:
+    """Return how many decimals the numbers of a column are printed with: as many as they have."""
     values = column.to_numpy(dtype=np.float64)
     known = values[np.isfinite(values)]
-    digits = next((d for d in range(4) if np.allclose(known, known.round(d), atol=1e-9)), 4)
-    return [f"{v:,.{digits}f}" if np.isfinite(v) else "" for v in values]
+    return next((d for d in range(4) if np.allclose(known, known.round(d), rtol=0, atol=1e-9)), 4)
 
 
 # -- LaTeX ---------------------------------------------------------------------------------

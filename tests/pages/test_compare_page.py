@@ -5,15 +5,17 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 from streamlit.testing.v1 import AppTest
 
 from dtvg import paths
 from dtvg.analysis import titles
 from dtvg.analysis.compare.info import compare_info
-from dtvg.analysis.compare.lines import lines_of
+from dtvg.analysis.compare.lines import costs_shown, lines_of
 from dtvg.analysis.compare.scores import STAGE_ONE
 from dtvg.cli import main
+from dtvg.export import printed
 from dtvg.store.reader import Experiment, open_experiment
 from dtvg.ui.compare.views import _apart
 from tests.analysis.factory import config, record
@@ -81,6 +83,23 @@ def test_validation_scores_of_the_page_are_those_of_the_command_line(
     assert shown == {titles.label(line.shown) for line in lines}
     assert main(["runs", "compare", str(two / "trial"), "--split", "validation"]) == 0
     assert STAGE_ONE in capsys.readouterr().out
+
+
+def test_the_cost_table_has_the_digits_of_the_exports_and_dashes_where_nothing_was_logged(
+    own_home: Path,
+) -> None:
+    made = record(own_home / "runs", config(targets=["lake"], seeds=[0, 1]))
+    for run in made.runs:
+        if run.method == "none":  # as of a run whose log was left behind
+            shutil.rmtree(run.path / "steps")
+    drawn = draw(experiment="trial", view="Cost")
+    (shown,) = (d for d in drawn.dataframe if "seconds alone" in d.value.columns)
+    text = pa.ipc.open_stream(shown.proto.arrow_data.styler.display_values).read_pandas()
+    info = compare_info(made.runs)
+    exported = printed(costs_shown(info))
+    assert text["seconds alone"].tolist() == exported["seconds alone"].tolist()
+    none = exported["method"].tolist().index("none")
+    assert text["examples"].iloc[none] == "–" and not exported["examples"][none]
 
 
 def test_the_address_names_several_experiments_and_gives_them_back(
