@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pyarrow as pa
 import pytest
+import streamlit as st
 from streamlit.testing.v1 import AppTest
 
 from dtvg import paths
 from dtvg.analysis import titles
+from dtvg.analysis.claims.info import claims_info
 from dtvg.analysis.compare.info import compare_info
 from dtvg.analysis.compare.lines import costs_shown, lines_of
 from dtvg.analysis.compare.scores import STAGE_ONE
 from dtvg.cli import main
 from dtvg.export import printed
 from dtvg.store.reader import Experiment, open_experiment
+from dtvg.ui.compare import claims, verdicts
+from dtvg.ui.compare.pick import Choice
 from dtvg.ui.compare.views import _apart
 from tests.analysis.factory import config, record
 
@@ -100,6 +105,22 @@ def test_the_cost_table_has_the_digits_of_the_exports_and_dashes_where_nothing_w
     assert text["seconds alone"].tolist() == exported["seconds alone"].tolist()
     none = exported["method"].tolist().index("none")
     assert text["examples"].iloc[none] == "–" and not exported["examples"][none]
+
+
+def test_downloads_say_as_the_command_line_does_what_counts_as_one_experiment(
+    two: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = open_experiment(two / "other")
+    said = "other, more differ only in what they vary and count as one experiment."
+    choice = Choice((made,), made.runs, "test", (said,))
+    given: dict[str, Callable[[], str | bytes]] = {}
+    monkeypatch.setattr(
+        st, "download_button", lambda label, data, *_, **__: given.update({label: data})
+    )
+    verdicts._exports(compare_info(made.runs), choice)
+    claims._take_away(claims_info(made.runs), choice)
+    for form in ("Markdown", "LaTeX", "md", "latex", "json"):
+        assert said in str(given[form]())
 
 
 def test_the_address_names_several_experiments_and_gives_them_back(
