@@ -363,6 +363,7 @@ _ESCAPES = {
     "‘": "`",
     "“": "``",
     "”": "''",
+    '"': "''",
     "○": r"$\circ$",
     "●": r"$\bullet$",
     "▲": r"$\bigtriangleup$",
@@ -382,9 +383,11 @@ _ESCAPES = {
 def latex_text(text: str) -> str:
     """Escape any text for LaTeX; letters it cannot set lose their accents, or become '?'.
 
-    A hyphen before a digit that begins a number becomes a minus.
+    A hyphen before a digit that begins a number becomes a minus, and straight quotes become those
+    of LaTeX, in which `"a` is an umlaut of some languages.
     """
     made = []
+    text = re.sub(r'"([^"]*)"', "“\\1”", re.sub(r"`([^`]*)`", "‘\\1’", text))
     text = re.sub(r"(?<![\w-])-(?=[\d.])", "−", text)
     for letter in text:
         if letter in _ESCAPES:

@@ -176,6 +176,7 @@ def test_latex_escapes_what_people_name() -> None:
         r"a\_b \& 50\% \#1 \{x\} \textasciitilde{}\textasciicircum{}\$\textbackslash{}"
     )
     assert latex_text("-1.2 of rte-1, single-a") == "$-$1.2 of rte-1, single-a"
+    assert latex_text('is "after" a `rule`, 5"') == "is ``after'' a `rule', 5''"
     assert latex_text("naïve 語 τ≤½ẽ") == r"naïve ? $\tau$$\leq$?e"
 
 
