@@ -215,7 +215,7 @@ def to_markdown(
     if "scores" in tables:
         rows = [_markdown_line(line) for g in ("compared", "reference") for line in lines.of(g)]
         parts.append(f"## {_plain(name)}\n\n{_pipes(['method', *columns], rows)}")
-        parts.append(_plain(" ".join(legend(lines, info))))
+        parts.append(_plain(" ".join([*legend(lines, info), *info.notes])))
     if lines.of("published"):
         rows = [[*_markdown_line(line), _plain(line.source)] for line in lines.of("published")]
         head = ["method", *columns, "source"]
@@ -257,8 +257,8 @@ def shown_frame(info: CompareInfo, table: str) -> pd.DataFrame:
         {
             "method": frame["method"],
             "at the best": frame["at_best"].round(2),
-            "mean points behind": (100 * frame["mean_gap"]).round(1),
-            "most points behind": (100 * frame["worst_gap"]).round(1),
+            "mean points behind": [float(in_percent(gap)) for gap in frame["mean_gap"]],
+            "most points behind": [float(in_percent(gap)) for gap in frame["worst_gap"]],
         }
     )
 
@@ -311,10 +311,15 @@ def printed(frame: pd.DataFrame) -> pd.DataFrame:
 def _column_text(column: pd.Series) -> list[str]:
     if not pd.api.types.is_numeric_dtype(column):
         return [str(value) for value in column]
+    digits = decimals(column)
+    return [f"{v:,.{digits}f}" if np.isfinite(v) else "" for v in column.astype(float)]
+
+
+def decimals(column: pd.Series) -> int:
+    """Return how many decimals the numbers of a column are printed with: as many as they have."""
     values = column.to_numpy(dtype=np.float64)
     known = values[np.isfinite(values)]
-    digits = next((d for d in range(4) if np.allclose(known, known.round(d), atol=1e-9)), 4)
-    return [f"{v:,.{digits}f}" if np.isfinite(v) else "" for v in values]
+    return next((d for d in range(4) if np.allclose(known, known.round(d), rtol=0, atol=1e-9)), 4)
 
 
 # -- LaTeX ---------------------------------------------------------------------------------
@@ -358,6 +363,7 @@ _ESCAPES = {
     "‘": "`",
     "“": "``",
     "”": "''",
+    '"': "''",
     "○": r"$\circ$",
     "●": r"$\bullet$",
     "▲": r"$\bigtriangleup$",
@@ -377,9 +383,11 @@ _ESCAPES = {
 def latex_text(text: str) -> str:
     """Escape any text for LaTeX; letters it cannot set lose their accents, or become '?'.
 
-    A hyphen before a digit that begins a number becomes a minus.
+    A hyphen before a digit that begins a number becomes a minus, and straight quotes become those
+    of LaTeX, in which `"a` is an umlaut of some languages.
     """
     made = []
+    text = re.sub(r'"([^"]*)"', "“\\1”", re.sub(r"`([^`]*)`", "‘\\1’", text))
     text = re.sub(r"(?<![\w-])-(?=[\d.])", "−", text)
     for letter in text:
         if letter in _ESCAPES:
@@ -410,6 +418,8 @@ def to_latex(
     groups = groups_of(lines, tables)
     if groups:
         parts.append(_latex_scores(info, lines, name, groups))
+    elif "scores" in tables:
+        parts += [f"% {latex_text(note)}" for note in info.notes]
     for table in ("primary", "verdicts", "ranks", "costs", "budgets"):
         if table in tables and len(shown_frame(info, table)):
             frame = verdicts_brief(info) if table == "verdicts" else shown_frame(info, table)
@@ -435,7 +445,7 @@ def _latex_scores(info: CompareInfo, lines: Lines, name: str, shown: Sequence[Gr
             rows.insert(0, [title])
         groups.append(rows)
     head = ["Method", *(latex_text(column_title(c)) for c in columns)]
-    caption = latex_text(f"{name}. " + " ".join(legend(lines, info)))
+    caption = latex_text(f"{name}. " + " ".join([*legend(lines, info), *info.notes]))
     return _latex_table(head, groups, caption, name)
 
 

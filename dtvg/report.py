@@ -60,7 +60,9 @@ def _scores(experiment: Experiment, run: Run | None, step: int | None) -> Iterat
     info = compare_info([r for r in experiment.runs if r.role == "transfer"])
     yield View(
         "Scores of each method",
-        f"Test score at the best validation step. Interval: {info.interval}.",
+        " ".join(
+            (f"Test score at the best validation step. Interval: {info.interval}.", *info.notes)
+        ),
         compare_figure(info),
         info.table.assign(method=[shown_name(info, m) for m in info.table["method"]]),
     )

@@ -12,11 +12,15 @@ import pandas as pd
 import pytest
 
 from dtvg import paths
+from dtvg.analysis.claims.claim import POINTS
+from dtvg.analysis.claims.claim import shown as points
 from dtvg.analysis.compare.info import CompareInfo, compare_info
-from dtvg.analysis.compare.lines import Cell, lines_of
+from dtvg.analysis.compare.lines import Cell, in_percent, lines_of
+from dtvg.analysis.overview.learned import points_text
 from dtvg.cli import main
 from dtvg.errors import ConfigError, DataError
 from dtvg.export import export, frame_of, latex_text, printed, to_csv, to_parquet
+from dtvg.report import build_report
 from dtvg.store.reader import open_experiment
 from tests.analysis.answered import config, mostly_right, record
 
@@ -68,6 +72,15 @@ def test_the_interval_of_each_mean_can_stand_in_place_of_the_deviation(
         assert "its 95" in text and "bootstrap interval (3 seeds a cell)" in text
         assert "±" not in text.split("Published")[0] and "pm$" not in text
     assert "(3 seeds a cell)" in export(info, "md", ["scores"])
+
+
+def test_half_a_last_digit_is_rounded_alike_in_every_number_of_a_comparison() -> None:
+    """Means of 4 seeds with 100 rows end in halves, which their sums miss by a last bit."""
+    low, high = 0.9674999999999999, 0.02250000000000002
+    cell = Cell(0.9425, high, 4, low, 0.9975, "interval")
+    assert (cell.percent, cell.spread, cell.around) == ("94.2", "2.2", "(96.8 to 99.8)")
+    assert in_percent(0.955 - 0.9425, "+") == in_percent(0.0125, "+") == "+1.2"
+    assert points(0.955 - 0.9425, POINTS) + " points" == points_text(0.0125) == "+1.2 points"
 
 
 def test_pairs_without_a_seed_in_common_are_counted_not_listed(tmp_path: Path) -> None:
@@ -163,6 +176,7 @@ def test_latex_escapes_what_people_name() -> None:
         r"a\_b \& 50\% \#1 \{x\} \textasciitilde{}\textasciicircum{}\$\textbackslash{}"
     )
     assert latex_text("-1.2 of rte-1, single-a") == "$-$1.2 of rte-1, single-a"
+    assert latex_text('is "after" a `rule`, 5"') == "is ``after'' a `rule', 5''"
     assert latex_text("naïve 語 τ≤½ẽ") == r"naïve ? $\tau$$\leq$?e"
 
 
@@ -226,7 +240,19 @@ def test_while_nothing_has_finished_the_command_says_so(
     assert main(["runs", "compare", "waits", "--runs-dir", str(tmp_path), "--format", form]) == 0
     told = capsys.readouterr().out
     assert "This comparison has no rows for scores." in told
-    assert "2 of 2 runs have not finished" in told or form != "table"
+    assert "2 of 2 runs have not finished" in told
+
+
+@pytest.mark.parametrize("form", ["table", "md", "latex"])
+def test_every_route_says_which_runs_have_not_finished(
+    tmp_path: Path, form: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    made = config("half", targets=["lake"], methods=["none", "dtvg"], seeds=[0, 1])
+    made = record(tmp_path, mostly_right(RATES), made, unfinished=[made.runs()[0].name])
+    assert main(["runs", "compare", "half", "--runs-dir", str(tmp_path), "--format", form]) == 0
+    said = "1 of 4 runs have not finished; their cells are empty or based on fewer seeds."
+    assert said in " ".join(capsys.readouterr().out.split())
+    assert said in build_report(open_experiment(made.path), None, ["scores"])
 
 
 def test_a_table_of_declared_comparisons_has_its_columns_where_none_is_declared(

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from dtvg.analysis.words import in_percent
 from dtvg.config import DeviceConfig, ExperimentConfig, HypothesisConfig
 from dtvg.config.settings_path import flat
 from dtvg.errors import DataError, StoreError
@@ -258,7 +259,7 @@ def _conflict(one: Run, other: Run) -> str:
     a, b = one.result, other.result
     if a is None or b is None or _numbers(a) == _numbers(b):
         return ""
-    shown = ["–" if r.test_score is None else f"{100 * r.test_score:.2f}" for r in (a, b)]
+    shown = ["–" if r.test_score is None else in_percent(r.test_score, 2) for r in (a, b)]
     what = f"test {shown[0]} and {shown[1]} %"
     if shown[0] == shown[1]:
         what = f"best step {a.best_step:,} and {b.best_step:,}, equal test scores as shown"

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from dtvg.analysis import titles
+from dtvg.analysis.words import in_percent
 from dtvg.errors import DataError
 from dtvg.store.bank import ADVICE, AT_MAJORITY, NOT_MOVED, TaskPrompt, health
 
@@ -91,7 +92,7 @@ def shown(info: BankInfo) -> pd.DataFrame:
     """Return the bank as it is read: columns in words, scores in percent with one decimal."""
     table = info.table[list(SHOWN)].copy()
     for column in ("score", "majority"):
-        table[column] = (100 * table[column].astype(float)).round(1)
+        table[column] = [float(in_percent(share)) for share in table[column].astype(float)]
     table["vector_norm"] = table["vector_norm"].astype(float).round(2)
     return table.rename(columns=SHOWN)
 

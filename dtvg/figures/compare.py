@@ -105,7 +105,7 @@ def _dots(info: CompareInfo, row: str, target: str, colour: str) -> list[go.Scat
         return []
     mean, low, high = (float(cell[c].iloc[0]) for c in ("mean", "low", "high"))
     std = float(cell["std"].iloc[0])
-    about = "" if np.isnan(std) else f" ± {100 * std:.1f}"
+    about = "" if np.isnan(std) else f" ± {in_percent(std)}"
     seeds = counted(int(cell["n_seeds"].iloc[0]), "seed")
     return [
         go.Scatter(
@@ -114,8 +114,9 @@ def _dots(info: CompareInfo, row: str, target: str, colour: str) -> list[go.Scat
             mode="markers",
             name=f"{row} seeds",
             customdata=points["seed"].to_numpy(),
+            text=[in_percent(value) for value in points["value"]],
             marker={"color": colour, "size": 7, "symbol": "circle-open", "line": {"width": 1.3}},
-            hovertemplate=f"<b>{row}</b> on {target}<br>seed %{{customdata}}: %{{x:.1%}}"
+            hovertemplate=f"<b>{row}</b> on {target}<br>seed %{{customdata}}: %{{text}}%"
             "<extra></extra>",
         ),
         go.Scatter(
@@ -125,7 +126,7 @@ def _dots(info: CompareInfo, row: str, target: str, colour: str) -> list[go.Scat
             name=row,
             error_x=_interval(mean, low, high, colour),
             marker={"color": colour, "size": 10, "symbol": "diamond"},
-            hovertemplate=f"<b>{row}</b> on {target}<br>mean %{{x:.1%}}{about} ({seeds})"
+            hovertemplate=f"<b>{row}</b> on {target}<br>mean {in_percent(mean)}%{about} ({seeds})"
             "<extra></extra>",
         ),
     ]
@@ -268,7 +269,8 @@ def _marks(row: Any, name: str, dark: bool) -> list[go.Scatter]:
                     name=what,
                     line={"color": colour, "width": width},
                     opacity=1.0 if width < 2 else 0.45,
-                    hovertemplate=f"<b>{name}</b><br>95 % {what}: {low:+.1%} to {high:+.1%}"
+                    hovertemplate=f"<b>{name}</b><br>95 % {what}: {in_percent(low, '+')}% to "
+                    f"{in_percent(high, '+')}%"
                     "<extra></extra>",
                 )
             )
@@ -295,7 +297,7 @@ def _told(row: Any, name: str) -> str:
     said = in_words(row.verdict, row.statement)
     lines = [
         f"<b>{row.subject} − {name}</b>",
-        f"%{{x:+.1%}} ({counted(int(row.n_seeds), 'seed')})",
+        f"{in_percent(row.difference, '+')}% ({counted(int(row.n_seeds), 'seed')})",
         said,
     ]
     if row.family == "primary":
@@ -360,8 +362,8 @@ def costs_figure(
                 mode="markers",
                 name=row.method,
                 marker={"color": style.colour, "symbol": style.symbol, "size": 12},
-                hovertemplate=f"<b>{row.method}</b><br>score %{{y:.1%}}<br>{AXES[axis]}: "
-                f"%{{x:,.4~g}}<br>{counted(int(row.n_runs), 'run')}<extra></extra>",
+                hovertemplate=f"<b>{row.method}</b><br>score {in_percent(row.score)}%<br>"
+                f"{AXES[axis]}: %{{x:,.4~g}}<br>{counted(int(row.n_runs), 'run')}<extra></extra>",
             )
         )
     finish(figure, key=f"costs {axis}", dark=dark, x=AXES[axis], y="score", height=420)
@@ -512,7 +514,7 @@ def _stem(figure: go.Figure, row: Any, level: float, left: bool, k: int, colour:
             line={"color": colour, "width": 1.5},
             marker={"size": [9, 0, 0], "color": colour},
             hovertemplate=f"<b>{row.method}</b><br>average rank {row.rank:.2f}<br>"
-            f"mean {row.mean:.1%}, best on {row.wins}<extra></extra>",
+            f"mean {in_percent(row.mean)}%, best on {row.wins}<extra></extra>",
         )
     )
     figure.add_annotation(

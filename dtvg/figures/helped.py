@@ -14,6 +14,7 @@ from plotly.subplots import make_subplots
 
 from dtvg.analysis import titles
 from dtvg.analysis.claims.helped import MEAN, SHARE, START, TITLES, HelpedInfo, why_undefined
+from dtvg.analysis.words import in_percent
 from dtvg.figures.theme import finish, in_points, ink, message, source_styles, style_at
 
 CELL, HEAD, LETTER = 24, 52, 6
@@ -96,7 +97,7 @@ def _gains(figure: go.Figure, info: HelpedInfo, target: str, row: int, dark: boo
 
 def _points(value: float) -> str:
     """Return a gain, as a share, in points with its sign."""
-    return f"{100 * value:+.1f}".replace("-", "−")
+    return in_percent(value, 1, "+").replace("-", "−")
 
 
 def _told(gains: pd.DataFrame) -> list[list[str]]:

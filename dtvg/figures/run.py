@@ -7,10 +7,12 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+import numpy as np
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from dtvg.analysis.run.about import AboutInfo, UsageInfo
+from dtvg.analysis.words import in_percent
 from dtvg.figures.theme import (
     SCORE_LIMITS,
     finish,
@@ -41,9 +43,8 @@ def result_figure(info: AboutInfo, dark: bool = False) -> go.Figure:
                 "color": style.colour,
                 "thickness": 1.6,
             },
-            customdata=table[["low", "high"]].to_numpy(),
-            hovertemplate="<b>%{y}</b> %{x:.1%}<br>95 % interval %{customdata[0]:.1%} to "
-            "%{customdata[1]:.1%}<extra></extra>",
+            customdata=[_told(*row) for row in table.itertuples(index=False)],
+            hovertemplate="<b>%{y}</b> %{customdata}<extra></extra>",
         )
     )
     lines = info.reference.lines
@@ -63,6 +64,14 @@ def result_figure(info: AboutInfo, dark: bool = False) -> go.Figure:
     room = 1.1 if lines else 0.6  # for the lines' names, below the lowest row
     figure.update_yaxes(type="category", range=[len(table) - 1 + room, -0.6], showgrid=False)
     return figure
+
+
+def _told(metric: str, value: float, low: float, high: float) -> str:
+    """Return what is read at a metric: its value, and its interval where there is one."""
+    told = f"{in_percent(value)}%"
+    if np.isnan(low):
+        return told
+    return f"{told}<br>95 % interval {in_percent(low)}% to {in_percent(high)}%"
 
 
 class Panel(NamedTuple):

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import plotly.graph_objects as go
 
-from dtvg.analysis.words import counted
+from dtvg.analysis.words import counted, in_percent
 
 MOST = 10
 """Lines, bars or rows that are told one by one."""
@@ -198,7 +198,7 @@ def _suffix(figure: go.Figure, trace: Any) -> bool:
 
 
 def _said(value: float, percent: bool) -> str:
-    text = f"{100 * value:.1f} %" if percent else f"{value:.3g}"
+    text = f"{in_percent(value)} %" if percent else f"{value:.3g}"
     return text.replace("-", "\N{MINUS SIGN}")
 
 

@@ -16,7 +16,7 @@ from dtvg.analysis.compare.families import in_words
 from dtvg.analysis.subsets.lattice import LatticeInfo
 from dtvg.analysis.subsets.quality import ORACLE, TRUTH, QualityInfo
 from dtvg.analysis.subsets.transfer import HARMFUL, HELPFUL, UNDECIDED, SurrogateInfo, TransferInfo
-from dtvg.analysis.words import counted
+from dtvg.analysis.words import counted, in_percent
 from dtvg.figures.theme import finish, in_points, ink, message, source_styles, style_at
 
 _COLOURS = {ORACLE: 0, TRUTH: 1}
@@ -208,7 +208,7 @@ def _about(info: LatticeInfo, nodes: pd.DataFrame) -> list[list[str]]:
         scored = "no run was trained on it"
         if row.n_seeds:
             seeds = counted(row.n_seeds, "seed")
-            scored = f"{100 * row.score:.1f} % on {info.split} ({row.basis}, {seeds})"
+            scored = f"{in_percent(row.score)} % on {info.split} ({row.basis}, {seeds})"
         walked = "never the group"
         if row.steps:
             walked = f"the group in {counted(row.steps, 'step')} ({100 * row.share:.1f} %)"
@@ -305,7 +305,7 @@ def _bar_of_points(reach: float) -> dict[str, Any]:
 
 def _signed(value: float) -> str:
     """Return a difference in points with its sign."""
-    return f"{100 * value:+.1f}".replace("-", "\N{MINUS SIGN}")
+    return in_percent(value, 1, "+").replace("-", "\N{MINUS SIGN}")
 
 
 def transfer_figure(info: TransferInfo, basis: str, dark: bool = False) -> go.Figure:

@@ -318,4 +318,6 @@ def _finite(value: Any) -> Any:
 
 def size_text(count: int) -> str:
     """Return a number of bytes as people read it."""
-    return f"{count / (1 << 30):.1f} GiB" if count >= 1 << 30 else f"{count / (1 << 20):.1f} MiB"
+    if count < 1 << 20:
+        return f"{count / (1 << 10):,.1f} KiB"
+    return f"{count / (1 << 30):.1f} GiB" if count >= 1 << 30 else f"{count / (1 << 20):,.1f} MiB"

@@ -228,8 +228,8 @@ def files(run: Run, table: pd.DataFrame) -> None:
     """Show its files with their sizes; one can be downloaded."""
     st.header("Files", anchor=False)
     total = int(table["bytes"].sum()) if len(table) else 0
-    st.caption(f"{show.counted(len(table), 'file')}, {_size(total)}, in `{run.path}`")
-    shown = table.assign(size=[_size(count) for count in table["bytes"]])
+    st.caption(f"{show.counted(len(table), 'file')}, {size_text(total)}, in `{run.path}`")
+    shown = table.assign(size=[size_text(count) for count in table["bytes"]])
     st.dataframe(
         shown[["file", "what", "size"]], hide_index=True, height=260, key=f"files-{run.name}"
     )
@@ -253,10 +253,6 @@ def files(run: Run, table: pd.DataFrame) -> None:
 
 def _content(path: Path) -> bytes:
     return path.read_bytes()
-
-
-def _size(count: int) -> str:
-    return f"{count / 1024:,.1f} KiB" if count < 1 << 20 else size_text(count)
 
 
 def messages(experiment: Experiment, run: Run) -> None:

@@ -131,12 +131,25 @@ def test_several_numbers_of_a_method_for_one_task_stand_in_rows_of_their_own(
     assert found.table.loc[found.rows == "MPT (B)", "source"].tolist() == ["B"]
 
 
+def test_a_source_with_a_number_sign_is_read_whole_and_lines_that_begin_with_one_are_not(
+    tmp_path: Path,
+) -> None:
+    head = "# percent\n\nmethod,task,metric,value,backbone,source\n"
+    rows = '# later\nSPoT,rte,accuracy,70,t5-base,Notes #12\nMPT,rte,f1,60,,"A, table 2"\n'
+    (tmp_path / "a.csv").write_text("\ufeff" + head + rows, encoding="utf-8")
+    table = load_published(tmp_path)
+    assert table["source"].tolist() == ["Notes #12", "A, table 2"]
+    assert table["value"].tolist() == [0.7, 0.6] and table["backbone"].isna().tolist()[1]
+
+
 @pytest.mark.parametrize(
     ("text", "told"),
     [
         ("method,task\na,b\n", "no column 'metric'"),
         ("method,task,metric,value,backbone,source\na,b,c,many,d,e\n", "got 'many'"),
         ("method,task,metric,value,backbone,source\na,b,c,50,d,\n", "without a source"),
+        ("method,task,metric,value,backbone,source\na,b,c,50,d,e, table 2\n", "7 entries for 6"),
+        ("", "no column 'method'"),
     ],
 )
 def test_a_faulty_file_of_published_numbers_is_named(tmp_path: Path, text: str, told: str) -> None:

@@ -9,6 +9,7 @@ import pytest
 
 from dtvg.analysis.compare.families import in_words
 from dtvg.analysis.compare.info import CompareInfo, compare_info
+from dtvg.analysis.compare.lines import in_percent, verdicts_shown
 from dtvg.analysis.compare.ranks import rank_scores
 from dtvg.figures.compare import (
     compare_figure,
@@ -35,6 +36,17 @@ def test_the_diagram_places_methods_at_their_ranks_and_joins_level_ones(info: Co
     texts = [a.text for a in figure.layout.annotations]
     assert any("critical difference" in t for t in texts)
     assert all(any(t.startswith(m) for t in texts) for m in stems)
+
+
+def test_who_points_at_a_number_reads_it_as_tables_print_it(info: CompareInfo) -> None:
+    """A browser rounds half a digit up, and 94.25 stood as 94.3 beside the table's 94.2."""
+    told = [str(t.hovertemplate) for t in compare_figure(info).data if t.name in info.rows]
+    for row in info.table.itertuples():
+        beside = f"mean {in_percent(row.mean)}% ± {in_percent(row.std)} "
+        assert any(f"<b>{row.method}</b> on {row.target}<br>{beside}" in one for one in told)
+    pairs = [str(t.hovertemplate) for t in forest_figure(info.paired).data if t.mode == "markers"]
+    shown = verdicts_shown(info)["points"]
+    assert all(f"<br>{point}% (" in one for point, one in zip(shown, pairs, strict=True))
 
 
 def test_every_clique_is_one_bar() -> None:

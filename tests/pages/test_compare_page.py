@@ -3,16 +3,25 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
+import streamlit as st
 from streamlit.testing.v1 import AppTest
 
 from dtvg import paths
 from dtvg.analysis import titles
+from dtvg.analysis.claims.info import claims_info
 from dtvg.analysis.compare.info import compare_info
-from dtvg.analysis.compare.lines import lines_of
+from dtvg.analysis.compare.lines import costs_shown, lines_of
+from dtvg.analysis.compare.scores import STAGE_ONE
+from dtvg.cli import main
+from dtvg.export import printed
 from dtvg.store.reader import Experiment, open_experiment
+from dtvg.ui.compare import claims, verdicts
+from dtvg.ui.compare.pick import Choice
 from dtvg.ui.compare.views import _apart
 from tests.analysis.factory import config, record
 
@@ -65,6 +74,53 @@ def test_every_view_draws_one_and_several_experiments(
             made = draw(view=view, experiment=names)
             assert made.multiselect(key="experiment").value == names.split(",")
             assert made.query_params.get("view", next(iter(VIEWS))) == view
+
+
+def test_validation_scores_of_the_page_are_those_of_the_command_line(
+    own_home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    given, two = config(), own_home / "runs"
+    record(two, given, extra=[given.stage_one(t, s) for t in given.targets for s in given.seeds])
+    made = draw(experiment="trial", split="validation")
+    shown = {row for table in made.table for row in table.value.index}
+    lines = lines_of(compare_info(open_experiment(two / "trial").runs, "validation"), False).lines
+    assert titles.label(STAGE_ONE) in shown
+    assert shown == {titles.label(line.shown) for line in lines}
+    assert main(["runs", "compare", str(two / "trial"), "--split", "validation"]) == 0
+    assert STAGE_ONE in capsys.readouterr().out
+
+
+def test_the_cost_table_has_the_digits_of_the_exports_and_dashes_where_nothing_was_logged(
+    own_home: Path,
+) -> None:
+    made = record(own_home / "runs", config(targets=["lake"], seeds=[0, 1]))
+    for run in made.runs:
+        if run.method == "none":  # as of a run whose log was left behind
+            shutil.rmtree(run.path / "steps")
+    drawn = draw(experiment="trial", view="Cost")
+    (shown,) = (d for d in drawn.dataframe if "seconds alone" in d.value.columns)
+    text = pa.ipc.open_stream(shown.proto.arrow_data.styler.display_values).read_pandas()
+    info = compare_info(made.runs)
+    exported = printed(costs_shown(info))
+    assert text["seconds alone"].tolist() == exported["seconds alone"].tolist()
+    none = exported["method"].tolist().index("none")
+    assert text["examples"].iloc[none] == "–" and not exported["examples"][none]
+
+
+def test_downloads_say_as_the_command_line_does_what_counts_as_one_experiment(
+    two: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = open_experiment(two / "other")
+    said = "other, more differ only in what they vary and count as one experiment."
+    choice = Choice((made,), made.runs, "test", (said,))
+    given: dict[str, Callable[[], str | bytes]] = {}
+    monkeypatch.setattr(
+        st, "download_button", lambda label, data, *_, **__: given.update({label: data})
+    )
+    verdicts._exports(compare_info(made.runs), choice)
+    claims._take_away(claims_info(made.runs), choice)
+    for form in ("Markdown", "LaTeX", "md", "latex", "json"):
+        assert said in str(given[form]())
 
 
 def test_the_address_names_several_experiments_and_gives_them_back(

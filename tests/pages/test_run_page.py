@@ -11,6 +11,7 @@ from streamlit.testing.v1 import AppTest
 
 from dtvg.analysis.run import about as about_module
 from dtvg.analysis.run.about import about, files_of
+from dtvg.figures.run import result_figure
 from dtvg.plan import plan
 from dtvg.records import TABLES
 from dtvg.store.reader import Run
@@ -70,6 +71,17 @@ def test_a_score_that_is_its_only_metric_stands_there_once(runs) -> None:
     ):
         one = replace(run, result=replace(run.result, metrics=metrics))
         assert about(one, everyone).scores["metric"].tolist() == shown
+
+
+def test_who_points_at_a_score_reads_an_interval_only_where_there_is_one(runs) -> None:
+    _, run, everyone = runs
+    for intervals, told in (
+        ({}, "94.2%"),
+        ({"score": [0.9, 0.98]}, "94.2%<br>95 % interval 90.0% to 98.0%"),
+    ):
+        result = replace(run.result, metrics={"score": 0.9425}, intervals=intervals)
+        drawn = result_figure(about(replace(run, result=result), everyone)).data[0]
+        assert [str(one) for one in drawn.customdata] == [told]
 
 
 def test_the_page_shows_result_settings_events_and_files(

@@ -65,7 +65,8 @@ def test_the_command_line_deletes_lists_and_restores(experiment: ExperimentDir, 
     assert main(["runs", "delete", "mine/rte.none.s0"]) == 0
     assert "runs restore" in capsys.readouterr().out
     assert main(["runs", "trash"]) == 0
-    assert "mine/rte.none.s0" in capsys.readouterr().out
+    told = capsys.readouterr().out
+    assert "mine/rte.none.s0" in told and " KiB" in told, "it is small, not 0.0 MiB"
     assert main(["runs", "restore", "mine/rte.none.s0"]) == 0
     assert (experiment.path / "rte.none.s0").is_dir()
 

@@ -31,6 +31,7 @@ from dtvg.analysis.claims.claim import (
 from dtvg.analysis.claims.effects import Effect, Part, Summary, of_seeds, summed
 from dtvg.analysis.compare.scores import SUBJECT
 from dtvg.analysis.statistics import Interval, t_interval, twice_ranks
+from dtvg.analysis.words import in_percent
 from dtvg.config import RunConfig
 from dtvg.store.reader import READERS, Run, configs_but, read_towards_target
 
@@ -277,9 +278,9 @@ def _sentence(summary: Summary, walks: Mapping[str, Sequence[Walk]]) -> str:
     forgotten = float(np.mean([w.neighbours[RANKING].mean() for w in every]))
     added = float(np.mean([w.drawn[RANKING].mean() for w in every]))
     return (
-        f"The ranking moves by {numbers(summary, POINTS)} beyond noise: seen {100 * seen:.1f} "
-        f"points; noise alone {100 * forgotten:.1f} if it is forgotten, {100 * added:.1f} if it "
-        f"adds up. On average over the run {100 * signs:.0f} % of the sources are on the other "
+        f"The ranking moves by {numbers(summary, POINTS)} beyond noise: seen {in_percent(seen)} "
+        f"points; noise alone {in_percent(forgotten)} if it is forgotten, {in_percent(added)} if "
+        f"it adds up. On average over the run {100 * signs:.0f} % of the sources are on the other "
         f"side of the cut, and the most similar source is another one {100 * top:.0f} % of the "
         f"time; {where(summary)}."
     )

@@ -10,6 +10,7 @@ import pandas as pd
 
 from dtvg.analysis.claims.effects import Part, Summary, summed
 from dtvg.analysis.statistics import ALPHA
+from dtvg.analysis.words import in_percent
 
 SUPPORTED, CONTRADICTED, CANNOT_TELL = "supported", "contradicted", "cannot tell"
 VERDICTS = (SUPPORTED, CONTRADICTED, CANNOT_TELL)
@@ -100,7 +101,7 @@ def numbers(summary: Summary, unit: str) -> str:
 
 def shown(value: float, unit: str) -> str:
     """Return one number with its sign, a minus as it is printed."""
-    text = f"{100 * value:+.1f}" if unit == POINTS else f"{value:+.2f}"
+    text = in_percent(value, 1, "+") if unit == POINTS else f"{value:+.2f}"
     if float(text) == 0:
         text = text.lstrip("+-")
     return text.replace("-", "−")

@@ -15,6 +15,7 @@ import pandas as pd
 from dtvg.analysis.compare.families import in_words
 from dtvg.analysis.compare.scores import AVERAGE, Sheet, collect
 from dtvg.analysis.compare.verdicts import paired
+from dtvg.analysis.words import in_percent
 from dtvg.config import ExperimentConfig, HypothesisConfig
 from dtvg.methods.specs import Role
 from dtvg.store.reader import Run, experiment_config
@@ -161,10 +162,10 @@ def sentence(one: Declared, row: pd.Series | None, several: bool = False) -> str
     said = f"Primary comparison, declared in the experiment: {one.text(several)}."
     if row is None or not row["n_seeds"]:
         return f"{said} No seed has finished with both methods yet."
-    numbers = f"{100 * row['difference']:+.1f} points"
+    numbers = f"{in_percent(row['difference'], 1, '+')} points"
     if np.isfinite(row["low_corrected"]):
-        ends = f"{100 * row['low_corrected']:+.1f} … {100 * row['high_corrected']:+.1f}"
-        numbers += f" (95 %: {ends})"
+        low, high = (in_percent(row[f"{end}_corrected"], 1, "+") for end in ("low", "high"))
+        numbers += f" (95 %: {low} … {high})"
     numbers = numbers.replace("-", "−")
     if np.isfinite(row["p"]):
         p = row["p"] if np.isnan(row["p_corrected"]) else row["p_corrected"]

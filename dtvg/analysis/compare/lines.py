@@ -41,9 +41,9 @@ SYMBOLS: dict[Mark, str] = {
 }
 
 
-def in_percent(score: float) -> str:
-    """Return a score, 0..1, in percent as every table prints it."""
-    return as_percent(score, PLACES)
+def in_percent(score: float, sign: str = "") -> str:
+    """Return a score or a difference, 0..1, in percent as every table prints it."""
+    return as_percent(score, PLACES, sign)
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,7 @@ class Cell:
     @property
     def spread(self) -> str:
         """The standard deviation over seeds in percent, empty below two seeds."""
-        return "" if np.isnan(self.std) else f"{100 * self.std:.{PLACES}f}"
+        return "" if np.isnan(self.std) else in_percent(self.std)
 
     @property
     def around(self) -> str:
@@ -92,7 +92,7 @@ class Cell:
             return ""
         if self.shows == "std":
             return f"± {self.spread}"
-        return f"({100 * self.low:.{PLACES}f} to {100 * self.high:.{PLACES}f})"
+        return f"({in_percent(self.low)} to {in_percent(self.high)})"
 
 
 @dataclass(frozen=True)
@@ -408,7 +408,7 @@ def verdicts_shown(info: CompareInfo) -> pd.DataFrame:
     are left out; `verdict_notes` counts them.
     """
     table = info.verdicts[info.verdicts["n_seeds"] > 0]
-    points = [f"{100 * d:+.{PLACES}f}" if np.isfinite(d) else "" for d in table["difference"]]
+    points = [in_percent(d, "+") if np.isfinite(d) else "" for d in table["difference"]]
     shown = pd.DataFrame(
         {
             "target": table["target"],
@@ -451,7 +451,7 @@ def primary_shown(info: CompareInfo) -> pd.DataFrame:
             row = one.row
             ends = _spans(pd.Series([row["low_corrected"]]), pd.Series([row["high_corrected"]]))
             made |= {
-                "points": f"{100 * row['difference']:+.{PLACES}f}",
+                "points": in_percent(row["difference"], "+"),
                 "95 %": ends[0],
                 "p": _p(row["p_corrected"]),
                 "verdict": in_words(row["verdict"], row["statement"]),
@@ -466,11 +466,12 @@ def _over_targets(table: pd.DataFrame) -> list[str]:
     """Mean over targets as random effects with its interval, and how much targets differ."""
     columns = ("random_effect", "low_random", "high_random", "random_between")
     made = []
-    numbers = zip(*(100 * table[c] for c in columns), table["n_targets"], strict=True)
+    numbers = zip(*(table[c] for c in columns), table["n_targets"], strict=True)
     for mean, low, high, between, count in numbers:
-        said = f"{mean:+.{PLACES}f} ({low:+.1f} … {high:+.1f}), τ {between:.1f}"
+        ends = f"{in_percent(low, '+')} … {in_percent(high, '+')}"
+        said = f"{in_percent(mean, '+')} ({ends}), τ {in_percent(between)}"
         if count < FEWEST_TARGETS:
-            said = f"{mean:+.{PLACES}f}, no interval ({count:.0f} targets)"
+            said = f"{in_percent(mean, '+')}, no interval ({count:.0f} targets)"
         made.append(said if np.isfinite(mean) else "")
     return made
 
@@ -517,6 +518,6 @@ def _p(p: float) -> str:
 
 def _spans(low: pd.Series, high: pd.Series) -> list[str]:
     return [
-        f"{100 * a:+.1f} … {100 * b:+.1f}" if np.isfinite(a) else ""
+        f"{in_percent(a, '+')} … {in_percent(b, '+')}" if np.isfinite(a) else ""
         for a, b in zip(low, high, strict=True)
     ]

@@ -7,11 +7,14 @@ docs/verdicts.md "Published numbers".
 
 from __future__ import annotations
 
+import csv
 import functools
+import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from dtvg import paths
@@ -100,9 +103,33 @@ def load_published(folder: Path | None = None) -> pd.DataFrame:
     return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=list(COLUMNS))
 
 
+def _table(path: Path) -> pd.DataFrame:
+    """Read a CSV file; lines that begin with # are remarks, elsewhere it is a letter like others.
+
+    Raises:
+        DataError: the file cannot be read, or a row has more entries than there are columns.
+    """
+    try:
+        lines = path.read_text(encoding="utf-8-sig").splitlines(keepends=True)
+        text = "".join(line for line in lines if not line.startswith("#"))
+        read = csv.reader(io.StringIO(text), skipinitialspace=True)
+        rows = [row for row in read if any(map(str.strip, row))]
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise DataError(f"'{path}' is not readable as CSV in UTF-8 ({error}).") from None
+    head = rows[0] if rows else []
+    for row in rows[1:]:
+        if len(row) > len(head):
+            raise DataError(
+                f"'{path}' has a row with {len(row)} entries for {len(head)} columns "
+                f"({', '.join(row)}); write quotes around a source with commas."
+            )
+    filled = [[*row, *[""] * (len(head) - len(row))] for row in rows[1:]]
+    return pd.DataFrame(filled, columns=head, dtype=object).replace("", np.nan)
+
+
 @functools.lru_cache(maxsize=32)
 def _read(path: Path, stamp: int) -> pd.DataFrame:
-    frame = pd.read_csv(path, comment="#", skipinitialspace=True)
+    frame = _table(path)
     missing = [c for c in COLUMNS if c not in frame.columns]
     if missing:
         raise DataError(

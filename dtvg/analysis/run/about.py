@@ -16,6 +16,7 @@ import pandas as pd
 
 from dtvg.analysis.compare.confdiff import as_text
 from dtvg.analysis.compare.references import Reference, guessing, of_no_transfer
+from dtvg.analysis.words import in_percent
 from dtvg.config import RunConfig, settings_path
 from dtvg.config.settings_path import Leaf
 from dtvg.store.layout import CohortDir
@@ -170,10 +171,11 @@ def _sentence(run: Run, reference: Reference) -> str:
     sure = f" (95 % interval {_percent(bounds[0])} to {_percent(bounds[1])})" if bounds else ""
     said = f"**{_percent(score)}** on {split} at step {run.result.best_step:,}{sure}."
     if reference.no_transfer is not None and run.test_score is not None:
-        difference = 100 * (score - reference.no_transfer)
+        difference = score - reference.no_transfer
         if not reference.method or run.method != reference.method:
             which = "" if reference.method in ("", "none") else f"`{reference.method}`, "
-            points = f"{difference:+.1f}".replace("-", "−")  # a method's name keeps its hyphens
+            # a method's name keeps its hyphens
+            points = in_percent(difference, 1, "+").replace("-", "−")
             said += (
                 f" Without transfer ({which}mean over its seeds) it is "
                 f"{_percent(reference.no_transfer)}: {points} points."
@@ -184,7 +186,7 @@ def _sentence(run: Run, reference: Reference) -> str:
 
 
 def _percent(value: float) -> str:
-    return f"{100 * value:.1f} %"
+    return f"{in_percent(value)} %"
 
 
 def files_of(run: Run) -> pd.DataFrame:

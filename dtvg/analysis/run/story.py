@@ -19,7 +19,7 @@ from dtvg.analysis.run.explain import digits
 from dtvg.analysis.run.groups import GroupInfo, Membership, group_info
 from dtvg.analysis.run.partings import PARTINGS, compared, partings
 from dtvg.analysis.run.segments import breaks_of, group_name, said
-from dtvg.analysis.words import counted, listed, percent
+from dtvg.analysis.words import counted, in_percent, listed, percent
 from dtvg.rule.memory import may_regroup
 from dtvg.rule.rules import RULES, choose_candidates
 from dtvg.store.holds import Stretch
@@ -449,7 +449,7 @@ def _kept(run: Run, info: GroupInfo) -> list[tuple[int, str, str]]:
     row = int(np.searchsorted(info.steps, best, side="right")) - 1
     if run.result is None:
         return []
-    score = f"{100 * run.result.validation_score:.1f} %"
+    score = f"{in_percent(run.result.validation_score)} %"
     if row < 0:
         text = f"The prompt that the run began with was kept (validation score {score})."
         return [(int(info.steps[0]), "kept", text)]
@@ -478,7 +478,7 @@ def _change(row: Mapping[Any, Any], lead_of: str, unit: str) -> str:
         text += f" Loss {before:.3g} before, {after:.3g} after"
         before, after = _number(row["score_before"]), _number(row["score_after"])
         if before == before and after == after:
-            text += f"; validation score {100 * before:.1f} % before, {100 * after:.1f} % after"
+            text += f"; validation score {in_percent(before)} % before, {in_percent(after)} % after"
         text += "."
     return text
 

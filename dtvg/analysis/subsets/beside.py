@@ -17,6 +17,7 @@ from dtvg.analysis.downsample import bucket_edges
 from dtvg.analysis.run.groups import GroupInfo
 from dtvg.analysis.subsets.quality import Truth, best_subset, overlap, read_truth, right_sets
 from dtvg.analysis.subsets.runs import Subset, name_of
+from dtvg.analysis.words import in_percent
 from dtvg.errors import DataError
 from dtvg.store.reader import Run, read_table
 
@@ -74,7 +75,7 @@ def marks_of(run: Run) -> pd.DataFrame:
     scores = read_table(run, "evals", ["step", "split", "metric", "value"]).to_pandas()
     scores = scores[(scores["split"] == "validation") & (scores["metric"] == "score")]
     rows: list[tuple[int, str, str]] = [
-        (int(step), EVALUATED, f"evaluated: {100 * value:.1f} %")
+        (int(step), EVALUATED, f"evaluated: {in_percent(value)} %")
         for step, value in scores.groupby("step")["value"].last().items()
     ]
     best = run.result.best_step if run.result is not None else None

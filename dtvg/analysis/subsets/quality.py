@@ -20,7 +20,7 @@ from dtvg.analysis.downsample import MAX_POINTS, thin_index
 from dtvg.analysis.run.groups import GroupInfo
 from dtvg.analysis.statistics import jaccard
 from dtvg.analysis.subsets.runs import Subset, in_order, name_of, searched, subset_table
-from dtvg.analysis.words import counted
+from dtvg.analysis.words import counted, in_percent
 from dtvg.errors import DataError, unknown
 from dtvg.store.reader import Run
 
@@ -299,7 +299,7 @@ def _of_best(best: BestSubset, sources: Sequence[str]) -> list[str]:
     if best.tied == 1:
         said[0] += f": {name_of(best.subset, sources)}."
     else:
-        said[0] += f". {best.tied} subsets tie for it with {100 * best.validation:.1f} %."
+        said[0] += f". {best.tied} subsets tie for it with {in_percent(best.validation)} %."
         said.append(
             "Validation cannot tell these subsets apart, so each run is measured by the one that "
             "its groups overlap with most. This favours the run."

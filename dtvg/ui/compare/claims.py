@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 
 import streamlit as st
@@ -68,7 +69,8 @@ def _claim(claim: Claim, choice: Choice, dark: bool) -> None:
 
 
 def _take_away(info: ClaimsInfo, choice: Choice) -> None:
-    """Offer the claims in the formats of `dtvg claims`."""
+    """Offer the claims in the formats of `dtvg claims`, which says too what counts as one."""
+    info = replace(info, notes=(*choice.notes, *info.notes))
     with st.popover("Download claims", icon=":material/download:", type="tertiary"):
         for form, mime in FILES.items():
             ending = "tex" if form == "latex" else form

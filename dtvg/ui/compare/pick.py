@@ -29,6 +29,13 @@ class Choice:
     split: str
     notes: tuple[str, ...] = ()
     """Which experiments count as one, and what to know of it."""
+    before: tuple[Run, ...] = ()
+    """Readable runs of Stage I, which tables of scores show too; none where runs were chosen."""
+
+    @property
+    def scored(self) -> tuple[Run, ...]:
+        """What has scores to compare: all that the command line compares."""
+        return (*self.runs, *self.before)
 
     @property
     def done(self) -> tuple[Run, ...]:
@@ -78,7 +85,9 @@ def pick() -> Choice | None:
         if experiment.problem:
             st.warning(forms.escape(experiment.problem), icon=":material/warning:")
     made = pool(opened, len(opened) > 1 and not _together())
-    transfer = [r for r in made.runs if r.role == "transfer" and r.problem is None]
+    readable = [r for r in made.runs if r.problem is None]
+    transfer = [r for r in readable if r.role == "transfer"]
+    before = () if wanted else tuple(r for r in readable if r.role != "transfer")
     damaged = damaged_note([r for e in opened for r in e.runs if r.problem is not None])
     if damaged:
         st.warning(forms.escape(damaged), icon=":material/warning:")
@@ -90,7 +99,7 @@ def pick() -> Choice | None:
         address.leave()
         return None
     together = tuple(one.experiment for one in made.pools)
-    return Choice(together, tuple(transfer), split, made.notes)
+    return Choice(together, tuple(transfer), split, made.notes, before)
 
 
 def _together() -> bool:

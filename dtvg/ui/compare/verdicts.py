@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
@@ -35,6 +36,7 @@ from dtvg.figures.compare import (
     profile_figure,
     ranks_figure,
 )
+from dtvg.methods.specs import Role
 from dtvg.ui import cache, look, runs, show
 from dtvg.ui.compare.pick import Choice
 
@@ -66,8 +68,8 @@ def info_of(choice: Choice, subject: str = "", across: bool = False) -> CompareI
     split: Split = "validation" if choice.split == "validation" else "test"
     if across:
         rows = _rows_of(choice, name)
-        return cache.compare(choice.runs, split, rows[0], tuple(rows[1:]))
-    return cache.compare(choice.runs, split, name)
+        return cache.compare(choice.scored, split, rows[0], tuple(rows[1:]))
+    return cache.compare(choice.scored, split, name)
 
 
 def subject_of(choice: Choice, subject: str = "") -> str:
@@ -134,9 +136,9 @@ def scores(choice: Choice, dark: bool) -> None:
         st.caption(titles.in_sentence(told, names_in(info, choice)))
     with further:
         if lines.of("reference"):
-            with st.expander("For reference: single sources one by one"):
+            with st.expander(_what_else(info)):
                 _printed(lines, "reference", choice)
-        _exports(info, choice.name, SPREADS[spread])
+        _exports(info, choice, SPREADS[spread])
     with pictured:
         with st.container(horizontal=True):
             target = pick_target(info)
@@ -162,6 +164,13 @@ def scores(choice: Choice, dark: bool) -> None:
     _health(info, choice)
     _budgets(info, choice)
     _published(info, lines, choice)
+
+
+def _what_else(info: CompareInfo) -> str:
+    """Name what stands for reference: before the sources one by one, the prompt of Stage I."""
+    before = any(kind.role is Role.STAGE_ONE for kind in info.sheet.kinds.values())
+    first = "the Stage I prompt, " if before else ""
+    return f"For reference: {first}single sources one by one"
 
 
 def _health(info: CompareInfo, choice: Choice) -> None:
@@ -259,8 +268,16 @@ def _verdict_columns() -> dict[str, Any]:
     }
 
 
-def _exports(info: CompareInfo, name: str, spread: Spread = "std") -> None:
+def _noted(info: CompareInfo, choice: Choice) -> CompareInfo:
+    """Return a comparison, what was computed of it too, with what counts as one experiment."""
+    made = copy.copy(info)
+    object.__setattr__(made, "notes", (*choice.notes, *info.notes))
+    return made
+
+
+def _exports(info: CompareInfo, choice: Choice, spread: Spread = "std") -> None:
     """Offer the comparison as text to take away, made when asked for."""
+    info, name = _noted(info, choice), choice.name
     with st.popover("Download tables", icon=":material/download:", type="tertiary"):
         st.caption("The same numbers as on this page, for a paper, a README or a spreadsheet.")
         with st.container(horizontal=True):
@@ -355,7 +372,7 @@ def _verdicts(choice: Choice, dark: bool, labels: Sequence[str]) -> None:
             "data; the view Settings shows how else they differ."
         )
     show.notes(_below(info), names_in(info, choice))
-    _exports(info, choice.name)
+    _exports(info, choice)
     _over_targets(info, choice, key, dark)
 
 
@@ -429,12 +446,13 @@ def cost(choice: Choice, dark: bool) -> None:
         f"{choice.name}-costs",
     )
     frame = export.shown_frame(info, "costs")
-    few = {c: 1 for c in ("score %", "seconds", "seconds alone")} | {"peak GiB": 2}
     written: dict[Any, Any] = {
-        c: f"{{:,.{few.get(c, 0)}f}}" for c in frame.columns if is_numeric_dtype(frame[c].dtype)
+        c: f"{{:,.{export.decimals(frame[c])}f}}"
+        for c in frame.columns
+        if is_numeric_dtype(frame[c].dtype)
     }
     st.dataframe(
-        titles.table(frame).style.format(written),
+        titles.table(frame).style.format(written, na_rep="–"),
         hide_index=True,
         height="content",
         placeholder="–",

@@ -15,7 +15,7 @@ from dtvg.analysis.compare.references import of_target
 from dtvg.analysis.overview.learned import points_text
 from dtvg.analysis.subsets.runs import of_search
 from dtvg.analysis.subsets.transfer import SINGLES, TransferInfo, over_targets_shown
-from dtvg.analysis.words import counted
+from dtvg.analysis.words import counted, in_percent
 from dtvg.figures.curves import BANDS, curves_figure
 from dtvg.figures.subsets import coefficients_figure, colour_reach, transfer_figure
 from dtvg.methods.specs import Role
@@ -120,7 +120,7 @@ def _over_targets(info: TransferInfo, basis: str, choice: Choice) -> None:
             "mean": rows["mean"].map(_points),
             "random effects": rows["random_effect"].map(_points),
             "interval": [_interval(row) for row in rows.to_dict("records")],
-            "τ": ["–" if t != t else f"{100 * t:.1f}" for t in rows["between"]],
+            "τ": ["–" if t != t else in_percent(t) for t in rows["between"]],
         }
     )
     key = f"transfer-targets-{choice.name}-{choice.split}-{basis}"
