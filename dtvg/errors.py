@@ -49,13 +49,22 @@ class NumericsError(DtvgError):
     """A number left the range in which training means anything (NaN, infinity)."""
 
 
+def _alike(name: str) -> float:
+    """Return how much of its letters a name must share with another; of `s4` one suffices."""
+    return 0.5 if len(name) <= 4 else 0.55
+
+
 def nearest(name: str, known: Iterable[str]) -> str | None:
     """Return the entry of `known` that `name` most likely meant, or None.
 
-    The closest in spelling; else one that is a word of it (`glue_sst2`, `yelp_polarity`).
+    The closest in spelling, of a path to its end (`optim.stepz` among names without dots); else
+    one that is a word of it (`glue_sst2`, `yelp_polarity`).
     """
     names = list(known)
-    matches = difflib.get_close_matches(name.lower(), names, n=1, cutoff=0.55)
+    spelled = name.lower()
+    if not any("." in known_name for known_name in names):
+        spelled = spelled.rpartition(".")[2] or spelled
+    matches = difflib.get_close_matches(spelled, names, n=1, cutoff=_alike(spelled))
     words = [n for n in names if n in re.split(r"[^a-z0-9]+", name.lower())]
     return next(iter([*matches, *words]), None)
 

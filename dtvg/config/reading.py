@@ -292,6 +292,7 @@ def idle_methods(config: ExperimentConfig, target: str) -> list[str]:
 
 # ---- pydantic's errors as sentences
 
+EMPTY = "the configuration is empty; give it settings, or restore the file from a copy."
 _WORDS = {
     "int_parsing": "give a whole number",
     "int_type": "give a whole number",
@@ -346,7 +347,7 @@ def _said(item: Any, place: Place) -> tuple[str, str]:
         return "missing", f"'{key}' is missing; add it."
     got = item.get("input")
     if got is None:
-        return "empty", f"'{key}' is empty; give it a value."
+        return "empty", f"'{key}' is empty; give it a value." if place else EMPTY
     message = _WORDS.get(item["type"]) or item["msg"].removeprefix("Value error, ")
     if message.startswith("Unknown "):
         return "unknown", f"'{key}': {message}"
