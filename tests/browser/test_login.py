@@ -129,7 +129,7 @@ def test_a_viewer_looks_and_an_operator_acts(shared: App, browser: sync_api.Brow
     operator.goto(live)
     operator.get_by_role("button", name="Pin or ban a source").click()
     operator.get_by_role("button", name="Pin", exact=True).click()
-    operator.get_by_text("Asked to pin").wait_for()
+    operator.get_by_text("Asked for:").first.wait_for()
 
     lines = [json.loads(line) for line in (shared.home / "audit.jsonl").read_text().splitlines()]
     assert [(e["person"], e["action"], e["outcome"]) for e in lines] == [
